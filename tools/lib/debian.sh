@@ -1,0 +1,72 @@
+# shellcheck shell=bash
+# debian.sh: packages of another Debian suite, without touching this machine's own package sources. Sourced after say.sh.
+#
+# An apt configuration of its own (sources, lists, an empty package database) lives in a scratch folder, so no root is
+# needed, nothing is pinned, and the machine's apt never learns of the other suite. The mirror is the machine's own.
+
+# debian_release: sets DEBIAN_VERSION (12, 13) and DEBIAN_CODENAME, or ends the script on another system.
+debian_release() {
+  local id version codename
+  # shellcheck disable=SC1091
+  id=$(. /etc/os-release 2>/dev/null && echo "${ID:-}")
+  # shellcheck disable=SC1091
+  version=$(. /etc/os-release 2>/dev/null && echo "${VERSION_ID:-}")
+  # shellcheck disable=SC1091
+  codename=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}")
+  # shellcheck disable=SC2034 # DEBIAN_VERSION is for the script that sources this file
+  case "$id-$version" in
+    debian-12 | debian-13) DEBIAN_VERSION=$version DEBIAN_CODENAME=$codename ;;
+    *) die "this needs Debian 12 or 13, and here is '${id:-unknown} ${version:-}'. The packages needed are listed in tools/setup." ;;
+  esac
+}
+
+# debian_mirror: prints the URI of the Debian archive this machine's apt uses.
+debian_mirror() {
+  local uri
+  # shellcheck disable=SC2016
+  uri=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+    awk -v release="$DEBIAN_CODENAME" '$1 == release && $2 !~ /-security/ { print $2; exit }')
+  [ -n "$uri" ] || die "apt's sources name no mirror of Debian $DEBIAN_CODENAME; add one, then run this again."
+  printf '%s\n' "$uri"
+}
+
+# debian_apt_init DIR SUITE...: prepares DIR as the private apt of these suites and fetches their package lists.
+debian_apt_init() {
+  local dir=$1 mirror suite
+  shift
+  mirror=$(debian_mirror)
+  mkdir -p "$dir/state/lists/partial" "$dir/cache/archives/partial" "$dir/parts"
+  : >"$dir/status"
+  : >"$dir/sources.list"
+  for suite in "$@"; do
+    printf 'deb [signed-by=%s] %s %s main\n' /usr/share/keyrings/debian-archive-keyring.gpg "$mirror" "$suite" \
+      >>"$dir/sources.list"
+  done
+  # A mirror may serve an experimental suite whose Release file has expired; its signature is still checked.
+  debian_apt "$dir" -o Acquire::Check-Valid-Until=false update >"$dir/update.log" 2>&1 || {
+    tail -n 5 "$dir/update.log" >&2
+    die "the package lists of Debian $* could not be fetched from this machine's mirror: is there a network?"
+  }
+}
+
+# debian_apt DIR ARGUMENT...: apt-get on that private apt.
+debian_apt() {
+  local dir=$1
+  shift
+  apt-get -qq -y \
+    -o Dir::Etc::SourceList="$dir/sources.list" -o Dir::Etc::SourceParts="$dir/parts" \
+    -o Dir::Etc::Preferences=/dev/null -o Dir::Etc::PreferencesParts="$dir/parts" \
+    -o Dir::State="$dir/state" -o Dir::State::Status="$dir/status" -o Dir::Cache="$dir/cache" \
+    -o APT::Sandbox::User=root -o APT::Install-Recommends=false -o Debug::NoLocking=true \
+    -o Acquire::Retries=3 "$@"
+}
+
+# debian_download DIR ARGUMENT...: the packages named, with all they depend on, as DIR/cache/archives/*.deb.
+debian_download() {
+  local dir=$1
+  shift
+  debian_apt "$dir" --download-only install "$@" >"$dir/download.log" 2>&1 || {
+    tail -n 5 "$dir/download.log" >&2
+    die "packages could not be fetched from this machine's Debian mirror: $*"
+  }
+}
