@@ -1,0 +1,127 @@
+/* model.h — the output as a set of items: pieces of sections, map entries, files.
+ * Thread:  loop thread only.
+ * Owns:    references to fragments and texts.
+ *
+ * Each item (kind, scope, key) has candidates: one per fragment that emits it. The candidate of the winning fragment
+ * (fragment_compare) is the item's *rendered* text. What validation has accepted is its *accepted* text: only that is deployed.
+ * Items whose rendered and accepted texts differ are *pending*.
+ *
+ *   fragment_put/drop ──► rendered ──(validation)──► accepted ──(deploy)──► HAProxy
+ *
+ * A quarantined fragment takes part with its last accepted contributions instead of its newest.
+ */
+#ifndef HAPTIC_HAPROXY_MODEL_H
+#define HAPTIC_HAPROXY_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/map.h"
+#include "base/vec.h"
+#include "engine/contribution.h"
+
+struct model;
+struct section;
+
+/* One piece, map entry, file, … */
+struct item {
+    enum contribution_kind kind;
+    const char *scope;
+    const char *key;
+    struct section *section;  /* of a CONTRIBUTION_SECTION or _FROM; else NULL */
+    struct text *rendered;    /* NULL: nobody emits it */
+    struct text *accepted;    /* NULL: not accepted, or accepted as absent */
+    struct text *checking;    /* text in the check under way; valid when in_check */
+    int32_t rank, order;          /* of the rendered text */
+    int32_t accepted_rank, accepted_order;
+    bool in_check, pending, changed; /* changed: accepted differs from what was last taken by model_take_changes() */
+    VEC(struct fragment *) candidates;
+    struct fragment *winner;      /* among candidates; NULL when none */
+    struct fragment *accepted_by; /* referenced; whose text was accepted */
+};
+
+/* A section of the configuration: the pieces with one scope. */
+struct section {
+    const char *name;  /* "backend shop_web_80" */
+    struct item *from; /* may be NULL */
+    VEC(struct item *) pieces;
+};
+
+struct model *model_new(void);
+struct model *model_free(struct model *m);
+
+/* Take over a fragment's newest output (a reference is taken). Releases a quarantine when the output differs from the one that
+ * was quarantined. */
+void model_fragment_put(struct model *m, struct fragment *f);
+/* The fragment no longer exists. */
+void model_fragment_drop(struct model *m, const char *fragment_id);
+/* Drop all fragments that were not put since the matching begin (after a renderer's restart). */
+void model_replace_begin(struct model *m);
+void model_replace_end(struct model *m);
+struct fragment *model_fragment(const struct model *m, const char *fragment_id); /* newest; NULL when unknown */
+
+/* Use the last accepted contributions of this fragment (none, if it never had any) until its output changes.
+ * reason is copied. False when it is quarantined already. */
+bool model_quarantine(struct model *m, const char *fragment_id, const char *reason);
+const char *model_quarantine_reason(const struct model *m, const char *fragment_id); /* NULL: not quarantined */
+size_t model_quarantined(const struct model *m);
+void model_each_quarantined(const struct model *m, void (*fn)(void *ctx, const struct fragment *f, const char *reason), void *ctx);
+
+/* Pending items, and the fragments they come from. */
+size_t model_pending(const struct model *m);
+void model_each_pending(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
+
+/* Accept item's rendered text now (it was shown to be harmless without a check by HAProxy). */
+void model_accept(struct model *m, struct item *item);
+/* A check of everything rendered begins: note each pending item's text. End it: accepted → the noted texts become accepted. */
+void model_check_begin(struct model *m);
+void model_check_end(struct model *m, bool accepted);
+
+/* Which state to read. */
+enum model_state { MODEL_RENDERED, MODEL_ACCEPTED, MODEL_CHECKING };
+
+/* A line's origin, from the assembled text: which item, which line of its text (0-based). item is NULL for header lines
+ * ("backend x from y"): then *ret_section_item is any piece of that section. Valid for the text written last. */
+struct model_origin {
+    struct item *item;
+    unsigned line;
+};
+struct model_lines {
+    VEC(struct model_origin) lines; /* index: line number - 1 */
+};
+void model_lines_done(struct model_lines *lines);
+
+/* Write the whole haproxy.cfg of a state, in canonical order (rank, then section name; pieces by order, then key). lines may be NULL. */
+void model_write_config(const struct model *m, enum model_state state, struct buf *out, struct model_lines *lines);
+/* One section's text without header and indentation, and what it is derived from (NULL: nothing). False when the section has no piece in that state. */
+bool model_section_text(const struct model *m, const struct section *section, enum model_state state, struct buf *out, const char **ret_from);
+struct section *model_section(const struct model *m, const char *name); /* NULL when unknown */
+void model_each_section(const struct model *m, void (*fn)(void *ctx, struct section *s), void *ctx);
+
+/* Maps and files of a state. A map's text has its entries in the order of their keys, "key value\n". */
+void model_each_map(const struct model *m, void (*fn)(void *ctx, const char *map_name), void *ctx);
+void model_write_map(const struct model *m, enum model_state state, const char *map_name, struct buf *out);
+void model_each_map_entry(const struct model *m, enum model_state state, const char *map_name,
+                          void (*fn)(void *ctx, const char *key, const char *value), void *ctx);
+struct item *model_map_item(const struct model *m, const char *map_name, const char *key); /* NULL when unknown */
+/* Files, certificates, crt-lists: (kind, name, content). */
+void model_each_file(const struct model *m, enum model_state state,
+                     void (*fn)(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length), void *ctx);
+
+/* Items whose accepted text changed since the last take; cleared by it. The pointers are valid until the next change of the model. */
+struct model_changes {
+    VEC(struct item *) items;
+};
+void model_take_changes(struct model *m, struct model_changes *ret_changes);
+void model_changes_done(struct model_changes *c);
+
+/* Canonical hash of a state: independent of the order in which it came about; equal on replicas with equal output. O(1). */
+struct digest model_digest(const struct model *m, enum model_state state);
+
+/* Objects that lost an equal-key conflict: the item, the loser. */
+void model_each_conflict(const struct model *m, void (*fn)(void *ctx, const struct item *item, const struct fragment *loser), void *ctx);
+
+#endif

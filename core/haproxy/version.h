@@ -1,0 +1,26 @@
+/* version.h — what a HAProxy can do.
+ * Source:  asked of the binary (`haproxy -v`) or of the running process (`show version`, `help`), never guessed from a package name.
+ */
+#ifndef HAPTIC_HAPROXY_VERSION_H
+#define HAPTIC_HAPROXY_VERSION_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct haproxy_caps {
+    int major, minor, patch;
+    char text[64];            /* "3.2.1-1" */
+    bool dynamic_servers;     /* add server, del server */
+    bool server_removable;    /* wait … srv-removable */
+    bool dynamic_backends;    /* add backend … from …, publish backend, del backend (3.4) */
+    bool reload_reports;      /* the master CLI's reload waits and answers Success=… (2.7) */
+    bool quic;
+};
+
+/* Parse "HAProxy version 3.2.1-1 2025/…" or "3.2.1-1". */
+int haproxy_version_parse(const char *text, struct haproxy_caps *ret_caps, struct err *err) MUST_CHECK;
+/* Refine by the output of the CLI's `help`. */
+void haproxy_caps_from_help(struct haproxy_caps *caps, const char *help_text);
+
+#endif

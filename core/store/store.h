@@ -1,0 +1,103 @@
+/* store.h — newest version of each watched object, by kind.
+ * Thread:  loop thread only.
+ * Owns:    its kinds, and a reference to every object in it.
+ * Units:   *_bytes bytes.
+ * Errors:  0, or -1 with *err set (ERR_INVALID, ERR_LIMIT); ret_* written only on success.
+ * Source:  Kubernetes API concepts: resourceVersion is opaque.
+ *
+ * Sources (an API server, a folder) put and delete; listeners (the renderer) hear of each change after it happened. An
+ * object is kept as pruned JSON bytes with the identity and the index values taken out once.
+ */
+#ifndef HAPTIC_STORE_STORE_H
+#define HAPTIC_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct store;
+struct store_kind;
+
+/* What the configuration says of one entry of watchedResources. The store copies it. */
+struct store_kind_spec {
+    const char *name;          /* the key in watchedResources: the name in templates */
+    const char *api_version;   /* "v1", "networking.k8s.io/v1" */
+    const char *resource;      /* plural: "ingresses" */
+    const char *const *index_by; /* JSONPath expressions, NULL-terminated; NULL or empty: metadata.namespace, metadata.name */
+    const char *label_selector;  /* sent to the server; NULL: all */
+    const char *field_selector;
+    const char *const *namespaces; /* NULL-terminated; NULL or empty: all */
+};
+
+#define STORE_INDEX_PARTS_MAX 4
+
+struct object {
+    unsigned refs;
+    struct store_kind *kind;
+    const char *id;        /* "namespace/name", or "name" for a cluster-scoped object */
+    const char *namespace; /* "" for a cluster-scoped object */
+    const char *name;
+    const char *uid;
+    const char *resource_version;
+    int64_t created_s; /* creationTimestamp, Unix seconds; 0 when absent */
+    size_t index_count;
+    const char *index[STORE_INDEX_PARTS_MAX]; /* values of index_by; "" where the field is absent */
+    size_t json_length;
+    const char *json; /* pruned, minified */
+};
+
+struct object *object_ref(struct object *o);
+struct object *object_unref(struct object *o); /* NULL is fine; always returns NULL */
+
+/* max_object_bytes: of one object before pruning; max_bytes: of all objects. */
+struct store *store_new(size_t max_object_bytes, size_t max_bytes);
+struct store *store_free(struct store *s);
+
+/* Fields that are removed from every object before it is kept: dotted or bracketed paths ("metadata.annotations['a/b']").
+ * metadata.managedFields always is. Call before the first object. */
+int store_set_ignored_fields(struct store *s, const char *const *paths, struct err *err) MUST_CHECK;
+
+int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct store_kind **ret_kind, struct err *err) MUST_CHECK;
+/* Forget a kind and all its objects (listeners hear of each). */
+void store_remove_kind(struct store *s, struct store_kind *kind);
+struct store_kind *store_kind_by_name(const struct store *s, const char *name); /* NULL when unknown */
+size_t store_kind_count(const struct store *s);
+struct store_kind *store_kind_at(const struct store *s, size_t i); /* in the order of their names */
+
+const struct store_kind_spec *store_kind_spec(const struct store_kind *kind);
+size_t store_kind_objects(const struct store_kind *kind);
+size_t store_kind_bytes(const struct store_kind *kind);
+
+/* Put an object from its JSON text or (so that a watch event is parsed once) from a parsed value. *ret_changed is false when the
+ * pruned bytes are those already kept. */
+struct yyjson_val;
+int store_put_json(struct store_kind *kind, const char *json, size_t length, bool *ret_changed, struct err *err) MUST_CHECK;
+int store_put_value(struct store_kind *kind, struct yyjson_val *value, bool *ret_changed, struct err *err) MUST_CHECK;
+/* Delete by identity. ret_existed may be NULL. */
+void store_delete(struct store_kind *kind, const char *namespace, const char *name, bool *ret_existed);
+struct object *store_get(const struct store_kind *kind, const char *id); /* borrowed; NULL when absent */
+/* Objects in the order of their ids. fn must not change the store. */
+void store_each(const struct store_kind *kind, void (*fn)(void *ctx, struct object *o), void *ctx);
+
+/* A complete list takes the place of the kind's objects at once: between begin and commit, puts go aside and listeners hear
+ * nothing; commit tells of what differs, deletions last; abort forgets what was put aside. Commit marks the kind synced. */
+void store_replace_begin(struct store_kind *kind);
+void store_replace_commit(struct store_kind *kind);
+void store_replace_abort(struct store_kind *kind);
+
+/* A kind is synced after one complete list (an absent CRD counts as an empty list). */
+bool store_kind_is_synced(const struct store_kind *kind);
+bool store_is_synced(const struct store *s); /* every kind is */
+
+enum store_event {
+    STORE_EVENT_PUT,    /* now is the new version, before the old one or NULL */
+    STORE_EVENT_DELETE, /* before is what was deleted; now is NULL */
+    STORE_EVENT_SYNCED, /* kind became synced; both NULL */
+};
+typedef void store_listener(void *ctx, enum store_event event, struct store_kind *kind, struct object *now, struct object *before);
+void store_listen(struct store *s, store_listener *listener, void *ctx);
+void store_unlisten(struct store *s, store_listener *listener, void *ctx);
+
+#endif
