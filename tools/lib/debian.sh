@@ -70,3 +70,13 @@ debian_download() {
     die "packages could not be fetched from this machine's Debian mirror: $*"
   }
 }
+
+# debian_download_alone DIR PACKAGE...: these packages without what they depend on, as DIR/*.deb.
+debian_download_alone() {
+  local dir=$1
+  shift
+  (cd "$dir" && debian_apt "$dir" download "$@" >download.log 2>&1) || {
+    tail -n 5 "$dir/download.log" >&2
+    die "packages could not be fetched from this machine's Debian mirror: $*"
+  }
+}
