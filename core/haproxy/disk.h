@@ -1,0 +1,72 @@
+/* disk.h — the HAProxy directory: haproxy.cfg and what it refers to, written so that a crash leaves whole files.
+ * Thread:  loop thread; reading and writing of many files runs in libuv's thread pool on copies.
+ * Owns:    a disk owns the digests of what it knows to be on disk; a file set owns its paths and bytes.
+ * Errors:  ERR_SYS with the path; ERR_INVALID for a path that leaves the directory; ERR_LIMIT.
+ *
+ *     haproxy.cfg   maps/NAME   files/NAME   certs/NAME      0600 in directories 0700
+ *
+ * Each file is written to a temporary name beside it, fsynced, renamed, and its directory fsynced. haproxy.cfg is written after, and
+ * unwanted files are removed after, everything else: what is there always refers to files that exist.
+ */
+#ifndef HAPTIC_HAPROXY_DISK_H
+#define HAPTIC_HAPROXY_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/vec.h"
+
+#define DISK_CONFIG "haproxy.cfg"
+
+/* A file: path relative to the directory: "haproxy.cfg", "maps/host.map", "fence". */
+struct disk_file {
+    char *path;
+    char *bytes;
+    size_t length;
+};
+struct disk_files {
+    VEC(struct disk_file) items;
+};
+/* bytes: copied, or (take) malloc'ed and taken over. */
+void disk_files_add(struct disk_files *files, const char *path, const void *bytes, size_t length);
+void disk_files_take(struct disk_files *files, const char *path, char *bytes, size_t length);
+void disk_files_done(struct disk_files *files);
+
+/* At most one "/", only letters, digits and "._-+@:=,~" besides, not beginning with a dot, at most 255 bytes a part. */
+bool disk_path_valid(const char *path);
+
+/* Make directory (0700) with maps/, files/, certs/. Blocking: a few system calls. */
+int disk_prepare(const char *directory, struct err *err) MUST_CHECK;
+/* Write the files plainly, without fsync, into a directory made by disk_prepare(). Blocking: for temporary directories and threads. */
+int disk_dump(const char *directory, const struct disk_files *files, struct err *err) MUST_CHECK;
+/* Remove directory and what is in it, two levels deep, following no symbolic link. Blocking. */
+void disk_remove(const char *directory);
+
+struct disk;
+
+/* Make the directory and take the digests of what is in it. Blocking: for the start. */
+struct disk *disk_open(uv_loop_t *loop, const char *directory, struct err *err) MUST_CHECK;
+struct disk *disk_free(struct disk *d); /* not while busy; NULL is fine */
+
+/* Read a file back. Blocking: for the start. ERR_NOTFOUND when it is not there. */
+int disk_read(const struct disk *d, const char *path, size_t max_bytes, struct buf *out, struct err *err) MUST_CHECK;
+
+struct disk_result {
+    const struct err *err; /* NULL: everything is on disk and synced */
+    unsigned written, removed;
+};
+typedef void disk_done(void *ctx, const struct disk_result *result);
+
+/* Write those files whose content differs from what is on disk. whole: the set is all there is to be: other files in maps/, files/ and
+ * certs/ are removed. files is taken over and left empty. False (and files untouched) when a write is under way. */
+bool disk_write(struct disk *d, struct disk_files *files, bool whole, disk_done *done, void *ctx);
+bool disk_busy(const struct disk *d);
+
+/* Write one small file now, synced before it returns (blocking: about a disk flush). For the fence, which must be on disk before anything is done under it. */
+int disk_write_now(struct disk *d, const char *path, const void *bytes, size_t length, struct err *err) MUST_CHECK;
+
+#endif
