@@ -41,7 +41,8 @@ struct contribution {
     const char *scope;
     const char *key;
     struct text *text;
-    size_t slot; /* for whoever keeps candidate lists: this contribution's place in the list of its item */
+    struct item *item; /* for whoever keeps candidate lists (haproxy/model): the item it is a candidate for, NULL outside */
+    size_t slot;       /* and its place in that item's list */
 };
 
 struct fragment {
@@ -55,6 +56,25 @@ struct fragment {
     struct contribution *items; /* as emitted; no two with equal (kind, scope, key) */
 };
 
+/* A contribution as it is given to fragment_new(): byte strings with lengths, none owned. scope and key must not hold a NUL. */
+struct contribution_input {
+    enum contribution_kind kind;
+    int32_t rank, order;
+    const char *scope;
+    size_t scope_length;
+    const char *key;
+    size_t key_length;
+    const char *text;
+    size_t text_length;
+};
+/* What a fragment is, besides its contributions; copied. */
+struct fragment_head {
+    const char *id, *template_name, *owner_kind, *owner_id;
+    int64_t owner_created_s;
+};
+
+/* Build a fragment with one reference; all but the texts lies in one allocation. */
+struct fragment *fragment_new(const struct fragment_head *head, const struct contribution_input *items, size_t count);
 struct fragment *fragment_ref(struct fragment *f);
 struct fragment *fragment_unref(struct fragment *f); /* NULL is fine; always returns NULL */
 /* <0, 0, >0: the equal-key rule; the smaller one wins. Oldest creationTimestamp (0, a static fragment, is older than any), then

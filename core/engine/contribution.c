@@ -1,0 +1,76 @@
+/* One block holds the fragment, the array of its contributions and all their strings, in this order; only texts are apart, because
+ * the model shares them between fragments that emit the same.
+ */
+#include "engine/contribution.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+/* Copy a string to *at, advance it, and return where the copy starts. */
+static const char *place(char **at, const char *string, size_t length)
+{
+    char *start = *at;
+    if (length)
+        memcpy(start, string, length);
+    start[length] = '\0';
+    *at = start + length + 1;
+    return start;
+}
+
+struct fragment *fragment_new(const struct fragment_head *head, const struct contribution_input *items, size_t count)
+{
+    size_t id = strlen(head->id), template_name = strlen(head->template_name), owner_kind = strlen(head->owner_kind),
+           owner_id = strlen(head->owner_id);
+    size_t size = sizeof(struct fragment) + count * sizeof(struct contribution) + id + template_name + owner_kind + owner_id + 4;
+    for (size_t i = 0; i < count; i++)
+        size += items[i].scope_length + items[i].key_length + 2;
+
+    struct fragment *f = xmalloc(size);
+    f->refs = 1;
+    f->count = count;
+    f->owner_created_s = head->owner_created_s;
+    f->items = (struct contribution *)(void *)(f + 1);
+    char *at = (char *)(f->items + count);
+    f->id = place(&at, head->id, id);
+    f->template_name = place(&at, head->template_name, template_name);
+    f->owner_kind = place(&at, head->owner_kind, owner_kind);
+    f->owner_id = place(&at, head->owner_id, owner_id);
+    for (size_t i = 0; i < count; i++) {
+        struct contribution *c = &f->items[i];
+        c->kind = items[i].kind;
+        c->rank = items[i].rank;
+        c->order = items[i].order;
+        c->scope = place(&at, items[i].scope, items[i].scope_length);
+        c->key = place(&at, items[i].key, items[i].key_length);
+        c->text = text_new(items[i].text, items[i].text_length);
+        c->item = NULL;
+        c->slot = 0;
+    }
+    return f;
+}
+
+struct fragment *fragment_ref(struct fragment *f)
+{
+    if (f)
+        f->refs++;
+    return f;
+}
+
+struct fragment *fragment_unref(struct fragment *f)
+{
+    if (!f || --f->refs)
+        return NULL;
+    for (size_t i = 0; i < f->count; i++)
+        text_unref(f->items[i].text);
+    free(f);
+    return NULL;
+}
+
+int fragment_compare(const struct fragment *a, const struct fragment *b)
+{
+    if (a->owner_created_s != b->owner_created_s)
+        return a->owner_created_s < b->owner_created_s ? -1 : 1;
+    int owner = strcmp(a->owner_id, b->owner_id);
+    return owner ? owner : strcmp(a->id, b->id);
+}
