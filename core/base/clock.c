@@ -116,8 +116,10 @@ int duration_parse(const char *text, int64_t *ret_ns, struct err *err)
         if (*at == '.')
             for (at++; isdigit((unsigned char)*at); at++)
                 value += (*at - '0') * (scale /= 10);
-        if (at == start || (at == start + 1 && *start == '.'))
+        if (at == start || (at == start + 1 && *start == '.')) {
+            at = start;
             break;
+        }
         /* The longest name first: "ms" before "m". */
         size_t best = ARRAY_LEN(units);
         for (size_t i = 0; i < ARRAY_LEN(units); i++)
