@@ -32,7 +32,7 @@ go_make() {
 }
 
 # etcd_path: prints the path of an etcd. Debian 13's, on Debian 12 too: the API server streams lists
-# (sendInitialEvents) only from an etcd that reports watch progress on request, as 3.4.31 and 3.5.13 are the first to do.
+# (sendInitialEvents) only from an etcd that reports watch progress on request: 3.4.31, 3.5.13 and later.
 etcd_path() {
   cache_make etcd-trixie etcd_make
   printf '%s\n' "$MADE/usr/bin/etcd"

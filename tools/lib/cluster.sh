@@ -11,7 +11,8 @@
 #   DIR/etcd.log, DIR/apiserver.log
 #
 # There is no controller manager and no kubelet: nothing makes EndpointSlices or service accounts' tokens in Secrets, no
-# pod starts, the ClusterRoles view, edit and admin are empty, and a deleted namespace stays Terminating. Pods need no service account, since nothing would make "default".
+# pod starts, the ClusterRoles view, edit and admin are empty, and a deleted namespace stays Terminating. Pods need no
+# service account, since nothing would make "default".
 
 cluster() {
   local command=$1 dir=$2
@@ -27,7 +28,10 @@ cluster() {
     restart-apiserver)
       cluster_known "$dir"
       cluster_end "$dir" apiserver
-      cluster_start_apiserver "$dir"
+      cluster_start_apiserver "$dir" || {
+        tail -n 5 "$dir/apiserver.log" >&2
+        die "the API server of $dir did not start again."
+      }
       ;;
     *) usage ;;
   esac
@@ -110,7 +114,7 @@ cluster_credentials() {
     openssl pkey -in service-account.key -pubout -out service-account.pub
     openssl req -x509 -new -key ca.key -days 30 -subj /CN=test-ca -out ca.crt
     certificate_new server /CN=kube-apiserver serverAuth \
-      'subjectAltName=IP:127.0.0.1,IP:10.96.0.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc'
+      'subjectAltName=IP:127.0.0.1,IP:10.96.0.1,DNS:localhost,DNS:kubernetes.default.svc'
     certificate_new admin /O=system:masters/CN=admin clientAuth
     for user in admin alice bob carol; do
       openssl rand -hex 16 >"tokens/$user"

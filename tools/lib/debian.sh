@@ -1,24 +1,24 @@
 # shellcheck shell=bash
-# debian.sh: packages of another Debian suite, without touching this machine's own package sources. Sourced after say.sh.
+# debian.sh: packages of another Debian suite, while this machine's own package sources stay as they are. Sourced after
+# say.sh.
 #
 # An apt configuration of its own (sources, lists, an empty package database) lives in a scratch folder, so no root is
 # needed, nothing is pinned, and the machine's apt never learns of the other suite. The mirror is the machine's own.
 
 # debian_release: sets DEBIAN_VERSION (12, 13) and DEBIAN_CODENAME, or ends the script on another system.
 debian_release() {
-  local id version codename
-  # shellcheck disable=SC1091
-  id=$(. /etc/os-release 2>/dev/null && echo "${ID:-}")
-  # shellcheck disable=SC1091
-  version=$(. /etc/os-release 2>/dev/null && echo "${VERSION_ID:-}")
-  # shellcheck disable=SC1091
-  codename=$(. /etc/os-release 2>/dev/null && echo "${VERSION_CODENAME:-}")
-  # shellcheck disable=SC2034 # DEBIAN_VERSION is for the script that sources this file
-  case "$id-$version" in
-    debian-12 | debian-13) DEBIAN_VERSION=$version DEBIAN_CODENAME=$codename ;;
-    *) die "this needs Debian 12 or 13, and here is '${id:-unknown} ${version:-}'. The packages needed are listed in tools/setup." ;;
+  local id
+  id=$(os_release ID)
+  DEBIAN_VERSION=$(os_release VERSION_ID)
+  DEBIAN_CODENAME=$(os_release VERSION_CODENAME)
+  case "$id-$DEBIAN_VERSION" in
+    debian-12 | debian-13) ;;
+    *) die "Debian 12 or 13 is needed; here is '${id:-unknown} $DEBIAN_VERSION'. tools/setup lists the packages." ;;
   esac
 }
+
+# os_release KEY: prints that value of the system's description of itself.
+os_release() { sed -n "s/^$1=//p" /etc/os-release 2>/dev/null | tr -d \"\'; }
 
 # debian_mirror: prints the URI of the Debian archive this machine's apt uses.
 debian_mirror() {

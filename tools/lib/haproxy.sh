@@ -63,13 +63,13 @@ haproxy_unpack() {
   done
   dirs=$(find "$into/root" -type f -name 'lib*.so*' -printf '%h\n' | sort -u | grep -E '/lib/[^/]+$|/lib$' | paste -sd:)
   interpreter=$(find "$into/root" -type f -name 'ld-linux*.so*' | head -n 1)
-  [ -n "$dirs" ] && [ -n "$interpreter" ] || die "the packages of HAProxy $SERIES have no C library where it was looked for."
+  [ -n "$dirs" ] && [ -n "$interpreter" ] || die "the packages of HAProxy $SERIES have no C library in them."
   cp "$into/root/usr/sbin/haproxy" "$into/haproxy"
   # An rpath, not a runpath: it must also hold for the libraries that the libraries need.
   patchelf --set-interpreter "$interpreter" --force-rpath --set-rpath "$dirs" "$into/haproxy"
 }
 
-# haproxy_try BINARY: a test is worth what its HAProxy is worth, so this one must check a configuration, serve, and reload.
+# haproxy_try BINARY: it must check a configuration, serve, and reload, or no test with it would mean anything.
 haproxy_try() {
   local binary=$1 dir pid end
   dir=$(mktemp -d)

@@ -1,0 +1,6 @@
+-- luacheck: every Lua file runs under LuaJIT.
+std = "luajit"
+max_line_length = 120
+codes = true
+
+files["spec"] = { std = "+busted" }
