@@ -126,8 +126,10 @@ int duration_parse(const char *text, int64_t *ret_ns, struct err *err)
             if (strncmp(at, units[i].name, strlen(units[i].name)) == 0 &&
                 (best == ARRAY_LEN(units) || strlen(units[i].name) > strlen(units[best].name)))
                 best = i;
-        if (best == ARRAY_LEN(units))
+        if (best == ARRAY_LEN(units)) {
+            at = start;
             break;
+        }
         at += strlen(units[best].name);
         total += value * (double)units[best].ns;
     }
