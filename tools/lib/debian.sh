@@ -23,9 +23,18 @@ os_release() { sed -n "s/^$1=//p" /etc/os-release 2>/dev/null | tr -d \"\'; }
 # debian_mirror: prints the URI of the Debian archive this machine's apt uses.
 debian_mirror() {
   local uri
-  # shellcheck disable=SC2016
-  uri=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-    awk -v release="$DEBIAN_CODENAME" '$1 == release && $2 !~ /-security/ { print $2; exit }')
+  # With package lists, apt knows which source is Debian's own; another vendor's may have a suite of the same name.
+  uri=$(apt-get indextargets --format '$(ORIGIN) $(RELEASE) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+    awk -v release="$DEBIAN_CODENAME" '$1 == "Debian" && $2 == release { print $3; exit }')
+  # Without them (an image whose lists were removed): the source that also has Debian's updates, or the first one.
+  [ -n "$uri" ] || uri=$(apt-get update --print-uris -o Debug::NoLocking=true 2>/dev/null |
+    awk -F "'" -v release="$DEBIAN_CODENAME" '
+      match($2, "/dists/" release "(-updates)?/InRelease$") {
+        uri = substr($2, 1, RSTART)
+        if ($2 ~ /-updates\/InRelease$/) updates = uri
+        else if (first == "") first = uri
+      }
+      END { print updates != "" ? updates : first }')
   [ -n "$uri" ] || die "apt's sources name no mirror of Debian $DEBIAN_CODENAME; add one, then run this again."
   printf '%s\n' "$uri"
 }
@@ -43,7 +52,8 @@ debian_apt_init() {
       >>"$dir/sources.list"
   done
   # A mirror may serve an experimental suite whose Release file has expired; its signature is still checked.
-  debian_apt "$dir" -o Acquire::Check-Valid-Until=false update >"$dir/update.log" 2>&1 || {
+  debian_apt "$dir" -o Acquire::Check-Valid-Until=false -o APT::Update::Error-Mode=any update \
+    >"$dir/update.log" 2>&1 || {
     tail -n 5 "$dir/update.log" >&2
     die "the package lists of Debian $* could not be fetched from this machine's mirror: is there a network?"
   }
