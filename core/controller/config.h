@@ -1,0 +1,76 @@
+/* config.h — what `haptic run` is told: a YAML document in the shape of HAProxyTemplateConfig.spec.
+ * Thread:  loop thread only.
+ * Owns:    all its strings.
+ * Units:   *_ns nanoseconds.
+ * Errors:  ERR_INVALID: "FILE:LINE: controller.leaderElection.leaseName: …"; unknown fields name the nearest valid one.
+ *
+ * The document is the resource itself (apiVersion, kind, metadata, spec) or its spec alone. Every field of the guide may be written in
+ * camelCase or snake_case. What is left out has the built-in value; without any document the built-in libraries serve Ingress.
+ */
+#ifndef HAPTIC_CONTROLLER_CONFIG_H
+#define HAPTIC_CONTROLLER_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/vec.h"
+#include "haproxy/version.h"
+#include "kube/elector.h"
+#include "store/store.h"
+
+#define CONFIG_FILE_MAX ((size_t)8 << 20)
+
+struct config_kind {
+    char *name, *api_version, *resource;
+    char *label_selector, *field_selector; /* NULL: all */
+    VEC(char *) index_by;
+    VEC(char *) namespaces;
+};
+
+/* A named template text. */
+struct config_text {
+    char *name, *text;
+};
+struct config_texts {
+    VEC(struct config_text) items;
+};
+
+struct config {
+    VEC(struct config_kind) kinds;
+    VEC(char *) ignore_fields;
+    /* Template libraries that are loaded, in this order, by name ("base"). */
+    VEC(char *) libraries;
+    struct config_texts snippets, maps, files, certificates;
+    char *haproxy_config; /* NULL: the scripts make the sections */
+    char *extra_context;  /* JSON object */
+    bool allow_raw;
+
+    bool leader_election;
+    char *lease_name;
+    int64_t lease_duration_ns, renew_deadline_ns, retry_period_ns;
+
+    bool has_log_level;
+    enum log_level log_level;
+
+    int64_t min_deployment_interval_ns, drift_prevention_interval_ns, deployment_timeout_ns;
+    int64_t render_timeout_ns;
+    uint64_t render_memory_bytes;
+};
+
+/* The built-in configuration. */
+struct config *config_new_default(void);
+/* Read a document. name: for messages. */
+int config_parse(const char *name, const char *text, size_t length, struct config **ret_config, struct err *err) MUST_CHECK;
+int config_load(const char *path, struct config **ret_config, struct err *err) MUST_CHECK;
+struct config *config_free(struct config *c); /* NULL is fine */
+
+/* The program for the renderer (docs/design.md, section 11). extra: further keys for extraContext as "key=value" pairs, NULL-terminated; may be NULL. */
+int config_program(const struct config *c, const struct haproxy_caps *caps, const char *const *extra, struct buf *out, struct err *err) MUST_CHECK;
+
+/* Add the kinds that are missing in the store, remove those that are not in the configuration, replace those that differ.
+ * *ret_changed: the sources must start anew. */
+int config_apply_kinds(const struct config *c, struct store *store, bool *ret_changed, struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,671 @@
+/* One function, step(), looks at the level of everything and starts what can be started; every callback ends in it. Changes of the store are
+ * gathered until the loop has read all that the sockets had, then one rendering is asked for: the first change after quiet is
+ * handled at once, a burst becomes one rendering. */
+#include "controller/reconcile.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "controller/validate.h"
+
+#define RETRY_MIN_NS (500 * NS_PER_MS)
+#define RETRY_MAX_NS (30 * NS_PER_S)
+#define BACKGROUND_MIN_NS (5 * NS_PER_S)
+
+struct reconcile {
+    uv_loop_t *loop;
+    struct reconcile_config config;
+    struct reconcile_ops ops;
+    void *ctx;
+    struct store *store;
+    struct model *model;
+    struct validator *validator;
+    struct renderer *renderer;
+    struct agent *agent;
+
+    uv_check_t after_poll;
+    uv_idle_t no_wait; /* keeps the loop from sleeping before after_poll */
+    uv_timer_t drift, retry, background;
+    int open_handles;
+    bool stopped;
+
+    bool dirty;          /* the store changed since the last request */
+    bool rendered;       /* a complete rendering is in the model */
+    bool compare_all;    /* deploy from scratch */
+    const char *compare_why;
+    bool was_writer;
+    bool live;
+    bool background_due; /* structural changes were accepted since the last whole check */
+    bool rejected;       /* this rendering was checked and refused: do not check the same again */
+    struct digest rejected_digest;
+    char problem[1100];
+    char deployed_problem[1100];
+    uint64_t generation;
+    struct digest accepted_digest;
+    int64_t accepted_ns;
+    int64_t last_check_ns; /* duration */
+    int64_t retry_ns;
+
+    /* When the oldest change in each stage arrived; 0: none. */
+    int64_t changed_ns, rendering_ns, settled_ns, applying_ns;
+    int64_t deploy_begun_ns;
+
+    struct map failures; /* fragment id → struct failure */
+    struct log_limit stale_limit;
+
+    struct metric *reconcile_duration, *render_failures, *quarantines, *deploy_failures, *structural, *checked;
+};
+
+struct failure {
+    char *owner, *message;
+};
+
+struct explain_ctx {
+    char *fragment, *owner_kind, *owner_id, *message;
+    struct reconcile *r;
+};
+
+static void step(struct reconcile *r);
+
+static void stage_move(int64_t *from, int64_t *to)
+{
+    if (*from != 0 && (*to == 0 || *from < *to))
+        *to = *from;
+    *from = 0;
+}
+
+static void failure_free(struct failure *f)
+{
+    if (f == NULL)
+        return;
+    free(f->owner);
+    free(f->message);
+    free(f);
+}
+
+/* ---- store ---- */
+
+static void on_after_poll(uv_check_t *handle)
+{
+    struct reconcile *r = handle->data;
+
+    uv_check_stop(&r->after_poll);
+    uv_idle_stop(&r->no_wait);
+    step(r);
+}
+
+static void on_no_wait(uv_idle_t *handle)
+{
+    (void)handle;
+}
+
+static void soon(struct reconcile *r)
+{
+    if (r->stopped)
+        return;
+    uv_check_start(&r->after_poll, on_after_poll);
+    uv_idle_start(&r->no_wait, on_no_wait);
+}
+
+static void on_store(void *ctx, enum store_event event, struct store_kind *kind, struct object *now, struct object *before)
+{
+    struct reconcile *r = ctx;
+
+    (void)kind;
+    (void)now;
+    (void)before;
+    if (event != STORE_EVENT_SYNCED && r->changed_ns == 0)
+        r->changed_ns = clock_now_ns();
+    r->dirty = true;
+    soon(r);
+}
+
+/* ---- renderer ---- */
+
+static bool is_message(enum contribution_kind kind)
+{
+    return kind == CONTRIBUTION_EVENT || kind == CONTRIBUTION_WARNING;
+}
+
+static bool had_message(const struct fragment *before, const struct contribution *c)
+{
+    for (size_t i = 0; before != NULL && i < before->count; i++)
+        if (before->items[i].kind == c->kind && strcmp(before->items[i].key, c->key) == 0 && text_equal(before->items[i].text, c->text))
+            return true;
+    return false;
+}
+
+static void on_fragment(void *ctx, struct fragment *f)
+{
+    struct reconcile *r = ctx;
+    struct fragment *before = model_fragment(r->model, f->id);
+
+    for (size_t i = 0; i < f->count; i++) {
+        const struct contribution *c = &f->items[i];
+        if (is_message(c->kind) && !had_message(before, c))
+            r->ops.notify(r->ctx, c->kind == CONTRIBUTION_WARNING, f->owner_kind, f->owner_id, c->key, c->text->bytes);
+    }
+    failure_free(map_del(&r->failures, f->id));
+    model_fragment_put(r->model, f);
+}
+
+static void on_gone(void *ctx, const char *fragment_id)
+{
+    struct reconcile *r = ctx;
+
+    failure_free(map_del(&r->failures, fragment_id));
+    model_fragment_drop(r->model, fragment_id);
+}
+
+static void on_failed(void *ctx, const struct fragment_failure *f)
+{
+    struct reconcile *r = ctx;
+    struct failure *failure = xcalloc(1, sizeof(*failure));
+
+    metric_add(r->render_failures, 1);
+    failure->owner = xasprintf("%s%s%s", f->owner_kind, *f->owner_id ? " " : "", f->owner_id);
+    failure->message = xstrdup(f->message);
+    struct failure *before = map_put(&r->failures, f->id, failure);
+    bool repeated = before != NULL && strcmp(before->message, f->message) == 0;
+    failure_free(before);
+    model_fragment_keep(r->model, f->id);
+    if (repeated)
+        return;
+    log_warn("Template failed; the last good output of this object stays in force", "fragment", f->id, "object", failure->owner, "error",
+             f->message);
+    r->ops.notify(r->ctx, true, f->owner_kind, f->owner_id, "TemplateFailed", f->message);
+}
+
+static void on_rendered(void *ctx, const struct render_stats *stats)
+{
+    struct reconcile *r = ctx;
+
+    if (stats->complete) {
+        model_replace_end(r->model);
+        r->rendered = true;
+    }
+    stage_move(&r->rendering_ns, &r->settled_ns);
+    log_debug("Rendered", "fragments_run", log_int((int64_t)stats->fragments_run), "fragments_total", log_int((int64_t)stats->fragments_total),
+              "duration", log_duration(stats->duration_ns));
+    step(r);
+}
+
+static void on_died(void *ctx, const struct renderer_death *death)
+{
+    struct reconcile *r = ctx;
+
+    log_warn("Renderer died; a new one is started and the last good rendering stays in force", "reason", death->reason, "template",
+             death->template_name, "object_kind", death->owner_kind, "object", death->owner_id);
+    if (*death->fragment_id != '\0')
+        r->ops.notify(r->ctx, true, death->owner_kind, death->owner_id, "RendererKilled", death->reason);
+    model_replace_begin(r->model);
+    if (*death->fragment_id != '\0') {
+        struct failure *failure = xcalloc(1, sizeof(*failure));
+        failure->owner = xasprintf("%s%s%s", death->owner_kind, *death->owner_id ? " " : "", death->owner_id);
+        failure->message = xasprintf("renderer killed while it ran: %s", death->reason);
+        failure_free(map_put(&r->failures, death->fragment_id, failure));
+        model_fragment_keep(r->model, death->fragment_id);
+    }
+    r->dirty = true;
+    soon(r);
+}
+
+static void on_program_failed(void *ctx, const char *message)
+{
+    struct reconcile *r = ctx;
+
+    snprintf(r->problem, sizeof(r->problem), "%s", message);
+    log_error("Templates do not load; the previous ones, if any, stay in force", "error", message);
+}
+
+static const struct renderer_events renderer_events = {
+    .fragment = on_fragment,
+    .gone = on_gone,
+    .failed = on_failed,
+    .rendered = on_rendered,
+    .died = on_died,
+    .program_failed = on_program_failed,
+};
+
+const struct renderer_events *reconcile_renderer_events(void)
+{
+    return &renderer_events;
+}
+
+/* ---- settle: pending → accepted ---- */
+
+struct group {
+    VEC(struct item *) items;
+};
+
+struct grouping {
+    struct map by_fragment;
+    VEC(struct group *) groups;
+    size_t waiting; /* pending items that no check under way will settle */
+};
+
+static void group_item(void *ctx, struct item *item)
+{
+    struct grouping *g = ctx;
+    const struct fragment *f = item->winner ? item->winner : item->accepted_by;
+    const char *id = f ? f->id : "";
+
+    if (item->in_check && text_equal(item->checking, item->rendered))
+        return;
+    struct group *group = map_get(&g->by_fragment, id);
+    if (group == NULL) {
+        group = xcalloc(1, sizeof(*group));
+        map_put(&g->by_fragment, id, group);
+        vec_push(&g->groups, group);
+    }
+    vec_push(&group->items, item);
+    g->waiting++;
+}
+
+static bool changes_more_than_servers(const struct group *group)
+{
+    for (size_t i = 0; i < group->items.length; i++)
+        if (group->items.items[i]->accepted == NULL || group->items.items[i]->rendered == NULL)
+            return true;
+    return false;
+}
+
+/* Accept what is harmless; true when something is left that only HAProxy can judge. */
+static bool accept_structural(struct reconcile *r)
+{
+    struct grouping g = {0};
+    bool progress = true;
+
+    model_each_pending(r->model, group_item, &g);
+    /* A group may depend on another one (a route on a backend that an older object emits), so go round while that helps. */
+    while (progress) {
+        progress = false;
+        for (size_t i = 0; i < g.groups.length; i++) {
+            struct group *group = g.groups.items[i];
+            if (group->items.length == 0 || !agent_is_structural(r->agent, group->items.items, group->items.length))
+                continue;
+            r->background_due = r->background_due || changes_more_than_servers(group);
+            for (size_t j = 0; j < group->items.length; j++)
+                model_accept(r->model, group->items.items[j]);
+            metric_add(r->structural, 1);
+            g.waiting -= group->items.length;
+            vec_clear(&group->items);
+            progress = true;
+        }
+    }
+    for (size_t i = 0; i < g.groups.length; i++) {
+        vec_done(&g.groups.items[i]->items);
+        free(g.groups.items[i]);
+    }
+    vec_done(&g.groups);
+    map_done(&g.by_fragment);
+    return g.waiting > 0;
+}
+
+static void note_accepted(struct reconcile *r)
+{
+    struct digest digest = model_digest(r->model, MODEL_ACCEPTED);
+
+    if (digest_equal(digest, r->accepted_digest))
+        return;
+    r->accepted_digest = digest;
+    r->accepted_ns = clock_now_ns();
+    r->generation++;
+    r->live = false;
+}
+
+static void on_background(uv_timer_t *timer)
+{
+    struct reconcile *r = timer->data;
+
+    if (r->background_due && !validator_busy(r->validator)) {
+        r->background_due = false;
+        validator_run(r->validator);
+    }
+    step(r);
+}
+
+static void settle(struct reconcile *r)
+{
+    if (!r->rendered)
+        return;
+    bool left = accept_structural(r);
+    note_accepted(r);
+    if (left && !validator_busy(r->validator)) {
+        struct digest digest = model_digest(r->model, MODEL_RENDERED);
+        if (r->rejected && digest_equal(digest, r->rejected_digest))
+            return;
+        r->background_due = false;
+        validator_run(r->validator);
+    } else if (r->background_due && !uv_is_active((uv_handle_t *)&r->background)) {
+        int64_t wait = r->last_check_ns * 20 > BACKGROUND_MIN_NS ? r->last_check_ns * 20 : BACKGROUND_MIN_NS;
+        uv_timer_start(&r->background, on_background, (uint64_t)(wait / NS_PER_MS), 0);
+    }
+}
+
+static void on_explained(void *ctx, const char *where)
+{
+    struct explain_ctx *e = ctx;
+
+    log_warn("Object quarantined: HAProxy refuses what its template made; its last good output stays in force", "object_kind", e->owner_kind,
+             "object", e->owner_id, "fragment", e->fragment, "template_line", where, "error", e->message);
+    free(e->fragment);
+    free(e->owner_kind);
+    free(e->owner_id);
+    free(e->message);
+    free(e);
+}
+
+static void on_quarantined(void *ctx, const struct fragment *f, enum contribution_kind kind, const char *scope, const char *key, unsigned line,
+                           const char *message)
+{
+    struct reconcile *r = ctx;
+    struct explain_ctx *e = xmalloc(sizeof(*e));
+
+    metric_add(r->quarantines, 1);
+    *e = (struct explain_ctx){
+        .fragment = xstrdup(f->id), .owner_kind = xstrdup(f->owner_kind), .owner_id = xstrdup(f->owner_id), .message = xstrdup(message), .r = r};
+    r->ops.notify(r->ctx, true, f->owner_kind, f->owner_id, "Quarantined", message);
+    renderer_explain(r->renderer, f->id, kind, scope, key, line, on_explained, e);
+}
+
+static void on_validated(void *ctx, const struct validation *v)
+{
+    struct reconcile *r = ctx;
+
+    r->last_check_ns = v->checks > 0 ? v->duration_ns / v->checks : 0;
+    metric_add(r->checked, v->checks);
+    r->rejected = !v->accepted;
+    if (v->accepted) {
+        r->problem[0] = '\0';
+    } else {
+        r->rejected_digest = model_digest(r->model, MODEL_RENDERED);
+        if (strcmp(r->problem, v->problem) != 0)
+            log_error("HAProxy refuses the rendered configuration; the last accepted one stays in force", "error", v->problem, "checks",
+                      log_int(v->checks));
+        snprintf(r->problem, sizeof(r->problem), "%s", v->problem);
+    }
+    note_accepted(r);
+    step(r);
+}
+
+/* ---- deploy: accepted → live ---- */
+
+static void on_retry(uv_timer_t *timer)
+{
+    step(timer->data);
+}
+
+static void on_applied(void *ctx, const struct agent_result *result)
+{
+    struct reconcile *r = ctx;
+
+    if (result->err == NULL) {
+        r->retry_ns = 0;
+        r->deployed_problem[0] = '\0';
+        r->live = true;
+        if (r->applying_ns != 0)
+            metric_observe_ns(r->reconcile_duration, clock_now_ns() - r->applying_ns);
+        r->applying_ns = 0;
+        if (result->reloaded)
+            log_info("Deployed with a reload", "reason", result->reload_reason ? result->reload_reason : "", "generation",
+                     log_int((int64_t)r->generation), "duration", log_duration(result->duration_ns));
+        else if (result->operations > 0)
+            log_debug("Deployed without a reload", "operations", log_int(result->operations), "generation", log_int((int64_t)r->generation),
+                      "duration", log_duration(result->duration_ns));
+    } else if (result->err->kind == ERR_STALE) {
+        uint64_t suppressed;
+        stage_move(&r->applying_ns, &r->settled_ns);
+        r->compare_all = true;
+        r->compare_why = "refused as stale";
+        if (log_limit_pass(&r->stale_limit, NS_PER_S, &suppressed))
+            log_warn("Deployment refused: a newer leader has written", "error", result->err->text, "highest_transitions",
+                     log_int(result->highest.transitions), "holder", result->highest.holder ? result->highest.holder : "");
+        r->ops.refused_stale(r->ctx, result->highest.transitions);
+    } else {
+        metric_add(r->deploy_failures, 1);
+        stage_move(&r->applying_ns, &r->settled_ns);
+        r->compare_all = true;
+        r->compare_why = "the last deployment failed";
+        r->retry_ns = r->retry_ns == 0 ? RETRY_MIN_NS : r->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : r->retry_ns * 2;
+        if (strcmp(r->deployed_problem, result->err->text) != 0)
+            log_warn("Deployment failed; it is tried again", "error", result->err->text, "retry_in", log_duration(r->retry_ns));
+        snprintf(r->deployed_problem, sizeof(r->deployed_problem), "%s", result->err->text);
+        if (!r->stopped)
+            uv_timer_start(&r->retry, on_retry, (uint64_t)(r->retry_ns / NS_PER_MS), 0);
+    }
+    if (!r->stopped)
+        step(r);
+}
+
+static void deploy(struct reconcile *r)
+{
+    bool writer = r->rendered && r->ops.may_write(r->ctx);
+
+    if (writer && !r->was_writer) {
+        r->compare_all = true;
+        r->compare_why = "this replica may write now";
+    }
+    r->was_writer = writer;
+    if (!writer) {
+        /* What changes meanwhile is found by the comparison from scratch that begins each term. */
+        struct model_changes dropped = {0};
+        model_take_changes(r->model, &dropped);
+        model_changes_done(&dropped);
+        r->live = false;
+        return;
+    }
+    if (agent_busy(r->agent) || uv_is_active((uv_handle_t *)&r->retry) || model_is_empty(r->model, MODEL_ACCEPTED))
+        return;
+    struct model_changes changes = {0};
+    model_take_changes(r->model, &changes);
+    if (changes.items.length == 0 && !r->compare_all) {
+        model_changes_done(&changes);
+        r->settled_ns = 0;
+        return;
+    }
+    struct fence fence = {
+        .transitions = r->ops.fence_transitions(r->ctx), .generation = r->generation, .holder = r->config.identity};
+    bool all = r->compare_all;
+    stage_move(&r->settled_ns, &r->applying_ns);
+    r->compare_all = false;
+    if (all)
+        log_debug("Comparing everything with HAProxy", "why", r->compare_why);
+    if (!agent_apply(r->agent, all ? NULL : &changes, &fence, on_applied, r))
+        r->compare_all = true;
+    model_changes_done(&changes);
+}
+
+static void step(struct reconcile *r)
+{
+    if (r->stopped || r->renderer == NULL)
+        return;
+    if (r->dirty && store_is_synced(r->store)) {
+        r->dirty = false;
+        stage_move(&r->changed_ns, &r->rendering_ns);
+        renderer_render(r->renderer);
+    }
+    settle(r);
+    deploy(r);
+}
+
+static void on_drift(uv_timer_t *timer)
+{
+    reconcile_compare_all(timer->data, "drift interval");
+}
+
+void reconcile_kick(struct reconcile *r)
+{
+    step(r);
+}
+
+void reconcile_compare_all(struct reconcile *r, const char *why)
+{
+    r->compare_all = true;
+    r->compare_why = why;
+    step(r);
+}
+
+void reconcile_set_drift_interval(struct reconcile *r, int64_t interval_ns)
+{
+    uint64_t ms = (uint64_t)((interval_ns > 0 ? interval_ns : 60 * NS_PER_S) / NS_PER_MS);
+
+    uv_timer_start(&r->drift, on_drift, ms, ms);
+}
+
+/* ---- life ---- */
+
+struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *config, struct store *store, struct metrics *metrics,
+                                const struct reconcile_ops *ops, void *ctx)
+{
+    static const struct validator_events validator_events = {.quarantined = on_quarantined, .done = on_validated};
+    struct reconcile *r = xcalloc(1, sizeof(*r));
+
+    r->loop = loop;
+    r->config = *config;
+    r->ops = *ops;
+    r->ctx = ctx;
+    r->store = store;
+    r->model = model_new();
+    r->validator = validator_new(loop, &config->check, r->model, metrics, &validator_events, r);
+    map_init(&r->failures, false);
+    r->dirty = true;
+    r->compare_all = true;
+    r->compare_why = "start";
+    uv_check_init(loop, &r->after_poll);
+    uv_idle_init(loop, &r->no_wait);
+    uv_timer_init(loop, &r->drift);
+    uv_timer_init(loop, &r->retry);
+    uv_timer_init(loop, &r->background);
+    r->after_poll.data = r->no_wait.data = r->drift.data = r->retry.data = r->background.data = r;
+    r->reconcile_duration = metric_histogram(metrics, "haptic_reconciliation_duration_seconds",
+                                             "From a change in the store to HAProxy's answer to the last command for it.");
+    r->render_failures = metric_counter(metrics, "haptic_template_failures_total", "Runs of a template that ended in an error.");
+    r->quarantines = metric_counter(metrics, "haptic_quarantines_total", "Objects put into quarantine.");
+    r->deploy_failures = metric_counter(metrics, "haptic_deployment_failures_total", "Deployments that failed.");
+    r->structural = metric_counter(metrics, "haptic_accepted_total", "Groups of changes accepted.", "by", "structure");
+    r->checked = metric_counter(metrics, "haptic_validations_total", "Runs of haproxy -c.");
+    reconcile_set_drift_interval(r, config->drift_interval_ns);
+    store_listen(store, on_store, r);
+    return r;
+}
+
+struct model *reconcile_model(struct reconcile *r)
+{
+    return r->model;
+}
+
+void reconcile_attach(struct reconcile *r, struct renderer *renderer, struct agent *agent)
+{
+    r->renderer = renderer;
+    r->agent = agent;
+    soon(r);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct reconcile *r = handle->data;
+
+    if (--r->open_handles == 0)
+        free(r);
+}
+
+void reconcile_stop(struct reconcile *r)
+{
+    if (r->stopped)
+        return;
+    r->stopped = true;
+    store_unlisten(r->store, on_store, r);
+    uv_check_stop(&r->after_poll);
+    uv_idle_stop(&r->no_wait);
+    uv_timer_stop(&r->drift);
+    uv_timer_stop(&r->retry);
+    uv_timer_stop(&r->background);
+}
+
+struct reconcile *reconcile_free(struct reconcile *r)
+{
+    if (r == NULL)
+        return NULL;
+    struct map_slot *slot;
+
+    reconcile_stop(r);
+    validator_free(r->validator);
+    for (size_t it = 0; (slot = map_next(&r->failures, &it)) != NULL;)
+        failure_free(slot->value);
+    map_done(&r->failures);
+    r->model = model_free(r->model);
+    uv_handle_t *handles[] = {(uv_handle_t *)&r->after_poll, (uv_handle_t *)&r->no_wait, (uv_handle_t *)&r->drift,
+                              (uv_handle_t *)&r->retry, (uv_handle_t *)&r->background};
+    r->open_handles = ARRAY_LEN(handles);
+    for (size_t i = 0; i < ARRAY_LEN(handles); i++)
+        uv_close(handles[i], on_closed);
+    return NULL;
+}
+
+void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_status)
+{
+    *ret_status = (struct reconcile_status){
+        .synced = store_is_synced(r->store),
+        .rendered = r->rendered,
+        .validated = r->rendered && !model_is_empty(r->model, MODEL_ACCEPTED),
+        .live = r->live,
+        .generation = r->generation,
+        .digest = r->accepted_digest,
+        .accepted_ns = r->accepted_ns,
+        .quarantined = model_quarantined(r->model),
+        .failed = r->failures.count,
+        .pending = model_pending(r->model),
+        .problem = r->problem[0] ? r->problem : r->deployed_problem,
+    };
+}
+
+/* A JSON string. */
+static void put_json(struct buf *out, const char *text)
+{
+    buf_putc(out, '"');
+    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
+        if (*p == '"' || *p == '\\')
+            buf_printf(out, "\\%c", *p);
+        else if (*p < ' ')
+            buf_printf(out, "\\u%04x", *p);
+        else
+            buf_putc(out, (char)*p);
+    }
+    buf_putc(out, '"');
+}
+
+static void put_entry(struct buf *out, const char *what, const char *fragment, const char *owner, const char *message)
+{
+    if (out->length > 0 && out->data[out->length - 1] == '}')
+        buf_putc(out, ',');
+    buf_printf(out, "{\"state\":\"%s\",\"fragment\":", what);
+    put_json(out, fragment);
+    buf_puts(out, ",\"object\":");
+    put_json(out, owner);
+    buf_puts(out, ",\"message\":");
+    put_json(out, message);
+    buf_putc(out, '}');
+}
+
+static void describe_quarantined(void *ctx, const struct fragment *f, const char *reason)
+{
+    put_entry(ctx, "quarantined", f->id, f->owner_id, reason);
+}
+
+void reconcile_describe(const struct reconcile *r, struct buf *out)
+{
+    const struct map_slot *slot;
+
+    buf_putc(out, '[');
+    for (size_t it = 0; (slot = map_next(&r->failures, &it)) != NULL;) {
+        const struct failure *f = slot->value;
+        put_entry(out, "failed", slot->key, f->owner, f->message);
+    }
+    model_each_quarantined(r->model, describe_quarantined, out);
+    buf_putc(out, ']');
+}
