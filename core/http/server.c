@@ -1,0 +1,172 @@
+/* libmicrohttpd with its own epoll descriptor, which the loop polls: no thread, no lock. Its next time-out becomes a timer. */
+#include "http/server.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/alloc.h"
+#include "base/vec.h"
+
+struct route {
+    const char *path, *summary;
+    http_handler *handler;
+    void *ctx;
+};
+
+struct http_server {
+    struct MHD_Daemon *daemon;
+    VEC(struct route) routes;
+    uv_poll_t poll;
+    uv_timer_t timer;
+    int open_handles;
+};
+
+static enum MHD_Result respond(struct MHD_Connection *connection, struct http_answer *answer)
+{
+    size_t length = answer->body.length;
+    struct MHD_Response *response = MHD_create_response_from_buffer(length, buf_steal(&answer->body), MHD_RESPMEM_MUST_FREE);
+
+    if (response == NULL)
+        return MHD_NO;
+    MHD_add_response_header(response, "Content-Type", answer->content_type);
+    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    enum MHD_Result result = MHD_queue_response(connection, answer->status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static void answer_index(const struct http_server *s, struct http_answer *answer)
+{
+    for (size_t i = 0; i < s->routes.length; i++)
+        buf_printf(&answer->body, "%-24s %s\n", s->routes.items[i].path, s->routes.items[i].summary);
+}
+
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
+                                  const char *upload, size_t *upload_size, void **request)
+{
+    static int seen;
+    struct http_server *s = ctx;
+    struct http_answer answer = {.status = MHD_HTTP_OK, .content_type = "text/plain; charset=utf-8"};
+
+    (void)version;
+    (void)upload;
+    if (*request == NULL) {
+        *request = &seen; /* the first call only announces the headers */
+        return MHD_YES;
+    }
+    if (*upload_size > 0) {
+        *upload_size = 0; /* a body is read past and ignored */
+        return MHD_YES;
+    }
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+        answer.status = MHD_HTTP_METHOD_NOT_ALLOWED;
+        buf_puts(&answer.body, "only GET and HEAD\n");
+        return respond(connection, &answer);
+    }
+    for (size_t i = 0; i < s->routes.length; i++) {
+        if (strcmp(s->routes.items[i].path, url) == 0) {
+            s->routes.items[i].handler(s->routes.items[i].ctx, &answer);
+            return respond(connection, &answer);
+        }
+    }
+    if (strcmp(url, "/") != 0)
+        answer.status = MHD_HTTP_NOT_FOUND;
+    answer_index(s, &answer);
+    return respond(connection, &answer);
+}
+
+static void run(struct http_server *s);
+
+static void on_timer(uv_timer_t *timer)
+{
+    run(timer->data);
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    run(poll->data);
+}
+
+static void run(struct http_server *s)
+{
+    MHD_UNSIGNED_LONG_LONG timeout_ms;
+
+    MHD_run(s->daemon);
+    if (MHD_get_timeout(s->daemon, &timeout_ms) == MHD_YES)
+        uv_timer_start(&s->timer, on_timer, timeout_ms, 0);
+    else
+        uv_timer_stop(&s->timer);
+}
+
+int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct http_server **ret_server, struct err *err)
+{
+    struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    const struct sockaddr *at;
+    unsigned flags = MHD_USE_EPOLL;
+
+    if (inet_pton(AF_INET, address, &in4.sin_addr) == 1) {
+        at = (const struct sockaddr *)&in4;
+    } else if (inet_pton(AF_INET6, address, &in6.sin6_addr) == 1) {
+        at = (const struct sockaddr *)&in6;
+        flags |= MHD_USE_IPv6 | (IN6_IS_ADDR_UNSPECIFIED(&in6.sin6_addr) ? MHD_USE_DUAL_STACK : 0);
+    } else {
+        return err_set(err, ERR_INVALID, "\"%s\" is not an IP address to listen on", address);
+    }
+    struct http_server *s = xcalloc(1, sizeof(*s));
+    errno = 0;
+    s->daemon = MHD_start_daemon(flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, at, MHD_OPTION_CONNECTION_LIMIT, 64U,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, 15U, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_END);
+    if (s->daemon == NULL) {
+        free(s);
+        return err_set_sys(err, errno ? errno : EADDRINUSE, "listen on %s port %u", address, port);
+    }
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    uv_poll_init(loop, &s->poll, info->epoll_fd);
+    uv_timer_init(loop, &s->timer);
+    s->poll.data = s->timer.data = s;
+    uv_poll_start(&s->poll, UV_READABLE, on_ready);
+    run(s);
+    *ret_server = s;
+    return 0;
+}
+
+void http_server_route(struct http_server *s, const char *path, const char *summary, http_handler *handler, void *ctx)
+{
+    vec_push(&s->routes, ((struct route){.path = path, .summary = summary, .handler = handler, .ctx = ctx}));
+}
+
+uint16_t http_server_port(const struct http_server *s)
+{
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
+
+    return info->port;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct http_server *s = handle->data;
+
+    if (--s->open_handles > 0)
+        return;
+    MHD_stop_daemon(s->daemon);
+    vec_done(&s->routes);
+    free(s);
+}
+
+struct http_server *http_server_free(struct http_server *s)
+{
+    if (s == NULL)
+        return NULL;
+    s->open_handles = 2;
+    uv_close((uv_handle_t *)&s->poll, on_closed);
+    uv_close((uv_handle_t *)&s->timer, on_closed);
+    return NULL;
+}

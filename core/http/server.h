@@ -1,0 +1,33 @@
+/* server.h — a small HTTP server on the loop: health, metrics, debug.
+ * Thread:  loop thread only; libmicrohttpd runs in its external mode, so handlers are called on the loop.
+ * Owns:    the listening socket, its connections, the routes.
+ * Errors:  ERR_INVALID for an address that is none, ERR_SYS with the address when it cannot be bound.
+ *
+ * Read-only: GET and HEAD. A connection is dropped after 15 s without progress; there are at most 64.
+ */
+#ifndef HAPTIC_HTTP_SERVER_H
+#define HAPTIC_HTTP_SERVER_H
+
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/buf.h"
+
+struct http_server;
+
+struct http_answer {
+    unsigned status;          /* 200 when the handler is called */
+    const char *content_type; /* text/plain */
+    struct buf body;
+};
+typedef void http_handler(void *ctx, struct http_answer *answer);
+
+/* address: "0.0.0.0", "127.0.0.1", "::" …; port 0: any (see http_server_port). */
+int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct http_server **ret_server, struct err *err) MUST_CHECK;
+/* path is compared in whole; summary is for the index at "/". Both are borrowed. */
+void http_server_route(struct http_server *s, const char *path, const char *summary, http_handler *handler, void *ctx);
+uint16_t http_server_port(const struct http_server *s);
+/* Close everything; NULL is fine. Run the loop once more before closing it. */
+struct http_server *http_server_free(struct http_server *s);
+
+#endif
