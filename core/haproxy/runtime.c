@@ -1,0 +1,300 @@
+/* How it works: one connection, put into prompt mode, all commands written at once; libuv reads and writes independently, so that
+ * neither side waits for the other however much is under way. The first thing HAProxy sends back is its prompt ("> ", "master> ",
+ * "master[ReloadFailed]> "); an answer ends where a line begins with that prompt. No answer to a command of ours has a line that begins
+ * so: HAProxy indents, or puts an address or a name before, whatever came from a configuration or a map. The one exception, the
+ * log in a reload's answer, is the last thing on its connection, where the master hangs up: an answer to the last command is
+ * therefore also complete when the connection ends after an empty line.
+ *
+ * While a payload is read HAProxy may prompt with "+ " for each of its lines, or for some, depending on its version.
+ */
+#include "haproxy/runtime.h"
+
+#include <assert.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/vec.h"
+
+#define DEFAULT_MAX_ANSWER_BYTES ((size_t)256 << 20)
+#define READ_BYTES ((size_t)65536)
+#define PROMPT_MAX 64
+
+struct span {
+    size_t offset, length;
+};
+
+struct runtime_call {
+    uv_pipe_t pipe;
+    uv_timer_t timer;
+    uv_connect_t connect;
+    uv_write_t write;
+    struct buf out, in;
+    VEC(struct span) answers;
+    VEC(unsigned) payload_lines; /* per command: "+ " prompts it may cause */
+    VEC(char *) names;           /* per command: its first words, for messages */
+    size_t expected;
+    size_t scanned; /* bytes of in that hold no end of the current answer */
+    size_t begin;   /* where the current answer begins */
+    size_t max_answer_bytes;
+    char prompt[PROMPT_MAX]; /* "" until the first one has come; else with the newline before it */
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    struct err err;
+    bool failed_early; /* err is set; told by the timer */
+    unsigned open_handles;
+    runtime_done *done; /* NULL: told, or cancelled */
+    void *ctx;
+};
+
+static void call_free(uv_handle_t *handle)
+{
+    struct runtime_call *call = handle->data;
+    if (--call->open_handles > 0)
+        return;
+    buf_done(&call->out);
+    buf_done(&call->in);
+    vec_done(&call->answers);
+    vec_done(&call->payload_lines);
+    for (size_t i = 0; i < call->names.length; i++)
+        free(call->names.items[i]);
+    vec_done(&call->names);
+    free(call);
+}
+
+static void call_close(struct runtime_call *call)
+{
+    uv_close((uv_handle_t *)&call->pipe, call_free);
+    uv_close((uv_handle_t *)&call->timer, call_free);
+}
+
+/* Tell the caller and let go. call is not valid afterwards as far as the caller is concerned. */
+static void call_finish(struct runtime_call *call, bool ok)
+{
+    runtime_done *done = call->done;
+    assert(done);
+    call->done = NULL;
+    VEC(struct runtime_answer) answers = {0};
+    for (size_t i = 0; i < call->answers.length; i++) {
+        const struct span *s = &call->answers.items[i];
+        call->in.data[s->offset + s->length] = '\0'; /* a newline or the prompt stands there */
+        struct runtime_answer answer = {.text = call->in.data + s->offset, .length = s->length};
+        vec_push(&answers, answer);
+    }
+    done(call->ctx, ok ? NULL : &call->err, answers.items, answers.length);
+    vec_done(&answers);
+    call_close(call);
+}
+
+/* Which command is being answered, for messages. */
+static const char *current_name(const struct runtime_call *call)
+{
+    return call->answers.length < call->names.length ? call->names.items[call->answers.length] : "prompt";
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct runtime_call *call = timer->data;
+    if (!call->done)
+        return;
+    if (!call->failed_early && call->expected > 0)
+        err_set(&call->err, ERR_TIMEOUT, "HAProxy at %s: no answer to \"%s\" in time (command %zu of %zu)", call->path, current_name(call),
+                call->answers.length + 1, call->expected);
+    call_finish(call, call->err.kind == ERR_NONE);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested UNUSED, uv_buf_t *ret_buf)
+{
+    struct runtime_call *call = handle->data;
+    char *room = buf_room(&call->in, READ_BYTES, NULL);
+    *ret_buf = uv_buf_init(room, room ? (unsigned)READ_BYTES : 0);
+}
+
+/* The first bytes are HAProxy's prompt: an optional newline, an optional word, "> ". 1 found, 0 not yet all there, -1 something else. */
+static int read_prompt(struct runtime_call *call)
+{
+    const char *p = buf_str(&call->in);
+    size_t length = call->in.length, i = length > 0 && p[0] == '\n' ? 1 : 0, word = i;
+    while (i < length && i - word < PROMPT_MAX - 4 && p[i] != '>' && p[i] > ' ')
+        i++;
+    if (i + 1 >= length && (i >= length || p[i] == '>'))
+        return i - word < PROMPT_MAX - 4 ? 0 : -1;
+    if (p[i] != '>' || p[i + 1] != ' ')
+        return -1;
+    call->prompt[0] = '\n';
+    memcpy(call->prompt + 1, p + word, i + 2 - word);
+    call->prompt[1 + i + 2 - word] = '\0';
+    call->begin = call->scanned = i + 2;
+    return 1;
+}
+
+static void answer_add(struct runtime_call *call, size_t begin, size_t end)
+{
+    const char *p = call->in.data;
+    unsigned payload_lines = call->payload_lines.items[call->answers.length];
+    for (unsigned i = 0; i < payload_lines && end - begin >= 2 && p[begin] == '+' && p[begin + 1] == ' '; i++)
+        begin += 2;
+    while (begin < end && p[begin] == '\n')
+        begin++;
+    while (end > begin && p[end - 1] == '\n')
+        end--;
+    struct span span = {.offset = begin, .length = end - begin};
+    vec_push(&call->answers, span);
+}
+
+/* Cut what has come into answers. True when something went wrong or all is there. */
+static bool call_scan(struct runtime_call *call)
+{
+    if (!call->prompt[0]) {
+        int found = read_prompt(call);
+        if (found < 0) {
+            err_set(&call->err, ERR_IO, "HAProxy at %s: not a prompt but \"%.100s\"", call->path, buf_str(&call->in));
+            return true;
+        }
+        if (found == 0)
+            return false;
+    }
+    size_t prompt_length = strlen(call->prompt);
+    while (call->answers.length < call->expected) {
+        const char *from = call->in.data + call->scanned;
+        size_t length = call->in.length - call->scanned;
+        /* The master's prompt follows the one before directly when there was nothing to say; a worker's begins with a newline always. */
+        if (call->scanned == call->begin && prompt_length > 3 && length >= prompt_length - 1 && memcmp(from, call->prompt + 1, prompt_length - 1) == 0) {
+            answer_add(call, call->begin, call->begin);
+            call->begin = call->scanned += prompt_length - 1;
+            continue;
+        }
+        const char *end = length ? memmem(from, length, call->prompt, prompt_length) : NULL;
+        if (!end) {
+            /* Keep scanned at begin until a directly following prompt can be told from text. */
+            size_t keep = prompt_length - 1;
+            if (length > keep)
+                call->scanned += length - keep;
+            return false;
+        }
+        size_t end_offset = (size_t)(end - call->in.data);
+        answer_add(call, call->begin, end_offset);
+        call->begin = call->scanned = end_offset + prompt_length;
+    }
+    return true;
+}
+
+static void on_end(struct runtime_call *call, ssize_t status)
+{
+    const char *rest = buf_str(&call->in) + call->begin;
+    size_t length = call->in.length - call->begin;
+    if (call->prompt[0] && call->answers.length + 1 == call->expected && length > 2 && strncmp(rest + length - 2, "\n\n", 2) == 0) {
+        answer_add(call, call->begin, call->in.length - 1);
+        call_finish(call, true);
+        return;
+    }
+    const char *why = status == UV_EOF ? "hung up" : uv_strerror((int)status);
+    err_set(&call->err, ERR_IO, "HAProxy at %s: %s at \"%s\" (command %zu of %zu)%s%.200s", call->path, why, current_name(call),
+            call->answers.length + 1, call->expected, length ? ": " : "", rest);
+    call_finish(call, false);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *chunk UNUSED)
+{
+    struct runtime_call *call = stream->data;
+    if (count == 0 || !call->done)
+        return;
+    if (count < 0) {
+        on_end(call, count);
+        return;
+    }
+    buf_grew(&call->in, (size_t)count);
+    bool over = call->in.length > call->max_answer_bytes;
+    if (over)
+        err_set(&call->err, ERR_LIMIT, "HAProxy at %s: the answer to \"%s\" passes the limit of %zu bytes", call->path, current_name(call),
+                call->max_answer_bytes);
+    if (over || call_scan(call))
+        call_finish(call, call->err.kind == ERR_NONE);
+}
+
+/* A failed write needs no care of its own: the read side ends too, with HAProxy's last words before it. */
+static void on_write(uv_write_t *request UNUSED, int status UNUSED)
+{
+}
+
+static void on_connect(uv_connect_t *request, int status)
+{
+    struct runtime_call *call = request->data;
+    if (!call->done)
+        return;
+    if (status < 0) {
+        err_set_sys(&call->err, -status, "HAProxy at %s: connect", call->path);
+        call_finish(call, false);
+        return;
+    }
+    uv_buf_t bytes = uv_buf_init(call->out.data, (unsigned)call->out.length);
+    if (uv_read_start((uv_stream_t *)&call->pipe, on_alloc, on_read) < 0 ||
+        uv_write(&call->write, (uv_stream_t *)&call->pipe, &bytes, 1, on_write) < 0) {
+        err_set(&call->err, ERR_IO, "HAProxy at %s: cannot read and write", call->path);
+        call_finish(call, false);
+    }
+}
+
+/* Append a command such that HAProxy takes it for exactly one. */
+static int command_add(struct runtime_call *call, const char *command, struct err *err)
+{
+    size_t length = strlen(command);
+    const char *newline = strchr(command, '\n');
+    size_t first = newline ? (size_t)(newline - command) : length;
+    unsigned lines = 0;
+    if (length == 0 || first == 0)
+        return err_set(err, ERR_INVALID, "an empty HAProxy command");
+    if (newline) {
+        if (first < 3 || memcmp(newline - 2, "<<", 2) != 0 || command[length - 1] != '\n' || strstr(command, "\n\n"))
+            return err_set(err, ERR_INVALID, "HAProxy command \"%.60s\": more lines than one, and not a payload of whole lines that are not empty", command);
+        for (const char *p = newline; p; p = strchr(p + 1, '\n'))
+            lines++;
+    }
+    buf_add(&call->out, command, length);
+    buf_putc(&call->out, '\n');
+    vec_push(&call->payload_lines, lines);
+    vec_push(&call->names, xmemdup0(command, first < 60 ? first : 60));
+    return 0;
+}
+
+struct runtime_call *runtime_run(uv_loop_t *loop, const char *socket_path, const char *const *commands, size_t count, int64_t deadline_ns,
+                                 size_t max_answer_bytes, runtime_done *done, void *ctx)
+{
+    struct runtime_call *call = xcalloc(1, sizeof(*call));
+    call->expected = count;
+    call->done = done;
+    call->ctx = ctx;
+    call->max_answer_bytes = max_answer_bytes ? max_answer_bytes : DEFAULT_MAX_ANSWER_BYTES;
+    buf_init(&call->in, call->max_answer_bytes + 2 * READ_BYTES);
+    uv_pipe_init(loop, &call->pipe, 0);
+    uv_timer_init(loop, &call->timer);
+    call->pipe.data = call->timer.data = call->connect.data = call;
+    call->open_handles = 2;
+
+    size_t path_length = strlen(socket_path);
+    if (path_length >= sizeof(call->path)) {
+        err_set(&call->err, ERR_INVALID, "HAProxy socket %s: the path is longer than the %zu bytes a Unix socket's may have", socket_path,
+                sizeof(call->path) - 1);
+        call->failed_early = true;
+    } else {
+        memcpy(call->path, socket_path, path_length + 1);
+    }
+    buf_puts(&call->out, "prompt\n");
+    for (size_t i = 0; i < count && !call->failed_early; i++)
+        if (command_add(call, commands[i], &call->err) < 0)
+            call->failed_early = true;
+    bool at_once = call->failed_early || count == 0;
+    int64_t wait_ms = (deadline_ns + NS_PER_MS - 1) / NS_PER_MS;
+    uv_timer_start(&call->timer, on_timer, at_once ? 0 : (uint64_t)(wait_ms > 0 ? wait_ms : 1), 0);
+    if (!at_once)
+        uv_pipe_connect(&call->connect, &call->pipe, call->path, on_connect);
+    return call;
+}
+
+void runtime_cancel(struct runtime_call *call)
+{
+    assert(call->done);
+    call->done = NULL;
+    call_close(call);
+}
