@@ -1,5 +1,5 @@
 /* haptic run: flags over environment over built-in values, then the controller until a signal ends it. */
-#include "cmd/run.h"
+#include "cmd/cmd.h"
 
 #include <errno.h>
 #include <getopt.h>

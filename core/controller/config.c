@@ -701,20 +701,36 @@ static bool same_kind(const struct config_kind *k, const struct store_kind_spec 
            same_list(k->namespaces.items, k->namespaces.length, spec->namespaces);
 }
 
-int config_apply_kinds(const struct config *c, struct store *store, bool *ret_changed, struct err *err)
+/* Remove kinds of the store: those that the configuration does not name, or (differing) those that it describes otherwise. */
+static void remove_kinds(const struct config *c, struct store *store, bool differing, bool *ret_changed)
 {
-    *ret_changed = false;
     for (size_t i = store_kind_count(store); i-- > 0;) {
         struct store_kind *kind = store_kind_at(store, i);
         const struct store_kind_spec *spec = store_kind_spec(kind);
-        bool wanted = false;
-        for (size_t j = 0; j < c->kinds.length; j++)
-            wanted = wanted || (strcmp(c->kinds.items[j].name, spec->name) == 0 && same_kind(&c->kinds.items[j], spec));
-        if (!wanted) {
+        bool named = false, same = false;
+        for (size_t j = 0; j < c->kinds.length; j++) {
+            if (strcmp(c->kinds.items[j].name, spec->name) != 0)
+                continue;
+            named = true;
+            same = same_kind(&c->kinds.items[j], spec);
+        }
+        if (differing ? named && !same : !named) {
             store_remove_kind(store, kind);
             *ret_changed = true;
         }
     }
+}
+
+void config_remove_kinds(const struct config *c, struct store *store, bool *ret_changed)
+{
+    *ret_changed = false;
+    remove_kinds(c, store, false, ret_changed);
+}
+
+int config_add_kinds(const struct config *c, struct store *store, bool *ret_changed, struct err *err)
+{
+    *ret_changed = false;
+    remove_kinds(c, store, true, ret_changed);
     for (size_t i = 0; i < c->kinds.length; i++) {
         const struct config_kind *k = &c->kinds.items[i];
         struct store_kind *added;

@@ -69,8 +69,9 @@ struct config *config_free(struct config *c); /* NULL is fine */
 /* The program for the renderer (docs/design.md, section 11). extra: further keys for extraContext as "key=value" pairs, NULL-terminated; may be NULL. */
 int config_program(const struct config *c, const struct haproxy_caps *caps, const char *const *extra, struct buf *out, struct err *err) MUST_CHECK;
 
-/* Add the kinds that are missing in the store, remove those that are not in the configuration, replace those that differ.
- * *ret_changed: the sources must start anew. */
-int config_apply_kinds(const struct config *c, struct store *store, bool *ret_changed, struct err *err) MUST_CHECK;
+/* Add the kinds that are missing in the store and replace those that differ; *ret_changed: the sources must start anew. */
+int config_add_kinds(const struct config *c, struct store *store, bool *ret_changed, struct err *err) MUST_CHECK;
+/* Remove the kinds that are not in the configuration: only when no template reads them any more. */
+void config_remove_kinds(const struct config *c, struct store *store, bool *ret_changed);
 
 #endif

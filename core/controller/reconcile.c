@@ -55,7 +55,8 @@ struct reconcile {
     int64_t deploy_begun_ns;
 
     struct map failures; /* fragment id → struct failure */
-    struct log_limit stale_limit;
+    struct log_limit stale_limit, deployed_limit;
+    int64_t drift_ns;
 
     struct metric *reconcile_duration, *render_failures, *quarantines, *deploy_failures, *structural, *checked;
 };
@@ -187,7 +188,10 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
     if (stats->complete) {
         model_replace_end(r->model);
         r->rendered = true;
+        r->ops.program(r->ctx, true);
     }
+    /* A fresh renderer reports everything in one render: what is not seen between here and there no longer exists. */
+    model_replace_begin(r->model);
     stage_move(&r->rendering_ns, &r->settled_ns);
     log_debug("Rendered", "fragments_run", log_int((int64_t)stats->fragments_run), "fragments_total", log_int((int64_t)stats->fragments_total),
               "duration", log_duration(stats->duration_ns));
@@ -202,7 +206,6 @@ static void on_died(void *ctx, const struct renderer_death *death)
              death->template_name, "object_kind", death->owner_kind, "object", death->owner_id);
     if (*death->fragment_id != '\0')
         r->ops.notify(r->ctx, true, death->owner_kind, death->owner_id, "RendererKilled", death->reason);
-    model_replace_begin(r->model);
     if (*death->fragment_id != '\0') {
         struct failure *failure = xcalloc(1, sizeof(*failure));
         failure->owner = xasprintf("%s%s%s", death->owner_kind, *death->owner_id ? " " : "", death->owner_id);
@@ -220,6 +223,7 @@ static void on_program_failed(void *ctx, const char *message)
 
     snprintf(r->problem, sizeof(r->problem), "%s", message);
     log_error("Templates do not load; the previous ones, if any, stay in force", "error", message);
+    r->ops.program(r->ctx, false);
 }
 
 static const struct renderer_events renderer_events = {
@@ -403,6 +407,7 @@ static void on_retry(uv_timer_t *timer)
 static void on_applied(void *ctx, const struct agent_result *result)
 {
     struct reconcile *r = ctx;
+    uint64_t suppressed;
 
     if (result->err == NULL) {
         r->retry_ns = 0;
@@ -414,11 +419,10 @@ static void on_applied(void *ctx, const struct agent_result *result)
         if (result->reloaded)
             log_info("Deployed with a reload", "reason", result->reload_reason ? result->reload_reason : "", "generation",
                      log_int((int64_t)r->generation), "duration", log_duration(result->duration_ns));
-        else if (result->operations > 0)
-            log_debug("Deployed without a reload", "operations", log_int(result->operations), "generation", log_int((int64_t)r->generation),
-                      "duration", log_duration(result->duration_ns));
+        else if (result->operations > 0 && log_limit_pass(&r->deployed_limit, NS_PER_S, &suppressed))
+            log_info("Deployed without a reload", "operations", log_int(result->operations), "generation", log_int((int64_t)r->generation),
+                     "duration", log_duration(result->duration_ns), "similar", log_int((int64_t)suppressed));
     } else if (result->err->kind == ERR_STALE) {
-        uint64_t suppressed;
         stage_move(&r->applying_ns, &r->settled_ns);
         r->compare_all = true;
         r->compare_why = "refused as stale";
@@ -449,7 +453,11 @@ static void deploy(struct reconcile *r)
     if (writer && !r->was_writer) {
         r->compare_all = true;
         r->compare_why = "this replica may write now";
+        log_info("Started Deployer", "identity", r->config.identity, "generation", log_int((int64_t)r->generation));
+        log_info("Started DeploymentScheduler", "drift_prevention_interval", log_duration(r->drift_ns));
     }
+    if (!writer && r->was_writer)
+        log_info("Stopped Deployer and DeploymentScheduler: this replica does not lead", "identity", r->config.identity);
     r->was_writer = writer;
     if (!writer) {
         /* What changes meanwhile is found by the comparison from scratch that begins each term. */
@@ -512,7 +520,8 @@ void reconcile_compare_all(struct reconcile *r, const char *why)
 
 void reconcile_set_drift_interval(struct reconcile *r, int64_t interval_ns)
 {
-    uint64_t ms = (uint64_t)((interval_ns > 0 ? interval_ns : 60 * NS_PER_S) / NS_PER_MS);
+    r->drift_ns = interval_ns > 0 ? interval_ns : 60 * NS_PER_S;
+    uint64_t ms = (uint64_t)(r->drift_ns / NS_PER_MS);
 
     uv_timer_start(&r->drift, on_drift, ms, ms);
 }

@@ -32,6 +32,8 @@ struct reconcile_ops {
     int64_t (*fence_transitions)(void *ctx);
     /* A deployment was refused because a newer writer was seen. */
     void (*refused_stale)(void *ctx, int64_t highest_transitions);
+    /* A complete rendering by the newest templates arrived, or (loaded false) they do not load. */
+    void (*program)(void *ctx, bool loaded);
     /* Something to tell the owner of an object. owner_kind "" for the templates themselves. */
     void (*notify)(void *ctx, bool warning, const char *owner_kind, const char *owner_id, const char *reason, const char *message);
 };
