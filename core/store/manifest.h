@@ -1,0 +1,46 @@
+/* manifest.h — Kubernetes objects out of manifest text, as kubectl would read it.
+ * Thread:  any.
+ * Owns:    struct manifest owns everything in it: CLEANUP(manifest_done) struct manifest m = {0}.
+ * Errors:  0, or -1 with *err set (ERR_INVALID, ERR_LIMIT) when the text as a whole cannot be read; ret_* written only on success.
+ *
+ * Several documents, kind: List and typed lists (IngressList) become single objects; empty documents are skipped. An object of a
+ * namespaced kind that names no namespace is in "default". A document that is no object is in the list with its problem.
+ */
+#ifndef HAPTIC_STORE_MANIFEST_H
+#define HAPTIC_STORE_MANIFEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <yyjson.h>
+
+#include "base/err.h"
+#include "data/json.h"
+#include "data/yaml.h"
+
+struct manifest_object {
+    struct yyjson_val *value; /* with metadata.name */
+    char *api_version, *kind; /* those of its list where it has none */
+    const char *namespace, *name;
+    size_t line;   /* 0: unknown */
+    char *problem; /* NULL, or why this is no object; then all but line may be NULL */
+};
+
+struct manifest {
+    struct manifest_object *items;
+    size_t length, capacity;
+    struct yaml_docs docs;
+    struct yyjson_doc **copies;
+    size_t copy_count, copy_capacity;
+};
+
+/* is_json: the text is one JSON document and not YAML. ret_at: place of an error of the whole. */
+int manifest_parse(const char *text, size_t length, bool is_json, size_t max_bytes, struct manifest *ret_manifest,
+                   struct json_position *ret_at, struct err *err) MUST_CHECK;
+void manifest_done(struct manifest *m);
+
+/* The resource of a kind: "Ingress" → "ingresses", "NetworkPolicy" → "networkpolicies", "Gateway" → "gateways". The caller frees it. */
+char *manifest_resource_of(const char *kind);
+/* Whether objects of a well-known kind have no namespace; kinds not known have one. */
+bool manifest_is_cluster_scoped(const char *api_version, const char *kind);
+
+#endif

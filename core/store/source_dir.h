@@ -1,0 +1,38 @@
+/* source_dir.h — a folder of manifests in the place of an API server.
+ * Thread:  loop thread only.
+ * Owns:    nothing of the store; the store must outlive it. After source_dir_free() the loop has to run once more to let go of
+ *          the handles.
+ * Errors:  0, or -1 with *err set (ERR_SYS, ERR_INVALID: a selector); what is wrong in files is reported and not an error.
+ *
+ * All *.yaml, *.yml and *.json below the folder, hidden names apart, symbolic links followed. Changes are taken over at once (writes
+ * when the writer closes the file; what follows within 20 ms is taken together; a file has to be gone for 20 ms), and everything is looked at every 5 s for what
+ * inotify cannot see. While a file cannot be read or parsed, all it defined stays; while some of its objects are wrong,
+ * the good ones are taken over and nothing it defined goes away. The same object in two files is an error; the first path wins.
+ * apiVersion and the plural of kind select the store's kind; its namespaces and selectors are applied here.
+ */
+#ifndef HAPTIC_STORE_SOURCE_DIR_H
+#define HAPTIC_STORE_SOURCE_DIR_H
+
+#include <stddef.h>
+#include <uv.h>
+
+#include "base/err.h"
+#include "store/store.h"
+
+#define SOURCE_DIR_FILE_BYTES_MAX ((size_t)64 << 20)
+#define SOURCE_DIR_FILES_MAX 100000
+#define SOURCE_DIR_DEPTH_MAX 16
+
+struct source_dir;
+
+/* Something is wrong in a file (line 0: no particular line), or (message NULL) a file that was wrong is right again. */
+typedef void source_dir_report(void *ctx, const char *file, size_t line, const char *message);
+
+/* Loads everything before it returns; all kinds of the store are synced then. */
+int source_dir_new(uv_loop_t *loop, struct store *store, const char *dir, source_dir_report *report, void *ctx,
+                   struct source_dir **ret_source, struct err *err) MUST_CHECK;
+/* Kinds were added to the store or removed from it: load again. New kinds are synced then. */
+int source_dir_reload(struct source_dir *d, struct err *err) MUST_CHECK;
+struct source_dir *source_dir_free(struct source_dir *d); /* NULL is fine; always returns NULL */
+
+#endif
