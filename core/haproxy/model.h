@@ -9,6 +9,18 @@
  *   fragment_put/drop ──► rendered ──(validation)──► accepted ──(deploy)──► HAProxy
  *
  * A quarantined fragment takes part with its last accepted contributions instead of its newest.
+ *
+ * A fragment counts as accepted when none of the items it wins is pending, or when a check that saw it as it is ended well: that version is the
+ * one a later quarantine goes back to.
+ *
+ * Consistency: what refers to a section (a map entry whose value names a backend, the "from" of a section) is never accepted while that
+ * section is known but not accepted, and the last piece of a section is never accepted as absent while something accepted refers to it.
+ * model_accept() of such an item is carried out as soon as it can be.
+ *
+ * CONTRIBUTION_STATUS, _EVENT and _WARNING are not output and do not become items: read them from the fragments.
+ *
+ * Items live until nothing is left of them and no check is under way; pointers from model_take_changes() and model_lines stay valid
+ * until then, at least until the next call that changes the model after the check has ended.
  */
 #ifndef HAPTIC_HAPROXY_MODEL_H
 #define HAPTIC_HAPROXY_MODEL_H
@@ -26,21 +38,38 @@
 struct model;
 struct section;
 
+/* A fragment that emits an item, and the contribution by which it does. */
+struct candidate {
+    struct fragment *fragment; /* not referenced: the model's record of the fragment does that */
+    struct contribution *contribution;
+};
+
 /* One piece, map entry, file, … */
 struct item {
     enum contribution_kind kind;
+    int32_t rank, order; /* of the rendered text */
+    int32_t accepted_rank, accepted_order;
+    int32_t checking_rank, checking_order;
+    bool in_check, pending, changed; /* changed: accepted differs from what was last taken by model_take_changes() */
+    bool wanted;                     /* model_accept() was called, and is carried out when what the item refers to allows it */
     const char *scope;
     const char *key;
-    struct section *section;  /* of a CONTRIBUTION_SECTION or _FROM; else NULL */
-    struct text *rendered;    /* NULL: nobody emits it */
-    struct text *accepted;    /* NULL: not accepted, or accepted as absent */
-    struct text *checking;    /* text in the check under way; valid when in_check */
-    int32_t rank, order;          /* of the rendered text */
-    int32_t accepted_rank, accepted_order;
-    bool in_check, pending, changed; /* changed: accepted differs from what was last taken by model_take_changes() */
-    VEC(struct fragment *) candidates;
-    struct fragment *winner;      /* among candidates; NULL when none */
+    struct section *section; /* of a CONTRIBUTION_SECTION or _FROM; else NULL */
+    struct text *rendered;   /* NULL: nobody emits it */
+    struct text *accepted;   /* NULL: not accepted, or accepted as absent */
+    struct text *checking;   /* text in the check under way, NULL: absent; valid when in_check */
+    struct candidate *candidates; /* a binary heap by fragment_compare(): the first wins */
+    uint32_t candidate_count, candidate_capacity;
+    struct fragment *winner;      /* candidates[0]; NULL when none */
     struct fragment *accepted_by; /* referenced; whose text was accepted */
+
+    /* The model's own: places in its lists (UINT32_MAX: not in it), the fragment that pending counts for. */
+    struct record *charged;
+    struct contribution *replacing;
+    struct group *group;
+    struct section *waiting_for; /* wanted, and in this section's waiting list */
+    uint32_t pending_slot, changed_slot, shared_slot, group_slot, idle_slot;
+    char name[]; /* kind, scope, NUL, key, NUL */
 };
 
 /* A section of the configuration: the pieces with one scope. */
@@ -48,6 +77,12 @@ struct section {
     const char *name;  /* "backend shop_web_80" */
     struct item *from; /* may be NULL */
     VEC(struct item *) pieces;
+
+    /* The model's own. */
+    uint32_t accepted_pieces;      /* pieces with an accepted text */
+    uint32_t accepted_references;  /* accepted map entries and "from"s that name this section */
+    VEC(struct item *) waiting;    /* wanted items that wait for this section to be accepted, or for its references to go */
+    char storage[];
 };
 
 struct model *model_new(void);
@@ -61,11 +96,16 @@ void model_fragment_drop(struct model *m, const char *fragment_id);
 /* Drop all fragments that were not put since the matching begin (after a renderer's restart). */
 void model_replace_begin(struct model *m);
 void model_replace_end(struct model *m);
+/* It exists but could not be rendered: its contributions so far stay, also across model_replace_end(). */
+void model_fragment_keep(struct model *m, const char *fragment_id);
 struct fragment *model_fragment(const struct model *m, const char *fragment_id); /* newest; NULL when unknown */
 
 /* Use the last accepted contributions of this fragment (none, if it never had any) until its output changes.
- * reason is copied. False when it is quarantined already. */
+ * Again for a quarantined fragment (its last accepted contributions are refused as well): leave it out altogether. reason is copied.
+ * False when nothing changes: it is left out already, or unknown. */
 bool model_quarantine(struct model *m, const char *fragment_id, const char *reason);
+/* Let its newest contributions take part again. */
+void model_release(struct model *m, const char *fragment_id);
 const char *model_quarantine_reason(const struct model *m, const char *fragment_id); /* NULL: not quarantined */
 size_t model_quarantined(const struct model *m);
 void model_each_quarantined(const struct model *m, void (*fn)(void *ctx, const struct fragment *f, const char *reason), void *ctx);
@@ -74,20 +114,22 @@ void model_each_quarantined(const struct model *m, void (*fn)(void *ctx, const s
 size_t model_pending(const struct model *m);
 void model_each_pending(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
 
-/* Accept item's rendered text now (it was shown to be harmless without a check by HAProxy). */
+/* Accept item's rendered text now, or as soon as consistency allows (it was shown to be harmless without a check by HAProxy). */
 void model_accept(struct model *m, struct item *item);
 /* A check of everything rendered begins: note each pending item's text. End it: accepted → the noted texts become accepted. */
 void model_check_begin(struct model *m);
 void model_check_end(struct model *m, bool accepted);
+bool model_checking(const struct model *m); /* between begin and end */
 
 /* Which state to read. */
 enum model_state { MODEL_RENDERED, MODEL_ACCEPTED, MODEL_CHECKING };
 
-/* A line's origin, from the assembled text: which item, which line of its text (0-based). item is NULL for header lines
- * ("backend x from y"): then *ret_section_item is any piece of that section. Valid for the text written last. */
+/* A line's origin, from the assembled text: which item, which line of its text (0-based). A header line ("backend x from y") has any item of
+ * its section; an empty line between sections has NULL. */
 struct model_origin {
     struct item *item;
-    unsigned line;
+    uint32_t line;
+    bool header;
 };
 struct model_lines {
     VEC(struct model_origin) lines; /* index: line number - 1 */
@@ -103,6 +145,8 @@ void model_each_section(const struct model *m, void (*fn)(void *ctx, struct sect
 
 /* Maps and files of a state. A map's text has its entries in the order of their keys, "key value\n". */
 void model_each_map(const struct model *m, void (*fn)(void *ctx, const char *map_name), void *ctx);
+/* A map exists in a state when it has an entry there or is declared. */
+bool model_map_exists(const struct model *m, enum model_state state, const char *map_name);
 void model_write_map(const struct model *m, enum model_state state, const char *map_name, struct buf *out);
 void model_each_map_entry(const struct model *m, enum model_state state, const char *map_name,
                           void (*fn)(void *ctx, const char *key, const char *value), void *ctx);
@@ -111,17 +155,21 @@ struct item *model_map_item(const struct model *m, const char *map_name, const c
 void model_each_file(const struct model *m, enum model_state state,
                      void (*fn)(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length), void *ctx);
 
-/* Items whose accepted text changed since the last take; cleared by it. The pointers are valid until the next change of the model. */
+/* Items whose accepted text changed since the last take; cleared by it. The pointers are valid until the next change of the model: use them at once. */
 struct model_changes {
     VEC(struct item *) items;
 };
 void model_take_changes(struct model *m, struct model_changes *ret_changes);
 void model_changes_done(struct model_changes *c);
 
-/* Canonical hash of a state: independent of the order in which it came about; equal on replicas with equal output. O(1). */
+/* Nothing is rendered, or accepted. */
+bool model_is_empty(const struct model *m, enum model_state state);
+
+/* Canonical hash of a state: independent of the order in which it came about; equal on replicas with equal output. O(1). That of MODEL_CHECKING
+ * is what MODEL_RENDERED had when the check began. */
 struct digest model_digest(const struct model *m, enum model_state state);
 
-/* Objects that lost an equal-key conflict: the item, the loser. */
+/* Fragments that lost an equal-key conflict (their text differs from the winner's): the item, the loser. */
 void model_each_conflict(const struct model *m, void (*fn)(void *ctx, const struct item *item, const struct fragment *loser), void *ctx);
 
 #endif

@@ -1,0 +1,99 @@
+/* The file is one line, "transitions generation holder". It is written in place under an exclusive lock: a torn write is impossible to
+ * see for who locks, and after a crash of the machine an unreadable line counts as no line.
+ */
+#include "agent/fence.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define LOCK_ATTEMPTS 50
+#define LOCK_PAUSE_NS (2 * NS_PER_MS)
+
+static int fence_lock(const char *path, int fd, int how, struct err *err)
+{
+    for (int attempt = 0; attempt < LOCK_ATTEMPTS; attempt++) {
+        if (flock(fd, how | LOCK_NB) == 0)
+            return 0;
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return err_set_sys(err, errno, "lock %s", path);
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NS}, NULL);
+    }
+    return err_set(err, ERR_TIMEOUT, "lock %s: another process holds it", path);
+}
+
+static int fence_read(const char *path, int fd, struct fence_record *ret_record, struct err *err)
+{
+    char line[512];
+    ssize_t n = pread(fd, line, sizeof(line) - 1, 0);
+    if (n < 0)
+        return err_set_sys(err, errno, "read %s", path);
+    line[n] = '\0';
+    *ret_record = (struct fence_record){.transitions = INT64_MIN};
+    struct fence_record r = {0};
+    if (sscanf(line, "%" SCNd64 " %" SCNu64 " %255[^\n]", &r.transitions, &r.generation, r.holder) >= 2)
+        *ret_record = r;
+    return 0;
+}
+
+static int fence_compare(const struct fence *fence, const struct fence_record *r)
+{
+    if (fence->transitions != r->transitions)
+        return fence->transitions < r->transitions ? -1 : 1;
+    return fence->generation < r->generation ? -1 : fence->generation > r->generation;
+}
+
+static int fence_refuse(const struct fence *fence, const struct fence_record *r, struct err *err)
+{
+    return err_set(err, ERR_STALE,
+                   "writer %s (transitions %" PRId64 ", generation %" PRIu64 ") is behind %s (%" PRId64 ", %" PRIu64 ")",
+                   fence->holder ? fence->holder : "", fence->transitions, fence->generation, r->holder, r->transitions,
+                   r->generation);
+}
+
+static int fence_write(const char *path, int fd, const struct fence *fence, bool sync, struct err *err)
+{
+    char line[512];
+    int n = snprintf(line, sizeof(line), "%" PRId64 " %" PRIu64 " %.255s\n", fence->transitions, fence->generation,
+                     fence->holder ? fence->holder : "");
+    if (pwrite(fd, line, (size_t)n, 0) != n || ftruncate(fd, n))
+        return err_set_sys(err, errno, "write %s", path);
+    if (sync && fsync(fd))
+        return err_set_sys(err, errno, "sync %s", path);
+    return 0;
+}
+
+static int fence_use(const char *directory, const struct fence *fence, bool raise, struct fence_record *ret_highest,
+                     struct err *err)
+{
+    char path[4096];
+    snprintf(path, sizeof(path), "%s/fence", directory);
+    CLEANUP(close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return err_set_sys(err, errno, "open %s", path);
+    if (fence_lock(path, fd, raise ? LOCK_EX : LOCK_SH, err) || fence_read(path, fd, ret_highest, err))
+        return -1;
+    int order = fence_compare(fence, ret_highest);
+    if (order < 0)
+        return fence_refuse(fence, ret_highest, err);
+    if (order == 0 || !raise)
+        return 0;
+    return fence_write(path, fd, fence, fence->transitions != ret_highest->transitions, err);
+}
+
+int fence_raise(const char *directory, const struct fence *fence, struct fence_record *ret_highest, struct err *err)
+{
+    return fence_use(directory, fence, true, ret_highest, err);
+}
+
+int fence_check(const char *directory, const struct fence *fence, struct fence_record *ret_highest, struct err *err)
+{
+    return fence_use(directory, fence, false, ret_highest, err);
+}

@@ -1,0 +1,91 @@
+/* live.h — what the running HAProxy has: sections, servers, maps.
+ * Thread:  loop thread only.
+ * Owns:    everything in it.
+ *
+ * Made from the texts that HAProxy was started or reloaded with, corrected by what its command line tells, and carried along with each
+ * operation that succeeded. What the command line cannot tell (words of a server line, rules of a backend) is known from the texts alone; so a
+ * view holds for one lineage: a mark that was planted in the configuration at its start.
+ */
+#ifndef HAPTIC_AGENT_LIVE_H
+#define HAPTIC_AGENT_LIVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/digest.h"
+#include "base/map.h"
+#include "base/text.h"
+#include "base/vec.h"
+#include "haproxy/cfg.h"
+
+/* A section that has no servers to change. */
+struct live_section {
+    struct digest text;
+    char *from;
+    struct buf default_words; /* of its default-server lines */
+};
+
+/* A backend or listen. */
+struct live_backend {
+    struct cfg_backend cfg;
+    char *name; /* "shop_web_80" */
+    bool listen;
+    bool gone; /* not wanted any more, and still there: on its way out, or kept unused until the next reload */
+    bool seen; /* while comparing */
+};
+
+struct live_map {
+    char *path;           /* the name HAProxy knows it by */
+    struct map entries;   /* key → struct text */
+    bool used;            /* HAProxy has it: its configuration refers to it */
+    bool harmless;        /* all uses look up whole words or prefixes: no key can be wrong */
+    bool unreadable;      /* `get map` does not find a key by itself (it is a pattern): only whole lists can be compared */
+    VEC(char *) duplicates; /* references of entries whose key came before */
+};
+
+#define LIVE_LINEAGE_SIZE 33
+
+struct live {
+    struct map sections; /* "frontend http" → struct live_section */
+    struct map backends; /* "backend x", "listen y" → struct live_backend */
+    struct map maps;     /* "host.map" → struct live_map */
+    struct map files;    /* "files/x", "certs/y" → struct digest */
+    char lineage[LIVE_LINEAGE_SIZE]; /* "" unknown */
+    size_t leaving; /* servers that are leaving */
+};
+
+struct live *live_new(void);
+struct live *live_free(struct live *l); /* NULL is fine */
+
+/* Take in a haproxy.cfg as it is on disk or about to be. */
+void live_load_config(struct live *l, const char *text, size_t length);
+/* A map by its file's content ("key value" lines). */
+void live_load_map(struct live *l, const char *name, const char *text, size_t length);
+void live_load_file(struct live *l, const char *path, const char *bytes, size_t length);
+
+/* Correct by answers of the command line. */
+void live_merge_backends(struct live *l, const char *show_backend);
+void live_merge_servers(struct live *l, const char *show_servers_state, bool all);
+/* `show map` without a name: the names HAProxy knows the maps by. A map that nothing in its configuration refers to is only a file. */
+void live_merge_map_names(struct live *l, const char *show_map);
+/* Replace a map's entries by `show map NAME`. */
+void live_merge_map(struct live *l, struct live_map *map, const char *show_map);
+
+/* The servers that `show servers state BACKEND` lists, sorted by name, their words unknown. ret_found must be zeroed. */
+void live_parse_servers(const char *show_servers_state, struct cfg_backend *ret_found);
+
+struct live_section *live_section(const struct live *l, const char *name);
+struct live_backend *live_backend(const struct live *l, const char *name); /* "backend x" */
+struct live_map *live_map(const struct live *l, const char *name);
+/* Words of default-server lines along the chain of defaults sections. Appends. */
+void live_default_words(const struct live *l, const char *from, struct buf *out);
+
+struct live_backend *live_backend_get(struct live *l, const char *name); /* made when unknown */
+void live_backend_drop(struct live *l, const char *name);
+void live_map_set(struct live_map *map, const char *key, struct text *value); /* NULL: absent */
+
+/* Does `get map` tell that the key has this value (NULL: is absent)? *ret_understood is false when the answer has another form. */
+bool live_map_answer_is(const char *get_map, const char *wanted, bool *ret_understood);
+
+#endif

@@ -1,0 +1,876 @@
+/* Every item has its candidates in a binary heap, and each contribution knows its place there, so that replacing a fragment costs its own
+ * size even where ten thousand fragments emit the same profile. item_settle() is the one place where the rendered text of an item
+ * changes, item_set_accepted() the one where the accepted text does; the digests, the pending and changed lists and the reference
+ * counts of sections follow from there. Writing the state out is in model_write.c.
+ */
+#include "haproxy/model.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "haproxy/model_state.h"
+
+#define NOWHERE UINT32_MAX
+
+/* Lists whose members know their place: O(1) in and out, order does not matter. */
+#define list_add(list, member, slot) \
+    do { \
+        if ((member)->slot == NOWHERE) { \
+            (member)->slot = (uint32_t)(list)->length; \
+            vec_push(list, member); \
+        } \
+    } while (0)
+#define list_remove(list, member, slot) \
+    do { \
+        if ((member)->slot != NOWHERE) { \
+            (list)->items[(list)->length - 1]->slot = (member)->slot; \
+            vec_swap_remove(list, (member)->slot); \
+            (member)->slot = NOWHERE; \
+        } \
+    } while (0)
+
+static void record_settle(struct model *m, struct record *r);
+static void item_try_accept(struct model *m, struct item *item);
+
+/* ---- sections and groups ---- */
+
+static struct section *section_get(struct model *m, const char *name, size_t length)
+{
+    struct section *s = map_getn(&m->sections, name, length);
+    if (s)
+        return s;
+    s = xcalloc(1, sizeof(*s) + length + 1);
+    memcpy(s->storage, name, length);
+    s->name = s->storage;
+    map_putn(&m->sections, s->name, length, s);
+    return s;
+}
+
+static void section_release(struct model *m, struct section *s)
+{
+    if (s->from || s->pieces.length || s->accepted_references || s->waiting.length)
+        return;
+    map_del(&m->sections, s->name);
+    vec_done(&s->pieces);
+    vec_done(&s->waiting);
+    free(s);
+}
+
+static bool section_is_known(const struct section *s)
+{
+    return s && (s->from || s->pieces.length);
+}
+
+/* The section that a text refers to, NULL when it refers to none (or, without create, to one that nothing is known of). */
+static struct section *section_referred(struct model *m, enum contribution_kind kind, const struct text *text, bool create)
+{
+    const char *type = kind == CONTRIBUTION_MAP_ENTRY ? "backend " : kind == CONTRIBUTION_SECTION_FROM ? "defaults " : NULL;
+    if (!type || !text || !text->length)
+        return NULL;
+    buf_clear(&m->scratch);
+    buf_puts(&m->scratch, type);
+    buf_add(&m->scratch, text->bytes, text->length);
+    if (create)
+        return section_get(m, m->scratch.data, m->scratch.length);
+    return map_getn(&m->sections, m->scratch.data, m->scratch.length);
+}
+
+static void section_retry_waiting(struct model *m, struct section *s)
+{
+    VEC(struct item *) waiting = {0};
+    for (size_t i = 0; i < s->waiting.length; i++)
+        vec_push(&waiting, s->waiting.items[i]);
+    vec_clear(&s->waiting);
+    for (size_t i = 0; i < waiting.length; i++)
+        item_try_accept(m, waiting.items[i]);
+    vec_done(&waiting);
+}
+
+/* ---- items ---- */
+
+static bool kind_is_output(enum contribution_kind kind)
+{
+    return kind != CONTRIBUTION_STATUS && kind != CONTRIBUTION_EVENT && kind != CONTRIBUTION_WARNING;
+}
+
+static size_t item_name(struct buf *b, enum contribution_kind kind, const char *scope, const char *key)
+{
+    buf_clear(b);
+    buf_putc(b, (char)kind);
+    buf_add(b, scope, strlen(scope) + 1);
+    buf_add(b, key, strlen(key));
+    return b->length;
+}
+
+static struct item *item_find(const struct model *m, enum contribution_kind kind, const char *scope, const char *key)
+{
+    struct buf *b = &((struct model *)(uintptr_t)m)->scratch;
+    size_t length = item_name(b, kind, scope, key);
+    return map_getn(&m->items, b->data, length);
+}
+
+static void item_join_group(struct model *m, struct item *item)
+{
+    if (item->kind == CONTRIBUTION_SECTION || item->kind == CONTRIBUTION_SECTION_FROM) {
+        item->section = section_get(m, item->scope, strlen(item->scope));
+        if (item->kind == CONTRIBUTION_SECTION_FROM)
+            item->section->from = item;
+        else
+            list_add(&item->section->pieces, item, group_slot);
+        return;
+    }
+    size_t length = 1 + strlen(item->scope);
+    struct group *g = map_getn(&m->groups, item->name, length);
+    if (!g) {
+        g = xcalloc(1, sizeof(*g) + length + 1);
+        g->kind = item->kind;
+        memcpy(g->name, item->name, length);
+        map_putn(&m->groups, g->name, length, g);
+    }
+    item->group = g;
+    list_add(&g->items, item, group_slot);
+}
+
+static struct item *item_get(struct model *m, enum contribution_kind kind, const char *scope, const char *key)
+{
+    struct item *item = item_find(m, kind, scope, key);
+    if (item)
+        return item;
+    size_t scope_length = strlen(scope), length = m->scratch.length;
+    item = xcalloc(1, sizeof(*item) + length + 1);
+    memcpy(item->name, m->scratch.data, length);
+    item->kind = kind;
+    item->scope = item->name + 1;
+    item->key = item->scope + scope_length + 1;
+    item->pending_slot = item->changed_slot = item->shared_slot = item->group_slot = item->idle_slot = NOWHERE;
+    map_putn(&m->items, item->name, length, item);
+    item_join_group(m, item);
+    return item;
+}
+
+static void item_forget_wanted(struct item *item)
+{
+    struct section *s = item->waiting_for;
+    item->wanted = false;
+    item->waiting_for = NULL;
+    for (size_t i = 0; s && i < s->waiting.length; i++)
+        if (s->waiting.items[i] == item) {
+            vec_swap_remove(&s->waiting, i);
+            break;
+        }
+}
+
+static void item_free(struct model *m, struct item *item)
+{
+    struct section *waited_for = item->waiting_for;
+    item_forget_wanted(item);
+    if (waited_for)
+        section_release(m, waited_for);
+    list_remove(&m->idle, item, idle_slot);
+    list_remove(&m->changed, item, changed_slot);
+    list_remove(&m->pending, item, pending_slot);
+    list_remove(&m->shared, item, shared_slot);
+    if (item->group) {
+        struct group *g = item->group;
+        list_remove(&g->items, item, group_slot);
+        if (!g->items.length) {
+            map_deln(&m->groups, g->name, 1 + strlen(g->name + 1));
+            vec_done(&g->items);
+            free(g);
+        }
+    } else {
+        if (item->kind == CONTRIBUTION_SECTION_FROM)
+            item->section->from = NULL;
+        else
+            list_remove(&item->section->pieces, item, group_slot);
+        section_release(m, item->section);
+    }
+    map_deln(&m->items, item->name, (size_t)(item->key - item->name) + strlen(item->key));
+    text_unref(item->rendered);
+    text_unref(item->accepted);
+    text_unref(item->checking);
+    fragment_unref(item->accepted_by);
+    free(item->candidates);
+    free(item);
+}
+
+/* Nothing is left of it but perhaps a pointer in somebody's hands. */
+static bool item_is_idle(const struct item *item)
+{
+    return !item->candidate_count && !item->accepted && !item->changed && !item->in_check;
+}
+
+/* Free what became idle before the call that changes the model now. */
+static void model_reap(struct model *m)
+{
+    if (m->check_running)
+        return;
+    for (size_t i = m->idle.length; i-- > 0;) {
+        struct item *item = m->idle.items[i];
+        if (item_is_idle(item))
+            item_free(m, item);
+        else if (item->candidate_count || item->accepted)
+            list_remove(&m->idle, item, idle_slot);
+    }
+}
+
+static struct digest item_digest(const struct item *item, const struct text *text, int32_t rank, int32_t order)
+{
+    struct {
+        int32_t kind, rank, order;
+    } numbers = {(int32_t)item->kind, rank, order};
+    const char *parts[] = {(const char *)&numbers, item->scope, item->key, (const char *)&text->digest};
+    size_t lengths[] = {sizeof(numbers), strlen(item->scope), strlen(item->key), sizeof(text->digest)};
+    return digest_of_parts(ARRAY_LEN(parts), parts, lengths);
+}
+
+static void item_charge(struct item *item, struct record *r)
+{
+    if (item->charged == r)
+        return;
+    if (item->charged)
+        item->charged->pending--;
+    item->charged = r;
+    if (r)
+        r->pending++;
+}
+
+static void item_update_pending(struct model *m, struct item *item)
+{
+    item->pending = !text_equal(item->rendered, item->accepted) ||
+                    (item->rendered && (item->rank != item->accepted_rank || item->order != item->accepted_order));
+    struct record *r = NULL;
+    if (item->pending) {
+        list_add(&m->pending, item, pending_slot);
+        if (item->winner)
+            r = map_get(&m->records, item->winner->id);
+    } else {
+        list_remove(&m->pending, item, pending_slot);
+        item_forget_wanted(item);
+    }
+    item_charge(item, r);
+    if (item_is_idle(item))
+        list_add(&m->idle, item, idle_slot);
+}
+
+/* Bring the rendered text level with the candidates. */
+static void item_settle(struct model *m, struct item *item)
+{
+    struct contribution *c = item->candidate_count ? item->candidates[0].contribution : NULL;
+    item->winner = item->candidate_count ? item->candidates[0].fragment : NULL;
+    struct text *text = c ? c->text : NULL;
+    int32_t rank = c ? c->rank : 0, order = c ? c->order : 0;
+
+    if (!text_equal(text, item->rendered) || rank != item->rank || order != item->order) {
+        if (item->rendered)
+            m->rendered_digest =
+                digest_sub(m->rendered_digest, item_digest(item, item->rendered, item->rank, item->order));
+        if (text)
+            m->rendered_digest = digest_add(m->rendered_digest, item_digest(item, text, rank, order));
+        item_forget_wanted(item);
+    }
+    text_ref(text);
+    text_unref(item->rendered);
+    item->rendered = text;
+    item->rank = rank;
+    item->order = order;
+    item_update_pending(m, item);
+}
+
+static void item_set_accepted(struct model *m, struct item *item, struct text *text, int32_t rank, int32_t order,
+                              struct fragment *by)
+{
+    struct text *old = item->accepted;
+    struct section *released = NULL, *appeared = NULL;
+
+    if (old)
+        m->accepted_digest =
+            digest_sub(m->accepted_digest, item_digest(item, old, item->accepted_rank, item->accepted_order));
+    if (text)
+        m->accepted_digest = digest_add(m->accepted_digest, item_digest(item, text, rank, order));
+    if (item->kind == CONTRIBUTION_SECTION && !old != !text) {
+        item->section->accepted_pieces += text ? 1 : (uint32_t)-1;
+        if (text && item->section->accepted_pieces == 1)
+            appeared = item->section;
+    }
+    struct section *to = section_referred(m, item->kind, text, true);
+    if (to)
+        to->accepted_references++;
+    struct section *from = section_referred(m, item->kind, old, false);
+    if (from && --from->accepted_references == 0)
+        released = from;
+
+    item->accepted = text_ref(text);
+    text_unref(old);
+    item->accepted_rank = rank;
+    item->accepted_order = order;
+    fragment_ref(by);
+    fragment_unref(item->accepted_by);
+    item->accepted_by = by;
+    if (item->in_check) {
+        item->in_check = false;
+        item->checking = text_unref(item->checking);
+    }
+    item->changed = true;
+    list_add(&m->changed, item, changed_slot);
+    struct record *charged = item->charged;
+    item_update_pending(m, item);
+    if (charged)
+        record_settle(m, charged);
+
+    if (appeared)
+        section_retry_waiting(m, appeared);
+    if (released) {
+        section_retry_waiting(m, released);
+        section_release(m, released);
+    }
+}
+
+/* The section that forbids to accept text for item now; NULL: nothing does. */
+static struct section *item_blocked_by(struct model *m, const struct item *item, const struct text *text)
+{
+    struct section *s = section_referred(m, item->kind, text, false);
+    if (section_is_known(s) && !s->accepted_pieces)
+        return s;
+    s = item->section;
+    if (item->kind == CONTRIBUTION_SECTION && !text && item->accepted && s->accepted_pieces == 1 &&
+        s->accepted_references)
+        return s;
+    return NULL;
+}
+
+static void item_try_accept(struct model *m, struct item *item)
+{
+    item->waiting_for = NULL;
+    if (!item->wanted || !item->pending)
+        return;
+    struct section *blocker = item_blocked_by(m, item, item->rendered);
+    if (blocker) {
+        item->waiting_for = blocker;
+        vec_push(&blocker->waiting, item);
+        return;
+    }
+    item_set_accepted(m, item, item->rendered, item->rank, item->order, item->winner);
+}
+
+/* ---- the heap of candidates ---- */
+
+static bool candidate_before(const struct candidate *a, const struct candidate *b)
+{
+    int order = fragment_compare(a->fragment, b->fragment);
+    return order ? order < 0 : a->contribution < b->contribution;
+}
+
+static void candidate_place(struct item *item, size_t at, struct candidate c)
+{
+    item->candidates[at] = c;
+    c.contribution->slot = at;
+}
+
+/* Move the candidate at a place up or down to where it belongs. */
+static void candidate_sift(struct item *item, size_t at)
+{
+    struct candidate c = item->candidates[at];
+    while (at > 0 && candidate_before(&c, &item->candidates[(at - 1) / 2])) {
+        candidate_place(item, at, item->candidates[(at - 1) / 2]);
+        at = (at - 1) / 2;
+    }
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= item->candidate_count)
+            break;
+        if (child + 1 < item->candidate_count &&
+            candidate_before(&item->candidates[child + 1], &item->candidates[child]))
+            child++;
+        if (!candidate_before(&item->candidates[child], &c))
+            break;
+        candidate_place(item, at, item->candidates[child]);
+        at = child;
+    }
+    candidate_place(item, at, c);
+}
+
+static void candidate_add(struct model *m, struct item *item, struct fragment *f, struct contribution *c)
+{
+    if (item->candidate_count == item->candidate_capacity) {
+        item->candidate_capacity = item->candidate_capacity ? item->candidate_capacity * 2 : 1;
+        item->candidates = xreallocarray(item->candidates, item->candidate_capacity, sizeof(*item->candidates));
+    }
+    size_t at = item->candidate_count++;
+    item->candidates[at] = (struct candidate){f, c};
+    candidate_sift(item, at);
+    if (item->candidate_count == 2)
+        list_add(&m->shared, item, shared_slot);
+}
+
+static void candidate_remove(struct model *m, struct item *item, struct contribution *c)
+{
+    size_t at = c->slot, last = --item->candidate_count;
+    assert(item->candidates[at].contribution == c);
+    if (at != last) {
+        candidate_place(item, at, item->candidates[last]);
+        candidate_sift(item, at);
+    }
+    c->item = NULL;
+    if (item->candidate_count == 1)
+        list_remove(&m->shared, item, shared_slot);
+}
+
+/* ---- fragments ---- */
+
+/* Whoever emits the same shares one text. */
+static void contribution_share_text(struct contribution *c, struct text *same)
+{
+    if (same && c->text != same && text_equal(c->text, same)) {
+        text_unref(c->text);
+        c->text = text_ref(same);
+    }
+}
+
+static void contribution_replace(struct model *m, struct item *item, struct fragment *now, struct contribution *c)
+{
+    struct contribution *old = item->replacing;
+    struct fragment *before = item->candidates[old->slot].fragment;
+    bool same = text_equal(c->text, old->text) && c->rank == old->rank && c->order == old->order;
+    bool same_place = fragment_compare(before, now) == 0;
+
+    item->replacing = NULL;
+    old->item = NULL;
+    contribution_share_text(c, old->text);
+    candidate_place(item, old->slot, (struct candidate){now, c});
+    if (!same_place)
+        candidate_sift(item, c->slot);
+    if (item->accepted_by == before && text_equal(item->accepted, c->text)) {
+        fragment_ref(now);
+        fragment_unref(item->accepted_by);
+        item->accepted_by = now;
+    }
+    if (same && same_place) {
+        if (item->winner == before)
+            item->winner = now;
+    } else {
+        item_settle(m, item);
+    }
+}
+
+/* Let the contributions of one version take the place of another's. Either may be NULL. */
+static void record_activate(struct model *m, struct record *r, struct fragment *now)
+{
+    struct fragment *before = r->active;
+    if (before == now)
+        return;
+    for (size_t i = 0; before && i < before->count; i++)
+        if (before->items[i].item)
+            before->items[i].item->replacing = &before->items[i];
+    r->active = fragment_ref(now);
+    for (size_t i = 0; now && i < now->count; i++) {
+        struct contribution *c = &now->items[i];
+        if (!kind_is_output(c->kind))
+            continue;
+        struct item *item = item_get(m, c->kind, c->scope, c->key);
+        c->item = item;
+        if (item->replacing) {
+            contribution_replace(m, item, now, c);
+            continue;
+        }
+        contribution_share_text(c, item->rendered);
+        contribution_share_text(c, item->accepted);
+        candidate_add(m, item, now, c);
+        if (item->candidates[0].contribution == c)
+            item_settle(m, item);
+    }
+    for (size_t i = 0; before && i < before->count; i++) {
+        struct contribution *c = &before->items[i];
+        struct item *item = c->item;
+        if (!item)
+            continue;
+        if (item->replacing == c)
+            item->replacing = NULL;
+        candidate_remove(m, item, c);
+        if (item->winner == before)
+            item_settle(m, item);
+    }
+    record_settle(m, r);
+    fragment_unref(before);
+}
+
+static void record_set_good(struct model *m, struct record *r, struct fragment *good)
+{
+    if (r->good != good) {
+        fragment_ref(good);
+        fragment_unref(r->good);
+        r->good = good;
+    }
+    if (r->active == r->good)
+        list_remove(&m->unsettled, r, unsettled_slot);
+    else
+        list_add(&m->unsettled, r, unsettled_slot);
+}
+
+/* A version none of whose items waits for anything counts as accepted. */
+static void record_settle(struct model *m, struct record *r)
+{
+    record_set_good(m, r, r->pending || !r->active ? r->good : r->active);
+}
+
+static bool fragments_equal(const struct fragment *a, const struct fragment *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++) {
+        const struct contribution *x = &a->items[i], *y = &b->items[i];
+        if (x->kind != y->kind || x->rank != y->rank || x->order != y->order || strcmp(x->scope, y->scope) != 0 ||
+            strcmp(x->key, y->key) != 0 || !text_equal(x->text, y->text))
+            return false;
+    }
+    return true;
+}
+
+static void record_free(struct record *r)
+{
+    fragment_unref(r->newest);
+    fragment_unref(r->active);
+    fragment_unref(r->good);
+    fragment_unref(r->checking);
+    free(r->reason);
+    free(r);
+}
+
+static void record_end_quarantine(struct model *m, struct record *r)
+{
+    if (!r->reason)
+        return;
+    free(STEAL(r->reason));
+    m->quarantined--;
+}
+
+void model_fragment_put(struct model *m, struct fragment *f)
+{
+    model_reap(m);
+    struct record *r = map_get(&m->records, f->id);
+    if (!r) {
+        r = xcalloc(1, sizeof(*r));
+        r->unsettled_slot = NOWHERE;
+        map_put(&m->records, f->id, r);
+    }
+    r->epoch = m->epoch;
+    if (r->newest == f)
+        return;
+    if (r->reason && !fragments_equal(r->newest, f))
+        record_end_quarantine(m, r);
+    fragment_ref(f);
+    fragment_unref(r->newest);
+    r->newest = f;
+    if (!r->reason)
+        record_activate(m, r, f);
+}
+
+static void model_record_drop(struct model *m, const char *id, struct record *r)
+{
+    record_end_quarantine(m, r);
+    record_activate(m, r, NULL);
+    list_remove(&m->unsettled, r, unsettled_slot);
+    map_del(&m->records, id);
+    record_free(r);
+}
+
+void model_fragment_drop(struct model *m, const char *fragment_id)
+{
+    model_reap(m);
+    struct record *r = map_get(&m->records, fragment_id);
+    if (r)
+        model_record_drop(m, fragment_id, r);
+}
+
+void model_replace_begin(struct model *m)
+{
+    m->epoch++;
+}
+
+void model_replace_end(struct model *m)
+{
+    VEC(char *) gone = {0};
+    struct map_slot *slot;
+    for (size_t it = 0; (slot = map_next(&m->records, &it));)
+        if (((struct record *)slot->value)->epoch != m->epoch)
+            vec_push(&gone, xmemdup0(slot->key, slot->key_length));
+    for (size_t i = 0; i < gone.length; i++) {
+        model_fragment_drop(m, gone.items[i]);
+        free(gone.items[i]);
+    }
+    vec_done(&gone);
+}
+
+struct fragment *model_fragment(const struct model *m, const char *fragment_id)
+{
+    struct record *r = map_get(&m->records, fragment_id);
+    return r ? r->newest : NULL;
+}
+
+bool model_quarantine(struct model *m, const char *fragment_id, const char *reason)
+{
+    struct record *r = map_get(&m->records, fragment_id);
+    if (!r || (r->reason && !r->active))
+        return false;
+    model_reap(m);
+    /* Blamed again although only what was accepted before is in use, or blamed at once for what is accepted: nothing of it then. */
+    bool again = r->reason != NULL || r->active == r->good;
+    if (!r->reason)
+        m->quarantined++;
+    free(r->reason);
+    r->reason = xstrdup(reason);
+    if (again)
+        record_set_good(m, r, NULL);
+    record_activate(m, r, r->good);
+    return true;
+}
+
+const char *model_quarantine_reason(const struct model *m, const char *fragment_id)
+{
+    struct record *r = map_get(&m->records, fragment_id);
+    return r ? r->reason : NULL;
+}
+
+size_t model_quarantined(const struct model *m)
+{
+    return m->quarantined;
+}
+
+void model_each_quarantined(const struct model *m, void (*fn)(void *ctx, const struct fragment *f, const char *reason),
+                            void *ctx)
+{
+    struct map_slot *slot;
+    for (size_t it = 0; m->quarantined && (slot = map_next(&m->records, &it));) {
+        struct record *r = slot->value;
+        if (r->reason)
+            fn(ctx, r->newest, r->reason);
+    }
+}
+
+/* ---- accepting ---- */
+
+size_t model_pending(const struct model *m)
+{
+    return m->pending.length;
+}
+
+void model_each_pending(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx)
+{
+    /* fn may accept items, which changes the list. */
+    size_t count = m->pending.length;
+    if (!count)
+        return;
+    struct item **copy = xreallocarray(NULL, count, sizeof(struct item *));
+    memcpy(copy, m->pending.items, count * sizeof(struct item *));
+    for (size_t i = 0; i < count; i++)
+        if (copy[i]->pending)
+            fn(ctx, copy[i]);
+    free(copy);
+}
+
+void model_accept(struct model *m, struct item *item)
+{
+    if (!item->pending || item->wanted)
+        return;
+    item->wanted = true;
+    item_try_accept(m, item);
+}
+
+void model_check_begin(struct model *m)
+{
+    if (m->check_running)
+        model_check_end(m, false);
+    model_reap(m);
+    m->check_running = true;
+    m->checking_digest = m->rendered_digest;
+    for (size_t i = 0; i < m->pending.length; i++) {
+        struct item *item = m->pending.items[i];
+        item->in_check = true;
+        item->checking = text_ref(item->rendered);
+        item->checking_rank = item->rank;
+        item->checking_order = item->order;
+        vec_push(&m->checking, item);
+    }
+    for (size_t i = 0; i < m->unsettled.length; i++)
+        m->unsettled.items[i]->checking = fragment_ref(m->unsettled.items[i]->active);
+}
+
+/* Accept what the check saw of item, unless consistency with what was accepted meanwhile forbids it: then it stays pending. */
+static void item_accept_checked(struct model *m, struct item *item)
+{
+    if (item_blocked_by(m, item, item->checking))
+        return;
+    /* It was to go when the check began, and is wanted again now: it never goes. */
+    if (!item->checking && !item->pending)
+        return;
+    struct fragment *by = item->winner && text_equal(item->checking, item->rendered) ? item->winner : NULL;
+    struct text *text = text_ref(item->checking);
+    item_set_accepted(m, item, text, item->checking_rank, item->checking_order, by);
+    text_unref(text);
+}
+
+/* The order in which a checked item is accepted: what is referred to appears before, and goes after, what refers to it. */
+static int checked_phase(const struct item *item)
+{
+    switch (item->kind) {
+    case CONTRIBUTION_SECTION:
+        return item->checking ? 0 : 5;
+    case CONTRIBUTION_SECTION_FROM:
+        return item->checking ? 1 : 4;
+    case CONTRIBUTION_MAP_ENTRY:
+        return item->checking ? 2 : 3;
+    case CONTRIBUTION_FILE:
+    case CONTRIBUTION_CERTIFICATE:
+    case CONTRIBUTION_CRT_LIST:
+    case CONTRIBUTION_STATUS:
+    case CONTRIBUTION_EVENT:
+    case CONTRIBUTION_WARNING:
+        break;
+    }
+    return 0;
+}
+
+void model_check_end(struct model *m, bool accepted)
+{
+    if (!m->check_running)
+        return;
+    for (int phase = 0; accepted && phase <= 5; phase++)
+        for (size_t i = 0; i < m->checking.length; i++) {
+            struct item *item = m->checking.items[i];
+            if (item->in_check && checked_phase(item) == phase)
+                item_accept_checked(m, item);
+        }
+    m->check_running = false;
+    for (size_t i = 0; i < m->checking.length; i++) {
+        struct item *item = m->checking.items[i];
+        item->in_check = false;
+        item->checking = text_unref(item->checking);
+        item_update_pending(m, item);
+    }
+    vec_clear(&m->checking);
+
+    VEC(struct record *) records = {0};
+    struct map_slot *slot;
+    for (size_t it = 0; (slot = map_next(&m->records, &it));)
+        if (((struct record *)slot->value)->checking)
+            vec_push(&records, slot->value);
+    for (size_t i = 0; i < records.length; i++) {
+        struct record *r = records.items[i];
+        struct fragment *seen = STEAL(r->checking);
+        if (accepted && !r->reason)
+            record_set_good(m, r, seen);
+        fragment_unref(seen);
+    }
+    vec_done(&records);
+}
+
+bool model_checking(const struct model *m)
+{
+    return m->check_running;
+}
+
+void model_take_changes(struct model *m, struct model_changes *ret_changes)
+{
+    for (size_t i = 0; i < m->changed.length; i++) {
+        struct item *item = m->changed.items[i];
+        item->changed = false;
+        item->changed_slot = NOWHERE;
+        vec_push(&ret_changes->items, item);
+        if (item_is_idle(item))
+            list_add(&m->idle, item, idle_slot);
+    }
+    vec_clear(&m->changed);
+}
+
+void model_changes_done(struct model_changes *c)
+{
+    vec_done(&c->items);
+}
+
+struct digest model_digest(const struct model *m, enum model_state state)
+{
+    switch (state) {
+    case MODEL_RENDERED:
+        return m->rendered_digest;
+    case MODEL_ACCEPTED:
+        return m->accepted_digest;
+    case MODEL_CHECKING:
+        return m->checking_digest;
+    }
+    return m->rendered_digest;
+}
+
+struct item *model_map_item(const struct model *m, const char *map_name, const char *key)
+{
+    return item_find(m, CONTRIBUTION_MAP_ENTRY, map_name, key);
+}
+
+struct section *model_section(const struct model *m, const char *name)
+{
+    struct section *s = map_get(&m->sections, name);
+    return section_is_known(s) ? s : NULL;
+}
+
+void model_each_section(const struct model *m, void (*fn)(void *ctx, struct section *s), void *ctx)
+{
+    struct map_slot *slot;
+    for (size_t it = 0; (slot = map_next(&m->sections, &it));)
+        if (section_is_known(slot->value))
+            fn(ctx, slot->value);
+}
+
+void model_each_conflict(const struct model *m,
+                         void (*fn)(void *ctx, const struct item *item, const struct fragment *loser), void *ctx)
+{
+    for (size_t i = 0; i < m->shared.length; i++) {
+        const struct item *item = m->shared.items[i];
+        for (size_t k = 1; k < item->candidate_count; k++)
+            if (!text_equal(item->candidates[k].contribution->text, item->rendered))
+                fn(ctx, item, item->candidates[k].fragment);
+    }
+}
+
+/* ---- life ---- */
+
+struct model *model_new(void)
+{
+    struct model *m = xcalloc(1, sizeof(*m));
+    map_init(&m->records, false);
+    map_init(&m->items, true);
+    map_init(&m->sections, true);
+    map_init(&m->groups, true);
+    return m;
+}
+
+struct model *model_free(struct model *m)
+{
+    struct map_slot *slot;
+    if (!m)
+        return NULL;
+    m->check_running = false;
+    /* Contributions point to items and records count them: both go without asking. */
+    for (size_t it = 0; (slot = map_next(&m->items, &it));)
+        item_free(m, slot->value);
+    for (size_t it = 0; (slot = map_next(&m->records, &it));)
+        record_free(slot->value);
+    for (size_t it = 0; (slot = map_next(&m->sections, &it));) {
+        struct section *s = slot->value;
+        vec_done(&s->pieces);
+        vec_done(&s->waiting);
+        free(s);
+    }
+    map_done(&m->records);
+    map_done(&m->items);
+    map_done(&m->sections);
+    map_done(&m->groups);
+    vec_done(&m->pending);
+    vec_done(&m->changed);
+    vec_done(&m->shared);
+    vec_done(&m->idle);
+    vec_done(&m->checking);
+    vec_done(&m->unsettled);
+    buf_done(&m->scratch);
+    free(m);
+    return NULL;
+}

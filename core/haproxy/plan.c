@@ -1,0 +1,452 @@
+/* A comparison of two parsed sections. Whatever has no runtime command, or one that could hurt running requests, becomes a reason to reload;
+ * what can be expressed becomes a command, checked against the length that HAProxy's command line takes.
+ */
+#include "haproxy/plan.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define COMMAND_MAX 15000 /* tune.bufsize is 16384 by default, and longer commands hang some versions */
+
+const char *plan_op_name(enum plan_op_type type)
+{
+    switch (type) {
+    case PLAN_BACKEND_ADD:
+        return "backend_add";
+    case PLAN_BACKEND_PUBLISH:
+        return "backend_publish";
+    case PLAN_BACKEND_UNPUBLISH:
+        return "backend_unpublish";
+    case PLAN_BACKEND_DEL:
+        return "backend_del";
+    case PLAN_SERVER_ADD:
+        return "server_add";
+    case PLAN_SERVER_STATE:
+        return "server_state";
+    case PLAN_SERVER_CHECK:
+        return "server_check";
+    case PLAN_SERVER_ADDRESS:
+        return "server_address";
+    case PLAN_SERVER_WEIGHT:
+        return "server_weight";
+    case PLAN_SERVER_REPLACE:
+    case PLAN_SERVER_DEL:
+        return "server_del";
+    case PLAN_SERVER_SHUTDOWN:
+        return "server_shutdown";
+    case PLAN_MAP_ADD:
+        return "map_add";
+    case PLAN_MAP_SET:
+        return "map_set";
+    case PLAN_MAP_DEL:
+        return "map_del";
+    }
+    return "unknown";
+}
+
+void plan_done(struct plan *p)
+{
+    for (size_t stage = 0; stage < PLAN_STAGES; stage++) {
+        for (size_t i = 0; i < p->ops[stage].length; i++)
+            free(p->ops[stage].items[i].command);
+        vec_done(&p->ops[stage]);
+    }
+    free(STEAL(p->reload));
+    p->reload_class = NULL;
+}
+
+size_t plan_count(const struct plan *p)
+{
+    return p->ops[PLAN_APPEAR].length + p->ops[PLAN_ROUTE].length + p->ops[PLAN_VANISH].length;
+}
+
+void plan_reload(struct plan *p, const char *reload_class, const char *format, ...)
+{
+    if (p->reload)
+        return;
+    va_list ap;
+    va_start(ap, format);
+    if (vasprintf(&p->reload, format, ap) < 0)
+        p->reload = xstrdup(reload_class);
+    va_end(ap);
+    p->reload_class = reload_class;
+}
+
+static void plan_add(struct plan *p, enum plan_stage stage, enum plan_op_type type, const char *format, ...)
+    PRINTF_LIKE(4, 5);
+static void plan_add(struct plan *p, enum plan_stage stage, enum plan_op_type type, const char *format, ...)
+{
+    if (p->reload)
+        return;
+    struct plan_op op = {.type = type};
+    va_list ap;
+    va_start(ap, format);
+    int length = vasprintf(&op.command, format, ap);
+    va_end(ap);
+    if (length < 0)
+        abort();
+    if (length > COMMAND_MAX) {
+        plan_reload(p, "command", "a runtime command would be longer than HAProxy takes: %.60s…", op.command);
+        free(op.command);
+        return;
+    }
+    vec_push(&p->ops[stage], op);
+}
+
+bool plan_word(struct buf *out, const char *word)
+{
+    if (!*word || strcmp(word, "<<") == 0)
+        return false;
+    for (const char *c = word; *c; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            return false;
+        if (*c == ' ' || *c == ';' || *c == '\\')
+            buf_putc(out, '\\');
+        buf_putc(out, *c);
+    }
+    return true;
+}
+
+/* Names that HAProxy itself allows; others cannot be part of a command. */
+static bool name_is_plain(const char *name)
+{
+    return *name && !name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-")];
+}
+
+/* Words that tell how to find the address of a name: meaningless for a literal, and refused by "add server". Each has one argument. */
+static bool word_is_about_names(const char *word)
+{
+    static const char *const words[] = {"init-addr", "resolvers", "resolve-prefer", "resolve-net", "resolve-opts"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (strcmp(word, words[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool words_append(struct buf *out, const char *words, size_t length, bool *ret_checked, bool *ret_agent)
+{
+    const char *end = words + length;
+    for (const char *w = words; w < end; w += strlen(w) + 1) {
+        if (word_is_about_names(w)) {
+            w += strlen(w) + 1;
+            if (w >= end)
+                break;
+            continue;
+        }
+        *ret_checked |= strcmp(w, "check") == 0;
+        *ret_agent |= strcmp(w, "agent-check") == 0;
+        if (strcmp(w, "no-check") == 0) {
+            *ret_checked = false;
+            continue;
+        }
+        buf_putc(out, ' ');
+        if (!plan_word(out, w))
+            return false;
+    }
+    return true;
+}
+
+static void plan_server_add(struct plan *p, const char *backend, const struct cfg_server *s,
+                            const struct cfg_backend *wanted, const struct buf *default_words)
+{
+    CLEANUP(buf_done) struct buf words = {0};
+    bool checked = false, agent = false;
+    if (!s->literal || !s->plain || !name_is_plain(s->name)) {
+        plan_reload(p, "server", "backend %s: server %s cannot be added by a command (its address is a name, or it depends on the environment)", backend,
+                    s->name);
+        return;
+    }
+    if ((default_words && !words_append(&words, buf_str(default_words), default_words->length, &checked, &agent)) ||
+        !words_append(&words, buf_str(&wanted->default_words), wanted->default_words.length, &checked, &agent) ||
+        !words_append(&words, s->words, s->words_length, &checked, &agent)) {
+        plan_reload(p, "server", "backend %s: server %s has a word that cannot be part of a command", backend, s->name);
+        return;
+    }
+    char port[16] = "";
+    if (s->port)
+        snprintf(port, sizeof(port), ":%d", s->port);
+    bool v6 = strchr(s->address, ':') != NULL;
+    plan_add(p, PLAN_APPEAR, PLAN_SERVER_ADD, "add server %s/%s %s%s%s%s%s weight %d", backend, s->name, v6 ? "[" : "",
+             s->address, v6 ? "]" : "", port, buf_str(&words), s->weight);
+    if (s->admin == CFG_READY)
+        plan_add(p, PLAN_APPEAR, PLAN_SERVER_STATE, "enable server %s/%s", backend, s->name);
+    if (checked)
+        plan_add(p, PLAN_APPEAR, PLAN_SERVER_CHECK, "enable health %s/%s", backend, s->name);
+    if (agent)
+        plan_add(p, PLAN_APPEAR, PLAN_SERVER_CHECK, "enable agent %s/%s", backend, s->name);
+}
+
+/* Does the backend keep a server that takes requests while this one is replaced? */
+static bool another_serves(const struct cfg_backend *live, const struct cfg_backend *wanted, const char *name)
+{
+    for (size_t i = 0; i < live->servers.length; i++) {
+        const struct cfg_server *s = live->servers.items[i];
+        if (strcmp(s->name, name) == 0 || s->leaving || s->admin != CFG_READY || s->weight == 0)
+            continue;
+        const struct cfg_server *stays = cfg_backend_server(wanted, s->name);
+        if (stays && cfg_server_same_words(stays, s))
+            return true;
+    }
+    return false;
+}
+
+static const char *admin_name(enum cfg_admin admin)
+{
+    switch (admin) {
+    case CFG_READY:
+        return "ready";
+    case CFG_DRAIN:
+        return "drain";
+    case CFG_MAINT:
+        return "maint";
+    }
+    return "ready";
+}
+
+static bool address_matches(const struct cfg_server *wanted, const struct cfg_server *live)
+{
+    return wanted->literal == live->literal && wanted->port == live->port &&
+           strcmp(wanted->address, live->address) == 0;
+}
+
+bool plan_server_matches(const struct cfg_server *wanted, const struct cfg_server *live)
+{
+    if (!address_matches(wanted, live))
+        return false;
+    return wanted->agent_checked || (wanted->weight == live->weight && wanted->admin == live->admin);
+}
+
+static void plan_server_change(struct plan *p, const char *backend, const struct cfg_server *s,
+                               const struct cfg_server *live, const struct cfg_backend *wanted,
+                               const struct cfg_backend *live_backend, const struct buf *default_words)
+{
+    if (!cfg_server_same_words(s, live)) {
+        if (!another_serves(live_backend, wanted, s->name)) {
+            plan_reload(p, "server", "backend %s: server %s changes more than address, port, weight and state, and no other server could take its requests meanwhile",
+                        backend, s->name);
+            return;
+        }
+        plan_add(p, PLAN_APPEAR, PLAN_SERVER_STATE, "set server %s/%s state maint", backend, s->name);
+        plan_add(p, PLAN_APPEAR, PLAN_SERVER_REPLACE, "del server %s/%s", backend, s->name);
+        plan_server_add(p, backend, s, wanted, default_words);
+        return;
+    }
+    if (!address_matches(s, live)) {
+        if (!s->literal || !live->literal || !s->plain || !s->port != !live->port) {
+            plan_reload(p, "server", "backend %s: server %s changes an address that is not an IP address and port", backend,
+                        s->name);
+            return;
+        }
+        if (s->port)
+            plan_add(p, PLAN_APPEAR, PLAN_SERVER_ADDRESS, "set server %s/%s addr %s port %d", backend, s->name, s->address,
+                     s->port);
+        else
+            plan_add(p, PLAN_APPEAR, PLAN_SERVER_ADDRESS, "set server %s/%s addr %s", backend, s->name, s->address);
+    }
+    if (s->agent_checked && !live->leaving)
+        return;
+    if (s->weight != live->weight)
+        plan_add(p, PLAN_APPEAR, PLAN_SERVER_WEIGHT, "set server %s/%s weight %d", backend, s->name, s->weight);
+    if (s->admin != live->admin)
+        plan_add(p, PLAN_APPEAR, PLAN_SERVER_STATE, "set server %s/%s state %s", backend, s->name, admin_name(s->admin));
+}
+
+static void plan_server_remove(struct plan *p, const char *backend, const struct cfg_server *live)
+{
+    if (live->leaving)
+        return;
+    plan_add(p, PLAN_VANISH, PLAN_SERVER_STATE, "set server %s/%s state maint", backend, live->name);
+    plan_add(p, PLAN_VANISH, PLAN_SERVER_DEL, "del server %s/%s", backend, live->name);
+}
+
+void plan_server_leave(struct plan *p, const char *backend, const char *server, bool shutdown)
+{
+    if (shutdown)
+        plan_add(p, PLAN_VANISH, PLAN_SERVER_SHUTDOWN, "shutdown sessions server %s/%s", backend, server);
+    plan_add(p, PLAN_VANISH, PLAN_SERVER_DEL, "del server %s/%s", backend, server);
+}
+
+static void plan_backend_add(struct plan *p, const struct haproxy_caps *caps, const char *name,
+                             const struct cfg_backend *wanted, const struct buf *default_words)
+{
+    if (!caps->dynamic_backends) {
+        plan_reload(p, "backend", "backend %s is new, and this HAProxy cannot add one at runtime", name);
+        return;
+    }
+    if (!*wanted->from || !digest_equal(wanted->other, digest_of("", 0)) || !name_is_plain(name) ||
+        !name_is_plain(wanted->from)) {
+        plan_reload(p, "backend", "backend %s is new and consists of more than a defaults section and servers", name);
+        return;
+    }
+    plan_add(p, PLAN_APPEAR, PLAN_BACKEND_ADD, "add backend %s from %s", name, wanted->from);
+    for (size_t i = 0; i < wanted->servers.length; i++)
+        plan_server_add(p, name, wanted->servers.items[i], wanted, default_words);
+    plan_add(p, PLAN_APPEAR, PLAN_BACKEND_PUBLISH, "publish backend %s", name);
+}
+
+static void plan_backend_remove(struct plan *p, const struct haproxy_caps *caps, const char *name,
+                                const struct cfg_backend *live)
+{
+    if (caps->dynamic_backends)
+        plan_add(p, PLAN_VANISH, PLAN_BACKEND_UNPUBLISH, "unpublish backend %s", name);
+    for (size_t i = 0; i < live->servers.length; i++)
+        plan_server_remove(p, name, live->servers.items[i]);
+    if (caps->dynamic_backends)
+        plan_add(p, PLAN_VANISH, PLAN_BACKEND_DEL, "del backend %s", name);
+}
+
+static void plan_backend_change(struct plan *p, const struct haproxy_caps *caps, const char *name,
+                                const struct cfg_backend *wanted, const struct cfg_backend *live,
+                                const struct buf *default_words)
+{
+    if (strcmp(wanted->from, live->from) != 0 || !digest_equal(wanted->other, live->other)) {
+        plan_reload(p, "backend", "backend %s changed in more than its servers", name);
+        return;
+    }
+    for (size_t i = 0; i < wanted->servers.length; i++) {
+        const struct cfg_server *s = wanted->servers.items[i], *old = cfg_backend_server(live, s->name);
+        if (old)
+            plan_server_change(p, name, s, old, wanted, live, default_words);
+        else if (caps->dynamic_servers)
+            plan_server_add(p, name, s, wanted, default_words);
+        else
+            plan_reload(p, "server", "backend %s: server %s is new, and this HAProxy cannot add one at runtime", name,
+                        s->name);
+    }
+    for (size_t i = 0; i < live->servers.length; i++)
+        if (!cfg_backend_server(wanted, live->servers.items[i]->name))
+            plan_server_remove(p, name, live->servers.items[i]);
+}
+
+/* Servers that nobody can tell apart by name, or that a template makes: equal texts or a reload. */
+static bool same_by_hand(const struct cfg_backend *a, const struct cfg_backend *b)
+{
+    if (strcmp(a->from, b->from) != 0 || !digest_equal(a->other, b->other) || a->servers.length != b->servers.length)
+        return false;
+    for (size_t i = 0; i < a->servers.length; i++)
+        if (strcmp(a->servers.items[i]->name, b->servers.items[i]->name) != 0 ||
+            !cfg_server_same_words(a->servers.items[i], b->servers.items[i]) ||
+            !plan_server_matches(a->servers.items[i], b->servers.items[i]))
+            return false;
+    return true;
+}
+
+void plan_backend(struct plan *p, const struct haproxy_caps *caps, const char *name, bool listen,
+                  const struct cfg_backend *wanted, const struct cfg_backend *live, const struct buf *default_words)
+{
+    if (p->reload || (!wanted && !live))
+        return;
+    if (listen && (!wanted || !live))
+        plan_reload(p, "listen", "listen %s %s", name, wanted ? "is new" : "is gone");
+    else if (!live)
+        plan_backend_add(p, caps, name, wanted, default_words);
+    else if (!wanted)
+        plan_backend_remove(p, caps, name, live);
+    else if (wanted->by_hand || live->by_hand) {
+        if (!same_by_hand(wanted, live))
+            plan_reload(p, "backend", "backend %s changed, and its servers cannot be changed one by one", name);
+    } else
+        plan_backend_change(p, caps, name, wanted, live, default_words);
+}
+
+void plan_map_entry(struct plan *p, const char *map, const char *key, const char *wanted, const char *live)
+{
+    CLEANUP(buf_done) struct buf words = {0};
+    if (wanted && live && strcmp(wanted, live) == 0)
+        return;
+    if (!wanted && !live)
+        return;
+    bool fits = plan_word(&words, map) && (buf_putc(&words, ' '), plan_word(&words, key));
+    if (fits && wanted) {
+        buf_putc(&words, ' ');
+        fits = plan_word(&words, wanted);
+    }
+    if (!fits)
+        plan_reload(p, "map", "map %s: the entry of %.100s cannot be part of a command", map, key);
+    else if (!live)
+        plan_add(p, PLAN_ROUTE, PLAN_MAP_ADD, "add map %s", words.data);
+    else if (wanted)
+        plan_add(p, PLAN_ROUTE, PLAN_MAP_SET, "set map %s", words.data);
+    else
+        plan_add(p, PLAN_VANISH, PLAN_MAP_DEL, "del map %s", words.data);
+}
+
+void plan_map_duplicate(struct plan *p, const char *map, const char *reference)
+{
+    plan_add(p, PLAN_VANISH, PLAN_MAP_DEL, "del map %s #%s", map, reference);
+}
+
+/* ---- answers ---- */
+
+/* Log lines may come before the answer proper: the last line counts. */
+static const char *last_line(const char *answer)
+{
+    const char *line = strrchr(answer, '\n');
+    return line ? line + 1 : answer;
+}
+
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* Success without an answer; log lines of a server's or backend's change of state may be there all the same. */
+static bool answer_is_quiet(const char *answer)
+{
+    if (!*answer)
+        return true;
+    const char *line = last_line(answer);
+    return begins(line, "Server ") || begins(line, "backend ") || begins(line, "proxy ");
+}
+
+enum plan_verdict plan_judge(enum plan_op_type type, const char *answer)
+{
+    const char *line = last_line(answer);
+    bool ok = false;
+    switch (type) {
+    case PLAN_BACKEND_ADD:
+        ok = begins(line, "New backend registered.");
+        break;
+    case PLAN_BACKEND_PUBLISH:
+        ok = begins(line, "Backend published.");
+        break;
+    case PLAN_BACKEND_UNPUBLISH:
+        ok = begins(line, "Backend unpublished.");
+        break;
+    case PLAN_BACKEND_DEL:
+        /* In use by streams, servers that still leave, or referred to by the configuration: it stays, unpublished. */
+        return begins(line, "Backend deleted.") || begins(line, "No such backend") ? PLAN_OK : PLAN_LATER;
+    case PLAN_SERVER_ADD:
+        ok = begins(line, "New server registered.");
+        break;
+    case PLAN_SERVER_STATE:
+    case PLAN_SERVER_WEIGHT:
+    case PLAN_SERVER_CHECK:
+    case PLAN_SERVER_SHUTDOWN:
+        ok = answer_is_quiet(answer);
+        break;
+    case PLAN_SERVER_ADDRESS:
+        ok = strstr(line, "changed") || strstr(line, "no need to change");
+        break;
+    case PLAN_SERVER_REPLACE:
+        ok = begins(line, "Server deleted.");
+        break;
+    case PLAN_SERVER_DEL:
+        if (strstr(line, "connections"))
+            return PLAN_LATER;
+        ok = begins(line, "Server deleted.") || begins(line, "No such server.");
+        break;
+    case PLAN_MAP_ADD:
+    case PLAN_MAP_SET:
+        ok = !*answer;
+        break;
+    case PLAN_MAP_DEL:
+        ok = !*answer || begins(line, "Key not found.");
+        break;
+    }
+    return ok ? PLAN_OK : PLAN_SURPRISE;
+}

@@ -1,0 +1,89 @@
+/* plan.h — from what is live to what is wanted: runtime commands in a safe order, or "reload, because …".
+ * Thread:  any; pure functions of their arguments.
+ * Owns:    a plan owns its commands.
+ * Source:  HAProxy management guide, 9.3 (add server, del server, set server, set map, add backend, publish backend).
+ *
+ * Order: what is referred to appears before, and goes after, what refers to it, so that no request meets a backend that is not there:
+ *
+ *   PLAN_APPEAR  backends, servers, changes of servers
+ *   PLAN_ROUTE   map entries added and changed
+ *   PLAN_VANISH  map entries, servers, backends removed
+ *
+ * A stage is to be run only when every operation of the one before went well.
+ */
+#ifndef HAPTIC_HAPROXY_PLAN_H
+#define HAPTIC_HAPROXY_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/vec.h"
+#include "haproxy/cfg.h"
+#include "haproxy/version.h"
+
+enum plan_stage { PLAN_APPEAR, PLAN_ROUTE, PLAN_VANISH, PLAN_STAGES };
+
+enum plan_op_type {
+    PLAN_BACKEND_ADD,
+    PLAN_BACKEND_PUBLISH,
+    PLAN_BACKEND_UNPUBLISH,
+    PLAN_BACKEND_DEL,
+    PLAN_SERVER_ADD,
+    PLAN_SERVER_STATE,
+    PLAN_SERVER_CHECK, /* enable health, enable agent */
+    PLAN_SERVER_ADDRESS,
+    PLAN_SERVER_WEIGHT,
+    PLAN_SERVER_REPLACE, /* del server of one that is added again with other words: must succeed at once */
+    PLAN_SERVER_DEL,
+    PLAN_SERVER_SHUTDOWN,
+    PLAN_MAP_ADD,
+    PLAN_MAP_SET,
+    PLAN_MAP_DEL,
+};
+/* "backend_add", …: a label value. */
+const char *plan_op_name(enum plan_op_type type);
+
+struct plan_op {
+    enum plan_op_type type;
+    char *command;
+};
+
+struct plan {
+    VEC(struct plan_op) ops[PLAN_STAGES];
+    char *reload;             /* NULL: the operations do it; else why they do not */
+    const char *reload_class; /* short form of it, from a fixed set: a label value */
+};
+void plan_done(struct plan *p);
+size_t plan_count(const struct plan *p);
+
+/* Only a reload can do it. The first reason stays. */
+void plan_reload(struct plan *p, const char *reload_class, const char *format, ...) PRINTF_LIKE(3, 4);
+
+/* Bring one backend from live to wanted. wanted NULL: it is to go; live NULL: it is to be made. default_words: of the default-server lines of the
+ * defaults sections it is derived from. listen: it is a "listen" section. The live view is the caller's to change once the operations have
+ * succeeded; a server with connections is then leaving. */
+void plan_backend(struct plan *p, const struct haproxy_caps *caps, const char *name, bool listen,
+                  const struct cfg_backend *wanted, const struct cfg_backend *live, const struct buf *default_words);
+
+/* One key of a map, by the name HAProxy knows the map by ("maps/host.map"). NULL: absent. */
+void plan_map_entry(struct plan *p, const char *map, const char *key, const char *wanted, const char *live);
+/* One of several entries with the same key, by its reference ("0x7f…") from `show map`. */
+void plan_map_duplicate(struct plan *p, const char *map, const char *reference);
+
+/* Delete a leaving server; shut its connections down first when its time is over. */
+void plan_server_leave(struct plan *p, const char *backend, const char *server, bool shutdown);
+
+enum plan_verdict {
+    PLAN_OK,
+    PLAN_LATER,   /* a server or backend that still has connections */
+    PLAN_SURPRISE /* anything else */
+};
+enum plan_verdict plan_judge(enum plan_op_type type, const char *answer);
+
+/* Does a running server look as wanted? What its agent check may change does not count. */
+bool plan_server_matches(const struct cfg_server *wanted, const struct cfg_server *live);
+
+/* Append word as one word of a command: blanks, ";" and "\" escaped. False when it cannot be one (control characters, empty). */
+bool plan_word(struct buf *out, const char *word);
+
+#endif
