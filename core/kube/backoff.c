@@ -1,0 +1,31 @@
+/* The step doubles with each failure; shifting stops before it can overflow. Randomness comes from the kernel, so that two
+ * replicas started in the same instant differ. */
+#include "kube/backoff.h"
+
+#include <sys/random.h>
+
+int64_t kube_random_between(int64_t low, int64_t high)
+{
+    uint64_t bits = 0;
+    if (high <= low || getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != (ssize_t)sizeof(bits))
+        return low;
+    return low + (int64_t)(bits % ((uint64_t)(high - low) + 1));
+}
+
+int64_t kube_backoff_next(struct kube_backoff *b, int64_t retry_after_ns)
+{
+    int64_t step = b->base_ns;
+    for (unsigned i = 0; i < b->failures && step < b->cap_ns; i++)
+        step *= 2;
+    if (step > b->cap_ns)
+        step = b->cap_ns;
+    if (b->failures < UINT32_MAX)
+        b->failures++;
+    int64_t delay = kube_random_between(step / 2, step);
+    return delay > retry_after_ns ? delay : retry_after_ns;
+}
+
+void kube_backoff_reset(struct kube_backoff *b)
+{
+    b->failures = 0;
+}

@@ -1,0 +1,42 @@
+/* pager.h — one consistent list of a resource, page by page.
+ * Thread:  loop thread only.
+ * Owns:    its request. Borrows the client.
+ * Units:   *_ns clock_now_ns().
+ * Source:  Kubernetes API concepts: retrieving large results sets in chunks.
+ *
+ * A continue token that expires between pages (410) means to begin anew: begin() is called again and what was given before is
+ * void. Servers under heavy churn can expire every token, so the fourth attempt asks for everything in one page.
+ */
+#ifndef HAPTIC_KUBE_PAGER_H
+#define HAPTIC_KUBE_PAGER_H
+
+#include <yyjson.h>
+
+#include "kube/client.h"
+
+struct kube_pager;
+
+struct kube_selection {
+    const char *api_version, *resource;
+    const char *namespace; /* NULL: all, or cluster-scoped */
+    const char *label_selector, *field_selector;
+    size_t max_object_bytes; /* larger ones are told by too_large() */
+};
+
+struct kube_pager_ops {
+    void (*begin)(void *ctx);
+    /* An object with apiVersion and kind, as a watch gives it. */
+    void (*object)(void *ctx, yyjson_val *object, size_t bytes, int64_t received_ns);
+    void (*too_large)(void *ctx, const char *namespace, const char *name, size_t bytes);
+    /* Exactly one of these ends it; the pager is gone then. */
+    void (*complete)(void *ctx, const char *resource_version);
+    void (*failed)(void *ctx, const struct err *err, int64_t retry_after_ns);
+};
+
+/* The selection's strings must outlive the pager. begin() is called from inside. */
+struct kube_pager *kube_pager_start(struct kube_client *client, const struct kube_selection *selection,
+                                    const struct kube_pager_ops *ops, void *ctx);
+/* NULL is fine; always returns NULL. From inside its callbacks, too; not after complete() or failed(). */
+struct kube_pager *kube_pager_cancel(struct kube_pager *p);
+
+#endif

@@ -1,0 +1,69 @@
+/* watch.h — the objects of one resource, listed once and followed from there.
+ * Thread:  loop thread only.
+ * Owns:    its requests and timers. Borrows client and discovery, which must outlive it.
+ * Units:   *_ns clock_now_ns(); *_bytes bytes.
+ * Errors:  told by error() with the time until the next attempt; a watch never gives up.
+ * Source:  Kubernetes API concepts: efficient detection of changes, streaming lists; resourceVersion is opaque.
+ *
+ * What it is in at any moment:
+ *     look up ─► list (streamed or paged) ─► watch ─► (closed: watch again) ─► (410: list again)
+ *          └──► absent: told as an empty list, looked up again until it appears
+ * A list that fails, or is cut off, is told as list_end(false): what was known before stays. A list without objects where there were some is
+ * believed only when a second one says the same; so is a resource that is gone while its objects were known.
+ */
+#ifndef HAPTIC_KUBE_WATCH_H
+#define HAPTIC_KUBE_WATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <yyjson.h>
+
+#include "kube/client.h"
+#include "kube/discovery.h"
+#include "kube/pager.h"
+
+struct kube_watch;
+
+struct kube_watch_spec {
+    struct kube_selection selection; /* strings are copied; a namespace is ignored for a cluster-scoped resource */
+    bool no_streaming_list;
+    int64_t stall_ns;        /* silence after which a connection is given up; 0: 150 s (servers send a bookmark each minute) */
+    int64_t backoff_base_ns; /* 0: 250 ms */
+    int64_t backoff_cap_ns;  /* 0: 15 s */
+};
+
+struct kube_watch_event {
+    enum kube_watch_event_type { KUBE_LISTED, KUBE_ADDED, KUBE_MODIFIED, KUBE_DELETED } type;
+    yyjson_val *object; /* borrowed; with apiVersion and kind */
+    const char *namespace; /* "" when cluster-scoped */
+    const char *name;
+    size_t bytes;        /* of its JSON text */
+    int64_t received_ns; /* when its last bytes were read from the connection */
+};
+
+/* Any of them may free the watch. */
+struct kube_watch_ops {
+    /* Objects put between begin and a complete end are all there are. A list can begin anew: then begin follows begin. */
+    void (*list_begin)(void *ctx);
+    void (*list_end)(void *ctx, bool is_complete);
+    void (*put)(void *ctx, const struct kube_watch_event *e);
+    void (*del)(void *ctx, const struct kube_watch_event *e);
+    /* An object that exists but cannot be read (over the limit). Its name is "" when even that is not known. */
+    void (*unreadable)(void *ctx, const char *namespace, const char *name, const struct err *err);
+    /* reason: "discovery" "list" "watch" "stall" "absent" "empty-list"; the kind of err says more. */
+    void (*error)(void *ctx, const struct err *err, const char *reason, int64_t retry_in_ns);
+    /* A watch connection was opened anew ("closed", "error") or a list begun anew ("gone", "error"). NULL: not wanted. */
+    void (*restart)(void *ctx, const char *reason);
+    /* Looked up and found. NULL: not wanted. */
+    void (*found)(void *ctx, const struct kube_resource *resource);
+};
+
+/* ERR_INVALID for an apiVersion or resource that cannot be one. Callbacks come from the loop, never from inside. */
+int kube_watch_new(struct kube_client *client, struct kube_discovery *discovery, const struct kube_watch_spec *spec,
+                   const struct kube_watch_ops *ops, void *ctx, struct kube_watch **ret_watch, struct err *err) MUST_CHECK;
+struct kube_watch *kube_watch_free(struct kube_watch *w);
+/* Begin with a list again. */
+void kube_watch_relist(struct kube_watch *w);
+
+#endif
