@@ -1,0 +1,358 @@
+--- emitters.lua — what a fragment puts out.
+--
+-- `Out` collects the contributions of one run as a flat list, six values each (kind, rank, order, scope, key, text): the form in which
+-- they leave the renderer. `Body` writes the lines of one section. Every argument is one word of HAProxy's language (word.lua); raw
+-- text has a call of its own. A backend's lines other than its servers go into a named defaults section, called by the digest of its
+-- content, so that a new backend with known properties consists of servers only.
+local word = require("haptic.word")
+local sandbox = require("haptic.sandbox")
+
+local M = {}
+
+local type, select, error, setmetatable, ipairs = type, select, error, setmetatable, ipairs
+local format, find, sub, match = string.format, string.find, string.sub, string.match
+local concat = table.concat
+local quote, text_of, name_of = word.quote, word.text, word.name
+
+--- Numbers of enum contribution_kind.
+M.SECTION, M.SECTION_FROM, M.MAP_ENTRY, M.FILE, M.CERTIFICATE, M.CRT_LIST, M.STATUS, M.EVENT, M.WARNING = 0, 1, 2, 3, 4, 5, 6, 7, 8
+
+--- Place of a section in the file, by its first word. Sections that others refer to come first; any other word: 100.
+M.RANKS = { global = 0, defaults = 200, frontend = 300, listen = 350, backend = 400 }
+--- Profiles are defaults sections, behind those with a name of their own.
+M.PROFILE_RANK = 250
+--- Order of a piece within its section when nothing is said.
+M.ORDER = 500
+--- Longest text of one warning or event, in bytes.
+M.MAX_MESSAGE = 1024
+
+-- Directives of a backend that a named defaults section may hold (HAProxy's keyword matrix, 2.6 to 3.4). Rules are evaluated in the order
+-- defaults, then backend: they move only when nothing that could refer to them stays behind.
+local MOVES = {
+  balance = true, compression = true, cookie = true, ["default-server"] = true, errorfile = true, errorfiles = true,
+  errorloc = true, errorloc302 = true, errorloc303 = true, fullconn = true, ["hash-type"] = true, ["hash-balance-factor"] = true,
+  ["http-check"] = true, ["http-error"] = true, ["http-reuse"] = true, ["http-send-name-header"] = true,
+  ["load-server-state-from-file"] = true, log = true, ["log-tag"] = true, ["max-keep-alive-queue"] = true, mode = true, no = true,
+  option = true, retries = true, ["retry-on"] = true, source = true, ["srvtcpka-cnt"] = true, ["srvtcpka-idle"] = true,
+  ["srvtcpka-intvl"] = true, ["tcp-check"] = true, timeout = true,
+}
+local RULES = {
+  acl = true, ["http-after-response"] = true, ["http-request"] = true, ["http-response"] = true, ["tcp-request"] = true, ["tcp-response"] = true,
+}
+local SERVERS = { server = true, ["server-template"] = true }
+
+-- Where in a template the call came from that is `level` above the caller; only asked for when a line is to be explained.
+local function call_site()
+  for level = 3, 30 do
+    local info = debug.getinfo(level, "Sl")
+    if not info then return "" end
+    if sub(info.source, 1, 1) == "=" and info.what ~= "C" and not find(info.source, "^=%[") then
+      return sub(info.source, 2) .. ":" .. info.currentline
+    end
+  end
+  return ""
+end
+M.call_site = call_site
+
+-- Body ----------------------------------------------------------------------------------------------------------------------------------
+
+local Body = {}
+Body.__index = Body
+
+local function body_new(out)
+  return setmetatable({ out = out, lines = {}, first = {}, n = 0, where = out.trace and {} or nil }, Body)
+end
+
+local function body_add(self, first, line)
+  local n = self.n + 1
+  self.n = n
+  self.lines[n] = line
+  self.first[n] = first
+  if self.where then self.where[n] = call_site() end
+end
+
+--- A line: each argument is one word, quoted when it must be.
+function Body:line(...)
+  local n = select("#", ...)
+  if n == 0 then error("line: no words", 2) end
+  if n > word.MAX_WORDS then error("line: more than " .. word.MAX_WORDS .. " words", 2) end
+  local words = { ... }
+  local first = words[1]
+  for i = 1, n do
+    local v = words[i]
+    local ok, quoted = pcall(quote, v, "word " .. i)
+    if not ok then error(format("%s: %s", type(first) == "string" and #first < 40 and first or "line", quoted), 2) end
+    words[i] = quoted
+  end
+  body_add(self, first, concat(words, " "))
+end
+
+--- A condition's name, the fetch method with its flags, then the patterns as data: {"hdr(host)", "-i"}.
+---@param name string
+---@param fetch string|table
+function Body:acl(name, fetch, ...)
+  local words = { "acl", name }
+  if type(fetch) == "table" then
+    for _, w in ipairs(fetch) do words[#words + 1] = w end
+  else
+    words[#words + 1] = fetch
+  end
+  -- "--" ends the flags: a pattern such as "-f" is then a pattern.
+  words[#words + 1] = "--"
+  for i = 1, select("#", ...) do words[#words + 1] = (select(i, ...)) end
+  local ok, message = pcall(self.line, self, unpack(words))
+  if not ok then error(message, 2) end
+end
+
+--- An address as HAProxy writes it: IPv6 in brackets.
+local function address_of(address, port)
+  if type(address) ~= "string" or #address > 253 or not find(address, "^[%w.:_-]+$") then
+    error("server: no valid address: " .. word.show(sandbox.tostring(address)), 0)
+  end
+  if find(address, ":", 1, true) then address = "[" .. address .. "]" end
+  if port == nil then return address end
+  local number = tonumber(port)
+  if not number or number % 1 ~= 0 or number < 1 or number > 65535 then
+    error("server: no valid port: " .. word.show(sandbox.tostring(port)), 0)
+  end
+  return address .. ":" .. format("%d", number)
+end
+
+--- A server: {name=, address=, port=, weight=, drain=, "further", "words"}. drain: no new connections but those that belong to it.
+function Body:server(s)
+  if type(s) ~= "table" then error("server: expected a table", 2) end
+  local ok, line = pcall(function()
+    local words = { "server", name_of(s.name, "the server's name"), address_of(s.address, s.port) }
+    local weight = s.drain and 0 or s.weight
+    if weight ~= nil then
+      if type(weight) ~= "number" or weight % 1 ~= 0 or weight < 0 or weight > 256 then error("server: a weight is a number from 0 to 256", 0) end
+      words[4], words[5] = "weight", format("%d", weight)
+    end
+    for i, w in ipairs(s) do words[#words + 1] = quote(w, "server: word " .. i) end
+    if #words > word.MAX_WORDS then error("server: more than " .. word.MAX_WORDS .. " words", 0) end
+    return concat(words, " ")
+  end)
+  if not ok then error(line, 2) end
+  body_add(self, "server", line)
+end
+
+--- A comment. Line ends and other control characters in it become blanks: comments may quote anything.
+function Body:comment(text)
+  local s = sandbox.tostring(text)
+  body_add(self, "#", "# " .. string.gsub(sub(s, 1, word.MAX_WORD), "[%c\127]", " "))
+end
+
+--- Lines as they are; only where the administrator allows it.
+function Body:raw(text)
+  if not self.out.allow_raw then error("raw: raw text is switched off in this configuration", 2) end
+  local s = sandbox.tostring(text)
+  if find(s, "%z") then error("raw: the text has a NUL byte", 2) end
+  for line in string.gmatch(s, "[^\n]+") do body_add(self, match(line, "^%s*(%S*)"), (string.gsub(line, "^%s+", ""))) end
+end
+
+-- Out -----------------------------------------------------------------------------------------------------------------------------------
+
+local Out = {}
+Out.__index = Out
+
+--- One run's output.
+---@param fragment table {id=string}: names pieces that have no key of their own
+---@param settings table {digest=function, allow_raw=boolean, trace=boolean}
+function M.new(fragment, settings)
+  return setmetatable({
+    id = fragment.id, digest = settings.digest, allow_raw = settings.allow_raw, trace = settings.trace and {} or nil,
+    items = {}, n = 0, at = {}, global_body = nil, path = settings.path,
+  }, Out)
+end
+
+--- Add a contribution. False when this run has one of the same kind, scope and key with another text; the first stays.
+local function put(self, kind, rank, order, scope, key, text, where)
+  local id = kind .. "\0" .. scope .. "\0" .. key
+  local items, seen = self.items, self.at[id]
+  if seen then return items[seen + 6] == text, seen end
+  local base = self.n * 6
+  items[base + 1], items[base + 2], items[base + 3], items[base + 4], items[base + 5], items[base + 6] = kind, rank, order, scope, key, text
+  self.at[id] = base
+  self.n = self.n + 1
+  if self.trace then self.trace[self.n] = where or call_site() end
+  return true, base
+end
+M.put = put
+
+local function check_number(v, what, low, high)
+  if type(v) ~= "number" or v % 1 ~= 0 or v < low or v > high then
+    error(what .. " must be a whole number from " .. low .. " to " .. high, 6)
+  end
+  return v
+end
+
+local function join(lines, where)
+  local n = #lines
+  if n == 0 then return "", where end
+  lines[n + 1] = ""
+  return concat(lines, "\n"), where
+end
+
+--- Which lines of a backend go into its profile: list of booleans, or nil when none do.
+local function moving(body)
+  local any, rules_stay = false, false
+  for i = 1, body.n do
+    local first = body.first[i]
+    if MOVES[first] or RULES[first] then
+      any = true
+    elseif not SERVERS[first] and first ~= "#" then
+      rules_stay = true
+    end
+  end
+  if not any then return nil end
+  local moves = {}
+  any = false
+  for i = 1, body.n do
+    local first = body.first[i]
+    moves[i] = MOVES[first] or RULES[first] and not rules_stay or false
+    any = any or moves[i]
+  end
+  return any and moves or nil
+end
+
+local function emit_section(self, scope, opts, fn, level)
+  local body = body_new(self)
+  fn(body)
+  local kind, name = match(scope, "^(%S+)%s*(.*)$")
+  local rank = opts.rank ~= nil and check_number(opts.rank, "rank", 0, 1000000) or M.RANKS[kind] or 100
+  local order = opts.order ~= nil and check_number(opts.order, "order", 0, 1000000) or M.ORDER
+  local own = kind == "backend" or kind == "listen" or kind == "defaults"
+  local key = opts.key or own and "body" or self.id
+  local from = opts.from
+  if from == nil and (kind == "backend" or kind == "frontend" or kind == "listen") then from = "base" end
+  local lines, where = body.lines, body.where
+  local moves = kind == "backend" and from and opts.profile ~= false and moving(body) or nil
+  if moves then
+    local kept, kept_where, profile, profile_where = {}, where and {}, {}, where and {}
+    for i = 1, body.n do
+      local to, to_where = kept, kept_where
+      if moves[i] then to, to_where = profile, profile_where end
+      to[#to + 1] = lines[i]
+      if where then to_where[#to] = where[i] end
+    end
+    local text = join(profile)
+    local profile_name = "p_" .. sub(self.digest(from .. "\n" .. text), 1, 16)
+    put(self, M.SECTION, M.PROFILE_RANK, M.ORDER, "defaults " .. profile_name, "body", text, profile_where)
+    put(self, M.SECTION_FROM, M.PROFILE_RANK, 0, "defaults " .. profile_name, "from", from)
+    lines, where, from = kept, kept_where, profile_name
+  end
+  if not put(self, M.SECTION, rank, order, scope, key, join(lines), where) then
+    error(format("section %s: piece %s is emitted twice with different content", word.show(scope), word.show(key)), level + 1)
+  end
+  if from and not put(self, M.SECTION_FROM, rank, 0, scope, "from", from) then
+    error(format("section %s: derived from two different defaults sections", word.show(scope)), level + 1)
+  end
+  if name == "" and kind ~= "global" and kind ~= "defaults" then error("section " .. word.show(scope) .. " has no name", level + 1) end
+end
+
+local function scope_of(kind, name)
+  return kind .. " " .. name_of(name, "the " .. kind .. "'s name")
+end
+
+local function section_call(self, scope, opts, fn)
+  if type(opts) == "function" and fn == nil then opts, fn = nil, opts end
+  if type(fn) ~= "function" then error("expected a function that writes the section", 3) end
+  emit_section(self, scope, opts or {}, fn, 3)
+end
+
+--- A piece of a section by its header ("frontend http", "resolvers dns", "global").
+--- opts: from (defaults section; false: none), rank, order, key, profile (false: lines of a backend stay in it).
+function Out:section(scope, opts, fn)
+  if type(scope) ~= "string" then error("section: expected a header such as \"frontend http\"", 2) end
+  local kind, name = match(scope, "^(%l[%l-]*) ?(.*)$")
+  if not kind or name ~= "" and not pcall(name_of, name, "") then error("section: no valid header: " .. word.show(scope), 2) end
+  section_call(self, scope, opts, fn)
+end
+
+for _, kind in ipairs({ "backend", "frontend", "defaults" }) do
+  Out[kind] = function(self, name, opts, fn)
+    local ok, scope = pcall(scope_of, kind, name)
+    if not ok then error(scope, 2) end
+    section_call(self, scope, opts, fn)
+  end
+end
+
+--- A line of the global section.
+function Out:global(...)
+  if not self.global_body then self.global_body = body_new(self) end
+  local ok, message = pcall(self.global_body.line, self.global_body, ...)
+  if not ok then error(message, 2) end
+end
+
+--- Declare a map, so that it exists while it has no entry.
+function Out:map(map)
+  put(self, M.MAP_ENTRY, 0, 0, word.file_name(map, "the map's name"), "", "")
+end
+
+--- An entry of a map. False when this run gave the key another value before: the first one stays.
+---@return boolean
+function Out:map_entry(map, key, value)
+  local ok, a, b, c = pcall(function()
+    local m = word.file_name(map, "the map's name")
+    local k = text_of(key, "the key")
+    local v = text_of(value, "the value")
+    word.check(k, "the key")
+    word.check(v, "the value")
+    -- Blanks end a key, "#" at the beginning makes a comment of it; a map has no quotes.
+    if k == "" or find(k, "%s") or sub(k, 1, 1) == "#" then error("the key is empty, has blanks, or begins with '#': " .. word.show(k), 0) end
+    if find(v, "\t", 1, true) then error("the value has a tab: " .. word.show(v), 0) end
+    if v == "" or find(v, "^%s") or find(v, "%s$") then error("the value is empty or begins or ends with a blank: " .. word.show(v), 0) end
+    return m, k, v
+  end)
+  if not ok then error("map_entry: " .. a, 2) end
+  return (put(self, M.MAP_ENTRY, 0, 0, a, b, c))
+end
+
+--- A file in the folder of files; its content may be anything.
+function Out:file(name, text)
+  local ok, message = pcall(word.file_name, name, "the file's name")
+  if not ok then error("file: " .. message, 2) end
+  if type(text) ~= "string" then error("file: the content is a " .. type(text) .. ", not a string", 2) end
+  if not put(self, M.FILE, 0, 0, name, "", text) then error("file: " .. name .. " is emitted twice with different content", 2) end
+end
+
+local function message_put(self, kind, reason, message, level)
+  if type(reason) ~= "string" or not find(reason, "^%u%w*$") or #reason > 60 then
+    error("a reason is one CamelCase word, got " .. word.show(sandbox.tostring(reason)), level + 1)
+  end
+  local text = sub(string.gsub(sandbox.tostring(message), "%c", " "), 1, M.MAX_MESSAGE)
+  local same, at = put(self, kind, 0, 0, "", reason, text)
+  if not same then
+    -- One contribution per reason: further messages are added to it.
+    local before = self.items[at + 6]
+    if #before + #text + 2 <= M.MAX_MESSAGE and not find("; " .. before .. "; ", "; " .. text .. "; ", 1, true) then
+      self.items[at + 6] = before .. "; " .. text
+    end
+  end
+end
+
+--- A warning for the owner of the fragment. reason: one CamelCase word.
+function Out:warn(reason, message) message_put(self, M.WARNING, reason, message, 2) end
+
+--- An event on the owner.
+function Out:event(reason, message) message_put(self, M.EVENT, reason, message, 2) end
+
+--- A patch of the owner's status.
+function Out:status(patch)
+  if type(patch) ~= "table" then error("status: expected a table", 2) end
+  if not put(self, M.STATUS, 0, 0, "", "status", require("haptic.helpers").json_encode(patch)) then
+    error("status: given twice with different content", 2)
+  end
+end
+
+--- Close what was gathered line by line.
+function M.finish(out)
+  local body = out.global_body
+  if body then
+    out.global_body = nil
+    put(out, M.SECTION, M.RANKS.global, M.ORDER, "global", out.id, join(body.lines, body.where))
+  end
+end
+
+M.Body, M.body_new, M.join = Body, body_new, join
+return M

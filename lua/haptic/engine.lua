@@ -1,0 +1,76 @@
+--- engine.lua — what the renderer process calls.
+--
+-- A chunk that returns function(host) → E. The host gives:
+--   host.at(fragment_id, template, owner_kind, owner_id)       before a fragment runs
+--   host.fragment(id, template, owner_kind, owner_id, created, items, n)   its output; items: n contributions, six values each
+--   host.gone(id), host.failed(id, template, owner_kind, owner_id, created, message)
+--   host.log(level, message), host.digest(string) → 32 hexadecimal digits
+-- No function of E raises for what templates do; E.put raises for a kind the program does not have.
+local objects = require("haptic.objects")
+local program = require("haptic.program")
+local sandbox = require("haptic.sandbox")
+
+sandbox.install()
+
+return function(host)
+  local E = {}
+  local current
+  local skipped_early = {}
+
+  --- Load a program. On failure the one in force stays.
+  ---@param document string JSON
+  ---@return string message "" when it is in force
+  function E.configure(document)
+    local ok, source = pcall(objects.decode, document)
+    if not ok then return "the program is no JSON: " .. tostring(source) end
+    local loaded, message = program.load(source, host, current)
+    if not loaded then return message end
+    current = loaded
+    for id in pairs(skipped_early) do current.fragments:skip(id) end
+    skipped_early = {}
+    return ""
+  end
+
+  local function kind_of(name)
+    local kind = current and current.objects.kinds[name]
+    return kind or error("the program has no kind " .. tostring(name), 0)
+  end
+
+  --- An object came or changed. The values of its index follow the JSON text.
+  function E.put(kind_name, id, _, _, created, json, ...)
+    local kind = kind_of(kind_name)
+    local values = { ... }
+    for i = 1, kind.parts do values[i] = values[i] or "" end
+    local record, is_new = current.objects:put(kind, id, created, json, values)
+    if record then current.fragments:object_put(kind_name, record, is_new) end
+  end
+
+  --- An object is gone.
+  function E.delete(kind_name, id)
+    local record = current.objects:delete(kind_of(kind_name), id)
+    if record then current.fragments:object_deleted(kind_name, record) end
+  end
+
+  --- Do not run a fragment until its object changes.
+  function E.skip(fragment_id)
+    if current then current.fragments:skip(fragment_id) else skipped_early[fragment_id] = true end
+  end
+
+  --- Run the fragments that something changed for.
+  ---@return boolean complete first render of this program: everything that exists was reported
+  ---@return number fragments run
+  ---@return number fragments in all
+  function E.render()
+    if not current then return false, 0, 0 end
+    return current.fragments:render()
+  end
+
+  --- Where a line of a contribution was written.
+  ---@return string "file:line", or "" when that is unknown
+  function E.explain(fragment_id, kind, scope, key, line0)
+    if not current then return "" end
+    return current.fragments:explain(fragment_id, kind, scope, key, line0)
+  end
+
+  return E
+end

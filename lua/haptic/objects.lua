@@ -1,0 +1,307 @@
+--- objects.lua — the renderer's copy of the watched objects.
+--
+-- An object is kept as its JSON text; the table that templates see is made when it is asked for and kept in a small cache of two
+-- generations. Decoding costs a few microseconds, the tables of a large cluster would cost a hundred megabytes. JSON null becomes an absent
+-- field: Kubernetes means the same by both.
+--
+-- Index keys: the kind's index values joined by "/". A look-up by fewer values than the kind has is a look-up by prefix; the table for a
+-- depth is made at its first use and kept up to date from then on.
+local cjson = require("cjson").new()
+local reads = require("haptic.reads")
+
+local M = {}
+
+local find, gsub, sub = string.find, string.gsub, string.sub
+local concat, sort = table.concat, table.sort
+local type, pairs, error, setmetatable = type, pairs, error, setmetatable
+
+--- Decoded objects in one generation of the cache.
+local CACHE_OBJECTS = 512
+
+cjson.decode_max_depth(200)
+
+local function drop_nulls(t)
+  for k, v in pairs(t) do
+    if v == cjson.null then
+      t[k] = nil
+    elseif type(v) == "table" then
+      drop_nulls(v)
+    end
+  end
+  return t
+end
+
+--- JSON text as Lua values, null as absent.
+---@param text string
+---@return any
+function M.decode(text)
+  local value = cjson.decode(text)
+  if type(value) == "table" and find(text, "null", 1, true) then drop_nulls(value) end
+  if value == cjson.null then return nil end
+  return value
+end
+
+local function key_part(value)
+  if find(value, "[/\\]") then value = gsub(gsub(value, "\\", "\\\\"), "/", "\\s") end
+  return value
+end
+
+--- The index key of the first `depth` values.
+local function key_of(values, depth)
+  if depth == 1 then return key_part(values[1]) end
+  if depth == 2 then return key_part(values[1]) .. "/" .. key_part(values[2]) end
+  local parts = {}
+  for i = 1, depth do parts[i] = key_part(values[i]) end
+  return concat(parts, "/")
+end
+
+--- The key of the first `depth` values, from a whole key.
+local function key_prefix(key, depth)
+  local at = 0
+  for _ = 1, depth do
+    at = find(key, "/", at + 1, true)
+    if not at then return key end
+  end
+  return sub(key, 1, at - 1)
+end
+
+local Objects = {}
+Objects.__index = Objects
+
+---@param kinds table list of {name=string, parts=number}
+---@param tracker table from reads.new()
+---@param mark function called with each reader of what changed
+function M.new(kinds, tracker, mark)
+  local self = setmetatable({ kinds = {}, tracker = tracker, mark = mark, young = {}, old = {}, count = 0, handed = nil }, Objects)
+  for _, k in ipairs(kinds) do
+    self.kinds[k.name] = {
+      name = k.name, parts = k.parts, by_id = {}, index = {},
+      -- places: see reads.lua
+      id_readers = {}, key_readers = {}, list_readers = {},
+    }
+  end
+  return self
+end
+
+local function index_add(index, key, record)
+  local at = index[key]
+  if at == nil then
+    index[key] = record
+  elseif at.json then
+    index[key] = { at, record }
+  else
+    at[#at + 1] = record
+  end
+end
+
+local function index_remove(index, key, record)
+  local at = index[key]
+  if at == record then
+    index[key] = nil
+  elseif at and not at.json then
+    for i = 1, #at do
+      if at[i] == record then
+        at[i] = at[#at]
+        at[#at] = nil
+        break
+      end
+    end
+    if #at == 1 then index[key] = at[1] end
+  end
+end
+
+local function index_of(kind, depth)
+  local index = kind.index[depth]
+  if not index then
+    index = {}
+    for _, record in pairs(kind.by_id) do index_add(index, key_prefix(record.key, depth), record) end
+    kind.index[depth] = index
+  end
+  return index
+end
+
+local function mark_changed(self, kind, record)
+  local mark = self.mark
+  reads.each(kind.id_readers, record.id, mark)
+  reads.each(kind.list_readers, "", mark)
+  for depth, readers in pairs(kind.key_readers) do reads.each(readers, key_prefix(record.key, depth), mark) end
+end
+
+--- A new version of an object.
+---@return table|nil record nil when nothing changed
+---@return boolean|nil is_new
+function Objects:put(kind, id, created, json, values)
+  local key = kind.parts > 0 and key_of(values, kind.parts) or ""
+  local before = kind.by_id[id]
+  if before and before.json == json and before.key == key and before.created == created then return nil end
+  if key == id then key = id end
+  if before then
+    if before.key ~= key then
+      mark_changed(self, kind, before)
+      for depth, index in pairs(kind.index) do
+        index_remove(index, key_prefix(before.key, depth), before)
+        index_add(index, key_prefix(key, depth), before)
+      end
+    end
+    before.json, before.key, before.created = json, key, created
+    self.young[before], self.old[before] = nil, nil
+    mark_changed(self, kind, before)
+    return before, false
+  end
+  local record = { id = id, key = key, created = created, json = json }
+  kind.by_id[id] = record
+  for depth, index in pairs(kind.index) do index_add(index, key_prefix(key, depth), record) end
+  mark_changed(self, kind, record)
+  return record, true
+end
+
+--- The object is gone.
+---@return table|nil record nil when it was not there
+function Objects:delete(kind, id)
+  local record = kind.by_id[id]
+  if not record then return nil end
+  kind.by_id[id] = nil
+  for depth, index in pairs(kind.index) do index_remove(index, key_prefix(record.key, depth), record) end
+  self.young[record], self.old[record] = nil, nil
+  mark_changed(self, kind, record)
+  return record
+end
+
+--- The table of an object.
+function Objects:decoded(record)
+  local young = self.young
+  local t = young[record]
+  if not t then
+    t = self.old[record]
+    if not t then
+      t = M.decode(record.json)
+      if type(t) ~= "table" then error("the JSON of " .. record.id .. " is not an object", 0) end
+    end
+    if self.count >= CACHE_OBJECTS then
+      self.old, young, self.count = young, {}, 0
+      self.young = young
+    end
+    young[record] = t
+    self.count = self.count + 1
+  end
+  local handed = self.handed
+  if handed then handed[#handed + 1] = { record, t } end
+  return t
+end
+
+local function by_id(a, b) return a.id < b.id end
+
+local function tables_of(self, records)
+  local list = {}
+  for i = 1, #records do list[i] = self:decoded(records[i]) end
+  return list
+end
+
+--- Accessors of one kind for templates: get, fetch, list, count.
+---@return table
+function Objects:accessor(kind)
+  local tracker = self.tracker
+  local A = { kind = kind.name }
+
+  --- One object by identity, or nil.
+  function A.get(_, namespace, name)
+    local id
+    if name == nil then
+      if type(namespace) ~= "string" then error(kind.name .. ":get: expected a name or a namespace and a name", 2) end
+      id = namespace
+    else
+      if type(namespace) ~= "string" or type(name) ~= "string" then
+        error(kind.name .. ":get: expected a namespace and a name, got " .. type(namespace) .. " and " .. type(name), 2)
+      end
+      id = namespace .. "/" .. name
+    end
+    tracker:record(kind.id_readers, id)
+    local record = kind.by_id[id]
+    return record and self:decoded(record) or nil
+  end
+
+  --- All objects, sorted by id.
+  function A.list(_)
+    tracker:record(kind.list_readers, "")
+    local records, n = {}, 0
+    for _, record in pairs(kind.by_id) do
+      n = n + 1
+      records[n] = record
+    end
+    sort(records, by_id)
+    return tables_of(self, records)
+  end
+
+  --- Objects by index values, or by the first of them, sorted by id.
+  function A.fetch(_, ...)
+    local depth = select("#", ...)
+    if depth == 0 then return A.list() end
+    if depth > kind.parts then
+      error(kind.name .. ":fetch: " .. depth .. " values for an index of " .. kind.parts, 2)
+    end
+    local values = { ... }
+    for i = 1, depth do
+      if type(values[i]) ~= "string" then error(kind.name .. ":fetch: value " .. i .. " is a " .. type(values[i]) .. ", not a string", 2) end
+    end
+    local key = key_of(values, depth)
+    local readers = kind.key_readers[depth]
+    if not readers then
+      readers = {}
+      kind.key_readers[depth] = readers
+    end
+    tracker:record(readers, key)
+    local at = index_of(kind, depth)[key]
+    if at == nil then return {} end
+    if at.json then return { self:decoded(at) } end
+    local records = {}
+    for i = 1, #at do records[i] = at[i] end
+    sort(records, by_id)
+    return tables_of(self, records)
+  end
+
+  A.__index = A
+  return A
+end
+
+--- Where two decoded documents differ: a path ("spec.rules[1]"), or nil.
+local function difference(a, b, path)
+  if type(a) ~= "table" or type(b) ~= "table" then
+    if a == b then return nil end
+    return path == "" and "(the whole)" or path
+  end
+  local function step(k)
+    if type(k) == "number" then return path .. "[" .. k .. "]" end
+    return path == "" and tostring(k) or path .. "." .. tostring(k)
+  end
+  for k, v in pairs(a) do
+    local where = difference(v, b[k], step(k))
+    if where then return where end
+  end
+  for k in pairs(b) do
+    if a[k] == nil then return step(k) end
+  end
+  return nil
+end
+M.difference = difference
+
+--- Begin to note which objects are handed out.
+function Objects:watch() self.handed = {} end
+
+--- Was an object handed out since watch() changed by a template? Its table is decoded anew then.
+---@return string|nil id
+---@return string|nil path
+function Objects:changed()
+  local handed = self.handed
+  self.handed = nil
+  for _, pair in ipairs(handed) do
+    local record, t = pair[1], pair[2]
+    local where = difference(M.decode(record.json), t, "")
+    if where then
+      self.young[record], self.old[record] = nil, nil
+      return record.id, where
+    end
+  end
+  return nil
+end
+
+return M

@@ -1,0 +1,301 @@
+--- program.lua — a program (the JSON document of docs/design.md §11) becomes definitions.
+--
+-- The authoring API is put together here: what a script can call while it loads, what its functions can call while they run. docs/templates.md is its
+-- manual.
+local emitters = require("haptic.emitters")
+local fragments = require("haptic.fragments")
+local helpers = require("haptic.helpers")
+local objects = require("haptic.objects")
+local sandbox = require("haptic.sandbox")
+local text = require("haptic.text")
+local word = require("haptic.word")
+
+local M = {}
+
+local type, error, pairs, ipairs, setmetatable = type, error, pairs, ipairs, setmetatable
+local format, sub = string.format, string.sub
+
+--- Owner of the fragments that are made of the program's text templates.
+local MAIN = "haproxyConfig"
+
+--- Copy of a plain table; the original stays as it is whatever a script does.
+local function deep_copy(v)
+  if type(v) ~= "table" then return v end
+  local copy = {}
+  for k, x in pairs(v) do copy[k] = deep_copy(x) end
+  return copy
+end
+
+local function resources_table(store)
+  local accessors = {}
+  for name, kind in pairs(store.kinds) do
+    local accessor = store:accessor(kind)
+    accessors[name] = sandbox.frozen(accessor, "resources." .. name)
+  end
+  return setmetatable({}, {
+    __index = function(_, name)
+      local a = accessors[name]
+      if not a then
+        error("the kind " .. word.show(sandbox.tostring(name)) .. " is not watched; there are: " .. table.concat(sandbox.sorted_keys(accessors), ", "), 2)
+      end
+      return a
+    end,
+    __newindex = function() error("resources cannot be assigned to", 2) end,
+    __metatable = false,
+  }), accessors
+end
+
+--- Functions that run a text template into a section's body.
+local function install_body(templates, settings)
+  -- Methods of bodies are looked up in one table; the templates of the program at hand come with the fragment's settings.
+  function emitters.Body:include(name, args)
+    local t = self.out.templates or templates
+    if not t.chunks[name] then error("include: there is no snippet " .. word.show(sandbox.tostring(name)), 2) end
+    local rendered, where = t:render(name, "config", args, self.out.trace ~= nil)
+    local number = 0
+    for line in string.gmatch(rendered .. "\n", "([^\n]*)\n") do
+      number = number + 1
+      local body = string.match(line, "^%s*(.-)%s*$")
+      if body ~= "" then
+        local n = self.n + 1
+        self.n = n
+        self.lines[n], self.first[n] = body, string.match(body, "^%S+")
+        if sub(body, 1, 1) == "#" then self.first[n] = "#" end
+        if self.where then self.where[n] = where and where[number] or "" end
+      end
+    end
+  end
+  settings.templates = templates
+end
+
+--- State while scripts load and run.
+local Program = {}
+Program.__index = Program
+
+local function only_loading(self, what)
+  if not self.loading then error(what .. " is for the time a script loads, not for when its functions run", 3) end
+end
+
+function Program:api(template, accessors, resources)
+  local F = self.fragments
+  local A = {}
+
+  local function kind_of(resource, what)
+    for name, accessor in pairs(accessors) do
+      if accessor == resource then return name end
+    end
+    error(what .. ": the first argument is one of resources", 3)
+  end
+
+  function A.each(resource, name, fn)
+    only_loading(self, "each")
+    if fn == nil then name, fn = "each", name end
+    if type(fn) ~= "function" or type(name) ~= "string" then error("each: expected resources.KIND, a name, a function", 2) end
+    F:define(template, name, kind_of(resource, "each"), fn)
+  end
+
+  function A.fragment(name, fn)
+    only_loading(self, "fragment")
+    if type(fn) ~= "function" or type(name) ~= "string" then error("fragment: expected a name and a function", 2) end
+    F:define(template, name, nil, fn)
+  end
+
+  function A.section(header, opts, fn)
+    only_loading(self, "section")
+    if fn == nil and type(opts) == "function" then opts, fn = {}, opts end
+    if type(header) ~= "string" or type(opts) ~= "table" or type(fn) ~= "function" then
+      error("section: expected a header, options, a function", 2)
+    end
+    F:define(template, opts.name or header, nil, function(out) out:section(header, opts, fn) end)
+  end
+
+  function A.replace(full_name, fn)
+    only_loading(self, "replace")
+    if type(full_name) ~= "string" or type(fn) ~= "function" then error("replace: expected \"file:name\" and a function", 2) end
+    self.replacements[#self.replacements + 1] = { name = full_name, fn = fn, template = template, where = emitters.call_site() }
+  end
+
+  function A.extend(point, order, fn)
+    only_loading(self, "extend")
+    if type(point) ~= "string" or type(order) ~= "number" or type(fn) ~= "function" then
+      error("extend: expected a point, an order number, a function", 2)
+    end
+    local list = self.points[point] or {}
+    self.points[point] = list
+    list[#list + 1] = { order = order, sequence = #list, fn = fn }
+  end
+
+  function A.apply(point, body, context)
+    for _, step in ipairs(self:steps(point)) do
+      if step.fn then step.fn(body, context) else body:include(step.name, context) end
+    end
+  end
+
+  function A.snippets(point)
+    local list = {}
+    for i, s in ipairs(self.templates:matching(point)) do list[i] = { name = s.name, order = s.order } end
+    return list
+  end
+
+  function A.shared(name, fn)
+    only_loading(self, "shared")
+    if type(fn) ~= "function" or type(name) ~= "string" then error("shared: expected a name and a function", 2) end
+    return F:share(template, name, fn)
+  end
+
+  function A.provide(name, value)
+    only_loading(self, "provide")
+    if self.provided[name] ~= nil then error("provide: " .. sandbox.tostring(name) .. " is provided already", 2) end
+    self.provided[name] = value
+  end
+
+  function A.use(name)
+    local value = self.provided[name]
+    if value == nil then error("use: no script before this one provides " .. word.show(sandbox.tostring(name)), 2) end
+    return value
+  end
+
+  function A.fail(message)
+    error(sandbox.tostring(message), 2)
+  end
+
+  --- object: nil or the fragment's own object; another object is named in the message.
+  function A.warn(object, reason, message)
+    local out = F.out
+    if not out then error("warn: nothing runs", 2) end
+    local m = type(object) == "table" and object.metadata
+    local named = m and (m.namespace and m.namespace .. "/" .. sandbox.tostring(m.name) or m.name)
+    if named and named ~= self:owner_id() then
+      message = sandbox.tostring(object.kind or "object") .. " " .. named .. ": " .. sandbox.tostring(message)
+    end
+    local ok, e = pcall(out.warn, out, reason, message)
+    if not ok then error("warn: " .. e, 2) end
+  end
+
+  function A.watched(name) return accessors[name] ~= nil end
+
+  function A.hash(v)
+    if type(v) ~= "string" then error("hash: expected a string, got " .. type(v), 2) end
+    return self.settings.digest(v)
+  end
+
+  A.resources = resources
+  A.context = deep_copy(self.source.extraContext or {})
+  A.capabilities = deep_copy(self.source.capabilities or {})
+  A.keys, A.sort_by, A.group_by, A.dig = helpers.keys, helpers.sort_by, helpers.group_by, helpers.dig
+  A.b64encode, A.b64decode = helpers.b64encode, helpers.b64decode
+  A.json, A.json_decode = helpers.json_encode, helpers.json_decode
+  A.regex_escape, A.format_escape = helpers.regex_escape, helpers.format_escape
+  A.from_env = word.from_env
+  A.path = sandbox.frozen(helpers.path, "path")
+  return A
+end
+
+--- What runs at a point: scripts' functions and snippets, by order number.
+function Program:steps(point)
+  local steps = self.ordered[point]
+  if steps then return steps end
+  steps = {}
+  for _, e in ipairs(self.points[point] or {}) do steps[#steps + 1] = { order = e.order, rank = 0, sequence = e.sequence, fn = e.fn } end
+  for i, s in ipairs(self.templates:matching(point)) do steps[#steps + 1] = { order = s.order, rank = 1, sequence = i, name = s.name } end
+  table.sort(steps, function(a, b)
+    if a.order ~= b.order then return a.order < b.order end
+    if a.rank ~= b.rank then return a.rank < b.rank end
+    return a.sequence < b.sequence
+  end)
+  self.ordered[point] = steps
+  return steps
+end
+
+function Program:owner_id()
+  local f = self.fragments.running
+  return f and f.owner and f.owner.id or ""
+end
+
+local function names_of(t) return t and sandbox.sorted_keys(t) or {} end
+
+local function text_template(self, accessors, resources, name, source)
+  local api = self:api(name, accessors, resources)
+  for fname, fn in pairs(self.templates:functions()) do api[fname] = fn end
+  return self.templates:add(name, source, sandbox.environment(api))
+end
+
+--- Compile and load a program.
+---@param source table the decoded document
+---@param host table
+---@param before table|nil the program in force; objects of kinds that stay are taken over
+---@return table|nil program
+---@return string|nil message
+function M.load(source, host, before)
+  if type(source) ~= "table" then return nil, "the program is not an object" end
+  local settings = { digest = host.digest, allow_raw = source.allowRaw == true, checked = source.checked == true }
+  local F = fragments.new(host, settings)
+  local self = setmetatable({
+    source = source, settings = settings, fragments = F, templates = text.new(settings), loading = true,
+    points = {}, ordered = {}, provided = {}, replacements = {},
+  }, Program)
+  for _, k in ipairs(source.kinds or {}) do
+    if type(k.name) ~= "string" or type(k.parts) ~= "number" or k.parts % 1 ~= 0 or k.parts < 0 then
+      return nil, "the program's kinds need a name and a number of parts"
+    end
+  end
+  self.objects = objects.new(source.kinds or {}, F.tracker, F:marker())
+  F.objects = self.objects
+  local resources, accessors = resources_table(self.objects)
+  install_body(self.templates, settings)
+
+  for _, name in ipairs(names_of(source.snippets)) do
+    local message = text_template(self, accessors, resources, name, source.snippets[name])
+    if message then return nil, message end
+  end
+  for _, script in ipairs(source.scripts or {}) do
+    local chunk, message = sandbox.load(script.source, script.name, sandbox.environment(self:api(script.name, accessors, resources)))
+    if not chunk then return nil, message end
+    local ok, e = xpcall(chunk, text.handler)
+    if not ok then return nil, e end
+  end
+
+  -- Whole files: their templates' names are told from snippets' by a prefix.
+  local function file_template(prefix, name, template, mode, finish)
+    local full = prefix .. name
+    local message = text_template(self, accessors, resources, full, template)
+    if message then return message end
+    F:define(full, "text", nil, function(out)
+      local rendered, where = self.templates:render(full, mode, nil, out.trace ~= nil)
+      finish(out, name, rendered, where)
+    end)
+    return nil
+  end
+  if type(source.haproxyConfig) == "string" then
+    local message = file_template("", MAIN, source.haproxyConfig, "config", function(out, _, rendered, where)
+      text.split_config(out, rendered, where)
+    end)
+    if message then return nil, message end
+  end
+  for _, name in ipairs(names_of(source.maps)) do
+    local message = file_template("maps/", name, source.maps[name], "map", text.split_map)
+    if message then return nil, message end
+  end
+  for _, name in ipairs(names_of(source.files)) do
+    local message = file_template("files/", name, source.files[name], "file", function(out, file, rendered) out:file(file, rendered) end)
+    if message then return nil, message end
+  end
+
+  for _, r in ipairs(self.replacements) do
+    local def = F.by_name[r.name]
+    if not def then return nil, format("%s: replace: there is no fragment %s", r.where, word.show(r.name)) end
+    def.fn, def.template = r.fn, r.template
+  end
+  self.loading = false
+
+  if before then
+    for name, kind in pairs(self.objects.kinds) do
+      local old = before.objects.kinds[name]
+      if old and old.parts == kind.parts then kind.by_id = old.by_id end
+    end
+  end
+  F:start()
+  return self
+end
+
+return M

@@ -1,0 +1,222 @@
+--- text.lua — text templates at work: where their output goes.
+--
+-- A writer gathers one output. What {{ }} may put there depends on its mode: "config" makes one word of HAProxy's language of it, aware of the
+-- quotes and comments around; "map" sees that a key stays one key; "file" takes anything.
+local compiler = require("haptic.compiler")
+local emitters = require("haptic.emitters")
+local sandbox = require("haptic.sandbox")
+local word = require("haptic.word")
+
+local M = {}
+
+local error, type, setmetatable, pairs, ipairs = error, type, setmetatable, pairs, ipairs
+local find, sub, match, format = string.find, string.sub, string.match, string.format
+
+--- Deepest nesting of include.
+M.MAX_DEPTH = 40
+
+local Text = {}
+Text.__index = Text
+
+--- Text templates of a program.
+---@param settings table {allow_raw=boolean}
+function M.new(settings)
+  return setmetatable({ settings = settings, chunks = {}, names = {}, writer = nil, depth = 0 }, Text)
+end
+
+local RAW = {}
+
+local function config_value(w, v)
+  return word.embed(w.state, v, "the value of {{ }}")
+end
+
+local function map_value(w, v)
+  local s = word.text(v, "the value of {{ }}")
+  word.check(s, "the value of {{ }}")
+  local line = w.line
+  if not find(line, "%S%s") then -- still in the key
+    if find(s, "%s") then error("the value of {{ }} has a blank, which would end the map's key: " .. word.show(s), 0) end
+    if not find(line, "%S") and sub(s, 1, 1) == "#" then error("the value of {{ }} begins with '#', which makes a comment of the map's line", 0) end
+  end
+  return s
+end
+
+local function file_value(_, v)
+  return word.text(v, "the value of {{ }}")
+end
+
+local VALUE = { config = config_value, map = map_value, file = file_value }
+
+local function write(w, s)
+  local n = w.n + 1
+  w.n = n
+  w.buf[n] = s
+  if w.mode == "config" then
+    w.state = word.advance(w.state, s)
+  elseif w.mode == "map" then
+    w.line = find(s, "\n", 1, true) and match(s, "([^\n]*)$") or w.line .. s
+  end
+  if w.where then
+    local site = emitters.call_site()
+    w.where[w.line_number] = w.where[w.line_number] or site
+    for _ in string.gmatch(s, "\n") do
+      w.line_number = w.line_number + 1
+      w.where[w.line_number] = nil
+    end
+  end
+end
+
+--- The functions that text templates have besides those of scripts.
+function Text:functions()
+  local T = {}
+  function T.__text(s) write(self.writer, s) end
+  function T.__value(v)
+    local w = self.writer
+    if type(v) == "table" and v[RAW] then
+      write(w, v[RAW])
+      return
+    end
+    local ok, s = pcall(VALUE[w.mode], w, v)
+    if not ok then error(s, 2) end
+    write(w, s)
+  end
+  function T.raw(v)
+    if not self.settings.allow_raw then error("raw: raw text is switched off in this configuration", 2) end
+    local s = sandbox.tostring(v)
+    if find(s, "%z") then error("raw: the text has a NUL byte", 2) end
+    return { [RAW] = s }
+  end
+  function T.include(name, args)
+    local chunk = self.chunks[name]
+    if not chunk then error("include: there is no snippet " .. word.show(sandbox.tostring(name)), 2) end
+    if self.depth >= M.MAX_DEPTH then error("include: nested deeper than " .. M.MAX_DEPTH .. " at " .. name, 2) end
+    self.depth = self.depth + 1
+    chunk(args or {})
+    self.depth = self.depth - 1
+  end
+  function T.include_all(pattern, args)
+    for _, snippet in ipairs(self:matching(pattern)) do T.include(snippet.name, args) end
+  end
+  return T
+end
+
+--- Compile and keep a snippet.
+---@return string|nil message
+function Text:add(name, source, env)
+  local chunk, message = compiler.compile(source, name, env, sandbox.load)
+  if not chunk then return message end
+  self.chunks[name] = chunk
+  self.names[#self.names + 1] = name
+  return nil
+end
+
+--- The snippets of a point, "features-*" or "features": those named features-NUMBER-anything, by number, then name; those without a
+--- number after them.
+---@return table list of {name=, order=}
+function Text:matching(pattern)
+  if type(pattern) ~= "string" or pattern == "" then error("expected the name of a point, such as \"features-*\"", 3) end
+  local prefix = match(pattern, "^(.-)%-?%*?$") .. "-"
+  local list = {}
+  for _, name in ipairs(self.names) do
+    if sub(name, 1, #prefix) == prefix then
+      local digits = match(name, "^%d+", #prefix + 1)
+      list[#list + 1] = { name = name, order = digits and #digits <= 6 and tonumber(digits) or 1000000 }
+    end
+  end
+  table.sort(list, function(a, b)
+    if a.order ~= b.order then return a.order < b.order end
+    return a.name < b.name
+  end)
+  return list
+end
+
+--- Run a template.
+---@param mode string "config", "map" or "file"
+---@param trace boolean note where each line came from
+---@return string text
+---@return table|nil where line number → "file:line"
+function Text:render(name, mode, args, trace)
+  local outer, depth = self.writer, self.depth
+  local w = { mode = mode, buf = {}, n = 0, state = "plain", line = "", where = trace and {} or nil, line_number = 1 }
+  self.writer, self.depth = w, outer and depth or 0
+  local ok, message = xpcall(function() self.chunks[name](args or {}) end, M.handler)
+  self.writer, self.depth = outer, depth
+  if not ok then error(message, 0) end
+  return table.concat(w.buf), w.where
+end
+
+--- For xpcall: the message, beginning with the template's file and line whatever function the error was raised in.
+function M.handler(e)
+  if type(e) ~= "string" then e = "an error that is a " .. type(e) .. ", not a message" end
+  local site = emitters.call_site()
+  local own = match(e, "^[^\n]-/haptic/[%w_]+%.lua:%d+: (.*)$") or match(e, "^haptic%.?[%w_./]*:%d+: (.*)$")
+  if own then e = own end
+  if site ~= "" and not find(e, "^[^:%s]+:%d+: ") then e = site .. ": " .. e end
+  return e
+end
+
+-- Whole files -------------------------------------------------------------------------------------------------------------------------
+
+local SECTIONS = {}
+for name in string.gmatch([[global defaults frontend backend listen peers resolvers userlist cache mailers ring program http-errors
+  fcgi-app log-forward log-profile traces crt-store acme ssl-f-use]], "%S+") do SECTIONS[name] = true end
+
+--- Split a whole configuration into section contributions of `out`. Ranks keep the order of the text.
+---@param out table from emitters.new()
+---@param text string
+---@param where table|nil
+function M.split_config(out, text, where)
+  local current, position, number = nil, 0, 0
+  local sections, by_scope = {}, {}
+  for line in string.gmatch(text .. "\n", "([^\n]*)\n") do
+    number = number + 1
+    local body = match(line, "^%s*(.-)%s*$")
+    local first = match(body, "^(%S+)")
+    if first and SECTIONS[first] then
+      local header = string.gsub(string.gsub(body, "%s+#.*$", ""), "%s+", " ")
+      local scope, from = match(header, "^(.-) from (%S+)$")
+      scope = scope or header
+      position = position + 1
+      current = by_scope[scope]
+      if current then
+        if first ~= "global" then
+          error(format("line %d of the rendered configuration: a second section %s; give each a name of its own", number, word.show(scope)), 0)
+        end
+      else
+        current = { scope = scope, from = from, rank = 1000 + position, lines = {}, where = where and {} or nil }
+        by_scope[scope] = current
+        sections[position] = current
+      end
+    elseif current then
+      if body ~= "" then
+        current.lines[#current.lines + 1] = body
+        if where then current.where[#current.lines] = where[number] end
+      end
+    elseif first and sub(first, 1, 1) ~= "#" then
+      error(format("line %d of the rendered configuration: %s is outside of any section", number, word.show(body)), 0)
+    end
+  end
+  for _, s in pairs(sections) do
+    emitters.put(out, emitters.SECTION, s.rank, emitters.ORDER, s.scope, "body", (emitters.join(s.lines)), s.where)
+    if s.from then emitters.put(out, emitters.SECTION_FROM, s.rank, 0, s.scope, "from", s.from) end
+  end
+end
+
+--- The entries of a map's text: one per line, key, blanks, value.
+function M.split_map(out, name, text, where)
+  out:map(name)
+  local number = 0
+  for line in string.gmatch(text .. "\n", "([^\n]*)\n") do
+    number = number + 1
+    local body = match(line, "^%s*(.-)%s*$")
+    if body ~= "" and sub(body, 1, 1) ~= "#" then
+      local key, value = match(body, "^(%S+)%s+(.*)$")
+      if not key then error(format("map %s: line %d has a key without a value: %s", name, number, word.show(body)), 0) end
+      if not emitters.put(out, emitters.MAP_ENTRY, 0, 0, name, key, value, where and { where[number] }) then
+        error(format("map %s: line %d gives the key %s a second value", name, number, word.show(key)), 0)
+      end
+    end
+  end
+end
+
+return M

@@ -1,0 +1,296 @@
+--- ingress.lua — Ingress (networking.k8s.io/v1) over HTTP: rules become map entries and backends.
+--
+-- What of the Ingress API is done how: docs/templates.md, "The ingress library". Names of namespaces, Services and ports are DNS labels, which have no
+-- "_": so NAMESPACE_SERVICE_PORT names one backend only, and the same one in every Ingress.
+
+local CONTROLLER = context.controller_name or "haproxy-haptic.org/controller"
+local CLASS = context.ingress_class or "haptic"
+local MAX_PATH = 1024
+-- Round robin is made for up to 4095 servers.
+local MANY_SERVERS = 4000
+
+local UNAVAILABLE = "haptic_unavailable"
+
+-- which Ingresses are ours --------------------------------------------------------------------------------------------------------------------
+
+local classes = shared("classes", function()
+  local ours, any, default = {}, false, false
+  ours[CLASS] = true
+  for _, class in ipairs(resources.ingressclasses:list()) do
+    any = true
+    local mine = dig(class, "spec", "controller") == CONTROLLER
+    ours[class.metadata.name] = mine
+    if mine and dig(class, "metadata", "annotations", "ingressclass.kubernetes.io/is-default-class") == "true" then default = true end
+  end
+  local without = context.watch_without_class
+  if without == nil then without = default or not any end
+  return { ours = ours, without = without or default }
+end)
+
+local function is_ours(ing)
+  local class = dig(ing, "spec", "ingressClassName")
+  if class == nil then class = dig(ing, "metadata", "annotations", "kubernetes.io/ingress.class") end
+  local known = classes()
+  if class == nil or class == "" then return known.without end
+  return known.ours[class] == true
+end
+
+-- valid names ---------------------------------------------------------------------------------------------------------------------------------
+
+local function is_label(s)
+  return type(s) == "string" and #s <= 63 and s:find("^[a-z0-9][a-z0-9-]*$") ~= nil and s:sub(-1) ~= "-"
+end
+
+local function is_domain(s)
+  if #s > 253 then return false end
+  for _, label in ipairs(s:split(".")) do
+    if not is_label(label) then return false end
+  end
+  return true
+end
+
+--- The key that a rule's host has in the maps, or nil and what is wrong.
+local function host_key(host)
+  if host == nil or host == "" then return "" end
+  if type(host) ~= "string" then return nil, "the host is no string" end
+  if is_domain(host:starts_with("*.") and host:sub(3) or host) then return host end
+  return nil, "the host is no DNS name in lower case"
+end
+
+--- Is it a path of a request, as it comes over the wire?
+local function path_problem(p)
+  if type(p) ~= "string" then return "the path is no string" end
+  if not p:starts_with("/") then return "the path does not begin with '/'" end
+  if #p > MAX_PATH then return "the path is longer than " .. MAX_PATH .. " bytes" end
+  if p:find("[^%w%-._~!$&'()*+,;=:@%%/]") then return "the path has characters that a path cannot have unencoded" end
+  if p:gsub("%%%x%x", ""):find("%", 1, true) then return "the path has a '%' without two hexadecimal digits" end
+  if p:find("//", 1, true) or (p .. "/"):find("/%.%.?/") then return "the path has empty elements, '.' or '..'" end
+  return nil
+end
+
+local function is_ipv4(s)
+  local a, b, c, d = s:match("^(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$")
+  return a ~= nil and tonumber(a) < 256 and tonumber(b) < 256 and tonumber(c) < 256 and tonumber(d) < 256
+end
+
+local function is_ipv6(s)
+  if #s > 45 or s:find("[^%x:.]") or not s:find(":", 1, true) then return false end
+  local v4 = s:match(":([^:]*%.[^:]*)$")
+  if v4 then
+    if not is_ipv4(v4) then return false end
+    s = s:sub(1, -#v4 - 1) .. "0:0"
+  end
+  local before, after = s:match("^(.-)::(.*)$")
+  local function groups(part)
+    if part == "" then return 0 end
+    local n = 0
+    for _, g in ipairs(part:split(":")) do
+      if not g:find("^%x%x?%x?%x?$") then return nil end
+      n = n + 1
+    end
+    return n
+  end
+  if not before then return groups(s) == 8 end
+  local x, y = groups(before), groups(after)
+  return x ~= nil and y ~= nil and x + y < 8
+end
+
+-- endpoints -------------------------------------------------------------------------------------------------------------------------------------
+
+--- The Service's port that a rule means, by number or name; or nil.
+local function service_port(service, port)
+  for _, p in ipairs(dig(service, "spec", "ports") or {}) do
+    if (p.protocol or "TCP") == "TCP" and (port.number ~= nil and p.port == port.number or port.number == nil and p.name == port.name) then return p end
+  end
+  return nil
+end
+
+local function slice_port(slice, name)
+  for _, p in ipairs(slice.ports or {}) do
+    if (p.name or "") == name and (p.protocol or "TCP") == "TCP" and type(p.port) == "number" then return p.port end
+  end
+  return nil
+end
+
+local function is_port(n) return type(n) == "number" and n % 1 == 0 and n >= 1 and n <= 65535 end
+
+--- The name of an endpoint's server: its pod's; of an endpoint without a pod, its address.
+local function server_name(endpoint, address, port, is_v6)
+  local ref = endpoint.targetRef
+  local pod = ref and ref.kind == "Pod" and ref.name
+  -- "_" cannot be in a pod's name: so the second address of a pod does not meet another pod.
+  if type(pod) == "string" and #pod <= 200 and pod:find("^[a-z0-9][a-z0-9.-]*$") then return is_v6 and pod .. "_v6" or pod end
+  return (address:gsub(":", "-")) .. "_" .. port
+end
+
+--- Servers of a Service's port, from all its slices: sorted by name; an address that several slices have counts once.
+local function servers_of(out, namespace, service_name, port_name)
+  local by_address = {}
+  for _, slice in ipairs(resources.endpoints:fetch(namespace, service_name)) do
+    local port = slice_port(slice, port_name)
+    local is_v6 = slice.addressType == "IPv6"
+    if is_port(port) and (is_v6 or slice.addressType == "IPv4") then
+      for _, endpoint in ipairs(slice.endpoints or {}) do
+        local address = dig(endpoint, "addresses", 1)
+        local conditions = endpoint.conditions or {}
+        local ready = conditions.ready ~= false
+        local leaving = not ready and conditions.serving == true and conditions.terminating == true
+        if type(address) ~= "string" or not (is_v6 and is_ipv6(address) or not is_v6 and is_ipv4(address)) then
+          out:warn("InvalidEndpoint", "an endpoint of service " .. service_name .. " has no valid address")
+        elseif ready or leaving then
+          local at = address .. " " .. port
+          local known = by_address[at]
+          local name = server_name(endpoint, address, port, is_v6)
+          if not known or ready and known.leaving or ready == not known.leaving and name < known.name then
+            by_address[at] = { name = name, address = address, port = port, leaving = leaving }
+          end
+        end
+      end
+    end
+  end
+  local servers, any_ready = {}, false
+  for _, s in pairs(by_address) do
+    servers[#servers + 1] = s
+    any_ready = any_ready or not s.leaving
+  end
+  servers = sort_by(servers, "name")
+  local taken = {}
+  for _, s in ipairs(servers) do
+    -- One pod at two ports or addresses of a family: the first keeps the plain name.
+    if taken[s.name] then s.name = s.name .. "_" .. s.address:gsub(":", "-") .. "_" .. s.port end
+    taken[s.name] = true
+    -- Endpoints that terminate get no new clients, unless there is nobody else.
+    s.drain = s.leaving and any_ready
+  end
+  return servers
+end
+
+-- backends ----------------------------------------------------------------------------------------------------------------------------------------
+
+--- Loopback and link-local names and addresses: what only HAProxy's own machine has.
+local function is_local(host)
+  return host == "localhost" or host:ends_with(".localhost") or host:find("^127%.") ~= nil or host:find("^169%.254%.") ~= nil
+    or host:find("^0+%.0") ~= nil or host == "0"
+end
+
+local function external_server(out, b, service, port)
+  local host = dig(service, "spec", "externalName")
+  local number = port.number
+  if number == nil then
+    local p = service_port(service, port)
+    number = p and p.port
+  end
+  if type(host) ~= "string" then host = "" end
+  host = host:lower():gsub("%.$", "")
+  if not is_domain(host) or is_local(host) then
+    out:warn("InvalidExternalName", "the external name of service " .. service.metadata.name .. " is no DNS name that may be used")
+  elseif not is_port(number) then
+    out:warn("ServicePortNotFound", "service " .. service.metadata.name .. " has no such port")
+  else
+    b:server({ name = "external", address = host, port = number, "resolvers", "default", "init-addr", "last,libc,none" })
+  end
+end
+
+--- The backend of a Service's port; its name.
+local function backend_of(out, ing, service_backend)
+  local namespace = ing.metadata.namespace
+  local name = service_backend.name
+  local port = type(service_backend.port) == "table" and service_backend.port or {}
+  local label = port.number ~= nil and port.number or port.name
+  if not is_label(namespace) or not is_label(name) or not (is_port(label) or is_label(label) and label:find("%l")) then
+    out:warn("InvalidBackend", "a backend names no service and port")
+    return UNAVAILABLE
+  end
+  local backend = namespace .. "_" .. name .. "_" .. label
+  local service = resources.services:get(namespace, name)
+  out:backend(backend, function(b)
+    if not service then
+      out:warn("ServiceNotFound", "there is no service " .. name)
+    elseif dig(service, "spec", "type") == "ExternalName" then
+      external_server(out, b, service, port)
+    else
+      local p = service_port(service, port)
+      if not p then
+        out:warn("ServicePortNotFound", "service " .. name .. " has no TCP port " .. label)
+      else
+        local servers = servers_of(out, namespace, name, p.name or "")
+        if #servers > MANY_SERVERS then b:line("balance", "random") end
+        for _, s in ipairs(servers) do b:server(s) end
+      end
+    end
+    apply("backend", b, { ingress = ing, service = service, namespace = namespace, name = name, port = label, backend = backend })
+  end)
+  return backend
+end
+
+-- rules -------------------------------------------------------------------------------------------------------------------------------------------
+
+--- Call emit(backend name) for what an Ingress names as a backend.
+local function resolve(out, ing, backend, done)
+  if type(backend) == "table" and type(backend.service) == "table" then
+    local s = backend.service
+    local id = tostring(s.name) .. "\n" .. tostring(dig(s, "port", "number")) .. "\n" .. tostring(dig(s, "port", "name"))
+    if not done[id] then done[id] = backend_of(out, ing, s) end
+    return done[id]
+  end
+  out:warn("InvalidBackend", "only services can be backends")
+  return UNAVAILABLE
+end
+
+local PATH_TYPES = { Exact = "path-exact.map", Prefix = "path-prefix.map", ImplementationSpecific = "path-prefix.map" }
+
+local function add_path(out, ing, host, p, done)
+  local map = PATH_TYPES[p.pathType or "ImplementationSpecific"]
+  if not map then
+    out:warn("InvalidPath", "a path has an unknown pathType")
+    return
+  end
+  local route = p.path
+  if (route == nil or route == "") and p.pathType ~= "Exact" then route = "/" end
+  local problem = path_problem(route)
+  if problem then
+    out:warn("InvalidPath", problem)
+    return
+  end
+  if map == "path-prefix.map" then route = route:gsub("/+$", "") .. "/" end
+  local backend = resolve(out, ing, p.backend, done)
+  if not out:map_entry(map, host .. route, backend) then
+    out:warn("DuplicatePath", "host " .. (host == "" and "*" or host) .. " has path " .. route .. " twice; the first one counts")
+  end
+end
+
+each(resources.ingresses, "routes", function(ing, out)
+  if not is_ours(ing) then return end
+  local done, hosts = {}, {}
+  for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
+    local host, problem = host_key(rule.host)
+    if not host then
+      out:warn("InvalidHost", problem)
+    else
+      hosts[host] = true
+      for _, p in ipairs(dig(rule, "http", "paths") or {}) do add_path(out, ing, host, p, done) end
+    end
+  end
+  local default = dig(ing, "spec", "defaultBackend")
+  if default ~= nil then
+    local rules = dig(ing, "spec", "rules") or {}
+    if #rules == 0 then hosts[""] = true end
+    local backend
+    for host in pairs(hosts) do
+      backend = backend or resolve(out, ing, default, done)
+      out:map_entry("default-backend.map", host == "" and "*" or host, backend)
+    end
+  end
+end)
+
+-- The controller's own default, behind all others.
+if context.default_backend ~= nil then
+  local namespace, name, port = tostring(context.default_backend):match("^([a-z0-9-]+)/([a-z0-9-]+):([a-z0-9-]+)$")
+  if not namespace then fail("extraContext.default_backend must be \"namespace/service:port\"") end
+  local number = tonumber(port)
+  fragment("default-backend", function(out)
+    local ing = { metadata = { namespace = namespace, name = "default-backend" } }
+    local backend = backend_of(out, ing, { name = name, port = number and { number = number } or { name = port } })
+    out:map_entry("default-backend.map", "**", backend)
+  end)
+end
