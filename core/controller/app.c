@@ -20,6 +20,7 @@
 #include "controller/config.h"
 #include "controller/leader.h"
 #include "controller/reconcile.h"
+#include "data/json.h"
 #include "engine/renderer.h"
 #include "haproxy/version.h"
 #include "kube/client.h"
@@ -239,6 +240,24 @@ static void refused_stale(void *ctx, int64_t highest_transitions)
 
 /* ---- messages for owners of objects ---- */
 
+static void send_event(struct app *app, const struct store_kind *kind, const struct object *object, bool warning, const char *reason,
+                       const char *message)
+{
+    CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
+
+    if (json_parse(object->json, object->json_length, OBJECT_MAX, &doc, NULL) < 0)
+        return;
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    const char *api_version = json_str(root, "apiVersion");
+    const struct kube_event_object about = {.api_version = api_version ? api_version : store_kind_spec(kind)->api_version,
+                                            .kind = json_str(root, "kind"),
+                                            .namespace = object->namespace,
+                                            .name = object->name,
+                                            .uid = object->uid,
+                                            .resource_version = object->resource_version};
+    kube_event_send(app->events, &about, warning ? "Warning" : "Normal", reason, "Reconcile", message);
+}
+
 static void notify(void *ctx, bool warning, const char *owner_kind, const char *owner_id, const char *reason, const char *message)
 {
     struct app *app = ctx;
@@ -250,7 +269,7 @@ static void notify(void *ctx, bool warning, const char *owner_kind, const char *
     else
         log_info("Object", "reason", reason, "object_kind", owner_kind, "object", owner_id, "note", message);
     if (object != NULL && app->events != NULL && (app->leader == NULL || leader_may_write(app->leader)))
-        app_send_event(app->events, kind, object, warning, reason, message);
+        send_event(app, kind, object, warning, reason, message);
 }
 
 /* ---- configuration changes ---- */
@@ -407,7 +426,7 @@ static int start_all(struct app *app, struct err *err)
             return err_wrap(err, "no API server (give --kubeconfig, or --source DIR to run without one)");
         const struct kube_client_options client = {.version = o->version, .metrics = app->metrics};
         app->client = kube_client_new(app->loop, &kube, &client);
-        app->events = kube_events_new(app->client, "haptic", o->pod_name ? o->pod_name : "haptic", app->metrics);
+        app->events = kube_events_new(app->client, "haproxy-haptic.org/controller", o->pod_name ? o->pod_name : "haptic", app->metrics);
     }
     if (start_leader(app, app->config, err) < 0)
         return -1;
