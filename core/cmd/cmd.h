@@ -1,0 +1,9 @@
+/* cmd.h — one function per subcommand. Each has main()'s arguments from its own name on and returns the exit status. */
+#ifndef HAPTIC_CMD_CMD_H
+#define HAPTIC_CMD_CMD_H
+
+/* The controller. 0 after an orderly end, 1 when it cannot start, 2 for wrong usage. */
+int cmd_run(int argc, char **argv);
+int cmd_renderer(int argc, char **argv);
+
+#endif

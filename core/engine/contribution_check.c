@@ -1,0 +1,70 @@
+/* The rules that keep one contribution inside its own lines and files, whatever wrote it. */
+#include "engine/contribution_check.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+static bool has_byte(const char *bytes, size_t length, char byte)
+{
+    return length > 0 && memchr(bytes, byte, length);
+}
+
+static bool has_control(const char *bytes, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)bytes[i] < ' ' || bytes[i] == 0x7f)
+            return true;
+    return false;
+}
+
+/* A path below a folder, of harmless characters, without empty, hidden, "." and ".." parts. */
+static bool is_file_name(const char *name, size_t length)
+{
+    static const char harmless[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+@~:";
+
+    if (length == 0 || length > 255)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        bool starts_part = i == 0 || name[i - 1] == '/';
+        if (name[i] == '/' ? starts_part || i + 1 == length : !has_byte(harmless, sizeof(harmless) - 1, name[i]))
+            return false;
+        if (starts_part && name[i] == '.')
+            return false;
+    }
+    return true;
+}
+
+const char *contribution_problem(const struct contribution_input *c)
+{
+    if (c->scope_length > SCOPE_MAX)
+        return "its scope is too long";
+    if (c->key_length > KEY_MAX)
+        return "its key is too long";
+    if (has_control(c->scope, c->scope_length))
+        return "its scope has a control character";
+    if (has_control(c->key, c->key_length))
+        return "its key has a control character";
+    switch (c->kind) {
+    case CONTRIBUTION_SECTION:
+        if (c->scope_length == 0)
+            return "a section needs a name";
+        if (has_byte(c->text, c->text_length, '\0'))
+            return "its text has a NUL";
+        return c->text_length > 0 && c->text[c->text_length - 1] != '\n' ? "its last line has no end" : NULL;
+    case CONTRIBUTION_SECTION_FROM:
+        return has_control(c->text, c->text_length) ? "the name of a section has a control character" : NULL;
+    case CONTRIBUTION_MAP_ENTRY:
+    case CONTRIBUTION_CRT_LIST:
+        if (has_control(c->text, c->text_length))
+            return "a value or line has a control character";
+        return is_file_name(c->scope, c->scope_length) ? NULL : "its scope is no file name";
+    case CONTRIBUTION_FILE:
+    case CONTRIBUTION_CERTIFICATE:
+        return is_file_name(c->scope, c->scope_length) ? NULL : "its scope is no file name";
+    case CONTRIBUTION_STATUS:
+    case CONTRIBUTION_EVENT:
+    case CONTRIBUTION_WARNING:
+        return has_byte(c->text, c->text_length, '\0') ? "its text has a NUL" : NULL;
+    }
+    return "there is no such kind of contribution";
+}

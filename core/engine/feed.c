@@ -1,0 +1,155 @@
+/* Both queues hold what to look up, not what to send. A replayed object is sent only if it is still the store's version (else its newer version or its
+ * deletion is among the changes), a changed identity as what the store has by then: an object or nothing.
+ */
+#include "engine/feed.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "engine/frame.h"
+
+/* Room for the fields beside the JSON. */
+#define FRAME_MARGIN ((size_t)64 << 10)
+
+static void drop_replay(struct feed *f)
+{
+    for (size_t i = f->replayed; i < f->replay.length; i++)
+        object_unref(f->replay.items[i]);
+    vec_clear(&f->replay);
+    f->replayed = 0;
+}
+
+void feed_done(struct feed *f)
+{
+    drop_replay(f);
+    vec_done(&f->replay);
+    for (size_t i = f->sent; i < f->dirty.length; i++)
+        free(f->dirty.items[i]);
+    vec_done(&f->dirty);
+    map_done(&f->dirty_keys);
+    *f = (struct feed){0};
+}
+
+void feed_begin(struct feed *f, struct store *store, const char *const *kinds, size_t kind_count)
+{
+    feed_done(f);
+    f->store = store;
+    f->kinds = kinds;
+    f->kind_count = kind_count;
+    map_init(&f->dirty_keys, true);
+}
+
+void feed_changed(struct feed *f, const struct store_kind *kind, const struct object *o)
+{
+    const char *name = store_kind_spec(kind)->name;
+    bool replayed = false;
+
+    for (size_t i = 0; i < f->next_kind && !replayed; i++)
+        replayed = strcmp(f->kinds[i], name) == 0;
+    if (!replayed)
+        return; /* a kind of another program, or one whose turn is still to come */
+    size_t name_length = strlen(name) + 1, length = name_length + strlen(o->id);
+    char *key = xmalloc(length + 1);
+    memcpy(key, name, name_length);
+    memcpy(key + name_length, o->id, length - name_length + 1);
+    if (map_getn(&f->dirty_keys, key, length)) {
+        free(key);
+        return;
+    }
+    map_putn(&f->dirty_keys, key, length, key);
+    vec_push(&f->dirty, key);
+}
+
+bool feed_is_empty(const struct feed *f)
+{
+    return f->next_kind == f->kind_count && f->replayed == f->replay.length && f->sent == f->dirty.length;
+}
+
+static void add_put(struct buf *out, const char *kind, const struct object *o)
+{
+    if (o->json_length > FRAME_TO_RENDERER_MAX - FRAME_MARGIN) {
+        log_error("Object is too large for the renderer and is left out", "kind", kind, "object", o->id, "bytes",
+                  log_int((int64_t)o->json_length));
+        return;
+    }
+    size_t mark = frame_begin(out, FRAME_PUT);
+    frame_add_string(out, kind);
+    frame_add_string(out, o->id);
+    frame_add_string(out, o->namespace);
+    frame_add_string(out, o->name);
+    frame_add_number(out, o->created_s);
+    frame_add(out, o->json, o->json_length);
+    for (size_t i = 0; i < o->index_count; i++)
+        frame_add_string(out, o->index[i]);
+    frame_end(out, mark);
+}
+
+static void send_dirty(struct feed *f, struct buf *out)
+{
+    char *kind = f->dirty.items[f->sent++];
+    size_t kind_length = strlen(kind) + 1;
+    const char *id = kind + kind_length;
+    const struct store_kind *k = store_kind_by_name(f->store, kind);
+    const struct object *o = k ? store_get(k, id) : NULL;
+
+    map_deln(&f->dirty_keys, kind, kind_length + strlen(id));
+    if (o) {
+        add_put(out, kind, o);
+    } else {
+        size_t mark = frame_begin(out, FRAME_DELETE);
+        frame_add_string(out, kind);
+        frame_add_string(out, id);
+        frame_end(out, mark);
+    }
+    free(kind);
+    if (f->sent == f->dirty.length) {
+        f->sent = 0;
+        vec_clear(&f->dirty);
+    } else if (f->sent >= 1024 && f->sent > f->dirty.length / 2) {
+        memmove(f->dirty.items, f->dirty.items + f->sent, (f->dirty.length - f->sent) * sizeof(f->dirty.items[0]));
+        f->dirty.length -= f->sent;
+        f->sent = 0;
+    }
+}
+
+static void collect(void *ctx, struct object *o)
+{
+    struct feed *f = ctx;
+
+    vec_push(&f->replay, object_ref(o));
+}
+
+static void send_replay(struct feed *f, struct buf *out, size_t high_bytes)
+{
+    const char *kind = f->kinds[f->next_kind - 1];
+    const struct store_kind *k = store_kind_by_name(f->store, kind);
+
+    for (; f->replayed < f->replay.length && out->length < high_bytes; f->replayed++) {
+        struct object *o = f->replay.items[f->replayed];
+        if (k && store_get(k, o->id) == o)
+            add_put(out, kind, o);
+        object_unref(o);
+    }
+    if (f->replayed == f->replay.length) {
+        vec_done(&f->replay);
+        f->replayed = 0;
+    }
+}
+
+void feed_pump(struct feed *f, struct buf *out, size_t high_bytes)
+{
+    while (out->length < high_bytes) {
+        if (f->replay.length) {
+            send_replay(f, out, high_bytes);
+        } else if (f->sent < f->dirty.length) {
+            send_dirty(f, out);
+        } else if (f->next_kind < f->kind_count) {
+            const struct store_kind *k = store_kind_by_name(f->store, f->kinds[f->next_kind++]);
+            if (k)
+                store_each(k, collect, f);
+        } else {
+            return;
+        }
+    }
+}

@@ -1,0 +1,91 @@
+/* The meter counts what Lua asks for, so that running out is Lua's "not enough memory" and not a failed allocation somewhere in C.
+ *
+ * A collection starts in a quiet moment when the heap has grown by GROWTH_PERCENT (and by at least GROWTH_BYTES) over what was live after
+ * the last: the cost per byte of garbage is then constant, however large the heap. Lua's automatic collector begins at PAUSE_PERCENT,
+ * later, so that it has something to do only under unbroken load.
+ */
+#include "engine/heap.h"
+
+#include "base/clock.h"
+
+#define GROWTH_PERCENT 30
+#define GROWTH_BYTES ((size_t)4 << 20)
+#define PAUSE_PERCENT 175
+/* Work of one lua_gc(LUA_GCSTEP, 0) in a quiet moment, per cent of what was allocated: some 10 µs at a time. */
+#define STEP_MULTIPLIER 800
+
+static void *metered(void *context, void *old, size_t old_bytes, size_t new_bytes)
+{
+    struct heap *heap = context;
+    size_t used = heap->used_bytes - (old ? old_bytes : 0) + new_bytes;
+
+    if (heap->max_bytes && new_bytes > old_bytes && used > heap->max_bytes)
+        return NULL;
+    void *new = heap->inner(heap->inner_state, old, old_bytes, new_bytes);
+    if (new || new_bytes == 0)
+        heap->used_bytes = used;
+    return new;
+}
+
+void heap_init(struct heap *heap, lua_State *L, size_t max_bytes)
+{
+    *heap = (struct heap){.max_bytes = max_bytes};
+    heap->inner = lua_getallocf(L, &heap->inner_state);
+    heap->used_bytes = (size_t)lua_gc(L, LUA_GCCOUNT, 0) * 1024 + (size_t)lua_gc(L, LUA_GCCOUNTB, 0);
+    lua_setallocf(L, metered, heap);
+    lua_gc(L, LUA_GCSETPAUSE, PAUSE_PERCENT);
+}
+
+void heap_load_begin(struct heap *heap, lua_State *L)
+{
+    heap->loading = true;
+    heap->loaded_bytes = heap->max_bytes ? heap->max_bytes / 2 : (size_t)512 << 20;
+    lua_gc(L, LUA_GCSTOP, 0);
+}
+
+void heap_load_check(struct heap *heap, lua_State *L)
+{
+    if (heap->loading && heap->used_bytes > heap->loaded_bytes)
+        heap_load_end(heap, L);
+}
+
+void heap_load_end(struct heap *heap, lua_State *L)
+{
+    if (!heap->loading)
+        return;
+    heap->loading = false;
+    lua_gc(L, LUA_GCRESTART, -1); /* LuaJIT: -1 begins after the pause, not at once */
+}
+
+void heap_relieve(struct heap *heap, lua_State *L)
+{
+    if (!heap->max_bytes || heap->used_bytes < heap->live_bytes + (heap->max_bytes - heap->live_bytes) / 2)
+        return;
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    heap->live_bytes = heap->used_bytes;
+    heap->collecting = false;
+}
+
+bool heap_has_work(const struct heap *heap)
+{
+    size_t growth = heap->live_bytes / 100 * GROWTH_PERCENT;
+
+    return !heap->loading &&
+           (heap->collecting || heap->used_bytes >= heap->live_bytes + (growth > GROWTH_BYTES ? growth : GROWTH_BYTES));
+}
+
+bool heap_collect(struct heap *heap, lua_State *L, int64_t slice_ns)
+{
+    if (!heap_has_work(heap))
+        return false;
+    heap->collecting = true;
+    int multiplier = lua_gc(L, LUA_GCSETSTEPMUL, STEP_MULTIPLIER);
+    int64_t end = clock_now_ns() + slice_ns;
+    while (heap->collecting && clock_now_ns() < end)
+        if (lua_gc(L, LUA_GCSTEP, 0)) {
+            heap->collecting = false;
+            heap->live_bytes = heap->used_bytes;
+        }
+    lua_gc(L, LUA_GCSETSTEPMUL, multiplier);
+    return heap->collecting;
+}

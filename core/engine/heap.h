@@ -1,0 +1,39 @@
+/* heap.h — Lua's memory: a limit, and when to collect.
+ * Thread:  one.
+ * Owns:    nothing; the allocator is the state's own, with a meter before it.
+ * Units:   *_bytes bytes, *_ns nanoseconds.
+ *
+ * A full collection costs about 2 ms per live MB, so none happens on the way of a change: the collector steps while nothing waits
+ * for an answer. Lua's own, automatic collector stays on behind that and takes over when there is never a quiet moment.
+ */
+#ifndef HAPTIC_ENGINE_HEAP_H
+#define HAPTIC_ENGINE_HEAP_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct heap {
+    lua_Alloc inner;
+    void *inner_state;
+    size_t used_bytes, max_bytes;
+    size_t live_bytes;   /* after the last complete collection */
+    size_t loaded_bytes; /* while loading: the automatic collector is off up to this */
+    bool loading, collecting;
+};
+
+/* Put the meter before L's allocator. max_bytes 0: no limit. */
+void heap_init(struct heap *heap, lua_State *L, size_t max_bytes);
+/* Objects stream in and hardly anything becomes garbage: no collecting, up to half of the maximum. */
+void heap_load_begin(struct heap *heap, lua_State *L);
+void heap_load_check(struct heap *heap, lua_State *L); /* between objects */
+void heap_load_end(struct heap *heap, lua_State *L);
+/* Before a fragment: if a predecessor filled the heap and died of it, free what it left, or its successors would die too. May raise. */
+void heap_relieve(struct heap *heap, lua_State *L);
+/* There is enough garbage, or a collection under way. */
+bool heap_has_work(const struct heap *heap);
+/* Collect for about slice_ns when there is enough garbage to be worth it; true while there is more to do. May raise. */
+bool heap_collect(struct heap *heap, lua_State *L, int64_t slice_ns);
+
+#endif

@@ -1,0 +1,226 @@
+/* Every function checks its arguments, then writes one frame into the output buffer. A raised error unwinds past C without cleanup, so a frame
+ * that turns out wrong half-way is taken back by setting the buffer's length to where it began, before the error is raised.
+ */
+#include "engine/host.h"
+
+#include <inttypes.h>
+#include <lauxlib.h>
+#include <string.h>
+
+#include "base/digest.h"
+#include "base/log.h"
+#include "engine/contribution_check.h"
+#include "engine/vm_internal.h"
+
+/* Output is handed on when this much has gathered. */
+#define FLUSH_BYTES ((size_t)256 << 10)
+#define ITEM_FIELDS 6
+
+static struct vm *vm_of(lua_State *L)
+{
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+static struct field check_field(lua_State *L, int index)
+{
+    struct field field;
+
+    field.bytes = luaL_checklstring(L, index, &field.length);
+    return field;
+}
+
+/* An argument that names something and travels as such. */
+static struct field check_name(lua_State *L, int index, size_t max)
+{
+    struct field field = check_field(L, index);
+
+    if (field.length > max)
+        luaL_error(L, "a name of %d bytes, more than %d", (int)field.length, (int)max);
+    for (size_t i = 0; i < field.length; i++)
+        if ((unsigned char)field.bytes[i] < ' ' || field.bytes[i] == 0x7f)
+            luaL_error(L, "a name with a control character");
+    return field;
+}
+
+static void add(struct buf *out, struct field field)
+{
+    frame_add(out, field.bytes, field.length);
+}
+
+static void finish(struct vm *vm, size_t mark)
+{
+    frame_end(vm->output.out, mark);
+    if (vm->output.out->length >= FLUSH_BYTES)
+        vm->output.flush(vm->output.ctx);
+}
+
+/* Arguments 1 to 4 (id, template, owner kind, owner id) and 5 (created) as fields of a frame that is begun here. */
+static size_t begin_with_head(lua_State *L, struct vm *vm, enum frame_type type)
+{
+    static const size_t max[4] = {AT_HAND_ID_MAX, AT_HAND_TEMPLATE_MAX, AT_HAND_OWNER_KIND_MAX, AT_HAND_OWNER_ID_MAX};
+    struct field head[4];
+
+    for (int i = 0; i < 4; i++)
+        head[i] = check_name(L, i + 1, max[i]);
+    lua_Number created = luaL_checknumber(L, 5);
+    size_t mark = frame_begin(vm->output.out, type);
+    for (int i = 0; i < 4; i++)
+        add(vm->output.out, head[i]);
+    frame_add_number(vm->output.out, created > -1e15 && created < 1e15 ? (int64_t)created : 0);
+    return mark;
+}
+
+/* host.at(fragment_id, template, owner_kind, owner_id) */
+static int host_at(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct field id = check_field(L, 1), template_name = check_field(L, 2), owner_kind = check_field(L, 3),
+                 owner_id = check_field(L, 4);
+
+    heap_relieve(&vm->heap, L);
+    shared_page_begin(vm->output.page, &id, &template_name, &owner_kind, &owner_id);
+    return 0;
+}
+
+static int32_t item_number(lua_State *L, struct buf *out, size_t mark, int index)
+{
+    lua_Number number = lua_tonumber(L, index);
+
+    if (!lua_isnumber(L, index) || number != (lua_Number)(int32_t)number) {
+        out->length = mark;
+        luaL_error(L, "a contribution's kind, rank and order are whole numbers");
+    }
+    return (int32_t)number;
+}
+
+static struct field item_string(lua_State *L, struct buf *out, size_t mark, int index)
+{
+    struct field field;
+
+    field.bytes = lua_tolstring(L, index, &field.length);
+    if (!field.bytes) {
+        out->length = mark;
+        luaL_error(L, "a contribution's scope, key and text are strings, not %s", luaL_typename(L, index));
+    }
+    return field;
+}
+
+/* host.fragment(id, template, owner_kind, owner_id, created, items, n) */
+static int host_fragment(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct buf *out = vm->output.out;
+    size_t max = vm->output.page->fragment_bytes;
+
+    luaL_checktype(L, 6, LUA_TTABLE);
+    lua_Integer count = luaL_checkinteger(L, 7);
+    if (count < 0 || count > CONTRIBUTIONS_MAX)
+        return luaL_error(L, "%d contributions of one fragment, more than %d", (int)count, CONTRIBUTIONS_MAX);
+    size_t mark = begin_with_head(L, vm, FRAME_FRAGMENT);
+    luaL_checkstack(L, ITEM_FIELDS, "host.fragment");
+    for (int i = 0; i < (int)count; i++) {
+        /* -6 kind, -5 rank, -4 order, -3 scope, -2 key, -1 text */
+        for (int field = 1; field <= ITEM_FIELDS; field++)
+            lua_rawgeti(L, 6, i * ITEM_FIELDS + field);
+        struct field scope = item_string(L, out, mark, -3), key = item_string(L, out, mark, -2),
+                     text = item_string(L, out, mark, -1);
+        struct contribution_input input = {
+            .kind = (enum contribution_kind)item_number(L, out, mark, -6),
+            .rank = item_number(L, out, mark, -5),
+            .order = item_number(L, out, mark, -4),
+            .scope = scope.bytes,
+            .scope_length = scope.length,
+            .key = key.bytes,
+            .key_length = key.length,
+            .text = text.bytes,
+            .text_length = text.length,
+        };
+        const char *problem = contribution_problem(&input);
+        if (problem) {
+            out->length = mark;
+            return luaL_error(L, "contribution %s of %s: %s", key.bytes, scope.bytes, problem);
+        }
+        if (scope.length + key.length + text.length > max - (out->length - mark)) {
+            out->length = mark;
+            return luaL_error(L, "the output of one fragment is larger than %d bytes", (int)max);
+        }
+        frame_add_number(out, input.kind);
+        frame_add_number(out, input.rank);
+        frame_add_number(out, input.order);
+        add(out, scope);
+        add(out, key);
+        add(out, text);
+        lua_pop(L, ITEM_FIELDS);
+    }
+    finish(vm, mark);
+    return 0;
+}
+
+/* host.gone(id) */
+static int host_gone(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct field id = check_name(L, 1, AT_HAND_ID_MAX);
+    size_t mark = frame_begin(vm->output.out, FRAME_GONE);
+
+    add(vm->output.out, id);
+    finish(vm, mark);
+    return 0;
+}
+
+/* host.failed(id, template, owner_kind, owner_id, created, message) */
+static int host_failed(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct field message = check_field(L, 6);
+
+    if (message.length > MESSAGE_MAX)
+        message.length = MESSAGE_MAX;
+    size_t mark = begin_with_head(L, vm, FRAME_FAILED);
+    add(vm->output.out, message);
+    finish(vm, mark);
+    return 0;
+}
+
+/* host.log(level, message) */
+static int host_log(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    enum log_level level;
+    struct field message = check_field(L, 2);
+
+    if (log_level_parse(luaL_checkstring(L, 1), &level, NULL) < 0)
+        return luaL_argerror(L, 1, "trace, debug, info, warn or error expected");
+    if (message.length > MESSAGE_MAX)
+        message.length = MESSAGE_MAX;
+    size_t mark = frame_begin(vm->output.out, FRAME_LOG);
+    frame_add_number(vm->output.out, level);
+    add(vm->output.out, message);
+    finish(vm, mark);
+    return 0;
+}
+
+/* host.digest(string) → hex */
+static int host_digest(lua_State *L)
+{
+    struct field bytes = check_field(L, 1);
+    char hex[DIGEST_HEX_SIZE];
+
+    lua_pushstring(L, digest_hex(digest_of(bytes.bytes, bytes.length), hex));
+    return 1;
+}
+
+void host_push(lua_State *L, struct vm *vm)
+{
+    static const struct luaL_Reg functions[] = {
+        {"at", host_at},         {"fragment", host_fragment}, {"gone", host_gone},
+        {"failed", host_failed}, {"log", host_log},           {"digest", host_digest},
+    };
+
+    lua_createtable(L, 0, (int)ARRAY_LEN(functions));
+    for (size_t i = 0; i < ARRAY_LEN(functions); i++) {
+        lua_pushlightuserdata(L, vm);
+        lua_pushcclosure(L, functions[i].func, 1);
+        lua_setfield(L, -2, functions[i].name);
+    }
+}

@@ -1,0 +1,32 @@
+/* intake.h — what a renderer said, made into fragments and failures; nothing of it is trusted.
+ * Thread:  loop thread only.
+ * Owns:    an intake owns its scratch memory, which results may point into until the next call.
+ * Errors:  -1 with ERR_INVALID or ERR_LIMIT: the renderer broke the protocol.
+ */
+#ifndef HAPTIC_ENGINE_INTAKE_H
+#define HAPTIC_ENGINE_INTAKE_H
+
+#include "base/buf.h"
+#include "base/vec.h"
+#include "engine/contribution.h"
+#include "engine/frame.h"
+#include "engine/renderer.h"
+
+struct intake {
+    struct buf strings;
+    VEC(struct contribution_input) items;
+    VEC(const struct contribution_input *) sorted;
+};
+
+void intake_done(struct intake *in);
+
+int intake_fragment(struct intake *in, struct frame *frame, struct fragment **ret_fragment, struct err *err) MUST_CHECK;
+/* The strings live until the next call. */
+int intake_failure(struct intake *in, struct frame *frame, struct fragment_failure *ret_failure, struct err *err) MUST_CHECK;
+/* A name (id of a fragment) or a message, as a C string that lives until the next call. Control characters of a message
+ * other than newline and tab become "?". */
+int intake_name(struct intake *in, struct frame *frame, size_t max, const char **ret_name, struct err *err) MUST_CHECK;
+int intake_message(struct intake *in, struct frame *frame, const char **ret_message, struct err *err) MUST_CHECK;
+int intake_rendered(struct frame *frame, struct render_stats *ret_stats, struct err *err) MUST_CHECK;
+
+#endif

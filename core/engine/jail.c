@@ -1,0 +1,124 @@
+/* Walls one behind the other: no descriptors, resource limits at zero, Landlock (no file, no TCP port, no signal to others; where the
+ * kernel has it), and a seccomp list of what is left. The list is short because libraries were loaded and warmed up before; reading
+ * and writing need no limit on the descriptor as there is only one, and no call that could make another is allowed.
+ */
+#include "engine/jail.h"
+
+#include <errno.h>
+#include <linux/landlock.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* LuaJIT bounds the depth of calls from Lua to C and back by its own stack; this is what that depth can need of C's. */
+#define STACK_BYTES ((rlim_t)64 << 20)
+
+static int close_others(int fd, struct err *err)
+{
+    /* A sanitizer reports on standard error. */
+    unsigned lowest = JAIL_SANITIZED ? 3 : 0;
+
+    if ((unsigned)fd > lowest && close_range(lowest, (unsigned)fd - 1, 0) < 0)
+        return err_set_sys(err, errno, "close descriptors");
+    if (close_range((unsigned)fd + 1, ~0U, 0) < 0)
+        return err_set_sys(err, errno, "close descriptors");
+    return 0;
+}
+
+static int limit_resources(size_t memory_bytes, struct err *err)
+{
+    const struct {
+        int resource;
+        rlim_t value;
+        const char *name;
+    } limits[] = {
+        {RLIMIT_AS, memory_bytes && !JAIL_SANITIZED ? memory_bytes : RLIM_INFINITY, "RLIMIT_AS"},
+        {RLIMIT_STACK, STACK_BYTES, "RLIMIT_STACK"},
+        {RLIMIT_CORE, 0, "RLIMIT_CORE"},
+        {RLIMIT_FSIZE, 0, "RLIMIT_FSIZE"},
+        {RLIMIT_NPROC, 0, "RLIMIT_NPROC"},
+        {RLIMIT_NOFILE, 1, "RLIMIT_NOFILE"}, /* poll() takes no more descriptors than this; those that are open stay */
+        {RLIMIT_MEMLOCK, 0, "RLIMIT_MEMLOCK"},
+        {RLIMIT_MSGQUEUE, 0, "RLIMIT_MSGQUEUE"},
+        {RLIMIT_SIGPENDING, 0, "RLIMIT_SIGPENDING"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        struct rlimit limit;
+        if (getrlimit((__rlimit_resource_t)limits[i].resource, &limit) < 0)
+            return err_set_sys(err, errno, "%s", limits[i].name);
+        limit.rlim_max = limits[i].value < limit.rlim_max ? limits[i].value : limit.rlim_max;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit((__rlimit_resource_t)limits[i].resource, &limit) < 0)
+            return err_set_sys(err, errno, "%s", limits[i].name);
+    }
+    return 0;
+}
+
+/* A ruleset that handles every access to files and ports and allows none. Absent before Linux 5.13 and where it is switched off;
+ * seccomp alone already denies what this denies. */
+static int deny_files(struct err *err)
+{
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    if (version < 1)
+        return 0;
+    struct landlock_ruleset_attr attr = {
+        .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |
+                             LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+                             LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
+                             LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
+                             LANDLOCK_ACCESS_FS_MAKE_SYM,
+    };
+    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+    if (ruleset < 0)
+        return err_set_sys(err, errno, "landlock_create_ruleset");
+    int failed = syscall(SYS_landlock_restrict_self, ruleset, 0) < 0 ? errno : 0;
+    close(ruleset);
+    return failed ? err_set_sys(err, failed, "landlock_restrict_self") : 0;
+}
+
+static int filter_calls(struct err *err)
+{
+    static const int allowed[] = {
+        SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(restart_syscall),
+        /* memory: the allocators, and LuaJIT's machine code */
+        SCMP_SYS(brk), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise),
+        SCMP_SYS(futex), SCMP_SYS(clock_gettime), SCMP_SYS(exit), SCMP_SYS(exit_group),
+        /* the way through abort(), so that it is told from a forbidden call */
+        SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn), SCMP_SYS(getpid), SCMP_SYS(gettid),
+    };
+    static const int sanitizer[] = {SCMP_SYS(sigaltstack), SCMP_SYS(sched_yield), SCMP_SYS(getrandom)};
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    int failed = filter ? 0 : -ENOMEM;
+
+    for (size_t i = 0; i < ARRAY_LEN(allowed) && !failed; i++)
+        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+    for (size_t i = 0; JAIL_SANITIZED && i < ARRAY_LEN(sanitizer) && !failed; i++)
+        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, sanitizer[i], 0);
+    if (!failed)
+        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+                                  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+    if (!failed)
+        failed = seccomp_load(filter);
+    if (filter)
+        seccomp_release(filter);
+    return failed ? err_set_sys(err, -failed, "seccomp") : 0;
+}
+
+int jail_enter(int fd, size_t memory_bytes, struct err *err)
+{
+    pid_t parent = getppid();
+
+    if (close_others(fd, err) < 0)
+        return -1;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return err_set_sys(err, errno, "prctl");
+    if (getppid() != parent)
+        return err_set(err, ERR_IO, "the parent is gone");
+    if (deny_files(err) < 0 || limit_resources(memory_bytes, err) < 0)
+        return -1;
+    return filter_calls(err);
+}

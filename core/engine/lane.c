@@ -1,0 +1,545 @@
+/* Life of a process:
+ *
+ *   started: program sent, objects stream ──configured──► objects sent ──► skips, then the first request ──rendered──► serving
+ *
+ * A request waits until everything that the store knows is on its way, so "the newest state" is what it gets. At most one is under way;
+ * the newest number asked for meanwhile goes next.
+ *
+ * Deaths: the fragment that was at hand is blamed if the way of dying can be a fragment's doing. Blamed fragments are told to every
+ * later process before its first request, until their owner changes. A process that ends from outside (SIGKILL) has nobody to
+ * blame, unless the same fragment was at hand twice running.
+ */
+#include "engine/lane.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <yyjson.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/vec.h"
+#include "engine/child.h"
+#include "engine/feed.h"
+#include "engine/intake.h"
+
+/* Bytes queued in a process's socket buffer and before it. */
+#define BACKLOG_BYTES ((size_t)256 << 10)
+/* A replay goes on in the next turn of the loop after so many times that. */
+#define PUMP_ROUNDS 8
+#define FIRST_FACTOR 10
+#define RESTART_MIN_MS 100
+#define RESTART_MAX_MS 5000
+/* A process that served this long has proved that the trouble is over. */
+#define STEADY_NS (30 * NS_PER_S)
+/* A new program may kill this many processes in a row. */
+#define TRIES_MAX 5
+#define SKIPS_MAX 10000
+#define KINDS_MAX 256
+#define LOG_INTERVAL_NS (NS_PER_S / 10)
+
+struct skip {
+    char *id, *owner_kind, *owner_id;
+};
+
+struct question {
+    uint64_t number;
+    void (*done)(void *ctx, const char *where);
+    void *ctx;
+};
+
+struct lane {
+    const struct lane_host *host;
+    const struct lane_events *events; /* NULL: discarded */
+    void *ctx;
+    struct buf program;
+    VEC(const char *) kinds;
+    struct yyjson_doc *parsed; /* owns the names in kinds */
+    uv_timer_t restart;
+    VEC(struct skip) skips;
+    struct intake intake;
+    struct log_limit log_limit;
+    bool established;
+    unsigned deaths; /* in a row */
+    char suspect[AT_HAND_ID_MAX + 1]; /* at hand when a process was last killed from outside */
+    uint64_t wanted;
+
+    /* Of the process. */
+    struct child *child; /* NULL: between two */
+    struct feed feed;
+    bool configured, first_done, rendering;
+    uint64_t answered, request;
+    int64_t asked_ns, serving_since_ns;
+    size_t output_bytes;
+    VEC(struct question) questions; /* oldest first */
+    uint64_t question_number;
+};
+
+/* ── skipped fragments ───────────────────────────────────────────────────────────────────────────────────────────────── */
+
+static void skip_done(struct skip *s)
+{
+    free(s->id);
+    free(s->owner_kind);
+    free(s->owner_id);
+}
+
+static void skip_add(struct lane *lane, const struct at_hand *at_hand)
+{
+    if (lane->skips.length == SKIPS_MAX)
+        return;
+    vec_push(&lane->skips, ((struct skip){.id = xstrdup(at_hand->id),
+                                          .owner_kind = xstrdup(at_hand->owner_kind),
+                                          .owner_id = xstrdup(at_hand->owner_id)}));
+}
+
+static void skips_drop_owner(struct lane *lane, const char *kind, const char *id)
+{
+    for (size_t i = lane->skips.length; i-- > 0;) {
+        struct skip *s = &lane->skips.items[i];
+        if (strcmp(s->owner_id, id) == 0 && strcmp(s->owner_kind, kind) == 0) {
+            skip_done(s);
+            vec_swap_remove(&lane->skips, i);
+        }
+    }
+}
+
+/* ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+/* What the process owes us has a deadline: the first answers ten times as much, since everything is new. */
+static bool owes_answer(const struct lane *lane)
+{
+    return !lane->configured || lane->rendering || lane->questions.length || lane->wanted > lane->answered;
+}
+
+static void update_deadline(struct lane *lane)
+{
+    const struct renderer_limits *limits = &lane->host->limits;
+    int64_t factor = lane->first_done ? 1 : FIRST_FACTOR;
+
+    child_set_deadline(lane->child, owes_answer(lane) ? limits->deadline_ns * factor : 0, limits->deadline_ns);
+}
+
+static void send_render(struct lane *lane)
+{
+    struct buf *out = child_out(lane->child);
+
+    for (size_t i = 0; i < lane->skips.length && !lane->first_done; i++) {
+        size_t mark = frame_begin(out, FRAME_SKIP);
+        frame_add_string(out, lane->skips.items[i].id);
+        frame_end(out, mark);
+    }
+    size_t mark = frame_begin(out, FRAME_RENDER);
+    frame_add_number(out, (int64_t)lane->wanted);
+    frame_end(out, mark);
+    lane->request = lane->wanted;
+    lane->rendering = true;
+    lane->output_bytes = 0;
+    lane->asked_ns = clock_now_ns();
+    update_deadline(lane);
+}
+
+bool lane_has_news(const struct lane *lane)
+{
+    return lane->child && !feed_is_empty(&lane->feed) && child_backlog_bytes(lane->child) < BACKLOG_BYTES;
+}
+
+void lane_pump(struct lane *lane)
+{
+    if (!lane->child)
+        return;
+    for (int round = 0; round < PUMP_ROUNDS; round++) {
+        feed_pump(&lane->feed, child_out(lane->child), BACKLOG_BYTES);
+        if (feed_is_empty(&lane->feed) && lane->configured && !lane->rendering && lane->wanted > lane->answered)
+            send_render(lane);
+        child_flush(lane->child);
+        if (feed_is_empty(&lane->feed) || child_backlog_bytes(lane->child))
+            return;
+    }
+    child_ask_drained(lane->child);
+}
+
+void lane_render(struct lane *lane, uint64_t number)
+{
+    bool owed = owes_answer(lane);
+
+    lane->wanted = number;
+    if (lane->child && !owed)
+        update_deadline(lane);
+    lane_pump(lane);
+}
+
+void lane_store_changed(struct lane *lane, const struct store_kind *kind, const struct object *o)
+{
+    if (lane->skips.length)
+        skips_drop_owner(lane, store_kind_spec(kind)->name, o->id);
+    feed_changed(&lane->feed, kind, o);
+}
+
+bool lane_explain(struct lane *lane, const char *fragment_id, enum contribution_kind kind, const char *scope, const char *key,
+                  unsigned line, void (*done)(void *ctx, const char *where), void *ctx)
+{
+    if (!lane->child || !lane->first_done)
+        return false;
+    bool owed = owes_answer(lane);
+    struct buf *out = child_out(lane->child);
+    size_t mark = frame_begin(out, FRAME_EXPLAIN);
+    frame_add_number(out, (int64_t)++lane->question_number);
+    frame_add_string(out, fragment_id);
+    frame_add_number(out, kind);
+    frame_add_string(out, scope);
+    frame_add_string(out, key);
+    frame_add_number(out, line);
+    frame_end(out, mark);
+    vec_push(&lane->questions, ((struct question){.number = lane->question_number, .done = done, .ctx = ctx}));
+    if (!owed)
+        update_deadline(lane);
+    child_flush(lane->child);
+    return true;
+}
+
+/* ── frames ──────────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+static int on_configured(struct lane *lane, struct frame *frame, struct err *err)
+{
+    const char *problem;
+
+    if (lane->configured)
+        return err_set(err, ERR_INVALID, "configured twice");
+    if (intake_message(&lane->intake, frame, &problem, err) < 0)
+        return -1;
+    if (problem[0]) {
+        lane->events->refused(lane->ctx, lane, problem);
+        return 0;
+    }
+    lane->configured = true;
+    update_deadline(lane);
+    lane->events->configured(lane->ctx, lane);
+    if (lane->events)
+        lane_pump(lane);
+    return 0;
+}
+
+static int on_output(struct lane *lane, struct frame *frame, size_t bytes, struct err *err)
+{
+    lane->output_bytes += bytes;
+    if (!lane->rendering)
+        return err_set(err, ERR_INVALID, "output that nobody asked for");
+    if (lane->output_bytes > lane->host->limits.output_bytes)
+        return err_set(err, ERR_LIMIT, "more than %zu bytes of output", lane->host->limits.output_bytes);
+    if (frame->type == FRAME_FRAGMENT) {
+        struct fragment *f;
+        if (intake_fragment(&lane->intake, frame, &f, err) < 0)
+            return -1;
+        lane->events->fragment(lane->ctx, lane, f);
+        fragment_unref(f);
+    } else if (frame->type == FRAME_FAILED) {
+        struct fragment_failure failure;
+        if (intake_failure(&lane->intake, frame, &failure, err) < 0)
+            return -1;
+        lane->events->failed(lane->ctx, lane, &failure);
+    } else {
+        const char *id;
+        if (intake_name(&lane->intake, frame, AT_HAND_ID_MAX, &id, err) < 0)
+            return -1;
+        lane->events->gone(lane->ctx, lane, id);
+    }
+    return 0;
+}
+
+static int on_rendered(struct lane *lane, struct frame *frame, struct err *err)
+{
+    struct metrics *m = lane->host->metrics;
+    struct render_stats stats;
+    int64_t now = clock_now_ns();
+
+    if (intake_rendered(frame, &stats, err) < 0)
+        return -1;
+    if (!lane->rendering || stats.request != lane->request)
+        return err_set(err, ERR_INVALID, "an answer to a request that was not made");
+    if (stats.complete == lane->first_done)
+        return err_set(err, ERR_INVALID, "the first render of a process is complete, and no other");
+    if (stats.duration_ns > now - lane->asked_ns)
+        stats.duration_ns = now - lane->asked_ns;
+    lane->rendering = false;
+    lane->answered = lane->request;
+    if (!lane->first_done)
+        lane->serving_since_ns = now;
+    lane->first_done = true;
+    lane->suspect[0] = '\0';
+    update_deadline(lane);
+    if (m) {
+        metric_observe_ns(metric_histogram(m, "haptic_render_duration_seconds", "Time of one render in the renderer"),
+                          stats.duration_ns);
+        metric_add(metric_counter(m, "haptic_render_fragments_run_total", "Fragments executed by the renderer"),
+                   (double)stats.fragments_run);
+    }
+    lane->events->rendered(lane->ctx, lane, &stats);
+    if (lane->events)
+        lane_pump(lane);
+    return 0;
+}
+
+static int on_explained(struct lane *lane, struct frame *frame, struct err *err)
+{
+    int64_t number;
+    const char *where;
+
+    if (frame_number(frame, 0, INT64_MAX, &number, err) < 0 || intake_message(&lane->intake, frame, &where, err) < 0)
+        return -1;
+    if (lane->questions.length == 0 || lane->questions.items[0].number != (uint64_t)number)
+        return err_set(err, ERR_INVALID, "an explanation that nobody asked for");
+    struct question q = lane->questions.items[0];
+    lane->questions.length--;
+    memmove(lane->questions.items, lane->questions.items + 1, lane->questions.length * sizeof(q));
+    update_deadline(lane);
+    q.done(q.ctx, where);
+    return 0;
+}
+
+static int on_log(struct lane *lane, struct frame *frame, struct err *err)
+{
+    int64_t level;
+    const char *message;
+    uint64_t suppressed;
+
+    if (frame_number(frame, LOG_TRACE, LOG_ERROR, &level, err) < 0 ||
+        intake_message(&lane->intake, frame, &message, err) < 0)
+        return -1;
+    if (log_enabled((enum log_level)level) && log_limit_pass(&lane->log_limit, LOG_INTERVAL_NS, &suppressed))
+        log_write((enum log_level)level, "Renderer", "text", message, "suppressed", log_int((int64_t)suppressed), NULL);
+    return 0;
+}
+
+static int on_frame(void *ctx, struct frame *frame, struct err *err)
+{
+    struct lane *lane = ctx;
+    size_t bytes = (size_t)(frame->end - frame->at);
+
+    if (frame->type != FRAME_FRAGMENT && bytes > FRAME_MESSAGE_MAX)
+        return err_set(err, ERR_LIMIT, "frame %d of %zu bytes", frame->type, bytes);
+    switch (frame->type) {
+    case FRAME_CONFIGURED:
+        return on_configured(lane, frame, err);
+    case FRAME_FRAGMENT:
+    case FRAME_FAILED:
+    case FRAME_GONE:
+        return on_output(lane, frame, bytes, err);
+    case FRAME_RENDERED:
+        return on_rendered(lane, frame, err);
+    case FRAME_EXPLAINED:
+        return on_explained(lane, frame, err);
+    case FRAME_LOG:
+        return on_log(lane, frame, err);
+    default:
+        return err_set(err, ERR_INVALID, "a frame of unknown type %d", frame->type);
+    }
+}
+
+static void on_drained(void *ctx)
+{
+    lane_pump(ctx);
+}
+
+/* ── life and death ──────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+static void start(struct lane *lane);
+
+static void on_restart(uv_timer_t *timer)
+{
+    start(timer->data);
+}
+
+/* Nobody will answer these. */
+static void drop_questions(struct lane *lane)
+{
+    VEC(struct question) questions = {.items = lane->questions.items, .length = lane->questions.length};
+
+    lane->questions.items = NULL;
+    lane->questions.length = lane->questions.capacity = 0;
+    for (size_t i = 0; i < questions.length; i++)
+        questions.items[i].done(questions.items[i].ctx, "");
+    vec_done(&questions);
+}
+
+/* The first restart is at once, those after a death of the new process too wait longer and longer. */
+static void restart_later(struct lane *lane)
+{
+    uint64_t delay_ms = 0;
+
+    if (lane->deaths > 1) {
+        unsigned doublings = lane->deaths - 2 < 6 ? lane->deaths - 2 : 6;
+        delay_ms = (uint64_t)RESTART_MIN_MS << doublings;
+        if (delay_ms > RESTART_MAX_MS)
+            delay_ms = RESTART_MAX_MS;
+    }
+    uv_update_time(lane->host->loop);
+    uv_timer_start(&lane->restart, on_restart, delay_ms, 0);
+}
+
+static bool starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* Can the fragment at hand have done it? */
+static bool is_blamed(struct lane *lane, const char *reason, const char *id)
+{
+    if (id[0] == '\0' || starts_with(reason, "protocol") || starts_with(reason, "setup"))
+        return false;
+    if (strcmp(reason, "crash: SIGKILL") != 0 && strcmp(reason, "crash: SIGTERM") != 0)
+        return true;
+    bool again = strcmp(lane->suspect, id) == 0;
+    snprintf(lane->suspect, sizeof(lane->suspect), "%s", id);
+    return again;
+}
+
+static void count_restart(struct lane *lane, const char *reason)
+{
+    char label[32];
+
+    if (!lane->host->metrics)
+        return;
+    snprintf(label, sizeof(label), "%.*s", (int)strcspn(reason, ": "), reason);
+    metric_add(metric_counter(lane->host->metrics, "haptic_renderer_restarts_total",
+                              "Renderer processes that ended and were replaced", "reason", label),
+               1);
+}
+
+static void end_process(struct lane *lane)
+{
+    lane->child = NULL;
+    feed_done(&lane->feed);
+    lane->configured = lane->first_done = lane->rendering = false;
+    lane->answered = 0;
+}
+
+static void on_exited(void *ctx, const char *reason)
+{
+    struct lane *lane = ctx;
+    struct at_hand at_hand;
+    bool was_configured = lane->configured;
+
+    child_at_hand(lane->child, &at_hand);
+    if (lane->first_done && clock_now_ns() - lane->serving_since_ns >= STEADY_NS)
+        lane->deaths = 0;
+    lane->deaths++;
+    end_process(lane);
+    bool blamed = is_blamed(lane, reason, at_hand.id);
+    if (blamed)
+        skip_add(lane, &at_hand);
+    count_restart(lane, reason);
+    drop_questions(lane);
+    if (!lane->events)
+        return;
+    bool loading_kills = !was_configured && (strcmp(reason, "deadline") == 0 || strcmp(reason, "memory") == 0);
+    if (!lane->established && (loading_kills || (!blamed && lane->deaths >= TRIES_MAX))) {
+        char message[400];
+        snprintf(message, sizeof(message), "the renderer ended while it %s: %s",
+                 was_configured ? "rendered with the program" : "loaded the program", reason);
+        lane->events->refused(lane->ctx, lane, message);
+        return;
+    }
+    struct renderer_death death = {.reason = reason,
+                                   .fragment_id = at_hand.id,
+                                   .template_name = at_hand.template_name,
+                                   .owner_kind = at_hand.owner_kind,
+                                   .owner_id = at_hand.owner_id};
+    restart_later(lane);
+    lane->events->died(lane->ctx, lane, &death);
+}
+
+static const struct child_events child_events = {.frame = on_frame, .drained = on_drained, .exited = on_exited};
+
+static void start(struct lane *lane)
+{
+    struct err err;
+
+    if (child_start(lane->host->loop, lane->host->executable, &lane->host->limits, &child_events, lane, &lane->child, &err) <
+        0) {
+        char reason[300];
+        lane->child = NULL;
+        lane->deaths++;
+        snprintf(reason, sizeof(reason), "setup: %.250s", err.text);
+        restart_later(lane);
+        lane->events->died(lane->ctx, lane, &(struct renderer_death){reason, "", "", "", ""});
+        return;
+    }
+    struct buf *out = child_out(lane->child);
+    size_t mark = frame_begin(out, FRAME_CONFIGURE);
+    frame_add(out, lane->program.data, lane->program.length);
+    frame_end(out, mark);
+    feed_begin(&lane->feed, lane->host->store, lane->kinds.items, lane->kinds.length);
+    update_deadline(lane);
+    lane_pump(lane);
+}
+
+/* The names of the program's kinds. What is not as it should be is left for the renderer to complain about. */
+static void read_kinds(struct lane *lane)
+{
+    size_t i, max;
+    yyjson_val *kind;
+
+    lane->parsed = yyjson_read(lane->program.data, lane->program.length, 0);
+    yyjson_val *kinds = yyjson_obj_get(yyjson_doc_get_root(lane->parsed), "kinds");
+    yyjson_arr_foreach(kinds, i, max, kind)
+    {
+        const char *name = yyjson_get_str(yyjson_obj_get(kind, "name"));
+        if (name && lane->kinds.length < KINDS_MAX)
+            vec_push(&lane->kinds, name);
+    }
+}
+
+struct lane *lane_new(const struct lane_host *host, const char *json, size_t length, uint64_t wanted,
+                      const struct lane_events *events, void *ctx)
+{
+    struct lane *lane = xcalloc(1, sizeof(*lane));
+
+    lane->host = host;
+    lane->events = events;
+    lane->ctx = ctx;
+    lane->wanted = wanted;
+    buf_add(&lane->program, json, length);
+    read_kinds(lane);
+    lane->restart.data = lane;
+    uv_timer_init(host->loop, &lane->restart);
+    uv_timer_start(&lane->restart, on_restart, 0, 0);
+    return lane;
+}
+
+static void on_restart_closed(uv_handle_t *handle)
+{
+    struct lane *lane = handle->data;
+
+    buf_done(&lane->program);
+    vec_done(&lane->kinds);
+    yyjson_doc_free(lane->parsed);
+    for (size_t i = 0; i < lane->skips.length; i++)
+        skip_done(&lane->skips.items[i]);
+    vec_done(&lane->skips);
+    intake_done(&lane->intake);
+    vec_done(&lane->questions);
+    free(lane);
+}
+
+struct lane *lane_discard(struct lane *lane)
+{
+    if (!lane || !lane->events)
+        return NULL;
+    lane->events = NULL;
+    child_discard(lane->child);
+    end_process(lane);
+    drop_questions(lane);
+    uv_close((uv_handle_t *)&lane->restart, on_restart_closed);
+    return NULL;
+}
+
+void lane_establish(struct lane *lane)
+{
+    lane->established = true;
+}
+
+int lane_pid(const struct lane *lane)
+{
+    return lane->child ? child_pid(lane->child) : 0;
+}

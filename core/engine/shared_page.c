@@ -1,0 +1,105 @@
+/* A memory file of fixed, sealed size, mapped by both. Since the child is single-threaded and the core looks only when the child is dead or
+ * at its sequence number, order matters little; `active` is stored last and with release so that a complete note is seen whole.
+ */
+#include "engine/shared_page.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/frame.h"
+
+static int map(int fd, struct shared_page **ret_page, struct err *err)
+{
+    void *page = mmap(NULL, sizeof(struct shared_page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (page == MAP_FAILED)
+        return err_set_sys(err, errno, "map the page shared with the renderer");
+    *ret_page = page;
+    return 0;
+}
+
+int shared_page_new(struct shared_page **ret_page, int *ret_fd, struct err *err)
+{
+    CLEANUP(close_fd) int fd = memfd_create("haptic-at-hand", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0 || ftruncate(fd, sizeof(struct shared_page)) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+        return err_set_sys(err, errno, "make the page shared with the renderer");
+    if (map(fd, ret_page, err) < 0)
+        return -1;
+    *ret_fd = fd;
+    fd = -1;
+    return 0;
+}
+
+int shared_page_map(int fd, struct shared_page **ret_page, struct err *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return err_set_sys(err, errno, "descriptor %d", fd);
+    if (st.st_size != (off_t)sizeof(struct shared_page))
+        return err_set(err, ERR_INVALID, "descriptor %d is not the page shared with the core", fd);
+    return map(fd, ret_page, err);
+}
+
+void shared_page_unmap(struct shared_page *page)
+{
+    if (page)
+        munmap(page, sizeof(*page));
+}
+
+static uint32_t note(char *to, size_t max, const struct field *from)
+{
+    size_t length = from->length < max ? from->length : max;
+
+    memcpy(to, from->bytes, length);
+    return (uint32_t)length;
+}
+
+void shared_page_begin(struct shared_page *page, const struct field *id, const struct field *template_name,
+                       const struct field *owner_kind, const struct field *owner_id)
+{
+    atomic_store_explicit(&page->active, 0, memory_order_relaxed);
+    page->id_length = note(page->id, sizeof(page->id), id);
+    page->template_length = note(page->template_name, sizeof(page->template_name), template_name);
+    page->owner_kind_length = note(page->owner_kind, sizeof(page->owner_kind), owner_kind);
+    page->owner_id_length = note(page->owner_id, sizeof(page->owner_id), owner_id);
+    atomic_fetch_add_explicit(&page->sequence, 1, memory_order_relaxed);
+    atomic_store_explicit(&page->active, 1, memory_order_release);
+}
+
+void shared_page_end(struct shared_page *page)
+{
+    atomic_store_explicit(&page->active, 0, memory_order_release);
+}
+
+/* Untrusted: a length may be anything, and so may the bytes. A note with a control character is nobody's name. */
+static bool copy_out(char *to, const char *from, uint32_t length, size_t max)
+{
+    if (length > max)
+        return false;
+    memcpy(to, from, length);
+    to[length] = '\0';
+    for (uint32_t i = 0; i < length; i++)
+        if ((unsigned char)to[i] < ' ')
+            return false;
+    return true;
+}
+
+bool shared_page_read(const struct shared_page *page, struct at_hand *ret_at_hand)
+{
+    if (atomic_load_explicit(&page->active, memory_order_acquire) &&
+        copy_out(ret_at_hand->id, page->id, page->id_length, AT_HAND_ID_MAX) &&
+        copy_out(ret_at_hand->template_name, page->template_name, page->template_length, AT_HAND_TEMPLATE_MAX) &&
+        copy_out(ret_at_hand->owner_kind, page->owner_kind, page->owner_kind_length, AT_HAND_OWNER_KIND_MAX) &&
+        copy_out(ret_at_hand->owner_id, page->owner_id, page->owner_id_length, AT_HAND_OWNER_ID_MAX))
+        return true;
+    ret_at_hand->id[0] = ret_at_hand->template_name[0] = '\0';
+    ret_at_hand->owner_kind[0] = ret_at_hand->owner_id[0] = '\0';
+    return false;
+}

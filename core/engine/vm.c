@@ -1,0 +1,376 @@
+/* Nothing outside a protected call may raise, and pushing a string already may. So each call from C is described in a struct, and one C function
+ * run by lua_cpcall() does the pushing, calls the engine under lua_pcall() with a traceback, and copies results out. The
+ * struct lives on the caller's stack and holds no memory that a raised error could leak.
+ */
+#include "engine/vm.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "engine/embedded.h"
+#include "engine/host.h"
+#include "engine/vm_internal.h"
+#include "engine/worker.h"
+
+#define MODULE_NAME_MAX 64
+
+/* lua-cjson.h is installed beside the headers of PUC Lua, which must not be found in place of LuaJIT's. */
+int luaopen_cjson(lua_State *L);
+
+static const char *const function_names[ENGINE_FUNCTIONS] = {
+    [ENGINE_CONFIGURE] = "configure", [ENGINE_PUT] = "put",       [ENGINE_DELETE] = "delete",
+    [ENGINE_SKIP] = "skip",           [ENGINE_RENDER] = "render", [ENGINE_EXPLAIN] = "explain",
+};
+
+/* Message handler: a traceback for a string; for anything else its type, since converting it could raise again. */
+static int traceback(lua_State *L)
+{
+    if (!lua_isstring(L, 1)) {
+        lua_pushfstring(L, "(the error is a %s value)", luaL_typename(L, 1));
+        lua_replace(L, 1);
+    }
+    luaL_traceback(L, L, lua_tostring(L, 1), 1);
+    return 1;
+}
+
+/* "haptic.fragments" → the embedded lua/haptic/fragments.lua; left on the stack as a function. */
+static void push_embedded_module(lua_State *L, const char *name)
+{
+    struct embedded_file file;
+    char path[MODULE_NAME_MAX + 16] = "lua/";
+    size_t length = strlen(name);
+
+    if (length > MODULE_NAME_MAX)
+        luaL_error(L, "module '%s' not found", name);
+    char *at = path + strlen(path);
+    for (size_t i = 0; i < length; i++)
+        *at++ = name[i] == '.' ? '/' : name[i];
+    memcpy(at, ".lua", 5);
+    if (!embedded_find(path, &file))
+        luaL_error(L, "module '%s' not found: it is not part of the program", name);
+    lua_pushfstring(L, "@%s", path); /* chunk name */
+    if (luaL_loadbufferx(L, file.bytes, file.length, lua_tostring(L, -1), "t"))
+        lua_error(L);
+    lua_remove(L, -2);
+}
+
+/* require(name): loaded, else preloaded by a library (string.buffer, table.new), else embedded. */
+static int require_module(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+
+    lua_settop(L, 1);
+    lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED"); /* 2 */
+    lua_getfield(L, 2, name);
+    if (lua_toboolean(L, -1))
+        return 1;
+    lua_pop(L, 1);
+    lua_getfield(L, LUA_REGISTRYINDEX, "_PRELOAD"); /* 3 */
+    lua_getfield(L, 3, name);                       /* 4: loader */
+    if (lua_isnil(L, 4)) {
+        lua_pop(L, 1);
+        push_embedded_module(L, name);
+    }
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 1); /* 4: module */
+    if (lua_isnil(L, 4)) {
+        lua_pushboolean(L, 1);
+        lua_replace(L, 4);
+    }
+    lua_pushvalue(L, 4);
+    lua_setfield(L, 2, name);
+    return 1;
+}
+
+static void open_library(lua_State *L, const char *name, lua_CFunction open)
+{
+    lua_pushcfunction(L, open);
+    lua_pushstring(L, name);
+    lua_call(L, 1, 0);
+}
+
+static void open_libraries(lua_State *L, bool all)
+{
+    static const struct luaL_Reg libraries[] = {
+        {"", luaopen_base},           {LUA_TABLIBNAME, luaopen_table}, {LUA_STRLIBNAME, luaopen_string},
+        {LUA_MATHLIBNAME, luaopen_math}, {LUA_DBLIBNAME, luaopen_debug}, {LUA_BITLIBNAME, luaopen_bit},
+        {LUA_JITLIBNAME, luaopen_jit},
+    };
+    /* What reads files or prints has no use without descriptors. */
+    static const char *const removed[] = {"dofile", "loadfile", "print", "module", "newproxy"};
+
+    if (all)
+        luaL_openlibs(L);
+    for (size_t i = 0; i < ARRAY_LEN(libraries) && !all; i++)
+        open_library(L, libraries[i].name, libraries[i].func);
+    for (size_t i = 0; i < ARRAY_LEN(removed) && !all; i++) {
+        lua_pushnil(L);
+        lua_setglobal(L, removed[i]);
+    }
+    luaL_findtable(L, LUA_REGISTRYINDEX, "_PRELOAD", 4);
+    lua_pushcfunction(L, luaopen_cjson);
+    lua_setfield(L, -2, "cjson");
+    lua_pop(L, 1);
+    lua_pushcfunction(L, require_module);
+    lua_setglobal(L, "require");
+}
+
+struct setup {
+    struct vm *vm;
+    const struct vm_options *options;
+};
+
+/* Leaves nothing; references keep what calls need. */
+static int set_up(lua_State *L)
+{
+    const struct setup *setup = lua_touserdata(L, 1);
+    struct vm *vm = setup->vm;
+    const char *source = setup->options->engine_source;
+
+    open_libraries(L, setup->options->all_libraries);
+    lua_pushcfunction(L, traceback);
+    vm->traceback = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (source) {
+        if (luaL_loadbufferx(L, source, strlen(source), "@engine.lua", "t"))
+            return lua_error(L);
+        lua_call(L, 0, 1);
+    } else {
+        lua_pushcfunction(L, require_module);
+        lua_pushliteral(L, "haptic.engine");
+        lua_call(L, 1, 1);
+    }
+    host_push(L, vm);
+    lua_call(L, 1, 1); /* -1: E */
+    for (int i = 0; i < ENGINE_FUNCTIONS; i++) {
+        lua_getfield(L, -1, function_names[i]);
+        if (!lua_isfunction(L, -1))
+            return luaL_error(L, "the engine lacks the function %s", function_names[i]);
+        vm->functions[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    return 0;
+}
+
+/* Memory ran out where no protected call was. */
+static int panic(lua_State *L)
+{
+    (void)L;
+    _exit(WORKER_EXIT_MEMORY);
+}
+
+/* Take the error message off the stack. */
+static int take_error(lua_State *L, int status, const char *what, struct err *err)
+{
+    const char *message = lua_isstring(L, -1) ? lua_tostring(L, -1) : "(no message)";
+
+    err_set(err, status == LUA_ERRMEM ? ERR_LIMIT : ERR_TEMPLATE, "%s: %s", what, message);
+    lua_settop(L, 0);
+    return -1;
+}
+
+int vm_new(const struct vm_options *options, const struct vm_output *output, struct vm **ret_vm, struct err *err)
+{
+    struct vm *vm = xcalloc(1, sizeof(*vm));
+    struct setup setup = {.vm = vm, .options = options};
+
+    vm->output = *output;
+    vm->L = luaL_newstate();
+    if (!vm->L) {
+        free(vm);
+        return err_set(err, ERR_LIMIT, "no memory for a Lua state");
+    }
+    lua_atpanic(vm->L, panic);
+    heap_init(&vm->heap, vm->L, options->heap_bytes);
+    int status = lua_cpcall(vm->L, set_up, &setup);
+    if (status) {
+        take_error(vm->L, status, "load the engine", err);
+        vm_free(vm);
+        return -1;
+    }
+    heap_load_begin(&vm->heap, vm->L);
+    *ret_vm = vm;
+    return 0;
+}
+
+struct vm *vm_free(struct vm *vm)
+{
+    if (vm) {
+        lua_setallocf(vm->L, vm->heap.inner, vm->heap.inner_state); /* closing the state looks for its own allocator */
+        lua_close(vm->L);
+        free(vm);
+    }
+    return NULL;
+}
+
+/* One call of an engine function: strings and numbers in; numbers, a boolean or a string out. */
+#define CALL_FIELDS_MAX 16
+struct call {
+    struct vm *vm;
+    enum engine_function function;
+    size_t count;
+    struct {
+        bool is_number;
+        lua_Number number;
+        struct field field;
+    } arguments[CALL_FIELDS_MAX];
+    int results;
+    struct buf *ret_text; /* first result */
+    struct vm_rendering *ret_rendering;
+    int status;
+    struct err *err;
+};
+
+static void take_results(lua_State *L, const struct call *call)
+{
+    if (call->ret_text) {
+        size_t length = 0;
+        const char *text = lua_tolstring(L, -1, &length);
+        buf_add(call->ret_text, text ? text : "", text && length < MESSAGE_MAX ? length : text ? MESSAGE_MAX : 0);
+    }
+    if (call->ret_rendering) {
+        call->ret_rendering->complete = lua_toboolean(L, -3);
+        call->ret_rendering->run = lua_tointeger(L, -2);
+        call->ret_rendering->total = lua_tointeger(L, -1);
+    }
+}
+
+static int run_call(lua_State *L)
+{
+    struct call *call = lua_touserdata(L, 1);
+
+    luaL_checkstack(L, CALL_FIELDS_MAX + 4, "engine call");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->vm->traceback); /* 2 */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->vm->functions[call->function]);
+    for (size_t i = 0; i < call->count; i++) {
+        if (call->arguments[i].is_number)
+            lua_pushnumber(L, call->arguments[i].number);
+        else
+            lua_pushlstring(L, call->arguments[i].field.bytes, call->arguments[i].field.length);
+    }
+    call->status = lua_pcall(L, (int)call->count, call->results, 2);
+    if (call->status)
+        take_error(L, call->status, function_names[call->function], call->err);
+    else
+        take_results(L, call);
+    return 0;
+}
+
+static void call_string(struct call *call, struct field field)
+{
+    call->arguments[call->count++].field = field;
+}
+
+static void call_number(struct call *call, int64_t number)
+{
+    call->arguments[call->count].is_number = true;
+    call->arguments[call->count++].number = (lua_Number)number;
+}
+
+static int run(struct vm *vm, struct call *call, enum engine_function function, struct err *err)
+{
+    call->vm = vm;
+    call->function = function;
+    call->err = err;
+    int status = lua_cpcall(vm->L, run_call, call);
+    if (status)
+        return take_error(vm->L, status, function_names[function], err);
+    if (call->status)
+        return -1; /* the page still says what was at hand */
+    shared_page_end(vm->output.page);
+    return 0;
+}
+
+int vm_configure(struct vm *vm, struct field program, struct buf *ret_problem, struct err *err)
+{
+    struct call call = {.results = 1, .ret_text = ret_problem};
+
+    call_string(&call, program);
+    return run(vm, &call, ENGINE_CONFIGURE, err);
+}
+
+int vm_put(struct vm *vm, const struct field *fields, size_t count, int64_t created, struct err *err)
+{
+    struct call call = {0};
+
+    if (count < 5 || count >= CALL_FIELDS_MAX)
+        return err_set(err, ERR_INVALID, "an object with %zu fields", count);
+    for (size_t i = 0; i < count; i++) {
+        if (i == 4)
+            call_number(&call, created);
+        call_string(&call, fields[i]);
+    }
+    heap_load_check(&vm->heap, vm->L);
+    return run(vm, &call, ENGINE_PUT, err);
+}
+
+int vm_delete(struct vm *vm, struct field kind, struct field id, struct err *err)
+{
+    struct call call = {0};
+
+    call_string(&call, kind);
+    call_string(&call, id);
+    return run(vm, &call, ENGINE_DELETE, err);
+}
+
+int vm_skip(struct vm *vm, struct field fragment, struct err *err)
+{
+    struct call call = {0};
+
+    call_string(&call, fragment);
+    return run(vm, &call, ENGINE_SKIP, err);
+}
+
+int vm_render(struct vm *vm, struct vm_rendering *ret_rendering, struct err *err)
+{
+    struct call call = {.results = 3, .ret_rendering = ret_rendering};
+
+    heap_load_end(&vm->heap, vm->L);
+    return run(vm, &call, ENGINE_RENDER, err);
+}
+
+int vm_explain(struct vm *vm, struct field fragment, int64_t kind, struct field scope, struct field key, int64_t line,
+               struct buf *ret_where, struct err *err)
+{
+    struct call call = {.results = 1, .ret_text = ret_where};
+
+    call_string(&call, fragment);
+    call_number(&call, kind);
+    call_string(&call, scope);
+    call_string(&call, key);
+    call_number(&call, line);
+    return run(vm, &call, ENGINE_EXPLAIN, err);
+}
+
+size_t vm_heap_bytes(const struct vm *vm)
+{
+    return vm->heap.used_bytes;
+}
+
+struct collection {
+    struct vm *vm;
+    int64_t slice_ns;
+    bool more;
+};
+
+/* Finalizers may run, and raise. */
+static int run_collection(lua_State *L)
+{
+    struct collection *collection = lua_touserdata(L, 1);
+
+    collection->more = heap_collect(&collection->vm->heap, L, collection->slice_ns);
+    return 0;
+}
+
+bool vm_collect(struct vm *vm, int64_t slice_ns)
+{
+    struct collection collection = {.vm = vm, .slice_ns = slice_ns};
+
+    if (!heap_has_work(&vm->heap))
+        return false;
+    if (lua_cpcall(vm->L, run_collection, &collection))
+        lua_settop(vm->L, 0);
+    return collection.more;
+}

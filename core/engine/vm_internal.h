@@ -1,0 +1,18 @@
+/* vm_internal.h — the inside of a vm, for the files that make it up (vm.c, host.c, heap.c). */
+#ifndef HAPTIC_ENGINE_VM_INTERNAL_H
+#define HAPTIC_ENGINE_VM_INTERNAL_H
+
+#include "engine/heap.h"
+#include "engine/vm.h"
+
+enum engine_function { ENGINE_CONFIGURE, ENGINE_PUT, ENGINE_DELETE, ENGINE_SKIP, ENGINE_RENDER, ENGINE_EXPLAIN, ENGINE_FUNCTIONS };
+
+struct vm {
+    lua_State *L;
+    struct heap heap;
+    struct vm_output output;
+    int functions[ENGINE_FUNCTIONS]; /* references in the registry */
+    int traceback;
+};
+
+#endif
