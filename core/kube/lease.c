@@ -149,7 +149,7 @@ static void on_answer(void *ctx, const struct kube_response *response, const str
         err_wrap(&bad, "%s", call->what);
         err = &bad;
     }
-    call->done(call->ctx, err ? NULL : &record, err);
+    call->done(call->ctx, err ? NULL : &record, response, err);
 }
 
 static void call_free(void *ctx)

@@ -33,8 +33,8 @@ int lease_record_parse(struct lease_record *ret_record, const char *json, size_t
 /* The Lease's JSON text with what the record says in it; malloc'ed. */
 char *lease_record_write(const struct lease_record *r, const char *namespace, const char *name);
 
-/* record: what the server has now; NULL with an error. */
-typedef void lease_done(void *ctx, const struct lease_record *record, const struct err *err);
+/* record: what the server has now; NULL with an error. response: HTTP status and Retry-After. */
+typedef void lease_done(void *ctx, const struct lease_record *record, const struct kube_response *response, const struct err *err);
 
 /* One request each, without retries; cancel it with kube_request_cancel(). */
 struct kube_request *lease_get(struct kube_client *c, const char *namespace, const char *name, int64_t deadline_ns,
