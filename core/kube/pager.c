@@ -1,5 +1,5 @@
-/* Objects in a list lack apiVersion and kind, which watch events have: both are put in front, so that an object looks the same
- * however it came. That takes writing and parsing each object once more, which is cheap beside the request. */
+/* One request at a time; the next is asked for when the page's objects have been handed out, so that two pages are never in memory
+ * together. */
 #include "kube/pager.h"
 
 #include <string.h>
@@ -14,7 +14,6 @@
 #define PAGE_DEADLINE_NS (60 * NS_PER_S)
 #define PAGE_BYTES_MAX ((size_t)256 << 20)
 #define EXPIRED_MAX 3
-#define OBJECT_BYTES_MAX ((size_t)64 << 20)
 
 struct kube_pager {
     struct kube_client *client;
@@ -67,51 +66,24 @@ static void begin(struct kube_pager *p)
         ask(p);
 }
 
-static int give(struct kube_pager *p, yyjson_val *item, const char *kind, const char *api_version, int64_t received_ns,
-                struct buf *text, struct err *err)
-{
-    CLEANUP(json_doc_done) yyjson_doc *doc = NULL;
-    const char *name = json_str(item, "metadata", "name"), *namespace = json_str(item, "metadata", "namespace");
-    buf_clear(text);
-    if (!name)
-        return err_set(err, ERR_IO, "an item has no metadata.name");
-    if (!yyjson_obj_get(item, "kind"))
-        buf_printf(text, "{\"kind\":\"%s\",\"apiVersion\":\"%s\"", kind, api_version);
-    size_t start = text->length;
-    if (json_write(text, item, NULL, err) < 0)
-        return -1;
-    if (start > 0)
-        text->data[start] = ','; /* instead of the brace; the object has metadata, so it is not empty */
-    if (text->length > p->selection->max_object_bytes) {
-        p->ops->too_large(p->ctx, namespace ? namespace : "", name, text->length);
-        return 0;
-    }
-    if (json_parse(text->data, text->length, OBJECT_BYTES_MAX, &doc, err) < 0)
-        return -1;
-    p->ops->object(p->ctx, yyjson_doc_get_root(doc), text->length, received_ns);
-    return 0;
-}
-
 /* Give the page's objects; *ret_next is the token of the next page or NULL, *ret_version the list's (both in doc). */
 static int take_page(struct kube_pager *p, yyjson_doc *doc, int64_t received_ns, const char **ret_next, const char **ret_version,
                      struct err *err)
 {
-    CLEANUP(buf_done) struct buf text = {0};
     yyjson_val *root = yyjson_doc_get_root(doc), *items = json_at(root, "items"), *item;
-    const char *kind = json_str(root, "kind"), *api_version = json_str(root, "apiVersion");
+    const char *kind = json_str(root, "kind");
     size_t length = kind ? strlen(kind) : 0;
     *ret_version = json_str(root, "metadata", "resourceVersion");
     *ret_next = json_str(root, "metadata", "continue");
     /* An empty document, an error page with status 200 or another object must not pass for an empty cluster. */
-    if (length < 5 || strcmp(kind + length - 4, "List") != 0 || !api_version || !*ret_version || !**ret_version ||
-        strpbrk(kind, "\"\\") || strpbrk(api_version, "\"\\") || (items && !yyjson_is_arr(items) && !yyjson_is_null(items)))
+    if (length < 5 || strcmp(kind + length - 4, "List") != 0 || !*ret_version || !**ret_version || (items && !yyjson_is_arr(items) && !yyjson_is_null(items)))
         return err_set(err, ERR_IO, "%s: the answer is no list (kind, items, metadata.resourceVersion)", p->what);
-    CLEANUP(free_ptr) char *item_kind = xmemdup0(kind, length - 4);
-    buf_init(&text, OBJECT_BYTES_MAX);
     yyjson_arr_iter it = yyjson_arr_iter_with(items);
     while (!p->is_cancelled && (item = yyjson_arr_iter_next(&it))) {
-        if (give(p, item, item_kind, api_version, received_ns, &text, err) < 0)
-            return err_wrap(err, "%s", p->what);
+        const char *name = json_str(item, "metadata", "name"), *namespace = json_str(item, "metadata", "namespace");
+        if (!name)
+            return err_set(err, ERR_IO, "%s: an item has no metadata.name", p->what);
+        p->ops->object(p->ctx, item, namespace ? namespace : "", name, received_ns);
     }
     return 0;
 }

@@ -20,14 +20,13 @@ struct kube_selection {
     const char *api_version, *resource;
     const char *namespace; /* NULL: all, or cluster-scoped */
     const char *label_selector, *field_selector;
-    size_t max_object_bytes; /* larger ones are told by too_large() */
+    size_t max_object_bytes; /* for streams: a larger one is not read */
 };
 
 struct kube_pager_ops {
     void (*begin)(void *ctx);
-    /* An object with apiVersion and kind, as a watch gives it. */
-    void (*object)(void *ctx, yyjson_val *object, size_t bytes, int64_t received_ns);
-    void (*too_large)(void *ctx, const char *namespace, const char *name, size_t bytes);
+    /* As it is in the list: built-in resources have no apiVersion and kind there. name is never NULL. */
+    void (*object)(void *ctx, yyjson_val *object, const char *namespace, const char *name, int64_t received_ns);
     /* Exactly one of these ends it; the pager is gone then. */
     void (*complete)(void *ctx, const char *resource_version);
     void (*failed)(void *ctx, const struct err *err, int64_t retry_after_ns);

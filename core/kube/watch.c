@@ -52,7 +52,7 @@ struct kube_watch {
     uint64_t events; /* on this connection */
     int64_t received_ns;
 
-    bool is_namespaced, is_list_open;
+    bool is_list_open, has_failed;
     bool may_have_objects; /* told of any since the last complete list that was empty */
     bool is_empty_confirmed, is_absent, is_absence_confirmed;
     size_t listed;
@@ -123,6 +123,7 @@ static void fail(struct kube_watch *w, const struct err *err, const char *reason
     int64_t least = copy.kind == ERR_DENIED ? 5 * NS_PER_S : 0;
     int64_t delay = kube_backoff_next(&w->backoff, retry_after_ns > least ? retry_after_ns : least);
     sleep_for(w, delay);
+    w->has_failed = true;
     w->ops->error(w->ctx, &copy, reason, delay);
 }
 
@@ -160,16 +161,11 @@ static void list_complete(struct kube_watch *w, const char *resource_version)
     w->ops->list_end(w->ctx, true);
 }
 
-static void on_page_object(void *ctx, yyjson_val *object, size_t bytes, int64_t received_ns)
+static void on_page_object(void *ctx, yyjson_val *object, const char *namespace, const char *name, int64_t received_ns)
 {
     struct kube_watch *w = ctx;
-    const char *namespace = json_str(object, "metadata", "namespace");
-    struct kube_watch_event e = {.type = KUBE_LISTED,
-                                 .object = object,
-                                 .namespace = namespace ? namespace : "",
-                                 .name = json_str(object, "metadata", "name"),
-                                 .bytes = bytes,
-                                 .received_ns = received_ns};
+    struct kube_watch_event e = {
+        .type = KUBE_LISTED, .object = object, .namespace = namespace, .name = name, .received_ns = received_ns};
     enter(w);
     w->listed++;
     w->ops->put(w->ctx, &e);
@@ -183,15 +179,6 @@ static void tell_unreadable(struct kube_watch *w, const char *namespace, const c
             w->label, namespace, namespace[0] ? "/" : "", name[0] ? name : "(name not known)", w->selection.max_object_bytes);
     w->listed++; /* it is there */
     w->ops->unreadable(w->ctx, namespace, name, &err);
-}
-
-static void on_page_too_large(void *ctx, const char *namespace, const char *name, size_t bytes)
-{
-    struct kube_watch *w = ctx;
-    (void)bytes;
-    enter(w);
-    tell_unreadable(w, namespace, name);
-    leave(w);
 }
 
 static void on_pages_complete(void *ctx, const char *resource_version)
@@ -218,7 +205,6 @@ static void on_pages_failed(void *ctx, const struct err *err, int64_t retry_afte
 
 static const struct kube_pager_ops pager_ops = {.begin = list_begin,
                                                 .object = on_page_object,
-                                                .too_large = on_page_too_large,
                                                 .complete = on_pages_complete,
                                                 .failed = on_pages_failed};
 
@@ -327,7 +313,7 @@ static void on_bookmark(struct kube_watch *w, yyjson_val *object)
 }
 
 /* Does the stream go on? */
-static bool take_event(struct kube_watch *w, yyjson_val *root, size_t bytes)
+static bool take_event(struct kube_watch *w, yyjson_val *root)
 {
     const char *type = json_str(root, "type");
     yyjson_val *object = json_at(root, "object");
@@ -352,7 +338,6 @@ static bool take_event(struct kube_watch *w, yyjson_val *root, size_t bytes)
     struct kube_watch_event e = {.object = object,
                                  .namespace = namespace ? namespace : "",
                                  .name = name,
-                                 .bytes = bytes,
                                  .received_ns = w->received_ns};
     if (type && strcmp(type, "ADDED") == 0)
         e.type = w->state == STREAM_LIST ? KUBE_LISTED : KUBE_ADDED;
@@ -390,7 +375,7 @@ static bool on_line(void *ctx, const char *line, size_t length)
         stream_failed(w, &err, 0);
         return false;
     }
-    return take_event(w, yyjson_doc_get_root(doc), length);
+    return take_event(w, yyjson_doc_get_root(doc));
 }
 
 static bool on_line_too_long(void *ctx, const char *head, size_t length)
@@ -409,7 +394,13 @@ static void on_data(void *ctx, const char *bytes, size_t length, int64_t receive
     struct kube_watch *w = ctx;
     enter(w);
     w->last_bytes_ns = w->received_ns = received_ns;
-    kube_stream_feed(&w->stream, bytes, length);
+    if (w->has_failed) {
+        w->has_failed = false;
+        if (w->ops->recovered)
+            w->ops->recovered(w->ctx);
+    }
+    if (!w->is_dead && w->request)
+        kube_stream_feed(&w->stream, bytes, length);
     leave(w);
 }
 

@@ -35,10 +35,9 @@ struct kube_watch_spec {
 
 struct kube_watch_event {
     enum kube_watch_event_type { KUBE_LISTED, KUBE_ADDED, KUBE_MODIFIED, KUBE_DELETED } type;
-    yyjson_val *object; /* borrowed; with apiVersion and kind */
+    yyjson_val *object; /* borrowed; a built-in resource that comes from a page of a list has no apiVersion and kind */
     const char *namespace; /* "" when cluster-scoped */
     const char *name;
-    size_t bytes;        /* of its JSON text */
     int64_t received_ns; /* when its last bytes were read from the connection */
 };
 
@@ -53,6 +52,8 @@ struct kube_watch_ops {
     void (*unreadable)(void *ctx, const char *namespace, const char *name, const struct err *err);
     /* reason: "discovery" "list" "watch" "stall" "absent" "empty-list"; the kind of err says more. */
     void (*error)(void *ctx, const struct err *err, const char *reason, int64_t retry_in_ns);
+    /* The first bytes on a connection after an error. NULL: not wanted. */
+    void (*recovered)(void *ctx);
     /* A watch connection was opened anew ("closed", "error") or a list begun anew ("gone", "error"). NULL: not wanted. */
     void (*restart)(void *ctx, const char *reason);
     /* Looked up and found. NULL: not wanted. */
