@@ -1,0 +1,323 @@
+/* How it works: three steps. In a thread of libuv's pool: make a directory, write the files, start the child. On the loop: read its output, wait
+ * for its end through a pidfd, keep the deadline. In a thread again: remove the directory. Whatever comes first of end, deadline, output limit and
+ * cancellation, the child is killed and awaited before the directory goes; the caller is told as soon as the result is known.
+ */
+#include "haproxy/check.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "haproxy/child.h"
+
+#define DEFAULT_DEADLINE_NS (30 * NS_PER_S)
+#define DEFAULT_MEMORY_BYTES ((size_t)4 << 30)
+#define DEFAULT_OUTPUT_BYTES ((size_t)1 << 20)
+#define FILE_BYTES ((size_t)64 << 20) /* HAProxy writes nothing when it checks */
+#define DESCRIPTORS 4096
+#define READ_BYTES ((size_t)65536)
+
+struct check {
+    uv_loop_t *loop;
+    uv_work_t work;
+    uv_timer_t timer;
+    uv_poll_t exit_poll; /* on pidfd */
+    uv_pipe_t pipe;
+    /* input */
+    char *binary, *temporary;
+    VEC(char *) environment; /* ended by NULL when the child starts */
+    struct disk_files files;
+    int64_t start_ns, deadline_ns;
+    size_t memory_bytes;
+    check_done *done; /* NULL: told, or cancelled */
+    void *ctx;
+    /* state */
+    char *directory;
+    pid_t pid; /* 0: none (any more) */
+    int pidfd, output_fd;
+    struct err err; /* why it could not be made */
+    struct buf output;
+    bool started, exited, ended /* output */, over_output;
+    int status;
+    unsigned open_handles;
+};
+
+static const char *temporary_place(void)
+{
+    const char *set = getenv("TMPDIR");
+    if (access("/dev/shm", W_OK | X_OK) == 0)
+        return "/dev/shm";
+    return set && set[0] ? set : "/tmp";
+}
+
+static void check_free(struct check *c)
+{
+    free(c->binary);
+    free(c->temporary);
+    free(c->directory);
+    for (size_t i = 0; i < c->environment.length; i++)
+        free(c->environment.items[i]);
+    vec_done(&c->environment);
+    disk_files_done(&c->files);
+    buf_done(&c->output);
+    free(c);
+}
+
+/* --- in the thread: prepare and start --- */
+
+static int child_start(struct check *c, struct err *err)
+{
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return err_set_sys(err, errno, "pipe");
+    c->output_fd = ends[0];
+    CLEANUP(close_fd) int write_end = ends[1];
+    vec_push(&c->environment, xasprintf("HAPTIC_DIR=%s", c->directory));
+    vec_push(&c->environment, (char *)NULL);
+    /* -dr: a name that does not resolve here may do so there, and would not make the configuration wrong. */
+    const char *const arguments[] = {c->binary, "-c", "-dr", "-f", DISK_CONFIG, NULL};
+    int64_t cpu_s = c->deadline_ns / NS_PER_S + 2;
+    struct child_spec spec = {.arguments = arguments,
+                              .environment = (const char *const *)c->environment.items,
+                              .cwd = c->directory,
+                              .output_fd = write_end,
+                              .memory_bytes = c->memory_bytes,
+                              .file_bytes = FILE_BYTES,
+                              .cpu_s = cpu_s < 3600 ? (unsigned)cpu_s : 3600,
+                              .descriptors = DESCRIPTORS};
+    if (child_spawn(&spec, &c->pid, err) < 0)
+        return -1;
+    c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
+    if (c->pidfd < 0)
+        return err_set_sys(err, errno, "pidfd_open");
+    return 0;
+}
+
+static void start_work(uv_work_t *work)
+{
+    struct check *c = work->data;
+    char *directory = xasprintf("%s/haptic-check-XXXXXX", c->temporary);
+    if (!mkdtemp(directory)) {
+        err_set_sys(&c->err, errno, "temporary directory in %s", c->temporary);
+        free(directory);
+        return;
+    }
+    c->directory = directory;
+    if (disk_prepare(directory, &c->err) == 0 && disk_dump(directory, &c->files, &c->err) == 0)
+        (void)child_start(c, &c->err);
+}
+
+/* --- on the loop --- */
+
+static void cleanup_work(uv_work_t *work)
+{
+    struct check *c = work->data;
+    if (c->directory)
+        disk_remove(c->directory);
+}
+
+static void cleanup_after(uv_work_t *work, int status UNUSED)
+{
+    check_free(work->data);
+}
+
+static void handle_closed(uv_handle_t *handle)
+{
+    struct check *c = handle->data;
+    if (--c->open_handles == 0)
+        (void)uv_queue_work(c->loop, &c->work, cleanup_work, cleanup_after);
+}
+
+/* Close everything; the last step. The child is gone. */
+static void check_release(struct check *c)
+{
+    uv_close((uv_handle_t *)&c->timer, handle_closed);
+    if (!c->started)
+        return;
+    uv_close((uv_handle_t *)&c->pipe, handle_closed);
+    uv_close((uv_handle_t *)&c->exit_poll, handle_closed);
+    close(c->pidfd);
+}
+
+static void tell(struct check *c, const struct check_result *result)
+{
+    check_done *done = c->done;
+    c->done = NULL;
+    if (done)
+        done(c->ctx, result);
+}
+
+static void tell_error(struct check *c, enum err_kind kind, const char *what)
+{
+    struct err err;
+    err_set(&err, kind, "checking the configuration with %s: %s", c->binary, what);
+    struct check_result result = {.err = &err, .output = buf_str(&c->output), .duration_ns = clock_now_ns() - c->start_ns};
+    tell(c, &result);
+}
+
+/* The child is gone and its output read: what did it mean? */
+static void tell_result(struct check *c)
+{
+    if (c->over_output) {
+        tell_error(c, ERR_LIMIT, "more output than is sensible");
+        return;
+    }
+    if (WIFSIGNALED(c->status)) {
+        char what[128];
+        int sig = WTERMSIG(c->status);
+        snprintf(what, sizeof(what), "killed by signal %d (%s)", sig, strsignal(sig));
+        tell_error(c, sig == SIGXCPU || sig == SIGXFSZ || sig == SIGKILL ? ERR_LIMIT : ERR_HAPROXY, what);
+        return;
+    }
+    int code = WEXITSTATUS(c->status);
+    struct check_messages messages;
+    check_messages_parse(buf_str(&c->output), c->directory, &messages);
+    /* "Configuration file has no error but will not start (no listener) => exit(2)." comes without a tag. */
+    const char *no_listener = strstr(buf_str(&c->output), "Configuration file has no error but will not start");
+    struct check_message untagged = {.severity = CHECK_ALERT, .text = "the configuration has no error but will not start: no listener"};
+    if (code != 0 && messages.alerts.length == 0 && no_listener)
+        vec_push(&messages.alerts, untagged);
+    if (code != 0 && messages.alerts.length == 0) {
+        char what[64];
+        snprintf(what, sizeof(what), "exit code %d without a message", code);
+        tell_error(c, ERR_HAPROXY, what);
+    } else {
+        struct check_result result = {.ok = code == 0,
+                                      .messages = messages.alerts.items,
+                                      .count = code == 0 ? 0 : messages.alerts.length,
+                                      .warnings = messages.warnings.items,
+                                      .warning_count = messages.warnings.length,
+                                      .output = buf_str(&c->output),
+                                      .duration_ns = clock_now_ns() - c->start_ns};
+        tell(c, &result);
+    }
+    check_messages_done(&messages);
+}
+
+static void check_advance(struct check *c)
+{
+    if (!c->exited || !c->ended)
+        return;
+    if (c->done)
+        tell_result(c);
+    check_release(c);
+}
+
+static void on_exit_poll(uv_poll_t *poll, int status UNUSED, int events UNUSED)
+{
+    struct check *c = poll->data;
+    if (waitpid(c->pid, &c->status, WNOHANG) != c->pid)
+        return;
+    uv_poll_stop(poll);
+    c->pid = 0;
+    c->exited = true;
+    check_advance(c);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested UNUSED, uv_buf_t *ret_buf)
+{
+    struct check *c = handle->data;
+    char *room = buf_room(&c->output, READ_BYTES, NULL);
+    *ret_buf = uv_buf_init(room, room ? (unsigned)READ_BYTES : 0);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *chunk UNUSED)
+{
+    struct check *c = stream->data;
+    if (count == 0)
+        return;
+    if (count > 0) {
+        buf_grew(&c->output, (size_t)count);
+        if (c->output.length + READ_BYTES <= c->output.max)
+            return;
+        c->over_output = true;
+        if (c->pid)
+            kill(c->pid, SIGKILL);
+    }
+    uv_read_stop(stream);
+    c->ended = true;
+    check_advance(c);
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+    struct check *c = timer->data;
+    tell_error(c, ERR_TIMEOUT, "killed at the deadline");
+    if (c->pid)
+        kill(c->pid, SIGKILL);
+}
+
+static void start_after(uv_work_t *work, int status UNUSED)
+{
+    struct check *c = work->data;
+    disk_files_done(&c->files);
+    if (c->err.kind != ERR_NONE) {
+        if (c->pid) {
+            kill(c->pid, SIGKILL);
+            (void)waitpid(c->pid, NULL, 0);
+        }
+        if (c->output_fd >= 0)
+            close(c->output_fd);
+        struct check_result result = {.err = &c->err, .output = "", .duration_ns = clock_now_ns() - c->start_ns};
+        err_wrap(&c->err, "checking the configuration with %s", c->binary);
+        tell(c, &result);
+        check_release(c);
+        return;
+    }
+    c->started = true;
+    uv_pipe_init(c->loop, &c->pipe, 0);
+    c->pipe.data = c;
+    uv_poll_init(c->loop, &c->exit_poll, c->pidfd);
+    c->exit_poll.data = c;
+    c->open_handles += 2;
+    if (uv_pipe_open(&c->pipe, c->output_fd) < 0 || uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) < 0)
+        c->ended = true;
+    (void)uv_poll_start(&c->exit_poll, UV_READABLE, on_exit_poll);
+    if (!c->done) /* cancelled or past the deadline meanwhile */
+        kill(c->pid, SIGKILL);
+}
+
+struct check *check_start(uv_loop_t *loop, const struct check_config *config, struct disk_files *files, check_done *done, void *ctx)
+{
+    struct check *c = xcalloc(1, sizeof(*c));
+    c->loop = loop;
+    c->binary = xstrdup(config->binary);
+    c->temporary = xstrdup(config->temporary ? config->temporary : temporary_place());
+    c->files = *files;
+    memset(files, 0, sizeof(*files));
+    c->deadline_ns = config->deadline_ns ? config->deadline_ns : DEFAULT_DEADLINE_NS;
+    c->memory_bytes = config->memory_bytes ? config->memory_bytes : DEFAULT_MEMORY_BYTES;
+    buf_init(&c->output, (config->output_bytes ? config->output_bytes : DEFAULT_OUTPUT_BYTES) + READ_BYTES);
+    vec_push(&c->environment, xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+    for (size_t i = 0; config->environment && config->environment[i]; i++)
+        vec_push(&c->environment, xstrdup(config->environment[i]));
+    c->start_ns = clock_now_ns();
+    c->done = done;
+    c->ctx = ctx;
+    c->pidfd = c->output_fd = -1;
+    uv_timer_init(loop, &c->timer);
+    c->timer.data = c->work.data = c;
+    c->open_handles = 1;
+    uv_timer_start(&c->timer, on_deadline, (uint64_t)(c->deadline_ns / NS_PER_MS + 1), 0);
+    (void)uv_queue_work(loop, &c->work, start_work, start_after);
+    return c;
+}
+
+void check_cancel(struct check *c)
+{
+    assert(c->done);
+    c->done = NULL;
+    uv_timer_stop(&c->timer);
+    if (c->pid && c->started)
+        kill(c->pid, SIGKILL);
+}

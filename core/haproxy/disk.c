@@ -1,0 +1,444 @@
+/* How it works: the digests of what is on disk are kept in a map by path. A write runs in a thread of libuv's pool, which owns the map and the
+ * files until it is done: files whose digest differs go to ".NAME.tmp" beside their place, are fsynced and renamed; each directory that was
+ * touched is fsynced once; then comes haproxy.cfg, then the removal of what nothing refers to any more.
+ */
+#include "haproxy/disk.h"
+
+#include <assert.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/digest.h"
+#include "base/map.h"
+
+#define FILE_MAX_BYTES ((size_t)1 << 30)
+#define PATH_PART_MAX 250 /* leaves room for ".tmp" in NAME_MAX */
+
+static const char *const subdirectories[] = {"maps", "files", "certs"};
+
+struct disk {
+    uv_loop_t *loop;
+    char *directory;
+    struct map digests; /* path → struct digest; the thread's while busy */
+    bool busy;
+    /* the write under way */
+    uv_work_t work;
+    struct disk_files files;
+    bool whole;
+    disk_done *done;
+    void *ctx;
+    struct err err;
+    unsigned written, removed;
+};
+
+void disk_files_take(struct disk_files *files, const char *path, char *bytes, size_t length)
+{
+    struct disk_file file = {.path = xstrdup(path), .bytes = bytes, .length = length};
+    vec_push(&files->items, file);
+}
+
+void disk_files_add(struct disk_files *files, const char *path, const void *bytes, size_t length)
+{
+    disk_files_take(files, path, length ? xmemdup0(bytes, length) : xstrdup(""), length);
+}
+
+void disk_files_done(struct disk_files *files)
+{
+    for (size_t i = 0; i < files->items.length; i++) {
+        free(files->items.items[i].path);
+        free(files->items.items[i].bytes);
+    }
+    vec_done(&files->items);
+}
+
+bool disk_path_valid(const char *path)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+@:=,~";
+    for (int part = 0; part < 2; part++) {
+        size_t length = strspn(path, allowed);
+        if (length == 0 || length > PATH_PART_MAX || path[0] == '.')
+            return false;
+        path += length;
+        if (*path == '\0')
+            return true;
+        if (*path++ != '/')
+            return false;
+    }
+    return false;
+}
+
+static int directory_make(int at, const char *path, struct err *err)
+{
+    if (mkdirat(at, path, 0700) < 0 && errno != EEXIST)
+        return err_set_sys(err, errno, "directory %s", path);
+    return 0;
+}
+
+int disk_prepare(const char *directory, struct err *err)
+{
+    if (directory_make(AT_FDCWD, directory, err) < 0)
+        return -1;
+    CLEANUP(close_fd) int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (at < 0)
+        return err_set_sys(err, errno, "directory %s", directory);
+    for (size_t i = 0; i < ARRAY_LEN(subdirectories); i++)
+        if (directory_make(at, subdirectories[i], err) < 0)
+            return err_wrap(err, "%s", directory);
+    return 0;
+}
+
+static int write_all(int fd, const char *bytes, size_t length)
+{
+    while (length > 0) {
+        ssize_t n = write(fd, bytes, length);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        bytes += n;
+        length -= (size_t)n;
+    }
+    return 0;
+}
+
+/* Create path anew in the directory at and write it; sync: through to the disk. */
+static int file_create(int at, const char *path, const struct disk_file *file, bool sync, struct err *err)
+{
+    CLEANUP(close_fd) int fd = openat(at, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || write_all(fd, file->bytes, file->length) < 0 || (sync && fsync(fd) < 0))
+        return err_set_sys(err, errno, "write %s", file->path);
+    return 0;
+}
+
+int disk_dump(const char *directory, const struct disk_files *files, struct err *err)
+{
+    CLEANUP(close_fd) int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (at < 0)
+        return err_set_sys(err, errno, "directory %s", directory);
+    for (size_t i = 0; i < files->items.length; i++) {
+        const struct disk_file *file = &files->items.items[i];
+        if (!disk_path_valid(file->path))
+            return err_set(err, ERR_INVALID, "\"%s\" is no name for a file: letters, digits and ._-+@:=,~ and one / only", file->path);
+        if (file_create(at, file->path, file, false, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void remove_entries(int at, int levels)
+{
+    int fd = dup(at);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!dir)
+        return;
+    rewinddir(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (unlinkat(at, entry->d_name, 0) == 0 || levels == 0)
+            continue;
+        CLEANUP(close_fd) int below = openat(at, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (below >= 0) {
+            remove_entries(below, levels - 1);
+            (void)unlinkat(at, entry->d_name, AT_REMOVEDIR);
+        }
+    }
+    closedir(dir);
+}
+
+void disk_remove(const char *directory)
+{
+    int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (at < 0)
+        return;
+    remove_entries(at, 2);
+    close(at);
+    (void)rmdir(directory);
+}
+
+static void digest_put(struct disk *d, const char *path, struct digest digest)
+{
+    struct digest *copy = xmalloc(sizeof(*copy));
+    *copy = digest;
+    free(map_put(&d->digests, path, copy));
+}
+
+static int read_into(int at, const char *path, size_t max_bytes, struct buf *out, struct err *err)
+{
+    CLEANUP(close_fd) int fd = openat(at, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) < 0)
+        return errno == ENOENT ? err_set(err, ERR_NOTFOUND, "%s does not exist", path) : err_set_sys(err, errno, "read %s", path);
+    if (!S_ISREG(status.st_mode))
+        return err_set(err, ERR_INVALID, "%s is not a file", path);
+    if ((size_t)status.st_size > max_bytes)
+        return err_set(err, ERR_LIMIT, "%s has more than %zu bytes", path, max_bytes);
+    size_t had = out->length;
+    for (;;) {
+        char *room = buf_room(out, 65536, err);
+        if (!room)
+            return -1;
+        ssize_t n = read(fd, room, 65536);
+        if (n < 0)
+            return err_set_sys(err, errno, "read %s", path);
+        if (n == 0)
+            return 0;
+        buf_grew(out, (size_t)n);
+        if (out->length - had > max_bytes)
+            return err_set(err, ERR_LIMIT, "%s has more than %zu bytes", path, max_bytes);
+    }
+}
+
+static int file_learn(struct disk *d, int at, const char *path)
+{
+    CLEANUP(buf_done) struct buf bytes = {0};
+    if (read_into(at, path, FILE_MAX_BYTES, &bytes, NULL) < 0)
+        return -1; /* what cannot be read is written anew */
+    digest_put(d, path, digest_of(buf_str(&bytes), bytes.length));
+    return 0;
+}
+
+static DIR *subdirectory_open(int at, const char *name, struct err *err)
+{
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!dir) {
+        err_set_sys(err, errno, "directory %s", name);
+        if (fd >= 0)
+            close(fd);
+    }
+    return dir;
+}
+
+/* Take the digests of what is in a subdirectory, and remove what a crash left half-written. */
+static int subdirectory_learn(struct disk *d, int at, const char *name, struct err *err)
+{
+    DIR *dir = subdirectory_open(at, name, err);
+    if (!dir)
+        return -1;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        CLEANUP(free_ptr) char *path = xasprintf("%s/%s", name, entry->d_name);
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (entry->d_name[0] == '.')
+            (void)unlinkat(at, path, 0);
+        else
+            (void)file_learn(d, at, path);
+    }
+    closedir(dir);
+    return 0;
+}
+
+struct disk *disk_open(uv_loop_t *loop, const char *directory, struct err *err)
+{
+    if (disk_prepare(directory, err) < 0)
+        return NULL;
+    CLEANUP(close_fd) int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (at < 0) {
+        err_set_sys(err, errno, "directory %s", directory);
+        return NULL;
+    }
+    struct disk *d = xcalloc(1, sizeof(*d));
+    d->loop = loop;
+    d->directory = xstrdup(directory);
+    d->work.data = d;
+    (void)file_learn(d, at, DISK_CONFIG);
+    for (size_t i = 0; i < ARRAY_LEN(subdirectories); i++)
+        if (subdirectory_learn(d, at, subdirectories[i], err) < 0)
+            return disk_free(d);
+    return d;
+}
+
+struct disk *disk_free(struct disk *d)
+{
+    if (!d)
+        return NULL;
+    assert(!d->busy);
+    struct map_slot *slot;
+    for (size_t it = 0; (slot = map_next(&d->digests, &it));)
+        free(slot->value);
+    map_done(&d->digests);
+    free(d->directory);
+    free(d);
+    return NULL;
+}
+
+int disk_read(const struct disk *d, const char *path, size_t max_bytes, struct buf *out, struct err *err)
+{
+    if (!disk_path_valid(path))
+        return err_set(err, ERR_INVALID, "\"%s\" is no name for a file", path);
+    CLEANUP(close_fd) int at = open(d->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (at < 0)
+        return err_set_sys(err, errno, "directory %s", d->directory);
+    return read_into(at, path, max_bytes, out, err) < 0 ? err_wrap(err, "%s", d->directory) : 0;
+}
+
+/* Fsync the directory that path is in. */
+static int directory_sync(int at, const char *path, struct err *err)
+{
+    const char *slash = strchr(path, '/');
+    CLEANUP(free_ptr) char *name = slash ? xmemdup0(path, (size_t)(slash - path)) : xstrdup(".");
+    CLEANUP(close_fd) int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) < 0)
+        return err_set_sys(err, errno, "sync directory of %s", path);
+    return 0;
+}
+
+/* Put the file in its place in one step; the directory is not synced yet. */
+static int file_replace(int at, const struct disk_file *file, struct err *err)
+{
+    const char *slash = strrchr(file->path, '/'), *name = slash ? slash + 1 : file->path;
+    CLEANUP(free_ptr) char *temporary = xasprintf("%.*s.%s.tmp", (int)(name - file->path), file->path, name);
+    if (file_create(at, temporary, file, true, err) < 0) {
+        (void)unlinkat(at, temporary, 0);
+        return -1;
+    }
+    if (renameat(at, temporary, at, file->path) < 0) {
+        err_set_sys(err, errno, "rename to %s", file->path);
+        (void)unlinkat(at, temporary, 0);
+        return -1;
+    }
+    return 0;
+}
+
+/* --- in the thread --- */
+
+/* Write what has changed: haproxy.cfg, or everything else. */
+static int write_changed(struct disk *d, int at, bool config, struct err *err)
+{
+    bool touched[ARRAY_LEN(subdirectories) + 1] = {false};
+    for (size_t i = 0; i < d->files.items.length; i++) {
+        const struct disk_file *file = &d->files.items.items[i];
+        if ((strcmp(file->path, DISK_CONFIG) == 0) != config)
+            continue;
+        struct digest digest = digest_of(file->bytes, file->length);
+        const struct digest *known = map_get(&d->digests, file->path);
+        if (known && digest_equal(*known, digest))
+            continue;
+        free(map_del(&d->digests, file->path)); /* unknown until it is in its place */
+        if (file_replace(at, file, err) < 0)
+            return -1;
+        digest_put(d, file->path, digest);
+        d->written++;
+        size_t sub = 0;
+        while (sub < ARRAY_LEN(subdirectories) && strncmp(file->path, subdirectories[sub], strcspn(file->path, "/")) != 0)
+            sub++;
+        touched[sub] = true;
+    }
+    for (size_t sub = 0; sub < ARRAY_LEN(subdirectories); sub++) {
+        CLEANUP(free_ptr) char *inside = xasprintf("%s/", subdirectories[sub]);
+        if (touched[sub] && directory_sync(at, inside, err) < 0)
+            return -1;
+    }
+    return touched[ARRAY_LEN(subdirectories)] ? directory_sync(at, DISK_CONFIG, err) : 0;
+}
+
+static int remove_others(struct disk *d, int at, struct err *err)
+{
+    struct map wanted;
+    map_init(&wanted, true);
+    for (size_t i = 0; i < d->files.items.length; i++)
+        map_put(&wanted, d->files.items.items[i].path, d);
+    int result = 0;
+    for (size_t sub = 0; sub < ARRAY_LEN(subdirectories) && result == 0; sub++) {
+        DIR *dir = subdirectory_open(at, subdirectories[sub], err);
+        if (!dir) {
+            result = -1;
+            break;
+        }
+        bool touched = false;
+        for (struct dirent *entry; (entry = readdir(dir));) {
+            CLEANUP(free_ptr) char *path = xasprintf("%s/%s", subdirectories[sub], entry->d_name);
+            if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || map_get(&wanted, path))
+                continue;
+            if (unlinkat(at, path, 0) < 0)
+                continue; /* a directory of somebody else's */
+            free(map_del(&d->digests, path));
+            d->removed++;
+            touched = true;
+        }
+        closedir(dir);
+        CLEANUP(free_ptr) char *inside = xasprintf("%s/", subdirectories[sub]);
+        if (touched)
+            result = directory_sync(at, inside, err);
+    }
+    map_done(&wanted);
+    return result;
+}
+
+static void write_work(uv_work_t *work)
+{
+    struct disk *d = work->data;
+    if (disk_prepare(d->directory, &d->err) < 0)
+        return;
+    CLEANUP(close_fd) int at = open(d->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (at < 0) {
+        err_set_sys(&d->err, errno, "directory %s", d->directory);
+        return;
+    }
+    if (write_changed(d, at, false, &d->err) < 0 || write_changed(d, at, true, &d->err) < 0 || (d->whole && remove_others(d, at, &d->err) < 0))
+        err_wrap(&d->err, "%s", d->directory);
+}
+
+static void write_nothing(uv_work_t *work UNUSED)
+{
+}
+
+/* --- on the loop again --- */
+
+static void write_after(uv_work_t *work, int status UNUSED)
+{
+    struct disk *d = work->data;
+    struct err err = d->err;
+    struct disk_result result = {.err = err.kind != ERR_NONE ? &err : NULL, .written = d->written, .removed = d->removed};
+    disk_files_done(&d->files);
+    d->busy = false;
+    d->done(d->ctx, &result);
+}
+
+bool disk_write(struct disk *d, struct disk_files *files, bool whole, disk_done *done, void *ctx)
+{
+    if (d->busy)
+        return false;
+    d->busy = true;
+    d->files = *files;
+    memset(files, 0, sizeof(*files));
+    d->whole = whole;
+    d->done = done;
+    d->ctx = ctx;
+    memset(&d->err, 0, sizeof(d->err));
+    d->written = d->removed = 0;
+    for (size_t i = 0; i < d->files.items.length && d->err.kind == ERR_NONE; i++)
+        if (!disk_path_valid(d->files.items.items[i].path))
+            err_set(&d->err, ERR_INVALID, "\"%s\" is no name for a file: letters, digits and ._-+@:=,~ and one / only", d->files.items.items[i].path);
+    /* With a wrong name nothing is written at all, and that is told from the loop like everything else. */
+    bool refused = d->err.kind != ERR_NONE;
+    if (refused)
+        disk_files_done(&d->files);
+    d->whole = whole && !refused;
+    (void)uv_queue_work(d->loop, &d->work, refused ? write_nothing : write_work, write_after);
+    return true;
+}
+
+bool disk_busy(const struct disk *d)
+{
+    return d->busy;
+}
+
+int disk_write_now(struct disk *d, const char *path, const void *bytes, size_t length, struct err *err)
+{
+    if (!disk_path_valid(path) || strchr(path, '/') || strcmp(path, DISK_CONFIG) == 0)
+        return err_set(err, ERR_INVALID, "\"%s\" is no name for a file beside haproxy.cfg", path);
+    CLEANUP(close_fd) int at = open(d->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (at < 0)
+        return err_set_sys(err, errno, "directory %s", d->directory);
+    struct disk_file file = {.path = (char *)(uintptr_t)path, .bytes = (char *)(uintptr_t)bytes, .length = length};
+    return file_replace(at, &file, err) < 0 || directory_sync(at, path, err) < 0 ? err_wrap(err, "%s", d->directory) : 0;
+}
