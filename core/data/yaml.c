@@ -499,8 +499,8 @@ int yaml_parse(const char *text, size_t length, size_t max_bytes, struct yaml_do
         return err_set(err, ERR_LIMIT, "no memory to read YAML");
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, length);
-    /* A control character of one byte is six in JSON; aliases to long texts may add as much again. */
-    buf_init(&r.json, 12 * length + 65536);
+    /* A control character of one byte is six in JSON; aliases may add as much again, and a little more to short texts. */
+    buf_init(&r.json, 12 * length + (1 << 20));
     buf_init(&r.texts, 2 * length + 65536);
     map_init(&r.anchors, false);
     int result = read_all(&r, text, &docs);

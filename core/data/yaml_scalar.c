@@ -105,8 +105,8 @@ static bool parse_float(const char *text, bool negative, struct buf *number)
     double real = yyjson_get_num(&value);
     if (floor(real) == real && fabs(real) < 1e15)
         buf_printf(number, "%.0f", real);
-    else if (yyjson_is_int(&value))
-        buf_printf(number, "%s.0", json); /* more digits than an integer has: a float, as the notation says */
+    else if (!strpbrk(json, ".eE"))
+        buf_printf(number, "%s.0", json); /* more digits than 64 bits hold: a float, as for Kubernetes */
     else
         buf_puts(number, json);
     return true;
