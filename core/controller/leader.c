@@ -1,0 +1,521 @@
+/* Everything that happens (an answer, a watch event, the timer, a refusal) becomes one elector_step(); what comes out is carried out in
+ * the order cancel, send, timer, news. A news handler may cause the next step: all of the last one's output has been used by then,
+ * except the rest of its news, which is a copy.
+ *
+ * An update needs the object as it was read, for labels and fields that we do not know. The elector names the version it wants; the last
+ * answer and the last watch event are kept, and one of the two is of that version. */
+#include "controller/leader.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <yyjson.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "kube/event.h"
+#include "kube/lease.h"
+#include "kube/timer.h"
+
+#define LOG_EVERY_NS (10 * NS_PER_S)
+
+struct leader {
+    struct kube_client *client;
+    struct metrics *metrics;
+    void (*changed)(void *ctx, bool is_leader);
+    void *ctx;
+    char *identity, *namespace, *name;
+    int64_t renew_deadline_ns;
+
+    struct elector *elector; /* NULL: alone */
+    int64_t alone_transitions;
+    struct kube_timer *timer;
+    struct kube_request *request;
+    uint64_t request_id;
+    enum elector_purpose purpose;
+    int64_t timeout_ns;
+    struct lease_record answered, watched; /* resource_version NULL: none */
+    struct lease_watch *watch;
+    struct kube_events *events;
+
+    bool is_leader;
+    int64_t counted_ns; /* up to here the seconds as leader are counted */
+    char failure[sizeof(((struct err *)NULL)->text)]; /* of the request that failed or was given up last */
+    struct log_limit limits[4];                       /* by purpose */
+    bool is_stopping;
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
+
+    struct metric *is_leader_gauge, *transitions, *seconds, *renew_age, *renew_duration, *fence;
+};
+
+static const char *const purpose_names[] = {
+    [ELECTOR_LOOK] = "get", [ELECTOR_ACQUIRE] = "acquire", [ELECTOR_RENEW] = "renew", [ELECTOR_RELEASE] = "release"};
+
+static void step(struct leader *l, struct elector_input in);
+
+/* ---- metrics ---- */
+
+static void count_failure(struct leader *l, const char *reason)
+{
+    metric_add(metric_counter(l->metrics, "haptic_leader_election_failures_total", "Requests for the Lease that failed, by reason.", "reason", reason), 1);
+}
+
+static void make_metrics(struct leader *l)
+{
+    struct metrics *m = l->metrics;
+    l->is_leader_gauge = metric_gauge(m, "haptic_leader_election_is_leader", "1 while this replica leads.");
+    l->transitions = metric_counter(m, "haptic_leader_election_transitions_total", "How often this replica became the leader.");
+    l->seconds = metric_counter(m, "haptic_leader_election_seconds_as_leader_total", "Seconds this replica has led.");
+    l->renew_age = metric_gauge(m, "haptic_leader_election_last_renew_age_seconds",
+                                "Seconds since the beginning of the leader's last successful renewal; 0 on followers.");
+    l->renew_duration = metric_histogram(m, "haptic_leader_election_renew_duration_seconds", "Time that successful renewals of the Lease took.");
+    l->fence = metric_gauge(m, "haptic_leader_election_fence", "Lease transitions that this leader's writes carry; 0 on followers.");
+    /* All reasons from the start, so that rate() sees the first failure. */
+    for (enum elector_status status = ELECTOR_NOTFOUND; status <= ELECTOR_SERVER; status++)
+        if (status != ELECTOR_NOTFOUND && status != ELECTOR_CONFLICT)
+            metric_counter(m, "haptic_leader_election_failures_total", "Requests for the Lease that failed, by reason.", "reason",
+                           elector_status_name(status));
+}
+
+static bool leads_until(const struct leader *l, int64_t now_ns, struct elector_state *ret_state)
+{
+    elector_get_state(l->elector, ret_state);
+    return ret_state->role == ELECTOR_LEADING && now_ns < ret_state->write_end_ns;
+}
+
+void leader_collect(struct leader *l)
+{
+    int64_t now_ns = clock_now_ns();
+    struct elector_state state;
+    bool leads = !l->is_stopping;
+
+    if (l->elector)
+        leads = leads_until(l, now_ns, &state);
+    if (l->is_leader) {
+        /* A process that was held up has led to its deadline, not to now. */
+        int64_t until_ns = l->elector && state.role == ELECTOR_LEADING && state.write_end_ns < now_ns ? state.write_end_ns : now_ns;
+        if (until_ns > l->counted_ns)
+            metric_add(l->seconds, (double)(until_ns - l->counted_ns) / (double)NS_PER_S);
+    }
+    l->counted_ns = now_ns;
+    metric_set(l->is_leader_gauge, leads);
+    metric_set(l->renew_age, leads && l->elector ? (double)(now_ns - state.confirmed_ns) / (double)NS_PER_S : 0);
+    metric_set(l->fence, leads ? (double)leader_fence_transitions(l) : 0);
+}
+
+/* ---- news ---- */
+
+static void tell_event(struct leader *l, const char *what)
+{
+    CLEANUP(free_ptr) char *note = xasprintf("%s %s", l->identity, what);
+    const struct kube_event_object about = {
+        .api_version = "coordination.k8s.io/v1", .kind = "Lease", .namespace = l->namespace, .name = l->name};
+    kube_event_send(l->events, &about, "Normal", "LeaderElection", "Elect", note);
+}
+
+static void set_leader(struct leader *l, bool is_leader)
+{
+    leader_collect(l);
+    l->is_leader = is_leader;
+    l->counted_ns = clock_now_ns();
+    leader_collect(l);
+    l->changed(l->ctx, is_leader);
+}
+
+static void on_became(struct leader *l, int64_t transitions)
+{
+    CLEANUP(free_ptr) char *message = xasprintf("Became leader: %s", l->identity);
+    CLEANUP(free_ptr) char *event = xasprintf("became leader (transitions %" PRId64 ")", transitions);
+    log_info(message, "identity", l->identity, "lease", l->name, "transitions", log_int(transitions));
+    metric_add(l->transitions, 1);
+    tell_event(l, event);
+    set_leader(l, true);
+}
+
+/* In words; the guide greps for "lease renew" and "deadline". */
+static char *reason_text(const struct leader *l, const struct elector_news *news)
+{
+    char deadline[DURATION_SIZE];
+    switch (news->reason) {
+    case ELECTOR_REASON_DEADLINE:
+        duration_format(l->renew_deadline_ns, deadline);
+        if (news->status == ELECTOR_OK)
+            return xasprintf("renew deadline of %s passed without a lease renew: this process was held up (CPU limit, stopped, suspended?)", deadline);
+        return xasprintf("renew deadline of %s passed without a successful lease renew: %s", deadline, l->failure);
+    case ELECTOR_REASON_TAKEN:
+        return xasprintf("the lease is held by %s", news->holder);
+    case ELECTOR_REASON_EMPTIED:
+        return xstrdup("somebody emptied the lease");
+    case ELECTOR_REASON_DELETED:
+        return xstrdup("the lease was deleted");
+    case ELECTOR_REASON_STOPPED:
+        return xstrdup("this replica stops");
+    }
+    return xstrdup("unknown");
+}
+
+static void on_lost(struct leader *l, const struct elector_news *news)
+{
+    CLEANUP(free_ptr) char *reason = reason_text(l, news);
+    CLEANUP(free_ptr) char *event = xasprintf("stopped leading (transitions %" PRId64 "): %s", news->transitions, reason);
+    if (news->reason == ELECTOR_REASON_STOPPED)
+        log_info("Lost leadership", "identity", l->identity, "reason", reason);
+    else
+        log_warn("Lost leadership", "identity", l->identity, "reason", reason);
+    tell_event(l, event);
+    set_leader(l, false);
+}
+
+static void on_failed(struct leader *l, const struct elector_news *news)
+{
+    uint64_t suppressed;
+    count_failure(l, elector_status_name(news->status));
+    if (!log_limit_pass(&l->limits[news->purpose], news->purpose == ELECTOR_RENEW ? 0 : LOG_EVERY_NS, &suppressed))
+        return;
+    CLEANUP(free_ptr) char *message = xasprintf("Leader election: lease %s failed", purpose_names[news->purpose]);
+    log_warn(message, "identity", l->identity, "lease", l->name, "reason", elector_status_name(news->status), "error", l->failure, "similar",
+             log_int((int64_t)suppressed));
+}
+
+static void on_stopped(struct leader *l, bool released)
+{
+    log_info(released ? "Leader election stopped, lease released" : "Leader election stopped", "identity", l->identity, "lease", l->name);
+    l->watch = lease_watch_free(l->watch);
+    /* From the loop, not from inside leader_stop(). */
+    kube_timer_start(l->timer, 0);
+}
+
+static void on_news(struct leader *l, const struct elector_news *news)
+{
+    switch (news->kind) {
+    case ELECTOR_BECAME:
+        on_became(l, news->transitions);
+        break;
+    case ELECTOR_LOST:
+        on_lost(l, news);
+        break;
+    case ELECTOR_RENEWED:
+        metric_observe_ns(l->renew_duration, news->duration_ns);
+        break;
+    case ELECTOR_FAILED:
+        on_failed(l, news);
+        break;
+    case ELECTOR_NEW_LEADER:
+        log_info("New leader observed", "leader", news->holder, "identity", l->identity);
+        break;
+    case ELECTOR_RAISED:
+        log_warn("Fence raised: a receiver had seen a higher one", "identity", l->identity, "transitions", log_int(news->transitions));
+        set_leader(l, true);
+        break;
+    case ELECTOR_EXHAUSTED:
+        log_error("A receiver's fence leaves no higher one: remove its fence file", "identity", l->identity, "transitions",
+                  log_int(news->transitions));
+        break;
+    case ELECTOR_STOPPED:
+        on_stopped(l, news->released);
+        break;
+    }
+}
+
+/* ---- requests ---- */
+
+static void record_from_lease(struct elector_record *ret_record, const struct lease_record *lease)
+{
+    *ret_record = (struct elector_record){.duration_s = lease->lease_duration_s,
+                                          .transitions = lease->transitions,
+                                          .acquire_us = lease->acquire_time_us,
+                                          .renew_us = lease->renew_time_us};
+    snprintf(ret_record->holder, sizeof(ret_record->holder), "%s", lease->holder);
+    snprintf(ret_record->version, sizeof(ret_record->version), "%s", lease->resource_version);
+}
+
+static void keep(struct lease_record *kept, const struct lease_record *record)
+{
+    lease_record_done(kept);
+    lease_record_copy(kept, record);
+}
+
+static enum elector_status status_of(const struct kube_response *response, const struct err *err)
+{
+    if (!err)
+        return ELECTOR_OK;
+    switch (err->kind) {
+    case ERR_NOTFOUND:
+        return ELECTOR_NOTFOUND;
+    case ERR_CONFLICT:
+        return ELECTOR_CONFLICT;
+    case ERR_DENIED:
+        return ELECTOR_DENIED;
+    case ERR_TIMEOUT:
+        return ELECTOR_TIMEOUT;
+    default:
+        break;
+    }
+    if (response->status == 429)
+        return ELECTOR_THROTTLED;
+    if (response->status >= 500)
+        return ELECTOR_SERVER;
+    return response->status == 0 || err->kind == ERR_IO ? ELECTOR_UNREACHABLE : ELECTOR_INVALID;
+}
+
+static void on_answer(void *ctx, const struct lease_record *lease, const struct kube_response *response, const struct err *err)
+{
+    struct leader *l = ctx;
+    struct elector_record record;
+    l->request = NULL;
+    if (lease) {
+        keep(&l->answered, lease);
+        record_from_lease(&record, lease);
+    }
+    if (err)
+        snprintf(l->failure, sizeof(l->failure), "%s", err->text);
+    step(l, (struct elector_input){.kind = ELECTOR_ANSWER,
+                                   .request = l->request_id,
+                                   .status = status_of(response, err),
+                                   .retry_after_ns = response->retry_after_ns,
+                                   .record = lease ? &record : NULL});
+}
+
+static void on_watched(void *ctx, const struct lease_record *lease)
+{
+    struct leader *l = ctx;
+    struct elector_record record;
+    if (lease) {
+        keep(&l->watched, lease);
+        record_from_lease(&record, lease);
+    }
+    step(l, (struct elector_input){.kind = ELECTOR_WATCHED, .record = lease ? &record : NULL});
+}
+
+static void on_watch_denied(void *ctx, const struct err *err)
+{
+    struct leader *l = ctx;
+    log_info("The lease may not be watched: a release is noticed at the next poll only", "lease", l->name, "error", err->text);
+}
+
+static void send_request(struct leader *l, const struct elector_request *request)
+{
+    int64_t deadline_ns = clock_now_ns() + request->timeout_ns;
+    const struct elector_record *r = &request->record;
+    struct lease_record lease = {.holder = (char *)(uintptr_t)r->holder,
+                                 .lease_duration_s = r->duration_s,
+                                 .acquire_time_us = r->acquire_us,
+                                 .renew_time_us = r->renew_us,
+                                 .transitions = r->transitions};
+
+    l->request_id = request->id;
+    l->purpose = request->purpose;
+    l->timeout_ns = request->timeout_ns;
+    switch (request->verb) {
+    case ELECTOR_GET:
+        l->request = lease_get(l->client, l->namespace, l->name, deadline_ns, on_answer, l);
+        return;
+    case ELECTOR_CREATE:
+        l->request = lease_create(l->client, l->namespace, l->name, &lease, deadline_ns, on_answer, l);
+        return;
+    case ELECTOR_UPDATE: {
+        const struct lease_record *base = &l->answered;
+        if (l->watched.resource_version && strcmp(l->watched.resource_version, r->version) == 0)
+            base = &l->watched;
+        lease.resource_version = (char *)(uintptr_t)r->version;
+        lease.json = base->json;
+        lease.json_length = base->json_length;
+        l->request = lease_update(l->client, l->namespace, l->name, &lease, deadline_ns, on_answer, l);
+        return;
+    }
+    }
+}
+
+static void step(struct leader *l, struct elector_input in)
+{
+    struct elector_output out;
+
+    in.now_ns = clock_now_ns();
+    in.wall_us = clock_wall_us();
+    elector_step(l->elector, &in, &out);
+    if (out.cancel != 0) {
+        char timeout[DURATION_SIZE];
+        l->request = kube_request_cancel(l->request);
+        snprintf(l->failure, sizeof(l->failure), "lease %s %s/%s: timeout after %s", purpose_names[l->purpose], l->namespace, l->name,
+                 duration_format(l->timeout_ns, timeout));
+    }
+    if (out.send)
+        send_request(l, &out.request);
+    if (out.wake_ns == INT64_MAX)
+        kube_timer_stop(l->timer);
+    else
+        kube_timer_start(l->timer, out.wake_ns > in.now_ns ? out.wake_ns - in.now_ns : 0);
+    for (size_t i = 0; i < out.news_count; i++)
+        on_news(l, &out.news[i]);
+    leader_collect(l);
+}
+
+static void on_timer(void *ctx)
+{
+    struct leader *l = ctx;
+    struct elector_state state = {.role = ELECTOR_IDLE};
+
+    if (l->elector)
+        elector_get_state(l->elector, &state);
+    if (l->is_stopping && (!l->elector || state.role == ELECTOR_ENDED)) {
+        void (*stopped)(void *ctx) = STEAL(l->stopped);
+        if (stopped)
+            stopped(l->stopped_ctx); /* may free l */
+        return;
+    }
+    if (l->elector)
+        step(l, (struct elector_input){.kind = ELECTOR_WAKE});
+    else
+        set_leader(l, true);
+}
+
+/* ---- from outside ---- */
+
+static char *copy(const char *text)
+{
+    return xstrdup(text ? text : "");
+}
+
+int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector_config *config, struct metrics *metrics,
+               void (*changed)(void *ctx, bool is_leader), void *ctx, struct leader **ret_leader, struct err *err)
+{
+    bool is_alone = !client || !config->enabled;
+    if (!is_alone && elector_config_check(config, err) < 0)
+        return -1;
+    struct leader *l = xcalloc(1, sizeof(*l));
+    l->client = client;
+    l->metrics = metrics;
+    l->changed = changed;
+    l->ctx = ctx;
+    l->identity = copy(config->identity);
+    l->namespace = copy(config->namespace);
+    l->name = copy(config->lease_name);
+    l->renew_deadline_ns = config->renew_deadline_ns;
+    l->timer = kube_timer_new(loop, on_timer, l);
+    make_metrics(l);
+    *ret_leader = l;
+    if (is_alone) {
+        log_info("Leader election disabled: this replica leads alone", "identity", l->identity);
+        kube_timer_start(l->timer, 0);
+        return 0;
+    }
+    struct elector_config seeded = *config;
+    if (seeded.seed == 0)
+        seeded.seed = map_hash(l->identity, strlen(l->identity)); /* keyed per process */
+    l->elector = elector_new(&seeded);
+    l->events = kube_events_new(client, "haptic.io/controller", l->identity, metrics);
+    log_info("Leader election started", "identity", l->identity, "lease", l->name, "namespace", l->namespace, "lease_duration",
+             log_duration(config->lease_duration_ns), "renew_deadline", log_duration(config->renew_deadline_ns), "retry_period",
+             log_duration(config->retry_period_ns), "request_timeout", log_duration(elector_request_timeout_ns(config)));
+    l->watch = lease_watch(client, l->namespace, l->name, on_watched, on_watch_denied, l);
+    step(l, (struct elector_input){.kind = ELECTOR_START});
+    return 0;
+}
+
+struct leader *leader_free(struct leader *l)
+{
+    if (!l)
+        return NULL;
+    l->request = kube_request_cancel(l->request);
+    l->watch = lease_watch_free(l->watch);
+    l->events = kube_events_free(l->events);
+    l->timer = kube_timer_free(l->timer);
+    lease_record_done(&l->answered);
+    lease_record_done(&l->watched);
+    elector_free(l->elector);
+    free(l->identity);
+    free(l->namespace);
+    free(l->name);
+    free(l);
+    return NULL;
+}
+
+void leader_stop(struct leader *l, bool release, void (*stopped)(void *ctx), void *ctx)
+{
+    if (l->is_stopping)
+        return;
+    l->is_stopping = true;
+    l->stopped = stopped;
+    l->stopped_ctx = ctx;
+    if (l->elector)
+        step(l, (struct elector_input){.kind = ELECTOR_STOP, .release = release});
+    else
+        kube_timer_start(l->timer, 0);
+}
+
+bool leader_may_write(const struct leader *l)
+{
+    return !l->is_stopping && (!l->elector || elector_may_write(l->elector, clock_now_ns()));
+}
+
+int64_t leader_write_end_ns(const struct leader *l)
+{
+    struct elector_state state;
+    if (!l->elector)
+        return INT64_MAX;
+    elector_get_state(l->elector, &state);
+    return state.write_end_ns;
+}
+
+int64_t leader_fence_transitions(const struct leader *l)
+{
+    struct elector_state state;
+    if (!l->elector)
+        return l->alone_transitions;
+    elector_get_state(l->elector, &state);
+    return state.transitions;
+}
+
+void leader_refused_stale(struct leader *l, int64_t highest_transitions)
+{
+    if (l->elector) {
+        step(l, (struct elector_input){.kind = ELECTOR_REFUSED, .transitions = highest_transitions});
+        return;
+    }
+    if (highest_transitions < l->alone_transitions)
+        return;
+    if (highest_transitions >= ELECTOR_TRANSITIONS_MAX) {
+        on_news(l, &(struct elector_news){.kind = ELECTOR_EXHAUSTED, .transitions = highest_transitions});
+        return;
+    }
+    l->alone_transitions = highest_transitions + 1;
+    on_news(l, &(struct elector_news){.kind = ELECTOR_RAISED, .transitions = l->alone_transitions});
+}
+
+void leader_describe(const struct leader *l, struct buf *out)
+{
+    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+    yyjson_mut_val *root = yyjson_mut_obj(doc);
+    int64_t now_ns = clock_now_ns();
+    struct elector_state state;
+
+    yyjson_mut_doc_set_root(doc, root);
+    yyjson_mut_obj_add_str(doc, root, "identity", l->identity);
+    yyjson_mut_obj_add_bool(doc, root, "enabled", l->elector != NULL);
+    yyjson_mut_obj_add_bool(doc, root, "may_write", leader_may_write(l));
+    yyjson_mut_obj_add_sint(doc, root, "fence", leader_fence_transitions(l));
+    if (l->elector) {
+        elector_get_state(l->elector, &state);
+        yyjson_mut_obj_add_str(doc, root, "role", elector_role_name(state.role));
+        yyjson_mut_obj_add_str(doc, root, "lease", l->name);
+        yyjson_mut_obj_add_str(doc, root, "namespace", l->namespace);
+        yyjson_mut_obj_add_str(doc, root, "holder", state.holder);
+        yyjson_mut_obj_add_sint(doc, root, "highest_transitions", state.highest_transitions);
+        yyjson_mut_obj_add_uint(doc, root, "failures_in_a_row", state.failures);
+        if (state.role == ELECTOR_LEADING) {
+            yyjson_mut_obj_add_real(doc, root, "last_renew_age_seconds", (double)(now_ns - state.confirmed_ns) / (double)NS_PER_S);
+            yyjson_mut_obj_add_real(doc, root, "write_ends_in_seconds", (double)(state.write_end_ns - now_ns) / (double)NS_PER_S);
+        } else if (state.expires_ns != INT64_MAX) {
+            yyjson_mut_obj_add_real(doc, root, "lease_expires_in_seconds", (double)(state.expires_ns - now_ns) / (double)NS_PER_S);
+        }
+        if (state.failures > 0)
+            yyjson_mut_obj_add_str(doc, root, "last_failure", l->failure);
+    }
+    char *text = yyjson_mut_write(doc, 0, NULL);
+    buf_puts(out, text ? text : "null");
+    free(text);
+    yyjson_mut_doc_free(doc);
+}
