@@ -1,0 +1,98 @@
+--- HAProxies that specs start or look at. Part of support.e2e: adds to the module and its scopes.
+
+local posix = require("support.posix")
+local M = require("support.e2e_core")
+local Scope = M.Scope
+
+local function ask_socket(path, command)
+  local deadline = posix.now() + 5
+  local socket, reason = posix.connect(path, nil, deadline)
+  if not socket then
+    return nil, path .. ": " .. reason
+  end
+  local ok, text
+  ok, reason = socket:send(command .. "\n", deadline)
+  if ok then
+    text, reason = socket:receive_all(deadline)
+  end
+  socket:close()
+  return text, reason
+end
+
+--- What a spec asks of the HAProxy of a directory, whoever started it.
+local HAProxy = {}
+HAProxy.__index = HAProxy
+
+function M.haproxy_of(directory)
+  return setmetatable({ directory = directory }, HAProxy)
+end
+
+--- The answer of the runtime API, or nil and the reason.
+function HAProxy:ask(command)
+  return ask_socket(self.directory .. "/runtime.sock", command)
+end
+
+function HAProxy:ask_master(command)
+  return ask_socket(self.directory .. "/master.sock", command)
+end
+
+--- Process ids, and how often the master was told to reload.
+function HAProxy:processes()
+  local text = assert(self:ask_master("show proc"))
+  local master, reloads = text:match("\n(%d+)%s+master%s+(%d+)")
+  local worker = assert(self:ask("show info")):match("\nPid: (%d+)")
+  return { master = tonumber(master), worker = tonumber(worker), reloads = tonumber(reloads) }
+end
+
+--- Servers of a backend: name → {address, port, admin (0: ready), weight}.
+function HAProxy:servers(backend)
+  local text = assert(self:ask("show servers state " .. backend))
+  local servers = {}
+  for line in text:gmatch("[^\n]+") do
+    local w = {}
+    for word in line:gmatch("%S+") do
+      w[#w + 1] = word
+    end
+    if #w > 18 and w[1] ~= "#" then
+      servers[w[4]] = { address = w[5], admin = tonumber(w[7]), weight = tonumber(w[8]), port = tonumber(w[19]) }
+    end
+  end
+  return servers
+end
+
+local BOOTSTRAP = [[
+global
+    stats socket ${HAPTIC_DIR}/runtime.sock mode 600 level admin expose-fd listeners
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+frontend waiting
+    bind ${HAPTIC_DIR}/waiting.sock
+    http-request return status 503
+]]
+
+--- An HAProxy that somebody else than HAPTIC supervises, with a configuration that only waits for the first real one.
+---@param options table series; directory (an existing one of haproxy() to start again)
+function Scope:haproxy(options)
+  local directory = options.directory
+  if not directory then
+    directory = self:path("haproxy")
+    posix.run({ "mkdir", "-m", "0700", directory })
+    posix.write_file(directory .. "/haproxy.cfg", BOOTSTRAP)
+  end
+  local process = self:spawn({
+    name = "haproxy", directory = directory, env = { HAPTIC_DIR = directory },
+    argv = {
+      M.haproxy_binary(options.series or "3.2"), "-W", "-S", directory .. "/master.sock,mode,600", "-f",
+      directory .. "/haproxy.cfg",
+    },
+  })
+  local haproxy = M.haproxy_of(directory)
+  haproxy.process = process
+  self:wait_for("HAProxy", 10, function()
+    return haproxy:ask("show info")
+  end)
+  return haproxy
+end
