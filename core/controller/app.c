@@ -48,7 +48,7 @@ struct app {
     struct source_kube *source_kube;
     struct kube_client *client;
     struct kube_events *events;
-    struct leader *leader; /* NULL: this replica runs alone */
+    struct leader *leader;
     struct renderer *renderer;
     struct reconcile *reconcile;
     struct agent *agent;
@@ -121,10 +121,12 @@ static void on_file_report(void *ctx, const char *file, size_t line, const char 
         log_info("Manifest is right again", "file", file);
 }
 
-static void on_kube_report(void *ctx, const char *kind, const struct err *err, int64_t retry_in_ns)
+static void on_kube_report(void *ctx, const char *kind, const struct err *err, const char *reason, int64_t retry_in_ns)
 {
     (void)ctx;
-    if (err != NULL)
+    if (err != NULL && strcmp(reason, "object") == 0)
+        log_warn("Object not taken over; its last good version stays", "resource", kind, "error", err->text);
+    else if (err != NULL)
         log_warn("Watch failed; what is known stays in force", "resource", kind, "error", err->text, "retry_in", log_duration(retry_in_ns));
     else
         log_info("Watch works again", "resource", kind);
@@ -134,16 +136,20 @@ static int start_source(struct app *app, struct err *err)
 {
     if (app->options.source_dir != NULL)
         return source_dir_new(app->loop, app->store, app->options.source_dir, on_file_report, app, &app->source_dir, err);
-    app->source_kube = source_kube_new(app->client, app->store, app->metrics, on_kube_report, app);
-    return 0;
+    const struct source_kube_options options = {.max_object_bytes = OBJECT_MAX, .metrics = app->metrics};
+    return source_kube_new(app->client, app->store, &options, on_kube_report, app, &app->source_kube, err);
 }
 
-static int restart_source(struct app *app, struct err *err)
+static int reload_source(struct app *app, struct err *err)
 {
-    if (app->source_dir != NULL)
-        return source_dir_reload(app->source_dir, err);
-    app->source_kube = source_kube_free(app->source_kube);
-    return start_source(app, err);
+    return app->source_dir != NULL ? source_dir_reload(app->source_dir, err) : source_kube_reload(app->source_kube, err);
+}
+
+static int64_t received_ns(void *ctx)
+{
+    struct app *app = ctx;
+
+    return app->source_kube ? source_kube_received_ns(app->source_kube) : 0;
 }
 
 static int load_config(struct app *app, struct config **ret_config, struct err *err)
@@ -187,10 +193,10 @@ static struct elector_config elector_config_of(const struct app *app, const stru
     struct elector_config e;
 
     elector_config_defaults(&e);
-    e.enabled = c->leader_election;
+    e.enabled = c->leader_election && app->client != NULL;
     e.lease_name = c->lease_name;
-    e.namespace = app->options.pod_namespace ? app->options.pod_namespace : kube_client_config(app->client)->namespace;
-    e.identity = app->options.pod_name;
+    e.namespace = app->options.pod_namespace || app->client == NULL ? app->options.pod_namespace : kube_client_config(app->client)->namespace;
+    e.identity = app->options.pod_name ? app->options.pod_name : "standalone";
     e.lease_duration_ns = c->lease_duration_ns;
     e.renew_deadline_ns = c->renew_deadline_ns;
     e.retry_period_ns = c->retry_period_ns;
@@ -199,16 +205,13 @@ static struct elector_config elector_config_of(const struct app *app, const stru
 
 static int start_leader(struct app *app, const struct config *c, struct err *err)
 {
-    if (app->client == NULL) {
-        if (c->leader_election && app->options.config_file != NULL)
-            log_info("No API server, so no Lease: this controller runs alone");
-        return 0;
-    }
-    if (c->leader_election && app->options.pod_name == NULL)
+    bool elects = c->leader_election && app->client != NULL;
+
+    if (elects && app->options.pod_name == NULL)
         return err_set(err, ERR_INVALID,
                        "the environment variable POD_NAME is missing: leader election needs the pod's name. Add to the container's env: "
                        "{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}, or disable leader election");
-    if (c->leader_election && app->options.pod_namespace == NULL && kube_client_config(app->client)->namespace == NULL)
+    if (elects && app->options.pod_namespace == NULL && kube_client_config(app->client)->namespace == NULL)
         return err_set(err, ERR_INVALID,
                        "the environment variable POD_NAMESPACE is missing: leader election needs the Lease's namespace. Add to the container's "
                        "env: {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}, or disable leader election");
@@ -220,22 +223,17 @@ static bool may_write(void *ctx)
 {
     struct app *app = ctx;
 
-    return !app->stopping && (app->leader == NULL || leader_may_write(app->leader));
+    return !app->stopping && app->leader != NULL && leader_may_write(app->leader);
 }
 
 static int64_t fence_transitions(void *ctx)
 {
-    struct app *app = ctx;
-
-    return app->leader ? leader_fence_transitions(app->leader) : 0;
+    return leader_fence_transitions(((struct app *)ctx)->leader);
 }
 
 static void refused_stale(void *ctx, int64_t highest_transitions)
 {
-    struct app *app = ctx;
-
-    if (app->leader != NULL)
-        leader_refused_stale(app->leader, highest_transitions);
+    leader_refused_stale(((struct app *)ctx)->leader, highest_transitions);
 }
 
 /* ---- messages for owners of objects ---- */
@@ -268,7 +266,7 @@ static void notify(void *ctx, bool warning, const char *owner_kind, const char *
         log_warn("Object has a problem", "reason", reason, "object_kind", owner_kind, "object", owner_id, "problem", message);
     else
         log_info("Object", "reason", reason, "object_kind", owner_kind, "object", owner_id, "note", message);
-    if (object != NULL && app->events != NULL && (app->leader == NULL || leader_may_write(app->leader)))
+    if (object != NULL && app->events != NULL && leader_may_write(app->leader))
         send_event(app, kind, object, warning, reason, message);
 }
 
@@ -287,7 +285,7 @@ static void on_program(void *ctx, bool loaded)
         return;
     }
     config_remove_kinds(app->next_config, app->store, &changed);
-    if (changed && restart_source(app, &err) < 0)
+    if (changed && reload_source(app, &err) < 0)
         log_error("Source cannot be restarted", "error", err.text);
     config_free(app->config);
     app->config = STEAL(app->next_config);
@@ -298,7 +296,7 @@ static int take_config(struct app *app, struct config *config, struct err *err)
 {
     bool changed;
 
-    if (config_add_kinds(config, app->store, &changed, err) < 0 || (changed && restart_source(app, err) < 0) ||
+    if (config_add_kinds(config, app->store, &changed, err) < 0 || (changed && reload_source(app, err) < 0) ||
         set_program(app, config, err) < 0)
         return -1;
     take_settings(app, config);
@@ -366,6 +364,7 @@ static void collect(void *ctx)
         metric_set(metric_gauge(app->metrics, "haptic_resources_synced", "1 when the kind was listed completely.", "kind", name),
                    store_kind_is_synced(kind));
     }
+    leader_collect(app->leader);
     reconcile_status(app->reconcile, &status);
     metric_set(metric_gauge(app->metrics, "haptic_quarantined_objects", "Fragments held at their last accepted output."), (double)status.quarantined);
     metric_set(metric_gauge(app->metrics, "haptic_failed_objects", "Fragments whose template fails."), (double)status.failed);
@@ -410,7 +409,7 @@ static int start_haproxy(struct app *app, struct err *err)
 static int start_all(struct app *app, struct err *err)
 {
     static const struct reconcile_ops ops = {
-        .may_write = may_write, .fence_transitions = fence_transitions, .refused_stale = refused_stale, .program = on_program, .notify = notify};
+        .may_write = may_write, .fence_transitions = fence_transitions, .refused_stale = refused_stale, .program = on_program, .received_ns = received_ns, .notify = notify};
     const struct app_options *o = &app->options;
     bool changed;
 
@@ -506,10 +505,7 @@ static void leader_stopped(void *ctx)
 
 static void release(struct app *app)
 {
-    if (app->leader != NULL)
-        leader_stop(app->leader, true, leader_stopped, app);
-    else
-        leader_stopped(app);
+    leader_stop(app->leader, true, leader_stopped, app);
 }
 
 static void agent_stopped_first(void *ctx)
@@ -591,7 +587,7 @@ static void say(struct buf *why, const char *text)
 bool app_is_ready(const struct app *app, struct buf *why)
 {
     struct reconcile_status s;
-    bool writer = app->leader == NULL || leader_may_write(app->leader);
+    bool writer = leader_may_write(app->leader);
     size_t before = why ? why->length : 0;
 
     reconcile_status(app->reconcile, &s);
@@ -626,10 +622,7 @@ void app_describe(const struct app *app, struct buf *out)
                a.running ? "true" : "false", a.caps.text, a.haproxy_pid, (unsigned long long)a.reloads, (unsigned long long)a.operations,
                a.workers_old);
     buf_puts(out, "\"leader\":");
-    if (app->leader != NULL)
-        leader_describe(app->leader, out);
-    else
-        buf_puts(out, "null");
+    leader_describe(app->leader, out);
     buf_puts(out, ",\"kinds\":{");
     for (size_t i = 0; i < store_kind_count(app->store); i++) {
         struct store_kind *kind = store_kind_at(app->store, i);

@@ -119,8 +119,10 @@ static void on_store(void *ctx, enum store_event event, struct store_kind *kind,
     (void)kind;
     (void)now;
     (void)before;
-    if (event != STORE_EVENT_SYNCED && r->changed_ns == 0)
-        r->changed_ns = clock_now_ns();
+    if (event != STORE_EVENT_SYNCED && r->changed_ns == 0) {
+        int64_t received = r->ops.received_ns(r->ctx);
+        r->changed_ns = received ? received : clock_now_ns();
+    }
     r->dirty = true;
     soon(r);
 }
@@ -552,7 +554,7 @@ struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *
     uv_timer_init(loop, &r->background);
     r->after_poll.data = r->no_wait.data = r->drift.data = r->retry.data = r->background.data = r;
     r->reconcile_duration = metric_histogram(metrics, "haptic_reconciliation_duration_seconds",
-                                             "From a change in the store to HAProxy's answer to the last command for it.");
+                                             "From the watch bytes of a change to HAProxy's answer to the last command for it.");
     r->render_failures = metric_counter(metrics, "haptic_template_failures_total", "Runs of a template that ended in an error.");
     r->quarantines = metric_counter(metrics, "haptic_quarantines_total", "Objects put into quarantine.");
     r->deploy_failures = metric_counter(metrics, "haptic_deployment_failures_total", "Deployments that failed.");

@@ -32,6 +32,8 @@ struct reconcile_ops {
     int64_t (*fence_transitions)(void *ctx);
     /* A deployment was refused because a newer writer was seen. */
     void (*refused_stale)(void *ctx, int64_t highest_transitions);
+    /* Inside a store listener: when the change at hand was read from its connection; 0: unknown. */
+    int64_t (*received_ns)(void *ctx);
     /* A complete rendering by the newest templates arrived, or (loaded false) they do not load. */
     void (*program)(void *ctx, bool loaded);
     /* Something to tell the owner of an object. owner_kind "" for the templates themselves. */
