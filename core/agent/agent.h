@@ -44,11 +44,13 @@ struct fence {
 };
 
 struct agent_result {
-    const struct err *err;      /* NULL: live equals the accepted state, read back and compared */
+    const struct err *err;      /* NULL: live equals the accepted state, read back and compared (but see reload_after_ns) */
     struct fence highest;       /* with ERR_STALE: the highest fence seen */
     unsigned operations;        /* runtime commands that changed something */
     bool reloaded;
     const char *reload_reason;  /* "first start", "frontend http changed", …; NULL without a reload */
+    int64_t reload_after_ns;    /* >0: what needs a reload (reload_reason) waits this long for the next one to be allowed, all else is live;
+                                 * changed("a reload is due") is called then: apply with changes == NULL */
     int64_t duration_ns;
 };
 typedef void agent_done(void *ctx, const struct agent_result *result);
@@ -63,9 +65,10 @@ struct agent_status {
     struct haproxy_caps caps;
 };
 
-/* changed: HAProxy (re)started, died, was reloaded by somebody else: compare from scratch. */
+/* changed: HAProxy (re)started, died, was reloaded by somebody else, or a reload that was held back is due: compare from scratch. NULL and *err
+ * when the directory cannot be used. */
 struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, struct model *model, struct metrics *metrics,
-                        void (*changed)(void *ctx, const char *what), void *ctx);
+                        void (*changed)(void *ctx, const char *what), void *ctx, struct err *err) MUST_CHECK;
 /* Stop: cancels an apply under way (its done is called with ERR_TIMEOUT first), writes the disk, and, when supervising and stop_haproxy, stops
  * HAProxy gracefully within grace_ns; then calls stopped. */
 void agent_stop(struct agent *a, bool stop_haproxy, int64_t grace_ns, void (*stopped)(void *ctx), void *ctx);

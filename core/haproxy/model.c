@@ -602,6 +602,13 @@ void model_replace_end(struct model *m)
     vec_done(&gone);
 }
 
+void model_fragment_keep(struct model *m, const char *fragment_id)
+{
+    struct record *r = map_get(&m->records, fragment_id);
+    if (r)
+        r->epoch = m->epoch;
+}
+
 struct fragment *model_fragment(const struct model *m, const char *fragment_id)
 {
     struct record *r = map_get(&m->records, fragment_id);
@@ -624,6 +631,16 @@ bool model_quarantine(struct model *m, const char *fragment_id, const char *reas
         record_set_good(m, r, NULL);
     record_activate(m, r, r->good);
     return true;
+}
+
+void model_release(struct model *m, const char *fragment_id)
+{
+    struct record *r = map_get(&m->records, fragment_id);
+    if (!r || !r->reason)
+        return;
+    model_reap(m);
+    record_end_quarantine(m, r);
+    record_activate(m, r, r->newest);
 }
 
 const char *model_quarantine_reason(const struct model *m, const char *fragment_id)
@@ -799,6 +816,11 @@ struct digest model_digest(const struct model *m, enum model_state state)
         return m->checking_digest;
     }
     return m->rendered_digest;
+}
+
+bool model_is_empty(const struct model *m, enum model_state state)
+{
+    return digest_equal(model_digest(m, state), (struct digest){0, 0});
 }
 
 struct item *model_map_item(const struct model *m, const char *map_name, const char *key)

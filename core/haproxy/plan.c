@@ -61,7 +61,20 @@ void plan_done(struct plan *p)
 
 size_t plan_count(const struct plan *p)
 {
-    return p->ops[PLAN_APPEAR].length + p->ops[PLAN_ROUTE].length + p->ops[PLAN_VANISH].length;
+    size_t count = 0;
+    for (size_t stage = 0; stage < PLAN_STAGES; stage++)
+        count += p->ops[stage].length;
+    return count;
+}
+
+const char *plan_first(const struct plan *p)
+{
+    if (p->reload)
+        return p->reload;
+    for (size_t stage = 0; stage < PLAN_STAGES; stage++)
+        if (p->ops[stage].length)
+            return p->ops[stage].items[0].command;
+    return "";
 }
 
 void plan_reload(struct plan *p, const char *reload_class, const char *format, ...)
@@ -270,6 +283,16 @@ void plan_server_leave(struct plan *p, const char *backend, const char *server, 
     plan_add(p, PLAN_VANISH, PLAN_SERVER_DEL, "del server %s/%s", backend, server);
 }
 
+void plan_backend_leave(struct plan *p, const char *backend)
+{
+    plan_add(p, PLAN_VANISH, PLAN_BACKEND_DEL, "del backend %s", backend);
+}
+
+void plan_publish(struct plan *p, const char *backend)
+{
+    plan_add(p, PLAN_APPEAR, PLAN_BACKEND_PUBLISH, "publish backend %s", backend);
+}
+
 static void plan_backend_add(struct plan *p, const struct haproxy_caps *caps, const char *name,
                              const struct cfg_backend *wanted, const struct buf *default_words)
 {
@@ -372,12 +395,12 @@ void plan_map_entry(struct plan *p, const char *map, const char *key, const char
     else if (wanted)
         plan_add(p, PLAN_ROUTE, PLAN_MAP_SET, "set map %s", words.data);
     else
-        plan_add(p, PLAN_VANISH, PLAN_MAP_DEL, "del map %s", words.data);
+        plan_add(p, PLAN_UNROUTE, PLAN_MAP_DEL, "del map %s", words.data);
 }
 
 void plan_map_duplicate(struct plan *p, const char *map, const char *reference)
 {
-    plan_add(p, PLAN_VANISH, PLAN_MAP_DEL, "del map %s #%s", map, reference);
+    plan_add(p, PLAN_UNROUTE, PLAN_MAP_DEL, "del map %s #%s", map, reference);
 }
 
 /* ---- answers ---- */

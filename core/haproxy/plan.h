@@ -7,7 +7,8 @@
  *
  *   PLAN_APPEAR  backends, servers, changes of servers
  *   PLAN_ROUTE   map entries added and changed
- *   PLAN_VANISH  map entries, servers, backends removed
+ *   PLAN_UNROUTE map entries removed
+ *   PLAN_VANISH  servers, backends removed
  *
  * A stage is to be run only when every operation of the one before went well.
  */
@@ -21,7 +22,7 @@
 #include "haproxy/cfg.h"
 #include "haproxy/version.h"
 
-enum plan_stage { PLAN_APPEAR, PLAN_ROUTE, PLAN_VANISH, PLAN_STAGES };
+enum plan_stage { PLAN_APPEAR, PLAN_ROUTE, PLAN_UNROUTE, PLAN_VANISH, PLAN_STAGES };
 
 enum plan_op_type {
     PLAN_BACKEND_ADD,
@@ -55,6 +56,8 @@ struct plan {
 };
 void plan_done(struct plan *p);
 size_t plan_count(const struct plan *p);
+/* Its first command, or the reason to reload: for a log line. "" when it is empty. */
+const char *plan_first(const struct plan *p);
 
 /* Only a reload can do it. The first reason stays. */
 void plan_reload(struct plan *p, const char *reload_class, const char *format, ...) PRINTF_LIKE(3, 4);
@@ -72,6 +75,11 @@ void plan_map_duplicate(struct plan *p, const char *map, const char *reference);
 
 /* Delete a leaving server; shut its connections down first when its time is over. */
 void plan_server_leave(struct plan *p, const char *backend, const char *server, bool shutdown);
+
+/* Delete an unpublished backend without servers. */
+void plan_backend_leave(struct plan *p, const char *backend);
+/* Publish a backend that was on its way out and is wanted again. */
+void plan_publish(struct plan *p, const char *backend);
 
 enum plan_verdict {
     PLAN_OK,

@@ -1,0 +1,367 @@
+/* Life of an agent: its handles, its HAProxy's process, the one-second look at which processes there are. What an apply does is in apply.c.
+ * Changes are turned into a plan within agent_apply(), before the model can change again; everything later works on copies.
+ */
+#include "agent/agent.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent_state.h"
+#include "base/alloc.h"
+#include "base/log.h"
+
+#define POLL_MS 1000
+
+static void poll_begin(struct agent *a);
+
+static void tell(struct agent *a, const char *what)
+{
+    if (!a->stopping && a->changed)
+        a->changed(a->ctx, what);
+}
+
+void agent_on_reload_due(uv_timer_t *timer)
+{
+    tell(timer->data, "a reload is due");
+}
+
+/* ---- the process ---- */
+
+static void on_prepare(void *ctx)
+{
+    apply_prepare(ctx);
+}
+
+static void on_running(void *ctx, const struct master_state *state, bool adopted)
+{
+    struct agent *a = ctx;
+    bool waited = a->apply.busy && a->apply.waits_for_process;
+    a->running = true;
+    a->master_pid = state->master.pid;
+    a->worker_pid = state->workers.length ? state->workers.items[0].pid : 0;
+    agent_forget_live(a, adopted ? "adopted" : "started");
+    apply_process_ready(a);
+    if (!waited)
+        tell(a, adopted ? "HAProxy was found running" : "HAProxy was started");
+}
+
+static void on_died(void *ctx, const char *reason)
+{
+    struct agent *a = ctx;
+    a->running = false;
+    a->restarts++;
+    a->worker_pid = a->master_pid = 0;
+    log_error("HAProxy died; it is started again", "reason", reason);
+    agent_forget_live(a, "HAProxy died");
+    metric_add(metric_counter(a->metrics, "haptic_haproxy_deaths_total", "HAProxy processes that ended by themselves."), 1);
+    tell(a, "HAProxy died");
+}
+
+static void on_start_failed(void *ctx, const char *reason, const char *output)
+{
+    struct agent *a = ctx;
+    log_error("HAProxy did not start", "reason", reason, "output", output);
+    a->next = live_free(a->next);
+    apply_process_failed(a, reason);
+}
+
+static void on_output(void *ctx, const char *line)
+{
+    (void)ctx;
+    log_debug("haproxy", "line", line);
+}
+
+/* ---- processes and leaving servers ---- */
+
+static void on_poll_answer(void *ctx, const struct err *err, const struct master_state *state)
+{
+    struct agent *a = ctx;
+    a->poll_call = NULL;
+    if (err) {
+        if (!a->process && a->running) {
+            a->running = false;
+            agent_forget_live(a, err->text);
+            tell(a, "HAProxy does not answer");
+        }
+        return;
+    }
+    a->workers_old = (unsigned)state->old_workers.length;
+    metric_set(metric_gauge(a->metrics, "haptic_haproxy_old_workers", "Workers from before a reload that still finish connections."),
+               a->workers_old);
+    int worker = state->workers.length ? state->workers.items[0].pid : 0;
+    bool back = !a->process && !a->running;
+    a->master_pid = state->master.pid;
+    a->running = true;
+    /* While an apply runs the new worker may be its own; the apply sets worker_pid. */
+    if (a->apply.busy || !worker || worker == a->worker_pid)
+        return;
+    bool replaced = a->worker_pid != 0;
+    a->worker_pid = worker;
+    if (!replaced && !back)
+        return;
+    agent_forget_live(a, "another worker");
+    tell(a, back ? "HAProxy answers again" : "HAProxy was reloaded by somebody else");
+}
+
+static void on_left(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
+{
+    struct agent *a = ctx;
+    a->leave_call = NULL;
+    if (err || a->apply.busy || !a->known) {
+        batch_done(&a->leave_batch);
+        plan_done(&a->leave_plan);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        leave_commit(a, &a->leave_plan.ops[PLAN_VANISH].items[i], answers[i].text);
+    plan_done(&a->leave_plan);
+    batch_done(&a->leave_batch);
+}
+
+static void leave_begin(struct agent *a)
+{
+    struct err err;
+    if (a->leave_call || a->apply.busy || !a->known || !a->fenced || !a->caps_known || !leave_commands(a, &a->leave_plan))
+        return;
+    if (agent_check_fence(a, &err)) {
+        plan_done(&a->leave_plan);
+        return;
+    }
+    for (size_t i = 0; i < a->leave_plan.ops[PLAN_VANISH].length; i++)
+        vec_push(&a->leave_batch.commands, a->leave_plan.ops[PLAN_VANISH].items[i].command);
+    a->leave_call = runtime_run(a->loop, a->config.runtime_socket, a->leave_batch.commands.items,
+                                a->leave_batch.commands.length, a->config.command_deadline_ns, 0, on_left, a);
+}
+
+static void on_poll_timer(uv_timer_t *timer)
+{
+    struct agent *a = timer->data;
+    poll_begin(a);
+    leave_begin(a);
+}
+
+static void poll_begin(struct agent *a)
+{
+    if (!a->poll_call && (!a->process || process_state(a->process) == PROCESS_RUNNING))
+        a->poll_call = master_show_proc(a->loop, a->config.master_socket, a->config.command_deadline_ns, on_poll_answer, a);
+}
+
+/* ---- public ---- */
+
+static void config_copy(struct agent *a, const struct agent_config *config)
+{
+    struct agent_config *c = &a->config;
+    *c = *config;
+    c->directory = xstrdup(config->directory);
+    c->binary = xstrdup(config->binary ? config->binary : "haproxy");
+    c->master_socket = config->master_socket ? xstrdup(config->master_socket) : xasprintf("%s/master.sock", config->directory);
+    c->runtime_socket =
+        config->runtime_socket ? xstrdup(config->runtime_socket) : xasprintf("%s/runtime.sock", config->directory);
+    if (!c->command_deadline_ns)
+        c->command_deadline_ns = 5 * NS_PER_S;
+    if (!c->reload_deadline_ns)
+        c->reload_deadline_ns = 30 * NS_PER_S;
+    if (!c->min_reload_interval_ns)
+        c->min_reload_interval_ns = 2 * NS_PER_S;
+    if (!c->disk_delay_ns)
+        c->disk_delay_ns = NS_PER_S;
+    if (!c->drain_ns)
+        c->drain_ns = 300 * NS_PER_S;
+}
+
+static void timer_open(struct agent *a, uv_timer_t *timer)
+{
+    uv_timer_init(a->loop, timer);
+    timer->data = a;
+    a->open_handles++;
+}
+
+struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, struct model *model, struct metrics *metrics,
+                        void (*changed)(void *ctx, const char *what), void *ctx, struct err *err)
+{
+    struct agent *a = xcalloc(1, sizeof(*a));
+    a->loop = loop;
+    a->model = model;
+    a->metrics = metrics;
+    a->changed = changed;
+    a->ctx = ctx;
+    a->live = live_new();
+    a->journal_fd = -1;
+    config_copy(a, config);
+    a->disk = disk_open(loop, a->config.directory, err);
+    if (!a->disk) {
+        agent_free(a);
+        return NULL;
+    }
+    if (a->config.supervise) {
+        const struct process_config process = {
+            .binary = a->config.binary, .directory = a->config.directory, .master_socket = a->config.master_socket};
+        static const struct process_events events = {.prepare = on_prepare,
+                                                     .running = on_running,
+                                                     .died = on_died,
+                                                     .start_failed = on_start_failed,
+                                                     .output = on_output};
+        a->process = process_new(loop, &process, &events, a, err);
+        if (!a->process) {
+            agent_free(a);
+            return NULL;
+        }
+    }
+    timer_open(a, &a->step_timer);
+    timer_open(a, &a->poll_timer);
+    timer_open(a, &a->disk_timer);
+    timer_open(a, &a->reload_timer);
+    uv_timer_start(&a->poll_timer, on_poll_timer, POLL_MS, POLL_MS);
+    if (a->process)
+        process_start(a->process);
+    return a;
+}
+
+bool agent_apply(struct agent *a, struct model_changes *changes, const struct fence *fence, agent_done *done, void *ctx)
+{
+    struct apply *p = &a->apply;
+    struct err err;
+    if (p->busy || a->stopping)
+        return false;
+    p->busy = true;
+    p->done = done;
+    p->ctx = ctx;
+    p->start_ns = clock_now_ns();
+    p->all = changes == NULL;
+    p->digest = model_digest(a->model, MODEL_ACCEPTED);
+    if (fence_raise(a->config.directory, fence, &p->highest, &err)) {
+        agent_forget_live(a, err.text);
+        if (changes)
+            vec_clear(&changes->items);
+        p->err = err;
+        apply_step_later(a, apply_finish, 0);
+        return true;
+    }
+    a->fenced = true;
+    a->last_fence = (struct fence_record){.transitions = fence->transitions, .generation = fence->generation};
+    snprintf(a->last_fence.holder, sizeof(a->last_fence.holder), "%s", fence->holder ? fence->holder : "");
+    if (changes) {
+        if (a->known)
+            touch_changes(a, &p->touched, changes, &p->plan);
+        vec_clear(&changes->items);
+    }
+    apply_begin(a);
+    return true;
+}
+
+bool agent_busy(const struct agent *a)
+{
+    return a->apply.busy;
+}
+
+void agent_status(const struct agent *a, struct agent_status *ret_status)
+{
+    *ret_status = (struct agent_status){.running = a->running,
+                                        .live = a->live_ok && a->known,
+                                        .haproxy_pid = a->process ? process_pid(a->process) : a->master_pid,
+                                        .workers_old = a->workers_old,
+                                        .reloads = a->reloads,
+                                        .restarts = a->restarts,
+                                        .operations = a->operations,
+                                        .drift_repairs = a->drift_repairs,
+                                        .caps = a->caps};
+}
+
+/* ---- the end ---- */
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct agent *a = handle->data;
+    if (--a->open_handles == 0) {
+        a->closed = true;
+        if (a->stopped)
+            a->stopped(a->stopped_ctx);
+    }
+}
+
+static void stop_handles(struct agent *a)
+{
+    uv_close((uv_handle_t *)&a->step_timer, on_closed);
+    uv_close((uv_handle_t *)&a->poll_timer, on_closed);
+    uv_close((uv_handle_t *)&a->disk_timer, on_closed);
+    uv_close((uv_handle_t *)&a->reload_timer, on_closed);
+}
+
+static void on_process_stopped(void *ctx)
+{
+    stop_handles(ctx);
+}
+
+static void stop_process(struct agent *a)
+{
+    if (a->process && a->stop_haproxy)
+        process_stop(a->process, a->grace_ns, on_process_stopped, a);
+    else
+        stop_handles(a);
+}
+
+/* The disk, if it is behind, then the process. */
+static void stop_step(struct agent *a)
+{
+    if (a->writing) {
+        a->step_after_write = stop_step;
+        return;
+    }
+    if (!a->stop_wrote) {
+        a->stop_wrote = true;
+        if (image_level_now(a)) {
+            a->step_after_write = stop_step;
+            return;
+        }
+    }
+    stop_process(a);
+}
+
+void agent_stop(struct agent *a, bool stop_haproxy, int64_t grace_ns, void (*stopped)(void *ctx), void *ctx)
+{
+    if (a->stopping)
+        return;
+    a->stopping = true;
+    a->stopped = stopped;
+    a->stopped_ctx = ctx;
+    a->stop_haproxy = stop_haproxy;
+    a->grace_ns = grace_ns;
+    bool was_known = a->known;
+    bool was_busy = a->apply.busy;
+    apply_cancel(a);
+    a->known = was_known && !was_busy;
+    if (a->poll_call)
+        master_cancel(STEAL(a->poll_call));
+    if (a->leave_call)
+        runtime_cancel(STEAL(a->leave_call));
+    uv_timer_stop(&a->poll_timer);
+    uv_timer_stop(&a->disk_timer);
+    uv_timer_stop(&a->reload_timer);
+    apply_step_later(a, stop_step, 0);
+}
+
+struct agent *agent_free(struct agent *a)
+{
+    if (!a)
+        return NULL;
+    process_free(a->process);
+    disk_free(a->disk);
+    live_free(a->live);
+    live_free(a->next);
+    map_done(&a->shapes);
+    touched_done(&a->apply.touched);
+    plan_done(&a->apply.plan);
+    batch_done(&a->apply.batch);
+    plan_done(&a->leave_plan);
+    batch_done(&a->leave_batch);
+    buf_done(&a->previous_config);
+    close_fd(&a->journal_fd);
+    free((char *)(uintptr_t)a->config.directory);
+    free((char *)(uintptr_t)a->config.binary);
+    free((char *)(uintptr_t)a->config.master_socket);
+    free((char *)(uintptr_t)a->config.runtime_socket);
+    free(a);
+    return NULL;
+}

@@ -1,0 +1,186 @@
+/* agent_state.h — what an agent consists of, shared by the files of core/agent only.
+ * Thread:  loop thread only.
+ *
+ *   agent.c    life, events of the process, the public functions
+ *   apply.c    one apply: fence → read → plan → run → read back → commit, or reload
+ *   compare.c  what is wanted against what is live, and the commit of what was done
+ *   journal.c  what the directory does not know yet
+ *   image.c    the directory: building, writing, restoring
+ */
+#ifndef HAPTIC_AGENT_STATE_H
+#define HAPTIC_AGENT_STATE_H
+
+#include "agent/agent.h"
+#include "agent/fence.h"
+#include "agent/live.h"
+#include "base/clock.h"
+#include "haproxy/disk.h"
+#include "haproxy/master.h"
+#include "haproxy/plan.h"
+#include "haproxy/process.h"
+#include "haproxy/runtime.h"
+
+/* A backend that an apply looks at. */
+struct touched_backend {
+    char *name; /* "backend x" */
+    struct cfg_backend wanted;
+    bool is_wanted;
+    bool has_ops; /* something is done to it: read it back */
+    size_t answer; /* index of the read-back's command in the last batch */
+};
+
+/* A key of a map that an apply looks at. */
+struct touched_entry {
+    struct live_map *map;
+    char *key;
+    struct text *wanted; /* NULL: absent */
+    size_t answer;
+};
+
+struct touched {
+    VEC(struct touched_backend) backends;
+    VEC(struct touched_entry) entries;
+};
+
+/* Commands that go out together, and what they are. */
+struct batch {
+    VEC(const char *) commands;     /* owned by the plan or by strings */
+    VEC(enum plan_op_type) types;   /* of the first ones: the rest only reads */
+    VEC(char *) strings;
+};
+
+enum apply_round { ROUND_FIRST, ROUND_REPAIR, ROUND_RELOAD, ROUND_AFTER_RELOAD };
+
+struct apply {
+    bool busy;
+    agent_done *done;
+    void *ctx;
+    int64_t start_ns;
+    char holder[256];
+    struct fence fence;
+    bool all;       /* compare everything */
+    bool drift;     /* everything was believed to be live when it began: what differs is drift */
+    bool waits_for_process;
+    enum apply_round round;
+    struct touched touched;
+    struct plan plan;
+    struct batch batch;
+    size_t stage;  /* next stage of the plan */
+    struct digest digest; /* the model's accepted digest when the plan was made */
+    unsigned operations;
+    bool reloaded, restarted;
+    char *reload_reason;
+    const char *reload_class;
+    int64_t reload_after_ns;
+    struct err err;
+    struct fence_record highest;
+};
+
+struct agent {
+    uv_loop_t *loop;
+    struct agent_config config; /* strings owned */
+    struct model *model;
+    struct metrics *metrics;
+    void (*changed)(void *ctx, const char *what);
+    void *ctx;
+
+    struct process *process; /* NULL: attached */
+    bool prepare_pending;    /* the process waits for process_continue() */
+    bool running;
+    bool stopping;
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
+    bool stop_haproxy, stop_wrote, closed;
+    int64_t grace_ns;
+
+    struct haproxy_caps caps;
+    bool caps_known;
+    bool known;        /* live is what runs */
+    struct live *live; /* never NULL */
+    struct live *next; /* what the process that is being started or reloaded will have; NULL when none is */
+    struct map shapes; /* 16 bytes of a digest → anything: server lines that HAProxy has accepted */
+    struct fence_record last_fence; /* of the last apply that was let through */
+    bool fenced;
+
+    struct apply apply;
+    struct runtime_call *call;
+    struct master_call *reload_call, *poll_call;
+    uv_timer_t step_timer; /* continues or ends an apply from the loop */
+    void (*step)(struct agent *a);
+    uv_timer_t poll_timer; /* processes, leaving servers */
+    uv_timer_t disk_timer;
+    uv_timer_t reload_timer; /* a reload that was held back is due */
+    unsigned open_handles;
+    struct runtime_call *leave_call;
+    struct plan leave_plan;
+    struct batch leave_batch;
+
+    struct disk *disk;
+    bool level;                /* the directory has what is live */
+    bool writing;              /* the leveling write is under way */
+    struct digest live_digest; /* the model's accepted digest that is live */
+    struct digest disk_digest; /* and on disk */
+    void (*after_write)(struct agent *a, const struct err *err);
+    void (*step_after_write)(struct agent *a); /* waits for the disk to be free */
+    struct digest writing_digest;
+    int journal_fd;
+    uint64_t journal_size, journal_mark;
+    int64_t last_write_ns, write_cost_ns;
+    struct buf previous_config; /* haproxy.cfg before a reload, to go back to */
+    char lineage[LIVE_LINEAGE_SIZE];      /* planted in haproxy.cfg on disk */
+    char next_lineage[LIVE_LINEAGE_SIZE];
+
+    int worker_pid, master_pid;
+    unsigned workers_old;
+    int64_t last_reload_ns;
+    uint64_t reloads, restarts, operations, drift_repairs;
+    bool live_ok;
+};
+
+/* apply.c */
+void apply_begin(struct agent *a);
+void apply_process_ready(struct agent *a);
+void apply_process_failed(struct agent *a, const char *reason);
+void apply_cancel(struct agent *a);
+void apply_finish(struct agent *a);
+/* The process is about to be started: write the directory, or go on with what is there. */
+void apply_prepare(struct agent *a);
+void agent_on_reload_due(uv_timer_t *timer);
+void apply_step_later(struct agent *a, void (*step)(struct agent *a), int64_t delay_ns);
+/* Is this writer still the highest? Not asked before the first apply. */
+int agent_check_fence(struct agent *a, struct err *err) MUST_CHECK;
+void agent_forget_live(struct agent *a, const char *why);
+
+/* compare.c */
+void touched_done(struct touched *t);
+void touch_changes(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan);
+void touch_all(struct agent *a, struct touched *t, struct plan *plan);
+void batch_done(struct batch *b);
+/* The next commands of the plan; false when none are left. The last batch ends with the reads. */
+bool batch_next(struct agent *a, struct batch *b);
+/* What the batch did, judged; -1 and why when something is not as it should be. */
+int batch_judge(struct agent *a, const struct batch *b, const struct runtime_answer *answers, struct err *err) MUST_CHECK;
+int touched_verify(struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err) MUST_CHECK;
+void touched_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
+void shapes_learn_all(struct agent *a);
+/* Delete leaving servers and backends that are gone. */
+bool leave_commands(struct agent *a, struct plan *plan);
+void leave_commit(struct agent *a, const struct plan_op *op, const char *answer);
+
+/* journal.c: what changed in words of servers and in backends since haproxy.cfg was written. */
+void journal_begin(struct agent *a, const struct touched *t);
+void journal_end(struct agent *a, const struct touched *t);
+void journal_clear(struct agent *a, uint64_t size); /* unless it has grown beyond size meanwhile */
+void journal_load(struct agent *a, struct live *live);
+
+/* image.c */
+/* All files of the accepted state under a new lineage; a->next becomes what a process that loads them has. */
+void image_build(struct agent *a, struct disk_files *files, bool new_lineage);
+void image_write(struct agent *a, struct disk_files *files, bool whole, void (*after)(struct agent *a, const struct err *err));
+void image_load(struct agent *a, struct live *live);
+void image_schedule(struct agent *a);
+void image_on_timer(uv_timer_t *timer);
+/* Write what is live now, if it may be written; false when nothing was begun. */
+bool image_level_now(struct agent *a);
+
+#endif

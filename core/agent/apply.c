@@ -1,0 +1,622 @@
+/* An apply is a chain of steps, each of which ends by starting something on the loop or by apply_finish():
+ *
+ *   begin ─► fence ─► (read everything) ─► plan ─► batches ─► verify, commit ─► finish
+ *                                            └──► reload: write ─► master reload ─► read everything ─► plan …
+ *
+ * A surprise in a batch or in what is read back leads to one more round from "read everything"; the next surprise to a reload; one after
+ * that is an error. Nothing is ever assumed after a surprise.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent/agent_state.h"
+#include "base/alloc.h"
+#include "base/log.h"
+
+#define READ_MAX_BYTES ((size_t)512 << 20)
+
+static void step_read(struct agent *a);
+static void step_plan_all(struct agent *a);
+static void step_batch(struct agent *a);
+static void step_reload(struct agent *a);
+static void step_reload_write(struct agent *a);
+
+static void on_step(uv_timer_t *timer)
+{
+    struct agent *a = timer->data;
+    void (*step)(struct agent *) = STEAL(a->step);
+    if (step)
+        step(a);
+}
+
+void apply_step_later(struct agent *a, void (*step)(struct agent *a), int64_t delay_ns)
+{
+    a->step = step;
+    uv_timer_start(&a->step_timer, on_step, (uint64_t)(delay_ns / NS_PER_MS), 0);
+}
+
+void agent_forget_live(struct agent *a, const char *why)
+{
+    if (a->known)
+        log_debug("What HAProxy runs has to be compared from scratch", "why", why);
+    a->known = false;
+    a->live_ok = false;
+}
+
+int agent_check_fence(struct agent *a, struct err *err)
+{
+    if (!a->fenced)
+        return 0;
+    struct fence fence = {.transitions = a->last_fence.transitions,
+                          .generation = a->last_fence.generation,
+                          .holder = a->last_fence.holder};
+    return fence_check(a->config.directory, &fence, &a->apply.highest, err);
+}
+
+static void apply_release(struct apply *p)
+{
+    touched_done(&p->touched);
+    plan_done(&p->plan);
+    batch_done(&p->batch);
+    free(p->reload_reason);
+}
+
+void apply_finish(struct agent *a)
+{
+    /* done may begin the next apply. */
+    struct apply p = a->apply;
+    memset(&a->apply, 0, sizeof(a->apply));
+
+    bool failed = p.err.kind != ERR_NONE;
+    const struct agent_result result = {.err = failed ? &p.err : NULL,
+                                        .operations = p.operations,
+                                        .reloaded = p.reloaded,
+                                        .reload_reason = p.reload_reason,
+                                        .reload_after_ns = failed ? 0 : p.reload_after_ns,
+                                        .duration_ns = clock_now_ns() - p.start_ns,
+                                        .highest = {p.highest.transitions, p.highest.generation, p.highest.holder}};
+    a->live_ok = !failed && !p.reload_after_ns;
+    if (failed)
+        metric_add(metric_counter(a->metrics, "haptic_deployment_errors_total", "Deployments that failed.", "reason",
+                                  err_kind_name(p.err.kind)),
+                   1);
+    else
+        metric_observe_ns(metric_histogram(a->metrics, "haptic_deployment_duration_seconds",
+                                           "Time from the begin of a deployment to the proof that it is live."),
+                          result.duration_ns);
+    if (a->live_ok) {
+        a->live_digest = p.digest;
+        a->level = a->level && digest_equal(a->disk_digest, a->live_digest);
+        image_schedule(a);
+    }
+    p.done(p.ctx, &result);
+    apply_release(&p);
+}
+
+static void apply_fail(struct agent *a, const struct err *err)
+{
+    a->apply.err = *err;
+    apply_finish(a);
+}
+
+/* Of an apply that must not be finished from within the call that began it. */
+static void apply_fail_later(struct agent *a, const struct err *err)
+{
+    a->apply.err = *err;
+    apply_step_later(a, apply_finish, 0);
+}
+
+void apply_cancel(struct agent *a)
+{
+    if (!a->apply.busy)
+        return;
+    if (a->call)
+        runtime_cancel(STEAL(a->call));
+    if (a->reload_call)
+        master_cancel(STEAL(a->reload_call));
+    uv_timer_stop(&a->step_timer);
+    a->step = NULL;
+    a->step_after_write = NULL;
+    struct err err;
+    err_set(&err, ERR_TIMEOUT, "the agent stops");
+    agent_forget_live(a, err.text);
+    apply_fail(a, &err);
+}
+
+/* What went wrong is not known well enough to go on from here: look at everything, then reload, then give up. */
+static void apply_surprise(struct agent *a, const struct err *err, const char *kind)
+{
+    struct apply *p = &a->apply;
+    agent_forget_live(a, err->text);
+    metric_add(metric_counter(a->metrics, "haptic_deployment_surprises_total",
+                              "Answers and read-backs of HAProxy that were not as expected.", "kind", kind),
+               1);
+    switch (p->round) {
+    case ROUND_FIRST:
+        log_warn("HAProxy is not as expected; comparing everything", "error", err->text);
+        p->round = ROUND_REPAIR;
+        step_read(a);
+        return;
+    case ROUND_REPAIR:
+        log_warn("HAProxy is still not as expected; reloading", "error", err->text);
+        plan_done(&p->plan);
+        plan_reload(&p->plan, "surprise", "%s", err->text);
+        p->round = ROUND_RELOAD;
+        step_reload(a);
+        return;
+    case ROUND_RELOAD:
+    case ROUND_AFTER_RELOAD:
+        apply_fail(a, err);
+        return;
+    }
+}
+
+/* ---- reading everything ---- */
+
+enum { READ_HELP, READ_VERSION, READ_LINEAGE, READ_INFO, READ_BACKENDS, READ_MAPS, READ_SERVERS, READ_COUNT };
+static const char *const read_commands[READ_COUNT] = {
+    "help", "show version", "show env HAPTIC_LINEAGE", "show info", "show backend", "show map", "show servers state",
+};
+
+static void on_maps_read(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
+{
+    struct agent *a = ctx;
+    struct map_slot *slot;
+    size_t i = 0;
+    a->call = NULL;
+    if (err) {
+        apply_fail(a, err);
+        return;
+    }
+    for (size_t it = 0; i < count && (slot = map_next(&a->live->maps, &it));) {
+        struct live_map *map = slot->value;
+        if (map->used)
+            live_merge_map(a->live, map, answers[i++].text);
+    }
+    a->known = true;
+    shapes_learn_all(a);
+    step_plan_all(a);
+}
+
+static void read_maps(struct agent *a)
+{
+    VEC(char *) commands = {0};
+    struct map_slot *slot;
+    for (size_t it = 0; (slot = map_next(&a->live->maps, &it));) {
+        const struct live_map *map = slot->value;
+        if (map->used)
+            vec_push(&commands, xasprintf("show map %s", map->path));
+    }
+    if (!commands.length) {
+        on_maps_read(a, NULL, NULL, 0);
+    } else {
+        a->call = runtime_run(a->loop, a->config.runtime_socket, (const char *const *)commands.items, commands.length,
+                              a->config.command_deadline_ns, READ_MAX_BYTES, on_maps_read, a);
+        for (size_t i = 0; i < commands.length; i++)
+            free(commands.items[i]);
+    }
+    vec_done(&commands);
+}
+
+/* "HAPTIC_LINEAGE=…" is the mark in what we know? Otherwise find out whether the disk has it. */
+static bool lineage_is_known(struct agent *a, const char *answer)
+{
+    const char *mark = strchr(answer, '=');
+    mark = mark ? mark + 1 : "";
+    size_t length = strspn(mark, "0123456789abcdef");
+    if (length != LIVE_LINEAGE_SIZE - 1)
+        return false;
+    if (a->known && strncmp(a->live->lineage, mark, length) == 0)
+        return true;
+    struct live *disk = live_new();
+    image_load(a, disk);
+    if (strncmp(disk->lineage, mark, length) != 0) {
+        live_free(disk);
+        return false;
+    }
+    live_free(a->live);
+    a->live = disk;
+    memcpy(a->lineage, disk->lineage, sizeof(a->lineage));
+    a->level = false;
+    return true;
+}
+
+static void read_caps(struct agent *a, const struct runtime_answer *answers)
+{
+    if (haproxy_version_parse(answers[READ_VERSION].text, &a->caps, NULL))
+        return;
+    haproxy_caps_from_help(&a->caps, answers[READ_HELP].text);
+    a->caps_known = true;
+}
+
+static void on_read(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
+{
+    struct agent *a = ctx;
+    a->call = NULL;
+    if (err || count < READ_COUNT) {
+        a->running = a->running && a->process;
+        apply_fail(a, err);
+        return;
+    }
+    a->running = true;
+    read_caps(a, answers);
+    const char *pid = strstr(answers[READ_INFO].text, "\nPid: ");
+    int worker = 0;
+    if (pid && sscanf(pid, "\nPid: %d", &worker) == 1) {
+        a->known = a->known && worker == a->worker_pid;
+        a->worker_pid = worker;
+    }
+    if (!lineage_is_known(a, answers[READ_LINEAGE].text)) {
+        struct apply *p = &a->apply;
+        if (p->round == ROUND_AFTER_RELOAD) {
+            struct err other;
+            err_set(&other, ERR_HAPROXY, "the process behind %s did not load %s/" DISK_CONFIG " at the reload",
+                    a->config.runtime_socket, a->config.directory);
+            apply_fail(a, &other);
+            return;
+        }
+        plan_done(&p->plan);
+        plan_reload(&p->plan, "unknown", "what HAProxy runs was not loaded from this directory as it is");
+        p->round = ROUND_RELOAD;
+        step_reload(a);
+        return;
+    }
+    live_merge_backends(a->live, answers[READ_BACKENDS].text);
+    live_merge_servers(a->live, answers[READ_SERVERS].text, true);
+    live_merge_map_names(a->live, answers[READ_MAPS].text);
+    read_maps(a);
+}
+
+static void step_read(struct agent *a)
+{
+    a->apply.all = true;
+    a->call = runtime_run(a->loop, a->config.runtime_socket, read_commands, READ_COUNT, a->config.command_deadline_ns,
+                          READ_MAX_BYTES, on_read, a);
+}
+
+/* ---- planning and running ---- */
+
+static void plan_begin(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    touched_done(&p->touched);
+    plan_done(&p->plan);
+    batch_done(&p->batch);
+    p->stage = 0;
+    p->digest = model_digest(a->model, MODEL_ACCEPTED);
+}
+
+static void note_drift(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    if (!p->drift || (!plan_count(&p->plan) && !p->plan.reload))
+        return;
+    static const char help[] = "Differences found in a running HAProxy that was believed to be as wanted.";
+    a->drift_repairs++;
+    if (p->plan.reload)
+        metric_add(metric_counter(a->metrics, "haptic_drift_repairs_total", help, "kind", p->plan.reload_class), 1);
+    for (size_t stage = 0; stage < PLAN_STAGES; stage++)
+        for (size_t i = 0; i < p->plan.ops[stage].length; i++)
+            metric_add(metric_counter(a->metrics, "haptic_drift_repairs_total", help, "kind",
+                                      plan_op_name(p->plan.ops[stage].items[i].type)),
+                       1);
+    log_warn("HAProxy differed from what was deployed; repairing it", "operations", log_int((int64_t)plan_count(&p->plan)),
+             "first", plan_first(&p->plan));
+}
+
+/* The plan is made: do it. */
+static void plan_run(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    if (!p->plan.reload) {
+        step_batch(a);
+        return;
+    }
+    if (p->round == ROUND_AFTER_RELOAD) {
+        struct err err;
+        err_set(&err, ERR_HAPROXY, "after a reload still: %s", p->plan.reload);
+        agent_forget_live(a, err.text);
+        apply_fail(a, &err);
+        return;
+    }
+    int64_t wait = a->last_reload_ns ? a->last_reload_ns + a->config.min_reload_interval_ns - clock_now_ns() : 0;
+    if (wait > 0) {
+        p->reload_after_ns = wait;
+        free(p->reload_reason);
+        p->reload_reason = xstrdup(p->plan.reload);
+        uv_timer_start(&a->reload_timer, agent_on_reload_due, (uint64_t)(wait / NS_PER_MS) + 1, 0);
+        step_batch(a);
+        return;
+    }
+    p->round = ROUND_RELOAD;
+    step_reload(a);
+}
+
+static void step_plan_all(struct agent *a)
+{
+    plan_begin(a);
+    touch_all(a, &a->apply.touched, &a->apply.plan);
+    note_drift(a);
+    a->apply.drift = false;
+    plan_run(a);
+}
+
+static void on_batch(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
+{
+    struct agent *a = ctx;
+    struct apply *p = &a->apply;
+    struct err own;
+    (void)count;
+    a->call = NULL;
+    if (err) {
+        agent_forget_live(a, err->text);
+        if (p->round == ROUND_FIRST && err->kind != ERR_SYS) {
+            apply_surprise(a, err, "io");
+            return;
+        }
+        apply_fail(a, err);
+        return;
+    }
+    if (batch_judge(a, &p->batch, answers, &own)) {
+        apply_surprise(a, &own, "answer");
+        return;
+    }
+    if (p->stage < PLAN_STAGES) {
+        step_batch(a);
+        return;
+    }
+    if (touched_verify(a, &p->touched, answers, &own)) {
+        apply_surprise(a, &own, "readback");
+        return;
+    }
+    touched_commit(a, &p->touched, answers);
+    journal_end(a, &p->touched);
+    apply_finish(a);
+}
+
+static void step_batch(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    struct err err;
+    if (!batch_next(a, &p->batch)) {
+        apply_step_later(a, apply_finish, 0);
+        return;
+    }
+    if (agent_check_fence(a, &err)) {
+        agent_forget_live(a, err.text);
+        apply_fail_later(a, &err);
+        return;
+    }
+    journal_begin(a, &p->touched);
+    a->level = false;
+    a->call = runtime_run(a->loop, a->config.runtime_socket, p->batch.commands.items, p->batch.commands.length,
+                          a->config.command_deadline_ns, READ_MAX_BYTES, on_batch, a);
+}
+
+/* ---- reloading ---- */
+
+static void count_reload(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    a->reloads++;
+    p->reloaded = true;
+    metric_add(metric_counter(a->metrics, "haptic_reloads_total", "Reloads and starts of HAProxy.", "reason",
+                              p->reload_class ? p->reload_class : "start"),
+               1);
+}
+
+/* A new process runs what was written: its view is ours now. */
+static void take_next(struct agent *a)
+{
+    live_free(a->live);
+    a->live = STEAL(a->next);
+    memcpy(a->lineage, a->next_lineage, sizeof(a->lineage));
+    a->disk_digest = a->writing_digest;
+    a->level = true;
+    a->known = true;
+    journal_clear(a, UINT64_MAX);
+}
+
+static void after_restore(struct agent *a, const struct err *err)
+{
+    if (err)
+        log_warn("Cannot restore haproxy.cfg after a failed reload", "error", err->text);
+    buf_done(&a->previous_config);
+    apply_finish(a);
+}
+
+/* The old worker goes on: what is on disk has to be what it runs. */
+static void reload_failed(struct agent *a, const struct err *err)
+{
+    struct disk_files files = {0};
+    a->next = live_free(a->next);
+    a->level = false;
+    a->apply.err = *err;
+    if (!a->previous_config.length) {
+        apply_finish(a);
+        return;
+    }
+    disk_files_add(&files, DISK_CONFIG, a->previous_config.data, a->previous_config.length);
+    image_write(a, &files, false, after_restore);
+    disk_files_done(&files);
+}
+
+static void on_reloaded(void *ctx, const struct master_reload_result *result)
+{
+    struct agent *a = ctx;
+    a->reload_call = NULL;
+    a->last_reload_ns = clock_now_ns();
+    if (result->err) {
+        agent_forget_live(a, result->err->text);
+        reload_failed(a, result->err);
+        return;
+    }
+    buf_done(&a->previous_config);
+    take_next(a);
+    if (result->worker_pid)
+        a->worker_pid = result->worker_pid;
+    a->workers_old = result->old_workers;
+    count_reload(a);
+    a->apply.round = ROUND_AFTER_RELOAD;
+    step_read(a);
+}
+
+static void after_reload_write(struct agent *a, const struct err *err)
+{
+    struct err stale;
+    if (err || agent_check_fence(a, &stale)) {
+        reload_failed(a, err ? err : &stale);
+        return;
+    }
+    a->reload_call = master_reload(a->loop, a->config.master_socket, a->config.reload_deadline_ns, on_reloaded, a);
+}
+
+static void step_reload_write(struct agent *a)
+{
+    struct disk_files files = {0};
+    struct err err;
+    if (a->writing) {
+        a->step_after_write = step_reload_write;
+        return;
+    }
+    if (agent_check_fence(a, &err)) {
+        apply_fail_later(a, &err);
+        return;
+    }
+    buf_clear(&a->previous_config);
+    (void)!disk_read(a->disk, DISK_CONFIG, 0x40000000, &a->previous_config, NULL);
+    a->apply.digest = model_digest(a->model, MODEL_ACCEPTED);
+    image_build(a, &files, true);
+    image_write(a, &files, false, after_reload_write);
+    disk_files_done(&files);
+}
+
+static void step_reload(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    free(p->reload_reason);
+    p->reload_reason = STEAL(p->plan.reload);
+    p->reload_class = p->plan.reload_class;
+    p->reload_after_ns = 0;
+    uv_timer_stop(&a->reload_timer);
+    step_reload_write(a);
+}
+
+/* ---- starting ---- */
+
+static void after_start_write(struct agent *a, const struct err *err)
+{
+    if (err) {
+        a->next = live_free(a->next);
+        if (a->apply.busy)
+            apply_fail(a, err);
+        return;
+    }
+    a->prepare_pending = false;
+    process_continue(a->process);
+}
+
+static void step_start_write(struct agent *a)
+{
+    struct disk_files files = {0};
+    struct err err;
+    if (a->writing) {
+        a->step_after_write = step_start_write;
+        return;
+    }
+    if (agent_check_fence(a, &err)) {
+        if (a->apply.busy)
+            apply_fail_later(a, &err);
+        return;
+    }
+    if (a->apply.busy)
+        a->apply.digest = model_digest(a->model, MODEL_ACCEPTED);
+    image_build(a, &files, true);
+    image_write(a, &files, false, after_start_write);
+    disk_files_done(&files);
+}
+
+void apply_prepare(struct agent *a)
+{
+    CLEANUP(buf_done) struct buf config = {0};
+    a->prepare_pending = true;
+    if (!model_is_empty(a->model, MODEL_ACCEPTED)) {
+        step_start_write(a);
+        return;
+    }
+    /* Nothing is accepted yet: serve with the last known good configuration, if there is one. */
+    if (disk_read(a->disk, DISK_CONFIG, 0x40000000, &config, NULL) == 0 && config.length) {
+        a->prepare_pending = false;
+        process_continue(a->process);
+    }
+}
+
+static void on_process_deadline(struct agent *a)
+{
+    struct err err;
+    a->apply.waits_for_process = false;
+    err_set(&err, ERR_TIMEOUT, "HAProxy did not come up within the deadline (its process is %s)",
+            process_state_name(process_state(a->process)));
+    apply_fail(a, &err);
+}
+
+void apply_process_ready(struct agent *a)
+{
+    if (a->next) {
+        take_next(a);
+        a->last_reload_ns = clock_now_ns();
+        a->known = false; /* until it is read */
+    }
+    if (!a->apply.busy || !a->apply.waits_for_process)
+        return;
+    a->apply.waits_for_process = false;
+    uv_timer_stop(&a->step_timer);
+    if (a->apply.restarted) {
+        a->apply.reload_class = "start";
+        free(a->apply.reload_reason);
+        a->apply.reload_reason = xstrdup(a->restarts ? "restart" : "first start");
+        count_reload(a);
+        a->apply.round = ROUND_AFTER_RELOAD;
+    }
+    step_read(a);
+}
+
+void apply_process_failed(struct agent *a, const char *reason)
+{
+    struct err err;
+    if (!a->apply.busy || !a->apply.waits_for_process)
+        return;
+    a->apply.waits_for_process = false;
+    uv_timer_stop(&a->step_timer);
+    err_set(&err, ERR_HAPROXY, "HAProxy did not start: %s", reason);
+    apply_fail(a, &err);
+}
+
+static void wait_for_process(struct agent *a)
+{
+    a->apply.waits_for_process = true;
+    apply_step_later(a, on_process_deadline, a->config.reload_deadline_ns);
+    if (a->prepare_pending) {
+        a->apply.restarted = true;
+        step_start_write(a);
+    } else if (process_state(a->process) == PROCESS_WAITING) {
+        process_retry_now(a->process);
+    }
+}
+
+void apply_begin(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    if (a->process && process_state(a->process) != PROCESS_RUNNING) {
+        wait_for_process(a);
+        return;
+    }
+    if (p->all || !a->known) {
+        p->drift = a->live_ok && digest_equal(a->live_digest, model_digest(a->model, MODEL_ACCEPTED));
+        step_read(a);
+        return;
+    }
+    /* The changes are in the plan already. */
+    plan_run(a);
+}
