@@ -402,8 +402,8 @@ static int start_haproxy(struct app *app, struct err *err)
                                         .runtime_socket = app->runtime_socket,
                                         .supervise = !o->attach,
                                         .min_reload_interval_ns = app->config->min_deployment_interval_ns};
-    app->agent = agent_new(app->loop, &config, reconcile_model(app->reconcile), app->metrics, on_agent_changed, app);
-    return 0;
+    app->agent = agent_new(app->loop, &config, reconcile_model(app->reconcile), app->metrics, on_agent_changed, app, err);
+    return app->agent != NULL ? 0 : -1;
 }
 
 static int start_all(struct app *app, struct err *err)

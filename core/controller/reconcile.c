@@ -321,7 +321,6 @@ static void note_accepted(struct reconcile *r)
     r->accepted_digest = digest;
     r->accepted_ns = clock_now_ns();
     r->generation++;
-    r->live = false;
 }
 
 static void on_background(uv_timer_t *timer)
@@ -414,10 +413,16 @@ static void on_applied(void *ctx, const struct agent_result *result)
     if (result->err == NULL) {
         r->retry_ns = 0;
         r->deployed_problem[0] = '\0';
-        r->live = true;
-        if (r->applying_ns != 0)
+        r->live = result->reload_after_ns == 0;
+        if (r->applying_ns != 0 && r->live)
             metric_observe_ns(r->reconcile_duration, clock_now_ns() - r->applying_ns);
-        r->applying_ns = 0;
+        if (r->live)
+            r->applying_ns = 0;
+        else
+            stage_move(&r->applying_ns, &r->settled_ns);
+        if (!r->live)
+            log_info("A reload waits", "reason", result->reload_reason ? result->reload_reason : "", "wait",
+                     log_duration(result->reload_after_ns));
         if (result->reloaded)
             log_info("Deployed with a reload", "reason", result->reload_reason ? result->reload_reason : "", "generation",
                      log_int((int64_t)r->generation), "duration", log_duration(result->duration_ns));
@@ -425,6 +430,7 @@ static void on_applied(void *ctx, const struct agent_result *result)
             log_info("Deployed without a reload", "operations", log_int(result->operations), "generation", log_int((int64_t)r->generation),
                      "duration", log_duration(result->duration_ns), "similar", log_int((int64_t)suppressed));
     } else if (result->err->kind == ERR_STALE) {
+        r->live = false;
         stage_move(&r->applying_ns, &r->settled_ns);
         r->compare_all = true;
         r->compare_why = "refused as stale";
@@ -433,6 +439,7 @@ static void on_applied(void *ctx, const struct agent_result *result)
                      log_int(result->highest.transitions), "holder", result->highest.holder ? result->highest.holder : "");
         r->ops.refused_stale(r->ctx, result->highest.transitions);
     } else {
+        r->live = false;
         metric_add(r->deploy_failures, 1);
         stage_move(&r->applying_ns, &r->settled_ns);
         r->compare_all = true;
@@ -475,7 +482,8 @@ static void deploy(struct reconcile *r)
     model_take_changes(r->model, &changes);
     if (changes.items.length == 0 && !r->compare_all) {
         model_changes_done(&changes);
-        r->settled_ns = 0;
+        if (r->live)
+            r->settled_ns = 0; /* the change had no effect on the output */
         return;
     }
     struct fence fence = {
