@@ -32,23 +32,26 @@
 
 #define PATIENCE_MS 60000
 
-/* An engine that is a program's "source", run with no sandbox around it: (host, objects, skipped, E) → render function. */
+/* An engine that is a program's "source", run with no sandbox around it: (host, objects, skipped, on) → render function.
+ * on.put and on.delete may be replaced. */
 static UNUSED const char open_engine[] =
     "return function(host)\n"
     "  local cjson = require('cjson')\n"
-    "  local E, objects, skipped, render = {}, {}, {}, nil\n"
+    "  local E, on, objects, skipped, render = {}, {}, {}, {}, nil\n"
     "  function E.configure(json)\n"
     "    local program = cjson.decode(json)\n"
     "    local chunk, message = loadstring(program.source, '=program')\n"
     "    if not chunk then return message end\n"
-    "    render = chunk(host, objects, skipped, E)\n"
+    "    render = chunk(host, objects, skipped, on)\n"
     "    return ''\n"
     "  end\n"
-    "  function E.put(kind, id, namespace, name, created, json, ...)\n"
+    "  function on.put(kind, id, namespace, name, created, json, ...)\n"
     "    objects[kind .. '/' .. id] = {kind = kind, id = id, namespace = namespace, name = name,\n"
     "      created = created, json = json, parts = {...}}\n"
     "  end\n"
-    "  function E.delete(kind, id) objects[kind .. '/' .. id] = nil end\n"
+    "  function on.delete(kind, id) objects[kind .. '/' .. id] = nil end\n"
+    "  function E.put(...) on.put(...) end\n"
+    "  function E.delete(...) on.delete(...) end\n"
     "  function E.skip(id) skipped[id] = true end\n"
     "  function E.render() return render() end\n"
     "  function E.explain(...) return table.concat({...}, '|') end\n"
