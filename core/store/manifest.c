@@ -112,13 +112,16 @@ static char *object_problem(struct manifest_object *o, struct yyjson_val *value)
         return xasprintf("%s without apiVersion", o->kind && *o->kind ? o->kind : "an object");
     if (!o->kind || !*o->kind)
         return xstrdup("an object without kind");
-    o->name = json_str(value, "metadata", "name");
+    struct yyjson_val *name = json_at(value, "metadata", "name");
+    o->name = json_str_of(name);
+    if (name && !o->name) /* "name: 12", "name: y" */
+        return xasprintf("%s: metadata.name is not a string; put it into quotes", o->kind);
     if (!o->name || !*o->name)
         return xasprintf("%s without metadata.name", o->kind);
     struct yyjson_val *namespace = json_at(value, "metadata", "namespace");
     o->namespace = json_str_of(namespace);
     if (namespace && !yyjson_is_null(namespace) && !o->namespace)
-        return xasprintf("%s %s: metadata.namespace is not a string", o->kind, o->name);
+        return xasprintf("%s %s: metadata.namespace is not a string; put it into quotes", o->kind, o->name);
     bool has_namespace = o->namespace && *o->namespace;
     if (has_namespace && manifest_is_cluster_scoped(o->api_version, o->kind))
         return xasprintf("%s %s: this kind is cluster-scoped: remove metadata.namespace", o->kind, o->name);
