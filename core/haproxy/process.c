@@ -1,0 +1,615 @@
+/* How it works: one timer drives the states (polls while adopting and starting, back-off while waiting, escalation while stopping); the end of a
+ * child comes from libuv, the end of an adopted process from a pidfd. Each event to the caller is the last thing a function does, so that the
+ * caller may stop or free the supervision from within it.
+ *
+ * Ready means: the master answers, lists a worker, and that worker answers through the master. A worker that is still reading a large
+ * configuration answers only when it has done so.
+ *
+ * A HAProxy whose master socket accepts but does not answer until the start deadline hangs: it is killed, and a new one started. The
+ * workers of a dead master end by themselves.
+ */
+#include "haproxy/process.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "haproxy/disk.h"
+#include "haproxy/runtime.h"
+
+#define START_DEADLINE_NS (30 * NS_PER_S)
+#define BACKOFF_MIN_NS (250 * NS_PER_MS)
+#define BACKOFF_MAX_NS (30 * NS_PER_S)
+#define STABLE_NS (60 * NS_PER_S)   /* ran so long: the next failure is a first one */
+#define ASK_NS NS_PER_S             /* one question while adopting or starting */
+#define POLL_MS 25
+#define KILL_AFTER_MS 1000          /* SIGTERM → SIGKILL */
+#define LOG_MS 200
+#define LOG_MAX_BYTES (1 << 20)     /* haproxy.log is emptied past it */
+#define START_OUTPUT_BYTES 65536
+#define SOCKET_PATH_MAX 90
+
+struct process {
+    uv_loop_t *loop;
+    struct process_events events;
+    void *ctx;
+    char *binary, *directory, *master_socket;
+    VEC(char *) environment;
+    int64_t start_deadline_ns, backoff_min_ns, backoff_max_ns;
+
+    enum process_state state;
+    uv_timer_t timer, log_timer;
+    unsigned open_handles;
+    pid_t pid;          /* of the master; 0: none */
+    uv_process_t *child; /* NULL: adopted, or none */
+    uv_poll_t *exit_poll; /* on the pidfd of an adopted one */
+    struct master_call *ask;
+    struct runtime_call *ask_worker;
+    struct master_state answer; /* kept while the worker is asked */
+    int64_t since_ns;   /* the state began */
+    int64_t backoff_ns; /* the next one; 0: the first */
+    bool start_overdue; /* killed because it did not answer */
+
+    int log_fd;
+    int64_t log_read, log_start; /* offsets: read so far; where the present HAProxy's output begins */
+    struct buf log_line;
+
+    bool stop_wanted;
+    int64_t grace_ns;
+    int stop_step; /* signals sent: 0 none, 1 USR1, 2 TERM, 3 KILL */
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
+};
+
+static void prepare(struct process *p);
+static void spawn(struct process *p);
+static void ask(struct process *p);
+static void stop_begin(struct process *p);
+static void on_timer(uv_timer_t *timer);
+
+static void timer_set(struct process *p, int64_t ns)
+{
+    uv_timer_start(&p->timer, on_timer, (uint64_t)((ns + NS_PER_MS - 1) / NS_PER_MS), 0);
+}
+
+static void state_set(struct process *p, enum process_state state)
+{
+    p->state = state;
+    p->since_ns = clock_now_ns();
+    uv_timer_stop(&p->timer);
+}
+
+/* --- output --- */
+
+static void log_line(struct process *p)
+{
+    if (p->log_line.length && p->events.output)
+        p->events.output(p->ctx, buf_str(&p->log_line));
+    buf_clear(&p->log_line);
+}
+
+/* Pass on what has been written since the last time; empty a file that has grown large. */
+static void log_follow(struct process *p)
+{
+    char chunk[4096];
+    for (ssize_t n; p->log_fd >= 0 && (n = pread(p->log_fd, chunk, sizeof(chunk), p->log_read)) > 0;) {
+        p->log_read += n;
+        for (const char *at = chunk, *end = chunk + n; at < end;) {
+            const char *newline = memchr(at, '\n', (size_t)(end - at));
+            size_t length = (size_t)((newline ? newline : end) - at);
+            if (p->log_line.length + length <= sizeof(chunk))
+                buf_add(&p->log_line, at, length);
+            if (newline)
+                log_line(p);
+            at += length + (newline != NULL);
+        }
+    }
+    if (p->log_fd >= 0 && p->log_read > LOG_MAX_BYTES && ftruncate(p->log_fd, 0) == 0)
+        p->log_read = p->log_start = 0;
+}
+
+static void on_log_timer(uv_timer_t *timer)
+{
+    log_follow(timer->data);
+}
+
+static int log_open(struct process *p, struct err *err)
+{
+    CLEANUP(free_ptr) char *path = xasprintf("%s/haproxy.log", p->directory);
+    p->log_fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (p->log_fd < 0)
+        return err_set_sys(err, errno, "open %s", path);
+    p->log_read = p->log_start = lseek(p->log_fd, 0, SEEK_END);
+    return 0;
+}
+
+/* What the present HAProxy has written; malloc'ed. */
+static char *log_of_start(struct process *p)
+{
+    int64_t end = lseek(p->log_fd, 0, SEEK_END), length = end - p->log_start;
+    int64_t from = length > START_OUTPUT_BYTES ? end - START_OUTPUT_BYTES : p->log_start;
+    char *text = xcalloc(1, START_OUTPUT_BYTES + 1);
+    if (length > 0 && pread(p->log_fd, text, START_OUTPUT_BYTES, from) < 0)
+        text[0] = '\0';
+    return text;
+}
+
+/* --- end of a process --- */
+
+static void free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void close_poll(uv_handle_t *handle)
+{
+    int fd = (int)(intptr_t)handle->data;
+    close(fd);
+    free(handle);
+}
+
+static void ask_cancel(struct process *p)
+{
+    if (p->ask)
+        master_cancel(p->ask);
+    if (p->ask_worker)
+        runtime_cancel(p->ask_worker);
+    p->ask = NULL;
+    p->ask_worker = NULL;
+}
+
+/* Forget the process, which is gone or is let go. */
+static void process_forget(struct process *p)
+{
+    ask_cancel(p);
+    if (p->child)
+        uv_close((uv_handle_t *)p->child, free_handle);
+    if (p->exit_poll) {
+        int fd = -1;
+        (void)uv_fileno((uv_handle_t *)p->exit_poll, &fd);
+        p->exit_poll->data = (void *)(intptr_t)fd;
+        uv_close((uv_handle_t *)p->exit_poll, close_poll);
+    }
+    p->child = NULL;
+    p->exit_poll = NULL;
+    p->pid = 0;
+}
+
+static void stopped_tell(struct process *p)
+{
+    state_set(p, PROCESS_STOPPED);
+    void (*stopped)(void *ctx) = p->stopped;
+    p->stopped = NULL;
+    p->stop_wanted = false;
+    if (stopped)
+        stopped(p->stopped_ctx);
+}
+
+static void wait_begin(struct process *p)
+{
+    p->backoff_ns = p->backoff_ns ? 2 * p->backoff_ns : p->backoff_min_ns;
+    if (p->backoff_ns > p->backoff_max_ns)
+        p->backoff_ns = p->backoff_max_ns;
+    state_set(p, PROCESS_WAITING);
+    timer_set(p, p->backoff_ns);
+}
+
+static void process_ended(struct process *p, const char *reason)
+{
+    enum process_state was = p->state;
+    if (was == PROCESS_RUNNING && clock_now_ns() - p->since_ns >= STABLE_NS)
+        p->backoff_ns = 0;
+    log_follow(p);
+    process_forget(p);
+    switch (was) {
+    case PROCESS_STOPPING:
+        stopped_tell(p);
+        return;
+    case PROCESS_STARTING: {
+        CLEANUP(free_ptr) char *output = log_of_start(p);
+        CLEANUP(free_ptr) char *why = p->start_overdue ? xasprintf("no answer in time (%s)", reason) : xstrdup(reason);
+        wait_begin(p);
+        p->events.start_failed(p->ctx, why, output);
+        return;
+    }
+    case PROCESS_RUNNING:
+        wait_begin(p);
+        p->events.died(p->ctx, reason);
+        return;
+    case PROCESS_ADOPTING:
+        prepare(p);
+        return;
+    case PROCESS_STOPPED:
+    case PROCESS_PREPARING:
+    case PROCESS_WAITING:
+        return;
+    }
+}
+
+static void on_child_exit(uv_process_t *child, int64_t status, int sig)
+{
+    struct process *p = child->data;
+    if (child != p->child)
+        return;
+    char reason[96];
+    if (sig)
+        snprintf(reason, sizeof(reason), "signal %d (%s)", sig, strsignal(sig));
+    else
+        snprintf(reason, sizeof(reason), "exit %d", (int)status);
+    process_ended(p, reason);
+}
+
+static void on_adopted_exit(uv_poll_t *poll, int status UNUSED, int events UNUSED)
+{
+    struct process *p = poll->data;
+    uv_poll_stop(poll);
+    process_ended(p, "gone");
+}
+
+/* Watch a process that is not our child. False when it is gone already. */
+static bool adopt_pid(struct process *p, pid_t pid)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (fd < 0)
+        return false;
+    uv_poll_t *poll = xcalloc(1, sizeof(*poll));
+    if (uv_poll_init(p->loop, poll, fd) < 0) {
+        close(fd);
+        free(poll);
+        return false;
+    }
+    poll->data = p;
+    uv_poll_start(poll, UV_READABLE, on_adopted_exit);
+    p->exit_poll = poll;
+    p->pid = pid;
+    return true;
+}
+
+/* Signal the master; SIGKILL goes to its whole group, if that is its own. */
+static void process_kill(struct process *p, int sig)
+{
+    if (p->pid <= 0)
+        return;
+    if (sig == SIGKILL && getpgid(p->pid) == p->pid)
+        (void)kill(-p->pid, sig);
+    else
+        (void)kill(p->pid, sig);
+}
+
+/* --- adopting and starting --- */
+
+static void prepare(struct process *p)
+{
+    if (p->stop_wanted) { /* asked for while it was not known whether there is one */
+        stopped_tell(p);
+        return;
+    }
+    state_set(p, PROCESS_PREPARING);
+    p->events.prepare(p->ctx);
+}
+
+/* The process that listens on the master socket, by the kernel's word; 0: nobody. For a master that does not answer. */
+static pid_t listener_pid(const struct process *p)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred peer = {0};
+    socklen_t length = sizeof(peer);
+    CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    memcpy(address.sun_path, p->master_socket, strlen(p->master_socket) + 1);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+        return 0;
+    return peer.pid;
+}
+
+static void became_running(struct process *p)
+{
+    bool adopted = p->child == NULL;
+    if (p->stop_wanted) {
+        stop_begin(p);
+        return;
+    }
+    state_set(p, PROCESS_RUNNING);
+    struct master_state state = p->answer;
+    memset(&p->answer, 0, sizeof(p->answer));
+    p->events.running(p->ctx, &state, adopted);
+    master_state_done(&state);
+}
+
+static void ask_again(struct process *p)
+{
+    bool over = clock_now_ns() - p->since_ns >= p->start_deadline_ns;
+    if (!over) {
+        timer_set(p, POLL_MS * NS_PER_MS);
+    } else if (p->state == PROCESS_STARTING) {
+        p->start_overdue = true;
+        process_kill(p, SIGKILL); /* its end is reported */
+    } else {
+        /* One is there and hangs. Its end leads on; when it cannot be found, the new one takes over its sockets. */
+        pid_t pid = listener_pid(p);
+        if (pid > 1 && pid != getpid() && adopt_pid(p, pid))
+            process_kill(p, SIGKILL);
+        else
+            prepare(p);
+    }
+}
+
+static void on_worker_answer(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
+{
+    struct process *p = ctx;
+    p->ask_worker = NULL;
+    if (!err && count == 1 && strstr(answers[0].text, "\nPid: "))
+        became_running(p);
+    else
+        ask_again(p);
+}
+
+static void on_master_answer(void *ctx, const struct err *err, const struct master_state *state)
+{
+    struct process *p = ctx;
+    p->ask = NULL;
+    if (err && p->state == PROCESS_ADOPTING && err->kind == ERR_SYS) { /* nobody listens */
+        prepare(p);
+        return;
+    }
+    if (err || state->workers.length == 0 || (p->state == PROCESS_STARTING && state->master.pid != p->pid)) {
+        ask_again(p);
+        return;
+    }
+    if (p->state == PROCESS_ADOPTING && !p->exit_poll && !adopt_pid(p, state->master.pid)) {
+        ask_again(p);
+        return;
+    }
+    master_state_done(&p->answer);
+    p->answer = *state;
+    p->answer.workers.items = NULL;
+    p->answer.old_workers.items = NULL;
+    p->answer.workers.length = p->answer.workers.capacity = p->answer.old_workers.length = p->answer.old_workers.capacity = 0;
+    for (size_t i = 0; i < state->workers.length; i++)
+        vec_push(&p->answer.workers, state->workers.items[i]);
+    for (size_t i = 0; i < state->old_workers.length; i++)
+        vec_push(&p->answer.old_workers, state->old_workers.items[i]);
+    char command[64];
+    const char *commands[] = {command};
+    snprintf(command, sizeof(command), "@!%d show info", state->workers.items[0].pid);
+    int64_t left = p->start_deadline_ns - (clock_now_ns() - p->since_ns);
+    p->ask_worker = runtime_run(p->loop, p->master_socket, commands, 1, left > ASK_NS ? left : ASK_NS, 0, on_worker_answer, p);
+}
+
+static void ask(struct process *p)
+{
+    assert(!p->ask && !p->ask_worker);
+    p->ask = master_show_proc(p->loop, p->master_socket, ASK_NS, on_master_answer, p);
+}
+
+static void spawn(struct process *p)
+{
+    CLEANUP(free_ptr) char *master = xasprintf("%s,mode,600,level,admin", p->master_socket);
+    /* -dr: a server whose name does not resolve now must not keep everything else from starting. */
+    char *arguments[] = {p->binary, (char *)(uintptr_t)"-W", (char *)(uintptr_t)"-dr", (char *)(uintptr_t)"-S", master, (char *)(uintptr_t)"-f",
+                         (char *)(uintptr_t)DISK_CONFIG, NULL};
+    uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE},
+                                     {.flags = UV_INHERIT_FD, .data.fd = p->log_fd},
+                                     {.flags = UV_INHERIT_FD, .data.fd = p->log_fd}};
+    uv_process_options_t options = {.exit_cb = on_child_exit,
+                                    .file = p->binary,
+                                    .args = arguments,
+                                    .env = p->environment.items,
+                                    .cwd = p->directory,
+                                    .flags = UV_PROCESS_DETACHED,
+                                    .stdio_count = 3,
+                                    .stdio = stdio};
+    log_follow(p);
+    p->log_start = p->log_read;
+    p->start_overdue = false;
+    state_set(p, PROCESS_STARTING);
+    uv_process_t *child = xcalloc(1, sizeof(*child));
+    child->data = p;
+    int rc = uv_spawn(p->loop, child, &options);
+    if (rc < 0) {
+        uv_close((uv_handle_t *)child, free_handle);
+        CLEANUP(free_ptr) char *reason = xasprintf("cannot start %s: %s", p->binary, uv_strerror(rc));
+        wait_begin(p);
+        p->events.start_failed(p->ctx, reason, "");
+        return;
+    }
+    p->child = child;
+    p->pid = child->pid;
+    timer_set(p, POLL_MS * NS_PER_MS);
+}
+
+/* --- stopping --- */
+
+/* Send the next signal; the last one cannot be refused. */
+static void stop_step(struct process *p)
+{
+    p->stop_step = p->stop_step == 0 && p->grace_ns <= 0 ? 2 : p->stop_step + 1;
+    static const int signals[] = {0, SIGUSR1, SIGTERM, SIGKILL};
+    if (p->stop_step > 3)
+        return;
+    process_kill(p, signals[p->stop_step]);
+    if (p->stop_step < 3)
+        timer_set(p, p->stop_step == 1 ? p->grace_ns : KILL_AFTER_MS * NS_PER_MS);
+}
+
+static void stop_begin(struct process *p)
+{
+    ask_cancel(p);
+    state_set(p, PROCESS_STOPPING);
+    p->stop_step = 0;
+    stop_step(p);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct process *p = timer->data;
+    switch (p->state) {
+    case PROCESS_ADOPTING:
+    case PROCESS_STARTING:
+        ask(p);
+        break;
+    case PROCESS_WAITING:
+        prepare(p);
+        break;
+    case PROCESS_STOPPING:
+        if (p->pid)
+            stop_step(p);
+        else
+            stopped_tell(p);
+        break;
+    case PROCESS_STOPPED:
+    case PROCESS_PREPARING:
+    case PROCESS_RUNNING:
+        break;
+    }
+}
+
+/* --- public --- */
+
+struct process *process_new(uv_loop_t *loop, const struct process_config *config, const struct process_events *events, void *ctx, struct err *err)
+{
+    if (config->directory[0] != '/' || config->master_socket[0] != '/' || strlen(config->master_socket) > SOCKET_PATH_MAX) {
+        err_set(err, ERR_INVALID, "HAProxy's master socket %s: an absolute path of at most %d bytes is needed", config->master_socket, SOCKET_PATH_MAX);
+        return NULL;
+    }
+    struct process *p = xcalloc(1, sizeof(*p));
+    p->loop = loop;
+    p->events = *events;
+    p->ctx = ctx;
+    p->binary = xstrdup(config->binary);
+    p->directory = xstrdup(config->directory);
+    p->master_socket = xstrdup(config->master_socket);
+    p->start_deadline_ns = config->start_deadline_ns ? config->start_deadline_ns : START_DEADLINE_NS;
+    p->backoff_min_ns = config->backoff_min_ns ? config->backoff_min_ns : BACKOFF_MIN_NS;
+    p->backoff_max_ns = config->backoff_max_ns ? config->backoff_max_ns : BACKOFF_MAX_NS;
+    vec_push(&p->environment, xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
+    vec_push(&p->environment, xasprintf("HAPTIC_DIR=%s", p->directory));
+    for (size_t i = 0; config->environment && config->environment[i]; i++)
+        vec_push(&p->environment, xstrdup(config->environment[i]));
+    vec_push(&p->environment, (char *)NULL);
+    uv_timer_init(loop, &p->timer);
+    uv_timer_init(loop, &p->log_timer);
+    p->timer.data = p->log_timer.data = p;
+    p->open_handles = 2;
+    p->log_fd = -1;
+    if (log_open(p, err) < 0)
+        return process_free(p);
+    uv_timer_start(&p->log_timer, on_log_timer, LOG_MS, LOG_MS);
+    uv_unref((uv_handle_t *)&p->log_timer);
+    return p;
+}
+
+void process_start(struct process *p)
+{
+    assert(p->state == PROCESS_STOPPED);
+    state_set(p, PROCESS_ADOPTING);
+    ask(p);
+}
+
+void process_continue(struct process *p)
+{
+    if (p->state == PROCESS_PREPARING)
+        spawn(p);
+}
+
+void process_retry_now(struct process *p)
+{
+    if (p->state == PROCESS_WAITING)
+        timer_set(p, 0);
+}
+
+void process_stop(struct process *p, int64_t grace_ns, void (*stopped)(void *ctx), void *ctx)
+{
+    p->stopped = stopped;
+    p->stopped_ctx = ctx;
+    p->grace_ns = grace_ns;
+    switch (p->state) {
+    case PROCESS_STARTING:
+    case PROCESS_RUNNING:
+        stop_begin(p);
+        break;
+    case PROCESS_ADOPTING:
+        p->stop_wanted = true; /* one that is there is found first, then stopped */
+        break;
+    case PROCESS_STOPPED:
+    case PROCESS_PREPARING:
+    case PROCESS_WAITING:
+        state_set(p, PROCESS_STOPPING);
+        timer_set(p, 0);
+        break;
+    case PROCESS_STOPPING:
+        break;
+    }
+}
+
+static void timer_closed(uv_handle_t *handle)
+{
+    struct process *p = handle->data;
+    if (--p->open_handles > 0)
+        return;
+    for (size_t i = 0; i < p->environment.length; i++)
+        free(p->environment.items[i]);
+    vec_done(&p->environment);
+    master_state_done(&p->answer);
+    buf_done(&p->log_line);
+    free(p->binary);
+    free(p->directory);
+    free(p->master_socket);
+    free(p);
+}
+
+struct process *process_free(struct process *p)
+{
+    if (!p)
+        return NULL;
+    process_forget(p);
+    if (p->log_fd >= 0)
+        close(p->log_fd);
+    p->log_fd = -1;
+    uv_close((uv_handle_t *)&p->timer, timer_closed);
+    uv_close((uv_handle_t *)&p->log_timer, timer_closed);
+    return NULL;
+}
+
+enum process_state process_state(const struct process *p)
+{
+    return p->state;
+}
+
+int process_pid(const struct process *p)
+{
+    return p->state == PROCESS_ADOPTING ? 0 : p->pid;
+}
+
+const char *process_state_name(enum process_state state)
+{
+    switch (state) {
+    case PROCESS_STOPPED:
+        return "stopped";
+    case PROCESS_ADOPTING:
+        return "adopting";
+    case PROCESS_PREPARING:
+        return "preparing";
+    case PROCESS_STARTING:
+        return "starting";
+    case PROCESS_RUNNING:
+        return "running";
+    case PROCESS_WAITING:
+        return "waiting";
+    case PROCESS_STOPPING:
+        return "stopping";
+    }
+    return "unknown";
+}
