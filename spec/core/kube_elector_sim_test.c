@@ -15,7 +15,6 @@
  *     may write at the same moment.
  *  4. When the faults have ended there is one leader within bound_ns(), it stays, and every receiver accepts its writes. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -347,7 +346,7 @@ static void step(struct sim *s, int index, struct elector_input *in)
     c->wake_token++;
     if (out.wake_ns != INT64_MAX) {
         int64_t wait = out.wake_ns > in->now_ns ? out.wake_ns - in->now_ns : 0;
-        event_add(s, E_WAKE, index, (int64_t)ceil((double)wait / c->rate) + 1)->token = c->wake_token;
+        event_add(s, E_WAKE, index, (int64_t)((double)wait / c->rate) + 2)->token = c->wake_token;
     }
 }
 
