@@ -42,7 +42,7 @@ struct app {
     struct metrics *metrics;
     struct config *config, *next_config; /* next: its templates are being loaded */
     struct haproxy_caps caps;
-    char *directory, *master_socket, *runtime_socket; /* absolute */
+    char *haproxy, *directory, *master_socket, *runtime_socket; /* absolute */
     struct store *store;
     struct source_dir *source_dir;
     struct source_kube *source_kube;
@@ -64,6 +64,35 @@ struct app {
 };
 
 /* ---- pieces ---- */
+
+/* The program that the shell would run. */
+static int find_program(const char *name, char **ret_path, struct err *err)
+{
+    const char *path = getenv("PATH");
+    char resolved[PATH_MAX];
+
+    if (strchr(name, '/') != NULL) {
+        if (realpath(name, resolved) == NULL)
+            return err_set_sys(err, errno, "%s (give another --haproxy-binary)", name);
+        *ret_path = xstrdup(resolved);
+        return 0;
+    }
+    for (const char *at = path ? path : "/usr/sbin:/usr/bin:/sbin:/bin"; *at != '\0';) {
+        size_t length = strcspn(at, ":");
+        CLEANUP(free_ptr) char *candidate = xasprintf("%.*s/%s", (int)length, at, name);
+        if (access(candidate, X_OK) == 0) {
+            *ret_path = STEAL(candidate);
+            return 0;
+        }
+        at += length + (at[length] == ':');
+    }
+    CLEANUP(free_ptr) char *usual = xasprintf("/usr/sbin/%s", name); /* not in the PATH of ordinary users */
+    if (access(usual, X_OK) == 0) {
+        *ret_path = STEAL(usual);
+        return 0;
+    }
+    return err_set(err, ERR_NOTFOUND, "there is no program \"%s\": install HAProxy 2.6 or newer, or give --haproxy-binary", name);
+}
 
 /* What `haproxy -v` says. Blocking: a few milliseconds at the start. */
 static int probe_haproxy(const char *binary, struct haproxy_caps *ret_caps, struct err *err)
@@ -91,7 +120,7 @@ static int probe_haproxy(const char *binary, struct haproxy_caps *ret_caps, stru
     if (failed == 0)
         waitpid(pid, &status, 0);
     if (failed != 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 127))
-        return err_set_sys(err, failed ? failed : ENOENT, "run %s -v (install HAProxy 2.6 or newer, or give --haproxy-binary)", binary);
+        return err_set_sys(err, failed ? failed : ENOENT, "run %s -v (give another --haproxy-binary)", binary);
     return haproxy_version_parse(text, ret_caps, err);
 }
 
@@ -396,7 +425,7 @@ static int start_haproxy(struct app *app, struct err *err)
         return -1;
     app->master_socket = o->master_socket ? xstrdup(o->master_socket) : xasprintf("%s/master.sock", app->directory);
     app->runtime_socket = o->runtime_socket ? xstrdup(o->runtime_socket) : xasprintf("%s/runtime.sock", app->directory);
-    const struct agent_config config = {.binary = o->haproxy_binary,
+    const struct agent_config config = {.binary = app->haproxy,
                                         .directory = app->directory,
                                         .master_socket = app->master_socket,
                                         .runtime_socket = app->runtime_socket,
@@ -417,7 +446,7 @@ static int start_all(struct app *app, struct err *err)
         return -1;
     if (app->config->has_log_level && !o->log_level_fixed)
         log_set_level(app->config->log_level);
-    if (probe_haproxy(o->haproxy_binary, &app->caps, err) < 0)
+    if (find_program(o->haproxy_binary, &app->haproxy, err) < 0 || probe_haproxy(app->haproxy, &app->caps, err) < 0)
         return -1;
     if (o->source_dir == NULL) {
         struct kube_config kube;
@@ -442,7 +471,7 @@ static int start_all(struct app *app, struct err *err)
 
     const struct reconcile_config reconcile = {.identity = o->pod_name ? o->pod_name : "standalone",
                                                .drift_interval_ns = app->config->drift_prevention_interval_ns,
-                                               .check = {.binary = o->haproxy_binary}};
+                                               .check = {.binary = app->haproxy}};
     app->reconcile = reconcile_new(app->loop, &reconcile, app->store, app->metrics, &ops, app);
     metrics_on_collect(app->metrics, collect, app);
     const struct renderer_limits limits = {.deadline_ns = app->config->render_timeout_ns,
@@ -566,6 +595,7 @@ struct app *app_free(struct app *app)
     app->store = store_free(app->store);
     app->config = config_free(app->config);
     app->next_config = config_free(app->next_config);
+    free(app->haproxy);
     free(app->directory);
     free(app->master_socket);
     free(app->runtime_socket);

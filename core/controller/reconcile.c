@@ -15,6 +15,7 @@
 #define RETRY_MIN_NS (500 * NS_PER_MS)
 #define RETRY_MAX_NS (30 * NS_PER_S)
 #define BACKGROUND_MIN_NS (5 * NS_PER_S)
+#define RECHECK_NS (2 * NS_PER_S)
 
 struct reconcile {
     uv_loop_t *loop;
@@ -47,7 +48,8 @@ struct reconcile {
     uint64_t generation;
     struct digest accepted_digest;
     int64_t accepted_ns;
-    int64_t last_check_ns; /* duration */
+    int64_t last_check_ns;  /* duration */
+    int64_t check_after_ns; /* the last check could not be made: not before this */
     int64_t retry_ns;
 
     /* When the oldest change in each stage arrived; 0: none. */
@@ -342,7 +344,7 @@ static void settle(struct reconcile *r)
     note_accepted(r);
     if (left && !validator_busy(r->validator)) {
         struct digest digest = model_digest(r->model, MODEL_RENDERED);
-        if (r->rejected && digest_equal(digest, r->rejected_digest))
+        if ((r->rejected && digest_equal(digest, r->rejected_digest)) || clock_now_ns() < r->check_after_ns)
             return;
         r->background_due = false;
         validator_run(r->validator);
@@ -384,12 +386,20 @@ static void on_validated(void *ctx, const struct validation *v)
 
     r->last_check_ns = v->checks > 0 ? v->duration_ns / v->checks : 0;
     metric_add(r->checked, v->checks);
-    r->rejected = !v->accepted;
+    r->rejected = !v->accepted && !v->inconclusive;
     if (v->accepted) {
         r->problem[0] = '\0';
     } else {
+        bool repeated = strcmp(r->problem, v->problem) == 0;
         r->rejected_digest = model_digest(r->model, MODEL_RENDERED);
-        if (strcmp(r->problem, v->problem) != 0)
+        if (v->inconclusive) {
+            r->check_after_ns = clock_now_ns() + RECHECK_NS;
+            uv_timer_start(&r->background, on_background, (uint64_t)(RECHECK_NS / NS_PER_MS), 0);
+        }
+        if (!repeated && v->inconclusive)
+            log_error("The rendered configuration cannot be checked; the last accepted one stays in force", "error", v->problem, "retry_in",
+                      log_duration(RECHECK_NS));
+        else if (!repeated)
             log_error("HAProxy refuses the rendered configuration; the last accepted one stays in force", "error", v->problem, "checks",
                       log_int(v->checks));
         snprintf(r->problem, sizeof(r->problem), "%s", v->problem);

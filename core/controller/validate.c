@@ -84,10 +84,10 @@ bool validator_busy(const struct validator *v)
     return v->busy;
 }
 
-static void finish(struct validator *v, bool accepted)
+static void finish(struct validator *v, bool accepted, bool inconclusive)
 {
     struct validation result = {
-        .accepted = accepted, .problem = v->problem, .checks = v->checks, .duration_ns = clock_now_ns() - v->begun_ns};
+        .accepted = accepted, .inconclusive = inconclusive, .problem = v->problem, .checks = v->checks, .duration_ns = clock_now_ns() - v->begun_ns};
 
     reset(v);
     v->busy = false;
@@ -239,7 +239,7 @@ static void on_check(void *ctx, const struct check_result *result)
     if (result->err != NULL) {
         snprintf(v->problem, sizeof(v->problem), "haproxy -c: %s", result->err->text);
         model_check_end(v->model, false);
-        finish(v, false);
+        finish(v, false, true);
         return;
     }
     if (result->ok) {
@@ -248,7 +248,7 @@ static void on_check(void *ctx, const struct check_result *result)
         if (v->queue.length > 0)
             next_check(v);
         else
-            finish(v, true);
+            finish(v, true, false);
         return;
     }
     metric_add(v->failures, 1);
@@ -289,7 +289,7 @@ static void on_check(void *ctx, const struct check_result *result)
         for (size_t i = 0; i < v->queue.length; i++)
             for (size_t j = 0; j < v->queue.items[i].ids.length; j++)
                 model_release(v->model, v->queue.items[i].ids.items[j]);
-        finish(v, false);
+        finish(v, false, false);
         return;
     }
     next_check(v);
@@ -330,7 +330,7 @@ static void next_check(struct validator *v)
 
     if (v->checks >= CHECKS_MAX) {
         snprintf(v->problem, sizeof(v->problem), "gave up after %d checks; the objects still suspected stay in quarantine", CHECKS_MAX);
-        finish(v, false);
+        finish(v, false, false);
         return;
     }
     suspects_done(&v->testing);

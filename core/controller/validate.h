@@ -26,6 +26,7 @@ struct validator;
 
 struct validation {
     bool accepted;
+    bool inconclusive;    /* the check could not be made: try again later */
     const char *problem;  /* why nothing was accepted; "" otherwise */
     unsigned checks;      /* haproxy -c runs */
     int64_t duration_ns;
