@@ -1,5 +1,6 @@
-/* The socket is polled and read and written directly: a frame goes out in the call that queues it, and an answer is parsed in the callback
- * that finds it. Nothing here waits: what the socket does not take stays queued and the poll asks for writability.
+/* The socket is polled and read and written directly: a frame goes out in the call that queues it, and an answer is
+ * parsed in the callback that finds it. Nothing here waits: what the socket does not take stays queued and the poll
+ * asks for writability.
  *
  * Life:  running ──(SIGKILL by us, or its own end)──► exited event ──► handles close ──► freed
  */

@@ -1,5 +1,5 @@
-/* One block holds the fragment, the array of its contributions and all their strings, in this order; only texts are apart, because
- * the model shares them between fragments that emit the same.
+/* One block holds the fragment, the array of its contributions and all their strings, in this order; only texts are
+ * apart, because the model shares them between fragments that emit the same.
  */
 #include "engine/contribution.h"
 
@@ -22,7 +22,8 @@ struct fragment *fragment_new(const struct fragment_head *head, const struct con
 {
     size_t id = strlen(head->id), template_name = strlen(head->template_name), owner_kind = strlen(head->owner_kind),
            owner_id = strlen(head->owner_id);
-    size_t size = sizeof(struct fragment) + count * sizeof(struct contribution) + id + template_name + owner_kind + owner_id + 4;
+    size_t size = sizeof(struct fragment) + count * sizeof(struct contribution) + id + template_name + owner_kind +
+                  owner_id + 4;
     for (size_t i = 0; i < count; i++)
         size += items[i].scope_length + items[i].key_length + 2;
 

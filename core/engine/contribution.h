@@ -2,8 +2,8 @@
  * Thread:  loop thread only (counts are not atomic).
  * Owns:    a fragment owns its contributions and all their bytes.
  *
- * A rendering is a set of contributions that know their owners. A fragment is one run of a template function: for one object
- * (each) or for the whole (static). Equal inputs give equal fragments on every replica.
+ * A rendering is a set of contributions that know their owners. A fragment is one run of a template function: for one
+ * object (each) or for the whole (static). Equal inputs give equal fragments on every replica.
  */
 #ifndef HAPTIC_ENGINE_CONTRIBUTION_H
 #define HAPTIC_ENGINE_CONTRIBUTION_H
@@ -14,13 +14,14 @@
 #include "base/text.h"
 
 enum contribution_kind {
-    /* Lines of a section. scope: the section's header without "from" ("backend shop_web_80", "frontend http", "global");
-     * key: names the piece within the section, unique ("body"); rank: order of the section in the file; order: of the piece within the
-     * section; text: complete lines, each ended by a newline, without indentation. */
+    /* Lines of a section. scope: the section's header without "from" ("backend shop_web_80", "frontend http",
+     * "global"); key: names the piece within the section, unique ("body"); rank: order of the section in the file;
+     * order: of the piece within the section; text: complete lines, each ended by a newline, without indentation. */
     CONTRIBUTION_SECTION,
     /* The defaults section that a section is derived from. scope: as above; key: "from"; text: its name. */
     CONTRIBUTION_SECTION_FROM,
-    /* scope: map file name ("path-prefix.map"); key: the key; text: the value. A key of the empty string declares the map, so that it exists while empty. */
+    /* scope: map file name ("path-prefix.map"); key: the key; text: the value. A key of the empty string declares the
+     * map, so that it exists while empty. */
     CONTRIBUTION_MAP_ENTRY,
     /* scope: file name relative to the files folder; text: content, in which handles may stand. */
     CONTRIBUTION_FILE,
@@ -41,22 +42,24 @@ struct contribution {
     const char *scope;
     const char *key;
     struct text *text;
-    struct item *item; /* for whoever keeps candidate lists (haproxy/model): the item it is a candidate for, NULL outside */
-    size_t slot;       /* and its place in that item's list */
+    /* for whoever keeps candidate lists (haproxy/model): the item it is a candidate for, NULL outside */
+    struct item *item;
+    size_t slot; /* and its place in that item's list */
 };
 
 struct fragment {
     unsigned refs;
-    const char *id;           /* unique: template, name and owner ("ingress.lua:routes/ingresses/shop/web") */
+    const char *id;            /* unique: template, name and owner ("ingress.lua:routes/ingresses/shop/web") */
     const char *template_name; /* "ingress.lua" */
-    const char *owner_kind;   /* watchedResources name, "" for a static fragment */
-    const char *owner_id;     /* "namespace/name", "" for a static fragment */
-    int64_t owner_created_s;  /* for the equal-key rule: older wins, then owner_id, then id */
+    const char *owner_kind;    /* watchedResources name, "" for a static fragment */
+    const char *owner_id;      /* "namespace/name", "" for a static fragment */
+    int64_t owner_created_s;   /* for the equal-key rule: older wins, then owner_id, then id */
     size_t count;
     struct contribution *items; /* as emitted; no two with equal (kind, scope, key) */
 };
 
-/* A contribution as it is given to fragment_new(): byte strings with lengths, none owned. scope and key must not hold a NUL. */
+/* A contribution as it is given to fragment_new(): byte strings with lengths, none owned. scope and key must not hold
+ * a NUL. */
 struct contribution_input {
     enum contribution_kind kind;
     int32_t rank, order;
@@ -77,8 +80,8 @@ struct fragment_head {
 struct fragment *fragment_new(const struct fragment_head *head, const struct contribution_input *items, size_t count);
 struct fragment *fragment_ref(struct fragment *f);
 struct fragment *fragment_unref(struct fragment *f); /* NULL is fine; always returns NULL */
-/* <0, 0, >0: the equal-key rule; the smaller one wins. Oldest creationTimestamp (0, a static fragment, is older than any), then
- * owner id, then fragment id. */
+/* <0, 0, >0: the equal-key rule; the smaller one wins. Oldest creationTimestamp (0, a static fragment, is older than
+ * any), then owner id, then fragment id. */
 int fragment_compare(const struct fragment *a, const struct fragment *b);
 
 #endif

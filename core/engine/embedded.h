@@ -1,4 +1,5 @@
-/* embedded.h — the Lua files that are part of the binary: lua/haptic (the engine) and templates (the built-in libraries).
+/* embedded.h — the Lua files that are part of the binary: lua/haptic (the engine) and templates (the built-in
+ * libraries).
  * Thread:  any; constant.
  */
 #ifndef HAPTIC_ENGINE_EMBEDDED_H

@@ -1,5 +1,6 @@
-/* Both queues hold what to look up, not what to send. A replayed object is sent only if it is still the store's version (else its newer version or its
- * deletion is among the changes), a changed identity as what the store has by then: an object or nothing.
+/* Both queues hold what to look up, not what to send. A replayed object is sent only if it is still the store's
+ * version (else its newer version or its deletion is among the changes), a changed identity as what the store has by
+ * then: an object or nothing.
  */
 #include "engine/feed.h"
 

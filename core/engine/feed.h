@@ -2,8 +2,8 @@
  * Thread:  loop thread only.
  * Owns:    references to the objects of the kind being replayed, and the identities of changed objects.
  *
- * A new renderer is given every object, kind by kind, as fast as it reads; changes of kinds it has been given are queued by
- * identity, so that ten changes of one object before it is sent are one frame, with the newest state.
+ * A new renderer is given every object, kind by kind, as fast as it reads; changes of kinds it has been given are
+ * queued by identity, so that ten changes of one object before it is sent are one frame, with the newest state.
  */
 #ifndef HAPTIC_ENGINE_FEED_H
 #define HAPTIC_ENGINE_FEED_H
@@ -20,7 +20,7 @@ struct feed {
     struct store *store;
     const char *const *kinds; /* names, borrowed */
     size_t kind_count;
-    size_t next_kind; /* kinds from here on are not replayed yet */
+    size_t next_kind;            /* kinds from here on are not replayed yet */
     VEC(struct object *) replay; /* of kind next_kind - 1 */
     size_t replayed;
     VEC(char *) dirty; /* "kind\0id", oldest first */

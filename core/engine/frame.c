@@ -1,5 +1,6 @@
-/* Frames are written straight into the buffer that goes to the socket and read where they lie in the buffer that came from it.
- * The length is written as zero first and put right by frame_end(). Every reading step checks what is left before it looks.
+/* Frames are written straight into the buffer that goes to the socket and read where they lie in the buffer that came
+ * from it. The length is written as zero first and put right by frame_end(). Every reading step checks what is left
+ * before it looks.
  */
 #include "engine/frame.h"
 
@@ -95,7 +96,7 @@ int frame_field(struct frame *frame, struct field *ret_field, struct err *err)
 
 int frame_name(struct frame *frame, size_t max, struct field *ret_field, struct err *err)
 {
-    struct field field;
+    struct field field = {0};
 
     if (frame_field(frame, &field, err) < 0)
         return -1;
@@ -110,7 +111,7 @@ int frame_name(struct frame *frame, size_t max, struct field *ret_field, struct 
 
 int frame_number(struct frame *frame, int64_t min, int64_t max, int64_t *ret_number, struct err *err)
 {
-    struct field field;
+    struct field field = {0};
 
     if (frame_field(frame, &field, err) < 0)
         return -1;

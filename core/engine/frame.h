@@ -58,10 +58,11 @@ void frame_add_string(struct buf *out, const char *string);
 void frame_add_number(struct buf *out, int64_t number);
 void frame_end(struct buf *out, size_t mark);
 
-/* Read the frame that starts at bytes. 1: *ret_frame is it and *ret_size its length with the header; 0: more bytes are needed;
+/* Read the frame that starts at bytes. 1: *ret_frame is it and *ret_size its length with the header; 0: more bytes are
+ * needed;
  * -1: it is longer than max, or empty. */
-int frame_read(const char *bytes, size_t length, size_t max, struct frame *ret_frame, size_t *ret_size,
-               struct err *err) MUST_CHECK;
+int frame_read(const char *bytes, size_t length, size_t max, struct frame *ret_frame, size_t *ret_size, struct err *err)
+    MUST_CHECK;
 /* Take the next field. -1 when there is none or it is cut off. */
 int frame_field(struct frame *frame, struct field *ret_field, struct err *err) MUST_CHECK;
 /* A field that names something: at most max bytes, no NUL and no other control character. */

@@ -1,8 +1,9 @@
-/* The meter counts what Lua asks for, so that running out is Lua's "not enough memory" and not a failed allocation somewhere in C.
+/* The meter counts what Lua asks for, so that running out is Lua's "not enough memory" and not a failed allocation
+ * somewhere in C.
  *
- * A collection starts in a quiet moment when the heap has grown by GROWTH_PERCENT (and by at least GROWTH_BYTES) over what was live after
- * the last: the cost per byte of garbage is then constant, however large the heap. Lua's automatic collector begins at PAUSE_PERCENT,
- * later, so that it has something to do only under unbroken load.
+ * A collection starts in a quiet moment when the heap has grown by GROWTH_PERCENT (and by at least GROWTH_BYTES) over
+ * what was live after the last: the cost per byte of garbage is then constant, however large the heap. Lua's automatic
+ * collector begins at PAUSE_PERCENT, later, so that it has something to do only under unbroken load.
  */
 #include "engine/heap.h"
 

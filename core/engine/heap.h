@@ -3,8 +3,9 @@
  * Owns:    nothing; the allocator is the state's own, with a meter before it.
  * Units:   *_bytes bytes, *_ns nanoseconds.
  *
- * A full collection costs about 2 ms per live MB, so none happens on the way of a change: the collector steps while nothing waits
- * for an answer. Lua's own, automatic collector stays on behind that and takes over when there is never a quiet moment.
+ * A full collection costs about 2 ms per live MB, so none happens on the way of a change: the collector steps while
+ * nothing waits for an answer. Lua's own, automatic collector stays on behind that and takes over when there is never
+ * a quiet moment.
  */
 #ifndef HAPTIC_ENGINE_HEAP_H
 #define HAPTIC_ENGINE_HEAP_H
@@ -29,7 +30,8 @@ void heap_init(struct heap *heap, lua_State *L, size_t max_bytes);
 void heap_load_begin(struct heap *heap, lua_State *L);
 void heap_load_check(struct heap *heap, lua_State *L); /* between objects */
 void heap_load_end(struct heap *heap, lua_State *L);
-/* Before a fragment: if a predecessor filled the heap and died of it, free what it left, or its successors would die too. May raise. */
+/* Before a fragment: if a predecessor filled the heap and died of it, free what it left, or its successors would die
+ * too. May raise. */
 void heap_relieve(struct heap *heap, lua_State *L);
 /* There is enough garbage, or a collection under way. */
 bool heap_has_work(const struct heap *heap);

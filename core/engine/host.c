@@ -1,5 +1,6 @@
-/* Every function checks its arguments, then writes one frame into the output buffer. A raised error unwinds past C without cleanup, so a frame
- * that turns out wrong half-way is taken back by setting the buffer's length to where it began, before the error is raised.
+/* Every function checks its arguments, then writes one frame into the output buffer. A raised error unwinds past C
+ * without cleanup, so a frame that turns out wrong half-way is taken back by setting the buffer's length to where it
+ * began, before the error is raised.
  */
 #include "engine/host.h"
 

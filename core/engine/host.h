@@ -1,6 +1,7 @@
 /* host.h — what the engine in Lua is given by C: the table `host`.
  * Thread:  one.
- * Errors:  bad arguments raise; so does what a fragment may not hold, for the engine to report as that fragment's failure.
+ * Errors:  bad arguments raise; so does what a fragment may not hold, for the engine to report as that fragment's
+ *          failure.
  *
  *   host.at(fragment_id, template, owner_kind, owner_id)       this fragment runs now
  *   host.fragment(id, template, owner_kind, owner_id, created, items, n)   items: kind, rank, order, scope, key, text of each of n

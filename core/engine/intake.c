@@ -1,5 +1,6 @@
-/* Strings are copied with a NUL into one scratch buffer, reused from frame to frame; it may move while it grows, so what points into it
- * is made from offsets at the end. Contributions point straight into the frame, since fragment_new() takes counted strings.
+/* Strings are copied with a NUL into one scratch buffer, reused from frame to frame; it may move while it grows, so
+ * what points into it is made from offsets at the end. Contributions point straight into the frame, since
+ * fragment_new() takes counted strings.
  */
 #include "engine/intake.h"
 
@@ -60,7 +61,8 @@ static size_t keep(struct intake *in, struct field field)
 }
 
 /* id, template, owner kind, owner id, created: what fragments and failures begin with. */
-static int read_head(struct intake *in, struct frame *frame, size_t ret_offsets[4], int64_t *ret_created, struct err *err)
+static int read_head(struct intake *in, struct frame *frame, size_t ret_offsets[4], int64_t *ret_created,
+                     struct err *err)
 {
     static const size_t max[4] = {AT_HAND_ID_MAX, AT_HAND_TEMPLATE_MAX, AT_HAND_OWNER_KIND_MAX, AT_HAND_OWNER_ID_MAX};
 
@@ -150,7 +152,7 @@ static int keep_message(struct intake *in, struct frame *frame, size_t *ret_offs
 
 int intake_failure(struct intake *in, struct frame *frame, struct fragment_failure *ret_failure, struct err *err)
 {
-    size_t offsets[4], message;
+    size_t offsets[4], message = 0;
     int64_t created;
 
     if (read_head(in, frame, offsets, &created, err) < 0 || keep_message(in, frame, &message, err) < 0 ||
@@ -182,7 +184,7 @@ int intake_name(struct intake *in, struct frame *frame, size_t max, const char *
 
 int intake_message(struct intake *in, struct frame *frame, const char **ret_message, struct err *err)
 {
-    size_t offset;
+    size_t offset = 0;
 
     buf_clear(&in->strings);
     if (keep_message(in, frame, &offset, err) < 0 || frame_finish(frame, err) < 0)

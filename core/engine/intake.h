@@ -22,7 +22,8 @@ void intake_done(struct intake *in);
 
 int intake_fragment(struct intake *in, struct frame *frame, struct fragment **ret_fragment, struct err *err) MUST_CHECK;
 /* The strings live until the next call. */
-int intake_failure(struct intake *in, struct frame *frame, struct fragment_failure *ret_failure, struct err *err) MUST_CHECK;
+int intake_failure(struct intake *in, struct frame *frame, struct fragment_failure *ret_failure, struct err *err)
+    MUST_CHECK;
 /* A name (id of a fragment) or a message, as a C string that lives until the next call. Control characters of a message
  * other than newline and tab become "?". */
 int intake_name(struct intake *in, struct frame *frame, size_t max, const char **ret_name, struct err *err) MUST_CHECK;

@@ -1,6 +1,7 @@
-/* Walls one behind the other: no descriptors, resource limits at zero, Landlock (no file, no TCP port, no signal to others; where the
- * kernel has it), and a seccomp list of what is left. The list is short because libraries were loaded and warmed up before; reading
- * and writing need no limit on the descriptor as there is only one, and no call that could make another is allowed.
+/* Walls one behind the other: no descriptors, resource limits at zero, Landlock (no file, no TCP port, no signal to
+ * others; where the kernel has it), and a seccomp list of what is left. The list is short because libraries were
+ * loaded and warmed up before; reading and writing need no limit on the descriptor as there is only one, and no call
+ * that could make another is allowed.
  */
 #include "engine/jail.h"
 
@@ -58,8 +59,8 @@ static int limit_resources(size_t memory_bytes, struct err *err)
     return 0;
 }
 
-/* A ruleset that handles every access to files and ports and allows none. Absent before Linux 5.13 and where it is switched off;
- * seccomp alone already denies what this denies. */
+/* A ruleset that handles every access to files and ports and allows none. Absent before Linux 5.13 and where it is
+ * switched off; seccomp alone already denies what this denies. */
 static int deny_files(struct err *err)
 {
     long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -67,10 +68,10 @@ static int deny_files(struct err *err)
         return 0;
     struct landlock_ruleset_attr attr = {
         .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |
-                             LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-                             LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
-                             LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
-                             LANDLOCK_ACCESS_FS_MAKE_SYM,
+                             LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+                             LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+                             LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
+                             LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM,
     };
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
     if (ruleset < 0)
@@ -83,14 +84,31 @@ static int deny_files(struct err *err)
 static int filter_calls(struct err *err)
 {
     static const int allowed[] = {
-        SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(restart_syscall),
+        SCMP_SYS(read),
+        SCMP_SYS(write),
+        SCMP_SYS(poll),
+        SCMP_SYS(ppoll),
+        SCMP_SYS(restart_syscall),
         /* memory: the allocators, and LuaJIT's machine code */
-        SCMP_SYS(brk), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(mprotect), SCMP_SYS(madvise),
-        SCMP_SYS(futex), SCMP_SYS(clock_gettime), SCMP_SYS(exit), SCMP_SYS(exit_group),
+        SCMP_SYS(brk),
+        SCMP_SYS(mmap),
+        SCMP_SYS(munmap),
+        SCMP_SYS(mremap),
+        SCMP_SYS(mprotect),
+        SCMP_SYS(madvise),
+        SCMP_SYS(futex),
+        SCMP_SYS(clock_gettime),
+        SCMP_SYS(exit),
+        SCMP_SYS(exit_group),
         /* the way through abort(), so that it is told from a forbidden call */
-        SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigreturn), SCMP_SYS(getpid), SCMP_SYS(gettid),
+        SCMP_SYS(rt_sigprocmask),
+        SCMP_SYS(rt_sigaction),
+        SCMP_SYS(rt_sigreturn),
+        SCMP_SYS(getpid),
+        SCMP_SYS(gettid),
     };
     static const int sanitizer[] = {SCMP_SYS(sigaltstack), SCMP_SYS(sched_yield), SCMP_SYS(getrandom)};
+    const struct scmp_arg_cmp to_itself = {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)getpid()};
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     int failed = filter ? 0 : -ENOMEM;
 
@@ -99,8 +117,7 @@ static int filter_calls(struct err *err)
     for (size_t i = 0; JAIL_SANITIZED && i < ARRAY_LEN(sanitizer) && !failed; i++)
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, sanitizer[i], 0);
     if (!failed)
-        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                                  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+        failed = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, &to_itself);
     if (!failed)
         failed = seccomp_load(filter);
     if (filter)
@@ -114,7 +131,8 @@ int jail_enter(int fd, size_t memory_bytes, struct err *err)
 
     if (close_others(fd, err) < 0)
         return -1;
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_set_sys(err, errno, "prctl");
     if (getppid() != parent)
         return err_set(err, ERR_IO, "the parent is gone");

@@ -11,11 +11,12 @@
 
 #include "base/err.h"
 
-/* Descriptors other than fd are closed. Afterwards the process can read and write fd, use memory up to memory_bytes of address
- * space (0: no limit) and end; any other system call kills it at once. It dies with its parent. */
+/* Descriptors other than fd are closed. Afterwards the process can read and write fd, use memory up to memory_bytes of
+ * address space (0: no limit) and end; any other system call kills it at once. It dies with its parent. */
 int jail_enter(int fd, size_t memory_bytes, struct err *err) MUST_CHECK;
 
-/* True in a build with AddressSanitizer: its shadow memory rules out a limit of address space, and its runtime makes a few calls more. */
+/* True in a build with AddressSanitizer: its shadow memory rules out a limit of address space, and its runtime makes a
+ * few calls more. */
 #if defined(__SANITIZE_ADDRESS__)
 #define JAIL_SANITIZED 1
 #elif defined(__has_feature)

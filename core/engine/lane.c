@@ -2,12 +2,12 @@
  *
  *   started: program sent, objects stream ──configured──► objects sent ──► skips, then the first request ──rendered──► serving
  *
- * A request waits until everything that the store knows is on its way, so "the newest state" is what it gets. At most one is under way;
- * the newest number asked for meanwhile goes next.
+ * A request waits until everything that the store knows is on its way, so "the newest state" is what it gets. At most
+ * one is under way; the newest number asked for meanwhile goes next.
  *
- * Deaths: the fragment that was at hand is blamed if the way of dying can be a fragment's doing. Blamed fragments are told to every
- * later process before its first request, until their owner changes. A process that ends from outside (SIGKILL) has nobody to
- * blame, unless the same fragment was at hand twice running.
+ * Deaths: the fragment that was at hand is blamed if the way of dying can be a fragment's doing. Blamed fragments are
+ * told to every later process before its first request, until their owner changes. A process that ends from outside
+ * (SIGKILL) has nobody to blame, unless the same fragment was at hand twice running.
  */
 #include "engine/lane.h"
 
@@ -60,7 +60,7 @@ struct lane {
     struct intake intake;
     struct log_limit log_limit;
     bool established;
-    unsigned deaths; /* in a row */
+    unsigned deaths;                  /* in a row */
     char suspect[AT_HAND_ID_MAX + 1]; /* at hand when a process was last killed from outside */
     uint64_t wanted;
 
@@ -176,8 +176,8 @@ void lane_store_changed(struct lane *lane, const struct store_kind *kind, const 
     feed_changed(&lane->feed, kind, o);
 }
 
-bool lane_explain(struct lane *lane, const char *fragment_id, enum contribution_kind kind, const char *scope, const char *key,
-                  unsigned line, void (*done)(void *ctx, const char *where), void *ctx)
+bool lane_explain(struct lane *lane, const char *fragment_id, enum contribution_kind kind, const char *scope,
+                  const char *key, unsigned line, void (*done)(void *ctx, const char *where), void *ctx)
 {
     if (!lane->child || !lane->first_done)
         return false;
@@ -455,8 +455,8 @@ static void start(struct lane *lane)
 {
     struct err err;
 
-    if (child_start(lane->host->loop, lane->host->executable, &lane->host->limits, &child_events, lane, &lane->child, &err) <
-        0) {
+    if (child_start(lane->host->loop, lane->host->executable, &lane->host->limits, &child_events, lane, &lane->child,
+                    &err) < 0) {
         char reason[300];
         lane->child = NULL;
         lane->deaths++;

@@ -37,7 +37,8 @@ struct lane_events {
     void (*refused)(void *ctx, struct lane *lane, const char *message);
 };
 
-/* host and events are borrowed. The first process starts at once; wanted is the request to render as soon as it can (0: none). */
+/* host and events are borrowed. The first process starts at once; wanted is the request to render as soon as it can
+ * (0: none). */
 struct lane *lane_new(const struct lane_host *host, const char *json, size_t length, uint64_t wanted,
                       const struct lane_events *events, void *ctx);
 /* No more events; the process is killed. NULL is fine; always returns NULL. May be called in an event. */
@@ -52,8 +53,8 @@ void lane_store_changed(struct lane *lane, const struct store_kind *kind, const 
 bool lane_has_news(const struct lane *lane);
 void lane_pump(struct lane *lane);
 /* Ask; false when there is no process that could answer, done is not called then. */
-bool lane_explain(struct lane *lane, const char *fragment_id, enum contribution_kind kind, const char *scope, const char *key,
-                  unsigned line, void (*done)(void *ctx, const char *where), void *ctx);
+bool lane_explain(struct lane *lane, const char *fragment_id, enum contribution_kind kind, const char *scope,
+                  const char *key, unsigned line, void (*done)(void *ctx, const char *where), void *ctx);
 int lane_pid(const struct lane *lane);
 
 #endif

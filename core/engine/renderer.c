@@ -1,10 +1,12 @@
-/* Two lanes: the program in force, and the one that is being tried. The output of the second is held back until its first render is done;
- * then it takes the first one's place in one step, and a program that fails before that has changed nothing.
+/* Two lanes: the program in force, and the one that is being tried. The output of the second is held back until its
+ * first render is done; then it takes the first one's place in one step, and a program that fails before that has
+ * changed nothing.
  *
  *   set_program ──► trying ──configured, and rendered if ever asked to──► in force (the former one is discarded)
  *                      └──────refused──► program_failed; the former stays
  *
- * Changes of the store are sent at the end of the loop's turn, in which there may be many, or with the next request to render, whichever is first.
+ * Changes of the store are sent at the end of the loop's turn, in which there may be many, or with the next request to
+ * render, whichever is first.
  */
 #include "engine/renderer.h"
 

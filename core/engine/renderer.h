@@ -2,13 +2,13 @@
  * Thread:  loop thread only.
  * Owns:    the child process, its socket, what is queued for it.
  * Units:   *_ns nanoseconds, *_bytes bytes.
- * Errors:  calls never block and never fail for the child's sake: a dead, stuck or oversized child is killed, reported through
- *          events->died, started anew and given the whole store again.
+ * Errors:  calls never block and never fail for the child's sake: a dead, stuck or oversized child is killed, reported
+ *          through events->died, started anew and given the whole store again.
  *
- * The renderer listens to the store by itself. renderer_render() asks for the newest state; at most one render is in flight, and
- * a request while one is means one more afterwards. During a render `fragment`, `gone` and `failed` arrive for exactly the fragments
- * whose output may have changed, then `rendered` once. After a restart every fragment arrives again (`rendered` then has
- * .complete set: fragments not seen since the restart no longer exist).
+ * The renderer listens to the store by itself. renderer_render() asks for the newest state; at most one render is in
+ * flight, and a request while one is means one more afterwards. During a render `fragment`, `gone` and `failed` arrive
+ * for exactly the fragments whose output may have changed, then `rendered` once. After a restart every fragment
+ * arrives again (`rendered` then has .complete set: fragments not seen since the restart no longer exist).
  */
 #ifndef HAPTIC_ENGINE_RENDERER_H
 #define HAPTIC_ENGINE_RENDERER_H
@@ -25,10 +25,10 @@
 struct renderer;
 
 struct renderer_limits {
-    int64_t deadline_ns;       /* of one render; 0: 10 s. The first after a start gets ten times as much */
-    size_t memory_bytes;       /* RLIMIT_AS of the child; 0: 1 GiB */
-    size_t output_bytes;       /* of all contributions of one render; 0: 256 MiB */
-    size_t fragment_bytes;     /* of one fragment's contributions; 0: 4 MiB */
+    int64_t deadline_ns;   /* of one render; 0: 10 s. The first after a start gets ten times as much */
+    size_t memory_bytes;   /* RLIMIT_AS of the child; 0: 1 GiB */
+    size_t output_bytes;   /* of all contributions of one render; 0: 256 MiB */
+    size_t fragment_bytes; /* of one fragment's contributions; 0: 4 MiB */
 };
 
 struct fragment_failure {
@@ -40,17 +40,18 @@ struct fragment_failure {
 };
 
 struct render_stats {
-    uint64_t request;         /* number of the renderer_render() this answers */
-    bool complete;            /* all fragments that exist were reported (first render after a start or a new program) */
-    uint64_t fragments_run;   /* fragments executed */
+    uint64_t request;       /* number of the renderer_render() this answers */
+    bool complete;          /* all fragments that exist were reported (first render after a start or a new program) */
+    uint64_t fragments_run; /* fragments executed */
     uint64_t fragments_total;
-    int64_t duration_ns;      /* inside the child */
-    uint64_t heap_bytes;      /* Lua heap */
+    int64_t duration_ns; /* inside the child */
+    uint64_t heap_bytes; /* Lua heap */
 };
 
 struct renderer_death {
     const char *reason; /* "deadline", "memory", "crash: SIGSEGV", "seccomp: SIGSYS", "protocol: …", "exit 3" */
-    /* What ran at that moment; "" where nothing did. The fragment is skipped after the restart until its owner changes. */
+    /* What ran at that moment; "" where nothing did. The fragment is skipped after the restart until its owner
+     * changes. */
     const char *fragment_id, *template_name, *owner_kind, *owner_id;
 };
 
@@ -65,8 +66,9 @@ struct renderer_events {
 };
 
 /* executable: the haptic binary, run as "haptic renderer". program: see renderer_set_program(). */
-struct renderer *renderer_new(uv_loop_t *loop, struct store *store, const char *executable, const struct renderer_limits *limits,
-                              const struct renderer_events *events, void *ctx, struct metrics *metrics);
+struct renderer *renderer_new(uv_loop_t *loop, struct store *store, const char *executable,
+                              const struct renderer_limits *limits, const struct renderer_events *events, void *ctx,
+                              struct metrics *metrics);
 /* Kill the child and free; NULL is fine. Handles are closed on the loop: run it once more before closing the loop. */
 struct renderer *renderer_free(struct renderer *r);
 
@@ -75,10 +77,10 @@ struct renderer *renderer_free(struct renderer *r);
 void renderer_set_program(struct renderer *r, const char *json, size_t length);
 /* Ask for a rendering of the newest state; returns the request's number. */
 uint64_t renderer_render(struct renderer *r);
-/* Where does line `line` (0-based) of a contribution come from? The fragment runs again with line tracking; done is called once
- * with template line text such as "ingress.lua:42" or "" when unknown. */
-void renderer_explain(struct renderer *r, const char *fragment_id, enum contribution_kind kind, const char *scope, const char *key,
-                      unsigned line, void (*done)(void *ctx, const char *where), void *ctx);
+/* Where does line `line` (0-based) of a contribution come from? The fragment runs again with line tracking; done is
+ * called once with template line text such as "ingress.lua:42" or "" when unknown. */
+void renderer_explain(struct renderer *r, const char *fragment_id, enum contribution_kind kind, const char *scope,
+                      const char *key, unsigned line, void (*done)(void *ctx, const char *where), void *ctx);
 /* Resident memory of the child in bytes, 0 when there is none. */
 uint64_t renderer_memory_bytes(const struct renderer *r);
 /* The child's process id, 0 when there is none. */

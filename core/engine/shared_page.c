@@ -1,5 +1,6 @@
-/* A memory file of fixed, sealed size, mapped by both. Since the child is single-threaded and the core looks only when the child is dead or
- * at its sequence number, order matters little; `active` is stored last and with release so that a complete note is seen whole.
+/* A memory file of fixed, sealed size, mapped by both. Since the child is single-threaded and the core looks only when
+ * the child is dead or at its sequence number, order matters little; `active` is stored last and with release so that
+ * a complete note is seen whole.
  */
 #include "engine/shared_page.h"
 
@@ -24,15 +25,21 @@ static int map(int fd, struct shared_page **ret_page, struct err *err)
 
 int shared_page_new(struct shared_page **ret_page, int *ret_fd, struct err *err)
 {
-    CLEANUP(close_fd) int fd = memfd_create("haptic-at-hand", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = memfd_create("haptic-at-hand", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-    if (fd < 0 || ftruncate(fd, sizeof(struct shared_page)) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+    if (fd < 0)
         return err_set_sys(err, errno, "make the page shared with the renderer");
-    if (map(fd, ret_page, err) < 0)
+    if (ftruncate(fd, sizeof(struct shared_page)) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        err_set_sys(err, errno, "make the page shared with the renderer");
+        close(fd);
         return -1;
+    }
+    if (map(fd, ret_page, err) < 0) {
+        close(fd);
+        return -1;
+    }
     *ret_fd = fd;
-    fd = -1;
     return 0;
 }
 

@@ -4,9 +4,9 @@
  * Units:   *_bytes bytes.
  * Errors:  -1 with ERR_SYS.
  *
- * The core fills in the limits before the child starts. The child notes each fragment before it runs. The page's size is sealed, so
- * the child can't make the core fault by cutting it; what the child wrote is copied out with every length checked, and it may be
- * torn: the child may have been killed while it wrote.
+ * The core fills in the limits before the child starts. The child notes each fragment before it runs. The page's size
+ * is sealed, so the child can't make the core fault by cutting it; what the child wrote is copied out with every
+ * length checked, and it may be torn: the child may have been killed while it wrote.
  */
 #ifndef HAPTIC_ENGINE_SHARED_PAGE_H
 #define HAPTIC_ENGINE_SHARED_PAGE_H

@@ -1,6 +1,7 @@
-/* Nothing outside a protected call may raise, and pushing a string already may. So each call from C is described in a struct, and one C function
- * run by lua_cpcall() does the pushing, calls the engine under lua_pcall() with a traceback, and copies results out. The
- * struct lives on the caller's stack and holds no memory that a raised error could leak.
+/* Nothing outside a protected call may raise, and pushing a string already may. So each call from C is described in a
+ * struct, and one C function run by lua_cpcall() does the pushing, calls the engine under lua_pcall() with a
+ * traceback, and copies results out. The struct lives on the caller's stack and holds no memory that a raised error
+ * could leak.
  */
 #include "engine/vm.h"
 
@@ -96,8 +97,12 @@ static void open_library(lua_State *L, const char *name, lua_CFunction open)
 static void open_libraries(lua_State *L, bool all)
 {
     static const struct luaL_Reg libraries[] = {
-        {"", luaopen_base},           {LUA_TABLIBNAME, luaopen_table}, {LUA_STRLIBNAME, luaopen_string},
-        {LUA_MATHLIBNAME, luaopen_math}, {LUA_DBLIBNAME, luaopen_debug}, {LUA_BITLIBNAME, luaopen_bit},
+        {"", luaopen_base},
+        {LUA_TABLIBNAME, luaopen_table},
+        {LUA_STRLIBNAME, luaopen_string},
+        {LUA_MATHLIBNAME, luaopen_math},
+        {LUA_DBLIBNAME, luaopen_debug},
+        {LUA_BITLIBNAME, luaopen_bit},
         {LUA_JITLIBNAME, luaopen_jit},
     };
     /* What reads files or prints has no use without descriptors. */

@@ -2,10 +2,12 @@
  * Thread:  one; the renderer process has no other.
  * Owns:    the Lua state.
  * Units:   *_bytes bytes, *_ns nanoseconds.
- * Errors:  ERR_TEMPLATE for what Lua raised, ERR_LIMIT when memory was exhausted: the state is then not to be used again.
+ * Errors:  ERR_TEMPLATE for what Lua raised, ERR_LIMIT when memory was exhausted: the state is then not to be used
+ *          again.
  *
- * Lua gets the base, string, table, math, bit, jit, debug and coroutine libraries, cjson, and `require` of what is embedded. There is no io,
- * os, ffi, package or loading of files: the engine needs none, so no template can find a way to them.
+ * Lua gets the base, string, table, math, bit, jit, debug and coroutine libraries, cjson, and `require` of what is
+ * embedded. There is no io, os, ffi, package or loading of files: the engine needs none, so no template can find a way
+ * to them.
  */
 #ifndef HAPTIC_ENGINE_VM_H
 #define HAPTIC_ENGINE_VM_H
@@ -23,9 +25,9 @@
 struct vm;
 
 struct vm_options {
-    size_t heap_bytes;           /* Lua's heap never grows past this; 0: no limit */
-    const char *engine_source;   /* in place of the embedded haptic.engine; NULL: that one. For tests */
-    bool all_libraries;          /* io, os, ffi, package too. For tests of the jail behind the language */
+    size_t heap_bytes;         /* Lua's heap never grows past this; 0: no limit */
+    const char *engine_source; /* in place of the embedded haptic.engine; NULL: that one. For tests */
+    bool all_libraries;        /* io, os, ffi, package too. For tests of the jail behind the language */
 };
 
 /* Where the engine's output goes: frames are added to out; flush is called when there is much of it. */
@@ -36,7 +38,8 @@ struct vm_output {
     struct shared_page *page;
 };
 
-int vm_new(const struct vm_options *options, const struct vm_output *output, struct vm **ret_vm, struct err *err) MUST_CHECK;
+int vm_new(const struct vm_options *options, const struct vm_output *output, struct vm **ret_vm, struct err *err)
+    MUST_CHECK;
 /* Also called for NULL; always returns NULL. */
 struct vm *vm_free(struct vm *vm);
 

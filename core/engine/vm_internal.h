@@ -5,7 +5,15 @@
 #include "engine/heap.h"
 #include "engine/vm.h"
 
-enum engine_function { ENGINE_CONFIGURE, ENGINE_PUT, ENGINE_DELETE, ENGINE_SKIP, ENGINE_RENDER, ENGINE_EXPLAIN, ENGINE_FUNCTIONS };
+enum engine_function {
+    ENGINE_CONFIGURE,
+    ENGINE_PUT,
+    ENGINE_DELETE,
+    ENGINE_SKIP,
+    ENGINE_RENDER,
+    ENGINE_EXPLAIN,
+    ENGINE_FUNCTIONS
+};
 
 struct vm {
     lua_State *L;

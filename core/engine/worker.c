@@ -1,5 +1,6 @@
-/* Everything that needs a file or a library is done first; then the jail is shut, and only then the first byte from the core is read. The loop
- * reads what there is, handles all complete frames, writes what they gave, and sweeps garbage while nothing comes.
+/* Everything that needs a file or a library is done first; then the jail is shut, and only then the first byte from
+ * the core is read. The loop reads what there is, handles all complete frames, writes what they gave, and sweeps
+ * garbage while nothing comes.
  */
 #include "engine/worker.h"
 
@@ -96,7 +97,9 @@ static _Noreturn void fail(struct worker *w, const struct err *err)
 {
     send_log(w, LOG_ERROR, err->text);
     flush(w);
-    die(err->kind == ERR_LIMIT ? WORKER_EXIT_MEMORY : err->kind == ERR_INVALID ? WORKER_EXIT_PROTOCOL : WORKER_EXIT_ENGINE);
+    die(err->kind == ERR_LIMIT     ? WORKER_EXIT_MEMORY
+        : err->kind == ERR_INVALID ? WORKER_EXIT_PROTOCOL
+                                   : WORKER_EXIT_ENGINE);
 }
 
 static int do_configure(struct worker *w, struct frame *frame, struct err *err)

@@ -20,7 +20,8 @@ enum worker_exit {
     WORKER_EXIT_ENGINE = 6,   /* the engine raised an error of its own */
 };
 
-/* Enter the jail and serve until the socket is closed. options: normally zeroed; heap_bytes is set here. Never returns. */
+/* Enter the jail and serve until the socket is closed. options: normally zeroed; heap_bytes is set here. Never
+ * returns. */
 _Noreturn void worker_run(const struct vm_options *options);
 
 #endif

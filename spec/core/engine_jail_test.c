@@ -1,5 +1,6 @@
-/* The jail behind the language. The renderer of this test has all of Lua's libraries and no sandbox: what a template would be if it
- * had broken out of everything in Lua. Each attempt must end with the kernel killing the process, or with nothing gained. */
+/* The jail behind the language. The renderer of this test has all of Lua's libraries and no sandbox: what a template
+ * would be if it had broken out of everything in Lua. Each attempt must end with the kernel killing the process, or
+ * with nothing gained. */
 #include "engine_support.h"
 
 #include <sys/stat.h>
@@ -86,7 +87,8 @@ static void processes_are_out_of_reach(void **state)
     assert_killed_by_jail("local C = require('ffi') C.cdef 'int fork(void);' return C.C.fork()");
     assert_killed_by_jail("local C = require('ffi') C.cdef 'int kill(int, int);' return C.C.kill(1, 0)");
     assert_killed_by_jail("local C = require('ffi') C.cdef 'int getppid(void);' return C.C.getppid()");
-    assert_killed_by_jail("local C = require('ffi') C.cdef 'long syscall(long, ...);' return C.C.syscall(101, 0, 0, 0, 0)");
+    assert_killed_by_jail(
+        "local C = require('ffi') C.cdef 'long syscall(long, ...);' return C.C.syscall(101, 0, 0, 0, 0)");
 }
 
 static void network_is_out_of_reach(void **state)
@@ -106,7 +108,8 @@ static void jail_can_not_be_opened(void **state)
     assert_killed_by_jail("local C = require('ffi') C.cdef 'int setrlimit(int, const void *);' "
                           "return C.C.setrlimit(9, C.new('long[2]'))");
     assert_killed_by_jail("local C = require('ffi') C.cdef 'int dup(int);' return C.C.dup(3)");
-    assert_killed_by_jail("local C = require('ffi') C.cdef 'long recvmsg(int, void *, int);' return C.C.recvmsg(3, nil, 0)");
+    assert_killed_by_jail(
+        "local C = require('ffi') C.cdef 'long recvmsg(int, void *, int);' return C.C.recvmsg(3, nil, 0)");
 }
 
 static void environment_is_empty(void **state)
@@ -124,10 +127,11 @@ static void descriptors_are_closed(void **state)
     (void)state;
     int first = JAIL_SANITIZED ? 3 : 0;
     CLEANUP(free_ptr)
-    char *code = xasprintf("local ffi = require('ffi') ffi.cdef 'long write(int, const void *, size_t);' local open = {} "
-                           "for fd = %d, 200 do if ffi.C.write(fd, 'x', 0) == 0 then open[#open + 1] = fd end end "
-                           "return table.concat(open, ',')",
-                           first);
+    char *code = xasprintf(
+        "local ffi = require('ffi') ffi.cdef 'long write(int, const void *, size_t);' local open = {} "
+        "for fd = %d, 200 do if ffi.C.write(fd, 'x', 0) == 0 then open[#open + 1] = fd end end "
+        "return table.concat(open, ',')",
+        first);
     assert_answers(code, "3");
 }
 
@@ -156,7 +160,8 @@ static void endless_code_is_killed(void **state)
     assert_ends("while true do end", "deadline");
     assert_ends("while true do pcall(error, 'no') end", "deadline");
     assert_ends("return string.find(('a'):rep(300) .. 'b', ('a-'):rep(40) .. 'c')", "deadline");
-    assert_ends("local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end", "deadline");
+    assert_ends("local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end",
+                "deadline");
 }
 
 static void memory_is_bounded(void **state)
@@ -176,7 +181,8 @@ static void memory_of_c_is_bounded(void **state)
     (void)state;
     if (JAIL_SANITIZED)
         skip();
-    assert_answers("local ffi = require('ffi') ffi.cdef 'void *malloc(size_t);' return ffi.C.malloc(1e9) == nil", "true");
+    assert_answers("local ffi = require('ffi') ffi.cdef 'void *malloc(size_t);' return ffi.C.malloc(1e9) == nil",
+                   "true");
 }
 
 static void deep_recursion_ends(void **state)
@@ -196,11 +202,11 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "renderer") == 0)
         worker_run(&(struct vm_options){.engine_source = open_engine, .all_libraries = true});
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(harmless_code_runs),     cmocka_unit_test(files_are_out_of_reach),
+        cmocka_unit_test(harmless_code_runs),         cmocka_unit_test(files_are_out_of_reach),
         cmocka_unit_test(processes_are_out_of_reach), cmocka_unit_test(network_is_out_of_reach),
-        cmocka_unit_test(jail_can_not_be_opened), cmocka_unit_test(environment_is_empty),
-        cmocka_unit_test(descriptors_are_closed), cmocka_unit_test(endless_code_is_killed),
-        cmocka_unit_test(memory_is_bounded),      cmocka_unit_test(memory_of_c_is_bounded),
+        cmocka_unit_test(jail_can_not_be_opened),     cmocka_unit_test(environment_is_empty),
+        cmocka_unit_test(descriptors_are_closed),     cmocka_unit_test(endless_code_is_killed),
+        cmocka_unit_test(memory_is_bounded),          cmocka_unit_test(memory_of_c_is_bounded),
         cmocka_unit_test(deep_recursion_ends),
     };
 

@@ -1,5 +1,6 @@
-/* The core's side: what is sent, what is believed, what happens when the process dies. The engine in Lua is a small one of this test, so that it can
- * misbehave on purpose; the renderer of this test has all libraries (but the jail is the real one). */
+/* The core's side: what is sent, what is believed, what happens when the process dies. The engine in Lua is a small
+ * one of this test, so that it can misbehave on purpose; the renderer of this test has all libraries (but the jail is
+ * the real one). */
 #include "engine_support.h"
 
 #define FAST_NS (NS_PER_S / 2)
@@ -47,7 +48,8 @@ static void set_program(struct watched *w, const char *source)
 {
     CLEANUP(free_ptr) char *quoted = json_quoted(source);
     CLEANUP(free_ptr)
-    char *program = xasprintf("{\"kinds\":[{\"name\":\"other\",\"parts\":2},{\"name\":\"things\",\"parts\":2}],\"source\":%s}", quoted);
+    char *program = xasprintf(
+        "{\"kinds\":[{\"name\":\"other\",\"parts\":2},{\"name\":\"things\",\"parts\":2}],\"source\":%s}", quoted);
 
     renderer_set_program(w->renderer, program, strlen(program));
 }
@@ -463,9 +465,10 @@ static void wrong_contributions_fail_their_fragment(void **state)
 {
     (void)state;
     static const char *const items[] = {
-        "{3, 0, 0, '../x', '', ''}",       "{3, 0, 0, 'file', '', {}}",      "{3.5, 0, 0, 'file', '', ''}",
-        "{0, 0, 0, 'backend a', 'b', 'x'}", "{3, 0, 0, 'file', 'a\\nb', ''}", "{3, 0, 0, 'file', '', ('x'):rep(5e6)}",
-        "{77, 0, 0, 'file', '', ''}",      "{}",
+        "{3, 0, 0, '../x', '', ''}",      "{3, 0, 0, 'file', '', {}}",
+        "{3.5, 0, 0, 'file', '', ''}",    "{0, 0, 0, 'backend a', 'b', 'x'}",
+        "{3, 0, 0, 'file', 'a\\nb', ''}", "{3, 0, 0, 'file', '', ('x'):rep(5e6)}",
+        "{77, 0, 0, 'file', '', ''}",     "{}",
     };
     for (size_t i = 0; i < ARRAY_LEN(items); i++) {
         CLEANUP(free_ptr)

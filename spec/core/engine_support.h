@@ -1,7 +1,8 @@
-/* engine_support.h — what the tests of core/engine share: a loop with a time limit, a store to fill, a renderer that is watched.
+/* engine_support.h — what the tests of core/engine share: a loop with a time limit, a store to fill, a renderer that
+ * is watched.
  *
- * The test program is its own renderer: the core starts /proc/self/exe as "haptic renderer", and main() hands that to worker_run().
- * Static functions in a header: each test is one program of one file, and uses some of them.
+ * The test program is its own renderer: the core starts /proc/self/exe as "haptic renderer", and main() hands that to
+ * worker_run(). Static functions in a header: each test is one program of one file, and uses some of them.
  */
 #ifndef SPEC_CORE_ENGINE_SUPPORT_H
 #define SPEC_CORE_ENGINE_SUPPORT_H
@@ -32,8 +33,8 @@
 
 #define PATIENCE_MS 60000
 
-/* An engine that is a program's "source", run with no sandbox around it: (host, objects, skipped, on) → render function.
- * on.put and on.delete may be replaced. */
+/* An engine that is a program's "source", run with no sandbox around it: (host, objects, skipped, on) → render
+ * function. on.put and on.delete may be replaced. */
 static UNUSED const char open_engine[] =
     "return function(host)\n"
     "  local cjson = require('cjson')\n"
@@ -178,8 +179,8 @@ static inline struct watched *watched_new(const struct renderer_limits *limits)
     w->patience.data = w;
     w->store = store_new((size_t)16 << 20, (size_t)1 << 30);
     w->metrics = metrics_new();
-    w->renderer = renderer_new(&w->loop, w->store, "/proc/self/exe", limits ? limits : &(struct renderer_limits){0}, &events,
-                               w, w->metrics);
+    w->renderer = renderer_new(&w->loop, w->store, "/proc/self/exe", limits ? limits : &(struct renderer_limits){0},
+                               &events, w, w->metrics);
     return w;
 }
 
@@ -232,9 +233,10 @@ static inline struct store_kind *watched_kind(struct watched *w, const char *nam
 static inline void watched_put(struct watched *w, const char *kind, const char *name, const char *text)
 {
     CLEANUP(free_ptr)
-    char *json = xasprintf("{\"apiVersion\":\"v1\",\"kind\":\"Thing\",\"metadata\":{\"namespace\":\"default\",\"name\":\"%s\","
-                           "\"creationTimestamp\":\"2024-01-02T03:04:05Z\"},\"spec\":{\"text\":\"%s\"}}",
-                           name, text);
+    char *json = xasprintf(
+        "{\"apiVersion\":\"v1\",\"kind\":\"Thing\",\"metadata\":{\"namespace\":\"default\",\"name\":\"%s\","
+        "\"creationTimestamp\":\"2024-01-02T03:04:05Z\"},\"spec\":{\"text\":\"%s\"}}",
+        name, text);
     struct err err;
     bool changed;
 

@@ -1,0 +1,254 @@
+/* From inside a template, with the real engine: nothing outside is in reach, and whatever a template does ends in a
+ * clear error or in the renderer's death, while the other fragments are rendered and the core stays small. */
+#include "engine_support.h"
+
+#define DEADLINE_NS (NS_PER_S / 2)
+
+/* Two scripts: "probe.lua" with the code to try in a fragment and, beside it, one that must come through. What the
+ * code returns is file "answer". */
+static struct watched *run_script(const char *code, const char *top_level)
+{
+    static const struct renderer_limits limits = {.deadline_ns = DEADLINE_NS, .memory_bytes = (size_t)512 << 20};
+    CLEANUP(free_ptr)
+    char *source = xasprintf("%s\n"
+                             "fragment(\"probe\", function(out)\n"
+                             "  local answer = (function() %s end)()\n"
+                             "  out:file(\"answer\", tostring(answer))\n"
+                             "end)\n",
+                             top_level, code);
+    CLEANUP(free_ptr) char *quoted = json_quoted(source);
+    CLEANUP(free_ptr)
+    char *program = xasprintf(
+        "{\"kinds\":[{\"name\":\"things\",\"parts\":2}],\"scripts\":[{\"name\":\"probe.lua\",\"source\":%s},"
+        "{\"name\":\"good.lua\",\"source\":\"each(resources.things, function(o, out) out:file(o.metadata.name, o.spec.text) "
+        "end)\"}],\"snippets\":{},\"maps\":{},\"files\":{},\"haproxyConfig\":null,\"extraContext\":{},"
+        "\"capabilities\":{},\"allowRaw\":true}",
+        quoted);
+    struct watched *w = watched_new(&limits);
+
+    watched_put(w, "things", "good", "fine");
+    renderer_render(w->renderer);
+    renderer_set_program(w->renderer, program, strlen(program));
+    WAIT_UNTIL(w, w->renders || w->refusals);
+    return w;
+}
+
+/* The other fragment did its work. */
+static void assert_rest_is_fine(const struct watched *w)
+{
+    assert_string_equal(text_of(w, "good.lua:each/things/default/good"), "fine");
+}
+
+static void assert_answers(const char *code, const char *answer)
+{
+    struct watched *w = run_script(code, "");
+    const char *message = map_get(&w->failures, "probe.lua:probe");
+
+    if (message || w->refusals || w->deaths)
+        fail_msg("%s: %s%s%s", code, message ? message : "", w->refusal, w->reason);
+    assert_string_equal(text_of(w, "probe.lua:probe"), answer);
+    assert_rest_is_fine(w);
+    watched_free(w);
+}
+
+/* The fragment fails, with a message that says where. */
+static void assert_fails(const char *code)
+{
+    struct watched *w = run_script(code, "");
+    const char *message = map_get(&w->failures, "probe.lua:probe");
+
+    if (!message)
+        fail_msg("%s: did not fail: %s%s%s", code, text_of(w, "probe.lua:probe"), w->refusal, w->reason);
+    if (!strstr(message, "probe.lua:"))
+        fail_msg("%s: the message says not where: %s", code, message);
+    assert_int_equal(w->deaths, 0);
+    assert_rest_is_fine(w);
+    watched_free(w);
+}
+
+/* The fragment fails, or the renderer is killed and the next one leaves the fragment out; either way in bounded time
+ * and memory. */
+static void assert_ends(const char *code)
+{
+    int64_t begin = clock_now_ns();
+    size_t before = resident_bytes();
+    struct watched *w = run_script(code, "");
+    const char *message = map_get(&w->failures, "probe.lua:probe");
+
+    if (!message)
+        fail_msg("%s: did not fail: %s%s%s", code, text_of(w, "probe.lua:probe"), w->refusal, w->reason);
+    if (w->deaths) {
+        assert_int_equal(w->deaths, 1);
+        assert_true(strcmp(w->reason, "deadline") == 0 || strcmp(w->reason, "memory") == 0);
+        assert_string_equal(w->at_hand, "probe.lua:probe");
+    }
+    assert_rest_is_fine(w);
+    assert_true(clock_now_ns() - begin < 20 * DEADLINE_NS);
+    if (!JAIL_SANITIZED)
+        assert_true(resident_bytes() < before + ((size_t)16 << 20));
+    watched_free(w);
+}
+
+static void outside_has_no_name(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "io",     "os",       "debug",          "ffi",          "package",         "jit",       "require",
+        "module", "load",     "loadstring",     "loadfile",     "dofile",          "getfenv",   "setfenv",
+        "rawset", "newproxy", "collectgarbage", "setmetatable", "getmetatable",    "coroutine", "cjson",
+        "host",   "_G.io",    "string.dump",    "math.random",  "math.randomseed", "table.new",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        CLEANUP(free_ptr)
+        char *code = xasprintf("local ok, v = pcall(function() return %s end) return ok and v", names[i]);
+        struct watched *w = run_script(code, "");
+        const char *answer = text_of(w, "probe.lua:probe");
+        /* nil, false, or an error: no function, no table */
+        if (!map_get(&w->failures, "probe.lua:probe") && strcmp(answer, "nil") != 0 && strcmp(answer, "false") != 0)
+            fail_msg("%s: %s%s", names[i], answer, w->refusal);
+        assert_rest_is_fine(w);
+        watched_free(w);
+    }
+}
+
+static void files_processes_network_are_errors(void **state)
+{
+    (void)state;
+    assert_fails("return io.open('/etc/passwd')");
+    assert_fails("return io.open('/var/run/secrets/kubernetes.io/serviceaccount/token')");
+    assert_fails("return os.execute('true')");
+    assert_fails("return os.getenv('PATH')");
+    assert_fails("return require('ffi').C.getpid()");
+    assert_fails("return require('socket')");
+    assert_fails("return package.loadlib('x.so', '*')");
+    assert_fails("return debug.getregistry()");
+    assert_fails("return debug.getinfo(1)");
+}
+
+static void environments_can_not_be_swapped(void **state)
+{
+    (void)state;
+    assert_fails("return getfenv(pairs).io");
+    assert_fails("return getfenv(0)");
+    assert_fails("setfenv(1, {})");
+    assert_fails("return load('return io')()");
+    assert_fails("return loadstring('\\\\27LJ')()");
+    assert_fails("return string.dump(function() end)");
+    assert_fails("return ('x'):dump()");
+    assert_fails("rawset(string, 'rep', 1)");
+    assert_fails("string.rep = nil");
+    assert_fails("getmetatable('').__index = {}");
+    assert_fails("return ('x').rep.x");
+    assert_fails("pairs = nil return pairs({})");
+}
+
+static void bytecode_is_refused(void **state)
+{
+    (void)state;
+    struct watched *w = watched_new(NULL);
+    static const char program[] =
+        "{\"kinds\":[],\"scripts\":[{\"name\":\"b.lua\",\"source\":\"\\u001bLJ\\u0002\\u0002\"}],\"snippets\":{},"
+        "\"maps\":{},\"files\":{},\"haproxyConfig\":null,\"extraContext\":{},\"capabilities\":{}}";
+
+    renderer_set_program(w->renderer, program, strlen(program));
+    WAIT_UNTIL(w, w->refusals);
+    assert_non_null(strstr(w->refusal, "wrong mode"));
+    watched_free(w);
+}
+
+static void hostile_code_ends(void **state)
+{
+    (void)state;
+    assert_ends("while true do end");
+    assert_ends("return ('x'):rep(1e9)");
+    assert_ends("return string.rep('x', 1e9)");
+    assert_ends("return (('a'):rep(300) .. 'b'):find(('a-'):rep(40) .. 'c')");
+    assert_ends("return (('a'):rep(1e5)):gsub('.', ('b'):rep(1e5))");
+    assert_ends("local function f(n) return 1 + f(n + 1) end return f(1)");
+    assert_ends("local function f() return (('x'):gsub('x', f)) end return f()");
+    assert_ends("local t = {} while true do t[#t + 1] = {t} end");
+    assert_ends("local s = 'x' while true do s = s .. s end");
+    assert_ends("return ('%s'):rep(1e4):format(unpack({}))");
+    assert_ends("return string.format('%99999999d', 1)");
+    assert_ends(
+        "local s = ('x'):rep(1e6) return ('%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s'):format(s,s,s,s,s,s,s,s,s,s,s,s,s,s,s,s,s,s,s,s)");
+    assert_ends("while true do pcall(error, 'again') end");
+    assert_ends("local t = {} for i = 1, 1e7 do t[i] = i end table.concat(t, ('x'):rep(1e4))");
+    assert_ends("for i = 1, 1e9 do out:file('f' .. i, ('x'):rep(1000)) end");
+    assert_ends("table.sort({3, 2, 1, 5, 4, 7, 6, 9, 8}, function() while true do end end)");
+}
+
+static void odd_errors_are_told(void **state)
+{
+    (void)state;
+    static const char *const codes[] = {"error()",  "error(nil)", "error({})", "error(true)", "error(function() end)",
+                                        "error(42)"};
+
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        struct watched *w = run_script(codes[i], "");
+        const char *message = map_get(&w->failures, "probe.lua:probe");
+        if (!message || !message[0])
+            fail_msg("%s: %s", codes[i], message ? "an empty message" : "no failure");
+        assert_int_equal(w->deaths, 0);
+        assert_rest_is_fine(w);
+        watched_free(w);
+    }
+}
+
+/* A script that does not end, or eats all memory, while it loads: the program is refused. */
+static void hostile_scripts_are_refused(void **state)
+{
+    (void)state;
+    static const char *const scripts[] = {
+        "while true do end", "local t = {} while true do t[#t + 1] = {t} end", "io.open('/etc/passwd')", "error('no')",
+        "this is no Lua",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
+        struct watched *w = run_script("return 1", scripts[i]);
+        if (!w->refusals || !w->refusal[0])
+            fail_msg("%s: not refused", scripts[i]);
+        watched_free(w);
+    }
+}
+
+/* An empty heap is not left to the fragments that come after one that filled it. */
+static void successors_of_a_glutton_have_memory(void **state)
+{
+    (void)state;
+    struct watched *w = run_script("local t = {} while true do t[#t + 1] = {t} end", "");
+
+    if (!w->deaths)
+        assert_non_null(map_get(&w->failures, "probe.lua:probe"));
+    assert_rest_is_fine(w);
+    watched_put(w, "things", "good", "still fine");
+    watched_render(w);
+    assert_string_equal(text_of(w, "good.lua:each/things/default/good"), "still fine");
+    watched_free(w);
+}
+
+static void harmless_code_runs(void **state)
+{
+    (void)state;
+    assert_answers("return 6 * 7", "42");
+    assert_answers("return ('x'):rep(3) .. #resources.things:list()", "xxx1");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "renderer") == 0)
+        worker_run(&(struct vm_options){0});
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(harmless_code_runs),
+        cmocka_unit_test(outside_has_no_name),
+        cmocka_unit_test(files_processes_network_are_errors),
+        cmocka_unit_test(environments_can_not_be_swapped),
+        cmocka_unit_test(bytecode_is_refused),
+        cmocka_unit_test(hostile_code_ends),
+        cmocka_unit_test(odd_errors_are_told),
+        cmocka_unit_test(hostile_scripts_are_refused),
+        cmocka_unit_test(successors_of_a_glutton_have_memory),
+    };
+
+    log_set_level(LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
