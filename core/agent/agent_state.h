@@ -66,6 +66,7 @@ struct apply {
     struct plan plan;
     struct batch batch;
     size_t stage;  /* next stage of the plan */
+    unsigned rereads;
     struct digest digest; /* the model's accepted digest when the plan was made */
     unsigned operations;
     bool reloaded, restarted;
@@ -158,6 +159,8 @@ void touch_all(struct agent *a, struct touched *t, struct plan *plan);
 void batch_done(struct batch *b);
 /* The next commands of the plan; false when none are left. The last batch ends with the reads. */
 bool batch_next(struct agent *a, struct batch *b);
+/* Only the reads, again. */
+void batch_reads(struct agent *a, struct batch *b);
 /* What the batch did, judged; -1 and why when something is not as it should be. */
 int batch_judge(struct agent *a, const struct batch *b, const struct runtime_answer *answers, struct err *err) MUST_CHECK;
 int touched_verify(struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err) MUST_CHECK;

@@ -14,11 +14,13 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
+#define REREADS_MAX 8 /* 1 + 2 + 4 … ms: a quarter of a second in all */
 #define READ_MAX_BYTES ((size_t)512 << 20)
 
 static void step_read(struct agent *a);
 static void step_plan_all(struct agent *a);
 static void step_batch(struct agent *a);
+static void step_reread(struct agent *a);
 static void step_reload(struct agent *a);
 static void step_reload_write(struct agent *a);
 
@@ -284,6 +286,7 @@ static void plan_begin(struct agent *a)
     plan_done(&p->plan);
     batch_done(&p->batch);
     p->stage = 0;
+    p->rereads = 0;
     p->digest = model_digest(a->model, MODEL_ACCEPTED);
 }
 
@@ -367,12 +370,24 @@ static void on_batch(void *ctx, const struct err *err, const struct runtime_answ
         return;
     }
     if (touched_verify(a, &p->touched, answers, &own)) {
-        apply_surprise(a, &own, "readback");
+        if (p->rereads < REREADS_MAX)
+            apply_step_later(a, step_reread, (INT64_C(1) << p->rereads++) * NS_PER_MS);
+        else
+            apply_surprise(a, &own, "readback");
         return;
     }
     touched_commit(a, &p->touched, answers);
     journal_end(a, &p->touched);
     apply_finish(a);
+}
+
+/* HAProxy ≥ 3.0 answers to a change of address before its threads have taken it over: it is given a moment. */
+static void step_reread(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    batch_reads(a, &p->batch);
+    a->call = runtime_run(a->loop, a->config.runtime_socket, p->batch.commands.items, p->batch.commands.length,
+                          a->config.command_deadline_ns, READ_MAX_BYTES, on_batch, a);
 }
 
 static void step_batch(struct agent *a)
@@ -542,6 +557,7 @@ void apply_prepare(struct agent *a)
     CLEANUP(buf_done) struct buf config = {0};
     a->prepare_pending = true;
     if (!model_is_empty(a->model, MODEL_ACCEPTED)) {
+        a->apply.restarted = a->apply.waits_for_process;
         step_start_write(a);
         return;
     }

@@ -344,6 +344,12 @@ bool batch_next(struct agent *a, struct batch *b)
     return true;
 }
 
+void batch_reads(struct agent *a, struct batch *b)
+{
+    batch_done(b);
+    batch_add_reads(a, b);
+}
+
 int batch_judge(struct agent *a, const struct batch *b, const struct runtime_answer *answers, struct err *err)
 {
     int result = 0;

@@ -1,0 +1,304 @@
+/* An agent that is attached to a real HAProxy: what it can change without a reload it does, under traffic, and proves it. */
+#include "agent_support.h"
+
+static struct upstreams upstreams;
+
+static int group_begin(void **state)
+{
+    (void)state;
+    CLEANUP(free_ptr) char *binary = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(haproxy_series) && !binary; i++)
+        binary = haproxy_binary(haproxy_series[i]);
+    if (!binary)
+        return -1;
+    upstreams_start(&upstreams, binary);
+    return 0;
+}
+
+static int group_end(void **state)
+{
+    (void)state;
+    upstreams_end(&upstreams);
+    return 0;
+}
+
+static char *server_line(const char *name, int upstream, const char *words)
+{
+    return xasprintf("server %s 127.0.0.1:%d %s\n", name, upstreams.ports[upstream], words);
+}
+
+/* A HAProxy that somebody else started on the directory, an agent attached to it, and one route a.example → upstream a, live. */
+static bool world_attached(struct world *w, const char *series)
+{
+    if (!world_begin(w, series))
+        return false;
+    char config[512];
+    snprintf(config, sizeof(config),
+             "global\n    stats socket %s/runtime.sock mode 600 level admin\n    maxconn 100\ndefaults\n    mode http\n"
+             "    timeout client 5s\n    timeout server 5s\n    timeout connect 5s\nfrontend f\n    bind 127.0.0.1:%d\n",
+             w->directory, w->port);
+    file_write(w->directory, "haproxy.cfg", config);
+    CLEANUP(free_ptr) char *master = xasprintf("%s/master.sock,mode,600", w->directory);
+    CLEANUP(free_ptr) char *socket = xasprintf("%s/runtime.sock", w->directory);
+    process_spawn(&w->haproxy, w->directory, (const char *const[]){w->binary, "-W", "-S", master, "-f", "haproxy.cfg", NULL});
+    for (int i = 0; i < 500 && access(socket, F_OK) != 0; i++)
+        usleep(10000);
+    CLEANUP(free_ptr) char *alive = NULL;
+    for (int i = 0; i < 100 && !(alive && strstr(alive, "worker")); i++) {
+        world_sleep(w, 50);
+        free(alive);
+        alive = world_command_at(w, "master.sock", "show proc");
+    }
+    world_agent(w, false);
+    CLEANUP(free_ptr) char *servers = server_line("s1", 0, "check inter 500ms weight 10");
+    model_put_base(w->model, w->port, "");
+    model_put_route(w->model, "a.example", "app", servers);
+    model_accept_all(w->model);
+    world_apply(w, true);
+    assert_true(w->reloaded);
+    assert_answer(w, "a.example", "a");
+    return true;
+}
+
+static void each_series(void (*test)(struct world *w, const char *series))
+{
+    bool any = false;
+    for (size_t i = 0; i < ARRAY_LEN(haproxy_series); i++) {
+        struct world w;
+        if (!world_attached(&w, haproxy_series[i]))
+            continue;
+        any = true;
+        print_message("    HAProxy %s\n", haproxy_series[i]);
+        test(&w, haproxy_series[i]);
+        world_end(&w);
+    }
+    if (!any)
+        skip();
+}
+
+static void edit(struct world *w, const char *host, const char *backend, const char *servers)
+{
+    model_put_route(w->model, host, backend, servers);
+    model_accept_all(w->model);
+}
+
+static void endpoints(struct world *w, const char *series)
+{
+    (void)series;
+    static struct prober p; /* its thread may outlive a failed assertion */
+    int pid = world_worker_pid(w);
+    prober_start(&p, w->port, "a.example");
+
+    /* another address */
+    CLEANUP(free_ptr) char *moved = server_line("s1", 1, "check inter 500ms weight 10");
+    edit(w, "a.example", "app", moved);
+    world_apply(w, false);
+    assert_false(w->reloaded);
+    assert_int_equal(w->operations, 1);
+    assert_answer(w, "a.example", "b");
+    /* nothing changed: nothing is done */
+    world_apply(w, true);
+    assert_int_equal(w->operations, 0);
+    assert_false(w->reloaded);
+    /* another weight, one more server, then the first one goes */
+    CLEANUP(free_ptr) char *more = server_line("s2", 2, "check inter 500ms");
+    CLEANUP(free_ptr) char *both = xasprintf("%s%s", moved, more);
+    edit(w, "a.example", "app", both);
+    world_apply(w, false);
+    assert_false(w->reloaded);
+    edit(w, "a.example", "app", more);
+    world_apply(w, false);
+    assert_false(w->reloaded);
+    assert_answer(w, "a.example", "c");
+    /* and the other way round at once: s2 goes, s1 comes */
+    for (int i = 0; i < 10; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "r%d", i);
+        CLEANUP(free_ptr) char *next = server_line(name, i % 4, "check inter 500ms");
+        edit(w, "a.example", "app", next);
+        world_apply(w, false);
+        assert_false(w->reloaded);
+        world_sleep(w, 20);
+    }
+    prober_end(&p);
+    assert_int_equal(world_worker_pid(w), pid);
+    world_sleep(w, 1300); /* leaving servers */
+    world_apply(w, true);
+    assert_int_equal(w->operations, 0);
+    CLEANUP(free_ptr) char *state = world_command(w, "show servers state app");
+    assert_null(strstr(state, " r8 "));
+    assert_non_null(strstr(state, " r9 "));
+}
+
+static void test_endpoints_change_without_reload(void **state)
+{
+    (void)state;
+    each_series(endpoints);
+}
+
+static void routes(struct world *w, const char *series)
+{
+    bool dynamic = strcmp(series, "3.4") == 0;
+    int pid = world_worker_pid(w);
+    static struct prober p; /* its thread may outlive a failed assertion */
+    prober_start(&p, w->port, "a.example");
+    CLEANUP(free_ptr) char *b = server_line("s1", 1, "check inter 500ms weight 3");
+    edit(w, "b.example", "other", b);
+    world_apply(w, false);
+    assert_int_equal(w->reloaded, !dynamic);
+    assert_answer(w, "b.example", "b");
+    assert_int_equal(world_worker_pid(w) == pid, dynamic);
+    pid = world_worker_pid(w);
+    /* a route to a backend that is there */
+    const struct emitted alias[] = {{CONTRIBUTION_MAP_ENTRY, "host.map", "alias.example", "other", 0}};
+    model_put(w->model, "alias", alias, 1);
+    model_accept_all(w->model);
+    world_apply(w, false);
+    assert_false(w->reloaded);
+    assert_answer(w, "alias.example", "b");
+    /* that changes, and goes */
+    const struct emitted changed[] = {{CONTRIBUTION_MAP_ENTRY, "host.map", "alias.example", "app", 0}};
+    model_put(w->model, "alias", changed, 1);
+    model_accept_all(w->model);
+    world_apply(w, false);
+    assert_answer(w, "alias.example", "a");
+    model_fragment_drop(w->model, "alias");
+    model_fragment_drop(w->model, "b.example");
+    model_accept_all(w->model);
+    world_apply(w, false);
+    assert_false(w->reloaded);
+    char body[64];
+    assert_int_equal(http_get(w->port, "alias.example", body, sizeof(body)), 503);
+    assert_int_equal(http_get(w->port, "b.example", body, sizeof(body)), 503);
+    world_sleep(w, 1300);
+    CLEANUP(free_ptr) char *backends = world_command(w, "show backend");
+    assert_int_equal(strstr(backends, "other") != NULL, !dynamic);
+    /* and comes back */
+    edit(w, "b.example", "other", b);
+    world_apply(w, false);
+    assert_false(w->reloaded);
+    assert_answer(w, "b.example", "b");
+    prober_end(&p);
+    assert_int_equal(world_worker_pid(w), pid);
+    world_apply(w, true);
+    assert_int_equal(w->operations, 0);
+}
+
+static void test_routes_and_backends(void **state)
+{
+    (void)state;
+    each_series(routes);
+}
+
+static void drift(struct world *w, const char *series)
+{
+    (void)series;
+    int pid = world_worker_pid(w);
+    free(world_command(w, "set server app/s1 state maint"));
+    free(world_command(w, "set server app/s1 addr 127.0.0.9 port 9"));
+    free(world_command(w, "del map maps/host.map a.example"));
+    free(world_command(w, "add map maps/host.map z.example app"));
+    free(world_command(w, "add server app/foreign 127.0.0.1:9"));
+    world_apply(w, true);
+    assert_false(w->reloaded);
+    assert_true(w->operations >= 4);
+    assert_answer(w, "a.example", "a");
+    CLEANUP(free_ptr) char *map = world_command(w, "show map maps/host.map");
+    assert_null(strstr(map, "z.example"));
+    CLEANUP(free_ptr) char *servers = world_command(w, "show servers state app");
+    assert_null(strstr(servers, "foreign"));
+    free(world_command(w, "add map maps/host.map a.example other"));
+    world_apply(w, true);
+    CLEANUP(free_ptr) char *deduped = world_command(w, "show map maps/host.map");
+    assert_ptr_equal(strstr(strstr(deduped, "a.example") + 1, "a.example"), NULL);
+    struct agent_status status;
+    agent_status(w->agent, &status);
+    assert_true(status.drift_repairs >= 2);
+    assert_int_equal(world_worker_pid(w), pid);
+}
+
+static void test_drift_is_repaired(void **state)
+{
+    (void)state;
+    each_series(drift);
+}
+
+static void takeover(struct world *w, const char *series)
+{
+    (void)series;
+    int pid = world_worker_pid(w);
+    CLEANUP(free_ptr) char *moved = server_line("s1", 1, "check inter 500ms weight 4");
+    edit(w, "a.example", "app", moved);
+    world_apply(w, false);
+    /* Another agent, as after a fail-over; the first time with the directory behind, the second time level. */
+    for (int i = 0; i < 2; i++) {
+        world_agent_end(w, false);
+        w->transitions++;
+        world_agent(w, false);
+        world_apply(w, true);
+        assert_false(w->reloaded);
+        assert_int_equal(w->operations, 0);
+        assert_int_equal(world_worker_pid(w), pid);
+        world_sleep(w, 300);
+    }
+    /* A writer of the term before is refused. */
+    w->transitions--;
+    world_try(w, true);
+    assert_true(w->failed);
+    assert_int_equal(w->err.kind, ERR_STALE);
+    assert_int_equal(w->highest_transitions, w->transitions + 1);
+    w->transitions++;
+    /* What is on disk is what runs. */
+    CLEANUP(free_ptr) char *config = file_read(w->directory, "haproxy.cfg");
+    CLEANUP(free_ptr) char *port = xasprintf("server s1 127.0.0.1:%d check inter 500ms weight 4\n", upstreams.ports[1]);
+    assert_non_null(strstr(config, port));
+}
+
+static void test_takeover_needs_no_reload(void **state)
+{
+    (void)state;
+    each_series(takeover);
+}
+
+static void words(struct world *w, const char *series)
+{
+    (void)series;
+    static struct prober p; /* its thread may outlive a failed assertion */
+    prober_start(&p, w->port, "a.example");
+    /* The only server gets other words: a reload, because nobody could serve meanwhile. */
+    CLEANUP(free_ptr) char *alone = server_line("s1", 0, "check inter 600ms");
+    edit(w, "a.example", "app", alone);
+    world_apply(w, false);
+    assert_true(w->reloaded);
+    int pid = world_worker_pid(w);
+    /* One of two: not. */
+    CLEANUP(free_ptr) char *second = server_line("s2", 1, "check inter 600ms");
+    CLEANUP(free_ptr) char *both = xasprintf("%s%s", alone, second);
+    edit(w, "a.example", "app", both);
+    world_apply(w, false);
+    world_sleep(w, 100);
+    prober_end(&p);
+    assert_int_equal(world_worker_pid(w), pid);
+    /* Anything else of a backend: a reload, with the reason. */
+    CLEANUP(free_ptr) char *rule = xasprintf("http-response set-header X-A b\n%s", both);
+    edit(w, "a.example", "app", rule);
+    world_apply(w, false);
+    assert_true(w->reloaded);
+    assert_non_null(strstr(w->reason, "backend app changed"));
+}
+
+static void test_what_needs_a_reload(void **state)
+{
+    (void)state;
+    each_series(words);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_endpoints_change_without_reload), cmocka_unit_test(test_routes_and_backends),
+        cmocka_unit_test(test_drift_is_repaired),               cmocka_unit_test(test_takeover_needs_no_reload),
+        cmocka_unit_test(test_what_needs_a_reload),
+    };
+    return cmocka_run_group_tests(tests, group_begin, group_end);
+}
