@@ -76,8 +76,9 @@ int master_state_parse(const char *show_proc, struct master_state *ret_state, st
             continue;
         unsigned failed = 0;
         const char *p = rest;
-        if (sscanf(p, "[failed: %9u]", &failed) == 1)
-            p += strcspn(p, "]") + 1;
+        const char *bracket = strchr(p, ']');
+        if (bracket && sscanf(p, "[failed: %9u]", &failed) == 1)
+            p = bracket + 1;
         p += strspn(p, " ");
         process.uptime_s = uptime_s(p);
         p += strcspn(p, " ");

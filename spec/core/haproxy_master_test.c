@@ -46,6 +46,18 @@ static void worker_that_goes_on_is_current(void **state UNUSED)
     master_state_done(&s);
 }
 
+static void lines_may_be_cut(void **state UNUSED)
+{
+    struct master_state s;
+    assert_int_equal(master_state_parse("5 master 3 [failed: 17      worker  0", &s, NULL), 0);
+    assert_int_equal(s.master.pid, 5);
+    assert_int_equal(s.workers.length, 0);
+    master_state_done(&s);
+    assert_int_equal(master_state_parse("5 master 3", &s, NULL), 0);
+    assert_string_equal(s.master.version, "");
+    master_state_done(&s);
+}
+
 static void nonsense_is_refused(void **state UNUSED)
 {
     static const char *const wrong[] = {"", "Unknown command", "# workers\n1 worker 0 0d00h00m00s x\n", "0 master 0 x", "-4 master 0", "\n\n\n"};
@@ -220,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states_are_read),
         cmocka_unit_test(worker_that_goes_on_is_current),
+        cmocka_unit_test(lines_may_be_cut),
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(real_reloads),
     };

@@ -1,0 +1,269 @@
+/* Tests of disk.c: what is written, what is left alone, what a crash or a failure leaves behind. */
+#include "haproxy_support.h"
+
+#include <sys/resource.h>
+
+#include "haproxy/disk.h"
+
+struct outcome {
+    bool told;
+    struct err err;
+    unsigned written, removed;
+};
+
+static void take(void *ctx, const struct disk_result *result)
+{
+    struct outcome *o = ctx;
+    assert_false(o->told);
+    o->told = true;
+    if (result->err)
+        o->err = *result->err;
+    o->written = result->written;
+    o->removed = result->removed;
+}
+
+static void add(struct disk_files *files, const char *path, const char *text)
+{
+    disk_files_add(files, path, text, strlen(text));
+}
+
+static struct outcome write_files(uv_loop_t *loop, struct disk *d, struct disk_files *files, bool whole)
+{
+    struct outcome o = {0};
+    assert_true(disk_write(d, files, whole, take, &o));
+    assert_int_equal(files->items.length, 0);
+    assert_false(o.told);
+    assert_true(disk_busy(d));
+    struct disk_files more = {0};
+    add(&more, "haproxy.cfg", "x");
+    assert_false(disk_write(d, &more, false, take, &o));
+    assert_int_equal(more.items.length, 1);
+    disk_files_done(&more);
+    assert_true(loop_until(loop, &o.told, 20));
+    assert_false(disk_busy(d));
+    return o;
+}
+
+static void same(const char *directory, const char *name, const char *wanted)
+{
+    CLEANUP(free_ptr) char *text = file_read(directory, name);
+    if (!wanted) {
+        assert_null(text);
+        return;
+    }
+    assert_non_null(text);
+    assert_string_equal(text, wanted);
+}
+
+static mode_t mode_of(const char *directory, const char *name)
+{
+    CLEANUP(free_ptr) char *path = xasprintf("%s/%s", directory, name);
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    return status.st_mode & 07777;
+}
+
+static void only_changes_are_written(void **state UNUSED)
+{
+    uv_loop_t loop;
+    struct err err = {0};
+    char *parent = directory_new();
+    CLEANUP(free_ptr) char *directory = xasprintf("%s/haproxy", parent);
+    uv_loop_init(&loop);
+    umask(0);
+    struct disk *d = disk_open(&loop, directory, &err);
+    assert_non_null(d);
+    struct disk_files files = {0};
+    add(&files, "haproxy.cfg", "global\n");
+    add(&files, "maps/host.map", "a b\n");
+    add(&files, "maps/empty.map", "");
+    add(&files, "certs/x.pem", "secret");
+    struct outcome o = write_files(&loop, d, &files, true);
+    assert_int_equal(o.err.kind, ERR_NONE);
+    assert_int_equal(o.written, 4);
+    same(directory, "haproxy.cfg", "global\n");
+    same(directory, "maps/empty.map", "");
+    assert_int_equal(mode_of(directory, "."), 0700);
+    assert_int_equal(mode_of(directory, "certs"), 0700);
+    assert_int_equal(mode_of(directory, "certs/x.pem"), 0600);
+    assert_int_equal(mode_of(directory, "haproxy.cfg"), 0600);
+
+    /* Opened anew: the same content is not written again; what is gone from the set is removed, if the set is whole. */
+    disk_free(d);
+    d = disk_open(&loop, directory, &err);
+    add(&files, "haproxy.cfg", "global\n");
+    add(&files, "maps/host.map", "a c\n");
+    o = write_files(&loop, d, &files, false);
+    assert_int_equal(o.written, 1);
+    assert_int_equal(o.removed, 0);
+    same(directory, "certs/x.pem", "secret");
+    add(&files, "haproxy.cfg", "global\n");
+    add(&files, "maps/host.map", "a c\n");
+    o = write_files(&loop, d, &files, true);
+    assert_int_equal(o.written, 0);
+    assert_int_equal(o.removed, 2);
+    same(directory, "certs/x.pem", NULL);
+    same(directory, "maps/empty.map", NULL);
+    same(directory, "maps/host.map", "a c\n");
+
+    /* The content that was removed is written again when it comes back. */
+    add(&files, "maps/empty.map", "");
+    o = write_files(&loop, d, &files, false);
+    assert_int_equal(o.written, 1);
+    disk_free(d);
+    loop_end(&loop);
+    directory_remove(parent);
+}
+
+static void other_files_stay(void **state UNUSED)
+{
+    uv_loop_t loop;
+    char *directory = directory_new();
+    uv_loop_init(&loop);
+    struct disk *d = disk_open(&loop, directory, NULL);
+    assert_int_equal(disk_write_now(d, "fence", "3 7\n", 4, NULL), 0);
+    struct disk_files files = {0};
+    add(&files, "haproxy.cfg", "global\n");
+    struct outcome o = write_files(&loop, d, &files, true);
+    assert_int_equal(o.removed, 0);
+    CLEANUP(buf_done) struct buf text = {0};
+    struct err err = {0};
+    assert_int_equal(disk_read(d, "fence", 100, &text, &err), 0);
+    assert_string_equal(buf_str(&text), "3 7\n");
+    buf_clear(&text);
+    assert_int_equal(disk_read(d, "fence", 2, &text, &err), -1);
+    assert_int_equal(err.kind, ERR_LIMIT);
+    assert_int_equal(disk_read(d, "none", 2, &text, &err), -1);
+    assert_int_equal(err.kind, ERR_NOTFOUND);
+    assert_int_equal(disk_read(d, "maps", 2, &text, &err), -1);
+    assert_int_equal(disk_write_now(d, "maps/x", "", 0, &err), -1);
+    assert_int_equal(disk_write_now(d, "haproxy.cfg", "", 0, &err), -1);
+    disk_free(d);
+    loop_end(&loop);
+    directory_remove(directory);
+}
+
+static void paths_stay_inside(void **state UNUSED)
+{
+    static const char *const good[] = {"haproxy.cfg", "maps/host.map", "certs/a_b-c.d+e@f:g=h,i~.pem", "a"};
+    static const char *const bad[] = {"", "/", "/etc/passwd", "../x", "maps/../x", "maps/", "maps//x", ".x", "maps/.x", "a/b/c", "a b", "a\nb", "a\\b", "ä", "a/"};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++)
+        assert_true(disk_path_valid(good[i]));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_false(disk_path_valid(bad[i]));
+    char longest[300];
+    memset(longest, 'a', sizeof(longest));
+    longest[251] = '\0';
+    assert_false(disk_path_valid(longest));
+    longest[250] = '\0';
+    assert_true(disk_path_valid(longest));
+
+    uv_loop_t loop;
+    char *directory = directory_new();
+    uv_loop_init(&loop);
+    struct disk *d = disk_open(&loop, directory, NULL);
+    struct disk_files files = {0};
+    add(&files, "maps/fine", "x");
+    add(&files, "../escape", "x");
+    struct outcome o = write_files(&loop, d, &files, true);
+    assert_int_equal(o.err.kind, ERR_INVALID);
+    same(directory, "maps/fine", NULL);
+    /* A symbolic link where a file is to be is replaced, not followed. */
+    CLEANUP(free_ptr) char *link = xasprintf("%s/maps/link", directory);
+    assert_int_equal(symlink("/nonexistent/target", link), 0);
+    add(&files, "maps/link", "text");
+    o = write_files(&loop, d, &files, false);
+    assert_int_equal(o.err.kind, ERR_NONE);
+    same(directory, "maps/link", "text");
+    disk_free(d);
+    loop_end(&loop);
+    directory_remove(directory);
+}
+
+static void failures_leave_the_old_file(void **state UNUSED)
+{
+    uv_loop_t loop;
+    char *directory = directory_new();
+    uv_loop_init(&loop);
+    struct disk *d = disk_open(&loop, directory, NULL);
+    struct disk_files files = {0};
+    add(&files, "haproxy.cfg", "old\n");
+    add(&files, "maps/a.map", "old\n");
+    write_files(&loop, d, &files, true);
+
+    /* No room: a limit of the file size stands in for a full disk. */
+    struct rlimit before, small = {.rlim_cur = 1000};
+    getrlimit(RLIMIT_FSIZE, &before);
+    small.rlim_max = before.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    char large[4000];
+    memset(large, 'x', sizeof(large) - 1);
+    large[sizeof(large) - 1] = '\0';
+    setrlimit(RLIMIT_FSIZE, &small);
+    add(&files, "haproxy.cfg", "new\n");
+    add(&files, "maps/a.map", large);
+    struct outcome o = write_files(&loop, d, &files, true);
+    setrlimit(RLIMIT_FSIZE, &before);
+    assert_int_equal(o.err.kind, ERR_SYS);
+    assert_int_equal(o.err.sys, EFBIG);
+    assert_non_null(strstr(o.err.text, "maps/a.map"));
+    same(directory, "maps/a.map", "old\n");
+    same(directory, "haproxy.cfg", "old\n"); /* it comes last */
+    same(directory, "maps/.a.map.tmp", NULL);
+
+    /* The same again succeeds, and is not taken for written. */
+    add(&files, "haproxy.cfg", "new\n");
+    add(&files, "maps/a.map", large);
+    o = write_files(&loop, d, &files, true);
+    assert_int_equal(o.err.kind, ERR_NONE);
+    assert_int_equal(o.written, 2);
+    same(directory, "haproxy.cfg", "new\n");
+
+    /* What a crash leaves half-written goes at the next start; somebody's directory is left alone. */
+    disk_free(d);
+    CLEANUP(free_ptr) char *maps = xasprintf("%s/maps", directory);
+    CLEANUP(free_ptr) char *foreign = xasprintf("%s/maps/foreign", directory);
+    file_write(maps, ".b.map.tmp", "half");
+    assert_int_equal(mkdir(foreign, 0700), 0);
+    d = disk_open(&loop, directory, NULL);
+    same(directory, "maps/.b.map.tmp", NULL);
+    add(&files, "haproxy.cfg", "new\n");
+    o = write_files(&loop, d, &files, true);
+    assert_int_equal(o.err.kind, ERR_NONE);
+    assert_int_equal(o.removed, 1);
+    assert_int_equal(access(foreign, F_OK), 0);
+
+    /* The directory is made anew when somebody has removed it; its files are then missing until they change or the disk is opened again. */
+    disk_free(d);
+    disk_remove(directory);
+    assert_int_not_equal(access(directory, F_OK), 0);
+    d = disk_open(&loop, directory, NULL);
+    add(&files, "haproxy.cfg", "new\n");
+    o = write_files(&loop, d, &files, true);
+    assert_int_equal(o.written, 1);
+    disk_free(d);
+    loop_end(&loop);
+    directory_remove(directory);
+}
+
+static void wrong_places_are_told(void **state UNUSED)
+{
+    uv_loop_t loop;
+    struct err err = {0};
+    uv_loop_init(&loop);
+    assert_null(disk_open(&loop, "/nonexistent/a/b", &err));
+    assert_int_equal(err.kind, ERR_SYS);
+    assert_null(disk_open(&loop, "/dev/null", &err));
+    assert_null(disk_free(NULL));
+    disk_remove("/nonexistent/a");
+    loop_end(&loop);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_changes_are_written),    cmocka_unit_test(other_files_stay),      cmocka_unit_test(paths_stay_inside),
+        cmocka_unit_test(failures_leave_the_old_file), cmocka_unit_test(wrong_places_are_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
