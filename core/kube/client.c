@@ -286,9 +286,10 @@ static void transport_err(const struct kube_request *r, CURLcode result, struct 
         err_set(err, ERR_LIMIT, "%s: the answer is larger than %zu bytes", r->what, r->max_response_bytes);
     } else if (result == CURLE_OPERATION_TIMEDOUT) {
         err_set(err, ERR_TIMEOUT, "%s: timeout: %s (%s)", r->what, detail, c->server);
-    } else if (result == CURLE_COULDNT_CONNECT) {
+    } else if (result == CURLE_COULDNT_CONNECT || result == CURLE_COULDNT_RESOLVE_HOST) {
         err_set(err, ERR_IO, "%s: connect to %s: %s", r->what, c->server,
                 os == ECONNREFUSED ? "connection refused" : os == ETIMEDOUT ? "timeout" : os ? strerror((int)os) : detail);
+        err->sys = os ? (int)os : EHOSTUNREACH;
     } else if (result == CURLE_PEER_FAILED_VERIFICATION) {
         err_set(err, ERR_IO, "%s: TLS: the certificate of %s is not accepted (%s; certificate authority of %s)", r->what,
                 c->server, detail, c->origin);

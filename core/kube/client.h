@@ -3,7 +3,7 @@
  * Owns:    its connections and its requests. The configuration is taken over.
  * Units:   *_ns clock_now_ns() nanoseconds; *_bytes after decompression.
  * Errors:  by the done callback: DENIED NOTFOUND CONFLICT GONE LIMIT INVALID as the server says (kube/status.h), TIMEOUT (the
- *          deadline, or the server's own), IO (no connection, cut off, 429, 5xx).
+ *          deadline, or the server's own), IO (no connection, cut off, 429, 5xx). sys is not 0 where not even a connection came about.
  * Source:  Kubernetes API concepts.
  *
  * HTTP/2 where the server offers it, so all watches and requests share a connection. A connection whose peer stops acknowledging

@@ -269,7 +269,10 @@ int kubeconfig_load(struct kube_config *c, const char *list, bool is_one, const 
         return -1;
     const char *context = o->context, *cluster = o->cluster, *user = o->user, *namespace = NULL;
     for (size_t i = 0; i < files.length && !context; i++) {
-        const char *current = json_str(root_of(&files.items[i]), "current-context");
+        yyjson_val *v = json_at(root_of(&files.items[i]), "current-context");
+        const char *current = json_str_of(v);
+        if (v && !current && !yyjson_is_null(v))
+            return err_set(err, ERR_INVALID, "%s: current-context: want a string (quote it)", files.items[i].path);
         if (current && *current)
             context = current;
     }

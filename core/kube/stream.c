@@ -106,19 +106,20 @@ void kube_stream_find_name(const char *head, size_t length, struct kube_stream_n
 {
     const char *p = head, *end = head + length;
     char key[16] = "", last[16] = "";
-    int depth = 0, metadata_depth = -1;
+    int depth = 0, metadata_depth = 0; /* 0: not there yet */
     *ret_name = (struct kube_stream_name){0};
     while (p < end) {
         char c = *p++;
         if (c == '{' || c == '[') {
             depth++;
             /* The object's own metadata: directly in it, and it is the event's "object" or the text itself. */
-            if (c == '{' && metadata_depth < 0 && strcmp(last, "metadata") == 0 && depth <= 3)
+            if (c == '{' && metadata_depth == 0 && strcmp(last, "metadata") == 0 && depth <= 3)
                 metadata_depth = depth;
             last[0] = '\0';
         } else if (c == '}' || c == ']') {
-            if (depth-- == metadata_depth)
+            if (depth == metadata_depth || depth <= 1)
                 return;
+            depth--;
             last[0] = '\0';
         } else if (c == ':') {
             memcpy(last, key, sizeof(last));

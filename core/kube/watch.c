@@ -23,8 +23,9 @@
 #define STALL_LIST_NS (30 * NS_PER_S) /* a streamed list has no reason to pause */
 #define ABSENT_BASE_NS (5 * NS_PER_S)
 #define ABSENT_CAP_NS (30 * NS_PER_S)
+#define UNREACHABLE_CAP_NS (3 * NS_PER_S)
 #define SHORT_NS NS_PER_S
-#define GONE_CALM_NS (5 * NS_PER_S)
+#define GONE_CALM_NS (5 * NS_PER_S) /* 410 more often than this is a failure */
 #define EVENT_OVERHEAD 64 /* {"type":"MODIFIED","object":} */
 #define STREAM_LIST_TRIES 2
 
@@ -48,7 +49,7 @@ struct kube_watch {
     struct kube_timer *wake, *stall;
     struct kube_backoff backoff, absent_backoff;
     char *resource_version; /* NULL: a list comes first */
-    int64_t opened_ns, last_bytes_ns;
+    int64_t opened_ns, last_bytes_ns, gone_ns;
     uint64_t events; /* on this connection */
     int64_t received_ns;
 
@@ -113,6 +114,14 @@ static void forget_version(struct kube_watch *w)
     w->resource_version = NULL;
 }
 
+static void tell_recovered(struct kube_watch *w)
+{
+    bool had_failed = w->has_failed;
+    w->has_failed = false;
+    if (had_failed && w->ops->recovered)
+        w->ops->recovered(w->ctx);
+}
+
 static void fail(struct kube_watch *w, const struct err *err, const char *reason, int64_t retry_after_ns)
 {
     struct err copy = *err; /* stop() may free what it lives in */
@@ -122,6 +131,9 @@ static void fail(struct kube_watch *w, const struct err *err, const char *reason
     /* Nobody's rights change within a second; and a refused request costs the server as much as a granted one. */
     int64_t least = copy.kind == ERR_DENIED ? 5 * NS_PER_S : 0;
     int64_t delay = kube_backoff_next(&w->backoff, retry_after_ns > least ? retry_after_ns : least);
+    /* A connection that does not come about costs the server nothing; when it is back, so are we. */
+    if (copy.sys && delay > UNREACHABLE_CAP_NS)
+        delay = kube_random_between(UNREACHABLE_CAP_NS / 2, UNREACHABLE_CAP_NS);
     sleep_for(w, delay);
     w->has_failed = true;
     w->ops->error(w->ctx, &copy, reason, delay);
@@ -159,6 +171,8 @@ static void list_complete(struct kube_watch *w, const char *resource_version)
     kube_backoff_reset(&w->absent_backoff);
     w->is_list_open = false;
     w->ops->list_end(w->ctx, true);
+    if (!w->is_dead)
+        tell_recovered(w);
 }
 
 static void on_page_object(void *ctx, yyjson_val *object, const char *namespace, const char *name, int64_t received_ns)
@@ -236,6 +250,14 @@ static void stream_failed(struct kube_watch *w, const struct err *err, int64_t r
             begin_list(w);
         return;
     }
+    if (is_list && err->kind == ERR_DENIED) {
+        /* May not watch. Who may not list either is told that first: it is the verb that everybody knows. */
+        w->streaming_failures = STREAM_LIST_TRIES;
+        stop(w);
+        if (!w->is_dead)
+            begin_list(w);
+        return;
+    }
     if (is_list)
         w->streaming_failures++;
     if (err->kind == ERR_NOTFOUND) {
@@ -243,10 +265,14 @@ static void stream_failed(struct kube_watch *w, const struct err *err, int64_t r
         forget_version(w);
     }
     if (err->kind == ERR_GONE) {
+        int64_t now = clock_now_ns();
+        bool is_calm = !is_list && (w->gone_ns == 0 || now - w->gone_ns > GONE_CALM_NS);
+        w->gone_ns = now;
         forget_version(w);
-        if (clock_now_ns() - w->opened_ns > GONE_CALM_NS && !is_list) {
-            /* Quite normal on an old connection after a compaction: no error, a list. */
+        if (is_calm) {
+            /* Quite normal after a compaction or a restart of the server: no error, a list. */
             stop(w);
+            kube_backoff_reset(&w->backoff);
             if (!w->is_dead)
                 tell_restart(w, "gone");
             if (!w->is_dead)
@@ -330,11 +356,17 @@ static bool take_event(struct kube_watch *w, yyjson_val *root)
     if (type && strcmp(type, "BOOKMARK") == 0) {
         w->events++;
         on_bookmark(w, object);
-        return !w->is_dead && w->state == WATCH && w->request;
+        if (!w->is_dead && w->state == WATCH)
+            tell_recovered(w);
+        return !w->is_dead && w->state == WATCH;
     }
     w->events++;
-    if (w->state == WATCH)
+    if (w->state == WATCH) {
         kube_backoff_reset(&w->backoff);
+        tell_recovered(w);
+        if (w->is_dead || w->state != WATCH)
+            return false;
+    }
     struct kube_watch_event e = {.object = object,
                                  .namespace = namespace ? namespace : "",
                                  .name = name,
@@ -394,13 +426,7 @@ static void on_data(void *ctx, const char *bytes, size_t length, int64_t receive
     struct kube_watch *w = ctx;
     enter(w);
     w->last_bytes_ns = w->received_ns = received_ns;
-    if (w->has_failed) {
-        w->has_failed = false;
-        if (w->ops->recovered)
-            w->ops->recovered(w->ctx);
-    }
-    if (!w->is_dead && w->request)
-        kube_stream_feed(&w->stream, bytes, length);
+    kube_stream_feed(&w->stream, bytes, length);
     leave(w);
 }
 
@@ -436,7 +462,7 @@ static void open_stream(struct kube_watch *w, bool is_list)
 {
     const struct kube_selection *s = &w->selection;
     CLEANUP(buf_done) struct buf path = {0};
-    CLEANUP(free_ptr) char *what = xasprintf("%s %s", is_list ? "list" : "watch", w->label);
+    CLEANUP(free_ptr) char *what = xasprintf("watch %s", w->label);
     char seconds[24];
     /* The server ends the watch then; spread, so that not all watches of all replicas come back together. */
     snprintf(seconds, sizeof(seconds), "%lld", (long long)kube_random_between(300, 600));

@@ -52,7 +52,7 @@ struct kube_watch_ops {
     void (*unreadable)(void *ctx, const char *namespace, const char *name, const struct err *err);
     /* reason: "discovery" "list" "watch" "stall" "absent" "empty-list"; the kind of err says more. */
     void (*error)(void *ctx, const struct err *err, const char *reason, int64_t retry_in_ns);
-    /* The first bytes on a connection after an error. NULL: not wanted. */
+    /* An event or a whole list after an error. NULL: not wanted. */
     void (*recovered)(void *ctx);
     /* A watch connection was opened anew ("closed", "error") or a list begun anew ("gone", "error"). NULL: not wanted. */
     void (*restart)(void *ctx, const char *reason);
