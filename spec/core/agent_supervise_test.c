@@ -62,7 +62,7 @@ static void life(struct world *w, const char *series)
     assert_answer(w, "a.example", "b");
     /* It dies at once after a change, before the directory was written: it comes back with that change. */
     agent_status(w->agent, &status);
-    w->changes = 0;
+    w->changed[0] = '\0';
     int worker = world_worker_pid(w);
     kill(status.haproxy_pid, SIGKILL);
     kill(worker, SIGKILL);
@@ -89,6 +89,7 @@ static void life(struct world *w, const char *series)
     assert_int_equal(http_get(w->port, "a.example", body, sizeof(body)), 0);
     struct model *before = w->model;
     w->model = model_new();
+    w->changed[0] = '\0';
     world_agent(w, true);
     for (int i = 0; i < 100 && strcmp(w->changed, "HAProxy was started") != 0; i++)
         world_sleep(w, 100);
