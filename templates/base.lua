@@ -143,10 +143,10 @@ section("frontend status", { name = "status", order = 100 }, function(b)
   local binds = list(context.status_bind)
   if #binds == 0 then binds = { ":" .. setting("status_port", 8404) } end
   for _, address in ipairs(binds) do b:line("bind", address) end
-  b:line("http-request", "set-log-level", "silent")
   -- Not ready any more while it stops, so that no new connections come.
   b:line("monitor-uri", "/healthz")
   b:line("monitor", "fail", "if", "{", "stopping", "}")
+  b:line("http-request", "set-log-level", "silent")
   if setting("prometheus", capabilities.prometheus ~= false) then
     b:line("http-request", "use-service", "prometheus-exporter", "if", "{", "path", "/metrics", "}")
   end

@@ -63,8 +63,10 @@ local function path_problem(p)
   if not p:starts_with("/") then return "the path does not begin with '/'" end
   if #p > MAX_PATH then return "the path is longer than " .. MAX_PATH .. " bytes" end
   if p:find("[^%w%-._~!$&'()*+,;=:@%%/]") then return "the path has characters that a path cannot have unencoded" end
-  if p:gsub("%%%x%x", ""):find("%", 1, true) then return "the path has a '%' without two hexadecimal digits" end
-  if p:find("//", 1, true) or (p .. "/"):find("/%.%.?/") then return "the path has empty elements, '.' or '..'" end
+  if p:find("%", 1, true) and p:gsub("%%%x%x", ""):find("%", 1, true) then
+    return "the path has a '%' without two hexadecimal digits"
+  end
+  if p:find("//", 1, true) or p:find("/.", 1, true) and (p .. "/"):find("/%.%.?/") then return "the path has empty elements, '.' or '..'" end
   return nil
 end
 
@@ -138,7 +140,8 @@ local function servers_of(out, namespace, service_name, port_name)
         if type(address) ~= "string" or not (is_v6 and is_ipv6(address) or not is_v6 and is_ipv4(address)) then
           out:warn("InvalidEndpoint", "an endpoint of service " .. service_name .. " has no valid address")
         elseif ready or leaving then
-          local at = address .. " " .. port
+          local at = address
+          if by_address[at] and by_address[at].port ~= port then at = address .. " " .. port end
           local known = by_address[at]
           local name = server_name(endpoint, address, port, is_v6)
           if not known or ready and known.leaving or ready == not known.leaving and name < known.name then

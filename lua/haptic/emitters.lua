@@ -118,20 +118,25 @@ local function address_of(address, port)
   return address .. ":" .. format("%d", number)
 end
 
+local function server_line(s)
+  local line = "server " .. name_of(s.name, "the server's name") .. " " .. address_of(s.address, s.port)
+  local weight = s.drain and 0 or s.weight
+  local n = 3
+  if weight ~= nil then
+    if type(weight) ~= "number" or weight % 1 ~= 0 or weight < 0 or weight > 256 then
+      error("server: a weight is a number from 0 to 256", 0)
+    end
+    line, n = line .. " weight " .. format("%d", weight), 5
+  end
+  for i = 1, #s do line = line .. " " .. quote(s[i], "server: a further word") end
+  if n + #s > word.MAX_WORDS then error("server: more than " .. word.MAX_WORDS .. " words", 0) end
+  return line
+end
+
 --- A server: {name=, address=, port=, weight=, drain=, "further", "words"}. drain: no new connections but those that belong to it.
 function Body:server(s)
   if type(s) ~= "table" then error("server: expected a table", 2) end
-  local ok, line = pcall(function()
-    local words = { "server", name_of(s.name, "the server's name"), address_of(s.address, s.port) }
-    local weight = s.drain and 0 or s.weight
-    if weight ~= nil then
-      if type(weight) ~= "number" or weight % 1 ~= 0 or weight < 0 or weight > 256 then error("server: a weight is a number from 0 to 256", 0) end
-      words[4], words[5] = "weight", format("%d", weight)
-    end
-    for i, w in ipairs(s) do words[#words + 1] = quote(w, "server: word " .. i) end
-    if #words > word.MAX_WORDS then error("server: more than " .. word.MAX_WORDS .. " words", 0) end
-    return concat(words, " ")
-  end)
+  local ok, line = pcall(server_line, s)
   if not ok then error(line, 2) end
   body_add(self, "server", line)
 end
@@ -161,19 +166,59 @@ Out.__index = Out
 function M.new(fragment, settings)
   return setmetatable({
     id = fragment.id, digest = settings.digest, allow_raw = settings.allow_raw, trace = settings.trace and {} or nil,
-    items = {}, n = 0, at = {}, global_body = nil, path = settings.path,
+    items = {}, n = 0, index = nil, global_body = nil,
   }, Out)
 end
 
+-- Up to so many contributions a search is cheaper than an index.
+local SEARCH = 16
+
+--- Index of all contributions: kind → scope → key → base.
+local function index_of(self)
+  local index = self.index
+  if not index then
+    index = {}
+    self.index = index
+    local items = self.items
+    for base = 0, self.n * 6 - 6, 6 do
+      local kind, scope = items[base + 1], items[base + 4]
+      index[kind] = index[kind] or {}
+      index[kind][scope] = index[kind][scope] or {}
+      index[kind][scope][items[base + 5]] = base
+    end
+  end
+  return index
+end
+
+--- Where this run's contribution of that kind, scope and key begins in items, or nil.
+local function find_item(self, kind, scope, key)
+  if self.n > SEARCH then
+    local scopes = index_of(self)[kind]
+    local keys = scopes and scopes[scope]
+    return keys and keys[key]
+  end
+  local items = self.items
+  for base = 0, self.n * 6 - 6, 6 do
+    if items[base + 5] == key and items[base + 4] == scope and items[base + 1] == kind then return base end
+  end
+  return nil
+end
+
 --- Add a contribution. False when this run has one of the same kind, scope and key with another text; the first stays.
+---@return boolean
+---@return number base of it in items
 local function put(self, kind, rank, order, scope, key, text, where)
-  local id = kind .. "\0" .. scope .. "\0" .. key
-  local items, seen = self.items, self.at[id]
+  local items, seen = self.items, find_item(self, kind, scope, key)
   if seen then return items[seen + 6] == text, seen end
   local base = self.n * 6
   items[base + 1], items[base + 2], items[base + 3], items[base + 4], items[base + 5], items[base + 6] = kind, rank, order, scope, key, text
-  self.at[id] = base
   self.n = self.n + 1
+  local index = self.index
+  if index then
+    index[kind] = index[kind] or {}
+    index[kind][scope] = index[kind][scope] or {}
+    index[kind][scope][key] = base
+  end
   if self.trace then self.trace[self.n] = where or call_site() end
   return true, base
 end
@@ -289,21 +334,26 @@ function Out:map(map)
   put(self, M.MAP_ENTRY, 0, 0, word.file_name(map, "the map's name"), "", "")
 end
 
+local function entry_check(map, key, value)
+  local m = word.file_name(map, "the map's name")
+  local k = text_of(key, "the key")
+  local v = text_of(value, "the value")
+  word.check(k, "the key")
+  word.check(v, "the value")
+  -- Blanks end a key, "#" at the beginning makes a comment of it; a map has no quotes.
+  if k == "" or find(k, "[%s#]") and (find(k, "%s") or sub(k, 1, 1) == "#") then
+    error("the key is empty, has blanks, or begins with '#': " .. word.show(k), 0)
+  end
+  if v == "" or find(v, "^%s") or find(v, "%s$") or find(v, "\t", 1, true) then
+    error("the value is empty, begins or ends with a blank, or has a tab: " .. word.show(v), 0)
+  end
+  return m, k, v
+end
+
 --- An entry of a map. False when this run gave the key another value before: the first one stays.
 ---@return boolean
 function Out:map_entry(map, key, value)
-  local ok, a, b, c = pcall(function()
-    local m = word.file_name(map, "the map's name")
-    local k = text_of(key, "the key")
-    local v = text_of(value, "the value")
-    word.check(k, "the key")
-    word.check(v, "the value")
-    -- Blanks end a key, "#" at the beginning makes a comment of it; a map has no quotes.
-    if k == "" or find(k, "%s") or sub(k, 1, 1) == "#" then error("the key is empty, has blanks, or begins with '#': " .. word.show(k), 0) end
-    if find(v, "\t", 1, true) then error("the value has a tab: " .. word.show(v), 0) end
-    if v == "" or find(v, "^%s") or find(v, "%s$") then error("the value is empty or begins or ends with a blank: " .. word.show(v), 0) end
-    return m, k, v
-  end)
+  local ok, a, b, c = pcall(entry_check, map, key, value)
   if not ok then error("map_entry: " .. a, 2) end
   return (put(self, M.MAP_ENTRY, 0, 0, a, b, c))
 end

@@ -27,7 +27,7 @@ function M.new(host, settings)
   return setmetatable({
     host = host, settings = settings, tracker = reads.new(), objects = nil,
     defs = {}, by_name = {}, by_kind = {}, by_id = {}, total = 0,
-    dirty = {}, dirty_shared = {}, shared_defs = {}, skipped = {}, complete = true, out = nil, runs = 0,
+    dirty = {}, dirty_shared = {}, shared_defs = {}, skipped = {}, gone = {}, complete = true, out = nil, runs = 0,
   }, Fragments)
 end
 
@@ -109,7 +109,7 @@ function Fragments:object_deleted(kind, record)
       self.dirty[f] = nil
       self.tracker:forget(f)
       self.skipped[id] = nil
-      if f.digest or f.failed then self.host.gone(id) end
+      if f.digest or f.failed then self.gone[#self.gone + 1] = id end
     end
   end
 end
@@ -136,10 +136,9 @@ local function run_function(self, f, out)
   local def = f.def
   local ok, message
   if def.kind then
-    local owner = f.owner
-    ok, message = xpcall(function() def.fn(self.objects:decoded(owner), out) end, text.handler)
+    ok, message = xpcall(def.fn, text.handler, self.objects:decoded(f.owner), out)
   else
-    ok, message = xpcall(function() def.fn(out) end, text.handler)
+    ok, message = xpcall(def.fn, text.handler, out)
   end
   self.out, self.running = outer, outer_running
   if not ok then error(message, 0) end
@@ -206,15 +205,17 @@ end
 
 -- Shared values ---------------------------------------------------------------------------------------------------------------------------
 
+local function shared_result(fn, key)
+  local ok, result = xpcall(fn, text.handler, key)
+  if not ok then error(result, 0) end
+  return result
+end
+
 local function compute(self, value)
   if value.running then error("the shared value " .. value.label .. " depends on itself", 0) end
   value.running = true
   self.dirty_shared[value] = nil
-  local ok, result = self.tracker:run(value, function(fn, key)
-    local good, message = xpcall(function() return fn(key) end, text.handler)
-    if not good then error(message, 0) end
-    return message
-  end, value.def.fn, value.key)
+  local ok, result = self.tracker:run(value, shared_result, value.def.fn, value.key)
   value.running = nil
   self.dirty_shared[value] = nil
   local same = value.known and value.ok == ok and objects.difference(value.result, result, "") == nil
@@ -268,7 +269,7 @@ end
 
 local function run_order(a, b)
   if a.def ~= b.def then return a.def.index < b.def.index end
-  return a.owner.id < b.owner.id
+  return a ~= b and a.owner.id < b.owner.id
 end
 
 --- Run what has to run.
@@ -278,6 +279,11 @@ end
 function Fragments:render()
   local complete, count = self.complete, 0
   local dirty = self.dirty
+  if #self.gone > 0 then
+    sort(self.gone)
+    for _, id in ipairs(self.gone) do self.host.gone(id) end
+    self.gone = {}
+  end
   while true do
     settle_shared(self)
     if next(dirty) == nil then break end

@@ -56,19 +56,27 @@ function M.sorted_keys(t)
 end
 local sorted_keys = M.sorted_keys
 
+local function next_pair(state)
+  local keys, t, i = state.keys, state.t, state.i
+  while true do
+    i = i + 1
+    local k = keys[i]
+    if k == nil then
+      state.i = i
+      return nil
+    end
+    local v = t[k]
+    if v ~= nil then
+      state.i = i
+      return k, v
+    end
+  end
+end
+
 --- pairs in the order of the keys; entries that are removed meanwhile are passed over.
 function M.pairs(t)
   if type(t) ~= "table" then error("pairs: expected a table, got " .. type(t), 2) end
-  local keys, i = sorted_keys(t), 0
-  return function()
-    while true do
-      i = i + 1
-      local k = keys[i]
-      if k == nil then return nil end
-      local v = t[k]
-      if v ~= nil then return k, v end
-    end
-  end, t, nil
+  return next_pair, { keys = sorted_keys(t), t = t, i = 0 }, nil
 end
 
 local function too_long(what)
@@ -128,10 +136,10 @@ function S.gsub(s, pattern, repl, max)
       local out = string_gsub(template, "%%(.)", function(c)
         if c == "0" then return whole end
         if c == "%" then return "%" end
-        return raw_tostring(captures[tonumber(c)] or error("gsub: invalid capture %" .. c, 4))
+        return raw_tostring(captures[tonumber(c)] or error("gsub: invalid capture %" .. c, 3))
       end)
       total = total + #out
-      if total > M.MAX_STRING then error("gsub: the result would be longer than " .. M.MAX_STRING .. " bytes", 4) end
+      if total > M.MAX_STRING then error("gsub: the result would be longer than " .. M.MAX_STRING .. " bytes", 3) end
       return out
     end
     if string_find(template, "%%0") and string_find(pattern, "[^%%]%(") then

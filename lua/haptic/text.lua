@@ -139,7 +139,7 @@ function Text:render(name, mode, args, trace)
   local outer, depth = self.writer, self.depth
   local w = { mode = mode, buf = {}, n = 0, state = "plain", line = "", where = trace and {} or nil, line_number = 1 }
   self.writer, self.depth = w, outer and depth or 0
-  local ok, message = xpcall(function() self.chunks[name](args or {}) end, M.handler)
+  local ok, message = xpcall(self.chunks[name], M.handler, args or {})
   self.writer, self.depth = outer, depth
   if not ok then error(message, 0) end
   return table.concat(w.buf), w.where
