@@ -18,7 +18,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
-#include "haproxy/child.h"
+#include "haproxy/confine.h"
 
 #define DEFAULT_DEADLINE_NS (30 * NS_PER_S)
 #define DEFAULT_MEMORY_BYTES ((size_t)4 << 30)
@@ -87,7 +87,7 @@ static int child_start(struct check *c, struct err *err)
     /* -dr: a name that does not resolve here may do so there, and would not make the configuration wrong. */
     const char *const arguments[] = {c->binary, "-c", "-dr", "-f", DISK_CONFIG, NULL};
     int64_t cpu_s = c->deadline_ns / NS_PER_S + 2;
-    struct child_spec spec = {.arguments = arguments,
+    struct confine_spec spec = {.arguments = arguments,
                               .environment = (const char *const *)c->environment.items,
                               .cwd = c->directory,
                               .output_fd = write_end,
@@ -95,7 +95,7 @@ static int child_start(struct check *c, struct err *err)
                               .file_bytes = FILE_BYTES,
                               .cpu_s = cpu_s < 3600 ? (unsigned)cpu_s : 3600,
                               .descriptors = DESCRIPTORS};
-    if (child_spawn(&spec, &c->pid, err) < 0)
+    if (confine_spawn(&spec, &c->pid, err) < 0)
         return -1;
     c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
     if (c->pidfd < 0)

@@ -270,6 +270,8 @@ static void item_settle(struct model *m, struct item *item)
             m->rendered_digest = digest_add(m->rendered_digest, item_digest(item, text, rank, order));
         item_forget_wanted(item);
     }
+    if (item->kind == CONTRIBUTION_SECTION && !text != !item->rendered)
+        item->section->rendered_pieces += text ? 1 : (uint32_t)-1;
     text_ref(text);
     text_unref(item->rendered);
     item->rendered = text;
@@ -327,15 +329,16 @@ static void item_set_accepted(struct model *m, struct item *item, struct text *t
     }
 }
 
-/* The section that forbids to accept text for item now; NULL: nothing does. */
-static struct section *item_blocked_by(struct model *m, const struct item *item, const struct text *text)
+/* The section that forbids to accept text for item now; NULL: nothing does. After a check the rendering as a whole is good: only what was
+ * accepted beside it can be in the way, and that shows in a section that is rendered again. */
+static struct section *item_blocked_by(struct model *m, const struct item *item, const struct text *text, bool checked)
 {
     struct section *s = section_referred(m, item->kind, text, false);
-    if (section_is_known(s) && !s->accepted_pieces)
+    if (s && s->rendered_pieces && !s->accepted_pieces)
         return s;
     s = item->section;
     if (item->kind == CONTRIBUTION_SECTION && !text && item->accepted && s->accepted_pieces == 1 &&
-        s->accepted_references)
+        s->accepted_references && (!checked || s->rendered_pieces))
         return s;
     return NULL;
 }
@@ -345,7 +348,7 @@ static void item_try_accept(struct model *m, struct item *item)
     item->waiting_for = NULL;
     if (!item->wanted || !item->pending)
         return;
-    struct section *blocker = item_blocked_by(m, item, item->rendered);
+    struct section *blocker = item_blocked_by(m, item, item->rendered, false);
     if (blocker) {
         item->waiting_for = blocker;
         vec_push(&blocker->waiting, item);
@@ -716,7 +719,7 @@ void model_check_begin(struct model *m)
 /* Accept what the check saw of item, unless consistency with what was accepted meanwhile forbids it: then it stays pending. */
 static void item_accept_checked(struct model *m, struct item *item)
 {
-    if (item_blocked_by(m, item, item->checking))
+    if (item_blocked_by(m, item, item->checking, true))
         return;
     /* It was to go when the check began, and is wanted again now: it never goes. */
     if (!item->checking && !item->pending)

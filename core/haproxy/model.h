@@ -13,9 +13,9 @@
  * A fragment counts as accepted when none of the items it wins is pending, or when a check that saw it as it is ended well: that version is the
  * one a later quarantine goes back to.
  *
- * Consistency: what refers to a section (a map entry whose value names a backend, the "from" of a section) is never accepted while that
- * section is known but not accepted, and the last piece of a section is never accepted as absent while something accepted refers to it.
- * model_accept() of such an item is carried out as soon as it can be.
+ * Consistency: what refers to a section (a map entry whose value names a backend, the "from" of a section) is not accepted while that section is
+ * rendered but not accepted, and the last piece of a section is not accepted as absent while something accepted refers to it. model_accept() of
+ * such an item is carried out as soon as it can be. What the templates themselves render and HAProxy accepts is taken as it is.
  *
  * CONTRIBUTION_STATUS, _EVENT and _WARNING are not output and do not become items: read them from the fragments.
  *
@@ -79,6 +79,7 @@ struct section {
     VEC(struct item *) pieces;
 
     /* The model's own. */
+    uint32_t rendered_pieces;      /* pieces with a rendered text */
     uint32_t accepted_pieces;      /* pieces with an accepted text */
     uint32_t accepted_references;  /* accepted map entries and "from"s that name this section */
     VEC(struct item *) waiting;    /* wanted items that wait for this section to be accepted, or for its references to go */

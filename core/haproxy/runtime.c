@@ -5,7 +5,7 @@
  * log in a reload's answer, is the last thing on its connection, where the master hangs up: an answer to the last command is
  * therefore also complete when the connection ends after an empty line.
  *
- * While a payload is read HAProxy may prompt with "+ " for each of its lines, or for some, depending on its version.
+ * While a payload is read HAProxy prompts with "+ " for each of its lines, for some, or (3.2, when it comes in pieces) for some of them more than once.
  */
 #include "haproxy/runtime.h"
 
@@ -33,7 +33,7 @@ struct runtime_call {
     uv_write_t write;
     struct buf out, in;
     VEC(struct span) answers;
-    VEC(unsigned) payload_lines; /* per command: "+ " prompts it may cause */
+    VEC(bool) has_payload;       /* per command */
     VEC(char *) names;           /* per command: its first words, for messages */
     size_t expected;
     size_t scanned; /* bytes of in that hold no end of the current answer */
@@ -56,7 +56,7 @@ static void call_free(uv_handle_t *handle)
     buf_done(&call->out);
     buf_done(&call->in);
     vec_done(&call->answers);
-    vec_done(&call->payload_lines);
+    vec_done(&call->has_payload);
     for (size_t i = 0; i < call->names.length; i++)
         free(call->names.items[i]);
     vec_done(&call->names);
@@ -132,8 +132,7 @@ static int read_prompt(struct runtime_call *call)
 static void answer_add(struct runtime_call *call, size_t begin, size_t end)
 {
     const char *p = call->in.data;
-    unsigned payload_lines = call->payload_lines.items[call->answers.length];
-    for (unsigned i = 0; i < payload_lines && end - begin >= 2 && p[begin] == '+' && p[begin + 1] == ' '; i++)
+    while (call->has_payload.items[call->answers.length] && end - begin >= 2 && p[begin] == '+' && p[begin + 1] == ' ')
         begin += 2;
     while (begin < end && p[begin] == '\n')
         begin++;
@@ -242,18 +241,13 @@ static int command_add(struct runtime_call *call, const char *command, struct er
     size_t length = strlen(command);
     const char *newline = strchr(command, '\n');
     size_t first = newline ? (size_t)(newline - command) : length;
-    unsigned lines = 0;
     if (length == 0 || first == 0)
         return err_set(err, ERR_INVALID, "an empty HAProxy command");
-    if (newline) {
-        if (first < 3 || memcmp(newline - 2, "<<", 2) != 0 || command[length - 1] != '\n' || strstr(command, "\n\n"))
-            return err_set(err, ERR_INVALID, "HAProxy command \"%.60s\": more lines than one, and not a payload of whole lines that are not empty", command);
-        for (const char *p = newline; p; p = strchr(p + 1, '\n'))
-            lines++;
-    }
+    if (newline && (first < 3 || memcmp(newline - 2, "<<", 2) != 0 || command[length - 1] != '\n' || strstr(command, "\n\n")))
+        return err_set(err, ERR_INVALID, "HAProxy command \"%.60s\": more lines than one, and not a payload of whole lines that are not empty", command);
     buf_add(&call->out, command, length);
     buf_putc(&call->out, '\n');
-    vec_push(&call->payload_lines, lines);
+    vec_push(&call->has_payload, newline != NULL);
     vec_push(&call->names, xmemdup0(command, first < 60 ? first : 60));
     return 0;
 }

@@ -182,7 +182,7 @@ static void payload_prompts_are_left_out(void **state UNUSED)
 {
     static const char *const commands[] = {"add map m <<\na b\nc d\n", "show version", "add map m <<\na b\nc d\n"};
     struct outcome o = {0};
-    play(&o, "\n> + + + \n> + 1\n\n> \n> ", true, false, commands, 3, 0);
+    play(&o, "\n> + + + + + + \n> + 1\n\n> \n> ", true, false, commands, 3, 0);
     assert_int_equal(o.count, 3);
     assert_string_equal(o.texts.items[0], "");
     assert_string_equal(o.texts.items[1], "+ 1");
@@ -375,7 +375,7 @@ static void real_commands(struct haproxy *h)
 static void real_flood(struct haproxy *h)
 {
     VEC(char *) commands = {0};
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 150; i++) {
         struct buf payload = {0};
         buf_puts(&payload, "add map maps/host.map <<\n");
         for (int k = 0; payload.length < 12000; k++)
@@ -390,7 +390,7 @@ static void real_flood(struct haproxy *h)
     run(&o, h->runtime_socket, (const char *const *)commands.items, commands.length);
     assert_int_equal(o.err.kind, ERR_NONE);
     assert_int_equal(o.count, commands.length);
-    assert_true(o.bytes > 10u << 20);
+    assert_true(o.bytes > 5u << 20);
     print_message("  %zu commands, %zu bytes of answers: %d ms\n", o.count, o.bytes, (int)((clock_now_ns() - start) / NS_PER_MS));
     for (size_t i = 0; i < commands.length; i++) {
         if (i % 12 != 1)

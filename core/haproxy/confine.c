@@ -2,7 +2,7 @@
  * this program nor its other threads matter; the child makes system calls only, and tells a failure through the memory it still
  * shares until it execs. All signals are blocked around that, so that no handler of ours runs in the child.
  */
-#include "haproxy/child.h"
+#include "haproxy/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 
 /* What happens in the child, in shared memory. */
 struct stage {
-    const struct child_spec *spec;
+    const struct confine_spec *spec;
     int null_fd, landlock_fd;
     const struct sock_fprog *filter;
     sigset_t signals; /* to be unblocked */
@@ -108,7 +108,7 @@ __attribute__((noreturn)) static void child_fail(struct stage *s, const char *wh
 /* In the child: system calls only, nothing that allocates or locks. */
 __attribute__((noreturn, noinline)) static void child_main(struct stage *s)
 {
-    const struct child_spec *spec = s->spec;
+    const struct confine_spec *spec = s->spec;
     struct sigaction plain = {.sa_handler = SIG_DFL};
     for (int i = 1; i < NSIG; i++)
         (void)sigaction(i, &plain, NULL); /* KILL, STOP and the C library's own refuse */
@@ -144,7 +144,7 @@ __attribute__((noinline)) static pid_t child_fork(struct stage *s)
     return pid;
 }
 
-int child_spawn(const struct child_spec *spec, pid_t *ret_pid, struct err *err)
+int confine_spawn(const struct confine_spec *spec, pid_t *ret_pid, struct err *err)
 {
     CLEANUP(buf_done) struct buf program = {0};
     if (filter_build(&program, err) < 0)

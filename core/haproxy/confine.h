@@ -1,4 +1,4 @@
-/* child.h — run a program in a jail.
+/* confine.h — run a program in a jail.
  * Thread:  any; blocks for as long as a vfork and exec take.
  * Units:   *_bytes bytes, *_s seconds.
  * Errors:  ERR_SYS: it could not be started.
@@ -7,15 +7,15 @@
  * privileges, no core dumps, the limits below, an empty network namespace where the kernel permits, write access below cwd only (Landlock,
  * where the kernel has it), and a system call filter: no connecting, binding, sending, no further processes.
  */
-#ifndef HAPTIC_HAPROXY_CHILD_H
-#define HAPTIC_HAPROXY_CHILD_H
+#ifndef HAPTIC_HAPROXY_CONFINE_H
+#define HAPTIC_HAPROXY_CONFINE_H
 
 #include <stddef.h>
 #include <sys/types.h>
 
 #include "base/err.h"
 
-struct child_spec {
+struct confine_spec {
     const char *const *arguments; /* the first is the executable's path; ended by NULL */
     const char *const *environment; /* ended by NULL; nothing is added */
     const char *cwd;
@@ -26,6 +26,6 @@ struct child_spec {
     unsigned descriptors; /* RLIMIT_NOFILE, if less than now */
 };
 
-int child_spawn(const struct child_spec *spec, pid_t *ret_pid, struct err *err) MUST_CHECK;
+int confine_spawn(const struct confine_spec *spec, pid_t *ret_pid, struct err *err) MUST_CHECK;
 
 #endif
