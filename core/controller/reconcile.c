@@ -9,7 +9,8 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/map.h"
+#include "controller/problems.h"
+#include "controller/settle.h"
 #include "controller/validate.h"
 
 #define RETRY_MIN_NS (500 * NS_PER_MS)
@@ -54,17 +55,12 @@ struct reconcile {
 
     /* When the oldest change in each stage arrived; 0: none. */
     int64_t changed_ns, rendering_ns, settled_ns, applying_ns;
-    int64_t deploy_begun_ns;
 
-    struct map failures; /* fragment id → struct failure */
+    struct problems problems; /* fragments that fail */
     struct log_limit stale_limit, deployed_limit;
     int64_t drift_ns;
 
     struct metric *reconcile_duration, *render_failures, *quarantines, *deploy_failures, *structural, *checked;
-};
-
-struct failure {
-    char *owner, *message;
 };
 
 struct explain_ctx {
@@ -79,15 +75,6 @@ static void stage_move(int64_t *from, int64_t *to)
     if (*from != 0 && (*to == 0 || *from < *to))
         *to = *from;
     *from = 0;
-}
-
-static void failure_free(struct failure *f)
-{
-    if (f == NULL)
-        return;
-    free(f->owner);
-    free(f->message);
-    free(f);
 }
 
 /* ---- store ---- */
@@ -154,7 +141,7 @@ static void on_fragment(void *ctx, struct fragment *f)
         if (is_message(c->kind) && !had_message(before, c))
             r->ops.notify(r->ctx, c->kind == CONTRIBUTION_WARNING, f->owner_kind, f->owner_id, c->key, c->text->bytes);
     }
-    failure_free(map_del(&r->failures, f->id));
+    problems_clear(&r->problems, f->id);
     model_fragment_put(r->model, f);
 }
 
@@ -162,26 +149,21 @@ static void on_gone(void *ctx, const char *fragment_id)
 {
     struct reconcile *r = ctx;
 
-    failure_free(map_del(&r->failures, fragment_id));
+    problems_clear(&r->problems, fragment_id);
     model_fragment_drop(r->model, fragment_id);
 }
 
 static void on_failed(void *ctx, const struct fragment_failure *f)
 {
     struct reconcile *r = ctx;
-    struct failure *failure = xcalloc(1, sizeof(*failure));
+    bool repeated = !problems_set(&r->problems, f->id, f->owner_kind, f->owner_id, f->message);
 
     metric_add(r->render_failures, 1);
-    failure->owner = xasprintf("%s%s%s", f->owner_kind, *f->owner_id ? " " : "", f->owner_id);
-    failure->message = xstrdup(f->message);
-    struct failure *before = map_put(&r->failures, f->id, failure);
-    bool repeated = before != NULL && strcmp(before->message, f->message) == 0;
-    failure_free(before);
     model_fragment_keep(r->model, f->id);
     if (repeated)
         return;
-    log_warn("Template failed; the last good output of this object stays in force", "fragment", f->id, "object", failure->owner, "error",
-             f->message);
+    log_warn("Template failed; the last good output of this object stays in force", "fragment", f->id, "object_kind",
+             f->owner_kind, "object", f->owner_id, "error", f->message);
     r->ops.notify(r->ctx, true, f->owner_kind, f->owner_id, "TemplateFailed", f->message);
 }
 
@@ -211,10 +193,8 @@ static void on_died(void *ctx, const struct renderer_death *death)
     if (*death->fragment_id != '\0')
         r->ops.notify(r->ctx, true, death->owner_kind, death->owner_id, "RendererKilled", death->reason);
     if (*death->fragment_id != '\0') {
-        struct failure *failure = xcalloc(1, sizeof(*failure));
-        failure->owner = xasprintf("%s%s%s", death->owner_kind, *death->owner_id ? " " : "", death->owner_id);
-        failure->message = xasprintf("renderer killed while it ran: %s", death->reason);
-        failure_free(map_put(&r->failures, death->fragment_id, failure));
+        CLEANUP(free_ptr) char *message = xasprintf("renderer killed while it ran: %s", death->reason);
+        (void)problems_set(&r->problems, death->fragment_id, death->owner_kind, death->owner_id, message);
         model_fragment_keep(r->model, death->fragment_id);
     }
     r->dirty = true;
@@ -246,74 +226,6 @@ const struct renderer_events *reconcile_renderer_events(void)
 
 /* ---- settle: pending → accepted ---- */
 
-struct group {
-    VEC(struct item *) items;
-};
-
-struct grouping {
-    struct map by_fragment;
-    VEC(struct group *) groups;
-    size_t waiting; /* pending items that no check under way will settle */
-};
-
-static void group_item(void *ctx, struct item *item)
-{
-    struct grouping *g = ctx;
-    const struct fragment *f = item->winner ? item->winner : item->accepted_by;
-    const char *id = f ? f->id : "";
-
-    if (item->in_check && text_equal(item->checking, item->rendered))
-        return;
-    struct group *group = map_get(&g->by_fragment, id);
-    if (group == NULL) {
-        group = xcalloc(1, sizeof(*group));
-        map_put(&g->by_fragment, id, group);
-        vec_push(&g->groups, group);
-    }
-    vec_push(&group->items, item);
-    g->waiting++;
-}
-
-static bool changes_more_than_servers(const struct group *group)
-{
-    for (size_t i = 0; i < group->items.length; i++)
-        if (group->items.items[i]->accepted == NULL || group->items.items[i]->rendered == NULL)
-            return true;
-    return false;
-}
-
-/* Accept what is harmless; true when something is left that only HAProxy can judge. */
-static bool accept_structural(struct reconcile *r)
-{
-    struct grouping g = {0};
-    bool progress = true;
-
-    model_each_pending(r->model, group_item, &g);
-    /* A group may depend on another one (a route on a backend that an older object emits), so go round while that helps. */
-    while (progress) {
-        progress = false;
-        for (size_t i = 0; i < g.groups.length; i++) {
-            struct group *group = g.groups.items[i];
-            if (group->items.length == 0 || !agent_is_structural(r->agent, group->items.items, group->items.length))
-                continue;
-            r->background_due = r->background_due || changes_more_than_servers(group);
-            for (size_t j = 0; j < group->items.length; j++)
-                model_accept(r->model, group->items.items[j]);
-            metric_add(r->structural, 1);
-            g.waiting -= group->items.length;
-            vec_clear(&group->items);
-            progress = true;
-        }
-    }
-    for (size_t i = 0; i < g.groups.length; i++) {
-        vec_done(&g.groups.items[i]->items);
-        free(g.groups.items[i]);
-    }
-    vec_done(&g.groups);
-    map_done(&g.by_fragment);
-    return g.waiting > 0;
-}
-
 static void note_accepted(struct reconcile *r)
 {
     struct digest digest = model_digest(r->model, MODEL_ACCEPTED);
@@ -340,7 +252,10 @@ static void settle(struct reconcile *r)
 {
     if (!r->rendered)
         return;
-    bool left = accept_structural(r);
+    struct settled settled;
+    bool left = settle_structural(r->model, r->agent, &settled);
+    r->background_due = r->background_due || settled.beyond_servers;
+    metric_add(r->structural, settled.groups);
     note_accepted(r);
     if (left && !validator_busy(r->validator)) {
         struct digest digest = model_digest(r->model, MODEL_RENDERED);
@@ -561,7 +476,7 @@ struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *
     r->store = store;
     r->model = model_new();
     r->validator = validator_new(loop, &config->check, r->model, metrics, &validator_events, r);
-    map_init(&r->failures, false);
+    problems_init(&r->problems);
     r->dirty = true;
     r->compare_all = true;
     r->compare_why = "start";
@@ -620,13 +535,9 @@ struct reconcile *reconcile_free(struct reconcile *r)
 {
     if (r == NULL)
         return NULL;
-    struct map_slot *slot;
-
     reconcile_stop(r);
     validator_free(r->validator);
-    for (size_t it = 0; (slot = map_next(&r->failures, &it)) != NULL;)
-        failure_free(slot->value);
-    map_done(&r->failures);
+    problems_done(&r->problems);
     r->model = model_free(r->model);
     uv_handle_t *handles[] = {(uv_handle_t *)&r->after_poll, (uv_handle_t *)&r->no_wait, (uv_handle_t *)&r->drift,
                               (uv_handle_t *)&r->retry, (uv_handle_t *)&r->background};
@@ -647,54 +558,13 @@ void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_st
         .digest = r->accepted_digest,
         .accepted_ns = r->accepted_ns,
         .quarantined = model_quarantined(r->model),
-        .failed = r->failures.count,
+        .failed = problems_count(&r->problems),
         .pending = model_pending(r->model),
         .problem = r->problem[0] ? r->problem : r->deployed_problem,
     };
 }
 
-/* A JSON string. */
-static void put_json(struct buf *out, const char *text)
-{
-    buf_putc(out, '"');
-    for (const unsigned char *p = (const unsigned char *)text; *p != '\0'; p++) {
-        if (*p == '"' || *p == '\\')
-            buf_printf(out, "\\%c", *p);
-        else if (*p < ' ')
-            buf_printf(out, "\\u%04x", *p);
-        else
-            buf_putc(out, (char)*p);
-    }
-    buf_putc(out, '"');
-}
-
-static void put_entry(struct buf *out, const char *what, const char *fragment, const char *owner, const char *message)
-{
-    if (out->length > 0 && out->data[out->length - 1] == '}')
-        buf_putc(out, ',');
-    buf_printf(out, "{\"state\":\"%s\",\"fragment\":", what);
-    put_json(out, fragment);
-    buf_puts(out, ",\"object\":");
-    put_json(out, owner);
-    buf_puts(out, ",\"message\":");
-    put_json(out, message);
-    buf_putc(out, '}');
-}
-
-static void describe_quarantined(void *ctx, const struct fragment *f, const char *reason)
-{
-    put_entry(ctx, "quarantined", f->id, f->owner_id, reason);
-}
-
 void reconcile_describe(const struct reconcile *r, struct buf *out)
 {
-    const struct map_slot *slot;
-
-    buf_putc(out, '[');
-    for (size_t it = 0; (slot = map_next(&r->failures, &it)) != NULL;) {
-        const struct failure *f = slot->value;
-        put_entry(out, "failed", slot->key, f->owner, f->message);
-    }
-    model_each_quarantined(r->model, describe_quarantined, out);
-    buf_putc(out, ']');
+    problems_describe(&r->problems, r->model, out);
 }

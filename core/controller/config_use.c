@@ -1,0 +1,181 @@
+/* What a configuration becomes: the renderer's program, and the kinds of the store. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "controller/config.h"
+#include "data/json.h"
+#include "engine/embedded.h"
+
+/* ---- the program ---- */
+
+static void put_texts(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct config_texts *texts, bool scripts)
+{
+    for (size_t i = 0; i < texts->items.length; i++) {
+        const struct config_text *t = &texts->items.items[i];
+        size_t length = strlen(t->name);
+        bool is_script = length > 4 && strcmp(t->name + length - 4, ".lua") == 0;
+        if (is_script == scripts)
+            yyjson_mut_obj_add_str(doc, object, t->name, t->text);
+    }
+}
+
+static void put_scripts(yyjson_mut_doc *doc, yyjson_mut_val *array, const struct config *c)
+{
+    for (size_t i = 0; i < c->libraries.length; i++) {
+        CLEANUP(free_ptr) char *path = xasprintf("templates/%s.lua", c->libraries.items[i]);
+        struct embedded_file file;
+        if (!embedded_find(path, &file))
+            continue;
+        yyjson_mut_val *script = yyjson_mut_arr_add_obj(doc, array);
+        yyjson_mut_obj_add_strcpy(doc, script, "name", path + strlen("templates/"));
+        yyjson_mut_obj_add_strn(doc, script, "source", file.bytes, file.length);
+    }
+    for (size_t i = 0; i < c->snippets.items.length; i++) {
+        const struct config_text *t = &c->snippets.items.items[i];
+        size_t length = strlen(t->name);
+        if (length <= 4 || strcmp(t->name + length - 4, ".lua") != 0)
+            continue;
+        yyjson_mut_val *script = yyjson_mut_arr_add_obj(doc, array);
+        yyjson_mut_obj_add_str(doc, script, "name", t->name);
+        yyjson_mut_obj_add_str(doc, script, "source", t->text);
+    }
+}
+
+int config_program(const struct config *c, const struct haproxy_caps *caps, const char *const *extra, struct buf *out, struct err *err)
+{
+    CLEANUP(json_doc_done) struct yyjson_doc *context = NULL;
+    char version[32];
+
+    if (json_parse(c->extra_context, strlen(c->extra_context), CONFIG_FILE_MAX, &context, err) < 0)
+        return err_wrap(err, "extraContext");
+    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+    yyjson_mut_val *root = yyjson_mut_obj(doc);
+    yyjson_mut_doc_set_root(doc, root);
+    yyjson_mut_val *kinds = yyjson_mut_obj_add_arr(doc, root, "kinds");
+    for (size_t i = 0; i < c->kinds.length; i++) {
+        yyjson_mut_val *kind = yyjson_mut_arr_add_obj(doc, kinds);
+        size_t parts = c->kinds.items[i].index_by.length;
+        yyjson_mut_obj_add_str(doc, kind, "name", c->kinds.items[i].name);
+        yyjson_mut_obj_add_uint(doc, kind, "parts", parts > 0 ? parts : 2);
+    }
+    put_scripts(doc, yyjson_mut_obj_add_arr(doc, root, "scripts"), c);
+    put_texts(doc, yyjson_mut_obj_add_obj(doc, root, "snippets"), &c->snippets, false);
+    put_texts(doc, yyjson_mut_obj_add_obj(doc, root, "maps"), &c->maps, false);
+    put_texts(doc, yyjson_mut_obj_add_obj(doc, root, "files"), &c->files, false);
+    if (c->haproxy_config != NULL)
+        yyjson_mut_obj_add_str(doc, root, "haproxyConfig", c->haproxy_config);
+    else
+        yyjson_mut_obj_add_null(doc, root, "haproxyConfig");
+    yyjson_mut_val *extra_context = yyjson_val_mut_copy(doc, yyjson_doc_get_root(context));
+    for (; extra != NULL && *extra != NULL; extra++) {
+        const char *equals = strchr(*extra, '=');
+        yyjson_mut_val *key = yyjson_mut_strncpy(doc, *extra, (size_t)(equals - *extra));
+        if (yyjson_mut_obj_get(extra_context, yyjson_mut_get_str(key)) == NULL)
+            yyjson_mut_obj_put(extra_context, key, yyjson_mut_strcpy(doc, equals + 1));
+    }
+    yyjson_mut_obj_add_val(doc, root, "extraContext", extra_context);
+    yyjson_mut_val *capabilities = yyjson_mut_obj_add_obj(doc, root, "capabilities");
+    snprintf(version, sizeof(version), "%d.%d", caps->major, caps->minor);
+    yyjson_mut_obj_add_strcpy(doc, capabilities, "version", version);
+    yyjson_mut_obj_add_int(doc, capabilities, "major", caps->major);
+    yyjson_mut_obj_add_int(doc, capabilities, "minor", caps->minor);
+    yyjson_mut_obj_add_bool(doc, capabilities, "dynamic_servers", caps->dynamic_servers);
+    yyjson_mut_obj_add_bool(doc, capabilities, "dynamic_backends", caps->dynamic_backends);
+    yyjson_mut_obj_add_bool(doc, capabilities, "quic", caps->quic);
+    yyjson_mut_obj_add_bool(doc, root, "allowRaw", c->allow_raw);
+
+    size_t length = 0;
+    char *json = yyjson_mut_write(doc, 0, &length);
+    yyjson_mut_doc_free(doc);
+    if (json == NULL)
+        return err_set(err, ERR_INVALID, "the templates are not valid UTF-8");
+    int result = buf_try_add(out, json, length, err);
+    free(json);
+    return result;
+}
+
+/* ---- kinds of the store ---- */
+
+static bool same_string(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool same_list(char *const *a, size_t length, const char *const *b)
+{
+    size_t i = 0;
+
+    for (; b != NULL && b[i] != NULL; i++)
+        if (i >= length || strcmp(a[i], b[i]) != 0)
+            return false;
+    return i == length;
+}
+
+static bool same_kind(const struct config_kind *k, const struct store_kind_spec *spec)
+{
+    return same_string(k->api_version, spec->api_version) && same_string(k->resource, spec->resource) &&
+           same_string(k->label_selector, spec->label_selector) && same_string(k->field_selector, spec->field_selector) &&
+           same_list(k->index_by.items, k->index_by.length, spec->index_by) &&
+           same_list(k->namespaces.items, k->namespaces.length, spec->namespaces);
+}
+
+/* Remove kinds of the store: those that the configuration does not name, or (differing) those that it describes otherwise. */
+static void remove_kinds(const struct config *c, struct store *store, bool differing, bool *ret_changed)
+{
+    for (size_t i = store_kind_count(store); i-- > 0;) {
+        struct store_kind *kind = store_kind_at(store, i);
+        const struct store_kind_spec *spec = store_kind_spec(kind);
+        bool named = false, same = false;
+        for (size_t j = 0; j < c->kinds.length; j++) {
+            if (strcmp(c->kinds.items[j].name, spec->name) != 0)
+                continue;
+            named = true;
+            same = same_kind(&c->kinds.items[j], spec);
+        }
+        if (differing ? named && !same : !named) {
+            store_remove_kind(store, kind);
+            *ret_changed = true;
+        }
+    }
+}
+
+void config_remove_kinds(const struct config *c, struct store *store, bool *ret_changed)
+{
+    *ret_changed = false;
+    remove_kinds(c, store, false, ret_changed);
+}
+
+int config_add_kinds(const struct config *c, struct store *store, bool *ret_changed, struct err *err)
+{
+    *ret_changed = false;
+    remove_kinds(c, store, true, ret_changed);
+    for (size_t i = 0; i < c->kinds.length; i++) {
+        const struct config_kind *k = &c->kinds.items[i];
+        struct store_kind *added;
+        if (store_kind_by_name(store, k->name) != NULL)
+            continue;
+        VEC(const char *) index_by = {0}, namespaces = {0};
+        for (size_t j = 0; j < k->index_by.length; j++)
+            vec_push(&index_by, k->index_by.items[j]);
+        vec_push(&index_by, NULL);
+        for (size_t j = 0; j < k->namespaces.length; j++)
+            vec_push(&namespaces, k->namespaces.items[j]);
+        vec_push(&namespaces, NULL);
+        struct store_kind_spec spec = {.name = k->name,
+                                       .api_version = k->api_version,
+                                       .resource = k->resource,
+                                       .index_by = k->index_by.length > 0 ? index_by.items : NULL,
+                                       .label_selector = k->label_selector,
+                                       .field_selector = k->field_selector,
+                                       .namespaces = k->namespaces.length > 0 ? namespaces.items : NULL};
+        int result = store_add_kind(store, &spec, &added, err);
+        vec_done(&index_by);
+        vec_done(&namespaces);
+        if (result < 0)
+            return -1;
+        *ret_changed = true;
+    }
+    return 0;
+}

@@ -1,0 +1,109 @@
+/* A table of failures; what is quarantined is asked of the model. */
+#include "controller/problems.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/vec.h"
+#include "data/json.h"
+
+struct failure {
+    char *owner, *message;
+};
+
+static void failure_free(struct failure *f)
+{
+    if (f == NULL)
+        return;
+    free(f->owner);
+    free(f->message);
+    free(f);
+}
+
+void problems_init(struct problems *p)
+{
+    map_init(&p->failures, false);
+}
+
+void problems_done(struct problems *p)
+{
+    struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(&p->failures, &it)) != NULL;)
+        failure_free(slot->value);
+    map_done(&p->failures);
+}
+
+bool problems_set(struct problems *p, const char *fragment_id, const char *owner_kind, const char *owner_id, const char *message)
+{
+    struct failure *failure = xcalloc(1, sizeof(*failure));
+
+    failure->owner = xasprintf("%s%s%s", owner_kind, *owner_id ? " " : "", owner_id);
+    failure->message = xstrdup(message);
+    struct failure *before = map_put(&p->failures, fragment_id, failure);
+    bool is_new = before == NULL || strcmp(before->message, message) != 0;
+    failure_free(before);
+    return is_new;
+}
+
+void problems_clear(struct problems *p, const char *fragment_id)
+{
+    failure_free(map_del(&p->failures, fragment_id));
+}
+
+size_t problems_count(const struct problems *p)
+{
+    return p->failures.count;
+}
+
+static void put_string(struct buf *out, const char *name, const char *text)
+{
+    buf_printf(out, ",\"%s\":", name);
+    if (json_write_string(out, text, strlen(text), NULL) < 0)
+        buf_puts(out, "null"); /* only a full buffer ends here */
+}
+
+static void put_entry(struct buf *out, const char *state, const char *fragment, const char *owner, const char *message)
+{
+    if (out->data[out->length - 1] == '}')
+        buf_putc(out, ',');
+    buf_printf(out, "{\"state\":\"%s\"", state);
+    put_string(out, "fragment", fragment);
+    put_string(out, "object", owner);
+    put_string(out, "message", message);
+    buf_putc(out, '}');
+}
+
+static void put_quarantined(void *ctx, const struct fragment *f, const char *reason)
+{
+    CLEANUP(free_ptr) char *owner = xasprintf("%s%s%s", f->owner_kind, *f->owner_id ? " " : "", f->owner_id);
+
+    put_entry(ctx, "quarantined", f->id, owner, reason);
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+    const struct map_slot *const *x = a, *const *y = b;
+
+    return strcmp((*x)->key, (*y)->key);
+}
+
+void problems_describe(const struct problems *p, const struct model *model, struct buf *out)
+{
+    VEC(const struct map_slot *) sorted = {0};
+    const struct map_slot *slot;
+
+    buf_putc(out, '[');
+    for (size_t it = 0; (slot = map_next(&p->failures, &it)) != NULL;)
+        vec_push(&sorted, slot);
+    if (sorted.length > 0)
+        qsort(sorted.items, sorted.length, sizeof(*sorted.items), compare_keys);
+    for (size_t i = 0; i < sorted.length; i++) {
+        const struct failure *f = sorted.items[i]->value;
+        put_entry(out, "failed", sorted.items[i]->key, f->owner, f->message);
+    }
+    vec_done(&sorted);
+    model_each_quarantined(model, put_quarantined, out);
+    buf_putc(out, ']');
+}

@@ -1,0 +1,28 @@
+/* problems.h — which fragments have a problem, for metrics and the debug page.
+ * Thread:  loop thread only.
+ * Owns:    copies of all texts.
+ */
+#ifndef HAPTIC_CONTROLLER_PROBLEMS_H
+#define HAPTIC_CONTROLLER_PROBLEMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "haproxy/model.h"
+
+struct problems {
+    struct map failures; /* fragment id → struct failure */
+};
+
+void problems_init(struct problems *p);
+void problems_done(struct problems *p);
+/* False when this fragment is known to fail with the same message. */
+bool problems_set(struct problems *p, const char *fragment_id, const char *owner_kind, const char *owner_id, const char *message);
+void problems_clear(struct problems *p, const char *fragment_id);
+size_t problems_count(const struct problems *p);
+/* JSON, in the order of fragments: [{"state":"failed","fragment":…,"object":…,"message":…}, …], the model's quarantined ones after it. */
+void problems_describe(const struct problems *p, const struct model *model, struct buf *out);
+
+#endif

@@ -1,0 +1,78 @@
+/* Pending items are grouped by the fragment they come from. A group may depend on another one (a route on a backend that an older object
+ * emits), so the groups are gone through as long as that helps. */
+#include "controller/settle.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/map.h"
+
+struct group {
+    VEC(struct item *) items;
+};
+
+struct grouping {
+    struct map by_fragment;
+    VEC(struct group *) groups;
+    size_t waiting; /* pending items that no check under way will settle */
+};
+
+static void group_item(void *ctx, struct item *item)
+{
+    struct grouping *g = ctx;
+    const struct fragment *f = item->winner ? item->winner : item->accepted_by;
+    const char *id = f ? f->id : "";
+
+    if (item->in_check && text_equal(item->checking, item->rendered))
+        return;
+    struct group *group = map_get(&g->by_fragment, id);
+    if (group == NULL) {
+        group = xcalloc(1, sizeof(*group));
+        map_put(&g->by_fragment, id, group);
+        vec_push(&g->groups, group);
+    }
+    vec_push(&group->items, item);
+    g->waiting++;
+}
+
+static bool changes_more_than_servers(const struct group *group)
+{
+    for (size_t i = 0; i < group->items.length; i++)
+        if (group->items.items[i]->accepted == NULL || group->items.items[i]->rendered == NULL)
+            return true;
+    return false;
+}
+
+/* Accept what is harmless; true when something is left that only HAProxy can judge. */
+bool settle_structural(struct model *model, struct agent *agent, struct settled *ret_settled)
+{
+    struct grouping g = {0};
+    bool progress = true;
+
+    *ret_settled = (struct settled){0};
+
+    model_each_pending(model, group_item, &g);
+    /* A group may depend on another one (a route on a backend that an older object emits), so go round while that helps. */
+    while (progress) {
+        progress = false;
+        for (size_t i = 0; i < g.groups.length; i++) {
+            struct group *group = g.groups.items[i];
+            if (group->items.length == 0 || !agent_is_structural(agent, group->items.items, group->items.length))
+                continue;
+            ret_settled->beyond_servers = ret_settled->beyond_servers || changes_more_than_servers(group);
+            for (size_t j = 0; j < group->items.length; j++)
+                model_accept(model, group->items.items[j]);
+            ret_settled->groups++;
+            g.waiting -= group->items.length;
+            vec_clear(&group->items);
+            progress = true;
+        }
+    }
+    for (size_t i = 0; i < g.groups.length; i++) {
+        vec_done(&g.groups.items[i]->items);
+        free(g.groups.items[i]);
+    }
+    vec_done(&g.groups);
+    map_done(&g.by_fragment);
+    return g.waiting > 0;
+}
