@@ -19,7 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <netinet/in.h>
 #include <unistd.h>
@@ -174,6 +176,15 @@ struct haproxy {
     pid_t pid;
 };
 
+static UNUSED bool is_listening(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(strlen(path) < sizeof(address.sun_path));
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+}
+
 static UNUSED bool haproxy_start(struct haproxy *h, const char *series)
 {
     CLEANUP(free_ptr) char *binary = haproxy_binary(series);
@@ -199,9 +210,9 @@ static UNUSED bool haproxy_start(struct haproxy *h, const char *series)
             execl(binary, binary, "-W", "-S", master, "-f", "haproxy.cfg", (char *)NULL);
         _exit(127);
     }
-    for (int i = 0; i < 500 && (access(h->runtime_socket, F_OK) != 0 || access(h->master_socket, F_OK) != 0); i++)
+    for (int i = 0; i < 1000 && (!is_listening(h->runtime_socket) || !is_listening(h->master_socket)); i++)
         usleep(10000);
-    usleep(50000);
+    assert_true(is_listening(h->runtime_socket) && is_listening(h->master_socket));
     return true;
 }
 
