@@ -4,5 +4,6 @@ require("support.e2e_cluster")
 require("support.e2e_haproxy")
 require("support.e2e_haptic")
 require("support.e2e_traffic")
+require("support.e2e_replicas")
 
 return require("support.e2e_core")

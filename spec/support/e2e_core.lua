@@ -20,6 +20,7 @@ trap 'exit 130' INT TERM
 for series in 2.6 3.0 3.2 3.4; do tools/testenv haproxy "$series" >"$E2E_ROOT/haproxy-$series"; done
 tools/testenv apiserver >/dev/null
 tools/testenv etcd >/dev/null
+tools/testenv leaderelection >"$E2E_ROOT/leaderelection"
 if [ "$(id -u)" = 0 ]; then as_root=; else as_root=--map-root-user; fi
 export E2E_INSIDE=1
 unshare $as_root --net --pid --fork --kill-child --mount-proc -- sh -eu -c '
@@ -54,6 +55,11 @@ end
 --- The path of HAProxy "2.6", "3.0", "3.2" or "3.4".
 function M.haproxy_binary(series)
   return (posix.read_file(ROOT .. "/haproxy-" .. series):gsub("%s+$", ""))
+end
+
+--- The path of the competitor with client-go's elector (tools/leaderelection-go).
+function M.leaderelection_binary()
+  return (posix.read_file(ROOT .. "/leaderelection"):gsub("%s+$", ""))
 end
 
 local next_port = 20000

@@ -4,6 +4,7 @@ local posix = require("support.posix")
 local M = require("support.e2e_core")
 local Scope = M.Scope
 
+--- The master's CLI stays open after an answer, unlike the workers'; both know quit.
 local function ask_socket(path, command)
   local deadline = posix.now() + 5
   local socket, reason = posix.connect(path, nil, deadline)
@@ -11,7 +12,7 @@ local function ask_socket(path, command)
     return nil, path .. ": " .. reason
   end
   local ok, text
-  ok, reason = socket:send(command .. "\n", deadline)
+  ok, reason = socket:send(command .. "\nquit\n", deadline)
   if ok then
     text, reason = socket:receive_all(deadline)
   end

@@ -99,9 +99,12 @@ local function is_excused(line, excuses)
   return false
 end
 
---- Stops asking. Fails when a request failed that nothing explains, or when too few were asked to mean anything.
----@param at_least number|nil answers that a test of this length must have seen
+--- Stops asking, once there were `at_least` (20) good answers. Fails when a request failed that nothing explains.
 function Client:finish(at_least)
+  local deadline = posix.now() + 5
+  while #self:lines() < (at_least or 20) + 10 and posix.now() < deadline do
+    posix.sleep(0.05)
+  end
   self.process:signal("TERM")
   local status = self.process:wait(10)
   assert(status == "exit 0", "the client ended badly: " .. tostring(status) .. "\n" .. M.tail(self.process:log(), 5))

@@ -10,7 +10,25 @@ M.EMPTY_LIST = "@empty list@"
 
 --- JSON text of Lua data.
 function M.encode(data)
-  return (json.encode(data):gsub('"' .. M.EMPTY_LIST .. '"', "[]"))
+  -- cjson writes "\\/" for "/", which YAML parsers of Kubernetes refuse.
+  local text = json.encode(data):gsub("\\(.)", { ["/"] = "/" })
+  return (text:gsub('"' .. M.EMPTY_LIST .. '"', "[]"))
+end
+
+--- Is this all of an answer whose end can be told before the connection is closed?
+local function is_whole(text, method)
+  local head_end = select(2, text:find("\r\n\r\n", 1, true))
+  if not head_end then
+    return false
+  end
+  local head = text:sub(1, head_end):lower()
+  local length = head:match("\r\ncontent%-length: *(%d+)")
+  if method == "HEAD" or head:find("^http/1%.%d 304") then
+    return true
+  elseif length then
+    return #text >= head_end + tonumber(length)
+  end
+  return head:find("\r\ntransfer%-encoding: *chunked") ~= nil and text:sub(-5) == "0\r\n\r\n"
 end
 
 local function dechunk(body)
@@ -50,7 +68,7 @@ function M.request(options)
   local ok, text
   ok, reason = socket:send(table.concat(lines, "\r\n") .. "\r\n\r\n" .. (options.body or ""), deadline)
   if ok then
-    text, reason = socket:receive_all(deadline)
+    text, reason = socket:receive_all(deadline, function(so_far) return is_whole(so_far, method) end)
   end
   socket:close()
   if not text then

@@ -382,8 +382,8 @@ function Socket:receive(deadline)
   end
 end
 
---- Everything until the peer closes, or nil and the reason.
-function Socket:receive_all(deadline)
+--- Everything until the peer closes or `is_whole(so far)` is true, or nil and the reason.
+function Socket:receive_all(deadline, is_whole)
   local parts = {}
   while true do
     local part, reason = self:receive(deadline)
@@ -394,6 +394,13 @@ function Socket:receive_all(deadline)
       return table.concat(parts)
     end
     parts[#parts + 1] = part
+    -- Long answers are put together only now and then.
+    if is_whole and (#part < 65536 or #parts % 16 == 0) then
+      parts = { table.concat(parts) }
+      if is_whole(parts[1]) then
+        return parts[1]
+      end
+    end
   end
 end
 
