@@ -405,7 +405,7 @@ int touched_verify(struct agent *a, const struct touched *t, const struct runtim
         const struct touched_entry *e = &t->entries.items[i];
         bool understood;
         if (e->map->unreadable ||
-            live_map_answer_is(answer_of(answers, e->answer), e->wanted ? e->wanted->bytes : NULL, &understood))
+            live_map_answer_is(answer_of(answers, e->answer), e->key, e->wanted ? e->wanted->bytes : NULL, &understood))
             continue;
         return err_set(err, ERR_HAPROXY, "map %s: the entry of %.100s is not as it was set", e->map->path, e->key);
     }

@@ -525,16 +525,21 @@ void live_merge_map(struct live *l, struct live_map *map, const char *show_map)
 }
 
 /* type=str, case=sensitive, found=yes, idx=tree, key="a", value="b", type="str" */
-bool live_map_answer_is(const char *get_map, const char *wanted, bool *ret_understood)
+bool live_map_answer_is(const char *get_map, const char *key, const char *wanted, bool *ret_understood)
 {
-    static const char value_mark[] = ", value=\"", type_mark[] = "\", type=\"";
-    const char *value = strstr(get_map, value_mark);
+    static const char key_mark[] = ", key=\"", value_mark[] = "\", value=\"", type_mark[] = "\", type=\"";
+    const char *found = strstr(get_map, key_mark);
+    size_t key_length = strlen(key);
     *ret_understood = strncmp(get_map, "type=", 5) == 0 && !strchr(get_map, '\n');
     if (!*ret_understood)
         return false;
-    if (!wanted || !value)
-        return !wanted && strstr(get_map, "found=no");
-    value += strlen(value_mark);
+    if (found)
+        found += strlen(key_mark);
+    bool is_there = found && strncmp(found, key, key_length) == 0 &&
+                    strncmp(found + key_length, value_mark, strlen(value_mark)) == 0;
+    if (!is_there || !wanted)
+        return !is_there && !wanted && (found || strstr(get_map, "found=no"));
+    const char *value = found + key_length + strlen(value_mark);
     size_t length = strlen(wanted);
     return strncmp(value, wanted, length) == 0 &&
            (strncmp(value + length, type_mark, strlen(type_mark)) == 0 || strcmp(value + length, "\"") == 0);

@@ -85,7 +85,8 @@ struct live_backend *live_backend_get(struct live *l, const char *name); /* made
 void live_backend_drop(struct live *l, const char *name);
 void live_map_set(struct live_map *map, const char *key, struct text *value); /* NULL: absent */
 
-/* Does `get map` tell that the key has this value (NULL: is absent)? *ret_understood is false when the answer has another form. */
-bool live_map_answer_is(const char *get_map, const char *wanted, bool *ret_understood);
+/* Does `get map` tell that the key has this value (NULL: is absent)? A map of prefixes answers with the longest entry that matches: another
+ * key than the one asked for means that this one is absent. *ret_understood is false when the answer has another form. */
+bool live_map_answer_is(const char *get_map, const char *key, const char *wanted, bool *ret_understood);
 
 #endif

@@ -188,6 +188,8 @@ static void on_died(void *ctx, const struct renderer_death *death)
 {
     struct reconcile *r = ctx;
 
+    if (r->stopped)
+        return;
     log_warn("Renderer died; a new one is started and the last good rendering stays in force", "reason", death->reason, "template",
              death->template_name, "object_kind", death->owner_kind, "object", death->owner_id);
     if (*death->fragment_id != '\0')
