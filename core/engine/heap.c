@@ -9,9 +9,9 @@
 
 #include "base/clock.h"
 
-#define GROWTH_PERCENT 30
-#define GROWTH_BYTES ((size_t)4 << 20)
-#define PAUSE_PERCENT 175
+#define GROWTH_PERCENT 80
+#define GROWTH_BYTES ((size_t)8 << 20)
+#define PAUSE_PERCENT 225
 /* Work of one lua_gc(LUA_GCSTEP, 0) in a quiet moment, per cent of what was allocated: some 10 µs at a time. */
 #define STEP_MULTIPLIER 800
 

@@ -49,7 +49,8 @@ struct render_stats {
 };
 
 struct renderer_death {
-    const char *reason; /* "deadline", "memory", "crash: SIGSEGV", "seccomp: SIGSYS", "protocol: …", "exit 3" */
+    /* "deadline", "memory", "crash: SIGSEGV", "seccomp: SIGSYS", "protocol: …", "setup: …", "engine: …", "exit 1" */
+    const char *reason;
     /* What ran at that moment; "" where nothing did. The fragment is skipped after the restart until its owner
      * changes. */
     const char *fragment_id, *template_name, *owner_kind, *owner_id;
@@ -69,7 +70,8 @@ struct renderer_events {
 struct renderer *renderer_new(uv_loop_t *loop, struct store *store, const char *executable,
                               const struct renderer_limits *limits, const struct renderer_events *events, void *ctx,
                               struct metrics *metrics);
-/* Kill the child and free; NULL is fine. Handles are closed on the loop: run it once more before closing the loop. */
+/* Kill the child and free; NULL is fine; not from within an event. The handles are closed on the loop: run it until
+ * nothing is left before closing it. The store must still be there. */
 struct renderer *renderer_free(struct renderer *r);
 
 /* The templates, as one JSON document (bytes are copied): see docs/design.md, "Program". Takes effect by a fresh child
