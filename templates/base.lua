@@ -1,7 +1,7 @@
 --- base.lua — what every configuration has: global, defaults, the HTTP frontend, the status frontend, routing by maps.
 --
--- Settings (extraContext) and extension points with their order numbers: docs/templates.md. A route is an entry of a map and a backend; nothing here
--- changes when routes do.
+-- Settings (extraContext) and extension points with their order numbers: docs/templates.md. A route is an entry of a
+-- map and a backend; nothing here changes when routes do.
 
 local function setting(name, default)
   local v = context[name]
@@ -23,13 +23,14 @@ local function point(name, header)
   end
 end
 
--- global -------------------------------------------------------------------------------------------------------------------------------
+-- global ----------------------------------------------------------------------------------------------------
 
 section("global", { name = "global", order = 100 }, function(b)
   -- Relative paths of maps and files begin where the configuration lies.
   b:line("default-path", "config")
   b:line("log", setting("log_target", "stdout"), "format", "raw", "local0", setting("log_level", "info"))
-  b:line("stats", "socket", from_env("HAPTIC_DIR", "/runtime.sock"), "mode", 600, "level", "admin", "expose-fd", "listeners")
+  b:line("stats", "socket", from_env("HAPTIC_DIR", "/runtime.sock"), "mode", 600, "level", "admin", "expose-fd",
+    "listeners")
   -- Where the system's limit is enormous, tables sized by it would be too; where it is lower, HAProxy takes that.
   b:line("fd-hard-limit", setting("fd_hard_limit", 100000))
   if setting("maxconn") then b:line("maxconn", context.maxconn) end
@@ -41,7 +42,7 @@ section("global", { name = "global", order = 100 }, function(b)
 end)
 point("global", "global")
 
--- defaults -----------------------------------------------------------------------------------------------------------------------------
+-- defaults --------------------------------------------------------------------------------------------------
 
 section("defaults base", { name = "defaults", order = 100, from = false }, function(b)
   b:line("mode", "http")
@@ -64,7 +65,7 @@ section("defaults base", { name = "defaults", order = 100, from = false }, funct
 end)
 point("defaults", "defaults base")
 
--- frontend http ------------------------------------------------------------------------------------------------------------------------
+-- frontend http ---------------------------------------------------------------------------------------------
 
 section("frontend http", { name = "http-bind", order = 100 }, function(b)
   local binds = list(context.http_bind)
@@ -81,13 +82,17 @@ section("frontend http", { name = "http-headers", order = 300 }, function(b)
     b:acl("from_trusted_proxy", "src", unpack(trusted))
     from_anybody = { "unless", "from_trusted_proxy" }
   end
-  for _, name in ipairs({ "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-forwarded-prefix", "x-real-ip", "forwarded" }) do
+  for _, name in ipairs({ "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto",
+    "x-forwarded-prefix", "x-real-ip", "forwarded" }) do
     b:line("http-request", "del-header", name, unpack(from_anybody))
   end
   b:line("option", "forwardfor")
-  b:line("http-request", "set-header", "X-Forwarded-Host", "%[req.hdr(host)]", "unless", "{", "req.hdr(x-forwarded-host)", "-m", "found", "}")
-  b:line("http-request", "set-header", "X-Forwarded-Port", "%[dst_port]", "unless", "{", "req.hdr(x-forwarded-port)", "-m", "found", "}")
-  b:line("http-request", "set-header", "X-Forwarded-Proto", "http", "unless", "{", "req.hdr(x-forwarded-proto)", "-m", "found", "}")
+  b:line("http-request", "set-header", "X-Forwarded-Host", "%[req.hdr(host)]", "unless", "{",
+    "req.hdr(x-forwarded-host)", "-m", "found", "}")
+  b:line("http-request", "set-header", "X-Forwarded-Port", "%[dst_port]", "unless", "{", "req.hdr(x-forwarded-port)",
+    "-m", "found", "}")
+  b:line("http-request", "set-header", "X-Forwarded-Proto", "http", "unless", "{", "req.hdr(x-forwarded-proto)", "-m",
+    "found", "}")
 end)
 
 section("frontend http", { name = "http-variables", order = 400 }, function(b)
@@ -96,13 +101,15 @@ section("frontend http", { name = "http-variables", order = 400 }, function(b)
   b:line("http-request", "set-var(txn.domain)", "var(txn.host),field(2,.,0)")
 end)
 
--- Exact entries before prefixes, the host itself before its wildcard before no host: the first that is found. A prefix ends in "/" in the map, as
--- does the text it is compared with: so it ends with a whole element of the path, and the longest one wins.
+-- Exact entries before prefixes, the host itself before its wildcard before no host: the first that is found. A
+-- prefix ends in "/" in the map, as does the text it is compared with: so it ends with a whole element of the path,
+-- and the longest one wins.
 section("frontend http", { name = "http-routing", order = 500 }, function(b)
   local function look_up(expression)
     b:line("http-request", "set-var(txn.backend)", expression, "unless", "{", "var(txn.backend)", "-m", "found", "}")
   end
-  local exact, prefix, default = path:map("path-exact.map"), path:map("path-prefix.map"), path:map("default-backend.map")
+  local exact, prefix, default = path:map("path-exact.map"), path:map("path-prefix.map"),
+    path:map("default-backend.map")
   look_up("var(txn.host),concat(,txn.path),map_str(" .. exact .. ")")
   look_up("var(txn.host),concat(,txn.path,/),map_beg(" .. prefix .. ")")
   look_up("str(*.),concat(,txn.domain),concat(,txn.path),map_str(" .. exact .. ")")
@@ -127,17 +134,18 @@ fragment("maps", function(out)
   out:map("default-backend.map")
 end)
 
--- backends that are always there -----------------------------------------------------------------------------------------------------------
+-- backends that are always there ----------------------------------------------------------------------------
 
 fragment("backends", function(out)
   out:backend("haptic_not_found", { profile = false }, function(b)
-    b:line("http-request", "return", "status", 404, "content-type", "text/plain", "string", setting("not_found_text", "no such route"))
+    b:line("http-request", "return", "status", 404, "content-type", "text/plain", "string",
+      setting("not_found_text", "no such route"))
   end)
   -- Without servers: HAProxy answers 503. Where a rule names something that cannot be a backend.
   out:backend("haptic_unavailable", { profile = false }, function() end)
 end)
 
--- frontend status --------------------------------------------------------------------------------------------------------------------------
+-- frontend status -------------------------------------------------------------------------------------------
 
 section("frontend status", { name = "status", order = 100 }, function(b)
   local binds = list(context.status_bind)

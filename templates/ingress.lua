@@ -1,7 +1,8 @@
 --- ingress.lua — Ingress (networking.k8s.io/v1) over HTTP: rules become map entries and backends.
 --
--- What of the Ingress API is done how: docs/templates.md, "The ingress library". Names of namespaces, Services and ports are DNS labels, which have no
--- "_": so NAMESPACE_SERVICE_PORT names one backend only, and the same one in every Ingress.
+-- What of the Ingress API is done how: docs/templates.md, "The ingress library". Names of namespaces, Services and
+-- ports are DNS labels, which have no "_": so NAMESPACE_SERVICE_PORT names one backend only, and the same one in
+-- every Ingress.
 
 local CONTROLLER = context.controller_name or "haproxy-haptic.org/controller"
 local CLASS = context.ingress_class or "haptic"
@@ -11,7 +12,7 @@ local MANY_SERVERS = 4000
 
 local UNAVAILABLE = "haptic_unavailable"
 
--- which Ingresses are ours --------------------------------------------------------------------------------------------------------------------
+-- which Ingresses are ours ----------------------------------------------------------------------------------
 
 local classes = shared("classes", function()
   local ours, any, default = {}, false, false
@@ -20,7 +21,9 @@ local classes = shared("classes", function()
     any = true
     local mine = dig(class, "spec", "controller") == CONTROLLER
     ours[class.metadata.name] = mine
-    if mine and dig(class, "metadata", "annotations", "ingressclass.kubernetes.io/is-default-class") == "true" then default = true end
+    if mine and dig(class, "metadata", "annotations", "ingressclass.kubernetes.io/is-default-class") == "true" then
+      default = true
+    end
   end
   local without = context.watch_without_class
   if without == nil then without = default or not any end
@@ -35,7 +38,7 @@ local function is_ours(ing)
   return known.ours[class] == true
 end
 
--- valid names ---------------------------------------------------------------------------------------------------------------------------------
+-- valid names -----------------------------------------------------------------------------------------------
 
 local function is_label(s)
   return type(s) == "string" and #s <= 63 and s:find("^[a-z0-9][a-z0-9-]*$") ~= nil and s:sub(-1) ~= "-"
@@ -66,7 +69,9 @@ local function path_problem(p)
   if p:find("%", 1, true) and p:gsub("%%%x%x", ""):find("%", 1, true) then
     return "the path has a '%' without two hexadecimal digits"
   end
-  if p:find("//", 1, true) or p:find("/.", 1, true) and (p .. "/"):find("/%.%.?/") then return "the path has empty elements, '.' or '..'" end
+  if p:find("//", 1, true) or p:find("/.", 1, true) and (p .. "/"):find("/%.%.?/") then
+    return "the path has empty elements, '.' or '..'"
+  end
   return nil
 end
 
@@ -97,12 +102,15 @@ local function is_ipv6(s)
   return x ~= nil and y ~= nil and x + y < 8
 end
 
--- endpoints -------------------------------------------------------------------------------------------------------------------------------------
+-- endpoints -------------------------------------------------------------------------------------------------
 
 --- The Service's port that a rule means, by number or name; or nil.
 local function service_port(service, port)
   for _, p in ipairs(dig(service, "spec", "ports") or {}) do
-    if (p.protocol or "TCP") == "TCP" and (port.number ~= nil and p.port == port.number or port.number == nil and p.name == port.name) then return p end
+    if (p.protocol or "TCP") == "TCP"
+      and (port.number ~= nil and p.port == port.number or port.number == nil and p.name == port.name) then
+      return p
+    end
   end
   return nil
 end
@@ -121,7 +129,9 @@ local function server_name(endpoint, address, port, is_v6)
   local ref = endpoint.targetRef
   local pod = ref and ref.kind == "Pod" and ref.name
   -- "_" cannot be in a pod's name: so the second address of a pod does not meet another pod.
-  if type(pod) == "string" and #pod <= 200 and pod:find("^[a-z0-9][a-z0-9.-]*$") then return is_v6 and pod .. "_v6" or pod end
+  if type(pod) == "string" and #pod <= 200 and pod:find("^[a-z0-9][a-z0-9.-]*$") then
+    return is_v6 and pod .. "_v6" or pod
+  end
   return (address:gsub(":", "-")) .. "_" .. port
 end
 
@@ -168,11 +178,12 @@ local function servers_of(out, namespace, service_name, port_name)
   return servers
 end
 
--- backends ----------------------------------------------------------------------------------------------------------------------------------------
+-- backends --------------------------------------------------------------------------------------------------
 
 --- Loopback and link-local names and addresses: what only HAProxy's own machine has.
 local function is_local(host)
-  return host == "localhost" or host:ends_with(".localhost") or host:find("^127%.") ~= nil or host:find("^169%.254%.") ~= nil
+  return host == "localhost" or host:ends_with(".localhost") or host:find("^127%.") ~= nil
+    or host:find("^169%.254%.") ~= nil
     or host:find("^0+%.0") ~= nil or host == "0"
 end
 
@@ -186,11 +197,13 @@ local function external_server(out, b, service, port)
   if type(host) ~= "string" then host = "" end
   host = host:lower():gsub("%.$", "")
   if not is_domain(host) or is_local(host) then
-    out:warn("InvalidExternalName", "the external name of service " .. service.metadata.name .. " is no DNS name that may be used")
+    out:warn("InvalidExternalName", "the external name of service " .. service.metadata.name
+      .. " is no DNS name that may be used")
   elseif not is_port(number) then
     out:warn("ServicePortNotFound", "service " .. service.metadata.name .. " has no such port")
   else
-    b:server({ name = "external", address = host, port = number, "resolvers", "default", "init-addr", "last,libc,none" })
+    b:server({ name = "external", address = host, port = number, "resolvers", "default", "init-addr",
+      "last,libc,none" })
   end
 end
 
@@ -221,18 +234,20 @@ local function backend_of(out, ing, service_backend)
         for _, s in ipairs(servers) do b:server(s) end
       end
     end
-    apply("backend", b, { ingress = ing, service = service, namespace = namespace, name = name, port = label, backend = backend })
+    apply("backend", b,
+      { ingress = ing, service = service, namespace = namespace, name = name, port = label, backend = backend })
   end)
   return backend
 end
 
--- rules -------------------------------------------------------------------------------------------------------------------------------------------
+-- rules -----------------------------------------------------------------------------------------------------
 
 --- Call emit(backend name) for what an Ingress names as a backend.
 local function resolve(out, ing, backend, done)
   if type(backend) == "table" and type(backend.service) == "table" then
     local s = backend.service
-    local id = tostring(s.name) .. "\n" .. tostring(dig(s, "port", "number")) .. "\n" .. tostring(dig(s, "port", "name"))
+    local id = tostring(s.name) .. "\n" .. tostring(dig(s, "port", "number")) .. "\n"
+      .. tostring(dig(s, "port", "name"))
     if not done[id] then done[id] = backend_of(out, ing, s) end
     return done[id]
   end
@@ -258,7 +273,8 @@ local function add_path(out, ing, host, p, done)
   if map == "path-prefix.map" then route = route:gsub("/+$", "") .. "/" end
   local backend = resolve(out, ing, p.backend, done)
   if not out:map_entry(map, host .. route, backend) then
-    out:warn("DuplicatePath", "host " .. (host == "" and "*" or host) .. " has path " .. route .. " twice; the first one counts")
+    out:warn("DuplicatePath", "host " .. (host == "" and "*" or host) .. " has path " .. route
+      .. " twice; the first one counts")
   end
 end
 

@@ -1,8 +1,8 @@
 --- compiler.lua — text templates become Lua.
 --
--- Each template line becomes exactly one line of Lua, so that every error, at compile time and at run time, carries the template's own
--- line number. Literal text is written line by line; {{ e }} writes one value; {% s %} is code; {# c #} vanishes. `-` inside a
--- delimiter takes the white space on that side away, up to and with one line end.
+-- Each template line becomes exactly one line of Lua, so that every error, at compile time and at run time, carries
+-- the template's own line number. Literal text is written line by line; {{ e }} writes one value; {% s %} is code; {#
+-- c #} vanishes. `-` inside a delimiter takes the white space on that side away, up to and with one line end.
 local M = {}
 
 local find, sub, gsub, byte, format, rep = string.find, string.sub, string.gsub, string.byte, string.format, string.rep
@@ -25,7 +25,8 @@ local function count_lines(s)
   return n
 end
 
---- The first character behind a long bracket opened at i ("[[", "[=["), or nil when there is none at i; past the end when it is not closed.
+--- The first character behind a long bracket opened at i ("[[", "[=["), or nil when there is none at i; past the end
+--- when it is not closed.
 local function skip_long_bracket(code, i)
   local _, last, level = find(code, "^%[(=*)%[", i)
   if not last then return nil end
@@ -127,7 +128,11 @@ local function parse(source)
     local trim_left = sub(source, body_from, body_from) == "-" and kind ~= "{#"
     if trim_left then body_from = body_from + 1 end
     local close
-    if kind == "{#" then close = find(source, "#}", body_from, true) else close = find_close(source, body_from, CLOSE[kind]) end
+    if kind == "{#" then
+      close = find(source, "#}", body_from, true)
+    else
+      close = find_close(source, body_from, CLOSE[kind])
+    end
     if not close then return nil, line, format("'%s' is never closed by '%s'", kind, CLOSE[kind]) end
     local body_to = close - 1
     local trim_right = kind ~= "{#" and body_to >= body_from and sub(source, body_to, body_to) == "-"
@@ -174,7 +179,9 @@ end
 ---@return function|nil chunk takes the table `args`
 ---@return string|nil message "name:line: …"
 function M.compile(source, name, env, load_chunk)
-  if #source > M.MAX_SOURCE then return nil, format("%s:1: the template is longer than %d bytes", name, M.MAX_SOURCE) end
+  if #source > M.MAX_SOURCE then
+    return nil, format("%s:1: the template is longer than %d bytes", name, M.MAX_SOURCE)
+  end
   local parts, line, message = parse(source)
   if not parts then return nil, format("%s:%d: %s", name, line, message) end
   local out = { "local args = ...;" }

@@ -1,9 +1,10 @@
 --- emitters.lua — what a fragment puts out.
 --
--- `Out` collects the contributions of one run as a flat list, six values each (kind, rank, order, scope, key, text): the form in which
--- they leave the renderer. `Body` writes the lines of one section. Every argument is one word of HAProxy's language (word.lua); raw
--- text has a call of its own. A backend's lines other than its servers go into a named defaults section, called by the digest of its
--- content, so that a new backend with known properties consists of servers only.
+-- `Out` collects the contributions of one run as a flat list, six values each (kind, rank, order, scope, key, text):
+-- the form in which they leave the renderer. `Body` writes the lines of one section. Every argument is one word of
+-- HAProxy's language (word.lua); raw text has a call of its own. A backend's lines other than its servers go into a
+-- named defaults section, called by the digest of its content, so that a new backend with known properties consists
+-- of servers only.
 local word = require("haptic.word")
 local sandbox = require("haptic.sandbox")
 
@@ -15,7 +16,8 @@ local concat = table.concat
 local quote, text_of, name_of = word.quote, word.text, word.name
 
 --- Numbers of enum contribution_kind.
-M.SECTION, M.SECTION_FROM, M.MAP_ENTRY, M.FILE, M.CERTIFICATE, M.CRT_LIST, M.STATUS, M.EVENT, M.WARNING = 0, 1, 2, 3, 4, 5, 6, 7, 8
+M.SECTION, M.SECTION_FROM, M.MAP_ENTRY, M.FILE, M.CERTIFICATE = 0, 1, 2, 3, 4
+M.CRT_LIST, M.STATUS, M.EVENT, M.WARNING = 5, 6, 7, 8
 
 --- Place of a section in the file, by its first word. Sections that others refer to come first; any other word: 100.
 M.RANKS = { global = 0, defaults = 200, frontend = 300, listen = 350, backend = 400 }
@@ -26,22 +28,26 @@ M.ORDER = 500
 --- Longest text of one warning or event, in bytes.
 M.MAX_MESSAGE = 1024
 
--- Directives of a backend that a named defaults section may hold (HAProxy's keyword matrix, 2.6 to 3.4). Rules are evaluated in the order
--- defaults, then backend: they move only when nothing that could refer to them stays behind.
+-- Directives of a backend that a named defaults section may hold (HAProxy's keyword matrix, 2.6 to 3.4). Rules are
+-- evaluated in the order defaults, then backend: they move only when nothing that could refer to them stays behind.
 local MOVES = {
   balance = true, compression = true, cookie = true, ["default-server"] = true, errorfile = true, errorfiles = true,
-  errorloc = true, errorloc302 = true, errorloc303 = true, fullconn = true, ["hash-type"] = true, ["hash-balance-factor"] = true,
+  errorloc = true, errorloc302 = true, errorloc303 = true, fullconn = true, ["hash-type"] = true,
+    ["hash-balance-factor"] = true,
   ["http-check"] = true, ["http-error"] = true, ["http-reuse"] = true, ["http-send-name-header"] = true,
-  ["load-server-state-from-file"] = true, log = true, ["log-tag"] = true, ["max-keep-alive-queue"] = true, mode = true, no = true,
+  ["load-server-state-from-file"] = true, log = true, ["log-tag"] = true, ["max-keep-alive-queue"] = true,
+    mode = true, no = true,
   option = true, retries = true, ["retry-on"] = true, source = true, ["srvtcpka-cnt"] = true, ["srvtcpka-idle"] = true,
   ["srvtcpka-intvl"] = true, ["tcp-check"] = true, timeout = true,
 }
 local RULES = {
-  acl = true, ["http-after-response"] = true, ["http-request"] = true, ["http-response"] = true, ["tcp-request"] = true, ["tcp-response"] = true,
+  acl = true, ["http-after-response"] = true, ["http-request"] = true, ["http-response"] = true,
+    ["tcp-request"] = true, ["tcp-response"] = true,
 }
 local SERVERS = { server = true, ["server-template"] = true }
 
--- Where in a template the call came from that is `level` above the caller; only asked for when a line is to be explained.
+-- Where in a template the call came from that is `level` above the caller; only asked for when a line is to be
+-- explained.
 local function call_site()
   for level = 3, 30 do
     local info = debug.getinfo(level, "Sl")
@@ -54,7 +60,7 @@ local function call_site()
 end
 M.call_site = call_site
 
--- Body ----------------------------------------------------------------------------------------------------------------------------------
+-- Body ------------------------------------------------------------------------------------------------------
 
 local Body = {}
 Body.__index = Body
@@ -133,7 +139,8 @@ local function server_line(s)
   return line
 end
 
---- A server: {name=, address=, port=, weight=, drain=, "further", "words"}. drain: no new connections but those that belong to it.
+--- A server: {name=, address=, port=, weight=, drain=, "further", "words"}. drain: no new connections but those that
+--- belong to it.
 function Body:server(s)
   if type(s) ~= "table" then error("server: expected a table", 2) end
   local ok, line = pcall(server_line, s)
@@ -152,20 +159,22 @@ function Body:raw(text)
   if not self.out.allow_raw then error("raw: raw text is switched off in this configuration", 2) end
   local s = sandbox.tostring(text)
   if find(s, "%z") then error("raw: the text has a NUL byte", 2) end
-  for line in string.gmatch(s, "[^\n]+") do body_add(self, match(line, "^%s*(%S*)"), (string.gsub(line, "^%s+", ""))) end
+  for line in string.gmatch(s, "[^\n]+") do body_add(self, match(line, "^%s*(%S*)"),
+    (string.gsub(line, "^%s+", ""))) end
 end
 
--- Out -----------------------------------------------------------------------------------------------------------------------------------
+-- Out -------------------------------------------------------------------------------------------------------
 
 local Out = {}
 Out.__index = Out
 
 --- One run's output.
 ---@param fragment table {id=string}: names pieces that have no key of their own
----@param settings table {digest=function, allow_raw=boolean, trace=boolean}
+---@param settings table {digest=function, allow_raw=boolean, templates=table, trace=boolean}
 function M.new(fragment, settings)
   return setmetatable({
-    id = fragment.id, digest = settings.digest, allow_raw = settings.allow_raw, trace = settings.trace and {} or nil,
+    id = fragment.id, digest = settings.digest, allow_raw = settings.allow_raw,
+    templates = settings.templates, trace = settings.trace and {} or nil,
     items = {}, n = 0, index = nil, global_body = nil,
   }, Out)
 end
@@ -211,7 +220,8 @@ local function put(self, kind, rank, order, scope, key, text, where)
   local items, seen = self.items, find_item(self, kind, scope, key)
   if seen then return items[seen + 6] == text, seen end
   local base = self.n * 6
-  items[base + 1], items[base + 2], items[base + 3], items[base + 4], items[base + 5], items[base + 6] = kind, rank, order, scope, key, text
+  items[base + 1], items[base + 2], items[base + 3] = kind, rank, order
+  items[base + 4], items[base + 5], items[base + 6] = scope, key, text
   self.n = self.n + 1
   local index = self.index
   if index then
@@ -287,12 +297,15 @@ local function emit_section(self, scope, opts, fn, level)
     lines, where, from = kept, kept_where, profile_name
   end
   if not put(self, M.SECTION, rank, order, scope, key, join(lines), where) then
-    error(format("section %s: piece %s is emitted twice with different content", word.show(scope), word.show(key)), level + 1)
+    error(format("section %s: piece %s is emitted twice with different content", word.show(scope), word.show(key)),
+      level + 1)
   end
   if from and not put(self, M.SECTION_FROM, rank, 0, scope, "from", from) then
     error(format("section %s: derived from two different defaults sections", word.show(scope)), level + 1)
   end
-  if name == "" and kind ~= "global" and kind ~= "defaults" then error("section " .. word.show(scope) .. " has no name", level + 1) end
+  if name == "" and kind ~= "global" and kind ~= "defaults" then
+    error("section " .. word.show(scope) .. " has no name", level + 1)
+  end
 end
 
 local function scope_of(kind, name)
@@ -310,7 +323,9 @@ end
 function Out:section(scope, opts, fn)
   if type(scope) ~= "string" then error("section: expected a header such as \"frontend http\"", 2) end
   local kind, name = match(scope, "^(%l[%l-]*) ?(.*)$")
-  if not kind or name ~= "" and not pcall(name_of, name, "") then error("section: no valid header: " .. word.show(scope), 2) end
+  if not kind or name ~= "" and not pcall(name_of, name, "") then
+    error("section: no valid header: " .. word.show(scope), 2)
+  end
   section_call(self, scope, opts, fn)
 end
 
@@ -363,7 +378,9 @@ function Out:file(name, text)
   local ok, message = pcall(word.file_name, name, "the file's name")
   if not ok then error("file: " .. message, 2) end
   if type(text) ~= "string" then error("file: the content is a " .. type(text) .. ", not a string", 2) end
-  if not put(self, M.FILE, 0, 0, name, "", text) then error("file: " .. name .. " is emitted twice with different content", 2) end
+  if not put(self, M.FILE, 0, 0, name, "", text) then
+    error("file: " .. name .. " is emitted twice with different content", 2)
+  end
 end
 
 local function message_put(self, kind, reason, message, level)

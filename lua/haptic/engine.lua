@@ -2,7 +2,7 @@
 --
 -- A chunk that returns function(host) → E. The host gives:
 --   host.at(fragment_id, template, owner_kind, owner_id)       before a fragment runs
---   host.fragment(id, template, owner_kind, owner_id, created, items, n)   its output; items: n contributions, six values each
+--   host.fragment(id, template, owner_kind, owner_id, created, items, n)   its output: n contributions, six values each
 --   host.gone(id), host.failed(id, template, owner_kind, owner_id, created, message)
 --   host.log(level, message), host.digest(string) → 32 hexadecimal digits
 -- No function of E raises for what templates do; E.put raises for a kind the program does not have.

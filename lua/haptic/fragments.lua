@@ -1,9 +1,9 @@
 --- fragments.lua — definitions, fragments, and which of them run.
 --
--- A *definition* is a template function with a name. A *fragment* is the definition applied to one object (each) or to nothing (static). A
--- fragment runs when its object or anything it read has changed; its output goes to the host when it differs from what was sent
--- before, of which a digest is kept. A *shared value* is computed when first asked for and again when what it read has
--- changed; those who asked run again only if the value is another one.
+-- A *definition* is a template function with a name. A *fragment* is the definition applied to one object (each) or
+-- to nothing (static). A fragment runs when its object or anything it read has changed; its output goes to the host
+-- when it differs from what was sent before, of which a digest is kept. A *shared value* is computed when first asked
+-- for and again when what it read has changed; those who asked run again only if the value is another one.
 local emitters = require("haptic.emitters")
 local objects = require("haptic.objects")
 local reads = require("haptic.reads")
@@ -11,7 +11,8 @@ local text = require("haptic.text")
 
 local M = {}
 
-local type, error, next, pairs, ipairs, setmetatable, pcall, xpcall = type, error, next, pairs, ipairs, setmetatable, pcall, xpcall
+local type, error, next, pairs, ipairs = type, error, next, pairs, ipairs
+local setmetatable, pcall, xpcall = setmetatable, pcall, xpcall
 local format = string.format
 local concat, sort = table.concat, table.sort
 
@@ -147,18 +148,23 @@ end
 
 local function out_new(self, id, trace)
   local s = self.settings
-  return emitters.new({ id = id }, { digest = s.digest, allow_raw = s.allow_raw, trace = trace })
+  local settings = { digest = s.digest, allow_raw = s.allow_raw, templates = s.templates, trace = trace }
+  return emitters.new({ id = id }, settings)
 end
 
 --- Run twice what should be a pure function, and look whether it changed an object.
 local function check(self, f, id, first)
   local object_id, path = self.objects:changed()
-  if object_id then return format("the template changed the object %s at %s; objects are read-only", object_id, path) end
+  if object_id then
+    return format("the template changed the object %s at %s; objects are read-only", object_id, path)
+  end
   if not self.settings.checked then return nil end
   local again = out_new(self, id)
   local ok, message = self.tracker:unrecorded(run_function, self, f, again)
   if not ok then return "the template failed when run a second time: " .. message end
-  if digest_of(self, first) ~= digest_of(self, again) then return "the template's output differs when run a second time on the same input" end
+  if digest_of(self, first) ~= digest_of(self, again) then
+    return "the template's output differs when run a second time on the same input"
+  end
   return nil
 end
 
@@ -203,7 +209,7 @@ local function run(self, f)
   end
 end
 
--- Shared values ---------------------------------------------------------------------------------------------------------------------------
+-- Shared values ---------------------------------------------------------------------------------------------
 
 local function shared_result(fn, key)
   local ok, result = xpcall(fn, text.handler, key)
@@ -233,7 +239,9 @@ function Fragments:share(template, name, fn)
   self.shared_defs[full] = def
   local readers = {}
   return function(key)
-    if key == nil then key = "" elseif type(key) ~= "string" then error("a shared value's key is a string, got a " .. type(key), 2) end
+    if key == nil then key = "" elseif type(key) ~= "string" then
+      error("a shared value's key is a string, got a " .. type(key), 2)
+    end
     local value = def.values[key]
     if not value then
       value = { value_of = readers, def = def, key = key, label = full .. (key ~= "" and "(" .. key .. ")" or "") }
@@ -316,7 +324,9 @@ function Fragments:find(id)
   for _, d in ipairs(self.defs) do
     if d.kind then
       local prefix = d.name .. "/" .. d.kind .. "/"
-      if id:sub(1, #prefix) == prefix and d.by_owner[id:sub(#prefix + 1)] then return d.by_owner[id:sub(#prefix + 1)] end
+      if id:sub(1, #prefix) == prefix and d.by_owner[id:sub(#prefix + 1)] then
+        return d.by_owner[id:sub(#prefix + 1)]
+      end
     end
   end
   return nil

@@ -7,7 +7,8 @@ local M = {}
 
 local type, error, tostring, ipairs = type, error, tostring, ipairs
 local floor = math.floor
-local format, byte, char, gsub, sub, find = string.format, string.byte, string.char, string.gsub, string.sub, string.find
+local format, byte, char, gsub, sub, find = string.format, string.byte, string.char, string.gsub, string.sub,
+  string.find
 local concat = table.concat
 
 --- Deepest nesting that json() writes.

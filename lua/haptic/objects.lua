@@ -1,11 +1,11 @@
 --- objects.lua — the renderer's copy of the watched objects.
 --
--- An object is kept as its JSON text; the table that templates see is made when it is asked for and kept in a small cache of two
--- generations. Decoding costs a few microseconds, the tables of a large cluster would cost a hundred megabytes. JSON null becomes an absent
--- field: Kubernetes means the same by both.
+-- An object is kept as its JSON text; the table that templates see is made when it is asked for and kept in a small
+-- cache of two generations. Decoding costs a few microseconds, the tables of a large cluster would cost a hundred
+-- megabytes. JSON null becomes an absent field: Kubernetes means the same by both.
 --
--- Index keys: the kind's index values joined by "/". A look-up by fewer values than the kind has is a look-up by prefix; the table for a
--- depth is made at its first use and kept up to date from then on.
+-- Index keys: the kind's index values joined by "/". A look-up by fewer values than the kind has is a look-up by
+-- prefix; the table for a depth is made at its first use and kept up to date from then on.
 local cjson = require("cjson").new()
 local reads = require("haptic.reads")
 
@@ -72,7 +72,8 @@ Objects.__index = Objects
 ---@param tracker table from reads.new()
 ---@param mark function called with each reader of what changed
 function M.new(kinds, tracker, mark)
-  local self = setmetatable({ kinds = {}, tracker = tracker, mark = mark, young = {}, old = {}, count = 0, handed = nil }, Objects)
+  local self = setmetatable({ kinds = {}, tracker = tracker, mark = mark, young = {}, old = {}, count = 0,
+    handed = nil }, Objects)
   for _, k in ipairs(kinds) do
     self.kinds[k.name] = {
       name = k.name, parts = k.parts, by_id = {}, index = {},
@@ -241,7 +242,9 @@ function Objects:accessor(kind)
     end
     local values = { ... }
     for i = 1, depth do
-      if type(values[i]) ~= "string" then error(kind.name .. ":fetch: value " .. i .. " is a " .. type(values[i]) .. ", not a string", 2) end
+      if type(values[i]) ~= "string" then
+        error(kind.name .. ":fetch: value " .. i .. " is a " .. type(values[i]) .. ", not a string", 2)
+      end
     end
     local key = key_of(values, depth)
     local readers = kind.key_readers[depth]

@@ -1,7 +1,7 @@
 --- program.lua — a program (the JSON document of docs/design.md §11) becomes definitions.
 --
--- The authoring API is put together here: what a script can call while it loads, what its functions can call while they run. docs/templates.md is its
--- manual.
+-- The authoring API is put together here: what a script can call while it loads, what its functions can call while
+-- they run. docs/templates.md is its manual.
 local emitters = require("haptic.emitters")
 local fragments = require("haptic.fragments")
 local helpers = require("haptic.helpers")
@@ -13,7 +13,7 @@ local word = require("haptic.word")
 local M = {}
 
 local type, error, pairs, ipairs, setmetatable = type, error, pairs, ipairs, setmetatable
-local format, sub = string.format, string.sub
+local format = string.format
 
 --- Owner of the fragments that are made of the program's text templates.
 local MAIN = "haproxyConfig"
@@ -36,36 +36,14 @@ local function resources_table(store)
     __index = function(_, name)
       local a = accessors[name]
       if not a then
-        error("the kind " .. word.show(sandbox.tostring(name)) .. " is not watched; there are: " .. table.concat(sandbox.sorted_keys(accessors), ", "), 2)
+        error("the kind " .. word.show(sandbox.tostring(name)) .. " is not watched; there are: "
+          .. table.concat(sandbox.sorted_keys(accessors), ", "), 2)
       end
       return a
     end,
     __newindex = function() error("resources cannot be assigned to", 2) end,
     __metatable = false,
   }), accessors
-end
-
---- Functions that run a text template into a section's body.
-local function install_body(templates, settings)
-  -- Methods of bodies are looked up in one table; the templates of the program at hand come with the fragment's settings.
-  function emitters.Body:include(name, args)
-    local t = self.out.templates or templates
-    if not t.chunks[name] then error("include: there is no snippet " .. word.show(sandbox.tostring(name)), 2) end
-    local rendered, where = t:render(name, "config", args, self.out.trace ~= nil)
-    local number = 0
-    for line in string.gmatch(rendered .. "\n", "([^\n]*)\n") do
-      number = number + 1
-      local body = string.match(line, "^%s*(.-)%s*$")
-      if body ~= "" then
-        local n = self.n + 1
-        self.n = n
-        self.lines[n], self.first[n] = body, string.match(body, "^%S+")
-        if sub(body, 1, 1) == "#" then self.first[n] = "#" end
-        if self.where then self.where[n] = where and where[number] or "" end
-      end
-    end
-  end
-  settings.templates = templates
 end
 
 --- State while scripts load and run.
@@ -90,7 +68,9 @@ function Program:api(template, accessors, resources)
   function A.each(resource, name, fn)
     only_loading(self, "each")
     if fn == nil then name, fn = "each", name end
-    if type(fn) ~= "function" or type(name) ~= "string" then error("each: expected resources.KIND, a name, a function", 2) end
+    if type(fn) ~= "function" or type(name) ~= "string" then
+      error("each: expected resources.KIND, a name, a function", 2)
+    end
     F:define(template, name, kind_of(resource, "each"), fn)
   end
 
@@ -111,8 +91,11 @@ function Program:api(template, accessors, resources)
 
   function A.replace(full_name, fn)
     only_loading(self, "replace")
-    if type(full_name) ~= "string" or type(fn) ~= "function" then error("replace: expected \"file:name\" and a function", 2) end
-    self.replacements[#self.replacements + 1] = { name = full_name, fn = fn, template = template, where = emitters.call_site() }
+    if type(full_name) ~= "string" or type(fn) ~= "function" then
+      error("replace: expected \"file:name\" and a function", 2)
+    end
+    self.replacements[#self.replacements + 1] = { name = full_name, fn = fn, template = template,
+      where = emitters.call_site() }
   end
 
   function A.extend(point, order, fn)
@@ -196,8 +179,12 @@ function Program:steps(point)
   local steps = self.ordered[point]
   if steps then return steps end
   steps = {}
-  for _, e in ipairs(self.points[point] or {}) do steps[#steps + 1] = { order = e.order, rank = 0, sequence = e.sequence, fn = e.fn } end
-  for i, s in ipairs(self.templates:matching(point)) do steps[#steps + 1] = { order = s.order, rank = 1, sequence = i, name = s.name } end
+  for _, e in ipairs(self.points[point] or {}) do
+    steps[#steps + 1] = { order = e.order, rank = 0, sequence = e.sequence, fn = e.fn }
+  end
+  for i, s in ipairs(self.templates:matching(point)) do
+    steps[#steps + 1] = { order = s.order, rank = 1, sequence = i, name = s.name }
+  end
   table.sort(steps, function(a, b)
     if a.order ~= b.order then return a.order < b.order end
     if a.rank ~= b.rank then return a.rank < b.rank end
@@ -242,14 +229,15 @@ function M.load(source, host, before)
   self.objects = objects.new(source.kinds or {}, F.tracker, F:marker())
   F.objects = self.objects
   local resources, accessors = resources_table(self.objects)
-  install_body(self.templates, settings)
+  settings.templates = self.templates
 
   for _, name in ipairs(names_of(source.snippets)) do
     local message = text_template(self, accessors, resources, name, source.snippets[name])
     if message then return nil, message end
   end
   for _, script in ipairs(source.scripts or {}) do
-    local chunk, message = sandbox.load(script.source, script.name, sandbox.environment(self:api(script.name, accessors, resources)))
+    local env = sandbox.environment(self:api(script.name, accessors, resources))
+    local chunk, message = sandbox.load(script.source, script.name, env)
     if not chunk then return nil, message end
     local ok, e = xpcall(chunk, text.handler)
     if not ok then return nil, e end
@@ -277,7 +265,8 @@ function M.load(source, host, before)
     if message then return nil, message end
   end
   for _, name in ipairs(names_of(source.files)) do
-    local message = file_template("files/", name, source.files[name], "file", function(out, file, rendered) out:file(file, rendered) end)
+    local message = file_template("files/", name, source.files[name], "file",
+      function(out, file, rendered) out:file(file, rendered) end)
     if message then return nil, message end
   end
 

@@ -1,8 +1,9 @@
 --- reads.lua — who has read what.
 --
--- A *place* is something that can be read and can change: an object's identity, an index key, a whole kind, a shared value. Places are
--- (table, key) pairs: the table belongs to the kind and holds the readers under the key. A *reader* is a fragment or a shared value; the
--- places it read in its last run stand in `reader.reads` as a flat list, so that a run that reads the same again changes nothing.
+-- A *place* is something that can be read and can change: an object's identity, an index key, a whole kind, a shared
+-- value. Places are (table, key) pairs: the table belongs to the kind and holds the readers under the key. A *reader*
+-- is a fragment or a shared value; the places it read in its last run stand in `reader.reads` as a flat list, so that
+-- a run that reads the same again changes nothing.
 local M = {}
 
 local setmetatable, next = setmetatable, next

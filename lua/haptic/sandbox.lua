@@ -1,11 +1,12 @@
 --- sandbox.lua — the environment that template code sees.
 --
--- Every script and text template gets a fresh table of allow-listed functions; nothing else is reachable from it. The rules
--- here give determinism and good errors; safety is the business of the process that all of this runs in.
+-- Every script and text template gets a fresh table of allow-listed functions; nothing else is reachable from it. The
+-- rules here give determinism and good errors; safety is the business of the process that all of this runs in.
 --
 -- What is left out, and why: load*, require, io, os, debug, ffi, jit, package, collectgarbage (reach outside);
--- getfenv/setfenv (`getfenv(pairs)` is the real global table); getmetatable/setmetatable, rawset, newproxy (shared tables could be
--- changed; weak tables depend on the collector); next, math.random (not deterministic); coroutine, xpcall, print (no use here).
+-- getfenv/setfenv (`getfenv(pairs)` is the real global table); getmetatable/setmetatable, rawset, newproxy (shared
+-- tables could be changed; weak tables depend on the collector); next, math.random (not deterministic); coroutine,
+-- xpcall, print (no use here).
 local M = {}
 
 local type, select, error, tonumber, unpack = type, select, error, tonumber, unpack
@@ -221,7 +222,8 @@ function M.frozen(t, what)
   })
 end
 
---- Methods on strings reach the capped functions only, and the metatable cannot be taken hold of. Changes the whole Lua state, once.
+--- Methods on strings reach the capped functions only, and the metatable cannot be taken hold of. Changes the whole
+--- Lua state, once.
 function M.install()
   local mt = debug.getmetatable("")
   mt.__index = S
@@ -233,9 +235,11 @@ end
 ---@return table env for setfenv
 function M.environment(api)
   local globals = {
-    assert = assert, error = error, ipairs = ipairs, pairs = M.pairs, pcall = pcall, select = select, tonumber = tonumber,
+    assert = assert, error = error, ipairs = ipairs, pairs = M.pairs, pcall = pcall, select = select,
+      tonumber = tonumber,
     tostring = safe_tostring, type = type, unpack = unpack,
-    string = M.frozen(S, "string"), table = M.frozen(T, "table"), math = M.frozen(MATH, "math"), bit = M.frozen(BIT, "bit"),
+    string = M.frozen(S, "string"), table = M.frozen(T, "table"), math = M.frozen(MATH, "math"),
+      bit = M.frozen(BIT, "bit"),
   }
   for name, value in raw_next, api do globals[name] = value end
   return setmetatable({}, {
@@ -258,7 +262,9 @@ end
 ---@return function|nil chunk
 ---@return string|nil message "file:line: …"
 function M.load(source, name, env)
-  if #name > 58 or string_find(name, "%c") then return nil, "a template's name is longer than 58 bytes or has control characters" end
+  if #name > 58 or string_find(name, "%c") then
+    return nil, "a template's name is longer than 58 bytes or has control characters"
+  end
   local chunk, message = load(source, "=" .. name, "t", env)
   if not chunk then return nil, message end
   return chunk

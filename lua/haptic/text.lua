@@ -1,7 +1,8 @@
 --- text.lua — text templates at work: where their output goes.
 --
--- A writer gathers one output. What {{ }} may put there depends on its mode: "config" makes one word of HAProxy's language of it, aware of the
--- quotes and comments around; "map" sees that a key stays one key; "file" takes anything.
+-- A writer gathers one output. What {{ }} may put there depends on its mode: "config" makes one word of HAProxy's
+-- language of it, aware of the quotes and comments around; "map" sees that a key stays one key; "file" takes
+-- anything.
 local compiler = require("haptic.compiler")
 local emitters = require("haptic.emitters")
 local sandbox = require("haptic.sandbox")
@@ -35,8 +36,12 @@ local function map_value(w, v)
   word.check(s, "the value of {{ }}")
   local line = w.line
   if not find(line, "%S%s") then -- still in the key
-    if find(s, "%s") then error("the value of {{ }} has a blank, which would end the map's key: " .. word.show(s), 0) end
-    if not find(line, "%S") and sub(s, 1, 1) == "#" then error("the value of {{ }} begins with '#', which makes a comment of the map's line", 0) end
+    if find(s, "%s") then
+      error("the value of {{ }} has a blank, which would end the map's key: " .. word.show(s), 0)
+    end
+    if not find(line, "%S") and sub(s, 1, 1) == "#" then
+      error("the value of {{ }} begins with '#', which makes a comment of the map's line", 0)
+    end
   end
   return s
 end
@@ -110,11 +115,13 @@ function Text:add(name, source, env)
   return nil
 end
 
---- The snippets of a point, "features-*" or "features": those named features-NUMBER-anything, by number, then name; those without a
---- number after them.
+--- The snippets of a point, "features-*" or "features": those named features-NUMBER-anything, by number, then name;
+--- those without a number after them.
 ---@return table list of {name=, order=}
 function Text:matching(pattern)
-  if type(pattern) ~= "string" or pattern == "" then error("expected the name of a point, such as \"features-*\"", 3) end
+  if type(pattern) ~= "string" or pattern == "" then
+    error("expected the name of a point, such as \"features-*\"", 3)
+  end
   local prefix = match(pattern, "^(.-)%-?%*?$") .. "-"
   local list = {}
   for _, name in ipairs(self.names) do
@@ -155,11 +162,30 @@ function M.handler(e)
   return e
 end
 
--- Whole files -------------------------------------------------------------------------------------------------------------------------
+--- The lines of a snippet, in a section's body.
+function emitters.Body:include(name, args)
+  local templates = self.out.templates
+  if not templates.chunks[name] then error("include: there is no snippet " .. word.show(sandbox.tostring(name)), 2) end
+  local rendered, where = templates:render(name, "config", args, self.out.trace ~= nil)
+  local number = 0
+  for line in string.gmatch(rendered .. "\n", "([^\n]*)\n") do
+    number = number + 1
+    local body = match(line, "^%s*(.-)%s*$")
+    if body ~= "" then
+      local n = self.n + 1
+      self.n = n
+      self.lines[n] = body
+      self.first[n] = sub(body, 1, 1) == "#" and "#" or match(body, "^%S+")
+      if self.where then self.where[n] = where and where[number] or "" end
+    end
+  end
+end
+
+-- Whole files -----------------------------------------------------------------------------------------------
 
 local SECTIONS = {}
-for name in string.gmatch([[global defaults frontend backend listen peers resolvers userlist cache mailers ring program http-errors
-  fcgi-app log-forward log-profile traces crt-store acme ssl-f-use]], "%S+") do SECTIONS[name] = true end
+for name in string.gmatch([[global defaults frontend backend listen peers resolvers userlist cache mailers ring program
+  http-errors  fcgi-app log-forward log-profile traces crt-store acme]], "%S+") do SECTIONS[name] = true end
 
 --- Split a whole configuration into section contributions of `out`. Ranks keep the order of the text.
 ---@param out table from emitters.new()
@@ -180,7 +206,8 @@ function M.split_config(out, text, where)
       current = by_scope[scope]
       if current then
         if first ~= "global" then
-          error(format("line %d of the rendered configuration: a second section %s; give each a name of its own", number, word.show(scope)), 0)
+          error(format("line %d of the rendered configuration: a second section %s; give each a name of its own",
+            number, word.show(scope)), 0)
         end
       else
         current = { scope = scope, from = from, rank = 1000 + position, lines = {}, where = where and {} or nil }
@@ -211,7 +238,9 @@ function M.split_map(out, name, text, where)
     local body = match(line, "^%s*(.-)%s*$")
     if body ~= "" and sub(body, 1, 1) ~= "#" then
       local key, value = match(body, "^(%S+)%s+(.*)$")
-      if not key then error(format("map %s: line %d has a key without a value: %s", name, number, word.show(body)), 0) end
+      if not key then
+        error(format("map %s: line %d has a key without a value: %s", name, number, word.show(body)), 0)
+      end
       if not emitters.put(out, emitters.MAP_ENTRY, 0, 0, name, key, value, where and { where[number] }) then
         error(format("map %s: line %d gives the key %s a second value", name, number, word.show(key)), 0)
       end

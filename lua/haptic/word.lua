@@ -1,8 +1,9 @@
 --- word.lua — values as words of HAProxy's configuration language.
 --
--- HAProxy splits a line at blanks; outside quotes a backslash escapes, `#` begins a comment; inside "…" also `$NAME` is replaced; inside
--- '…' nothing is special. So a value that is not plainly harmless goes between single quotes, and a single quote in it becomes '\''.
--- A quoted piece may stand in the middle of a word, which lets text templates put a value anywhere.
+-- HAProxy splits a line at blanks; outside quotes a backslash escapes, `#` begins a comment; inside "…" also `$NAME`
+-- is replaced; inside '…' nothing is special. So a value that is not plainly harmless goes between single quotes, and
+-- a single quote in it becomes '\''. A quoted piece may stand in the middle of a word, which lets text templates put
+-- a value anywhere.
 local M = {}
 
 local find, gsub, format, byte = string.find, string.gsub, string.format, string.byte
@@ -45,7 +46,9 @@ function M.check(s, where)
     error(format("%s is %d bytes long, more than the %d a word may have: %s", where, #s, M.MAX_WORD, M.show(s)), 0)
   end
   -- The tab is the one control character that quoting makes harmless.
-  if find(s, "[%z\1-\8\10-\31\127]") then error(where .. " has a control character, which no word can have: " .. M.show(s), 0) end
+  if find(s, "[%z\1-\8\10-\31\127]") then
+    error(where .. " has a control character, which no word can have: " .. M.show(s), 0)
+  end
 end
 
 local ENV = {}
@@ -54,7 +57,9 @@ local ENV = {}
 ---@param name string
 ---@param rest string|nil what follows, as data
 function M.from_env(name, rest)
-  if type(name) ~= "string" or not find(name, "^[%a_][%w_]*$") then error("from_env: no valid name of a variable", 2) end
+  if type(name) ~= "string" or not find(name, "^[%a_][%w_]*$") then
+    error("from_env: no valid name of a variable", 2)
+  end
   rest = rest or ""
   M.check(rest, "from_env: the text")
   return { [ENV] = '"${' .. name .. "}" .. gsub(rest, '["\\$]', "\\%0") .. '"' }
@@ -83,11 +88,13 @@ end
 --- A file's name: as name(), no colon, nothing that goes up.
 function M.file_name(v, where)
   local s = M.text(v, where)
-  if #s > 200 or not find(s, "^[%w_][%w_.-]*$") or find(s, "..", 1, true) then error(where .. " is no valid file name: " .. M.show(s), 0) end
+  if #s > 200 or not find(s, "^[%w_][%w_.-]*$") or find(s, "..", 1, true) then
+    error(where .. " is no valid file name: " .. M.show(s), 0)
+  end
   return s
 end
 
--- For text templates ----------------------------------------------------------------------------------------------------------------
+-- For text templates ----------------------------------------------------------------------------------------
 
 --- States of a line while it is written.
 M.PLAIN, M.WEAK, M.STRONG, M.COMMENT = "plain", "weak", "strong", "comment"

@@ -45,6 +45,15 @@ describe("engine", function()
     assert.equal("a b\n", e:output().maps.m)
   end)
 
+  it("keeps the snippets of the program in force, too", function()
+    local e = engine("each(resources.things, 'x', function(o, out) out:backend('b', { from = false }, function(b) b:include('s') end) end)",
+      { snippets = { s = "one\n" } })
+    assert.matches("^t.lua:1: ", e.E.configure(program.document({ libraries = false, snippets = { s = "two\n" }, scripts = { { name = "t.lua", source = "local" } } })))
+    e:put("things", thing("a"))
+    e:render()
+    assert.matches("backend b\n    one\n", e:output().config)
+  end)
+
   it("takes objects over into a new program and renders all of it", function()
     local function document(value)
       return program.document({ libraries = false, kinds = { { name = "things", parts = 2 } }, scripts = { { name = "t.lua",

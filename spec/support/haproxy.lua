@@ -62,7 +62,8 @@ end
 
 --- Start it; wait until it listens on `socket`. Returns its pid.
 function M.start(binary, folder, socket)
-  local pid = sh("HAPTIC_DIR=" .. folder .. " " .. binary .. " -f " .. folder .. "/haproxy.cfg >" .. folder .. "/log 2>&1 & echo $!"):match("%d+")
+  local pid = sh("HAPTIC_DIR=" .. folder .. " " .. binary .. " -f " .. folder .. "/haproxy.cfg >" .. folder
+    .. "/log 2>&1 & echo $!"):match("%d+")
   for _ = 1, 200 do
     if select(2, sh("kill -0 " .. pid)) ~= 0 then break end
     -- The file is there before anybody listens; 7 is curl's "cannot connect".
@@ -75,12 +76,14 @@ end
 
 function M.stop(pid)
   -- Where nobody reaps it, an ended process stays as a zombie.
-  sh("kill -TERM " .. pid .. "; for i in $(seq 100); do grep -q '^State:.[^ZX]' /proc/" .. pid .. "/status || break; sleep 0.02; done")
+  sh("kill -TERM " .. pid .. "; for i in $(seq 100); do grep -q '^State:.[^ZX]' /proc/" .. pid
+    .. "/status || break; sleep 0.02; done")
 end
 
 --- A request over a Unix socket: status, body. headers: list of "Name: value".
 function M.get(socket, path, host, headers)
-  local args = { "curl", "-sS", "--path-as-is", "-g", "-m", "5", "--unix-socket", socket, "-w", quote("|%{http_code}"), "-H", quote("Host: " .. (host or "x")) }
+  local args = { "curl", "-sS", "--path-as-is", "-g", "-m", "5", "--unix-socket", socket, "-w",
+    quote("|%{http_code}"), "-H", quote("Host: " .. (host or "x")) }
   for _, h in ipairs(headers or {}) do
     args[#args + 1] = "-H"
     args[#args + 1] = quote(h)
@@ -110,8 +113,9 @@ defaults
 frontend echo
     bind :PORT
     bind [::]:PORT v6only
-    http-request return status 200 content-type text/plain lf-string "%[dst] %[path] xff=%[req.hdr(x-forwarded-for)] proto=%[req.hdr(x-forwarded-proto)]"
-]]):gsub("FOLDER", folder):gsub("PORT", tostring(port)))
+    http-request return status 200 content-type text/plain lf-string "ANSWER"
+]]):gsub("ANSWER", "%%[dst] %%[path] xff=%%[req.hdr(x-forwarded-for)] proto=%%[req.hdr(x-forwarded-proto)]")
+    :gsub("FOLDER", folder):gsub("PORT", tostring(port)))
   return M.start("haproxy", folder, folder .. "/ready.sock")
 end
 

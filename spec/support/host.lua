@@ -1,6 +1,7 @@
 --- host.lua — the renderer's host, in Lua: what the core does with contributions, for specs.
 --
--- It keeps each fragment's newest output, resolves equal keys by the documented rule and writes haproxy.cfg and the maps in canonical order.
+-- It keeps each fragment's newest output, resolves equal keys by the documented rule and writes haproxy.cfg and the
+-- maps in canonical order.
 local ffi = require("ffi")
 
 ffi.cdef [[
@@ -24,7 +25,8 @@ end
 local Host = {}
 Host.__index = Host
 
---- A new host. Its `fragments`: id → {id, template, kind, owner, created, items = list of {kind, rank, order, scope, key, text}}.
+--- A new host. Its `fragments`: id → {id, template, kind, owner, created, items = list of {kind, rank, order, scope,
+--- key, text}}.
 function M.new()
   local self = setmetatable({ fragments = {}, failures = {}, sent = {}, at_log = {}, gone_log = {} }, Host)
   self.api = {
@@ -32,7 +34,8 @@ function M.new()
     fragment = function(id, template, kind, owner, created, items, n)
       local list = {}
       for i = 0, n - 1 do
-        list[i + 1] = { kind = items[i * 6 + 1], rank = items[i * 6 + 2], order = items[i * 6 + 3], scope = items[i * 6 + 4],
+        list[i + 1] = { kind = items[i * 6 + 1], rank = items[i * 6 + 2], order = items[i * 6 + 3],
+          scope = items[i * 6 + 4],
           key = items[i * 6 + 5], text = items[i * 6 + 6] }
       end
       self.fragments[id] = { id = id, template = template, kind = kind, owner = owner, created = created, items = list }
@@ -71,7 +74,8 @@ function Host:winners()
       if item.kind == M.WARNING then key = key .. "\0" .. f.id end
       local before = by_key[key]
       if not before or wins(f, before.fragment) then
-        by_key[key] = { kind = item.kind, rank = item.rank, order = item.order, scope = item.scope, key = item.key, text = item.text, fragment = f }
+        by_key[key] = { kind = item.kind, rank = item.rank, order = item.order, scope = item.scope, key = item.key,
+          text = item.text, fragment = f }
       end
     end
   end

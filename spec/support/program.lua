@@ -13,21 +13,25 @@ function M.read(path)
 end
 
 M.KINDS = {
-  { name = "ingresses", parts = 2 }, { name = "ingressclasses", parts = 1 }, { name = "services", parts = 2 }, { name = "endpoints", parts = 2 },
+  { name = "ingresses", parts = 2 }, { name = "ingressclasses", parts = 1 }, { name = "services", parts = 2 },
+    { name = "endpoints", parts = 2 },
 }
 
---- A program document. options: context, scripts (list of {name, source}), libraries (false: none), kinds, snippets, maps, files, haproxyConfig,
---- allowRaw, checked (default true).
+--- A program document. options: context, scripts (list of {name, source}), libraries (false: none), kinds, snippets,
+--- maps, files, haproxyConfig, allowRaw, checked (default true).
 function M.document(options)
   options = options or {}
   local scripts = {}
   if options.libraries ~= false then
-    for _, name in ipairs({ "base.lua", "ingress.lua" }) do scripts[#scripts + 1] = { name = name, source = M.read("templates/" .. name) } end
+    for _, name in ipairs({ "base.lua", "ingress.lua" }) do scripts[#scripts + 1] = { name = name,
+      source = M.read("templates/" .. name) } end
   end
   for _, s in ipairs(options.scripts or {}) do scripts[#scripts + 1] = s end
   return cjson.encode({
-    kinds = options.kinds or M.KINDS, scripts = scripts, snippets = options.snippets, maps = options.maps, files = options.files,
-    haproxyConfig = options.haproxyConfig, extraContext = options.context, capabilities = options.capabilities or { version = "2.6" },
+    kinds = options.kinds or M.KINDS, scripts = scripts, snippets = options.snippets, maps = options.maps,
+      files = options.files,
+    haproxyConfig = options.haproxyConfig, extraContext = options.context, capabilities = options.capabilities
+      or { version = "2.6" },
     allowRaw = options.allowRaw ~= false, checked = options.checked ~= false,
   })
 end
@@ -48,7 +52,8 @@ local PARTS = {
   ingresses = function(o) return o.metadata.namespace, o.metadata.name end,
   ingressclasses = function(o) return o.metadata.name end,
   services = function(o) return o.metadata.namespace, o.metadata.name end,
-  endpoints = function(o) return o.metadata.namespace, (o.metadata.labels or {})["kubernetes.io/service-name"] or "" end,
+  endpoints = function(o) return o.metadata.namespace, (o.metadata.labels or {})["kubernetes.io/service-name"]
+    or "" end,
 }
 
 function M.id_of(o)
@@ -59,7 +64,8 @@ end
 --- Put a decoded object; created: seconds (1000).
 function Engine:put(kind, object, created)
   local parts = PARTS[kind] or function(o) return o.metadata.namespace or "", o.metadata.name end
-  self.E.put(kind, M.id_of(object), object.metadata.namespace or "", object.metadata.name, created or 1000, cjson.encode(object), parts(object))
+  self.E.put(kind, M.id_of(object), object.metadata.namespace or "", object.metadata.name, created or 1000,
+    cjson.encode(object), parts(object))
 end
 
 function Engine:delete(kind, id) self.E.delete(kind, id) end
@@ -68,12 +74,13 @@ function Engine:delete(kind, id) self.E.delete(kind, id) end
 function Engine:render()
   self.host:reset()
   local complete, run, total = self.E.render()
-  return { complete = complete, run = run, total = total, ran = self.host.at_log, sent = self.host.sent, gone = self.host.gone_log }
+  return { complete = complete, run = run, total = total, ran = self.host.at_log, sent = self.host.sent,
+    gone = self.host.gone_log }
 end
 
 function Engine:output() return self.host:output() end
 
--- Objects -----------------------------------------------------------------------------------------------------------------------------------
+-- Objects ---------------------------------------------------------------------------------------------------
 
 --- An Ingress. spec fields in `spec`; rules as {host=, paths={{path, type, service, port}}}.
 function M.ingress(name, spec)
@@ -88,7 +95,9 @@ function M.ingress(name, spec)
     for i, rule in ipairs(spec.rules) do
       local paths = {}
       for j, p in ipairs(rule.paths) do
-        paths[j] = { path = p[1], pathType = p[2] or "Prefix", backend = { service = { name = p[3] or "web", port = type(p[4]) == "string" and { name = p[4] } or { number = p[4] or 80 } } } }
+        paths[j] = { path = p[1], pathType = p[2] or "Prefix",
+          backend = { service = { name = p[3] or "web", port = type(p[4]) == "string" and { name = p[4] }
+            or { number = p[4] or 80 } } } }
       end
       s.rules[i] = { host = rule.host, http = { paths = paths } }
     end
@@ -99,12 +108,14 @@ end
 
 function M.service(name, ports, extra)
   local list = {}
-  for i, p in ipairs(ports or { { port = 80 } }) do list[i] = { name = p.name, port = p.port, protocol = p.protocol or "TCP", targetPort = p.target } end
+  for i, p in ipairs(ports or { { port = 80 } }) do list[i] = { name = p.name, port = p.port, protocol = p.protocol
+    or "TCP", targetPort = p.target } end
   local spec = { ports = list }
   for k, v in pairs(extra or {}) do
     if k ~= "namespace" then spec[k] = v end
   end
-  return { apiVersion = "v1", kind = "Service", metadata = { namespace = extra and extra.namespace or "default", name = name }, spec = spec }
+  return { apiVersion = "v1", kind = "Service",
+    metadata = { namespace = extra and extra.namespace or "default", name = name }, spec = spec }
 end
 
 --- An EndpointSlice. endpoints: {address, pod=, ready=, serving=, terminating=}.
@@ -112,12 +123,14 @@ function M.slice(name, service, port, endpoints, extra)
   extra = extra or {}
   local list = {}
   for i, e in ipairs(endpoints) do
-    list[i] = { addresses = { e[1] }, conditions = { ready = e.ready, serving = e.serving, terminating = e.terminating },
+    list[i] = { addresses = { e[1] },
+      conditions = { ready = e.ready, serving = e.serving, terminating = e.terminating },
       targetRef = e.pod and { kind = "Pod", name = e.pod } or nil }
     if next(list[i].conditions) == nil then list[i].conditions = nil end
   end
   return { apiVersion = "discovery.k8s.io/v1", kind = "EndpointSlice", addressType = extra.addressType or "IPv4",
-    metadata = { namespace = extra.namespace or "default", name = name, labels = { ["kubernetes.io/service-name"] = service } },
+    metadata = { namespace = extra.namespace or "default", name = name,
+      labels = { ["kubernetes.io/service-name"] = service } },
     ports = extra.ports or { { name = extra.port_name, port = port, protocol = "TCP" } }, endpoints = list }
 end
 

@@ -2,8 +2,8 @@ local haproxy = require("spec.support.haproxy")
 local program = require("spec.support.program")
 local ingress, service, slice = program.ingress, program.service, program.slice
 
--- A world: objects, and what requests get. Each Service's endpoints are loopback addresses at which one process answers with the address
--- it was reached at.
+-- A world: objects, and what requests get. Each Service's endpoints are loopback addresses at which one process
+-- answers with the address it was reached at.
 local port = haproxy.free_port()
 
 local function address_of(n) return "127.1.0." .. n end
@@ -36,7 +36,8 @@ teardown(function()
   haproxy.remove(folder)
 end)
 
---- Run HAProxy with an output and ask it. requests: {host, path, expected}: expected is an address's last number, or a status.
+--- Run HAProxy with an output and ask it. requests: {host, path, expected}: expected is an address's last number, or
+--- a status.
 local function serve(e, requests, dir)
   haproxy.write(dir, e:output())
   local ok, words = haproxy.check(binary, dir)

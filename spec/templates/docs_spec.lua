@@ -1,0 +1,83 @@
+-- Runs the examples of docs/templates.md.
+local cjson = require("cjson")
+local haproxy = require("spec.support.haproxy")
+local program = require("spec.support.program")
+
+local blocks = {}
+for language, info, body in program.read("docs/templates.md"):gmatch("\n```(%l+) ([^\n]+)\n(.-)\n```") do
+  blocks[#blocks + 1] = { language = language, kind = info:match("^%l+"), name = info:match("=(%S+)"), info = info, body = body .. "\n" }
+end
+
+local objects
+local snippets = {}
+for _, b in ipairs(blocks) do
+  if b.kind == "objects" then objects = cjson.decode(b.body) end
+  if b.kind == "snippet" then snippets[b.name] = b.body end
+end
+
+local function render(b)
+  local e
+  if b.language == "lua" then
+    e = program.engine({ libraries = b.info:find("libraries") ~= nil, scripts = { { name = b.name .. ".lua", source = b.body } } })
+  else
+    e = program.engine({ libraries = false, haproxyConfig = b.body, snippets = snippets })
+  end
+  for kind, list in pairs(objects) do
+    for _, o in ipairs(list) do e:put(kind, o) end
+  end
+  e:render()
+  assert.same({}, e.host.failures)
+  return e:output()
+end
+
+describe("docs/templates.md", function()
+  it("has examples", function()
+    assert.is_table(objects)
+    assert.is_true(#blocks >= 11, #blocks .. " blocks")
+  end)
+
+  for _, b in ipairs(blocks) do
+    if b.kind == "run" then
+      it("example " .. b.name .. " does what the page says", function()
+        local output = render(b)
+        local expected = 0
+        for _, x in ipairs(blocks) do
+          if x.kind == "expect" and x.name == b.name then
+            expected = expected + 1
+            local all = output.config
+            if x.language == "map" then
+              all = ""
+              for _, text in pairs(output.maps) do all = all .. text end
+            end
+            assert.is_truthy(all:find(x.body, 1, true), "expected\n" .. x.body .. "in\n" .. all)
+          end
+        end
+        assert.is_true(expected > 0, "nothing is expected of it")
+      end)
+    end
+  end
+
+  it("has every setting of the libraries", function()
+    local page = program.read("docs/templates.md")
+    for _, file in ipairs({ "base.lua", "ingress.lua" }) do
+      local source = program.read("templates/" .. file)
+      for key in source:gmatch("setting%(\"([%l_]+)\"") do assert.is_truthy(page:find("`" .. key .. "`", 1, true), key) end
+      for key in source:gmatch("context%.([%l_]+)") do
+        assert.is_truthy(page:find("`" .. key .. "`", 1, true) or page:find("`" .. key .. ":", 1, true), key)
+      end
+      for reason in source:gmatch("out:warn%(\"(%a+)\"") do assert.is_truthy(page:find("`" .. reason .. "`", 1, true), reason) end
+    end
+  end)
+
+  it("shows configurations that HAProxy takes", function()
+    local folder = haproxy.folder()
+    finally(function() haproxy.remove(folder) end)
+    for _, b in ipairs(blocks) do
+      if b.name == "point" and b.kind == "run" or b.name == "words" and b.kind == "run" then
+        haproxy.write(folder, render(b))
+        local ok, words = haproxy.check("haproxy", folder)
+        assert.is_true(ok, words)
+      end
+    end
+  end)
+end)
