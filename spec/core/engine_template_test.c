@@ -59,7 +59,7 @@ static void assert_fails(const char *code)
 
     if (!message)
         fail_msg("%s: did not fail: %s%s%s", code, text_of(w, "probe.lua:probe"), w->refusal, w->reason);
-    if (!strstr(message, "probe.lua:"))
+    else if (!strstr(message, "probe.lua:"))
         fail_msg("%s: the message says not where: %s", code, message);
     assert_int_equal(w->deaths, 0);
     assert_rest_is_fine(w);
