@@ -44,12 +44,15 @@ local function is_label(s)
   return type(s) == "string" and #s <= 63 and s:find("^[a-z0-9][a-z0-9-]*$") ~= nil and s:sub(-1) ~= "-"
 end
 
+-- 64 characters without a dot.
+local LONG_LABEL = ("[^.]"):rep(64)
+
+--- Labels joined by dots.
 local function is_domain(s)
-  if #s > 253 then return false end
-  for _, label in ipairs(s:split(".")) do
-    if not is_label(label) then return false end
+  if #s > 253 or not s:find("^[a-z0-9][a-z0-9.-]*$") or s:find("[.-]$") or s:find("%.[.-]") or s:find("-.", 1, true) then
+    return false
   end
-  return true
+  return #s <= 63 or not s:find(LONG_LABEL)
 end
 
 --- The key that a rule's host has in the maps, or nil and what is wrong.
@@ -135,6 +138,12 @@ local function server_name(endpoint, address, port, is_v6)
   return (address:gsub(":", "-")) .. "_" .. port
 end
 
+local function server_before(a, b)
+  if a.name ~= b.name then return a.name < b.name end
+  if a.address ~= b.address then return a.address < b.address end
+  return a.port < b.port
+end
+
 --- Servers of a Service's port, from all its slices: sorted by name; an address that several slices have counts once.
 local function servers_of(out, namespace, service_name, port_name)
   local by_address = {}
@@ -166,7 +175,7 @@ local function servers_of(out, namespace, service_name, port_name)
     servers[#servers + 1] = s
     any_ready = any_ready or not s.leaving
   end
-  servers = sort_by(servers, "name")
+  table.sort(servers, server_before)
   local taken = {}
   for _, s in ipairs(servers) do
     -- One pod at two ports or addresses of a family: the first keeps the plain name.
