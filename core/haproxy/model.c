@@ -463,6 +463,7 @@ static void record_activate(struct model *m, struct record *r, struct fragment *
     struct fragment *before = r->active;
     if (before == now)
         return;
+    record_settle(m, r);
     for (size_t i = 0; before && i < before->count; i++)
         if (before->items[i].item)
             before->items[i].item->replacing = &before->items[i];
@@ -511,10 +512,24 @@ static void record_set_good(struct model *m, struct record *r, struct fragment *
         list_add(&m->unsettled, r, unsettled_slot);
 }
 
-/* A version none of whose items waits for anything counts as accepted. */
+/* Is each contribution of the active version what is accepted? */
+static bool record_is_accepted(const struct record *r)
+{
+    for (size_t i = 0; r->active && i < r->active->count; i++) {
+        const struct contribution *c = &r->active->items[i];
+        const struct item *item = c->item;
+        if (item && (!text_equal(c->text, item->accepted) || c->rank != item->accepted_rank ||
+                     c->order != item->accepted_order))
+            return false;
+    }
+    return r->active != NULL;
+}
+
+/* A version of which everything is accepted is the one to go back to. */
 static void record_settle(struct model *m, struct record *r)
 {
-    record_set_good(m, r, r->pending || !r->active ? r->good : r->active);
+    bool accepted = r->active != r->good && !r->pending && record_is_accepted(r);
+    record_set_good(m, r, accepted ? r->active : r->good);
 }
 
 static bool fragments_equal(const struct fragment *a, const struct fragment *b)
@@ -624,15 +639,16 @@ bool model_quarantine(struct model *m, const char *fragment_id, const char *reas
     if (!r || (r->reason && !r->active))
         return false;
     model_reap(m);
+    record_settle(m, r);
     /* Blamed again although only what was accepted before is in use, or blamed at once for what is accepted: nothing of it then. */
     bool again = r->reason != NULL || r->active == r->good;
     if (!r->reason)
         m->quarantined++;
     free(r->reason);
     r->reason = xstrdup(reason);
+    record_activate(m, r, again ? NULL : r->good);
     if (again)
         record_set_good(m, r, NULL);
-    record_activate(m, r, r->good);
     return true;
 }
 

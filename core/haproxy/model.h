@@ -10,8 +10,8 @@
  *
  * A quarantined fragment takes part with its last accepted contributions instead of its newest.
  *
- * A fragment counts as accepted when none of the items it wins is pending, or when a check that saw it as it is ended well: that version is the
- * one a later quarantine goes back to.
+ * The version that a quarantined fragment goes back to is the last one of which every contribution was accepted, or that took part in a
+ * check that ended well (also with contributions that lost to another fragment's, which that check has not seen).
  *
  * Consistency: what refers to a section (a map entry whose value names a backend, the "from" of a section) is not accepted while that section is
  * rendered but not accepted, and the last piece of a section is not accepted as absent while something accepted refers to it. model_accept() of
