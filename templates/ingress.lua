@@ -49,9 +49,8 @@ local LONG_LABEL = ("[^.]"):rep(64)
 
 --- Labels joined by dots.
 local function is_domain(s)
-  if #s > 253 or not s:find("^[a-z0-9][a-z0-9.-]*$") or s:find("[.-]$") or s:find("%.[.-]") or s:find("-.", 1, true) then
-    return false
-  end
+  if #s > 253 or not s:find("^[a-z0-9][a-z0-9.-]*$") then return false end
+  if s:find("[.-]$") or s:find("%.[.-]") or s:find("-.", 1, true) then return false end
   return #s <= 63 or not s:find(LONG_LABEL)
 end
 
