@@ -223,8 +223,6 @@ static void begin(struct kube_request *r)
     curl_easy_setopt(easy, CURLOPT_USERAGENT, c->user_agent);
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION,
                      (long)(c->http1_only ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
-    /* A burst of requests waits for the first connection, to share it. */
-    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
     if (!c->config.disable_compression && !r->data)
         curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);

@@ -6,8 +6,8 @@
  *          deadline, or the server's own), IO (no connection, cut off, 429, 5xx). sys is not 0 where not even a connection came about.
  * Source:  Kubernetes API concepts.
  *
- * HTTP/2 where the server offers it, so all watches and requests share a connection. A connection whose peer stops acknowledging
- * is given up by the kernel after 10 s, whatever the requests on it wait for.
+ * HTTP/2 where the server offers it; a connection carries one request at a time and is kept for the next. One whose peer stops
+ * acknowledging is given up by the kernel after 10 s, whatever the request on it waits for.
  */
 #ifndef HAPTIC_KUBE_CLIENT_H
 #define HAPTIC_KUBE_CLIENT_H

@@ -113,7 +113,9 @@ struct multi *multi_new(uv_loop_t *loop, const struct multi_ops *ops, void *ctx)
     curl_multi_setopt(m->curl, CURLMOPT_SOCKETDATA, m);
     curl_multi_setopt(m->curl, CURLMOPT_TIMERFUNCTION, want_timer);
     curl_multi_setopt(m->curl, CURLMOPT_TIMERDATA, m);
-    curl_multi_setopt(m->curl, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+    /* One transfer at a time on a connection, with HTTP/2 as well: libcurl 7.88 (Debian 12) now and then leaves the bytes of one
+     * stream lying while it reads another's. And a lease request does not wait behind a list this way. */
+    curl_multi_setopt(m->curl, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
     curl_multi_setopt(m->curl, CURLMOPT_MAXCONNECTS, 32L);
     return m;
 }
