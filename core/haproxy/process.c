@@ -25,9 +25,9 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/buf.h"
 #include "base/clock.h"
 #include "haproxy/disk.h"
+#include "haproxy/output.h"
 #include "haproxy/runtime.h"
 
 #define START_DEADLINE_NS (30 * NS_PER_S)
@@ -38,8 +38,6 @@
 #define POLL_MS 25
 #define KILL_AFTER_MS 1000          /* SIGTERM → SIGKILL */
 #define LOG_MS 200
-#define LOG_MAX_BYTES (1 << 20)     /* haproxy.log is emptied past it */
-#define START_OUTPUT_BYTES 65536
 #define SOCKET_PATH_MAX 90
 
 struct process {
@@ -63,9 +61,7 @@ struct process {
     int64_t backoff_ns; /* the next one; 0: the first */
     bool start_overdue; /* killed because it did not answer */
 
-    int log_fd;
-    int64_t log_read, log_start; /* offsets: read so far; where the present HAProxy's output begins */
-    struct buf log_line;
+    struct output log; /* haproxy.log */
 
     bool stop_wanted;
     int64_t grace_ns;
@@ -92,59 +88,10 @@ static void state_set(struct process *p, enum process_state state)
     uv_timer_stop(&p->timer);
 }
 
-/* --- output --- */
-
-static void log_line(struct process *p)
-{
-    if (p->log_line.length && p->events.output)
-        p->events.output(p->ctx, buf_str(&p->log_line));
-    buf_clear(&p->log_line);
-}
-
-/* Pass on what has been written since the last time; empty a file that has grown large. */
-static void log_follow(struct process *p)
-{
-    char chunk[4096];
-    for (ssize_t n; p->log_fd >= 0 && (n = pread(p->log_fd, chunk, sizeof(chunk), p->log_read)) > 0;) {
-        p->log_read += n;
-        for (const char *at = chunk, *end = chunk + n; at < end;) {
-            const char *newline = memchr(at, '\n', (size_t)(end - at));
-            size_t length = (size_t)((newline ? newline : end) - at);
-            if (p->log_line.length + length <= sizeof(chunk))
-                buf_add(&p->log_line, at, length);
-            if (newline)
-                log_line(p);
-            at += length + (newline != NULL);
-        }
-    }
-    if (p->log_fd >= 0 && p->log_read > LOG_MAX_BYTES && ftruncate(p->log_fd, 0) == 0)
-        p->log_read = p->log_start = 0;
-}
-
 static void on_log_timer(uv_timer_t *timer)
 {
-    log_follow(timer->data);
-}
-
-static int log_open(struct process *p, struct err *err)
-{
-    CLEANUP(free_ptr) char *path = xasprintf("%s/haproxy.log", p->directory);
-    p->log_fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (p->log_fd < 0)
-        return err_set_sys(err, errno, "open %s", path);
-    p->log_read = p->log_start = lseek(p->log_fd, 0, SEEK_END);
-    return 0;
-}
-
-/* What the present HAProxy has written; malloc'ed. */
-static char *log_of_start(struct process *p)
-{
-    int64_t end = lseek(p->log_fd, 0, SEEK_END), length = end - p->log_start;
-    int64_t from = length > START_OUTPUT_BYTES ? end - START_OUTPUT_BYTES : p->log_start;
-    char *text = xcalloc(1, START_OUTPUT_BYTES + 1);
-    if (length > 0 && pread(p->log_fd, text, START_OUTPUT_BYTES, from) < 0)
-        text[0] = '\0';
-    return text;
+    struct process *p = timer->data;
+    output_follow(&p->log, p->events.output, p->ctx);
 }
 
 /* --- end of a process --- */
@@ -212,14 +159,14 @@ static void process_ended(struct process *p, const char *reason)
     enum process_state was = p->state;
     if (was == PROCESS_RUNNING && clock_now_ns() - p->since_ns >= STABLE_NS)
         p->backoff_ns = 0;
-    log_follow(p);
+    output_follow(&p->log, p->events.output, p->ctx);
     process_forget(p);
     switch (was) {
     case PROCESS_STOPPING:
         stopped_tell(p);
         return;
     case PROCESS_STARTING: {
-        CLEANUP(free_ptr) char *output = log_of_start(p);
+        CLEANUP(free_ptr) char *output = output_since_mark(&p->log);
         CLEANUP(free_ptr) char *why = p->start_overdue ? xasprintf("no answer in time (%s)", reason) : xstrdup(reason);
         wait_begin(p);
         p->events.start_failed(p->ctx, why, output);
@@ -301,6 +248,30 @@ static void prepare(struct process *p)
     p->events.prepare(p->ctx);
 }
 
+/* Its number is kept beside its configuration: while a master loads a configuration anew (before 3.1) nobody listens on its socket. */
+static void pid_keep(const struct process *p)
+{
+    CLEANUP(free_ptr) char *path = xasprintf("%s/haproxy.pid", p->directory);
+    CLEANUP(close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || dprintf(fd, "%d\n", (int)p->pid) < 0)
+        (void)unlink(path); /* none is better than a wrong one */
+}
+
+/* The process of that number, if it still works in our directory; 0: none. */
+static pid_t pid_kept(const struct process *p)
+{
+    CLEANUP(free_ptr) char *path = xasprintf("%s/haproxy.pid", p->directory);
+    CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    char text[16] = "", link[32];
+    struct stat ours, its;
+    if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+        return 0;
+    long pid = strtol(text, NULL, 10);
+    snprintf(link, sizeof(link), "/proc/%ld/cwd", pid);
+    bool same = pid > 1 && stat(link, &its) == 0 && stat(p->directory, &ours) == 0 && its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
+    return same ? (pid_t)pid : 0;
+}
+
 /* The process that listens on the master socket, by the kernel's word; 0: nobody. For a master that does not answer. */
 static pid_t listener_pid(const struct process *p)
 {
@@ -339,6 +310,8 @@ static void ask_again(struct process *p)
     } else {
         /* One is there and hangs. Its end leads on; when it cannot be found, the new one takes over its sockets. */
         pid_t pid = listener_pid(p);
+        if (pid == 0)
+            pid = pid_kept(p);
         if (pid > 1 && pid != getpid() && adopt_pid(p, pid))
             process_kill(p, SIGKILL);
         else
@@ -360,7 +333,7 @@ static void on_master_answer(void *ctx, const struct err *err, const struct mast
 {
     struct process *p = ctx;
     p->ask = NULL;
-    if (err && p->state == PROCESS_ADOPTING && err->kind == ERR_SYS) { /* nobody listens */
+    if (err && p->state == PROCESS_ADOPTING && err->kind == ERR_SYS && pid_kept(p) == 0) { /* nobody is there */
         prepare(p);
         return;
     }
@@ -401,8 +374,8 @@ static void spawn(struct process *p)
     char *arguments[] = {p->binary, (char *)(uintptr_t)"-W", (char *)(uintptr_t)"-dr", (char *)(uintptr_t)"-S", master, (char *)(uintptr_t)"-f",
                          (char *)(uintptr_t)DISK_CONFIG, NULL};
     uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE},
-                                     {.flags = UV_INHERIT_FD, .data.fd = p->log_fd},
-                                     {.flags = UV_INHERIT_FD, .data.fd = p->log_fd}};
+                                     {.flags = UV_INHERIT_FD, .data.fd = p->log.fd},
+                                     {.flags = UV_INHERIT_FD, .data.fd = p->log.fd}};
     uv_process_options_t options = {.exit_cb = on_child_exit,
                                     .file = p->binary,
                                     .args = arguments,
@@ -411,8 +384,8 @@ static void spawn(struct process *p)
                                     .flags = UV_PROCESS_DETACHED,
                                     .stdio_count = 3,
                                     .stdio = stdio};
-    log_follow(p);
-    p->log_start = p->log_read;
+    output_follow(&p->log, p->events.output, p->ctx);
+    output_mark(&p->log);
     p->start_overdue = false;
     state_set(p, PROCESS_STARTING);
     uv_process_t *child = xcalloc(1, sizeof(*child));
@@ -427,6 +400,7 @@ static void spawn(struct process *p)
     }
     p->child = child;
     p->pid = child->pid;
+    pid_keep(p);
     timer_set(p, POLL_MS * NS_PER_MS);
 }
 
@@ -503,8 +477,8 @@ struct process *process_new(uv_loop_t *loop, const struct process_config *config
     uv_timer_init(loop, &p->log_timer);
     p->timer.data = p->log_timer.data = p;
     p->open_handles = 2;
-    p->log_fd = -1;
-    if (log_open(p, err) < 0)
+    CLEANUP(free_ptr) char *log_path = xasprintf("%s/haproxy.log", p->directory);
+    if (output_open(&p->log, log_path, err) < 0)
         return process_free(p);
     uv_timer_start(&p->log_timer, on_log_timer, LOG_MS, LOG_MS);
     uv_unref((uv_handle_t *)&p->log_timer);
@@ -563,7 +537,6 @@ static void timer_closed(uv_handle_t *handle)
         free(p->environment.items[i]);
     vec_done(&p->environment);
     master_state_done(&p->answer);
-    buf_done(&p->log_line);
     free(p->binary);
     free(p->directory);
     free(p->master_socket);
@@ -575,9 +548,7 @@ struct process *process_free(struct process *p)
     if (!p)
         return NULL;
     process_forget(p);
-    if (p->log_fd >= 0)
-        close(p->log_fd);
-    p->log_fd = -1;
+    output_done(&p->log);
     uv_close((uv_handle_t *)&p->timer, timer_closed);
     uv_close((uv_handle_t *)&p->log_timer, timer_closed);
     return NULL;

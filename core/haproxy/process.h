@@ -10,7 +10,7 @@
  *
  * HAProxy runs in a session of its own with the directory as working directory and HAPTIC_DIR, its output goes to DIRECTORY/haproxy.log,
  * which is followed and kept small here: no pipe of ours can break or block it. A HAProxy that already runs on the directory (its master socket
- * answers) is adopted instead of started.
+ * answers, or the process of DIRECTORY/haproxy.pid still works there) is adopted instead of started.
  */
 #ifndef HAPTIC_HAPROXY_PROCESS_H
 #define HAPTIC_HAPROXY_PROCESS_H

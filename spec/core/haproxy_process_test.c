@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
+#include "haproxy/output.h"
 #include "haproxy/process.h"
 
 #define SECOND NS_PER_S
@@ -273,6 +274,15 @@ static void hangs(const char *series)
     assert_false(w.adopted);
     assert_int_not_equal(process_pid(w.process), pid);
     assert_false(is_alive(pid));
+    /* One whose socket is gone is not joined by a second one. */
+    pid = process_pid(w.process);
+    watch_end(&w);
+    assert_int_equal(unlink(w.socket), 0);
+    w.running = false;
+    watch_begin(&w, SECOND);
+    assert_true(loop_until(&w.loop, &w.running, 30));
+    assert_false(w.adopted);
+    assert_false(is_alive(pid));
     /* One that does not heed signals is ended all the same. */
     pid = process_pid(w.process);
     kill(pid, SIGSTOP);
@@ -357,6 +367,58 @@ static void stops_in_any_state(void **state UNUSED)
     directory_done(&w);
 }
 
+struct lines {
+    int count;
+    size_t longest;
+    char last[64];
+};
+
+static void count_line(void *ctx, const char *text)
+{
+    struct lines *l = ctx;
+    l->count++;
+    l->longest = strlen(text) > l->longest ? strlen(text) : l->longest;
+    snprintf(l->last, sizeof(l->last), "%.60s", text);
+}
+
+static void output_is_followed_and_kept_small(void **state UNUSED)
+{
+    char *directory = directory_new();
+    CLEANUP(free_ptr) char *path = xasprintf("%s/log", directory);
+    struct output o;
+    struct lines l = {0};
+    file_write(directory, "log", "old\n");
+    assert_int_equal(output_open(&o, path, NULL), 0);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    dprintf(fd, "one\n\ntwo\nthr");
+    output_follow(&o, count_line, &l);
+    assert_int_equal(l.count, 2);
+    dprintf(fd, "ee\n");
+    output_mark(&o);
+    dprintf(fd, "four\n");
+    CLEANUP(free_ptr) char *since = output_since_mark(&o);
+    assert_string_equal(since, "ee\nfour\n");
+    output_follow(&o, count_line, &l);
+    assert_int_equal(l.count, 4);
+    /* A line without end is cut, not kept; a file that grows is emptied. */
+    char *large = xcalloc(1, 2000001);
+    memset(large, 'x', 2000000);
+    assert_int_equal(write(fd, large, 2000000), 2000000);
+    output_follow(&o, count_line, &l);
+    struct stat status;
+    assert_int_equal(fstat(fd, &status), 0);
+    assert_int_equal(status.st_size, 0);
+    dprintf(fd, "\nfive\n");
+    output_follow(&o, count_line, &l);
+    assert_int_equal(l.count, 6);
+    assert_int_equal(l.longest, 4096);
+    assert_string_equal(l.last, "five");
+    free(large);
+    close(fd);
+    output_done(&o);
+    directory_remove(directory);
+}
+
 static void long_paths_are_refused(void **state UNUSED)
 {
     uv_loop_t loop;
@@ -383,7 +445,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_is_kept_running),     cmocka_unit_test(it_survives_its_controller), cmocka_unit_test(failed_starts_are_told),
         cmocka_unit_test(hung_ones_are_replaced), cmocka_unit_test(stopping_is_graceful),       cmocka_unit_test(stops_in_any_state),
-        cmocka_unit_test(long_paths_are_refused),
+        cmocka_unit_test(output_is_followed_and_kept_small), cmocka_unit_test(long_paths_are_refused),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

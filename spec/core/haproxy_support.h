@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -176,13 +177,18 @@ struct haproxy {
     pid_t pid;
 };
 
-static UNUSED bool is_listening(const char *path)
+/* Does somebody answer there? A socket that accepts is not enough: up to 3.0 the master binds its own once more after it has started. */
+static UNUSED bool is_answering(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct timeval patience = {.tv_sec = 1};
+    char answer[16];
     CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(strlen(path) < sizeof(address.sun_path));
     memcpy(address.sun_path, path, strlen(path) + 1);
-    return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && send(fd, "show version\n", 13, MSG_NOSIGNAL) == 13 &&
+           recv(fd, answer, sizeof(answer), 0) > 0;
 }
 
 static UNUSED bool haproxy_start(struct haproxy *h, const char *series)
@@ -199,20 +205,22 @@ static UNUSED bool haproxy_start(struct haproxy *h, const char *series)
     assert_int_equal(mkdir(maps, 0700), 0);
     file_write(maps, "host.map", "a.example one\n");
     file_write(h->directory, "haproxy.cfg", config);
+    CLEANUP(free_ptr) char *log_path = xasprintf("%s/haproxy.log", h->directory);
+    CLEANUP(close_fd) int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600); /* for who looks into a failure */
     h->pid = fork();
     if (h->pid == 0) {
-        int null = open("/dev/null", O_RDWR);
-        dup2(null, 0);
-        dup2(null, 1);
-        dup2(null, 2);
+        dup2(open("/dev/null", O_RDONLY), 0);
+        dup2(log, 1);
+        dup2(log, 2);
         setsid();
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that fails leaves none behind */
         if (chdir(h->directory) == 0)
             execl(binary, binary, "-W", "-S", master, "-f", "haproxy.cfg", (char *)NULL);
         _exit(127);
     }
-    for (int i = 0; i < 1000 && (!is_listening(h->runtime_socket) || !is_listening(h->master_socket)); i++)
+    for (int i = 0; i < 1000 && (!is_answering(h->runtime_socket) || !is_answering(h->master_socket)); i++)
         usleep(10000);
-    assert_true(is_listening(h->runtime_socket) && is_listening(h->master_socket));
+    assert_true(is_answering(h->runtime_socket) && is_answering(h->master_socket));
     return true;
 }
 
