@@ -1,6 +1,6 @@
-/* A plugin's output is collected from a pipe to a limit; the process has a deadline and is killed past it. Exit status and end of
- * output come in any order, so the result is looked at when both are there. The run lives on its own until libuv has closed its
- * handles: auth can be freed at any moment and only has to let go of it. */
+/* A plugin's output is collected from a pipe to a limit; the process has a deadline and is killed past it. Exit status
+ * and end of output come in any order, so the result is looked at when both are there. The run lives on its own until
+ * libuv has closed its handles: auth can be freed at any moment and only has to let go of it. */
 #include "kube/auth.h"
 
 #include <errno.h>
@@ -85,8 +85,8 @@ static int take_result(struct kube_auth *a, const struct exec_run *r, struct err
     if (r->is_too_long)
         return err_set(err, ERR_LIMIT, "more than %zu bytes of output", EXEC_OUTPUT_MAX);
     if (r->signal || r->exit_status)
-        return err_set(err, ERR_IO, "ended with %s %d; what it wrote to standard error says why", r->signal ? "signal" : "status",
-                       r->signal ? r->signal : (int)r->exit_status);
+        return err_set(err, ERR_IO, "ended with %s %d; what it wrote to standard error says why",
+                       r->signal ? "signal" : "status", r->signal ? r->signal : (int)r->exit_status);
     yyjson_doc *doc = yyjson_read(buf_str(&r->output), r->output.length, 0);
     yyjson_val *root = yyjson_doc_get_root(doc), *status = yyjson_obj_get(root, "status");
     const char *version = yyjson_get_str(yyjson_obj_get(root, "apiVersion"));
@@ -247,12 +247,16 @@ static void run_start(struct kube_auth *a)
         vec_push(&args, e->args.items[i]);
     vec_push(&args, NULL);
     char **env = environment_of(a->config);
-    uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE},
-                                     {.flags = (uv_stdio_flags)(UV_CREATE_PIPE | UV_WRITABLE_PIPE),
-                                      .data.stream = (uv_stream_t *)&r->pipe},
-                                     {.flags = UV_INHERIT_FD, .data.fd = 2}};
-    uv_process_options_t options = {
-        .file = e->command, .args = args.items, .env = env, .stdio = stdio, .stdio_count = 3, .exit_cb = on_process_exit};
+    uv_stdio_container_t stdio[3] = {
+        {.flags = UV_IGNORE},
+        {.flags = (uv_stdio_flags)(UV_CREATE_PIPE | UV_WRITABLE_PIPE), .data.stream = (uv_stream_t *)&r->pipe},
+        {.flags = UV_INHERIT_FD, .data.fd = 2}};
+    uv_process_options_t options = {.file = e->command,
+                                    .args = args.items,
+                                    .env = env,
+                                    .stdio = stdio,
+                                    .stdio_count = 3,
+                                    .exit_cb = on_process_exit};
     r->spawn_rc = uv_spawn(a->loop, &r->process, &options);
     r->process.data = r;
     for (char **p = env; *p; p++)
@@ -323,8 +327,8 @@ const struct kube_blob *kube_auth_key(const struct kube_auth *a)
     return a->key.bytes ? &a->key : &a->config->key;
 }
 
-struct kube_auth *kube_auth_new(uv_loop_t *loop, struct kube_config *config, void (*ready)(void *ctx, const struct err *err),
-                                void *ctx)
+struct kube_auth *kube_auth_new(uv_loop_t *loop, struct kube_config *config,
+                                void (*ready)(void *ctx, const struct err *err), void *ctx)
 {
     struct kube_auth *a = xcalloc(1, sizeof(*a));
     a->loop = loop;

@@ -4,8 +4,8 @@
  * Errors:  ERR_SYS, ERR_IO, ERR_TIMEOUT, ERR_INVALID; the text names the file or the plugin's command.
  * Source:  client.authentication.k8s.io/v1 ExecCredential.
  *
- * Files (token, CA, certificate, key) are looked at no more than once a second and read again when they are others. The plugin runs
- * when there is no credential, when it expires within half a minute, and when the server refused it.
+ * Files (token, CA, certificate, key) are looked at no more than once a second and read again when they are others.
+ * The plugin runs when there is no credential, when it expires within half a minute, and when the server refused it.
  */
 #ifndef HAPTIC_KUBE_AUTH_H
 #define HAPTIC_KUBE_AUTH_H
@@ -17,15 +17,16 @@
 struct kube_auth;
 
 /* ready: an AUTH_PENDING has ended, well (err NULL) or not. */
-struct kube_auth *kube_auth_new(uv_loop_t *loop, struct kube_config *config, void (*ready)(void *ctx, const struct err *err),
-                                void *ctx);
+struct kube_auth *kube_auth_new(uv_loop_t *loop, struct kube_config *config,
+                                void (*ready)(void *ctx, const struct err *err), void *ctx);
 struct kube_auth *kube_auth_free(struct kube_auth *a); /* ends the plugin; its handles close in the loop's next turn */
 
 enum kube_auth_state {
     AUTH_READY,   /* use it */
     AUTH_PENDING, /* the plugin runs; ready() will be called */
 };
-/* Bring the credentials up to date. An unreadable file is no error while what was read from it before is still there. */
+/* Bring the credentials up to date. An unreadable file is no error while what was read from it before is still
+ * there. */
 enum kube_auth_state kube_auth_refresh(struct kube_auth *a);
 /* The server refused them: read the files now, run the plugin again. *ret_is_new: there is something else to try (also
  * when AUTH_PENDING). */

@@ -1,5 +1,5 @@
-/* The step doubles with each failure; shifting stops before it can overflow. Randomness comes from the kernel, so that two
- * replicas started in the same instant differ. */
+/* The step doubles with each failure; shifting stops before it can overflow. Randomness comes from the kernel, so that
+ * two replicas started in the same instant differ. */
 #include "kube/backoff.h"
 
 #include <sys/random.h>

@@ -1,8 +1,8 @@
 /* backoff.h — how long to wait before the next attempt.
  * Units:   *_ns nanoseconds.
  *
- * Exponential with a cap. Each delay is drawn from the upper half of its step, so that many clients of a server that came
- * back do not call at the same moment.
+ * Exponential with a cap. Each delay is drawn from the upper half of its step, so that many clients of a server that
+ * came back do not call at the same moment.
  */
 #ifndef HAPTIC_KUBE_BACKOFF_H
 #define HAPTIC_KUBE_BACKOFF_H

@@ -1,5 +1,6 @@
-/* A mounted Secret or projected token is replaced by switching a symbolic link, so the identity of the file behind the path
- * (device, inode, size, time) tells whether it changed. It is read through one descriptor, whose identity is what is kept. */
+/* A mounted Secret or projected token is replaced by switching a symbolic link, so the identity of the file behind the
+ * path (device, inode, size, time) tells whether it changed. It is read through one descriptor, whose identity is what
+ * is kept. */
 #include "kube/blob.h"
 
 #include <errno.h>
@@ -116,7 +117,8 @@ int kube_blob_set_base64(struct kube_blob *b, const char *text, struct err *err)
         abort();
     int n = 0, rest = 0;
     EVP_DecodeInit(decoder);
-    bool is_good = EVP_DecodeUpdate(decoder, (unsigned char *)bytes, &n, (const unsigned char *)text, (int)length) >= 0 &&
+    bool is_good = EVP_DecodeUpdate(decoder, (unsigned char *)bytes, &n, (const unsigned char *)text, (int)length) >=
+                       0 &&
                    EVP_DecodeFinal(decoder, (unsigned char *)bytes + n, &rest) == 1 && n + rest > 0;
     EVP_ENCODE_CTX_free(decoder);
     if (is_good)

@@ -15,8 +15,8 @@
 #define KUBE_BLOB_MAX ((size_t)1 << 20)
 
 struct kube_blob {
-    char *path;    /* NULL: given inline */
-    char *bytes;   /* NULL: nothing; NUL after length */
+    char *path;  /* NULL: given inline */
+    char *bytes; /* NULL: nothing; NUL after length */
     size_t length;
     struct kube_blob_stamp {
         uint64_t device, inode;

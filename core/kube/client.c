@@ -1,6 +1,6 @@
-/* A request waits (for credentials, for libcurl to return, for Retry-After), runs, and is done. Callbacks never run from inside
- * kube_request_start(): a request is queued there and begun in the loop's next turn or when libcurl has returned. Cancelled while
- * libcurl is busy, it is marked, refuses further data, and is swept afterwards. */
+/* A request waits (for credentials, for libcurl to return, for Retry-After), runs, and is done. Callbacks never run
+ * from inside kube_request_start(): a request is queued there and begun in the loop's next turn or when libcurl has
+ * returned. Cancelled while libcurl is busy, it is marked, refuses further data, and is swept afterwards. */
 #include "kube/client.h"
 
 #include <arpa/inet.h>
@@ -286,13 +286,17 @@ static void transport_err(const struct kube_request *r, CURLcode result, struct 
         err_set(err, ERR_TIMEOUT, "%s: timeout: %s (%s)", r->what, detail, c->server);
     } else if (result == CURLE_COULDNT_CONNECT || result == CURLE_COULDNT_RESOLVE_HOST) {
         err_set(err, ERR_IO, "%s: connect to %s: %s", r->what, c->server,
-                os == ECONNREFUSED ? "connection refused" : os == ETIMEDOUT ? "timeout" : os ? strerror((int)os) : detail);
+                os == ECONNREFUSED ? "connection refused"
+                : os == ETIMEDOUT  ? "timeout"
+                : os               ? strerror((int)os)
+                                   : detail);
         err->sys = os ? (int)os : EHOSTUNREACH;
     } else if (result == CURLE_PEER_FAILED_VERIFICATION) {
-        err_set(err, ERR_IO, "%s: TLS: the certificate of %s is not accepted (%s; certificate authority of %s)", r->what,
-                c->server, detail, c->origin);
+        err_set(err, ERR_IO, "%s: TLS: the certificate of %s is not accepted (%s; certificate authority of %s)",
+                r->what, c->server, detail, c->origin);
     } else if (result == CURLE_SSL_CACERT_BADFILE) {
-        err_set(err, ERR_INVALID, "%s: TLS: the certificate authority of %s is not a PEM certificate", r->what, c->origin);
+        err_set(err, ERR_INVALID, "%s: TLS: the certificate authority of %s is not a PEM certificate", r->what,
+                c->origin);
     } else if (result == CURLE_SSL_CERTPROBLEM) {
         err_set(err, ERR_INVALID, "%s: TLS: the client certificate of %s: %s", r->what, c->origin, detail);
     } else {
@@ -307,8 +311,8 @@ static void count(const struct kube_client *c, const struct kube_request *r)
     char code[16];
     snprintf(code, sizeof(code), "%ld", r->status);
     metric_add(metric_counter(c->metrics, "haptic_kube_requests_total",
-                              "Requests to the API server by method and HTTP status; 0: no answer.", "method", r->method, "code",
-                              r->status ? code : "0"),
+                              "Requests to the API server by method and HTTP status; 0: no answer.", "method",
+                              r->method, "code", r->status ? code : "0"),
                1);
 }
 
@@ -367,7 +371,9 @@ static void on_finished(void *ctx, CURL *easy, CURLcode result)
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &r);
     curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &r->status);
     curl_easy_getinfo(easy, CURLINFO_RETRY_AFTER, &after_s);
-    int64_t retry_after_ns = after_s <= 0 ? 0 : after_s < RETRY_AFTER_MAX_NS / NS_PER_S ? after_s * NS_PER_S : RETRY_AFTER_MAX_NS;
+    int64_t retry_after_ns = after_s <= 0                              ? 0
+                             : after_s < RETRY_AFTER_MAX_NS / NS_PER_S ? after_s * NS_PER_S
+                                                                       : RETRY_AFTER_MAX_NS;
     bool is_failed = true;
     if (r->is_cancelled) {
         request_free(r);
@@ -400,7 +406,8 @@ static void wait_for_credentials(struct kube_request *r)
     if (!r->deadline_ns)
         return;
     if (clock_now_ns() >= r->deadline_ns) {
-        err_set(&err, ERR_TIMEOUT, "%s: timeout while the exec plugin %s was running", r->what, r->client->config.exec->command);
+        err_set(&err, ERR_TIMEOUT, "%s: timeout while the exec plugin %s was running", r->what,
+                r->client->config.exec->command);
         end(r, &err, 0);
         return;
     }
@@ -432,8 +439,8 @@ static void pump(void *ctx)
     }
 }
 
-/* The plugin may have given a credential that is about to expire: what waited for it is begun with it all the same. done() may
- * cancel and start requests, so the list is walked anew after each. */
+/* The plugin may have given a credential that is about to expire: what waited for it is begun with it all the same.
+ * done() may cancel and start requests, so the list is walked anew after each. */
 static void on_authenticated(void *ctx, const struct err *err)
 {
     struct kube_client *c = ctx;
@@ -533,7 +540,8 @@ static void set_address(struct kube_client *c)
     c->host_header = xasprintf("%s%.*s", host, (int)port, rest);
 }
 
-struct kube_client *kube_client_new(uv_loop_t *loop, struct kube_config *config, const struct kube_client_options *options)
+struct kube_client *kube_client_new(uv_loop_t *loop, struct kube_config *config,
+                                    const struct kube_client_options *options)
 {
     struct kube_client *c = xcalloc(1, sizeof(*c));
     c->loop = loop;

@@ -2,8 +2,8 @@
  * Thread:  loop thread only (it reads small local files).
  * Owns:    all its strings and bytes.
  * Errors:  ERR_INVALID, ERR_SYS, ERR_LIMIT, ERR_NOTFOUND; the text names file, context and field.
- * Source:  client-go's loading rules: the first file that sets a value or a map's key wins; a path in a file is relative to it;
- *          inline data win over files; a token file wins over a token.
+ * Source:  client-go's loading rules: the first file that sets a value or a map's key wins; a path in a file is
+ *          relative to it; inline data win over files; a token file wins over a token.
  */
 #ifndef HAPTIC_KUBE_CONFIG_H
 #define HAPTIC_KUBE_CONFIG_H
@@ -56,8 +56,10 @@ struct kube_config {
     struct kube_exec *exec; /* NULL: none */
 };
 
-/* In this order: overrides->kubeconfig; the files in KUBECONFIG; ~/.kube/config; the pod's service account. overrides may be NULL. */
-int kube_config_load(struct kube_config *ret_config, const struct kube_overrides *overrides, struct err *err) MUST_CHECK;
+/* In this order: overrides->kubeconfig; the files in KUBECONFIG; ~/.kube/config; the pod's service account. overrides
+ * may be NULL. */
+int kube_config_load(struct kube_config *ret_config, const struct kube_overrides *overrides, struct err *err)
+    MUST_CHECK;
 void kube_config_done(struct kube_config *c); /* NULL is fine; wipes credentials */
 
 /* For kube_config_load: what the pod's environment and service account say. */

@@ -1,5 +1,5 @@
-/* Each lookup is attached to its apiVersion and is answered from a timer of the next turn or when the document has come. Answering
- * takes one lookup out at a time, because its callback may start and cancel others. */
+/* Each lookup is attached to its apiVersion and is answered from a timer of the next turn or when the document has
+ * come. Answering takes one lookup out at a time, because its callback may start and cancel others. */
 #include "kube/discovery.h"
 
 #include <string.h>

@@ -27,8 +27,8 @@ struct kube_resource {
 struct kube_discovery *kube_discovery_new(struct kube_client *client);
 struct kube_discovery *kube_discovery_free(struct kube_discovery *d); /* no lookup is answered afterwards */
 
-/* Exactly one of resource and err is NULL; resource is valid during the call. Never called from inside kube_discovery_find().
- * A resource or apiVersion that does not exist is no error. */
+/* Exactly one of resource and err is NULL; resource is valid during the call. Never called from inside
+ * kube_discovery_find(). A resource or apiVersion that does not exist is no error. */
 typedef void kube_discovery_done(void *ctx, const struct kube_resource *resource, const struct err *err);
 
 struct kube_lookup *kube_discovery_find(struct kube_discovery *d, const char *api_version, const char *resource,

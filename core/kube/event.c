@@ -1,5 +1,5 @@
-/* A bucket of tokens limits the rate; a small table of what was said lately, keyed by a hash of object, reason and note, keeps a
- * controller that fails in a loop from filling etcd. A request has ten seconds. */
+/* A bucket of tokens limits the rate; a small table of what was said lately, keyed by a hash of object, reason and
+ * note, keeps a controller that fails in a loop from filling etcd. A request has ten seconds. */
 #include "kube/event.h"
 
 #include <string.h>
@@ -44,15 +44,19 @@ static void tally(struct kube_events *e, const char *result)
     bool is_sent = strcmp(result, "sent") == 0;
     *(is_sent ? &e->sent : &e->dropped) += 1;
     if (e->metrics)
-        metric_add(metric_counter(e->metrics, "haptic_kube_events_total", "Kubernetes Events by what became of them.", "result",
-                                  result),
+        metric_add(metric_counter(e->metrics, "haptic_kube_events_total", "Kubernetes Events by what became of them.",
+                                  "result", result),
                    1);
 }
 
 static bool may_send(struct kube_events *e, const struct kube_event_object *o, const char *reason, const char *note)
 {
-    const char *parts[] = {o->api_version ? o->api_version : "", o->kind ? o->kind : "", o->namespace ? o->namespace : "",
-                           o->name, reason, note};
+    const char *parts[] = {o->api_version ? o->api_version : "",
+                           o->kind ? o->kind : "",
+                           o->namespace ? o->namespace : "",
+                           o->name,
+                           reason,
+                           note};
     size_t lengths[ARRAY_LEN(parts)];
     int64_t now = clock_now_ns();
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
@@ -78,8 +82,12 @@ static yyjson_mut_val *reference(yyjson_mut_doc *doc, const struct kube_event_ob
 {
     const struct {
         const char *key, *value;
-    } fields[] = {{"apiVersion", o->api_version}, {"kind", o->kind}, {"namespace", o->namespace},
-                  {"name", o->name},              {"uid", o->uid},   {"resourceVersion", o->resource_version}};
+    } fields[] = {{"apiVersion", o->api_version},
+                  {"kind", o->kind},
+                  {"namespace", o->namespace},
+                  {"name", o->name},
+                  {"uid", o->uid},
+                  {"resourceVersion", o->resource_version}};
     yyjson_mut_val *v = yyjson_mut_obj(doc);
     for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
         if (fields[i].value && *fields[i].value)
@@ -100,11 +108,12 @@ static size_t note_length(const char *note)
     return n;
 }
 
-static char *body_of(const struct kube_events *e, const struct kube_event_object *o, const char *namespace, const char *type,
-                     const char *reason, const char *action, const char *note)
+static char *body_of(const struct kube_events *e, const struct kube_event_object *o, const char *namespace,
+                     const char *type, const char *reason, const char *action, const char *note)
 {
     char time[CLOCK_RFC3339_SIZE];
-    CLEANUP(free_ptr) char *name = xasprintf("%.200s.%016llx", o->name, (unsigned long long)kube_random_between(0, INT64_MAX));
+    CLEANUP(free_ptr)
+    char *name = xasprintf("%.200s.%016llx", o->name, (unsigned long long)kube_random_between(0, INT64_MAX));
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     yyjson_mut_val *root = yyjson_mut_obj(doc), *metadata = yyjson_mut_obj(doc);
     yyjson_mut_doc_set_root(doc, root);
@@ -136,8 +145,8 @@ static void on_answer(void *ctx, const struct kube_response *response, const str
     tally(call->events, err ? "failed" : "sent");
 }
 
-void kube_event_send(struct kube_events *e, const struct kube_event_object *object, const char *type, const char *reason,
-                     const char *action, const char *note)
+void kube_event_send(struct kube_events *e, const struct kube_event_object *object, const char *type,
+                     const char *reason, const char *action, const char *note)
 {
     /* An Event about a cluster-scoped object lives in "default". */
     const char *namespace = object->namespace && *object->namespace ? object->namespace : "default";

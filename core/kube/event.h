@@ -20,14 +20,16 @@ struct kube_event_object {
     const char *api_version, *kind, *namespace, *name, *uid, *resource_version;
 };
 
-/* controller: "haptic.io/controller", instance: the pod's name. metrics may be NULL: haptic_kube_events_total{result}. */
+/* controller: "haptic.io/controller", instance: the pod's name. metrics may be NULL:
+ * haptic_kube_events_total{result}. */
 struct kube_events *kube_events_new(struct kube_client *client, const char *controller, const char *instance,
                                     struct metrics *metrics);
 struct kube_events *kube_events_free(struct kube_events *e); /* unsent ones are lost */
 
-/* type: "Normal" or "Warning"; reason: a CamelCase word; action: what was done ("Reconcile"); note: a sentence, cut at 1024 bytes. */
-void kube_event_send(struct kube_events *e, const struct kube_event_object *object, const char *type, const char *reason,
-                     const char *action, const char *note);
+/* type: "Normal" or "Warning"; reason: a CamelCase word; action: what was done ("Reconcile"); note: a sentence, cut at
+ * 1024 bytes. */
+void kube_event_send(struct kube_events *e, const struct kube_event_object *object, const char *type,
+                     const char *reason, const char *action, const char *note);
 /* Sent or being sent, and held back or failed, since the start. */
 uint64_t kube_events_sent(const struct kube_events *e);
 uint64_t kube_events_dropped(const struct kube_events *e);

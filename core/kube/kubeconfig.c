@@ -1,6 +1,6 @@
-/* The files stay parsed side by side and are never merged into one document: each question (current-context, the context of that
- * name, its cluster, its user) goes to the files in their order, and the first that has an answer gives all of it. So
- * every value keeps its file, for messages and relative paths. */
+/* The files stay parsed side by side and are never merged into one document: each question (current-context, the
+ * context of that name, its cluster, its user) goes to the files in their order, and the first that has an answer
+ * gives all of it. So every value keeps its file, for messages and relative paths. */
 #include "kube/kubeconfig.h"
 
 #include <errno.h>
@@ -72,7 +72,8 @@ static int files_add(struct files *files, const char *path, bool may_be_absent, 
     if (yaml_parse(f->text.bytes, f->text.length, KUBE_BLOB_MAX, &f->docs, NULL, err) < 0)
         return err_wrap(err, "%s", path);
     if (!yyjson_is_obj(root_of(f)))
-        return err_set(err, ERR_INVALID, "%s: not a kubeconfig (want a document with clusters, users and contexts)", path);
+        return err_set(err, ERR_INVALID, "%s: not a kubeconfig (want a document with clusters, users and contexts)",
+                       path);
     const char *kind = json_str(root_of(f), "kind");
     if (kind && strcmp(kind, "Config") != 0)
         return err_set(err, ERR_INVALID, "%s: kind is %s; a kubeconfig has kind: Config", path, kind);
@@ -98,8 +99,8 @@ static int files_load(struct files *files, const char *list, bool is_one, struct
 }
 
 /* *ret_entry has value NULL when the entry is there but empty. */
-static int find(const struct files *files, const char *list, const char *member, const char *name, struct entry *ret_entry,
-                struct err *err)
+static int find(const struct files *files, const char *list, const char *member, const char *name,
+                struct entry *ret_entry, struct err *err)
 {
     for (size_t i = 0; i < files->length; i++) {
         yyjson_val *item;
@@ -163,7 +164,8 @@ static char *resolve(const struct file *f, const char *path)
     return xasprintf("%.*s/%s", (int)(slash - f->path), f->path, path);
 }
 
-static int open_file(const struct entry *e, const char *field, const char *path, struct kube_blob *blob, struct err *err)
+static int open_file(const struct entry *e, const char *field, const char *path, struct kube_blob *blob,
+                     struct err *err)
 {
     CLEANUP(free_ptr) char *full = resolve(e->file, path);
     if (kube_blob_open(blob, full, err) < 0)
@@ -172,7 +174,8 @@ static int open_file(const struct entry *e, const char *field, const char *path,
 }
 
 /* FIELD-data (base64) or the file that FIELD names. */
-static int get_blob(const struct entry *e, const char *field, const char *data_field, struct kube_blob *blob, struct err *err)
+static int get_blob(const struct entry *e, const char *field, const char *data_field, struct kube_blob *blob,
+                    struct err *err)
 {
     const char *data, *path;
     if (get_string(e, data_field, &data, err) < 0 || get_string(e, field, &path, err) < 0)
@@ -197,7 +200,8 @@ static int get_exec(const struct entry *user, struct kube_config *c, struct err 
     struct kube_exec *x = c->exec = xcalloc(1, sizeof(*x));
     const char *interactive, *command;
     if (get_string(&e, "command", &command, err) < 0 || copy_string(&e, "apiVersion", &x->api_version, err) < 0 ||
-        copy_string(&e, "installHint", &x->install_hint, err) < 0 || get_string(&e, "interactiveMode", &interactive, err) < 0 ||
+        copy_string(&e, "installHint", &x->install_hint, err) < 0 ||
+        get_string(&e, "interactiveMode", &interactive, err) < 0 ||
         get_bool(&e, "provideClusterInfo", &x->wants_cluster_info, err) < 0)
         return -1;
     if (!command)
@@ -228,7 +232,8 @@ static int get_exec(const struct entry *user, struct kube_config *c, struct err 
 static int fill_cluster(struct kube_config *c, const struct entry *e, struct err *err)
 {
     if (get_bool(e, "insecure-skip-tls-verify", &c->insecure_skip_tls_verify, err) < 0 ||
-        get_bool(e, "disable-compression", &c->disable_compression, err) < 0 || copy_string(e, "server", &c->server, err) < 0 ||
+        get_bool(e, "disable-compression", &c->disable_compression, err) < 0 ||
+        copy_string(e, "server", &c->server, err) < 0 ||
         copy_string(e, "tls-server-name", &c->tls_server_name, err) < 0 ||
         copy_string(e, "proxy-url", &c->proxy_url, err) < 0)
         return -1;
@@ -258,11 +263,13 @@ static int fill_user(struct kube_config *c, const struct entry *e, struct err *e
         vec_push(&c->impersonate_groups, xstrdup(json_str_of(group)));
     }
     if (json_at(e->value, "auth-provider"))
-        return wrong(e, json_at(e->value, "auth-provider"), err, "auth-provider", "no longer exists; use an exec plugin");
+        return wrong(e, json_at(e->value, "auth-provider"), err, "auth-provider",
+                     "no longer exists; use an exec plugin");
     return get_exec(e, c, err);
 }
 
-int kubeconfig_load(struct kube_config *c, const char *list, bool is_one, const struct kube_overrides *o, struct err *err)
+int kubeconfig_load(struct kube_config *c, const char *list, bool is_one, const struct kube_overrides *o,
+                    struct err *err)
 {
     CLEANUP(files_done) struct files files = {.length = 0};
     if (files_load(&files, list, is_one, err) < 0)
@@ -280,8 +287,9 @@ int kubeconfig_load(struct kube_config *c, const char *list, bool is_one, const 
     if (context) {
         struct entry e;
         const char *its_cluster, *its_user;
-        if (find(&files, "contexts", "context", context, &e, err) < 0 || get_string(&e, "cluster", &its_cluster, err) < 0 ||
-            get_string(&e, "user", &its_user, err) < 0 || get_string(&e, "namespace", &namespace, err) < 0)
+        if (find(&files, "contexts", "context", context, &e, err) < 0 ||
+            get_string(&e, "cluster", &its_cluster, err) < 0 || get_string(&e, "user", &its_user, err) < 0 ||
+            get_string(&e, "namespace", &namespace, err) < 0)
             return -1;
         if (!its_cluster && !cluster)
             return wrong(&e, e.value, err, "cluster", "missing");

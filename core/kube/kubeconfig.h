@@ -8,8 +8,8 @@
 
 #include "kube/config.h"
 
-/* files: one path, or (is_one false) several separated by colons, of which those that do not exist are passed over. Fills what the
- * chosen context says into an empty config. */
+/* files: one path, or (is_one false) several separated by colons, of which those that do not exist are passed over.
+ * Fills what the chosen context says into an empty config. */
 int kubeconfig_load(struct kube_config *c, const char *files, bool is_one, const struct kube_overrides *overrides,
                     struct err *err) MUST_CHECK;
 

@@ -1,5 +1,5 @@
-/* A request is wrapped only to turn the answer into a record. An update takes the JSON text as it was read and changes the fields of the
- * spec that we know, so that labels, annotations, strategy and whatever comes later survive it.
+/* A request is wrapped only to turn the answer into a record. An update takes the JSON text as it was read and changes
+ * the fields of the spec that we know, so that labels, annotations, strategy and whatever comes later survive it.
  *
  * The watch asks without a resourceVersion ("any"): the server sends the present object first, and no right to list is
  * needed. After the connection was lost it does the same again. */
@@ -160,8 +160,8 @@ static void call_free(void *ctx)
 }
 
 static struct kube_request *start(struct kube_client *c, const char *verb, const char *method, const char *namespace,
-                                  const char *name, const struct lease_record *record, int64_t deadline_ns, lease_done *done,
-                                  void *ctx)
+                                  const char *name, const struct lease_record *record, int64_t deadline_ns,
+                                  lease_done *done, void *ctx)
 {
     struct lease_call *call = xcalloc(1, sizeof(*call));
     CLEANUP(buf_done) struct buf path = {0};

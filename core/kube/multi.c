@@ -1,5 +1,5 @@
-/* The usual pairing: libcurl says by callbacks which sockets to poll and when to wake it, libuv does both, and each wake-up is
- * one curl_multi_socket_action(). Finished transfers are taken out only after that call has returned. */
+/* The usual pairing: libcurl says by callbacks which sockets to poll and when to wake it, libuv does both, and each
+ * wake-up is one curl_multi_socket_action(). Finished transfers are taken out only after that call has returned. */
 #include "kube/multi.h"
 
 #include "base/alloc.h"
@@ -113,8 +113,8 @@ struct multi *multi_new(uv_loop_t *loop, const struct multi_ops *ops, void *ctx)
     curl_multi_setopt(m->curl, CURLMOPT_SOCKETDATA, m);
     curl_multi_setopt(m->curl, CURLMOPT_TIMERFUNCTION, want_timer);
     curl_multi_setopt(m->curl, CURLMOPT_TIMERDATA, m);
-    /* One transfer at a time on a connection, with HTTP/2 as well: libcurl 7.88 (Debian 12) now and then leaves the bytes of one
-     * stream lying while it reads another's. And a lease request does not wait behind a list this way. */
+    /* One transfer at a time on a connection, with HTTP/2 as well: libcurl 7.88 (Debian 12) now and then leaves the
+     * bytes of one stream lying while it reads another's. And a lease request does not wait behind a list this way. */
     curl_multi_setopt(m->curl, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
     curl_multi_setopt(m->curl, CURLMOPT_MAXCONNECTS, 32L);
     return m;

@@ -2,8 +2,9 @@
  * Thread:  loop thread only.
  * Owns:    the curl multi handle with its connections, and one poll handle per socket.
  *
- * libcurl forbids adding and removing transfers inside its own callbacks (as when a watch's data make us start a request).
- * multi_is_busy() says so; what has to wait is done in the settle callback, which runs when libcurl has returned.
+ * libcurl forbids adding and removing transfers inside its own callbacks (as when a watch's data make us start a
+ * request). multi_is_busy() says so; what has to wait is done in the settle callback, which runs when libcurl has
+ * returned.
  */
 #ifndef HAPTIC_KUBE_MULTI_H
 #define HAPTIC_KUBE_MULTI_H
@@ -16,7 +17,8 @@ struct multi;
 
 struct multi_ops {
     void (*finished)(void *ctx, CURL *easy, CURLcode result); /* the transfer has been removed */
-    void (*settle)(void *ctx);                                 /* libcurl has returned and all finished() calls are made */
+    /* libcurl has returned and all finished() calls are made */
+    void (*settle)(void *ctx);
 };
 
 struct multi *multi_new(uv_loop_t *loop, const struct multi_ops *ops, void *ctx);

@@ -1,5 +1,5 @@
-/* One request at a time; the next is asked for when the page's objects have been handed out, so that two pages are never in memory
- * together. */
+/* One request at a time; the next is asked for when the page's objects have been handed out, so that two pages are
+ * never in memory together. */
 #include "kube/pager.h"
 
 #include <string.h>
@@ -67,8 +67,8 @@ static void begin(struct kube_pager *p)
 }
 
 /* Give the page's objects; *ret_next is the token of the next page or NULL, *ret_version the list's (both in doc). */
-static int take_page(struct kube_pager *p, yyjson_doc *doc, int64_t received_ns, const char **ret_next, const char **ret_version,
-                     struct err *err)
+static int take_page(struct kube_pager *p, yyjson_doc *doc, int64_t received_ns, const char **ret_next,
+                     const char **ret_version, struct err *err)
 {
     yyjson_val *root = yyjson_doc_get_root(doc), *items = json_at(root, "items"), *item;
     const char *kind = json_str(root, "kind");
@@ -76,7 +76,8 @@ static int take_page(struct kube_pager *p, yyjson_doc *doc, int64_t received_ns,
     *ret_version = json_str(root, "metadata", "resourceVersion");
     *ret_next = json_str(root, "metadata", "continue");
     /* An empty document, an error page with status 200 or another object must not pass for an empty cluster. */
-    if (length < 5 || strcmp(kind + length - 4, "List") != 0 || !*ret_version || !**ret_version || (items && !yyjson_is_arr(items) && !yyjson_is_null(items)))
+    if (length < 5 || strcmp(kind + length - 4, "List") != 0 || !*ret_version || !**ret_version ||
+        (items && !yyjson_is_arr(items) && !yyjson_is_null(items)))
         return err_set(err, ERR_IO, "%s: the answer is no list (kind, items, metadata.resourceVersion)", p->what);
     yyjson_arr_iter it = yyjson_arr_iter_with(items);
     while (!p->is_cancelled && (item = yyjson_arr_iter_next(&it))) {

@@ -4,8 +4,9 @@
  * Units:   *_ns clock_now_ns().
  * Source:  Kubernetes API concepts: retrieving large results sets in chunks.
  *
- * A continue token that expires between pages (410) means to begin anew: begin() is called again and what was given before is
- * void. Servers under heavy churn can expire every token, so the fourth attempt asks for everything in one page.
+ * A continue token that expires between pages (410) means to begin anew: begin() is called again and what was given
+ * before is void. Servers under heavy churn can expire every token, so the fourth attempt asks for everything in one
+ * page.
  */
 #ifndef HAPTIC_KUBE_PAGER_H
 #define HAPTIC_KUBE_PAGER_H

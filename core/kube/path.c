@@ -33,10 +33,11 @@ int kube_path_check(const char *api_version, const char *resource, struct err *e
     const char *slash = strchr(api_version, '/');
     const char *version = slash ? slash + 1 : api_version;
     if ((slash && !is_name(api_version, (size_t)(slash - api_version))) || !is_name(version, strlen(version)))
-        return err_set(err, ERR_INVALID, "api_version \"%s\": want VERSION or GROUP/VERSION, such as networking.k8s.io/v1",
-                       api_version);
+        return err_set(err, ERR_INVALID,
+                       "api_version \"%s\": want VERSION or GROUP/VERSION, such as networking.k8s.io/v1", api_version);
     if (!is_name(resource, strlen(resource)))
-        return err_set(err, ERR_INVALID, "resource \"%s\": want the plural name in lower case, such as ingresses", resource);
+        return err_set(err, ERR_INVALID, "resource \"%s\": want the plural name in lower case, such as ingresses",
+                       resource);
     return 0;
 }
 
@@ -45,7 +46,8 @@ void kube_path_add_version(struct buf *b, const char *api_version)
     buf_printf(b, "%s/%s", strchr(api_version, '/') ? "/apis" : "/api", api_version);
 }
 
-void kube_path_add(struct buf *b, const char *api_version, const char *namespace, const char *resource, const char *name)
+void kube_path_add(struct buf *b, const char *api_version, const char *namespace, const char *resource,
+                   const char *name)
 {
     kube_path_add_version(b, api_version);
     if (namespace) {

@@ -13,7 +13,8 @@ int kube_path_check(const char *api_version, const char *resource, struct err *e
 /* "/api/v1" or "/apis/GROUP/VERSION". */
 void kube_path_add_version(struct buf *b, const char *api_version);
 /* The collection, in a namespace or (NULL) in all; with a name the object. */
-void kube_path_add(struct buf *b, const char *api_version, const char *namespace, const char *resource, const char *name);
+void kube_path_add(struct buf *b, const char *api_version, const char *namespace, const char *resource,
+                   const char *name);
 /* "?name=value" or "&name=value", as the buffer needs it; the value percent-encoded. NULL value: nothing. */
 void kube_path_add_query(struct buf *b, const char *name, const char *value);
 /* "ingresses.networking.k8s.io"; "services" in the core group. */

@@ -1,6 +1,7 @@
-/* A line that lies whole in one chunk is handed out from there; only what crosses a chunk's border is copied. A newline is
- * looked for in new bytes only, so a large object costs its length once, however small the chunks are. A JSON text of the API
- * server holds no raw newline, and UTF-8 never has the byte 0x0a inside a character: cutting at it is always right. */
+/* A line that lies whole in one chunk is handed out from there; only what crosses a chunk's border is copied. A
+ * newline is looked for in new bytes only, so a large object costs its length once, however small the chunks are. A
+ * JSON text of the API server holds no raw newline, and UTF-8 never has the byte 0x0a inside a character: cutting at
+ * it is always right. */
 #include "kube/stream.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* stream.h — JSON documents, one a line, out of chunks that are cut anywhere.
  * Owns:    the unfinished line.
- * Errors:  none of its own; a line over the limit is handed out as its beginning and skipped to its end, so the lines after it
- *          arrive as if nothing had been.
+ * Errors:  none of its own; a line over the limit is handed out as its beginning and skipped to its end, so the lines
+ *          after it arrive as if nothing had been.
  */
 #ifndef HAPTIC_KUBE_STREAM_H
 #define HAPTIC_KUBE_STREAM_H
@@ -30,8 +30,8 @@ void kube_stream_reset(struct kube_stream *s);
 /* false when a callback said stop; the stream must not be touched then, it may be gone. */
 bool kube_stream_feed(struct kube_stream *s, const char *bytes, size_t length);
 
-/* Name and namespace of an object from the beginning of its JSON text, for naming what could not be read. Each is "" when not
- * found there. */
+/* Name and namespace of an object from the beginning of its JSON text, for naming what could not be read. Each is ""
+ * when not found there. */
 struct kube_stream_name {
     char namespace[254], name[254];
 };

@@ -1,7 +1,7 @@
 /* timer.h — a one-shot timer whose owner can go away at any moment.
  * Thread:  loop thread only.
- * Owns:    its libuv handle. kube_timer_free() returns at once; the memory goes when the loop has closed the handle, so the loop
- *          must run once more after the last free.
+ * Owns:    its libuv handle. kube_timer_free() returns at once; the memory goes when the loop has closed the handle,
+ *          so the loop must run once more after the last free.
  */
 #ifndef HAPTIC_KUBE_TIMER_H
 #define HAPTIC_KUBE_TIMER_H

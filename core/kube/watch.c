@@ -1,9 +1,10 @@
-/* A state machine in which exactly one thing is under way: a lookup, a list in pages, a stream, or a wait. Every way to stop it goes
- * through stop(), every failure through fail(), which stops, tells, and waits. Callbacks may free the watch: what is
- * entered from the loop counts its depth, and the outermost leave() does the freeing.
+/* A state machine in which exactly one thing is under way: a lookup, a list in pages, a stream, or a wait. Every way
+ * to stop it goes through stop(), every failure through fail(), which stops, tells, and waits. Callbacks may free the
+ * watch: what is entered from the loop counts its depth, and the outermost leave() does the freeing.
  *
- * The resourceVersion to go on from is that of the last event, whatever its type; it is only ever handed back to the server. Events of one
- * object are applied in the order in which they come, so repeated ones do no harm: the last one wins.
+ * The resourceVersion to go on from is that of the last event, whatever its type; it is only ever handed back to the
+ * server. Events of one object are applied in the order in which they come, so repeated ones do no harm: the last one
+ * wins.
  */
 #include "kube/watch.h"
 
@@ -26,7 +27,7 @@
 #define UNREACHABLE_CAP_NS (3 * NS_PER_S)
 #define SHORT_NS NS_PER_S
 #define GONE_CALM_NS (5 * NS_PER_S) /* 410 more often than this is a failure */
-#define EVENT_OVERHEAD 64 /* {"type":"MODIFIED","object":} */
+#define EVENT_OVERHEAD 64           /* {"type":"MODIFIED","object":} */
 #define STREAM_LIST_TRIES 2
 
 enum state { IDLE, LOOKUP, PAGES, STREAM_LIST, WATCH, SLEEP };
@@ -157,7 +158,8 @@ static void list_complete(struct kube_watch *w, const char *resource_version)
     struct err err;
     if (w->listed == 0 && w->may_have_objects && !w->is_empty_confirmed) {
         w->is_empty_confirmed = true;
-        err_set(&err, ERR_IO, "list %s: no objects, where there were some: asking again before this is believed", w->label);
+        err_set(&err, ERR_IO, "list %s: no objects, where there were some: asking again before this is believed",
+                w->label);
         forget_version(w);
         fail(w, &err, "empty-list", 0);
         return;
@@ -189,8 +191,10 @@ static void on_page_object(void *ctx, yyjson_val *object, const char *namespace,
 static void tell_unreadable(struct kube_watch *w, const char *namespace, const char *name)
 {
     struct err err;
-    err_set(&err, ERR_LIMIT, "%s %s%s%s: the object is larger than the limit of %zu bytes; its last readable version stays in use",
-            w->label, namespace, namespace[0] ? "/" : "", name[0] ? name : "(name not known)", w->selection.max_object_bytes);
+    err_set(&err, ERR_LIMIT,
+            "%s %s%s%s: the object is larger than the limit of %zu bytes; its last readable version stays in use",
+            w->label, namespace, namespace[0] ? "/" : "", name[0] ? name : "(name not known)",
+            w->selection.max_object_bytes);
     w->listed++; /* it is there */
     w->ops->unreadable(w->ctx, namespace, name, &err);
 }
@@ -217,10 +221,8 @@ static void on_pages_failed(void *ctx, const struct err *err, int64_t retry_afte
     leave(w);
 }
 
-static const struct kube_pager_ops pager_ops = {.begin = list_begin,
-                                                .object = on_page_object,
-                                                .complete = on_pages_complete,
-                                                .failed = on_pages_failed};
+static const struct kube_pager_ops pager_ops = {
+    .begin = list_begin, .object = on_page_object, .complete = on_pages_complete, .failed = on_pages_failed};
 
 static void begin_list(struct kube_watch *w)
 {
@@ -367,10 +369,8 @@ static bool take_event(struct kube_watch *w, yyjson_val *root)
         if (w->is_dead || w->state != WATCH)
             return false;
     }
-    struct kube_watch_event e = {.object = object,
-                                 .namespace = namespace ? namespace : "",
-                                 .name = name,
-                                 .received_ns = w->received_ns};
+    struct kube_watch_event e = {
+        .object = object, .namespace = namespace ? namespace : "", .name = name, .received_ns = w->received_ns};
     if (type && strcmp(type, "ADDED") == 0)
         e.type = w->state == STREAM_LIST ? KUBE_LISTED : KUBE_ADDED;
     else if (type && strcmp(type, "MODIFIED") == 0)
@@ -380,7 +380,8 @@ static bool take_event(struct kube_watch *w, yyjson_val *root)
     else
         name = NULL;
     if (!name) {
-        err_set(&err, ERR_IO, "%s %s: an event without type or object: the connection is not understood", what, w->label);
+        err_set(&err, ERR_IO, "%s %s: an event without type or object: the connection is not understood", what,
+                w->label);
         stream_failed(w, &err, 0);
         return false;
     }

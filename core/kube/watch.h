@@ -8,8 +8,9 @@
  * What it is in at any moment:
  *     look up ─► list (streamed or paged) ─► watch ─► (closed: watch again) ─► (410: list again)
  *          └──► absent: told as an empty list, looked up again until it appears
- * A list that fails, or is cut off, is told as list_end(false): what was known before stays. A list without objects where there were some is
- * believed only when a second one says the same; so is a resource that is gone while its objects were known.
+ * A list that fails, or is cut off, is told as list_end(false): what was known before stays. A list without objects
+ * where there were some is believed only when a second one says the same; so is a resource that is gone while its
+ * objects were known.
  */
 #ifndef HAPTIC_KUBE_WATCH_H
 #define HAPTIC_KUBE_WATCH_H
@@ -28,7 +29,8 @@ struct kube_watch;
 struct kube_watch_spec {
     struct kube_selection selection; /* strings are copied; a namespace is ignored for a cluster-scoped resource */
     bool no_streaming_list;
-    int64_t stall_ns;        /* silence after which a connection is given up; 0: 150 s (servers send a bookmark each minute) */
+    /* silence after which a connection is given up; 0: 150 s (servers send a bookmark each minute) */
+    int64_t stall_ns;
     int64_t backoff_base_ns; /* 0: 250 ms */
     int64_t backoff_cap_ns;  /* 0: 15 s */
 };
@@ -43,7 +45,8 @@ struct kube_watch_event {
 
 /* Any of them may free the watch. */
 struct kube_watch_ops {
-    /* Objects put between begin and a complete end are all there are. A list can begin anew: then begin follows begin. */
+    /* Objects put between begin and a complete end are all there are. A list can begin anew: then begin follows
+     * begin. */
     void (*list_begin)(void *ctx);
     void (*list_end)(void *ctx, bool is_complete);
     void (*put)(void *ctx, const struct kube_watch_event *e);
@@ -54,7 +57,8 @@ struct kube_watch_ops {
     void (*error)(void *ctx, const struct err *err, const char *reason, int64_t retry_in_ns);
     /* An event or a whole list after an error. NULL: not wanted. */
     void (*recovered)(void *ctx);
-    /* A watch connection was opened anew ("closed", "error") or a list begun anew ("gone", "error"). NULL: not wanted. */
+    /* A watch connection was opened anew ("closed", "error") or a list begun anew ("gone", "error"). NULL: not
+     * wanted. */
     void (*restart)(void *ctx, const char *reason);
     /* Looked up and found. NULL: not wanted. */
     void (*found)(void *ctx, const struct kube_resource *resource);
@@ -62,7 +66,8 @@ struct kube_watch_ops {
 
 /* ERR_INVALID for an apiVersion or resource that cannot be one. Callbacks come from the loop, never from inside. */
 int kube_watch_new(struct kube_client *client, struct kube_discovery *discovery, const struct kube_watch_spec *spec,
-                   const struct kube_watch_ops *ops, void *ctx, struct kube_watch **ret_watch, struct err *err) MUST_CHECK;
+                   const struct kube_watch_ops *ops, void *ctx, struct kube_watch **ret_watch, struct err *err)
+    MUST_CHECK;
 struct kube_watch *kube_watch_free(struct kube_watch *w);
 /* Begin with a list again. */
 void kube_watch_relist(struct kube_watch *w);

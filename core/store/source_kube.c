@@ -1,7 +1,8 @@
-/* Two ways to take a list over. With one watch for the kind the store does it: replace_begin, puts that go aside, commit. With a watch
- * per namespace a list is kept aside here as text and applied when it is whole: puts for what is in it, deletions for what was known
- * of the namespace and is not. Until the first list of every namespace is there, the store is in the middle of a replace, so
- * that all this (and events that come meanwhile) goes aside too, and becomes visible with one commit. */
+/* Two ways to take a list over. With one watch for the kind the store does it: replace_begin, puts that go aside,
+ * commit. With a watch per namespace a list is kept aside here as text and applied when it is whole: puts for what is
+ * in it, deletions for what was known of the namespace and is not. Until the first list of every namespace is there,
+ * the store is in the middle of a replace, so that all this (and events that come meanwhile) goes aside too, and
+ * becomes visible with one commit. */
 #include "store/source_kube.h"
 
 #include <string.h>
@@ -76,8 +77,8 @@ static void count_event(struct source_kind *k, enum kube_watch_event_type type)
     if (!m)
         return;
     if (!k->events[type])
-        k->events[type] = metric_counter(m, "haptic_watch_events_total", "Objects received from the API server.", "kind", k->name,
-                                         "type", names[type]);
+        k->events[type] = metric_counter(m, "haptic_watch_events_total", "Objects received from the API server.",
+                                         "kind", k->name, "type", names[type]);
     metric_add(k->events[type], 1);
 }
 
@@ -392,8 +393,8 @@ static int kind_add(struct source_kube *s, struct store_kind *kind, struct err *
     return 0;
 }
 
-/* A kind that was removed and added again may have the same name and even address, but it is not synced; one that is still in its first
- * list looks the same, so that list begins again. */
+/* A kind that was removed and added again may have the same name and even address, but it is not synced; one that is
+ * still in its first list looks the same, so that list begins again. */
 static bool is_current(const struct source_kube *s, const struct source_kind *k)
 {
     struct store_kind *now = store_kind_by_name(s->store, k->name);

@@ -1,13 +1,14 @@
 /* source_kube.h — the API server as the store's source.
  * Thread:  loop thread only.
- * Owns:    a watch for each kind and namespace. Borrows client and store, which must outlive it; its handles close in the loop's
- *          next turn after source_kube_free().
+ * Owns:    a watch for each kind and namespace. Borrows client and store, which must outlive it; its handles close in
+ *          the loop's next turn after source_kube_free().
  * Units:   *_ns clock_now_ns().
  * Errors:  of the watches: told by report() and kept as the kind's status; they go on by themselves.
  *
- * A kind of all namespaces is one watch, whose lists take the place of the kind's objects at once. A kind of several namespaces is
- * one watch each: it is synced when each has been listed; later lists replace what is known of that namespace, within one
- * turn of the loop. An object that cannot be taken over (too large, a store that is full) keeps its last good version.
+ * A kind of all namespaces is one watch, whose lists take the place of the kind's objects at once. A kind of several
+ * namespaces is one watch each: it is synced when each has been listed; later lists replace what is known of that
+ * namespace, within one turn of the loop. An object that cannot be taken over (too large, a store that is full) keeps
+ * its last good version.
  */
 #ifndef HAPTIC_STORE_SOURCE_KUBE_H
 #define HAPTIC_STORE_SOURCE_KUBE_H
@@ -20,7 +21,8 @@
 struct source_kube;
 
 /* err NULL: the kind is well again. reason: as in kube/watch.h, or "object" for one that was not taken over. */
-typedef void source_kube_report(void *ctx, const char *kind, const struct err *err, const char *reason, int64_t retry_in_ns);
+typedef void source_kube_report(void *ctx, const char *kind, const struct err *err, const char *reason,
+                                int64_t retry_in_ns);
 
 struct source_kube_options {
     size_t max_object_bytes; /* 0: 8 MiB */
@@ -45,7 +47,8 @@ struct source_kube_status {
 /* false: not a kind of this source. */
 bool source_kube_status(const struct source_kube *s, const char *kind, struct source_kube_status *ret_status);
 
-/* Inside a store listener: when the bytes of the change at hand were read from the connection. 0: it is not from here. */
+/* Inside a store listener: when the bytes of the change at hand were read from the connection. 0: it is not from
+ * here. */
 int64_t source_kube_received_ns(const struct source_kube *s);
 
 #endif

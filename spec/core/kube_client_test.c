@@ -32,7 +32,8 @@ static void on_done(void *ctx, const struct kube_response *r, const struct err *
 
 static struct kube_call call_of(const char *path)
 {
-    return (struct kube_call){.what = "list ingresses.networking.k8s.io", .path = path, .done = on_done, .ctx = &outcome};
+    return (struct kube_call){
+        .what = "list ingresses.networking.k8s.io", .path = path, .done = on_done, .ctx = &outcome};
 }
 
 static void run(struct kube_client *c, struct kube_call call)
@@ -120,7 +121,8 @@ static void refusals_say_what_to_do(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct err err = {0};
-        assert_int_equal(kube_status_err(&err, "list ingresses", cases[i].status, cases[i].body, strlen(cases[i].body)), -1);
+        assert_int_equal(kube_status_err(&err, "list ingresses", cases[i].status, cases[i].body, strlen(cases[i].body)),
+                         -1);
         assert_string_equal(err.text, cases[i].text);
         assert_int_equal(err.kind, cases[i].kind);
     }
@@ -230,7 +232,8 @@ static void a_refused_connection_says_so(void **state)
     struct kube_client *c = script_client_of(&server, &config);
     run(c, call_of("/x"));
     assert_int_equal(outcome.kind, ERR_IO);
-    assert_string_equal(outcome.text, "list ingresses.networking.k8s.io: connect to http://127.0.0.1:1: connection refused");
+    assert_string_equal(outcome.text,
+                        "list ingresses.networking.k8s.io: connect to http://127.0.0.1:1: connection refused");
     kube_client_free(c);
     script_done(&server);
 }
@@ -268,8 +271,8 @@ static void compressed(struct script_conn *c)
         0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xed, 0xc1, 0x31, 0x01, 0x00, 0x00, 0x00, 0xc2,
         0xa0, 0xdc, 0x6b, 0x6f, 0x0d, 0x0f, 0xa0, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
         0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x78, 0x30, 0x4e, 0x2a, 0x9f, 0x2a, 0x20, 0x4e, 0x00, 0x00};
-    CLEANUP(free_ptr) char *head =
-        xasprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n", sizeof(packed));
+    CLEANUP(free_ptr)
+    char *head = xasprintf("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n", sizeof(packed));
     script_write(c, head, strlen(head));
     script_write(c, (const char *)packed, sizeof(packed));
 }
@@ -393,8 +396,9 @@ static void a_plugin_gives_the_token(void **state)
 {
     (void)state;
     script_init(&server, accept_new_token);
-    struct kube_client *c = client_with_plugin("case $KUBERNETES_EXEC_INFO in *ExecCredential*interactive*) ;; *) exit 9;; esac\n"
-                                               "[ \"$PLUGIN_RUNS\" = /dev/null ] || exit 8\n" CREDENTIAL);
+    struct kube_client *c = client_with_plugin(
+        "case $KUBERNETES_EXEC_INFO in *ExecCredential*interactive*) ;; *) exit 9;; esac\n"
+        "[ \"$PLUGIN_RUNS\" = /dev/null ] || exit 8\n" CREDENTIAL);
     run(c, call_of("/x"));
     assert_string_equal(outcome.text, "");
     assert_int_equal(outcome.kind, ERR_NONE);

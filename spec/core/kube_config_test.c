@@ -38,8 +38,8 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    static const char *const names[] = {"a",      "b",    "c",    "ca.crt",     "token",  "namespace",
-                                        "my.crt", "my.key", "user.token", "config"};
+    static const char *const names[] = {"a",         "b",      "c",      "ca.crt",     "token",
+                                        "namespace", "my.crt", "my.key", "user.token", "config"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         CLEANUP(free_ptr) char *path = xasprintf("%s/%s", dir, names[i]);
@@ -54,36 +54,38 @@ static char *path_of(const char *name)
     return xasprintf("%s/%s", dir, name);
 }
 
-static const char file_a[] = "apiVersion: v1\n"
-                             "kind: Config\n"
-                             "current-context: prod\n"
-                             "contexts:\n"
-                             "- {name: prod, context: {cluster: east, user: jane, namespace: web}}\n"
-                             "clusters:\n"
-                             "- name: east\n"
-                             "  cluster: {server: 'https://east:6443/', certificate-authority: ca.crt, tls-server-name: kube}\n";
+static const char file_a[] =
+    "apiVersion: v1\n"
+    "kind: Config\n"
+    "current-context: prod\n"
+    "contexts:\n"
+    "- {name: prod, context: {cluster: east, user: jane, namespace: web}}\n"
+    "clusters:\n"
+    "- name: east\n"
+    "  cluster: {server: 'https://east:6443/', certificate-authority: ca.crt, tls-server-name: kube}\n";
 
-static const char file_b[] = "current-context: other\n"
-                             "contexts:\n"
-                             "- {name: prod, context: {cluster: wrong, user: wrong}}\n"
-                             "- {name: other, context: {cluster: west, user: joe}}\n"
-                             "clusters:\n"
-                             "- name: east\n"
-                             "  cluster: {server: 'https://wrong'}\n"
-                             "- name: west\n"
-                             "  cluster: {server: west.example.com, insecure-skip-tls-verify: true, proxy-url: 'http://p:1'}\n"
-                             "users:\n"
-                             "- name: jane\n"
-                             "  user: {client-certificate: my.crt, client-key-data: a2V5Cg==, as: boss, as-groups: [g1, g2]}\n"
-                             "- name: joe\n"
-                             "  user:\n"
-                             "    exec:\n"
-                             "      apiVersion: client.authentication.k8s.io/v1\n"
-                             "      command: bin/login\n"
-                             "      args: [get, token]\n"
-                             "      env: [{name: A, value: b}]\n"
-                             "      interactiveMode: IfAvailable\n"
-                             "      provideClusterInfo: true\n";
+static const char file_b[] =
+    "current-context: other\n"
+    "contexts:\n"
+    "- {name: prod, context: {cluster: wrong, user: wrong}}\n"
+    "- {name: other, context: {cluster: west, user: joe}}\n"
+    "clusters:\n"
+    "- name: east\n"
+    "  cluster: {server: 'https://wrong'}\n"
+    "- name: west\n"
+    "  cluster: {server: west.example.com, insecure-skip-tls-verify: true, proxy-url: 'http://p:1'}\n"
+    "users:\n"
+    "- name: jane\n"
+    "  user: {client-certificate: my.crt, client-key-data: a2V5Cg==, as: boss, as-groups: [g1, g2]}\n"
+    "- name: joe\n"
+    "  user:\n"
+    "    exec:\n"
+    "      apiVersion: client.authentication.k8s.io/v1\n"
+    "      command: bin/login\n"
+    "      args: [get, token]\n"
+    "      env: [{name: A, value: b}]\n"
+    "      interactiveMode: IfAvailable\n"
+    "      provideClusterInfo: true\n";
 
 static void the_first_file_wins(void **state)
 {
@@ -206,24 +208,30 @@ static void errors_name_file_and_field(void **state)
         {CONTEXT CLUSTER, "no entry \"u\" in users"},
         {CONTEXT "clusters: [{name: k, cluster: {server: 5}}]\n", "/a:3: clusters \"k\": server: want a string"},
         {CONTEXT "clusters: [{name: k, cluster: {}}]\nusers: [{name: u}]", "cluster.server is empty"},
-        {CONTEXT "clusters: [{name: k, cluster: {server: 'ftp://k'}}]\nusers: [{name: u}]", "want an https:// or http:// URL"},
-        {CONTEXT "clusters: [{name: k, cluster: {server: k, insecure-skip-tls-verify: sometimes}}]\n", "want true or false"},
+        {CONTEXT "clusters: [{name: k, cluster: {server: 'ftp://k'}}]\nusers: [{name: u}]",
+         "want an https:// or http:// URL"},
+        {CONTEXT "clusters: [{name: k, cluster: {server: k, insecure-skip-tls-verify: sometimes}}]\n",
+         "want true or false"},
         {CONTEXT "clusters: [{name: k, cluster: {server: k, certificate-authority-data: '?'}}]\n",
          "certificate-authority-data: not base64"},
-        {CONTEXT "clusters: [{name: k, cluster: {server: k, certificate-authority: nowhere}}]\n", "certificate-authority: read "},
+        {CONTEXT "clusters: [{name: k, cluster: {server: k, certificate-authority: nowhere}}]\n",
+         "certificate-authority: read "},
         {CONTEXT
          "clusters: [{name: k, cluster: {server: k, certificate-authority-data: YQ==, insecure-skip-tls-verify: true}}]\n"
          "users: [{name: u}]",
          "exclude each other"},
-        {CONTEXT CLUSTER "users: [{name: u, user: {client-key-data: YQ==}}]", "client-key is given without client-certificate"},
+        {CONTEXT CLUSTER "users: [{name: u, user: {client-key-data: YQ==}}]",
+         "client-key is given without client-certificate"},
         {CONTEXT CLUSTER "users: [{name: u, user: {token: \"a\\nb\"}}]", "the token has a line break"},
         {CONTEXT CLUSTER "users: [{name: u, user: {auth-provider: {}}}]", "use an exec plugin"},
         {CONTEXT CLUSTER "users: [{name: u, user: {exec: {command: c}}}]", "exec.apiVersion"},
-        {CONTEXT CLUSTER "users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1}}}]", "exec.command"},
+        {CONTEXT CLUSTER "users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1}}}]",
+         "exec.command"},
         {CONTEXT CLUSTER
          "users: [{name: u, user: {exec: {command: c, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Always}}}]",
          "nobody is here"},
-        {CONTEXT CLUSTER "users: [{name: u, user: {exec: {command: c, apiVersion: client.authentication.k8s.io/v1, args: [1]}}}]",
+        {CONTEXT CLUSTER
+         "users: [{name: u, user: {exec: {command: c, apiVersion: client.authentication.k8s.io/v1, args: [1]}}}]",
          "exec.args: want strings"},
     };
     (void)state;

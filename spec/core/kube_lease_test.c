@@ -45,15 +45,18 @@ static void a_record_made_by_hand_is_a_whole_lease(void **state)
     struct lease_record r = {.holder = "pod-a", .lease_duration_s = 15, .renew_time_us = 1};
     (void)state;
     CLEANUP(free_ptr) char *text = lease_record_write(&r, "ns", "l");
-    assert_string_equal(text, "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"l\",\"namespace\":\"ns\"},"
-                              "\"spec\":{\"holderIdentity\":\"pod-a\",\"leaseDurationSeconds\":15,\"leaseTransitions\":0,"
-                              "\"acquireTime\":null,\"renewTime\":\"1970-01-01T00:00:00.000001Z\"}}");
+    assert_string_equal(
+        text,
+        "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"l\",\"namespace\":\"ns\"},"
+        "\"spec\":{\"holderIdentity\":\"pod-a\",\"leaseDurationSeconds\":15,\"leaseTransitions\":0,"
+        "\"acquireTime\":null,\"renewTime\":\"1970-01-01T00:00:00.000001Z\"}}");
 }
 
 static void what_is_no_lease_is_refused(void **state)
 {
-    static const char *const bad[] = {"", "{}", "[]", "{\"metadata\":{}}",
-                                      "{\"metadata\":{\"resourceVersion\":\"1\"},\"spec\":{\"renewTime\":\"yesterday\"}}"};
+    static const char *const bad[] = {
+        "", "{}", "[]", "{\"metadata\":{}}",
+        "{\"metadata\":{\"resourceVersion\":\"1\"},\"spec\":{\"renewTime\":\"yesterday\"}}"};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct lease_record r = {0};
@@ -159,7 +162,8 @@ static void on_denied(void *ctx, const struct err *err)
 static void serve_watch(struct script_conn *c)
 {
     opened++;
-    assert_true(script_has(c, "/namespaces/ns/leases?watch=1") && script_has(c, "fieldSelector=metadata.name%3Dhaptic-leader"));
+    assert_true(script_has(c, "/namespaces/ns/leases?watch=1") &&
+                script_has(c, "fieldSelector=metadata.name%3Dhaptic-leader"));
     assert_false(script_has(c, "resourceVersion"));
     if (is_denied) {
         script_reply(c, 403, NULL, "{\"message\":\"no\"}");
@@ -212,7 +216,8 @@ static void serve_events(struct script_conn *c)
 
 static void events_are_sent_once_and_not_too_many(void **state)
 {
-    struct kube_event_object o = {.api_version = "coordination.k8s.io/v1", .kind = "Lease", .namespace = "ns", .name = "l", .uid = "u"};
+    struct kube_event_object o = {
+        .api_version = "coordination.k8s.io/v1", .kind = "Lease", .namespace = "ns", .name = "l", .uid = "u"};
     (void)state;
     posts = 0;
     event_status = 201;
@@ -226,10 +231,11 @@ static void events_are_sent_once_and_not_too_many(void **state)
     assert_int_equal(posts, 1);
     assert_int_equal(kube_events_sent(e), 1);
     assert_int_equal(kube_events_dropped(e), 1);
-    const char *wanted[] = {"/apis/events.k8s.io/v1/namespaces/ns/events{", "\"note\":\"pod-a became leader\"",
-                            "\"regarding\":{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"namespace\":\"ns\",\"name\":"
-                            "\"l\",\"uid\":\"u\"}",
-                            "\"reportingInstance\":\"pod-a\"", "\"type\":\"Normal\""};
+    const char *wanted[] = {
+        "/apis/events.k8s.io/v1/namespaces/ns/events{", "\"note\":\"pod-a became leader\"",
+        "\"regarding\":{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"namespace\":\"ns\",\"name\":"
+        "\"l\",\"uid\":\"u\"}",
+        "\"reportingInstance\":\"pod-a\"", "\"type\":\"Normal\""};
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
         assert_non_null(strstr(buf_str(&bodies), wanted[i]));
     event_status = 403; /* the next goes to the core group */
@@ -260,9 +266,12 @@ static void events_are_sent_once_and_not_too_many(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_record_keeps_what_it_does_not_know), cmocka_unit_test(a_record_made_by_hand_is_a_whole_lease),
-        cmocka_unit_test(what_is_no_lease_is_refused),          cmocka_unit_test(calls_have_outcomes),
-        cmocka_unit_test(the_watch_tells_each_change),          cmocka_unit_test(events_are_sent_once_and_not_too_many),
+        cmocka_unit_test(a_record_keeps_what_it_does_not_know),
+        cmocka_unit_test(a_record_made_by_hand_is_a_whole_lease),
+        cmocka_unit_test(what_is_no_lease_is_refused),
+        cmocka_unit_test(calls_have_outcomes),
+        cmocka_unit_test(the_watch_tells_each_change),
+        cmocka_unit_test(events_are_sent_once_and_not_too_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* kube_script.h — an HTTP/1.1 server on the test's own loop that answers as the test says, down to where chunks are cut.
+/* kube_script.h — an HTTP/1.1 server on the test's own loop that answers as the test says, down to where chunks are
+ * cut.
  *
  * handle() is called for each whole request and answers at once or later, by script_reply() or, piece by piece, by
  * script_open(), script_chunk() and script_close(). script_cut() ends the connection in the middle of whatever it is.
@@ -81,8 +82,9 @@ static inline void script_write(struct script_conn *c, const char *bytes, size_t
 
 static inline void script_reply(struct script_conn *c, int status, const char *headers, const char *body)
 {
-    CLEANUP(free_ptr) char *text = xasprintf("HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n%s",
-                                             status, strlen(body), headers ? headers : "", body);
+    CLEANUP(free_ptr)
+    char *text = xasprintf("HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n%s\r\n%s", status,
+                           strlen(body), headers ? headers : "", body);
     script_write(c, text, strlen(text));
 }
 

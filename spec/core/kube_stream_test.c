@@ -99,10 +99,13 @@ static void names_are_found_in_heads(void **state)
     static const struct {
         const char *head, *namespace, *name;
     } cases[] = {
-        {"{\"type\":\"ADDED\",\"object\":{\"kind\":\"I\",\"metadata\":{\"name\":\"n\",\"namespace\":\"s\",\"x\":\"", "s", "n"},
-        {"{\"kind\":\"I\",\"metadata\":{\"namespace\":\"s\",\"annotations\":{\"name\":\"no\"},\"name\":\"n\"}}", "s", "n"},
+        {"{\"type\":\"ADDED\",\"object\":{\"kind\":\"I\",\"metadata\":{\"name\":\"n\",\"namespace\":\"s\",\"x\":\"",
+         "s", "n"},
+        {"{\"kind\":\"I\",\"metadata\":{\"namespace\":\"s\",\"annotations\":{\"name\":\"no\"},\"name\":\"n\"}}", "s",
+         "n"},
         {"{\"object\":{\"spec\":{\"a\":{\"metadata\":{\"name\":\"no\"}}},\"metadata\":{\"name\":\"n\"}}}", "", "n"},
-        {"{\"object\":{\"data\":{\"x\":\"\\\"metadata\\\":{\\\"name\\\":\\\"no\\\"\"},\"metadata\":{\"name\":\"n\"}", "", "n"},
+        {"{\"object\":{\"data\":{\"x\":\"\\\"metadata\\\":{\\\"name\\\":\\\"no\\\"\"},\"metadata\":{\"name\":\"n\"}",
+         "", "n"},
         {"{\"object\":{\"metadata\":{\"name\":\"cut", "", ""},
         {"{\"object\":{\"metadata\":{\"labels\":{\"name\":\"no\"", "", ""},
         {"", "", ""},
@@ -137,9 +140,12 @@ static void backoff_grows_to_its_cap(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_cut_gives_the_same_lines),      cmocka_unit_test(a_line_over_the_limit_is_skipped),
-        cmocka_unit_test(a_callback_can_stop),                 cmocka_unit_test(a_new_connection_forgets_the_half_line),
-        cmocka_unit_test(names_are_found_in_heads),            cmocka_unit_test(backoff_grows_to_its_cap),
+        cmocka_unit_test(every_cut_gives_the_same_lines),
+        cmocka_unit_test(a_line_over_the_limit_is_skipped),
+        cmocka_unit_test(a_callback_can_stop),
+        cmocka_unit_test(a_new_connection_forgets_the_half_line),
+        cmocka_unit_test(names_are_found_in_heads),
+        cmocka_unit_test(backoff_grows_to_its_cap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

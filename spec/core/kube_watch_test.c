@@ -1,5 +1,5 @@
-/* Lists and watches against a server that fails in every way that a test can think of. What a watch tells is written down as a
- * line of words, and that line is what is compared. */
+/* Lists and watches against a server that fails in every way that a test can think of. What a watch tells is written
+ * down as a line of words, and that line is what is compared. */
 #include "kube_script.h"
 
 #include "data/json.h"
@@ -39,7 +39,8 @@ static void on_put(void *ctx, const struct kube_watch_event *e)
     static const char signs[] = {' ', '+', '~', '-'};
     (void)ctx;
     const char *version = json_str(e->object, "metadata", "resourceVersion");
-    buf_printf(&told, "%c%s%s%s:%s ", signs[e->type], e->namespace, *e->namespace ? "/" : "", e->name, version ? version : "");
+    buf_printf(&told, "%c%s%s%s:%s ", signs[e->type], e->namespace, *e->namespace ? "/" : "", e->name,
+               version ? version : "");
     assert_true(e->received_ns > 0 && e->received_ns <= clock_now_ns());
     last_received_ns = e->received_ns;
     put_count++;
@@ -100,12 +101,14 @@ static void begin_spec(void (*handle)(struct script_conn *c), const struct kube_
 
 static void begin(void (*handle)(struct script_conn *c), bool no_streaming_list)
 {
-    struct kube_watch_spec spec = {
-        .selection = {.api_version = "net/v1", .resource = "ingresses", .max_object_bytes = 300, .label_selector = "a in (b,c)"},
-        .no_streaming_list = no_streaming_list,
-        .stall_ns = 300 * NS_PER_MS,
-        .backoff_base_ns = 20 * NS_PER_MS,
-        .backoff_cap_ns = 100 * NS_PER_MS};
+    struct kube_watch_spec spec = {.selection = {.api_version = "net/v1",
+                                                 .resource = "ingresses",
+                                                 .max_object_bytes = 300,
+                                                 .label_selector = "a in (b,c)"},
+                                   .no_streaming_list = no_streaming_list,
+                                   .stall_ns = 300 * NS_PER_MS,
+                                   .backoff_base_ns = 20 * NS_PER_MS,
+                                   .backoff_cap_ns = 100 * NS_PER_MS};
     begin_spec(handle, &spec);
 }
 
@@ -124,16 +127,18 @@ static void expect(const char *want)
         fail_msg("told \"%s\", want \"%s\" (last error: %s)", buf_str(&told), want, last_error);
 }
 
-#define OBJECT(name, version) "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"n\",\"resourceVersion\":\"" version "\"}}"
+#define OBJECT(name, version) \
+    "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"n\",\"resourceVersion\":\"" version "\"}}"
 #define EVENT(type, name, version) "{\"type\":\"" type "\",\"object\":" OBJECT(name, version) "}"
 #define BOOKMARK(version) "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"" version "\"}}}"
 #define LISTED(version) \
     "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"" version \
     "\",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}"
-#define GONE "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410,\"reason\":\"Expired\",\"message\":\"too old\"}}"
+#define GONE \
+    "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410,\"reason\":\"Expired\",\"message\":\"too old\"}}"
 #define LIST(version, next, items) \
-    "{\"kind\":\"IngressList\",\"apiVersion\":\"net/v1\",\"metadata\":{\"resourceVersion\":\"" version "\",\"continue\":\"" next \
-    "\"},\"items\":[" items "]}"
+    "{\"kind\":\"IngressList\",\"apiVersion\":\"net/v1\",\"metadata\":{\"resourceVersion\":\"" version \
+    "\",\"continue\":\"" next "\"},\"items\":[" items "]}"
 
 /* Discovery is the same in all tests. */
 static bool discovered(struct script_conn *c)
@@ -206,7 +211,8 @@ static void stream_in_bytes(struct script_conn *c)
         return;
     is_stream(c);
     script_open(c);
-    const char text[] = EVENT("ADDED", "gr\xc3\xbc\xc3\x9f", "1") "\n" LISTED("5") "\n" EVENT("MODIFIED", "\xe2\x82\xac", "6") "\n";
+    const char text[] = EVENT("ADDED", "gr\xc3\xbc\xc3\x9f", "1") "\n" LISTED("5") "\n" EVENT("MODIFIED",
+                                                                                              "\xe2\x82\xac", "6") "\n";
     for (size_t i = 0; i + 1 < sizeof(text); i++)
         script_chunk(c, text + i, 1);
 }
@@ -262,7 +268,8 @@ static void expire_tokens(struct script_conn *c)
     else if (list_requests < 7)
         script_reply(c, 200, NULL, LIST("9", "more", OBJECT("a", "1")));
     else
-        script_reply(c, 200, NULL, script_has(c, "limit=") ? "{}" : LIST("9", "", OBJECT("a", "1") "," OBJECT("b", "2")));
+        script_reply(c, 200, NULL,
+                     script_has(c, "limit=") ? "{}" : LIST("9", "", OBJECT("a", "1") "," OBJECT("b", "2")));
 }
 
 static void an_expired_page_begins_the_list_anew(void **state)
@@ -278,7 +285,12 @@ static void an_expired_page_begins_the_list_anew(void **state)
 static void bad_then_good_pages(struct script_conn *c)
 {
     static const char *const bad[] = {
-        "{}", "", "{\"kind\":\"Status\"}", "{\"kind\":\"IngressList\",\"metadata\":{},\"items\":[]}", "{\"kind\":\"IngressList\",", "[]",
+        "{}",
+        "",
+        "{\"kind\":\"Status\"}",
+        "{\"kind\":\"IngressList\",\"metadata\":{},\"items\":[]}",
+        "{\"kind\":\"IngressList\",",
+        "[]",
         "{\"kind\":\"IngressList\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[{\"metadata\":{}}]}"};
     if (discovered(c))
         return;
@@ -417,9 +429,10 @@ static void huge_object(struct script_conn *c)
     is_stream(c);
     memset(filler, 'x', sizeof(filler) - 1);
     filler[sizeof(filler) - 1] = '\0';
-    CLEANUP(free_ptr) char *line = xasprintf("{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"name\":\"big\",\"namespace\":\"n\"},"
-                                             "\"data\":\"%s\"}}",
-                                             filler);
+    CLEANUP(free_ptr)
+    char *line = xasprintf("{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"name\":\"big\",\"namespace\":\"n\"},"
+                           "\"data\":\"%s\"}}",
+                           filler);
     script_open(c);
     script_line(c, EVENT("ADDED", "a", "1"));
     script_line(c, LISTED("5"));
@@ -433,8 +446,9 @@ static void an_object_over_the_limit_is_named_and_passed(void **state)
     begin(huge_object, false);
     script_wait(&server, &put_count, 2);
     expect("[ n/a:1 ] !n/big ~n/a:7 ");
-    assert_string_equal(last_error, "ingresses.net n/big: the object is larger than the limit of 300 bytes; its last readable version "
-                                    "stays in use");
+    assert_string_equal(
+        last_error, "ingresses.net n/big: the object is larger than the limit of 300 bytes; its last readable version "
+                    "stays in use");
     assert_int_equal(streams, 1);
     finish();
 }
@@ -514,8 +528,10 @@ static void denied(struct script_conn *c)
 {
     if (discovered(c))
         return;
-    script_reply(c, 403, NULL, "{\"message\":\"ingresses.net is forbidden: User \\\"u\\\" cannot list resource \\\"ingresses\\\" in API "
-                               "group \\\"net\\\" at the cluster scope\"}");
+    script_reply(
+        c, 403, NULL,
+        "{\"message\":\"ingresses.net is forbidden: User \\\"u\\\" cannot list resource \\\"ingresses\\\" in API "
+        "group \\\"net\\\" at the cluster scope\"}");
 }
 
 static void a_denied_list_says_which_verb(void **state)
@@ -524,8 +540,9 @@ static void a_denied_list_says_which_verb(void **state)
     begin(denied, false);
     script_wait(&server, &errors, 1);
     expect("[x [x (list) ");
-    assert_string_equal(last_error, "list ingresses.net: 403: the user u may not list ingresses.net at the cluster scope; add the "
-                                    "verb \"list\" to its cluster role");
+    assert_string_equal(last_error,
+                        "list ingresses.net: 403: the user u may not list ingresses.net at the cluster scope; add the "
+                        "verb \"list\" to its cluster role");
     finish();
 }
 
@@ -568,7 +585,8 @@ static void a_callback_may_free_the_watch(void **state)
 {
     struct kube_watch_ops freeing = watch_ops;
     struct kube_watch_spec spec = {
-        .selection = {.api_version = "net/v1", .resource = "ingresses", .max_object_bytes = 300, .label_selector = "a in (b,c)"}};
+        .selection = {
+            .api_version = "net/v1", .resource = "ingresses", .max_object_bytes = 300, .label_selector = "a in (b,c)"}};
     (void)state;
     freeing.put = free_it;
     for (int paged = 0; paged < 2; paged++) {
@@ -616,7 +634,8 @@ static void names_are_checked(void **state)
 {
     static const struct {
         const char *api_version, *resource;
-    } bad[] = {{"", "x"}, {"v1", ""}, {"v1", "X"}, {"a/b/c", "x"}, {"/v1", "x"}, {"v1", "pods/log"}, {"v1", "../x"}, {"v1?", "x"}};
+    } bad[] = {{"", "x"},    {"v1", ""},         {"v1", "X"},    {"a/b/c", "x"},
+               {"/v1", "x"}, {"v1", "pods/log"}, {"v1", "../x"}, {"v1?", "x"}};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct kube_watch_spec spec = {.selection = {.api_version = bad[i].api_version, .resource = bad[i].resource}};

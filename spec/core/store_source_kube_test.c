@@ -17,13 +17,15 @@ static struct script_conn *held_a, *held_b;
     "{\"kind\":\"APIResourceList\",\"resources\":[{\"name\":\"things\",\"kind\":\"Thing\",\"namespaced\":true,\"verbs\":[\"list\"," \
     "\"watch\"]},{\"name\":\"classes\",\"kind\":\"Class\",\"namespaced\":false,\"verbs\":[\"list\",\"watch\"]}]}"
 #define OBJECT(namespace, name, value) \
-    "{\"metadata\":{\"name\":\"" name "\",\"namespace\":\"" namespace "\",\"resourceVersion\":\"1\"},\"value\":\"" value "\"}"
+    "{\"metadata\":{\"name\":\"" name \
+    "\",\"namespace\":\"" namespace "\",\"resourceVersion\":\"1\"},\"value\":\"" value "\"}"
 #define EVENT(type, namespace, name, value) "{\"type\":\"" type "\",\"object\":" OBJECT(namespace, name, value) "}"
 #define LISTED \
     "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"5\",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}"
 #define GONE "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410,\"message\":\"too old\"}}"
 
-static void on_store(void *ctx, enum store_event event, struct store_kind *kind, struct object *now, struct object *before)
+static void on_store(void *ctx, enum store_event event, struct store_kind *kind, struct object *now,
+                     struct object *before)
 {
     (void)ctx;
     (void)kind;
@@ -45,9 +47,11 @@ static void on_report(void *ctx, const char *kind, const struct err *err, const 
     snprintf(last_report, sizeof(last_report), "%s %s: %s", kind, reason, err ? err->text : "well");
 }
 
-static void begin(void (*handle)(struct script_conn *c), const char *resource, const char *const *namespaces, bool is_paged)
+static void begin(void (*handle)(struct script_conn *c), const char *resource, const char *const *namespaces,
+                  bool is_paged)
 {
-    struct store_kind_spec spec = {.name = "things", .api_version = "x/v1", .resource = resource, .namespaces = namespaces};
+    struct store_kind_spec spec = {
+        .name = "things", .api_version = "x/v1", .resource = resource, .namespaces = namespaces};
     struct source_kube_options options = {.max_object_bytes = 400, .no_streaming_list = is_paged};
     struct store_kind *kind;
     struct err err;
@@ -215,7 +219,9 @@ static void grows(struct script_conn *c)
     bool is_first = held_a == NULL;
     held_a = c;
     script_open(c);
-    CLEANUP(free_ptr) char *line = xasprintf("{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"one\",\"namespace\":\"a\"},\"x\":\"%s\"}}", filler);
+    CLEANUP(free_ptr)
+    char *line = xasprintf(
+        "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"one\",\"namespace\":\"a\"},\"x\":\"%s\"}}", filler);
     script_line(c, is_first ? EVENT("ADDED", "a", "one", "small") : line);
     script_line(c, EVENT("ADDED", "a", "two", "1"));
     script_line(c, LISTED);
@@ -256,7 +262,10 @@ static void paged(struct script_conn *c)
     if (script_has(c, "watch=1"))
         script_open(c);
     else
-        script_reply(c, 200, NULL, "{\"kind\":\"ThingList\",\"apiVersion\":\"x/v1\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[" OBJECT("a", "one", "1") "]}");
+        script_reply(
+            c, 200, NULL,
+            "{\"kind\":\"ThingList\",\"apiVersion\":\"x/v1\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[" OBJECT(
+                "a", "one", "1") "]}");
 }
 
 static void an_object_is_the_same_from_list_and_watch(void **state)

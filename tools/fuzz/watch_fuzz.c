@@ -1,5 +1,6 @@
-/* The watch stream's decoder. The first byte says how the rest is cut into chunks and how long a line may be. Whatever the cuts, the
- * same lines come out; none is empty, longer than the limit, or holds a newline; all bytes are accounted for. */
+/* The watch stream's decoder. The first byte says how the rest is cut into chunks and how long a line may be. Whatever
+ * the cuts, the same lines come out; none is empty, longer than the limit, or holds a newline; all bytes are accounted
+ * for. */
 #include <assert.h>
 #include <string.h>
 
