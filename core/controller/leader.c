@@ -1,9 +1,9 @@
-/* Everything that happens (an answer, a watch event, the timer, a refusal) becomes one elector_step(); what comes out is carried out in
- * the order cancel, send, timer, news. A news handler may cause the next step: all of the last one's output has been used by then,
- * except the rest of its news, which is a copy.
+/* Everything that happens (an answer, a watch event, the timer, a refusal) becomes one elector_step(); what comes out
+ * is carried out in the order cancel, send, timer, news. A news handler may cause the next step: all of the last one's
+ * output has been used by then, except the rest of its news, which is a copy.
  *
- * An update needs the object as it was read, for labels and fields that we do not know. The elector names the version it wants; the last
- * answer and the last watch event are kept, and one of the two is of that version. */
+ * An update needs the object as it was read, for labels and fields that we do not know. The elector names the version
+ * it wants; the last answer and the last watch event are kept, and one of the two is of that version. */
 #include "controller/leader.h"
 
 #include <inttypes.h>
@@ -41,7 +41,7 @@ struct leader {
     struct kube_events *events;
 
     bool is_leader;
-    int64_t counted_ns; /* up to here the seconds as leader are counted */
+    int64_t counted_ns;                               /* up to here the seconds as leader are counted */
     char failure[sizeof(((struct err *)NULL)->text)]; /* of the request that failed or was given up last */
     struct log_limit limits[4];                       /* by purpose */
     bool is_stopping;
@@ -60,24 +60,29 @@ static void step(struct leader *l, struct elector_input in);
 
 static void count_failure(struct leader *l, const char *reason)
 {
-    metric_add(metric_counter(l->metrics, "haptic_leader_election_failures_total", "Requests for the Lease that failed, by reason.", "reason", reason), 1);
+    metric_add(metric_counter(l->metrics, "haptic_leader_election_failures_total",
+                              "Requests for the Lease that failed, by reason.", "reason", reason),
+               1);
 }
 
 static void make_metrics(struct leader *l)
 {
     struct metrics *m = l->metrics;
     l->is_leader_gauge = metric_gauge(m, "haptic_leader_election_is_leader", "1 while this replica leads.");
-    l->transitions = metric_counter(m, "haptic_leader_election_transitions_total", "How often this replica became the leader.");
+    l->transitions = metric_counter(m, "haptic_leader_election_transitions_total",
+                                    "How often this replica became the leader.");
     l->seconds = metric_counter(m, "haptic_leader_election_seconds_as_leader_total", "Seconds this replica has led.");
     l->renew_age = metric_gauge(m, "haptic_leader_election_last_renew_age_seconds",
                                 "Seconds since the beginning of the leader's last successful renewal; 0 on followers.");
-    l->renew_duration = metric_histogram(m, "haptic_leader_election_renew_duration_seconds", "Time that successful renewals of the Lease took.");
-    l->fence = metric_gauge(m, "haptic_leader_election_fence", "Lease transitions that this leader's writes carry; 0 on followers.");
+    l->renew_duration = metric_histogram(m, "haptic_leader_election_renew_duration_seconds",
+                                         "Time that successful renewals of the Lease took.");
+    l->fence = metric_gauge(m, "haptic_leader_election_fence",
+                            "Lease transitions that this leader's writes carry; 0 on followers.");
     /* All reasons from the start, so that rate() sees the first failure. */
     for (enum elector_status status = ELECTOR_NOTFOUND; status <= ELECTOR_SERVER; status++)
         if (status != ELECTOR_NOTFOUND && status != ELECTOR_CONFLICT)
-            metric_counter(m, "haptic_leader_election_failures_total", "Requests for the Lease that failed, by reason.", "reason",
-                           elector_status_name(status));
+            metric_counter(m, "haptic_leader_election_failures_total", "Requests for the Lease that failed, by reason.",
+                           "reason", elector_status_name(status));
 }
 
 static bool leads_until(const struct leader *l, int64_t now_ns, struct elector_state *ret_state)
@@ -96,7 +101,9 @@ void leader_collect(struct leader *l)
         leads = leads_until(l, now_ns, &state);
     if (l->is_leader) {
         /* A process that was held up has led to its deadline, not to now. */
-        int64_t until_ns = l->elector && state.role == ELECTOR_LEADING && state.write_end_ns < now_ns ? state.write_end_ns : now_ns;
+        int64_t until_ns = l->elector && state.role == ELECTOR_LEADING && state.write_end_ns < now_ns
+                               ? state.write_end_ns
+                               : now_ns;
         if (until_ns > l->counted_ns)
             metric_add(l->seconds, (double)(until_ns - l->counted_ns) / (double)NS_PER_S);
     }
@@ -143,7 +150,9 @@ static char *reason_text(const struct leader *l, const struct elector_news *news
     case ELECTOR_REASON_DEADLINE:
         duration_format(l->renew_deadline_ns, deadline);
         if (news->status == ELECTOR_OK)
-            return xasprintf("renew deadline of %s passed without a lease renew: this process was held up (CPU limit, stopped, suspended?)", deadline);
+            return xasprintf("renew deadline of %s passed without a lease renew: "
+                             "this process was held up (CPU limit, stopped, suspended?)",
+                             deadline);
         return xasprintf("renew deadline of %s passed without a successful lease renew: %s", deadline, l->failure);
     case ELECTOR_REASON_TAKEN:
         return xasprintf("the lease is held by %s", news->holder);
@@ -160,7 +169,8 @@ static char *reason_text(const struct leader *l, const struct elector_news *news
 static void on_lost(struct leader *l, const struct elector_news *news)
 {
     CLEANUP(free_ptr) char *reason = reason_text(l, news);
-    CLEANUP(free_ptr) char *event = xasprintf("stopped leading (transitions %" PRId64 "): %s", news->transitions, reason);
+    CLEANUP(free_ptr)
+    char *event = xasprintf("stopped leading (transitions %" PRId64 "): %s", news->transitions, reason);
     if (news->reason == ELECTOR_REASON_STOPPED)
         log_info("Lost leadership", "identity", l->identity, "reason", reason);
     else
@@ -176,13 +186,14 @@ static void on_failed(struct leader *l, const struct elector_news *news)
     if (!log_limit_pass(&l->limits[news->purpose], news->purpose == ELECTOR_RENEW ? 0 : LOG_EVERY_NS, &suppressed))
         return;
     CLEANUP(free_ptr) char *message = xasprintf("Leader election: lease %s failed", purpose_names[news->purpose]);
-    log_warn(message, "identity", l->identity, "lease", l->name, "reason", elector_status_name(news->status), "error", l->failure, "similar",
-             log_int((int64_t)suppressed));
+    log_warn(message, "identity", l->identity, "lease", l->name, "reason", elector_status_name(news->status), "error",
+             l->failure, "similar", log_int((int64_t)suppressed));
 }
 
 static void on_stopped(struct leader *l, bool released)
 {
-    log_info(released ? "Leader election stopped, lease released" : "Leader election stopped", "identity", l->identity, "lease", l->name);
+    log_info(released ? "Leader election stopped, lease released" : "Leader election stopped", "identity", l->identity,
+             "lease", l->name);
     l->watch = lease_watch_free(l->watch);
     /* From the loop, not from inside leader_stop(). */
     kube_timer_start(l->timer, 0);
@@ -207,12 +218,13 @@ static void on_news(struct leader *l, const struct elector_news *news)
         log_info("New leader observed", "leader", news->holder, "identity", l->identity);
         break;
     case ELECTOR_RAISED:
-        log_warn("Fence raised: a receiver had seen a higher one", "identity", l->identity, "transitions", log_int(news->transitions));
+        log_warn("Fence raised: a receiver had seen a higher one", "identity", l->identity, "transitions",
+                 log_int(news->transitions));
         set_leader(l, true);
         break;
     case ELECTOR_EXHAUSTED:
-        log_error("A receiver's fence leaves no higher one: remove its fence file", "identity", l->identity, "transitions",
-                  log_int(news->transitions));
+        log_error("A receiver's fence leaves no higher one: remove its fence file", "identity", l->identity,
+                  "transitions", log_int(news->transitions));
         break;
     case ELECTOR_STOPPED:
         on_stopped(l, news->released);
@@ -261,7 +273,8 @@ static enum elector_status status_of(const struct kube_response *response, const
     return response->status == 0 || err->kind == ERR_IO ? ELECTOR_UNREACHABLE : ELECTOR_INVALID;
 }
 
-static void on_answer(void *ctx, const struct lease_record *lease, const struct kube_response *response, const struct err *err)
+static void on_answer(void *ctx, const struct lease_record *lease, const struct kube_response *response,
+                      const struct err *err)
 {
     struct leader *l = ctx;
     struct elector_record record;
@@ -293,7 +306,8 @@ static void on_watched(void *ctx, const struct lease_record *lease)
 static void on_watch_denied(void *ctx, const struct err *err)
 {
     struct leader *l = ctx;
-    log_info("The lease may not be watched: a release is noticed at the next poll only", "lease", l->name, "error", err->text);
+    log_info("The lease may not be watched: a release is noticed at the next poll only", "lease", l->name, "error",
+             err->text);
 }
 
 static void send_request(struct leader *l, const struct elector_request *request)
@@ -339,8 +353,8 @@ static void step(struct leader *l, struct elector_input in)
     if (out.cancel != 0) {
         char timeout[DURATION_SIZE];
         l->request = kube_request_cancel(l->request);
-        snprintf(l->failure, sizeof(l->failure), "lease %s %s/%s: timeout after %s", purpose_names[l->purpose], l->namespace, l->name,
-                 duration_format(l->timeout_ns, timeout));
+        snprintf(l->failure, sizeof(l->failure), "lease %s %s/%s: timeout after %s", purpose_names[l->purpose],
+                 l->namespace, l->name, duration_format(l->timeout_ns, timeout));
     }
     if (out.send)
         send_request(l, &out.request);
@@ -379,8 +393,9 @@ static char *copy(const char *text)
     return xstrdup(text ? text : "");
 }
 
-int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector_config *config, struct metrics *metrics,
-               void (*changed)(void *ctx, bool is_leader), void *ctx, struct leader **ret_leader, struct err *err)
+int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector_config *config,
+               struct metrics *metrics, void (*changed)(void *ctx, bool is_leader), void *ctx,
+               struct leader **ret_leader, struct err *err)
 {
     bool is_alone = !client || !config->enabled;
     if (!is_alone && elector_config_check(config, err) < 0)
@@ -407,9 +422,10 @@ int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector
         seeded.seed = map_hash(l->identity, strlen(l->identity)); /* keyed per process */
     l->elector = elector_new(&seeded);
     l->events = kube_events_new(client, "haptic.io/controller", l->identity, metrics);
-    log_info("Leader election started", "identity", l->identity, "lease", l->name, "namespace", l->namespace, "lease_duration",
-             log_duration(config->lease_duration_ns), "renew_deadline", log_duration(config->renew_deadline_ns), "retry_period",
-             log_duration(config->retry_period_ns), "request_timeout", log_duration(elector_request_timeout_ns(config)));
+    log_info("Leader election started", "identity", l->identity, "lease", l->name, "namespace", l->namespace,
+             "lease_duration", log_duration(config->lease_duration_ns), "renew_deadline",
+             log_duration(config->renew_deadline_ns), "retry_period", log_duration(config->retry_period_ns),
+             "request_timeout", log_duration(elector_request_timeout_ns(config)));
     l->watch = lease_watch(client, l->namespace, l->name, on_watched, on_watch_denied, l);
     step(l, (struct elector_input){.kind = ELECTOR_START});
     return 0;
@@ -506,10 +522,13 @@ void leader_describe(const struct leader *l, struct buf *out)
         yyjson_mut_obj_add_sint(doc, root, "highest_transitions", state.highest_transitions);
         yyjson_mut_obj_add_uint(doc, root, "failures_in_a_row", state.failures);
         if (state.role == ELECTOR_LEADING) {
-            yyjson_mut_obj_add_real(doc, root, "last_renew_age_seconds", (double)(now_ns - state.confirmed_ns) / (double)NS_PER_S);
-            yyjson_mut_obj_add_real(doc, root, "write_ends_in_seconds", (double)(state.write_end_ns - now_ns) / (double)NS_PER_S);
+            yyjson_mut_obj_add_real(doc, root, "last_renew_age_seconds",
+                                    (double)(now_ns - state.confirmed_ns) / (double)NS_PER_S);
+            yyjson_mut_obj_add_real(doc, root, "write_ends_in_seconds",
+                                    (double)(state.write_end_ns - now_ns) / (double)NS_PER_S);
         } else if (state.expires_ns != INT64_MAX) {
-            yyjson_mut_obj_add_real(doc, root, "lease_expires_in_seconds", (double)(state.expires_ns - now_ns) / (double)NS_PER_S);
+            yyjson_mut_obj_add_real(doc, root, "lease_expires_in_seconds",
+                                    (double)(state.expires_ns - now_ns) / (double)NS_PER_S);
         }
         if (state.failures > 0)
             yyjson_mut_obj_add_str(doc, root, "last_failure", l->failure);

@@ -4,9 +4,10 @@
  * Units:   *_ns clock_now_ns() nanoseconds.
  * Errors:  leader_new() refuses a configuration without margin; later failures are logged, counted and survived.
  *
- * Leading is a level, not an event: ask leader_may_write() before each write. changed() only says that asking again is worth while; it comes
- * after gain and loss and after a raise of the fence, and gaining means: compare desired with actual for everything from scratch.
- * Without a client, or with election disabled, this replica is alone: it always leads, touches no Lease, and raises its fence by itself.
+ * Leading is a level, not an event: ask leader_may_write() before each write. changed() only says that asking again is
+ * worth while; it comes after gain and loss and after a raise of the fence, and gaining means: compare desired with
+ * actual for everything from scratch. Without a client, or with election disabled, this replica is alone: it always
+ * leads, touches no Lease, and raises its fence by itself.
  */
 #ifndef HAPTIC_CONTROLLER_LEADER_H
 #define HAPTIC_CONTROLLER_LEADER_H
@@ -23,13 +24,14 @@
 struct leader;
 
 /* Starts at once. client may be NULL. */
-int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector_config *config, struct metrics *metrics,
-               void (*changed)(void *ctx, bool is_leader), void *ctx, struct leader **ret_leader, struct err *err) MUST_CHECK;
+int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector_config *config,
+               struct metrics *metrics, void (*changed)(void *ctx, bool is_leader), void *ctx,
+               struct leader **ret_leader, struct err *err) MUST_CHECK;
 /* At any time; without leader_stop() the Lease is left to expire. Run the loop once more afterwards. */
 struct leader *leader_free(struct leader *l); /* NULL is fine; always returns NULL */
 
-/* Lead no more; call it when the last write has ended. With release the Lease is given back, so that another replica takes over at once. Then
- * stopped is called, at the latest after two request timeouts. */
+/* Lead no more; call it when the last write has ended. With release the Lease is given back, so that another replica
+ * takes over at once. Then stopped is called, at the latest after two request timeouts. */
 void leader_stop(struct leader *l, bool release, void (*stopped)(void *ctx), void *ctx);
 
 /* May a write begin now? */

@@ -1,9 +1,10 @@
-/* Two things are known of the Lease: the *view* (what the last answer or watch event showed, with the version that guards our next update)
- * and the *tenure* (what we wrote when we acquired it: nonce and transitions). A record is ours when identity and nonce match; the nonce is
- * the acquireTime we wrote, so a second process with our identity is told apart from ourselves.
+/* Two things are known of the Lease: the *view* (what the last answer or watch event showed, with the version that
+ * guards our next update) and the *tenure* (what we wrote when we acquired it: nonce and transitions). A record is
+ * ours when identity and nonce match; the nonce is the acquireTime we wrote, so a second process with our identity is
+ * told apart from ourselves.
  *
- * elector_step() takes the input in, then next_request() looks at role, view and time and picks the one request to send. Nothing is
- * remembered as "to do": a lost answer or wake-up can delay things, never lose them. */
+ * elector_step() takes the input in, then next_request() looks at role, view and time and picks the one request to
+ * send. Nothing is remembered as "to do": a lost answer or wake-up can delay things, never lose them. */
 #include "kube/elector.h"
 
 #include <assert.h>
@@ -29,18 +30,18 @@ struct elector {
     enum view view;
     bool observed; /* record holds something, whatever the view is now */
     struct elector_record record;
-    int64_t observed_ns; /* when record's content last changed before our eyes */
+    int64_t observed_ns;  /* when record's content last changed before our eyes */
     int64_t inherited_us; /* acquireTime of a record that had our identity when we started; 0: none */
     int64_t highest;
     char reported[ELECTOR_NAME_SIZE]; /* holder of the last ELECTOR_NEW_LEADER */
 
     /* Our tenure or the attempt at one. */
-    int64_t nonce_us;     /* 0: never tried */
-    bool is_uncertain;    /* an acquisition was sent and its outcome is not known */
+    int64_t nonce_us;                           /* 0: never tried */
+    bool is_uncertain;                          /* an acquisition was sent and its outcome is not known */
     char attempt_version[ELECTOR_VERSION_SIZE]; /* what guarded it */
     int64_t transitions;
     int64_t confirmed_ns; /* begin of the last request that succeeded */
-    int64_t raise_above; /* the fence must become higher than this; -1: it is high enough */
+    int64_t raise_above;  /* the fence must become higher than this; -1: it is high enough */
 
     /* The request under way; id 0: none. */
     uint64_t request, last_request;
@@ -53,8 +54,8 @@ struct elector {
     int64_t renew_at_ns;   /* leading: next renewal */
     int64_t not_before_ns; /* no request earlier than this: back-off */
     int64_t release_end_ns;
-    unsigned failures; /* in a row */
-    bool has_write_failed; /* one of them was a write */
+    unsigned failures;                /* in a row */
+    bool has_write_failed;            /* one of them was a write */
     enum elector_status last_failure; /* since the last success; OK: none */
 };
 
@@ -128,8 +129,9 @@ static bool is_ours(const struct elector *e, const struct elector_record *r)
     return e->nonce_us != 0 && r->acquire_us == e->nonce_us && strcmp(r->holder, e->identity) == 0;
 }
 
-/* The waiting time is the longer of ours and the holder's: a holder with longer timings renews more rarely, and a record may say 0 or 1 after an
- * edit by hand. No more than ten times ours, so that a mistyped number cannot keep everybody out for years. */
+/* The waiting time is the longer of ours and the holder's: a holder with longer timings renews more rarely, and a
+ * record may say 0 or 1 after an edit by hand. No more than ten times ours, so that a mistyped number cannot keep
+ * everybody out for years. */
 static int64_t expires_ns(const struct elector *e)
 {
     int64_t longest_s = e->lease_ns / NS_PER_S * 10;
@@ -137,7 +139,8 @@ static int64_t expires_ns(const struct elector *e)
     return add_ns(e->observed_ns, max64(seconds * NS_PER_S, e->lease_ns));
 }
 
-/* When the record in view may be taken: at once if nobody holds it, if it is ours anyway, or if it is what a former process of this pod left. */
+/* When the record in view may be taken: at once if nobody holds it, if it is ours anyway, or if it is what a former
+ * process of this pod left. */
 static int64_t claimable_ns(const struct elector *e)
 {
     const struct elector_record *r = &e->record;
@@ -147,8 +150,8 @@ static int64_t claimable_ns(const struct elector *e)
 
 static bool same_content(const struct elector_record *a, const struct elector_record *b)
 {
-    return a->duration_s == b->duration_s && a->transitions == b->transitions && a->acquire_us == b->acquire_us && a->renew_us == b->renew_us &&
-           strcmp(a->holder, b->holder) == 0;
+    return a->duration_s == b->duration_s && a->transitions == b->transitions && a->acquire_us == b->acquire_us &&
+           a->renew_us == b->renew_us && strcmp(a->holder, b->holder) == 0;
 }
 
 static void see_transitions(struct elector *e, int64_t transitions)
@@ -218,7 +221,8 @@ static void confirm(struct elector *e, int64_t now_ns, struct elector_output *ou
     if (e->role == ELECTOR_RELEASING)
         return;
     add_news(out, ELECTOR_RENEWED)->duration_ns = now_ns - e->sent_ns;
-    e->renew_at_ns = e->raise_above >= 0 ? now_ns : max64(add_ns(e->sent_ns, e->retry_ns), add_ns(now_ns, e->retry_ns / 8));
+    e->renew_at_ns = e->raise_above >= 0 ? now_ns
+                                         : max64(add_ns(e->sent_ns, e->retry_ns), add_ns(now_ns, e->retry_ns / 8));
     if (now_ns >= last_write_ns(e)) {
         /* The answer took so long that its leadership is over already. */
         if (was_leading)
@@ -235,8 +239,9 @@ static void confirm(struct elector *e, int64_t now_ns, struct elector_output *ou
 
 /* ---- answers ---- */
 
-/* Wait after a failure: doubling from an eighth of the retry period to all of it. What the server asks for is respected, but a leader keeps time for a
- * last try before its deadline, and a follower waits no longer than a lease. */
+/* Wait after a failure: doubling from an eighth of the retry period to all of it. What the server asks for is
+ * respected, but a leader keeps time for a last try before its deadline, and a follower waits no longer than a
+ * lease. */
 static void back_off(struct elector *e, int64_t retry_after_ns, int64_t now_ns)
 {
     int64_t step = e->retry_ns / 8;
@@ -245,11 +250,13 @@ static void back_off(struct elector *e, int64_t retry_after_ns, int64_t now_ns)
     int64_t soonest = add_ns(now_ns, jitter(e, min64(step, e->retry_ns)));
     int64_t wanted = max64(soonest, add_ns(now_ns, min64(max64(retry_after_ns, 0), e->lease_ns)));
     if (e->role == ELECTOR_LEADING)
-        wanted = max64(min64(wanted, last_write_ns(e) - e->timeout_ns), min64(soonest, add_ns(now_ns, e->retry_ns / 8)));
+        wanted = max64(min64(wanted, last_write_ns(e) - e->timeout_ns),
+                       min64(soonest, add_ns(now_ns, e->retry_ns / 8)));
     e->not_before_ns = wanted;
 }
 
-static void fail(struct elector *e, enum elector_status status, int64_t retry_after_ns, int64_t now_ns, struct elector_output *out)
+static void fail(struct elector *e, enum elector_status status, int64_t retry_after_ns, int64_t now_ns,
+                 struct elector_output *out)
 {
     struct elector_news *news = add_news(out, ELECTOR_FAILED);
     news->status = status;
@@ -259,12 +266,14 @@ static void fail(struct elector *e, enum elector_status status, int64_t retry_af
         e->failures++;
     e->has_write_failed |= e->verb != ELECTOR_GET;
     back_off(e, retry_after_ns, now_ns);
-    /* A leader repeats its update at once: should the one before have happened, the conflict tells. A follower looks first. */
+    /* A leader repeats its update at once: should the one before have happened, the conflict tells. A follower looks
+     * first. */
     if (e->role == ELECTOR_FOLLOWING && e->verb != ELECTOR_GET)
         e->view = VIEW_UNKNOWN;
 }
 
-/* Somebody else wrote, or the object is gone: look again at once; looking twice in vain means that others are busy here. */
+/* Somebody else wrote, or the object is gone: look again at once; looking twice in vain means that others are busy
+ * here. */
 static void on_conflict(struct elector *e, int64_t now_ns)
 {
     e->view = VIEW_UNKNOWN;
@@ -300,7 +309,8 @@ static void on_ok(struct elector *e, const struct elector_record *r, int64_t now
 {
     if (e->verb == ELECTOR_GET) {
         on_look(e, r, now_ns, out);
-        /* Looking succeeds also where writing is denied: it ends a row of failures only when there is nothing to write. */
+        /* Looking succeeds also where writing is denied: it ends a row of failures only when there is nothing to
+         * write. */
         if (e->role != ELECTOR_FOLLOWING || (e->has_write_failed && now_ns >= claimable_ns(e)))
             return;
     } else {
@@ -402,13 +412,15 @@ static void end(struct elector *e, bool released, struct elector_output *out)
 static void on_stop(struct elector *e, bool release, struct elector_output *out)
 {
     bool is_acquiring = e->request != 0 && e->purpose == ELECTOR_ACQUIRE;
-    bool may_hold = e->role == ELECTOR_LEADING || is_acquiring || e->is_uncertain || (e->view != VIEW_ABSENT && is_ours(e, &e->record));
+    bool may_hold = e->role == ELECTOR_LEADING || is_acquiring || e->is_uncertain ||
+                    (e->view != VIEW_ABSENT && is_ours(e, &e->record));
 
     if (e->role == ELECTOR_RELEASING || e->role == ELECTOR_ENDED)
         return;
     if (e->role == ELECTOR_LEADING)
         lose(e, ELECTOR_REASON_STOPPED, e->clock_ns, out);
-    /* A renewal that is under way is not waited for, it would hold up the release; an acquisition is, or it may come after us. */
+    /* A renewal that is under way is not waited for, it would hold up the release; an acquisition is, or it may come
+     * after us. */
     if (e->request != 0 && (!is_acquiring || !release)) {
         out->cancel = e->request;
         e->request = 0;
@@ -427,7 +439,8 @@ static void on_stop(struct elector *e, bool release, struct elector_output *out)
 
 /* ---- what to do next ---- */
 
-static void begin_request(struct elector *e, enum elector_verb verb, enum elector_purpose purpose, struct elector_output *out)
+static void begin_request(struct elector *e, enum elector_verb verb, enum elector_purpose purpose,
+                          struct elector_output *out)
 {
     struct elector_request *request = &out->request;
     e->request = ++e->last_request;
@@ -454,7 +467,8 @@ static void send_release(struct elector *e, int64_t wall_us, struct elector_outp
     r->acquire_us = r->renew_us = wall_us;
 }
 
-/* Take, keep or raise: the record we want. A record that is ours keeps its transitions, unless a higher number is known somewhere. */
+/* Take, keep or raise: the record we want. A record that is ours keeps its transitions, unless a higher number is
+ * known somewhere. */
 static void send_hold(struct elector *e, int64_t wall_us, struct elector_output *out)
 {
     bool creates = e->view == VIEW_ABSENT;
@@ -500,7 +514,8 @@ static void next_request(struct elector *e, int64_t wall_us, struct elector_outp
 
     if (e->role == ELECTOR_LEADING && now_ns >= last_write_ns(e))
         lose(e, ELECTOR_REASON_DEADLINE, now_ns, out);
-    if (e->role == ELECTOR_RELEASING && e->request == 0 && e->view != VIEW_UNKNOWN && !(e->view == VIEW_RECORD && is_ours(e, &e->record)))
+    if (e->role == ELECTOR_RELEASING && e->request == 0 && e->view != VIEW_UNKNOWN &&
+        !(e->view == VIEW_RECORD && is_ours(e, &e->record)))
         end(e, e->view == VIEW_RECORD && !*e->record.holder, out);
     if (e->role == ELECTOR_RELEASING && now_ns >= e->release_end_ns) {
         out->cancel = e->request;
@@ -520,7 +535,8 @@ static void next_request(struct elector *e, int64_t wall_us, struct elector_outp
     }
     if (now_ns < due_ns(e))
         return;
-    bool may_hold = e->view == VIEW_ABSENT || (e->view == VIEW_RECORD && (e->role == ELECTOR_LEADING || now_ns >= claimable_ns(e)));
+    bool may_hold = e->view == VIEW_ABSENT ||
+                    (e->view == VIEW_RECORD && (e->role == ELECTOR_LEADING || now_ns >= claimable_ns(e)));
     if (may_hold)
         send_hold(e, wall_us, out);
     else
@@ -584,50 +600,6 @@ void elector_step(struct elector *e, const struct elector_input *in, struct elec
     }
     next_request(e, in->wall_us, ret_out);
     ret_out->wake_ns = wake_ns(e);
-}
-
-/* ---- names and state ---- */
-
-const char *elector_status_name(enum elector_status status)
-{
-    switch (status) {
-    case ELECTOR_OK:
-        return "ok";
-    case ELECTOR_NOTFOUND:
-        return "notfound";
-    case ELECTOR_CONFLICT:
-        return "conflict";
-    case ELECTOR_DENIED:
-        return "denied";
-    case ELECTOR_THROTTLED:
-        return "throttled";
-    case ELECTOR_INVALID:
-        return "invalid";
-    case ELECTOR_TIMEOUT:
-        return "timeout";
-    case ELECTOR_UNREACHABLE:
-        return "unreachable";
-    case ELECTOR_SERVER:
-        return "server";
-    }
-    return "unknown";
-}
-
-const char *elector_role_name(enum elector_role role)
-{
-    switch (role) {
-    case ELECTOR_IDLE:
-        return "idle";
-    case ELECTOR_FOLLOWING:
-        return "follower";
-    case ELECTOR_LEADING:
-        return "leader";
-    case ELECTOR_RELEASING:
-        return "releasing";
-    case ELECTOR_ENDED:
-        return "stopped";
-    }
-    return "unknown";
 }
 
 void elector_get_state(const struct elector *e, struct elector_state *ret_state)

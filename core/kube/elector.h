@@ -1,22 +1,24 @@
 /* elector.h — who leads: a state machine over one Lease, without I/O and without a clock.
  * Thread:  any; an elector is used by one thread at a time.
  * Owns:    a copy of its configuration.
- * Units:   *_ns local monotonic nanoseconds (suspend counts), *_us Unix microseconds (only written into the Lease, never judged),
- *          duration_s whole seconds as in the Lease.
+ * Units:   *_ns local monotonic nanoseconds (suspend counts), *_us Unix microseconds (only written into the Lease,
+ *          never judged), duration_s whole seconds as in the Lease.
  * Errors:  elector_config_check() says what is wrong with timings; the machine itself has no errors, only news.
  * Source:  coordination.k8s.io/v1 Lease as client-go's leader election uses it; where this differs it says so.
  *
- * elector_step() takes one thing that happened and returns at most one request to send, the moment of the next wake-up and the news.
- * One request is under way at any time; what answers an older one is ignored.
+ * elector_step() takes one thing that happened and returns at most one request to send, the moment of the next wake-up
+ * and the news. One request is under way at any time; what answers an older one is ignored.
  *
- * Safety. A candidate waits for a whole lease duration on its own clock after it *received* a changed record. A leader counts from the
- * moment *before* it sent the last request that succeeded, and stops renew_deadline after that, whatever happened to later requests. So
- * two never lead at once while no clock runs faster than another by more than lease_duration / renew_deadline, answers may be as
- * slow as they like. A process that is stopped between its check and its write is outside every clock; for that there is the fence.
+ * Safety. A candidate waits for a whole lease duration on its own clock after it *received* a changed record. A leader
+ * counts from the moment *before* it sent the last request that succeeded, and stops renew_deadline after that,
+ * whatever happened to later requests. So two never lead at once while no clock runs faster than another by more than
+ * lease_duration / renew_deadline, answers may be as slow as they like. A process that is stopped between its check
+ * and its write is outside every clock; for that there is the fence.
  *
- * Fence. leaseTransitions grows with every change of holder, also when the holder came back as a new process, and is sent with every
- * write. Where a Lease is deleted it starts above all this candidate has seen; a receiver that has seen more says so (ELECTOR_REFUSED) and
- * the leader raises it, by an update that succeeds only while it still holds the Lease.
+ * Fence. leaseTransitions grows with every change of holder, also when the holder came back as a new process, and is
+ * sent with every write. Where a Lease is deleted it starts above all this candidate has seen; a receiver that has
+ * seen more says so (ELECTOR_REFUSED) and the leader raises it, by an update that succeeds only while it still holds
+ * the Lease.
  */
 #ifndef HAPTIC_KUBE_ELECTOR_H
 #define HAPTIC_KUBE_ELECTOR_H
@@ -60,7 +62,7 @@ struct elector_record {
     char holder[ELECTOR_NAME_SIZE]; /* "": nobody */
     int64_t duration_s;
     int64_t transitions;
-    int64_t acquire_us, renew_us; /* 0: absent */
+    int64_t acquire_us, renew_us;       /* 0: absent */
     char version[ELECTOR_VERSION_SIZE]; /* resourceVersion */
 };
 
@@ -71,7 +73,8 @@ struct elector_request {
     uint64_t id; /* never 0 */
     enum elector_verb verb;
     enum elector_purpose purpose;
-    struct elector_record record; /* CREATE, UPDATE: what to write; an update only if version is still the object's, and it exists */
+    struct elector_record
+        record; /* CREATE, UPDATE: what to write; an update only if version is still the object's, and it exists */
     int64_t timeout_ns;
 };
 
@@ -123,10 +126,11 @@ enum elector_news_kind {
 };
 
 enum elector_reason {
-    ELECTOR_REASON_DEADLINE, /* could not renew before the renew deadline; status is the last failure (OK: the process was held up) */
-    ELECTOR_REASON_TAKEN,    /* another holds the Lease: holder */
-    ELECTOR_REASON_EMPTIED,  /* somebody emptied the Lease */
-    ELECTOR_REASON_DELETED,  /* the Lease is gone */
+    /* could not renew before the renew deadline; status is the last failure (OK: the process was held up) */
+    ELECTOR_REASON_DEADLINE,
+    ELECTOR_REASON_TAKEN,   /* another holds the Lease: holder */
+    ELECTOR_REASON_EMPTIED, /* somebody emptied the Lease */
+    ELECTOR_REASON_DELETED, /* the Lease is gone */
     ELECTOR_REASON_STOPPED,
 };
 
@@ -158,7 +162,8 @@ struct elector *elector_free(struct elector *e);                  /* NULL is fin
 
 void elector_step(struct elector *e, const struct elector_input *in, struct elector_output *ret_out);
 
-/* May a write begin now? Asked before each write; true only while leading, with time left, and with no higher fence being fetched. */
+/* May a write begin now? Asked before each write; true only while leading, with time left, and with no higher fence
+ * being fetched. */
 bool elector_may_write(const struct elector *e, int64_t now_ns);
 
 enum elector_role { ELECTOR_IDLE, ELECTOR_FOLLOWING, ELECTOR_LEADING, ELECTOR_RELEASING, ELECTOR_ENDED };
@@ -169,11 +174,11 @@ struct elector_state {
     char holder[ELECTOR_NAME_SIZE]; /* as last seen */
     int64_t transitions;            /* leading: the fence; else as last seen */
     int64_t highest_transitions;    /* ever seen here or by a receiver */
-    int64_t nonce_us;               /* acquireTime of our last attempt: with the identity it names this process' tenure */
-    int64_t confirmed_ns;           /* when the last request that succeeded as leader was begun; INT64_MIN: never */
-    int64_t write_end_ns;           /* leading: every write must have ended by then */
-    int64_t expires_ns;             /* following: when the seen record may be taken over; INT64_MAX: no record */
-    unsigned failures;              /* in a row */
+    int64_t nonce_us;     /* acquireTime of our last attempt: with the identity it names this process' tenure */
+    int64_t confirmed_ns; /* when the last request that succeeded as leader was begun; INT64_MIN: never */
+    int64_t write_end_ns; /* leading: every write must have ended by then */
+    int64_t expires_ns;   /* following: when the seen record may be taken over; INT64_MAX: no record */
+    unsigned failures;    /* in a row */
 };
 void elector_get_state(const struct elector *e, struct elector_state *ret_state);
 

@@ -1,5 +1,6 @@
-/* Leaders against an API server that fails on request, with short timings and the real clock: what is logged, counted, written and
- * how long a hand-over takes. Who may lead when is the business of kube_elector_test.c and kube_elector_sim_test.c. */
+/* Leaders against an API server that fails on request, with short timings and the real clock: what is logged, counted,
+ * written and how long a hand-over takes. Who may lead when is the business of kube_elector_test.c and
+ * kube_elector_sim_test.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -264,7 +265,8 @@ static void hanging_server_ends_the_writing_before_the_deadline(void **state)
     RUN_UNTIL(w, 100 * MS, w->a.losses == 1);
     assert_logged(w, "lease renew failed");
     assert_logged(w, "timeout");
-    assert_logged(w, "level=WARN msg=\"Lost leadership\" identity=pod-a reason=\"renew deadline of 1s passed without a successful lease renew: ");
+    assert_logged(w, "level=WARN msg=\"Lost leadership\" identity=pod-a reason=\"renew deadline of 1s passed without a "
+                     "successful lease renew: ");
     assert_metric(&w->a, "haptic_leader_election_is_leader 0\n");
     assert_true(metric_of(&w->a, "haptic_leader_election_failures_total{reason=\"timeout\"}") >= 1);
     w->server.hangs = false;
@@ -290,12 +292,14 @@ static void refusals_are_counted_by_reason_and_survived(void **state)
     static const struct {
         int status;
         const char *reason;
-    } cases[] = {{403, "denied"}, {500, "server"}, {429, "throttled"}, {503, "server"}, {422, "invalid"}, {504, "timeout"}};
+    } cases[] = {{403, "denied"}, {500, "server"},  {429, "throttled"},
+                 {503, "server"}, {422, "invalid"}, {504, "timeout"}};
     struct world *w = *state;
     replica_start(w, &w->a, "pod-a");
     RUN_UNTIL(w, 500 * MS, leader_may_write(w->a.leader));
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        CLEANUP(free_ptr) char *none = xasprintf("haptic_leader_election_failures_total{reason=\"%s\"} 0\n", cases[i].reason);
+        CLEANUP(free_ptr)
+        char *none = xasprintf("haptic_leader_election_failures_total{reason=\"%s\"} 0\n", cases[i].reason);
         CLEANUP(buf_done) struct buf text = {0};
         unsigned losses = w->a.losses, before = w->server.requests;
         w->server.status = cases[i].status;
@@ -328,7 +332,8 @@ static void deleted_lease_is_made_again_with_a_higher_fence(void **state)
 static void edits_of_others_survive_our_updates(void **state)
 {
     struct world *w = *state;
-    static const char lease[] = "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"haptic-leader\",\"namespace\":\"ns\","
+    static const char lease[] = "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\","
+                                "\"metadata\":{\"name\":\"haptic-leader\",\"namespace\":\"ns\","
                                 "\"labels\":{\"team\":\"edge\"}},\"spec\":{\"strategy\":\"x.io/s\"}}";
     lease_server_store(&w->server, lease, strlen(lease));
     replica_start(w, &w->a, "pod-a");
@@ -358,8 +363,10 @@ static void stale_leader_steps_down(void **state)
     struct world *w = *state;
     replica_start(w, &w->a, "pod-a");
     RUN_UNTIL(w, 500 * MS, leader_may_write(w->a.leader));
-    static const char taken[] = "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"haptic-leader\",\"namespace\":\"ns\"},"
-                                "\"spec\":{\"holderIdentity\":\"pod-z\",\"leaseDurationSeconds\":60,\"leaseTransitions\":7}}";
+    static const char taken[] =
+        "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\","
+        "\"metadata\":{\"name\":\"haptic-leader\",\"namespace\":\"ns\"},"
+        "\"spec\":{\"holderIdentity\":\"pod-z\",\"leaseDurationSeconds\":60,\"leaseTransitions\":7}}";
     w->server.hangs = true; /* the watch tells nothing */
     lease_server_store(&w->server, taken, strlen(taken));
     w->server.hangs = false;
@@ -378,7 +385,8 @@ static void held_up_process_does_not_write(void **state)
     usleep(1100 * 1000); /* the loop stands still, as under SIGSTOP */
     assert_false(leader_may_write(w->a.leader));
     assert_metric(&w->a, "haptic_leader_election_is_leader 0\n");
-    assert_true(metric_of(&w->a, "haptic_leader_election_seconds_as_leader_total") < 1.05); /* to the deadline, not to now */
+    assert_true(metric_of(&w->a, "haptic_leader_election_seconds_as_leader_total") <
+                1.05); /* to the deadline, not to now */
     RUN_UNTIL(w, 500 * MS, w->a.losses == 1);
     assert_logged(w, "this process was held up");
     RUN_UNTIL(w, 500 * MS, leader_may_write(w->a.leader));

@@ -1,19 +1,24 @@
-/* Deterministic simulation of an election: 3 to 5 candidates, one API server, three receivers that enforce the fence; all in virtual time.
+/* Deterministic simulation of an election: 3 to 5 candidates, one API server, three receivers that enforce the fence;
+ * all in virtual time.
  *
- *     kube_elector_sim_test              10 000 seeds (ELECTOR_SEEDS: another number, ELECTOR_FIRST_SEED: from another one)
+ *     kube_elector_sim_test              10 000 seeds (ELECTOR_SEEDS: how many, ELECTOR_FIRST_SEED: from which)
  *     kube_elector_sim_test --seed N     one seed with a trace of everything (or ELECTOR_SEED=N)
  *
- * A seed decides timings, clock rates (up to 4 times apart), who may watch, and a row of faults: lost and late requests and answers, API errors, outages,
- * partitions, processes stopped for longer than a lease, killed, restarted with the same or another name, released; in some seeds the
- * Lease is deleted or edited. Then the faults end. What must hold:
+ * A seed decides timings, clock rates (up to 4 times apart), who may watch, and a row of faults: lost and late
+ * requests and answers, API errors, outages, partitions, processes stopped for longer than a lease, killed, restarted
+ * with the same or another name, released; in some seeds the Lease is deleted or edited. Then the faults end. What
+ * must hold:
  *
- *  1. A receiver accepts writes of the API server's terms in their order: after a write of a later holder none of an earlier one. The terms are
- *     counted by the simulated server, the receivers know only fences. (A deleted or edited Lease forgets what was; order holds between deletions.) No transitions
- *     are accepted from two processes.
+ *  1. A receiver accepts writes of the API server's terms in their order: after a write of a later holder none of an
+ *  earlier one. The terms are
+ *     counted by the simulated server, the receivers know only fences. (A deleted or edited Lease forgets what was;
+ *     order holds between deletions.) No transitions are accepted from two processes.
  *  2. Each term's transitions are higher than those of all before it, unless the Lease was deleted or edited.
- *  3. While no clock runs faster than another by lease_duration / renew_deadline or more, and nobody deletes or edits the Lease, no two candidates
+ *  3. While no clock runs faster than another by lease_duration / renew_deadline or more, and nobody deletes or edits
+ *  the Lease, no two candidates
  *     may write at the same moment.
- *  4. When the faults have ended there is one leader within bound_ns(), it stays, and every receiver accepts its writes. */
+ *  4. When the faults have ended there is one leader within bound_ns(), it stays, and every receiver accepts its
+ *  writes. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -60,7 +65,7 @@ struct candidate {
     bool is_up, is_cut_off, may_watch;
     int64_t paused_until_ns;
     uint64_t wake_token;
-    int64_t term; /* of the last confirmed write */
+    int64_t term;               /* of the last confirmed write */
     enum elector_status denied; /* OK: not */
 };
 
@@ -87,7 +92,7 @@ struct sim {
     bool exists;
     struct elector_record lease;
     int64_t versions, term, epoch_term, epoch_transitions; /* epoch: since the last deletion or edit */
-    int64_t answer_term; /* of the answer being handled */
+    int64_t answer_term;                                   /* of the answer being handled */
     char *failure;
     uint64_t events, writes, refusals, leaderships;
 };
@@ -227,14 +232,16 @@ static void server_changed(struct sim *s)
 
 static void server_store(struct sim *s, const struct elector_record *r, bool is_new)
 {
-    bool is_term = *r->holder && (is_new || strcmp(r->holder, s->lease.holder) != 0 || r->acquire_us != s->lease.acquire_us);
+    bool is_term = *r->holder &&
+                   (is_new || strcmp(r->holder, s->lease.holder) != 0 || r->acquire_us != s->lease.acquire_us);
     s->lease = *r;
     snprintf(s->lease.version, sizeof(s->lease.version), "%" PRId64, ++s->versions);
     s->exists = true;
     if (is_term) {
         s->term++;
         if (r->transitions <= s->epoch_transitions)
-            fail(s, "term %" PRId64 " has transitions %" PRId64 ", an earlier one had %" PRId64, s->term, r->transitions, s->epoch_transitions);
+            fail(s, "term %" PRId64 " has transitions %" PRId64 ", an earlier one had %" PRId64, s->term,
+                 r->transitions, s->epoch_transitions);
     }
     if (r->transitions > s->epoch_transitions)
         s->epoch_transitions = r->transitions;
@@ -270,7 +277,8 @@ static enum elector_status server_mood(struct sim *s, const struct candidate *c)
     if (c->denied != ELECTOR_OK)
         return c->denied;
     if (chance(s, s->loss / 3)) {
-        static const enum elector_status errors[] = {ELECTOR_SERVER, ELECTOR_THROTTLED, ELECTOR_DENIED, ELECTOR_INVALID, ELECTOR_UNREACHABLE};
+        static const enum elector_status errors[] = {ELECTOR_SERVER, ELECTOR_THROTTLED, ELECTOR_DENIED, ELECTOR_INVALID,
+                                                     ELECTOR_UNREACHABLE};
         return errors[rnd(s) % (sizeof(errors) / sizeof(errors[0]))];
     }
     return ELECTOR_OK;
@@ -289,8 +297,9 @@ static void on_arrive(struct sim *s, const struct event *ev)
         if (status == ELECTOR_OK)
             status = applied;
     }
-    trace(s, "  server: %s's request %" PRIu64 ": %s; lease %s v%s t%" PRId64 " by \"%s\"", c->identity, ev->token, elector_status_name(status),
-          s->exists ? "exists" : "absent", s->lease.version, s->lease.transitions, s->lease.holder);
+    trace(s, "  server: %s's request %" PRIu64 ": %s; lease %s v%s t%" PRId64 " by \"%s\"", c->identity, ev->token,
+          elector_status_name(status), s->exists ? "exists" : "absent", s->lease.version, s->lease.transitions,
+          s->lease.holder);
     if (is_lost(s, c))
         return;
     struct event *answer = event_add(s, E_ANSWER, ev->candidate, delay(s, c));
@@ -313,14 +322,15 @@ static int64_t local_ns(const struct sim *s, const struct candidate *c)
 
 static void tell_news(struct sim *s, struct candidate *c, const struct elector_news *news)
 {
-    static const char *const names[] = {"BECAME leader", "LOST", "renewed", "failed", "sees a new leader", "RAISED", "EXHAUSTED", "STOPPED"};
+    static const char *const names[] = {"BECAME leader",     "LOST",   "renewed",   "failed",
+                                        "sees a new leader", "RAISED", "EXHAUSTED", "STOPPED"};
     if (news->kind == ELECTOR_RENEWED)
         c->term = s->answer_term;
     if (news->kind == ELECTOR_BECAME)
         s->leaderships++;
     if (news->kind != ELECTOR_RENEWED)
-        trace(s, "%s %s (reason %d, status %s, transitions %" PRId64 ", holder \"%s\")", c->identity, names[news->kind], (int)news->reason,
-              elector_status_name(news->status), news->transitions, news->holder);
+        trace(s, "%s %s (reason %d, status %s, transitions %" PRId64 ", holder \"%s\")", c->identity, names[news->kind],
+              (int)news->reason, elector_status_name(news->status), news->transitions, news->holder);
 }
 
 static void step(struct sim *s, int index, struct elector_input *in)
@@ -341,8 +351,8 @@ static void step(struct sim *s, int index, struct elector_input *in)
     }
     if (out.send)
         trace(s, "%s sends %s, request %" PRIu64 ", transitions %" PRId64 " v%s", c->identity,
-              out.request.verb == ELECTOR_GET ? "GET" : (out.request.verb == ELECTOR_CREATE ? "CREATE" : "UPDATE"), out.request.id,
-              out.request.record.transitions, out.request.record.version);
+              out.request.verb == ELECTOR_GET ? "GET" : (out.request.verb == ELECTOR_CREATE ? "CREATE" : "UPDATE"),
+              out.request.id, out.request.record.transitions, out.request.record.version);
     c->wake_token++;
     if (out.wake_ns != INT64_MAX) {
         int64_t wait = out.wake_ns > in->now_ns ? out.wake_ns - in->now_ns : 0;
@@ -362,7 +372,8 @@ static void start(struct sim *s, int index, bool other_name)
     c->elector = elector_new(&c->config);
     c->is_up = true;
     c->term = 0;
-    trace(s, "%s starts (life %u, rate %.3f, lease %.0f s)", c->identity, c->life, c->rate, (double)c->config.lease_duration_ns / 1e9);
+    trace(s, "%s starts (life %u, rate %.3f, lease %.0f s)", c->identity, c->life, c->rate,
+          (double)c->config.lease_duration_ns / 1e9);
     step(s, index, &(struct elector_input){.kind = ELECTOR_START});
     event_add(s, E_DEPLOY, index, between(s, 0, c->config.retry_period_ns));
 }
@@ -407,8 +418,9 @@ static void on_land(struct sim *s, const struct event *ev)
     bool is_accepted = ev->transitions > r->transitions || (ev->transitions == r->transitions && is_same);
 
     s->writes++;
-    trace(s, "  receiver %d (t%" PRId64 ", term %" PRId64 "): write of %s life %u t%" PRId64 " term %" PRId64 " %s", ev->receiver, r->transitions,
-          r->term, s->candidate[ev->candidate].identity, ev->life, ev->transitions, ev->term, is_accepted ? "accepted" : "REFUSED");
+    trace(s, "  receiver %d (t%" PRId64 ", term %" PRId64 "): write of %s life %u t%" PRId64 " term %" PRId64 " %s",
+          ev->receiver, r->transitions, r->term, s->candidate[ev->candidate].identity, ev->life, ev->transitions,
+          ev->term, is_accepted ? "accepted" : "REFUSED");
     if (!is_accepted) {
         s->refusals++;
         if (!is_same) {
@@ -419,8 +431,8 @@ static void on_land(struct sim *s, const struct event *ev)
         return;
     }
     if (ev->term < r->term && r->term > s->epoch_term && ev->term > s->epoch_term)
-        fail(s, "receiver %d accepted a write of term %" PRId64 " (%s) after one of term %" PRId64, ev->receiver, ev->term,
-             s->candidate[ev->candidate].identity, r->term);
+        fail(s, "receiver %d accepted a write of term %" PRId64 " (%s) after one of term %" PRId64, ev->receiver,
+             ev->term, s->candidate[ev->candidate].identity, r->term);
     if (ev->transitions == r->transitions && !is_same)
         fail(s, "receiver %d accepted transitions %" PRId64 " from two processes", ev->receiver, ev->transitions);
     r->transitions = ev->transitions;
@@ -472,7 +484,8 @@ static void edit_lease(struct sim *s)
         r.acquire_us = r.renew_us = 0;
         break;
     }
-    trace(s, "lease edited: holder \"%s\" duration %" PRId64 " transitions %" PRId64, r.holder, r.duration_s, r.transitions);
+    trace(s, "lease edited: holder \"%s\" duration %" PRId64 " transitions %" PRId64, r.holder, r.duration_s,
+          r.transitions);
     new_epoch(s);
     server_store(s, &r, false);
     new_epoch(s); /* what the hand wrote may have counted as a term */
@@ -511,7 +524,8 @@ static void on_fault(struct sim *s)
         break;
     case 3:
         s->outage_end_ns = s->now_ns + between(s, 0, lease_ns);
-        s->outage = (enum elector_status[]){ELECTOR_TIMEOUT, ELECTOR_SERVER, ELECTOR_THROTTLED, ELECTOR_UNREACHABLE}[rnd(s) % 4];
+        s->outage = (enum elector_status[]){ELECTOR_TIMEOUT, ELECTOR_SERVER, ELECTOR_THROTTLED,
+                                            ELECTOR_UNREACHABLE}[rnd(s) % 4];
         trace(s, "outage (%s) until %.3f", elector_status_name(s->outage), (double)s->outage_end_ns / 1e9);
         break;
     case 4:
@@ -536,7 +550,8 @@ static void on_fault(struct sim *s)
 
 /* ---- one run ---- */
 
-static const int64_t timings[][3] = {{60000, 15000, 5000}, {15000, 10000, 2000}, {3000, 2000, 500}, {10000, 4000, 1000}, {5000, 3000, 1000}};
+static const int64_t timings[][3] = {
+    {60000, 15000, 5000}, {15000, 10000, 2000}, {3000, 2000, 500}, {10000, 4000, 1000}, {5000, 3000, 1000}};
 
 static void set_up(struct sim *s)
 {
@@ -581,14 +596,16 @@ static bool is_tolerable(const struct sim *s)
     for (int h = 0; h < s->candidates; h++)
         for (int f = 0; f < s->candidates; f++) {
             const struct candidate *holder = &s->candidate[h], *follower = &s->candidate[f];
-            if (h != f && (double)wait_ns(s, f, h) / follower->rate <= (double)holder->config.renew_deadline_ns / holder->rate)
+            if (h != f &&
+                (double)wait_ns(s, f, h) / follower->rate <= (double)holder->config.renew_deadline_ns / holder->rate)
                 return false;
         }
     return true;
 }
 
-/* The promise: after the faults one candidate leads within the longest wait for a holder that is gone, a look (retry_period) to begin it, and four
- * request timeouts for what is still under way then, as the slowest clock shows them. */
+/* The promise: after the faults one candidate leads within the longest wait for a holder that is gone, a look
+ * (retry_period) to begin it, and four request timeouts for what is still under way then, as the slowest clock shows
+ * them. */
 static int64_t bound_ns(const struct sim *s)
 {
     double longest = 0;
@@ -670,7 +687,8 @@ static void handle(struct sim *s, struct event *ev)
                                      .record = ev->has_record ? &ev->record : NULL});
         return;
     case E_WATCH:
-        step(s, ev->candidate, &(struct elector_input){.kind = ELECTOR_WATCHED, .record = ev->has_record ? &ev->record : NULL});
+        step(s, ev->candidate,
+             &(struct elector_input){.kind = ELECTOR_WATCHED, .record = ev->has_record ? &ev->record : NULL});
         return;
     case E_DEPLOY:
         on_deploy(s, ev->candidate);
@@ -726,7 +744,8 @@ static void check_end(struct sim *s)
     int leader = -1, again = -1;
     run_until(s, s->faults_end_ns + bound_ns(s));
     if (!s->failure && count_writers(s, &leader) != 1)
-        fail(s, "%d leaders when the bound of %.1f s after the faults has passed", count_writers(s, &leader), (double)bound_ns(s) / 1e9);
+        fail(s, "%d leaders when the bound of %.1f s after the faults has passed", count_writers(s, &leader),
+             (double)bound_ns(s) / 1e9);
     int64_t from_ns = s->now_ns;
     run_until(s, s->now_ns + 60 * s->candidate[leader < 0 ? 0 : leader].config.retry_period_ns);
     if (!s->failure && (count_writers(s, &again) != 1 || again != leader))
@@ -797,8 +816,9 @@ int main(int argc, char **argv)
         }
         free(failure);
     }
-    printf("%s: seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " events, %" PRIu64 " leaderships, %" PRIu64 " writes, %" PRIu64
-           " of them refused, %" PRIu64 " seeds within clock tolerance\n",
-           failures ? "FAILED" : "ok", first, first + count - 1, totals.events, totals.leaderships, totals.writes, totals.refusals, totals.tolerable);
+    printf("%s: seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " events, %" PRIu64 " leaderships, %" PRIu64
+           " writes, %" PRIu64 " of them refused, %" PRIu64 " seeds within clock tolerance\n",
+           failures ? "FAILED" : "ok", first, first + count - 1, totals.events, totals.leaderships, totals.writes,
+           totals.refusals, totals.tolerable);
     return failures ? 1 : 0;
 }

@@ -49,7 +49,8 @@ static void step(struct world *w, struct elector_input in)
 
 static void answer(struct world *w, enum elector_status status, const struct elector_record *record)
 {
-    step(w, (struct elector_input){.kind = ELECTOR_ANSWER, .request = w->out.request.id, .status = status, .record = record});
+    step(w, (struct elector_input){
+                .kind = ELECTOR_ANSWER, .request = w->out.request.id, .status = status, .record = record});
 }
 
 static void wake(struct world *w)
@@ -67,7 +68,7 @@ static void succeed(struct world *w)
             assert_string_equal(w->out.request.record.version, w->lease.version);
         w->lease = w->out.request.record;
         snprintf(w->lease.version, sizeof(w->lease.version), "%u", ++w->versions);
-        }
+    }
     answer(w, ELECTOR_OK, &w->lease);
 }
 
@@ -231,8 +232,10 @@ static void retry_after_does_not_pass_the_deadline(void **unused)
     lead(&w);
     int64_t confirmed_ns = w.now_ns;
     wake(&w);
-    step(&w, (struct elector_input){
-                 .kind = ELECTOR_ANSWER, .request = w.out.request.id, .status = ELECTOR_THROTTLED, .retry_after_ns = 3600 * S});
+    step(&w, (struct elector_input){.kind = ELECTOR_ANSWER,
+                                    .request = w.out.request.id,
+                                    .status = ELECTOR_THROTTLED,
+                                    .retry_after_ns = 3600 * S});
     wake(&w);
     assert_true(w.out.send);
     assert_true(w.now_ns > confirmed_ns + 9 * S); /* not before what was asked for, as far as the deadline lets it */
@@ -641,7 +644,8 @@ static void checks_timings(void **unused)
         if (cases[i].complaint && !strstr(err.text, cases[i].complaint))
             fail_msg("\"%s\" lacks \"%s\"", err.text, cases[i].complaint);
         if (!cases[i].complaint) /* a missed renewal leaves room for two whole tries before writing stops */
-            assert_true(c.retry_period_ns + 2 * elector_request_timeout_ns(&c) <= c.renew_deadline_ns - elector_write_margin_ns(&c));
+            assert_true(c.retry_period_ns + 2 * elector_request_timeout_ns(&c) <=
+                        c.renew_deadline_ns - elector_write_margin_ns(&c));
     }
 }
 

@@ -2,8 +2,8 @@
  * Thread:  loop thread only.
  * Owns:    its listening socket and connections.
  *
- * HTTP/1.1, one connection per request or watch in flight. It keeps resourceVersions, refuses updates of another version or uid as the real one does,
- * tells watchers, takes Events, and fails on request.
+ * HTTP/1.1, one connection per request or watch in flight. It keeps resourceVersions, refuses updates of another
+ * version or uid as the real one does, tells watchers, takes Events, and fails on request.
  */
 #ifndef SPEC_LEASE_SERVER_H
 #define SPEC_LEASE_SERVER_H
@@ -33,7 +33,7 @@ struct lease_server {
     int versions, uids;
     /* Faults. */
     bool hangs;
-    int status;       /* 0: none; else every request but a watch is answered with it */
+    int status; /* 0: none; else every request but a watch is answered with it */
     int retry_after_s;
     bool denies_watch;
     /* What was seen. */
@@ -94,13 +94,16 @@ static void lease_server_answer(struct lease_connection *c, int status, const ch
     char retry[64] = "";
     if (status == 429 || status == 503)
         snprintf(retry, sizeof(retry), "Retry-After: %d\r\n", c->server->retry_after_s);
-    lease_server_send(c, xasprintf("HTTP/1.1 %d X\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n%s", status, retry, strlen(body), body));
+    lease_server_send(c, xasprintf("HTTP/1.1 %d X\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n%s",
+                                   status, retry, strlen(body), body));
 }
 
 static void lease_server_refuse(struct lease_connection *c, int status)
 {
     CLEANUP(free_ptr)
-    char *body = xasprintf("{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":\"as the test wants it\",\"code\":%d}", status);
+    char *body = xasprintf("{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\","
+                           "\"message\":\"as the test wants it\",\"code\":%d}",
+                           status);
     lease_server_answer(c, status, body);
 }
 
@@ -181,7 +184,8 @@ static void lease_server_serve(struct lease_connection *c, const char *head, con
         lease_server_refuse(c, 403);
     } else if (strstr(head, "watch=1")) {
         c->is_watch = true;
-        lease_server_send(c, xstrdup("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        lease_server_send(
+            c, xstrdup("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"));
         if (s->lease)
             lease_server_tell(c, "ADDED", s->lease);
     } else if (s->status != 0) {

@@ -1,13 +1,13 @@
-// leaderelection-go competes for a Lease with client-go's elector, so that tests can show that HAPTIC's elector and client-go's
-// respect each other. It prints one line for each thing that happens:
+// leaderelection-go competes for a Lease with client-go's elector, so that tests can show that
+// HAPTIC's elector and client-go's respect each other. It prints one line for each thing that happens:
 //
 //	<Unix milliseconds> campaigning IDENTITY
 //	<Unix milliseconds> leading IDENTITY
 //	<Unix milliseconds> stopped IDENTITY
 //	<Unix milliseconds> observed LEADER
 //
-// With -hold it gives the Lease back after that time and campaigns again; -rounds ends it after so many terms. SIGTERM releases; SIGKILL is
-// a crash.
+// With -hold it gives the Lease back after that time and campaigns again; -rounds ends it after so
+// many terms. SIGTERM releases; SIGKILL is a crash.
 package main
 
 import (
