@@ -61,7 +61,7 @@ struct source_kube {
     int64_t received_ns;
 };
 
-/* ── status and metrics ──────────────────────────────────────────────────────────────────────────────────────────────── */
+/* ---- status and metrics ---- */
 
 static void count(const struct source_kind *k, const char *name, const char *help, const char *reason)
 {
@@ -94,7 +94,7 @@ static void tell(struct source_kind *k, const struct err *err, const char *reaso
         s->report(s->ctx, k->name, err, reason, retry_in_ns);
 }
 
-/* ── lists of one namespace of several ───────────────────────────────────────────────────────────────────────────────── */
+/* ---- lists of one namespace of several ---- */
 
 static bool is_shared(const struct space *sp)
 {
@@ -173,7 +173,7 @@ static void commit_if_complete(struct source_kind *k)
     store_replace_commit(k->kind);
 }
 
-/* ── what a watch says ───────────────────────────────────────────────────────────────────────────────────────────────── */
+/* ---- what a watch says ---- */
 
 static void on_list_begin(void *ctx)
 {
@@ -319,7 +319,7 @@ static const struct kube_watch_ops watch_ops = {.list_begin = on_list_begin,
                                                 .restart = on_restart,
                                                 .found = on_found};
 
-/* ── kinds ───────────────────────────────────────────────────────────────────────────────────────────────────────────── */
+/* ---- kinds ---- */
 
 static struct digest digest_of_spec(const struct store_kind_spec *spec)
 {

@@ -86,8 +86,8 @@ static void a_request_carries_what_it_should(void **state)
 
 #define FORBIDDEN \
     "{\"kind\":\"Status\",\"code\":403,\"message\":\"ingresses.networking.k8s.io is forbidden: User " \
-    "\\\"system:serviceaccount:ns:x\\\" cannot list resource \\\"ingresses\\\" in API group \\\"networking.k8s.io\\\" at the " \
-    "cluster scope\"}"
+    "\\\"system:serviceaccount:ns:x\\\" cannot list resource \\\"ingresses\\\" in API group " \
+    "\\\"networking.k8s.io\\\" at the cluster scope\"}"
 
 static void refusals_say_what_to_do(void **state)
 {
@@ -98,13 +98,15 @@ static void refusals_say_what_to_do(void **state)
         const char *text;
     } cases[] = {
         {403, FORBIDDEN, ERR_DENIED,
-         "list ingresses: 403: the service account system:serviceaccount:ns:x may not list ingresses.networking.k8s.io at the "
-         "cluster scope; add the verb \"list\" to its cluster role"},
+         "list ingresses: 403: the service account system:serviceaccount:ns:x may not list "
+         "ingresses.networking.k8s.io at the cluster scope; add the verb \"list\" to its cluster role"},
         {403,
-         "{\"message\":\"pods is forbidden: User \\\"jane\\\" cannot watch resource \\\"pods\\\" in API group \\\"\\\" in the "
-         "namespace \\\"a\\\"\"}",
+         "{\"message\":\"pods is forbidden: User \\\"jane\\\" cannot watch resource \\\"pods\\\" in API group "
+         "\\\"\\\" in "
+         "the namespace \\\"a\\\"\"}",
          ERR_DENIED,
-         "list ingresses: 403: the user jane may not watch pods in the namespace \"a\"; add the verb \"watch\" to its role"},
+         "list ingresses: 403: the user jane may not watch pods in the namespace \"a\"; add the verb \"watch\" to "
+         "its role"},
         {403, "{\"message\":\"quota\"}", ERR_DENIED, "list ingresses: 403: quota"},
         {401, "{\"message\":\"Unauthorized\"}", ERR_DENIED,
          "list ingresses: 401: the API server does not accept the credentials (Unauthorized)"},

@@ -216,9 +216,9 @@ static void errors_name_file_and_field(void **state)
          "certificate-authority-data: not base64"},
         {CONTEXT "clusters: [{name: k, cluster: {server: k, certificate-authority: nowhere}}]\n",
          "certificate-authority: read "},
-        {CONTEXT
-         "clusters: [{name: k, cluster: {server: k, certificate-authority-data: YQ==, insecure-skip-tls-verify: true}}]\n"
-         "users: [{name: u}]",
+        {CONTEXT "clusters: [{name: k, cluster: {server: k, certificate-authority-data: YQ==, "
+                 "insecure-skip-tls-verify: true}}]\n"
+                 "users: [{name: u}]",
          "exclude each other"},
         {CONTEXT CLUSTER "users: [{name: u, user: {client-key-data: YQ==}}]",
          "client-key is given without client-certificate"},
@@ -227,8 +227,8 @@ static void errors_name_file_and_field(void **state)
         {CONTEXT CLUSTER "users: [{name: u, user: {exec: {command: c}}}]", "exec.apiVersion"},
         {CONTEXT CLUSTER "users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1}}}]",
          "exec.command"},
-        {CONTEXT CLUSTER
-         "users: [{name: u, user: {exec: {command: c, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Always}}}]",
+        {CONTEXT CLUSTER "users: [{name: u, user: {exec: {command: c, apiVersion: client.authentication.k8s.io/v1, "
+                         "interactiveMode: Always}}}]",
          "nobody is here"},
         {CONTEXT CLUSTER
          "users: [{name: u, user: {exec: {command: c, apiVersion: client.authentication.k8s.io/v1, args: [1]}}}]",

@@ -8,9 +8,11 @@ static struct script server;
 static struct kube_client *client;
 
 #define LEASE(version, holder) \
-    "{\"kind\":\"Lease\",\"apiVersion\":\"coordination.k8s.io/v1\",\"metadata\":{\"name\":\"haptic-leader\",\"namespace\":\"ns\"," \
+    "{\"kind\":\"Lease\",\"apiVersion\":\"coordination.k8s.io/v1\",\"metadata\":{\"name\":\"haptic-leader\"," \
+    "\"namespace\":\"ns\"," \
     "\"resourceVersion\":\"" version "\",\"annotations\":{\"a\":\"b\"}},\"spec\":{\"holderIdentity\":\"" holder \
-    "\",\"leaseDurationSeconds\":60,\"acquireTime\":\"2026-01-02T03:04:05.000006Z\",\"renewTime\":\"2026-01-02T03:04:06.5Z\"," \
+    "\",\"leaseDurationSeconds\":60,\"acquireTime\":\"2026-01-02T03:04:05.000006Z\"," \
+    "\"renewTime\":\"2026-01-02T03:04:06.5Z\"," \
     "\"leaseTransitions\":7,\"strategy\":\"OldestEmulationVersion\"}}"
 
 static void a_record_keeps_what_it_does_not_know(void **state)
@@ -45,11 +47,11 @@ static void a_record_made_by_hand_is_a_whole_lease(void **state)
     struct lease_record r = {.holder = "pod-a", .lease_duration_s = 15, .renew_time_us = 1};
     (void)state;
     CLEANUP(free_ptr) char *text = lease_record_write(&r, "ns", "l");
-    assert_string_equal(
-        text,
-        "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"l\",\"namespace\":\"ns\"},"
-        "\"spec\":{\"holderIdentity\":\"pod-a\",\"leaseDurationSeconds\":15,\"leaseTransitions\":0,"
-        "\"acquireTime\":null,\"renewTime\":\"1970-01-01T00:00:00.000001Z\"}}");
+    assert_string_equal(text,
+                        "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"l\","
+                        "\"namespace\":\"ns\"},"
+                        "\"spec\":{\"holderIdentity\":\"pod-a\",\"leaseDurationSeconds\":15,\"leaseTransitions\":0,"
+                        "\"acquireTime\":null,\"renewTime\":\"1970-01-01T00:00:00.000001Z\"}}");
 }
 
 static void what_is_no_lease_is_refused(void **state)

@@ -17,8 +17,10 @@ static struct script_conn *held; /* a stream that is open */
 static unsigned streams, list_requests;
 
 static const char resources[] =
-    "{\"kind\":\"APIResourceList\",\"resources\":[{\"name\":\"ingresses\",\"kind\":\"Ingress\",\"namespaced\":true,\"verbs\":"
-    "[\"list\",\"watch\"]},{\"name\":\"classes\",\"kind\":\"Class\",\"namespaced\":false,\"verbs\":[\"list\",\"watch\"]},"
+    "{\"kind\":\"APIResourceList\",\"resources\":[{\"name\":\"ingresses\",\"kind\":\"Ingress\","
+    "\"namespaced\":true,\"verbs\":"
+    "[\"list\",\"watch\"]},{\"name\":\"classes\",\"kind\":\"Class\",\"namespaced\":false,\"verbs\":[\"list\","
+    "\"watch\"]},"
     "{\"name\":\"reviews\",\"kind\":\"Review\",\"namespaced\":true,\"verbs\":[\"create\"]}]}";
 
 static void on_list_begin(void *ctx)

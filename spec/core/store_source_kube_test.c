@@ -14,14 +14,16 @@ static char last_report[1200];
 static struct script_conn *held_a, *held_b;
 
 #define RESOURCES \
-    "{\"kind\":\"APIResourceList\",\"resources\":[{\"name\":\"things\",\"kind\":\"Thing\",\"namespaced\":true,\"verbs\":[\"list\"," \
+    "{\"kind\":\"APIResourceList\",\"resources\":[{\"name\":\"things\",\"kind\":\"Thing\",\"namespaced\":true," \
+    "\"verbs\":[\"list\"," \
     "\"watch\"]},{\"name\":\"classes\",\"kind\":\"Class\",\"namespaced\":false,\"verbs\":[\"list\",\"watch\"]}]}"
 #define OBJECT(namespace, name, value) \
     "{\"metadata\":{\"name\":\"" name \
     "\",\"namespace\":\"" namespace "\",\"resourceVersion\":\"1\"},\"value\":\"" value "\"}"
 #define EVENT(type, namespace, name, value) "{\"type\":\"" type "\",\"object\":" OBJECT(namespace, name, value) "}"
 #define LISTED \
-    "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"5\",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}}"
+    "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"5\",\"annotations\":{" \
+    "\"k8s.io/initial-events-end\":\"true\"}}}}"
 #define GONE "{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410,\"message\":\"too old\"}}"
 
 static void on_store(void *ctx, enum store_event event, struct store_kind *kind, struct object *now,
@@ -262,10 +264,9 @@ static void paged(struct script_conn *c)
     if (script_has(c, "watch=1"))
         script_open(c);
     else
-        script_reply(
-            c, 200, NULL,
-            "{\"kind\":\"ThingList\",\"apiVersion\":\"x/v1\",\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[" OBJECT(
-                "a", "one", "1") "]}");
+        script_reply(c, 200, NULL,
+                     "{\"kind\":\"ThingList\",\"apiVersion\":\"x/v1\",\"metadata\":{\"resourceVersion\":\"1\"},"
+                     "\"items\":[" OBJECT("a", "one", "1") "]}");
 }
 
 static void an_object_is_the_same_from_list_and_watch(void **state)
