@@ -240,7 +240,7 @@ static int start_leader(struct app *app, const struct config *c, struct err *err
         return err_set(err, ERR_INVALID,
                        "the environment variable POD_NAME is missing: leader election needs the pod's name. Add to the container's env: "
                        "{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}, or disable leader election");
-    if (elects && app->options.pod_namespace == NULL && kube_client_config(app->client)->namespace == NULL)
+    if (elects && app->options.pod_namespace == NULL && kube_client_config(app->client)->namespace_is_default)
         return err_set(err, ERR_INVALID,
                        "the environment variable POD_NAMESPACE is missing: leader election needs the Lease's namespace. Add to the container's "
                        "env: {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}, or disable leader election");

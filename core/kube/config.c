@@ -114,7 +114,8 @@ static int check(struct kube_config *c, struct err *err)
     /* Requests carry the token in a header line. */
     if (c->token.bytes && !c->token.path && strpbrk(c->token.bytes, "\r\n"))
         return err_set(err, ERR_INVALID, "%s: the token has a line break", c->origin);
-    if (!c->namespace || !*c->namespace)
+    c->namespace_is_default = !c->namespace || !*c->namespace;
+    if (c->namespace_is_default)
         set_string(&c->namespace, "default");
     return 0;
 }

@@ -43,6 +43,7 @@ struct kube_config {
     char *origin; /* for messages: "/home/u/.kube/config: context \"prod\"", "in-cluster" */
     char *server; /* https://host:port, no slash at the end */
     char *namespace;
+    bool namespace_is_default; /* nobody named one: "default" out of nothing */
     char *tls_server_name; /* NULL: the server's host */
     char *proxy_url;       /* NULL: as the environment says */
     bool insecure_skip_tls_verify;
