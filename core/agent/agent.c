@@ -1,5 +1,6 @@
-/* Life of an agent: its handles, its HAProxy's process, the one-second look at which processes there are. What an apply does is in apply.c.
- * Changes are turned into a plan within agent_apply(), before the model can change again; everything later works on copies.
+/* Life of an agent: its handles, its HAProxy's process, the one-second look at which processes there are. What an
+ * apply does is in apply.c. Changes are turned into a plan within agent_apply(), before the model can change again;
+ * everything later works on copies.
  */
 #include "agent/agent.h"
 
@@ -55,7 +56,9 @@ static void on_died(void *ctx, const char *reason)
     a->worker_pid = a->master_pid = 0;
     log_error("HAProxy died; it is started again", "reason", reason);
     agent_forget_live(a, "HAProxy died");
-    metric_add(metric_counter(a->metrics, "haptic_haproxy_deaths_total", "HAProxy processes that ended by themselves."), 1);
+    apply_abort(a, "HAProxy died");
+    metric_add(metric_counter(a->metrics, "haptic_haproxy_deaths_total", "HAProxy processes that ended by themselves."),
+               1);
     tell(a, "HAProxy died");
 }
 
@@ -88,7 +91,8 @@ static void on_poll_answer(void *ctx, const struct err *err, const struct master
         return;
     }
     a->workers_old = (unsigned)state->old_workers.length;
-    metric_set(metric_gauge(a->metrics, "haptic_haproxy_old_workers", "Workers from before a reload that still finish connections."),
+    metric_set(metric_gauge(a->metrics, "haptic_haproxy_old_workers",
+                            "Workers from before a reload that still finish connections."),
                a->workers_old);
     int worker = state->workers.length ? state->workers.items[0].pid : 0;
     bool back = !a->process && !a->running;
@@ -123,7 +127,8 @@ static void on_left(void *ctx, const struct err *err, const struct runtime_answe
 static void leave_begin(struct agent *a)
 {
     struct err err;
-    if (a->leave_call || a->apply.busy || !a->known || !a->fenced || !a->caps_known || !leave_commands(a, &a->leave_plan))
+    if (a->leave_call || a->apply.busy || !a->known || !a->fenced || !a->caps_known ||
+        !leave_commands(a, &a->leave_plan))
         return;
     if (agent_check_fence(a, &err)) {
         plan_done(&a->leave_plan);
@@ -145,7 +150,8 @@ static void on_poll_timer(uv_timer_t *timer)
 static void poll_begin(struct agent *a)
 {
     if (!a->poll_call && (!a->process || process_state(a->process) == PROCESS_RUNNING))
-        a->poll_call = master_show_proc(a->loop, a->config.master_socket, a->config.command_deadline_ns, on_poll_answer, a);
+        a->poll_call = master_show_proc(a->loop, a->config.master_socket, a->config.command_deadline_ns, on_poll_answer,
+                                        a);
 }
 
 /* ---- public ---- */
@@ -156,9 +162,10 @@ static void config_copy(struct agent *a, const struct agent_config *config)
     *c = *config;
     c->directory = xstrdup(config->directory);
     c->binary = xstrdup(config->binary ? config->binary : "haproxy");
-    c->master_socket = config->master_socket ? xstrdup(config->master_socket) : xasprintf("%s/master.sock", config->directory);
-    c->runtime_socket =
-        config->runtime_socket ? xstrdup(config->runtime_socket) : xasprintf("%s/runtime.sock", config->directory);
+    c->master_socket = config->master_socket ? xstrdup(config->master_socket)
+                                             : xasprintf("%s/master.sock", config->directory);
+    c->runtime_socket = config->runtime_socket ? xstrdup(config->runtime_socket)
+                                               : xasprintf("%s/runtime.sock", config->directory);
     if (!c->command_deadline_ns)
         c->command_deadline_ns = 5 * NS_PER_S;
     if (!c->reload_deadline_ns)
@@ -178,8 +185,9 @@ static void timer_open(struct agent *a, uv_timer_t *timer)
     a->open_handles++;
 }
 
-struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, struct model *model, struct metrics *metrics,
-                        void (*changed)(void *ctx, const char *what), void *ctx, struct err *err)
+struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, struct model *model,
+                        struct metrics *metrics, void (*changed)(void *ctx, const char *what), void *ctx,
+                        struct err *err)
 {
     struct agent *a = xcalloc(1, sizeof(*a));
     a->loop = loop;

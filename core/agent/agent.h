@@ -1,14 +1,15 @@
 /* agent.h — the only writer next to one HAProxy: plan, apply, prove.
  * Thread:  loop thread only.
- * Owns:    the HAProxy directory (haproxy.cfg, maps/, files/, certs/, state), its view of the live HAProxy, the calls under way; when it
- *          supervises, the HAProxy process.
+ * Owns:    the HAProxy directory (haproxy.cfg, maps/, files/, certs/, state), its view of the live HAProxy, the calls
+ *          under way; when it supervises, the HAProxy process.
  * Units:   *_ns nanoseconds.
  * Errors:  reported through done and the status; the agent itself goes on.
  *
- * One apply at a time. An apply with changes == NULL compares everything: it reads the running HAProxy (servers, maps, backends) and the
- * directory, and brings both level. An apply with changes touches only those items. After any surprise (an answer that was not
- * expected, a read-back that differs) the agent falls back to a full comparison, then to a reload.
- * Every apply carries a fence; less than the highest seen is refused with ERR_STALE before anything is written.
+ * One apply at a time. An apply with changes == NULL compares everything: it reads the running HAProxy (servers, maps,
+ * backends) and the directory, and brings both level. An apply with changes touches only those items. After any
+ * surprise (an answer that was not expected, a read-back that differs) the agent falls back to a full comparison, then
+ * to a reload. Every apply carries a fence; less than the highest seen is refused with ERR_STALE before anything is
+ * written.
  */
 #ifndef HAPTIC_AGENT_AGENT_H
 #define HAPTIC_AGENT_AGENT_H
@@ -24,16 +25,20 @@
 struct agent;
 
 struct agent_config {
-    const char *binary;         /* haproxy executable; used when supervising */
-    const char *directory;      /* haproxy.cfg, maps/, files/, certs/, fence, state live here; relative paths in the configuration start here */
-    const char *master_socket;  /* NULL: directory/master.sock */
-    const char *runtime_socket; /* NULL: directory/runtime.sock */
-    bool supervise;             /* start, adopt, restart, stop HAProxy; false: attach to one that runs already */
-    int64_t command_deadline_ns; /* 0: 5 s */
-    int64_t reload_deadline_ns;  /* 0: 30 s */
+    const char *binary; /* haproxy executable; used when supervising */
+    const char *
+        /* haproxy.cfg, maps/, files/, certs/, fence, state live here; relative paths in the configuration start here */
+        directory;
+    const char *master_socket;      /* NULL: directory/master.sock */
+    const char *runtime_socket;     /* NULL: directory/runtime.sock */
+    bool supervise;                 /* start, adopt, restart, stop HAProxy; false: attach to one that runs already */
+    int64_t command_deadline_ns;    /* 0: 5 s */
+    int64_t reload_deadline_ns;     /* 0: 30 s */
     int64_t min_reload_interval_ns; /* 0: 2 s; between two reloads; operations without a reload are not held back */
-    int64_t disk_delay_ns;          /* 0: 1 s; runtime changes are on disk at most this much later (and before any reload or restart) */
-    int64_t drain_ns;               /* 0: 5 m; how long a removed server may keep its connections before they are shut down */
+    int64_t
+        disk_delay_ns; /* 0: 1 s; runtime changes are on disk this much later (and before any reload or restart); later when writing
+                                     * is so dear that it would take more than a hundredth of the time */
+    int64_t drain_ns; /* 0: 5 m; how long a removed server may keep its connections before they are shut down */
 };
 
 /* (lease transitions, generation): compared in this order. */
@@ -44,12 +49,13 @@ struct fence {
 };
 
 struct agent_result {
-    const struct err *err;      /* NULL: live equals the accepted state, read back and compared (but see reload_after_ns) */
-    struct fence highest;       /* with ERR_STALE: the highest fence seen */
-    unsigned operations;        /* runtime commands that changed something */
+    const struct err *err; /* NULL: live equals the accepted state, read back and compared (but see reload_after_ns) */
+    struct fence highest;  /* with ERR_STALE: the highest fence seen */
+    unsigned operations;   /* runtime commands that changed something */
     bool reloaded;
-    const char *reload_reason;  /* "first start", "frontend http changed", …; NULL without a reload */
-    int64_t reload_after_ns;    /* >0: what needs a reload (reload_reason) waits this long for the next one to be allowed, all else is live;
+    const char *reload_reason; /* "first start", "frontend http changed", …; NULL without a reload */
+    int64_t
+        reload_after_ns; /* >0: what needs a reload (reload_reason) waits this long for the next one to be allowed, all else is live;
                                  * changed("a reload is due") is called then: apply with changes == NULL */
     int64_t duration_ns;
 };
@@ -57,31 +63,35 @@ typedef void agent_done(void *ctx, const struct agent_result *result);
 
 /* Live state, for readiness, metrics, debug. */
 struct agent_status {
-    bool running;        /* HAProxy answers */
-    bool live;           /* the last apply ended well and nothing is known to differ */
-    int haproxy_pid;     /* of the master; 0 unknown */
+    bool running;    /* HAProxy answers */
+    bool live;       /* the last apply ended well and nothing is known to differ */
+    int haproxy_pid; /* of the master; 0 unknown */
     unsigned workers_old;
     uint64_t reloads, restarts, operations, drift_repairs;
     struct haproxy_caps caps;
 };
 
-/* changed: HAProxy (re)started, died, was reloaded by somebody else, or a reload that was held back is due: compare from scratch. NULL and *err
- * when the directory cannot be used. */
-struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, struct model *model, struct metrics *metrics,
-                        void (*changed)(void *ctx, const char *what), void *ctx, struct err *err) MUST_CHECK;
-/* Stop: cancels an apply under way (its done is called with ERR_TIMEOUT first), writes the disk, and, when supervising and stop_haproxy, stops
- * HAProxy gracefully within grace_ns; then calls stopped. */
+/* changed: HAProxy (re)started, died, was reloaded by somebody else, or a reload that was held back is due: compare
+ * from scratch. NULL and *err when the directory cannot be used. */
+struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, struct model *model,
+                        struct metrics *metrics, void (*changed)(void *ctx, const char *what), void *ctx,
+                        struct err *err) MUST_CHECK;
+/* Stop: cancels an apply under way (its done is called with ERR_TIMEOUT first), writes the disk, and, when supervising
+ * and stop_haproxy, stops HAProxy gracefully within grace_ns; then calls stopped. */
 void agent_stop(struct agent *a, bool stop_haproxy, int64_t grace_ns, void (*stopped)(void *ctx), void *ctx);
 struct agent *agent_free(struct agent *a); /* after stopped */
 
-/* Bring HAProxy to the model's accepted state. changes: see above (taken over; left empty). False when an apply is under way. */
-bool agent_apply(struct agent *a, struct model_changes *changes, const struct fence *fence, agent_done *done, void *ctx);
+/* Bring HAProxy to the model's accepted state. changes: see above (taken over; left empty). False when an apply is
+ * under way. */
+bool agent_apply(struct agent *a, struct model_changes *changes, const struct fence *fence, agent_done *done,
+                 void *ctx);
 bool agent_busy(const struct agent *a);
 void agent_status(const struct agent *a, struct agent_status *ret_status);
 
-/* Could these items go live without a reload and without a check of the whole configuration by HAProxy? True for servers of a backend that is live,
- * map entries whose value is a live or equally harmless backend, and (3.4) new backends that consist of servers of a known shape on
- * a live profile. Synchronous, cost proportional to the items. Items of one fragment are to be judged together. */
+/* Could these items go live without a reload and without a check of the whole configuration by HAProxy? True for
+ * servers of a backend that is live, map entries whose value is a live or equally harmless backend, and (3.4) new
+ * backends that consist of servers of a known shape on a live profile. Synchronous, cost proportional to the items.
+ * Items of one fragment are to be judged together. */
 bool agent_is_structural(const struct agent *a, struct item *const *items, size_t count);
 
 #endif

@@ -25,7 +25,7 @@ struct touched_backend {
     char *name; /* "backend x" */
     struct cfg_backend wanted;
     bool is_wanted;
-    bool has_ops; /* something is done to it: read it back */
+    bool has_ops;  /* something is done to it: read it back */
     size_t answer; /* index of the read-back's command in the last batch */
 };
 
@@ -40,12 +40,24 @@ struct touched_entry {
 struct touched {
     VEC(struct touched_backend) backends;
     VEC(struct touched_entry) entries;
+    struct map appearing; /* names of backends that are made */
+};
+
+/* A comparison of everything, in slices. The names are taken at its begin; what the model accepts meanwhile may or may
+ * not be seen, and comes with the next changes in any case. */
+struct walk {
+    struct agent *a;
+    VEC(char *) names; /* sections, wanted or live */
+    size_t next;
+    struct map seen;
+    struct live_map *map; /* at hand */
+    const char *map_name;
 };
 
 /* Commands that go out together, and what they are. */
 struct batch {
-    VEC(const char *) commands;     /* owned by the plan or by strings */
-    VEC(enum plan_op_type) types;   /* of the first ones: the rest only reads */
+    VEC(const char *) commands;   /* owned by the plan or by strings */
+    VEC(enum plan_op_type) types; /* of the first ones: the rest only reads */
     VEC(char *) strings;
 };
 
@@ -58,14 +70,15 @@ struct apply {
     int64_t start_ns;
     char holder[256];
     struct fence fence;
-    bool all;       /* compare everything */
-    bool drift;     /* everything was believed to be live when it began: what differs is drift */
+    bool all;   /* compare everything */
+    bool drift; /* everything was believed to be live when it began: what differs is drift */
     bool waits_for_process;
     enum apply_round round;
     struct touched touched;
+    struct walk walk;
     struct plan plan;
     struct batch batch;
-    size_t stage;  /* next stage of the plan */
+    size_t stage; /* next stage of the plan */
     unsigned rereads;
     struct digest digest; /* the model's accepted digest when the plan was made */
     unsigned operations;
@@ -98,6 +111,7 @@ struct agent {
     bool caps_known;
     bool known;        /* live is what runs */
     struct live *live; /* never NULL */
+    bool shapes_due;   /* live came from texts that were not learned yet */
     struct live *next; /* what the process that is being started or reloaded will have; NULL when none is */
     struct map shapes; /* 16 bytes of a digest → anything: server lines that HAProxy has accepted */
     struct fence_record last_fence; /* of the last apply that was let through */
@@ -127,8 +141,8 @@ struct agent {
     int journal_fd;
     uint64_t journal_size, journal_mark;
     int64_t last_write_ns, write_cost_ns;
-    struct buf previous_config; /* haproxy.cfg before a reload, to go back to */
-    char lineage[LIVE_LINEAGE_SIZE];      /* planted in haproxy.cfg on disk */
+    struct buf previous_config;      /* haproxy.cfg before a reload, to go back to */
+    char lineage[LIVE_LINEAGE_SIZE]; /* planted in haproxy.cfg on disk */
     char next_lineage[LIVE_LINEAGE_SIZE];
 
     int worker_pid, master_pid;
@@ -143,6 +157,7 @@ void apply_begin(struct agent *a);
 void apply_process_ready(struct agent *a);
 void apply_process_failed(struct agent *a, const char *reason);
 void apply_cancel(struct agent *a);
+void apply_abort(struct agent *a, const char *why); /* HAProxy is gone */
 void apply_finish(struct agent *a);
 /* The process is about to be started: write the directory, or go on with what is there. */
 void apply_prepare(struct agent *a);
@@ -155,15 +170,19 @@ void agent_forget_live(struct agent *a, const char *why);
 /* compare.c */
 void touched_done(struct touched *t);
 void touch_changes(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan);
-void touch_all(struct agent *a, struct touched *t, struct plan *plan);
+void walk_begin(struct agent *a, struct walk *w);
+bool walk_step(struct walk *w, int64_t budget_ns); /* true: everything was compared */
+void walk_done(struct walk *w);
 void batch_done(struct batch *b);
 /* The next commands of the plan; false when none are left. The last batch ends with the reads. */
 bool batch_next(struct agent *a, struct batch *b);
 /* Only the reads, again. */
 void batch_reads(struct agent *a, struct batch *b);
 /* What the batch did, judged; -1 and why when something is not as it should be. */
-int batch_judge(struct agent *a, const struct batch *b, const struct runtime_answer *answers, struct err *err) MUST_CHECK;
-int touched_verify(struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err) MUST_CHECK;
+int batch_judge(struct agent *a, const struct batch *b, const struct runtime_answer *answers, struct err *err)
+    MUST_CHECK;
+int touched_verify(struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err)
+    MUST_CHECK;
 void touched_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
 void shapes_learn_all(struct agent *a);
 /* Delete leaving servers and backends that are gone. */
@@ -179,7 +198,8 @@ void journal_load(struct agent *a, struct live *live);
 /* image.c */
 /* All files of the accepted state under a new lineage; a->next becomes what a process that loads them has. */
 void image_build(struct agent *a, struct disk_files *files, bool new_lineage);
-void image_write(struct agent *a, struct disk_files *files, bool whole, void (*after)(struct agent *a, const struct err *err));
+void image_write(struct agent *a, struct disk_files *files, bool whole,
+                 void (*after)(struct agent *a, const struct err *err));
 void image_load(struct agent *a, struct live *live);
 void image_schedule(struct agent *a);
 void image_on_timer(uv_timer_t *timer);

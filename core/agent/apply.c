@@ -3,8 +3,8 @@
  *   begin ─► fence ─► (read everything) ─► plan ─► batches ─► verify, commit ─► finish
  *                                            └──► reload: write ─► master reload ─► read everything ─► plan …
  *
- * A surprise in a batch or in what is read back leads to one more round from "read everything"; the next surprise to a reload; one after
- * that is an error. Nothing is ever assumed after a surprise.
+ * A surprise in a batch or in what is read back leads to one more round from "read everything"; the next surprise to a
+ * reload; one after that is an error. Nothing is ever assumed after a surprise.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,11 +14,12 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
-#define REREADS_MAX 8 /* 1 + 2 + 4 … ms: a quarter of a second in all */
+#define REREADS_MAX 9            /* at once, then after 1 + 2 + 4 … ms: a quarter of a second in all */
+#define SLICE_NS (5 * NS_PER_MS) /* of a comparison of everything, between two turns of the loop */
 #define READ_MAX_BYTES ((size_t)512 << 20)
 
 static void step_read(struct agent *a);
-static void step_plan_all(struct agent *a);
+static void step_compare(struct agent *a);
 static void step_batch(struct agent *a);
 static void step_reread(struct agent *a);
 static void step_reload(struct agent *a);
@@ -59,6 +60,7 @@ int agent_check_fence(struct agent *a, struct err *err)
 static void apply_release(struct apply *p)
 {
     touched_done(&p->touched);
+    walk_done(&p->walk);
     plan_done(&p->plan);
     batch_done(&p->batch);
     free(p->reload_reason);
@@ -109,18 +111,35 @@ static void apply_fail_later(struct agent *a, const struct err *err)
     apply_step_later(a, apply_finish, 0);
 }
 
-void apply_cancel(struct agent *a)
+static void apply_break_off(struct agent *a)
 {
-    if (!a->apply.busy)
-        return;
     if (a->call)
         runtime_cancel(STEAL(a->call));
     if (a->reload_call)
         master_cancel(STEAL(a->reload_call));
     uv_timer_stop(&a->step_timer);
     a->step = NULL;
-    a->step_after_write = NULL;
+}
+
+void apply_abort(struct agent *a, const char *why)
+{
     struct err err;
+    /* A write to the directory goes on; its end must not find an apply that is over. */
+    if (!a->apply.busy || a->apply.waits_for_process || a->writing)
+        return;
+    apply_break_off(a);
+    err_set(&err, ERR_HAPROXY, "%s", why);
+    apply_fail_later(a, &err);
+}
+
+void apply_cancel(struct agent *a)
+{
+    struct err err;
+    if (!a->apply.busy)
+        return;
+    apply_break_off(a);
+    a->step_after_write = NULL;
+    a->after_write = NULL;
     err_set(&err, ERR_TIMEOUT, "the agent stops");
     agent_forget_live(a, err.text);
     apply_fail(a, &err);
@@ -177,8 +196,7 @@ static void on_maps_read(void *ctx, const struct err *err, const struct runtime_
             live_merge_map(a->live, map, answers[i++].text);
     }
     a->known = true;
-    shapes_learn_all(a);
-    step_plan_all(a);
+    apply_step_later(a, step_compare, 0);
 }
 
 static void read_maps(struct agent *a)
@@ -219,6 +237,7 @@ static bool lineage_is_known(struct agent *a, const char *answer)
     }
     live_free(a->live);
     a->live = disk;
+    a->shapes_due = true;
     memcpy(a->lineage, disk->lineage, sizeof(a->lineage));
     a->level = false;
     return true;
@@ -304,8 +323,8 @@ static void note_drift(struct agent *a)
             metric_add(metric_counter(a->metrics, "haptic_drift_repairs_total", help, "kind",
                                       plan_op_name(p->plan.ops[stage].items[i].type)),
                        1);
-    log_warn("HAProxy differed from what was deployed; repairing it", "operations", log_int((int64_t)plan_count(&p->plan)),
-             "first", plan_first(&p->plan));
+    log_warn("HAProxy differed from what was deployed; repairing it", "operations",
+             log_int((int64_t)plan_count(&p->plan)), "first", plan_first(&p->plan));
 }
 
 /* The plan is made: do it. */
@@ -336,13 +355,27 @@ static void plan_run(struct agent *a)
     step_reload(a);
 }
 
-static void step_plan_all(struct agent *a)
+static void step_walk(struct agent *a)
 {
-    plan_begin(a);
-    touch_all(a, &a->apply.touched, &a->apply.plan);
+    struct apply *p = &a->apply;
+    if (!walk_step(&p->walk, SLICE_NS)) {
+        apply_step_later(a, step_walk, 0);
+        return;
+    }
+    walk_done(&p->walk);
     note_drift(a);
-    a->apply.drift = false;
+    p->drift = false;
     plan_run(a);
+}
+
+static void step_compare(struct agent *a)
+{
+    if (a->shapes_due)
+        shapes_learn_all(a);
+    a->shapes_due = false;
+    plan_begin(a);
+    walk_begin(a, &a->apply.walk);
+    apply_step_later(a, step_walk, 0);
 }
 
 static void on_batch(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
@@ -371,7 +404,7 @@ static void on_batch(void *ctx, const struct err *err, const struct runtime_answ
     }
     if (touched_verify(a, &p->touched, answers, &own)) {
         if (p->rereads < REREADS_MAX)
-            apply_step_later(a, step_reread, (INT64_C(1) << p->rereads++) * NS_PER_MS);
+            apply_step_later(a, step_reread, p->rereads ? (INT64_C(1) << (p->rereads - 1)) * NS_PER_MS : 0);
         else
             apply_surprise(a, &own, "readback");
         return;
@@ -385,6 +418,7 @@ static void on_batch(void *ctx, const struct err *err, const struct runtime_answ
 static void step_reread(struct agent *a)
 {
     struct apply *p = &a->apply;
+    p->rereads++;
     batch_reads(a, &p->batch);
     a->call = runtime_run(a->loop, a->config.runtime_socket, p->batch.commands.items, p->batch.commands.length,
                           a->config.command_deadline_ns, READ_MAX_BYTES, on_batch, a);
@@ -426,6 +460,7 @@ static void take_next(struct agent *a)
 {
     live_free(a->live);
     a->live = STEAL(a->next);
+    a->shapes_due = true;
     memcpy(a->lineage, a->next_lineage, sizeof(a->lineage));
     a->disk_digest = a->writing_digest;
     a->level = true;
@@ -448,7 +483,9 @@ static void reload_failed(struct agent *a, const struct err *err)
     a->next = live_free(a->next);
     a->level = false;
     a->apply.err = *err;
-    if (!a->previous_config.length) {
+    if (!a->previous_config.length || a->writing || a->prepare_pending) {
+        /* Nothing was there, or it is gone and started again with what is accepted. */
+        buf_done(&a->previous_config);
         apply_finish(a);
         return;
     }

@@ -1,6 +1,6 @@
-/* An apply touches backends and map entries. Each is planned by itself, so that when one of them needs a reload that has to wait, the others
- * are carried out all the same, but for map entries whose backend is not there. After the commands, what was touched is read
- * back; only what was read becomes the new live view.
+/* An apply touches backends and map entries. Each is planned by itself, so that when one of them needs a reload that
+ * has to wait, the others are carried out all the same, but for map entries whose backend is not there. After the
+ * commands, what was touched is read back; only what was read becomes the new live view.
  */
 #include <string.h>
 
@@ -19,6 +19,8 @@ void touched_done(struct touched *t)
         text_unref(t->entries.items[i].wanted);
     }
     vec_done(&t->entries);
+    map_done(&t->appearing);
+    map_init(&t->appearing, false);
 }
 
 static bool name_is_backend(const char *section)
@@ -63,8 +65,6 @@ static void touch_backend(struct agent *a, struct touched *t, const char *name, 
     struct plan part = {0};
 
     b.is_wanted = wanted_parse(a, name, MODEL_ACCEPTED, &b.wanted);
-    if (live)
-        live->seen = true;
     if (!b.is_wanted && (!live || live->gone)) {
         free(b.name);
         return;
@@ -78,6 +78,8 @@ static void touch_backend(struct agent *a, struct touched *t, const char *name, 
     if (live && live->gone && b.is_wanted && a->caps.dynamic_backends && !part.reload)
         plan_publish(&part, strchr(name, ' ') + 1);
     b.has_ops = plan_take(plan, &part);
+    if (b.has_ops && b.is_wanted && (!live || live->gone))
+        map_put(&t->appearing, name, a);
     if (b.has_ops || !b.is_wanted || live) {
         vec_push(&t->backends, b);
     } else {
@@ -108,14 +110,15 @@ static void section_compare(struct agent *a, const char *name, struct plan *plan
         plan_reload(plan, label, "%s changed", name);
 }
 
-/* Does the value name a backend that the model has and that will not be there? */
-static bool entry_must_wait(struct agent *a, const struct plan *plan, const char *value)
+/* Does the value name a backend that the model has and that will not be there? It needs a reload that waits, or was
+ * accepted while a comparison of everything was under way and comes with the next changes. */
+static bool entry_must_wait(struct agent *a, const struct touched *t, const char *value)
 {
-    if (!plan->reload || !value)
+    if (!value)
         return false;
     CLEANUP(free_ptr) char *name = xasprintf("backend %s", value);
     const struct live_backend *live = live_backend(a->live, name);
-    return model_section(a->model, name) && (!live || live->gone);
+    return (!live || live->gone) && !map_get(&t->appearing, name) && model_section(a->model, name);
 }
 
 static void touch_entry(struct agent *a, struct touched *t, struct live_map *map, const char *key, struct text *wanted,
@@ -126,7 +129,7 @@ static void touch_entry(struct agent *a, struct touched *t, struct live_map *map
     const char *value = wanted ? wanted->bytes : NULL;
     if (text_equal(wanted, live))
         return;
-    if (entry_must_wait(a, plan, value))
+    if (entry_must_wait(a, t, value))
         return;
     plan_map_entry(&part, map->path, key, value, live ? live->bytes : NULL);
     if (plan_take(plan, &part))
@@ -177,24 +180,37 @@ void touch_changes(struct agent *a, struct touched *t, const struct model_change
     map_done(&seen);
 }
 
-struct walk {
-    struct agent *a;
-    struct touched *t;
-    struct plan *plan;
-    struct live_map *map;
-    const char *map_name;
-    struct map seen;
-};
+static void add_name(struct walk *w, const char *name, size_t length)
+{
+    if (!map_putn(&w->seen, name, length, w))
+        vec_push(&w->names, xmemdup0(name, length));
+}
 
 static void walk_section(void *ctx, struct section *s)
 {
-    struct walk *w = ctx;
-    if (name_is_backend(s->name)) {
-        touch_backend(w->a, w->t, s->name, w->plan);
-        return;
-    }
-    section_compare(w->a, s->name, w->plan);
-    map_put(&w->seen, s->name, w);
+    add_name(ctx, s->name, strlen(s->name));
+}
+
+void walk_done(struct walk *w)
+{
+    for (size_t i = 0; i < w->names.length; i++)
+        free(w->names.items[i]);
+    vec_done(&w->names);
+    map_done(&w->seen);
+    memset(w, 0, sizeof(*w));
+}
+
+void walk_begin(struct agent *a, struct walk *w)
+{
+    struct map_slot *slot;
+    walk_done(w);
+    w->a = a;
+    model_each_section(a->model, walk_section, w);
+    for (size_t it = 0; (slot = map_next(&a->live->sections, &it));)
+        add_name(w, slot->key, slot->key_length);
+    for (size_t it = 0; (slot = map_next(&a->live->backends, &it));)
+        add_name(w, slot->key, slot->key_length);
+    map_clear(&w->seen);
 }
 
 static void walk_entry(void *ctx, const char *key, const char *value)
@@ -203,7 +219,7 @@ static void walk_entry(void *ctx, const char *key, const char *value)
     (void)value;
     map_put(&w->seen, key, w);
     const struct item *item = model_map_item(w->a->model, w->map_name, key);
-    touch_entry(w->a, w->t, w->map, key, item->accepted, w->plan);
+    touch_entry(w->a, &w->a->apply.touched, w->map, key, item->accepted, &w->a->apply.plan);
 }
 
 static void walk_file(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length)
@@ -214,11 +230,22 @@ static void walk_file(void *ctx, enum contribution_kind kind, const char *name, 
     const struct digest *live = map_get(&w->a->live->files, path);
     map_put(&w->seen, path, w);
     if (!live || !digest_equal(*live, digest_of(bytes, length)))
-        plan_reload(w->plan, kind == CONTRIBUTION_FILE ? "file" : "certificate", "%s changed", path);
+        plan_reload(&w->a->apply.plan, kind == CONTRIBUTION_FILE ? "file" : "certificate", "%s changed", path);
+}
+
+static void walk_files(struct walk *w)
+{
+    struct map_slot *slot;
+    map_clear(&w->seen);
+    model_each_file(w->a->model, MODEL_ACCEPTED, walk_file, w);
+    for (size_t it = 0; (slot = map_next(&w->a->live->files, &it));)
+        if (!map_getn(&w->seen, slot->key, slot->key_length))
+            plan_reload(&w->a->apply.plan, "file", "%.*s is gone", (int)slot->key_length, slot->key);
 }
 
 static void walk_maps(struct walk *w)
 {
+    struct apply *p = &w->a->apply;
     struct map_slot *slot, *entry;
     for (size_t it = 0; (slot = map_next(&w->a->live->maps, &it));) {
         w->map = slot->value;
@@ -229,42 +256,31 @@ static void walk_maps(struct walk *w)
         model_each_map_entry(w->a->model, MODEL_ACCEPTED, slot->key, walk_entry, w);
         for (size_t at = 0; (entry = map_next(&w->map->entries, &at));)
             if (!map_getn(&w->seen, entry->key, entry->key_length))
-                touch_entry(w->a, w->t, w->map, entry->key, NULL, w->plan);
+                touch_entry(w->a, &p->touched, w->map, entry->key, NULL, &p->plan);
         for (size_t i = 0; i < w->map->duplicates.length; i++) {
             struct plan part = {0};
             plan_map_duplicate(&part, w->map->path, w->map->duplicates.items[i]);
-            plan_take(w->plan, &part);
+            plan_take(&p->plan, &part);
         }
     }
 }
 
-void touch_all(struct agent *a, struct touched *t, struct plan *plan)
+bool walk_step(struct walk *w, int64_t budget_ns)
 {
-    struct walk w = {.a = a, .t = t, .plan = plan};
-    struct map_slot *slot;
-    VEC(char *) gone = {0};
-
-    for (size_t it = 0; (slot = map_next(&a->live->backends, &it));)
-        ((struct live_backend *)slot->value)->seen = false;
-    model_each_section(a->model, walk_section, &w);
-    for (size_t it = 0; (slot = map_next(&a->live->sections, &it));)
-        if (!map_getn(&w.seen, slot->key, slot->key_length))
-            section_compare(a, slot->key, plan);
-    for (size_t it = 0; (slot = map_next(&a->live->backends, &it));)
-        if (!((struct live_backend *)slot->value)->seen)
-            vec_push(&gone, xmemdup0(slot->key, slot->key_length));
-    for (size_t i = 0; i < gone.length; i++) {
-        touch_backend(a, t, gone.items[i], plan);
-        free(gone.items[i]);
+    struct apply *p = &w->a->apply;
+    int64_t end = clock_now_ns() + budget_ns;
+    while (w->next < w->names.length) {
+        const char *name = w->names.items[w->next++];
+        if (name_is_backend(name))
+            touch_backend(w->a, &p->touched, name, &p->plan);
+        else
+            section_compare(w->a, name, &p->plan);
+        if (w->next % 64 == 0 && clock_now_ns() >= end)
+            return false;
     }
-    vec_done(&gone);
-    map_clear(&w.seen);
-    model_each_file(a->model, MODEL_ACCEPTED, walk_file, &w);
-    for (size_t it = 0; (slot = map_next(&a->live->files, &it));)
-        if (!map_getn(&w.seen, slot->key, slot->key_length))
-            plan_reload(plan, "file", "%.*s is gone", (int)slot->key_length, slot->key);
-    walk_maps(&w);
-    map_done(&w.seen);
+    walk_files(w);
+    walk_maps(w);
+    return true;
 }
 
 /* ---- doing it ---- */
@@ -326,9 +342,9 @@ bool batch_next(struct agent *a, struct batch *b)
     batch_done(b);
     while (a->apply.stage < PLAN_STAGES && !b->commands.length) {
         /* Routes go together with what they lead to, unless that is a backend whose making might be refused. */
-        size_t last = a->apply.stage == PLAN_VANISH                          ? PLAN_VANISH
+        size_t last = a->apply.stage == PLAN_VANISH                         ? PLAN_VANISH
                       : a->apply.stage == PLAN_APPEAR && adds_backend(plan) ? PLAN_APPEAR
-                                                                             : PLAN_UNROUTE;
+                                                                            : PLAN_UNROUTE;
         while (a->apply.stage <= last)
             batch_add_stage(a, b, a->apply.stage++);
     }
@@ -388,7 +404,8 @@ static int backend_verify(const struct touched_backend *t, const struct live_bac
     }
     for (size_t i = 0; i < found.servers.length; i++) {
         const char *name = found.servers.items[i]->name;
-        if ((!t->is_wanted || !cfg_backend_server(&t->wanted, name)) && (!live || !cfg_backend_server(&live->cfg, name)))
+        if ((!t->is_wanted || !cfg_backend_server(&t->wanted, name)) &&
+            (!live || !cfg_backend_server(&live->cfg, name)))
             return err_set(err, ERR_HAPROXY, "%s: server %s came from elsewhere", t->name, name);
     }
     return 0;
@@ -494,7 +511,8 @@ static bool shape_is_known(const struct agent *a, const struct cfg_server *s, co
     return map_getn(&a->shapes, (const char *)&d, sizeof(d)) != NULL;
 }
 
-static bool servers_are_harmless(const struct agent *a, const struct cfg_backend *wanted, const struct cfg_backend *live)
+static bool servers_are_harmless(const struct agent *a, const struct cfg_backend *wanted,
+                                 const struct cfg_backend *live)
 {
     for (size_t i = 0; i < wanted->servers.length; i++) {
         const struct cfg_server *s = wanted->servers.items[i];

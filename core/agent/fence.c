@@ -1,5 +1,5 @@
-/* The file is one line, "transitions generation holder". It is written in place under an exclusive lock: a torn write is impossible to
- * see for who locks, and after a crash of the machine an unreadable line counts as no line.
+/* The file is one line, "transitions generation holder". It is written in place under an exclusive lock: a torn write
+ * is impossible to see for who locks, and after a crash of the machine an unreadable line counts as no line.
  */
 #include "agent/fence.h"
 
@@ -53,7 +53,8 @@ static int fence_compare(const struct fence *fence, const struct fence_record *r
 static int fence_refuse(const struct fence *fence, const struct fence_record *r, struct err *err)
 {
     return err_set(err, ERR_STALE,
-                   "writer %s (transitions %" PRId64 ", generation %" PRIu64 ") is behind %s (%" PRId64 ", %" PRIu64 ")",
+                   "writer %s (transitions %" PRId64 ", generation %" PRIu64 ") is behind %s (%" PRId64 ", %" PRIu64
+                   ")",
                    fence->holder ? fence->holder : "", fence->transitions, fence->generation, r->holder, r->transitions,
                    r->generation);
 }

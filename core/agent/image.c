@@ -1,6 +1,7 @@
-/* The directory is written from the model's accepted state, but only at moments when that is what is live (the digests tell), or right before a
- * reload or start that makes it live. haproxy.cfg begins with a global section of our own: the lineage mark by which a running process
- * is recognised, and the command line's socket unless the templates have bound it themselves.
+/* The directory is written from the model's accepted state, but only at moments when that is what is live (the digests
+ * tell), or right before a reload or start that makes it live. haproxy.cfg begins with a global section of our own:
+ * the lineage mark by which a running process is recognised, and the command line's socket unless the templates have
+ * bound it themselves.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -15,7 +16,7 @@
 #include "base/log.h"
 
 #define CONFIG_MAX_BYTES ((size_t)1 << 30)
-#define WRITE_COST_FACTOR 50 /* a write may take a fiftieth of the time between two: 2 % */
+#define WRITE_COST_FACTOR 100 /* a write may take a hundredth of the time between two, with all its threads */
 
 static void lineage_new(char out[LIVE_LINEAGE_SIZE])
 {
@@ -140,9 +141,14 @@ static void on_written(void *ctx, const struct disk_result *result)
     a->writing = false;
     a->last_write_ns = clock_now_ns();
     if (result->err)
-        metric_add(metric_counter(a->metrics, "haptic_deployment_errors_total", "Deployments that failed.", "reason", "disk"), 1);
+        metric_add(
+            metric_counter(a->metrics, "haptic_deployment_errors_total", "Deployments that failed.", "reason", "disk"),
+            1);
     if (after)
         after(a, result->err);
+    void (*waiting)(struct agent *) = a->writing ? NULL : STEAL(a->step_after_write);
+    if (waiting)
+        waiting(a);
 }
 
 void image_write(struct agent *a, struct disk_files *files, bool whole,
@@ -166,8 +172,6 @@ static void after_leveling(struct agent *a, const struct err *err)
         journal_clear(a, a->journal_mark);
     }
     image_schedule(a);
-    if (a->step_after_write)
-        apply_step_later(a, STEAL(a->step_after_write), 0);
 }
 
 void image_schedule(struct agent *a)
@@ -207,4 +211,3 @@ void image_on_timer(uv_timer_t *timer)
     if (!a->level && !image_level_now(a))
         uv_timer_start(&a->disk_timer, image_on_timer, 50, 0);
 }
-

@@ -1,7 +1,8 @@
-/* DIRECTORY/journal covers the time until the directory is level again: words of server lines and backends cannot be asked of HAProxy, so a
- * successor that adopts it learns them here. Before commands go out, a comment tells which sections are about to change; afterwards each is
- * appended as it is now, in haproxy.cfg's own format. A section that is only announced has an unknown outcome: of its servers
- * nothing but what HAProxy tells is believed. No sync: the journal has to outlive this process, not the machine, which takes HAProxy with it.
+/* DIRECTORY/journal covers the time until the directory is level again: words of server lines and backends cannot be
+ * asked of HAProxy, so a successor that adopts it learns them here. Before commands go out, a comment tells which
+ * sections are about to change; afterwards each is appended as it is now, in haproxy.cfg's own format. A section that
+ * is only announced has an unknown outcome: of its servers nothing but what HAProxy tells is believed. No sync: the
+ * journal has to outlive this process, not the machine, which takes HAProxy with it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,9 @@ static void journal_write(struct agent *a, const struct buf *text)
     }
     /* Without a journal a successor may believe haproxy.cfg too much for a second: no reason to stop deploying. */
     if (a->journal_fd < 0 || write(a->journal_fd, text->data, text->length) != (ssize_t)text->length)
-        metric_add(metric_counter(a->metrics, "haptic_deployment_errors_total", "Deployments that failed.", "reason", "journal"), 1);
+        metric_add(metric_counter(a->metrics, "haptic_deployment_errors_total", "Deployments that failed.", "reason",
+                                  "journal"),
+                   1);
     a->journal_size += text->length;
 }
 
@@ -66,8 +69,8 @@ void journal_end(struct agent *a, const struct touched *t)
             if (!s->words_known)
                 continue;
             bool v6 = s->literal && strchr(s->address, ':');
-            buf_printf(&text, "    server %s %s%s%s:%d weight %d", s->name, v6 ? "[" : "", s->address, v6 ? "]" : "", s->port,
-                       s->weight);
+            buf_printf(&text, "    server %s %s%s%s:%d weight %d", s->name, v6 ? "[" : "", s->address, v6 ? "]" : "",
+                       s->port, s->weight);
             append_words(&text, s);
             buf_putc(&text, '\n');
         }

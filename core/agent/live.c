@@ -1,5 +1,6 @@
-/* Texts are parsed by haproxy/cfg; answers of the command line are read in place, line by line and column by column. Servers of a backend are
- * sorted by name, and `show servers state` lists backend by backend, so merging costs a search per line.
+/* Texts are parsed by haproxy/cfg; answers of the command line are read in place, line by line and column by column.
+ * Servers of a backend are sorted by name, and `show servers state` lists backend by backend, so merging costs a
+ * search per line.
  */
 #include "agent/live.h"
 
@@ -297,7 +298,16 @@ static const char *line_end(const char *line)
 }
 
 /* Columns of `show servers state`. */
-enum { STATE_BACKEND = 1, STATE_NAME = 3, STATE_ADDRESS = 4, STATE_ADMIN = 6, STATE_WEIGHT = 7, STATE_FQDN = 17, STATE_PORT = 18, STATE_COLUMNS = 19 };
+enum {
+    STATE_BACKEND = 1,
+    STATE_NAME = 3,
+    STATE_ADDRESS = 4,
+    STATE_ADMIN = 6,
+    STATE_WEIGHT = 7,
+    STATE_FQDN = 17,
+    STATE_PORT = 18,
+    STATE_COLUMNS = 19
+};
 /* Bits of the administrative state. */
 enum { ADMIN_MAINT = 0x01 | 0x04, ADMIN_DRAIN = 0x08 | 0x10 };
 
@@ -315,7 +325,8 @@ static enum cfg_admin admin_parse(struct column c)
 static struct cfg_server *server_from_columns(const struct column *c)
 {
     char name[512], address[512];
-    const struct column *a = c[STATE_FQDN].length == 1 && c[STATE_FQDN].text[0] == '-' ? &c[STATE_ADDRESS] : &c[STATE_FQDN];
+    const struct column *a = c[STATE_FQDN].length == 1 && c[STATE_FQDN].text[0] == '-' ? &c[STATE_ADDRESS]
+                                                                                       : &c[STATE_FQDN];
     if (c[STATE_NAME].length >= sizeof(name) || a->length >= sizeof(address))
         return NULL;
     memcpy(name, c[STATE_NAME].text, c[STATE_NAME].length);
@@ -331,9 +342,8 @@ static struct cfg_server *server_from_columns(const struct column *c)
 /* Take over words of the server that was known by this name. */
 static struct cfg_server *server_with_words(struct cfg_server *found, const struct cfg_server *known)
 {
-    struct cfg_server *s = known->literal || !known->words_known
-                               ? cfg_server_copy(known, found->address, found->port)
-                               : cfg_server_copy(known, known->address, known->port);
+    struct cfg_server *s = known->literal || !known->words_known ? cfg_server_copy(known, found->address, found->port)
+                                                                 : cfg_server_copy(known, known->address, known->port);
     s->weight = found->weight;
     s->admin = found->admin;
     cfg_server_free(found);

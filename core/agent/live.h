@@ -2,9 +2,10 @@
  * Thread:  loop thread only.
  * Owns:    everything in it.
  *
- * Made from the texts that HAProxy was started or reloaded with, corrected by what its command line tells, and carried along with each
- * operation that succeeded. What the command line cannot tell (words of a server line, rules of a backend) is known from the texts alone; so a
- * view holds for one lineage: a mark that was planted in the configuration at its start.
+ * Made from the texts that HAProxy was started or reloaded with, corrected by what its command line tells, and carried
+ * along with each operation that succeeded. What the command line cannot tell (words of a server line, rules of a
+ * backend) is known from the texts alone; so a view holds for one lineage: a mark that was planted in the
+ * configuration at its start.
  */
 #ifndef HAPTIC_AGENT_LIVE_H
 #define HAPTIC_AGENT_LIVE_H
@@ -36,23 +37,23 @@ struct live_backend {
 };
 
 struct live_map {
-    char *path;           /* the name HAProxy knows it by */
-    struct map entries;   /* key → struct text */
-    bool used;            /* HAProxy has it: its configuration refers to it */
-    bool harmless;        /* all uses look up whole words or prefixes: no key can be wrong */
-    bool unreadable;      /* `get map` does not find a key by itself (it is a pattern): only whole lists can be compared */
+    char *path;         /* the name HAProxy knows it by */
+    struct map entries; /* key → struct text */
+    bool used;          /* HAProxy has it: its configuration refers to it */
+    bool harmless;      /* all uses look up whole words or prefixes: no key can be wrong */
+    bool unreadable; /* `get map` does not find a key by itself (it is a pattern): only whole lists can be compared */
     VEC(char *) duplicates; /* references of entries whose key came before */
 };
 
 #define LIVE_LINEAGE_SIZE 33
 
 struct live {
-    struct map sections; /* "frontend http" → struct live_section */
-    struct map backends; /* "backend x", "listen y" → struct live_backend */
-    struct map maps;     /* "host.map" → struct live_map */
-    struct map files;    /* "files/x", "certs/y" → struct digest */
+    struct map sections;             /* "frontend http" → struct live_section */
+    struct map backends;             /* "backend x", "listen y" → struct live_backend */
+    struct map maps;                 /* "host.map" → struct live_map */
+    struct map files;                /* "files/x", "certs/y" → struct digest */
     char lineage[LIVE_LINEAGE_SIZE]; /* "" unknown */
-    size_t leaving; /* servers that are leaving */
+    size_t leaving;                  /* servers that are leaving */
 };
 
 struct live *live_new(void);
@@ -67,12 +68,14 @@ void live_load_file(struct live *l, const char *path, const char *bytes, size_t 
 /* Correct by answers of the command line. */
 void live_merge_backends(struct live *l, const char *show_backend);
 void live_merge_servers(struct live *l, const char *show_servers_state, bool all);
-/* `show map` without a name: the names HAProxy knows the maps by. A map that nothing in its configuration refers to is only a file. */
+/* `show map` without a name: the names HAProxy knows the maps by. A map that nothing in its configuration refers to is
+ * only a file. */
 void live_merge_map_names(struct live *l, const char *show_map);
 /* Replace a map's entries by `show map NAME`. */
 void live_merge_map(struct live *l, struct live_map *map, const char *show_map);
 
-/* The servers that `show servers state BACKEND` lists, sorted by name, their words unknown. ret_found must be zeroed. */
+/* The servers that `show servers state BACKEND` lists, sorted by name, their words unknown. ret_found must be
+ * zeroed. */
 void live_parse_servers(const char *show_servers_state, struct cfg_backend *ret_found);
 
 struct live_section *live_section(const struct live *l, const char *name);
@@ -85,8 +88,9 @@ struct live_backend *live_backend_get(struct live *l, const char *name); /* made
 void live_backend_drop(struct live *l, const char *name);
 void live_map_set(struct live_map *map, const char *key, struct text *value); /* NULL: absent */
 
-/* Does `get map` tell that the key has this value (NULL: is absent)? A map of prefixes answers with the longest entry that matches: another
- * key than the one asked for means that this one is absent. *ret_understood is false when the answer has another form. */
+/* Does `get map` tell that the key has this value (NULL: is absent)? A map of prefixes answers with the longest entry
+ * that matches: another key than the one asked for means that this one is absent. *ret_understood is false when the
+ * answer has another form. */
 bool live_map_answer_is(const char *get_map, const char *key, const char *wanted, bool *ret_understood);
 
 #endif

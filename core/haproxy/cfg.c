@@ -1,5 +1,6 @@
-/* HAProxy's own word rules: white space separates; a backslash escapes the next character, or makes \n \r \t \xHH; within double quotes
- * it escapes only what is special there, and $NAME is the environment's; single quotes take everything as it is; # begins a comment.
+/* HAProxy's own word rules: white space separates; a backslash escapes the next character, or makes \n \r \t \xHH;
+ * within double quotes it escapes only what is special there, and $NAME is the environment's; single quotes take
+ * everything as it is; # begins a comment.
  */
 #include "haproxy/cfg.h"
 
@@ -25,7 +26,8 @@ static int hex_digit(char c)
     return -1;
 }
 
-/* One escape at at (the backslash): append what it stands for and return how many characters it took; 0 when it is wrong. */
+/* One escape at at (the backslash): append what it stands for and return how many characters it took; 0 when it is
+ * wrong. */
 static size_t word_escape(const char *at, const char *end, bool quoted, struct buf *out)
 {
     if (at + 1 >= end)
@@ -140,7 +142,8 @@ struct server_address {
     bool literal, plain;
 };
 
-/* "192.0.2.1:80", "[2001:db8::1]:80", "2001:db8::1:80" (the last part is the port), "host:80", "ipv4@…", "unix@/path", "/path". */
+/* "192.0.2.1:80", "[2001:db8::1]:80", "2001:db8::1:80" (the last part is the port), "host:80", "ipv4@…", "unix@/path",
+ * "/path". */
 static void server_address_parse(const char *word, struct server_address *ret)
 {
     *ret = (struct server_address){.text = word, .length = strlen(word), .plain = true};

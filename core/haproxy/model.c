@@ -1,7 +1,8 @@
-/* Every item has its candidates in a binary heap, and each contribution knows its place there, so that replacing a fragment costs its own
- * size even where ten thousand fragments emit the same profile. item_settle() is the one place where the rendered text of an item
- * changes, item_set_accepted() the one where the accepted text does; the digests, the pending and changed lists and the reference
- * counts of sections follow from there. Writing the state out is in model_write.c.
+/* Every item has its candidates in a binary heap, and each contribution knows its place there, so that replacing a
+ * fragment costs its own size even where ten thousand fragments emit the same profile. item_settle() is the one place
+ * where the rendered text of an item changes, item_set_accepted() the one where the accepted text does; the digests,
+ * the pending and changed lists and the reference counts of sections follow from there. Writing the state out is in
+ * model_write.c.
  */
 #include "haproxy/model.h"
 
@@ -62,10 +63,14 @@ static bool section_is_known(const struct section *s)
     return s && (s->from || s->pieces.length);
 }
 
-/* The section that a text refers to, NULL when it refers to none (or, without create, to one that nothing is known of). */
-static struct section *section_referred(struct model *m, enum contribution_kind kind, const struct text *text, bool create)
+/* The section that a text refers to, NULL when it refers to none (or, without create, to one that nothing is known
+ * of). */
+static struct section *section_referred(struct model *m, enum contribution_kind kind, const struct text *text,
+                                        bool create)
 {
-    const char *type = kind == CONTRIBUTION_MAP_ENTRY ? "backend " : kind == CONTRIBUTION_SECTION_FROM ? "defaults " : NULL;
+    const char *type = kind == CONTRIBUTION_MAP_ENTRY      ? "backend "
+                       : kind == CONTRIBUTION_SECTION_FROM ? "defaults "
+                                                           : NULL;
     if (!type || !text || !text->length)
         return NULL;
     buf_clear(&m->scratch);
@@ -264,8 +269,8 @@ static void item_settle(struct model *m, struct item *item)
 
     if (!text_equal(text, item->rendered) || rank != item->rank || order != item->order) {
         if (item->rendered)
-            m->rendered_digest =
-                digest_sub(m->rendered_digest, item_digest(item, item->rendered, item->rank, item->order));
+            m->rendered_digest = digest_sub(m->rendered_digest,
+                                            item_digest(item, item->rendered, item->rank, item->order));
         if (text)
             m->rendered_digest = digest_add(m->rendered_digest, item_digest(item, text, rank, order));
         item_forget_wanted(item);
@@ -287,8 +292,8 @@ static void item_set_accepted(struct model *m, struct item *item, struct text *t
     struct section *released = NULL, *appeared = NULL;
 
     if (old)
-        m->accepted_digest =
-            digest_sub(m->accepted_digest, item_digest(item, old, item->accepted_rank, item->accepted_order));
+        m->accepted_digest = digest_sub(m->accepted_digest,
+                                        item_digest(item, old, item->accepted_rank, item->accepted_order));
     if (text)
         m->accepted_digest = digest_add(m->accepted_digest, item_digest(item, text, rank, order));
     if (item->kind == CONTRIBUTION_SECTION && !old != !text) {
@@ -329,8 +334,8 @@ static void item_set_accepted(struct model *m, struct item *item, struct text *t
     }
 }
 
-/* The section that forbids to accept text for item now; NULL: nothing does. After a check the rendering as a whole is good: only what was
- * accepted beside it can be in the way, and that shows in a section that is rendered again. */
+/* The section that forbids to accept text for item now; NULL: nothing does. After a check the rendering as a whole is
+ * good: only what was accepted beside it can be in the way, and that shows in a section that is rendered again. */
 static struct section *item_blocked_by(struct model *m, const struct item *item, const struct text *text, bool checked)
 {
     struct section *s = section_referred(m, item->kind, text, false);
@@ -640,7 +645,8 @@ bool model_quarantine(struct model *m, const char *fragment_id, const char *reas
         return false;
     model_reap(m);
     record_settle(m, r);
-    /* Blamed again although only what was accepted before is in use, or blamed at once for what is accepted: nothing of it then. */
+    /* Blamed again although only what was accepted before is in use, or blamed at once for what is accepted: nothing
+     * of it then. */
     bool again = r->reason != NULL || r->active == r->good;
     if (!r->reason)
         m->quarantined++;
@@ -732,7 +738,8 @@ void model_check_begin(struct model *m)
         m->unsettled.items[i]->checking = fragment_ref(m->unsettled.items[i]->active);
 }
 
-/* Accept what the check saw of item, unless consistency with what was accepted meanwhile forbids it: then it stays pending. */
+/* Accept what the check saw of item, unless consistency with what was accepted meanwhile forbids it: then it stays
+ * pending. */
 static void item_accept_checked(struct model *m, struct item *item)
 {
     if (item_blocked_by(m, item, item->checking, true))
@@ -746,7 +753,8 @@ static void item_accept_checked(struct model *m, struct item *item)
     text_unref(text);
 }
 
-/* The order in which a checked item is accepted: what is referred to appears before, and goes after, what refers to it. */
+/* The order in which a checked item is accepted: what is referred to appears before, and goes after, what refers to
+ * it. */
 static int checked_phase(const struct item *item)
 {
     switch (item->kind) {

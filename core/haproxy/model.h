@@ -3,24 +3,26 @@
  * Owns:    references to fragments and texts.
  *
  * Each item (kind, scope, key) has candidates: one per fragment that emits it. The candidate of the winning fragment
- * (fragment_compare) is the item's *rendered* text. What validation has accepted is its *accepted* text: only that is deployed.
- * Items whose rendered and accepted texts differ are *pending*.
+ * (fragment_compare) is the item's *rendered* text. What validation has accepted is its *accepted* text: only that is
+ * deployed. Items whose rendered and accepted texts differ are *pending*.
  *
  *   fragment_put/drop ──► rendered ──(validation)──► accepted ──(deploy)──► HAProxy
  *
  * A quarantined fragment takes part with its last accepted contributions instead of its newest.
  *
- * The version that a quarantined fragment goes back to is the last one of which every contribution was accepted, or that took part in a
- * check that ended well (also with contributions that lost to another fragment's, which that check has not seen).
+ * The version that a quarantined fragment goes back to is the last one of which every contribution was accepted, or
+ * that took part in a check that ended well (also with contributions that lost to another fragment's, which that check
+ * has not seen).
  *
- * Consistency: what refers to a section (a map entry whose value names a backend, the "from" of a section) is not accepted while that section is
- * rendered but not accepted, and the last piece of a section is not accepted as absent while something accepted refers to it. model_accept() of
- * such an item is carried out as soon as it can be. What the templates themselves render and HAProxy accepts is taken as it is.
+ * Consistency: what refers to a section (a map entry whose value names a backend, the "from" of a section) is not
+ * accepted while that section is rendered but not accepted, and the last piece of a section is not accepted as absent
+ * while something accepted refers to it. model_accept() of such an item is carried out as soon as it can be. What the
+ * templates themselves render and HAProxy accepts is taken as it is.
  *
  * CONTRIBUTION_STATUS, _EVENT and _WARNING are not output and do not become items: read them from the fragments.
  *
- * Items live until nothing is left of them and no check is under way; pointers from model_take_changes() and model_lines stay valid
- * until then, at least until the next call that changes the model after the check has ended.
+ * Items live until nothing is left of them and no check is under way; pointers from model_take_changes() and
+ * model_lines stay valid until then, at least until the next call that changes the model after the check has ended.
  */
 #ifndef HAPTIC_HAPROXY_MODEL_H
 #define HAPTIC_HAPROXY_MODEL_H
@@ -51,13 +53,13 @@ struct item {
     int32_t accepted_rank, accepted_order;
     int32_t checking_rank, checking_order;
     bool in_check, pending, changed; /* changed: accepted differs from what was last taken by model_take_changes() */
-    bool wanted;                     /* model_accept() was called, and is carried out when what the item refers to allows it */
+    bool wanted; /* model_accept() was called, and is carried out when what the item refers to allows it */
     const char *scope;
     const char *key;
-    struct section *section; /* of a CONTRIBUTION_SECTION or _FROM; else NULL */
-    struct text *rendered;   /* NULL: nobody emits it */
-    struct text *accepted;   /* NULL: not accepted, or accepted as absent */
-    struct text *checking;   /* text in the check under way, NULL: absent; valid when in_check */
+    struct section *section;      /* of a CONTRIBUTION_SECTION or _FROM; else NULL */
+    struct text *rendered;        /* NULL: nobody emits it */
+    struct text *accepted;        /* NULL: not accepted, or accepted as absent */
+    struct text *checking;        /* text in the check under way, NULL: absent; valid when in_check */
     struct candidate *candidates; /* a binary heap by fragment_compare(): the first wins */
     uint32_t candidate_count, candidate_capacity;
     struct fragment *winner;      /* candidates[0]; NULL when none */
@@ -79,18 +81,19 @@ struct section {
     VEC(struct item *) pieces;
 
     /* The model's own. */
-    uint32_t rendered_pieces;      /* pieces with a rendered text */
-    uint32_t accepted_pieces;      /* pieces with an accepted text */
-    uint32_t accepted_references;  /* accepted map entries and "from"s that name this section */
-    VEC(struct item *) waiting;    /* wanted items that wait for this section to be accepted, or for its references to go */
+    uint32_t rendered_pieces;     /* pieces with a rendered text */
+    uint32_t accepted_pieces;     /* pieces with an accepted text */
+    uint32_t accepted_references; /* accepted map entries and "from"s that name this section */
+    VEC(struct item *)
+    waiting; /* wanted items that wait for this section to be accepted, or for its references to go */
     char storage[];
 };
 
 struct model *model_new(void);
 struct model *model_free(struct model *m);
 
-/* Take over a fragment's newest output (a reference is taken). Releases a quarantine when the output differs from the one that
- * was quarantined. */
+/* Take over a fragment's newest output (a reference is taken). Releases a quarantine when the output differs from the
+ * one that was quarantined. */
 void model_fragment_put(struct model *m, struct fragment *f);
 /* The fragment no longer exists. */
 void model_fragment_drop(struct model *m, const char *fragment_id);
@@ -102,22 +105,25 @@ void model_fragment_keep(struct model *m, const char *fragment_id);
 struct fragment *model_fragment(const struct model *m, const char *fragment_id); /* newest; NULL when unknown */
 
 /* Use the last accepted contributions of this fragment (none, if it never had any) until its output changes.
- * Again for a quarantined fragment (its last accepted contributions are refused as well): leave it out altogether. reason is copied.
- * False when nothing changes: it is left out already, or unknown. */
+ * Again for a quarantined fragment (its last accepted contributions are refused as well): leave it out altogether.
+ * reason is copied. False when nothing changes: it is left out already, or unknown. */
 bool model_quarantine(struct model *m, const char *fragment_id, const char *reason);
 /* Let its newest contributions take part again. */
 void model_release(struct model *m, const char *fragment_id);
 const char *model_quarantine_reason(const struct model *m, const char *fragment_id); /* NULL: not quarantined */
 size_t model_quarantined(const struct model *m);
-void model_each_quarantined(const struct model *m, void (*fn)(void *ctx, const struct fragment *f, const char *reason), void *ctx);
+void model_each_quarantined(const struct model *m, void (*fn)(void *ctx, const struct fragment *f, const char *reason),
+                            void *ctx);
 
 /* Pending items, and the fragments they come from. */
 size_t model_pending(const struct model *m);
 void model_each_pending(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
 
-/* Accept item's rendered text now, or as soon as consistency allows (it was shown to be harmless without a check by HAProxy). */
+/* Accept item's rendered text now, or as soon as consistency allows (it was shown to be harmless without a check by
+ * HAProxy). */
 void model_accept(struct model *m, struct item *item);
-/* A check of everything rendered begins: note each pending item's text. End it: accepted → the noted texts become accepted. */
+/* A check of everything rendered begins: note each pending item's text. End it: accepted → the noted texts become
+ * accepted. */
 void model_check_begin(struct model *m);
 void model_check_end(struct model *m, bool accepted);
 bool model_checking(const struct model *m); /* between begin and end */
@@ -125,8 +131,8 @@ bool model_checking(const struct model *m); /* between begin and end */
 /* Which state to read. */
 enum model_state { MODEL_RENDERED, MODEL_ACCEPTED, MODEL_CHECKING };
 
-/* A line's origin, from the assembled text: which item, which line of its text (0-based). A header line ("backend x from y") has any item of
- * its section; an empty line between sections has NULL. */
+/* A line's origin, from the assembled text: which item, which line of its text (0-based). A header line ("backend x
+ * from y") has any item of its section; an empty line between sections has NULL. */
 struct model_origin {
     struct item *item;
     uint32_t line;
@@ -137,10 +143,13 @@ struct model_lines {
 };
 void model_lines_done(struct model_lines *lines);
 
-/* Write the whole haproxy.cfg of a state, in canonical order (rank, then section name; pieces by order, then key). lines may be NULL. */
+/* Write the whole haproxy.cfg of a state, in canonical order (rank, then section name; pieces by order, then key).
+ * lines may be NULL. */
 void model_write_config(const struct model *m, enum model_state state, struct buf *out, struct model_lines *lines);
-/* One section's text without header and indentation, and what it is derived from (NULL: nothing). False when the section has no piece in that state. */
-bool model_section_text(const struct model *m, const struct section *section, enum model_state state, struct buf *out, const char **ret_from);
+/* One section's text without header and indentation, and what it is derived from (NULL: nothing). False when the
+ * section has no piece in that state. */
+bool model_section_text(const struct model *m, const struct section *section, enum model_state state, struct buf *out,
+                        const char **ret_from);
 struct section *model_section(const struct model *m, const char *name); /* NULL when unknown */
 void model_each_section(const struct model *m, void (*fn)(void *ctx, struct section *s), void *ctx);
 
@@ -154,9 +163,12 @@ void model_each_map_entry(const struct model *m, enum model_state state, const c
 struct item *model_map_item(const struct model *m, const char *map_name, const char *key); /* NULL when unknown */
 /* Files, certificates, crt-lists: (kind, name, content). */
 void model_each_file(const struct model *m, enum model_state state,
-                     void (*fn)(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length), void *ctx);
+                     void (*fn)(void *ctx, enum contribution_kind kind, const char *name, const char *bytes,
+                                size_t length),
+                     void *ctx);
 
-/* Items whose accepted text changed since the last take; cleared by it. The pointers are valid until the next change of the model: use them at once. */
+/* Items whose accepted text changed since the last take; cleared by it. The pointers are valid until the next change
+ * of the model: use them at once. */
 struct model_changes {
     VEC(struct item *) items;
 };
@@ -166,11 +178,12 @@ void model_changes_done(struct model_changes *c);
 /* Nothing is rendered, or accepted. */
 bool model_is_empty(const struct model *m, enum model_state state);
 
-/* Canonical hash of a state: independent of the order in which it came about; equal on replicas with equal output. O(1). That of MODEL_CHECKING
- * is what MODEL_RENDERED had when the check began. */
+/* Canonical hash of a state: independent of the order in which it came about; equal on replicas with equal output.
+ * O(1). That of MODEL_CHECKING is what MODEL_RENDERED had when the check began. */
 struct digest model_digest(const struct model *m, enum model_state state);
 
 /* Fragments that lost an equal-key conflict (their text differs from the winner's): the item, the loser. */
-void model_each_conflict(const struct model *m, void (*fn)(void *ctx, const struct item *item, const struct fragment *loser), void *ctx);
+void model_each_conflict(const struct model *m,
+                         void (*fn)(void *ctx, const struct item *item, const struct fragment *loser), void *ctx);
 
 #endif

@@ -8,13 +8,14 @@
 
 /* What the model knows of one fragment id. */
 struct record {
-    struct fragment *newest;   /* as put last */
-    struct fragment *active;   /* whose contributions are candidates: newest, or good while quarantined; NULL: none */
-    struct fragment *good;     /* last version that counted as accepted; NULL: never */
-    struct fragment *checking; /* active when the check under way began; NULL when there is none or it was good already */
-    char *reason;              /* of the quarantine; NULL: none */
-    uint32_t pending;          /* pending items that this fragment wins */
-    uint32_t unsettled_slot;   /* in model.unsettled; UINT32_MAX when active is good */
+    struct fragment *newest; /* as put last */
+    struct fragment *active; /* whose contributions are candidates: newest, or good while quarantined; NULL: none */
+    struct fragment *good;   /* last version that counted as accepted; NULL: never */
+    struct fragment
+        *checking;           /* active when the check under way began; NULL when there is none or it was good already */
+    char *reason;            /* of the quarantine; NULL: none */
+    uint32_t pending;        /* pending items that this fragment wins */
+    uint32_t unsettled_slot; /* in model.unsettled; UINT32_MAX when active is good */
     unsigned epoch;
 };
 

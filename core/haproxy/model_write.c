@@ -1,5 +1,5 @@
-/* Reading a model out: whole files in canonical order, single sections, maps. What is small (pieces of a section) is sorted on the spot, what
- * is large (sections, map entries) into an array of pointers; nothing is kept between calls.
+/* Reading a model out: whole files in canonical order, single sections, maps. What is small (pieces of a section) is
+ * sorted on the spot, what is large (sections, map entries) into an array of pointers; nothing is kept between calls.
  */
 #include <string.h>
 
@@ -232,7 +232,8 @@ void model_write_map(const struct model *m, enum model_state state, const char *
 }
 
 void model_each_file(const struct model *m, enum model_state state,
-                     void (*fn)(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length),
+                     void (*fn)(void *ctx, enum contribution_kind kind, const char *name, const char *bytes,
+                                size_t length),
                      void *ctx)
 {
     CLEANUP(buf_done) struct buf text = {0};

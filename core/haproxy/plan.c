@@ -1,5 +1,6 @@
-/* A comparison of two parsed sections. Whatever has no runtime command, or one that could hurt running requests, becomes a reason to reload;
- * what can be expressed becomes a command, checked against the length that HAProxy's command line takes.
+/* A comparison of two parsed sections. Whatever has no runtime command, or one that could hurt running requests,
+ * becomes a reason to reload; what can be expressed becomes a command, checked against the length that HAProxy's
+ * command line takes.
  */
 #include "haproxy/plan.h"
 
@@ -130,7 +131,8 @@ static bool name_is_plain(const char *name)
     return *name && !name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-")];
 }
 
-/* Words that tell how to find the address of a name: meaningless for a literal, and refused by "add server". Each has one argument. */
+/* Words that tell how to find the address of a name: meaningless for a literal, and refused by "add server". Each has
+ * one argument. */
 static bool word_is_about_names(const char *word)
 {
     static const char *const words[] = {"init-addr", "resolvers", "resolve-prefer", "resolve-net", "resolve-opts"};
@@ -169,8 +171,10 @@ static void plan_server_add(struct plan *p, const char *backend, const struct cf
     CLEANUP(buf_done) struct buf words = {0};
     bool checked = false, agent = false;
     if (!s->literal || !s->plain || !name_is_plain(s->name)) {
-        plan_reload(p, "server", "backend %s: server %s cannot be added by a command (its address is a name, or it depends on the environment)", backend,
-                    s->name);
+        plan_reload(
+            p, "server",
+            "backend %s: server %s cannot be added by a command (its address is a name, or it depends on the environment)",
+            backend, s->name);
         return;
     }
     if ((default_words && !words_append(&words, buf_str(default_words), default_words->length, &checked, &agent)) ||
@@ -239,8 +243,10 @@ static void plan_server_change(struct plan *p, const char *backend, const struct
 {
     if (!cfg_server_same_words(s, live)) {
         if (!another_serves(live_backend, wanted, s->name)) {
-            plan_reload(p, "server", "backend %s: server %s changes more than address, port, weight and state, and no other server could take its requests meanwhile",
-                        backend, s->name);
+            plan_reload(
+                p, "server",
+                "backend %s: server %s changes more than address, port, weight and state, and no other server could take its requests meanwhile",
+                backend, s->name);
             return;
         }
         plan_add(p, PLAN_APPEAR, PLAN_SERVER_STATE, "set server %s/%s state maint", backend, s->name);
@@ -250,13 +256,13 @@ static void plan_server_change(struct plan *p, const char *backend, const struct
     }
     if (!address_matches(s, live)) {
         if (!s->literal || !live->literal || !s->plain || !s->port != !live->port) {
-            plan_reload(p, "server", "backend %s: server %s changes an address that is not an IP address and port", backend,
-                        s->name);
+            plan_reload(p, "server", "backend %s: server %s changes an address that is not an IP address and port",
+                        backend, s->name);
             return;
         }
         if (s->port)
-            plan_add(p, PLAN_APPEAR, PLAN_SERVER_ADDRESS, "set server %s/%s addr %s port %d", backend, s->name, s->address,
-                     s->port);
+            plan_add(p, PLAN_APPEAR, PLAN_SERVER_ADDRESS, "set server %s/%s addr %s port %d", backend, s->name,
+                     s->address, s->port);
         else
             plan_add(p, PLAN_APPEAR, PLAN_SERVER_ADDRESS, "set server %s/%s addr %s", backend, s->name, s->address);
     }
@@ -265,7 +271,8 @@ static void plan_server_change(struct plan *p, const char *backend, const struct
     if (s->weight != live->weight)
         plan_add(p, PLAN_APPEAR, PLAN_SERVER_WEIGHT, "set server %s/%s weight %d", backend, s->name, s->weight);
     if (s->admin != live->admin)
-        plan_add(p, PLAN_APPEAR, PLAN_SERVER_STATE, "set server %s/%s state %s", backend, s->name, admin_name(s->admin));
+        plan_add(p, PLAN_APPEAR, PLAN_SERVER_STATE, "set server %s/%s state %s", backend, s->name,
+                 admin_name(s->admin));
 }
 
 static void plan_server_remove(struct plan *p, const char *backend, const struct cfg_server *live)

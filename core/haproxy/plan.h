@@ -3,7 +3,8 @@
  * Owns:    a plan owns its commands.
  * Source:  HAProxy management guide, 9.3 (add server, del server, set server, set map, add backend, publish backend).
  *
- * Order: what is referred to appears before, and goes after, what refers to it, so that no request meets a backend that is not there:
+ * Order: what is referred to appears before, and goes after, what refers to it, so that no request meets a backend
+ * that is not there:
  *
  *   PLAN_APPEAR  backends, servers, changes of servers
  *   PLAN_ROUTE   map entries added and changed
@@ -62,9 +63,9 @@ const char *plan_first(const struct plan *p);
 /* Only a reload can do it. The first reason stays. */
 void plan_reload(struct plan *p, const char *reload_class, const char *format, ...) PRINTF_LIKE(3, 4);
 
-/* Bring one backend from live to wanted. wanted NULL: it is to go; live NULL: it is to be made. default_words: of the default-server lines of the
- * defaults sections it is derived from. listen: it is a "listen" section. The live view is the caller's to change once the operations have
- * succeeded; a server with connections is then leaving. */
+/* Bring one backend from live to wanted. wanted NULL: it is to go; live NULL: it is to be made. default_words: of the
+ * default-server lines of the defaults sections it is derived from. listen: it is a "listen" section. The live view is
+ * the caller's to change once the operations have succeeded; a server with connections is then leaving. */
 void plan_backend(struct plan *p, const struct haproxy_caps *caps, const char *name, bool listen,
                   const struct cfg_backend *wanted, const struct cfg_backend *live, const struct buf *default_words);
 
@@ -91,7 +92,8 @@ enum plan_verdict plan_judge(enum plan_op_type type, const char *answer);
 /* Does a running server look as wanted? What its agent check may change does not count. */
 bool plan_server_matches(const struct cfg_server *wanted, const struct cfg_server *live);
 
-/* Append word as one word of a command: blanks, ";" and "\" escaped. False when it cannot be one (control characters, empty). */
+/* Append word as one word of a command: blanks, ";" and "\" escaped. False when it cannot be one (control characters,
+ * empty). */
 bool plan_word(struct buf *out, const char *word);
 
 #endif

@@ -1,4 +1,5 @@
-/* An agent that is attached to a real HAProxy: what it can change without a reload it does, under traffic, and proves it. */
+/* An agent that is attached to a real HAProxy: what it can change without a reload it does, under traffic, and proves
+ * it. */
 #include "agent_support.h"
 
 static struct upstreams upstreams;
@@ -27,20 +28,23 @@ static char *server_line(const char *name, int upstream, const char *words)
     return xasprintf("server %s 127.0.0.1:%d %s\n", name, upstreams.ports[upstream], words);
 }
 
-/* A HAProxy that somebody else started on the directory, an agent attached to it, and one route a.example → upstream a, live. */
+/* A HAProxy that somebody else started on the directory, an agent attached to it, and one route a.example → upstream
+ * a, live. */
 static bool world_attached(struct world *w, const char *series)
 {
     if (!world_begin(w, series))
         return false;
     char config[512];
-    snprintf(config, sizeof(config),
-             "global\n    stats socket %s/runtime.sock mode 600 level admin\n    maxconn 100\ndefaults\n    mode http\n"
-             "    timeout client 5s\n    timeout server 5s\n    timeout connect 5s\nfrontend f\n    bind 127.0.0.1:%d\n",
-             w->directory, w->port);
+    snprintf(
+        config, sizeof(config),
+        "global\n    stats socket %s/runtime.sock mode 600 level admin\n    maxconn 100\ndefaults\n    mode http\n"
+        "    timeout client 5s\n    timeout server 5s\n    timeout connect 5s\nfrontend f\n    bind 127.0.0.1:%d\n",
+        w->directory, w->port);
     file_write(w->directory, "haproxy.cfg", config);
     CLEANUP(free_ptr) char *master = xasprintf("%s/master.sock,mode,600", w->directory);
     CLEANUP(free_ptr) char *socket = xasprintf("%s/runtime.sock", w->directory);
-    process_spawn(&w->haproxy, w->directory, (const char *const[]){w->binary, "-W", "-S", master, "-f", "haproxy.cfg", NULL});
+    process_spawn(&w->haproxy, w->directory,
+                  (const char *const[]){w->binary, "-W", "-S", master, "-f", "haproxy.cfg", NULL});
     for (int i = 0; i < 500 && access(socket, F_OK) != 0; i++)
         usleep(10000);
     CLEANUP(free_ptr) char *alive = NULL;
@@ -293,12 +297,197 @@ static void test_what_needs_a_reload(void **state)
     each_series(words);
 }
 
+/* ---- what may go live without a check ---- */
+
+struct judging {
+    struct item *items[16];
+    size_t count;
+};
+
+static void collect(void *ctx, struct item *item)
+{
+    struct judging *j = ctx;
+    assert_true(j->count < ARRAY_LEN(j->items));
+    j->items[j->count++] = item;
+}
+
+static bool judge(struct world *w)
+{
+    struct judging j = {0};
+    model_each_pending(w->model, collect, &j);
+    assert_true(j.count > 0);
+    return agent_is_structural(w->agent, j.items, j.count);
+}
+
+static void structural(struct world *w, const char *series)
+{
+    bool dynamic = strcmp(series, "3.4") == 0;
+    static const struct {
+        const char *words;
+        bool expected;
+    } cases[] = {
+        {"check inter 500ms weight 99", true}, /* a shape that HAProxy has accepted */
+        {"check inter 500ms", true},           {"check inter 600ms", false},
+        {"check inter 500ms id 7", false},     {"weight x", false},
+    };
+    CLEANUP(free_ptr) char *first = server_line("s1", 0, "check inter 500ms weight 10");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP(free_ptr) char *second = server_line("s2", 1, cases[i].words);
+        CLEANUP(free_ptr) char *both = xasprintf("%s%s", first, second);
+        model_put_route(w->model, "a.example", "app", both);
+        if (judge(w) != cases[i].expected)
+            fail_msg("'%s' is judged wrongly", cases[i].words);
+        model_put_route(w->model, "b.example", "fresh", second);
+        model_put_route(w->model, "a.example", "app", first);
+        if (judge(w) != (cases[i].expected && dynamic))
+            fail_msg("a new backend with '%s' is judged wrongly", cases[i].words);
+        model_fragment_drop(w->model, "b.example");
+        assert_int_equal(model_pending(w->model), 0);
+    }
+    model_put_route(w->model, "a.example", "app", "server s1 example.com:80 check inter 500ms\n");
+    assert_false(judge(w));
+    CLEANUP(free_ptr) char *rule = xasprintf("%shttp-request deny\n", first);
+    model_put_route(w->model, "a.example", "app", rule);
+    assert_false(judge(w));
+    model_put_route(w->model, "a.example", "app", first);
+    const struct emitted route[] = {{CONTRIBUTION_MAP_ENTRY, "host.map", "x.example", "app", 0}};
+    model_put(w->model, "x", route, 1);
+    assert_true(judge(w));
+    const struct emitted nowhere[] = {{CONTRIBUTION_MAP_ENTRY, "host.map", "x.example", "nowhere", 0}};
+    model_put(w->model, "x", nowhere, 1);
+    assert_false(judge(w));
+    const struct emitted other[] = {{CONTRIBUTION_MAP_ENTRY, "other.map", "x.example", "app", 0}};
+    model_put(w->model, "x", other, 1);
+    assert_false(judge(w));
+    const struct emitted file[] = {{CONTRIBUTION_FILE, "x.http", "", "app", 0}};
+    model_put(w->model, "x", file, 1);
+    assert_false(judge(w));
+    model_fragment_drop(w->model, "x");
+    /* A map that is searched by regular expressions: a key can be wrong. */
+    model_put_base(w->model, w->port, "http-request set-header X-R %[path,map_reg(maps/host.map)]\n");
+    model_accept_all(w->model);
+    world_apply(w, false);
+    assert_true(w->reloaded);
+    model_put(w->model, "x", route, 1);
+    assert_false(judge(w));
+}
+
+static void test_structural_changes(void **state)
+{
+    (void)state;
+    each_series(structural);
+}
+
+/* A request that is under way when its server is removed ends well; the server goes afterwards. */
+static void *slow_request(void *ctx)
+{
+    const struct world *w = ctx;
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)w->port)};
+    static const char request[] =
+        "POST /slow HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\nConnection: close\r\n\r\n";
+    char answer[4096] = "";
+    CLEANUP(close_fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) ||
+        write(fd, request, strlen(request)) != (ssize_t)strlen(request))
+        return NULL;
+    usleep(900000);
+    if (write(fd, "0123456789", 10) != 10)
+        return NULL;
+    ssize_t n = read(fd, answer, sizeof(answer) - 1);
+    return n > 0 && strstr(answer, " 200 ") ? ctx : NULL;
+}
+
+static void running_request(struct world *w, const char *series)
+{
+    (void)series;
+    pthread_t thread;
+    void *good = NULL;
+    assert_int_equal(pthread_create(&thread, NULL, slow_request, w), 0);
+    world_sleep(w, 300);
+    CLEANUP(free_ptr) char *next = server_line("s2", 1, "check inter 500ms");
+    edit(w, "a.example", "app", next);
+    world_apply(w, false);
+    assert_false(w->reloaded);
+    CLEANUP(free_ptr) char *during = world_command(w, "show servers state app");
+    assert_non_null(strstr(during, " s1 "));
+    assert_answer(w, "a.example", "b");
+    pthread_join(thread, &good);
+    assert_non_null(good);
+    world_sleep(w, 2500);
+    CLEANUP(free_ptr) char *after = world_command(w, "show servers state app");
+    assert_null(strstr(after, " s1 "));
+    world_apply(w, true);
+    assert_int_equal(w->operations, 0);
+}
+
+static void test_a_running_request_is_not_hurt(void **state)
+{
+    (void)state;
+    each_series(running_request);
+}
+
+/* A successor that takes over before the directory is level knows the words of servers from the journal. */
+static void journal(struct world *w, const char *series)
+{
+    (void)series;
+    world_agent_end(w, false);
+    struct err err;
+    const struct agent_config slow = {.binary = w->binary,
+                                      .directory = w->directory,
+                                      .min_reload_interval_ns = NS_PER_MS,
+                                      .disk_delay_ns = 3600 * NS_PER_S};
+    w->agent = agent_new(&w->loop, &slow, w->model, w->metrics, world_changed, w, &err);
+    assert_non_null(w->agent);
+    world_apply(w, true);
+    int pid = world_worker_pid(w);
+    CLEANUP(free_ptr) char *first = server_line("s1", 0, "check inter 500ms weight 10");
+    CLEANUP(free_ptr) char *second = server_line("s2", 1, "check inter 700ms maxconn 50");
+    CLEANUP(free_ptr) char *both = xasprintf("%s%s", first, second);
+    edit(w, "a.example", "app", both);
+    world_apply(w, false);
+    assert_false(w->reloaded);
+    CLEANUP(free_ptr) char *config = file_read(w->directory, "haproxy.cfg");
+    assert_null(strstr(config, "inter 700ms"));
+    /* As after a crash: nothing more is written. */
+    CLEANUP(free_ptr) char *kept = file_read(w->directory, "journal");
+    assert_non_null(strstr(kept, "'700ms'"));
+    world_agent_end(w, false);
+    file_write(w->directory, "haproxy.cfg", config);
+    file_write(w->directory, "journal", kept);
+    world_agent(w, false);
+    world_apply(w, true);
+    assert_false(w->reloaded);
+    assert_int_equal(w->operations, 0);
+    /* Announced and not finished: the words of its servers are not believed. */
+    world_agent_end(w, false);
+    file_write(w->directory, "haproxy.cfg", config);
+    CLEANUP(free_ptr) char *unfinished = xasprintf("%s# changing backend app\n", kept);
+    file_write(w->directory, "journal", unfinished);
+    world_agent(w, false);
+    world_apply(w, true);
+    assert_true(w->reloaded || w->operations > 0);
+    assert_int_equal(world_worker_pid(w) == pid, !w->reloaded);
+    assert_answer(w, "a.example", "a");
+}
+
+static void test_takeover_before_the_directory_is_level(void **state)
+{
+    (void)state;
+    each_series(journal);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_endpoints_change_without_reload), cmocka_unit_test(test_routes_and_backends),
-        cmocka_unit_test(test_drift_is_repaired),               cmocka_unit_test(test_takeover_needs_no_reload),
+        cmocka_unit_test(test_endpoints_change_without_reload),
+        cmocka_unit_test(test_routes_and_backends),
+        cmocka_unit_test(test_drift_is_repaired),
+        cmocka_unit_test(test_takeover_needs_no_reload),
         cmocka_unit_test(test_what_needs_a_reload),
+        cmocka_unit_test(test_structural_changes),
+        cmocka_unit_test(test_a_running_request_is_not_hurt),
+        cmocka_unit_test(test_takeover_before_the_directory_is_level),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
 }

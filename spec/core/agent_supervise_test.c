@@ -1,4 +1,5 @@
-/* An agent with a HAProxy of its own: first start, death, adoption, what is on disk, and a reload that has to wait or fails. */
+/* An agent with a HAProxy of its own: first start, death, adoption, what is on disk, and a reload that has to wait or
+ * fails. */
 #include "agent_support.h"
 
 static struct upstreams upstreams;

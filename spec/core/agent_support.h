@@ -1,4 +1,5 @@
-/* agent_support.h — what the tests of core/agent share: upstreams, a prober with a thread of its own, a model to edit, an agent on a real HAProxy.
+/* agent_support.h — what the tests of core/agent share: upstreams, a prober with a thread of its own, a model to edit,
+ * an agent on a real HAProxy.
  */
 #ifndef SPEC_CORE_AGENT_SUPPORT_H
 #define SPEC_CORE_AGENT_SUPPORT_H
@@ -53,9 +54,10 @@ static UNUSED void upstreams_start(struct upstreams *u, const char *binary)
     char *text = xasprintf("defaults\n  mode http\n  timeout client 60s\n  timeout server 5s\n  timeout connect 5s\n");
     for (int i = 0; i < 4; i++) {
         u->ports[i] = free_port();
-        char *more = xasprintf("%sfrontend u%d\n  bind 127.0.0.1:%d\n  http-request wait-for-body time 1s if { path /slow }\n"
-                               "  http-request return status 200 content-type text/plain string %c\n",
-                               text, i, u->ports[i], 'a' + i);
+        char *more = xasprintf(
+            "%sfrontend u%d\n  bind 127.0.0.1:%d\n  http-request wait-for-body time 5s if { path /slow }\n"
+            "  http-request return status 200 content-type text/plain string %c\n",
+            text, i, u->ports[i], 'a' + i);
         free(text);
         text = more;
     }
@@ -153,7 +155,8 @@ struct emitted {
     int32_t rank;
 };
 
-static UNUSED struct fragment *fragment_make(const char *id, int64_t created_s, const struct emitted *emitted, size_t count)
+static UNUSED struct fragment *fragment_make(const char *id, int64_t created_s, const struct emitted *emitted,
+                                             size_t count)
 {
     struct contribution_input *items = xcalloc(count + 1, sizeof(*items));
     for (size_t i = 0; i < count; i++)
@@ -188,8 +191,9 @@ static UNUSED void model_accept_all(struct model *m)
 /* Global, defaults, a frontend that routes by maps/host.map. */
 static UNUSED void model_put_base(struct model *m, int port, const char *extra)
 {
-    CLEANUP(free_ptr) char *frontend =
-        xasprintf("bind 127.0.0.1:%d\n%suse_backend %%[req.hdr(host),lower,map(maps/host.map)]\n", port, extra);
+    CLEANUP(free_ptr)
+    char *frontend = xasprintf("bind 127.0.0.1:%d\n%suse_backend %%[req.hdr(host),lower,map(maps/host.map)]\n", port,
+                               extra);
     const struct emitted base[] = {
         {CONTRIBUTION_SECTION, "global", "body", "maxconn 200\nhard-stop-after 5s\n", 0},
         {CONTRIBUTION_SECTION, "defaults base", "body",

@@ -1,4 +1,5 @@
-/* The model against a naive recomputation, over random edits, quarantines, acceptances and checks; then its rules one by one. */
+/* The model against a naive recomputation, over random edits, quarantines, acceptances and checks; then its rules one
+ * by one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,9 +114,11 @@ static struct fragment *random_fragment(unsigned id)
     snprintf(name, sizeof(name), "f%u", id);
     const char *section = sections[dice(6)];
     if (dice(4))
-        e[n++] = (struct emitted){CONTRIBUTION_SECTION, section, "body", texts[dice(3)], (int32_t)dice(3), (int32_t)dice(2)};
+        e[n++] = (struct emitted){CONTRIBUTION_SECTION, section,          "body",
+                                  texts[dice(3)],       (int32_t)dice(3), (int32_t)dice(2)};
     if (dice(2))
-        e[n++] = (struct emitted){CONTRIBUTION_SECTION, section, "more", texts[dice(3)], (int32_t)dice(3), (int32_t)dice(2)};
+        e[n++] = (struct emitted){CONTRIBUTION_SECTION, section,          "more",
+                                  texts[dice(3)],       (int32_t)dice(3), (int32_t)dice(2)};
     if (n && strncmp(section, "backend", 7) == 0 && dice(2))
         e[n++] = (struct emitted){CONTRIBUTION_SECTION_FROM, section, "from", profiles[dice(2)], 0, 0};
     if (dice(2))
@@ -137,11 +140,10 @@ static struct model *rebuilt(struct shadow *shadows)
             continue;
         struct contribution_input *items = xcalloc(f->count + 1, sizeof(*items));
         for (size_t k = 0; k < f->count; k++)
-            items[k] = (struct contribution_input){f->items[k].kind,        f->items[k].rank,
-                                                   f->items[k].order,       f->items[k].scope,
-                                                   strlen(f->items[k].scope), f->items[k].key,
-                                                   strlen(f->items[k].key), f->items[k].text->bytes,
-                                                   f->items[k].text->length};
+            items[k] = (struct contribution_input){
+                f->items[k].kind,        f->items[k].rank,          f->items[k].order,
+                f->items[k].scope,       strlen(f->items[k].scope), f->items[k].key,
+                strlen(f->items[k].key), f->items[k].text->bytes,   f->items[k].text->length};
         const struct fragment_head head = {f->id, f->template_name, f->owner_kind, f->owner_id, f->owner_created_s};
         struct fragment *copy = fragment_new(&head, items, f->count);
         model_fragment_put(m, copy);
@@ -228,7 +230,8 @@ static bool is_accepted(const struct fragment *f)
     return true;
 }
 
-/* Which version a quarantine would go back to may change only to one that takes part and is accepted, or was in a good check. */
+/* Which version a quarantine would go back to may change only to one that takes part and is accepted, or was in a good
+ * check. */
 static void follow_good(struct model *m, struct shadow *shadows, struct fragment *const *checked,
                         const struct fragment *proven)
 {
@@ -238,7 +241,8 @@ static void follow_good(struct model *m, struct shadow *shadows, struct fragment
         struct record *r = map_get(&m->records, name);
         if (!r || r->good == shadows[i].good)
             continue;
-        assert_true((checked && r->good == checked[i]) || (proven && r->good == proven) || (r->good == shadow_active(&shadows[i]) && is_accepted(r->good)));
+        assert_true((checked && r->good == checked[i]) || (proven && r->good == proven) ||
+                    (r->good == shadow_active(&shadows[i]) && is_accepted(r->good)));
         fragment_ref(r->good);
         fragment_unref(shadows[i].good);
         shadows[i].good = r->good;
@@ -438,12 +442,14 @@ static void test_canonical_text_and_origin_of_lines(void **state)
     struct model *m = model_new();
     PUT(m, "b", 1, {CONTRIBUTION_SECTION, "backend b", "body", "one\ntwo\n", 5, 0},
         {CONTRIBUTION_SECTION_FROM, "backend b", "from", "base", 0, 0});
-    PUT(m, "a", 1, {CONTRIBUTION_SECTION, "backend a", "z", "last\n", 5, 1}, {CONTRIBUTION_SECTION, "backend a", "y", "first\n", 5, 0});
+    PUT(m, "a", 1, {CONTRIBUTION_SECTION, "backend a", "z", "last\n", 5, 1},
+        {CONTRIBUTION_SECTION, "backend a", "y", "first\n", 5, 0});
     PUT(m, "g", 0, {CONTRIBUTION_SECTION, "global", "body", "maxconn 1\n", 0, 0});
     struct buf b = {0};
     struct model_lines lines = {0};
     model_write_config(m, MODEL_RENDERED, &b, &lines);
-    assert_string_equal(b.data, "global\n    maxconn 1\n\nbackend a\n    first\n    last\n\nbackend b from base\n    one\n    two\n");
+    assert_string_equal(
+        b.data, "global\n    maxconn 1\n\nbackend a\n    first\n    last\n\nbackend b from base\n    one\n    two\n");
     assert_int_equal(lines.lines.length, 10);
     assert_string_equal(lines.lines.items[9].item->winner->id, "b");
     assert_int_equal(lines.lines.items[9].line, 1);
@@ -509,7 +515,8 @@ static void test_a_route_is_never_accepted_before_its_backend(void **state)
 {
     (void)state;
     struct model *m = model_new();
-    PUT(m, "x", 1, {CONTRIBUTION_SECTION, "backend x", "body", "s\n", 0, 0}, {CONTRIBUTION_MAP_ENTRY, "m.map", "h", "x", 0, 0});
+    PUT(m, "x", 1, {CONTRIBUTION_SECTION, "backend x", "body", "s\n", 0, 0},
+        {CONTRIBUTION_MAP_ENTRY, "m.map", "h", "x", 0, 0});
     model_accept(m, pending_item(m, CONTRIBUTION_MAP_ENTRY, "m.map", "h"));
     assert_map(m, MODEL_ACCEPTED, "m.map", "");
     model_accept(m, pending_item(m, CONTRIBUTION_SECTION, "backend x", "body"));
@@ -532,7 +539,8 @@ static void test_a_check_does_not_take_a_backend_from_a_route_accepted_meanwhile
     check(m, true);
     model_fragment_drop(m, "x");
     model_check_begin(m);
-    PUT(m, "r", 1, {CONTRIBUTION_SECTION, "backend x", "body", "t\n", 0, 0}, {CONTRIBUTION_MAP_ENTRY, "m.map", "h", "x", 0, 0});
+    PUT(m, "r", 1, {CONTRIBUTION_SECTION, "backend x", "body", "t\n", 0, 0},
+        {CONTRIBUTION_MAP_ENTRY, "m.map", "h", "x", 0, 0});
     model_accept(m, pending_item(m, CONTRIBUTION_MAP_ENTRY, "m.map", "h"));
     model_check_end(m, true);
     CLEANUP(free_ptr) char *kept = config(m, MODEL_ACCEPTED);
@@ -571,8 +579,9 @@ static int64_t edits_ns(unsigned routes, unsigned edits)
         snprintf(id, sizeof(id), "r%u", i % routes);
         snprintf(scope, sizeof(scope), "backend b%u", i % routes);
         snprintf(text, sizeof(text), "server s1 192.0.2.1:%u\nserver s2 192.0.2.2:80\nserver s3 192.0.2.3:80\n", i);
-        PUT(m, id, 1, {CONTRIBUTION_SECTION, "defaults p", "body", profile, 1, 0}, {CONTRIBUTION_SECTION, scope, "body", text, 2, 0},
-            {CONTRIBUTION_SECTION_FROM, scope, "from", "p", 2, 0}, {CONTRIBUTION_MAP_ENTRY, "m.map", id, scope + 8, 0, 0});
+        PUT(m, id, 1, {CONTRIBUTION_SECTION, "defaults p", "body", profile, 1, 0},
+            {CONTRIBUTION_SECTION, scope, "body", text, 2, 0}, {CONTRIBUTION_SECTION_FROM, scope, "from", "p", 2, 0},
+            {CONTRIBUTION_MAP_ENTRY, "m.map", id, scope + 8, 0, 0});
         if (i >= routes)
             assert_int_equal(model_pending(m), i - routes + 1);
     }
@@ -585,7 +594,8 @@ static void test_cost_of_an_edit_does_not_grow(void **state)
 {
     (void)state;
     int64_t small = edits_ns(100, 100), large = edits_ns(10000, 100);
-    print_message("    100 edits: %lld us at 100 routes, %lld us at 10000\n", (long long)small / 1000, (long long)large / 1000);
+    print_message("    100 edits: %lld us at 100 routes, %lld us at 10000\n", (long long)small / 1000,
+                  (long long)large / 1000);
     assert_true(large < small * 5 + 5 * NS_PER_MS);
 }
 

@@ -1,0 +1,170 @@
+/* Plans: which commands, in which order, and when only a reload will do. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "haproxy/plan.h"
+
+static const struct haproxy_caps old = {.dynamic_servers = true};
+static const struct haproxy_caps new = {.dynamic_servers = true, .dynamic_backends = true};
+
+static char *describe(const struct plan *p)
+{
+    struct buf b = {0};
+    if (p->reload)
+        buf_printf(&b, "reload %s: %s\n", p->reload_class, p->reload);
+    for (size_t stage = 0; !p->reload && stage < PLAN_STAGES; stage++)
+        for (size_t i = 0; i < p->ops[stage].length; i++)
+            buf_printf(&b, "%zu %s\n", stage, p->ops[stage].items[i].command);
+    return buf_steal(&b);
+}
+
+/* Texts of the section; NULL: it is not there. A live text may end a server line with "!" for one that leaves. */
+static void assert_plan(const struct haproxy_caps *caps, const char *wanted, const char *live, const char *defaults,
+                        const char *expected)
+{
+    struct cfg_backend w = {0}, l = {0};
+    struct plan p = {0};
+    CLEANUP(buf_done) struct buf words = {0};
+    bool plain;
+    size_t count;
+    if (wanted)
+        cfg_backend_parse(wanted, strlen(wanted), "base", &w);
+    if (live)
+        cfg_backend_parse(live, strlen(live), "base", &l);
+    for (size_t i = 0; i < l.servers.length; i++)
+        if (strcmp(l.servers.items[i]->name, "leaving") == 0) {
+            l.servers.items[i]->leaving = true;
+            l.servers.items[i]->admin = CFG_MAINT;
+        }
+    assert_int_equal(cfg_words(defaults, strlen(defaults), &words, &count, &plain, NULL), 0);
+    plan_backend(&p, caps, "b", false, wanted ? &w : NULL, live ? &l : NULL, &words);
+    CLEANUP(free_ptr) char *got = describe(&p);
+    if (expected[0] == '~')
+        assert_non_null(strstr(got, expected + 1));
+    else
+        assert_string_equal(got, expected);
+    plan_done(&p);
+    cfg_backend_done(&w);
+    cfg_backend_done(&l);
+}
+
+static void test_servers(void **state)
+{
+    (void)state;
+    static const char one[] = "server a 192.0.2.1:80 check";
+    assert_plan(&old, one, one, "", "");
+    assert_plan(&old, "server a 192.0.2.2:81 weight 5 check disabled", one, "",
+                "0 set server b/a addr 192.0.2.2 port 81\n0 set server b/a weight 5\n0 set server b/a state maint\n");
+    assert_plan(&old, "server a [2001:db8::1]:80 check", one, "", "0 set server b/a addr 2001:db8::1 port 80\n");
+    assert_plan(&old, "server a 192.0.2.1:80 check\nserver c [2001:db8::2]:8080 check weight 3", one, "",
+                "0 add server b/c [2001:db8::2]:8080 check weight 3\n0 enable server b/c\n0 enable health b/c\n");
+    assert_plan(
+        &old, "server c 192.0.2.3:80", one, "",
+        "0 add server b/c 192.0.2.3:80 weight 1\n0 enable server b/c\n3 set server b/a state maint\n3 del server b/a\n");
+    /* words of default-server are not inherited by a command: they are written out, the general ones first */
+    assert_plan(&old, "server a 192.0.2.1:80 check\nserver c 192.0.2.3:80 disabled init-addr last,none inter 5s", one,
+                "check inter 2s",
+                "0 add server b/c 192.0.2.3:80 check inter 2s inter 5s weight 1\n0 enable health b/c\n");
+    /* one that leaves comes back */
+    assert_plan(&old, "server a 192.0.2.1:80 check\nserver leaving 192.0.2.7:80",
+                "server a 192.0.2.1:80 check\nserver leaving 192.0.2.7:80", "", "0 set server b/leaving state ready\n");
+    assert_plan(&old, one, "server a 192.0.2.1:80 check\nserver leaving 192.0.2.7:80", "", "");
+    /* other words: replaced if somebody else can serve */
+    assert_plan(&old, "server a 192.0.2.1:80", one, "", "~reload server: backend b: server a changes more");
+    assert_plan(
+        &old, "server a 192.0.2.1:80\nserver z 192.0.2.9:80", "server a 192.0.2.1:80 check\nserver z 192.0.2.9:80", "",
+        "0 set server b/a state maint\n0 del server b/a\n0 add server b/a 192.0.2.1:80 weight 1\n0 enable server b/a\n");
+    assert_plan(&old, "server a example.com:80 check", one, "", "~reload server");
+    assert_plan(&old, "server a 192.0.2.1:80 check\nserver c 192.0.2.3:80 send-proxy \"${X}\"", one, "",
+                "~reload server");
+}
+
+static void test_backends(void **state)
+{
+    (void)state;
+    assert_plan(&old, "server a 192.0.2.1:80", NULL, "", "~reload backend: backend b is new");
+    assert_plan(
+        &new, "server a 192.0.2.1:80", NULL, "",
+        "0 add backend b from base\n0 add server b/a 192.0.2.1:80 weight 1\n0 enable server b/a\n0 publish backend b\n");
+    assert_plan(&new, "balance random\nserver a 192.0.2.1:80", NULL, "",
+                "~reload backend: backend b is new and consists of more");
+    assert_plan(&new, NULL, "server a 192.0.2.1:80", "",
+                "3 unpublish backend b\n3 set server b/a state maint\n3 del server b/a\n3 del backend b\n");
+    assert_plan(&old, NULL, "server a 192.0.2.1:80", "", "3 set server b/a state maint\n3 del server b/a\n");
+    assert_plan(&new, "balance random\nserver a 192.0.2.1:80", "server a 192.0.2.1:80", "",
+                "~reload backend: backend b changed");
+    assert_plan(&new, "server-template a 3 192.0.2.1:80", "server-template a 3 192.0.2.1:80", "", "");
+}
+
+static void test_maps(void **state)
+{
+    (void)state;
+    struct plan p = {0};
+    plan_map_entry(&p, "maps/m", "gone", NULL, "b");
+    plan_map_entry(&p, "maps/m", "new", "b", NULL);
+    plan_map_entry(&p, "maps/m", "same", "b", "b");
+    plan_map_entry(&p, "maps/m", "other", "c d;e\\f", "b");
+    plan_map_duplicate(&p, "maps/m", "0x1");
+    CLEANUP(free_ptr) char *got = describe(&p);
+    assert_string_equal(
+        got,
+        "1 add map maps/m new b\n1 set map maps/m other c\\ d\\;e\\\\f\n2 del map maps/m gone\n2 del map maps/m #0x1\n");
+    plan_map_entry(&p, "maps/m", "k", "two\nlines", NULL);
+    assert_string_equal(p.reload_class, "map");
+    plan_done(&p);
+    CLEANUP(free_ptr) char *long_value = xmalloc(20000);
+    memset(long_value, 'x', 19999);
+    long_value[19999] = '\0';
+    plan_map_entry(&p, "maps/m", "k", long_value, NULL);
+    assert_string_equal(p.reload_class, "command");
+    plan_done(&p);
+}
+
+static void test_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        enum plan_op_type type;
+        const char *answer;
+        enum plan_verdict verdict;
+    } cases[] = {
+        {PLAN_SERVER_ADD, "New server registered.", PLAN_OK},
+        {PLAN_SERVER_ADD, "Already exists a server with the same name in backend.", PLAN_SURPRISE},
+        {PLAN_SERVER_ADDRESS, "IP changed from '1.1.1.1' to '1.1.1.2' by 'stats socket command'", PLAN_OK},
+        {PLAN_SERVER_ADDRESS, "no need to change the addr, no need to change the port by 'stats socket command'",
+         PLAN_OK},
+        {PLAN_SERVER_ADDRESS, "Invalid addr 'x'", PLAN_SURPRISE},
+        {PLAN_SERVER_STATE, "", PLAN_OK},
+        {PLAN_SERVER_STATE, "No such server.", PLAN_SURPRISE},
+        {PLAN_SERVER_WEIGHT, "Absolute weight can only be between 0 and 256 inclusive.", PLAN_SURPRISE},
+        {PLAN_SERVER_DEL, "Server b/a is going DOWN for maintenance.\nServer deleted.", PLAN_OK},
+        {PLAN_SERVER_DEL, "No such server.", PLAN_OK},
+        {PLAN_SERVER_DEL, "Server still has connections attached to it, cannot remove it.", PLAN_LATER},
+        {PLAN_SERVER_REPLACE, "Server still has connections attached to it, cannot remove it.", PLAN_SURPRISE},
+        {PLAN_BACKEND_ADD, "Cannot find default proxy 'x'.", PLAN_SURPRISE},
+        {PLAN_BACKEND_DEL, "Only a backend without server can be deleted.", PLAN_LATER},
+        {PLAN_MAP_SET, "entry not found.", PLAN_SURPRISE},
+        {PLAN_MAP_DEL, "Key not found.", PLAN_OK},
+        {PLAN_MAP_ADD, "Unknown map identifier. Please use #<id> or <file>.", PLAN_SURPRISE},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(plan_judge(cases[i].type, cases[i].answer), cases[i].verdict);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_servers),
+        cmocka_unit_test(test_backends),
+        cmocka_unit_test(test_maps),
+        cmocka_unit_test(test_answers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
