@@ -46,6 +46,8 @@ static int reserve(struct buf *b, size_t length, struct err *err)
             capacity *= 2;
         b->data = xrealloc(b->data, capacity);
         b->capacity = capacity;
+        /* Room may be asked for and never filled: what is read then is "". */
+        b->data[b->length] = '\0';
     }
     return 0;
 }

@@ -17,6 +17,22 @@
 #include "base/text.h"
 #include "base/vec.h"
 
+/* A peer may hang up before it says anything: the room made for its words was never filled. */
+static void room_that_is_not_filled_reads_as_nothing(void **state)
+{
+    (void)state;
+    CLEANUP(buf_done) struct buf b;
+    struct err err;
+    void *dirty = malloc(4096);
+
+    assert_non_null(dirty);
+    memset(dirty, 'x', 4096);
+    free(dirty);
+    buf_init(&b, 8192);
+    assert_non_null(buf_room(&b, 4095, &err));
+    assert_string_equal(buf_str(&b), "");
+}
+
 static void buffer_refuses_more_than_its_maximum(void **state)
 {
     (void)state;
@@ -211,6 +227,7 @@ static void texts_are_shared(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(room_that_is_not_filled_reads_as_nothing),
         cmocka_unit_test(buffer_refuses_more_than_its_maximum),
         cmocka_unit_test(long_printf_is_whole),
         cmocka_unit_test(error_text_is_cut_at_a_character),
