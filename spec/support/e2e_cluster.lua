@@ -1,4 +1,5 @@
---- The API server of the end-to-end specs, and the faults in front of it. Part of support.e2e: adds to the module and its scopes.
+--- The API server of the end-to-end specs, and the faults in front of it.
+-- Part of support.e2e: adds to the module and its scopes.
 
 local json = require("cjson")
 local http = require("support.http")
@@ -69,7 +70,9 @@ function Scope:kubeconfig(cluster, options)
     apiVersion = "v1", kind = "Config", ["current-context"] = "spec",
     clusters = { {
       name = "spec",
-      cluster = { server = options.server or cluster.server, ["certificate-authority"] = cluster.directory .. "/ca.crt" },
+      cluster = {
+        server = options.server or cluster.server, ["certificate-authority"] = cluster.directory .. "/ca.crt",
+      },
     } },
     users = { { name = "spec", user = token } },
     contexts = { { name = "spec", context = { cluster = "spec", user = "spec" } } },

@@ -1,7 +1,8 @@
 --- The real programs around `haptic run`, for the end-to-end specs.
 --
--- The specs run in a network, process and mount namespace of their own: every port and every address of 198.18.0.0/15 is
--- theirs, and whatever they start ends with them, also when they are killed. Requiring this module moves the program there.
+-- The specs run in a network, process and mount namespace of their own: every port and every address of 198.18.0.0/15
+-- is theirs, and whatever they start ends with them, also when they are killed. Requiring this module moves the program
+-- there.
 --
 -- What a spec starts belongs to a scope; scope:close() ends it, newest first. Files lie in a folder that goes with the
 -- run; E2E_KEEP=1 keeps it.

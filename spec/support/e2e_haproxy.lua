@@ -1,4 +1,5 @@
---- HAProxies that specs start or look at. Part of support.e2e: adds to the module and its scopes.
+--- HAProxies that specs start or look at.
+-- Part of support.e2e: adds to the module and its scopes.
 
 local posix = require("support.posix")
 local M = require("support.e2e_core")
@@ -96,4 +97,25 @@ function Scope:haproxy(options)
     return haproxy:ask("show info")
   end)
   return haproxy
+end
+
+--- Stands before a socket: listens at `listen` and passes on to `target`, until `set(mode)` asks for faults (see
+-- e2e_socket_faults).
+function Scope:socket_faults(listen, target)
+  local faults = { mode_file = self:path("mode"), path = listen }
+  function faults.set(mode)
+    posix.write_file(faults.mode_file, mode)
+  end
+  faults.set("pass")
+  self:spawn({
+    name = "socket faults", argv = { "spec/support/e2e_socket_faults", faults.mode_file, listen .. "=" .. target },
+  })
+  self:wait_for("the socket", 5, function()
+    local socket = posix.connect(listen, nil, posix.now() + 1)
+    if socket then
+      socket:close()
+    end
+    return socket ~= nil
+  end)
+  return faults
 end

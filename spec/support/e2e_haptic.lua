@@ -1,4 +1,5 @@
---- `haptic run` as specs start and see it. Part of support.e2e: adds to the module and its scopes.
+--- `haptic run` as specs start and see it.
+-- Part of support.e2e: adds to the module and its scopes.
 
 local json = require("cjson")
 local http = require("support.http")
@@ -16,7 +17,7 @@ function M.config(changes)
   local config = {
     controller = { leader_election = { enabled = false } },
     logging = { level = "DEBUG" },
-    templatingSettings = { extraContext = { timeout_connect = "1s" } },
+    templatingSettings = { extraContext = { timeout_connect = "1s", access_log = false } },
     dataplane = { minDeploymentInterval = "100ms" },
   }
   local function merge(into, from)
@@ -33,13 +34,15 @@ function M.config(changes)
 end
 
 --- Starts `haptic run`.
----@param options table name; kubeconfig | source; series | haproxy (an HAProxy to attach to); config (a table or text); http_port;
---- directory, metrics_port, debug_port (when it takes the place of an earlier one); env; args; metrics (false: nowhere)
+---@param options table name; kubeconfig | source; series | haproxy (an HAProxy to attach to); config (a table or text);
+--- env; args; and, when it takes the place of an earlier one, directory, output, http_port, status_port, metrics_port,
+--- debug_port
 function Scope:haptic(options)
   local name = options.name or "haptic"
   local h = {
-    is_haptic = true, name = name, http_port = options.http_port or M.port(), status_port = options.status_port or M.port(),
-    metrics_port = options.metrics_port or M.port(), debug_port = options.debug_port or M.port(), scope = self,
+    is_haptic = true, name = name, scope = self, http_port = options.http_port or M.port(),
+    status_port = options.status_port or M.port(), metrics_port = options.metrics_port or M.port(),
+    debug_port = options.debug_port or M.port(),
     directory = options.haproxy and options.haproxy.directory or options.directory or self:path("run"),
   }
   local argv = {
@@ -102,7 +105,8 @@ function Haptic:stop(seconds)
   if status ~= "exit 0" then
     self.process:signal("KILL")
     self.process:wait(5)
-    error(("%s did not end well after SIGTERM: %s\n%s"):format(self.name, status or "still running", M.tail(self:log(), 25)), 2)
+    error(("%s did not end well after SIGTERM: %s\n%s"):format(self.name, status or "still running",
+      M.tail(self:log(), 25)), 2)
   end
 end
 

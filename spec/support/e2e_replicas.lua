@@ -1,4 +1,5 @@
---- Several `haptic run` around one HAProxy, competing for one Lease. Part of support.e2e: adds to its scopes.
+--- Several `haptic run` around one HAProxy, competing for one Lease.
+-- Part of support.e2e: adds to its scopes.
 
 local posix = require("support.posix")
 local M = require("support.e2e_core")
@@ -11,8 +12,8 @@ Replicas.__index = Replicas
 ---@param options table names; kubeconfig (function(name) → path); config (function(name) → configuration); series
 function Scope:replicas(options)
   local r = setmetatable({
-    scope = self, options = options, haproxy = self:haproxy({ series = options.series }), by_name = {}, http_port = M.port(),
-    status_port = M.port(), highest = nil,
+    scope = self, options = options, haproxy = self:haproxy({ series = options.series }), by_name = {},
+    http_port = M.port(), status_port = M.port(), highest = nil,
   }, Replicas)
   for _, name in ipairs(options.names) do
     r:start(name)

@@ -1,4 +1,5 @@
---- Requests through HAProxy, and who answers them. Part of support.e2e: adds to the module and its scopes.
+--- Requests through HAProxy, and who answers them.
+-- Part of support.e2e: adds to the module and its scopes.
 
 local http = require("support.http")
 local posix = require("support.posix")
@@ -16,7 +17,8 @@ function M.ask(port, host, path)
   return answer.status, (answer.body:gsub("%s+$", ""))
 end
 
---- Waits until a host is answered with `status` (200) and, if given, by `backend` ("ADDRESS:PORT"). Returns when that was.
+--- Waits until a host is answered with `status` (200) and, if given, by `backend` ("ADDRESS:PORT").
+-- Returns when that was.
 function Scope:wait_answer(port, host, wanted, seconds)
   wanted = type(wanted) == "table" and wanted or { backend = wanted }
   local status_wanted = wanted.status or 200
@@ -39,7 +41,7 @@ function M.backends()
   for _, port in ipairs(BACKEND_PORTS) do
     argv[#argv + 1] = tostring(port)
   end
-  backends = posix.spawn({ name = "backends", argv = argv, output = M.ROOT .. "/backends.log", directory = M.REPOSITORY })
+  backends = posix.spawn({ name = "backends", argv = argv, output = M.ROOT .. "/backends.log" })
   local deadline = posix.now() + 10
   while M.ask(BACKEND_PORTS[#BACKEND_PORTS], "x") ~= 200 do
     assert(posix.now() < deadline, "the backends do not answer: " .. backends:log())
@@ -59,7 +61,8 @@ function Scope:client(options)
   for _, host in ipairs(options.hosts) do
     argv[#argv + 1] = host
   end
-  local client = setmetatable({ process = self:spawn({ name = "client", argv = argv }), excuses = {}, start = posix.now() }, Client)
+  local client = setmetatable({ excuses = {}, start = posix.now() }, Client)
+  client.process = self:spawn({ name = "client", argv = argv })
   self:wait_for("the client's first answers", 10, function()
     return #client:lines() > 0
   end)
@@ -77,10 +80,12 @@ function Client:lines()
   return lines
 end
 
---- From now on until the returned function is called, such failures are expected: of `host` (nil: any), with `status` (nil: any).
+--- From now on until the returned function is called, such failures are expected: of `host` (nil: any), with `status`
+-- (nil: any).
 ---@param why string what explains them
 function Client:excuse(why, match)
-  local excuse = { from = posix.now() - 0.005, why = why, match = match or {} }
+  -- What is under way now may fail too.
+  local excuse = { from = posix.now() - 0.1, why = why, match = match or {} }
   self.excuses[#self.excuses + 1] = excuse
   return function()
     -- A request that was under way at the end began before it.
@@ -91,7 +96,7 @@ end
 local function is_excused(line, excuses)
   for _, excuse in ipairs(excuses) do
     local match = excuse.match
-    if line.time >= excuse.from - (match.before or 0) and (not excuse.to or line.time <= excuse.to)
+    if line.time >= excuse.from and (not excuse.to or line.time <= excuse.to)
       and (match.host == nil or match.host == line.host) and (match.status == nil or match.status == line.status) then
       return true
     end
@@ -102,7 +107,10 @@ end
 --- Stops asking, once there were `at_least` (20) good answers. Fails when a request failed that nothing explains.
 function Client:finish(at_least)
   local deadline = posix.now() + 5
-  while #self:lines() < (at_least or 20) + 10 and posix.now() < deadline do
+  local function count()
+    return select(2, self.process:log():gsub(" 200 ", " 200 "))
+  end
+  while count() < (at_least or 20) and posix.now() < deadline do
     posix.sleep(0.05)
   end
   self.process:signal("TERM")
@@ -113,7 +121,8 @@ function Client:finish(at_least)
     if line.status == 200 then
       good = good + 1
     elseif not is_excused(line, self.excuses) then
-      bad[#bad + 1] = ("%+.3f s %s %s: %s %s"):format(line.time - self.start, line.kind, line.host, line.status, line.detail)
+      bad[#bad + 1] = ("%+.3f s %s %s: %s %s"):format(line.time - self.start, line.kind, line.host, line.status,
+        line.detail)
     end
   end
   self.good = good

@@ -48,7 +48,8 @@ local function dechunk(body)
 end
 
 --- Returns {status, headers (lower-case names), body}, or nil and the reason.
----@param options table port; address ("127.0.0.1", or the path of a socket); method; path; host; headers; body; timeout (s)
+---@param options table port; address ("127.0.0.1", or the path of a socket); method; path; host; headers; body;
+--- timeout (s)
 function M.request(options)
   local deadline = posix.now() + (options.timeout or 5)
   local method = options.method or "GET"

@@ -196,7 +196,7 @@ function M.rules(lease_verbs)
       apiGroups = { "networking.k8s.io" }, resources = { "ingresses", "ingressclasses" },
       verbs = { "get", "list", "watch" },
     },
-    { apiGroups = { "" }, resources = { "events" }, verbs = { "create", "patch" } },
+    { apiGroups = { "", "events.k8s.io" }, resources = { "events" }, verbs = { "create", "patch" } },
     {
       apiGroups = { "coordination.k8s.io" }, resources = { "leases" },
       verbs = lease_verbs or { "get", "create", "update" },

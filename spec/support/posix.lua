@@ -133,7 +133,8 @@ function M.run(argv)
   for i, word in ipairs(argv) do
     words[i] = shell_quote(word)
   end
-  local pipe = assert(io.popen("{ " .. table.concat(words, " ") .. "; } 2>&1 </dev/null; code=$?; echo; echo $code", "r"))
+  local line = "{ " .. table.concat(words, " ") .. "; } 2>&1 </dev/null; code=$?; echo; echo $code"
+  local pipe = assert(io.popen(line, "r"))
   local text = pipe:read("*a")
   pipe:close()
   local output, code = text:match("^(.*)\n(%d+)\n$")
@@ -161,8 +162,8 @@ function M.exec(argv)
 end
 
 --- Starts a program.
----@param options table argv; name (for messages); output (file for stdout and stderr, appended to); env (name → value, false unsets);
---- directory
+---@param options table argv; name (for messages); output (file for stdout and stderr, appended to); directory; env
+--- (name → value, false unsets)
 function M.spawn(options)
   local argv = c_words(options.argv)
   local output = options.output or "/dev/null"
