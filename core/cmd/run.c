@@ -73,6 +73,7 @@ struct run {
     uv_signal_t term, interrupt;
     uv_timer_t hurry;
     bool stopping;
+    int64_t stopping_ns; /* since when */
     int64_t grace_ns;
     VEC(const char *) sets;
 };
@@ -342,10 +343,14 @@ static void on_signal(uv_signal_t *handle, int signum)
     struct run *run = handle->data;
 
     if (run->stopping) {
+        /* A terminal and a supervising script may both pass on the one Ctrl-C. */
+        if (clock_now_ns() - run->stopping_ns < NS_PER_S)
+            return;
         log_warn("Second signal; leaving at once");
         _exit(1);
     }
     run->stopping = true;
+    run->stopping_ns = clock_now_ns();
     log_info("Stopping", "signal", signum == SIGTERM ? "SIGTERM" : "SIGINT");
     uv_timer_start(&run->hurry, on_hurry, (uint64_t)((run->grace_ns + 2 * NS_PER_S) / NS_PER_MS), 0);
     app_stop(run->app, on_stopped, run);
