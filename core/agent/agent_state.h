@@ -3,6 +3,8 @@
  *
  *   agent.c    life, events of the process, the public functions
  *   apply.c    one apply: fence → read → plan → run → read back → commit, or reload
+ *   reload.c   a new process: reload and start
+ *   structural.c  what may go live without a check
  *   compare.c  what is wanted against what is live, and the commit of what was done
  *   journal.c  what the directory does not know yet
  *   image.c    the directory: building, writing, restoring
@@ -159,6 +161,13 @@ void apply_process_failed(struct agent *a, const char *reason);
 void apply_cancel(struct agent *a);
 void apply_abort(struct agent *a, const char *why); /* HAProxy is gone */
 void apply_finish(struct agent *a);
+void apply_fail(struct agent *a, const struct err *err);
+void apply_fail_later(struct agent *a, const struct err *err); /* not from within the call that began it */
+void apply_read(struct agent *a);                              /* read everything, then compare */
+
+/* reload.c */
+void reload_begin(struct agent *a);            /* for the reason in the plan */
+void reload_wait_for_process(struct agent *a); /* HAProxy is not there yet */
 /* The process is about to be started: write the directory, or go on with what is there. */
 void apply_prepare(struct agent *a);
 void agent_on_reload_due(uv_timer_t *timer);
@@ -184,7 +193,13 @@ int batch_judge(struct agent *a, const struct batch *b, const struct runtime_ans
 int touched_verify(struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err)
     MUST_CHECK;
 void touched_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
+/* The section as the model has it in a state; false when it has none. */
+bool wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted);
+
+/* structural.c */
+void shape_learn(struct agent *a, const struct cfg_server *s, const char *from);
 void shapes_learn_all(struct agent *a);
+
 /* Delete leaving servers and backends that are gone. */
 bool leave_commands(struct agent *a, struct plan *plan);
 void leave_commit(struct agent *a, const struct plan_op *op, const char *answer);

@@ -18,12 +18,9 @@
 #define SLICE_NS (5 * NS_PER_MS) /* of a comparison of everything, between two turns of the loop */
 #define READ_MAX_BYTES ((size_t)512 << 20)
 
-static void step_read(struct agent *a);
 static void step_compare(struct agent *a);
 static void step_batch(struct agent *a);
 static void step_reread(struct agent *a);
-static void step_reload(struct agent *a);
-static void step_reload_write(struct agent *a);
 
 static void on_step(uv_timer_t *timer)
 {
@@ -98,14 +95,14 @@ void apply_finish(struct agent *a)
     apply_release(&p);
 }
 
-static void apply_fail(struct agent *a, const struct err *err)
+void apply_fail(struct agent *a, const struct err *err)
 {
     a->apply.err = *err;
     apply_finish(a);
 }
 
 /* Of an apply that must not be finished from within the call that began it. */
-static void apply_fail_later(struct agent *a, const struct err *err)
+void apply_fail_later(struct agent *a, const struct err *err)
 {
     a->apply.err = *err;
     apply_step_later(a, apply_finish, 0);
@@ -157,14 +154,14 @@ static void apply_surprise(struct agent *a, const struct err *err, const char *k
     case ROUND_FIRST:
         log_warn("HAProxy is not as expected; comparing everything", "error", err->text);
         p->round = ROUND_REPAIR;
-        step_read(a);
+        apply_read(a);
         return;
     case ROUND_REPAIR:
         log_warn("HAProxy is still not as expected; reloading", "error", err->text);
         plan_done(&p->plan);
         plan_reload(&p->plan, "surprise", "%s", err->text);
         p->round = ROUND_RELOAD;
-        step_reload(a);
+        reload_begin(a);
         return;
     case ROUND_RELOAD:
     case ROUND_AFTER_RELOAD:
@@ -280,7 +277,7 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
         plan_done(&p->plan);
         plan_reload(&p->plan, "unknown", "what HAProxy runs was not loaded from this directory as it is");
         p->round = ROUND_RELOAD;
-        step_reload(a);
+        reload_begin(a);
         return;
     }
     live_merge_backends(a->live, answers[READ_BACKENDS].text);
@@ -289,7 +286,7 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
     read_maps(a);
 }
 
-static void step_read(struct agent *a)
+void apply_read(struct agent *a)
 {
     a->apply.all = true;
     a->call = runtime_run(a->loop, a->config.runtime_socket, read_commands, READ_COUNT, a->config.command_deadline_ns,
@@ -352,7 +349,7 @@ static void plan_run(struct agent *a)
         return;
     }
     p->round = ROUND_RELOAD;
-    step_reload(a);
+    reload_begin(a);
 }
 
 static void step_walk(struct agent *a)
@@ -443,231 +440,16 @@ static void step_batch(struct agent *a)
                           a->config.command_deadline_ns, READ_MAX_BYTES, on_batch, a);
 }
 
-/* ---- reloading ---- */
-
-static void count_reload(struct agent *a)
-{
-    struct apply *p = &a->apply;
-    a->reloads++;
-    p->reloaded = true;
-    metric_add(metric_counter(a->metrics, "haptic_reloads_total", "Reloads and starts of HAProxy.", "reason",
-                              p->reload_class ? p->reload_class : "start"),
-               1);
-}
-
-/* A new process runs what was written: its view is ours now. */
-static void take_next(struct agent *a)
-{
-    live_free(a->live);
-    a->live = STEAL(a->next);
-    a->shapes_due = true;
-    memcpy(a->lineage, a->next_lineage, sizeof(a->lineage));
-    a->disk_digest = a->writing_digest;
-    a->level = true;
-    a->known = true;
-    journal_clear(a, UINT64_MAX);
-}
-
-static void after_restore(struct agent *a, const struct err *err)
-{
-    if (err)
-        log_warn("Cannot restore haproxy.cfg after a failed reload", "error", err->text);
-    buf_done(&a->previous_config);
-    apply_finish(a);
-}
-
-/* The old worker goes on: what is on disk has to be what it runs. */
-static void reload_failed(struct agent *a, const struct err *err)
-{
-    struct disk_files files = {0};
-    a->next = live_free(a->next);
-    a->level = false;
-    a->apply.err = *err;
-    if (!a->previous_config.length || a->writing || a->prepare_pending) {
-        /* Nothing was there, or it is gone and started again with what is accepted. */
-        buf_done(&a->previous_config);
-        apply_finish(a);
-        return;
-    }
-    disk_files_add(&files, DISK_CONFIG, a->previous_config.data, a->previous_config.length);
-    image_write(a, &files, false, after_restore);
-    disk_files_done(&files);
-}
-
-static void on_reloaded(void *ctx, const struct master_reload_result *result)
-{
-    struct agent *a = ctx;
-    a->reload_call = NULL;
-    a->last_reload_ns = clock_now_ns();
-    if (result->err) {
-        agent_forget_live(a, result->err->text);
-        reload_failed(a, result->err);
-        return;
-    }
-    buf_done(&a->previous_config);
-    take_next(a);
-    if (result->worker_pid)
-        a->worker_pid = result->worker_pid;
-    a->workers_old = result->old_workers;
-    count_reload(a);
-    a->apply.round = ROUND_AFTER_RELOAD;
-    step_read(a);
-}
-
-static void after_reload_write(struct agent *a, const struct err *err)
-{
-    struct err stale;
-    if (err || agent_check_fence(a, &stale)) {
-        reload_failed(a, err ? err : &stale);
-        return;
-    }
-    a->reload_call = master_reload(a->loop, a->config.master_socket, a->config.reload_deadline_ns, on_reloaded, a);
-}
-
-static void step_reload_write(struct agent *a)
-{
-    struct disk_files files = {0};
-    struct err err;
-    if (a->writing) {
-        a->step_after_write = step_reload_write;
-        return;
-    }
-    if (agent_check_fence(a, &err)) {
-        apply_fail_later(a, &err);
-        return;
-    }
-    buf_clear(&a->previous_config);
-    (void)!disk_read(a->disk, DISK_CONFIG, 0x40000000, &a->previous_config, NULL);
-    a->apply.digest = model_digest(a->model, MODEL_ACCEPTED);
-    image_build(a, &files, true);
-    image_write(a, &files, false, after_reload_write);
-    disk_files_done(&files);
-}
-
-static void step_reload(struct agent *a)
-{
-    struct apply *p = &a->apply;
-    free(p->reload_reason);
-    p->reload_reason = STEAL(p->plan.reload);
-    p->reload_class = p->plan.reload_class;
-    p->reload_after_ns = 0;
-    uv_timer_stop(&a->reload_timer);
-    step_reload_write(a);
-}
-
-/* ---- starting ---- */
-
-static void after_start_write(struct agent *a, const struct err *err)
-{
-    if (err) {
-        a->next = live_free(a->next);
-        if (a->apply.busy)
-            apply_fail(a, err);
-        return;
-    }
-    a->prepare_pending = false;
-    process_continue(a->process);
-}
-
-static void step_start_write(struct agent *a)
-{
-    struct disk_files files = {0};
-    struct err err;
-    if (a->writing) {
-        a->step_after_write = step_start_write;
-        return;
-    }
-    if (agent_check_fence(a, &err)) {
-        if (a->apply.busy)
-            apply_fail_later(a, &err);
-        return;
-    }
-    if (a->apply.busy)
-        a->apply.digest = model_digest(a->model, MODEL_ACCEPTED);
-    image_build(a, &files, true);
-    image_write(a, &files, false, after_start_write);
-    disk_files_done(&files);
-}
-
-void apply_prepare(struct agent *a)
-{
-    CLEANUP(buf_done) struct buf config = {0};
-    a->prepare_pending = true;
-    if (!model_is_empty(a->model, MODEL_ACCEPTED)) {
-        a->apply.restarted = a->apply.waits_for_process;
-        step_start_write(a);
-        return;
-    }
-    /* Nothing is accepted yet: serve with the last known good configuration, if there is one. */
-    if (disk_read(a->disk, DISK_CONFIG, 0x40000000, &config, NULL) == 0 && config.length) {
-        a->prepare_pending = false;
-        process_continue(a->process);
-    }
-}
-
-static void on_process_deadline(struct agent *a)
-{
-    struct err err;
-    a->apply.waits_for_process = false;
-    err_set(&err, ERR_TIMEOUT, "HAProxy did not come up within the deadline (its process is %s)",
-            process_state_name(process_state(a->process)));
-    apply_fail(a, &err);
-}
-
-void apply_process_ready(struct agent *a)
-{
-    if (a->next) {
-        take_next(a);
-        a->last_reload_ns = clock_now_ns();
-        a->known = false; /* until it is read */
-    }
-    if (!a->apply.busy || !a->apply.waits_for_process)
-        return;
-    a->apply.waits_for_process = false;
-    uv_timer_stop(&a->step_timer);
-    if (a->apply.restarted) {
-        a->apply.reload_class = "start";
-        free(a->apply.reload_reason);
-        a->apply.reload_reason = xstrdup(a->restarts ? "restart" : "first start");
-        count_reload(a);
-        a->apply.round = ROUND_AFTER_RELOAD;
-    }
-    step_read(a);
-}
-
-void apply_process_failed(struct agent *a, const char *reason)
-{
-    struct err err;
-    if (!a->apply.busy || !a->apply.waits_for_process)
-        return;
-    a->apply.waits_for_process = false;
-    uv_timer_stop(&a->step_timer);
-    err_set(&err, ERR_HAPROXY, "HAProxy did not start: %s", reason);
-    apply_fail(a, &err);
-}
-
-static void wait_for_process(struct agent *a)
-{
-    a->apply.waits_for_process = true;
-    apply_step_later(a, on_process_deadline, a->config.reload_deadline_ns);
-    if (a->prepare_pending) {
-        a->apply.restarted = true;
-        step_start_write(a);
-    } else if (process_state(a->process) == PROCESS_WAITING) {
-        process_retry_now(a->process);
-    }
-}
-
 void apply_begin(struct agent *a)
 {
     struct apply *p = &a->apply;
     if (a->process && process_state(a->process) != PROCESS_RUNNING) {
-        wait_for_process(a);
+        reload_wait_for_process(a);
         return;
     }
     if (p->all || !a->known) {
         p->drift = a->live_ok && digest_equal(a->live_digest, model_digest(a->model, MODEL_ACCEPTED));
-        step_read(a);
+        apply_read(a);
         return;
     }
     /* The changes are in the plan already. */

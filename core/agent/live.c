@@ -125,21 +125,23 @@ void live_map_set(struct live_map *map, const char *key, struct text *value)
 
 /* ---- texts ---- */
 
-/* Is the word that ends before the "(" at end a look-up in which every key is good? */
-static bool lookup_is_harmless(const char *start, const char *end)
+/* The look-up whose name ends before the "(" at end, as a place in names; ARRAY_LEN(names) when it is none of them. */
+static const char *const lookups[] = {"map", "map_str", "map_beg", "map_sub", "map_end", "map_dir", "map_dom"};
+enum { LOOKUPS_BY_KEY = 3 }; /* the first ones find a key that is there by itself */
+
+static size_t lookup_find(const char *start, const char *end)
 {
-    static const char *const names[] = {"map", "map_str", "map_beg", "map_sub", "map_end", "map_dir", "map_dom"};
     const char *word = end;
+    size_t i = 0;
     while (word > start && (word[-1] == '_' || (word[-1] >= 'a' && word[-1] <= 'z')))
         word--;
     size_t length = (size_t)(end - word);
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (strlen(names[i]) == length && memcmp(names[i], word, length) == 0)
-            return true;
-    return false;
+    while (i < ARRAY_LEN(lookups) && (strlen(lookups[i]) != length || memcmp(lookups[i], word, length) != 0))
+        i++;
+    return i;
 }
 
-/* Find the uses of maps in a text: a map with a use that is not harmless is not, whatever other uses there are. */
+/* Find the uses of maps in a text: one use that is not harmless, or not by key, decides for the map. */
 static void note_map_uses(struct live *l, const char *text, size_t length)
 {
     static const char folder[] = "maps/";
@@ -148,15 +150,15 @@ static void note_map_uses(struct live *l, const char *text, size_t length)
         const char *name = at + strlen(folder), *stop = name;
         while (stop < end && !strchr("), \t\n\"'", *stop))
             stop++;
-        char *copy = xmemdup0(name, (size_t)(stop - name));
-        bool harmless = at > text && at[-1] == '(' && lookup_is_harmless(text, at - 1);
+        CLEANUP(free_ptr) char *copy = xmemdup0(name, (size_t)(stop - name));
+        size_t lookup = at > text && at[-1] == '(' ? lookup_find(text, at - 1) : ARRAY_LEN(lookups);
         struct live_map *map = map_get(&l->maps, copy);
         if (!map) {
             map = map_get_or_add(l, copy);
-            map->harmless = harmless;
+            map->harmless = true;
         }
-        map->harmless = map->harmless && harmless;
-        free(copy);
+        map->harmless = map->harmless && lookup < ARRAY_LEN(lookups);
+        map->unreadable = map->unreadable || lookup >= LOOKUPS_BY_KEY;
         at = stop;
     }
 }
@@ -540,8 +542,9 @@ bool live_map_answer_is(const char *get_map, const char *key, const char *wanted
     static const char key_mark[] = ", key=\"", value_mark[] = "\", value=\"", type_mark[] = "\", type=\"";
     const char *found = strstr(get_map, key_mark);
     size_t key_length = strlen(key);
-    *ret_understood = strncmp(get_map, "type=", 5) == 0 && !strchr(get_map, '\n');
-    if (!*ret_understood)
+    /* One line for each kind of look-up that the map is used with. */
+    *ret_understood = strncmp(get_map, "type=", 5) != 0 || !strchr(get_map, '\n');
+    if (!*ret_understood || strncmp(get_map, "type=", 5) != 0)
         return false;
     if (found)
         found += strlen(key_mark);

@@ -40,7 +40,7 @@ struct live_map {
     char *path;         /* the name HAProxy knows it by */
     struct map entries; /* key → struct text */
     bool used;          /* HAProxy has it: its configuration refers to it */
-    bool harmless;      /* all uses look up whole words or prefixes: no key can be wrong */
+    bool harmless;      /* all uses look up words or parts of them: no key can be wrong */
     bool unreadable; /* `get map` does not find a key by itself (it is a pattern): only whole lists can be compared */
     VEC(char *) duplicates; /* references of entries whose key came before */
 };

@@ -1,4 +1,4 @@
-/* model_state.h — what a model consists of, for model.c (changes it) and model_write.c (reads it) only.
+/* model_state.h — what a model consists of, for model.c and model_item.c (change it) and model_write.c (reads it) only.
  * Thread:  loop thread only.
  */
 #ifndef HAPTIC_HAPROXY_MODEL_STATE_H
@@ -70,5 +70,58 @@ static inline int32_t item_order(const struct item *item, enum model_state state
         return item->order;
     return state == MODEL_CHECKING && item->in_check ? item->checking_order : item->accepted_order;
 }
+
+#define NOWHERE UINT32_MAX
+
+/* Lists whose members know their place: O(1) in and out, order does not matter. */
+#define list_add(list, member, slot) \
+    do { \
+        if ((member)->slot == NOWHERE) { \
+            (member)->slot = (uint32_t)(list)->length; \
+            vec_push(list, member); \
+        } \
+    } while (0)
+#define list_remove(list, member, slot) \
+    do { \
+        if ((member)->slot != NOWHERE) { \
+            (list)->items[(list)->length - 1]->slot = (member)->slot; \
+            vec_swap_remove(list, (member)->slot); \
+            (member)->slot = NOWHERE; \
+        } \
+    } while (0)
+
+/* model_item.c */
+/* Has it any item? */
+bool section_is_known(const struct section *s);
+/* Does a contribution of this kind become an item? */
+bool kind_is_output(enum contribution_kind kind);
+/* NULL when unknown. */
+struct item *item_find(const struct model *m, enum contribution_kind kind, const char *scope, const char *key);
+/* Made when unknown. */
+struct item *item_get(struct model *m, enum contribution_kind kind, const char *scope, const char *key);
+void item_free(struct model *m, struct item *item);
+/* Nothing is left of it but perhaps a pointer in somebody's hands. */
+bool item_is_idle(const struct item *item);
+/* Free what became idle before the call that changes the model now. */
+void model_reap(struct model *m);
+/* After its rendered or accepted text changed. */
+void item_update_pending(struct model *m, struct item *item);
+/* Bring the rendered text level with the candidates. */
+void item_settle(struct model *m, struct item *item);
+/* Accept this text, NULL: absent; and whatever waited for it. */
+void item_set_accepted(struct model *m, struct item *item, struct text *text, int32_t rank, int32_t order,
+                       struct fragment *by);
+/* The section that forbids to accept text for item now; NULL: nothing does. checked: HAProxy has seen the whole. */
+struct section *item_blocked_by(struct model *m, const struct item *item, const struct text *text, bool checked);
+/* Accept the rendered text of a wanted item unless something forbids it: then it waits. */
+void item_try_accept(struct model *m, struct item *item);
+/* Put a candidate at a place of the heap; move the one at a place to where it belongs. */
+void candidate_place(struct item *item, size_t at, struct candidate c);
+void candidate_sift(struct item *item, size_t at);
+void candidate_add(struct model *m, struct item *item, struct fragment *f, struct contribution *c);
+void candidate_remove(struct model *m, struct item *item, struct contribution *c);
+
+/* model.c: a version of a fragment of which everything is accepted is the one to go back to. */
+void record_settle(struct model *m, struct record *r);
 
 #endif

@@ -1,0 +1,222 @@
+/* What gives HAProxy a new process: a reload, and a start. Both write the directory under a new lineage mark, and both
+ * end in reading back what came of it. A reload that fails leaves the old worker running, so haproxy.cfg is put back
+ * to what that one has.
+ */
+#include <string.h>
+
+#include "agent/agent_state.h"
+#include "base/alloc.h"
+#include "base/log.h"
+
+static void count_reload(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    a->reloads++;
+    p->reloaded = true;
+    metric_add(metric_counter(a->metrics, "haptic_reloads_total", "Reloads and starts of HAProxy.", "reason",
+                              p->reload_class ? p->reload_class : "start"),
+               1);
+}
+
+/* A new process runs what was written: its view is ours now. */
+static void take_next(struct agent *a)
+{
+    live_free(a->live);
+    a->live = STEAL(a->next);
+    a->shapes_due = true;
+    memcpy(a->lineage, a->next_lineage, sizeof(a->lineage));
+    a->disk_digest = a->writing_digest;
+    a->level = true;
+    a->known = true;
+    journal_clear(a, UINT64_MAX);
+}
+
+static void after_restore(struct agent *a, const struct err *err)
+{
+    if (err)
+        log_warn("Cannot restore haproxy.cfg after a failed reload", "error", err->text);
+    buf_done(&a->previous_config);
+    apply_finish(a);
+}
+
+/* The old worker goes on: what is on disk has to be what it runs. */
+static void reload_failed(struct agent *a, const struct err *err)
+{
+    struct disk_files files = {0};
+    a->next = live_free(a->next);
+    a->level = false;
+    a->apply.err = *err;
+    if (!a->previous_config.length || a->writing || a->prepare_pending) {
+        /* Nothing was there, or it is gone and started again with what is accepted. */
+        buf_done(&a->previous_config);
+        apply_finish(a);
+        return;
+    }
+    disk_files_add(&files, DISK_CONFIG, a->previous_config.data, a->previous_config.length);
+    image_write(a, &files, false, after_restore);
+    disk_files_done(&files);
+}
+
+static void on_reloaded(void *ctx, const struct master_reload_result *result)
+{
+    struct agent *a = ctx;
+    a->reload_call = NULL;
+    a->last_reload_ns = clock_now_ns();
+    if (result->err) {
+        agent_forget_live(a, result->err->text);
+        reload_failed(a, result->err);
+        return;
+    }
+    buf_done(&a->previous_config);
+    take_next(a);
+    if (result->worker_pid)
+        a->worker_pid = result->worker_pid;
+    a->workers_old = result->old_workers;
+    count_reload(a);
+    a->apply.round = ROUND_AFTER_RELOAD;
+    apply_read(a);
+}
+
+static void after_reload_write(struct agent *a, const struct err *err)
+{
+    struct err stale;
+    if (err || agent_check_fence(a, &stale)) {
+        reload_failed(a, err ? err : &stale);
+        return;
+    }
+    a->reload_call = master_reload(a->loop, a->config.master_socket, a->config.reload_deadline_ns, on_reloaded, a);
+}
+
+static void step_reload_write(struct agent *a)
+{
+    struct disk_files files = {0};
+    struct err err;
+    if (a->writing) {
+        a->step_after_write = step_reload_write;
+        return;
+    }
+    if (agent_check_fence(a, &err)) {
+        apply_fail_later(a, &err);
+        return;
+    }
+    buf_clear(&a->previous_config);
+    (void)!disk_read(a->disk, DISK_CONFIG, 0x40000000, &a->previous_config, NULL);
+    a->apply.digest = model_digest(a->model, MODEL_ACCEPTED);
+    image_build(a, &files, true);
+    image_write(a, &files, false, after_reload_write);
+    disk_files_done(&files);
+}
+
+void reload_begin(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    free(p->reload_reason);
+    p->reload_reason = STEAL(p->plan.reload);
+    p->reload_class = p->plan.reload_class;
+    p->reload_after_ns = 0;
+    uv_timer_stop(&a->reload_timer);
+    step_reload_write(a);
+}
+
+/* ---- starting ---- */
+
+static void after_start_write(struct agent *a, const struct err *err)
+{
+    if (err) {
+        a->next = live_free(a->next);
+        if (a->apply.busy)
+            apply_fail(a, err);
+        return;
+    }
+    a->prepare_pending = false;
+    process_continue(a->process);
+}
+
+static void step_start_write(struct agent *a)
+{
+    struct disk_files files = {0};
+    struct err err;
+    if (a->writing) {
+        a->step_after_write = step_start_write;
+        return;
+    }
+    if (agent_check_fence(a, &err)) {
+        if (a->apply.busy)
+            apply_fail_later(a, &err);
+        return;
+    }
+    if (a->apply.busy)
+        a->apply.digest = model_digest(a->model, MODEL_ACCEPTED);
+    image_build(a, &files, true);
+    image_write(a, &files, false, after_start_write);
+    disk_files_done(&files);
+}
+
+void apply_prepare(struct agent *a)
+{
+    CLEANUP(buf_done) struct buf config = {0};
+    a->prepare_pending = true;
+    if (!model_is_empty(a->model, MODEL_ACCEPTED)) {
+        a->apply.restarted = a->apply.waits_for_process;
+        step_start_write(a);
+        return;
+    }
+    /* Nothing is accepted yet: serve with the last known good configuration, if there is one. */
+    if (disk_read(a->disk, DISK_CONFIG, 0x40000000, &config, NULL) == 0 && config.length) {
+        a->prepare_pending = false;
+        process_continue(a->process);
+    }
+}
+
+static void on_process_deadline(struct agent *a)
+{
+    struct err err;
+    a->apply.waits_for_process = false;
+    err_set(&err, ERR_TIMEOUT, "HAProxy did not come up within the deadline (its process is %s)",
+            process_state_name(process_state(a->process)));
+    apply_fail(a, &err);
+}
+
+void apply_process_ready(struct agent *a)
+{
+    if (a->next) {
+        take_next(a);
+        a->last_reload_ns = clock_now_ns();
+        a->known = false; /* until it is read */
+    }
+    if (!a->apply.busy || !a->apply.waits_for_process)
+        return;
+    a->apply.waits_for_process = false;
+    uv_timer_stop(&a->step_timer);
+    if (a->apply.restarted) {
+        a->apply.reload_class = "start";
+        free(a->apply.reload_reason);
+        a->apply.reload_reason = xstrdup(a->restarts ? "restart" : "first start");
+        count_reload(a);
+        a->apply.round = ROUND_AFTER_RELOAD;
+    }
+    apply_read(a);
+}
+
+void apply_process_failed(struct agent *a, const char *reason)
+{
+    struct err err;
+    if (!a->apply.busy || !a->apply.waits_for_process)
+        return;
+    a->apply.waits_for_process = false;
+    uv_timer_stop(&a->step_timer);
+    err_set(&err, ERR_HAPROXY, "HAProxy did not start: %s", reason);
+    apply_fail(a, &err);
+}
+
+void reload_wait_for_process(struct agent *a)
+{
+    a->apply.waits_for_process = true;
+    apply_step_later(a, on_process_deadline, a->config.reload_deadline_ns);
+    if (a->prepare_pending) {
+        a->apply.restarted = true;
+        step_start_write(a);
+    } else if (process_state(a->process) == PROCESS_WAITING) {
+        process_retry_now(a->process);
+    }
+}

@@ -1,0 +1,105 @@
+/* What may go live without a check. A server line is known by its shape: the words that HAProxy has accepted in a
+ * configuration derived from the same defaults section. A line of a known shape with a literal address, a port and a
+ * weight in range cannot be refused.
+ */
+#include <string.h>
+
+#include "agent/agent_state.h"
+#include "base/alloc.h"
+
+void shape_learn(struct agent *a, const struct cfg_server *s, const char *from)
+{
+    struct digest d = cfg_server_shape(s, from);
+    if (a->shapes.count > 65536)
+        map_clear(&a->shapes);
+    map_putn(&a->shapes, (const char *)&d, sizeof(d), a);
+}
+
+void shapes_learn_all(struct agent *a)
+{
+    struct map_slot *slot;
+    for (size_t it = 0; (slot = map_next(&a->live->backends, &it));) {
+        const struct live_backend *b = slot->value;
+        const struct cfg_server *last = NULL;
+        for (size_t i = 0; i < b->cfg.servers.length; i++) {
+            const struct cfg_server *s = b->cfg.servers.items[i];
+            if (!s->words_known || (last && cfg_server_same_words(last, s) && last->literal == s->literal))
+                continue;
+            shape_learn(a, s, b->cfg.from);
+            last = s;
+        }
+    }
+}
+
+static bool shape_is_known(const struct agent *a, const struct cfg_server *s, const char *from)
+{
+    struct digest d = cfg_server_shape(s, from);
+    return map_getn(&a->shapes, (const char *)&d, sizeof(d)) != NULL;
+}
+
+static bool servers_are_harmless(const struct agent *a, const struct cfg_backend *wanted,
+                                 const struct cfg_backend *live)
+{
+    for (size_t i = 0; i < wanted->servers.length; i++) {
+        const struct cfg_server *s = wanted->servers.items[i];
+        const struct cfg_server *old = live ? cfg_backend_server(live, s->name) : NULL;
+        if (!s->plain || (!s->literal && (!old || strcmp(s->address, old->address) != 0 || s->port != old->port)))
+            return false;
+        if (old && cfg_server_same_words(s, old))
+            continue;
+        if (!s->literal || !shape_is_known(a, s, wanted->from))
+            return false;
+    }
+    return true;
+}
+
+static bool backend_is_harmless(const struct agent *a, const char *name)
+{
+    CLEANUP(cfg_backend_done) struct cfg_backend wanted = {0};
+    const struct live_backend *live = live_backend(a->live, name);
+    if (!wanted_parse(a, name, MODEL_RENDERED, &wanted) || wanted.by_hand)
+        return false;
+    if (live && !live->gone)
+        return !live->cfg.by_hand && strcmp(live->cfg.from, wanted.from) == 0 &&
+               digest_equal(live->cfg.other, wanted.other) && servers_are_harmless(a, &wanted, &live->cfg);
+    if (live || !a->caps.dynamic_backends || strncmp(name, "backend ", 8) != 0 || !*wanted.from ||
+        !digest_equal(wanted.other, digest_of("", 0)))
+        return false;
+    CLEANUP(free_ptr) char *profile = xasprintf("defaults %s", wanted.from);
+    return live_section(a->live, profile) && servers_are_harmless(a, &wanted, NULL);
+}
+
+static bool entry_is_harmless(const struct agent *a, const struct item *entry, const struct map *harmless)
+{
+    const struct live_map *map = live_map(a->live, entry->scope);
+    if (!map || !map->used || !map->harmless || !entry->key[0])
+        return false;
+    if (!entry->rendered)
+        return true;
+    CLEANUP(buf_done) struct buf word = {0};
+    if (!plan_word(&word, entry->key) || strpbrk(entry->key, " \t") || entry->key[0] == '#')
+        return false;
+    CLEANUP(free_ptr) char *name = xasprintf("backend %s", entry->rendered->bytes);
+    const struct live_backend *live = live_backend(a->live, name);
+    return (live && !live->gone) || map_get(harmless, name);
+}
+
+bool agent_is_structural(const struct agent *a, struct item *const *items, size_t count)
+{
+    struct map harmless = {0};
+    bool result = a->known && a->caps_known;
+    for (size_t i = 0; result && i < count; i++) {
+        const struct item *item = items[i];
+        if (item->kind != CONTRIBUTION_SECTION && item->kind != CONTRIBUTION_SECTION_FROM) {
+            result = item->kind == CONTRIBUTION_MAP_ENTRY;
+        } else if (!map_get(&harmless, item->scope)) {
+            result = backend_is_harmless(a, item->scope);
+            map_put(&harmless, item->scope, (void *)(uintptr_t)item);
+        }
+    }
+    for (size_t i = 0; result && i < count; i++)
+        if (items[i]->kind == CONTRIBUTION_MAP_ENTRY)
+            result = entry_is_harmless(a, items[i], &harmless);
+    map_done(&harmless);
+    return result;
+}

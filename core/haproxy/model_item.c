@@ -1,0 +1,401 @@
+/* Every item has its candidates in a binary heap, and each contribution knows its place there, so that replacing a
+ * fragment costs its own size even where ten thousand fragments emit the same profile. item_settle() is the one place
+ * where the rendered text of an item changes, item_set_accepted() the one where the accepted text does; the digests,
+ * the pending and changed lists and the reference counts of sections follow from there.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "haproxy/model_state.h"
+
+/* ---- sections and groups ---- */
+
+static struct section *section_get(struct model *m, const char *name, size_t length)
+{
+    struct section *s = map_getn(&m->sections, name, length);
+    if (s)
+        return s;
+    s = xcalloc(1, sizeof(*s) + length + 1);
+    memcpy(s->storage, name, length);
+    s->name = s->storage;
+    map_putn(&m->sections, s->name, length, s);
+    return s;
+}
+
+static void section_release(struct model *m, struct section *s)
+{
+    if (s->from || s->pieces.length || s->accepted_references || s->waiting.length)
+        return;
+    map_del(&m->sections, s->name);
+    vec_done(&s->pieces);
+    vec_done(&s->waiting);
+    free(s);
+}
+
+bool section_is_known(const struct section *s)
+{
+    return s && (s->from || s->pieces.length);
+}
+
+/* The section that a text refers to, NULL when it refers to none (or, without create, to one that nothing is known
+ * of). */
+static struct section *section_referred(struct model *m, enum contribution_kind kind, const struct text *text,
+                                        bool create)
+{
+    const char *type = kind == CONTRIBUTION_MAP_ENTRY      ? "backend "
+                       : kind == CONTRIBUTION_SECTION_FROM ? "defaults "
+                                                           : NULL;
+    if (!type || !text || !text->length)
+        return NULL;
+    buf_clear(&m->scratch);
+    buf_puts(&m->scratch, type);
+    buf_add(&m->scratch, text->bytes, text->length);
+    if (create)
+        return section_get(m, m->scratch.data, m->scratch.length);
+    return map_getn(&m->sections, m->scratch.data, m->scratch.length);
+}
+
+static void section_retry_waiting(struct model *m, struct section *s)
+{
+    VEC(struct item *) waiting = {0};
+    for (size_t i = 0; i < s->waiting.length; i++)
+        vec_push(&waiting, s->waiting.items[i]);
+    vec_clear(&s->waiting);
+    for (size_t i = 0; i < waiting.length; i++)
+        item_try_accept(m, waiting.items[i]);
+    vec_done(&waiting);
+}
+
+/* ---- items ---- */
+
+bool kind_is_output(enum contribution_kind kind)
+{
+    return kind != CONTRIBUTION_STATUS && kind != CONTRIBUTION_EVENT && kind != CONTRIBUTION_WARNING;
+}
+
+static size_t item_name(struct buf *b, enum contribution_kind kind, const char *scope, const char *key)
+{
+    buf_clear(b);
+    buf_putc(b, (char)kind);
+    buf_add(b, scope, strlen(scope) + 1);
+    buf_add(b, key, strlen(key));
+    return b->length;
+}
+
+struct item *item_find(const struct model *m, enum contribution_kind kind, const char *scope, const char *key)
+{
+    struct buf *b = &((struct model *)(uintptr_t)m)->scratch;
+    size_t length = item_name(b, kind, scope, key);
+    return map_getn(&m->items, b->data, length);
+}
+
+static void item_join_group(struct model *m, struct item *item)
+{
+    if (item->kind == CONTRIBUTION_SECTION || item->kind == CONTRIBUTION_SECTION_FROM) {
+        item->section = section_get(m, item->scope, strlen(item->scope));
+        if (item->kind == CONTRIBUTION_SECTION_FROM)
+            item->section->from = item;
+        else
+            list_add(&item->section->pieces, item, group_slot);
+        return;
+    }
+    size_t length = 1 + strlen(item->scope);
+    struct group *g = map_getn(&m->groups, item->name, length);
+    if (!g) {
+        g = xcalloc(1, sizeof(*g) + length + 1);
+        g->kind = item->kind;
+        memcpy(g->name, item->name, length);
+        map_putn(&m->groups, g->name, length, g);
+    }
+    item->group = g;
+    list_add(&g->items, item, group_slot);
+}
+
+struct item *item_get(struct model *m, enum contribution_kind kind, const char *scope, const char *key)
+{
+    struct item *item = item_find(m, kind, scope, key);
+    if (item)
+        return item;
+    size_t scope_length = strlen(scope), length = m->scratch.length;
+    item = xcalloc(1, sizeof(*item) + length + 1);
+    memcpy(item->name, m->scratch.data, length);
+    item->kind = kind;
+    item->scope = item->name + 1;
+    item->key = item->scope + scope_length + 1;
+    item->pending_slot = item->changed_slot = item->shared_slot = item->group_slot = item->idle_slot = NOWHERE;
+    map_putn(&m->items, item->name, length, item);
+    item_join_group(m, item);
+    return item;
+}
+
+static void item_forget_wanted(struct item *item)
+{
+    struct section *s = item->waiting_for;
+    item->wanted = false;
+    item->waiting_for = NULL;
+    for (size_t i = 0; s && i < s->waiting.length; i++)
+        if (s->waiting.items[i] == item) {
+            vec_swap_remove(&s->waiting, i);
+            break;
+        }
+}
+
+void item_free(struct model *m, struct item *item)
+{
+    struct section *waited_for = item->waiting_for;
+    item_forget_wanted(item);
+    if (waited_for)
+        section_release(m, waited_for);
+    list_remove(&m->idle, item, idle_slot);
+    list_remove(&m->changed, item, changed_slot);
+    list_remove(&m->pending, item, pending_slot);
+    list_remove(&m->shared, item, shared_slot);
+    if (item->group) {
+        struct group *g = item->group;
+        list_remove(&g->items, item, group_slot);
+        if (!g->items.length) {
+            map_deln(&m->groups, g->name, 1 + strlen(g->name + 1));
+            vec_done(&g->items);
+            free(g);
+        }
+    } else {
+        if (item->kind == CONTRIBUTION_SECTION_FROM)
+            item->section->from = NULL;
+        else
+            list_remove(&item->section->pieces, item, group_slot);
+        section_release(m, item->section);
+    }
+    map_deln(&m->items, item->name, (size_t)(item->key - item->name) + strlen(item->key));
+    text_unref(item->rendered);
+    text_unref(item->accepted);
+    text_unref(item->checking);
+    fragment_unref(item->accepted_by);
+    free(item->candidates);
+    free(item);
+}
+
+/* Nothing is left of it but perhaps a pointer in somebody's hands. */
+bool item_is_idle(const struct item *item)
+{
+    return !item->candidate_count && !item->accepted && !item->changed && !item->in_check;
+}
+
+/* Free what became idle before the call that changes the model now. */
+void model_reap(struct model *m)
+{
+    if (m->check_running)
+        return;
+    for (size_t i = m->idle.length; i-- > 0;) {
+        struct item *item = m->idle.items[i];
+        if (item_is_idle(item))
+            item_free(m, item);
+        else if (item->candidate_count || item->accepted)
+            list_remove(&m->idle, item, idle_slot);
+    }
+}
+
+static struct digest item_digest(const struct item *item, const struct text *text, int32_t rank, int32_t order)
+{
+    struct {
+        int32_t kind, rank, order;
+    } numbers = {(int32_t)item->kind, rank, order};
+    const char *parts[] = {(const char *)&numbers, item->scope, item->key, (const char *)&text->digest};
+    size_t lengths[] = {sizeof(numbers), strlen(item->scope), strlen(item->key), sizeof(text->digest)};
+    return digest_of_parts(ARRAY_LEN(parts), parts, lengths);
+}
+
+static void item_charge(struct item *item, struct record *r)
+{
+    if (item->charged == r)
+        return;
+    if (item->charged)
+        item->charged->pending--;
+    item->charged = r;
+    if (r)
+        r->pending++;
+}
+
+void item_update_pending(struct model *m, struct item *item)
+{
+    item->pending = !text_equal(item->rendered, item->accepted) ||
+                    (item->rendered && (item->rank != item->accepted_rank || item->order != item->accepted_order));
+    struct record *r = NULL;
+    if (item->pending) {
+        list_add(&m->pending, item, pending_slot);
+        if (item->winner)
+            r = map_get(&m->records, item->winner->id);
+    } else {
+        list_remove(&m->pending, item, pending_slot);
+        item_forget_wanted(item);
+    }
+    item_charge(item, r);
+    if (item_is_idle(item))
+        list_add(&m->idle, item, idle_slot);
+}
+
+/* Bring the rendered text level with the candidates. */
+void item_settle(struct model *m, struct item *item)
+{
+    struct contribution *c = item->candidate_count ? item->candidates[0].contribution : NULL;
+    item->winner = item->candidate_count ? item->candidates[0].fragment : NULL;
+    struct text *text = c ? c->text : NULL;
+    int32_t rank = c ? c->rank : 0, order = c ? c->order : 0;
+
+    if (!text_equal(text, item->rendered) || rank != item->rank || order != item->order) {
+        if (item->rendered)
+            m->rendered_digest = digest_sub(m->rendered_digest,
+                                            item_digest(item, item->rendered, item->rank, item->order));
+        if (text)
+            m->rendered_digest = digest_add(m->rendered_digest, item_digest(item, text, rank, order));
+        item_forget_wanted(item);
+    }
+    if (item->kind == CONTRIBUTION_SECTION && !text != !item->rendered)
+        item->section->rendered_pieces += text ? 1 : (uint32_t)-1;
+    text_ref(text);
+    text_unref(item->rendered);
+    item->rendered = text;
+    item->rank = rank;
+    item->order = order;
+    item_update_pending(m, item);
+}
+
+void item_set_accepted(struct model *m, struct item *item, struct text *text, int32_t rank, int32_t order,
+                       struct fragment *by)
+{
+    struct text *old = item->accepted;
+    struct section *released = NULL, *appeared = NULL;
+
+    if (old)
+        m->accepted_digest = digest_sub(m->accepted_digest,
+                                        item_digest(item, old, item->accepted_rank, item->accepted_order));
+    if (text)
+        m->accepted_digest = digest_add(m->accepted_digest, item_digest(item, text, rank, order));
+    if (item->kind == CONTRIBUTION_SECTION && !old != !text) {
+        item->section->accepted_pieces += text ? 1 : (uint32_t)-1;
+        if (text && item->section->accepted_pieces == 1)
+            appeared = item->section;
+    }
+    struct section *to = section_referred(m, item->kind, text, true);
+    if (to)
+        to->accepted_references++;
+    struct section *from = section_referred(m, item->kind, old, false);
+    if (from && --from->accepted_references == 0)
+        released = from;
+
+    item->accepted = text_ref(text);
+    text_unref(old);
+    item->accepted_rank = rank;
+    item->accepted_order = order;
+    fragment_ref(by);
+    fragment_unref(item->accepted_by);
+    item->accepted_by = by;
+    if (item->in_check) {
+        item->in_check = false;
+        item->checking = text_unref(item->checking);
+    }
+    item->changed = true;
+    list_add(&m->changed, item, changed_slot);
+    struct record *charged = item->charged;
+    item_update_pending(m, item);
+    if (charged)
+        record_settle(m, charged);
+
+    if (appeared)
+        section_retry_waiting(m, appeared);
+    if (released) {
+        section_retry_waiting(m, released);
+        section_release(m, released);
+    }
+}
+
+/* The section that forbids to accept text for item now; NULL: nothing does. After a check the rendering as a whole is
+ * good: only what was accepted beside it can be in the way, and that shows in a section that is rendered again. */
+struct section *item_blocked_by(struct model *m, const struct item *item, const struct text *text, bool checked)
+{
+    struct section *s = section_referred(m, item->kind, text, false);
+    if (s && s->rendered_pieces && !s->accepted_pieces)
+        return s;
+    s = item->section;
+    if (item->kind == CONTRIBUTION_SECTION && !text && item->accepted && s->accepted_pieces == 1 &&
+        s->accepted_references && (!checked || s->rendered_pieces))
+        return s;
+    return NULL;
+}
+
+void item_try_accept(struct model *m, struct item *item)
+{
+    item->waiting_for = NULL;
+    if (!item->wanted || !item->pending)
+        return;
+    struct section *blocker = item_blocked_by(m, item, item->rendered, false);
+    if (blocker) {
+        item->waiting_for = blocker;
+        vec_push(&blocker->waiting, item);
+        return;
+    }
+    item_set_accepted(m, item, item->rendered, item->rank, item->order, item->winner);
+}
+
+/* ---- the heap of candidates ---- */
+
+static bool candidate_before(const struct candidate *a, const struct candidate *b)
+{
+    int order = fragment_compare(a->fragment, b->fragment);
+    return order ? order < 0 : a->contribution < b->contribution;
+}
+
+void candidate_place(struct item *item, size_t at, struct candidate c)
+{
+    item->candidates[at] = c;
+    c.contribution->slot = at;
+}
+
+/* Move the candidate at a place up or down to where it belongs. */
+void candidate_sift(struct item *item, size_t at)
+{
+    struct candidate c = item->candidates[at];
+    while (at > 0 && candidate_before(&c, &item->candidates[(at - 1) / 2])) {
+        candidate_place(item, at, item->candidates[(at - 1) / 2]);
+        at = (at - 1) / 2;
+    }
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= item->candidate_count)
+            break;
+        if (child + 1 < item->candidate_count &&
+            candidate_before(&item->candidates[child + 1], &item->candidates[child]))
+            child++;
+        if (!candidate_before(&item->candidates[child], &c))
+            break;
+        candidate_place(item, at, item->candidates[child]);
+        at = child;
+    }
+    candidate_place(item, at, c);
+}
+
+void candidate_add(struct model *m, struct item *item, struct fragment *f, struct contribution *c)
+{
+    if (item->candidate_count == item->candidate_capacity) {
+        item->candidate_capacity = item->candidate_capacity ? item->candidate_capacity * 2 : 1;
+        item->candidates = xreallocarray(item->candidates, item->candidate_capacity, sizeof(*item->candidates));
+    }
+    size_t at = item->candidate_count++;
+    item->candidates[at] = (struct candidate){f, c};
+    candidate_sift(item, at);
+    if (item->candidate_count == 2)
+        list_add(&m->shared, item, shared_slot);
+}
+
+void candidate_remove(struct model *m, struct item *item, struct contribution *c)
+{
+    size_t at = c->slot, last = --item->candidate_count;
+    assert(item->candidates[at].contribution == c);
+    if (at != last) {
+        candidate_place(item, at, item->candidates[last]);
+        candidate_sift(item, at);
+    }
+    c->item = NULL;
+    if (item->candidate_count == 1)
+        list_remove(&m->shared, item, shared_slot);
+}
