@@ -35,9 +35,9 @@ struct agent_config {
     int64_t command_deadline_ns;    /* 0: 5 s */
     int64_t reload_deadline_ns;     /* 0: 30 s */
     int64_t min_reload_interval_ns; /* 0: 2 s; between two reloads; operations without a reload are not held back */
-    int64_t
-        disk_delay_ns; /* 0: 1 s; runtime changes are on disk this much later (and before any reload or restart); later when writing
-                                     * is so dear that it would take more than a hundredth of the time */
+    /* 0: 1 s; runtime changes are on disk this much later (and before any reload or restart); later still when writing
+     * is so dear that it would take more than a hundredth of the time. */
+    int64_t disk_delay_ns;
     int64_t drain_ns; /* 0: 5 m; how long a removed server may keep its connections before they are shut down */
 };
 
@@ -54,9 +54,9 @@ struct agent_result {
     unsigned operations;   /* runtime commands that changed something */
     bool reloaded;
     const char *reload_reason; /* "first start", "frontend http changed", …; NULL without a reload */
-    int64_t
-        reload_after_ns; /* >0: what needs a reload (reload_reason) waits this long for the next one to be allowed, all else is live;
-                                 * changed("a reload is due") is called then: apply with changes == NULL */
+    /* >0: what needs a reload (reload_reason) waits this long for the next one to be allowed, all else is live;
+     * changed("a reload is due") is called then: apply with changes == NULL. */
+    int64_t reload_after_ns;
     int64_t duration_ns;
 };
 typedef void agent_done(void *ctx, const struct agent_result *result);

@@ -171,10 +171,10 @@ static void plan_server_add(struct plan *p, const char *backend, const struct cf
     CLEANUP(buf_done) struct buf words = {0};
     bool checked = false, agent = false;
     if (!s->literal || !s->plain || !name_is_plain(s->name)) {
-        plan_reload(
-            p, "server",
-            "backend %s: server %s cannot be added by a command (its address is a name, or it depends on the environment)",
-            backend, s->name);
+        plan_reload(p, "server",
+                    "backend %s: server %s cannot be added by a command (its address is a name, or it depends on "
+                    "the environment)",
+                    backend, s->name);
         return;
     }
     if ((default_words && !words_append(&words, buf_str(default_words), default_words->length, &checked, &agent)) ||
@@ -243,10 +243,10 @@ static void plan_server_change(struct plan *p, const char *backend, const struct
 {
     if (!cfg_server_same_words(s, live)) {
         if (!another_serves(live_backend, wanted, s->name)) {
-            plan_reload(
-                p, "server",
-                "backend %s: server %s changes more than address, port, weight and state, and no other server could take its requests meanwhile",
-                backend, s->name);
+            plan_reload(p, "server",
+                        "backend %s: server %s changes more than address, port, weight and state, and no other server "
+                        "could take its requests meanwhile",
+                        backend, s->name);
             return;
         }
         plan_add(p, PLAN_APPEAR, PLAN_SERVER_STATE, "set server %s/%s state maint", backend, s->name);

@@ -65,9 +65,9 @@ static void test_servers(void **state)
     assert_plan(&old, "server a [2001:db8::1]:80 check", one, "", "0 set server b/a addr 2001:db8::1 port 80\n");
     assert_plan(&old, "server a 192.0.2.1:80 check\nserver c [2001:db8::2]:8080 check weight 3", one, "",
                 "0 add server b/c [2001:db8::2]:8080 check weight 3\n0 enable server b/c\n0 enable health b/c\n");
-    assert_plan(
-        &old, "server c 192.0.2.3:80", one, "",
-        "0 add server b/c 192.0.2.3:80 weight 1\n0 enable server b/c\n3 set server b/a state maint\n3 del server b/a\n");
+    assert_plan(&old, "server c 192.0.2.3:80", one, "",
+                "0 add server b/c 192.0.2.3:80 weight 1\n0 enable server b/c\n"
+                "3 set server b/a state maint\n3 del server b/a\n");
     /* words of default-server are not inherited by a command: they are written out, the general ones first */
     assert_plan(&old, "server a 192.0.2.1:80 check\nserver c 192.0.2.3:80 disabled init-addr last,none inter 5s", one,
                 "check inter 2s",
@@ -78,9 +78,10 @@ static void test_servers(void **state)
     assert_plan(&old, one, "server a 192.0.2.1:80 check\nserver leaving 192.0.2.7:80", "", "");
     /* other words: replaced if somebody else can serve */
     assert_plan(&old, "server a 192.0.2.1:80", one, "", "~reload server: backend b: server a changes more");
-    assert_plan(
-        &old, "server a 192.0.2.1:80\nserver z 192.0.2.9:80", "server a 192.0.2.1:80 check\nserver z 192.0.2.9:80", "",
-        "0 set server b/a state maint\n0 del server b/a\n0 add server b/a 192.0.2.1:80 weight 1\n0 enable server b/a\n");
+    assert_plan(&old, "server a 192.0.2.1:80\nserver z 192.0.2.9:80",
+                "server a 192.0.2.1:80 check\nserver z 192.0.2.9:80", "",
+                "0 set server b/a state maint\n0 del server b/a\n"
+                "0 add server b/a 192.0.2.1:80 weight 1\n0 enable server b/a\n");
     assert_plan(&old, "server a example.com:80 check", one, "", "~reload server");
     assert_plan(&old, "server a 192.0.2.1:80 check\nserver c 192.0.2.3:80 send-proxy \"${X}\"", one, "",
                 "~reload server");
@@ -90,9 +91,9 @@ static void test_backends(void **state)
 {
     (void)state;
     assert_plan(&old, "server a 192.0.2.1:80", NULL, "", "~reload backend: backend b is new");
-    assert_plan(
-        &new, "server a 192.0.2.1:80", NULL, "",
-        "0 add backend b from base\n0 add server b/a 192.0.2.1:80 weight 1\n0 enable server b/a\n0 publish backend b\n");
+    assert_plan(&new, "server a 192.0.2.1:80", NULL, "",
+                "0 add backend b from base\n"
+                "0 add server b/a 192.0.2.1:80 weight 1\n0 enable server b/a\n0 publish backend b\n");
     assert_plan(&new, "balance random\nserver a 192.0.2.1:80", NULL, "",
                 "~reload backend: backend b is new and consists of more");
     assert_plan(&new, NULL, "server a 192.0.2.1:80", "",
@@ -113,9 +114,8 @@ static void test_maps(void **state)
     plan_map_entry(&p, "maps/m", "other", "c d;e\\f", "b");
     plan_map_duplicate(&p, "maps/m", "0x1");
     CLEANUP(free_ptr) char *got = describe(&p);
-    assert_string_equal(
-        got,
-        "1 add map maps/m new b\n1 set map maps/m other c\\ d\\;e\\\\f\n2 del map maps/m gone\n2 del map maps/m #0x1\n");
+    assert_string_equal(got, "1 add map maps/m new b\n1 set map maps/m other c\\ d\\;e\\\\f\n"
+                             "2 del map maps/m gone\n2 del map maps/m #0x1\n");
     plan_map_entry(&p, "maps/m", "k", "two\nlines", NULL);
     assert_string_equal(p.reload_class, "map");
     plan_done(&p);
