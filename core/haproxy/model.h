@@ -175,6 +175,10 @@ struct model_changes {
 void model_take_changes(struct model *m, struct model_changes *ret_changes);
 void model_changes_done(struct model_changes *c);
 
+/* Every text that the model may still put out (rendered, accepted, being checked, or what a quarantine would go back to) and every key. A text may
+ * come more than once. */
+void model_each_text(const struct model *m, void (*fn)(void *ctx, const char *bytes, size_t length), void *ctx);
+
 /* Nothing is rendered, or accepted. */
 bool model_is_empty(const struct model *m, enum model_state state);
 

@@ -15,6 +15,8 @@
 #include "base/vec.h"
 #include "data/json.h"
 #include "data/jsonpath.h"
+#include "store/secret.h"
+#include "store/vault.h"
 
 /* What a table slot and a place in the sorted array cost. */
 #define OBJECT_OVERHEAD 64
@@ -36,6 +38,7 @@ struct store_kind {
     struct objects sorted;
     bool is_sorted;
     size_t bytes;
+    bool is_secret;
     bool is_synced;
     bool is_replacing;
     struct map staged;
@@ -54,6 +57,7 @@ struct store {
     VEC(struct listener) listeners;
     unsigned telling;
     struct buf json, parts; /* scratch */
+    struct vault *vault;
 };
 
 /* ── kinds ───────────────────────────────────────────────────────────────────────────────────────────────────────────── */
@@ -151,6 +155,7 @@ int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct s
         .name = xstrdup(spec->name), .api_version = xstrdup(spec->api_version), .resource = xstrdup(spec->resource),
         .index_by = strings_copy(spec->index_by), .label_selector = string_copy(spec->label_selector),
         .field_selector = string_copy(spec->field_selector), .namespaces = strings_copy(spec->namespaces)};
+    kind->is_secret = secret_is_kind(spec->api_version, spec->resource);
     map_init(&kind->table, true);
     map_init(&kind->staged, true);
     if (kind_compile_index(kind, err) < 0) {
@@ -229,6 +234,7 @@ struct object *object_ref(struct object *o)
 struct object *object_unref(struct object *o)
 {
     if (o && --o->refs == 0) {
+        vault_release(o->hold);
         kind_unref(o->kind);
         free(o);
     }
@@ -238,7 +244,7 @@ struct object *object_unref(struct object *o)
 static size_t object_bytes(const struct object *o)
 {
     size_t bytes = sizeof(*o) + OBJECT_OVERHEAD + o->json_length + strlen(o->id) + strlen(o->namespace) + strlen(o->name) + strlen(o->uid) +
-                   strlen(o->resource_version) + 6;
+                   strlen(o->resource_version) + 6 + vault_hold_bytes(o->hold);
 
     for (size_t i = 0; i < o->index_count; i++)
         bytes += strlen(o->index[i]) + 1;
@@ -501,12 +507,35 @@ static int put_live(struct store_kind *kind, struct object *o, bool *ret_changed
     return 0;
 }
 
+/* Of a Secret everything is made from the form without the values. */
+static int secret_make(struct store_kind *kind, struct yyjson_val *value, struct object **ret_object, struct err *err)
+{
+    CLEANUP(json_doc_done) struct yyjson_doc *concealed = NULL;
+    struct vault_hold *hold = NULL;
+
+    if (secret_conceal(kind->store->vault, value, &concealed, &hold, err) < 0) {
+        const char *namespace = json_str(value, "metadata", "namespace"), *name = json_str(value, "metadata", "name");
+        return err_wrap(err, "%s %s%s%s", kind->spec.name, namespace ? namespace : "", namespace ? "/" : "", name ? name : "");
+    }
+    if (object_make(kind, yyjson_doc_get_root(concealed), ret_object, err) < 0) {
+        vault_release(hold);
+        return -1;
+    }
+    (*ret_object)->hold = hold;
+    return 0;
+}
+
 int store_put_value(struct store_kind *kind, struct yyjson_val *value, bool *ret_changed, struct err *err)
 {
     struct object *o = NULL;
 
-    if (object_make(kind, value, &o, err) < 0)
+    if (kind->is_secret ? secret_make(kind, value, &o, err) < 0 : object_make(kind, value, &o, err) < 0)
         return -1;
+    if (!kind->is_secret && vault_is_in(o->json, o->json_length)) {
+        (void)err_set(err, ERR_INVALID, "%s %s: it has the text of a handle, which only a Secret's value has", kind->spec.name, o->id);
+        object_unref(o);
+        return -1;
+    }
     return kind->is_replacing ? put_staged(kind, o, ret_changed, err) : put_live(kind, o, ret_changed, err);
 }
 
@@ -620,6 +649,7 @@ struct store *store_new(size_t max_object_bytes, size_t max_bytes)
     buf_init(&s->json, max_object_bytes);
     buf_init(&s->parts, max_object_bytes);
     add_fixed_prune(s);
+    s->vault = vault_new(max_bytes);
     return s;
 }
 
@@ -674,6 +704,12 @@ struct store *store_free(struct store *s)
     buf_done(&s->parts);
     vec_done(&s->kinds);
     vec_done(&s->listeners);
+    vault_free(s->vault);
     free(s);
     return NULL;
+}
+
+struct vault *store_vault(const struct store *s)
+{
+    return s->vault;
 }

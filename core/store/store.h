@@ -8,7 +8,9 @@
  * Sources (an API server, a folder) put and delete; listeners (the renderer) hear of each change after it happened. An
  * object is kept as pruned JSON bytes with the identity and the index values taken out once. The bytes begin with apiVersion
  * and kind, whether the source sent them or not (items of a list come without), and hold no metadata.managedFields and no
- * metadata.resourceVersion: an update that changes nothing else changes nothing.
+ * metadata.resourceVersion: an update that changes nothing else changes nothing. Of Secrets (v1, secrets) the values are in the vault and the
+ * bytes hold handles (store/secret.h); an object of another kind that has the text of a handle is refused, so that nobody gets at a Secret by
+ * naming it.
  */
 #ifndef HAPTIC_STORE_STORE_H
 #define HAPTIC_STORE_STORE_H
@@ -21,6 +23,8 @@
 
 struct store;
 struct store_kind;
+struct vault;
+struct vault_hold;
 
 /* What the configuration says of one entry of watchedResources. The store copies it. */
 struct store_kind_spec {
@@ -48,6 +52,7 @@ struct object {
     const char *index[STORE_INDEX_PARTS_MAX]; /* values of index_by: strings, numbers and booleans as text; "" where the field is absent, null, a list or an object */
     size_t json_length;
     const char *json; /* pruned, minified; a NUL follows */
+    struct vault_hold *hold; /* the values of a Secret; else NULL */
 };
 
 struct object *object_ref(struct object *o);
@@ -56,6 +61,8 @@ struct object *object_unref(struct object *o); /* NULL is fine; always returns N
 /* max_object_bytes: of one object's text before pruning (put as a value: after); max_bytes: of all objects with what keeping them costs. */
 struct store *store_new(size_t max_object_bytes, size_t max_bytes);
 struct store *store_free(struct store *s);
+/* The values of its Secrets. Borrowed: nobody asks for one after store_free(). */
+struct vault *store_vault(const struct store *s);
 
 /* Fields that are removed from every object before it is kept: dotted or bracketed paths ("metadata.annotations['a/b']").
  * metadata.managedFields always is. Call before the first object. */

@@ -1,0 +1,169 @@
+/* The object is written anew as text, values exchanged for handles on the way, and parsed again: what comes out cannot share memory with what
+ * went in. Decoded bytes are wiped as soon as the vault has them.
+ */
+#include "store/secret.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define TEXT_MAX ((size_t)16 << 20)
+#define KEYS_MAX 4096
+#define KEY_LENGTH_MAX 253
+
+bool secret_is_kind(const char *api_version, const char *resource)
+{
+    return strcmp(api_version, "v1") == 0 && strcmp(resource, "secrets") == 0;
+}
+
+struct concealing {
+    struct vault *vault;
+    struct vault_name name;
+    struct vault_hold *hold;
+    struct buf data, lengths; /* members of the two objects */
+    size_t count;
+};
+
+static void bytes_wipe(struct buf *b)
+{
+    if (b->data)
+        explicit_bzero(b->data, b->capacity);
+    buf_done(b);
+}
+
+static bool key_is_usable(const char *key, size_t length)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    return length > 0 && length <= KEY_LENGTH_MAX && strspn(key, allowed) == length && !vault_is_in(key, length);
+}
+
+static int value_add(struct concealing *c, const char *key, const char *bytes, size_t length, struct err *err)
+{
+    char handle[VAULT_HANDLE_LENGTH + 1];
+    if (c->count++ >= KEYS_MAX)
+        return err_set(err, ERR_LIMIT, "more than %d keys", KEYS_MAX);
+    c->name.key = key;
+    if (vault_put(c->vault, &c->hold, &c->name, bytes, length, handle, err) < 0)
+        return -1;
+    buf_printf(&c->data, "%s\"%s\":\"%s\"", c->data.length ? "," : "", key, handle);
+    buf_printf(&c->lengths, "%s\"%s\":%zu", c->lengths.length ? "," : "", key, length);
+    return 0;
+}
+
+/* Base64 as the API server takes it: RFC 4648 with padding; line ends between the characters are fine. */
+static int base64_decode(const char *text, size_t length, struct buf *out, struct err *err)
+{
+    int n = 0, rest = 0;
+    if (length == 0)
+        return 0;
+    EVP_ENCODE_CTX *decoder = EVP_ENCODE_CTX_new();
+    char *room = buf_room(out, length / 4 * 3 + 4, err);
+    if (!decoder || !room) {
+        EVP_ENCODE_CTX_free(decoder);
+        return -1;
+    }
+    EVP_DecodeInit(decoder);
+    bool good = EVP_DecodeUpdate(decoder, (unsigned char *)room, &n, (const unsigned char *)text, (int)length) >= 0 &&
+                EVP_DecodeFinal(decoder, (unsigned char *)room + n, &rest) == 1;
+    EVP_ENCODE_CTX_free(decoder);
+    if (!good)
+        return err_set(err, ERR_INVALID, "not base64");
+    buf_grew(out, (size_t)(n + rest));
+    return 0;
+}
+
+static int members_add(struct concealing *c, struct yyjson_val *values, struct yyjson_val *winners, bool encoded,
+                       struct err *err)
+{
+    size_t at, max;
+    struct yyjson_val *key, *value;
+
+    if (values && !yyjson_is_null(values) && !yyjson_is_obj(values))
+        return err_set(err, ERR_INVALID, "%s is not an object", encoded ? "data" : "stringData");
+    yyjson_obj_foreach(values, at, max, key, value)
+    {
+        const char *name = yyjson_get_str(key);
+        if (!key_is_usable(name, yyjson_get_len(key)))
+            return err_set(err, ERR_INVALID, "a key that is not of letters, digits, \"-\", \"_\" and \".\"");
+        if (yyjson_is_null(value) || yyjson_obj_get(winners, name))
+            continue;
+        if (!yyjson_is_str(value))
+            return err_set(err, ERR_INVALID, "key %s: the value is not a string", name);
+        struct buf bytes = {0};
+        const char *text = yyjson_get_str(value);
+        size_t length = yyjson_get_len(value);
+        int result = encoded ? base64_decode(text, length, &bytes, err) : 0;
+        if (result == 0)
+            result = encoded ? value_add(c, name, buf_str(&bytes), bytes.length, err)
+                             : value_add(c, name, text, length, err);
+        bytes_wipe(&bytes);
+        if (result < 0)
+            return err_wrap(err, "key %s", name);
+    }
+    return 0;
+}
+
+/* A member as it is, if the object has it. */
+static int member_copy(struct buf *out, struct yyjson_val *object, const char *name, const struct json_prune *prune,
+                       struct err *err)
+{
+    struct yyjson_val *value = json_at(object, name);
+    if (!value)
+        return 0;
+    buf_printf(out, "%s\"%s\":", out->length > 1 ? "," : "", name);
+    return json_write(out, value, prune, err);
+}
+
+static int object_write(struct concealing *c, struct yyjson_val *value, struct buf *out, struct err *err)
+{
+    struct json_prune prune = {0};
+    int result = json_prune_add(&prune, "annotations['kubectl.kubernetes.io/last-applied-configuration']", err);
+
+    buf_putc(out, '{');
+    if (result == 0 &&
+        (member_copy(out, value, "kind", NULL, err) < 0 || member_copy(out, value, "metadata", &prune, err) < 0 ||
+         member_copy(out, value, "type", NULL, err) < 0 || member_copy(out, value, "immutable", NULL, err) < 0))
+        result = -1;
+    json_prune_done(&prune);
+    if (result == 0 && vault_is_in(out->data, out->length))
+        result = err_set(err, ERR_INVALID, "it has the text of a handle outside of its values");
+    if (result == 0 && (members_add(c, json_at(value, "data"), json_at(value, "stringData"), true, err) < 0 ||
+                        members_add(c, json_at(value, "stringData"), NULL, false, err) < 0))
+        result = -1;
+    if (result == 0)
+        buf_printf(out, "%s\"data\":{%s},\"lengths\":{%s}}", out->length > 1 ? "," : "", buf_str(&c->data),
+                   buf_str(&c->lengths));
+    return result;
+}
+
+static const char *string_or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
+int secret_conceal(struct vault *v, struct yyjson_val *value, struct yyjson_doc **ret_doc, struct vault_hold **ret_hold,
+                   struct err *err)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    struct yyjson_val *metadata = json_at(value, "metadata");
+    struct concealing c = {.vault = v};
+
+    c.name.namespace = string_or_empty(json_str(metadata, "namespace"));
+    c.name.name = string_or_empty(json_str(metadata, "name"));
+    c.name.uid = string_or_empty(json_str(metadata, "uid"));
+    c.name.resource_version = string_or_empty(json_str(metadata, "resourceVersion"));
+    buf_init(&text, TEXT_MAX);
+    int result = object_write(&c, value, &text, err);
+    buf_done(&c.data);
+    buf_done(&c.lengths);
+    if (result == 0)
+        result = json_parse(text.data, text.length, TEXT_MAX, ret_doc, err);
+    if (result < 0) {
+        vault_release(c.hold);
+        return -1;
+    }
+    *ret_hold = c.hold;
+    return 0;
+}
