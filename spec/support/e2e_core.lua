@@ -63,11 +63,17 @@ function M.leaderelection_binary()
   return (posix.read_file(ROOT .. "/leaderelection"):gsub("%s+$", ""))
 end
 
-local next_port = 20000
+--- Numbers that are given out once in a run. busted loads this module anew for each file of specs.
+local function next_number(name, first)
+  local path = ROOT .. "/next-" .. name
+  local number = tonumber(posix.read_file(path) or first)
+  posix.write_file(path, tostring(number + 1))
+  return number
+end
+
 --- A port that nobody else has: the network is ours.
 function M.port()
-  next_port = next_port + 1
-  return next_port
+  return next_number("port", 20000)
 end
 
 --- The last lines of a text.
@@ -85,12 +91,9 @@ local Scope = {}
 M.Scope = Scope
 Scope.__index = Scope
 
-local scopes_made = 0
-
 --- A new scope; close it in after_each or teardown.
 function M.scope(name)
-  scopes_made = scopes_made + 1
-  local directory = ("%s/%d"):format(ROOT, scopes_made)
+  local directory = ("%s/%d"):format(ROOT, next_number("scope", 1))
   assert(select(2, posix.run({ "mkdir", "-p", directory })) == 0)
   return setmetatable({ name = name, directory = directory, things = {}, count = 0 }, Scope)
 end

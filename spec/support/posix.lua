@@ -127,11 +127,12 @@ local function shell_quote(word)
   return "'" .. word:gsub("'", "'\\''") .. "'"
 end
 
---- Runs a command line of words to its end. Returns its output (stdout and stderr) and its exit code.
+--- Runs a command line of words to its end, which must come within three minutes. Returns its output (stdout and stderr)
+-- and its exit code.
 function M.run(argv)
-  local words = {}
+  local words = { "timeout", "-k", "5", "180" }
   for i, word in ipairs(argv) do
-    words[i] = shell_quote(word)
+    words[4 + i] = shell_quote(word)
   end
   local line = "{ " .. table.concat(words, " ") .. "; } 2>&1 </dev/null; code=$?; echo; echo $code"
   local pipe = assert(io.popen(line, "r"))
