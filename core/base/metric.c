@@ -13,7 +13,9 @@
 
 #define SERIES_MAX 1000
 
-static const double bounds_s[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
+/* Fine where the targets are (a change goes live within milliseconds), coarse around it. */
+static const double bounds_s[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015,
+                                  0.025,  0.05,    0.1,    0.25,  0.5,    1,     2.5,   5,     10,    30,     60};
 
 struct metric {
     char *labels; /* `a="b",c="d"`, without braces */

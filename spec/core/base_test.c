@@ -201,8 +201,8 @@ static void metrics_are_exposed_in_order_and_bounded(void **state)
     }
     metric_expose(m, &out);
     assert_non_null(strstr(out.data, "z_total{pod=\"a\\\"b\",k=\"v\"} 2\n"));
-    assert_non_null(strstr(out.data, "d_seconds_bucket{pod=\"a\\\"b\",le=\"0.0025\"} 0\n"));
-    assert_non_null(strstr(out.data, "d_seconds_bucket{pod=\"a\\\"b\",le=\"0.005\"} 1\n"));
+    assert_non_null(strstr(out.data, "d_seconds_bucket{pod=\"a\\\"b\",le=\"0.002\"} 0\n"));
+    assert_non_null(strstr(out.data, "d_seconds_bucket{pod=\"a\\\"b\",le=\"0.003\"} 1\n"));
     assert_non_null(strstr(out.data, "d_seconds_sum{pod=\"a\\\"b\"} 0.003\n"));
     assert_non_null(strstr(out.data, "many_total{pod=\"a\\\"b\",overflow=\"true\"} 1000\n"));
     assert_true(strstr(out.data, "d_seconds") < strstr(out.data, "z_total"));
