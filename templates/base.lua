@@ -96,6 +96,11 @@ section("frontend http", { name = "http-headers", order = 300 }, function(b)
 end)
 
 section("frontend http", { name = "http-variables", order = 400 }, function(b)
+  -- HAProxy 3.0 and later refuse such hosts themselves. With a "/" in it, a host would bring a path of its own to the
+  -- look-up; at a comma, req.hdr() would take what is behind it.
+  if (capabilities.major or 2) < 3 then
+    b:line("http-request", "deny", "deny_status", 400, "if", "{", "req.fhdr(host)", "-m", "sub", "/", ",", "}")
+  end
   b:line("http-request", "set-var(txn.host)", "req.hdr(host),host_only,lower")
   b:line("http-request", "set-var(txn.path)", "path")
   b:line("http-request", "set-var(txn.domain)", "var(txn.host),field(2,.,0)")
@@ -124,7 +129,7 @@ end)
 
 section("frontend http", { name = "http-backend", order = 900 }, function(b)
   b:line("use_backend", "%[var(txn.backend)]", "if", "{", "var(txn.backend)", "-m", "found", "}")
-  b:line("default_backend", "haptic_not_found")
+  b:line("default_backend", "haptic_notfound")
 end)
 point("frontend-http", "frontend http")
 
@@ -136,8 +141,9 @@ end)
 
 -- backends that are always there ----------------------------------------------------------------------------
 
+-- Their names have one "_": those of services have two.
 fragment("backends", function(out)
-  out:backend("haptic_not_found", { profile = false }, function(b)
+  out:backend("haptic_notfound", { profile = false }, function(b)
     b:line("http-request", "return", "status", 404, "content-type", "text/plain", "string",
       setting("not_found_text", "no such route"))
   end)

@@ -77,31 +77,79 @@ local function path_problem(p)
   return nil
 end
 
-local function is_ipv4(s)
+--- The four numbers of an IPv4 address, or nil. Zeros in front are refused: to some resolvers such a number is octal.
+local function ipv4_bytes(s)
   local a, b, c, d = s:match("^(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$")
-  return a ~= nil and tonumber(a) < 256 and tonumber(b) < 256 and tonumber(c) < 256 and tonumber(d) < 256
+  if not a or s:find("^0%d") or s:find("%.0%d") then return nil end
+  a, b, c, d = tonumber(a), tonumber(b), tonumber(c), tonumber(d)
+  if a > 255 or b > 255 or c > 255 or d > 255 then return nil end
+  return a, b, c, d
 end
 
-local function is_ipv6(s)
-  if #s > 45 or s:find("[^%x:.]") or not s:find(":", 1, true) then return false end
+--- The eight numbers of an IPv6 address, or nil.
+local function ipv6_groups(s)
+  if #s > 45 or s:find("[^%x:.]") or not s:find(":", 1, true) then return nil end
   local v4 = s:match(":([^:]*%.[^:]*)$")
   if v4 then
-    if not is_ipv4(v4) then return false end
-    s = s:sub(1, -#v4 - 1) .. "0:0"
+    local a, b, c, d = ipv4_bytes(v4)
+    if not a then return nil end
+    s = s:sub(1, -#v4 - 1) .. ("%x:%x"):format(a * 256 + b, c * 256 + d)
+  end
+  local groups = {}
+  local function add(part)
+    if part == "" then return true end
+    for _, g in ipairs(part:split(":")) do
+      if not g:find("^%x%x?%x?%x?$") then return false end
+      groups[#groups + 1] = tonumber(g, 16)
+    end
+    return true
   end
   local before, after = s:match("^(.-)::(.*)$")
-  local function groups(part)
-    if part == "" then return 0 end
-    local n = 0
-    for _, g in ipairs(part:split(":")) do
-      if not g:find("^%x%x?%x?%x?$") then return nil end
-      n = n + 1
-    end
-    return n
+  if not before then return add(s) and #groups == 8 and groups or nil end
+  if not add(before) then return nil end
+  local first = #groups
+  if not add(after) or #groups > 7 then return nil end
+  local zeros = 8 - #groups
+  for i = 8, first + zeros + 1, -1 do groups[i] = groups[i - zeros] end
+  for i = first + 1, first + zeros do groups[i] = 0 end
+  return groups
+end
+
+local function is_on(value, default)
+  if value == nil then return default end
+  return value == true or value == "true"
+end
+
+local LOCAL_ENDPOINTS = is_on(context.local_endpoints, false)
+local EXTERNAL_NAMES = is_on(context.external_names, true)
+
+--- May HAProxy be sent to that IPv4 address? Not to its own machine, where administration listens; not to its link,
+--- where metadata services are; not to 0.0.0.0, which HAProxy takes for the address that the client connected to.
+local function is_reachable_ipv4(a, b)
+  if a == 127 then return LOCAL_ENDPOINTS end
+  return a ~= 0 and a < 224 and not (a == 169 and b == 254)
+end
+
+local function is_endpoint_ipv4(s)
+  local a, b = ipv4_bytes(s)
+  return a ~= nil and is_reachable_ipv4(a, b)
+end
+
+--- The same for IPv6, and for the IPv4 addresses that can be written as IPv6.
+local function is_endpoint_ipv6(s)
+  local g = ipv6_groups(s)
+  if not g then return false end
+  local first = g[1]
+  if first >= 0xfe80 and first < 0xfec0 or first >= 0xff00 then return false end
+  local middle = g[2] + g[3] + g[4] + g[5]
+  local v4_a, v4_b = math.floor(g[7] / 256), g[7] % 256
+  if first == 0 and middle == 0 then
+    if g[6] == 0xffff then return is_reachable_ipv4(v4_a, v4_b) end
+    if g[6] == 0 then return LOCAL_ENDPOINTS and g[7] == 0 and g[8] == 1 end -- "::", "::1", "::1.2.3.4"
+  elseif first == 0x64 and g[2] == 0xff9b and g[3] + g[4] + g[5] + g[6] == 0 then
+    return is_reachable_ipv4(v4_a, v4_b)
   end
-  if not before then return groups(s) == 8 end
-  local x, y = groups(before), groups(after)
-  return x ~= nil and y ~= nil and x + y < 8
+  return true
 end
 
 -- endpoints -------------------------------------------------------------------------------------------------
@@ -131,10 +179,10 @@ local function server_name(endpoint, address, port, is_v6)
   local ref = endpoint.targetRef
   local pod = ref and ref.kind == "Pod" and ref.name
   -- "_" cannot be in a pod's name: so the second address of a pod does not meet another pod.
-  if type(pod) == "string" and #pod <= 200 and pod:find("^[a-z0-9][a-z0-9.-]*$") then
+  if type(pod) == "string" and #pod <= 180 and pod:find("^[a-z0-9][a-z0-9.-]*$") then
     return is_v6 and pod .. "_v6" or pod
   end
-  return (address:gsub(":", "-")) .. "_" .. port
+  return (address:gsub("^:", "0:"):gsub(":", "-")) .. "_" .. port
 end
 
 local function server_before(a, b)
@@ -155,8 +203,9 @@ local function servers_of(out, namespace, service_name, port_name)
         local conditions = endpoint.conditions or {}
         local ready = conditions.ready ~= false
         local leaving = not ready and conditions.serving == true and conditions.terminating == true
-        if type(address) ~= "string" or not (is_v6 and is_ipv6(address) or not is_v6 and is_ipv4(address)) then
-          out:warn("InvalidEndpoint", "an endpoint of service " .. service_name .. " has no valid address")
+        if type(address) ~= "string"
+          or not (is_v6 and is_endpoint_ipv6(address) or not is_v6 and is_endpoint_ipv4(address)) then
+          out:warn("InvalidEndpoint", "an endpoint of service " .. service_name .. " has no address that may be used")
         elseif ready or leaving then
           local at = address
           if by_address[at] and by_address[at].port ~= port then at = address .. " " .. port end
@@ -188,11 +237,19 @@ end
 
 -- backends --------------------------------------------------------------------------------------------------
 
---- Loopback and link-local names and addresses: what only HAProxy's own machine has.
-local function is_local(host)
-  return host == "localhost" or host:ends_with(".localhost") or host:find("^127%.") ~= nil
-    or host:find("^169%.254%.") ~= nil
-    or host:find("^0+%.0") ~= nil or host == "0"
+local LOCAL_NAMES = {
+  ["localhost"] = true, ["localhost4"] = true, ["localhost6"] = true, ["ip6-localhost"] = true,
+  ["ip6-loopback"] = true, ["metadata.google.internal"] = true,
+}
+
+--- May HAProxy ask for the address of that name? Not for this machine's names; and what ends in a number is an address
+--- to the system's resolver, in ways of writing that nobody expects.
+local function is_external_name(host)
+  if host:find("%.%d+$") or host:find("^%d+$") or host:find("^0x%x*$") or host:find("%.0x%x*$") then
+    return is_endpoint_ipv4(host)
+  end
+  return is_domain(host) and not LOCAL_NAMES[host] and not host:ends_with(".localhost")
+    and not host:ends_with(".localdomain") and not host:ends_with(".localdomain6")
 end
 
 local function external_server(out, b, service, port)
@@ -204,14 +261,17 @@ local function external_server(out, b, service, port)
   end
   if type(host) ~= "string" then host = "" end
   host = host:lower():gsub("%.$", "")
-  if not is_domain(host) or is_local(host) then
+  if not EXTERNAL_NAMES then
+    out:warn("InvalidExternalName", "service " .. service.metadata.name
+      .. " has an external name; those are switched off")
+  elseif not is_external_name(host) then
     out:warn("InvalidExternalName", "the external name of service " .. service.metadata.name
       .. " is no DNS name that may be used")
   elseif not is_port(number) then
     out:warn("ServicePortNotFound", "service " .. service.metadata.name .. " has no such port")
   else
-    b:server({ name = "external", address = host, port = number, "resolvers", "default", "init-addr",
-      "last,libc,none" })
+    -- Not "libc": a name whose servers do not answer would hold up every start and reload, for everybody.
+    b:server({ name = "external", address = host, port = number, "resolvers", "default", "init-addr", "last,none" })
   end
 end
 

@@ -24,7 +24,7 @@ local function world(options)
   return e
 end
 
-local BASE = { http_bind = "unix@SOCK/http", status_bind = "unix@SOCK/status" }
+local BASE = { local_endpoints = "true", http_bind = "unix@SOCK/http", status_bind = "unix@SOCK/status" }
 
 local folder, echo, binary
 setup(function()
@@ -316,7 +316,7 @@ describe("Services by external name", function()
   end
 
   it("become a server that is resolved while HAProxy runs", function()
-    assert.matches("server external api.example.com:80 resolvers default init%-addr last,libc,none\n", external("API.example.com.").config)
+    assert.matches("server external api.example.com:80 resolvers default init%-addr last,none\n", external("API.example.com.").config)
     assert.matches("server external api.example.com:8443 ", external("api.example.com", "web").config)
   end)
 
