@@ -96,6 +96,8 @@ static void take_over(struct renderer *r)
     r->in_force = r->trying;
     r->trying = NULL;
     lane_establish(r->in_force);
+    if (r->events->replaced)
+        r->events->replaced(r->ctx);
     for (size_t i = 0; i < r->held.length; i++) {
         struct held *h = &r->held.items[i];
         if (h->fragment)

@@ -61,6 +61,9 @@ struct renderer_events {
     void (*gone)(void *ctx, const char *fragment_id);
     void (*failed)(void *ctx, const struct fragment_failure *failure);
     void (*rendered)(void *ctx, const struct render_stats *stats);
+    /* A new program takes over: what came since the last `rendered` is void, all its fragments follow, then a complete
+     * `rendered`. May be NULL. */
+    void (*replaced)(void *ctx);
     void (*died)(void *ctx, const struct renderer_death *death);
     /* The program did not load (message names file:line). The previous program, if any, stays in force. */
     void (*program_failed)(void *ctx, const char *message);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -268,6 +269,7 @@ _Noreturn void worker_run(const struct vm_options *options)
     struct stat st;
     struct err err;
 
+    signal(SIGINT, SIG_IGN), signal(SIGTERM, SIG_IGN); /* a terminal's go to the core, which ends us */
     if (fstat(WORKER_SOCKET_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
         err_set(&err, ERR_INVALID, "this command is started by other haptic commands, with a socket as descriptor %d",
                 WORKER_SOCKET_FD);

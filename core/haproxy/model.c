@@ -240,6 +240,17 @@ bool model_quarantine(struct model *m, const char *fragment_id, const char *reas
     return true;
 }
 
+enum model_hold model_hold(struct model *m, const char *fragment_id)
+{
+    struct record *r = map_get(&m->records, fragment_id);
+    if (!r || !r->active || r->reason)
+        return MODEL_HOLD_NOTHING;
+    record_settle(m, r);
+    if (r->active == r->good)
+        return MODEL_HOLD_NOTHING;
+    return r->good ? MODEL_HOLD_GOOD : MODEL_HOLD_NEW;
+}
+
 void model_release(struct model *m, const char *fragment_id)
 {
     struct record *r = map_get(&m->records, fragment_id);

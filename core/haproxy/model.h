@@ -110,6 +110,13 @@ struct fragment *model_fragment(const struct model *m, const char *fragment_id);
 bool model_quarantine(struct model *m, const char *fragment_id, const char *reason);
 /* Let its newest contributions take part again. */
 void model_release(struct model *m, const char *fragment_id);
+/* What model_quarantine() would leave in use of a fragment. */
+enum model_hold {
+    MODEL_HOLD_GOOD,    /* its last accepted contributions */
+    MODEL_HOLD_NEW,     /* nothing, as it never had any */
+    MODEL_HOLD_NOTHING, /* nothing, though what is in use of it was accepted once; or it is unknown, or left out already */
+};
+enum model_hold model_hold(struct model *m, const char *fragment_id);
 const char *model_quarantine_reason(const struct model *m, const char *fragment_id); /* NULL: not quarantined */
 size_t model_quarantined(const struct model *m);
 void model_each_quarantined(const struct model *m, void (*fn)(void *ctx, const struct fragment *f, const char *reason),
