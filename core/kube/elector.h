@@ -15,6 +15,11 @@
  * lease_duration / renew_deadline, answers may be as slow as they like. A process that is stopped between its check
  * and its write is outside every clock; for that there is the fence.
  *
+ * Lost answers. A Lease that shows exactly what one of our requests wrote confirms that request, from when it was sent,
+ * as an answer would: a leader whose answers are lost goes on by looking. A candidate that learns too late, twice in a
+ * row, that its writes happened would only keep the others out: it waits until its record has expired and longer than
+ * the others need to take it, longer each time.
+ *
  * Fence. leaseTransitions grows with every change of holder, also when the holder came back as a new process, and is
  * sent with every write. Where a Lease is deleted it starts above all this candidate has seen; a receiver that has
  * seen more says so (ELECTOR_REFUSED) and the leader raises it, by an update that succeeds only while it still holds
@@ -179,6 +184,7 @@ struct elector_state {
     int64_t write_end_ns; /* leading: every write must have ended by then */
     int64_t expires_ns;   /* following: when the seen record may be taken over; INT64_MAX: no record */
     unsigned failures;    /* in a row */
+    unsigned unproven;    /* writes in a row that happened, and were known to have too late; from 2 on we hold back */
 };
 void elector_get_state(const struct elector *e, struct elector_state *ret_state);
 

@@ -18,7 +18,9 @@
  *  the Lease, no two candidates
  *     may write at the same moment.
  *  4. When the faults have ended there is one leader within bound_ns(), it stays, and every receiver accepts its
- *  writes. */
+ *  writes.
+ *  5. While connections of some candidates are half open (requests arrive and answers do not, or the reverse) and stay
+ *  so, and one candidate's is whole, nobody leads for no longer than half_open_bound_ns(). */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -34,7 +36,7 @@
 #define CANDIDATES_MAX 5
 #define RECEIVERS 3
 #define MS NS_PER_MS
-#define EVENTS_MAX 3000000 /* in one run; a hundred times the usual */
+#define EVENTS_MAX 3000000 /* in one phase of a run; a hundred times the usual */
 
 enum event_kind { E_WAKE, E_ANSWER, E_WATCH, E_DEPLOY, E_WRITE, E_REFUSED, E_START, E_ARRIVE, E_LAND, E_FAULT };
 
@@ -55,6 +57,11 @@ struct event {
     struct elector_record record;
 };
 
+/* A connection that works one way only: how often something is lost though the candidate is not cut off. */
+struct half_open {
+    double requests, write_answers, read_answers;
+};
+
 struct candidate {
     struct elector *elector;
     struct elector_config config;
@@ -63,6 +70,7 @@ struct candidate {
     int64_t offset_ns;
     unsigned life;
     bool is_up, is_cut_off, may_watch;
+    struct half_open half;
     int64_t paused_until_ns;
     uint64_t wake_token;
     int64_t term;               /* of the last confirmed write */
@@ -78,8 +86,9 @@ struct receiver {
 
 struct sim {
     uint64_t seed, random, order;
-    bool has_trace, has_edits, in_tolerance;
+    bool has_trace, has_edits, in_tolerance, is_wild, is_mixed;
     int64_t now_ns, faults_end_ns, outage_end_ns;
+    int64_t led_ns, longest_gap_ns; /* when somebody led last */
     enum elector_status outage;
     double loss; /* of requests, answers, watch events */
     int64_t delay_max_ns;
@@ -227,6 +236,7 @@ static void server_changed(struct sim *s)
         struct event *ev = event_add(s, E_WATCH, i, delay(s, c));
         ev->has_record = s->exists;
         ev->record = s->lease;
+        ev->term = s->term;
     }
 }
 
@@ -300,7 +310,7 @@ static void on_arrive(struct sim *s, const struct event *ev)
     trace(s, "  server: %s's request %" PRIu64 ": %s; lease %s v%s t%" PRId64 " by \"%s\"", c->identity, ev->token,
           elector_status_name(status), s->exists ? "exists" : "absent", s->lease.version, s->lease.transitions,
           s->lease.holder);
-    if (is_lost(s, c))
+    if (is_lost(s, c) || chance(s, ev->verb == ELECTOR_GET ? c->half.read_answers : c->half.write_answers))
         return;
     struct event *answer = event_add(s, E_ANSWER, ev->candidate, delay(s, c));
     answer->life = ev->life;
@@ -343,7 +353,7 @@ static void step(struct sim *s, int index, struct elector_input *in)
     elector_step(c->elector, in, &out);
     for (size_t i = 0; i < out.news_count; i++)
         tell_news(s, c, &out.news[i]);
-    if (out.send && !is_lost(s, c)) {
+    if (out.send && !is_lost(s, c) && !chance(s, c->half.requests)) {
         struct event *ev = event_add(s, E_ARRIVE, index, delay(s, c));
         ev->token = out.request.id;
         ev->verb = out.request.verb;
@@ -491,6 +501,15 @@ static void edit_lease(struct sim *s)
     new_epoch(s); /* what the hand wrote may have counted as a term */
 }
 
+static void open_half(struct sim *s, struct candidate *c, bool is_half)
+{
+    static const struct half_open kinds[] = {{0, 1, 0},     {0, 1, 1}, {0, 1, 0.9}, {0, 0.95, 0.7},
+                                             {0.3, 1, 0.8}, {1, 0, 0}, {0.9, 0, 0}};
+    c->half = is_half ? kinds[rnd(s) % (sizeof(kinds) / sizeof(kinds[0]))] : (struct half_open){0};
+    trace(s, "%s loses requests %.2f, answers to writes %.2f, to reads %.2f", c->identity, c->half.requests,
+          c->half.write_answers, c->half.read_answers);
+}
+
 static void on_fault(struct sim *s)
 {
     int index = (int)(rnd(s) % (uint64_t)s->candidates);
@@ -500,7 +519,7 @@ static void on_fault(struct sim *s)
     if (s->now_ns >= s->faults_end_ns)
         return;
     event_add(s, E_FAULT, -1, between(s, lease_ns / 16, lease_ns));
-    switch (rnd(s) % 9) {
+    switch (rnd(s) % 10) {
     case 0: /* SIGSTOP, often past the lease */
         if (c->is_up) {
             c->paused_until_ns = s->now_ns + between(s, 0, 2 * lease_ns);
@@ -541,6 +560,9 @@ static void on_fault(struct sim *s)
         s->loss = chance(s, 0.5) ? 0.02 : (double)between(s, 5, 60) / 100;
         trace(s, "loss %.2f", s->loss);
         break;
+    case 8:
+        open_half(s, c, c->half.requests + c->half.write_answers == 0);
+        break;
     default:
         if (s->has_edits)
             edit_lease(s);
@@ -556,7 +578,7 @@ static const int64_t timings[][3] = {
 static void set_up(struct sim *s)
 {
     static const double wild[] = {0.5, 0.7, 1, 1.4, 2};
-    bool is_wild = chance(s, 0.5), is_mixed = chance(s, 0.25);
+    bool is_wild = s->is_wild = chance(s, 0.5), is_mixed = s->is_mixed = chance(s, 0.25);
     size_t common = rnd(s) % (sizeof(timings) / sizeof(timings[0]));
 
     s->candidates = (int)between(s, 3, CANDIDATES_MAX);
@@ -618,6 +640,13 @@ static int64_t bound_ns(const struct sim *s)
         longest = local / c->rate > longest ? local / c->rate : longest;
     }
     return s->delay_max_ns + (int64_t)longest;
+}
+
+/* With half-open connections each of them can waste a lease or two before it holds back: three times that bound where
+ * the timings are the same and clocks agree to a hundredth; where they differ the holding back has to grow first. */
+static int64_t half_open_bound_ns(const struct sim *s)
+{
+    return (s->is_wild || s->is_mixed ? 12 : 3) * bound_ns(s);
 }
 
 static int count_writers(struct sim *s, int *ret_one)
@@ -687,6 +716,7 @@ static void handle(struct sim *s, struct event *ev)
                                      .record = ev->has_record ? &ev->record : NULL});
         return;
     case E_WATCH:
+        s->answer_term = ev->term;
         step(s, ev->candidate,
              &(struct elector_input){.kind = ELECTOR_WATCHED, .record = ev->has_record ? &ev->record : NULL});
         return;
@@ -709,16 +739,22 @@ static void handle(struct sim *s, struct event *ev)
 
 static void run_until(struct sim *s, int64_t end_ns)
 {
-    int one = -1;
+    int one = -1, events = 0;
     while (!s->failure && s->heap.length > 0 && s->heap.items[0]->at_ns <= end_ns) {
         struct event *ev = heap_pop(s);
         s->now_ns = ev->at_ns;
-        if (++s->events > EVENTS_MAX)
+        s->events++;
+        if (++events > EVENTS_MAX)
             fail(s, "%d events: something runs in circles", EVENTS_MAX);
         handle(s, ev);
         vec_push(&s->spare, ev);
-        if (s->in_tolerance && count_writers(s, &one) > 1)
+        int writers = count_writers(s, &one);
+        if (s->in_tolerance && writers > 1)
             fail(s, "two candidates may write at once, one is %s", s->candidate[one].identity);
+        if (writers > 0)
+            s->led_ns = s->now_ns;
+        if (s->now_ns - s->led_ns > s->longest_gap_ns)
+            s->longest_gap_ns = s->now_ns - s->led_ns;
     }
     s->now_ns = end_ns;
 }
@@ -729,6 +765,7 @@ static void end_faults(struct sim *s)
     for (int i = 0; i < s->candidates; i++) {
         struct candidate *c = &s->candidate[i];
         c->is_cut_off = false;
+        c->half = (struct half_open){0};
         c->denied = ELECTOR_OK;
         c->paused_until_ns = 0;
         struct elector_state state = {.role = ELECTOR_ENDED};
@@ -739,10 +776,32 @@ static void end_faults(struct sim *s)
     }
 }
 
+/* Some replicas' connections are half open and stay so, at least one's is whole. Now and then the leader dies. */
+static void run_half_open(struct sim *s)
+{
+    int whole = (int)(rnd(s) % (uint64_t)s->candidates), leader = -1;
+    double share = (double)between(s, 1, 4) / 4;
+    for (int i = 0; i < s->candidates; i++)
+        if (i != whole && chance(s, share))
+            open_half(s, &s->candidate[i], true);
+    for (int round = 0; round < 3 && !s->failure; round++) {
+        s->led_ns = s->now_ns;
+        s->longest_gap_ns = 0;
+        run_until(s, s->now_ns + half_open_bound_ns(s) * 5 / 4);
+        if (!s->failure && s->longest_gap_ns > half_open_bound_ns(s))
+            fail(s, "nobody led for %.1f s, the bound is %.1f s", (double)s->longest_gap_ns / 1e9,
+                 (double)half_open_bound_ns(s) / 1e9);
+        if (count_writers(s, &leader) == 1) {
+            kill_process(s, leader);
+            start(s, leader, true);
+        }
+    }
+}
+
 static void check_end(struct sim *s)
 {
     int leader = -1, again = -1;
-    run_until(s, s->faults_end_ns + bound_ns(s));
+    run_until(s, s->now_ns + bound_ns(s));
     if (!s->failure && count_writers(s, &leader) != 1)
         fail(s, "%d leaders when the bound of %.1f s after the faults has passed", count_writers(s, &leader),
              (double)bound_ns(s) / 1e9);
@@ -777,7 +836,12 @@ static char *run_seed(uint64_t seed, bool has_trace, struct totals *totals)
     run_until(&s, s.faults_end_ns);
     if (!s.failure) {
         end_faults(&s);
-        check_end(&s);
+        if (chance(&s, 0.1)) {
+            run_half_open(&s);
+            end_faults(&s);
+        }
+        if (!s.failure)
+            check_end(&s);
     }
     totals->events += s.events;
     totals->writes += s.writes;

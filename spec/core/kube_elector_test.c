@@ -321,6 +321,7 @@ static void lost_update_is_found_again(void **unused)
     set_lease(&w, "", 1, 3);
     step(&w, (struct elector_input){.kind = ELECTOR_WATCHED, .record = &w.lease});
     struct elector_record written = w.out.request.record;
+    int64_t sent_ns = w.now_ns;
     wake(&w); /* it times out */
     assert_non_null(news(&w, ELECTOR_FAILED));
     w.lease = written; /* but it had happened */
@@ -329,11 +330,186 @@ static void lost_update_is_found_again(void **unused)
         wake(&w);
     assert_int_equal(w.out.request.verb, ELECTOR_GET);
     succeed(&w);
+    /* Counted from when it was sent. */
+    assert_int_equal(news(&w, ELECTOR_BECAME)->transitions, 4);
+    assert_int_equal(state(&w).write_end_ns, sent_ns + 15 * S);
+    assert_true(elector_may_write(w.elector, w.now_ns));
+    assert_false(w.out.send);
+    done(&w);
+}
+
+/* The answer to the write under way is lost though it happened. */
+static void lose_answer(struct world *w)
+{
+    assert_int_equal(w->out.request.verb, ELECTOR_UPDATE);
+    assert_string_equal(w->out.request.record.version, w->lease.version);
+    w->lease = w->out.request.record;
+    snprintf(w->lease.version, sizeof(w->lease.version), "%u", ++w->versions);
+    wake(w);
+    assert_int_equal(news(w, ELECTOR_FAILED)->status, ELECTOR_TIMEOUT);
+}
+
+static void leader_without_answers_to_writes_goes_on_by_looking(void **unused)
+{
+    (void)unused;
+    struct world w;
+    lead(&w);
+    for (int i = 0; i < 20; i++) {
+        wake(&w);
+        int64_t sent_ns = w.now_ns;
+        lose_answer(&w);
+        wake(&w);
+        assert_int_equal(w.out.request.verb, ELECTOR_GET);
+        assert_int_equal(w.out.request.purpose, ELECTOR_RENEW);
+        succeed(&w);
+        assert_int_equal(news(&w, ELECTOR_RENEWED)->duration_ns, w.now_ns - sent_ns);
+        assert_int_equal(state(&w).confirmed_ns, sent_ns);
+        assert_true(elector_may_write(w.elector, w.now_ns));
+    }
+    done(&w);
+}
+
+static void edited_record_proves_nothing(void **unused)
+{
+    (void)unused;
+    struct world w;
+    lead(&w);
+    int64_t confirmed_ns = w.now_ns;
+    wake(&w);
+    lose_answer(&w);
+    w.lease.transitions = 40;
+    wake(&w);
+    succeed(&w);
+    assert_null(news(&w, ELECTOR_RENEWED));
+    assert_int_equal(state(&w).confirmed_ns, confirmed_ns);
     assert_int_equal(w.out.request.verb, ELECTOR_UPDATE);
-    assert_false(elector_may_write(w.elector, w.now_ns)); /* seeing is not holding: a write must succeed */
-    assert_int_equal(w.out.request.record.transitions, 4);
+    done(&w);
+}
+
+static void refused_write_is_repeated_without_a_look(void **unused)
+{
+    (void)unused;
+    struct world w;
+    lead(&w);
+    wake(&w);
+    answer(&w, ELECTOR_THROTTLED, NULL);
+    wake(&w);
+    assert_int_equal(w.out.request.verb, ELECTOR_UPDATE);
+    answer(&w, ELECTOR_SERVER, NULL); /* this one may have happened */
+    wake(&w);
+    assert_int_equal(w.out.request.verb, ELECTOR_GET);
+    done(&w);
+}
+
+/* A leader whose writes happen, but it learns of them too late: first in its last moments as leader, then once more. */
+static void lose_two_tenures(struct world *w)
+{
+    lead(w);
+    for (int i = 0; i < 2; i++) {
+        while (!w->out.send || w->out.request.verb != ELECTOR_UPDATE)
+            wake(w);
+        lose_answer(w);
+        w->now_ns += 20 * S;
+        step(w, (struct elector_input){.kind = ELECTOR_WAKE});
+        while (!w->out.send)
+            wake(w);
+        succeed(w);
+        assert_int_equal(state(w).role, ELECTOR_FOLLOWING);
+        assert_int_equal(state(w).unproven, i + 1);
+    }
+}
+
+static void candidate_that_learns_too_late_holds_back(void **unused)
+{
+    (void)unused;
+    struct world w;
+    lose_two_tenures(&w);
+    int64_t seen_ns = w.now_ns;
+    assert_false(w.out.send);
+    while (w.out.send ? w.out.request.verb == ELECTOR_GET : true) {
+        if (w.out.send)
+            succeed(&w);
+        wake(&w);
+    }
+    /* The lease, and what the others need to be first: a quarter of it, a look, two requests. */
+    assert_int_equal(w.now_ns, seen_ns + (60 + 15 + 5) * S + 2 * w.out.request.timeout_ns);
+    assert_int_equal(w.out.request.verb, ELECTOR_UPDATE);
     succeed(&w);
     assert_true(elector_may_write(w.elector, w.now_ns));
+    assert_int_equal(state(&w).unproven, 0);
+    done(&w);
+}
+
+static void renewals_of_another_end_the_holding_back(void **unused)
+{
+    (void)unused;
+    struct world w;
+    lose_two_tenures(&w);
+    set_lease(&w, "other", 60, 2);
+    step(&w, (struct elector_input){.kind = ELECTOR_WATCHED, .record = &w.lease});
+    assert_int_equal(state(&w).unproven, 2);
+    set_lease(&w, "other", 60, 2);
+    w.lease.renew_us++;
+    step(&w, (struct elector_input){.kind = ELECTOR_WATCHED, .record = &w.lease});
+    assert_int_equal(state(&w).unproven, 1);
+    set_lease(&w, "", 1, 2);
+    step(&w, (struct elector_input){.kind = ELECTOR_WATCHED, .record = &w.lease});
+    assert_int_equal(w.out.request.verb, ELECTOR_UPDATE);
+    done(&w);
+}
+
+static void candidate_that_holds_back_leaves_even_a_release_to_the_others(void **unused)
+{
+    (void)unused;
+    struct world w;
+    lose_two_tenures(&w);
+    set_lease(&w, "", 1, 2);
+    step(&w, (struct elector_input){.kind = ELECTOR_WATCHED, .record = &w.lease});
+    assert_false(w.out.send);
+    done(&w);
+}
+
+static void watch_proves_as_well(void **unused)
+{
+    (void)unused;
+    struct world w;
+    follow(&w, 60, 3);
+    set_lease(&w, "", 1, 3);
+    step(&w, (struct elector_input){.kind = ELECTOR_WATCHED, .record = &w.lease});
+    int64_t sent_ns = w.now_ns;
+    struct elector_record written = w.out.request.record;
+    step(&w, (struct elector_input){.kind = ELECTOR_WATCHED, .record = &written});
+    assert_null(news(&w, ELECTOR_BECAME)); /* it gets its answer */
+    wake(&w);
+    assert_non_null(news(&w, ELECTOR_FAILED));
+    step(&w, (struct elector_input){.kind = ELECTOR_WATCHED, .record = &written});
+    assert_int_equal(news(&w, ELECTOR_BECAME)->transitions, 4);
+    assert_int_equal(state(&w).confirmed_ns, sent_ns);
+    done(&w);
+}
+
+static void writes_are_told_apart_when_the_wall_clock_stands(void **unused)
+{
+    (void)unused;
+    struct world w;
+    int64_t seen_us[30];
+    size_t count = 0;
+    lead(&w);
+    while (count < 30) {
+        w.now_ns = w.out.wake_ns;
+        struct elector_input in = {.kind = ELECTOR_WAKE, .now_ns = w.now_ns, .wall_us = 1000000000};
+        elector_step(w.elector, &in, &w.out);
+        if (!w.out.send)
+            continue;
+        assert_int_equal(w.out.request.verb, ELECTOR_UPDATE);
+        assert_true(w.out.request.record.renew_us != w.lease.renew_us);
+        assert_true(w.out.request.record.renew_us != w.lease.acquire_us);
+        seen_us[count] = w.out.request.record.renew_us;
+        for (size_t i = count; i > 0 && i + 7 > count; i--)
+            assert_true(seen_us[i - 1] != seen_us[count]);
+        count++;
+        succeed(&w);
+    }
     done(&w);
 }
 
@@ -687,6 +863,14 @@ int main(void)
         cmocka_unit_test(release_is_taken_over_at_once),
         cmocka_unit_test(deletion_is_taken_over_at_once_above_all_seen),
         cmocka_unit_test(lost_update_is_found_again),
+        cmocka_unit_test(leader_without_answers_to_writes_goes_on_by_looking),
+        cmocka_unit_test(edited_record_proves_nothing),
+        cmocka_unit_test(refused_write_is_repeated_without_a_look),
+        cmocka_unit_test(candidate_that_learns_too_late_holds_back),
+        cmocka_unit_test(renewals_of_another_end_the_holding_back),
+        cmocka_unit_test(candidate_that_holds_back_leaves_even_a_release_to_the_others),
+        cmocka_unit_test(watch_proves_as_well),
+        cmocka_unit_test(writes_are_told_apart_when_the_wall_clock_stands),
         cmocka_unit_test(answers_to_old_requests_count_for_nothing),
         cmocka_unit_test(leader_that_finds_another_holder_stops_at_once),
         cmocka_unit_test(leader_survives_conflicts_by_others_edits),
