@@ -65,15 +65,18 @@ static void on_died(void *ctx, const char *reason)
 static void on_start_failed(void *ctx, const char *reason, const char *output)
 {
     struct agent *a = ctx;
-    log_error("HAProxy did not start", "reason", reason, "output", output);
+    CLEANUP(free_ptr) char *clean = agent_redacted(a, output);
+    log_error("HAProxy did not start", "reason", reason, "output", clean);
     a->next = live_free(a->next);
     apply_process_failed(a, reason);
 }
 
 static void on_output(void *ctx, const char *line)
 {
-    (void)ctx;
-    log_debug("haproxy", "line", line);
+    if (!log_enabled(LOG_DEBUG))
+        return;
+    CLEANUP(free_ptr) char *clean = agent_redacted(ctx, line);
+    log_debug("haproxy", "line", clean);
 }
 
 /* ---- processes and leaving servers ---- */
@@ -364,7 +367,7 @@ struct agent *agent_free(struct agent *a)
     batch_done(&a->apply.batch);
     plan_done(&a->leave_plan);
     batch_done(&a->leave_batch);
-    buf_done(&a->previous_config);
+    expand_wipe(&a->previous_config);
     close_fd(&a->journal_fd);
     free((char *)(uintptr_t)a->config.directory);
     free((char *)(uintptr_t)a->config.binary);

@@ -21,10 +21,12 @@
 #include "base/metric.h"
 #include "haproxy/model.h"
 #include "haproxy/version.h"
+#include "store/vault.h"
 
 struct agent;
 
 struct agent_config {
+    struct vault *vault;      /* whose handles the model has; NULL: none */
     const char *binary; /* haproxy executable; used when supervising */
     const char *
         /* haproxy.cfg, maps/, files/, certs/, fence, state live here; relative paths in the configuration start here */

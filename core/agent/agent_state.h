@@ -7,6 +7,7 @@
  *   structural.c  what may go live without a check
  *   compare.c  what is wanted against what is live, and the commit of what was done
  *   journal.c  what the directory does not know yet
+ *   reveal.c   values of Secrets: in what is compared and sent, and not in what is said
  *   image.c    the directory: building, writing, restoring
  */
 #ifndef HAPTIC_AGENT_STATE_H
@@ -17,6 +18,7 @@
 #include "agent/live.h"
 #include "base/clock.h"
 #include "haproxy/disk.h"
+#include "haproxy/expand.h"
 #include "haproxy/master.h"
 #include "haproxy/plan.h"
 #include "haproxy/process.h"
@@ -194,7 +196,8 @@ int touched_verify(struct agent *a, const struct touched *t, const struct runtim
     MUST_CHECK;
 void touched_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
 /* The section as the model has it in a state; false when it has none. */
-bool wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted);
+int wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted,
+                 bool *ret_is_wanted, struct err *err) MUST_CHECK;
 
 /* structural.c */
 void shape_learn(struct agent *a, const struct cfg_server *s, const char *from);
@@ -210,9 +213,24 @@ void journal_end(struct agent *a, const struct touched *t);
 void journal_clear(struct agent *a, uint64_t size); /* unless it has grown beyond size meanwhile */
 void journal_load(struct agent *a, struct live *live);
 
+/* reveal.c */
+/* An entry of a map as HAProxy has it. */
+struct revealed_entry {
+    const char *key;
+    struct text *value; /* NULL: absent */
+    char *own_key;
+};
+int reveal_entry(const struct agent *a, const char *key, struct text *value, struct revealed_entry *ret_entry,
+                 struct err *err) MUST_CHECK;
+void reveal_entry_done(struct revealed_entry *entry);
+/* A text for people: without the values of Secrets. malloc'ed. */
+char *agent_redacted(const struct agent *a, const char *text);
+void agent_redact(const struct agent *a, char **text); /* in place; NULL is fine */
+
 /* image.c */
-/* All files of the accepted state under a new lineage; a->next becomes what a process that loads them has. */
-void image_build(struct agent *a, struct disk_files *files, bool new_lineage);
+/* All files of the accepted state under a new lineage; a->next becomes what a process that loads them has. On an error
+ * (a value of a Secret that is gone) there are no files and no next. */
+int image_build(struct agent *a, struct disk_files *files, bool new_lineage, struct err *err) MUST_CHECK;
 void image_write(struct agent *a, struct disk_files *files, bool whole,
                  void (*after)(struct agent *a, const struct err *err));
 void image_load(struct agent *a, struct live *live);

@@ -38,8 +38,10 @@ void apply_step_later(struct agent *a, void (*step)(struct agent *a), int64_t de
 
 void agent_forget_live(struct agent *a, const char *why)
 {
-    if (a->known)
-        log_debug("What HAProxy runs has to be compared from scratch", "why", why);
+    if (a->known) {
+        CLEANUP(free_ptr) char *clean = agent_redacted(a, why);
+        log_debug("What HAProxy runs has to be compared from scratch", "why", clean);
+    }
     a->known = false;
     a->live_ok = false;
 }
@@ -70,6 +72,8 @@ void apply_finish(struct agent *a)
     memset(&a->apply, 0, sizeof(a->apply));
 
     bool failed = p.err.kind != ERR_NONE;
+    if (failed)
+        vault_redact_err(a->config.vault, &p.err);
     const struct agent_result result = {.err = failed ? &p.err : NULL,
                                         .operations = p.operations,
                                         .reloaded = p.reloaded,
@@ -143,9 +147,10 @@ void apply_cancel(struct agent *a)
 }
 
 /* What went wrong is not known well enough to go on from here: look at everything, then reload, then give up. */
-static void apply_surprise(struct agent *a, const struct err *err, const char *kind)
+static void apply_surprise(struct agent *a, struct err *err, const char *kind)
 {
     struct apply *p = &a->apply;
+    vault_redact_err(a->config.vault, err);
     agent_forget_live(a, err->text);
     metric_add(metric_counter(a->metrics, "haptic_deployment_surprises_total",
                               "Answers and read-backs of HAProxy that were not as expected.", "kind", kind),
@@ -320,8 +325,9 @@ static void note_drift(struct agent *a)
             metric_add(metric_counter(a->metrics, "haptic_drift_repairs_total", help, "kind",
                                       plan_op_name(p->plan.ops[stage].items[i].type)),
                        1);
+    CLEANUP(free_ptr) char *first = agent_redacted(a, plan_first(&p->plan));
     log_warn("HAProxy differed from what was deployed; repairing it", "operations",
-             log_int((int64_t)plan_count(&p->plan)), "first", plan_first(&p->plan));
+             log_int((int64_t)plan_count(&p->plan)), "first", first);
 }
 
 /* The plan is made: do it. */
@@ -332,6 +338,7 @@ static void plan_run(struct agent *a)
         step_batch(a);
         return;
     }
+    agent_redact(a, &p->plan.reload);
     if (p->round == ROUND_AFTER_RELOAD) {
         struct err err;
         err_set(&err, ERR_HAPROXY, "after a reload still: %s", p->plan.reload);
@@ -385,7 +392,8 @@ static void on_batch(void *ctx, const struct err *err, const struct runtime_answ
     if (err) {
         agent_forget_live(a, err->text);
         if (p->round == ROUND_FIRST && err->kind != ERR_SYS) {
-            apply_surprise(a, err, "io");
+            own = *err;
+            apply_surprise(a, &own, "io");
             return;
         }
         apply_fail(a, err);

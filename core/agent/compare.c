@@ -47,15 +47,19 @@ static bool plan_take(struct plan *plan, struct plan *part)
 
 /* ---- what is wanted ---- */
 
-bool wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted)
+int wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted,
+                 bool *ret_is_wanted, struct err *err)
 {
-    CLEANUP(buf_done) struct buf text = {0};
+    CLEANUP(expand_wipe) struct buf text = {0};
     const char *from = NULL;
     const struct section *s = model_section(a->model, name);
-    if (!s || !model_section_text(a->model, s, state, &text, &from))
-        return false;
+    *ret_is_wanted = s && model_section_text(a->model, s, state, &text, &from);
+    if (!*ret_is_wanted)
+        return 0;
+    if (expand_buf(a->config.vault, EXPAND_CONFIG, &text, NULL, err) < 0)
+        return err_wrap(err, "%s", name);
     cfg_backend_parse(buf_str(&text), text.length, from, ret_wanted);
-    return true;
+    return 0;
 }
 
 static void touch_backend(struct agent *a, struct touched *t, const char *name, struct plan *plan)
@@ -63,8 +67,13 @@ static void touch_backend(struct agent *a, struct touched *t, const char *name, 
     struct touched_backend b = {.name = xstrdup(name)};
     struct live_backend *live = live_backend(a->live, name);
     struct plan part = {0};
+    struct err err;
 
-    b.is_wanted = wanted_parse(a, name, MODEL_ACCEPTED, &b.wanted);
+    if (wanted_parse(a, name, MODEL_ACCEPTED, &b.wanted, &b.is_wanted, &err) < 0) {
+        plan_reload(plan, "secret", "%s", err.text);
+        free(b.name);
+        return;
+    }
     if (!b.is_wanted && (!live || live->gone)) {
         free(b.name);
         return;
@@ -90,13 +99,18 @@ static void touch_backend(struct agent *a, struct touched *t, const char *name, 
 
 static void section_compare(struct agent *a, const char *name, struct plan *plan)
 {
-    CLEANUP(buf_done) struct buf text = {0};
+    CLEANUP(expand_wipe) struct buf text = {0};
     const char *from = NULL;
     const struct section *s = model_section(a->model, name);
     const struct live_section *live = live_section(a->live, name);
     bool wanted = s && model_section_text(a->model, s, MODEL_ACCEPTED, &text, &from);
+    struct err err;
     if (!wanted && !live)
         return;
+    if (expand_buf(a->config.vault, EXPAND_CONFIG, &text, NULL, &err) < 0) {
+        plan_reload(plan, "secret", "%s: %s", name, err.text);
+        return;
+    }
     size_t type = strcspn(name, " ");
     CLEANUP(free_ptr) char *class = xmemdup0(name, type);
     const char *label = strcmp(class, "frontend") == 0   ? "frontend"
@@ -136,11 +150,76 @@ static void touch_entry(struct agent *a, struct touched *t, struct live_map *map
         vec_push(&t->entries, ((struct touched_entry){.map = map, .key = xstrdup(key), .wanted = text_ref(wanted)}));
 }
 
-static void file_compare(struct agent *a, const struct item *item, struct plan *plan)
+/* The same for an entry as the model has it. */
+static void touch_item(struct agent *a, struct touched *t, struct live_map *map, const struct item *item,
+                       struct plan *plan)
 {
-    (void)a;
-    plan_reload(plan, item->kind == CONTRIBUTION_FILE ? "file" : "certificate", "%s %s changed",
-                item->kind == CONTRIBUTION_FILE ? "file" : "certificate", item->scope);
+    struct revealed_entry entry;
+    struct err err;
+    if (reveal_entry(a, item->key, item->accepted, &entry, &err) < 0) {
+        plan_reload(plan, "secret", "%s: %s", map->path, err.text);
+        return;
+    }
+    touch_entry(a, t, map, entry.key, entry.value, plan);
+    reveal_entry_done(&entry);
+}
+
+static char *file_path(enum contribution_kind kind, const char *name)
+{
+    return xasprintf("%s/%s", kind == CONTRIBUTION_FILE ? "files" : "certs", name);
+}
+
+static void file_compare(struct agent *a, enum contribution_kind kind, const char *path, const char *bytes,
+                         size_t length, struct plan *plan)
+{
+    CLEANUP(expand_wipe) struct buf expanded = {0};
+    const struct digest *live = map_get(&a->live->files, path);
+    struct err err;
+    if (vault_is_in(bytes, length)) {
+        if (expand(a->config.vault, EXPAND_FILE, bytes, length, &expanded, NULL, &err) < 0) {
+            plan_reload(plan, "secret", "%s: %s", path, err.text);
+            return;
+        }
+        bytes = buf_str(&expanded);
+        length = expanded.length;
+    }
+    if (!live || !digest_equal(*live, digest_of(bytes, length)))
+        plan_reload(plan, kind == CONTRIBUTION_FILE ? "file" : "certificate", "%s changed", path);
+}
+
+/* Files of which a part changed: another version of a Secret need not be another content. */
+struct changed_files {
+    struct agent *a;
+    struct map paths;
+    struct plan *plan;
+};
+
+static void touch_file(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length)
+{
+    struct changed_files *files = ctx;
+    CLEANUP(free_ptr) char *path = file_path(kind, name);
+    if (map_del(&files->paths, path))
+        file_compare(files->a, kind, path, bytes, length, files->plan);
+}
+
+static void touch_files(struct agent *a, const struct model_changes *changes, struct plan *plan)
+{
+    struct changed_files files = {.a = a, .plan = plan};
+    const struct map_slot *slot;
+    for (size_t i = 0; i < changes->items.length; i++) {
+        const struct item *item = changes->items.items[i];
+        if (item->kind != CONTRIBUTION_FILE && item->kind != CONTRIBUTION_CERTIFICATE &&
+            item->kind != CONTRIBUTION_CRT_LIST)
+            continue;
+        CLEANUP(free_ptr) char *path = file_path(item->kind, item->scope);
+        map_put(&files.paths, path, a);
+    }
+    if (files.paths.count)
+        model_each_file(a->model, MODEL_ACCEPTED, touch_file, &files);
+    for (size_t it = 0; (slot = map_next(&files.paths, &it));)
+        if (map_getn(&a->live->files, slot->key, slot->key_length))
+            plan_reload(plan, "file", "%.*s is gone", (int)slot->key_length, slot->key);
+    map_done(&files.paths);
 }
 
 void touch_changes(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan)
@@ -162,8 +241,6 @@ void touch_changes(struct agent *a, struct touched *t, const struct model_change
         case CONTRIBUTION_FILE:
         case CONTRIBUTION_CERTIFICATE:
         case CONTRIBUTION_CRT_LIST:
-            file_compare(a, item, plan);
-            break;
         case CONTRIBUTION_MAP_ENTRY:
         case CONTRIBUTION_STATUS:
         case CONTRIBUTION_EVENT:
@@ -175,8 +252,9 @@ void touch_changes(struct agent *a, struct touched *t, const struct model_change
         const struct item *item = changes->items.items[i];
         struct live_map *map = item->kind == CONTRIBUTION_MAP_ENTRY ? live_map(a->live, item->scope) : NULL;
         if (map && map->used && item->key[0])
-            touch_entry(a, t, map, item->key, item->accepted, plan);
+            touch_item(a, t, map, item, plan);
     }
+    touch_files(a, changes, plan);
     map_done(&seen);
 }
 
@@ -216,21 +294,27 @@ void walk_begin(struct agent *a, struct walk *w)
 static void walk_entry(void *ctx, const char *key, const char *value)
 {
     struct walk *w = ctx;
+    struct apply *p = &w->a->apply;
+    struct revealed_entry entry;
+    struct err err;
     (void)value;
-    map_put(&w->seen, key, w);
     const struct item *item = model_map_item(w->a->model, w->map_name, key);
-    touch_entry(w->a, &w->a->apply.touched, w->map, key, item->accepted, &w->a->apply.plan);
+    if (reveal_entry(w->a, key, item->accepted, &entry, &err) < 0) {
+        plan_reload(&p->plan, "secret", "%s: %s", w->map->path, err.text);
+        return;
+    }
+    /* Two Secrets may have the same value: the first entry counts, as it does for HAProxy. */
+    if (!map_put(&w->seen, entry.key, w))
+        touch_entry(w->a, &p->touched, w->map, entry.key, entry.value, &p->plan);
+    reveal_entry_done(&entry);
 }
 
 static void walk_file(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length)
 {
     struct walk *w = ctx;
-    const char *folder = kind == CONTRIBUTION_FILE ? "files" : "certs";
-    CLEANUP(free_ptr) char *path = xasprintf("%s/%s", folder, name);
-    const struct digest *live = map_get(&w->a->live->files, path);
+    CLEANUP(free_ptr) char *path = file_path(kind, name);
     map_put(&w->seen, path, w);
-    if (!live || !digest_equal(*live, digest_of(bytes, length)))
-        plan_reload(&w->a->apply.plan, kind == CONTRIBUTION_FILE ? "file" : "certificate", "%s changed", path);
+    file_compare(w->a, kind, path, bytes, length, &w->a->apply.plan);
 }
 
 static void walk_files(struct walk *w)
@@ -366,6 +450,13 @@ void batch_reads(struct agent *a, struct batch *b)
     batch_add_reads(a, b);
 }
 
+/* Redacted before it is cut: of a value that is cut nothing would be recognised. */
+static int surprise_describe(const struct agent *a, const char *answer, const char *command, struct err *err)
+{
+    CLEANUP(free_ptr) char *clean_answer = agent_redacted(a, answer), *clean_command = agent_redacted(a, command);
+    return err_set(err, ERR_HAPROXY, "HAProxy answered '%.200s' to '%.200s'", clean_answer, clean_command);
+}
+
 int batch_judge(struct agent *a, const struct batch *b, const struct runtime_answer *answers, struct err *err)
 {
     int result = 0;
@@ -373,8 +464,7 @@ int batch_judge(struct agent *a, const struct batch *b, const struct runtime_ans
         enum plan_op_type type = b->types.items[i];
         if (plan_judge(type, answers[i].text) == PLAN_SURPRISE) {
             if (!result)
-                result = err_set(err, ERR_HAPROXY, "HAProxy answered '%.200s' to '%.200s'", answers[i].text,
-                                 b->commands.items[i]);
+                result = surprise_describe(a, answers[i].text, b->commands.items[i], err);
             continue;
         }
         a->operations++;
@@ -426,7 +516,8 @@ int touched_verify(struct agent *a, const struct touched *t, const struct runtim
                                &understood) ||
             !understood)
             continue;
-        return err_set(err, ERR_HAPROXY, "map %s: the entry of %.100s is not as it was set", e->map->path, e->key);
+        CLEANUP(free_ptr) char *key = agent_redacted(a, e->key);
+        return err_set(err, ERR_HAPROXY, "map %s: the entry of %.100s is not as it was set", e->map->path, key);
     }
     return 0;
 }

@@ -51,18 +51,24 @@ struct building {
     struct agent *a;
     struct disk_files *files;
     struct live *live;
+    struct err err; /* the first one */
 };
 
 static void build_map(void *ctx, const char *name)
 {
     struct building *b = ctx;
     struct buf text = {0};
-    if (!model_map_exists(b->a->model, MODEL_ACCEPTED, name))
+    if (b->err.kind != ERR_NONE || !model_map_exists(b->a->model, MODEL_ACCEPTED, name))
         return;
     model_write_map(b->a->model, MODEL_ACCEPTED, name, &text);
+    CLEANUP(free_ptr) char *path = xasprintf("maps/%s", name);
+    if (expand_buf(b->a->config.vault, EXPAND_MAP, &text, NULL, &b->err) < 0) {
+        err_wrap(&b->err, "%s", path);
+        buf_done(&text);
+        return;
+    }
     if (b->live)
         live_load_map(b->live, name, buf_str(&text), text.length);
-    CLEANUP(free_ptr) char *path = xasprintf("maps/%s", name);
     size_t length = text.length;
     disk_files_take(b->files, path, buf_steal(&text), length);
 }
@@ -70,19 +76,30 @@ static void build_map(void *ctx, const char *name)
 static void build_file(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length)
 {
     struct building *b = ctx;
+    struct buf text = {0};
     CLEANUP(free_ptr) char *path = xasprintf("%s/%s", kind == CONTRIBUTION_FILE ? "files" : "certs", name);
+    if (b->err.kind != ERR_NONE)
+        return;
+    if (expand(b->a->config.vault, EXPAND_FILE, bytes, length, &text, NULL, &b->err) < 0) {
+        err_wrap(&b->err, "%s", path);
+        expand_wipe(&text);
+        return;
+    }
+    length = text.length;
     if (b->live)
-        live_load_file(b->live, path, bytes, length);
-    disk_files_add(b->files, path, bytes, length);
+        live_load_file(b->live, path, buf_str(&text), length);
+    disk_files_take(b->files, path, buf_steal(&text), length);
 }
 
-void image_build(struct agent *a, struct disk_files *files, bool new_lineage)
+int image_build(struct agent *a, struct disk_files *files, bool new_lineage, struct err *err)
 {
-    CLEANUP(buf_done) struct buf body = {0};
+    CLEANUP(expand_wipe) struct buf body = {0};
     struct buf config = {0};
     struct building b = {.a = a, .files = files};
 
     model_write_config(a->model, MODEL_ACCEPTED, &body, NULL);
+    if (expand_buf(a->config.vault, EXPAND_CONFIG, &body, NULL, err) < 0)
+        return -1;
     if (new_lineage) {
         lineage_new(a->next_lineage);
         a->next = live_free(a->next);
@@ -99,12 +116,20 @@ void image_build(struct agent *a, struct disk_files *files, bool new_lineage)
     model_each_file(a->model, MODEL_ACCEPTED, build_file, &b);
     size_t length = config.length;
     disk_files_take(files, DISK_CONFIG, buf_steal(&config), length);
+    if (b.err.kind != ERR_NONE) {
+        disk_files_done(files);
+        if (new_lineage)
+            a->next = live_free(a->next);
+        *err = b.err;
+        return -1;
+    }
     a->writing_digest = model_digest(a->model, MODEL_ACCEPTED);
+    return 0;
 }
 
 static void load_file(struct agent *a, struct live *live, const char *folder, const char *name)
 {
-    CLEANUP(buf_done) struct buf bytes = {0};
+    CLEANUP(expand_wipe) struct buf bytes = {0};
     CLEANUP(free_ptr) char *path = xasprintf("%s/%s", folder, name);
     if (disk_read(a->disk, path, CONFIG_MAX_BYTES, &bytes, NULL) == 0)
         live_load_file(live, path, buf_str(&bytes), bytes.length);
@@ -124,7 +149,7 @@ static void load_folder(struct agent *a, struct live *live, const char *folder)
 
 void image_load(struct agent *a, struct live *live)
 {
-    CLEANUP(buf_done) struct buf text = {0};
+    CLEANUP(expand_wipe) struct buf text = {0};
     if (disk_read(a->disk, DISK_CONFIG, CONFIG_MAX_BYTES, &text, NULL))
         return;
     live_load_config(live, buf_str(&text), text.length);
@@ -196,7 +221,10 @@ bool image_level_now(struct agent *a)
     }
     int64_t start = clock_now_ns();
     struct disk_files files = {0};
-    image_build(a, &files, false);
+    if (image_build(a, &files, false, &err) < 0) {
+        log_debug("Cannot bring the HAProxy directory level", "error", err.text);
+        return false;
+    }
     a->journal_mark = a->journal_size;
     /* Hashing and writing in the thread costs about as much again. */
     a->write_cost_ns = 2 * (clock_now_ns() - start);

@@ -35,7 +35,7 @@ static void after_restore(struct agent *a, const struct err *err)
 {
     if (err)
         log_warn("Cannot restore haproxy.cfg after a failed reload", "error", err->text);
-    buf_done(&a->previous_config);
+    expand_wipe(&a->previous_config);
     apply_finish(a);
 }
 
@@ -48,7 +48,7 @@ static void reload_failed(struct agent *a, const struct err *err)
     a->apply.err = *err;
     if (!a->previous_config.length || a->writing || a->prepare_pending) {
         /* Nothing was there, or it is gone and started again with what is accepted. */
-        buf_done(&a->previous_config);
+        expand_wipe(&a->previous_config);
         apply_finish(a);
         return;
     }
@@ -67,7 +67,7 @@ static void on_reloaded(void *ctx, const struct master_reload_result *result)
         reload_failed(a, result->err);
         return;
     }
-    buf_done(&a->previous_config);
+    expand_wipe(&a->previous_config);
     take_next(a);
     if (result->worker_pid)
         a->worker_pid = result->worker_pid;
@@ -102,7 +102,11 @@ static void step_reload_write(struct agent *a)
     buf_clear(&a->previous_config);
     (void)!disk_read(a->disk, DISK_CONFIG, 0x40000000, &a->previous_config, NULL);
     a->apply.digest = model_digest(a->model, MODEL_ACCEPTED);
-    image_build(a, &files, true);
+    if (image_build(a, &files, true, &err) < 0) {
+        expand_wipe(&a->previous_config);
+        apply_fail_later(a, &err);
+        return;
+    }
     image_write(a, &files, false, after_reload_write);
     disk_files_done(&files);
 }
@@ -112,6 +116,7 @@ void reload_begin(struct agent *a)
     struct apply *p = &a->apply;
     free(p->reload_reason);
     p->reload_reason = STEAL(p->plan.reload);
+    agent_redact(a, &p->reload_reason);
     p->reload_class = p->plan.reload_class;
     p->reload_after_ns = 0;
     uv_timer_stop(&a->reload_timer);
@@ -147,14 +152,20 @@ static void step_start_write(struct agent *a)
     }
     if (a->apply.busy)
         a->apply.digest = model_digest(a->model, MODEL_ACCEPTED);
-    image_build(a, &files, true);
+    if (image_build(a, &files, true, &err) < 0) {
+        if (a->apply.busy)
+            apply_fail_later(a, &err);
+        else
+            log_error("Cannot write the HAProxy directory; HAProxy is not started", "error", err.text);
+        return;
+    }
     image_write(a, &files, false, after_start_write);
     disk_files_done(&files);
 }
 
 void apply_prepare(struct agent *a)
 {
-    CLEANUP(buf_done) struct buf config = {0};
+    CLEANUP(expand_wipe) struct buf config = {0};
     a->prepare_pending = true;
     if (!model_is_empty(a->model, MODEL_ACCEPTED)) {
         a->apply.restarted = a->apply.waits_for_process;

@@ -57,7 +57,8 @@ static bool backend_is_harmless(const struct agent *a, const char *name)
 {
     CLEANUP(cfg_backend_done) struct cfg_backend wanted = {0};
     const struct live_backend *live = live_backend(a->live, name);
-    if (!wanted_parse(a, name, MODEL_RENDERED, &wanted) || wanted.by_hand)
+    bool is_wanted;
+    if (wanted_parse(a, name, MODEL_RENDERED, &wanted, &is_wanted, NULL) < 0 || !is_wanted || wanted.by_hand)
         return false;
     if (live && !live->gone)
         return !live->cfg.by_hand && strcmp(live->cfg.from, wanted.from) == 0 &&
@@ -77,7 +78,8 @@ static bool entry_is_harmless(const struct agent *a, const struct item *entry, c
     if (!entry->rendered)
         return true;
     CLEANUP(buf_done) struct buf word = {0};
-    if (!plan_word(&word, entry->key) || strpbrk(entry->key, " \t") || entry->key[0] == '#')
+    if (!plan_word(&word, entry->key) || strpbrk(entry->key, " \t") || entry->key[0] == '#' ||
+        vault_is_in(entry->key, strlen(entry->key)))
         return false;
     CLEANUP(free_ptr) char *name = xasprintf("backend %s", entry->rendered->bytes);
     const struct live_backend *live = live_backend(a->live, name);

@@ -20,6 +20,7 @@
 #include "controller/config.h"
 #include "controller/leader.h"
 #include "controller/reconcile.h"
+#include "controller/sweeper.h"
 #include "data/json.h"
 #include "engine/renderer.h"
 #include "haproxy/version.h"
@@ -51,6 +52,7 @@ struct app {
     struct leader *leader;
     struct renderer *renderer;
     struct reconcile *reconcile;
+    struct sweeper *sweeper;
     struct agent *agent;
 
     uv_fs_poll_t config_poll;
@@ -425,7 +427,8 @@ static int start_haproxy(struct app *app, struct err *err)
         return -1;
     app->master_socket = o->master_socket ? xstrdup(o->master_socket) : xasprintf("%s/master.sock", app->directory);
     app->runtime_socket = o->runtime_socket ? xstrdup(o->runtime_socket) : xasprintf("%s/runtime.sock", app->directory);
-    const struct agent_config config = {.binary = app->haproxy,
+    const struct agent_config config = {.vault = store_vault(app->store),
+                                        .binary = app->haproxy,
                                         .directory = app->directory,
                                         .master_socket = app->master_socket,
                                         .runtime_socket = app->runtime_socket,
@@ -471,8 +474,9 @@ static int start_all(struct app *app, struct err *err)
 
     const struct reconcile_config reconcile = {.identity = o->pod_name ? o->pod_name : "standalone",
                                                .drift_interval_ns = app->config->drift_prevention_interval_ns,
-                                               .check = {.binary = app->haproxy}};
+                                               .check = {.binary = app->haproxy, .vault = store_vault(app->store)}};
     app->reconcile = reconcile_new(app->loop, &reconcile, app->store, app->metrics, &ops, app);
+    app->sweeper = sweeper_new(app->loop, store_vault(app->store), reconcile_model(app->reconcile));
     metrics_on_collect(app->metrics, collect, app);
     const struct renderer_limits limits = {.deadline_ns = app->config->render_timeout_ns,
                                            .memory_bytes = (size_t)app->config->render_memory_bytes};
@@ -588,6 +592,7 @@ struct app *app_free(struct app *app)
     app->source_kube = source_kube_free(app->source_kube);
     app->renderer = renderer_free(app->renderer);
     app->agent = agent_free(app->agent);
+    app->sweeper = sweeper_free(app->sweeper);
     app->reconcile = reconcile_free(app->reconcile);
     app->leader = leader_free(app->leader);
     app->events = kube_events_free(app->events);

@@ -1,6 +1,7 @@
 /* How it works: three steps. In a thread of libuv's pool: make a directory, write the files, start the child. On the loop: read its output, wait
  * for its end through a pidfd, keep the deadline. In a thread again: remove the directory. Whatever comes first of end, deadline, output limit and
  * cancellation, the child is killed and awaited before the directory goes; the caller is told as soon as the result is known.
+ * When a handle cannot be replaced, there are no steps: the complaints are told from the timer.
  */
 #include "haproxy/check.h"
 
@@ -19,6 +20,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "haproxy/confine.h"
+#include "haproxy/expand.h"
 
 #define DEFAULT_DEADLINE_NS (30 * NS_PER_S)
 #define DEFAULT_MEMORY_BYTES ((size_t)4 << 30)
@@ -26,6 +28,7 @@
 #define FILE_BYTES ((size_t)64 << 20) /* HAProxy writes nothing when it checks */
 #define DESCRIPTORS 4096
 #define READ_BYTES ((size_t)65536)
+#define COMPLAINTS_MAX 1000
 
 struct check {
     uv_loop_t *loop;
@@ -37,6 +40,8 @@ struct check {
     char *binary, *temporary;
     VEC(char *) environment; /* ended by NULL when the child starts */
     struct disk_files files;
+    struct vault *vault;
+    VEC(struct check_message) complaints; /* about handles; owns text and file */
     int64_t start_ns, deadline_ns;
     size_t memory_bytes;
     check_done *done; /* NULL: told, or cancelled */
@@ -68,9 +73,88 @@ static void check_free(struct check *c)
     for (size_t i = 0; i < c->environment.length; i++)
         free(c->environment.items[i]);
     vec_done(&c->environment);
+    for (size_t i = 0; i < c->complaints.length; i++) {
+        free((char *)(uintptr_t)c->complaints.items[i].text);
+        free((char *)(uintptr_t)c->complaints.items[i].file);
+    }
+    vec_done(&c->complaints);
     disk_files_done(&c->files);
-    buf_done(&c->output);
+    expand_wipe(&c->output);
     free(c);
+}
+
+/* --- handles --- */
+
+static unsigned line_of(const char *text, size_t at)
+{
+    unsigned line = 1;
+    for (const char *c = text; (c = memchr(c, '\n', at - (size_t)(c - text))); c++)
+        line++;
+    return line;
+}
+
+static void complain(struct check *c, const struct disk_file *file, unsigned line, const char *text)
+{
+    bool config = strcmp(file->path, DISK_CONFIG) == 0;
+    struct check_message m = {.severity = CHECK_ALERT, .text = xstrdup(text)};
+    if (config) {
+        m.line = line;
+    } else {
+        m.file = xstrdup(file->path);
+        m.file_line = strncmp(file->path, "maps/", 5) == 0 ? line : 0;
+    }
+    vec_push(&c->complaints, m);
+}
+
+/* A name of a section or of a file is told to everybody: no place for a value. */
+static void names_check(struct check *c, const struct disk_file *file)
+{
+    static const char why[] = "the value of a Secret cannot be part of a name";
+    const char *end = file->bytes + file->length;
+    bool whole;
+    if (vault_is_in(file->path, strlen(file->path)))
+        complain(c, file, 0, why);
+    if (strcmp(file->path, DISK_CONFIG) != 0)
+        return;
+    for (const char *at = file->bytes; (at = vault_find(at, (size_t)(end - at), &whole)); at++) {
+        const char *line = memrchr(file->bytes, '\n', (size_t)(at - file->bytes));
+        line = line ? line + 1 : file->bytes;
+        if (*line != ' ' && *line != '\t' && *line != '#' && c->complaints.length < COMPLAINTS_MAX)
+            complain(c, file, line_of(file->bytes, (size_t)(at - file->bytes)), why);
+    }
+}
+
+/* Replace the file's handles; complain of each line in which that cannot be done. */
+static void file_expand(struct check *c, struct disk_file *file)
+{
+    enum expand_as as = strcmp(file->path, DISK_CONFIG) == 0        ? EXPAND_CONFIG
+                        : strncmp(file->path, "maps/", 5) == 0 ? EXPAND_MAP
+                                                               : EXPAND_FILE;
+    struct buf out = {0};
+    struct err err;
+    names_check(c, file);
+    if (!vault_is_in(file->bytes, file->length))
+        return;
+    for (size_t from = 0, at; from < file->length;) {
+        if (expand(c->vault, as, file->bytes + from, file->length - from, &out, &at, &err) == 0)
+            break;
+        at += from;
+        if (c->complaints.length < COMPLAINTS_MAX)
+            complain(c, file, line_of(file->bytes, at), err.text);
+        const char *end = as == EXPAND_FILE ? NULL : memchr(file->bytes + at, '\n', file->length - at);
+        from = end ? (size_t)(end - file->bytes) : file->length;
+    }
+    explicit_bzero(file->bytes, file->length);
+    free(file->bytes);
+    file->length = out.length;
+    file->bytes = buf_steal(&out);
+}
+
+static const char *text_redacted(struct check *c, const char *text)
+{
+    struct buf clean = {0};
+    vault_redact(c->vault, text, strlen(text), &clean);
+    return buf_steal(&clean);
 }
 
 /* --- in the thread: prepare and start --- */
@@ -161,7 +245,8 @@ static void tell_error(struct check *c, enum err_kind kind, const char *what)
 {
     struct err err;
     err_set(&err, kind, "checking the configuration with %s: %s", c->binary, what);
-    struct check_result result = {.err = &err, .output = buf_str(&c->output), .duration_ns = clock_now_ns() - c->start_ns};
+    CLEANUP(free_ptr) char *output = (char *)(uintptr_t)text_redacted(c, buf_str(&c->output));
+    struct check_result result = {.err = &err, .output = output, .duration_ns = clock_now_ns() - c->start_ns};
     tell(c, &result);
 }
 
@@ -182,6 +267,16 @@ static void tell_result(struct check *c)
     int code = WEXITSTATUS(c->status);
     struct check_messages messages;
     check_messages_parse(buf_str(&c->output), c->directory, &messages);
+    VEC(const char *) texts = {0}; /* without the values of Secrets */
+    for (size_t i = 0; i < messages.alerts.length; i++) {
+        messages.alerts.items[i].text = text_redacted(c, messages.alerts.items[i].text);
+        vec_push(&texts, messages.alerts.items[i].text);
+    }
+    for (size_t i = 0; i < messages.warnings.length; i++) {
+        messages.warnings.items[i].text = text_redacted(c, messages.warnings.items[i].text);
+        vec_push(&texts, messages.warnings.items[i].text);
+    }
+    CLEANUP(free_ptr) char *output = (char *)(uintptr_t)text_redacted(c, buf_str(&c->output));
     /* "Configuration file has no error but will not start (no listener) => exit(2)." comes without a tag. */
     const char *no_listener = strstr(buf_str(&c->output), "Configuration file has no error but will not start");
     struct check_message untagged = {.severity = CHECK_ALERT, .text = "the configuration has no error but will not start: no listener"};
@@ -197,10 +292,13 @@ static void tell_result(struct check *c)
                                       .count = code == 0 ? 0 : messages.alerts.length,
                                       .warnings = messages.warnings.items,
                                       .warning_count = messages.warnings.length,
-                                      .output = buf_str(&c->output),
+                                      .output = output,
                                       .duration_ns = clock_now_ns() - c->start_ns};
         tell(c, &result);
     }
+    for (size_t i = 0; i < texts.length; i++)
+        free((char *)(uintptr_t)texts.items[i]);
+    vec_done(&texts);
     check_messages_done(&messages);
 }
 
@@ -247,6 +345,18 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *chunk UN
     uv_read_stop(stream);
     c->ended = true;
     check_advance(c);
+}
+
+/* Handles that could not be replaced: nothing was started. */
+static void on_complaints(uv_timer_t *timer)
+{
+    struct check *c = timer->data;
+    struct check_result result = {.messages = c->complaints.items,
+                                  .count = c->complaints.length,
+                                  .output = "",
+                                  .duration_ns = clock_now_ns() - c->start_ns};
+    tell(c, &result);
+    check_release(c);
 }
 
 static void on_deadline(uv_timer_t *timer)
@@ -308,6 +418,13 @@ struct check *check_start(uv_loop_t *loop, const struct check_config *config, st
     uv_timer_init(loop, &c->timer);
     c->timer.data = c->work.data = c;
     c->open_handles = 1;
+    c->vault = config->vault;
+    for (size_t i = 0; i < c->files.items.length; i++)
+        file_expand(c, &c->files.items.items[i]);
+    if (c->complaints.length) {
+        uv_timer_start(&c->timer, on_complaints, 0, 0);
+        return c;
+    }
     uv_timer_start(&c->timer, on_deadline, (uint64_t)(c->deadline_ns / NS_PER_MS + 1), 0);
     (void)uv_queue_work(loop, &c->work, start_work, start_after);
     return c;
@@ -318,6 +435,8 @@ void check_cancel(struct check *c)
     assert(c->done);
     c->done = NULL;
     uv_timer_stop(&c->timer);
+    if (c->complaints.length)
+        check_release(c);
     if (c->pid && c->started)
         kill(c->pid, SIGKILL);
 }

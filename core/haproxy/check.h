@@ -12,6 +12,9 @@
  * forbids connections and new programs. Host names of servers are therefore not resolved while checking: configurations use
  * `init-addr … none` or addresses.
  * Several checks may run at a time.
+ *
+ * Handles of Secrets in the files are replaced on the way to the temporary directory. One that cannot be is a complaint like those of HAProxy, with
+ * file and line, and HAProxy is not asked. In what HAProxy says, values are replaced by their handles.
  */
 #ifndef HAPTIC_HAPROXY_CHECK_H
 #define HAPTIC_HAPROXY_CHECK_H
@@ -24,6 +27,7 @@
 #include "base/err.h"
 #include "base/vec.h"
 #include "haproxy/disk.h"
+#include "store/vault.h"
 
 enum check_severity { CHECK_NOTICE, CHECK_WARNING, CHECK_ALERT };
 
@@ -56,6 +60,7 @@ struct check_config {
     int64_t deadline_ns;    /* 0: 30 s */
     size_t memory_bytes;    /* RLIMIT_AS; 0: 4 GiB */
     size_t output_bytes;    /* 0: 1 MiB; HAProxy is killed past it */
+    struct vault *vault;    /* whose handles the files have; NULL: none. Used until done is called */
     const char *const *environment; /* further "NAME=value", ended by NULL; NULL: none */
 };
 

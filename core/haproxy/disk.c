@@ -53,6 +53,8 @@ void disk_files_done(struct disk_files *files)
 {
     for (size_t i = 0; i < files->items.length; i++) {
         free(files->items.items[i].path);
+        /* It may have the values of Secrets in it. */
+        explicit_bzero(files->items.items[i].bytes, files->items.items[i].length);
         free(files->items.items[i].bytes);
     }
     vec_done(&files->items);

@@ -147,7 +147,8 @@ static int put(struct buf *out, enum expand_as as, const char *text, const char 
     return 0;
 }
 
-int expand(struct vault *v, enum expand_as as, const char *text, size_t length, struct buf *out, struct err *err)
+int expand(struct vault *v, enum expand_as as, const char *text, size_t length, struct buf *out, size_t *ret_at,
+           struct err *err)
 {
     const char *end = text + length, *done = text, *read = text;
     enum quoting state = PLAIN;
@@ -155,6 +156,8 @@ int expand(struct vault *v, enum expand_as as, const char *text, size_t length, 
 
     for (const char *at = text; (at = vault_find(at, (size_t)(end - at), &whole));) {
         bool escaped = false;
+        if (ret_at)
+            *ret_at = (size_t)(at - text);
         if (as == EXPAND_CONFIG) {
             const char *line = line_begin(as, read, at);
             if (line > read) {
@@ -198,7 +201,7 @@ int expand_buf(struct vault *v, enum expand_as as, struct buf *text, bool *ret_e
         *ret_expanded = any;
     if (!any)
         return 0;
-    if (expand(v, as, text->data, text->length, &out, err) < 0) {
+    if (expand(v, as, text->data, text->length, &out, NULL, err) < 0) {
         expand_wipe(&out);
         return -1;
     }

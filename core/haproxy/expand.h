@@ -28,9 +28,10 @@ enum expand_as {
     EXPAND_FILE,
 };
 
-/* Append text with its handles replaced. On an error out has what came before. v may be NULL: then every handle is unknown. */
-int expand(struct vault *v, enum expand_as as, const char *text, size_t length, struct buf *out, struct err *err)
-    MUST_CHECK;
+/* Append text with its handles replaced. On an error out has what came before the handle at *ret_at (an offset; may be
+ * NULL). v may be NULL: then every handle is unknown. */
+int expand(struct vault *v, enum expand_as as, const char *text, size_t length, struct buf *out, size_t *ret_at,
+           struct err *err) MUST_CHECK;
 /* The same in place: text that has no handle is not copied, and *ret_expanded (may be NULL) false. */
 int expand_buf(struct vault *v, enum expand_as as, struct buf *text, bool *ret_expanded, struct err *err) MUST_CHECK;
 /* Wipe and free. */

@@ -104,7 +104,7 @@ static void plan_add(struct plan *p, enum plan_stage stage, enum plan_op_type ty
     if (length < 0)
         abort();
     if (length > COMMAND_MAX) {
-        plan_reload(p, "command", "a runtime command would be longer than HAProxy takes: %.60s…", op.command);
+        plan_reload(p, "command", "a runtime command would be longer than HAProxy takes: %s", plan_op_name(type));
         free(op.command);
         return;
     }
