@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/alloc.h"
@@ -14,6 +17,7 @@
 #include "base/log.h"
 #include "cmd/version.h"
 #include "controller/app.h"
+#include "engine/jail.h"
 #include "http/server.h"
 
 enum option_id {
@@ -239,6 +243,8 @@ static int parse_options(struct run *run, struct run_options *o, int argc, char 
     }
     if (optind < argc)
         return err_set(err, ERR_INVALID, "unexpected argument \"%.64s\"; see haptic run --help", argv[optind]);
+    if (o->app.source_dir != NULL) /* who writes the folder runs this program; the example's backends are on this machine */
+        vec_push(&run->sets, "local_endpoints=true");
     vec_push(&run->sets, NULL);
     o->app.extra_context = run->sets.items;
     if (o->app.haproxy_dir == NULL) {
@@ -380,6 +386,15 @@ static int start(struct run *run, struct run_options *o, struct err *err)
     return 0;
 }
 
+/* Neither HAProxy, which sees everybody's traffic, nor a core file gets what this process has: the descriptors that it was started with,
+ * and its memory with the token. */
+static void keep_private(void)
+{
+    (void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
+    if (!JAIL_SANITIZED)
+        (void)prctl(PR_SET_DUMPABLE, 0);
+}
+
 int cmd_run(int argc, char **argv)
 {
     char executable[4096];
@@ -389,6 +404,7 @@ int cmd_run(int argc, char **argv)
     struct err err;
     int status = 0;
 
+    keep_private();
     if (uv_exepath(executable, &size) != 0)
         snprintf(executable, sizeof(executable), "%s", "/proc/self/exe");
     if (parse_options(&run, &o, argc, argv, &err) < 0) {
