@@ -353,6 +353,15 @@ static void redact_whole(struct redaction *r, const struct entry *e)
             r->owner[(size_t)(at - r->text) + k] = e;
 }
 
+/* Where a text was cut, the beginning of a value may be its end. */
+static void redact_cut(struct redaction *r, const struct entry *e)
+{
+    for (size_t n = WINDOW - 1; n >= VAULT_REDACT_MIN; n--)
+        if (n <= e->length && n <= r->length && memcmp(r->text + r->length - n, e->bytes, n) == 0)
+            for (size_t k = 0; k < n; k++)
+                r->owner[r->length - n + k] = e;
+}
+
 /* A value with characters that quoting changes is looked for as it is written in haproxy.cfg and on the command line, too. */
 static void redact_quoted(struct redaction *r, const struct entry *e)
 {
@@ -417,6 +426,7 @@ void vault_redact(struct vault *v, const char *text, size_t length, struct buf *
         else
             redact_windows(&r, e, e->bytes, e->length);
         redact_quoted(&r, e);
+        redact_cut(&r, e);
     }
     redact_write(&r, out);
     free(r.owner);

@@ -69,7 +69,7 @@ struct vault_value {
 int vault_get(struct vault *v, const char *handle, struct vault_value *ret_value, struct err *err) MUST_CHECK;
 
 /* Append text with what it has of values replaced by their handles: each whole value of VAULT_REDACT_MIN bytes or more, and each part
- * of 8 bytes or more of one, as texts are cut and quoted. Only values that have been asked for by vault_get() count: nobody else can have told
+ * of 8 bytes or more of one (of VAULT_REDACT_MIN or more at the end of the text), as texts are cut and quoted. Only values that have been asked for by vault_get() count: nobody else can have told
  * of others. v may be NULL. */
 void vault_redact(struct vault *v, const char *text, size_t length, struct buf *out);
 /* The same for an error's text. */
