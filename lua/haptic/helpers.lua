@@ -1,6 +1,7 @@
 --- helpers.lua — the deterministic helpers of the authoring API (docs/templates.md).
 local cjson = require("cjson").new()
 local sandbox = require("haptic.sandbox")
+local secret = require("haptic.secret")
 local objects = require("haptic.objects")
 
 local M = {}
@@ -95,6 +96,7 @@ for i = 1, 64 do VALUE[byte(ALPHABET, i)] = i - 1 end
 --- Base64 of a string.
 function M.b64encode(s)
   if type(s) ~= "string" then error("b64encode: expected a string, got " .. type(s), 2) end
+  if secret.is_in(s) then error("b64encode: the value of a Secret cannot be encoded", 2) end
   local out = {}
   for i = 1, #s, 3 do
     local a, b, c = byte(s, i, i + 2)
@@ -108,9 +110,12 @@ function M.b64encode(s)
   return concat(out)
 end
 
---- The string of a Base64 text (blanks and line ends in it are ignored), or nil when it is none.
+--- The string of a Base64 text (blanks and line ends in it are ignored), or nil when it is none. The value of a Secret is
+--- decoded already.
 function M.b64decode(s)
   if type(s) ~= "string" then error("b64decode: expected a string, got " .. type(s), 2) end
+  if secret.is_handle(s) then return s end
+  if secret.is_in(s) then error("b64decode: the value of a Secret with something beside it cannot be decoded", 2) end
   s = gsub(gsub(s, "%s", ""), "=+$", "")
   if find(s, "[^%w+/]") or #s % 4 == 1 then return nil end
   local out = {}
@@ -178,12 +183,12 @@ end
 --- A regular expression that matches exactly this text.
 function M.regex_escape(s)
   if type(s) ~= "string" then error("regex_escape: expected a string, got " .. type(s), 2) end
-  return (gsub(s, "[%^%$%.%[%]%|%(%)%?%*%+%{%}%\\/-]", "\\%0"))
+  return (gsub(secret.in_form(s, "Rgx"), "[%^%$%.%[%]%|%(%)%?%*%+%{%}%\\/-]", "\\%0"))
 end
 
 --- A value inside a log-format string: `%` stands for itself.
 function M.format_escape(s)
-  return (gsub(sandbox.tostring(s), "%%", "%%%%"))
+  return (gsub(secret.in_form(sandbox.tostring(s), "Fmt"), "%%", "%%%%"))
 end
 
 --- Paths as the configuration names them, relative to its own folder.
