@@ -126,6 +126,22 @@ static int probe_haproxy(const char *binary, struct haproxy_caps *ret_caps, stru
     return haproxy_version_parse(text, ret_caps, err);
 }
 
+/* What lies there is taken for ours: a configuration to load, sockets of a HAProxy to adopt. So only we and root may say what lies there.
+ * A volume that root has made for the containers of a pod is everybody's, and that is meant. */
+static int check_owner(const char *path, const char *resolved, struct err *err)
+{
+    struct stat link, dir;
+
+    if (lstat(path, &link) < 0 || stat(resolved, &dir) < 0)
+        return err_set_sys(err, errno, "%s", path);
+    if ((link.st_uid != 0 && link.st_uid != geteuid()) || (dir.st_uid != 0 && dir.st_uid != geteuid()))
+        return err_set(err, ERR_INVALID, "%s belongs to another user (%u), who could put a configuration there (choose another --haproxy-dir)",
+                       path, (unsigned)(dir.st_uid != 0 && dir.st_uid != geteuid() ? dir.st_uid : link.st_uid));
+    if ((dir.st_mode & S_IWOTH) && dir.st_uid != 0)
+        return err_set(err, ERR_INVALID, "%s may be written by everybody (chmod o-w, or choose another --haproxy-dir)", path);
+    return 0;
+}
+
 /* realpath() of a folder that may still have to be made. */
 static int absolute_dir(const char *path, char **ret_path, struct err *err)
 {
@@ -139,6 +155,8 @@ static int absolute_dir(const char *path, char **ret_path, struct err *err)
         return err_set_sys(err, errno, "make %s (choose another --haproxy-dir)", path);
     if (realpath(path, resolved) == NULL)
         return err_set_sys(err, errno, "%s", path);
+    if (check_owner(path, resolved, err) < 0)
+        return -1;
     *ret_path = xstrdup(resolved);
     return 0;
 }

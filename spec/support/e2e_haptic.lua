@@ -35,7 +35,7 @@ end
 
 --- Starts `haptic run`.
 ---@param options table name; kubeconfig | source; series | haproxy (an HAProxy to attach to); config (a table or text);
---- env; args; and, when it takes the place of an earlier one, directory, output, http_port, status_port, metrics_port,
+--- env; args; through (words before the program's own); and, when it takes the place of an earlier one, directory, output, http_port, status_port, metrics_port,
 --- debug_port
 function Scope:haptic(options)
   local name = options.name or "haptic"
@@ -70,6 +70,9 @@ function Scope:haptic(options)
     add("--kubeconfig", options.kubeconfig)
   end
   add(unpack(options.args or {}))
+  for i, word in ipairs(options.through or {}) do
+    table.insert(argv, i, word)
+  end
   local env = { POD_NAME = name, POD_NAMESPACE = "default", KUBECONFIG = false, HOME = self.directory }
   for key, value in pairs(options.env or {}) do
     env[key] = value

@@ -1,0 +1,61 @@
+--- What others on the machine see of the controller and its children, and what they can put in their way.
+
+local e2e = require("support.e2e")
+local http = require("support.http")
+local kube = require("support.kube")
+local posix = require("support.posix")
+
+describe("the machine's other users", function()
+  local scope, source
+
+  before_each(function()
+    scope = e2e.scope("private")
+    source = scope:path("manifests")
+    posix.run({ "mkdir", source })
+    posix.write_file(source .. "/class.json", http.encode(kube.ingress_class()))
+  end)
+
+  after_each(function()
+    scope:close()
+  end)
+
+  local function descriptors(pid)
+    return (posix.run({ "ls", "-l", "/proc/" .. pid .. "/fd" }))
+  end
+
+  it("have no part in children's descriptors, environment and files", function()
+    local planted = scope:path("planted")
+    posix.write_file(planted, "the parent's")
+    local haptic = scope:haptic({ source = source, env = { SOME_TOKEN = "s3cret" },
+      through = { "bash", "-c", 'exec 199<"$0"; exec "$@"', planted } })
+    haptic:wait_ready()
+    local renderer, of_haproxy = haptic:renderer_pid(), haptic.haproxy:processes()
+    assert.matches("^total 0\n[^\n]* 3 %-> socket:%S+%s*$", descriptors(renderer))
+    for _, pid in ipairs({ renderer, of_haproxy.master, of_haproxy.worker }) do
+      assert.not_matches("planted", descriptors(pid))
+      assert.not_matches("s3cret", posix.read_file("/proc/" .. pid .. "/environ"))
+    end
+    assert.equal("", (posix.run({ "find", haptic.directory, "-mindepth", "1", "-perm", "/077" })))
+  end)
+
+  it("cannot prepare the folder", function()
+    -- In a user namespace with one user there is nobody else.
+    if select(2, posix.run({ "chown", "65534", source })) ~= 0 then
+      return pending("needs to be root")
+    end
+    local cases = {
+      { "mkdir DIR && chown 65534 DIR", "belongs to another user %(65534%)" },
+      { "mkdir DIR.real && ln -s DIR.real DIR && chown -h 65534 DIR", "belongs to another user %(65534%)" },
+    }
+    for i, case in ipairs(cases) do
+      local dir = scope:path("dir" .. i)
+      local output, code = posix.run({ "sh", "-c", (case[1]:gsub("DIR", dir)) })
+      assert.equal(0, code, output)
+      local haptic = scope:haptic({ name = "refused" .. i, source = source, directory = dir })
+      haptic.ended = true
+      assert.equal("exit 1", haptic.process:wait(10), haptic:log())
+      assert.matches(case[2], haptic:log())
+      assert.is_nil(posix.read_file(dir .. "/haproxy.cfg"))
+    end
+  end)
+end)
