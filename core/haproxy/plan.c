@@ -113,7 +113,8 @@ static void plan_add(struct plan *p, enum plan_stage stage, enum plan_op_type ty
 
 bool plan_word(struct buf *out, const char *word)
 {
-    if (!*word || strcmp(word, "<<") == 0)
+    /* "<<" begins a payload, "<<END" one that ends with a line of that: the commands behind it would be part of it. */
+    if (!*word || strncmp(word, "<<", 2) == 0)
         return false;
     for (const char *c = word; *c; c++) {
         if ((unsigned char)*c < ' ' || *c == 0x7f)
@@ -390,7 +391,8 @@ void plan_map_entry(struct plan *p, const char *map, const char *key, const char
         return;
     if (!wanted && !live)
         return;
-    bool fits = plan_word(&words, map) && (buf_putc(&words, ' '), plan_word(&words, key));
+    /* "#" and a number is an entry by its address. */
+    bool fits = key[0] != '#' && plan_word(&words, map) && (buf_putc(&words, ' '), plan_word(&words, key));
     if (fits && wanted) {
         buf_putc(&words, ' ');
         fits = plan_word(&words, wanted);

@@ -127,6 +127,32 @@ static void test_maps(void **state)
     plan_done(&p);
 }
 
+/* What the command line would take for something else than a word of this entry. */
+static void test_hostile_map_entries(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *wanted, *live;
+    } cases[] = {
+        {"k", "<<", NULL},   {"k", "<<end", "b"}, {"<<end", NULL, "b"},    {"<<", NULL, "b"},
+        {"#0x1", NULL, "b"}, {"#0x1", "a", "b"},  {"k", "a\nb", "b"},      {"k", "a\r", "b"},
+        {"k\t", NULL, "b"},  {"k", "", "b"},      {"k", "a\x1b[2J", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct plan p = {0};
+        plan_map_entry(&p, "maps/m", cases[i].key, cases[i].wanted, cases[i].live);
+        if (!p.reload || plan_count(&p))
+            fail_msg("case %zu became a command", i);
+        assert_string_equal(p.reload_class, "map");
+        plan_done(&p);
+    }
+    struct plan p = {0};
+    plan_map_entry(&p, "maps/m", "a<<b", "-f;@1 help", NULL);
+    CLEANUP(free_ptr) char *got = describe(&p);
+    assert_string_equal(got, "1 add map maps/m a<<b -f\\;@1\\ help\n");
+    plan_done(&p);
+}
+
 static void test_answers(void **state)
 {
     (void)state;
@@ -161,9 +187,8 @@ static void test_answers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_servers),
-        cmocka_unit_test(test_backends),
-        cmocka_unit_test(test_maps),
+        cmocka_unit_test(test_servers), cmocka_unit_test(test_backends),
+        cmocka_unit_test(test_maps),    cmocka_unit_test(test_hostile_map_entries),
         cmocka_unit_test(test_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

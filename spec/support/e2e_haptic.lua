@@ -35,8 +35,8 @@ end
 
 --- Starts `haptic run`.
 ---@param options table name; kubeconfig | source; series | haproxy (an HAProxy to attach to); config (a table or text);
---- env; args; through (words before the program's own); and, when it takes the place of an earlier one, directory, output, http_port, status_port, metrics_port,
---- debug_port
+--- env; args; through (words before the program); and, when it takes the place of an earlier one, directory, output,
+--- http_port, status_port, metrics_port, debug_port
 function Scope:haptic(options)
   local name = options.name or "haptic"
   local h = {
