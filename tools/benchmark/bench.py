@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -86,6 +87,7 @@ class Benchmark:
         self.setup, self.options = setup, options
         self.routes = []
         self.added = 0
+        self.version = None
         self.random = random.Random(1)
         self.ours = processes.Ours(setup)
         self.floor = processes.Floor(setup, self.ours)
@@ -102,21 +104,23 @@ class Benchmark:
         self.grow(size)
         self.cold_starts(figures, size)
         samples = {name: {kind: [] for kind in SAMPLES} for name in self.subjects}
+        cpu = {name: {kind: {} for kind in SAMPLES} for name in self.subjects}
         shares = {"endpoint": {}, "ingress": {}, "churn": {}}
         reloads = self.reloads()
+        self.version = self.ours.version()
         for number in range(self.options.rounds):
             names = list(self.subjects) if number % 2 == 0 else list(self.subjects)[::-1]
             for name in names:
                 self.choose(name)
                 for kind in SAMPLES:
-                    self.round(name, kind, samples[name][kind], shares[kind])
+                    self.round(name, kind, samples[name][kind], shares[kind], cpu[name][kind])
             if (number + 1) % 5 == 0 or number + 1 == self.options.rounds:
                 progress(f"{size} ingresses: round {number + 1} of {self.options.rounds}: " + ", ".join(
                     f"{kind} p50 {report.percentile([s[0] for s in samples[name][kind]], 50):.1f} ms ({name})"
                     for kind in SAMPLES for name in self.subjects))
         for name in self.subjects:
             for kind in SAMPLES:
-                figures[name][kind] = report.summary(samples[name][kind])
+                figures[name][kind] = report.summary(samples[name][kind], cpu[name][kind])
         for name, subject in self.subjects.items():
             self.choose(name)
             figures[name]["churn"] = self.churn(name, size, shares["churn"])
@@ -182,9 +186,9 @@ class Benchmark:
         wanted = route.replace_pod(self.random.randrange(objects.PODS))
         return self.sample(subject, route.host, wanted, [route.update()])
 
-    def round(self, name, kind, samples, share):
+    def round(self, name, kind, samples, share, cpu):
         subject, added = self.subjects[name], []
-        before = subject.metrics()
+        before, cpu_before = subject.metrics(), subject.cpu()
         for _ in range(SAMPLES[kind]):
             if kind == "endpoint":
                 samples.append(self.sample_endpoint(subject))
@@ -198,6 +202,7 @@ class Benchmark:
         self.setup.write_many(request for route in added for request in route.deletion())
         if added:
             time.sleep(0.3)
+        report.add_difference(cpu, cpu_before, subject.cpu())
 
     # ---- a phase of many changes ----
 
@@ -263,8 +268,16 @@ def parse_arguments():
     return parser.parse_args()
 
 
+def give_up(number, _):
+    raise Failure("it took too long" if number == signal.SIGALRM else "stopped by a signal")
+
+
 def main():
     options = parse_arguments()
+    # Nothing here waits longer than some seconds, as long as nothing is wrong.
+    signal.signal(signal.SIGALRM, give_up)
+    signal.signal(signal.SIGTERM, give_up)
+    signal.alarm(100 if options.quick else len(options.sizes) * (200 + 8 * options.rounds))
     work = tempfile.mkdtemp(prefix="bench.")
     setup = benchmark = None
     begun = time.monotonic()
@@ -272,8 +285,9 @@ def main():
         setup = Setup(options, work)
         benchmark = Benchmark(setup, options)
         results = {"machine": report.machine(options), "sizes": []}
-        for size in sorted(options.sizes):
+        for size in sorted(set(options.sizes)):
             results["sizes"].append(benchmark.measure(size))
+            results["machine"]["haptic"] = benchmark.version
             results["seconds"] = time.monotonic() - begun
             with open(options.output, "w", encoding="utf-8") as file:
                 json.dump(results, file, indent=1)
@@ -292,4 +306,5 @@ def main():
             subprocess.run(["rm", "-rf", work], check=False)
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -206,6 +206,10 @@ class Ours(Subject):
                               capture_output=True, text=True).stdout
         return {name: float(value) for name, value in re.findall(r"^([^#\s]\S*(?:\{.*\})?) (\S+)$", text, re.MULTILINE)}
 
+    def version(self):
+        return next((re.findall(r'version="([^"]*)"', series)[0] for series in self.metrics()
+                     if series.startswith("haptic_build_info{")), "?")
+
 
 class Floor(Subject):
     """bench_floor beside a HAProxy that has what ours had rendered when it started."""

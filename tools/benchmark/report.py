@@ -15,11 +15,12 @@ def percentile(numbers, p):
     return numbers[max(0, -(-len(numbers) * p // 100) - 1)]
 
 
-def summary(samples):
+def summary(samples, cpu):
     total, api = [s[0] for s in samples], [s[1] for s in samples]
     return {"n": len(samples), "p50_ms": percentile(total, 50), "p99_ms": percentile(total, 99), "max_ms": max(total),
             "api_p50_ms": percentile(api, 50), "api_p99_ms": percentile(api, 99),
-            "after_api_p50_ms": percentile([s[0] - s[1] for s in samples], 50)}
+            "after_api_p50_ms": percentile([s[0] - s[1] for s in samples], 50),
+            "cpu_ms": {part: 1000 * seconds / len(samples) for part, seconds in cpu.items()}}
 
 
 # ---- histograms ----
@@ -72,7 +73,7 @@ def machine(options):
                 cpu = line.split(":", 1)[1].strip()
     return {"date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC", "cpu": cpu, "cores": os.cpu_count(),
             "kernel": platform.release(), "haproxy": first_line([options.haproxy_binary, "-v"]).split(" - ")[0],
-            "haptic": first_line([options.binary, "version"]), "quick": options.quick}
+            "quick": options.quick}
 
 
 # ---- tables ----
@@ -84,9 +85,12 @@ def get(figures, path):
     return figures
 
 
+def own_cpu(parts):
+    return sum(value for part, value in parts.items() if part not in ("haproxy", "checks"))
+
+
 def cpu(figures):
-    parts = get(figures, ["churn", "cpu_ms_per_change"])
-    return parts and sum(value for part, value in parts.items() if part not in ("haproxy", "checks"))
+    return own_cpu(figures["churn"]["cpu_ms_per_change"])
 
 
 def resident(figures):
@@ -119,6 +123,8 @@ ROWS = [
     ("  renderer", lambda f: get(f, ["churn", "cpu_ms_per_change", "renderer"]), "ms", 2),
     ("  haproxy -c in the background", lambda f: get(f, ["churn", "cpu_ms_per_change", "checks"]), "ms", 2),
     ("  HAProxy itself, with its requests", lambda f: get(f, ["churn", "cpu_ms_per_change", "haproxy"]), "ms", 2),
+    ("CPU per new Ingress and its deletion", lambda f: own_cpu(f["ingress"]["cpu_ms"]), "ms", 2),
+    ("  haproxy -c in the background", lambda f: get(f, ["ingress", "cpu_ms", "checks"]), "ms", 2),
     ("resident memory, core + renderer", resident, "MB", 0),
     ("  core", lambda f: get(f, ["memory", "core", "rss"]), "MB", 0),
     ("  renderer", lambda f: get(f, ["memory", "renderer", "rss"]), "MB", 0),
@@ -191,7 +197,8 @@ def targets(results):
 
 def print_tables(results):
     m = results["machine"]
-    print(f"{m['date']}, {m['cores']} × {m['cpu']}, Linux {m['kernel']}, {m['haproxy']}")
+    print(f"{m['date']}, {m['cores']} × {m['cpu']}, Linux {m['kernel']}, {m['haproxy']}, "
+          f"haptic {m['haptic']}")
     for figures in results["sizes"]:
         print_size(figures)
     if len(results["sizes"]) > 1:
