@@ -10,6 +10,7 @@
 
 struct failure {
     char *owner, *message;
+    unsigned epoch;
 };
 
 static void failure_free(struct failure *f)
@@ -35,12 +36,14 @@ void problems_done(struct problems *p)
     map_done(&p->failures);
 }
 
-bool problems_set(struct problems *p, const char *fragment_id, const char *owner_kind, const char *owner_id, const char *message)
+bool problems_set(struct problems *p, const char *fragment_id, const char *owner_kind, const char *owner_id,
+                  const char *message)
 {
     struct failure *failure = xcalloc(1, sizeof(*failure));
 
     failure->owner = xasprintf("%s%s%s", owner_kind, *owner_id ? " " : "", owner_id);
     failure->message = xstrdup(message);
+    failure->epoch = p->epoch;
     struct failure *before = map_put(&p->failures, fragment_id, failure);
     bool is_new = before == NULL || strcmp(before->message, message) != 0;
     failure_free(before);
@@ -50,6 +53,26 @@ bool problems_set(struct problems *p, const char *fragment_id, const char *owner
 void problems_clear(struct problems *p, const char *fragment_id)
 {
     failure_free(map_del(&p->failures, fragment_id));
+}
+
+void problems_replace_begin(struct problems *p)
+{
+    p->epoch++;
+}
+
+void problems_replace_end(struct problems *p)
+{
+    VEC(char *) gone = {0};
+    struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(&p->failures, &it)) != NULL;)
+        if (((struct failure *)slot->value)->epoch != p->epoch)
+            vec_push(&gone, xmemdup0(slot->key, slot->key_length));
+    for (size_t i = 0; i < gone.length; i++) {
+        problems_clear(p, gone.items[i]);
+        free(gone.items[i]);
+    }
+    vec_done(&gone);
 }
 
 size_t problems_count(const struct problems *p)

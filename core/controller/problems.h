@@ -14,15 +14,21 @@
 
 struct problems {
     struct map failures; /* fragment id → struct failure */
+    unsigned epoch;
 };
 
 void problems_init(struct problems *p);
 void problems_done(struct problems *p);
 /* False when this fragment is known to fail with the same message. */
-bool problems_set(struct problems *p, const char *fragment_id, const char *owner_kind, const char *owner_id, const char *message);
+bool problems_set(struct problems *p, const char *fragment_id, const char *owner_kind, const char *owner_id,
+                  const char *message);
 void problems_clear(struct problems *p, const char *fragment_id);
+/* Forget the failures that were not set again since the matching begin (of fragments that no longer exist). */
+void problems_replace_begin(struct problems *p);
+void problems_replace_end(struct problems *p);
 size_t problems_count(const struct problems *p);
-/* JSON, in the order of fragments: [{"state":"failed","fragment":…,"object":…,"message":…}, …], the model's quarantined ones after it. */
+/* JSON, in the order of fragments: [{"state":"failed","fragment":…,"object":…,"message":…}, …], the model's
+ * quarantined ones after it. */
 void problems_describe(const struct problems *p, const struct model *model, struct buf *out);
 
 #endif

@@ -3,10 +3,10 @@
  * Owns:    the model, the validator, the timers; borrows store, renderer and agent.
  * Units:   *_ns nanoseconds.
  *
- * Everything is level-triggered. At any moment the reconciler compares what is wanted with what is and takes the next step: a change of the
- * store asks for one more rendering; a rendering is settled (structural items accepted at once, the rest checked); what is
- * accepted is deployed while may_write() says so. Gaining leadership, a change at HAProxy and the drift interval all mean the
- * same: compare everything from scratch.
+ * Everything is level-triggered. At any moment the reconciler compares what is wanted with what is and takes the next
+ * step: a change of the store asks for one more rendering; a rendering is settled (structural items accepted at once,
+ * the rest checked); what is accepted is deployed while may_write() says so. Gaining leadership, a change at HAProxy
+ * and the drift interval all mean the same: compare everything from scratch.
  */
 #ifndef HAPTIC_CONTROLLER_RECONCILE_H
 #define HAPTIC_CONTROLLER_RECONCILE_H
@@ -29,25 +29,30 @@ struct reconcile;
 struct reconcile_ops {
     /* May this replica write towards HAProxy now? Asked before each deployment. */
     bool (*may_write)(void *ctx);
+    /* With what fence: its number, and this process' name in it (NULL: the identity). */
     int64_t (*fence_transitions)(void *ctx);
+    const char *(*fence_holder)(void *ctx);
     /* A deployment was refused because a newer writer was seen. */
     void (*refused_stale)(void *ctx, int64_t highest_transitions);
     /* Inside a store listener: when the change at hand was read from its connection; 0: unknown. */
     int64_t (*received_ns)(void *ctx);
     /* A complete rendering by the newest templates arrived, or (loaded false) they do not load. */
     void (*program)(void *ctx, bool loaded);
-    /* Something to tell the owner of an object. owner_kind "" for the templates themselves. */
-    void (*notify)(void *ctx, bool warning, const char *owner_kind, const char *owner_id, const char *reason, const char *message);
+    /* Is everything listed that the templates in force read? NULL: every kind of the store. */
+    bool (*is_synced)(void *ctx);
+    /* Something to tell the owner of an object, besides the log. owner_kind "" for the templates themselves. */
+    void (*notify)(void *ctx, bool warning, const char *owner_kind, const char *owner_id, const char *reason,
+                   const char *message);
 };
 
 struct reconcile_config {
-    const char *identity;        /* names this replica in the fence; borrowed */
-    int64_t drift_interval_ns;   /* 0: 60 s */
-    struct check_config check;   /* strings borrowed */
+    const char *identity;      /* names this replica in the log; borrowed */
+    int64_t drift_interval_ns; /* 0: 60 s */
+    struct check_config check; /* strings borrowed */
 };
 
-struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *config, struct store *store, struct metrics *metrics,
-                                const struct reconcile_ops *ops, void *ctx);
+struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *config, struct store *store,
+                                struct metrics *metrics, const struct reconcile_ops *ops, void *ctx);
 /* Stop all activity (an apply under way is the agent's to end). */
 void reconcile_stop(struct reconcile *r);
 struct reconcile *reconcile_free(struct reconcile *r); /* NULL is fine */
@@ -57,21 +62,23 @@ struct model *reconcile_model(struct reconcile *r);
 const struct renderer_events *reconcile_renderer_events(void);
 void reconcile_attach(struct reconcile *r, struct renderer *renderer, struct agent *agent);
 
-/* Look again: leadership, HAProxy or the interval changed. */
+/* Look again: leadership changed, or kinds of the store did. */
 void reconcile_kick(struct reconcile *r);
+/* Something happened to HAProxy: compare everything with it as soon as possible. why: borrowed for ever. */
 void reconcile_compare_all(struct reconcile *r, const char *why);
 /* Set anew after a configuration change. */
 void reconcile_set_drift_interval(struct reconcile *r, int64_t interval_ns);
 
 struct reconcile_status {
-    bool synced;     /* every kind is */
-    bool rendered;   /* a complete rendering arrived */
-    bool validated;  /* and something was accepted, with nothing older pending */
-    bool live;       /* the last deployment of this replica ended well and nothing accepted since is undeployed */
+    bool synced;         /* every kind is */
+    bool rendered;       /* a complete rendering arrived */
+    bool validated;      /* and something was accepted */
+    bool live;           /* the last deployment of this replica ended well, and nothing has happened to HAProxy since */
     uint64_t generation; /* grows with each accepted change */
     struct digest digest; /* of the accepted model */
     int64_t accepted_ns;  /* when the accepted model changed last */
-    size_t quarantined, failed, pending;
+    size_t quarantined;   /* with those that are only suspected at the moment */
+    size_t failed, pending;
     const char *problem; /* why the newest rendering is not accepted; "" when it is */
 };
 void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_status);

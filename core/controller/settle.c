@@ -1,5 +1,5 @@
-/* Pending items are grouped by the fragment they come from. A group may depend on another one (a route on a backend that an older object
- * emits), so the groups are gone through as long as that helps. */
+/* Pending items are grouped by the fragment they come from. A group may depend on another one (a route on a backend
+ * that an older object emits), so the groups are gone through as long as that helps. */
 #include "controller/settle.h"
 
 #include <string.h>
@@ -52,7 +52,8 @@ bool settle_structural(struct model *model, struct agent *agent, struct settled 
     *ret_settled = (struct settled){0};
 
     model_each_pending(model, group_item, &g);
-    /* A group may depend on another one (a route on a backend that an older object emits), so go round while that helps. */
+    /* A group may depend on another one (a route on a backend that an older object emits), so go round while that
+     * helps. */
     while (progress) {
         progress = false;
         for (size_t i = 0; i < g.groups.length; i++) {

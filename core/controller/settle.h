@@ -1,8 +1,8 @@
 /* settle.h — accept at once what cannot harm.
  * Thread:  loop thread only.
  *
- * The pending items of one fragment are judged together: all of them are structural (agent_is_structural) and become accepted, or
- * none does and HAProxy is asked about the whole.
+ * The pending items of one fragment are judged together: all of them are structural (agent_is_structural) and become
+ * accepted, or none does and HAProxy is asked about the whole.
  */
 #ifndef HAPTIC_CONTROLLER_SETTLE_H
 #define HAPTIC_CONTROLLER_SETTLE_H

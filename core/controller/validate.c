@@ -1,19 +1,32 @@
-/* A run is a loop of checks with a set of suspects. As long as HAProxy names whom it dislikes, those go into quarantine and the rest is
- * checked again. When it does not, all fragments with pending items become suspects: all are held back, which must pass, and are then
- * let in by halves; a half that fails is split until the culprits stand alone. */
+/* A run is a loop of checks. The queue holds sets of suspects, all of them quarantined: while it is empty, everything
+ * rendered is checked and who is named goes into quarantine. Otherwise what remains without the suspects (the base)
+ * must be accepted first, then one set at a time is let in beside it. A set that is refused is split; when its first
+ * half turns out to be clean, the other half is known to be refused without asking. What is rendered meanwhile becomes
+ * a set of its own, so that a refusal is always the fault of the set that was let in. */
 #include "controller/validate.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "controller/accuse.h"
 
 #define CHECKS_MAX 40
 
+struct suspect {
+    char *id;
+    struct fragment *version; /* that was checked or held back; referenced */
+    bool is_new;              /* held back it has nothing in use */
+};
+
 struct suspects {
-    VEC(char *) ids;
+    VEC(struct suspect) items;
+    bool refused;  /* HAProxy has refused them together */
+    unsigned pair; /* the same number as the other half, when the whole was refused; 0: none */
+    char *message; /* HAProxy's, when refused */
 };
 
 struct validator {
@@ -23,10 +36,11 @@ struct validator {
     struct validator_events events;
     void *ctx;
     struct check *check;
-    struct model_lines lines;
-    VEC(struct suspects) queue; /* bisection: sets to let in, one after another */
-    struct suspects testing;    /* the set that the check under way lets in */
-    bool bisecting;
+    struct evidence evidence;
+    VEC(struct suspects) queue; /* the last one is next */
+    struct suspects testing;    /* the set that the check under way lets in; empty: it checks the base */
+    bool doubt;                 /* the last check died: see first whether the base can be checked at all */
+    unsigned pairs;
     bool busy;
     unsigned checks;
     int64_t begun_ns;
@@ -36,198 +50,321 @@ struct validator {
 
 static void next_check(struct validator *v);
 
-static void suspects_done(struct suspects *s)
+/* ---- sets of suspects ---- */
+
+static void suspect_done(struct suspect *s)
 {
-    for (size_t i = 0; i < s->ids.length; i++)
-        free(s->ids.items[i]);
-    vec_done(&s->ids);
+    free(s->id);
+    fragment_unref(s->version);
 }
 
-static void reset(struct validator *v)
+static void suspects_done(struct suspects *set)
 {
-    for (size_t i = 0; i < v->queue.length; i++)
-        suspects_done(&v->queue.items[i]);
-    vec_done(&v->queue);
-    suspects_done(&v->testing);
-    model_lines_done(&v->lines);
-    v->bisecting = false;
+    for (size_t i = 0; i < set->items.length; i++)
+        suspect_done(&set->items.items[i]);
+    vec_done(&set->items);
+    free(set->message);
+    *set = (struct suspects){0};
 }
 
-struct validator *validator_new(uv_loop_t *loop, const struct check_config *config, struct model *model, struct metrics *metrics,
-                                const struct validator_events *events, void *ctx)
+/* Drop and let go who is gone, or has other output than was held back: that has to be looked at anew. */
+static void suspects_refresh(struct validator *v, struct suspects *set)
 {
-    struct validator *v = xcalloc(1, sizeof(*v));
+    size_t kept = 0;
 
-    v->loop = loop;
-    v->config = *config;
-    v->model = model;
-    v->events = *events;
-    v->ctx = ctx;
-    v->duration = metric_histogram(metrics, "haptic_validation_duration_seconds", "Duration of one haproxy -c of a whole configuration.");
-    v->failures = metric_counter(metrics, "haptic_validation_failures_total", "Configurations that haproxy -c refused.");
-    return v;
-}
-
-struct validator *validator_free(struct validator *v)
-{
-    if (v == NULL)
-        return NULL;
-    if (v->check != NULL)
-        check_cancel(v->check);
-    reset(v);
-    free(v);
-    return NULL;
-}
-
-bool validator_busy(const struct validator *v)
-{
-    return v->busy;
-}
-
-static void finish(struct validator *v, bool accepted, bool inconclusive)
-{
-    struct validation result = {
-        .accepted = accepted, .inconclusive = inconclusive, .problem = v->problem, .checks = v->checks, .duration_ns = clock_now_ns() - v->begun_ns};
-
-    reset(v);
-    v->busy = false;
-    v->events.done(v->ctx, &result);
-}
-
-/* Quarantine the fragment behind an item. False when there is none to blame, or it has nothing to fall back on. */
-static bool blame(struct validator *v, const struct item *item, unsigned line, const char *message)
-{
-    struct fragment *f = item->winner;
-
-    if (f == NULL)
-        return false;
-    if (*f->owner_id == '\0' && item->accepted == NULL) {
-        /* A part of the templates themselves: without it the configuration would be hollow. */
-        snprintf(v->problem, sizeof(v->problem), "%s: %s", f->id, message);
-        return false;
+    for (size_t i = 0; i < set->items.length; i++) {
+        struct suspect *s = &set->items.items[i];
+        if (model_fragment(v->model, s->id) == s->version) {
+            set->items.items[kept++] = *s;
+            continue;
+        }
+        model_release(v->model, s->id);
+        suspect_done(s);
     }
-    CLEANUP(free_ptr) char *id = xstrdup(f->id);
-    struct fragment *held = fragment_ref(f);
-    CLEANUP(free_ptr) char *scope = xstrdup(item->scope);
-    CLEANUP(free_ptr) char *key = xstrdup(item->key);
-    enum contribution_kind kind = item->kind;
-    bool changed = model_quarantine(v->model, id, message);
-    if (changed)
-        v->events.quarantined(v->ctx, held, kind, scope, key, line, message);
-    fragment_unref(held);
-    return changed;
+    set->items.length = kept;
 }
 
-struct nth_entry {
-    unsigned wanted, at;
-    char *key;
+static void suspects_hold(struct validator *v, const struct suspects *set, const char *message)
+{
+    for (size_t i = 0; i < set->items.length; i++)
+        if (model_quarantine_reason(v->model, set->items.items[i].id) == NULL)
+            (void)!model_quarantine(v->model, set->items.items[i].id, message);
+}
+
+static void suspects_release(struct validator *v, const struct suspects *set)
+{
+    for (size_t i = 0; i < set->items.length; i++)
+        model_release(v->model, set->items.items[i].id);
+}
+
+struct gathering {
+    struct validator *v;
+    struct map seen;
+    struct suspects found;
 };
 
-static void nth_entry_visit(void *ctx, const char *key, const char *value)
+/* Only what can be held back without harm to what is live. */
+static void gather(void *ctx, struct item *item)
 {
-    struct nth_entry *n = ctx;
+    struct gathering *g = ctx;
+    const struct fragment *f = item->winner;
 
-    (void)value;
-    if (++n->at == n->wanted)
-        n->key = xstrdup(key);
+    if (f == NULL || *f->owner_id == '\0' || map_get(&g->seen, f->id) != NULL)
+        return;
+    map_put(&g->seen, f->id, g);
+    enum model_hold hold = model_hold(g->v->model, f->id);
+    if (hold != MODEL_HOLD_NOTHING)
+        vec_push(&g->found.items, ((struct suspect){.id = xstrdup(f->id),
+                                                    .version = fragment_ref(model_fragment(g->v->model, f->id)),
+                                                    .is_new = hold == MODEL_HOLD_NEW}));
 }
 
-/* The item that a message is about; NULL when it names none. */
-static struct item *accused(struct validator *v, const struct check_message *m, unsigned *ret_line)
+/* Oldest objects last: they are let in first, and where two cannot be together the older one stays. */
+static int compare_age(const void *a, const void *b)
 {
-    *ret_line = 0;
-    if (m->file != NULL && strncmp(m->file, "maps/", 5) == 0 && m->file_line > 0) {
-        struct nth_entry n = {.wanted = m->file_line};
-        model_each_map_entry(v->model, MODEL_CHECKING, m->file + 5, nth_entry_visit, &n);
-        struct item *item = n.key ? model_map_item(v->model, m->file + 5, n.key) : NULL;
-        free(n.key);
-        if (item != NULL)
-            return item;
-    }
-    if (m->line > 0 && m->line <= v->lines.lines.length) {
-        const struct model_origin *origin = &v->lines.lines.items[m->line - 1];
-        if (origin->item != NULL) {
-            *ret_line = origin->line;
-            return origin->item;
-        }
-    }
-    static const char *const types[] = {"backend", "frontend", "listen", "defaults"};
-    for (size_t i = 0; m->name != NULL && i < ARRAY_LEN(types); i++) {
-        char name[512];
-        if (m->section != NULL && strcmp(m->section, "proxy") != 0 && strcmp(m->section, types[i]) != 0)
-            continue;
-        snprintf(name, sizeof(name), "%s %s", types[i], m->name);
-        const struct section *s = model_section(v->model, name);
-        for (size_t j = 0; s != NULL && j < s->pieces.length; j++)
-            if (s->pieces.items[j]->pending && s->pieces.items[j]->winner != NULL)
-                return s->pieces.items[j];
-    }
-    return NULL;
+    const struct suspect *x = a, *y = b;
+
+    return fragment_compare(y->version, x->version);
 }
 
-static void add_suspect(void *ctx, struct item *item)
+/* Hold back every fragment with something pending. False when there is none. */
+static bool hold_pending(struct validator *v, const char *message, bool refused)
 {
-    struct map *seen = ctx;
+    struct gathering g = {.v = v};
 
-    if (item->winner != NULL && *item->winner->owner_id != '\0' && map_get(seen, item->winner->id) == NULL)
-        map_put(seen, item->winner->id, seen);
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Nobody was named: hold back every fragment with something pending, and let them in by halves later. False when there are none. */
-static bool bisect_begin(struct validator *v, const char *message)
-{
-    struct map seen;
-    struct suspects all = {0};
-    const struct map_slot *slot;
-
-    map_init(&seen, false);
-    model_each_pending(v->model, add_suspect, &seen);
-    for (size_t it = 0; (slot = map_next(&seen, &it)) != NULL;)
-        vec_push(&all.ids, xstrdup(slot->key));
-    map_done(&seen);
-    if (all.ids.length == 0)
+    map_init(&g.seen, false);
+    model_each_pending(v->model, gather, &g);
+    map_done(&g.seen);
+    if (g.found.items.length == 0) {
+        vec_done(&g.found.items);
         return false;
-    qsort(all.ids.items, all.ids.length, sizeof(*all.ids.items), compare_ids);
-    for (size_t i = 0; i < all.ids.length; i++)
-        (void)!model_quarantine(v->model, all.ids.items[i], message);
-    vec_push(&v->queue, all);
-    v->bisecting = true;
+    }
+    qsort(g.found.items.items, g.found.items.length, sizeof(*g.found.items.items), compare_age);
+    suspects_hold(v, &g.found, message);
+    g.found.refused = refused;
+    g.found.message = xstrdup(message);
+    vec_push(&v->queue, g.found);
     return true;
 }
 
+static void queue_clear(struct validator *v, bool release)
+{
+    for (size_t i = 0; i < v->queue.length; i++) {
+        if (release)
+            suspects_release(v, &v->queue.items[i]);
+        suspects_done(&v->queue.items[i]);
+    }
+    vec_done(&v->queue);
+}
+
+/* ---- convictions ---- */
+
+static void tell_quarantined(struct validator *v, const struct fragment *f, const struct accusation *a,
+                             const char *message, bool left_out)
+{
+    const struct contribution *first = f->count > 0 ? &f->items[0] : NULL;
+    struct conviction c = {.fragment = f, .scope = "", .key = "", .message = message, .left_out = left_out};
+
+    if (a != NULL) {
+        c.kind = a->kind;
+        c.scope = a->scope;
+        c.key = a->key;
+        c.line = a->line;
+    } else if (first != NULL) {
+        c.kind = first->kind;
+        c.scope = first->scope;
+        c.key = first->key;
+    }
+    v->events.quarantined(v->ctx, &c);
+}
+
+/* Quarantine who is accused. False when that is not possible. */
+static bool convict(struct validator *v, const struct accusation *a)
+{
+    struct fragment *f = model_fragment(v->model, a->fragment_id);
+    enum model_hold hold = model_hold(v->model, a->fragment_id);
+
+    if (f == NULL)
+        return false;
+    if (*f->owner_id == '\0' && hold != MODEL_HOLD_GOOD) {
+        /* A part of the templates themselves: without it the configuration would be hollow. */
+        if (v->problem[0] == '\0')
+            snprintf(v->problem, sizeof(v->problem), "%s: %s", f->id, a->message);
+        return false;
+    }
+    fragment_ref(f);
+    bool changed = model_quarantine(v->model, a->fragment_id, a->message);
+    if (changed)
+        tell_quarantined(v, f, a, a->message, hold != MODEL_HOLD_GOOD);
+    fragment_unref(f);
+    return changed;
+}
+
+/* Who stands alone and was refused is in quarantine already: say so. */
+static void convict_last(struct validator *v, const struct suspects *set)
+{
+    const struct suspect *s = &set->items.items[0];
+
+    tell_quarantined(v, s->version, NULL, set->message, s->is_new);
+}
+
+/* ---- bisection ---- */
+
 static void split(struct validator *v, struct suspects *set)
 {
-    struct suspects half = {0};
+    struct suspects rest = {0};
+    size_t half = set->items.length / 2;
 
-    for (size_t i = set->ids.length / 2; i < set->ids.length; i++)
-        vec_push(&half.ids, set->ids.items[i]);
-    set->ids.length /= 2;
-    vec_push(&v->queue, half);
+    /* The end of the list, the older ones, goes in first. */
+    for (size_t i = 0; i < half; i++)
+        vec_push(&rest.items, set->items.items[i]);
+    memmove(set->items.items, set->items.items + half, (set->items.length - half) * sizeof(*set->items.items));
+    set->items.length -= half;
+    set->refused = false;
+    rest.pair = set->pair = ++v->pairs;
+    rest.message = xstrdup(set->message);
+    vec_push(&v->queue, rest);
     vec_push(&v->queue, *set);
     *set = (struct suspects){0};
 }
 
-/* The set let in by the last check was refused. */
-static void bisect_refused(struct validator *v, const char *message)
+/* Let the next set in. False when nobody is left to be tested. */
+static bool take_set(struct validator *v)
 {
-    struct suspects *set = &v->testing;
+    while (v->queue.length > 0) {
+        struct suspects set = v->queue.items[--v->queue.length];
+        size_t before = set.items.length;
+        suspects_refresh(v, &set);
+        if (set.items.length < before) {
+            set.refused = false; /* perhaps it was somebody who is no longer in it */
+            set.pair = 0;
+        }
+        if (set.items.length == 0) {
+            suspects_done(&set);
+        } else if (set.refused && set.items.length == 1) {
+            convict_last(v, &set);
+            suspects_done(&set);
+        } else if (set.refused) {
+            split(v, &set);
+        } else {
+            suspects_release(v, &set);
+            v->testing = set;
+            return true;
+        }
+    }
+    return false;
+}
 
-    for (size_t i = 0; i < set->ids.length; i++)
-        (void)!model_quarantine(v->model, set->ids.items[i], message);
-    if (set->ids.length > 1) {
-        split(v, set);
+static void set_passed(struct validator *v)
+{
+    struct suspects *next = v->queue.length > 0 ? &v->queue.items[v->queue.length - 1] : NULL;
+
+    if (next != NULL && v->testing.pair != 0 && next->pair == v->testing.pair)
+        next->refused = true;
+    suspects_done(&v->testing);
+}
+
+/* Put the set that was let in back behind bars. */
+static void set_back(struct validator *v, bool refused, const char *message)
+{
+    struct suspects set = v->testing;
+
+    v->testing = (struct suspects){0};
+    size_t before = set.items.length;
+    suspects_refresh(v, &set);
+    set.refused = refused && set.items.length == before;
+    set.pair = 0;
+    if (set.items.length == 0) {
+        suspects_done(&set);
         return;
     }
-    const struct fragment *f = model_fragment(v->model, set->ids.items[0]);
-    if (f != NULL)
-        v->events.quarantined(v->ctx, f, f->count > 0 ? f->items[0].kind : CONTRIBUTION_SECTION, f->count > 0 ? f->items[0].scope : "",
-                              f->count > 0 ? f->items[0].key : "", 0, message);
-    suspects_done(set);
+    suspects_hold(v, &set, message);
+    if (refused) {
+        free(set.message);
+        set.message = xstrdup(message);
+    }
+    vec_push(&v->queue, set);
+}
+
+/* Those of the set that HAProxy named are convicted; the others are to be tested again. False when it named none of
+ * them. */
+static bool set_named(struct validator *v, const struct accusations *accusations)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < accusations->items.length; i++) {
+        const struct accusation *a = &accusations->items.items[i];
+        for (size_t j = 0; j < v->testing.items.length; j++) {
+            struct suspect *s = &v->testing.items.items[j];
+            if (strcmp(s->id, a->fragment_id) != 0 || !convict(v, a))
+                continue;
+            suspect_done(s);
+            memmove(s, s + 1, (v->testing.items.length - j - 1) * sizeof(*s));
+            v->testing.items.length--;
+            any = true;
+            break;
+        }
+    }
+    return any;
+}
+
+/* ---- the run ---- */
+
+static void finish(struct validator *v, enum validation_outcome outcome)
+{
+    if (outcome == VALIDATION_ACCEPTED)
+        v->problem[0] = '\0';
+    struct validation result = {
+        .outcome = outcome, .problem = v->problem, .checks = v->checks, .duration_ns = clock_now_ns() - v->begun_ns};
+    evidence_done(&v->evidence);
+    v->busy = false;
+    v->events.done(v->ctx, &result);
+}
+
+/* Everything, or the base without the suspects, was refused. True when something was done about it. */
+static bool search(struct validator *v, const struct accusations *accusations, const char *message, bool died)
+{
+    bool progress = accusations->superseded;
+
+    for (size_t i = 0; i < accusations->items.length; i++)
+        progress = convict(v, &accusations->items.items[i]) || progress;
+    if (!progress && v->queue.length == 0) {
+        progress = hold_pending(v, message, true);
+        v->doubt = died;
+    } else if (!progress) {
+        /* Even without the suspects: they are not to blame. */
+        queue_clear(v, true);
+    }
+    return progress;
+}
+
+static void refused(struct validator *v, const struct check_result *result)
+{
+    const char *message = result->err != NULL ? result->err->text
+                          : result->count > 0 ? result->messages[0].text
+                                              : "haproxy -c failed without a message";
+    struct accusations accusations;
+
+    if (result->err == NULL)
+        metric_add(v->failures, 1);
+    accuse(&v->evidence, v->model, result->messages, result->count, &accusations);
+    model_check_end(v->model, false);
+    v->problem[0] = '\0';
+    bool progress = true;
+    if (v->testing.items.length > 0) {
+        bool named = set_named(v, &accusations);
+        set_back(v, !named && !accusations.superseded, message);
+        v->doubt = result->err != NULL;
+    } else {
+        progress = search(v, &accusations, message, result->err != NULL);
+    }
+    accusations_done(&accusations);
+    if (v->problem[0] == '\0')
+        snprintf(v->problem, sizeof(v->problem), "%s", message);
+    if (progress)
+        next_check(v);
+    else
+        finish(v, result->err != NULL ? VALIDATION_INCONCLUSIVE : VALIDATION_REFUSED);
 }
 
 static void on_check(void *ctx, const struct check_result *result)
@@ -236,118 +373,56 @@ static void on_check(void *ctx, const struct check_result *result)
 
     v->check = NULL;
     metric_observe_ns(v->duration, result->duration_ns);
-    if (result->err != NULL) {
-        snprintf(v->problem, sizeof(v->problem), "haproxy -c: %s", result->err->text);
+    if (result->err != NULL && result->err->kind == ERR_SYS) {
+        snprintf(v->problem, sizeof(v->problem), "%s", result->err->text);
         model_check_end(v->model, false);
-        finish(v, false, true);
+        set_back(v, false, v->problem);
+        finish(v, VALIDATION_INCONCLUSIVE);
         return;
     }
-    if (result->ok) {
-        model_check_end(v->model, true);
-        suspects_done(&v->testing);
-        if (v->queue.length > 0)
-            next_check(v);
-        else
-            finish(v, true, false);
+    if (result->err != NULL || !result->ok) {
+        refused(v, result);
         return;
     }
-    metric_add(v->failures, 1);
-    const char *message = result->count > 0 ? result->messages[0].text : "haproxy -c failed without a message";
-    bool progress = false;
-    v->problem[0] = '\0';
-    if (v->testing.ids.length > 0) {
-        model_check_end(v->model, false);
-        bisect_refused(v, message);
-        progress = true;
-    } else {
-        /* Look at all accused before the first quarantine: it changes what the lines mean. */
-        struct accusation {
-            struct item *item;
-            unsigned line;
-            const char *text;
-        };
-        VEC(struct accusation) accusations = {0};
-        for (size_t i = 0; i < result->count; i++) {
-            struct accusation a = {.text = result->messages[i].text};
-            a.item = accused(v, &result->messages[i], &a.line);
-            if (a.item != NULL)
-                vec_push(&accusations, a);
-        }
-        model_check_end(v->model, false);
-        for (size_t i = 0; i < accusations.length; i++) {
-            const struct accusation *a = &accusations.items[i];
-            progress = blame(v, a->item, a->line, a->text) || progress;
-        }
-        vec_done(&accusations);
-        if (!progress && !v->bisecting && v->problem[0] == '\0')
-            progress = bisect_begin(v, message);
-    }
-    if (v->problem[0] == '\0')
-        snprintf(v->problem, sizeof(v->problem), "%s", message);
-    if (!progress) {
-        /* Even without the suspects it is refused: they are not to blame. */
-        for (size_t i = 0; i < v->queue.length; i++)
-            for (size_t j = 0; j < v->queue.items[i].ids.length; j++)
-                model_release(v->model, v->queue.items[i].ids.items[j]);
-        finish(v, false, false);
-        return;
-    }
-    next_check(v);
-}
-
-struct file_ctx {
-    struct disk_files *files;
-};
-
-static void add_file(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length)
-{
-    struct file_ctx *f = ctx;
-    CLEANUP(free_ptr) char *path = xasprintf("%s/%s", kind == CONTRIBUTION_FILE ? "files" : "certs", name);
-
-    disk_files_add(f->files, path, bytes, length);
-}
-
-struct map_ctx {
-    struct validator *v;
-    struct disk_files *files;
-};
-
-static void add_map(void *ctx, const char *map_name)
-{
-    struct map_ctx *m = ctx;
-    struct buf text = {0};
-    CLEANUP(free_ptr) char *path = xasprintf("maps/%s", map_name);
-
-    model_write_map(m->v->model, MODEL_CHECKING, map_name, &text);
-    size_t length = text.length;
-    disk_files_take(m->files, path, buf_steal(&text), length);
+    model_check_end(v->model, true);
+    if (v->testing.items.length > 0)
+        set_passed(v);
+    else
+        v->doubt = false;
+    if (v->queue.length > 0)
+        next_check(v);
+    else
+        finish(v, VALIDATION_ACCEPTED);
 }
 
 static void next_check(struct validator *v)
 {
     struct disk_files files = {0};
-    struct buf text = {0};
 
-    if (v->checks >= CHECKS_MAX) {
-        snprintf(v->problem, sizeof(v->problem), "gave up after %d checks; the objects still suspected stay in quarantine", CHECKS_MAX);
-        finish(v, false, false);
+    if (v->events.must_wait != NULL && v->events.must_wait(v->ctx)) {
+        v->problem[0] = '\0';
+        finish(v, VALIDATION_INCONCLUSIVE);
         return;
     }
-    suspects_done(&v->testing);
-    /* The first check of a bisection holds everybody back: only when that passes are the sets let in. */
-    if (v->bisecting && v->checks > 0 && v->queue.length > 0 && model_pending(v->model) == 0) {
-        v->testing = v->queue.items[--v->queue.length];
-        for (size_t i = 0; i < v->testing.ids.length; i++)
-            model_release(v->model, v->testing.ids.items[i]);
+    if (v->checks >= CHECKS_MAX) {
+        CLEANUP(free_ptr) char *last = xstrdup(v->problem);
+        snprintf(v->problem, sizeof(v->problem), "no end after %d checks, %zu objects are held back meanwhile: %s",
+                 CHECKS_MAX, validator_suspects(v), last);
+        finish(v, VALIDATION_UNFINISHED);
+        return;
+    }
+    if (v->queue.length > 0) {
+        (void)hold_pending(v, "held back while the cause of a refusal is searched", false);
+        /* The base first, as far as it is not accepted; then the sets. */
+        if (model_pending(v->model) == 0 && !v->doubt && !take_set(v)) {
+            finish(v, VALIDATION_ACCEPTED);
+            return;
+        }
     }
     v->checks++;
     model_check_begin(v->model);
-    model_lines_done(&v->lines);
-    model_write_config(v->model, MODEL_CHECKING, &text, &v->lines);
-    size_t length = text.length;
-    disk_files_take(&files, DISK_CONFIG, buf_steal(&text), length);
-    model_each_map(v->model, add_map, &(struct map_ctx){.v = v, .files = &files});
-    model_each_file(v->model, MODEL_CHECKING, add_file, &(struct file_ctx){.files = &files});
+    evidence_done(&v->evidence);
+    evidence_collect(&v->evidence, v->model, &files);
     v->check = check_start(v->loop, &v->config, &files, on_check, v);
 }
 
@@ -357,6 +432,51 @@ void validator_run(struct validator *v)
     v->checks = 0;
     v->begun_ns = clock_now_ns();
     v->problem[0] = '\0';
-    reset(v);
     next_check(v);
+}
+
+bool validator_busy(const struct validator *v)
+{
+    return v->busy;
+}
+
+size_t validator_suspects(const struct validator *v)
+{
+    size_t count = v->testing.items.length;
+
+    for (size_t i = 0; i < v->queue.length; i++)
+        count += v->queue.items[i].items.length;
+    return count;
+}
+
+/* ---- life ---- */
+
+struct validator *validator_new(uv_loop_t *loop, const struct check_config *config, struct model *model,
+                                struct metrics *metrics, const struct validator_events *events, void *ctx)
+{
+    struct validator *v = xcalloc(1, sizeof(*v));
+
+    v->loop = loop;
+    v->config = *config;
+    v->model = model;
+    v->events = *events;
+    v->ctx = ctx;
+    v->duration = metric_histogram(metrics, "haptic_validation_duration_seconds",
+                                   "Duration of one haproxy -c of a whole configuration.");
+    v->failures = metric_counter(metrics, "haptic_validation_failures_total",
+                                 "Configurations that haproxy -c refused.");
+    return v;
+}
+
+struct validator *validator_free(struct validator *v)
+{
+    if (v == NULL)
+        return NULL;
+    if (v->check != NULL)
+        check_cancel(v->check);
+    queue_clear(v, false);
+    suspects_done(&v->testing);
+    evidence_done(&v->evidence);
+    free(v);
+    return NULL;
 }

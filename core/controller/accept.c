@@ -1,0 +1,188 @@
+/* From pending to accepted: what is harmless at once, the rest by asking HAProxy. Here is decided when to ask; whom to
+ * blame is the validator's business. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "controller/reconcile_state.h"
+#include "controller/settle.h"
+
+#define BACKGROUND_MIN_NS (5 * NS_PER_S)
+#define RECHECK_NS (2 * NS_PER_S)      /* a check could not be made */
+#define REFUSED_MAX_NS (10 * NS_PER_S) /* between checks while HAProxy refuses the templates' own output */
+#define REFUSED_DOUBLINGS 6
+#define UNFINISHED_MAX_NS (30 * NS_PER_S) /* between two runs that search for a culprit */
+#define CHECK_SHARE 20                    /* background checks take one part in so many of the time */
+
+struct explain_ctx {
+    char *fragment, *owner_kind, *owner_id, *message;
+    bool left_out;
+};
+
+static void note_accepted(struct reconcile *r)
+{
+    struct digest digest = model_digest(r->model, MODEL_ACCEPTED);
+
+    if (digest_equal(digest, r->accepted_digest))
+        return;
+    r->accepted_digest = digest;
+    r->accepted_ns = clock_now_ns();
+    r->generation++;
+}
+
+static void on_background(uv_timer_t *timer)
+{
+    struct reconcile *r = timer->data;
+
+    if (r->background_due && !r->partial && !validator_busy(r->validator)) {
+        r->background_due = false;
+        validator_run(r->validator);
+    }
+    reconcile_step(r);
+}
+
+static void on_recheck(uv_timer_t *timer)
+{
+    reconcile_step(timer->data);
+}
+
+/* Is it too early for another check? Then the timer comes back to it. */
+static bool check_waits(struct reconcile *r)
+{
+    int64_t wait = r->check_after_ns - clock_now_ns();
+
+    if (wait <= 0)
+        return false;
+    uv_timer_start(&r->recheck, on_recheck, (uint64_t)(wait / NS_PER_MS) + 1, 0);
+    return true;
+}
+
+void reconcile_accept(struct reconcile *r)
+{
+    if (!r->rendered || r->partial)
+        return;
+    struct settled settled;
+    bool left = settle_structural(r->model, r->agent, &settled);
+    r->background_due = r->background_due || settled.beyond_servers;
+    metric_add(r->structural, settled.groups);
+    note_accepted(r);
+    if ((left || r->unfinished) && !validator_busy(r->validator)) {
+        if (r->refused && digest_equal(model_digest(r->model, MODEL_RENDERED), r->refused_digest))
+            return;
+        if (check_waits(r))
+            return;
+        r->background_due = false;
+        validator_run(r->validator);
+    } else if (r->background_due && !uv_is_active((uv_handle_t *)&r->background)) {
+        int64_t wait = r->last_check_ns * CHECK_SHARE > BACKGROUND_MIN_NS ? r->last_check_ns * CHECK_SHARE
+                                                                          : BACKGROUND_MIN_NS;
+        uv_timer_start(&r->background, on_background, (uint64_t)(wait / NS_PER_MS), 0);
+    }
+}
+
+static const char *quarantine_title(bool left_out)
+{
+    return left_out
+               ? "Object quarantined: HAProxy refuses what its template made; it is left out until its output changes"
+               : "Object quarantined: HAProxy refuses what its template made; its last good output stays in force";
+}
+
+static void on_explained(void *ctx, const char *where)
+{
+    struct explain_ctx *e = ctx;
+
+    log_warn(quarantine_title(e->left_out), "object_kind", e->owner_kind, "object", e->owner_id, "fragment",
+             e->fragment, "template_line", where, "error", e->message);
+    free(e->fragment);
+    free(e->owner_kind);
+    free(e->owner_id);
+    free(e->message);
+    free(e);
+}
+
+static void on_quarantined(void *ctx, const struct conviction *c)
+{
+    struct reconcile *r = ctx;
+    const struct fragment *f = c->fragment;
+
+    metric_add(r->quarantines, 1);
+    r->ops.notify(r->ctx, true, f->owner_kind, f->owner_id, "Quarantined", c->message);
+    if (!notices_pass(&r->notices))
+        return;
+    struct explain_ctx *e = xmalloc(sizeof(*e));
+    *e = (struct explain_ctx){.fragment = xstrdup(f->id),
+                              .owner_kind = xstrdup(f->owner_kind),
+                              .owner_id = xstrdup(f->owner_id),
+                              .message = xstrdup(c->message),
+                              .left_out = c->left_out};
+    renderer_explain(r->renderer, f->id, c->kind, c->scope, c->key, c->line, on_explained, e);
+}
+
+static int64_t clamp(int64_t value, int64_t min, int64_t max)
+{
+    return value < min ? min : value > max ? max : value;
+}
+
+/* What the outcome means for the next check: how long it has to wait. */
+static void note_outcome(struct reconcile *r, const struct validation *v)
+{
+    int64_t wait = 0;
+
+    r->refused = v->outcome == VALIDATION_REFUSED;
+    r->refusals = r->refused ? r->refusals + 1 : 0;
+    r->unfinished = v->outcome == VALIDATION_UNFINISHED;
+    switch (v->outcome) {
+    case VALIDATION_ACCEPTED:
+        break;
+    case VALIDATION_REFUSED:
+        r->refused_digest = model_digest(r->model, MODEL_RENDERED);
+        /* Others' changes make a new rendering again and again, which is refused for the same reason. */
+        wait = clamp(r->last_check_ns << (r->refusals < REFUSED_DOUBLINGS ? r->refusals : REFUSED_DOUBLINGS), 0,
+                     REFUSED_MAX_NS);
+        break;
+    case VALIDATION_UNFINISHED:
+        wait = clamp(r->last_check_ns * CHECK_SHARE, NS_PER_S, UNFINISHED_MAX_NS);
+        break;
+    case VALIDATION_INCONCLUSIVE:
+        r->background_due = true;
+        wait = *v->problem != '\0' ? RECHECK_NS : 0;
+        break;
+    }
+    r->check_after_ns = wait > 0 ? clock_now_ns() + wait : 0;
+}
+
+static void on_validated(void *ctx, const struct validation *v)
+{
+    static const char *const titles[] = {
+        [VALIDATION_ACCEPTED] = "",
+        [VALIDATION_REFUSED] = "HAProxy refuses the rendered configuration; the last accepted one stays in force",
+        [VALIDATION_UNFINISHED] =
+            "HAProxy refuses the rendered configuration; the objects that cause it are still searched",
+        [VALIDATION_INCONCLUSIVE] =
+            "The rendered configuration cannot be checked; the last accepted one stays in force",
+    };
+    struct reconcile *r = ctx;
+
+    r->last_check_ns = v->checks > 0 ? v->duration_ns / v->checks : 0;
+    metric_add(r->checked, v->checks);
+    note_outcome(r, v);
+    if (v->outcome != VALIDATION_ACCEPTED && *v->problem != '\0' && strcmp(r->problem, v->problem) != 0)
+        log_error(titles[v->outcome], "error", v->problem, "checks", log_int(v->checks));
+    snprintf(r->problem, sizeof(r->problem), "%s", v->problem);
+    notices_sum_up(&r->notices);
+    note_accepted(r);
+    reconcile_step(r);
+}
+
+static bool must_wait(void *ctx)
+{
+    const struct reconcile *r = ctx;
+
+    return r->partial;
+}
+
+const struct validator_events reconcile_validator_events = {
+    .quarantined = on_quarantined, .done = on_validated, .must_wait = must_wait};

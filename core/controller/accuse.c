@@ -1,0 +1,268 @@
+/* Files first, since a bad certificate is reported with the line of the bind that uses it; then lines; then sections.
+ * Lines of the text that was checked are found by an index that is made for the first complaint that needs it. */
+#include "controller/accuse.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/map.h"
+
+/* ---- what was checked ---- */
+
+struct collecting {
+    struct evidence *evidence;
+    const struct model *model;
+    struct disk_files *files;
+};
+
+static void collect_file(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length)
+{
+    struct collecting *c = ctx;
+    CLEANUP(free_ptr) char *path = xasprintf("%s/%s", kind == CONTRIBUTION_FILE ? "files" : "certs", name);
+
+    disk_files_add(c->files, path, bytes, length);
+}
+
+static void collect_map(void *ctx, const char *map_name)
+{
+    struct collecting *c = ctx;
+    struct buf text = {0};
+    CLEANUP(free_ptr) char *path = xasprintf("maps/%s", map_name);
+
+    model_write_map(c->model, MODEL_CHECKING, map_name, &text);
+    vec_push(&c->evidence->maps, ((struct evidence_map){.name = xstrdup(map_name), .text = xstrdup(buf_str(&text))}));
+    size_t length = text.length;
+    disk_files_take(c->files, path, buf_steal(&text), length);
+}
+
+void evidence_collect(struct evidence *e, const struct model *m, struct disk_files *files)
+{
+    struct collecting c = {.evidence = e, .model = m, .files = files};
+    struct buf text = {0};
+
+    model_write_config(m, MODEL_CHECKING, &text, &e->lines);
+    e->config = xmemdup0(buf_str(&text), text.length);
+    size_t length = text.length;
+    disk_files_take(files, DISK_CONFIG, buf_steal(&text), length);
+    model_each_map(m, collect_map, &c);
+    model_each_file(m, MODEL_CHECKING, collect_file, &c);
+}
+
+void evidence_done(struct evidence *e)
+{
+    model_lines_done(&e->lines);
+    free(STEAL(e->config));
+    for (size_t i = 0; i < e->maps.length; i++) {
+        free(e->maps.items[i].name);
+        free(e->maps.items[i].text);
+    }
+    vec_done(&e->maps);
+}
+
+/* ---- from complaints to items ---- */
+
+struct court {
+    const struct evidence *evidence;
+    const struct model *model;
+    struct accusations *accusations;
+    struct map seen;          /* ids of fragments that are accused already */
+    VEC(const char *) starts; /* of the lines of the text at hand */
+    const char *indexed;
+};
+
+/* Line number (1-based) of a text, and its length without the newline; NULL when it has fewer. */
+static const char *line_of(struct court *c, const char *text, unsigned number, size_t *ret_length)
+{
+    if (c->indexed != text) {
+        vec_clear(&c->starts);
+        for (const char *at = text; *at != '\0';) {
+            vec_push(&c->starts, at);
+            at += strcspn(at, "\n");
+            at += *at == '\n';
+        }
+        c->indexed = text;
+    }
+    if (number == 0 || number > c->starts.length)
+        return NULL;
+    const char *line = c->starts.items[number - 1];
+    *ret_length = strcspn(line, "\n");
+    return line;
+}
+
+/* Is this (but for indentation) still line number (0-based) of the text? */
+static bool says(const struct text *text, uint32_t number, const char *line, size_t length)
+{
+    if (text == NULL)
+        return false;
+    const char *at = text->bytes, *end = text->bytes + text->length;
+    for (; number > 0 && at < end; number--) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        at = newline ? newline + 1 : end;
+    }
+    const char *stop = at < end ? memchr(at, '\n', (size_t)(end - at)) : NULL;
+    size_t rest = (size_t)((stop ? stop : end) - at), indent = strspn(line, " ");
+    indent = indent < length ? indent : length;
+    return rest == length - indent && memcmp(at, line + indent, rest) == 0;
+}
+
+static void accuse_item(struct court *c, const struct item *item, unsigned line, const char *message)
+{
+    const struct fragment *f = item->winner;
+
+    if (f == NULL || map_get(&c->seen, f->id) != NULL)
+        return;
+    map_put(&c->seen, f->id, c);
+    vec_push(&c->accusations->items, ((struct accusation){.fragment_id = xstrdup(f->id),
+                                                          .kind = item->kind,
+                                                          .scope = xstrdup(item->scope),
+                                                          .key = xstrdup(item->key),
+                                                          .line = line,
+                                                          .message = xstrdup(message)}));
+}
+
+/* Does the item say now what it said when the check began? Only for one that the check was about. */
+static bool is_unchanged(const struct item *item)
+{
+    return item->in_check && text_equal(item->checking, item->rendered);
+}
+
+static bool accuse_map_line(struct court *c, const struct check_message *m)
+{
+    const char *name = m->file + strlen("maps/");
+    size_t length = 0;
+
+    for (size_t i = 0; i < c->evidence->maps.length; i++) {
+        const struct evidence_map *map = &c->evidence->maps.items[i];
+        const char *line = strcmp(map->name, name) == 0 ? line_of(c, map->text, m->file_line, &length) : NULL;
+        if (line == NULL)
+            continue;
+        size_t key_length = strcspn(line, " \n");
+        CLEANUP(free_ptr) char *key = xmemdup0(line, key_length);
+        const struct item *item = model_map_item(c->model, name, key);
+        const char *value = line + key_length + (line[key_length] == ' ');
+        size_t value_length = length - (size_t)(value - line);
+        if (item != NULL && item->rendered != NULL && item->rendered->length == value_length &&
+            memcmp(item->rendered->bytes, value, value_length) == 0)
+            accuse_item(c, item, 0, m->text);
+        else
+            c->accusations->superseded = true;
+        return true;
+    }
+    return false;
+}
+
+struct file_search {
+    enum contribution_kind kinds[2];
+    const char *name;
+    const struct item *item;
+};
+
+static void search_file(void *ctx, struct item *item)
+{
+    struct file_search *s = ctx;
+
+    if ((item->kind == s->kinds[0] || item->kind == s->kinds[1]) && strcmp(item->scope, s->name) == 0 &&
+        item->winner != NULL)
+        s->item = item;
+}
+
+/* A file that the check was to decide about. */
+static bool accuse_file(struct court *c, const struct check_message *m)
+{
+    const char *slash = m->file ? strchr(m->file, '/') : NULL;
+
+    if (slash == NULL)
+        return false;
+    if (strncmp(m->file, "maps/", 5) == 0)
+        return m->file_line > 0 && accuse_map_line(c, m);
+    struct file_search s = {.kinds = {CONTRIBUTION_CERTIFICATE, CONTRIBUTION_CRT_LIST}, .name = slash + 1};
+    if (strncmp(m->file, "files/", 6) == 0)
+        s.kinds[0] = s.kinds[1] = CONTRIBUTION_FILE;
+    else if (strncmp(m->file, "certs/", 6) != 0)
+        return false;
+    model_each_pending(c->model, search_file, &s);
+    if (s.item == NULL)
+        return false;
+    if (is_unchanged(s.item))
+        accuse_item(c, s.item, 0, m->text);
+    else
+        c->accusations->superseded = true;
+    return true;
+}
+
+static bool accuse_line(struct court *c, const struct check_message *m)
+{
+    size_t length = 0;
+
+    if (m->line == 0 || m->line > c->evidence->lines.lines.length)
+        return false;
+    const struct model_origin *origin = &c->evidence->lines.lines.items[m->line - 1];
+    const char *line = line_of(c, c->evidence->config, m->line, &length);
+    if (origin->item == NULL || line == NULL)
+        return false;
+    if (origin->header) {
+        const struct section *s = origin->item->section;
+        accuse_item(c, s->from != NULL && s->from->pending ? s->from : origin->item, 0, m->text);
+    } else if (says(origin->item->rendered, origin->line, line, length)) {
+        accuse_item(c, origin->item, origin->line, m->text);
+    } else {
+        c->accusations->superseded = true;
+    }
+    return true;
+}
+
+/* A section that is complained about as a whole: its pending pieces, if they are all of one fragment. */
+static bool accuse_section(struct court *c, const struct check_message *m)
+{
+    static const char *const types[] = {"backend", "frontend", "listen", "defaults"};
+    const struct item *found = NULL;
+
+    for (size_t i = 0; m->name != NULL && i < ARRAY_LEN(types); i++) {
+        if (m->section != NULL && strcmp(m->section, "proxy") != 0 && strcmp(m->section, types[i]) != 0)
+            continue;
+        CLEANUP(free_ptr) char *name = xasprintf("%s %s", types[i], m->name);
+        const struct section *s = model_section(c->model, name);
+        for (size_t j = 0; s != NULL && j < s->pieces.length; j++) {
+            const struct item *item = s->pieces.items[j];
+            if (!item->pending || item->winner == NULL)
+                continue;
+            if (found != NULL && found->winner != item->winner)
+                return false;
+            found = item;
+        }
+    }
+    if (found == NULL)
+        return false;
+    if (is_unchanged(found))
+        accuse_item(c, found, 0, m->text);
+    else
+        c->accusations->superseded = true;
+    return true;
+}
+
+void accuse(const struct evidence *e, const struct model *m, const struct check_message *messages, size_t count,
+            struct accusations *ret_accusations)
+{
+    struct court c = {.evidence = e, .model = m, .accusations = ret_accusations};
+
+    *ret_accusations = (struct accusations){0};
+    map_init(&c.seen, false);
+    for (size_t i = 0; i < count; i++)
+        if (!accuse_file(&c, &messages[i]) && !accuse_line(&c, &messages[i]))
+            (void)accuse_section(&c, &messages[i]);
+    map_done(&c.seen);
+    vec_done(&c.starts);
+}
+
+void accusations_done(struct accusations *a)
+{
+    for (size_t i = 0; i < a->items.length; i++) {
+        free(a->items.items[i].fragment_id);
+        free(a->items.items[i].scope);
+        free(a->items.items[i].key);
+        free(a->items.items[i].message);
+    }
+    vec_done(&a->items);
+}

@@ -1,0 +1,123 @@
+/* From accepted to live: one deployment at a time, while this replica may write. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "controller/reconcile_state.h"
+
+#define RETRY_MIN_NS (500 * NS_PER_MS)
+#define RETRY_MAX_NS (30 * NS_PER_S)
+
+static void on_retry(uv_timer_t *timer)
+{
+    reconcile_step(timer->data);
+}
+
+static void on_applied(void *ctx, const struct agent_result *result)
+{
+    struct reconcile *r = ctx;
+    uint64_t suppressed;
+
+    if (result->err == NULL) {
+        r->retry_ns = 0;
+        r->deployed_problem[0] = '\0';
+        r->live = result->reload_after_ns == 0;
+        if (r->applying_ns != 0 && r->live)
+            metric_observe_ns(r->reconcile_duration, clock_now_ns() - r->applying_ns);
+        if (r->live)
+            r->applying_ns = 0;
+        else
+            reconcile_stage_move(&r->applying_ns, &r->settled_ns);
+        if (!r->live)
+            log_info("A reload waits", "reason", result->reload_reason ? result->reload_reason : "", "wait",
+                     log_duration(result->reload_after_ns));
+        if (result->reloaded)
+            log_info("Deployed with a reload", "reason", result->reload_reason ? result->reload_reason : "",
+                     "generation", log_int((int64_t)r->generation), "duration", log_duration(result->duration_ns));
+        else if (result->operations > 0 && log_limit_pass(&r->deployed_limit, NS_PER_S, &suppressed))
+            log_info("Deployed without a reload", "operations", log_int(result->operations), "generation",
+                     log_int((int64_t)r->generation), "duration", log_duration(result->duration_ns), "similar",
+                     log_int((int64_t)suppressed));
+    } else if (result->err->kind == ERR_STALE) {
+        r->live = false;
+        reconcile_stage_move(&r->applying_ns, &r->settled_ns);
+        r->compare_all = true;
+        r->compare_why = "refused as stale";
+        /* Not again before something is done about it, or a while has passed. */
+        if (!r->stopped)
+            uv_timer_start(&r->retry, on_retry, (uint64_t)(RETRY_MIN_NS / NS_PER_MS), 0);
+        if (log_limit_pass(&r->stale_limit, NS_PER_S, &suppressed))
+            log_warn("Deployment refused: a newer leader has written", "error", result->err->text,
+                     "highest_transitions", log_int(result->highest.transitions), "holder",
+                     result->highest.holder ? result->highest.holder : "");
+        r->ops.refused_stale(r->ctx, result->highest.transitions);
+    } else {
+        r->live = false;
+        metric_add(r->deploy_failures, 1);
+        reconcile_stage_move(&r->applying_ns, &r->settled_ns);
+        r->compare_all = true;
+        r->compare_why = "the last deployment failed";
+        r->retry_ns = r->retry_ns == 0 ? RETRY_MIN_NS : r->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : r->retry_ns * 2;
+        if (strcmp(r->deployed_problem, result->err->text) != 0)
+            log_warn("Deployment failed; it is tried again", "error", result->err->text, "retry_in",
+                     log_duration(r->retry_ns));
+        snprintf(r->deployed_problem, sizeof(r->deployed_problem), "%s", result->err->text);
+        if (!r->stopped)
+            uv_timer_start(&r->retry, on_retry, (uint64_t)(r->retry_ns / NS_PER_MS), 0);
+    }
+    if (!r->stopped)
+        reconcile_step(r);
+}
+
+void reconcile_deploy(struct reconcile *r)
+{
+    bool writer = r->rendered && r->ops.may_write(r->ctx);
+
+    if (writer && !r->was_writer) {
+        r->compare_all = true;
+        r->compare_why = "this replica may write now";
+        log_info("Started Deployer", "identity", r->config.identity, "generation", log_int((int64_t)r->generation));
+        log_info("Started DeploymentScheduler", "drift_prevention_interval", log_duration(r->drift_ns));
+    }
+    if (!writer && r->was_writer)
+        log_info("Stopped Deployer and DeploymentScheduler: this replica does not lead", "identity",
+                 r->config.identity);
+    r->was_writer = writer;
+    int64_t transitions = r->ops.fence_transitions(r->ctx);
+    if (writer && transitions != r->transitions) {
+        /* Also when a term was lost and won again between two looks. */
+        r->compare_all = true;
+        r->compare_why = "a new term";
+    }
+    r->transitions = transitions;
+    if (!writer) {
+        /* What changes meanwhile is found by the comparison from scratch that begins each term. */
+        struct model_changes dropped = {0};
+        model_take_changes(r->model, &dropped);
+        model_changes_done(&dropped);
+        r->live = false;
+        return;
+    }
+    if (agent_busy(r->agent) || uv_is_active((uv_handle_t *)&r->retry) || model_is_empty(r->model, MODEL_ACCEPTED))
+        return;
+    struct model_changes changes = {0};
+    model_take_changes(r->model, &changes);
+    if (changes.items.length == 0 && !r->compare_all) {
+        model_changes_done(&changes);
+        if (r->live)
+            r->settled_ns = 0; /* the change had no effect on the output */
+        return;
+    }
+    struct fence fence = {.transitions = transitions,
+                          .generation = r->generation,
+                          .holder = r->ops.fence_holder ? r->ops.fence_holder(r->ctx) : r->config.identity};
+    bool all = r->compare_all;
+    reconcile_stage_move(&r->settled_ns, &r->applying_ns);
+    r->compare_all = false;
+    if (all)
+        log_debug("Comparing everything with HAProxy", "why", r->compare_why);
+    if (!agent_apply(r->agent, all ? NULL : &changes, &fence, on_applied, r))
+        r->compare_all = true;
+    model_changes_done(&changes);
+}

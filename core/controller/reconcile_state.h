@@ -1,0 +1,80 @@
+/* reconcile_state.h — what a reconciler consists of, for the files of its three stages only.
+ * Thread:  loop thread only.
+ * Units:   *_ns nanoseconds.
+ *
+ *   reconcile.c  life, store → renderer → model, the step that looks at everything
+ *   accept.c     rendered → accepted
+ *   deploy.c     accepted → live
+ */
+#ifndef HAPTIC_CONTROLLER_RECONCILE_STATE_H
+#define HAPTIC_CONTROLLER_RECONCILE_STATE_H
+
+#include "controller/notices.h"
+#include "controller/problems.h"
+#include "controller/reconcile.h"
+#include "controller/validate.h"
+
+struct reconcile {
+    uv_loop_t *loop;
+    struct reconcile_config config;
+    struct reconcile_ops ops;
+    void *ctx;
+    struct store *store;
+    struct model *model;
+    struct validator *validator;
+    struct renderer *renderer;
+    struct agent *agent;
+
+    uv_check_t after_poll;
+    uv_idle_t no_wait; /* keeps the loop from sleeping before after_poll */
+    uv_timer_t drift, retry, background, recheck;
+    int open_handles;
+    bool stopped;
+
+    bool dirty;       /* the store changed since the last request */
+    bool rendered;    /* a complete rendering is in the model */
+    bool partial;     /* but it may lack objects of a kind that is being listed */
+    uint64_t whole;   /* the first request after the list; 0: not made yet */
+    bool compare_all; /* deploy from scratch */
+    const char *compare_why;
+    bool was_writer;
+    bool live;
+    bool background_due; /* structural changes were accepted since the last whole check */
+    bool refused;        /* this rendering was checked and refused: do not check the same again */
+    struct digest refused_digest;
+    unsigned refusals;  /* in a row */
+    bool unfinished;    /* the validator wants to go on */
+    char problem[1100]; /* of the rendering */
+    char program_problem[1100], deployed_problem[1100];
+    int64_t transitions; /* fence of the last deployment */
+    uint64_t generation;
+    struct digest accepted_digest;
+    int64_t accepted_ns;
+    int64_t last_check_ns;  /* duration */
+    int64_t check_after_ns; /* not before this */
+    int64_t retry_ns;
+
+    /* When the oldest change in each stage arrived; 0: none. */
+    int64_t changed_ns, rendering_ns, settled_ns, applying_ns;
+
+    struct problems problems; /* fragments that fail */
+    struct notices notices;
+    struct log_limit stale_limit, deployed_limit;
+    int64_t drift_ns;
+
+    struct metric *reconcile_duration, *render_failures, *quarantines, *deploy_failures, *structural, *checked;
+};
+
+/* Look at everything and start what can be started. Every callback ends in it. */
+void reconcile_step(struct reconcile *r);
+/* The time of the oldest change goes on to the next stage. */
+void reconcile_stage_move(int64_t *from, int64_t *to);
+
+/* accept.c */
+extern const struct validator_events reconcile_validator_events; /* ctx: the reconciler */
+void reconcile_accept(struct reconcile *r);
+
+/* deploy.c */
+void reconcile_deploy(struct reconcile *r);
+
+#endif
