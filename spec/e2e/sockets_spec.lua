@@ -2,7 +2,6 @@
 
 local e2e = require("support.e2e")
 local kube = require("support.kube")
-local posix = require("support.posix")
 
 describe("HAProxy's sockets", function()
   local suite, cluster, admin, scope, haproxy, master, runtime, haptic, client
