@@ -35,8 +35,6 @@
 #define CONFIG_POLL_MS 500
 #define DEPLOYMENT_END_NS (2 * NS_PER_S)
 
-extern char **environ;
-
 struct app {
     uv_loop_t *loop;
     struct app_options options;
@@ -280,6 +278,17 @@ static int64_t fence_transitions(void *ctx)
     return leader_fence_transitions(((struct app *)ctx)->leader);
 }
 
+static const char *fence_holder(void *ctx)
+{
+    return leader_fence_holder(((struct app *)ctx)->leader);
+}
+
+/* An app that stops lets the deployment under way end. */
+static int64_t write_end_ns(void *ctx)
+{
+    return leader_write_end_ns(((struct app *)ctx)->leader);
+}
+
 static void refused_stale(void *ctx, int64_t highest_transitions)
 {
     leader_refused_stale(((struct app *)ctx)->leader, highest_transitions);
@@ -451,6 +460,7 @@ static int start_haproxy(struct app *app, struct err *err)
                                         .master_socket = app->master_socket,
                                         .runtime_socket = app->runtime_socket,
                                         .supervise = !o->attach,
+                                        .write_end_ns = write_end_ns,
                                         .min_reload_interval_ns = app->config->min_deployment_interval_ns};
     app->agent = agent_new(app->loop, &config, reconcile_model(app->reconcile), app->metrics, on_agent_changed, app, err);
     return app->agent != NULL ? 0 : -1;
@@ -459,7 +469,7 @@ static int start_haproxy(struct app *app, struct err *err)
 static int start_all(struct app *app, struct err *err)
 {
     static const struct reconcile_ops ops = {
-        .may_write = may_write, .fence_transitions = fence_transitions, .refused_stale = refused_stale, .program = on_program, .received_ns = received_ns, .notify = notify};
+        .may_write = may_write, .fence_transitions = fence_transitions, .fence_holder = fence_holder, .refused_stale = refused_stale, .program = on_program, .received_ns = received_ns, .notify = notify};
     const struct app_options *o = &app->options;
     bool changed;
 

@@ -18,8 +18,6 @@
 #define EXEC_EARLY_US INT64_C(30000000) /* renew so long before the end */
 #define FILE_CHECK_NS NS_PER_S
 
-extern char **environ;
-
 /* One run of the plugin. */
 struct exec_run {
     struct kube_auth *auth; /* NULL: nobody wants the result any more */
