@@ -62,11 +62,12 @@ M.call_site = call_site
 
 -- Body ------------------------------------------------------------------------------------------------------
 
+-- Only methods can be reached from a body or an output, not what they are looked up in.
 local Body = {}
-Body.__index = Body
+local BODY = { __index = Body, __metatable = false }
 
 local function body_new(out)
-  return setmetatable({ out = out, lines = {}, first = {}, n = 0, where = out.trace and {} or nil }, Body)
+  return setmetatable({ out = out, lines = {}, first = {}, n = 0, where = out.trace and {} or nil }, BODY)
 end
 
 local function body_add(self, first, line)
@@ -77,6 +78,12 @@ local function body_add(self, first, line)
   if self.where then self.where[n] = call_site() end
 end
 
+--- What HAProxy would not take for a line of this section: the header of another one, a preprocessor's line.
+local function leaves_section(first)
+  return word.SECTIONS[first] or type(first) == "string" and sub(first, 1, 1) == "."
+end
+M.leaves_section = leaves_section
+
 --- A line: each argument is one word, quoted when it must be.
 function Body:line(...)
   local n = select("#", ...)
@@ -84,6 +91,7 @@ function Body:line(...)
   if n > word.MAX_WORDS then error("line: more than " .. word.MAX_WORDS .. " words", 2) end
   local words = { ... }
   local first = words[1]
+  if leaves_section(first) then error(format("line: %s is no line of a section", word.show(first)), 2) end
   for i = 1, n do
     local v = words[i]
     local ok, quoted = pcall(quote, v, "word " .. i)
@@ -166,7 +174,7 @@ end
 -- Out -------------------------------------------------------------------------------------------------------
 
 local Out = {}
-Out.__index = Out
+local OUT = { __index = Out, __metatable = false }
 
 --- One run's output.
 ---@param fragment table {id=string}: names pieces that have no key of their own
@@ -176,7 +184,7 @@ function M.new(fragment, settings)
     id = fragment.id, digest = settings.digest, allow_raw = settings.allow_raw,
     templates = settings.templates, trace = settings.trace and {} or nil,
     items = {}, n = 0, index = nil, global_body = nil,
-  }, Out)
+  }, OUT)
 end
 
 -- Up to so many contributions a search is cheaper than an index.

@@ -262,7 +262,6 @@ function Objects:accessor(kind)
     return tables_of(self, records)
   end
 
-  A.__index = A
   return A
 end
 

@@ -28,6 +28,7 @@ end
 local RAW = {}
 
 local function config_value(w, v)
+  if w.escaped then error("the value of {{ }} stands behind a backslash, which would escape its quote", 0) end
   return word.embed(w.state, v, "the value of {{ }}")
 end
 
@@ -57,7 +58,7 @@ local function write(w, s)
   w.n = n
   w.buf[n] = s
   if w.mode == "config" then
-    w.state = word.advance(w.state, s)
+    w.state, w.escaped = word.advance(w.state, s, w.escaped)
   elseif w.mode == "map" then
     w.line = find(s, "\n", 1, true) and match(s, "([^\n]*)$") or w.line .. s
   end
@@ -171,6 +172,9 @@ function emitters.Body:include(name, args)
   for line in string.gmatch(rendered .. "\n", "([^\n]*)\n") do
     number = number + 1
     local body = match(line, "^%s*(.-)%s*$")
+    if emitters.leaves_section(match(body, "^%S+")) then
+      error(format("include: %s: %s is no line of a section", name, word.show(body)), 2)
+    end
     if body ~= "" then
       local n = self.n + 1
       self.n = n
@@ -183,9 +187,7 @@ end
 
 -- Whole files -----------------------------------------------------------------------------------------------
 
-local SECTIONS = {}
-for name in string.gmatch([[global defaults frontend backend listen peers resolvers userlist cache mailers ring program
-  http-errors  fcgi-app log-forward log-profile traces crt-store acme]], "%S+") do SECTIONS[name] = true end
+local SECTIONS = word.SECTIONS
 
 --- Split a whole configuration into section contributions of `out`. Ranks keep the order of the text.
 ---@param out table from emitters.new()

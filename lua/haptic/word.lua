@@ -96,15 +96,24 @@ end
 
 -- For text templates ----------------------------------------------------------------------------------------
 
+--- First words of a section's header.
+M.SECTIONS = {}
+for name in string.gmatch([[global defaults frontend backend listen peers resolvers userlist cache mailers ring program
+  http-errors fcgi-app log-forward log-profile traces crt-store acme namespace_list]], "%S+") do
+  M.SECTIONS[name] = true
+end
+
 --- States of a line while it is written.
 M.PLAIN, M.WEAK, M.STRONG, M.COMMENT = "plain", "weak", "strong", "comment"
 
---- The state after `text`, begun in `state`.
-function M.advance(state, text)
-  local i = 1
+--- The state after `text`, begun in `state`; and whether it ends in a backslash that waits for what it escapes, as the
+--- text before it did if `escaped`.
+function M.advance(state, text, escaped)
+  if text == "" then return state, escaped end
+  local i = escaped and 2 or 1
   while true do
     local at = find(text, state == "strong" and "['\n]" or state == "comment" and "\n" or "[\"'\\#\n]", i)
-    if not at then return state end
+    if not at then return state, i > #text + 1 end
     local c = byte(text, at)
     i = at + 1
     if c == 10 then state = "plain"
