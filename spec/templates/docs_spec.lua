@@ -17,10 +17,11 @@ end
 
 local function render(b)
   local e
+  local kinds = { { name = "secrets", parts = 2 }, unpack(program.KINDS) }
   if b.language == "lua" then
-    e = program.engine({ libraries = b.info:find("libraries") ~= nil, scripts = { { name = b.name .. ".lua", source = b.body } } })
+    e = program.engine({ kinds = kinds, libraries = b.info:find("libraries") ~= nil, scripts = { { name = b.name .. ".lua", source = b.body } } })
   else
-    e = program.engine({ libraries = false, haproxyConfig = b.body, snippets = snippets })
+    e = program.engine({ kinds = kinds, libraries = false, haproxyConfig = b.body, snippets = snippets })
   end
   for kind, list in pairs(objects) do
     for _, o in ipairs(list) do e:put(kind, o) end
