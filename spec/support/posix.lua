@@ -127,8 +127,8 @@ local function shell_quote(word)
   return "'" .. word:gsub("'", "'\\''") .. "'"
 end
 
---- Runs a command line of words to its end, which must come within three minutes. Returns its output (stdout and stderr)
--- and its exit code.
+--- Runs a command line of words to its end, which must come within three minutes. Returns its output (stdout and
+-- stderr) and its exit code.
 function M.run(argv)
   local words = { "timeout", "-k", "5", "180" }
   for i, word in ipairs(argv) do
