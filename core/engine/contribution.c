@@ -29,6 +29,7 @@ struct fragment *fragment_new(const struct fragment_head *head, const struct con
 
     struct fragment *f = xmalloc(size);
     f->refs = 1;
+    f->stale = false;
     f->count = count;
     f->owner_created_s = head->owner_created_s;
     f->items = (struct contribution *)(void *)(f + 1);

@@ -8,6 +8,7 @@
 #ifndef HAPTIC_ENGINE_CONTRIBUTION_H
 #define HAPTIC_ENGINE_CONTRIBUTION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -54,6 +55,7 @@ struct fragment {
     const char *owner_kind;    /* watchedResources name, "" for a static fragment */
     const char *owner_id;      /* "namespace/name", "" for a static fragment */
     int64_t owner_created_s;   /* for the equal-key rule: older wins, then owner_id, then id */
+    bool stale;                /* for whoever keeps candidate lists: a later run of its template failed */
     size_t count;
     struct contribution *items; /* as emitted; no two with equal (kind, scope, key) */
 };

@@ -23,7 +23,7 @@ static void contribution_replace(struct model *m, struct item *item, struct frag
     struct contribution *old = item->replacing;
     struct fragment *before = item->candidates[old->slot].fragment;
     bool same = text_equal(c->text, old->text) && c->rank == old->rank && c->order == old->order;
-    bool same_place = fragment_compare(before, now) == 0;
+    bool same_place = fragment_compare(before, now) == 0 && before->stale == now->stale;
 
     item->replacing = NULL;
     old->item = NULL;
@@ -210,8 +210,21 @@ void model_replace_end(struct model *m)
 void model_fragment_keep(struct model *m, const char *fragment_id)
 {
     struct record *r = map_get(&m->records, fragment_id);
-    if (r)
-        r->epoch = m->epoch;
+    if (!r)
+        return;
+    r->epoch = m->epoch;
+    struct fragment *f = r->active;
+    if (!f || f->stale)
+        return;
+    model_reap(m);
+    f->stale = true;
+    for (size_t i = 0; i < f->count; i++) {
+        struct item *item = f->items[i].item;
+        if (!item)
+            continue;
+        candidate_sift(item, f->items[i].slot);
+        item_settle(m, item);
+    }
 }
 
 struct fragment *model_fragment(const struct model *m, const char *fragment_id)

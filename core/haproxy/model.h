@@ -100,7 +100,8 @@ void model_fragment_drop(struct model *m, const char *fragment_id);
 /* Drop all fragments that were not put since the matching begin (after a renderer's restart). */
 void model_replace_begin(struct model *m);
 void model_replace_end(struct model *m);
-/* It exists but could not be rendered: its contributions so far stay, also across model_replace_end(). */
+/* It exists but could not be rendered: its contributions so far stay, also across model_replace_end(); in a section that others emit too,
+ * theirs count. */
 void model_fragment_keep(struct model *m, const char *fragment_id);
 struct fragment *model_fragment(const struct model *m, const char *fragment_id); /* newest; NULL when unknown */
 

@@ -339,8 +339,13 @@ void item_try_accept(struct model *m, struct item *item)
 
 /* ---- the heap of candidates ---- */
 
-static bool candidate_before(const struct candidate *a, const struct candidate *b)
+/* Several objects may give one section the same content; then what one that fails said last must not hold back what the others say now.
+ * A key of a map or the name of a file belongs to somebody, who does not lose it by failing. */
+static bool candidate_before(const struct item *item, const struct candidate *a, const struct candidate *b)
 {
+    bool is_section = item->kind == CONTRIBUTION_SECTION || item->kind == CONTRIBUTION_SECTION_FROM;
+    if (is_section && a->fragment->stale != b->fragment->stale)
+        return b->fragment->stale;
     int order = fragment_compare(a->fragment, b->fragment);
     return order ? order < 0 : a->contribution < b->contribution;
 }
@@ -355,7 +360,7 @@ void candidate_place(struct item *item, size_t at, struct candidate c)
 void candidate_sift(struct item *item, size_t at)
 {
     struct candidate c = item->candidates[at];
-    while (at > 0 && candidate_before(&c, &item->candidates[(at - 1) / 2])) {
+    while (at > 0 && candidate_before(item, &c, &item->candidates[(at - 1) / 2])) {
         candidate_place(item, at, item->candidates[(at - 1) / 2]);
         at = (at - 1) / 2;
     }
@@ -364,9 +369,9 @@ void candidate_sift(struct item *item, size_t at)
         if (child >= item->candidate_count)
             break;
         if (child + 1 < item->candidate_count &&
-            candidate_before(&item->candidates[child + 1], &item->candidates[child]))
+            candidate_before(item, &item->candidates[child + 1], &item->candidates[child]))
             child++;
-        if (!candidate_before(&item->candidates[child], &c))
+        if (!candidate_before(item, &item->candidates[child], &c))
             break;
         candidate_place(item, at, item->candidates[child]);
         at = child;

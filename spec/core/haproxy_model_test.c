@@ -599,9 +599,42 @@ static void test_cost_of_an_edit_does_not_grow(void **state)
     assert_true(large < small * 5 + 5 * NS_PER_MS);
 }
 
+/* Two objects route to one service; the older one's template fails from now on. */
+static void test_failed_fragment_holds_nobody_back(void **state)
+{
+    (void)state;
+    struct model *m = model_new();
+    const struct emitted was = {CONTRIBUTION_SECTION, "backend b", "body", "server s 192.0.2.1:80\n", 400, 500};
+    const struct emitted is = {CONTRIBUTION_SECTION, "backend b", "body", "server s 192.0.2.2:80\n", 400, 500};
+    const struct emitted older_route = {CONTRIBUTION_MAP_ENTRY, "m.map", "h/", "b", 0, 0};
+    const struct emitted younger_route = {CONTRIBUTION_MAP_ENTRY, "m.map", "h/", "c", 0, 0};
+
+    PUT(m, "older", 1, was, older_route);
+    PUT(m, "younger", 2, was, younger_route);
+    check(m, true);
+    model_fragment_keep(m, "older");
+    CLEANUP(free_ptr) char *before = config(m, MODEL_RENDERED);
+    assert_string_equal(before, "backend b\n    server s 192.0.2.1:80\n");
+    PUT(m, "younger", 2, is, younger_route);
+    CLEANUP(free_ptr) char *now = config(m, MODEL_RENDERED);
+    assert_string_equal(now, "backend b\n    server s 192.0.2.2:80\n");
+    assert_map(m, MODEL_RENDERED, "m.map", "h/ b\n"); /* its route stays its own */
+    model_fragment_drop(m, "younger");
+    CLEANUP(free_ptr) char *alone = config(m, MODEL_RENDERED);
+    assert_string_equal(alone, "backend b\n    server s 192.0.2.1:80\n");
+    PUT(m, "younger", 2, is);
+    PUT(m, "older", 1, was, older_route); /* it works again */
+    CLEANUP(free_ptr) char *again = config(m, MODEL_RENDERED);
+    assert_string_equal(again, "backend b\n    server s 192.0.2.1:80\n");
+    check(m, true);
+    assert_int_equal(model_pending(m), 0);
+    model_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_failed_fragment_holds_nobody_back),
         cmocka_unit_test(test_equals_a_naive_recomputation),
         cmocka_unit_test(test_the_older_owner_wins),
         cmocka_unit_test(test_canonical_text_and_origin_of_lines),
