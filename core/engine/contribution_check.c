@@ -17,16 +17,20 @@ static bool has_control(const char *bytes, size_t length)
     return false;
 }
 
+static bool is_harmless(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '-' && c <= ':') || c == '_' || c == '+' ||
+           c == '@' || c == '~';
+}
+
 /* A path below a folder, of harmless characters, without empty, hidden, "." and ".." parts. */
 static bool is_file_name(const char *name, size_t length)
 {
-    static const char harmless[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+@~:";
-
     if (length == 0 || length > 255)
         return false;
     for (size_t i = 0; i < length; i++) {
         bool starts_part = i == 0 || name[i - 1] == '/';
-        if (name[i] == '/' ? starts_part || i + 1 == length : !has_byte(harmless, sizeof(harmless) - 1, name[i]))
+        if (name[i] == '/' ? starts_part || i + 1 == length : !is_harmless(name[i]))
             return false;
         if (starts_part && name[i] == '.')
             return false;

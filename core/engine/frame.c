@@ -51,10 +51,16 @@ void frame_add_string(struct buf *out, const char *string)
 
 void frame_add_number(struct buf *out, int64_t number)
 {
-    char digits[24];
-    int length = snprintf(digits, sizeof(digits), "%" PRId64, number);
+    uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+    char digits[24], *end = digits + sizeof(digits), *at = end;
 
-    frame_add(out, digits, (size_t)length);
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (number < 0)
+        *--at = '-';
+    frame_add(out, at, (size_t)(end - at));
 }
 
 void frame_end(struct buf *out, size_t mark)

@@ -4,6 +4,10 @@
  * A collection starts in a quiet moment when the heap has grown by GROWTH_PERCENT (and by at least GROWTH_BYTES) over
  * what was live after the last: the cost per byte of garbage is then constant, however large the heap. Lua's automatic
  * collector begins at PAUSE_PERCENT, later, so that it has something to do only under unbroken load.
+ *
+ * The first render makes more garbage than all that is live. It is collected at once, between two fragments, whenever
+ * FIRST_BYTES of it may have gathered: that is cheaper than many small steps, and bounds the memory that the process
+ * keeps for the rest of its life.
  */
 #include "engine/heap.h"
 
@@ -12,6 +16,8 @@
 #define GROWTH_PERCENT 80
 #define GROWTH_BYTES ((size_t)8 << 20)
 #define PAUSE_PERCENT 225
+#define FIRST_BYTES ((size_t)32 << 20)
+#define FIRST_PAUSE_PERCENT 400
 /* Work of one lua_gc(LUA_GCSTEP, 0) in a quiet moment, per cent of what was allocated: some 10 µs at a time. */
 #define STEP_MULTIPLIER 800
 
@@ -22,19 +28,25 @@ static void *metered(void *context, void *old, size_t old_bytes, size_t new_byte
 
     if (heap->max_bytes && new_bytes > old_bytes && used > heap->max_bytes)
         return NULL;
-    void *new = heap->inner(heap->inner_state, old, old_bytes, new_bytes);
+    void *new = slab_resize(&heap->slab, old, old ? old_bytes : 0, new_bytes);
     if (new || new_bytes == 0)
         heap->used_bytes = used;
     return new;
 }
 
-void heap_init(struct heap *heap, lua_State *L, size_t max_bytes)
+lua_State *heap_open(struct heap *heap, size_t max_bytes)
 {
     *heap = (struct heap){.max_bytes = max_bytes};
-    heap->inner = lua_getallocf(L, &heap->inner_state);
-    heap->used_bytes = (size_t)lua_gc(L, LUA_GCCOUNT, 0) * 1024 + (size_t)lua_gc(L, LUA_GCCOUNTB, 0);
-    lua_setallocf(L, metered, heap);
-    lua_gc(L, LUA_GCSETPAUSE, PAUSE_PERCENT);
+    lua_State *L = lua_newstate(metered, heap);
+    if (L)
+        lua_gc(L, LUA_GCSETPAUSE, PAUSE_PERCENT);
+    return L;
+}
+
+void heap_close(struct heap *heap, lua_State *L)
+{
+    lua_close(L);
+    slab_done(&heap->slab);
 }
 
 void heap_load_begin(struct heap *heap, lua_State *L)
@@ -55,14 +67,36 @@ void heap_load_end(struct heap *heap, lua_State *L)
     if (!heap->loading)
         return;
     heap->loading = false;
+    heap->first = true;
+    heap->live_bytes = heap->used_bytes;
+    lua_gc(L, LUA_GCSETPAUSE, FIRST_PAUSE_PERCENT);
     lua_gc(L, LUA_GCRESTART, -1); /* LuaJIT: -1 begins after the pause, not at once */
+}
+
+void heap_first_end(struct heap *heap, lua_State *L)
+{
+    if (!heap->first)
+        return;
+    heap->first = false;
+    /* The automatic collector begins at so much of what is live, not of what is used now. */
+    size_t percent = heap->live_bytes / (heap->used_bytes / PAUSE_PERCENT + 1);
+    lua_gc(L, LUA_GCSETPAUSE, percent < 100 ? 100 : (int)percent);
+    lua_gc(L, LUA_GCRESTART, -1);
+    lua_gc(L, LUA_GCSETPAUSE, PAUSE_PERCENT);
 }
 
 void heap_relieve(struct heap *heap, lua_State *L)
 {
-    if (!heap->max_bytes || heap->used_bytes < heap->live_bytes + (heap->max_bytes - heap->live_bytes) / 2)
+    bool plenty = heap->first && heap->used_bytes >= heap->live_bytes + FIRST_BYTES;
+    bool short_of = heap->max_bytes &&
+                    heap->used_bytes >= heap->live_bytes + (heap->max_bytes - heap->live_bytes) / 2;
+
+    if (!plenty && !short_of)
         return;
-    lua_gc(L, LUA_GCCOLLECT, 0);
+    if (short_of)
+        lua_gc(L, LUA_GCCOLLECT, 0);
+    else
+        lua_gc(L, LUA_GCSTEP, lua_gc(L, LUA_GCCOUNT, 0)); /* one cycle; LUA_GCCOLLECT sweeps everything once more */
     heap->live_bytes = heap->used_bytes;
     heap->collecting = false;
 }

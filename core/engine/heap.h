@@ -1,6 +1,6 @@
 /* heap.h — Lua's memory: a limit, and when to collect.
  * Thread:  one.
- * Owns:    nothing; the allocator is the state's own, with a meter before it.
+ * Owns:    all memory of the state.
  * Units:   *_bytes bytes, *_ns nanoseconds.
  *
  * A full collection costs about 2 ms per live MB, so none happens on the way of a change: the collector steps while
@@ -15,23 +15,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/slab.h"
+
 struct heap {
-    lua_Alloc inner;
-    void *inner_state;
+    struct slab slab;
     size_t used_bytes, max_bytes;
     size_t live_bytes;   /* after the last complete collection */
     size_t loaded_bytes; /* while loading: the automatic collector is off up to this */
-    bool loading, collecting;
+    bool loading, first, collecting;
 };
 
-/* Put the meter before L's allocator. max_bytes 0: no limit. */
-void heap_init(struct heap *heap, lua_State *L, size_t max_bytes);
+/* A state whose memory is the heap's; NULL when there is none. max_bytes 0: no limit. */
+lua_State *heap_open(struct heap *heap, size_t max_bytes);
+void heap_close(struct heap *heap, lua_State *L);
 /* Objects stream in and hardly anything becomes garbage: no collecting, up to half of the maximum. */
 void heap_load_begin(struct heap *heap, lua_State *L);
 void heap_load_check(struct heap *heap, lua_State *L); /* between objects */
+/* What follows is the first render, up to heap_first_end(). */
 void heap_load_end(struct heap *heap, lua_State *L);
-/* Before a fragment: if a predecessor filled the heap and died of it, free what it left, or its successors would die
- * too. May raise. */
+void heap_first_end(struct heap *heap, lua_State *L);
+/* Before a fragment: collect if its predecessors have left much. Were the heap full of what one died of, its successors
+ * would die too. May raise. */
 void heap_relieve(struct heap *heap, lua_State *L);
 /* There is enough garbage, or a collection under way. */
 bool heap_has_work(const struct heap *heap);

@@ -106,7 +106,24 @@ static struct field item_string(lua_State *L, struct buf *out, size_t mark, int 
     return field;
 }
 
-/* host.fragment(id, template, owner_kind, owner_id, created, items, n) */
+/* The frame that begins at mark is complete: let it go, or take it back when its digest is argument 8. Returns one
+ * result to Lua: the digest. */
+static int finish_unless_known(lua_State *L, struct vm *vm, size_t mark)
+{
+    struct buf *out = vm->output.out;
+    struct digest digest = digest_of(out->data + mark, out->length - mark);
+    size_t length = 0;
+    const char *before = lua_isstring(L, 8) ? lua_tolstring(L, 8, &length) : NULL;
+
+    if (before && length == sizeof(digest) && memcmp(before, &digest, sizeof(digest)) == 0)
+        out->length = mark;
+    else
+        finish(vm, mark);
+    lua_pushlstring(L, (const char *)&digest, sizeof(digest));
+    return 1;
+}
+
+/* host.fragment(id, template, owner_kind, owner_id, created, items, n, before) → digest */
 static int host_fragment(lua_State *L)
 {
     struct vm *vm = vm_of(L);
@@ -153,8 +170,7 @@ static int host_fragment(lua_State *L)
         add(out, text);
         lua_pop(L, ITEM_FIELDS);
     }
-    finish(vm, mark);
-    return 0;
+    return finish_unless_known(L, vm, mark);
 }
 
 /* host.gone(id) */
@@ -211,11 +227,26 @@ static int host_digest(lua_State *L)
     return 1;
 }
 
+/* host.decode(json) → value, or nil and a message */
+static int host_decode(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct field json = check_field(L, 1);
+    const char *problem = decoder_push(&vm->decoder, L, json.bytes, json.length);
+
+    if (!problem)
+        return 1;
+    lua_pushnil(L);
+    lua_pushstring(L, problem);
+    return 2;
+}
+
 void host_push(lua_State *L, struct vm *vm)
 {
     static const struct luaL_Reg functions[] = {
         {"at", host_at},         {"fragment", host_fragment}, {"gone", host_gone},
         {"failed", host_failed}, {"log", host_log},           {"digest", host_digest},
+        {"decode", host_decode},
     };
 
     lua_createtable(L, 0, (int)ARRAY_LEN(functions));

@@ -182,13 +182,12 @@ int vm_new(const struct vm_options *options, const struct vm_output *output, str
     struct setup setup = {.vm = vm, .options = options};
 
     vm->output = *output;
-    vm->L = luaL_newstate();
+    vm->L = heap_open(&vm->heap, options->heap_bytes);
     if (!vm->L) {
         free(vm);
         return err_set(err, ERR_LIMIT, "no memory for a Lua state");
     }
     lua_atpanic(vm->L, panic);
-    heap_init(&vm->heap, vm->L, options->heap_bytes);
     int status = lua_cpcall(vm->L, set_up, &setup);
     if (status) {
         take_error(vm->L, status, "load the engine", err);
@@ -203,8 +202,8 @@ int vm_new(const struct vm_options *options, const struct vm_output *output, str
 struct vm *vm_free(struct vm *vm)
 {
     if (vm) {
-        lua_setallocf(vm->L, vm->heap.inner, vm->heap.inner_state); /* closing the state looks for its own allocator */
-        lua_close(vm->L);
+        heap_close(&vm->heap, vm->L);
+        decoder_done(&vm->decoder);
         free(vm);
     }
     return NULL;
@@ -333,7 +332,9 @@ int vm_render(struct vm *vm, struct vm_rendering *ret_rendering, struct err *err
     struct call call = {.results = 3, .ret_rendering = ret_rendering};
 
     heap_load_end(&vm->heap, vm->L);
-    return run(vm, &call, ENGINE_RENDER, err);
+    int status = run(vm, &call, ENGINE_RENDER, err);
+    heap_first_end(&vm->heap, vm->L);
+    return status;
 }
 
 int vm_explain(struct vm *vm, struct field fragment, int64_t kind, struct field scope, struct field key, int64_t line,

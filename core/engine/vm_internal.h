@@ -2,6 +2,7 @@
 #ifndef HAPTIC_ENGINE_VM_INTERNAL_H
 #define HAPTIC_ENGINE_VM_INTERNAL_H
 
+#include "engine/decode.h"
 #include "engine/heap.h"
 #include "engine/vm.h"
 
@@ -18,6 +19,7 @@ enum engine_function {
 struct vm {
     lua_State *L;
     struct heap heap;
+    struct decoder decoder;
     struct vm_output output;
     int functions[ENGINE_FUNCTIONS]; /* references in the registry */
     int traceback;

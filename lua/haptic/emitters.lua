@@ -60,23 +60,55 @@ local function call_site()
 end
 M.call_site = call_site
 
+-- Fields that no template can name: what all outputs of a program share, and what a body has gathered.
+local SETTINGS, GATHERED = {}, {}
+
 -- Body ------------------------------------------------------------------------------------------------------
 
 -- Only methods can be reached from a body or an output, not what they are looked up in.
 local Body = {}
 local BODY = { __index = Body, __metatable = false }
 
-local function body_new(out)
-  return setmetatable({ out = out, lines = {}, first = {}, n = 0, where = out.trace and {} or nil }, BODY)
+-- What a body gathers is used again by the next one; when it has become long it is left to the collector.
+local SPARE_LINES = 1000
+
+--- n lines, the first word of each, where each was written (when lines are to be explained); others: there are lines
+--- besides servers.
+local function gathered_new(out)
+  local spare = out[SETTINGS].spare
+  local g = spare[#spare]
+  if g and not out.trace then
+    spare[#spare] = nil
+    return g
+  end
+  return { n = 0, lines = {}, first = {}, where = out.trace and {} or nil, others = false }
 end
 
-local function body_add(self, first, line)
-  local n = self.n + 1
-  self.n = n
-  self.lines[n] = line
-  self.first[n] = first
-  if self.where then self.where[n] = call_site() end
+local function body_new(out)
+  return setmetatable({ out = out, [GATHERED] = gathered_new(out) }, BODY)
 end
+
+--- What the body gathered is taken; it cannot be written to any more.
+local function body_done(self)
+  local g, spare = self[GATHERED], self.out[SETTINGS].spare
+  self[GATHERED] = nil
+  if g.n > SPARE_LINES or g.where then return end
+  g.n, g.others = 0, false
+  spare[#spare + 1] = g
+end
+
+--- site: where it was written, when that is not where the call is.
+local function body_add(self, first, line, site)
+  local g = self[GATHERED]
+  local n = g.n + 1
+  g.n = n
+  g.lines[n] = line
+  g.first[n] = first
+  if first ~= "server" then g.others = true end
+  if g.where then g.where[n] = site or call_site() end
+end
+
+local MAX_WORD, BARE = word.MAX_WORD, word.BARE
 
 --- What HAProxy would not take for a line of this section: the header of another one, a preprocessor's line.
 local function leaves_section(first)
@@ -94,9 +126,11 @@ function Body:line(...)
   if leaves_section(first) then error(format("line: %s is no line of a section", word.show(first)), 2) end
   for i = 1, n do
     local v = words[i]
-    local ok, quoted = pcall(quote, v, "word " .. i)
-    if not ok then error(format("%s: %s", type(first) == "string" and #first < 40 and first or "line", quoted), 2) end
-    words[i] = quoted
+    if type(v) ~= "string" or #v > MAX_WORD or not find(v, BARE) then
+      local ok, quoted = pcall(quote, v, "word " .. i)
+      if not ok then error(format("%s: %s", type(first) == "string" and #first < 40 and first or "line", quoted), 2) end
+      words[i] = quoted
+    end
   end
   body_add(self, first, concat(words, " "))
 end
@@ -147,12 +181,28 @@ local function server_line(s)
   return line
 end
 
+-- The line of the plainest kind of server; nil: what else there is, and errors, are server_line's.
+local function plain_server(s)
+  local name, address, port = s.name, s.address, s.port
+  if s[1] == nil and not s.weight and not s.drain
+    and type(name) == "string" and #name <= word.MAX_NAME and find(name, word.NAME)
+    and type(address) == "string" and #address <= 253 and find(address, "^[%w._-]+$")
+    and type(port) == "number" and port >= 1 and port <= 65535 and port % 1 == 0 then
+    return "server " .. name .. " " .. address .. ":" .. port
+  end
+  return nil
+end
+
 --- A server: {name=, address=, port=, weight=, drain=, "further", "words"}. drain: no new connections but those that
 --- belong to it.
 function Body:server(s)
   if type(s) ~= "table" then error("server: expected a table", 2) end
-  local ok, line = pcall(server_line, s)
-  if not ok then error(line, 2) end
+  local line = plain_server(s)
+  if not line then
+    local ok, result = pcall(server_line, s)
+    if not ok then error(result, 2) end
+    line = result
+  end
   body_add(self, "server", line)
 end
 
@@ -164,7 +214,7 @@ end
 
 --- Lines as they are; only where the administrator allows it.
 function Body:raw(text)
-  if not self.out.allow_raw then error("raw: raw text is switched off in this configuration", 2) end
+  if not self.out[SETTINGS].allow_raw then error("raw: raw text is switched off in this configuration", 2) end
   local s = sandbox.tostring(text)
   if find(s, "%z") then error("raw: the text has a NUL byte", 2) end
   for line in string.gmatch(s, "[^\n]+") do body_add(self, match(line, "^%s*(%S*)"),
@@ -176,15 +226,31 @@ end
 local Out = {}
 local OUT = { __index = Out, __metatable = false }
 
+--- What the outputs of a program share.
+---@param settings table {digest=function, allow_raw=boolean, templates=table}; becomes the result
+function M.settings(settings)
+  settings.spare = {}
+  return settings
+end
+
 --- One run's output.
----@param fragment table {id=string}: names pieces that have no key of their own
----@param settings table {digest=function, allow_raw=boolean, templates=table, trace=boolean}
-function M.new(fragment, settings)
-  return setmetatable({
-    id = fragment.id, digest = settings.digest, allow_raw = settings.allow_raw,
-    templates = settings.templates, trace = settings.trace and {} or nil,
-    items = {}, n = 0, index = nil, global_body = nil,
-  }, OUT)
+---@param settings table from settings()
+---@param id string names pieces that have no key of their own
+---@param items table|nil a list to use again
+---@param trace boolean|nil note where each line comes from
+function M.new(settings, id, items, trace)
+  local out = setmetatable({ [SETTINGS] = settings, id = id, items = items or {}, n = 0 }, OUT)
+  if trace then out.trace = {} end
+  return out
+end
+
+--- Does another run's output have the same contributions?
+function M.is_same(a, b)
+  if a.n ~= b.n then return false end
+  for i = 1, a.n * 6 do
+    if a.items[i] ~= b.items[i] then return false end
+  end
+  return true
 end
 
 -- Up to so many contributions a search is cheaper than an index.
@@ -249,18 +315,19 @@ local function check_number(v, what, low, high)
   return v
 end
 
-local function join(lines, where)
-  local n = #lines
-  if n == 0 then return "", where end
+--- Lines as text, each with its end.
+local function join(lines, n)
+  if n == 0 then return "" end
   lines[n + 1] = ""
-  return concat(lines, "\n"), where
+  return concat(lines, "\n", 1, n + 1)
 end
 
 --- Which lines of a backend go into its profile: list of booleans, or nil when none do.
-local function moving(body)
+local function moving(g)
+  if not g.others then return nil end
   local any, rules_stay = false, false
-  for i = 1, body.n do
-    local first = body.first[i]
+  for i = 1, g.n do
+    local first = g.first[i]
     if MOVES[first] or RULES[first] then
       any = true
     elseif not SERVERS[first] and first ~= "#" then
@@ -270,41 +337,57 @@ local function moving(body)
   if not any then return nil end
   local moves = {}
   any = false
-  for i = 1, body.n do
-    local first = body.first[i]
+  for i = 1, g.n do
+    local first = g.first[i]
     moves[i] = MOVES[first] or RULES[first] and not rules_stay or false
     any = any or moves[i]
   end
   return any and moves or nil
 end
 
-local function emit_section(self, scope, opts, fn, level)
+-- Those that HAProxy lets be derived from a defaults section, and those that are one piece.
+local DERIVED = { backend = true, frontend = true, listen = true }
+local WHOLE = { backend = true, listen = true, defaults = true }
+
+--- The lines of a backend that move: a contribution of their own. The name of the profile, the lines that stay and
+--- where they were written.
+local function emit_profile(self, g, moves, from)
+  local where = g.where
+  local kept, kept_where, profile, profile_where = {}, where and {}, {}, where and {}
+  for i = 1, g.n do
+    local to, to_where = kept, kept_where
+    if moves[i] then to, to_where = profile, profile_where end
+    to[#to + 1] = g.lines[i]
+    if where then to_where[#to] = where[i] end
+  end
+  local text = join(profile, #profile)
+  local name = "p_" .. sub(self[SETTINGS].digest(from .. "\n" .. text), 1, 16)
+  put(self, M.SECTION, M.PROFILE_RANK, M.ORDER, "defaults " .. name, "body", text, profile_where)
+  put(self, M.SECTION_FROM, M.PROFILE_RANK, 0, "defaults " .. name, "from", from)
+  return name, kept, kept_where
+end
+
+local NO_OPTIONS = {}
+
+local function emit_section(self, kind, name, scope, opts, fn, level)
+  opts = opts or NO_OPTIONS
   local body = body_new(self)
   fn(body)
-  local kind, name = match(scope, "^(%S+)%s*(.*)$")
   local rank = opts.rank ~= nil and check_number(opts.rank, "rank", 0, 1000000) or M.RANKS[kind] or 100
   local order = opts.order ~= nil and check_number(opts.order, "order", 0, 1000000) or M.ORDER
-  local own = kind == "backend" or kind == "listen" or kind == "defaults"
-  local key = opts.key or own and "body" or self.id
+  local key = opts.key or WHOLE[kind] and "body" or self.id
   local from = opts.from
-  if from == nil and (kind == "backend" or kind == "frontend" or kind == "listen") then from = "base" end
-  local lines, where = body.lines, body.where
-  local moves = kind == "backend" and from and opts.profile ~= false and moving(body) or nil
+  if from == nil and DERIVED[kind] then from = "base" end
+  local gathered = body[GATHERED]
+  local lines, n, where = gathered.lines, gathered.n, gathered.where
+  local moves = kind == "backend" and from and opts.profile ~= false and moving(gathered) or nil
   if moves then
-    local kept, kept_where, profile, profile_where = {}, where and {}, {}, where and {}
-    for i = 1, body.n do
-      local to, to_where = kept, kept_where
-      if moves[i] then to, to_where = profile, profile_where end
-      to[#to + 1] = lines[i]
-      if where then to_where[#to] = where[i] end
-    end
-    local text = join(profile)
-    local profile_name = "p_" .. sub(self.digest(from .. "\n" .. text), 1, 16)
-    put(self, M.SECTION, M.PROFILE_RANK, M.ORDER, "defaults " .. profile_name, "body", text, profile_where)
-    put(self, M.SECTION_FROM, M.PROFILE_RANK, 0, "defaults " .. profile_name, "from", from)
-    lines, where, from = kept, kept_where, profile_name
+    from, lines, where = emit_profile(self, gathered, moves, from)
+    n = #lines
   end
-  if not put(self, M.SECTION, rank, order, scope, key, join(lines), where) then
+  local text = join(lines, n)
+  body_done(body)
+  if not put(self, M.SECTION, rank, order, scope, key, text, where) then
     error(format("section %s: piece %s is emitted twice with different content", word.show(scope), word.show(key)),
       level + 1)
   end
@@ -316,14 +399,10 @@ local function emit_section(self, scope, opts, fn, level)
   end
 end
 
-local function scope_of(kind, name)
-  return kind .. " " .. name_of(name, "the " .. kind .. "'s name")
-end
-
-local function section_call(self, scope, opts, fn)
+local function section_call(self, kind, name, scope, opts, fn)
   if type(opts) == "function" and fn == nil then opts, fn = nil, opts end
   if type(fn) ~= "function" then error("expected a function that writes the section", 3) end
-  emit_section(self, scope, opts or {}, fn, 3)
+  emit_section(self, kind, name, scope, opts, fn, 3)
 end
 
 --- A piece of a section by its header ("frontend http", "resolvers dns", "global").
@@ -334,14 +413,18 @@ function Out:section(scope, opts, fn)
   if not kind or name ~= "" and not pcall(name_of, name, "") then
     error("section: no valid header: " .. word.show(scope), 2)
   end
-  section_call(self, scope, opts, fn)
+  section_call(self, kind, name, scope, opts, fn)
 end
 
 for _, kind in ipairs({ "backend", "frontend", "defaults" }) do
+  local prefix, what = kind .. " ", "the " .. kind .. "'s name"
   Out[kind] = function(self, name, opts, fn)
-    local ok, scope = pcall(scope_of, kind, name)
-    if not ok then error(scope, 2) end
-    section_call(self, scope, opts, fn)
+    if type(name) ~= "string" or #name > word.MAX_NAME or not find(name, word.NAME) then
+      local ok, result = pcall(name_of, name, what)
+      if not ok then error(result, 2) end
+      name = result
+    end
+    section_call(self, kind, name, prefix .. name, opts, fn)
   end
 end
 
@@ -373,12 +456,21 @@ local function entry_check(map, key, value)
   return m, k, v
 end
 
+-- Names of maps that were found good; there are few.
+local MAPS_MAX = 256
+local map_names, map_count = {}, 0
+
 --- An entry of a map. False when this run gave the key another value before: the first one stays.
 ---@return boolean
 function Out:map_entry(map, key, value)
-  local ok, a, b, c = pcall(entry_check, map, key, value)
-  if not ok then error("map_entry: " .. a, 2) end
-  return (put(self, M.MAP_ENTRY, 0, 0, a, b, c))
+  if not (map_names[map] and type(key) == "string" and #key <= MAX_WORD and find(key, BARE)
+    and type(value) == "string" and #value <= MAX_WORD and find(value, BARE)) then
+    local ok, a, b, c = pcall(entry_check, map, key, value)
+    if not ok then error("map_entry: " .. a, 2) end
+    map, key, value = a, b, c
+    if not map_names[map] and map_count < MAPS_MAX then map_names[map], map_count = true, map_count + 1 end
+  end
+  return (put(self, M.MAP_ENTRY, 0, 0, map, key, value))
 end
 
 --- A file in the folder of files; its content may be anything.
@@ -424,10 +516,15 @@ end
 function M.finish(out)
   local body = out.global_body
   if body then
+    local g = body[GATHERED]
     out.global_body = nil
-    put(out, M.SECTION, M.RANKS.global, M.ORDER, "global", out.id, join(body.lines, body.where))
+    put(out, M.SECTION, M.RANKS.global, M.ORDER, "global", out.id, join(g.lines, g.n), g.where)
+    body_done(body)
   end
 end
 
-M.Body, M.body_new, M.join = Body, body_new, join
+--- The text templates that a body's snippets are among.
+function M.templates_of(body) return body.out[SETTINGS].templates end
+
+M.Body, M.join, M.add = Body, join, body_add
 return M

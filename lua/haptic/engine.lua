@@ -2,11 +2,12 @@
 --
 -- A chunk that returns function(host) → E. The host gives:
 --   host.at(fragment_id, template, owner_kind, owner_id)       before a fragment runs
---   host.fragment(id, template, owner_kind, owner_id, created, items, n)   its output: n contributions, six values each
+--   host.fragment(id, template, owner_kind, owner_id, created, items, n, before) → digest of the output (a string)
+--     its output: n contributions, six values each; nothing is sent when its digest is `before`
 --   host.gone(id), host.failed(id, template, owner_kind, owner_id, created, message)
 --   host.log(level, message), host.digest(string) → 32 hexadecimal digits
+--   host.decode(json) → value, in which null is absent: Kubernetes means the same by both; or nil and a message
 -- No function of E raises for what templates do; E.put raises for a kind the program does not have.
-local objects = require("haptic.objects")
 local program = require("haptic.program")
 local sandbox = require("haptic.sandbox")
 
@@ -21,8 +22,8 @@ return function(host)
   ---@param document string JSON
   ---@return string message "" when it is in force
   function E.configure(document)
-    local ok, source = pcall(objects.decode, document)
-    if not ok then return "the program is no JSON: " .. tostring(source) end
+    local source, problem = host.decode(document)
+    if problem then return "the program is no JSON: " .. problem end
     local loaded, message = program.load(source, host, current)
     if not loaded then return message end
     current = loaded
@@ -38,10 +39,7 @@ return function(host)
 
   --- An object came or changed. The values of its index follow the JSON text.
   function E.put(kind_name, id, _, _, created, json, ...)
-    local kind = kind_of(kind_name)
-    local values = { ... }
-    for i = 1, kind.parts do values[i] = values[i] or "" end
-    local record, is_new = current.objects:put(kind, id, created, json, values)
+    local record, is_new = current.objects:put(kind_of(kind_name), id, created, json, ...)
     if record then current.fragments:object_put(kind_name, record, is_new) end
   end
 

@@ -12,9 +12,10 @@ local text = require("haptic.text")
 local M = {}
 
 local type, error, next, pairs, ipairs = type, error, next, pairs, ipairs
-local setmetatable, pcall, xpcall = setmetatable, pcall, xpcall
+local setmetatable, pcall = setmetatable, pcall
 local format = string.format
-local concat, sort = table.concat, table.sort
+local sort = table.sort
+local handler = text.handler
 
 --- In production, one run in so many is followed by a look whether the template changed an object.
 local SAMPLE = 512
@@ -26,18 +27,26 @@ Fragments.__index = Fragments
 ---@param settings table {digest=, allow_raw=, checked=}
 function M.new(host, settings)
   return setmetatable({
-    host = host, settings = settings, tracker = reads.new(), objects = nil,
-    defs = {}, by_name = {}, by_kind = {}, by_id = {}, total = 0,
-    dirty = {}, dirty_shared = {}, shared_defs = {}, skipped = {}, gone = {}, complete = true, out = nil, runs = 0,
+    host = host, settings = emitters.settings(settings), tracker = reads.new(), objects = nil,
+    items = {},
+    defs = {}, by_name = {}, by_kind = {}, total = 0,
+    dirty = {}, dirty_shared = {}, shared_defs = {}, skipped = {}, gone = {}, complete = true,
+    out = nil, running = nil, runs = 0,
   }, Fragments)
 end
 
+-- What is dirty stands in a list and says so itself: a set that once held all fragments would cost a walk over all its
+-- empty places each time it is looked at. What turned out not to be dirty stays in the list, to no effect.
+local function mark(list, reader)
+  if reader.dirty then return end
+  reader.dirty = true
+  list[#list + 1] = reader
+end
+
 --- What mark a reader leads to: it runs at the next render.
+---@return function
 function Fragments:marker()
-  local dirty, dirty_shared = self.dirty, self.dirty_shared
-  return function(reader)
-    if reader.value_of then dirty_shared[reader] = true else dirty[reader] = true end
-  end
+  return function(reader) mark(reader.value_of and self.dirty_shared or self.dirty, reader) end
 end
 
 --- Add a definition. kind: a watched kind's name, or nil for a static one.
@@ -55,17 +64,13 @@ function Fragments:define(template, name, kind, fn)
   return def
 end
 
-local function id_of(f)
-  local def = f.def
-  if not def.kind then return def.name end
-  return def.name .. "/" .. def.kind .. "/" .. f.owner.id
-end
-
 local function add(self, def, record)
-  local f = { def = def, owner = record, reads = nil, digest = nil }
+  local id = def.name
+  if def.kind then id = id .. "/" .. def.kind .. "/" .. record.id end
+  local f = { def = def, id = id, owner = record, dirty = false, reads = nil, digest = nil, failed = nil }
   if record then def.by_owner[record.id] = f end
   self.total = self.total + 1
-  self.dirty[f] = true
+  mark(self.dirty, f)
   return f
 end
 
@@ -87,12 +92,8 @@ function Fragments:object_put(kind, record, is_new)
   for i = 1, #defs do
     local def = defs[i]
     local f = def.by_owner[record.id]
-    if f then
-      self.dirty[f] = true
-    else
-      f = add(self, def, record)
-    end
-    if not is_new and next(self.skipped) then self.skipped[id_of(f)] = nil end
+    if f then mark(self.dirty, f) else f = add(self, def, record) end
+    if not is_new then self.skipped[f.id] = nil end
   end
 end
 
@@ -104,13 +105,12 @@ function Fragments:object_deleted(kind, record)
     local def = defs[i]
     local f = def.by_owner[record.id]
     if f then
-      local id = id_of(f)
       def.by_owner[record.id] = nil
       self.total = self.total - 1
-      self.dirty[f] = nil
+      f.dirty = false
       self.tracker:forget(f)
-      self.skipped[id] = nil
-      if f.digest or f.failed then self.gone[#self.gone + 1] = id end
+      self.skipped[f.id] = nil
+      if f.digest or f.failed then self.gone[#self.gone + 1] = f.id end
     end
   end
 end
@@ -118,112 +118,96 @@ end
 --- Do not run a fragment until its object changes.
 function Fragments:skip(id) self.skipped[id] = true end
 
-local scratch = {}
-
-local function digest_of(self, out)
-  local items, n = out.items, 0
-  for i = 1, out.n * 6, 6 do
-    local scope, key, body = items[i + 3], items[i + 4], items[i + 5]
-    scratch[n + 1] = format("%d,%d,%d,%d,%d,%d", items[i], items[i + 1], items[i + 2], #scope, #key, #body)
-    scratch[n + 2], scratch[n + 3], scratch[n + 4] = scope, key, body
-    n = n + 4
-  end
-  return self.settings.digest(concat(scratch, "\0", 1, n))
-end
-
-local function run_function(self, f, out)
-  local outer, outer_running = self.out, self.running
-  self.out, self.running = out, f
-  local def = f.def
-  local ok, message
-  if def.kind then
-    ok, message = xpcall(def.fn, text.handler, self.objects:decoded(f.owner), out)
-  else
-    ok, message = xpcall(def.fn, text.handler, out)
-  end
-  self.out, self.running = outer, outer_running
-  if not ok then error(message, 0) end
+local function apply(self, f)
+  local def, out = f.def, self.out
+  if def.kind then def.fn(self.objects:decoded(f.owner), out) else def.fn(out) end
   emitters.finish(out)
 end
 
-local function out_new(self, id, trace)
-  local s = self.settings
-  local settings = { digest = s.digest, allow_raw = s.allow_raw, templates = s.templates, trace = trace }
-  return emitters.new({ id = id }, settings)
+--- Run a fragment's function. recorded: its reads are those of the fragment from now on.
+---@return boolean ok
+---@return string|nil message
+local function run_into(self, f, out, recorded)
+  local outer, outer_running, tracker = self.out, self.running, self.tracker
+  local ok, message
+  self.out, self.running = out, f
+  if recorded then
+    ok, message = tracker:run(f, apply, handler, self, f)
+  else
+    ok, message = tracker:unrecorded(apply, handler, self, f)
+  end
+  self.out, self.running = outer, outer_running
+  return ok, message
 end
 
 --- Run twice what should be a pure function, and look whether it changed an object.
-local function check(self, f, id, first)
+local function check(self, f, first)
   local object_id, path = self.objects:changed()
   if object_id then
     return format("the template changed the object %s at %s; objects are read-only", object_id, path)
   end
   if not self.settings.checked then return nil end
-  local again = out_new(self, id)
-  local ok, message = self.tracker:unrecorded(run_function, self, f, again)
+  local again = emitters.new(self.settings, f.id)
+  local ok, message = run_into(self, f, again, false)
   if not ok then return "the template failed when run a second time: " .. message end
-  if digest_of(self, first) ~= digest_of(self, again) then
+  if not emitters.is_same(first, again) then
     return "the template's output differs when run a second time on the same input"
   end
   return nil
 end
 
-local function fail(self, f, id, message)
+local function fail(self, f, message)
   local def, owner = f.def, f.owner
   if def.kind then message = format("%s (%s %s)", message, def.kind, owner.id) end
   f.failed = true
-  self.host.failed(id, def.template, def.kind or "", owner and owner.id or "", owner and owner.created or 0, message)
+  self.host.failed(f.id, def.template, def.kind or "", owner and owner.id or "", owner and owner.created or 0, message)
 end
 
+-- The list of contributions is used again by the next fragment unless it has become long.
+local ITEMS_KEEP = 1000
+
 local function run(self, f)
-  local def, owner, host = f.def, f.owner, self.host
-  local id = id_of(f)
+  local def, owner, host, id = f.def, f.owner, self.host, f.id
   local kind, owner_id = def.kind or "", owner and owner.id or ""
   if self.skipped[id] then
     self.tracker:forget(f)
-    fail(self, f, id, "not run: it ended the renderer before; it waits for a change of its object")
+    fail(self, f, "not run: it ended the renderer before; it waits for a change of its object")
     return
   end
   host.at(id, def.template, kind, owner_id)
   self.runs = self.runs + 1
   local checking = self.settings.checked or self.runs % SAMPLE == 0
   if checking then self.objects:watch() end
-  local out = out_new(self, id)
-  local ok, message = self.tracker:run(f, run_function, self, f, out)
+  local out = emitters.new(self.settings, id, self.items)
+  local ok, result = run_into(self, f, out, true)
   if checking then
-    local complaint = check(self, f, id, out)
-    if ok and complaint then ok, message = false, complaint end
+    local complaint = check(self, f, out)
+    if ok and complaint then ok, result = false, complaint end
   end
-  if not ok then
-    fail(self, f, id, message)
-    return
-  end
-  local digest = digest_of(self, out)
-  if digest == f.digest and not f.failed then return end
-  -- The host refuses what breaks a limit or cannot stand in an output.
-  ok, message = pcall(host.fragment, id, def.template, kind, owner_id, owner and owner.created or 0, out.items, out.n)
   if ok then
-    f.digest, f.failed = digest, nil
-  else
-    fail(self, f, id, def.template .. ": " .. text.handler(message))
+    -- The host refuses what breaks a limit or cannot stand in an output.
+    ok, result = pcall(host.fragment, id, def.template, kind, owner_id, owner and owner.created or 0, out.items, out.n,
+      not f.failed and f.digest or nil)
+    if ok then
+      f.digest, f.failed = result, nil
+    else
+      result = def.template .. ": " .. handler(result)
+    end
   end
+  if not ok then fail(self, f, result) end
+  if out.n > ITEMS_KEEP then self.items = {} end
+  out.items = nil -- a template that has kept `out` cannot write into another fragment's output
 end
 
 -- Shared values ---------------------------------------------------------------------------------------------
 
-local function shared_result(fn, key)
-  local ok, result = xpcall(fn, text.handler, key)
-  if not ok then error(result, 0) end
-  return result
-end
-
 local function compute(self, value)
   if value.running then error("the shared value " .. value.label .. " depends on itself", 0) end
   value.running = true
-  self.dirty_shared[value] = nil
-  local ok, result = self.tracker:run(value, shared_result, value.def.fn, value.key)
+  value.dirty = false
+  local ok, result = self.tracker:run(value, value.def.fn, handler, value.key)
   value.running = nil
-  self.dirty_shared[value] = nil
+  value.dirty = false
   local same = value.known and value.ok == ok and objects.difference(value.result, result, "") == nil
   value.known, value.ok = true, ok
   if not same then value.result = result end
@@ -247,7 +231,7 @@ function Fragments:share(template, name, fn)
       value = { value_of = readers, def = def, key = key, label = full .. (key ~= "" and "(" .. key .. ")" or "") }
       def.values[key] = value
     end
-    if not value.known or self.dirty_shared[value] then
+    if not value.known or value.dirty then
       if compute(self, value) then reads.each(readers, key, self:marker()) end
     end
     self.tracker:record(readers, key)
@@ -257,14 +241,14 @@ function Fragments:share(template, name, fn)
 end
 
 local function settle_shared(self)
-  while next(self.dirty_shared) do
-    local list = {}
-    for value in pairs(self.dirty_shared) do list[#list + 1] = value end
+  while #self.dirty_shared > 0 do
+    local list = self.dirty_shared
+    self.dirty_shared = {}
     sort(list, function(a, b) return a.label < b.label end)
     for _, value in ipairs(list) do
-      if self.dirty_shared[value] then
+      if value.dirty then
         if not reads.is_read(value.value_of, value.key) then
-          self.dirty_shared[value] = nil
+          value.dirty = false
           self.tracker:forget(value)
           value.def.values[value.key] = nil
         elseif compute(self, value) then
@@ -275,9 +259,43 @@ local function settle_shared(self)
   end
 end
 
-local function run_order(a, b)
-  if a.def ~= b.def then return a.def.index < b.def.index end
-  return a ~= b and a.owner.id < b.owner.id
+--- More than one dirty fragment, in the order in which they run: by definition, then by owner.
+local function in_order(self, dirty)
+  -- Strings are sorted without a call of a function for each comparison.
+  local by_def = {}
+  for i = 1, #dirty do
+    local def, owner = dirty[i].def, dirty[i].owner
+    local ids = by_def[def]
+    if not ids then
+      ids = {}
+      by_def[def] = ids
+    end
+    ids[#ids + 1] = owner and owner.id or ""
+  end
+  local list, n = {}, 0
+  for _, def in ipairs(self.defs) do
+    local ids = by_def[def]
+    if ids then
+      sort(ids)
+      for i = 1, #ids do
+        local f = def.static or def.by_owner[ids[i]]
+        if f then
+          n = n + 1
+          list[n] = f
+        end
+      end
+    end
+  end
+  return list
+end
+
+--- Run a fragment if it is dirty; 1 if it was.
+local function run_dirty(self, f)
+  if not f.dirty then return 0 end
+  run(self, f)
+  -- A shared value that changed while it ran was read in its new state.
+  f.dirty = false
+  return 1
 end
 
 --- Run what has to run.
@@ -286,7 +304,6 @@ end
 ---@return number total
 function Fragments:render()
   local complete, count = self.complete, 0
-  local dirty = self.dirty
   if #self.gone > 0 then
     sort(self.gone)
     for _, id in ipairs(self.gone) do self.host.gone(id) end
@@ -294,22 +311,17 @@ function Fragments:render()
   end
   while true do
     settle_shared(self)
-    if next(dirty) == nil then break end
-    local list, n = {}, 0
-    for f in pairs(dirty) do
-      n = n + 1
-      list[n] = f
-    end
-    if n > 1 then sort(list, run_order) end
-    for i = 1, n do
-      local f = list[i]
-      if dirty[f] then
-        dirty[f] = nil
-        run(self, f)
-        -- A shared value that changed while it ran was read in its new state.
-        dirty[f] = nil
-        count = count + 1
-      end
+    local dirty = self.dirty
+    local n = #dirty
+    if n == 0 then break end
+    if n == 1 then
+      local f = dirty[1]
+      dirty[1] = nil
+      count = count + run_dirty(self, f)
+    else
+      self.dirty = {}
+      local list = in_order(self, dirty)
+      for i = 1, #list do count = count + run_dirty(self, list[i]) end
     end
   end
   self.complete = false
@@ -336,9 +348,8 @@ end
 function Fragments:explain(id, kind, scope, key, line0)
   local f = self:find(id)
   if not f then return "" end
-  local out = out_new(self, id, true)
-  local ok = self.tracker:unrecorded(run_function, self, f, out)
-  if not ok then return "" end
+  local out = emitters.new(self.settings, id, nil, true)
+  if not run_into(self, f, out, false) then return "" end
   for i = 1, out.n do
     local at = (i - 1) * 6
     if out.items[at + 1] == kind and out.items[at + 4] == scope and out.items[at + 5] == key then

@@ -2,7 +2,6 @@
 local cjson = require("cjson").new()
 local sandbox = require("haptic.sandbox")
 local secret = require("haptic.secret")
-local objects = require("haptic.objects")
 
 local M = {}
 
@@ -170,14 +169,6 @@ function M.json_encode(v)
   local out = {}
   encode(v, 1, out)
   return concat(out)
-end
-
---- The value of a JSON text; null is absent. nil and a message when it is no JSON.
-function M.json_decode(s)
-  if type(s) ~= "string" then error("json_decode: expected a string, got " .. type(s), 2) end
-  local ok, value = pcall(objects.decode, s)
-  if not ok then return nil, tostring(value) end
-  return value
 end
 
 --- A regular expression that matches exactly this text.

@@ -2,57 +2,34 @@
 --
 -- An object is kept as its JSON text; the table that templates see is made when it is asked for and kept in a small
 -- cache of two generations. Decoding costs a few microseconds, the tables of a large cluster would cost a hundred
--- megabytes. JSON null becomes an absent field: Kubernetes means the same by both.
+-- megabytes.
 --
 -- Index keys: the kind's index values joined by "/". A look-up by fewer values than the kind has is a look-up by
 -- prefix; the table for a depth is made at its first use and kept up to date from then on.
-local cjson = require("cjson").new()
 local reads = require("haptic.reads")
 
 local M = {}
 
 local find, gsub, sub = string.find, string.gsub, string.sub
-local concat, sort = table.concat, table.sort
-local type, pairs, error, setmetatable = type, pairs, error, setmetatable
+local sort = table.sort
+local type, pairs, error, select, setmetatable = type, pairs, error, select, setmetatable
 
 --- Decoded objects in one generation of the cache.
 local CACHE_OBJECTS = 512
-
-cjson.decode_max_depth(200)
-
-local function drop_nulls(t)
-  for k, v in pairs(t) do
-    if v == cjson.null then
-      t[k] = nil
-    elseif type(v) == "table" then
-      drop_nulls(v)
-    end
-  end
-  return t
-end
-
---- JSON text as Lua values, null as absent.
----@param text string
----@return any
-function M.decode(text)
-  local value = cjson.decode(text)
-  if type(value) == "table" and find(text, "null", 1, true) then drop_nulls(value) end
-  if value == cjson.null then return nil end
-  return value
-end
 
 local function key_part(value)
   if find(value, "[/\\]") then value = gsub(gsub(value, "\\", "\\\\"), "/", "\\s") end
   return value
 end
 
---- The index key of the first `depth` values.
-local function key_of(values, depth)
-  if depth == 1 then return key_part(values[1]) end
-  if depth == 2 then return key_part(values[1]) .. "/" .. key_part(values[2]) end
-  local parts = {}
-  for i = 1, depth do parts[i] = key_part(values[i]) end
-  return concat(parts, "/")
+--- The index key of so many values; those that are absent are empty.
+local function key_of(parts, first, second, ...)
+  if parts == 0 then return "" end
+  local key = key_part(first or "")
+  if parts == 1 then return key end
+  key = key .. "/" .. key_part(second or "")
+  for i = 3, parts do key = key .. "/" .. key_part((select(i - 2, ...)) or "") end
+  return key
 end
 
 --- The key of the first `depth` values, from a whole key.
@@ -71,9 +48,10 @@ Objects.__index = Objects
 ---@param kinds table list of {name=string, parts=number}
 ---@param tracker table from reads.new()
 ---@param mark function called with each reader of what changed
-function M.new(kinds, tracker, mark)
-  local self = setmetatable({ kinds = {}, tracker = tracker, mark = mark, young = {}, old = {}, count = 0,
-    handed = nil }, Objects)
+---@param decode function(json) → value, or nil and a message; see engine.lua
+function M.new(kinds, tracker, mark, decode)
+  local self = setmetatable({ kinds = {}, tracker = tracker, mark = mark, decode = decode, young = {}, old = {},
+    count = 0, handed = nil }, Objects)
   for _, k in ipairs(kinds) do
     self.kinds[k.name] = {
       name = k.name, parts = k.parts, by_id = {}, index = {},
@@ -128,11 +106,11 @@ local function mark_changed(self, kind, record)
   for depth, readers in pairs(kind.key_readers) do reads.each(readers, key_prefix(record.key, depth), mark) end
 end
 
---- A new version of an object.
+--- A new version of an object. The values of its index follow the JSON text.
 ---@return table|nil record nil when nothing changed
 ---@return boolean|nil is_new
-function Objects:put(kind, id, created, json, values)
-  local key = kind.parts > 0 and key_of(values, kind.parts) or ""
+function Objects:put(kind, id, created, json, ...)
+  local key = key_of(kind.parts, ...)
   local before = kind.by_id[id]
   if before and before.json == json and before.key == key and before.created == created then return nil end
   if key == id then key = id end
@@ -175,7 +153,7 @@ function Objects:decoded(record)
   if not t then
     t = self.old[record]
     if not t then
-      t = M.decode(record.json)
+      t = self.decode(record.json)
       if type(t) ~= "table" then error("the JSON of " .. record.id .. " is not an object", 0) end
     end
     if self.count >= CACHE_OBJECTS then
@@ -240,13 +218,14 @@ function Objects:accessor(kind)
     if depth > kind.parts then
       error(kind.name .. ":fetch: " .. depth .. " values for an index of " .. kind.parts, 2)
     end
-    local values = { ... }
+    local key
     for i = 1, depth do
-      if type(values[i]) ~= "string" then
-        error(kind.name .. ":fetch: value " .. i .. " is a " .. type(values[i]) .. ", not a string", 2)
+      local value = select(i, ...)
+      if type(value) ~= "string" then
+        error(kind.name .. ":fetch: value " .. i .. " is a " .. type(value) .. ", not a string", 2)
       end
+      key = key and key .. "/" .. key_part(value) or key_part(value)
     end
-    local key = key_of(values, depth)
     local readers = kind.key_readers[depth]
     if not readers then
       readers = {}
@@ -297,7 +276,7 @@ function Objects:changed()
   self.handed = nil
   for _, pair in ipairs(handed) do
     local record, t = pair[1], pair[2]
-    local where = difference(M.decode(record.json), t, "")
+    local where = difference(self.decode(record.json), t, "")
     if where then
       self.young[record], self.old[record] = nil, nil
       return record.id, where

@@ -162,12 +162,18 @@ function Program:api(template, accessors, resources)
     return self.settings.digest(v)
   end
 
+  --- The value of a JSON text; null is absent. nil and a message when it is no JSON.
+  function A.json_decode(s)
+    if type(s) ~= "string" then error("json_decode: expected a string, got " .. type(s), 2) end
+    return self.settings.decode(s)
+  end
+
   A.resources = resources
   A.context = deep_copy(self.source.extraContext or {})
   A.capabilities = deep_copy(self.source.capabilities or {})
   A.keys, A.sort_by, A.group_by, A.dig = helpers.keys, helpers.sort_by, helpers.group_by, helpers.dig
   A.b64encode, A.b64decode = helpers.b64encode, helpers.b64decode
-  A.json, A.json_decode = helpers.json_encode, helpers.json_decode
+  A.json = helpers.json_encode
   A.regex_escape, A.format_escape = helpers.regex_escape, helpers.format_escape
   A.from_env = word.from_env
   A.path = sandbox.frozen(helpers.path, "path")
@@ -215,7 +221,8 @@ end
 ---@return string|nil message
 function M.load(source, host, before)
   if type(source) ~= "table" then return nil, "the program is not an object" end
-  local settings = { digest = host.digest, allow_raw = source.allowRaw == true, checked = source.checked == true }
+  local settings = { digest = host.digest, decode = host.decode, allow_raw = source.allowRaw == true,
+    checked = source.checked == true }
   local F = fragments.new(host, settings)
   local self = setmetatable({
     source = source, settings = settings, fragments = F, templates = text.new(settings), loading = true,
@@ -226,7 +233,7 @@ function M.load(source, host, before)
       return nil, "the program's kinds need a name and a number of parts"
     end
   end
-  self.objects = objects.new(source.kinds or {}, F.tracker, F:marker())
+  self.objects = objects.new(source.kinds or {}, F.tracker, F:marker(), host.decode)
   F.objects = self.objects
   local resources, accessors = resources_table(self.objects)
   settings.templates = self.templates

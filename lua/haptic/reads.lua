@@ -6,17 +6,33 @@
 -- a run that reads the same again changes nothing.
 local M = {}
 
-local setmetatable, next = setmetatable, next
+local setmetatable, next, unpack, xpcall = setmetatable, next, unpack, xpcall
 
 local Reads = {}
 Reads.__index = Reads
 
 function M.new()
-  return setmetatable({ current = nil, list = nil, n = 0, seen = nil }, Reads)
+  return setmetatable({ list = nil, n = 0, seen = nil, depth = 0, scratch = {} }, Reads)
 end
 
 -- Beyond so many places a set finds repetitions faster than a search.
 local SET_FROM = 32
+-- The longest list that unpack() copies at once; a scratch list that grew longer is not kept.
+local COPY_MAX = 200
+
+--- From the search to the set.
+local function seen_of(list, n)
+  local seen = {}
+  for i = 1, n, 2 do
+    local keys = seen[list[i]]
+    if not keys then
+      keys = {}
+      seen[list[i]] = keys
+    end
+    keys[list[i + 1]] = true
+  end
+  return seen
+end
 
 --- Note that the current reader, if any, reads a place.
 function Reads:record(place, key)
@@ -24,6 +40,15 @@ function Reads:record(place, key)
   if not list then return end
   local n = self.n
   local seen = self.seen
+  if not seen then
+    for i = 1, n, 2 do
+      if list[i + 1] == key and list[i] == place then return end
+    end
+    if n >= SET_FROM * 2 then
+      seen = seen_of(list, n)
+      self.seen = seen
+    end
+  end
   if seen then
     local keys = seen[place]
     if not keys then
@@ -33,24 +58,6 @@ function Reads:record(place, key)
       return
     end
     keys[key] = true
-  else
-    for i = 1, n, 2 do
-      if list[i + 1] == key and list[i] == place then return end
-    end
-    if n >= SET_FROM * 2 then
-      seen = {}
-      for i = 1, n, 2 do
-        local keys = seen[list[i]]
-        if not keys then
-          keys = {}
-          seen[list[i]] = keys
-        end
-        keys[list[i + 1]] = true
-      end
-      self.seen = seen
-      seen[place] = seen[place] or {}
-      seen[place][key] = true
-    end
   end
   list[n + 1], list[n + 2] = place, key
   self.n = n + 2
@@ -61,9 +68,9 @@ local function add(place, key, reader)
   if at == nil then
     place[key] = reader
   elseif at.many then
-    at.many[reader] = true
+    if not at.many[reader] then at.many[reader], at.count = true, at.count + 1 end
   elseif at ~= reader then
-    place[key] = { many = { [at] = true, [reader] = true } }
+    place[key] = { many = { [at] = true, [reader] = true }, count = 2 }
   end
 end
 
@@ -72,9 +79,9 @@ local function remove(place, key, reader)
   if at == nil then return end
   if at == reader then
     place[key] = nil
-  elseif at.many then
-    at.many[reader] = nil
-    if next(at.many) == nil then place[key] = nil end
+  elseif at.many and at.many[reader] then
+    at.many[reader], at.count = nil, at.count - 1
+    if at.count == 0 then place[key] = nil end
   end
 end
 
@@ -86,41 +93,46 @@ function Reads.forget(_, reader)
   reader.reads = nil
 end
 
---- Run fn(...) as `reader`; its read-set is replaced, also when fn fails. Runs nest.
----@return boolean ok
----@return any result or error value
-function Reads:run(reader, fn, a, b, c)
-  local outer_list, outer_n, outer_seen, outer = self.list, self.n, self.seen, self.current
-  local list = {}
-  self.list, self.n, self.seen, self.current = list, 0, nil, reader
-  local ok, result = pcall(fn, a, b, c)
-  local n = self.n
-  self.list, self.n, self.seen, self.current = outer_list, outer_n, outer_seen, outer
-
-  local old = reader.reads
-  local same = old ~= nil and #old == n or old == nil and n == 0
-  if same and old then
-    for i = 1, n do
-      if old[i] ~= list[i] then
-        same = false
-        break
-      end
-    end
+local function is_same(old, list, n)
+  if not old then return n == 0 end
+  if #old ~= n then return false end
+  for i = 1, n do
+    if old[i] ~= list[i] then return false end
   end
-  if not same then
+  return true
+end
+
+--- Run fn(a, b) as `reader`; its read-set is replaced, also when fn fails. Runs nest.
+---@param handler function of xpcall
+---@return boolean ok
+---@return any result or what handler returned
+function Reads:run(reader, fn, handler, a, b)
+  local outer, outer_n, outer_seen, depth = self.list, self.n, self.seen, self.depth
+  local list = self.scratch[depth] or {}
+  self.list, self.n, self.seen, self.depth, self.scratch[depth] = list, 0, nil, depth + 1, list
+  local ok, result = xpcall(fn, handler, a, b)
+  local n = self.n
+  self.list, self.n, self.seen, self.depth = outer, outer_n, outer_seen, depth
+
+  if not is_same(reader.reads, list, n) then
     self:forget(reader)
     for i = 1, n, 2 do add(list[i], list[i + 1], reader) end
-    reader.reads = n > 0 and list or nil
+    if n > COPY_MAX then
+      for i = #list, n + 1, -1 do list[i] = nil end
+      reader.reads, self.scratch[depth] = list, nil
+    elseif n > 0 then
+      reader.reads = { unpack(list, 1, n) }
+    end
   end
   return ok, result
 end
 
---- Run fn without recording (explanations, repetitions).
-function Reads:unrecorded(fn, a, b, c)
-  local list, n, seen, current = self.list, self.n, self.seen, self.current
-  self.list, self.n, self.seen, self.current = nil, 0, nil, nil
-  local ok, result = pcall(fn, a, b, c)
-  self.list, self.n, self.seen, self.current = list, n, seen, current
+--- Run fn(a, b) without recording (explanations, repetitions).
+function Reads:unrecorded(fn, handler, a, b)
+  local list = self.list
+  self.list = nil
+  local ok, result = xpcall(fn, handler, a, b)
+  self.list = list
   return ok, result
 end
 

@@ -165,7 +165,7 @@ end
 
 --- The lines of a snippet, in a section's body.
 function emitters.Body:include(name, args)
-  local templates = self.out.templates
+  local templates = emitters.templates_of(self)
   if not templates.chunks[name] then error("include: there is no snippet " .. word.show(sandbox.tostring(name)), 2) end
   local rendered, where = templates:render(name, "config", args, self.out.trace ~= nil)
   local number = 0
@@ -176,11 +176,7 @@ function emitters.Body:include(name, args)
       error(format("include: %s: %s is no line of a section", name, word.show(body)), 2)
     end
     if body ~= "" then
-      local n = self.n + 1
-      self.n = n
-      self.lines[n] = body
-      self.first[n] = sub(body, 1, 1) == "#" and "#" or match(body, "^%S+")
-      if self.where then self.where[n] = where and where[number] or "" end
+      emitters.add(self, sub(body, 1, 1) == "#" and "#" or match(body, "^%S+"), body, where and where[number] or "")
     end
   end
 end
@@ -226,7 +222,8 @@ function M.split_config(out, text, where)
     end
   end
   for _, s in pairs(sections) do
-    emitters.put(out, emitters.SECTION, s.rank, emitters.ORDER, s.scope, "body", (emitters.join(s.lines)), s.where)
+    local body = emitters.join(s.lines, #s.lines)
+    emitters.put(out, emitters.SECTION, s.rank, emitters.ORDER, s.scope, "body", body, s.where)
     if s.from then emitters.put(out, emitters.SECTION_FROM, s.rank, 0, s.scope, "from", s.from) end
   end
 end

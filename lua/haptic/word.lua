@@ -13,7 +13,8 @@ M.MAX_WORD = 8192
 --- HAProxy's MAX_LINE_ARGS.
 M.MAX_WORDS = 64
 
-local BARE = "^[%w_./:@%%+=,~^*?!&|<>()%[%]{};-]+$"
+--- What needs no quotes, and is one word of a map as well.
+M.BARE = "^[%w_./:@%%+=,~^*?!&|<>()%[%]{};-]+$"
 
 --- The text form of a scalar; nil and what cannot be in a configuration are errors.
 ---@param v any
@@ -72,16 +73,19 @@ end
 function M.quote(v, where)
   if type(v) == "table" and v[ENV] then return v[ENV] end
   local s = M.text(v, where)
-  if find(s, BARE) and #s <= M.MAX_WORD then return s end
+  if find(s, M.BARE) and #s <= M.MAX_WORD then return s end
   if s == "" then error(where .. " is empty, which is no word", 0) end
   M.check(s, where)
   return "'" .. gsub(s, "'", "'\\''") .. "'"
 end
 
+--- Longest name, and what one looks like.
+M.MAX_NAME, M.NAME = 250, "^[%w_][%w_.:-]*$"
+
 --- A name of a section, server, map or file: only what HAProxy and file systems take without a second thought.
 function M.name(v, where)
   local s = M.text(v, where)
-  if #s > 250 or not find(s, "^[%w_][%w_.:-]*$") then error(where .. " is no valid name: " .. M.show(s), 0) end
+  if #s > M.MAX_NAME or not find(s, M.NAME) then error(where .. " is no valid name: " .. M.show(s), 0) end
   return s
 end
 

@@ -2,6 +2,7 @@
 --
 -- It keeps each fragment's newest output, resolves equal keys by the documented rule and writes haproxy.cfg and the
 -- maps in canonical order.
+local cjson = require("cjson").new()
 local ffi = require("ffi")
 
 ffi.cdef [[
@@ -22,6 +23,33 @@ function M.digest(s)
   return table.concat(out)
 end
 
+local function drop_nulls(t)
+  for k, v in pairs(t) do
+    if v == cjson.null then
+      t[k] = nil
+    elseif type(v) == "table" then
+      drop_nulls(v)
+    end
+  end
+  return t
+end
+
+--- JSON text as Lua values, null as absent; nil and a message when it is none.
+function M.decode(text)
+  local ok, value = pcall(cjson.decode, text)
+  if not ok then return nil, tostring(value) end
+  if type(value) == "table" then return drop_nulls(value) end
+  if value == cjson.null then return nil end
+  return value
+end
+
+--- The six values of each contribution as one string.
+local function signature(items, n)
+  local parts = {}
+  for i = 1, n * 6 do parts[i] = #tostring(items[i]) .. ":" .. tostring(items[i]) end
+  return M.digest(table.concat(parts))
+end
+
 local Host = {}
 Host.__index = Host
 
@@ -31,7 +59,9 @@ function M.new()
   local self = setmetatable({ fragments = {}, failures = {}, sent = {}, at_log = {}, gone_log = {} }, Host)
   self.api = {
     at = function(id) self.at_log[#self.at_log + 1] = id end,
-    fragment = function(id, template, kind, owner, created, items, n)
+    fragment = function(id, template, kind, owner, created, items, n, before)
+      local digest = signature(items, n)
+      if digest == before then return digest end
       local list = {}
       for i = 0, n - 1 do
         list[i + 1] = { kind = items[i * 6 + 1], rank = items[i * 6 + 2], order = items[i * 6 + 3],
@@ -41,6 +71,7 @@ function M.new()
       self.fragments[id] = { id = id, template = template, kind = kind, owner = owner, created = created, items = list }
       self.failures[id] = nil
       self.sent[#self.sent + 1] = id
+      return digest
     end,
     gone = function(id)
       self.fragments[id], self.failures[id] = nil, nil
@@ -49,6 +80,7 @@ function M.new()
     failed = function(id, _, _, _, _, message) self.failures[id] = message end,
     log = function() end,
     digest = M.digest,
+    decode = M.decode,
   }
   return self
 end

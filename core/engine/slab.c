@@ -1,0 +1,102 @@
+/* A list of free blocks for each multiple of SLAB_STEP_BYTES; new blocks are cut off a chunk. What is left of a chunk
+ * that is too short goes to the list of its size. Larger blocks are malloc()'s, and all are where an address sanitizer
+ * watches.
+ */
+#include "engine/slab.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/jail.h"
+
+#define CHUNK_BYTES ((size_t)64 << 10)
+
+static size_t class_of(size_t bytes)
+{
+    return (bytes + SLAB_STEP_BYTES - 1) / SLAB_STEP_BYTES;
+}
+
+static bool is_small(size_t bytes)
+{
+    return bytes <= SLAB_SMALL_BYTES && !JAIL_SANITIZED;
+}
+
+static void push(void **list, void *block)
+{
+    memcpy(block, list, sizeof(void *));
+    *list = block;
+}
+
+static void *pop(void **list)
+{
+    void *block = *list;
+
+    memcpy(list, block, sizeof(void *));
+    return block;
+}
+
+static bool add_chunk(struct slab *s)
+{
+    char *chunk = malloc(CHUNK_BYTES);
+
+    if (!chunk)
+        return false;
+    size_t left = (size_t)(s->end - s->at) / SLAB_STEP_BYTES;
+    if (left)
+        push(&s->free[left], s->at);
+    push(&s->chunks, chunk);
+    s->at = chunk + 2 * SLAB_STEP_BYTES; /* behind the address of the next chunk, and as aligned as malloc()'s */
+    s->end = chunk + CHUNK_BYTES;
+    return true;
+}
+
+static void *take(struct slab *s, size_t bytes)
+{
+    if (!is_small(bytes))
+        return malloc(bytes);
+    size_t class = class_of(bytes);
+    if (s->free[class])
+        return pop(&s->free[class]);
+    if ((size_t)(s->end - s->at) < class * SLAB_STEP_BYTES && !add_chunk(s))
+        return NULL;
+    char *block = s->at;
+    s->at += class * SLAB_STEP_BYTES;
+    return block;
+}
+
+static void give_back(struct slab *s, void *block, size_t bytes)
+{
+    if (is_small(bytes))
+        push(&s->free[class_of(bytes)], block);
+    else
+        free(block);
+}
+
+void *slab_resize(struct slab *s, void *old, size_t old_bytes, size_t new_bytes)
+{
+    if (new_bytes == 0) {
+        if (old_bytes)
+            give_back(s, old, old_bytes);
+        return NULL;
+    }
+    if (old_bytes == 0)
+        return take(s, new_bytes);
+    if (is_small(old_bytes) && is_small(new_bytes) && class_of(old_bytes) == class_of(new_bytes))
+        return old;
+    if (!is_small(old_bytes) && !is_small(new_bytes))
+        return realloc(old, new_bytes);
+    void *block = take(s, new_bytes);
+    if (!block)
+        return NULL;
+    memcpy(block, old, old_bytes < new_bytes ? old_bytes : new_bytes);
+    give_back(s, old, old_bytes);
+    return block;
+}
+
+void slab_done(struct slab *s)
+{
+    while (s->chunks)
+        free(pop(&s->chunks));
+    *s = (struct slab){0};
+}
