@@ -333,10 +333,10 @@ int main(int argc, char **argv)
         {"/api/v1/services" LIST, take_service},
         {"/apis/discovery.k8s.io/v1/endpointslices" LIST, take_slice},
     };
-    struct floor *f = calloc(1, sizeof(*f));
+    struct floor state = {0}, *f = &state;
     int running;
 
-    if (argc != 3 || f == NULL) {
+    if (argc != 3) {
         fputs("usage: floor CLUSTER SOCKET\n", stderr);
         return 2;
     }

@@ -118,8 +118,10 @@ int main(int argc, char **argv)
         snprintf(host, sizeof(host), "h%ld.bench", (long)next_random(&random) % hosts);
         request(&l, host);
     }
-    if (l.asked == 0)
+    if (l.asked == 0) {
+        free(l.us);
         return 1;
+    }
     qsort(l.us, (size_t)l.asked, sizeof(*l.us), compare);
     printf("asked %ld failed %ld again %ld p50_us %u p99_us %u max_us %u\n", l.asked, l.failed, l.again,
            l.us[(l.asked - 1) / 2], l.us[(l.asked - 1) * 99 / 100], l.us[l.asked - 1]);

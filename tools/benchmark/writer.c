@@ -117,10 +117,10 @@ static void take_lines(struct writer *w)
 
 int main(int argc, char **argv)
 {
-    struct writer *w = calloc(1, sizeof(*w));
+    struct writer state = {0}, *w = &state;
     int open = 1;
 
-    if (argc != 2 || w == NULL) {
+    if (argc != 2) {
         fputs("usage: writer CLUSTER\n", stderr);
         return 2;
     }
