@@ -76,7 +76,7 @@ static int fence_use(const char *directory, const struct fence *fence, bool rais
 {
     char path[4096];
     snprintf(path, sizeof(path), "%s/fence", directory);
-    CLEANUP(close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    CLEANUP(close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_set_sys(err, errno, "open %s", path);
     if (fence_lock(path, fd, raise ? LOCK_EX : LOCK_SH, err) || fence_read(path, fd, ret_highest, err))

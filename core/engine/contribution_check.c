@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#define FILE_NAME_MAX 250
+
 static bool has_byte(const char *bytes, size_t length, char byte)
 {
     return length > 0 && memchr(bytes, byte, length);
@@ -23,18 +25,15 @@ static bool is_harmless(char c)
            c == '@' || c == '~';
 }
 
-/* A path below a folder, of harmless characters, without empty, hidden, "." and ".." parts. */
+/* The name of a file in a folder, of harmless characters and not hidden: what haproxy/disk writes. One that it would refuse would keep
+ * everything from being written. */
 static bool is_file_name(const char *name, size_t length)
 {
-    if (length == 0 || length > 255)
+    if (length == 0 || length > FILE_NAME_MAX || name[0] == '.')
         return false;
-    for (size_t i = 0; i < length; i++) {
-        bool starts_part = i == 0 || name[i - 1] == '/';
-        if (name[i] == '/' ? starts_part || i + 1 == length : !is_harmless(name[i]))
+    for (size_t i = 0; i < length; i++)
+        if (!is_harmless(name[i]) || name[i] == '/')
             return false;
-        if (starts_part && name[i] == '.')
-            return false;
-    }
     return true;
 }
 
