@@ -1,6 +1,9 @@
-/* How it works: the digests of what is on disk are kept in a map by path. A write runs in a thread of libuv's pool, which owns the map and the
- * files until it is done: files whose digest differs go to ".NAME.tmp" beside their place, are fsynced and renamed; each directory that was
- * touched is fsynced once; then comes haproxy.cfg, then the removal of what nothing refers to any more.
+/* How it works: for each file on disk a record by path keeps its digest and what the file system says of it (inode, size, times, mode). A write
+ * runs in a thread of libuv's pool, which owns the records and the files until it is done: files whose digest differs, or that are not as the
+ * record says any more, go to ".NAME.tmp" beside their place, are fsynced and renamed; each directory that was touched is fsynced once; then comes
+ * haproxy.cfg, then the removal of what nothing refers to any more. A check compares the records with the directory in the same thread; a file is
+ * read only when what the file system says of it has changed, or when the check is to be deep. The record of a file that was altered is
+ * forgotten, so that the next write puts the file in its place again.
  */
 #include "haproxy/disk.h"
 
@@ -23,19 +26,29 @@
 
 static const char *const subdirectories[] = {"maps", "files", "certs"};
 
+struct record {
+    struct digest digest;
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    mode_t mode;
+    struct timespec modified, changed;
+};
+
 struct disk {
     uv_loop_t *loop;
     char *directory;
-    struct map digests; /* path → struct digest; the thread's while busy */
+    struct map records; /* path → struct record; the thread's while busy */
     bool busy;
-    /* the write under way */
+    /* the write or check under way */
     uv_work_t work;
     struct disk_files files;
-    bool whole;
+    bool whole, deep;
     disk_done *done;
     void *ctx;
     struct err err;
-    unsigned written, removed;
+    unsigned written, removed, altered;
+    char first_altered[PATH_PART_MAX + 16];
 };
 
 void disk_files_take(struct disk_files *files, const char *path, char *bytes, size_t length)
@@ -127,7 +140,8 @@ int disk_dump(const char *directory, const struct disk_files *files, struct err 
     for (size_t i = 0; i < files->items.length; i++) {
         const struct disk_file *file = &files->items.items[i];
         if (!disk_path_valid(file->path))
-            return err_set(err, ERR_INVALID, "\"%s\" is no name for a file: letters, digits and ._-+@:=,~ and one / only", file->path);
+            return err_set(err, ERR_INVALID,
+                           "\"%s\" is no name for a file: letters, digits and ._-+@:=,~ and one / only", file->path);
         if (file_create(at, file->path, file, false, err) < 0)
             return -1;
     }
@@ -165,19 +179,13 @@ void disk_remove(const char *directory)
     (void)rmdir(directory);
 }
 
-static void digest_put(struct disk *d, const char *path, struct digest digest)
-{
-    struct digest *copy = xmalloc(sizeof(*copy));
-    *copy = digest;
-    free(map_put(&d->digests, path, copy));
-}
-
 static int read_into(int at, const char *path, size_t max_bytes, struct buf *out, struct err *err)
 {
     CLEANUP(close_fd) int fd = openat(at, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     struct stat status;
     if (fd < 0 || fstat(fd, &status) < 0)
-        return errno == ENOENT ? err_set(err, ERR_NOTFOUND, "%s does not exist", path) : err_set_sys(err, errno, "read %s", path);
+        return errno == ENOENT ? err_set(err, ERR_NOTFOUND, "%s does not exist", path)
+                               : err_set_sys(err, errno, "read %s", path);
     if (!S_ISREG(status.st_mode))
         return err_set(err, ERR_INVALID, "%s is not a file", path);
     if ((size_t)status.st_size > max_bytes)
@@ -198,13 +206,76 @@ static int read_into(int at, const char *path, size_t max_bytes, struct buf *out
     }
 }
 
-static int file_learn(struct disk *d, int at, const char *path)
+/* Note the file as it is now; false when it is not there. */
+static bool record_stat(struct record *r, int at, const char *path)
+{
+    struct stat status;
+    if (fstatat(at, path, &status, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(status.st_mode))
+        return false;
+    r->device = status.st_dev;
+    r->inode = status.st_ino;
+    r->size = status.st_size;
+    r->mode = status.st_mode;
+    r->modified = status.st_mtim;
+    r->changed = status.st_ctim;
+    return true;
+}
+
+static bool same_time(struct timespec a, struct timespec b)
+{
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+static bool record_same(const struct record *a, const struct record *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size && a->mode == b->mode &&
+           same_time(a->modified, b->modified) && same_time(a->changed, b->changed);
+}
+
+static void record_put(struct disk *d, int at, const char *path, struct digest digest)
+{
+    struct record *r = xcalloc(1, sizeof(*r));
+    r->digest = digest;
+    if (record_stat(r, at, path))
+        r = map_put(&d->records, path, r);
+    free(r);
+}
+
+static int file_digest(int at, const char *path, struct digest *ret_digest)
 {
     CLEANUP(buf_done) struct buf bytes = {0};
     if (read_into(at, path, FILE_MAX_BYTES, &bytes, NULL) < 0)
-        return -1; /* what cannot be read is written anew */
-    digest_put(d, path, digest_of(buf_str(&bytes), bytes.length));
+        return -1;
+    *ret_digest = digest_of(buf_str(&bytes), bytes.length);
     return 0;
+}
+
+static void file_learn(struct disk *d, int at, const char *path)
+{
+    struct digest digest;
+    if (file_digest(at, path, &digest) == 0) /* what cannot be read is written anew */
+        record_put(d, at, path, digest);
+}
+
+/* Is the file still what was recorded? deep: read it even when the file system says so. */
+static bool file_intact(int at, const char *path, struct record *r, bool deep)
+{
+    struct record now = *r;
+    if (!record_stat(&now, at, path) || now.mode != r->mode)
+        return false;
+    if (record_same(&now, r) && !deep)
+        return true;
+    struct digest digest;
+    if (file_digest(at, path, &digest) < 0 || !digest_equal(digest, r->digest))
+        return false;
+    *r = now;
+    return true;
+}
+
+static void note_altered(struct disk *d, const char *path)
+{
+    if (d->altered++ == 0)
+        snprintf(d->first_altered, sizeof(d->first_altered), "%s", path);
 }
 
 static DIR *subdirectory_open(int at, const char *name, struct err *err)
@@ -232,7 +303,7 @@ static int subdirectory_learn(struct disk *d, int at, const char *name, struct e
         if (entry->d_name[0] == '.')
             (void)unlinkat(at, path, 0);
         else
-            (void)file_learn(d, at, path);
+            file_learn(d, at, path);
     }
     closedir(dir);
     return 0;
@@ -251,7 +322,7 @@ struct disk *disk_open(uv_loop_t *loop, const char *directory, struct err *err)
     d->loop = loop;
     d->directory = xstrdup(directory);
     d->work.data = d;
-    (void)file_learn(d, at, DISK_CONFIG);
+    file_learn(d, at, DISK_CONFIG);
     for (size_t i = 0; i < ARRAY_LEN(subdirectories); i++)
         if (subdirectory_learn(d, at, subdirectories[i], err) < 0)
             return disk_free(d);
@@ -264,9 +335,9 @@ struct disk *disk_free(struct disk *d)
         return NULL;
     assert(!d->busy);
     struct map_slot *slot;
-    for (size_t it = 0; (slot = map_next(&d->digests, &it));)
+    for (size_t it = 0; (slot = map_next(&d->records, &it));)
         free(slot->value);
-    map_done(&d->digests);
+    map_done(&d->records);
     free(d->directory);
     free(d);
     return NULL;
@@ -321,16 +392,20 @@ static int write_changed(struct disk *d, int at, bool config, struct err *err)
         if ((strcmp(file->path, DISK_CONFIG) == 0) != config)
             continue;
         struct digest digest = digest_of(file->bytes, file->length);
-        const struct digest *known = map_get(&d->digests, file->path);
-        if (known && digest_equal(*known, digest))
-            continue;
-        free(map_del(&d->digests, file->path)); /* unknown until it is in its place */
+        struct record *known = map_get(&d->records, file->path);
+        if (known && digest_equal(known->digest, digest)) {
+            if (file_intact(at, file->path, known, false))
+                continue;
+            note_altered(d, file->path);
+        }
+        free(map_del(&d->records, file->path)); /* unknown until it is in its place */
         if (file_replace(at, file, err) < 0)
             return -1;
-        digest_put(d, file->path, digest);
+        record_put(d, at, file->path, digest);
         d->written++;
         size_t sub = 0;
-        while (sub < ARRAY_LEN(subdirectories) && strncmp(file->path, subdirectories[sub], strcspn(file->path, "/")) != 0)
+        while (sub < ARRAY_LEN(subdirectories) &&
+               strncmp(file->path, subdirectories[sub], strcspn(file->path, "/")) != 0)
             sub++;
         touched[sub] = true;
     }
@@ -362,7 +437,7 @@ static int remove_others(struct disk *d, int at, struct err *err)
                 continue;
             if (unlinkat(at, path, 0) < 0)
                 continue; /* a directory of somebody else's */
-            free(map_del(&d->digests, path));
+            free(map_del(&d->records, path));
             d->removed++;
             touched = true;
         }
@@ -385,12 +460,50 @@ static void write_work(uv_work_t *work)
         err_set_sys(&d->err, errno, "directory %s", d->directory);
         return;
     }
-    if (write_changed(d, at, false, &d->err) < 0 || write_changed(d, at, true, &d->err) < 0 || (d->whole && remove_others(d, at, &d->err) < 0))
+    if (write_changed(d, at, false, &d->err) < 0 || write_changed(d, at, true, &d->err) < 0 ||
+        (d->whole && remove_others(d, at, &d->err) < 0))
         err_wrap(&d->err, "%s", d->directory);
 }
 
 static void write_nothing(uv_work_t *work UNUSED)
 {
+}
+
+/* Files of nobody's in a subdirectory, or no subdirectory at all. */
+static void check_subdirectory(struct disk *d, int at, const char *name)
+{
+    CLEANUP(free_ptr) char *inside = xasprintf("%s/", name);
+    DIR *dir = subdirectory_open(at, name, NULL);
+    if (!dir) {
+        note_altered(d, inside);
+        return;
+    }
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        CLEANUP(free_ptr) char *path = xasprintf("%s%s", inside, entry->d_name);
+        struct stat status;
+        if (!map_get(&d->records, path) && fstatat(at, path, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            !S_ISDIR(status.st_mode))
+            note_altered(d, path);
+    }
+    closedir(dir);
+}
+
+static void check_work(uv_work_t *work)
+{
+    struct disk *d = work->data;
+    VEC(const char *) altered = {0};
+    struct map_slot *slot;
+    CLEANUP(close_fd) int at = open(d->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t it = 0; (slot = map_next(&d->records, &it));)
+        if (at < 0 || !file_intact(at, slot->key, slot->value, d->deep))
+            vec_push(&altered, slot->key);
+    for (size_t i = 0; at >= 0 && i < ARRAY_LEN(subdirectories); i++)
+        check_subdirectory(d, at, subdirectories[i]);
+    for (size_t i = 0; i < altered.length; i++) {
+        note_altered(d, altered.items[i]);
+        free(map_del(&d->records, altered.items[i]));
+    }
+    vec_done(&altered);
 }
 
 /* --- on the loop again --- */
@@ -399,33 +512,55 @@ static void write_after(uv_work_t *work, int status UNUSED)
 {
     struct disk *d = work->data;
     struct err err = d->err;
-    struct disk_result result = {.err = err.kind != ERR_NONE ? &err : NULL, .written = d->written, .removed = d->removed};
+    struct disk_result result = {.err = err.kind != ERR_NONE ? &err : NULL,
+                                 .written = d->written,
+                                 .removed = d->removed,
+                                 .altered = d->altered,
+                                 .first_altered = d->first_altered};
     disk_files_done(&d->files);
     d->busy = false;
     d->done(d->ctx, &result);
 }
 
-bool disk_write(struct disk *d, struct disk_files *files, bool whole, disk_done *done, void *ctx)
+static bool work_begin(struct disk *d, disk_done *done, void *ctx)
 {
     if (d->busy)
         return false;
     d->busy = true;
-    d->files = *files;
-    memset(files, 0, sizeof(*files));
-    d->whole = whole;
     d->done = done;
     d->ctx = ctx;
     memset(&d->err, 0, sizeof(d->err));
-    d->written = d->removed = 0;
+    d->written = d->removed = d->altered = 0;
+    d->first_altered[0] = '\0';
+    return true;
+}
+
+bool disk_write(struct disk *d, struct disk_files *files, bool whole, disk_done *done, void *ctx)
+{
+    if (!work_begin(d, done, ctx))
+        return false;
+    d->files = *files;
+    memset(files, 0, sizeof(*files));
+    d->whole = whole;
     for (size_t i = 0; i < d->files.items.length && d->err.kind == ERR_NONE; i++)
         if (!disk_path_valid(d->files.items.items[i].path))
-            err_set(&d->err, ERR_INVALID, "\"%s\" is no name for a file: letters, digits and ._-+@:=,~ and one / only", d->files.items.items[i].path);
+            err_set(&d->err, ERR_INVALID, "\"%s\" is no name for a file: letters, digits and ._-+@:=,~ and one / only",
+                    d->files.items.items[i].path);
     /* With a wrong name nothing is written at all, and that is told from the loop like everything else. */
     bool refused = d->err.kind != ERR_NONE;
     if (refused)
         disk_files_done(&d->files);
     d->whole = whole && !refused;
     (void)uv_queue_work(d->loop, &d->work, refused ? write_nothing : write_work, write_after);
+    return true;
+}
+
+bool disk_check(struct disk *d, bool deep, disk_done *done, void *ctx)
+{
+    if (!work_begin(d, done, ctx))
+        return false;
+    d->deep = deep;
+    (void)uv_queue_work(d->loop, &d->work, check_work, write_after);
     return true;
 }
 
@@ -442,5 +577,6 @@ int disk_write_now(struct disk *d, const char *path, const void *bytes, size_t l
     if (at < 0)
         return err_set_sys(err, errno, "directory %s", d->directory);
     struct disk_file file = {.path = (char *)(uintptr_t)path, .bytes = (char *)(uintptr_t)bytes, .length = length};
-    return file_replace(at, &file, err) < 0 || directory_sync(at, path, err) < 0 ? err_wrap(err, "%s", d->directory) : 0;
+    return file_replace(at, &file, err) < 0 || directory_sync(at, path, err) < 0 ? err_wrap(err, "%s", d->directory)
+                                                                                 : 0;
 }

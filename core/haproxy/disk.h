@@ -1,6 +1,6 @@
 /* disk.h — the HAProxy directory: haproxy.cfg and what it refers to, written so that a crash leaves whole files.
  * Thread:  loop thread; reading and writing of many files runs in libuv's thread pool on copies.
- * Owns:    a disk owns the digests of what it knows to be on disk; a file set owns its paths and bytes.
+ * Owns:    a disk owns records of what it knows to be on disk; a file set owns its paths and bytes.
  * Errors:  ERR_SYS with the path; ERR_INVALID for a path that leaves the directory; ERR_LIMIT.
  *
  *     haproxy.cfg   maps/NAME   files/NAME   certs/NAME      0600 in directories 0700
@@ -58,12 +58,17 @@ int disk_read(const struct disk *d, const char *path, size_t max_bytes, struct b
 struct disk_result {
     const struct err *err; /* NULL: everything is on disk and synced */
     unsigned written, removed;
+    unsigned altered; /* files that somebody else has changed, removed or added since they were written or read */
+    const char *first_altered; /* "maps/host.map"; "maps/": the whole directory; valid during the call */
 };
 typedef void disk_done(void *ctx, const struct disk_result *result);
 
-/* Write those files whose content differs from what is on disk. whole: the set is all there is to be: other files in maps/, files/ and
- * certs/ are removed. files is taken over and left empty. False (and files untouched) when a write is under way. */
+/* Write those files whose content differs from what is on disk, also when somebody else has altered it. whole: the set is all there is to be:
+ * other files in maps/, files/ and certs/ are removed. files is taken over and left empty. False (and files untouched) when a write is under way. */
 bool disk_write(struct disk *d, struct disk_files *files, bool whole, disk_done *done, void *ctx);
+/* Compare the directory with what was written there. deep: by content; else a file is read only when its inode, size, mode or times differ. What
+ * was altered is written again by the next write that has it, and removed by the next whole write that has not. False when a write is under way. */
+bool disk_check(struct disk *d, bool deep, disk_done *done, void *ctx);
 bool disk_busy(const struct disk *d);
 
 /* Write one small file now, synced before it returns (blocking: about a disk flush). For the fence, which must be on disk before anything is done under it. */

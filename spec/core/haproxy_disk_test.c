@@ -8,7 +8,8 @@
 struct outcome {
     bool told;
     struct err err;
-    unsigned written, removed;
+    unsigned written, removed, altered;
+    char first_altered[300];
 };
 
 static void take(void *ctx, const struct disk_result *result)
@@ -20,6 +21,8 @@ static void take(void *ctx, const struct disk_result *result)
         o->err = *result->err;
     o->written = result->written;
     o->removed = result->removed;
+    o->altered = result->altered;
+    snprintf(o->first_altered, sizeof(o->first_altered), "%s", result->first_altered);
 }
 
 static void add(struct disk_files *files, const char *path, const char *text)
@@ -115,6 +118,93 @@ static void only_changes_are_written(void **state UNUSED)
     directory_remove(parent);
 }
 
+static struct outcome check(uv_loop_t *loop, struct disk *d, bool deep)
+{
+    struct outcome o = {0};
+    assert_true(disk_check(d, deep, take, &o));
+    assert_false(disk_check(d, deep, take, &o));
+    assert_true(loop_until(loop, &o.told, 20));
+    return o;
+}
+
+static void add_all(struct disk_files *files)
+{
+    add(files, "haproxy.cfg", "global\n");
+    add(files, "maps/host.map", "a b\n");
+    add(files, "certs/x.pem", "secret");
+}
+
+static void expect_altered(uv_loop_t *loop, struct disk *d, const char *directory, const char *first, unsigned altered)
+{
+    struct disk_files files = {0};
+    struct outcome o = check(loop, d, false);
+    assert_int_equal(o.altered, altered);
+    if (first)
+        assert_string_equal(o.first_altered, first);
+    add_all(&files);
+    o = write_files(loop, d, &files, true);
+    assert_int_equal(o.err.kind, ERR_NONE);
+    same(directory, "haproxy.cfg", "global\n");
+    same(directory, "maps/host.map", "a b\n");
+    same(directory, "certs/x.pem", "secret");
+    assert_int_equal(check(loop, d, true).altered, 0);
+}
+
+/* Whatever somebody does to the directory is found, and put right by the next write. */
+static void altered_files(void **state UNUSED)
+{
+    uv_loop_t loop;
+    char *parent = directory_new();
+    CLEANUP(free_ptr) char *directory = xasprintf("%s/haproxy", parent);
+    CLEANUP(free_ptr) char *config = xasprintf("%s/haproxy.cfg", directory);
+    CLEANUP(free_ptr) char *map = xasprintf("%s/maps/host.map", directory);
+    CLEANUP(free_ptr) char *moved = xasprintf("%s/moved", parent);
+    uv_loop_init(&loop);
+    struct disk *d = disk_open(&loop, directory, NULL);
+    struct disk_files files = {0};
+    add_all(&files);
+    assert_int_equal(write_files(&loop, d, &files, true).err.kind, ERR_NONE);
+    assert_int_equal(check(&loop, d, false).altered, 0);
+
+    /* The same content at another time is the same file. */
+    file_write(directory, "maps/host.map", "a b\n");
+    assert_int_equal(check(&loop, d, false).altered, 0);
+    /* Of the same length, with the time put back: the time of the change of the inode tells. */
+    struct stat before;
+    assert_int_equal(stat(map, &before), 0);
+    file_write(directory, "maps/host.map", "a c\n");
+    assert_int_equal(utimensat(AT_FDCWD, map, (const struct timespec[]){before.st_atim, before.st_mtim}, 0), 0);
+    expect_altered(&loop, d, directory, "maps/host.map", 1);
+    assert_int_equal(unlink(config), 0);
+    expect_altered(&loop, d, directory, "haproxy.cfg", 1);
+    assert_int_equal(chmod(map, 0644), 0);
+    expect_altered(&loop, d, directory, "maps/host.map", 1);
+    assert_int_equal(mode_of(directory, "maps/host.map"), 0600);
+    assert_int_equal(unlink(config), 0);
+    assert_int_equal(symlink("maps/host.map", config), 0);
+    expect_altered(&loop, d, directory, "haproxy.cfg", 1);
+    file_write(directory, "certs/other.pem", "x");
+    expect_altered(&loop, d, directory, "certs/other.pem", 1);
+    same(directory, "certs/other.pem", NULL);
+    /* The directory is gone, another one is in its place. */
+    assert_int_equal(rename(directory, moved), 0);
+    expect_altered(&loop, d, directory, NULL, 3);
+    disk_remove(directory);
+    assert_int_equal(mkdir(directory, 0700), 0);
+    expect_altered(&loop, d, directory, NULL, 6); /* three files, three directories */
+
+    /* A write finds it without a check before. */
+    file_write(directory, "haproxy.cfg", "nonsense\n");
+    add_all(&files);
+    struct outcome o = write_files(&loop, d, &files, true);
+    assert_int_equal(o.altered, 1);
+    assert_string_equal(o.first_altered, "haproxy.cfg");
+    same(directory, "haproxy.cfg", "global\n");
+    disk_free(d);
+    loop_end(&loop);
+    directory_remove(parent);
+}
+
 static void other_files_stay(void **state UNUSED)
 {
     uv_loop_t loop;
@@ -146,7 +236,8 @@ static void other_files_stay(void **state UNUSED)
 static void paths_stay_inside(void **state UNUSED)
 {
     static const char *const good[] = {"haproxy.cfg", "maps/host.map", "certs/a_b-c.d+e@f:g=h,i~.pem", "a"};
-    static const char *const bad[] = {"", "/", "/etc/passwd", "../x", "maps/../x", "maps/", "maps//x", ".x", "maps/.x", "a/b/c", "a b", "a\nb", "a\\b", "ä", "a/"};
+    static const char *const bad[] = {"",        "/",     "/etc/passwd", "../x", "maps/../x", "maps/", "maps//x", ".x",
+                                      "maps/.x", "a/b/c", "a b",         "a\nb", "a\\b",      "ä",     "a/"};
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
         assert_true(disk_path_valid(good[i]));
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
@@ -262,8 +353,12 @@ static void wrong_places_are_told(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(only_changes_are_written),    cmocka_unit_test(other_files_stay),      cmocka_unit_test(paths_stay_inside),
-        cmocka_unit_test(failures_leave_the_old_file), cmocka_unit_test(wrong_places_are_told),
+        cmocka_unit_test(only_changes_are_written),
+        cmocka_unit_test(altered_files),
+        cmocka_unit_test(other_files_stay),
+        cmocka_unit_test(paths_stay_inside),
+        cmocka_unit_test(failures_leave_the_old_file),
+        cmocka_unit_test(wrong_places_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
