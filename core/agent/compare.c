@@ -107,6 +107,9 @@ static void section_compare(struct agent *a, const char *name, struct plan *plan
     struct err err;
     if (!wanted && !live)
         return;
+    /* A profile that nothing is derived from any more may stay until the next reload. */
+    if (!wanted && strncmp(name, "defaults ", 9) == 0 && !a->live->implicit_from)
+        return;
     if (expand_buf(a->config.vault, EXPAND_CONFIG, &text, NULL, &err) < 0) {
         plan_reload(plan, "secret", "%s: %s", name, err.text);
         return;

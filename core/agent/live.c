@@ -68,6 +68,7 @@ struct live *live_free(struct live *l)
     map_done(&l->backends);
     map_done(&l->maps);
     map_done(&l->files);
+    map_done(&l->words);
     free(l);
     return NULL;
 }
@@ -163,6 +164,60 @@ static void note_map_uses(struct live *l, const char *text, size_t length)
     }
 }
 
+/* Names of sections consist of these. */
+static bool is_word(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+           c == ':' || c == '-';
+}
+
+/* The next word at or after *at, without quotes and backslashes, into word; false at the end. */
+static bool word_next(const char **at, const char *end, struct buf *word)
+{
+    buf_clear(word);
+    for (; *at < end; ++*at) {
+        if (is_word(**at))
+            buf_putc(word, **at);
+        else if (word->length && !strchr("\"'\\", **at))
+            return true;
+    }
+    return word->length > 0;
+}
+
+bool live_text_refers(const char *text, size_t length, const char *name)
+{
+    CLEANUP(buf_done) struct buf word = {0};
+    const char *end = text + length;
+    size_t name_length = strlen(name);
+    while (word_next(&text, end, &word))
+        if (word.length == name_length && memcmp(word.data, name, name_length) == 0)
+            return true;
+    return false;
+}
+
+bool live_refers(const struct live *l, const char *name)
+{
+    return map_get(&l->words, name) != NULL;
+}
+
+/* A server line refers to something only when it tracks another server. */
+static void note_words(struct live *l, const char *text, size_t length)
+{
+    CLEANUP(buf_done) struct buf word = {0};
+    const char *end = text + length;
+    while (text < end) {
+        const char *stop = memchr(text, '\n', (size_t)(end - text));
+        stop = stop ? stop : end;
+        while (text < stop && (*text == ' ' || *text == '\t'))
+            text++;
+        size_t n = (size_t)(stop - text);
+        if (n < 7 || memcmp(text, "server ", 7) != 0 || memmem(text, n, "track", 5))
+            while (word_next(&text, stop, &word))
+                map_putn(&l->words, word.data, word.length, l);
+        text = stop + (stop < end);
+    }
+}
+
 static void note_lineage(struct live *l, const char *text, size_t length)
 {
     const char *at = memmem(text, length, LINEAGE_VARIABLE, strlen(LINEAGE_VARIABLE));
@@ -180,6 +235,10 @@ static void load_section(void *ctx, const char *name, const char *from, const ch
 {
     struct live *l = ctx;
     note_map_uses(l, text, length);
+    note_words(l, text, length);
+    if (!from || !*from)
+        l->implicit_from |= strncmp(name, "backend ", 8) == 0 || strncmp(name, "listen ", 7) == 0 ||
+                            strncmp(name, "frontend ", 9) == 0;
     if (strncmp(name, "backend ", 8) == 0 || strncmp(name, "listen ", 7) == 0) {
         struct live_backend *b = live_backend_get(l, name);
         cfg_backend_done(&b->cfg);
@@ -474,10 +533,11 @@ void live_merge_backends(struct live *l, const char *show_backend)
         map_deln(&l->backends, slot->key, slot->key_length);
         backend_free(b);
     }
-    /* A backend of which nothing is known: not ours, but its name is taken. */
+    /* A backend of which nothing is known: not ours, but its name is taken. The "listen" sections are in the list, too. */
     for (size_t it = 0; (slot = map_next(&names, &it));) {
         CLEANUP(free_ptr) char *name = xasprintf("backend %.*s", (int)slot->key_length, slot->key);
-        if (!live_backend(l, name)) {
+        CLEANUP(free_ptr) char *listen = xasprintf("listen %.*s", (int)slot->key_length, slot->key);
+        if (!live_backend(l, name) && !live_backend(l, listen)) {
             struct live_backend *b = live_backend_get(l, name);
             b->cfg.from = xstrdup("");
             b->cfg.by_hand = true;

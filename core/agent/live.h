@@ -52,6 +52,8 @@ struct live {
     struct map backends;             /* "backend x", "listen y" → struct live_backend */
     struct map maps;                 /* "host.map" → struct live_map */
     struct map files;                /* "files/x", "certs/y" → struct digest */
+    struct map words;                /* all words of the texts but for plain server lines: what may be a reference */
+    bool implicit_from;              /* a section without "from" takes the defaults section before it */
     char lineage[LIVE_LINEAGE_SIZE]; /* "" unknown */
     size_t leaving;                  /* servers that are leaving */
 };
@@ -81,6 +83,10 @@ void live_parse_servers(const char *show_servers_state, struct cfg_backend *ret_
 struct live_section *live_section(const struct live *l, const char *name);
 struct live_backend *live_backend(const struct live *l, const char *name); /* "backend x" */
 struct live_map *live_map(const struct live *l, const char *name);
+/* Could the texts refer to something of this name, otherwise than by the value of a map entry? */
+bool live_refers(const struct live *l, const char *name);
+/* Does a text have name as a whole word? Quotes and backslashes do not count. */
+bool live_text_refers(const char *text, size_t length, const char *name);
 /* Words of default-server lines along the chain of defaults sections. Appends. */
 void live_default_words(const struct live *l, const char *from, struct buf *out);
 

@@ -53,13 +53,68 @@ static bool servers_are_harmless(const struct agent *a, const struct cfg_backend
     return true;
 }
 
-static bool backend_is_harmless(const struct agent *a, const char *name)
+/* What is accepted or about to be, and not in the texts that run: does it have name as a word? */
+struct mention {
+    const char *name;
+    bool found;
+};
+
+static void mention_in(struct mention *m, const struct text *text)
+{
+    m->found = m->found || (text && live_text_refers(text->bytes, text->length, m->name));
+}
+
+static void mention_in_item(void *ctx, struct item *item)
+{
+    const struct mention *m = ctx;
+    if (item->kind != CONTRIBUTION_SECTION ||
+        (strncmp(item->scope, "backend ", 8) == 0 && strcmp(item->scope + 8, m->name) == 0))
+        return;
+    mention_in(ctx, item->accepted);
+    if (item->in_check)
+        mention_in(ctx, item->checking);
+}
+
+/* A backend that nobody routes to may go, unless a text names it: HAProxy would refuse that text afterwards. Entries of
+ * maps are the model's care: they go first. */
+static bool removal_is_harmless(const struct agent *a, const struct live_backend *live)
+{
+    struct mention m = {.name = live->name};
+    bool reloads = a->next || a->apply.plan.reload || uv_is_active((const uv_handle_t *)&a->reload_timer);
+    if (!a->caps.dynamic_backends || live->listen || live->gone || live->cfg.by_hand || reloads ||
+        live_refers(a->live, live->name))
+        return false;
+    model_each_changed(a->model, mention_in_item, &m);
+    model_each_pending(a->model, mention_in_item, &m);
+    return !m.found;
+}
+
+/* A defaults section that nothing is derived from has no effect, be it there or not. */
+static bool defaults_are_harmless(const struct agent *a, const char *name)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    const char *from = NULL;
+    const struct section *s = model_section(a->model, name);
+    const struct live_section *live = live_section(a->live, name);
+    if (!live || a->live->implicit_from)
+        return false;
+    if (!s || !model_section_text(a->model, s, MODEL_RENDERED, &text, &from))
+        return true;
+    return strcmp(from ? from : "", live->from) == 0 &&
+           digest_equal(cfg_text_digest(buf_str(&text), text.length), live->text);
+}
+
+static bool section_is_harmless(const struct agent *a, const char *name)
 {
     CLEANUP(cfg_backend_done) struct cfg_backend wanted = {0};
     const struct live_backend *live = live_backend(a->live, name);
     bool is_wanted;
-    if (wanted_parse(a, name, MODEL_RENDERED, &wanted, &is_wanted, NULL) < 0 || !is_wanted || wanted.by_hand)
+    if (strncmp(name, "defaults ", 9) == 0)
+        return defaults_are_harmless(a, name);
+    if (wanted_parse(a, name, MODEL_RENDERED, &wanted, &is_wanted, NULL) < 0 || wanted.by_hand)
         return false;
+    if (!is_wanted)
+        return live && removal_is_harmless(a, live);
     if (live && !live->gone)
         return !live->cfg.by_hand && strcmp(live->cfg.from, wanted.from) == 0 &&
                digest_equal(live->cfg.other, wanted.other) && servers_are_harmless(a, &wanted, &live->cfg);
@@ -95,7 +150,7 @@ bool agent_is_structural(const struct agent *a, struct item *const *items, size_
         if (item->kind != CONTRIBUTION_SECTION && item->kind != CONTRIBUTION_SECTION_FROM) {
             result = item->kind == CONTRIBUTION_MAP_ENTRY;
         } else if (!map_get(&harmless, item->scope)) {
-            result = backend_is_harmless(a, item->scope);
+            result = section_is_harmless(a, item->scope);
             map_put(&harmless, item->scope, (void *)(uintptr_t)item);
         }
     }

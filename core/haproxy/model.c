@@ -420,6 +420,12 @@ bool model_checking(const struct model *m)
     return m->check_running;
 }
 
+void model_each_changed(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx)
+{
+    for (size_t i = 0; i < m->changed.length; i++)
+        fn(ctx, m->changed.items[i]);
+}
+
 void model_take_changes(struct model *m, struct model_changes *ret_changes)
 {
     for (size_t i = 0; i < m->changed.length; i++) {

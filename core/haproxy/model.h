@@ -182,6 +182,8 @@ struct model_changes {
 };
 void model_take_changes(struct model *m, struct model_changes *ret_changes);
 void model_changes_done(struct model_changes *c);
+/* The same items, left as they are. */
+void model_each_changed(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
 
 /* Every text that the model may still put out (rendered, accepted, being checked, or what a quarantine would go back to) and every key. A text may
  * come more than once. */

@@ -378,6 +378,100 @@ static void test_structural_changes(void **state)
     each_series(structural);
 }
 
+/* A route on a profile of its own, by the map. */
+static void put_profiled(struct world *w, const char *host, const char *backend, const char *servers)
+{
+    CLEANUP(free_ptr) char *section = xasprintf("backend %s", backend);
+    const struct emitted route[] = {
+        {CONTRIBUTION_SECTION, "defaults special", "body", "timeout server 7s\n", 11},
+        {CONTRIBUTION_SECTION_FROM, "defaults special", "from", "base", 11},
+        {CONTRIBUTION_SECTION, section, "body", servers, 30},
+        {CONTRIBUTION_SECTION_FROM, section, "from", "special", 30},
+        {CONTRIBUTION_MAP_ENTRY, "host.map", host, backend, 0},
+    };
+    model_put(w->model, host, route, ARRAY_LEN(route));
+}
+
+static void accept_judged(struct world *w)
+{
+    struct judging j = {0};
+    model_each_pending(w->model, collect, &j);
+    assert_true(agent_is_structural(w->agent, j.items, j.count));
+    for (size_t i = 0; i < j.count; i++)
+        model_accept(w->model, j.items[i]);
+    assert_int_equal(model_pending(w->model), 0);
+}
+
+/* What an object that is deleted leaves behind: no reload anywhere, on 3.4 no check either. */
+static void removals(struct world *w, const char *series)
+{
+    bool dynamic = strcmp(series, "3.4") == 0;
+    CLEANUP(free_ptr) char *b = server_line("s1", 1, "check inter 500ms weight 10");
+    put_profiled(w, "b.example", "other", b);
+    model_put_base(w->model, w->port, "use_backend pinned if { path /pinned }\n");
+    edit(w, "pinned.example", "pinned", b);
+    world_apply(w, false);
+    assert_answer(w, "b.example", "b");
+    int pid = world_worker_pid(w);
+
+    /* Named by a text that runs. */
+    model_fragment_drop(w->model, "pinned.example");
+    assert_false(judge(w));
+    model_put_route(w->model, "pinned.example", "pinned", b);
+    assert_int_equal(model_pending(w->model), 0);
+    /* Named by a text that is being checked, then by one that is accepted and not live yet. */
+    model_put_base(w->model, w->port, "use_backend pinned if { path /pinned }\ndefault_backend \"other\"\n");
+    model_check_begin(w->model);
+    model_fragment_drop(w->model, "b.example");
+    assert_false(judge(w));
+    put_profiled(w, "b.example", "other", b);
+    model_check_end(w->model, true);
+    model_fragment_drop(w->model, "b.example");
+    assert_false(judge(w));
+    put_profiled(w, "b.example", "other", b);
+    model_put_base(w->model, w->port, "use_backend pinned if { path /pinned }\n");
+    model_accept_all(w->model);
+    world_apply(w, false);
+    assert_int_equal(world_worker_pid(w), pid);
+
+    for (int i = 0; i < 2; i++) {
+        static struct prober p; /* its thread may outlive a failed assertion */
+        prober_start(&p, w->port, "a.example");
+        model_fragment_drop(w->model, "b.example");
+        if (dynamic)
+            accept_judged(w);
+        else
+            assert_false(judge(w));
+        model_accept_all(w->model);
+        world_apply(w, false);
+        assert_false(w->reloaded);
+        char body[64];
+        assert_int_equal(http_get(w->port, "b.example", body, sizeof(body)), 503);
+        world_sleep(w, 1300); /* what had connections goes with the next look */
+        CLEANUP(free_ptr) char *backends = world_command(w, "show backend");
+        assert_int_equal(strstr(backends, "other") != NULL, !dynamic);
+        world_apply(w, true);
+        assert_int_equal(w->operations, 0);
+        assert_false(w->reloaded);
+        /* And back, profile and all. */
+        put_profiled(w, "b.example", "other", b);
+        if (dynamic)
+            accept_judged(w);
+        model_accept_all(w->model);
+        world_apply(w, false);
+        assert_false(w->reloaded);
+        assert_answer(w, "b.example", "b");
+        prober_end(&p);
+    }
+    assert_int_equal(world_worker_pid(w), pid);
+}
+
+static void test_removals(void **state)
+{
+    (void)state;
+    each_series(removals);
+}
+
 /* A request that is under way when its server is removed ends well; the server goes afterwards. */
 static void *slow_request(void *ctx)
 {
@@ -491,6 +585,7 @@ int main(void)
         cmocka_unit_test(test_takeover_needs_no_reload),
         cmocka_unit_test(test_what_needs_a_reload),
         cmocka_unit_test(test_structural_changes),
+        cmocka_unit_test(test_removals),
         cmocka_unit_test(test_a_running_request_is_not_hurt),
         cmocka_unit_test(test_takeover_before_the_directory_is_level),
     };
