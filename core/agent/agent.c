@@ -1,4 +1,4 @@
-/* Life of an agent: its handles, its HAProxy's process, the one-second look at which processes there are. What an
+/* Life of an agent: its handles, its HAProxy's process. What an
  * apply does is in apply.c. Changes are turned into a plan within agent_apply(), before the model can change again;
  * everything later works on copies.
  */
@@ -15,9 +15,7 @@
 
 #define POLL_MS 1000
 
-static void poll_begin(struct agent *a);
-
-static void tell(struct agent *a, const char *what)
+void agent_tell(struct agent *a, const char *what)
 {
     if (!a->stopping && a->changed)
         a->changed(a->ctx, what);
@@ -25,7 +23,7 @@ static void tell(struct agent *a, const char *what)
 
 void agent_on_reload_due(uv_timer_t *timer)
 {
-    tell(timer->data, "a reload is due");
+    agent_tell(timer->data, "a reload is due");
 }
 
 /* ---- the process ---- */
@@ -42,10 +40,11 @@ static void on_running(void *ctx, const struct master_state *state, bool adopted
     a->running = true;
     a->master_pid = state->master.pid;
     a->worker_pid = state->workers.length ? state->workers.items[0].pid : 0;
+    watch_reset(a);
     agent_forget_live(a, adopted ? "adopted" : "started");
     apply_process_ready(a);
     if (!waited)
-        tell(a, adopted ? "HAProxy was found running" : "HAProxy was started");
+        agent_tell(a, adopted ? "HAProxy was found running" : "HAProxy was started");
 }
 
 static void on_died(void *ctx, const char *reason)
@@ -59,7 +58,7 @@ static void on_died(void *ctx, const char *reason)
     apply_abort(a, "HAProxy died");
     metric_add(metric_counter(a->metrics, "haptic_haproxy_deaths_total", "HAProxy processes that ended by themselves."),
                1);
-    tell(a, "HAProxy died");
+    agent_tell(a, "HAProxy died");
 }
 
 static void on_start_failed(void *ctx, const char *reason, const char *output)
@@ -79,38 +78,7 @@ static void on_output(void *ctx, const char *line)
     log_debug("haproxy", "line", clean);
 }
 
-/* ---- processes and leaving servers ---- */
-
-static void on_poll_answer(void *ctx, const struct err *err, const struct master_state *state)
-{
-    struct agent *a = ctx;
-    a->poll_call = NULL;
-    if (err) {
-        if (!a->process && a->running) {
-            a->running = false;
-            agent_forget_live(a, err->text);
-            tell(a, "HAProxy does not answer");
-        }
-        return;
-    }
-    a->workers_old = (unsigned)state->old_workers.length;
-    metric_set(metric_gauge(a->metrics, "haptic_haproxy_old_workers",
-                            "Workers from before a reload that still finish connections."),
-               a->workers_old);
-    int worker = state->workers.length ? state->workers.items[0].pid : 0;
-    bool back = !a->process && !a->running;
-    a->master_pid = state->master.pid;
-    a->running = true;
-    /* While an apply runs the new worker may be its own; the apply sets worker_pid. */
-    if (a->apply.busy || !worker || worker == a->worker_pid)
-        return;
-    bool replaced = a->worker_pid != 0;
-    a->worker_pid = worker;
-    if (!replaced && !back)
-        return;
-    agent_forget_live(a, "another worker");
-    tell(a, back ? "HAProxy answers again" : "HAProxy was reloaded by somebody else");
-}
+/* ---- leaving servers ---- */
 
 static void on_left(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
@@ -146,15 +114,8 @@ static void leave_begin(struct agent *a)
 static void on_poll_timer(uv_timer_t *timer)
 {
     struct agent *a = timer->data;
-    poll_begin(a);
+    watch_begin(a);
     leave_begin(a);
-}
-
-static void poll_begin(struct agent *a)
-{
-    if (!a->poll_call && (!a->process || process_state(a->process) == PROCESS_RUNNING))
-        a->poll_call = master_show_proc(a->loop, a->config.master_socket, a->config.command_deadline_ns, on_poll_answer,
-                                        a);
 }
 
 /* ---- public ---- */
@@ -177,6 +138,8 @@ static void config_copy(struct agent *a, const struct agent_config *config)
         c->min_reload_interval_ns = 2 * NS_PER_S;
     if (!c->disk_delay_ns)
         c->disk_delay_ns = NS_PER_S;
+    if (!c->hung_attempts)
+        c->hung_attempts = 3;
     if (!c->drain_ns)
         c->drain_ns = 300 * NS_PER_S;
 }
@@ -242,7 +205,8 @@ bool agent_apply(struct agent *a, struct model_changes *changes, const struct fe
     p->start_ns = clock_now_ns();
     p->all = changes == NULL;
     p->digest = model_digest(a->model, MODEL_ACCEPTED);
-    if (fence_raise(a->config.directory, fence, &p->highest, &err)) {
+    /* The directory may have been removed. */
+    if (disk_prepare(a->config.directory, &err) || fence_raise(a->config.directory, fence, &p->highest, &err)) {
         agent_forget_live(a, err.text);
         if (changes)
             vec_clear(&changes->items);
@@ -250,6 +214,9 @@ bool agent_apply(struct agent *a, struct model_changes *changes, const struct fe
         apply_step_later(a, apply_finish, 0);
         return true;
     }
+    /* Files may be another writer's since this one has last looked. */
+    if (!a->fenced || fence->transitions != a->last_fence.transitions)
+        a->files_foreign = true;
     a->fenced = true;
     a->last_fence = (struct fence_record){.transitions = fence->transitions, .generation = fence->generation};
     snprintf(a->last_fence.holder, sizeof(a->last_fence.holder), "%s", fence->holder ? fence->holder : "");
@@ -270,7 +237,7 @@ bool agent_busy(const struct agent *a)
 void agent_status(const struct agent *a, struct agent_status *ret_status)
 {
     *ret_status = (struct agent_status){.running = a->running,
-                                        .live = a->live_ok && a->known,
+                                        .live = a->live_ok && a->known && !watch_is_silent(a),
                                         .haproxy_pid = a->process ? process_pid(a->process) : a->master_pid,
                                         .workers_old = a->workers_old,
                                         .reloads = a->reloads,
@@ -343,8 +310,7 @@ void agent_stop(struct agent *a, bool stop_haproxy, int64_t grace_ns, void (*sto
     bool was_busy = a->apply.busy;
     apply_cancel(a);
     a->known = was_known && !was_busy;
-    if (a->poll_call)
-        master_cancel(STEAL(a->poll_call));
+    watch_cancel(a);
     if (a->leave_call)
         runtime_cancel(STEAL(a->leave_call));
     uv_timer_stop(&a->poll_timer);
@@ -369,6 +335,7 @@ struct agent *agent_free(struct agent *a)
     batch_done(&a->leave_batch);
     expand_wipe(&a->previous_config);
     close_fd(&a->journal_fd);
+    free(a->first_altered);
     free((char *)(uintptr_t)a->config.directory);
     free((char *)(uintptr_t)a->config.binary);
     free((char *)(uintptr_t)a->config.master_socket);

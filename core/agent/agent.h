@@ -40,6 +40,9 @@ struct agent_config {
     /* 0: 1 s; runtime changes are on disk this much later (and before any reload or restart); later still when writing
      * is so dear that it would take more than a hundredth of the time. */
     int64_t disk_delay_ns;
+    /* 0: 3; a supervised HAProxy whose worker leaves so many questions in a row unanswered, and that for as many
+     * command deadlines, is killed and started again. An attached one never is. */
+    unsigned hung_attempts;
     int64_t drain_ns; /* 0: 5 m; how long a removed server may keep its connections before they are shut down */
 };
 
@@ -66,7 +69,8 @@ typedef void agent_done(void *ctx, const struct agent_result *result);
 /* Live state, for readiness, metrics, debug. */
 struct agent_status {
     bool running;    /* HAProxy answers */
-    bool live;       /* the last apply ended well and nothing is known to differ */
+    /* the last apply ended well, nothing is known to differ, and master and worker have answered not long ago */
+    bool live;
     int haproxy_pid; /* of the master; 0 unknown */
     unsigned workers_old;
     uint64_t reloads, restarts, operations, drift_repairs;
@@ -92,7 +96,8 @@ void agent_status(const struct agent *a, struct agent_status *ret_status);
 
 /* Could these items go live without a reload and without a check of the whole configuration by HAProxy? True for
  * servers of a backend that is live, map entries whose value is a live or equally harmless backend, and (3.4) new
- * backends that consist of servers of a known shape on a live profile. Synchronous, cost proportional to the items.
+ * backends that consist of servers of a known shape on a live profile, and backends that go and that no text
+ * names. Synchronous, cost proportional to the items.
  * Items of one fragment are to be judged together. */
 bool agent_is_structural(const struct agent *a, struct item *const *items, size_t count);
 

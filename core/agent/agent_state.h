@@ -9,6 +9,8 @@
  *   journal.c  what the directory does not know yet
  *   reveal.c   values of Secrets: in what is compared and sent, and not in what is said
  *   image.c    the directory: building, writing, restoring
+ *   audit.c    the directory: is it still what was written?
+ *   watch.c    the master and the worker: which there are, whether they answer
  */
 #ifndef HAPTIC_AGENT_STATE_H
 #define HAPTIC_AGENT_STATE_H
@@ -17,6 +19,7 @@
 #include "agent/fence.h"
 #include "agent/live.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "haproxy/disk.h"
 #include "haproxy/expand.h"
 #include "haproxy/master.h"
@@ -94,6 +97,14 @@ struct apply {
     struct fence_record highest;
 };
 
+/* One that is asked regularly. */
+struct watched {
+    unsigned unanswered;       /* in a row */
+    int64_t silent_since_ns;   /* when the first of them was asked; 0: it answers */
+    bool has_answered, warned; /* since HAProxy was started or found */
+    struct log_limit limit;
+};
+
 struct agent {
     uv_loop_t *loop;
     struct agent_config config; /* strings owned */
@@ -124,6 +135,10 @@ struct agent {
     struct apply apply;
     struct runtime_call *call;
     struct master_call *reload_call, *poll_call;
+    struct runtime_call *probe_call;
+    struct watched master_watched, worker_watched;
+    int64_t poll_ns, probe_ns; /* when they were begun */
+    unsigned polls;
     uv_timer_t step_timer; /* continues or ends an apply from the loop */
     void (*step)(struct agent *a);
     uv_timer_t poll_timer; /* processes, leaving servers */
@@ -142,6 +157,11 @@ struct agent {
     void (*after_write)(struct agent *a, const struct err *err);
     void (*step_after_write)(struct agent *a); /* waits for the disk to be free */
     struct digest writing_digest;
+    bool files_foreign; /* files may differ because another writer wrote them: no drift */
+    uint64_t audits;
+    unsigned altered; /* files found altered and not written again yet */
+    char *first_altered;
+    struct log_limit write_limit;
     int journal_fd;
     uint64_t journal_size, journal_mark;
     int64_t last_write_ns, write_cost_ns;
@@ -156,6 +176,9 @@ struct agent {
     bool live_ok;
 };
 
+/* agent.c */
+void agent_tell(struct agent *a, const char *what); /* changed() */
+
 /* apply.c */
 void apply_begin(struct agent *a);
 void apply_process_ready(struct agent *a);
@@ -166,6 +189,8 @@ void apply_finish(struct agent *a);
 void apply_fail(struct agent *a, const struct err *err);
 void apply_fail_later(struct agent *a, const struct err *err); /* not from within the call that began it */
 void apply_read(struct agent *a);                              /* read everything, then compare */
+/* The reload failed before it began: carry out the operations of the plan, then fail. */
+void apply_rest(struct agent *a, const struct err *err);
 
 /* reload.c */
 void reload_begin(struct agent *a);            /* for the reason in the plan */
@@ -238,5 +263,17 @@ void image_schedule(struct agent *a);
 void image_on_timer(uv_timer_t *timer);
 /* Write what is live now, if it may be written; false when nothing was begun. */
 bool image_level_now(struct agent *a);
+void image_release(struct agent *a); /* the disk is free again */
+
+/* audit.c */
+void audit_begin(struct agent *a); /* after a comparison of everything that ended well */
+void audit_note(struct agent *a, const struct disk_result *result); /* altered files were found, */
+void audit_tell(struct agent *a);                                   /* and are right again */
+
+/* watch.c */
+void watch_begin(struct agent *a); /* each second */
+void watch_reset(struct agent *a); /* HAProxy is another one */
+void watch_cancel(struct agent *a);
+bool watch_is_silent(const struct agent *a); /* for so long that nothing can be said about it */
 
 #endif

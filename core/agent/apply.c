@@ -94,6 +94,8 @@ void apply_finish(struct agent *a)
         a->live_digest = p.digest;
         a->level = a->level && digest_equal(a->disk_digest, a->live_digest);
         image_schedule(a);
+        if (p.all)
+            audit_begin(a);
     }
     p.done(p.ctx, &result);
     apply_release(&p);
@@ -446,6 +448,12 @@ static void step_batch(struct agent *a)
     a->level = false;
     a->call = runtime_run(a->loop, a->config.runtime_socket, p->batch.commands.items, p->batch.commands.length,
                           a->config.command_deadline_ns, READ_MAX_BYTES, on_batch, a);
+}
+
+void apply_rest(struct agent *a, const struct err *err)
+{
+    a->apply.err = *err;
+    step_batch(a);
 }
 
 void apply_begin(struct agent *a)

@@ -16,6 +16,7 @@
 #include "base/log.h"
 
 #define CONFIG_MAX_BYTES ((size_t)1 << 30)
+#define WRITE_WARN_NS (60 * NS_PER_S)
 #define WRITE_COST_FACTOR 100 /* a write may take a hundredth of the time between two, with all its threads */
 
 static void lineage_new(char out[LIVE_LINEAGE_SIZE])
@@ -165,12 +166,20 @@ static void on_written(void *ctx, const struct disk_result *result)
     void (*after)(struct agent *, const struct err *) = STEAL(a->after_write);
     a->writing = false;
     a->last_write_ns = clock_now_ns();
-    if (result->err)
+    audit_note(a, result);
+    if (!result->err)
+        audit_tell(a);
+    else
         metric_add(
             metric_counter(a->metrics, "haptic_deployment_errors_total", "Deployments that failed.", "reason", "disk"),
             1);
     if (after)
         after(a, result->err);
+    image_release(a);
+}
+
+void image_release(struct agent *a)
+{
     void (*waiting)(struct agent *) = a->writing ? NULL : STEAL(a->step_after_write);
     if (waiting)
         waiting(a);
@@ -189,9 +198,16 @@ void image_write(struct agent *a, struct disk_files *files, bool whole,
 
 static void after_leveling(struct agent *a, const struct err *err)
 {
-    if (err) {
-        log_warn("Cannot write the HAProxy directory; it is tried again", "error", err->text);
-    } else {
+    uint64_t similar;
+    if (err && log_limit_pass(&a->write_limit, WRITE_WARN_NS, &similar))
+        log_warn("Cannot write the HAProxy directory; it is tried again", "error", err->text, "similar",
+                 log_int((int64_t)similar));
+    if (!err) {
+        a->files_foreign = false;
+        if (a->write_limit.last_ns) {
+            log_info("The HAProxy directory can be written again", "directory", a->config.directory);
+            memset(&a->write_limit, 0, sizeof(a->write_limit));
+        }
         a->disk_digest = a->writing_digest;
         a->level = digest_equal(a->disk_digest, a->live_digest);
         journal_clear(a, a->journal_mark);

@@ -3,6 +3,7 @@
  * to what that one has.
  */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "agent/agent_state.h"
 #include "base/alloc.h"
@@ -80,8 +81,16 @@ static void on_reloaded(void *ctx, const struct master_reload_result *result)
 static void after_reload_write(struct agent *a, const struct err *err)
 {
     struct err stale;
-    if (err || agent_check_fence(a, &stale)) {
-        reload_failed(a, err ? err : &stale);
+    if (err) {
+        /* haproxy.cfg comes last, in one step: it still is what HAProxy runs. What needs no disk goes on. */
+        a->next = live_free(a->next);
+        a->level = false;
+        buf_done(&a->previous_config);
+        apply_rest(a, err);
+        return;
+    }
+    if (agent_check_fence(a, &stale)) {
+        reload_failed(a, &stale);
         return;
     }
     a->reload_call = master_reload(a->loop, a->config.master_socket, a->config.reload_deadline_ns, on_reloaded, a);
@@ -125,11 +134,26 @@ void reload_begin(struct agent *a)
 
 /* ---- starting ---- */
 
+/* Serve with the last known good configuration, if there is one. */
+static bool start_as_is(struct agent *a)
+{
+    CLEANUP(free_ptr) char *path = xasprintf("%s/" DISK_CONFIG, a->config.directory);
+    struct stat status;
+    if (stat(path, &status) < 0 || status.st_size == 0)
+        return false;
+    a->apply.restarted = false;
+    a->prepare_pending = false;
+    process_continue(a->process);
+    return true;
+}
+
 static void after_start_write(struct agent *a, const struct err *err)
 {
     if (err) {
         a->next = live_free(a->next);
-        if (a->apply.busy)
+        a->level = false;
+        log_warn("Cannot write the HAProxy directory; HAProxy is started with what is there", "error", err->text);
+        if (!start_as_is(a) && a->apply.busy)
             apply_fail(a, err);
         return;
     }
@@ -145,7 +169,8 @@ static void step_start_write(struct agent *a)
         a->step_after_write = step_start_write;
         return;
     }
-    if (agent_check_fence(a, &err)) {
+    /* The directory may have been removed. */
+    if (disk_prepare(a->config.directory, &err) || agent_check_fence(a, &err)) {
         if (a->apply.busy)
             apply_fail_later(a, &err);
         return;
@@ -165,18 +190,13 @@ static void step_start_write(struct agent *a)
 
 void apply_prepare(struct agent *a)
 {
-    CLEANUP(expand_wipe) struct buf config = {0};
     a->prepare_pending = true;
     if (!model_is_empty(a->model, MODEL_ACCEPTED)) {
         a->apply.restarted = a->apply.waits_for_process;
         step_start_write(a);
         return;
     }
-    /* Nothing is accepted yet: serve with the last known good configuration, if there is one. */
-    if (disk_read(a->disk, DISK_CONFIG, 0x40000000, &config, NULL) == 0 && config.length) {
-        a->prepare_pending = false;
-        process_continue(a->process);
-    }
+    start_as_is(a); /* nothing is accepted yet */
 }
 
 static void on_process_deadline(struct agent *a)

@@ -504,6 +504,16 @@ void process_retry_now(struct process *p)
         timer_set(p, 0);
 }
 
+void process_restart(struct process *p, int worker_pid)
+{
+    if (p->state != PROCESS_RUNNING)
+        return;
+    /* A worker that is stopped does not see that its master is gone. */
+    if (worker_pid > 1 && getpgid(worker_pid) == getpgid(p->pid))
+        (void)kill(worker_pid, SIGKILL);
+    process_kill(p, SIGKILL);
+}
+
 void process_stop(struct process *p, int64_t grace_ns, void (*stopped)(void *ctx), void *ctx)
 {
     p->stopped = stopped;

@@ -62,6 +62,8 @@ void process_start(struct process *p); /* once */
 void process_continue(struct process *p);
 /* Do not wait for the back-off any longer (the configuration has changed). */
 void process_retry_now(struct process *p);
+/* It hangs: SIGKILL to all of it, to its worker of this number (0: unknown), too. Its end is reported as died, and it is started again. */
+void process_restart(struct process *p, int worker_pid);
 
 /* End HAProxy: SIGUSR1 (finish connections), at grace_ns SIGTERM, a second later SIGKILL to all of it. grace_ns 0: SIGTERM at once. stopped is
  * called when no process of it is left. A process that is not running is stopped at once. */

@@ -247,16 +247,21 @@ static UNUSED void world_changed(void *ctx, const char *what)
     w->changes++;
 }
 
+/* more: what is not the same in all tests. */
+static UNUSED void world_agent_with(struct world *w, struct agent_config more)
+{
+    struct err err;
+    more.binary = w->binary;
+    more.directory = w->directory;
+    more.min_reload_interval_ns = NS_PER_MS;
+    more.disk_delay_ns = 50 * NS_PER_MS;
+    w->agent = agent_new(&w->loop, &more, w->model, w->metrics, world_changed, w, &err);
+    assert_non_null(w->agent);
+}
+
 static UNUSED void world_agent(struct world *w, bool supervise)
 {
-    const struct agent_config config = {.binary = w->binary,
-                                        .directory = w->directory,
-                                        .supervise = supervise,
-                                        .min_reload_interval_ns = NS_PER_MS,
-                                        .disk_delay_ns = 50 * NS_PER_MS};
-    struct err err;
-    w->agent = agent_new(&w->loop, &config, w->model, w->metrics, world_changed, w, &err);
-    assert_non_null(w->agent);
+    world_agent_with(w, (struct agent_config){.supervise = supervise});
 }
 
 static UNUSED bool world_begin(struct world *w, const char *series)
