@@ -21,15 +21,18 @@ int64_t view_expires_ns(const struct elector *e)
     return add_ns(e->observed_ns, max64(seconds * NS_PER_S, e->lease_ns));
 }
 
+#define HOLD_BACK_MAX_NS (600 * NS_PER_S)
+
 /* A candidate whose writes arrive and whose answers do not would keep the Lease from all others and never lead. One write
  * that was seen to have happened too long ago is bad luck. From the second on it waits longer than the others need to
- * see that the Lease has expired and to take it, and longer each time, should their clocks be slower than ours. */
+ * see that the Lease has expired and to take it, and longer each time, should their clocks be slower than ours or their
+ * timings longer. */
 static int64_t hold_back_ns(const struct elector *e)
 {
     if (e->unproven < 2)
         return 0;
-    int64_t step = e->lease_ns / 4 * (INT64_C(1) << min64(e->unproven - 2, 4));
-    return step + e->retry_ns + 2 * e->timeout_ns;
+    int64_t step = e->lease_ns / 4 * (INT64_C(1) << min64(e->unproven - 2, 12));
+    return min64(step, max64(HOLD_BACK_MAX_NS, 4 * e->lease_ns)) + e->retry_ns + 2 * e->timeout_ns;
 }
 
 /* At once if nobody holds it, if it is ours anyway, or if it is what a former process of this pod left; unless we have
