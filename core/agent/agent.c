@@ -98,17 +98,18 @@ static void on_left(void *ctx, const struct err *err, const struct runtime_answe
 static void leave_begin(struct agent *a)
 {
     struct err err;
+    int64_t deadline_ns;
     if (a->leave_call || a->apply.busy || !a->known || !a->fenced || !a->caps_known ||
         !leave_commands(a, &a->leave_plan))
         return;
-    if (agent_check_fence(a, &err)) {
+    if (agent_may_run(a, a->config.command_deadline_ns, &deadline_ns, &err)) {
         plan_done(&a->leave_plan);
         return;
     }
     for (size_t i = 0; i < a->leave_plan.ops[PLAN_VANISH].length; i++)
         vec_push(&a->leave_batch.commands, a->leave_plan.ops[PLAN_VANISH].items[i].command);
     a->leave_call = runtime_run(a->loop, a->config.runtime_socket, a->leave_batch.commands.items,
-                                a->leave_batch.commands.length, a->config.command_deadline_ns, 0, on_left, a);
+                                a->leave_batch.commands.length, deadline_ns, 0, on_left, a);
 }
 
 static void on_poll_timer(uv_timer_t *timer)

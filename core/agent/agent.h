@@ -26,8 +26,8 @@
 struct agent;
 
 struct agent_config {
-    struct vault *vault;      /* whose handles the model has; NULL: none */
-    const char *binary; /* haproxy executable; used when supervising */
+    struct vault *vault; /* whose handles the model has; NULL: none */
+    const char *binary;  /* haproxy executable; used when supervising */
     const char *
         /* haproxy.cfg, maps/, files/, certs/, fence, state live here; relative paths in the configuration start here */
         directory;
@@ -44,13 +44,17 @@ struct agent_config {
      * command deadlines, is killed and started again. An attached one never is. */
     unsigned hung_attempts;
     int64_t drain_ns; /* 0: 5 m; how long a removed server may keep its connections before they are shut down */
+    /* When what is written to HAProxy must have ended, clock_now_ns(); asked before each group of commands, because it
+     * moves on while the leader renews. Past: none is begun. NULL: no end. ctx is that of changed. */
+    int64_t (*write_end_ns)(void *ctx);
 };
 
-/* (lease transitions, generation): compared in this order. */
+/* Who writes. Transitions are compared first; at equal ones another holder is refused, whatever its generation, and of
+ * the same holder a smaller generation. */
 struct fence {
     int64_t transitions;
     uint64_t generation;
-    const char *holder; /* identity, for messages */
+    const char *holder; /* names one process: two of the same name must differ here */
 };
 
 struct agent_result {

@@ -201,6 +201,8 @@ void agent_on_reload_due(uv_timer_t *timer);
 void apply_step_later(struct agent *a, void (*step)(struct agent *a), int64_t delay_ns);
 /* Is this writer still the highest? Not asked before the first apply. */
 int agent_check_fence(struct agent *a, struct err *err) MUST_CHECK;
+/* Before a group of commands: the same, and what it may take of limit_ns. ERR_TIMEOUT: no time to write is left. */
+int agent_may_run(struct agent *a, int64_t limit_ns, int64_t *ret_ns, struct err *err) MUST_CHECK;
 void agent_forget_live(struct agent *a, const char *why);
 
 /* compare.c */

@@ -56,6 +56,18 @@ int agent_check_fence(struct agent *a, struct err *err)
     return fence_check(a->config.directory, &fence, &a->apply.highest, err);
 }
 
+int agent_may_run(struct agent *a, int64_t limit_ns, int64_t *ret_ns, struct err *err)
+{
+    int64_t now_ns = clock_now_ns();
+    int64_t end_ns = a->config.write_end_ns ? a->config.write_end_ns(a->ctx) : INT64_MAX;
+    if (agent_check_fence(a, err))
+        return -1;
+    if (now_ns >= end_ns)
+        return err_set(err, ERR_TIMEOUT, "no time to write is left: the leadership was not renewed in time");
+    *ret_ns = end_ns - limit_ns < now_ns ? end_ns - now_ns : limit_ns;
+    return 0;
+}
+
 static void apply_release(struct apply *p)
 {
     touched_done(&p->touched);
@@ -184,6 +196,17 @@ static const char *const read_commands[READ_COUNT] = {
     "help", "show version", "show env HAPTIC_LINEAGE", "show info", "show backend", "show map", "show servers state",
 };
 
+/* For a group of commands; else the apply ends. */
+static bool may_run(struct agent *a, int64_t *ret_deadline_ns)
+{
+    struct err err;
+    if (agent_may_run(a, a->config.command_deadline_ns, ret_deadline_ns, &err) == 0)
+        return true;
+    agent_forget_live(a, err.text);
+    apply_fail_later(a, &err);
+    return false;
+}
+
 static void on_maps_read(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
     struct agent *a = ctx;
@@ -207,6 +230,9 @@ static void read_maps(struct agent *a)
 {
     VEC(char *) commands = {0};
     struct map_slot *slot;
+    int64_t deadline_ns;
+    if (!may_run(a, &deadline_ns))
+        return;
     for (size_t it = 0; (slot = map_next(&a->live->maps, &it));) {
         const struct live_map *map = slot->value;
         if (map->used)
@@ -216,7 +242,7 @@ static void read_maps(struct agent *a)
         on_maps_read(a, NULL, NULL, 0);
     } else {
         a->call = runtime_run(a->loop, a->config.runtime_socket, (const char *const *)commands.items, commands.length,
-                              a->config.command_deadline_ns, READ_MAX_BYTES, on_maps_read, a);
+                              deadline_ns, READ_MAX_BYTES, on_maps_read, a);
         for (size_t i = 0; i < commands.length; i++)
             free(commands.items[i]);
     }
@@ -295,9 +321,12 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
 
 void apply_read(struct agent *a)
 {
+    int64_t deadline_ns;
     a->apply.all = true;
-    a->call = runtime_run(a->loop, a->config.runtime_socket, read_commands, READ_COUNT, a->config.command_deadline_ns,
-                          READ_MAX_BYTES, on_read, a);
+    if (!may_run(a, &deadline_ns))
+        return;
+    a->call = runtime_run(a->loop, a->config.runtime_socket, read_commands, READ_COUNT, deadline_ns, READ_MAX_BYTES,
+                          on_read, a);
 }
 
 /* ---- planning and running ---- */
@@ -425,29 +454,29 @@ static void on_batch(void *ctx, const struct err *err, const struct runtime_answ
 static void step_reread(struct agent *a)
 {
     struct apply *p = &a->apply;
+    int64_t deadline_ns;
+    if (!may_run(a, &deadline_ns))
+        return;
     p->rereads++;
     batch_reads(a, &p->batch);
     a->call = runtime_run(a->loop, a->config.runtime_socket, p->batch.commands.items, p->batch.commands.length,
-                          a->config.command_deadline_ns, READ_MAX_BYTES, on_batch, a);
+                          deadline_ns, READ_MAX_BYTES, on_batch, a);
 }
 
 static void step_batch(struct agent *a)
 {
     struct apply *p = &a->apply;
-    struct err err;
+    int64_t deadline_ns;
     if (!batch_next(a, &p->batch)) {
         apply_step_later(a, apply_finish, 0);
         return;
     }
-    if (agent_check_fence(a, &err)) {
-        agent_forget_live(a, err.text);
-        apply_fail_later(a, &err);
+    if (!may_run(a, &deadline_ns))
         return;
-    }
     journal_begin(a, &p->touched);
     a->level = false;
     a->call = runtime_run(a->loop, a->config.runtime_socket, p->batch.commands.items, p->batch.commands.length,
-                          a->config.command_deadline_ns, READ_MAX_BYTES, on_batch, a);
+                          deadline_ns, READ_MAX_BYTES, on_batch, a);
 }
 
 void apply_rest(struct agent *a, const struct err *err)

@@ -1,5 +1,6 @@
-/* The file is one line, "transitions generation holder". It is written in place under an exclusive lock: a torn write
- * is impossible to see for who locks, and after a crash of the machine an unreadable line counts as no line.
+/* The file is written in place under an exclusive lock: a torn write is impossible to see for who locks, and after a
+ * crash of the machine an unreadable line counts as no line. What is compared is what would be read back, so that a
+ * holder that had to be cut is still itself.
  */
 #include "agent/fence.h"
 
@@ -14,6 +15,7 @@
 
 #include "base/clock.h"
 
+#define LINE_SIZE (FENCE_HOLDER_SIZE + 128)
 #define LOCK_ATTEMPTS 50
 #define LOCK_PAUSE_NS (2 * NS_PER_MS)
 
@@ -31,39 +33,49 @@ static int fence_lock(const char *path, int fd, int how, struct err *err)
 
 static int fence_read(const char *path, int fd, struct fence_record *ret_record, struct err *err)
 {
-    char line[512];
+    char line[LINE_SIZE];
     ssize_t n = pread(fd, line, sizeof(line) - 1, 0);
     if (n < 0)
         return err_set_sys(err, errno, "read %s", path);
     line[n] = '\0';
     *ret_record = (struct fence_record){.transitions = INT64_MIN};
     struct fence_record r = {0};
-    if (sscanf(line, "%" SCNd64 " %" SCNu64 " %255[^\n]", &r.transitions, &r.generation, r.holder) >= 2)
+    if (sscanf(line, "%" SCNd64 " %" SCNu64 " %319[^\n]", &r.transitions, &r.generation, r.holder) >= 2)
         *ret_record = r;
     return 0;
 }
 
-static int fence_compare(const struct fence *fence, const struct fence_record *r)
+static void record_from_fence(struct fence_record *ret_record, const struct fence *fence)
 {
-    if (fence->transitions != r->transitions)
-        return fence->transitions < r->transitions ? -1 : 1;
-    return fence->generation < r->generation ? -1 : fence->generation > r->generation;
+    ret_record->transitions = fence->transitions;
+    ret_record->generation = fence->generation;
+    snprintf(ret_record->holder, sizeof(ret_record->holder), "%s", fence->holder ? fence->holder : "");
+    ret_record->holder[strcspn(ret_record->holder, "\n")] = '\0';
 }
 
-static int fence_refuse(const struct fence *fence, const struct fence_record *r, struct err *err)
+static int fence_compare(const struct fence_record *a, const struct fence_record *r)
+{
+    if (a->transitions != r->transitions)
+        return a->transitions < r->transitions ? -1 : 1;
+    if (strcmp(a->holder, r->holder) != 0)
+        return -1;
+    return a->generation < r->generation ? -1 : a->generation > r->generation;
+}
+
+static int fence_refuse(const struct fence_record *a, const struct fence_record *r, struct err *err)
 {
     return err_set(err, ERR_STALE,
                    "writer %s (transitions %" PRId64 ", generation %" PRIu64 ") is behind %s (%" PRId64 ", %" PRIu64
                    ")",
-                   fence->holder ? fence->holder : "", fence->transitions, fence->generation, r->holder, r->transitions,
-                   r->generation);
+                   a->holder, a->transitions, a->generation, r->holder, r->transitions, r->generation);
 }
 
-static int fence_write(const char *path, int fd, const struct fence *fence, bool sync, struct err *err)
+static int fence_write(const char *path, int fd, const struct fence_record *a, bool sync, struct err *err)
 {
-    char line[512];
-    int n = snprintf(line, sizeof(line), "%" PRId64 " %" PRIu64 " %.255s\n", fence->transitions, fence->generation,
-                     fence->holder ? fence->holder : "");
+    char line[LINE_SIZE];
+    int n = snprintf(line, sizeof(line),
+                     "%" PRId64 " %" PRIu64 " %s\n# version 2: lease transitions, generation, holder\n", a->transitions,
+                     a->generation, a->holder);
     if (pwrite(fd, line, (size_t)n, 0) != n || ftruncate(fd, n))
         return err_set_sys(err, errno, "write %s", path);
     if (sync && fsync(fd))
@@ -75,18 +87,20 @@ static int fence_use(const char *directory, const struct fence *fence, bool rais
                      struct err *err)
 {
     char path[4096];
+    struct fence_record wanted;
     snprintf(path, sizeof(path), "%s/fence", directory);
     CLEANUP(close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_set_sys(err, errno, "open %s", path);
     if (fence_lock(path, fd, raise ? LOCK_EX : LOCK_SH, err) || fence_read(path, fd, ret_highest, err))
         return -1;
-    int order = fence_compare(fence, ret_highest);
+    record_from_fence(&wanted, fence);
+    int order = fence_compare(&wanted, ret_highest);
     if (order < 0)
-        return fence_refuse(fence, ret_highest, err);
+        return fence_refuse(&wanted, ret_highest, err);
     if (order == 0 || !raise)
         return 0;
-    return fence_write(path, fd, fence, fence->transitions != ret_highest->transitions, err);
+    return fence_write(path, fd, &wanted, wanted.transitions != ret_highest->transitions, err);
 }
 
 int fence_raise(const char *directory, const struct fence *fence, struct fence_record *ret_highest, struct err *err)

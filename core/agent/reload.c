@@ -80,6 +80,8 @@ static void on_reloaded(void *ctx, const struct master_reload_result *result)
 
 static void after_reload_write(struct agent *a, const struct err *err)
 {
+<<<<<<<
+=======
     struct err stale;
     if (err) {
         /* haproxy.cfg comes last, in one step: it still is what HAProxy runs. What needs no disk goes on. */
@@ -94,6 +96,14 @@ static void after_reload_write(struct agent *a, const struct err *err)
         return;
     }
     a->reload_call = master_reload(a->loop, a->config.master_socket, a->config.reload_deadline_ns, on_reloaded, a);
+>>>>>>>
+    struct err refused;
+    int64_t deadline_ns;
+    if (err || agent_may_run(a, a->config.reload_deadline_ns, &deadline_ns, &refused)) {
+        reload_failed(a, err ? err : &refused);
+        return;
+    }
+    a->reload_call = master_reload(a->loop, a->config.master_socket, deadline_ns, on_reloaded, a);
 }
 
 static void step_reload_write(struct agent *a)

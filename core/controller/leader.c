@@ -29,6 +29,7 @@ struct leader {
     char *identity, *namespace, *name;
     int64_t renew_deadline_ns;
 
+    char fence_holder[ELECTOR_NAME_SIZE + CLOCK_RFC3339_SIZE + 8];
     struct elector *elector; /* NULL: alone */
     int64_t alone_transitions;
     struct kube_timer *timer;
@@ -132,8 +133,17 @@ static void set_leader(struct leader *l, bool is_leader)
     l->changed(l->ctx, is_leader);
 }
 
+static void set_fence_holder(struct leader *l, int64_t since_us)
+{
+    char since[CLOCK_RFC3339_SIZE];
+    snprintf(l->fence_holder, sizeof(l->fence_holder), "%s since %s", l->identity, clock_format_micro(since_us, since));
+}
+
 static void on_became(struct leader *l, int64_t transitions)
 {
+    struct elector_state state;
+    elector_get_state(l->elector, &state);
+    set_fence_holder(l, state.nonce_us); /* the Lease's acquireTime */
     CLEANUP(free_ptr) char *message = xasprintf("Became leader: %s", l->identity);
     CLEANUP(free_ptr) char *event = xasprintf("became leader (transitions %" PRId64 ")", transitions);
     log_info(message, "identity", l->identity, "lease", l->name, "transitions", log_int(transitions));
@@ -414,6 +424,7 @@ int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector
     *ret_leader = l;
     if (is_alone) {
         log_info("Leader election disabled: this replica leads alone", "identity", l->identity);
+        set_fence_holder(l, clock_wall_us());
         kube_timer_start(l->timer, 0);
         return 0;
     }
@@ -483,6 +494,11 @@ int64_t leader_fence_transitions(const struct leader *l)
         return l->alone_transitions;
     elector_get_state(l->elector, &state);
     return state.transitions;
+}
+
+const char *leader_fence_holder(const struct leader *l)
+{
+    return l->fence_holder;
 }
 
 void leader_refused_stale(struct leader *l, int64_t highest_transitions)

@@ -38,8 +38,10 @@ void leader_stop(struct leader *l, bool release, void (*stopped)(void *ctx), voi
 bool leader_may_write(const struct leader *l);
 /* When a write that begins now must have ended; INT64_MAX when alone. Meaningless unless leader_may_write(). */
 int64_t leader_write_end_ns(const struct leader *l);
-/* The first part of the fence that goes with each write. Changes only before a changed() callback. */
+/* The fence that goes with each write: its number, and who this is, told apart from other processes of this name by
+ * the beginning of its term. They change only before a changed() callback; borrowed until then. */
 int64_t leader_fence_transitions(const struct leader *l);
+const char *leader_fence_holder(const struct leader *l);
 /* A receiver refused a write as stale; the highest transitions it has seen. */
 void leader_refused_stale(struct leader *l, int64_t highest_transitions);
 

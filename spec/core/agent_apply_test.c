@@ -264,6 +264,50 @@ static void test_takeover_needs_no_reload(void **state)
     each_series(takeover);
 }
 
+/* A leader whose time is over begins nothing, and what it has begun ends with its time. */
+static void end_of_the_time_to_write(struct world *w, const char *series)
+{
+    (void)series;
+    int pid = world_worker_pid(w);
+    CLEANUP(free_ptr) char *moved = server_line("s1", 1, "check inter 500ms weight 10");
+    edit(w, "a.example", "app", moved);
+    w->has_end = true;
+    w->write_end_ns = clock_now_ns();
+    world_try(w, false);
+    assert_true(w->failed);
+    assert_int_equal(w->err.kind, ERR_TIMEOUT);
+    CLEANUP(free_ptr) char *port = xasprintf(" %d ", upstreams.ports[1]);
+    CLEANUP(free_ptr) char *servers = world_command(w, "show servers state app");
+    assert_null(strstr(servers, port));
+    /* Nor a reload. */
+    CLEANUP(free_ptr) char *other = server_line("s1", 1, "check inter 600ms");
+    edit(w, "a.example", "app", other);
+    world_try(w, true);
+    assert_int_equal(w->err.kind, ERR_TIMEOUT);
+    assert_int_equal(world_worker_pid(w), pid);
+    /* A HAProxy that hangs is not waited for beyond it. */
+    edit(w, "a.example", "app", moved);
+    kill(pid, SIGSTOP);
+    int64_t begin_ns = clock_now_ns();
+    w->write_end_ns = begin_ns + 300 * NS_PER_MS;
+    world_try(w, false);
+    int64_t took_ns = clock_now_ns() - begin_ns;
+    kill(pid, SIGCONT);
+    assert_true(w->failed);
+    assert_int_equal(w->err.kind, ERR_TIMEOUT);
+    assert_in_range(took_ns, 250 * NS_PER_MS, 2 * NS_PER_S);
+    /* With time again all is as it should be. */
+    w->has_end = false;
+    world_apply(w, true);
+    assert_answer(w, "a.example", "b");
+}
+
+static void test_end_of_the_time_to_write(void **state)
+{
+    (void)state;
+    each_series(end_of_the_time_to_write);
+}
+
 static void words(struct world *w, const char *series)
 {
     (void)series;
@@ -534,7 +578,7 @@ static void journal(struct world *w, const char *series)
     struct err err;
     const struct agent_config slow = {.binary = w->binary,
                                       .directory = w->directory,
-                                      .min_reload_interval_ns = NS_PER_MS,
+                                      .min_reload_interval_ns = 1,
                                       .disk_delay_ns = 3600 * NS_PER_S};
     w->agent = agent_new(&w->loop, &slow, w->model, w->metrics, world_changed, w, &err);
     assert_non_null(w->agent);
@@ -583,6 +627,7 @@ int main(void)
         cmocka_unit_test(test_routes_and_backends),
         cmocka_unit_test(test_drift_is_repaired),
         cmocka_unit_test(test_takeover_needs_no_reload),
+        cmocka_unit_test(test_end_of_the_time_to_write),
         cmocka_unit_test(test_what_needs_a_reload),
         cmocka_unit_test(test_structural_changes),
         cmocka_unit_test(test_removals),

@@ -229,6 +229,8 @@ struct world {
     int port;
     uint64_t generation;
     int64_t transitions;
+    bool has_end;
+    int64_t write_end_ns; /* with has_end */
     /* of the last apply */
     bool applied, stopped;
     struct err err;
@@ -247,9 +249,28 @@ static UNUSED void world_changed(void *ctx, const char *what)
     w->changes++;
 }
 
+<<<<<<<
+static UNUSED int64_t world_write_end_ns(void *ctx)
+{
+    const struct world *w = ctx;
+    return w->has_end ? w->write_end_ns : INT64_MAX;
+}
+
+static UNUSED void world_agent(struct world *w, bool supervise)
+=======
 /* more: what is not the same in all tests. */
 static UNUSED void world_agent_with(struct world *w, struct agent_config more)
+>>>>>>>
 {
+<<<<<<<
+    const struct agent_config config = {.binary = w->binary,
+                                        .directory = w->directory,
+                                        .supervise = supervise,
+                                        .min_reload_interval_ns = 1,
+                                        .disk_delay_ns = 50 * NS_PER_MS,
+                                        .write_end_ns = world_write_end_ns};
+=======
+>>>>>>>
     struct err err;
     more.binary = w->binary;
     more.directory = w->directory;
