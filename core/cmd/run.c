@@ -1,8 +1,7 @@
-/* haptic run: flags over environment over built-in values, then the controller until a signal ends it. */
+/* haptic run: the controller until a signal ends it. */
 #include "cmd/cmd.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,247 +14,24 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cmd/run_options.h"
 #include "cmd/version.h"
 #include "controller/app.h"
 #include "engine/jail.h"
 #include "http/server.h"
-
-enum option_id {
-    OPT_CONFIG = 256,
-    OPT_SOURCE,
-    OPT_HAPROXY,
-    OPT_HAPROXY_DIR,
-    OPT_HAPROXY_BINARY,
-    OPT_MASTER_SOCKET,
-    OPT_RUNTIME_SOCKET,
-    OPT_KEEP_HAPROXY,
-    OPT_KUBECONFIG,
-    OPT_CONTEXT,
-    OPT_SERVER,
-    OPT_NAMESPACE,
-    OPT_POD_NAME,
-    OPT_SET,
-    OPT_METRICS_ADDRESS,
-    OPT_METRICS_PORT,
-    OPT_DEBUG_PORT,
-    OPT_LOG_LEVEL,
-    OPT_GRACE,
-    OPT_HELP,
-};
-
-static const struct option_row {
-    const char *name, *argument, *environment, *fallback, *help;
-    int id;
-} option_rows[] = {
-    {"config", "FILE", "CONFIG", NULL, "configuration: a YAML document in the shape of HAProxyTemplateConfig.spec; followed while running. Without it the built-in libraries serve Ingress", OPT_CONFIG},
-    {"source", "DIR", "SOURCE", NULL, "take the objects from a folder of manifests (*.yaml *.yml *.json) instead of an API server; followed while running", OPT_SOURCE},
-    {"haproxy", "local|attach", "HAPROXY", "local", "local: start and supervise a HAProxy; attach: write to one that already runs on --haproxy-dir", OPT_HAPROXY},
-    {"haproxy-dir", "DIR", "HAPROXY_DIR", NULL, "where haproxy.cfg, maps, certificates and sockets live (/run/haptic, $XDG_RUNTIME_DIR/haptic)", OPT_HAPROXY_DIR},
-    {"haproxy-binary", "FILE", "HAPROXY_BINARY", "haproxy", "the haproxy program, to run (local) and to validate with", OPT_HAPROXY_BINARY},
-    {"master-socket", "PATH", "HAPROXY_MASTER_SOCKET", NULL, "HAProxy's master CLI (master.sock in --haproxy-dir)", OPT_MASTER_SOCKET},
-    {"runtime-socket", "PATH", "HAPROXY_RUNTIME_SOCKET", NULL, "HAProxy's runtime API (runtime.sock in --haproxy-dir)", OPT_RUNTIME_SOCKET},
-    {"keep-haproxy", NULL, NULL, NULL, "leave HAProxy running at the end; the next start takes it over", OPT_KEEP_HAPROXY},
-    {"kubeconfig", "FILE", "KUBECONFIG", NULL, "how to reach the API server; without it and outside a pod ~/.kube/config", OPT_KUBECONFIG},
-    {"context", "NAME", NULL, NULL, "context of the kubeconfig", OPT_CONTEXT},
-    {"server", "URL", NULL, NULL, "address of the API server, over the kubeconfig's", OPT_SERVER},
-    {"namespace", "NAME", "POD_NAMESPACE", NULL, "namespace of this controller and of its Lease", OPT_NAMESPACE},
-    {"pod-name", "NAME", "POD_NAME", NULL, "identity of this replica in the Lease", OPT_POD_NAME},
-    {"set", "KEY=VALUE", NULL, NULL, "a value for extraContext, such as http_port=8080; may be repeated", OPT_SET},
-    {"metrics-address", "IP", "METRICS_ADDRESS", "0.0.0.0", "where /metrics, /healthz and /readyz are served", OPT_METRICS_ADDRESS},
-    {"metrics-port", "PORT", "METRICS_PORT", "9090", "and on which port; 0: nowhere", OPT_METRICS_PORT},
-    {"debug-port", "PORT", "DEBUG_PORT", "0", "port on 127.0.0.1 for /debug/state and /debug/config; 0: nowhere", OPT_DEBUG_PORT},
-    {"log-level", "LEVEL", "LOG_LEVEL", "INFO", "TRACE, DEBUG, INFO, WARN, ERROR", OPT_LOG_LEVEL},
-    {"grace", "DURATION", "GRACE", "25s", "time for an orderly end after SIGTERM", OPT_GRACE},
-    {"help", NULL, NULL, NULL, "this text", OPT_HELP},
-};
 
 struct run {
     uv_loop_t loop;
     struct app *app;
     struct metrics *metrics;
     struct http_server *public_http, *debug_http;
-    uv_signal_t term, interrupt;
+    uv_signal_t term, interrupt, hangup;
     uv_timer_t hurry;
     bool stopping;
     int64_t stopping_ns; /* since when */
     int64_t grace_ns;
-    VEC(const char *) sets;
+    bool terminal; /* a hang-up means that it is gone */
 };
-
-struct run_options {
-    struct app_options app;
-    const char *metrics_address;
-    uint16_t metrics_port, debug_port;
-    enum log_level log_level;
-    char *default_dir;
-    bool help;
-};
-
-static void print_wrapped(const char *text, size_t indent, size_t width)
-{
-    size_t column = indent;
-
-    for (const char *word = text; *word != '\0';) {
-        size_t length = strcspn(word, " ");
-        if (column > indent && column + 1 + length > width) {
-            printf("\n%*s", (int)indent, "");
-            column = indent;
-        } else if (column > indent) {
-            putchar(' ');
-            column++;
-        }
-        printf("%.*s", (int)length, word);
-        column += length;
-        word += length + (word[length] == ' ');
-    }
-}
-
-static void print_help(void)
-{
-    printf("Usage: haptic run [OPTION…]\n\n"
-           "Watches Kubernetes objects, renders HAProxy's configuration from them with Lua templates, has HAProxy itself check it, and keeps a\n"
-           "HAProxy at that state. Several replicas elect a leader by a Lease; only the leader deploys.\n\n"
-           "  haptic run --source examples/manifests        without a cluster: manifests from a folder, a HAProxy of its own\n"
-           "  haptic run --kubeconfig ~/.kube/config        with a cluster\n\nOptions (a flag wins over the environment variable in brackets):\n");
-    for (size_t i = 0; i < ARRAY_LEN(option_rows); i++) {
-        const struct option_row *o = &option_rows[i];
-        int n = printf("  --%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
-        printf("%*s", n < 28 ? 28 - n : 1, "");
-        print_wrapped(o->help, 28, 110);
-        if (o->environment != NULL)
-            printf(" [%s]", o->environment);
-        if (o->fallback != NULL)
-            printf(" (%s)", o->fallback);
-        putchar('\n');
-    }
-    printf("\nSignals: SIGTERM and SIGINT end in order (a second one at once).\n");
-}
-
-static int parse_port(const char *what, const char *text, uint16_t *ret_port, struct err *err)
-{
-    char *end;
-
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || errno != 0 || value > 65535)
-        return err_set(err, ERR_INVALID, "%s: \"%.32s\" is not a port from 0 to 65535", what, text);
-    *ret_port = (uint16_t)value;
-    return 0;
-}
-
-static int set_option(struct run *run, struct run_options *o, int id, const char *value, bool from_flag, struct err *err)
-{
-    struct app_options *app = &o->app;
-
-    switch ((enum option_id)id) {
-    case OPT_CONFIG:
-        app->config_file = value;
-        return 0;
-    case OPT_SOURCE:
-        app->source_dir = value;
-        return 0;
-    case OPT_HAPROXY:
-        if (strcmp(value, "local") != 0 && strcmp(value, "attach") != 0)
-            return err_set(err, ERR_INVALID, "--haproxy %.64s: write local or attach", value);
-        app->attach = strcmp(value, "attach") == 0;
-        return 0;
-    case OPT_HAPROXY_DIR:
-        app->haproxy_dir = value;
-        return 0;
-    case OPT_HAPROXY_BINARY:
-        app->haproxy_binary = value;
-        return 0;
-    case OPT_MASTER_SOCKET:
-        app->master_socket = value;
-        return 0;
-    case OPT_RUNTIME_SOCKET:
-        app->runtime_socket = value;
-        return 0;
-    case OPT_KEEP_HAPROXY:
-        app->keep_haproxy = true;
-        return 0;
-    case OPT_KUBECONFIG:
-        if (from_flag) /* the variable is a list of files; kube_config_load() reads it by itself */
-            app->kube.kubeconfig = value;
-        return 0;
-    case OPT_CONTEXT:
-        app->kube.context = value;
-        return 0;
-    case OPT_SERVER:
-        app->kube.server = value;
-        return 0;
-    case OPT_NAMESPACE:
-        app->pod_namespace = value;
-        return 0;
-    case OPT_POD_NAME:
-        app->pod_name = value;
-        return 0;
-    case OPT_SET:
-        if (strchr(value, '=') == NULL || *value == '=')
-            return err_set(err, ERR_INVALID, "--set %.64s: write KEY=VALUE", value);
-        vec_push(&run->sets, value);
-        return 0;
-    case OPT_METRICS_ADDRESS:
-        o->metrics_address = value;
-        return 0;
-    case OPT_METRICS_PORT:
-        return parse_port("metrics port", value, &o->metrics_port, err);
-    case OPT_DEBUG_PORT:
-        return parse_port("debug port", value, &o->debug_port, err);
-    case OPT_LOG_LEVEL:
-        app->log_level_fixed = true;
-        return log_level_parse(value, &o->log_level, err);
-    case OPT_GRACE:
-        return duration_parse(value, &app->grace_ns, err);
-    case OPT_HELP:
-        o->help = true;
-        return 0;
-    }
-    return err_set(err, ERR_INVALID, "unknown option; see haptic run --help");
-}
-
-static int parse_options(struct run *run, struct run_options *o, int argc, char **argv, struct err *err)
-{
-    struct option longs[ARRAY_LEN(option_rows) + 1] = {0};
-    int id;
-
-    for (size_t i = 0; i < ARRAY_LEN(option_rows); i++) {
-        const struct option_row *row = &option_rows[i];
-        const char *value = row->environment ? getenv(row->environment) : NULL;
-        bool fallback = value == NULL || *value == '\0';
-        longs[i] = (struct option){.name = row->name, .has_arg = row->argument ? required_argument : no_argument, .val = row->id};
-        if (fallback)
-            value = row->fallback;
-        if (value != NULL && set_option(run, o, row->id, value, false, err) < 0)
-            return fallback ? -1 : err_wrap(err, "environment variable %s", row->environment);
-        if (fallback && row->id == OPT_LOG_LEVEL)
-            o->app.log_level_fixed = false;
-    }
-    opterr = 0;
-    optind = 1;
-    while ((id = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
-        if (id == ':')
-            return err_set(err, ERR_INVALID, "%s needs a value; see haptic run --help", argv[optind - 1]);
-        if (id == '?')
-            return err_set(err, ERR_INVALID, "unknown option %s; see haptic run --help", argv[optind - 1]);
-        if (set_option(run, o, id, optarg, true, err) < 0)
-            return -1;
-    }
-    if (optind < argc)
-        return err_set(err, ERR_INVALID, "unexpected argument \"%.64s\"; see haptic run --help", argv[optind]);
-    if (o->app.source_dir != NULL) /* who writes the folder runs this program; the example's backends are on this machine */
-        vec_push(&run->sets, "local_endpoints=true");
-    vec_push(&run->sets, NULL);
-    o->app.extra_context = run->sets.items;
-    if (o->app.haproxy_dir == NULL) {
-        const char *runtime = getenv("XDG_RUNTIME_DIR");
-        o->default_dir = geteuid() == 0 ? xstrdup("/run/haptic")
-                         : runtime != NULL && *runtime == '/' ? xasprintf("%s/haptic", runtime)
-                                                              : xasprintf("/tmp/haptic-%u", (unsigned)geteuid());
-        o->app.haproxy_dir = o->default_dir;
-    }
-    return 0;
-}
 
 /* ---- HTTP ---- */
 
@@ -334,6 +110,7 @@ static void on_stopped(void *ctx)
     run->debug_http = http_server_free(run->debug_http);
     uv_close((uv_handle_t *)&run->term, on_handle_closed);
     uv_close((uv_handle_t *)&run->interrupt, on_handle_closed);
+    uv_close((uv_handle_t *)&run->hangup, on_handle_closed);
     uv_close((uv_handle_t *)&run->hurry, on_handle_closed);
 }
 
@@ -344,10 +121,8 @@ static void on_hurry(uv_timer_t *timer)
     _exit(1);
 }
 
-static void on_signal(uv_signal_t *handle, int signum)
+static void stop(struct run *run, int signum)
 {
-    struct run *run = handle->data;
-
     if (run->stopping) {
         /* A terminal and a supervising script may both pass on the one Ctrl-C. */
         if (clock_now_ns() - run->stopping_ns < NS_PER_S)
@@ -357,9 +132,19 @@ static void on_signal(uv_signal_t *handle, int signum)
     }
     run->stopping = true;
     run->stopping_ns = clock_now_ns();
-    log_info("Stopping", "signal", signum == SIGTERM ? "SIGTERM" : "SIGINT");
+    log_info("Stopping", "signal", signum == SIGTERM ? "SIGTERM" : signum == SIGINT ? "SIGINT" : "SIGHUP");
     uv_timer_start(&run->hurry, on_hurry, (uint64_t)((run->grace_ns + 2 * NS_PER_S) / NS_PER_MS), 0);
     app_stop(run->app, on_stopped, run);
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+    struct run *run = handle->data;
+
+    if (signum == SIGHUP && !run->terminal)
+        app_reload_config(run->app);
+    else
+        stop(run, signum);
 }
 
 static int start(struct run *run, struct run_options *o, struct err *err)
@@ -369,25 +154,30 @@ static int start(struct run *run, struct run_options *o, struct err *err)
     uv_loop_init(&run->loop);
     run->metrics = metrics_new();
     run->grace_ns = o->app.grace_ns;
-    metric_set(metric_gauge(run->metrics, "haptic_build_info", "The program's version; always 1.", "version", HAPTIC_VERSION), 1);
+    metric_set(
+        metric_gauge(run->metrics, "haptic_build_info", "The program's version; always 1.", "version", HAPTIC_VERSION),
+        1);
     log_info("HAProxy Template Ingress Controller starting", "version", HAPTIC_VERSION, "config",
-             o->app.config_file ? o->app.config_file : "built-in", "source", o->app.source_dir ? o->app.source_dir : "API server", "haproxy",
-             o->app.attach ? "attach" : "local", "haproxy_dir", o->app.haproxy_dir);
-    if (app_new(&run->loop, &o->app, run->metrics, &run->app, err) < 0)
-        return -1;
-    if (start_http(run, o, err) < 0)
+             o->app.config_file ? o->app.config_file : "built-in", "source",
+             o->app.source_dir ? o->app.source_dir : "API server", "haproxy", o->app.attach ? "attach" : "local",
+             "haproxy_dir", o->app.haproxy_dir);
+    /* First what may be taken already: the loop does not run yet, so nobody asks before there is an app. */
+    if (start_http(run, o, err) < 0 || app_new(&run->loop, &o->app, run->metrics, &run->app, err) < 0)
         return -1;
     uv_timer_init(&run->loop, &run->hurry);
     uv_signal_init(&run->loop, &run->term);
     uv_signal_init(&run->loop, &run->interrupt);
-    run->term.data = run->interrupt.data = run;
+    uv_signal_init(&run->loop, &run->hangup);
+    run->term.data = run->interrupt.data = run->hangup.data = run;
+    run->terminal = isatty(STDIN_FILENO);
     uv_signal_start(&run->term, on_signal, SIGTERM);
     uv_signal_start(&run->interrupt, on_signal, SIGINT);
+    uv_signal_start(&run->hangup, on_signal, SIGHUP);
     return 0;
 }
 
-/* Neither HAProxy, which sees everybody's traffic, nor a core file gets what this process has: the descriptors that it was started with,
- * and its memory with the token. */
+/* Neither HAProxy, which sees everybody's traffic, nor a core file gets what this process has: the descriptors that it
+ * was started with, and its memory with the token. */
 static void keep_private(void)
 {
     (void)close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
@@ -407,17 +197,16 @@ int cmd_run(int argc, char **argv)
     keep_private();
     if (uv_exepath(executable, &size) != 0)
         snprintf(executable, sizeof(executable), "%s", "/proc/self/exe");
-    if (parse_options(&run, &o, argc, argv, &err) < 0) {
+    if (run_options_parse(&o, argc, argv, &err) < 0) {
         fprintf(stderr, "haptic run: %s\n", err.text);
         status = 2;
     } else if (o.help) {
-        print_help();
+        run_options_print_help();
     } else if (start(&run, &o, &err) < 0) {
         log_error("Cannot start", "error", err.text);
         status = 1;
         /* A process that has nothing running yet: what was made goes with it. */
-        free(o.default_dir);
-        vec_done(&run.sets);
+        run_options_done(&o);
         exit(status);
     } else {
         uv_run(&run.loop, UV_RUN_DEFAULT);
@@ -425,7 +214,6 @@ int cmd_run(int argc, char **argv)
         metrics_free(run.metrics);
         log_info("Controller shutdown complete");
     }
-    free(o.default_dir);
-    vec_done(&run.sets);
+    run_options_done(&o);
     return status;
 }

@@ -19,11 +19,11 @@ struct app;
 
 /* What the command line and the environment say. Strings are borrowed for the life of the app. */
 struct app_options {
-    const char *executable;     /* this program, for the renderer */
+    const char *executable; /* this program, for the renderer */
     const char *version;
-    const char *config_file;    /* NULL: the built-in configuration */
-    const char *source_dir;     /* NULL: the API server */
-    bool attach;                /* to a HAProxy that somebody else supervises */
+    const char *config_file; /* NULL: the built-in configuration */
+    const char *source_dir;  /* NULL: the API server */
+    bool attach;             /* to a HAProxy that somebody else supervises */
     const char *haproxy_binary;
     const char *haproxy_dir;
     const char *master_socket;  /* NULL: master.sock in haproxy_dir */
@@ -32,14 +32,19 @@ struct app_options {
     struct kube_overrides kube;
     const char *pod_name, *pod_namespace;
     const char *const *extra_context; /* "key=value", NULL-terminated */
-    bool log_level_fixed;       /* the command line's wins over the configuration's */
-    int64_t grace_ns;           /* for an orderly end */
+    bool log_level_fixed;             /* the command line's wins over the configuration's */
+    int64_t grace_ns;                 /* for an orderly end */
 };
 
-int app_new(uv_loop_t *loop, const struct app_options *options, struct metrics *metrics, struct app **ret_app, struct err *err) MUST_CHECK;
-/* End in order: the deployment under way ends or is given up, the Lease is released, HAProxy is stopped unless it is to stay; then stopped is called. */
+int app_new(uv_loop_t *loop, const struct app_options *options, struct metrics *metrics, struct app **ret_app,
+            struct err *err) MUST_CHECK;
+/* End in order: the deployment under way ends or is given up, the Lease is released, HAProxy is stopped unless it is
+ * to stay; then stopped is called. */
 void app_stop(struct app *app, void (*stopped)(void *ctx), void *ctx);
 struct app *app_free(struct app *app); /* after stopped; NULL is fine; run the loop until it is empty afterwards */
+
+/* Read the configuration file again now, changed or not. */
+void app_reload_config(struct app *app);
 
 /* Ready: all kinds synced, rendered, validated, and, on the leader, live and read back. why: what is missing. */
 bool app_is_ready(const struct app *app, struct buf *why);

@@ -4,8 +4,9 @@
  * Units:   *_ns nanoseconds.
  * Errors:  ERR_INVALID: "FILE:LINE: controller.leaderElection.leaseName: …"; unknown fields name the nearest valid one.
  *
- * The document is the resource itself (apiVersion, kind, metadata, spec) or its spec alone. Every field of the guide may be written in
- * camelCase or snake_case. What is left out has the built-in value; without any document the built-in libraries serve Ingress.
+ * The document is the resource itself (apiVersion, kind, metadata, spec) or its spec alone. Every field of the guide
+ * may be written in camelCase or snake_case. What is left out has the built-in value; without any document the
+ * built-in libraries serve Ingress. Fields of the resource that mean nothing here are taken with a warning.
  */
 #ifndef HAPTIC_CONTROLLER_CONFIG_H
 #define HAPTIC_CONTROLLER_CONFIG_H
@@ -14,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/digest.h"
 #include "base/log.h"
 #include "base/vec.h"
 #include "haproxy/version.h"
@@ -22,11 +24,15 @@
 
 #define CONFIG_FILE_MAX ((size_t)8 << 20)
 
+struct config_strings {
+    char **items;
+    size_t length, capacity; /* as VEC(char *) has them */
+};
+
 struct config_kind {
     char *name, *api_version, *resource;
     char *label_selector, *field_selector; /* NULL: all */
-    VEC(char *) index_by;
-    VEC(char *) namespaces;
+    struct config_strings index_by, namespaces;
 };
 
 /* A named template text. */
@@ -39,10 +45,10 @@ struct config_texts {
 
 struct config {
     VEC(struct config_kind) kinds;
-    VEC(char *) ignore_fields;
+    struct config_strings ignore_fields;
     /* Template libraries that are loaded, in this order, by name ("base"). */
-    VEC(char *) libraries;
-    struct config_texts snippets, maps, files, certificates;
+    struct config_strings libraries;
+    struct config_texts snippets, maps, files;
     char *haproxy_config; /* NULL: the scripts make the sections */
     char *extra_context;  /* JSON object */
     bool allow_raw;
@@ -57,19 +63,32 @@ struct config {
     int64_t min_deployment_interval_ns, drift_prevention_interval_ns, deployment_timeout_ns;
     int64_t render_timeout_ns;
     uint64_t render_memory_bytes;
+
+    struct config_strings warnings; /* "FILE:LINE: dataplane.port: has no effect: …" */
+    struct digest digest;           /* of the text; zero for the built-in configuration */
 };
 
 /* The built-in configuration. */
 struct config *config_new_default(void);
 /* Read a document. name: for messages. */
-int config_parse(const char *name, const char *text, size_t length, struct config **ret_config, struct err *err) MUST_CHECK;
+int config_parse(const char *name, const char *text, size_t length, struct config **ret_config, struct err *err)
+    MUST_CHECK;
 int config_load(const char *path, struct config **ret_config, struct err *err) MUST_CHECK;
 struct config *config_free(struct config *c); /* NULL is fine */
+void config_cleanup(struct config **c);
+/* Log what was written and has no effect. */
+void config_warn(const struct config *c);
+/* The fields that differ and are looked at only when the program starts, separated by commas. */
+void config_restart_fields(const struct config *a, const struct config *b, bool elects, struct buf *names);
+bool config_kind_equal(const struct config_kind *a, const struct config_kind *b);
 
-/* The program for the renderer (docs/design.md, section 11). extra: further keys for extraContext as "key=value" pairs, NULL-terminated; may be NULL. */
-int config_program(const struct config *c, const struct haproxy_caps *caps, const char *const *extra, struct buf *out, struct err *err) MUST_CHECK;
+/* The program for the renderer (docs/design.md, section 11). extra: further keys for extraContext as "key=value"
+ * pairs, NULL-terminated; may be NULL. */
+int config_program(const struct config *c, const struct haproxy_caps *caps, const char *const *extra, struct buf *out,
+                   struct err *err) MUST_CHECK;
 
-/* Add the kinds that are missing in the store and replace those that differ; *ret_changed: the sources must start anew. */
+/* Add the kinds that are missing in the store and replace those that differ; *ret_changed: the sources must start
+ * anew. */
 int config_add_kinds(const struct config *c, struct store *store, bool *ret_changed, struct err *err) MUST_CHECK;
 /* Remove the kinds that are not in the configuration: only when no template reads them any more. */
 void config_remove_kinds(const struct config *c, struct store *store, bool *ret_changed);

@@ -43,7 +43,8 @@ static void put_scripts(yyjson_mut_doc *doc, yyjson_mut_val *array, const struct
     }
 }
 
-int config_program(const struct config *c, const struct haproxy_caps *caps, const char *const *extra, struct buf *out, struct err *err)
+int config_program(const struct config *c, const struct haproxy_caps *caps, const char *const *extra, struct buf *out,
+                   struct err *err)
 {
     CLEANUP(json_doc_done) struct yyjson_doc *context = NULL;
     char version[32];
@@ -116,12 +117,14 @@ static bool same_list(char *const *a, size_t length, const char *const *b)
 static bool same_kind(const struct config_kind *k, const struct store_kind_spec *spec)
 {
     return same_string(k->api_version, spec->api_version) && same_string(k->resource, spec->resource) &&
-           same_string(k->label_selector, spec->label_selector) && same_string(k->field_selector, spec->field_selector) &&
+           same_string(k->label_selector, spec->label_selector) &&
+           same_string(k->field_selector, spec->field_selector) &&
            same_list(k->index_by.items, k->index_by.length, spec->index_by) &&
            same_list(k->namespaces.items, k->namespaces.length, spec->namespaces);
 }
 
-/* Remove kinds of the store: those that the configuration does not name, or (differing) those that it describes otherwise. */
+/* Remove kinds of the store: those that the configuration does not name, or (differing) those that it describes
+ * otherwise. */
 static void remove_kinds(const struct config *c, struct store *store, bool differing, bool *ret_changed)
 {
     for (size_t i = store_kind_count(store); i-- > 0;) {
@@ -178,4 +181,50 @@ int config_add_kinds(const struct config *c, struct store *store, bool *ret_chan
         *ret_changed = true;
     }
     return 0;
+}
+
+/* ---- differences ---- */
+
+static bool same_strings(const struct config_strings *a, const struct config_strings *b)
+{
+    if (a->length != b->length)
+        return false;
+    for (size_t i = 0; i < a->length; i++)
+        if (strcmp(a->items[i], b->items[i]) != 0)
+            return false;
+    return true;
+}
+
+bool config_kind_equal(const struct config_kind *a, const struct config_kind *b)
+{
+    return strcmp(a->name, b->name) == 0 && strcmp(a->api_version, b->api_version) == 0 &&
+           strcmp(a->resource, b->resource) == 0 && same_string(a->label_selector, b->label_selector) &&
+           same_string(a->field_selector, b->field_selector) && same_strings(&a->index_by, &b->index_by) &&
+           same_strings(&a->namespaces, &b->namespaces);
+}
+
+static bool same_election(const struct config *a, const struct config *b)
+{
+    return a->leader_election == b->leader_election && strcmp(a->lease_name, b->lease_name) == 0 &&
+           a->lease_duration_ns == b->lease_duration_ns && a->renew_deadline_ns == b->renew_deadline_ns &&
+           a->retry_period_ns == b->retry_period_ns;
+}
+
+void config_restart_fields(const struct config *a, const struct config *b, bool elects, struct buf *names)
+{
+    const struct {
+        const char *name;
+        bool differs;
+    } fields[] = {
+        {"controller.leaderElection", elects && !same_election(a, b)},
+        {"watchedResourcesIgnoreFields", !same_strings(&a->ignore_fields, &b->ignore_fields)},
+        {"dataplane.minDeploymentInterval", a->min_deployment_interval_ns != b->min_deployment_interval_ns},
+        {"dataplane.deploymentTimeout", a->deployment_timeout_ns != b->deployment_timeout_ns},
+        {"templatingSettings.renderTimeout", a->render_timeout_ns != b->render_timeout_ns},
+        {"templatingSettings.renderMemoryBytes", a->render_memory_bytes != b->render_memory_bytes},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+        if (fields[i].differs)
+            buf_printf(names, "%s%s", names->length > 0 ? "," : "", fields[i].name);
 }

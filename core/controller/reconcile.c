@@ -131,7 +131,10 @@ static void replace_begin(struct reconcile *r)
 
 static void on_replaced(void *ctx)
 {
-    replace_begin(ctx);
+    struct reconcile *r = ctx;
+
+    r->took_over = true;
+    replace_begin(r);
 }
 
 static void on_rendered(void *ctx, const struct render_stats *stats)
@@ -142,8 +145,6 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
         model_replace_end(r->model);
         problems_replace_end(&r->problems);
         r->rendered = true;
-        r->program_problem[0] = '\0';
-        r->ops.program(r->ctx, true);
     }
     replace_begin(r);
     if (r->partial && r->whole != 0 && stats->request >= r->whole)
@@ -152,6 +153,11 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
     log_debug("Rendered", "fragments_run", log_int((int64_t)stats->fragments_run), "fragments_total",
               log_int((int64_t)stats->fragments_total), "duration", log_duration(stats->duration_ns));
     notices_sum_up(&r->notices);
+    if (stats->complete && r->took_over) { /* not when the same templates have been rendered from nothing */
+        r->took_over = false;
+        r->program_problem[0] = '\0';
+        r->ops.program(r->ctx, true);
+    }
     reconcile_step(r);
 }
 

@@ -36,7 +36,7 @@ struct reconcile_ops {
     void (*refused_stale)(void *ctx, int64_t highest_transitions);
     /* Inside a store listener: when the change at hand was read from its connection; 0: unknown. */
     int64_t (*received_ns)(void *ctx);
-    /* A complete rendering by the newest templates arrived, or (loaded false) they do not load. */
+    /* The first complete rendering by new templates arrived, or (loaded false) they do not load. */
     void (*program)(void *ctx, bool loaded);
     /* Is everything listed that the templates in force read? NULL: every kind of the store. */
     bool (*is_synced)(void *ctx);

@@ -33,6 +33,7 @@ struct reconcile {
 
     bool dirty;       /* the store changed since the last request */
     bool rendered;    /* a complete rendering is in the model */
+    bool took_over;   /* new templates are in force, and their rendering is not complete yet */
     bool partial;     /* but it may lack objects of a kind that is being listed */
     uint64_t whole;   /* the first request after the list; 0: not made yet */
     bool compare_all; /* deploy from scratch */

@@ -1,4 +1,5 @@
-/* libmicrohttpd with its own epoll descriptor, which the loop polls: no thread, no lock. Its next time-out becomes a timer. */
+/* libmicrohttpd with its own epoll descriptor, which the loop polls: no thread, no lock. Its next time-out becomes a
+ * timer. */
 #include "http/server.h"
 
 #include <arpa/inet.h>
@@ -10,6 +11,12 @@
 
 #include "base/alloc.h"
 #include "base/vec.h"
+
+#define CONNECTIONS_MAX 256U
+/* Who holds connections open must not keep out the kubelet, which would take the silence for death. */
+#define CONNECTIONS_MAX_PER_ADDRESS 64U
+#define IDLE_S 15U
+#define CONNECTION_BYTES ((size_t)16 << 10) /* for the head of a request */
 
 struct route {
     const char *path, *summary;
@@ -28,11 +35,14 @@ struct http_server {
 static enum MHD_Result respond(struct MHD_Connection *connection, struct http_answer *answer)
 {
     size_t length = answer->body.length;
-    struct MHD_Response *response = MHD_create_response_from_buffer(length, buf_steal(&answer->body), MHD_RESPMEM_MUST_FREE);
+    struct MHD_Response *response = MHD_create_response_from_buffer(length, buf_steal(&answer->body),
+                                                                    MHD_RESPMEM_MUST_FREE);
 
     if (response == NULL)
         return MHD_NO;
     MHD_add_response_header(response, "Content-Type", answer->content_type);
+    if (answer->status == MHD_HTTP_METHOD_NOT_ALLOWED)
+        MHD_add_response_header(response, "Allow", "GET, HEAD");
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     enum MHD_Result result = MHD_queue_response(connection, answer->status, response);
@@ -46,8 +56,8 @@ static void answer_index(const struct http_server *s, struct http_answer *answer
         buf_printf(&answer->body, "%-24s %s\n", s->routes.items[i].path, s->routes.items[i].summary);
 }
 
-static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-                                  const char *upload, size_t *upload_size, void **request)
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *upload, size_t *upload_size, void **request)
 {
     static int seen;
     struct http_server *s = ctx;
@@ -55,6 +65,12 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
 
     (void)version;
     (void)upload;
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+        /* At once, whatever body may follow. */
+        answer.status = MHD_HTTP_METHOD_NOT_ALLOWED;
+        buf_puts(&answer.body, "only GET and HEAD\n");
+        return respond(connection, &answer);
+    }
     if (*request == NULL) {
         *request = &seen; /* the first call only announces the headers */
         return MHD_YES;
@@ -62,11 +78,6 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     if (*upload_size > 0) {
         *upload_size = 0; /* a body is read past and ignored */
         return MHD_YES;
-    }
-    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
-        answer.status = MHD_HTTP_METHOD_NOT_ALLOWED;
-        buf_puts(&answer.body, "only GET and HEAD\n");
-        return respond(connection, &answer);
     }
     for (size_t i = 0; i < s->routes.length; i++) {
         if (strcmp(s->routes.items[i].path, url) == 0) {
@@ -105,7 +116,8 @@ static void run(struct http_server *s)
         uv_timer_stop(&s->timer);
 }
 
-int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct http_server **ret_server, struct err *err)
+int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct http_server **ret_server,
+                    struct err *err)
 {
     struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
@@ -122,8 +134,10 @@ int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct 
     }
     struct http_server *s = xcalloc(1, sizeof(*s));
     errno = 0;
-    s->daemon = MHD_start_daemon(flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, at, MHD_OPTION_CONNECTION_LIMIT, 64U,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, 15U, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_END);
+    s->daemon = MHD_start_daemon(
+        flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, at, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, CONNECTIONS_MAX_PER_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U, MHD_OPTION_END);
     if (s->daemon == NULL) {
         free(s);
         return err_set_sys(err, errno ? errno : EADDRINUSE, "listen on %s port %u", address, port);

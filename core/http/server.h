@@ -3,7 +3,8 @@
  * Owns:    the listening socket, its connections, the routes.
  * Errors:  ERR_INVALID for an address that is none, ERR_SYS with the address when it cannot be bound.
  *
- * Read-only: GET and HEAD. A connection is dropped after 15 s without progress; there are at most 64.
+ * Read-only: GET and HEAD. A connection is dropped after 15 s without progress; there are at most 256, and of one
+ * address at most 64, so that the kubelet gets through when somebody else holds connections open.
  */
 #ifndef HAPTIC_HTTP_SERVER_H
 #define HAPTIC_HTTP_SERVER_H
@@ -23,7 +24,8 @@ struct http_answer {
 typedef void http_handler(void *ctx, struct http_answer *answer);
 
 /* address: "0.0.0.0", "127.0.0.1", "::" …; port 0: any (see http_server_port). */
-int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct http_server **ret_server, struct err *err) MUST_CHECK;
+int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct http_server **ret_server,
+                    struct err *err) MUST_CHECK;
 /* path is compared in whole; summary is for the index at "/". Both are borrowed. */
 void http_server_route(struct http_server *s, const char *path, const char *summary, http_handler *handler, void *ctx);
 uint16_t http_server_port(const struct http_server *s);

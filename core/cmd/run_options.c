@@ -1,0 +1,256 @@
+/* One table of options serves the environment, the flags and the help. */
+#include "cmd/run_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+
+enum option_id {
+    OPT_CONFIG = 256,
+    OPT_SOURCE,
+    OPT_HAPROXY,
+    OPT_HAPROXY_DIR,
+    OPT_HAPROXY_BINARY,
+    OPT_MASTER_SOCKET,
+    OPT_RUNTIME_SOCKET,
+    OPT_KEEP_HAPROXY,
+    OPT_KUBECONFIG,
+    OPT_CONTEXT,
+    OPT_SERVER,
+    OPT_NAMESPACE,
+    OPT_POD_NAME,
+    OPT_SET,
+    OPT_METRICS_ADDRESS,
+    OPT_METRICS_PORT,
+    OPT_DEBUG_PORT,
+    OPT_LOG_LEVEL,
+    OPT_GRACE,
+    OPT_HELP,
+};
+
+static const struct option_row {
+    const char *name, *argument, *environment, *fallback, *help;
+    int id;
+} option_rows[] = {
+    {"config", "FILE", "CONFIG", NULL,
+     "configuration: a YAML document in the shape of HAProxyTemplateConfig.spec; followed while running. Without it the built-in libraries serve Ingress",
+     OPT_CONFIG},
+    {"source", "DIR", "SOURCE", NULL,
+     "take the objects from a folder of manifests (*.yaml *.yml *.json) instead of an API server; followed while running",
+     OPT_SOURCE},
+    {"haproxy", "local|attach", "HAPROXY", "local",
+     "local: start and supervise a HAProxy; attach: write to one that already runs on --haproxy-dir", OPT_HAPROXY},
+    {"haproxy-dir", "DIR", "HAPROXY_DIR", NULL,
+     "where haproxy.cfg, maps, certificates and sockets live (/run/haptic, $XDG_RUNTIME_DIR/haptic)", OPT_HAPROXY_DIR},
+    {"haproxy-binary", "FILE", "HAPROXY_BINARY", "haproxy", "the haproxy program, to run (local) and to validate with",
+     OPT_HAPROXY_BINARY},
+    {"master-socket", "PATH", "HAPROXY_MASTER_SOCKET", NULL, "HAProxy's master CLI (master.sock in --haproxy-dir)",
+     OPT_MASTER_SOCKET},
+    {"runtime-socket", "PATH", "HAPROXY_RUNTIME_SOCKET", NULL, "HAProxy's runtime API (runtime.sock in --haproxy-dir)",
+     OPT_RUNTIME_SOCKET},
+    {"keep-haproxy", NULL, NULL, NULL, "leave HAProxy running at the end; the next start takes it over",
+     OPT_KEEP_HAPROXY},
+    {"kubeconfig", "FILE", "KUBECONFIG", NULL,
+     "how to reach the API server; without it and outside a pod ~/.kube/config", OPT_KUBECONFIG},
+    {"context", "NAME", NULL, NULL, "context of the kubeconfig", OPT_CONTEXT},
+    {"server", "URL", NULL, NULL, "address of the API server, over the kubeconfig's", OPT_SERVER},
+    {"namespace", "NAME", "POD_NAMESPACE", NULL, "namespace of this controller and of its Lease", OPT_NAMESPACE},
+    {"pod-name", "NAME", "POD_NAME", NULL, "identity of this replica in the Lease", OPT_POD_NAME},
+    {"set", "KEY=VALUE", NULL, NULL, "a value for extraContext, such as http_port=8080; may be repeated", OPT_SET},
+    {"metrics-address", "IP", "METRICS_ADDRESS", "0.0.0.0", "where /metrics, /healthz and /readyz are served",
+     OPT_METRICS_ADDRESS},
+    {"metrics-port", "PORT", "METRICS_PORT", "9090", "and on which port; 0: nowhere", OPT_METRICS_PORT},
+    {"debug-port", "PORT", "DEBUG_PORT", "0", "port on 127.0.0.1 for /debug/state and /debug/config; 0: nowhere",
+     OPT_DEBUG_PORT},
+    {"log-level", "LEVEL", "LOG_LEVEL", "INFO", "TRACE, DEBUG, INFO, WARN, ERROR", OPT_LOG_LEVEL},
+    {"grace", "DURATION", "GRACE", "25s", "time for an orderly end after SIGTERM", OPT_GRACE},
+    {"help", NULL, NULL, NULL, "this text", OPT_HELP},
+};
+
+static void print_wrapped(const char *text, size_t indent, size_t width)
+{
+    size_t column = indent;
+
+    for (const char *word = text; *word != '\0';) {
+        size_t length = strcspn(word, " ");
+        if (column > indent && column + 1 + length > width) {
+            printf("\n%*s", (int)indent, "");
+            column = indent;
+        } else if (column > indent) {
+            putchar(' ');
+            column++;
+        }
+        printf("%.*s", (int)length, word);
+        column += length;
+        word += length + (word[length] == ' ');
+    }
+}
+
+void run_options_print_help(void)
+{
+    printf(
+        "Usage: haptic run [OPTION…]\n\n"
+        "Watches Kubernetes objects, renders HAProxy's configuration from them with Lua templates, has HAProxy itself check it, and keeps a\n"
+        "HAProxy at that state. Several replicas elect a leader by a Lease; only the leader deploys.\n\n"
+        "  haptic run --source examples/manifests        without a cluster: manifests from a folder, a HAProxy of its own\n"
+        "  haptic run --kubeconfig ~/.kube/config        with a cluster\n\nOptions (a flag wins over the environment variable in brackets):\n");
+    for (size_t i = 0; i < ARRAY_LEN(option_rows); i++) {
+        const struct option_row *o = &option_rows[i];
+        int n = printf("  --%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
+        printf("%*s", n < 28 ? 28 - n : 1, "");
+        print_wrapped(o->help, 28, 110);
+        if (o->environment != NULL)
+            printf(" [%s]", o->environment);
+        if (o->fallback != NULL)
+            printf(" (%s)", o->fallback);
+        putchar('\n');
+    }
+    printf(
+        "\nSignals: SIGTERM and SIGINT end in order (a second one at once); SIGHUP reads the configuration file again.\n");
+}
+
+static int parse_port(const char *what, const char *text, uint16_t *ret_port, struct err *err)
+{
+    char *end;
+
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    if (*text == '\0' || *end != '\0' || errno != 0 || value > 65535)
+        return err_set(err, ERR_INVALID, "%s: \"%.32s\" is not a port from 0 to 65535", what, text);
+    *ret_port = (uint16_t)value;
+    return 0;
+}
+
+static int set_option(struct run_options *o, int id, const char *value, bool from_flag, struct err *err)
+{
+    struct app_options *app = &o->app;
+
+    switch ((enum option_id)id) {
+    case OPT_CONFIG:
+        app->config_file = value;
+        return 0;
+    case OPT_SOURCE:
+        app->source_dir = value;
+        return 0;
+    case OPT_HAPROXY:
+        if (strcmp(value, "local") != 0 && strcmp(value, "attach") != 0)
+            return err_set(err, ERR_INVALID, "--haproxy %.64s: write local or attach", value);
+        app->attach = strcmp(value, "attach") == 0;
+        return 0;
+    case OPT_HAPROXY_DIR:
+        app->haproxy_dir = value;
+        return 0;
+    case OPT_HAPROXY_BINARY:
+        app->haproxy_binary = value;
+        return 0;
+    case OPT_MASTER_SOCKET:
+        app->master_socket = value;
+        return 0;
+    case OPT_RUNTIME_SOCKET:
+        app->runtime_socket = value;
+        return 0;
+    case OPT_KEEP_HAPROXY:
+        app->keep_haproxy = true;
+        return 0;
+    case OPT_KUBECONFIG:
+        if (from_flag) /* the variable is a list of files; kube_config_load() reads it by itself */
+            app->kube.kubeconfig = value;
+        return 0;
+    case OPT_CONTEXT:
+        app->kube.context = value;
+        return 0;
+    case OPT_SERVER:
+        app->kube.server = value;
+        return 0;
+    case OPT_NAMESPACE:
+        app->pod_namespace = value;
+        return 0;
+    case OPT_POD_NAME:
+        app->pod_name = value;
+        return 0;
+    case OPT_SET:
+        if (strchr(value, '=') == NULL || *value == '=')
+            return err_set(err, ERR_INVALID, "--set %.64s: write KEY=VALUE", value);
+        vec_push(&o->sets, value);
+        return 0;
+    case OPT_METRICS_ADDRESS:
+        o->metrics_address = value;
+        return 0;
+    case OPT_METRICS_PORT:
+        return parse_port("metrics port", value, &o->metrics_port, err);
+    case OPT_DEBUG_PORT:
+        return parse_port("debug port", value, &o->debug_port, err);
+    case OPT_LOG_LEVEL:
+        app->log_level_fixed = true;
+        return log_level_parse(value, &o->log_level, err);
+    case OPT_GRACE:
+        return duration_parse(value, &app->grace_ns, err);
+    case OPT_HELP:
+        o->help = true;
+        return 0;
+    }
+    return err_set(err, ERR_INVALID, "unknown option; see haptic run --help");
+}
+
+/* Kubernetes gives each container METRICS_PORT=tcp://10.0.0.1:80 when there is a Service "metrics" in its namespace. */
+static bool is_service_link(int id, const char *value)
+{
+    return (id == OPT_METRICS_PORT || id == OPT_DEBUG_PORT) && strncmp(value, "tcp://", 6) == 0;
+}
+
+int run_options_parse(struct run_options *o, int argc, char **argv, struct err *err)
+{
+    struct option longs[ARRAY_LEN(option_rows) + 1] = {0};
+    int id;
+
+    for (size_t i = 0; i < ARRAY_LEN(option_rows); i++) {
+        const struct option_row *row = &option_rows[i];
+        const char *value = row->environment ? getenv(row->environment) : NULL;
+        bool fallback = value == NULL || *value == '\0' || is_service_link(row->id, value);
+        longs[i] = (struct option){
+            .name = row->name, .has_arg = row->argument ? required_argument : no_argument, .val = row->id};
+        if (fallback)
+            value = row->fallback;
+        if (value != NULL && set_option(o, row->id, value, false, err) < 0)
+            return fallback ? -1 : err_wrap(err, "environment variable %s", row->environment);
+        if (fallback && row->id == OPT_LOG_LEVEL)
+            o->app.log_level_fixed = false;
+    }
+    opterr = 0;
+    optind = 1;
+    while ((id = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
+        if (id == ':')
+            return err_set(err, ERR_INVALID, "%s needs a value; see haptic run --help", argv[optind - 1]);
+        if (id == '?')
+            return err_set(err, ERR_INVALID, "unknown option %s; see haptic run --help", argv[optind - 1]);
+        if (set_option(o, id, optarg, true, err) < 0)
+            return -1;
+    }
+    if (optind < argc)
+        return err_set(err, ERR_INVALID, "unexpected argument \"%.64s\"; see haptic run --help", argv[optind]);
+    /* who writes the folder runs this program; the example's backends are on this machine */
+    if (o->app.source_dir != NULL)
+        vec_push(&o->sets, "local_endpoints=true");
+    vec_push(&o->sets, NULL);
+    o->app.extra_context = o->sets.items;
+    if (o->app.haproxy_dir == NULL) {
+        const char *runtime = getenv("XDG_RUNTIME_DIR");
+        o->default_dir = geteuid() == 0                       ? xstrdup("/run/haptic")
+                         : runtime != NULL && *runtime == '/' ? xasprintf("%s/haptic", runtime)
+                                                              : xasprintf("/tmp/haptic-%u", (unsigned)geteuid());
+        o->app.haproxy_dir = o->default_dir;
+    }
+    return 0;
+}
+
+void run_options_done(struct run_options *o)
+{
+    free(o->default_dir);
+    vec_done(&o->sets);
+}

@@ -1,0 +1,239 @@
+/* read ─► its kinds are added to the store ─► they are listed ─► its templates are loaded ─► in force: kinds that nobody reads any more go
+ *
+ * Until the last step the configuration in force goes on with its own kinds; a step that fails takes the former ones
+ * back. A kind that both describe, but differently, cannot be had twice: from the moment it is listed anew until it
+ * is, nothing that is rendered is accepted (see reconcile.c), so its list has a time limit. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "controller/app_parts.h"
+
+#define POLL_MS 500
+#define WAIT_MS 50
+#define COMPLAIN_NS (10 * NS_PER_S)
+#define REPLACE_NS (60 * NS_PER_S)
+
+int app_load_config(struct app *app, struct config **ret_config, struct err *err)
+{
+    if (app->options.config_file != NULL)
+        return config_load(app->options.config_file, ret_config, err);
+    *ret_config = config_new_default();
+    return 0;
+}
+
+int app_set_program(struct app *app, const struct config *config, struct err *err)
+{
+    CLEANUP(buf_done) struct buf program = {0};
+
+    if (config_program(config, &app->caps, app->options.extra_context, &program, err) < 0)
+        return -1;
+    renderer_set_program(app->renderer, buf_str(&program), program.length);
+    return 0;
+}
+
+/* ---- kinds ---- */
+
+/* The names of the kinds that are not listed yet, separated by commas; "" when all are. */
+static const char *missing_kinds(const struct app *app, const struct config *c, struct buf *names)
+{
+    for (size_t i = 0; i < c->kinds.length; i++) {
+        const struct store_kind *kind = store_kind_by_name(app->store, c->kinds.items[i].name);
+        if (kind == NULL || !store_kind_is_synced(kind))
+            buf_printf(names, "%s%s", names->length > 0 ? "," : "", c->kinds.items[i].name);
+    }
+    return buf_str(names);
+}
+
+bool app_is_synced(void *ctx)
+{
+    struct app *app = ctx;
+    CLEANUP(buf_done) struct buf names = {0};
+
+    return *missing_kinds(app, app->config, &names) == '\0';
+}
+
+/* Kinds that are gone hold nothing. */
+static void clear_metrics(struct app *app, const struct config *before)
+{
+    for (size_t i = 0; i < before->kinds.length; i++) {
+        const char *name = before->kinds.items[i].name;
+        if (store_kind_by_name(app->store, name) != NULL)
+            continue;
+        metric_set(metric_gauge(app->metrics, "haptic_resources", "", "kind", name), 0);
+        metric_set(metric_gauge(app->metrics, "haptic_resource_bytes", "", "kind", name), 0);
+        metric_set(metric_gauge(app->metrics, "haptic_resources_synced", "", "kind", name), 0);
+    }
+}
+
+/* The store has the kinds of this configuration, and no others. */
+static void keep_only(struct app *app, const struct config *c)
+{
+    struct err err;
+    bool added = false, removed = false;
+
+    if (config_add_kinds(c, app->store, &added, &err) < 0)
+        log_error("Kinds of the configuration cannot be restored", "error", err.text);
+    config_remove_kinds(c, app->store, &removed);
+    if ((added || removed) && app_reload_source(app, &err) < 0)
+        log_error("Source cannot be restarted", "error", err.text);
+    reconcile_kick(app->reconcile);
+}
+
+/* ---- the next configuration ---- */
+
+void app_forget_next_config(struct app *app)
+{
+    uv_timer_stop(&app->config_timer);
+    app->next_config = config_free(app->next_config);
+    app->next_loading = false;
+}
+
+static void refuse_next(struct app *app, const char *why)
+{
+    CLEANUP(config_cleanup) struct config *refused = STEAL(app->next_config);
+
+    log_error("Configuration refused; the old one stays in force", "error", why);
+    app_forget_next_config(app);
+    keep_only(app, app->config);
+    clear_metrics(app, refused);
+}
+
+void app_on_program(void *ctx, bool loaded)
+{
+    struct app *app = ctx;
+
+    if (app->next_config == NULL || !app->next_loading)
+        return;
+    if (!loaded) {
+        refuse_next(app, "its templates do not load");
+        return;
+    }
+    CLEANUP(config_cleanup) struct config *former = STEAL(app->config);
+    app->config = STEAL(app->next_config);
+    app_forget_next_config(app);
+    keep_only(app, app->config);
+    clear_metrics(app, former);
+    if (app->config->has_log_level && !app->options.log_level_fixed)
+        log_set_level(app->config->log_level);
+    reconcile_set_drift_interval(app->reconcile, app->config->drift_prevention_interval_ns);
+    log_info("Configuration in force", "config", app->options.config_file ? app->options.config_file : "built-in");
+}
+
+/* Once its kinds are listed, its templates are loaded. */
+static void on_config_timer(uv_timer_t *timer)
+{
+    struct app *app = timer->data;
+    CLEANUP(buf_done) struct buf names = {0};
+    struct err err;
+    int64_t waited = clock_now_ns() - app->next_since_ns;
+    const char *missing = missing_kinds(app, app->next_config, &names);
+
+    if (*missing == '\0') {
+        uv_timer_stop(timer);
+        app->next_loading = true;
+        if (app_set_program(app, app->next_config, &err) < 0)
+            refuse_next(app, err.text);
+    } else if (app->next_replaces && waited >= REPLACE_NS) {
+        CLEANUP(free_ptr) char *why = xasprintf("not listed within %s: %s", log_duration(REPLACE_NS), missing);
+        refuse_next(app, why);
+    } else if (!app->next_complained && waited >= COMPLAIN_NS) {
+        app->next_complained = true;
+        log_warn("The new configuration waits until its kinds are listed; the old one stays in force", "not_listed",
+                 missing);
+    }
+}
+
+static bool has_other_kind(const struct config *a, const struct config *b)
+{
+    for (size_t i = 0; i < a->kinds.length; i++)
+        for (size_t j = 0; j < b->kinds.length; j++)
+            if (strcmp(a->kinds.items[i].name, b->kinds.items[j].name) == 0 &&
+                !config_kind_equal(&a->kinds.items[i], &b->kinds.items[j]))
+                return true;
+    return false;
+}
+
+static void take_next(struct app *app, struct config *next)
+{
+    struct err err;
+    bool changed = false;
+
+    if (app->next_config != NULL) { /* never in force: as if it had not been */
+        app_forget_next_config(app);
+        keep_only(app, app->config);
+    }
+    app->next_config = next;
+    app->next_complained = false;
+    app->next_replaces = has_other_kind(app->config, next);
+    app->next_since_ns = clock_now_ns();
+    if (config_add_kinds(next, app->store, &changed, &err) < 0 || (changed && app_reload_source(app, &err) < 0)) {
+        refuse_next(app, err.text);
+        return;
+    }
+    reconcile_kick(app->reconcile);
+    uv_timer_start(&app->config_timer, on_config_timer, 0, WAIT_MS);
+}
+
+/* What is read at the start only. */
+static void warn_of_restart(const struct app *app, const struct config *next)
+{
+    CLEANUP(buf_done) struct buf names = {0};
+
+    config_restart_fields(app->config, next, app->client != NULL, &names);
+    if (names.length > 0)
+        log_warn("Changed settings take effect at the next start", "fields", buf_str(&names));
+}
+
+static void read_again(struct app *app, bool even_if_same)
+{
+    const struct config *newest = app->next_config ? app->next_config : app->config;
+    struct config *next;
+    struct err err;
+
+    if (app_load_config(app, &next, &err) < 0) {
+        log_error("Configuration refused; the old one stays in force", "error", err.text);
+        return;
+    }
+    if (!even_if_same && digest_equal(next->digest, newest->digest)) {
+        config_free(next);
+        return;
+    }
+    config_warn(next);
+    warn_of_restart(app, next);
+    take_next(app, next);
+}
+
+static void on_config_file(uv_fs_poll_t *poll, int status, const uv_stat_t *before, const uv_stat_t *now)
+{
+    struct app *app = poll->data;
+
+    (void)before;
+    (void)now;
+    if (app->stopping)
+        return;
+    if (status < 0)
+        log_error("Configuration file cannot be read; the old configuration stays in force", "error",
+                  uv_strerror(status));
+    else
+        read_again(app, false);
+}
+
+void app_reload_config(struct app *app)
+{
+    if (app->stopping)
+        return;
+    if (app->options.config_file == NULL) {
+        log_info("There is no configuration file to read again");
+        return;
+    }
+    log_info("Reading the configuration again", "config", app->options.config_file);
+    read_again(app, true);
+}
+
+void app_watch_config(struct app *app)
+{
+    if (app->options.config_file != NULL)
+        uv_fs_poll_start(&app->config_poll, on_config_file, app->options.config_file, POLL_MS);
+}

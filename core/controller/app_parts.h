@@ -1,0 +1,80 @@
+/* app_parts.h — what a running controller consists of, for the files of app only.
+ * Thread:  loop thread only.
+ *
+ *   app.c         start and end, what the parts ask of each other
+ *   app_config.c  a changed configuration takes the place of the one in force
+ *   app_state.c   readiness, metrics, the debug page, what is logged about the progress
+ */
+#ifndef HAPTIC_CONTROLLER_APP_PARTS_H
+#define HAPTIC_CONTROLLER_APP_PARTS_H
+
+#include "agent/agent.h"
+#include "controller/app.h"
+#include "controller/config.h"
+#include "controller/leader.h"
+#include "controller/reconcile.h"
+#include "controller/sweeper.h"
+#include "engine/renderer.h"
+#include "kube/client.h"
+#include "kube/event.h"
+#include "store/source_dir.h"
+#include "store/source_kube.h"
+#include "store/store.h"
+
+struct app {
+    uv_loop_t *loop;
+    struct app_options options;
+    struct metrics *metrics;
+    struct config *config; /* in force */
+    struct haproxy_caps caps;
+    char *haproxy, *directory, *master_socket, *runtime_socket; /* absolute */
+    struct store *store;
+    struct source_dir *source_dir;
+    struct source_kube *source_kube;
+    struct kube_client *client;
+    struct kube_events *events;
+    struct leader *leader;
+    struct renderer *renderer;
+    struct reconcile *reconcile;
+    struct sweeper *sweeper;
+    struct agent *agent;
+    int open_handles;
+
+    /* app_config.c */
+    uv_fs_poll_t config_poll;
+    uv_timer_t config_timer;    /* a configuration waits for its kinds */
+    struct config *next_config; /* read, and not in force yet; NULL: none */
+    bool next_loading;          /* its templates are being loaded */
+    bool next_replaces;         /* it describes a kind otherwise: that one is not known before it is listed */
+    bool next_complained;
+    int64_t next_since_ns;
+
+    /* app_state.c */
+    uv_timer_t watch_timer;
+    int64_t started_ns, progress_ns;
+    bool was_ready, ever_ready;
+
+    uv_timer_t stop_poll;
+    int64_t stop_deadline_ns;
+    bool stopping;
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
+};
+
+/* app.c: kinds were added to the store or removed. */
+int app_reload_source(struct app *app, struct err *err) MUST_CHECK;
+
+/* app_config.c */
+int app_load_config(struct app *app, struct config **ret_config, struct err *err) MUST_CHECK;
+int app_set_program(struct app *app, const struct config *config, struct err *err) MUST_CHECK;
+void app_watch_config(struct app *app);
+void app_forget_next_config(struct app *app);
+/* For the reconciler. */
+void app_on_program(void *ctx, bool loaded);
+bool app_is_synced(void *ctx);
+
+/* app_state.c */
+void app_collect(void *ctx); /* metrics */
+void app_watch_ready(struct app *app);
+
+#endif

@@ -1,0 +1,251 @@
+/* Readiness is computed when it is asked for. A timer looks at it to log what a person at the terminal waits for: what
+ * is slow at the start, that it is ready and where it answers, and when that changes. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "controller/app_parts.h"
+#include "data/json.h"
+
+#define WATCH_START_MS 50
+#define WATCH_MS 1000
+#define PROGRESS_NS (2 * NS_PER_S)
+#define ADDRESSES_MAX 20
+
+/* ---- readiness ---- */
+
+static void say(struct buf *why, const char *text)
+{
+    if (why != NULL)
+        buf_puts(why, text);
+}
+
+static void say_not_listed(const struct app *app, struct buf *why)
+{
+    for (size_t i = 0; why != NULL && i < app->config->kinds.length; i++) {
+        const char *name = app->config->kinds.items[i].name;
+        const struct store_kind *kind = store_kind_by_name(app->store, name);
+        if (kind == NULL || !store_kind_is_synced(kind))
+            buf_printf(why, "not synced: %s\n", name);
+    }
+}
+
+bool app_is_ready(const struct app *app, struct buf *why)
+{
+    struct reconcile_status s;
+    struct agent_status a;
+    bool writer = leader_may_write(app->leader);
+    size_t before = why ? why->length : 0;
+
+    reconcile_status(app->reconcile, &s);
+    agent_status(app->agent, &a);
+    if (!s.synced)
+        say_not_listed(app, why);
+    if (s.synced && !s.rendered)
+        say(why, "not rendered yet\n");
+    if (s.rendered && !s.validated)
+        say(why, "not validated yet\n");
+    if (s.validated && writer && !a.running)
+        say(why, "HAProxy does not run\n");
+    else if (s.validated && writer && !s.live)
+        say(why, "not live yet\n");
+    if (why != NULL && why->length > before && *s.problem != '\0')
+        buf_printf(why, "%s\n", s.problem);
+    return s.synced && s.rendered && s.validated && (!writer || (s.live && a.running));
+}
+
+/* ---- what is logged about it ---- */
+
+static void put_counts(const struct app *app, struct buf *out)
+{
+    for (size_t i = 0; i < app->config->kinds.length; i++) {
+        const struct store_kind *kind = store_kind_by_name(app->store, app->config->kinds.items[i].name);
+        buf_printf(out, "%s%s:%zu%s", i > 0 ? " " : "", app->config->kinds.items[i].name,
+                   kind ? store_kind_objects(kind) : 0, kind != NULL && store_kind_is_synced(kind) ? "" : "…");
+    }
+}
+
+struct addresses {
+    const struct app *app;
+    struct buf *out;
+    unsigned count;
+};
+
+/* The first words after "bind" in frontends. */
+static void put_addresses(void *ctx, struct section *s)
+{
+    struct addresses *a = ctx;
+    CLEANUP(buf_done) struct buf text = {0};
+    const char *from;
+
+    if (strncmp(s->name, "frontend ", 9) != 0 && strncmp(s->name, "listen ", 7) != 0)
+        return;
+    if (!model_section_text(reconcile_model(a->app->reconcile), s, MODEL_ACCEPTED, &text, &from))
+        return;
+    for (const char *line = buf_str(&text); *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+        if (strncmp(line, "bind ", 5) == 0 && a->count++ < ADDRESSES_MAX) {
+            size_t word = strcspn(line + 5, " \n");
+            buf_printf(a->out, "%s%s%.*s", a->out->length ? " " : "", line[5] == ':' ? "*" : "", (int)word, line + 5);
+        }
+        line += length + (line[length] == '\n');
+    }
+}
+
+static void log_ready(struct app *app)
+{
+    CLEANUP(buf_done) struct buf objects = {0}, addresses = {0};
+    struct reconcile_status s;
+    struct addresses a = {.app = app, .out = &addresses};
+
+    reconcile_status(app->reconcile, &s);
+    put_counts(app, &objects);
+    model_each_section(reconcile_model(app->reconcile), put_addresses, &a);
+    const char *role = leader_may_write(app->leader) ? "leader" : "follower";
+    log_info(app->ever_ready ? "Ready again" : "Ready", "address", buf_str(&addresses), "role", role, "generation",
+             log_int((int64_t)s.generation), "objects", buf_str(&objects), "quarantined",
+             log_int((int64_t)s.quarantined), "after", log_duration(clock_now_ns() - app->started_ns));
+}
+
+static void log_progress(struct app *app, const struct buf *why)
+{
+    CLEANUP(buf_done) struct buf objects = {0}, text = {0};
+    int64_t now = clock_now_ns();
+
+    if (now - app->progress_ns < PROGRESS_NS)
+        return;
+    app->progress_ns = now;
+    put_counts(app, &objects);
+    buf_add(&text, why->data, why->length > 0 ? why->length - 1 : 0);
+    log_info("Starting", "waits_for", buf_str(&text), "objects", buf_str(&objects), "after",
+             log_duration(now - app->started_ns));
+}
+
+static void on_watch(uv_timer_t *timer)
+{
+    struct app *app = timer->data;
+    CLEANUP(buf_done) struct buf why = {0};
+
+    if (app->stopping)
+        return;
+    bool ready = app_is_ready(app, &why);
+    if (ready && !app->was_ready) {
+        log_ready(app);
+        app->ever_ready = true;
+        uv_timer_start(timer, on_watch, WATCH_MS, WATCH_MS);
+    } else if (!ready && app->was_ready) {
+        log_warn("Not ready any more", "reason", buf_str(&why));
+        app->started_ns = clock_now_ns();
+    } else if (!ready && !app->ever_ready) {
+        log_progress(app, &why);
+    }
+    app->was_ready = ready;
+}
+
+void app_watch_ready(struct app *app)
+{
+    app->started_ns = app->progress_ns = clock_now_ns();
+    uv_timer_start(&app->watch_timer, on_watch, WATCH_START_MS, WATCH_START_MS);
+}
+
+/* ---- metrics and the debug page ---- */
+
+void app_collect(void *ctx)
+{
+    struct app *app = ctx;
+    struct reconcile_status status;
+    struct rusage usage;
+    long pages = 0, resident = 0;
+
+    for (size_t i = 0; i < store_kind_count(app->store); i++) {
+        struct store_kind *kind = store_kind_at(app->store, i);
+        const char *name = store_kind_spec(kind)->name;
+        metric_set(metric_gauge(app->metrics, "haptic_resources", "Objects held, by kind.", "kind", name),
+                   (double)store_kind_objects(kind));
+        metric_set(metric_gauge(app->metrics, "haptic_resource_bytes", "Bytes of objects held, by kind.", "kind", name),
+                   (double)store_kind_bytes(kind));
+        metric_set(metric_gauge(app->metrics, "haptic_resources_synced", "1 when the kind was listed completely.",
+                                "kind", name),
+                   store_kind_is_synced(kind));
+    }
+    leader_collect(app->leader);
+    reconcile_status(app->reconcile, &status);
+    metric_set(
+        metric_gauge(app->metrics, "haptic_quarantined_objects", "Fragments held at their last accepted output."),
+        (double)status.quarantined);
+    metric_set(metric_gauge(app->metrics, "haptic_failed_objects", "Fragments whose template fails."),
+               (double)status.failed);
+    metric_set(metric_gauge(app->metrics, "haptic_pending_items", "Items rendered and not accepted."),
+               (double)status.pending);
+    metric_set(
+        metric_gauge(app->metrics, "haptic_generation", "Number of the accepted configuration, of this process."),
+        (double)status.generation);
+    metric_set(metric_gauge(
+                   app->metrics, "haptic_model_hash",
+                   "First 48 bits of the hash of the accepted configuration; equal on replicas that render the same."),
+               (double)(status.digest.high >> 16));
+    metric_set(metric_gauge(app->metrics, "haptic_model_age_seconds", "Time since the accepted configuration changed."),
+               status.accepted_ns ? (double)(clock_now_ns() - status.accepted_ns) / (double)NS_PER_S : 0);
+    metric_set(metric_gauge(app->metrics, "haptic_ready", "1 when /readyz says so."), app_is_ready(app, NULL));
+    getrusage(RUSAGE_SELF, &usage);
+    metric_set(metric_counter(app->metrics, "process_cpu_seconds_total", "CPU time of this process."),
+               (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                   (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
+    FILE *statm = fopen("/proc/self/statm", "re");
+    if (statm != NULL) {
+        if (fscanf(statm, "%ld %ld", &pages, &resident) == 2)
+            metric_set(metric_gauge(app->metrics, "process_resident_memory_bytes", "Resident memory of this process."),
+                       (double)resident * (double)sysconf(_SC_PAGESIZE));
+        fclose(statm);
+    }
+}
+
+static void put_string(struct buf *out, const char *before, const char *text)
+{
+    buf_puts(out, before);
+    if (json_write_string(out, text, strlen(text), NULL) < 0)
+        buf_puts(out, "null"); /* only bytes that are no text end here */
+}
+
+void app_describe(const struct app *app, struct buf *out)
+{
+    struct reconcile_status s;
+    struct agent_status a;
+    char hex[DIGEST_HEX_SIZE];
+
+    reconcile_status(app->reconcile, &s);
+    agent_status(app->agent, &a);
+    buf_printf(
+        out,
+        "{\"ready\":%s,\"synced\":%s,\"rendered\":%s,\"validated\":%s,\"live\":%s,\"generation\":%llu,\"hash\":\"%s\",",
+        app_is_ready(app, NULL) ? "true" : "false", s.synced ? "true" : "false", s.rendered ? "true" : "false",
+        s.validated ? "true" : "false", s.live ? "true" : "false", (unsigned long long)s.generation,
+        digest_hex(s.digest, hex));
+    buf_printf(
+        out,
+        "\"haproxy\":{\"running\":%s,\"version\":\"%s\",\"pid\":%d,\"reloads\":%llu,\"operations\":%llu,\"old_workers\":%u},",
+        a.running ? "true" : "false", a.caps.text, a.haproxy_pid, (unsigned long long)a.reloads,
+        (unsigned long long)a.operations, a.workers_old);
+    buf_puts(out, "\"leader\":");
+    leader_describe(app->leader, out);
+    buf_puts(out, ",\"kinds\":{");
+    for (size_t i = 0; i < store_kind_count(app->store); i++) {
+        struct store_kind *kind = store_kind_at(app->store, i);
+        put_string(out, i ? "," : "", store_kind_spec(kind)->name);
+        buf_printf(out, ":{\"objects\":%zu,\"bytes\":%zu,\"synced\":%s}", store_kind_objects(kind),
+                   store_kind_bytes(kind), store_kind_is_synced(kind) ? "true" : "false");
+    }
+    put_string(out, "},\"problem\":", s.problem);
+    buf_printf(out, ",\"pending\":%zu,\"problems\":", s.pending);
+    reconcile_describe(app->reconcile, out);
+    buf_puts(out, "}\n");
+}
+
+void app_write_config(const struct app *app, struct buf *out)
+{
+    model_write_config(reconcile_model(app->reconcile), MODEL_ACCEPTED, out, NULL);
+}

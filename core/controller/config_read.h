@@ -1,0 +1,54 @@
+/* config_read.h — reading a document by tables of fields: one table per object, each row a key, a type and where the
+ * value goes.
+ * Thread:  loop thread only.
+ * Errors:  ERR_INVALID with file, line and path of the field.
+ */
+#ifndef HAPTIC_CONTROLLER_CONFIG_READ_H
+#define HAPTIC_CONTROLLER_CONFIG_READ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "controller/config.h"
+#include "data/yaml.h"
+
+struct reader {
+    struct config *config;
+    struct config_strings *warnings;
+    const struct yaml_doc *doc;
+    const char *file;
+    char path[256]; /* of the object being read, with a dot at its end */
+    struct err *err;
+};
+
+enum field_type {
+    FIELD_STRING,
+    FIELD_STRINGS,
+    FIELD_BOOL,
+    FIELD_INT,
+    FIELD_DURATION,
+    FIELD_OBJECT,
+    FIELD_TABLE,
+    FIELD_WITHOUT_EFFECT /* any value is taken, with a warning that says why it does nothing */
+};
+
+struct field {
+    const char *name;
+    enum field_type type;
+    bool required;             /* FIELD_STRING only */
+    size_t offset;             /* of the value, in the object given to reader_object() */
+    const struct field *table; /* FIELD_TABLE: its own rows, read into the same object */
+    /* FIELD_OBJECT: reads it all by itself. */
+    int (*read)(struct reader *r, yyjson_val *value, void *object);
+    int64_t min, max;     /* FIELD_INT; min of FIELD_DURATION, too */
+    const char *note;     /* FIELD_WITHOUT_EFFECT: why */
+    const char *harmless; /* and a value that needs no warning; NULL: none */
+};
+
+/* A table ends with a row without a name. Null values count as absent. */
+int reader_object(struct reader *r, yyjson_val *value, const struct field *table, void *object) MUST_CHECK;
+/* An error about the key in the object at hand. */
+int reader_fail(struct reader *r, const yyjson_val *at, const char *key, const char *message);
+
+#endif
