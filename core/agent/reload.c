@@ -80,27 +80,18 @@ static void on_reloaded(void *ctx, const struct master_reload_result *result)
 
 static void after_reload_write(struct agent *a, const struct err *err)
 {
-<<<<<<<
-=======
-    struct err stale;
+    struct err refused;
+    int64_t deadline_ns;
     if (err) {
         /* haproxy.cfg comes last, in one step: it still is what HAProxy runs. What needs no disk goes on. */
         a->next = live_free(a->next);
         a->level = false;
-        buf_done(&a->previous_config);
+        expand_wipe(&a->previous_config);
         apply_rest(a, err);
         return;
     }
-    if (agent_check_fence(a, &stale)) {
-        reload_failed(a, &stale);
-        return;
-    }
-    a->reload_call = master_reload(a->loop, a->config.master_socket, a->config.reload_deadline_ns, on_reloaded, a);
->>>>>>>
-    struct err refused;
-    int64_t deadline_ns;
-    if (err || agent_may_run(a, a->config.reload_deadline_ns, &deadline_ns, &refused)) {
-        reload_failed(a, err ? err : &refused);
+    if (agent_may_run(a, a->config.reload_deadline_ns, &deadline_ns, &refused)) {
+        reload_failed(a, &refused);
         return;
     }
     a->reload_call = master_reload(a->loop, a->config.master_socket, deadline_ns, on_reloaded, a);

@@ -249,33 +249,21 @@ static UNUSED void world_changed(void *ctx, const char *what)
     w->changes++;
 }
 
-<<<<<<<
 static UNUSED int64_t world_write_end_ns(void *ctx)
 {
     const struct world *w = ctx;
     return w->has_end ? w->write_end_ns : INT64_MAX;
 }
 
-static UNUSED void world_agent(struct world *w, bool supervise)
-=======
 /* more: what is not the same in all tests. */
 static UNUSED void world_agent_with(struct world *w, struct agent_config more)
->>>>>>>
 {
-<<<<<<<
-    const struct agent_config config = {.binary = w->binary,
-                                        .directory = w->directory,
-                                        .supervise = supervise,
-                                        .min_reload_interval_ns = 1,
-                                        .disk_delay_ns = 50 * NS_PER_MS,
-                                        .write_end_ns = world_write_end_ns};
-=======
->>>>>>>
     struct err err;
     more.binary = w->binary;
     more.directory = w->directory;
-    more.min_reload_interval_ns = NS_PER_MS;
+    more.min_reload_interval_ns = 1;
     more.disk_delay_ns = 50 * NS_PER_MS;
+    more.write_end_ns = world_write_end_ns;
     w->agent = agent_new(&w->loop, &more, w->model, w->metrics, world_changed, w, &err);
     assert_non_null(w->agent);
 }
