@@ -70,12 +70,31 @@ static void on_start_failed(void *ctx, const char *reason, const char *output)
     apply_process_failed(a, reason);
 }
 
+/* Messages of HAProxy itself are worth a line of ours. Everything else that it writes is its access log, one line a
+ * request: that stays where HAProxy has put it. */
+static enum log_level output_level(const char *line)
+{
+    static const struct {
+        const char *tag;
+        enum log_level level;
+    } tags[] = {{"[EMERG]", LOG_WARN},
+                {"[ALERT]", LOG_WARN},
+                {"[CRIT]", LOG_WARN},
+                {"[WARNING]", LOG_INFO},
+                {"[NOTICE]", LOG_DEBUG}};
+    for (size_t i = 0; i < ARRAY_LEN(tags); i++)
+        if (strncmp(line, tags[i].tag, strlen(tags[i].tag)) == 0)
+            return tags[i].level;
+    return LOG_TRACE;
+}
+
 static void on_output(void *ctx, const char *line)
 {
-    if (!log_enabled(LOG_DEBUG))
+    enum log_level level = output_level(line);
+    if (!log_enabled(level))
         return;
     CLEANUP(free_ptr) char *clean = agent_redacted(ctx, line);
-    log_debug("haproxy", "line", clean);
+    log_write(level, "haproxy", "line", clean, (char *)NULL);
 }
 
 /* ---- leaving servers ---- */
