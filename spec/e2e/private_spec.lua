@@ -58,4 +58,31 @@ describe("the machine's other users", function()
       assert.is_nil(posix.read_file(dir .. "/haproxy.cfg"))
     end
   end)
+
+  it("cannot take the controller's health from the kubelet with unfinished requests", function()
+    local haptic = scope:haptic({ source = source })
+    haptic:wait_ready()
+    local attacker = posix.spawn({ name = "attacker", argv = { "python3", "-c", [[
+import socket, sys, time
+held = []
+for i in range(80):
+    s = socket.socket()
+    s.bind(("127.0.0.2", 0))
+    s.settimeout(1)
+    try:
+        s.connect(("127.0.0.1", int(sys.argv[1])))
+        s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        held.append(s)
+    except OSError:
+        pass
+print("holding", flush=True)
+time.sleep(60)]], tostring(haptic.metrics_port) }, output = scope:path("attacker.log") })
+    scope:wait_for("connections to be held", 20, function()
+      return attacker:log():find("holding") ~= nil
+    end)
+    local answer = haptic:get("/healthz")
+    attacker:signal("KILL")
+    attacker:wait(5)
+    assert.equal(200, answer and answer.status)
+  end)
 end)
