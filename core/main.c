@@ -11,6 +11,7 @@ static const struct subcommand {
     const char *help;
 } subcommands[] = {
     {"run", cmd_run, "the controller: watch, render, validate, deploy"},
+    {"version", cmd_version, "the program's version"},
     {"renderer", cmd_renderer, "the jailed process that runs the templates; started by other commands"},
 };
 
@@ -31,6 +32,8 @@ int main(int argc, char **argv)
         print_help(stdout);
         return 0;
     }
+    if (strcmp(argv[1], "--version") == 0)
+        argv[1] += strlen("--");
     for (size_t i = 0; i < ARRAY_LEN(subcommands); i++)
         if (strcmp(argv[1], subcommands[i].name) == 0)
             return subcommands[i].run(argc - 1, argv + 1);

@@ -5,5 +5,6 @@
 /* The controller. 0 after an orderly end, 1 when it cannot start, 2 for wrong usage. */
 int cmd_run(int argc, char **argv);
 int cmd_renderer(int argc, char **argv);
+int cmd_version(int argc, char **argv);
 
 #endif
