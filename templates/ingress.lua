@@ -193,7 +193,7 @@ end
 
 --- Servers of a Service's port, from all its slices: sorted by name; an address that several slices have counts once.
 local function servers_of(out, namespace, service_name, port_name)
-  local by_address = {}
+  local servers, by_address = {}, {}
   for _, slice in ipairs(resources.endpoints:fetch(namespace, service_name)) do
     local port = slice_port(slice, port_name)
     local is_v6 = slice.addressType == "IPv6"
@@ -211,27 +211,27 @@ local function servers_of(out, namespace, service_name, port_name)
           if by_address[at] and by_address[at].port ~= port then at = address .. " " .. port end
           local known = by_address[at]
           local name = server_name(endpoint, address, port, is_v6)
-          if not known or ready and known.leaving or ready == not known.leaving and name < known.name then
-            by_address[at] = { name = name, address = address, port = port, leaving = leaving }
+          if not known then
+            local s = { name = name, address = address, port = port, drain = leaving }
+            by_address[at] = s
+            servers[#servers + 1] = s
+          elseif ready and known.drain or ready == not known.drain and name < known.name then
+            known.name, known.drain = name, leaving
           end
         end
       end
     end
   end
-  local servers, any_ready = {}, false
-  for _, s in pairs(by_address) do
-    servers[#servers + 1] = s
-    any_ready = any_ready or not s.leaving
-  end
   table.sort(servers, server_before)
-  local taken = {}
+  local taken, any_ready = {}, false
   for _, s in ipairs(servers) do
     -- One pod at two ports or addresses of a family: the first keeps the plain name.
     if taken[s.name] then s.name = s.name .. "_" .. s.address:gsub(":", "-") .. "_" .. s.port end
     taken[s.name] = true
-    -- Endpoints that terminate get no new clients, unless there is nobody else.
-    s.drain = s.leaving and any_ready
+    any_ready = any_ready or not s.drain
   end
+  -- Endpoints that terminate get no new clients, unless there is nobody else.
+  for _, s in ipairs(servers) do s.drain = s.drain and any_ready end
   return servers
 end
 

@@ -88,8 +88,7 @@ void heap_first_end(struct heap *heap, lua_State *L)
 void heap_relieve(struct heap *heap, lua_State *L)
 {
     bool plenty = heap->first && heap->used_bytes >= heap->live_bytes + FIRST_BYTES;
-    bool short_of = heap->max_bytes &&
-                    heap->used_bytes >= heap->live_bytes + (heap->max_bytes - heap->live_bytes) / 2;
+    bool short_of = heap->max_bytes && heap->used_bytes >= heap->live_bytes + (heap->max_bytes - heap->live_bytes) / 2;
 
     if (!plenty && !short_of)
         return;

@@ -244,9 +244,8 @@ static int host_decode(lua_State *L)
 void host_push(lua_State *L, struct vm *vm)
 {
     static const struct luaL_Reg functions[] = {
-        {"at", host_at},         {"fragment", host_fragment}, {"gone", host_gone},
-        {"failed", host_failed}, {"log", host_log},           {"digest", host_digest},
-        {"decode", host_decode},
+        {"at", host_at},   {"fragment", host_fragment}, {"gone", host_gone},     {"failed", host_failed},
+        {"log", host_log}, {"digest", host_digest},     {"decode", host_decode},
     };
 
     lua_createtable(L, 0, (int)ARRAY_LEN(functions));

@@ -1,14 +1,11 @@
 /* A list of free blocks for each multiple of SLAB_STEP_BYTES; new blocks are cut off a chunk. What is left of a chunk
- * that is too short goes to the list of its size. Larger blocks are malloc()'s, and all are where an address sanitizer
- * watches.
+ * that is too short goes to the list of its size. Larger blocks are malloc()'s.
  */
 #include "engine/slab.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "engine/jail.h"
 
 #define CHUNK_BYTES ((size_t)64 << 10)
 
@@ -19,7 +16,7 @@ static size_t class_of(size_t bytes)
 
 static bool is_small(size_t bytes)
 {
-    return bytes <= SLAB_SMALL_BYTES && !JAIL_SANITIZED;
+    return bytes <= SLAB_SMALL_BYTES;
 }
 
 static void push(void **list, void *block)

@@ -11,7 +11,7 @@ local text = require("haptic.text")
 
 local M = {}
 
-local type, error, next, pairs, ipairs = type, error, next, pairs, ipairs
+local type, error, pairs, ipairs = type, error, pairs, ipairs
 local setmetatable, pcall = setmetatable, pcall
 local format = string.format
 local sort = table.sort

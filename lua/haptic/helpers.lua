@@ -5,7 +5,7 @@ local secret = require("haptic.secret")
 
 local M = {}
 
-local type, error, tostring, ipairs = type, error, tostring, ipairs
+local type, error, ipairs = type, error, ipairs
 local floor = math.floor
 local format, byte, char, gsub, sub, find = string.format, string.byte, string.char, string.gsub, string.sub,
   string.find
