@@ -38,7 +38,7 @@ struct agent_config {
     int64_t reload_deadline_ns;     /* 0: 30 s */
     int64_t min_reload_interval_ns; /* 0: 2 s; between two reloads; operations without a reload are not held back */
     /* 0: 1 s; runtime changes are on disk this much later (and before any reload or restart); later still when writing
-     * is so dear that it would take more than a hundredth of the time. */
+     * is so dear that it would take more than a two-hundredth of the time. */
     int64_t disk_delay_ns;
     /* 0: 3; a supervised HAProxy whose worker leaves so many questions in a row unanswered, and that for as many
      * command deadlines, is killed and started again. An attached one never is. */
@@ -72,7 +72,7 @@ typedef void agent_done(void *ctx, const struct agent_result *result);
 
 /* Live state, for readiness, metrics, debug. */
 struct agent_status {
-    bool running;    /* HAProxy answers */
+    bool running; /* HAProxy answers */
     /* the last apply ended well, nothing is known to differ, and master and worker have answered not long ago */
     bool live;
     int haproxy_pid; /* of the master; 0 unknown */

@@ -146,6 +146,7 @@ struct agent {
     uv_timer_t reload_timer; /* a reload that was held back is due */
     unsigned open_handles;
     struct runtime_call *leave_call;
+    bool leave_due; /* something is leaving, or gone and still there; or that is not known */
     struct plan leave_plan;
     struct batch leave_batch;
 

@@ -536,7 +536,7 @@ static void backend_commit(struct agent *a, struct touched_backend *t, const cha
         return;
     }
     if (!t->is_wanted) {
-        live->gone = true;
+        live->gone = a->leave_due = true;
         t->wanted.from = xstrdup(live->cfg.from ? live->cfg.from : "");
         t->wanted.other = live->cfg.other;
         t->wanted.by_hand = live->cfg.by_hand;
@@ -554,7 +554,7 @@ static void backend_commit(struct agent *a, struct touched_backend *t, const cha
         stays->admin = CFG_MAINT;
         if (!stays->leaving)
             stays->leave_by_ns = clock_now_ns() + a->config.drain_ns;
-        stays->leaving = true;
+        stays->leaving = a->leave_due = true;
         a->live->leaving++;
         cfg_backend_insert(&t->wanted, stays);
     }
@@ -582,15 +582,20 @@ bool leave_commands(struct agent *a, struct plan *plan)
     struct map_slot *slot;
     int64_t now = clock_now_ns();
     size_t budget = 500;
+    /* With ten thousand backends even looking is dear. */
+    if (!a->leave_due)
+        return false;
+    a->leave_due = false;
     for (size_t it = 0; budget && (slot = map_next(&a->live->backends, &it));) {
         const struct live_backend *b = slot->value;
         bool any = false;
+        a->leave_due |= b->gone;
         for (size_t i = 0; budget && i < b->cfg.servers.length; i++) {
             const struct cfg_server *s = b->cfg.servers.items[i];
             if (!s->leaving)
                 continue;
             plan_server_leave(plan, b->name, s->name, now >= s->leave_by_ns);
-            any = true;
+            a->leave_due = any = true;
             budget--;
         }
         if (b->gone && a->caps.dynamic_backends && !b->cfg.by_hand && !b->listen && (any || !b->cfg.servers.length)) {

@@ -17,7 +17,7 @@
 
 #define CONFIG_MAX_BYTES ((size_t)1 << 30)
 #define WRITE_WARN_NS (60 * NS_PER_S)
-#define WRITE_COST_FACTOR 100 /* a write may take a hundredth of the time between two, with all its threads */
+#define WRITE_COST_FACTOR 200 /* a write may take a two-hundredth of the time between two, with all its threads */
 
 static void lineage_new(char out[LIVE_LINEAGE_SIZE])
 {
