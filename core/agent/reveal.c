@@ -1,5 +1,5 @@
-/* What the agent compares and sends has the values of Secrets in it, as that is what HAProxy tells of itself; what it says to people
- * has handles.
+/* What the agent compares and sends has the values of Secrets in it, as that is what HAProxy tells of itself; what it
+ * says to people has handles.
  */
 #include <string.h>
 

@@ -35,7 +35,8 @@ static void watched_fails(struct agent *a, struct watched *w, const char *who, c
     if ((err->kind == ERR_SYS && w->unanswered < 2) || !log_limit_pass(&w->limit, WARN_NS, &similar))
         return;
     w->warned = true;
-    log_warn("HAProxy does not answer as it should", "process", who, "error", err->text, "unanswered",
+    CLEANUP(free_ptr) char *clean = agent_redacted(a, err->text);
+    log_warn("HAProxy does not answer as it should", "process", who, "error", clean, "unanswered",
              log_int((int64_t)w->unanswered), "similar", log_int((int64_t)similar));
 }
 

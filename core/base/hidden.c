@@ -1,4 +1,5 @@
-/* Blocks of a power of two are cut from pages of 256 KiB, which are kept; free ones of a size are a list through their first bytes. */
+/* Blocks of a power of two are cut from pages of 256 KiB, which are kept; free ones of a size are a list through their
+ * first bytes. */
 #include "base/hidden.h"
 
 #include <stdlib.h>

@@ -3,8 +3,9 @@
  * Owns:    the pages; whoever allocates gives each block back, or hidden_done() takes all.
  * Errors:  allocation failure aborts, as in alloc.h.
  *
- * Blocks lie in pages of their own that neither a core dump nor a forked child contains (MADV_DONTDUMP, MADV_WIPEONFORK) and that are not
- * swapped out as far as the limit of locked memory goes. A block is wiped when it is given back.
+ * Blocks lie in pages of their own that neither a core dump nor a forked child contains (MADV_DONTDUMP,
+ * MADV_WIPEONFORK) and that are not swapped out as far as the limit of locked memory goes. A block is wiped when it is
+ * given back.
  */
 #ifndef HAPTIC_BASE_HIDDEN_H
 #define HAPTIC_BASE_HIDDEN_H

@@ -3,8 +3,9 @@
  * Owns:    its timer. Borrows vault and model, which must outlive it.
  * Units:   SWEEPER_AGE_NS nanoseconds.
  *
- * What the model may still put out keeps a value: also one of a Secret that was changed or deleted meanwhile, for as long as
- * an accepted text has its handle. A value that was just released stays for a while, as a rendering with it may be under way.
+ * What the model may still put out keeps a value: also one of a Secret that was changed or deleted meanwhile, for as
+ * long as an accepted text has its handle. A value that was just released stays for a while, as a rendering with it may
+ * be under way.
  */
 #ifndef HAPTIC_CONTROLLER_SWEEPER_H
 #define HAPTIC_CONTROLLER_SWEEPER_H

@@ -13,8 +13,9 @@
  * `init-addr … none` or addresses.
  * Several checks may run at a time.
  *
- * Handles of Secrets in the files are replaced on the way to the temporary directory. One that cannot be is a complaint like those of HAProxy, with
- * file and line, and HAProxy is not asked. In what HAProxy says, values are replaced by their handles.
+ * Handles of Secrets in the files are replaced on the way to the temporary directory. One that cannot be is a complaint
+ * like those of HAProxy, with file and line, and HAProxy is not asked. In what HAProxy says, values are replaced by their
+ * handles.
  */
 #ifndef HAPTIC_HAPROXY_CHECK_H
 #define HAPTIC_HAPROXY_CHECK_H

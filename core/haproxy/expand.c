@@ -1,6 +1,7 @@
-/* In haproxy.cfg a value is written between single quotes, in which nothing is special; a single quote in it as '\''. Outside of quotes and
- * between double quotes that is a piece of its own ("…"'value'"…" is one word), between single quotes it is written as it is. So the quotes that are
- * open at a handle have to be known: the line is read from its beginning, with the rules of HAProxy's parser.
+/* In haproxy.cfg a value is written between single quotes, in which nothing is special; a single quote in it as '\''.
+ * Outside of quotes and between double quotes that is a piece of its own ("…"'value'"…" is one word), between single
+ * quotes it is written as it is. So the quotes that are open at a handle have to be known: the line is read from its
+ * beginning, with the rules of HAProxy's parser.
  */
 #include "haproxy/expand.h"
 

@@ -1,4 +1,5 @@
-/* All texts of a model, for whoever has to know what is still referred to. Versions of a fragment are mostly the same one. */
+/* All texts of a model, for whoever has to know what is still referred to. Versions of a fragment are mostly the same
+ * one. */
 #include <string.h>
 
 #include "haproxy/model_state.h"

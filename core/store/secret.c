@@ -1,5 +1,5 @@
-/* The object is written anew as text, values exchanged for handles on the way, and parsed again: what comes out cannot share memory with what
- * went in. Decoded bytes are wiped as soon as the vault has them.
+/* The object is written anew as text, values exchanged for handles on the way, and parsed again: what comes out cannot
+ * share memory with what went in. Decoded bytes are wiped as soon as the vault has them.
  */
 #include "store/secret.h"
 

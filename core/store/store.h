@@ -8,9 +8,9 @@
  * Sources (an API server, a folder) put and delete; listeners (the renderer) hear of each change after it happened. An
  * object is kept as pruned JSON bytes with the identity and the index values taken out once. The bytes begin with apiVersion
  * and kind, whether the source sent them or not (items of a list come without), and hold no metadata.managedFields and no
- * metadata.resourceVersion: an update that changes nothing else changes nothing. Of Secrets (v1, secrets) the values are in the vault and the
- * bytes hold handles (store/secret.h); an object of another kind that has the text of a handle is refused, so that nobody gets at a Secret by
- * naming it.
+ * metadata.resourceVersion: an update that changes nothing else changes nothing. Of Secrets (v1, secrets) the values are
+ * in the vault and the bytes hold handles (store/secret.h); an object of another kind that has the text of a handle is
+ * refused, so that nobody gets at a Secret by naming it.
  */
 #ifndef HAPTIC_STORE_STORE_H
 #define HAPTIC_STORE_STORE_H

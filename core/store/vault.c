@@ -1,6 +1,7 @@
-/* Values by their 32 digits. A hold counts a reference to each of its values; a value without references waits in the table for the next
- * sweep, at which the referee has a chance to mark it. Redaction goes the other way round than a search usually does: the text is short and there
- * is much to look for, so the text's parts of 8 bytes go into a small table and the values are run past it.
+/* Values by their 32 digits. A hold counts a reference to each of its values; a value without references waits in the
+ * table for the next sweep, at which the referee has a chance to mark it. Redaction goes the other way round than a
+ * search usually does: the text is short and there is much to look for, so the text's parts of 8 bytes go into a small
+ * table and the values are run past it.
  */
 #include "store/vault.h"
 
@@ -123,7 +124,8 @@ static void digits_of_version(const struct vault_name *n, char digits[DIGEST_HEX
     (void)digest_hex(digest_of_parts(ARRAY_LEN(parts), parts, lengths), digits);
 }
 
-/* The key goes in twice, around the content: as good as a keyed hash where no length can be added to, as the digest is cut. */
+/* The key goes in twice, around the content: as good as a keyed hash where no length can be added to, as the digest is
+ * cut. */
 static void digits_of_content(const struct vault *v, const struct vault_name *n, const void *bytes, size_t length,
                               char digits[DIGEST_HEX_SIZE])
 {
@@ -362,7 +364,8 @@ static void redact_cut(struct redaction *r, const struct entry *e)
                 r->owner[r->length - n + k] = e;
 }
 
-/* A value with characters that quoting changes is looked for as it is written in haproxy.cfg and on the command line, too. */
+/* A value with characters that quoting changes is looked for as it is written in haproxy.cfg and on the command line,
+ * too. */
 static void redact_quoted(struct redaction *r, const struct entry *e)
 {
     static const char *const special[] = {"'", " ;\\", "%"}, *const before[] = {"'\\'", "\\", "%"};

@@ -10,13 +10,15 @@
  *                                          Fmt      the value in a log-format: "%" doubled
  *                                          Rgx      the value in a regular expression: escaped to match itself
  *
- * The digits are a hash of namespace, name, key, uid and resourceVersion: equal on all replicas, another one with each version of the
- * object, and not to be guessed by who cannot read the Secret (its uid is random). Where an object has no uid or resourceVersion (a folder), or two
- * contents claim the same one, they are a hash of the content under a key that each process draws anew. Either tells nothing of the content.
+ * The digits are a hash of namespace, name, key, uid and resourceVersion: equal on all replicas, another one with each
+ * version of the object, and not to be guessed by who cannot read the Secret (its uid is random). Where an object has
+ * no uid or resourceVersion (a folder), or two contents claim the same one, they are a hash of the content under a key
+ * that each process draws anew. Either tells nothing of the content.
  *
- * A value is kept as long as an object of the store has it (vault_hold), and after that as long as the referee marks it: the last good
- * version of a Secret stays for what was rendered with it, also when the Secret is gone. What nobody marks goes at the first sweep after
- * it was released long enough ago; when the values together pass half of their maximum, at once.
+ * A value is kept as long as an object of the store has it (vault_hold), and after that as long as the referee marks
+ * it: the last good version of a Secret stays for what was rendered with it, also when the Secret is gone. What nobody
+ * marks goes at the first sweep after it was released long enough ago; when the values together pass half of their
+ * maximum, at once.
  */
 #ifndef HAPTIC_STORE_VAULT_H
 #define HAPTIC_STORE_VAULT_H
@@ -50,7 +52,8 @@ size_t vault_hold_bytes(const struct vault_hold *hold); /* 0 for NULL */
 void vault_release(struct vault_hold *hold);            /* NULL is fine */
 
 enum vault_form { VAULT_PLAIN, VAULT_FORMAT, VAULT_REGEX };
-/* The first handle in a text, or NULL. *ret_whole is false for one that was cut or changed: the beginning of a handle is there. */
+/* The first handle in a text, or NULL. *ret_whole is false for one that was cut or changed: the beginning of a handle
+ * is there. */
 const char *vault_find(const char *text, size_t length, bool *ret_whole);
 static inline bool vault_is_in(const char *text, size_t length)
 {
@@ -65,12 +68,14 @@ struct vault_value {
     const char *secret; /* "namespace/name" */
     const char *key;
 };
-/* What a whole handle stands for; valid until the loop turns. ERR_NOTFOUND: nobody (any more) has given that one out. v may be NULL. */
+/* What a whole handle stands for; valid until the loop turns. ERR_NOTFOUND: nobody (any more) has given that one out. v
+ * may be NULL. */
 int vault_get(struct vault *v, const char *handle, struct vault_value *ret_value, struct err *err) MUST_CHECK;
 
-/* Append text with what it has of values replaced by their handles: each whole value of VAULT_REDACT_MIN bytes or more, and each part
- * of 8 bytes or more of one (of VAULT_REDACT_MIN or more at the end of the text), as texts are cut and quoted. Only values that have been asked for by vault_get() count: nobody else can have told
- * of others. v may be NULL. */
+/* Append text with what it has of values replaced by their handles: each whole value of VAULT_REDACT_MIN bytes or more,
+ * and each part of 8 bytes or more of one (of VAULT_REDACT_MIN or more at the end of the text), as texts are cut and
+ * quoted. Only values that have been asked for by vault_get() count: nobody else can have told of others. v may be
+ * NULL. */
 void vault_redact(struct vault *v, const char *text, size_t length, struct buf *out);
 /* The same for an error's text. */
 void vault_redact_err(struct vault *v, struct err *err);

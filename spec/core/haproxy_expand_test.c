@@ -140,7 +140,8 @@ static void unknown_and_broken_handles_are_refused(void **state UNUSED)
     fixture_done(&f);
 }
 
-/* Any line with handles in it, whatever quotes: its words are those of the line with handles, with values in their places. */
+/* Any line with handles in it, whatever quotes: its words are those of the line with handles, with values in their
+ * places. */
 static void random_lines_keep_their_words(void **state UNUSED)
 {
     static const char alphabet[] = "ab \t'\"\\#$%{};()\x7f\xc3\xa9";
@@ -240,7 +241,8 @@ static bool run_check(struct fixture *f, const char *config, const char *map, st
 }
 
 #define CONFIG \
-    "global\n    maxconn 10\n\ndefaults base\n    mode http\n    timeout client 1s\n    timeout server 1s\n    timeout connect 1s\n\n" \
+    "global\n    maxconn 10\n\ndefaults base\n    mode http\n    timeout client 1s\n" \
+    "    timeout server 1s\n    timeout connect 1s\n\n" \
     "frontend f from base\n    bind 127.0.0.1:18080\n"
 
 static void check_sees_the_value_and_tells_the_handle(void **state UNUSED)

@@ -312,10 +312,13 @@ static void store_shows_handles_only(void **state)
 
     store_kind_set_object_kind(kind, "Secret");
     const char *text =
-        "{\"metadata\":{\"namespace\":\"shop\",\"name\":\"users\",\"uid\":\"u\",\"resourceVersion\":\"1\",\"labels\":{\"a\":\"b\"},"
-        "\"annotations\":{\"kubectl.kubernetes.io/last-applied-configuration\":\"Z2VoZWlt\",\"keep\":\"me\"}},\"type\":\"Opaque\","
+        "{\"metadata\":{\"namespace\":\"shop\",\"name\":\"users\",\"uid\":\"u\",\"resourceVersion\":\"1\","
+        "\"labels\":{\"a\":\"b\"},"
+        "\"annotations\":{\"kubectl.kubernetes.io/last-applied-configuration\":\"Z2VoZWlt\",\"keep\":\"me\"}},"
+        "\"type\":\"Opaque\","
         "\"stringdata\":{\"x\":\"verirrt\"},"
-        "\"data\":{\"password\":\"Z2VoZWlt\",\"empty\":\"\",\"none\":null,\"plain\":\"Z2VoZWlt\"},\"stringData\":{\"plain\":\"klartext\"}}";
+        "\"data\":{\"password\":\"Z2VoZWlt\",\"empty\":\"\",\"none\":null,\"plain\":\"Z2VoZWlt\"},"
+        "\"stringData\":{\"plain\":\"klartext\"}}";
     if (store_put_json(kind, text, strlen(text), &changed, &err) < 0)
         fail_msg("%s", err.text);
     struct object *o = store_get(kind, "shop/users");
@@ -389,8 +392,8 @@ static void handles_in_other_objects_are_refused(void **state)
     struct store *s = store_new(1 << 20, 1 << 20);
     struct store_kind *kind = kind_add(s, "services", "services", NULL);
     struct err err = {0};
-    const char *text =
-        "{\"metadata\":{\"namespace\":\"a\",\"name\":\"b\",\"annotations\":{\"x\":\"\\u0048apticSecret0123456789abcdef0123456789abcdefEnd\"}}}";
+    const char *text = "{\"metadata\":{\"namespace\":\"a\",\"name\":\"b\","
+                       "\"annotations\":{\"x\":\"\\u0048apticSecret0123456789abcdef0123456789abcdefEnd\"}}}";
     (void)state;
     assert_int_equal(store_put_json(kind, text, strlen(text), NULL, &err), -1);
     assert_non_null(strstr(err.text, "services a/b"));

@@ -1,5 +1,6 @@
-/* The first line of the input is the value of a Secret, the rest a text in which "@" stands for its handle: both hostile. In haproxy.cfg the words
- * of each line stay what they were, with the value in the handles' places; nothing else may change; and no text for people has the value.
+/* The first line of the input is the value of a Secret, the rest a text in which "@" stands for its handle: both
+ * hostile. In haproxy.cfg the words of each line stay what they were, with the value in the handles' places; nothing
+ * else may change; and no text for people has the value.
  */
 #include <assert.h>
 #include <stdlib.h>
