@@ -4,8 +4,6 @@
 
 #include "kube/elector_state.h"
 
-#define LOOKS_PROVING_A_CONNECTION 5
-
 /* Wait after a failure: doubling from an eighth of the retry period to all of it. What the server asks for is
  * respected, but a leader keeps time for a last try before its deadline, and a follower waits no longer than a
  * lease. */
@@ -47,7 +45,6 @@ static void fail(struct elector *e, enum elector_status status, int64_t retry_af
     news->status = status;
     news->purpose = e->purpose;
     e->last_failure = status;
-    e->looks = 0;
     if (e->failures < UINT32_MAX)
         e->failures++;
     e->has_write_failed |= e->verb != ELECTOR_GET;
@@ -87,9 +84,6 @@ static bool on_look(struct elector *e, const struct elector_record *r, int64_t n
         e->is_uncertain = false;
     if (e->role == ELECTOR_LEADING && !view_is_ours(e, r))
         tenure_lose(e, *r->holder ? ELECTOR_REASON_TAKEN : ELECTOR_REASON_EMPTIED, now_ns, out);
-    /* Who reads its answers will see in time what it writes. */
-    if (++e->looks >= LOOKS_PROVING_A_CONNECTION && e->unproven > 1)
-        e->unproven = 1;
     e->look_ns = add_ns(now_ns, elector_jitter_ns(e, e->retry_ns));
     e->renew_at_ns = now_ns; /* with the new version */
     return e->role != ELECTOR_RELEASING && tenure_prove(e, now_ns, out);

@@ -36,7 +36,8 @@
 #define CANDIDATES_MAX 5
 #define RECEIVERS 3
 #define MS NS_PER_MS
-#define EVENTS_MAX 3000000 /* in one phase of a run; a hundred times the usual */
+#define HOLD_BACK_MAX_NS (1200 * NS_PER_S) /* ten minutes on the slowest clock */
+#define EVENTS_MAX 3000000                 /* in one phase of a run; a hundred times the usual */
 
 enum event_kind { E_WAKE, E_ANSWER, E_WATCH, E_DEPLOY, E_WRITE, E_REFUSED, E_START, E_ARRIVE, E_LAND, E_FAULT };
 
@@ -57,9 +58,11 @@ struct event {
     struct elector_record record;
 };
 
-/* A connection that works one way only: how often something is lost though the candidate is not cut off. */
+/* A connection that works one way only: how often something is lost though the candidate is not cut off. is_deaf: after
+ * each of its writes nothing comes back for longer than a renew deadline. */
 struct half_open {
     double requests, write_answers, read_answers;
+    bool is_deaf;
 };
 
 struct candidate {
@@ -71,6 +74,7 @@ struct candidate {
     unsigned life;
     bool is_up, is_cut_off, may_watch;
     struct half_open half;
+    int64_t deaf_until_ns;
     int64_t paused_until_ns;
     uint64_t wake_token;
     int64_t term;               /* of the last confirmed write */
@@ -231,7 +235,7 @@ static void server_changed(struct sim *s)
 {
     for (int i = 0; i < s->candidates; i++) {
         struct candidate *c = &s->candidate[i];
-        if (!c->is_up || !c->may_watch || is_lost(s, c))
+        if (!c->is_up || !c->may_watch || s->now_ns < c->deaf_until_ns || is_lost(s, c))
             continue;
         struct event *ev = event_add(s, E_WATCH, i, delay(s, c));
         ev->has_record = s->exists;
@@ -310,7 +314,10 @@ static void on_arrive(struct sim *s, const struct event *ev)
     trace(s, "  server: %s's request %" PRIu64 ": %s; lease %s v%s t%" PRId64 " by \"%s\"", c->identity, ev->token,
           elector_status_name(status), s->exists ? "exists" : "absent", s->lease.version, s->lease.transitions,
           s->lease.holder);
-    if (is_lost(s, c) || chance(s, ev->verb == ELECTOR_GET ? c->half.read_answers : c->half.write_answers))
+    if (ev->verb != ELECTOR_GET && c->half.is_deaf)
+        c->deaf_until_ns = s->now_ns + (int64_t)((double)c->config.renew_deadline_ns * 1.2 / c->rate);
+    if (is_lost(s, c) || s->now_ns < c->deaf_until_ns ||
+        chance(s, ev->verb == ELECTOR_GET ? c->half.read_answers : c->half.write_answers))
         return;
     struct event *answer = event_add(s, E_ANSWER, ev->candidate, delay(s, c));
     answer->life = ev->life;
@@ -503,11 +510,12 @@ static void edit_lease(struct sim *s)
 
 static void open_half(struct sim *s, struct candidate *c, bool is_half)
 {
-    static const struct half_open kinds[] = {{0, 1, 0},     {0, 1, 1}, {0, 1, 0.9}, {0, 0.95, 0.7},
-                                             {0.3, 1, 0.8}, {1, 0, 0}, {0.9, 0, 0}};
+    static const struct half_open kinds[] = {{0, 1, 0, false},      {0, 1, 1, false},     {0, 1, 0.9, false},
+                                             {0, 0.95, 0.7, false}, {0.3, 1, 0.8, false}, {0.9, 0, 0, false},
+                                             {1, 0, 0, false},      {0, 1, 0, true},      {0, 1, 0, true}};
     c->half = is_half ? kinds[rnd(s) % (sizeof(kinds) / sizeof(kinds[0]))] : (struct half_open){0};
-    trace(s, "%s loses requests %.2f, answers to writes %.2f, to reads %.2f", c->identity, c->half.requests,
-          c->half.write_answers, c->half.read_answers);
+    trace(s, "%s loses requests %.2f, answers to writes %.2f, to reads %.2f%s", c->identity, c->half.requests,
+          c->half.write_answers, c->half.read_answers, c->half.is_deaf ? ", deaf after writes" : "");
 }
 
 static void on_fault(struct sim *s)
@@ -769,6 +777,7 @@ static void end_faults(struct sim *s)
         struct candidate *c = &s->candidate[i];
         c->is_cut_off = false;
         c->half = (struct half_open){0};
+        c->deaf_until_ns = 0;
         c->denied = ELECTOR_OK;
         c->paused_until_ns = 0;
         struct elector_state state = {.role = ELECTOR_ENDED};
@@ -801,13 +810,26 @@ static void run_half_open(struct sim *s)
     }
 }
 
+/* Where every connection was half open, everybody waits for others. */
+static bool all_hold_back(const struct sim *s)
+{
+    struct elector_state state;
+    for (int i = 0; i < s->candidates; i++) {
+        elector_get_state(s->candidate[i].elector, &state);
+        if (state.unproven < 2)
+            return false;
+    }
+    return true;
+}
+
 static void check_end(struct sim *s)
 {
     int leader = -1, again = -1;
-    run_until(s, s->now_ns + bound_ns(s));
+    int64_t bound = bound_ns(s) + (all_hold_back(s) ? HOLD_BACK_MAX_NS : 0);
+    run_until(s, s->now_ns + bound);
     if (!s->failure && count_writers(s, &leader) != 1)
         fail(s, "%d leaders when the bound of %.1f s after the faults has passed", count_writers(s, &leader),
-             (double)bound_ns(s) / 1e9);
+             (double)bound / 1e9);
     int64_t from_ns = s->now_ns;
     run_until(s, s->now_ns + 60 * s->candidate[leader < 0 ? 0 : leader].config.retry_period_ns);
     if (!s->failure && (count_writers(s, &again) != 1 || again != leader))
