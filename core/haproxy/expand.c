@@ -166,7 +166,6 @@ int expand(struct vault *v, enum expand_as as, const char *text, size_t length, 
                 read = line;
             }
             escaped = !quoting_advance(&state, read, at);
-            read = at;
         }
         if (state == COMMENT) {
             at += sizeof(VAULT_PREFIX) - 1;
