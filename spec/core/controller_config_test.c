@@ -22,9 +22,10 @@ static void the_guides_block_is_taken(void **state)
 {
     (void)state;
     struct err err;
-    struct config *c = parse("controller:\n  leader_election:\n    enabled: true\n    lease_name: my-lease\n    lease_duration: 120s\n"
-                             "    renew_deadline: 30s\n    retry_period: 10s\n",
-                             &err);
+    struct config *c = parse(
+        "controller:\n  leader_election:\n    enabled: true\n    lease_name: my-lease\n    lease_duration: 120s\n"
+        "    renew_deadline: 30s\n    retry_period: 10s\n",
+        &err);
     assert_non_null(c);
     assert_true(c->leader_election);
     assert_string_equal(c->lease_name, "my-lease");
@@ -38,14 +39,15 @@ static void the_whole_resource_and_camel_case_are_taken(void **state)
 {
     (void)state;
     struct err err;
-    struct config *c = parse("apiVersion: haproxy-haptic.org/v1alpha1\nkind: HAProxyTemplateConfig\nmetadata: {name: x}\nspec:\n"
-                             "  controller: {leaderElection: {enabled: false}}\n  logging: {level: debug}\n"
-                             "  dataplane: {driftPreventionInterval: 90s}\n"
-                             "  templatingSettings: {extraContext: {a: {b: 1}}, libraries: [base]}\n"
-                             "  watchedResources:\n    things: {apiVersion: example.com/v1, resources: things, indexBy: ['metadata.name']}\n"
-                             "  templateSnippets: {mine.lua: {template: 'local x = 1'}, text: {template: 'hello'}}\n"
-                             "  maps: {host.map: {template: 'a b'}}\n  haproxyConfig: {template: \"global\\n\"}\n",
-                             &err);
+    struct config *c = parse(
+        "apiVersion: haproxy-haptic.org/v1alpha1\nkind: HAProxyTemplateConfig\nmetadata: {name: x}\nspec:\n"
+        "  controller: {leaderElection: {enabled: false}}\n  logging: {level: debug}\n"
+        "  dataplane: {driftPreventionInterval: 90s}\n"
+        "  templatingSettings: {extraContext: {a: {b: 1}}, libraries: [base]}\n"
+        "  watchedResources:\n    things: {apiVersion: example.com/v1, resources: things, indexBy: ['metadata.name']}\n"
+        "  templateSnippets: {mine.lua: {template: 'local x = 1'}, text: {template: 'hello'}}\n"
+        "  maps: {host.map: {template: 'a b'}}\n  haproxyConfig: {template: \"global\\n\"}\n",
+        &err);
     assert_non_null(c);
     assert_false(c->leader_election);
     assert_int_equal(c->log_level, LOG_DEBUG);
@@ -82,10 +84,12 @@ static void errors_name_place_and_remedy(void **state)
         {"controller:\n  leader_election:\n    lease_duraton: 60s\n",
          "haptic.yaml:3: controller.leaderElection.lease_duraton: unknown field; did you mean \"leaseDuration\"?"},
         {"watchedResource: {}\n", "haptic.yaml:1: watchedResource: unknown field; did you mean \"watchedResources\"?"},
-        {"controller:\n  leaderElection:\n    leaseDuration: 60\n", "haptic.yaml:3: controller.leaderElection.leaseDuration: must be a duration"},
+        {"controller:\n  leaderElection:\n    leaseDuration: 60\n",
+         "haptic.yaml:3: controller.leaderElection.leaseDuration: must be a duration"},
         {"controller:\n  leaderElection: {leaseDuration: 10s}\n", "controller.leaderElection"},
         {"watchedResources:\n  a:\n    resources: x\n", "watchedResources.a.apiVersion: is missing"},
-        {"watchedResources:\n  a: {apiVersion: v1, resources: x, indexBy: ['[']}\n", "haptic.yaml:2: watchedResources.a.indexBy: "},
+        {"watchedResources:\n  a: {apiVersion: v1, resources: x, indexBy: ['[']}\n",
+         "haptic.yaml:2: watchedResources.a.indexBy: "},
         {"maps:\n  m: text\n", "haptic.yaml:2: maps.m: must be an object with the field \"template\""},
         {"templatingSettings:\n  libraries: [nope]\n", "there is no library \"nope\""},
         {"- a\n", "haptic.yaml:1: must be an object"},
@@ -93,6 +97,17 @@ static void errors_name_place_and_remedy(void **state)
         {"kind: Pod\nspec: {}\n", "kind: must be HAProxyTemplateConfig"},
         {"logging: {level: loud}\n", "haptic.yaml:1: logging.level: log level \"loud\""},
         {"a: [\n", "haptic.yaml:"},
+        {"watchedResources:\n  a: {apiVersion: null, resources: x}\n",
+         "haptic.yaml:2: watchedResources.a.apiVersion: is missing"},
+        {"watchedResources:\n  a b: {apiVersion: v1, resources: x}\n",
+         "haptic.yaml:2: watchedResources.a b.: must be named with"},
+        {"watchedResources:\n  '': {apiVersion: v1, resources: x}\n", "must be named with"},
+        {"watchedResources: {}\n", "watchedResources: must name at least one resource"},
+        {"maps: {m: {template: null}}\n", "haptic.yaml:1: maps.m.template: is missing"},
+        {"dataplane: {driftPreventionInterval: 10ms}\n", "dataplane.driftPreventionInterval: must be at least 1s"},
+        {"dataplane: {deploymentTimeout: 9000h}\n", "dataplane.deploymentTimeout: must be at most 168h"},
+        {"templatingSettings: {renderMemoryBytes: 5}\n",
+         "templatingSettings.renderMemoryBytes: must be a whole number"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -104,6 +119,80 @@ static void errors_name_place_and_remedy(void **state)
     }
 }
 
+/* A resource that somebody has loads, and what has no effect is said once, with its place. */
+static void fields_without_effect_are_warned_of(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "podSelector: {matchLabels: {app: haproxy}}\n"
+        "credentialsSecretRef: {name: haproxy-credentials}\n"
+        "controller: {configPublishing: {compressionThreshold: 1}}\n"
+        "dataplane:\n  port: 5555\n  mapsDir: /etc/haproxy/maps\n  sslCertsDir: /etc/haproxy/ssl\n"
+        "  generalStorageDir: /etc/haproxy/general\n  configFile: /etc/haproxy/haproxy.cfg\n"
+        "  maxParallel: 0\n  rawPushThreshold: 100\n  min_deployment_interval: 3s\n"
+        "templatingSettings: {engine: scriggo}\n"
+        "watchedResources:\n"
+        "  pods: {api_version: v1, resources: pods, store: full, enableValidationWebhook: false}\n"
+        "  others: {apiVersion: v1, resources: others, store: on-demand, enableValidationWebhook: true, "
+        "namespaceSelector: x}\n"
+        "maps: {a.map: {template: x, postProcessing: [{type: regex_replace}]}}\n"
+        "sslCertificates: {a.pem: {template: x}}\n"
+        "validationTests: {t: {}}\n";
+    static const char *const wanted[] = {
+        "haptic.yaml:1: podSelector: has no effect: ",
+        "haptic.yaml:2: credentialsSecretRef: has no effect: ",
+        "haptic.yaml:3: controller.configPublishing: has no effect: ",
+        "haptic.yaml:5: dataplane.port: has no effect: ",
+        "haptic.yaml:6: dataplane.mapsDir: has no effect: ",
+        "haptic.yaml:7: dataplane.sslCertsDir: has no effect: ",
+        "haptic.yaml:8: dataplane.generalStorageDir: has no effect: ",
+        "haptic.yaml:9: dataplane.configFile: has no effect: ",
+        "haptic.yaml:10: dataplane.maxParallel: has no effect: ",
+        "haptic.yaml:11: dataplane.rawPushThreshold: has no effect: ",
+        "haptic.yaml:13: templatingSettings.engine: has no effect: ",
+        "haptic.yaml:16: watchedResources.others.store: has no effect: ",
+        "haptic.yaml:16: watchedResources.others.enableValidationWebhook: has no effect: ",
+        "haptic.yaml:16: watchedResources.others.namespaceSelector: has no effect: ",
+        "haptic.yaml:17: maps.a.map.postProcessing: has no effect: ",
+        "haptic.yaml:18: sslCertificates: has no effect: ",
+        "haptic.yaml:19: validationTests: has no effect: ",
+    };
+    struct err err = {0};
+    struct config *c = parse(text, &err);
+
+    if (c == NULL)
+        fail_msg("%s", err.text);
+    assert_int_equal(c->warnings.length, ARRAY_LEN(wanted));
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+        assert_int_equal(strncmp(c->warnings.items[i], wanted[i], strlen(wanted[i])), 0);
+    assert_int_equal(c->min_deployment_interval_ns, 3 * NS_PER_S);
+    assert_string_equal(c->kinds.items[0].api_version, "v1");
+    config_free(c);
+}
+
+static void settings_that_wait_for_a_restart_are_known(void **state)
+{
+    (void)state;
+    struct err err;
+    CLEANUP(buf_done) struct buf names = {0};
+    CLEANUP(config_cleanup) struct config *a = parse("{}", &err), *b = NULL;
+
+    config_restart_fields(a, a, true, &names);
+    assert_int_equal(names.length, 0);
+    b = parse("watchedResourcesIgnoreFields: [spec.x]\ncontroller: {leaderElection: {leaseName: other}}\n"
+              "dataplane: {minDeploymentInterval: 1s, deploymentTimeout: 9s, driftPreventionInterval: 9s}\n"
+              "templatingSettings: {renderTimeout: 1s, renderMemoryBytes: 100000000}\n",
+              &err);
+    config_restart_fields(a, b, true, &names);
+    assert_string_equal(
+        buf_str(&names),
+        "controller.leaderElection,watchedResourcesIgnoreFields,dataplane.minDeploymentInterval,"
+        "dataplane.deploymentTimeout,templatingSettings.renderTimeout,templatingSettings.renderMemoryBytes");
+    assert_true(config_kind_equal(&a->kinds.items[0], &b->kinds.items[0]));
+    assert_false(config_kind_equal(&a->kinds.items[0], &a->kinds.items[1]));
+    assert_false(digest_equal(a->digest, b->digest));
+}
+
 static void kinds_follow_the_configuration(void **state)
 {
     (void)state;
@@ -111,9 +200,10 @@ static void kinds_follow_the_configuration(void **state)
     bool changed;
     struct store *store = store_new(1 << 20, 1 << 24);
     struct config *first = config_new_default();
-    struct config *second = parse("watchedResources:\n  services: {apiVersion: v1, resources: services, labelSelector: 'a=b'}\n"
-                                  "  things: {apiVersion: example.com/v1, resources: things}\n",
-                                  &err);
+    struct config *second = parse(
+        "watchedResources:\n  services: {apiVersion: v1, resources: services, labelSelector: 'a=b'}\n"
+        "  things: {apiVersion: example.com/v1, resources: things}\n",
+        &err);
 
     assert_int_equal(config_add_kinds(first, store, &changed, &err), 0);
     assert_true(changed);
@@ -139,6 +229,8 @@ int main(void)
         cmocka_unit_test(the_guides_block_is_taken),
         cmocka_unit_test(the_whole_resource_and_camel_case_are_taken),
         cmocka_unit_test(errors_name_place_and_remedy),
+        cmocka_unit_test(fields_without_effect_are_warned_of),
+        cmocka_unit_test(settings_that_wait_for_a_restart_are_known),
         cmocka_unit_test(kinds_follow_the_configuration),
     };
 
