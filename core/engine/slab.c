@@ -4,10 +4,13 @@
 #include "engine/slab.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-#define CHUNK_BYTES ((size_t)64 << 10)
+/* A huge page: the collector walks through all memory, with few addresses to look up then. */
+#define CHUNK_BYTES ((size_t)2 << 20)
 
 static size_t class_of(size_t bytes)
 {
@@ -33,17 +36,43 @@ static void *pop(void **list)
     return block;
 }
 
+static void *map(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* A chunk that begins where a huge page can. The kernel puts most of them there by itself: each below the last. */
+static char *map_chunk(void)
+{
+    char *chunk = map(CHUNK_BYTES);
+
+    if (!chunk || (uintptr_t)chunk % CHUNK_BYTES == 0)
+        return chunk;
+    munmap(chunk, CHUNK_BYTES);
+    char *room = map(2 * CHUNK_BYTES);
+    if (!room)
+        return NULL;
+    size_t before = CHUNK_BYTES - (uintptr_t)room % CHUNK_BYTES;
+    munmap(room, before);
+    if (before < CHUNK_BYTES)
+        munmap(room + before + CHUNK_BYTES, CHUNK_BYTES - before);
+    return room + before;
+}
+
 static bool add_chunk(struct slab *s)
 {
-    char *chunk = malloc(CHUNK_BYTES);
+    char *chunk = map_chunk();
 
     if (!chunk)
         return false;
+    madvise(chunk, CHUNK_BYTES, MADV_HUGEPAGE); /* where there are none, small pages do */
     size_t left = (size_t)(s->end - s->at) / SLAB_STEP_BYTES;
     if (left)
         push(&s->free[left], s->at);
     push(&s->chunks, chunk);
-    s->at = chunk + 2 * SLAB_STEP_BYTES; /* behind the address of the next chunk, and as aligned as malloc()'s */
+    s->at = chunk + SLAB_STEP_BYTES; /* behind the address of the next chunk */
     s->end = chunk + CHUNK_BYTES;
     return true;
 }
@@ -94,6 +123,6 @@ void *slab_resize(struct slab *s, void *old, size_t old_bytes, size_t new_bytes)
 void slab_done(struct slab *s)
 {
     while (s->chunks)
-        free(pop(&s->chunks));
+        munmap(pop(&s->chunks), CHUNK_BYTES);
     *s = (struct slab){0};
 }
