@@ -70,8 +70,9 @@ static void on_start_failed(void *ctx, const char *reason, const char *output)
     apply_process_failed(a, reason);
 }
 
-/* Messages of HAProxy itself are worth a line of ours. Everything else that it writes is its access log, one line a
- * request: that stays where HAProxy has put it. */
+/* HAProxy's alarms are worth a line of ours. Its warnings and notices tell of each proxy at each reload and of each
+ * server that comes or goes: ten thousand lines of no news. Everything else that it writes is its access log, which
+ * stays where HAProxy has put it. */
 static enum log_level output_level(const char *line)
 {
     static const struct {
@@ -80,11 +81,11 @@ static enum log_level output_level(const char *line)
     } tags[] = {{"[EMERG]", LOG_WARN},
                 {"[ALERT]", LOG_WARN},
                 {"[CRIT]", LOG_WARN},
-                {"[WARNING]", LOG_INFO},
+                {"[WARNING]", LOG_DEBUG},
                 {"[NOTICE]", LOG_DEBUG}};
     for (size_t i = 0; i < ARRAY_LEN(tags); i++)
         if (strncmp(line, tags[i].tag, strlen(tags[i].tag)) == 0)
-            return tags[i].level;
+            return strstr(line, "has no server available") ? LOG_DEBUG : tags[i].level;
     return LOG_TRACE;
 }
 

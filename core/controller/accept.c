@@ -83,10 +83,13 @@ void reconcile_accept(struct reconcile *r)
     }
 }
 
-static const char *quarantine_title(bool left_out)
+static const char *quarantine_title(const struct explain_ctx *e)
 {
-    return left_out
-               ? "Object quarantined: HAProxy refuses what its template made; it is left out until its output changes"
+    if (*e->owner_id == '\0')
+        return "Part of the templates quarantined: HAProxy refuses it; its last good output stays in force";
+    return e->left_out
+               ? "Object quarantined: HAProxy refuses what its template made; it is left out until its output "
+                 "changes"
                : "Object quarantined: HAProxy refuses what its template made; its last good output stays in force";
 }
 
@@ -94,8 +97,8 @@ static void on_explained(void *ctx, const char *where)
 {
     struct explain_ctx *e = ctx;
 
-    log_warn(quarantine_title(e->left_out), "object_kind", e->owner_kind, "object", e->owner_id, "fragment",
-             e->fragment, "template_line", where, "error", e->message);
+    log_warn(quarantine_title(e), "object_kind", e->owner_kind, "object", e->owner_id, "fragment", e->fragment,
+             "template_line", where, "error", e->message);
     free(e->fragment);
     free(e->owner_kind);
     free(e->owner_id);
