@@ -49,6 +49,7 @@ struct elector {
     int64_t raise_above;  /* the fence must become higher than this; -1: it is high enough */
     struct elector_write writes[ELECTOR_WRITES];
     size_t write_count; /* ever; the last ELECTOR_WRITES of them are in writes */
+    unsigned renewals;  /* of another's tenure that were seen */
     unsigned unproven;  /* writes of ours in a row that were seen in the Lease without confirming a tenure in time */
 
     /* The request under way; id 0: none. */

@@ -22,6 +22,8 @@ int64_t view_expires_ns(const struct elector *e)
 }
 
 #define HOLD_BACK_MAX_NS (600 * NS_PER_S)
+/* A candidate like ourselves gets one or two into its tenure before it has to hold back, too. */
+#define RENEWALS_OF_A_LEADER 5
 
 /* A candidate whose writes arrive and whose answers do not would keep the Lease from all others and never lead. One write
  * that was seen to have happened too long ago is bad luck. From the second on it waits longer than the others need to
@@ -64,13 +66,14 @@ void view_observe(struct elector *e, const struct elector_record *r, int64_t now
     if (!e->observed && strcmp(r->holder, e->identity) == 0)
         e->inherited_us = r->acquire_us;
     if (!e->observed || !same_content(&e->record, r)) {
-        bool is_renewed = e->observed && *r->holder && r->acquire_us == e->record.acquire_us &&
+        bool is_renewal = e->observed && *r->holder && r->acquire_us == e->record.acquire_us &&
                           strcmp(r->holder, e->record.holder) == 0;
         e->observed_ns = now_ns;
+        e->renewals = is_renewal ? e->renewals + 1 : 0;
         if (view_is_ours(e, r))
             e->unproven += e->unproven < UINT32_MAX;
-        else if (is_renewed && e->unproven > 0)
-            e->unproven--; /* another leads: our bad luck is forgotten */
+        else if (e->renewals >= RENEWALS_OF_A_LEADER)
+            e->unproven = 0; /* we have made way */
     }
     e->record = *r;
     e->observed = true;

@@ -186,6 +186,11 @@ static void leads_and_says_so(void **state)
     RUN_UNTIL(w, 500 * MS, leader_may_write(w->a.leader));
     assert_int_equal(w->a.gains, 1);
     assert_int_equal(leader_fence_transitions(w->a.leader), 1);
+    int64_t since_us;
+    struct err err;
+    assert_memory_equal(leader_fence_holder(w->a.leader), "pod-a since ", 12);
+    assert_int_equal(clock_parse_rfc3339(leader_fence_holder(w->a.leader) + 12, &since_us, &err), 0);
+    assert_in_range(since_us, clock_wall_us() - 5000000, clock_wall_us());
     assert_true(leader_write_end_ns(w->a.leader) <= clock_now_ns() + 1000 * MS);
     assert_logged(w, "level=INFO msg=\"Leader election started\" identity=pod-a lease=haptic-leader");
     assert_logged(w, "level=INFO msg=\"Became leader: pod-a\" identity=pod-a");
@@ -401,6 +406,7 @@ static void alone_without_election(void **state)
     assert_true(leader_may_write(w->a.leader));
     RUN_UNTIL(w, 100 * MS, w->a.gains == 1);
     assert_metric(&w->a, "haptic_leader_election_is_leader 1\n");
+    assert_memory_equal(leader_fence_holder(w->a.leader), "pod-a since 20", 14);
     leader_refused_stale(w->a.leader, 5);
     assert_int_equal(leader_fence_transitions(w->a.leader), 6);
     leader_refused_stale(w->a.leader, 5);

@@ -475,10 +475,12 @@ static void renewals_of_another_end_the_holding_back(void **unused)
     set_lease(&w, "other", 60, 2);
     step(&w, (struct elector_input){.kind = ELECTOR_WATCHED, .record = &w.lease});
     assert_int_equal(state(&w).unproven, 2);
-    set_lease(&w, "other", 60, 2);
-    w.lease.renew_us++;
-    step(&w, (struct elector_input){.kind = ELECTOR_WATCHED, .record = &w.lease});
-    assert_int_equal(state(&w).unproven, 1);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(state(&w).unproven, 2);
+        w.lease.renew_us++;
+        step(&w, (struct elector_input){.kind = ELECTOR_WATCHED, .record = &w.lease});
+    }
+    assert_int_equal(state(&w).unproven, 0);
     set_lease(&w, "", 1, 2);
     step(&w, (struct elector_input){.kind = ELECTOR_WATCHED, .record = &w.lease});
     assert_int_equal(w.out.request.verb, ELECTOR_UPDATE);
