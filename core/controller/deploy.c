@@ -54,7 +54,6 @@ static void on_applied(void *ctx, const struct agent_result *result)
         r->ops.refused_stale(r->ctx, result->highest.transitions);
     } else {
         r->live = false;
-        metric_add(r->deploy_failures, 1);
         reconcile_stage_move(&r->applying_ns, &r->settled_ns);
         r->compare_all = true;
         r->compare_why = "the last deployment failed";

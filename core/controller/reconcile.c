@@ -300,7 +300,6 @@ struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *
     r->render_failures = metric_counter(metrics, "haptic_template_failures_total",
                                         "Runs of a template that ended in an error.");
     r->quarantines = metric_counter(metrics, "haptic_quarantines_total", "Objects put into quarantine.");
-    r->deploy_failures = metric_counter(metrics, "haptic_deployment_failures_total", "Deployments that failed.");
     r->structural = metric_counter(metrics, "haptic_accepted_total", "Groups of changes accepted.", "by", "structure");
     r->checked = metric_counter(metrics, "haptic_validations_total", "Runs of haproxy -c.");
     reconcile_set_drift_interval(r, config->drift_interval_ns);

@@ -63,7 +63,7 @@ struct reconcile {
     struct log_limit stale_limit, deployed_limit;
     int64_t drift_ns;
 
-    struct metric *reconcile_duration, *render_failures, *quarantines, *deploy_failures, *structural, *checked;
+    struct metric *reconcile_duration, *render_failures, *quarantines, *structural, *checked;
 };
 
 /* Look at everything and start what can be started. Every callback ends in it. */
