@@ -39,10 +39,12 @@ static const struct option_row {
     int id;
 } option_rows[] = {
     {"config", "FILE", "CONFIG", NULL,
-     "configuration: a YAML document in the shape of HAProxyTemplateConfig.spec; followed while running. Without it the built-in libraries serve Ingress",
+     "configuration: a YAML document in the shape of HAProxyTemplateConfig.spec; followed while running. Without it "
+     "the built-in libraries serve Ingress",
      OPT_CONFIG},
     {"source", "DIR", "SOURCE", NULL,
-     "take the objects from a folder of manifests (*.yaml *.yml *.json) instead of an API server; followed while running",
+     "take the objects from a folder of manifests (*.yaml *.yml *.json) instead of an API server; followed while "
+     "running",
      OPT_SOURCE},
     {"haproxy", "local|attach", "HAPROXY", "local",
      "local: start and supervise a HAProxy; attach: write to one that already runs on --haproxy-dir", OPT_HAPROXY},
@@ -96,10 +98,13 @@ void run_options_print_help(void)
 {
     printf(
         "Usage: haptic run [OPTION…]\n\n"
-        "Watches Kubernetes objects, renders HAProxy's configuration from them with Lua templates, has HAProxy itself check it, and keeps a\n"
+        "Watches Kubernetes objects, renders HAProxy's configuration from them with Lua templates, has HAProxy itself "
+        "check it, and keeps a\n"
         "HAProxy at that state. Several replicas elect a leader by a Lease; only the leader deploys.\n\n"
-        "  haptic run --source examples/manifests        without a cluster: manifests from a folder, a HAProxy of its own\n"
-        "  haptic run --kubeconfig ~/.kube/config        with a cluster\n\nOptions (a flag wins over the environment variable in brackets):\n");
+        "  haptic run --source examples/manifests        without a cluster: manifests from a folder, a HAProxy of its "
+        "own\n"
+        "  haptic run --kubeconfig ~/.kube/config        with a cluster\n\nOptions (a flag wins over the environment "
+        "variable in brackets):\n");
     for (size_t i = 0; i < ARRAY_LEN(option_rows); i++) {
         const struct option_row *o = &option_rows[i];
         int n = printf("  --%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
@@ -111,8 +116,8 @@ void run_options_print_help(void)
             printf(" (%s)", o->fallback);
         putchar('\n');
     }
-    printf(
-        "\nSignals: SIGTERM and SIGINT end in order (a second one at once); SIGHUP reads the configuration file again.\n");
+    printf("\nSignals: SIGTERM and SIGINT end in order (a second one at once); SIGHUP reads the configuration file "
+           "again.\n");
 }
 
 static int parse_port(const char *what, const char *text, uint16_t *ret_port, struct err *err)

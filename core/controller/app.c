@@ -96,13 +96,16 @@ static int start_leader(struct app *app, const struct config *c, struct err *err
     if (elects && app->options.pod_name == NULL)
         return err_set(
             err, ERR_INVALID,
-            "the environment variable POD_NAME is missing: leader election needs the pod's name. Add to the container's env: "
+            "the environment variable POD_NAME is missing: leader election needs the pod's name. Add to the "
+            "container's env: "
             "{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}, or disable leader election");
     if (elects && app->options.pod_namespace == NULL && kube_client_config(app->client)->namespace_is_default)
         return err_set(
             err, ERR_INVALID,
-            "the environment variable POD_NAMESPACE is missing: leader election needs the Lease's namespace. Add to the container's "
-            "env: {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}, or disable leader election");
+            "the environment variable POD_NAMESPACE is missing: leader election needs the Lease's namespace. Add to "
+            "the container's "
+            "env: {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}, or disable leader "
+            "election");
     struct elector_config e = elector_config_of(app, c);
     return leader_new(app->loop, app->client, &e, app->metrics, on_leader_changed, app, &app->leader, err);
 }

@@ -1,8 +1,8 @@
-/* read ─► its kinds are added to the store ─► they are listed ─► its templates are loaded ─► in force: kinds that nobody reads any more go
+/* read ─► its kinds are added to the store ─► they are listed ─► its templates are loaded ─► in force: other kinds go
  *
  * Until the last step the configuration in force goes on with its own kinds; a step that fails takes the former ones
- * back. A kind that both describe, but differently, cannot be had twice: from the moment it is listed anew until it
- * is, nothing that is rendered is accepted (see reconcile.c), so its list has a time limit. */
+ * back. A kind that both describe, but differently, cannot be had twice: from the moment it is listed anew until it is,
+ * nothing that is rendered is accepted (see reconcile.c), so its list has a time limit. */
 #include <string.h>
 
 #include "base/alloc.h"

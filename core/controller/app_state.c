@@ -225,11 +225,11 @@ void app_describe(const struct app *app, struct buf *out)
         app_is_ready(app, NULL) ? "true" : "false", s.synced ? "true" : "false", s.rendered ? "true" : "false",
         s.validated ? "true" : "false", s.live ? "true" : "false", (unsigned long long)s.generation,
         digest_hex(s.digest, hex));
-    buf_printf(
-        out,
-        "\"haproxy\":{\"running\":%s,\"version\":\"%s\",\"pid\":%d,\"reloads\":%llu,\"operations\":%llu,\"old_workers\":%u},",
-        a.running ? "true" : "false", a.caps.text, a.haproxy_pid, (unsigned long long)a.reloads,
-        (unsigned long long)a.operations, a.workers_old);
+    buf_printf(out,
+               "\"haproxy\":{\"running\":%s,\"version\":\"%s\",\"pid\":%d,\"reloads\":%llu,"
+               "\"operations\":%llu,\"old_workers\":%u},",
+               a.running ? "true" : "false", a.caps.text, a.haproxy_pid, (unsigned long long)a.reloads,
+               (unsigned long long)a.operations, a.workers_old);
     buf_puts(out, "\"leader\":");
     leader_describe(app->leader, out);
     buf_puts(out, ",\"kinds\":{");

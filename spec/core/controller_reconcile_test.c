@@ -114,8 +114,7 @@ static void put_thing(struct world *w, const char *name, const char *data)
         "\"2024-01-02T03:04:05Z\"}\ndata: {%s}\n",
         name, data);
     CLEANUP(free_ptr)
-    char *from = xasprintf("%s/%s", w->manifests, temporary),
-         *to = xasprintf("%s/%s", w->manifests, file);
+    char *from = xasprintf("%s/%s", w->manifests, temporary), *to = xasprintf("%s/%s", w->manifests, file);
     file_write(w->manifests, temporary, text);
     assert_int_equal(rename(from, to), 0);
 }
@@ -555,9 +554,8 @@ static void templates_are_replaced_in_place(void **state)
     put_thing(&w, "a", "text: two");
     WAIT_UNTIL(&w, answers(&w, "a", "two"));
     /* Ones that HAProxy refuses change nothing either. */
-    set_program(
-        &w,
-        "out_of = section\nsection('frontend http', { name = 'x', order = 950 }, function(b) b:raw('no-such-directive') end)\n");
+    set_program(&w, "out_of = section\nsection('frontend http', { name = 'x', order = 950 }, function(b) "
+                    "b:raw('no-such-directive') end)\n");
     pass_time(&w, 300);
     CLEANUP(free_ptr)
     char *source = xasprintf(

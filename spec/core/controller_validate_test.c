@@ -267,8 +267,8 @@ static char *wrapper(const char *directory, const char *body)
 
 /* Refuses a configuration with the word "poison" in it, naming nobody. */
 #define REFUSE_POISON \
-    "while IFS= read -r l; do case \"$l\" in *poison*) echo '[ALERT]    (1) : config : something somewhere is wrong'; exit 1;; esac; " \
-    "done < haproxy.cfg"
+    "while IFS= read -r l; do case \"$l\" in *poison*) echo '[ALERT]    (1) : config : something is wrong'; exit 1;; " \
+    "esac; done < haproxy.cfg"
 #define POISON "http-request set-header x poison\nserver s1 127.0.0.1:9001\n"
 
 /* Routes r00 … r49, those named in culprits poisonous. */
@@ -612,7 +612,8 @@ static void of_two_that_exclude_each_other_the_older_stays(void **state)
     CLEANUP(free_ptr)
     char *binary = wrapper(
         directory,
-        "n=; while IFS= read -r l; do case \"$l\" in *exclusive*) [ -z \"$n\" ] || { echo '[ALERT]    (1) : config : two'; exit 1; }; "
+        "n=; while IFS= read -r l; do case \"$l\" in *exclusive*) [ -z \"$n\" ] || { echo '[ALERT]    (1) : config : "
+        "two'; exit 1; }; "
         "n=1;; esac; done < haproxy.cfg");
     (void)state;
 
