@@ -18,8 +18,6 @@
 
 #define PROBE_NS (5 * NS_PER_S)
 
-extern char **environ;
-
 static bool is_program(const char *path)
 {
     struct stat st;
