@@ -1,5 +1,5 @@
-/* An answer changes what is known (view, tenure) and when the next request may go; it never sends one. A failed write is
- * followed by a look, because nobody knows whether it happened; a refused one is not. */
+/* An answer changes what is known (view, tenure) and when the next request may go; it never sends one. A failed write
+ * is followed by a look, because nobody knows whether it happened; a refused one is not. */
 #include <string.h>
 
 #include "kube/elector_state.h"

@@ -1,7 +1,8 @@
 /* A tenure lasts from the begin of the last write that is known to have happened. Its answer says so; so does the Lease
  * itself when it shows the very record that was written: the nonce and the renewTime of one request. Nobody could take
  * the Lease before that write and a lease duration, so it counts from the moment when it was begun, as with an answer
- * that is late. A leader whose answers are lost can go on by that; a record that proves too old a write proves nothing. */
+ * that is late. A leader whose answers are lost can go on by that; a record that proves too old a write proves
+ * nothing. */
 #include "kube/elector_state.h"
 
 int64_t tenure_write_end_ns(const struct elector *e)
