@@ -26,9 +26,9 @@ int64_t view_expires_ns(const struct elector *e)
 #define RENEWALS_OF_A_LEADER 5
 
 /* A candidate whose writes arrive and whose answers do not would keep the Lease from all others and never lead. One
- * write that was seen to have happened too long ago is bad luck. From the second on it waits longer than the others need to
- * see that the Lease has expired and to take it, and longer each time, should their clocks be slower than ours or their
- * timings longer. */
+ * write that was seen to have happened too long ago is bad luck. From the second on it waits longer than the others
+ * need to see that the Lease has expired and to take it, and longer each time, should their clocks be slower than ours
+ * or their timings longer. */
 static int64_t hold_back_ns(const struct elector *e)
 {
     if (e->unproven < 2)
