@@ -83,9 +83,10 @@ describe("with the API server", function()
     assert.equal(200, haptic:get("/healthz").status)
     -- A HAProxy that dies meanwhile comes back with the last good state.
     local over = client:excuse("HAProxy was killed")
-    posix.kill(haptic.haproxy:processes().master, "KILL")
-    scope:wait_for("HAProxy to be there again", 10, function()
-      return e2e.ask(haptic.http_port, "steady.example") == 200
+    local killed = haptic.haproxy:processes().master
+    posix.kill(killed, "KILL")
+    scope:wait_for("a new HAProxy to answer", 10, function()
+      return haptic.haproxy:processes().master ~= killed and e2e.ask(haptic.http_port, "steady.example") == 200
     end)
     over()
     faults:up("haptic")
