@@ -533,7 +533,8 @@ void live_merge_backends(struct live *l, const char *show_backend)
         map_deln(&l->backends, slot->key, slot->key_length);
         backend_free(b);
     }
-    /* A backend of which nothing is known: not ours, but its name is taken. The "listen" sections are in the list, too. */
+    /* A backend of which nothing is known: not ours, but its name is taken. The "listen" sections are in the list,
+     * too. */
     for (size_t it = 0; (slot = map_next(&names, &it));) {
         CLEANUP(free_ptr) char *name = xasprintf("backend %.*s", (int)slot->key_length, slot->key);
         CLEANUP(free_ptr) char *listen = xasprintf("listen %.*s", (int)slot->key_length, slot->key);

@@ -1,4 +1,5 @@
-/* Allocation that aborts with a line on stderr: there is nothing to unwind to, and the process' restart rebuilds all state. */
+/* Allocation that aborts with a line on stderr: there is nothing to unwind to, and the process' restart rebuilds all
+ * state. */
 #include "base/alloc.h"
 
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* alloc.h — allocation that does not fail.
  *
- * Small allocations abort when memory is gone: nothing sensible can go on then, and the restart replays the cluster's state.
- * Whatever an input sizes has a maximum that is checked before it comes here.
+ * Small allocations abort when memory is gone: nothing sensible can go on then, and the restart replays the cluster's
+ * state. Whatever an input sizes has a maximum that is checked before it comes here.
  */
 #ifndef HAPTIC_BASE_ALLOC_H
 #define HAPTIC_BASE_ALLOC_H

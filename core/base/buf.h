@@ -2,8 +2,8 @@
  * Owns:    its bytes. A zeroed struct is an empty buffer with the maximum BUF_MAX_DEFAULT.
  * Errors:  ERR_LIMIT when the maximum would be passed; allocation failure aborts.
  *
- * The bytes are always followed by a NUL that length does not count, so data is a C string where the content has no NUL;
- * data of an empty, never written buffer is "".
+ * The bytes are always followed by a NUL that length does not count, so data is a C string where the content has no
+ * NUL; data of an empty, never written buffer is "".
  */
 #ifndef HAPTIC_BASE_BUF_H
 #define HAPTIC_BASE_BUF_H
@@ -33,7 +33,8 @@ void buf_putc(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Append what an input sizes. -1 and ERR_LIMIT when it does not fit; the buffer is unchanged then. */
 int buf_try_add(struct buf *b, const void *bytes, size_t length, struct err *err) MUST_CHECK;
-/* Make room for length more bytes and return where they go; buf_grew() then counts them. NULL and ERR_LIMIT when over the maximum. */
+/* Make room for length more bytes and return where they go; buf_grew() then counts them. NULL and ERR_LIMIT when over
+ * the maximum. */
 char *buf_room(struct buf *b, size_t length, struct err *err) MUST_CHECK;
 void buf_grew(struct buf *b, size_t length);
 /* Remove the first length bytes. */

@@ -1,4 +1,5 @@
-/* CLOCK_BOOTTIME is the monotonic clock that also counts suspend, so a lease held by a suspended machine is known to have ended. */
+/* CLOCK_BOOTTIME is the monotonic clock that also counts suspend, so a lease held by a suspended machine is known to
+ * have ended. */
 #include "base/clock.h"
 
 #include <ctype.h>
@@ -86,7 +87,8 @@ int clock_parse_rfc3339(const char *text, int64_t *ret_wall_us, struct err *err)
     } else {
         ok = ok && literal(&at, 'Z');
     }
-    if (!ok || *at != '\0' || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 24 || tm.tm_min > 59)
+    if (!ok || *at != '\0' || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 24 ||
+        tm.tm_min > 59)
         return err_set(err, ERR_INVALID, "\"%.64s\" is not an RFC 3339 time such as 2006-01-02T15:04:05Z", text);
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
@@ -97,7 +99,8 @@ int clock_parse_rfc3339(const char *text, int64_t *ret_wall_us, struct err *err)
 static const struct {
     const char *name;
     int64_t ns;
-} units[] = {{"ns", 1}, {"us", 1000}, {"\xc2\xb5s", 1000}, {"ms", NS_PER_MS}, {"s", NS_PER_S}, {"m", 60 * NS_PER_S}, {"h", 3600 * NS_PER_S}};
+} units[] = {{"ns", 1},       {"us", 1000},         {"\xc2\xb5s", 1000},   {"ms", NS_PER_MS},
+             {"s", NS_PER_S}, {"m", 60 * NS_PER_S}, {"h", 3600 * NS_PER_S}};
 
 int duration_parse(const char *text, int64_t *ret_ns, struct err *err)
 {

@@ -12,7 +12,8 @@
 #define NS_PER_S INT64_C(1000000000)
 #define NS_PER_MS INT64_C(1000000)
 
-/* CLOCK_BOOTTIME would count suspend; leases and deadlines want it too, so this is CLOCK_BOOTTIME where the kernel has it. */
+/* CLOCK_BOOTTIME would count suspend; leases and deadlines want it too, so this is CLOCK_BOOTTIME where the kernel has
+ * it. */
 int64_t clock_now_ns(void);
 int64_t clock_wall_s(void);
 int64_t clock_wall_us(void);

@@ -1,4 +1,5 @@
-/* One line, one write(2): lines of several processes in one pipe do not mix. Values are escaped so that one event stays one line. */
+/* One line, one write(2): lines of several processes in one pipe do not mix. Values are escaped so that one event
+ * stays one line. */
 #include "base/log.h"
 
 #include <errno.h>

@@ -5,8 +5,8 @@
  * prints
  *     time=2026-01-02T03:04:05.678Z level=INFO msg="Became leader" identity=pod-a transitions=3
  *
- * Values are quoted when they must be; control characters are escaped; a value is cut at 2048 bytes. Never pass a token, a
- * key or a value of a Secret. Library layers return errors; controller/ and cmd/ log them, once.
+ * Values are quoted when they must be; control characters are escaped; a value is cut at 2048 bytes. Never pass a
+ * token, a key or a value of a Secret. Library layers return errors; controller/ and cmd/ log them, once.
  */
 #ifndef HAPTIC_BASE_LOG_H
 #define HAPTIC_BASE_LOG_H
@@ -39,7 +39,8 @@ void log_write(enum log_level level, const char *msg, ...) __attribute__((sentin
 const char *log_int(int64_t value);
 const char *log_duration(int64_t ns);
 
-/* Rate limit for a message that can repeat: true when it may be printed now; *ret_suppressed then counts those held back since. */
+/* Rate limit for a message that can repeat: true when it may be printed now; *ret_suppressed then counts those held
+ * back since. */
 struct log_limit {
     int64_t last_ns;
     uint64_t suppressed;

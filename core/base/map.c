@@ -1,5 +1,5 @@
-/* Linear probing over a power-of-two table; deleted slots are tombstones that a rehash sweeps out. The hash is SipHash-1-3 with a key
- * drawn once per process, since names come from tenants. */
+/* Linear probing over a power-of-two table; deleted slots are tombstones that a rehash sweeps out. The hash is
+ * SipHash-1-3 with a key drawn once per process, since names come from tenants. */
 #include "base/map.h"
 
 #include <assert.h>
@@ -95,7 +95,8 @@ static struct map_slot *find(const struct map *m, const char *key, size_t length
         struct map_slot *slot = &m->slots[i];
         if (slot->key == NULL)
             return NULL;
-        if (slot->hash == hash && slot->key != tombstone && slot->key_length == length && memcmp(slot->key, key, length) == 0)
+        if (slot->hash == hash && slot->key != tombstone && slot->key_length == length &&
+            memcmp(slot->key, key, length) == 0)
             return slot;
     }
 }

@@ -2,8 +2,8 @@
  * Owns:    copies of its keys (or nothing: MAP_KEYS_BORROWED); never the values.
  * Units:   lengths in bytes.
  *
- * Open addressing, power-of-two size, seeded per process (an attacker who chooses names cannot choose collisions), so the
- * iteration order differs between processes: whoever prints or hashes what a map holds sorts first.
+ * Open addressing, power-of-two size, seeded per process (an attacker who chooses names cannot choose collisions), so
+ * the iteration order differs between processes: whoever prints or hashes what a map holds sorts first.
  */
 #ifndef HAPTIC_BASE_MAP_H
 #define HAPTIC_BASE_MAP_H

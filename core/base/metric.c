@@ -14,8 +14,9 @@
 #define SERIES_MAX 1000
 
 /* Fine where the targets are (a change goes live within milliseconds), coarse around it. */
-static const double bounds_s[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004, 0.005, 0.0075, 0.01, 0.015,
-                                  0.025,  0.05,    0.1,    0.25,  0.5,    1,     2.5,   5,     10,    30,     60};
+static const double bounds_s[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0015, 0.002, 0.003, 0.004,
+                                  0.005,  0.0075,  0.01,   0.015, 0.025,  0.05,  0.1,   0.25,
+                                  0.5,    1,       2.5,    5,     10,     30,    60};
 
 struct metric {
     char *labels; /* `a="b",c="d"`, without braces */
@@ -193,7 +194,8 @@ static void expose_histogram(struct buf *out, const struct family *f, const stru
 
     for (size_t i = 0; i < ARRAY_LEN(bounds_s); i++) {
         cumulative += s->buckets[i];
-        buf_printf(out, "%s_bucket{%s%sle=\"%g\"} %llu\n", f->name, s->labels, comma, bounds_s[i], (unsigned long long)cumulative);
+        buf_printf(out, "%s_bucket{%s%sle=\"%g\"} %llu\n", f->name, s->labels, comma, bounds_s[i],
+                   (unsigned long long)cumulative);
     }
     buf_printf(out, "%s_bucket{%s%sle=\"+Inf\"} %llu\n", f->name, s->labels, comma, (unsigned long long)s->count);
     buf_printf(out, "%s_sum%s%s%s ", f->name, *s->labels ? "{" : "", s->labels, *s->labels ? "}" : "");
@@ -204,7 +206,8 @@ static void expose_histogram(struct buf *out, const struct family *f, const stru
 
 void metric_expose(struct metrics *m, struct buf *out)
 {
-    static const char *const type_names[] = {[METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
+    static const char *const type_names[] = {
+        [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram"};
 
     if (m->collect != NULL)
         m->collect(m->collect_ctx);

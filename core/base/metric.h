@@ -3,8 +3,9 @@
  * Owns:    a registry owns its families and series; handles stay valid as long as the registry.
  * Source:  Prometheus exposition format 0.0.4.
  *
- * Lives in base so that every layer can count; http/ only serves what metric_expose() writes. Label values are escaped here; a
- * family has a maximum of series (what names an object must not grow without bound): past it a series "overflow" takes the rest.
+ * Lives in base so that every layer can count; http/ only serves what metric_expose() writes. Label values are escaped
+ * here; a family has a maximum of series (what names an object must not grow without bound): past it a series
+ * "overflow" takes the rest.
  */
 #ifndef HAPTIC_BASE_METRIC_H
 #define HAPTIC_BASE_METRIC_H
@@ -26,7 +27,8 @@ void metrics_set_common_label(struct metrics *m, const char *name, const char *v
 
 /* Find or make a series. labels: name, value, … ended by NULL; may be none. help and type are those of the first call.
  * Histograms have the fixed buckets of durations in seconds: 100 µs … 60 s. */
-struct metric *metric_get(struct metrics *m, enum metric_type type, const char *name, const char *help, ...) __attribute__((sentinel));
+struct metric *metric_get(struct metrics *m, enum metric_type type, const char *name, const char *help, ...)
+    __attribute__((sentinel));
 #define metric_counter(m, name, ...) metric_get(m, METRIC_COUNTER, name, __VA_ARGS__, (char *)NULL)
 #define metric_gauge(m, name, ...) metric_get(m, METRIC_GAUGE, name, __VA_ARGS__, (char *)NULL)
 #define metric_histogram(m, name, ...) metric_get(m, METRIC_HISTOGRAM, name, __VA_ARGS__, (char *)NULL)

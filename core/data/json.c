@@ -1,6 +1,7 @@
-/* The text is scanned for depth before yyjson sees it, so every later walk may recurse; the parsed values, which yyjson keeps in one
- * array in document order, are then scanned for equal keys. Writing is our own so that pruned fields are skipped on the way:
- * the paths still followed are bits of one word, and a word of zero means that nothing below can be pruned. */
+/* The text is scanned for depth before yyjson sees it, so every later walk may recurse; the parsed values, which
+ * yyjson keeps in one array in document order, are then scanned for equal keys. Writing is our own so that pruned
+ * fields are skipped on the way: the paths still followed are bits of one word, and a word of zero means that nothing
+ * below can be pruned. */
 #include "data/json.h"
 
 #include <inttypes.h>
@@ -66,7 +67,8 @@ static struct yyjson_val *object_equal_key(struct yyjson_val *object)
         while ((key = yyjson_obj_iter_next(&it))) {
             size_t length = yyjson_get_len(key);
             for (size_t i = 0; i < seen; i++)
-                if (yyjson_get_len(keys[i]) == length && memcmp(yyjson_get_str(keys[i]), yyjson_get_str(key), length) == 0)
+                if (yyjson_get_len(keys[i]) == length &&
+                    memcmp(yyjson_get_str(keys[i]), yyjson_get_str(key), length) == 0)
                     return key;
             keys[seen++] = key;
         }
@@ -81,8 +83,8 @@ static struct yyjson_val *object_equal_key(struct yyjson_val *object)
     return found;
 }
 
-static int parse(const char *bytes, size_t length, size_t max_bytes, struct yyjson_doc **ret_doc, struct json_position *ret_at,
-                 struct err *err)
+static int parse(const char *bytes, size_t length, size_t max_bytes, struct yyjson_doc **ret_doc,
+                 struct json_position *ret_at, struct err *err)
 {
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
     yyjson_read_err problem;
@@ -114,8 +116,8 @@ static int parse(const char *bytes, size_t length, size_t max_bytes, struct yyjs
     return 0;
 }
 
-int json_parse_at(const char *bytes, size_t length, size_t max_bytes, struct yyjson_doc **ret_doc, struct json_position *ret_at,
-                  struct err *err)
+int json_parse_at(const char *bytes, size_t length, size_t max_bytes, struct yyjson_doc **ret_doc,
+                  struct json_position *ret_at, struct err *err)
 {
     return parse(bytes, length, max_bytes, ret_doc, ret_at, err);
 }
@@ -259,7 +261,8 @@ static int write_number(struct buf *out, struct yyjson_val *value, struct err *e
         return write_uint(out, yyjson_get_uint(value), false, err);
     if (yyjson_is_sint(value)) {
         int64_t number = yyjson_get_sint(value);
-        return number < 0 ? write_uint(out, 0 - (uint64_t)number, true, err) : write_uint(out, (uint64_t)number, false, err);
+        return number < 0 ? write_uint(out, 0 - (uint64_t)number, true, err)
+                          : write_uint(out, (uint64_t)number, false, err);
     }
     size_t length = 0;
     CLEANUP(free_ptr) char *text = yyjson_val_write(value, YYJSON_WRITE_NOFLAG, &length);
@@ -299,7 +302,8 @@ int json_scalar_text(struct yyjson_val *value, struct buf *out, struct err *err)
 }
 
 /* Which of the active paths go on through this key (NULL: an array's element); true when one of them ends here. */
-static bool prune_step(const struct json_prune *prune, uint64_t active, size_t depth, struct yyjson_val *key, uint64_t *ret_next)
+static bool prune_step(const struct json_prune *prune, uint64_t active, size_t depth, struct yyjson_val *key,
+                       uint64_t *ret_next)
 {
     *ret_next = 0;
     for (uint64_t rest = active; rest; rest &= rest - 1) {
@@ -318,8 +322,8 @@ static bool prune_step(const struct json_prune *prune, uint64_t active, size_t d
     return false;
 }
 
-static int write_value(struct buf *out, struct yyjson_val *value, const struct json_prune *prune, uint64_t active, size_t depth,
-                       struct err *err)
+static int write_value(struct buf *out, struct yyjson_val *value, const struct json_prune *prune, uint64_t active,
+                       size_t depth, struct err *err)
 {
     bool first = true, is_object = yyjson_is_obj(value);
     struct yyjson_val *key = NULL, *item;
@@ -352,7 +356,8 @@ static int write_value(struct buf *out, struct yyjson_val *value, const struct j
         if (!first && put(out, ",", 1, err) < 0)
             return -1;
         first = false;
-        if (key && (json_write_string(out, yyjson_get_str(key), yyjson_get_len(key), err) < 0 || put(out, ":", 1, err) < 0))
+        if (key &&
+            (json_write_string(out, yyjson_get_str(key), yyjson_get_len(key), err) < 0 || put(out, ":", 1, err) < 0))
             return -1;
         if (write_value(out, item, prune, next, depth + 1, err) < 0)
             return -1;
@@ -384,7 +389,8 @@ int json_prune_add(struct json_prune *prune, const char *path, struct err *err)
         const char *name;
         if (!jsonpath_plain_step(compiled, i, &name, &last)) {
             jsonpath_free(compiled);
-            return err_set(err, ERR_INVALID, "ignored field \"%.200s\": only names and [*] can be used in the path", path);
+            return err_set(err, ERR_INVALID, "ignored field \"%.200s\": only names and [*] can be used in the path",
+                           path);
         }
     }
     prune->paths[prune->count++] = compiled;

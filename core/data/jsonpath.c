@@ -1,5 +1,6 @@
-/* A path is a list of steps; evaluation keeps the list of values found so far and applies one step to all of them. Operands of a
- * filter are lists of steps themselves. Leading plain names, which are nearly all paths that occur, are followed without any list. */
+/* A path is a list of steps; evaluation keeps the list of values found so far and applies one step to all of them.
+ * Operands of a filter are lists of steps themselves. Leading plain names, which are nearly all paths that occur, are
+ * followed without any list. */
 #include "data/jsonpath.h"
 
 #include <stdlib.h>
@@ -250,7 +251,8 @@ static int parse_filter(struct parser *p, struct step *step)
     static const struct {
         const char *word;
         enum comparison comparison;
-    } operators[] = {{"==", COMPARE_EQ}, {"!=", COMPARE_NE}, {"<=", COMPARE_LE}, {">=", COMPARE_GE}, {"<", COMPARE_LT}, {">", COMPARE_GT}};
+    } operators[] = {{"==", COMPARE_EQ}, {"!=", COMPARE_NE}, {"<=", COMPARE_LE},
+                     {">=", COMPARE_GE}, {"<", COMPARE_LT},  {">", COMPARE_GT}};
     bool outer = p->in_filter;
     size_t i;
 
@@ -302,11 +304,13 @@ static int parse_bracket(struct parser *p, struct steps *steps)
     int result = -1;
 
     if (++p->nesting > JSONPATH_NESTING_MAX)
-        return err_set(p->err, ERR_LIMIT, "JSONPath \"%.200s\": brackets nested deeper than %d", p->text, JSONPATH_NESTING_MAX);
+        return err_set(p->err, ERR_LIMIT, "JSONPath \"%.200s\": brackets nested deeper than %d", p->text,
+                       JSONPATH_NESTING_MAX);
     do {
         vec_push(&parts, (struct step){0});
         if (parts.length > JSONPATH_STEPS_MAX) {
-            (void)err_set(p->err, ERR_LIMIT, "JSONPath \"%.200s\": a union of more than %d", p->text, JSONPATH_STEPS_MAX);
+            (void)err_set(p->err, ERR_LIMIT, "JSONPath \"%.200s\": a union of more than %d", p->text,
+                          JSONPATH_STEPS_MAX);
             goto out;
         }
         if (parse_element(p, &parts.items[parts.length - 1]) < 0)
@@ -454,7 +458,8 @@ static int add(struct evaluation *e, struct json_values *values, struct yyjson_v
     if (!value)
         return 0;
     if (values->length >= JSONPATH_RESULTS_MAX || ++e->work > WORK_MAX)
-        return err_set(e->err, ERR_LIMIT, "a JSONPath that finds too much: the maximum is %d values", JSONPATH_RESULTS_MAX);
+        return err_set(e->err, ERR_LIMIT, "a JSONPath that finds too much: the maximum is %d values",
+                       JSONPATH_RESULTS_MAX);
     vec_push(values, value);
     return 0;
 }
@@ -481,7 +486,8 @@ static struct children children_of(struct yyjson_val *value)
 
 static struct yyjson_val *children_next(struct children *c)
 {
-    return c->is_object ? yyjson_obj_iter_get_val(yyjson_obj_iter_next(&c->members)) : yyjson_arr_iter_next(&c->elements);
+    return c->is_object ? yyjson_obj_iter_get_val(yyjson_obj_iter_next(&c->members))
+                        : yyjson_arr_iter_next(&c->elements);
 }
 
 static int add_deep(struct evaluation *e, struct yyjson_val *value, struct json_values *out)
@@ -536,13 +542,17 @@ static struct scalar scalar_of(struct yyjson_val *value)
 }
 
 /* 1: has a value, 0: the path finds nothing, -1: limit. */
-static int operand_value(struct evaluation *e, const struct operand *operand, struct yyjson_val *current, struct scalar *ret_scalar)
+static int operand_value(struct evaluation *e, const struct operand *operand, struct yyjson_val *current,
+                         struct scalar *ret_scalar)
 {
     CLEANUP(json_values_done) struct json_values found = {0};
 
     if (operand->kind != OPERAND_PATH) {
-        *ret_scalar = (struct scalar){.kind = operand->kind, .string = operand->string, .length = operand->string ? strlen(operand->string) : 0,
-                                      .number = operand->number, .boolean = operand->boolean};
+        *ret_scalar = (struct scalar){.kind = operand->kind,
+                                      .string = operand->string,
+                                      .length = operand->string ? strlen(operand->string) : 0,
+                                      .number = operand->number,
+                                      .boolean = operand->boolean};
         return 1;
     }
     if (add(e, &found, operand->from_root ? e->root : current) < 0 || run(e, &operand->path, 0, &found) < 0)

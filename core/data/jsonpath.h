@@ -1,11 +1,13 @@
 /* jsonpath.h — Kubernetes' flavour of JSONPath, compiled once and evaluated on parsed JSON.
  * Thread:  any; a compiled path is not changed by evaluation.
- * Errors:  0, or -1 with *err set (ERR_INVALID names the position and what was expected there; ERR_LIMIT); ret_* written only on success.
+ * Errors:  0, or -1 with *err set (ERR_INVALID names the position and what was expected there; ERR_LIMIT); ret_*
+ *          written only on success.
  * Source:  kubernetes.io "JSONPath Support"; client-go util/jsonpath.
  *
- * metadata.name  .metadata.name  {.metadata.name}  $.a  a\.b  ['a.b']  ["a.b"]  [0]  [-1]  [1:3]  [::2]  [*]  .*  ..name
- * [0,2]  ['a','b']  [?(@.x)]  [?(@.x=="y")] with == != < <= > >= against a string, number, true, false, null or another path.
- * A name in quotes is literal. A field that is not there gives no result and no error. Not in here: range/end and text around braces.
+ * metadata.name  .metadata.name  {.metadata.name}  $.a  a\.b  ['a.b']  ["a.b"]  [0]  [-1]  [1:3]  [::2]  [*]  .*
+ * ..name [0,2]  ['a','b']  [?(@.x)]  [?(@.x=="y")] with == != < <= > >= against a string, number, true, false, null or
+ * another path. A name in quotes is literal. A field that is not there gives no result and no error. Not in here:
+ * range/end and text around braces.
  */
 #ifndef HAPTIC_DATA_JSONPATH_H
 #define HAPTIC_DATA_JSONPATH_H
@@ -18,8 +20,8 @@
 #include "base/vec.h"
 
 #define JSONPATH_BYTES_MAX 4096
-#define JSONPATH_STEPS_MAX 64     /* of one path, filters and unions apart */
-#define JSONPATH_NESTING_MAX 4    /* of filters and unions in each other */
+#define JSONPATH_STEPS_MAX 64      /* of one path, filters and unions apart */
+#define JSONPATH_NESTING_MAX 4     /* of filters and unions in each other */
 #define JSONPATH_RESULTS_MAX 65536 /* values held at once while evaluating */
 
 struct jsonpath;
@@ -35,7 +37,8 @@ struct json_values {
     struct yyjson_val **items;
     size_t length, capacity;
 };
-int jsonpath_all(const struct jsonpath *path, struct yyjson_val *root, struct json_values *ret_values, struct err *err) MUST_CHECK;
+int jsonpath_all(const struct jsonpath *path, struct yyjson_val *root, struct json_values *ret_values, struct err *err)
+    MUST_CHECK;
 void json_values_done(struct json_values *values);
 
 /* For those who follow a path themselves: true when step i is a name (*ret_name) or a wildcard (*ret_name NULL). */

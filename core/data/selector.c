@@ -1,5 +1,5 @@
-/* A label selector is a list of requirements, each with its set of values; a field selector a list of compiled paths and values. All
- * must hold. Both are read by hand in one pass, because their grammars have no nesting. */
+/* A label selector is a list of requirements, each with its set of values; a field selector a list of compiled paths
+ * and values. All must hold. Both are read by hand in one pass, because their grammars have no nesting. */
 #include "data/selector.h"
 
 #include <stdlib.h>
@@ -36,7 +36,8 @@ static int fail(const struct label_parser *p, const char *expected)
 {
     if (!p->text[p->at])
         return err_set(p->err, ERR_INVALID, "label selector \"%.200s\": at the end: expected %s", p->text, expected);
-    return err_set(p->err, ERR_INVALID, "label selector \"%.200s\": at character %zu: expected %s", p->text, p->at + 1, expected);
+    return err_set(p->err, ERR_INVALID, "label selector \"%.200s\": at character %zu: expected %s", p->text, p->at + 1,
+                   expected);
 }
 
 static void skip_space(struct label_parser *p)
@@ -115,19 +116,19 @@ static int parse_operator(struct label_parser *p, struct requirement *requiremen
 {
     skip_space(p);
     if (!p->text[p->at] || p->text[p->at] == ',') {
-        requirement->operator = LABEL_EXISTS;
+        requirement->operator= LABEL_EXISTS;
         return 0;
     }
     if (accept(p, "!=")) {
-        requirement->operator = LABEL_NOT_IN;
+        requirement->operator= LABEL_NOT_IN;
         return parse_value(p, requirement);
     }
     if (accept(p, "==") || accept(p, "=")) {
-        requirement->operator = LABEL_IN;
+        requirement->operator= LABEL_IN;
         return parse_value(p, requirement);
     }
     if (p->text[p->at] == '<' || p->text[p->at] == '>') {
-        requirement->operator = p->text[p->at++] == '<' ? LABEL_LESS : LABEL_GREATER;
+        requirement->operator= p->text[p->at++] == '<' ? LABEL_LESS : LABEL_GREATER;
         skip_space(p);
         size_t start = p->at;
         CLEANUP(free_ptr) char *word = parse_word(p);
@@ -138,8 +139,8 @@ static int parse_operator(struct label_parser *p, struct requirement *requiremen
     }
     size_t start = p->at;
     CLEANUP(free_ptr) char *word = parse_word(p);
-    requirement->operator = strcmp(word, "in") == 0 ? LABEL_IN : LABEL_NOT_IN;
-    if (requirement->operator == LABEL_IN || strcmp(word, "notin") == 0)
+    requirement->operator= strcmp(word, "in") == 0 ? LABEL_IN : LABEL_NOT_IN;
+    if (requirement->operator== LABEL_IN || strcmp(word, "notin") == 0)
         return parse_set(p, requirement);
     p->at = start;
     return fail(p, "=, ==, !=, in, notin, <, > or ,");
@@ -158,7 +159,7 @@ static int parse_requirement(struct label_parser *p, struct label_selector *s)
         p->at = start;
         return fail(p, "a label key");
     }
-    requirement->operator = LABEL_ABSENT;
+    requirement->operator= LABEL_ABSENT;
     return negated ? 0 : parse_operator(p, requirement);
 }
 
@@ -216,8 +217,8 @@ static bool requirement_holds(const struct requirement *requirement, const char 
     case LABEL_NOT_IN:
         for (size_t i = 0; value && i < requirement->values.length; i++)
             if (strcmp(value, requirement->values.items[i]) == 0)
-                return requirement->operator == LABEL_IN;
-        return requirement->operator == LABEL_NOT_IN;
+                return requirement->operator== LABEL_IN;
+        return requirement->operator== LABEL_NOT_IN;
     case LABEL_GREATER:
         return value && parse_int64(value, &number) && number > requirement->number;
     case LABEL_LESS:
@@ -319,7 +320,8 @@ bool field_selector_matches(const struct field_selector *s, struct yyjson_val *o
         CLEANUP(buf_done) struct buf text = {0};
         const struct term *term = &s->terms.items[i];
         bool readable = json_scalar_text(jsonpath_first(term->path, object), &text, NULL) == 0;
-        bool equal = readable && text.length == strlen(term->value) && memcmp(buf_str(&text), term->value, text.length) == 0;
+        bool equal = readable && text.length == strlen(term->value) &&
+                     memcmp(buf_str(&text), term->value, text.length) == 0;
         if (equal != term->equal)
             return false;
     }

@@ -3,7 +3,8 @@
  * Errors:  0, or -1 with *err set (ERR_INVALID names the position, ERR_LIMIT); ret_* written only on success.
  * Source:  kubernetes.io "Labels and Selectors", "Field Selectors"; apimachinery pkg/labels, pkg/fields.
  *
- * Labels:  a=b  a==b  a!=b  a in (x,y)  a notin (x,y)  a  !a  a>5  a<5, joined by commas; != and notin pass where the label is absent.
+ * Labels:  a=b  a==b  a!=b  a in (x,y)  a notin (x,y)  a  !a  a>5  a<5, joined by commas; != and notin pass where the
+ *          label is absent.
  * Fields:  path=value  path==value  path!=value, joined by commas; the path is a JSONPath; an absent field is "".
  */
 #ifndef HAPTIC_DATA_SELECTOR_H

@@ -1,6 +1,7 @@
-/* libyaml's events build one tree of nodes for each document; the tree is then written as JSON text, expanding aliases and merge keys
- * and noting the line of each value, and yyjson reads that. yyjson keeps values in the order of the text, so the place of
- * a value in its document is the index of its line. The detour costs a second pass and buys one set of rules for all JSON. */
+/* libyaml's events build one tree of nodes for each document; the tree is then written as JSON text, expanding aliases
+ * and merge keys and noting the line of each value, and yyjson reads that. yyjson keeps values in the order of the
+ * text, so the place of a value in its document is the index of its line. The detour costs a second pass and buys one
+ * set of rules for all JSON. */
 #include "data/yaml.h"
 
 #include <string.h>
@@ -111,7 +112,8 @@ static int tag_apply(struct reader *r, struct node *node, const char *tag, enum 
     if (strcmp(tag, "binary") == 0)
         return fail_at(r, node, "!!binary is not supported: write the value as a string");
     bool fits = (strcmp(tag, "int") == 0 && looks == YAML_TYPE_INT) ||
-                (strcmp(tag, "float") == 0 && (looks == YAML_TYPE_INT || looks == YAML_TYPE_FLOAT || looks == YAML_TYPE_NOT_FINITE)) ||
+                (strcmp(tag, "float") == 0 &&
+                 (looks == YAML_TYPE_INT || looks == YAML_TYPE_FLOAT || looks == YAML_TYPE_NOT_FINITE)) ||
                 (strcmp(tag, "bool") == 0 && (looks == YAML_TYPE_TRUE || looks == YAML_TYPE_FALSE)) ||
                 (strcmp(tag, "null") == 0 && looks == YAML_TYPE_NULL);
     if (fits) {
@@ -205,7 +207,10 @@ static int document_read(struct reader *r, const char *text, uint32_t *ret_root)
         case YAML_MAPPING_START_EVENT:
             index = node_new(r, type == YAML_SEQUENCE_START_EVENT ? NODE_SEQUENCE : NODE_MAPPING, event.start_mark);
             r->nodes.items[index].open = true;
-            anchor_set(r, type == YAML_SEQUENCE_START_EVENT ? event.data.sequence_start.anchor : event.data.mapping_start.anchor, index);
+            anchor_set(r,
+                       type == YAML_SEQUENCE_START_EVENT ? event.data.sequence_start.anchor
+                                                         : event.data.mapping_start.anchor,
+                       index);
             if (depth == JSON_DEPTH_MAX) {
                 place(r, event.start_mark.line + 1, event.start_mark.column + 1);
                 result = err_set(r->err, ERR_LIMIT, "YAML nested deeper than %d levels", JSON_DEPTH_MAX);
@@ -295,7 +300,8 @@ static const char *key_text(const struct reader *r, uint32_t index, size_t *ret_
     return buf_str(&r->texts) + node->text;
 }
 
-/* Keys seen so far in a mapping: pair by pair for few, a table for many. The table's keys are borrowed from texts, which no longer grows. */
+/* Keys seen so far in a mapping: pair by pair for few, a table for many. The table's keys are borrowed from texts,
+ * which no longer grows. */
 #define KEYS_PAIRWISE 16
 
 static bool key_is_known(const struct reader *r, const struct pairs *pairs, struct map *table, uint32_t key)
@@ -318,8 +324,10 @@ static bool key_is_known(const struct reader *r, const struct pairs *pairs, stru
     return map_getn(table, text, length) != NULL;
 }
 
-/* The mapping's own pairs, then those that merge keys bring and that are not there yet; the first of several merged mappings wins. */
-static int collect(struct reader *r, uint32_t mapping, struct pairs *pairs, struct map *table, bool merged, unsigned depth)
+/* The mapping's own pairs, then those that merge keys bring and that are not there yet; the first of several merged
+ * mappings wins. */
+static int collect(struct reader *r, uint32_t mapping, struct pairs *pairs, struct map *table, bool merged,
+                   unsigned depth)
 {
     const struct node *nodes = r->nodes.items;
 
@@ -341,7 +349,8 @@ static int collect(struct reader *r, uint32_t mapping, struct pairs *pairs, stru
             size_t length;
             const char *text = key_text(r, key, &length);
             place(r, nodes[key].line, nodes[key].column);
-            return err_set(r->err, ERR_INVALID, "the key \"%.*s\" occurs twice in one mapping", (int)(length < 200 ? length : 200), text);
+            return err_set(r->err, ERR_INVALID, "the key \"%.*s\" occurs twice in one mapping",
+                           (int)(length < 200 ? length : 200), text);
         }
     }
     for (uint32_t key = nodes[mapping].first; key; key = nodes[nodes[key].next].next) {
@@ -486,7 +495,8 @@ static int read_all(struct reader *r, const char *text, struct yaml_docs *docs)
     }
 }
 
-int yaml_parse(const char *text, size_t length, size_t max_bytes, struct yaml_docs *ret_docs, struct json_position *ret_at, struct err *err)
+int yaml_parse(const char *text, size_t length, size_t max_bytes, struct yaml_docs *ret_docs,
+               struct json_position *ret_at, struct err *err)
 {
     struct json_position at = {0};
     CLEANUP(yaml_docs_done) struct yaml_docs docs = {0};
@@ -499,7 +509,8 @@ int yaml_parse(const char *text, size_t length, size_t max_bytes, struct yaml_do
         return err_set(err, ERR_LIMIT, "no memory to read YAML");
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, length);
-    /* A control character of one byte is six in JSON; aliases may add as much again, and a little more to short texts. */
+    /* A control character of one byte is six in JSON; aliases may add as much again, and a little more to short
+     * texts. */
     buf_init(&r.json, 12 * length + (1 << 20));
     buf_init(&r.texts, 2 * length + 65536);
     map_init(&r.anchors, false);

@@ -2,8 +2,10 @@
  * Thread:  any.
  * Owns:    struct yaml_docs owns its documents: CLEANUP(yaml_docs_done) struct yaml_docs docs = {0}.
  * Units:   lines and columns count from 1.
- * Errors:  0, or -1 with *err set: ERR_INVALID (syntax, equal keys, unknown alias), ERR_LIMIT (size, depth, alias expansion).
- * Source:  YAML 1.1 as Kubernetes reads it (sigs.k8s.io/yaml): yes, on and y are true, 010 is 8, everything quoted is a string.
+ * Errors:  0, or -1 with *err set: ERR_INVALID (syntax, equal keys, unknown alias), ERR_LIMIT (size, depth, alias
+ *          expansion).
+ * Source:  YAML 1.1 as Kubernetes reads it (sigs.k8s.io/yaml): yes, on and y are true, 010 is 8, everything quoted is
+ *          a string.
  */
 #ifndef HAPTIC_DATA_YAML_H
 #define HAPTIC_DATA_YAML_H
@@ -29,8 +31,8 @@ struct yaml_docs {
 };
 
 /* All documents of the text. ret_at: the place of an error; NULL puts it into the text as "line 3, column 5: …". */
-int yaml_parse(const char *text, size_t length, size_t max_bytes, struct yaml_docs *ret_docs, struct json_position *ret_at,
-               struct err *err) MUST_CHECK;
+int yaml_parse(const char *text, size_t length, size_t max_bytes, struct yaml_docs *ret_docs,
+               struct json_position *ret_at, struct err *err) MUST_CHECK;
 void yaml_docs_done(struct yaml_docs *docs);
 
 /* The line on which a value or key of this document began. */

@@ -1,5 +1,6 @@
-/* Words are looked up, integers are read in Go's base-0 notation with underscores anywhere, and what looks like a float is
- * rewritten into JSON's notation, so that neither locale nor a second parser decides on its value. Dates stay strings. */
+/* Words are looked up, integers are read in Go's base-0 notation with underscores anywhere, and what looks like a
+ * float is rewritten into JSON's notation, so that neither locale nor a second parser decides on its value. Dates stay
+ * strings. */
 #include "data/yaml_scalar.h"
 
 #include <math.h>
@@ -49,7 +50,8 @@ static bool parse_integer(const char *digits, bool negative, struct buf *number)
         return false;
     for (; *digits; digits++) {
         unsigned digit = (unsigned)digit_of(*digits);
-        if (digit >= base || __builtin_mul_overflow(value, (uint64_t)base, &value) || __builtin_add_overflow(value, (uint64_t)digit, &value))
+        if (digit >= base || __builtin_mul_overflow(value, (uint64_t)base, &value) ||
+            __builtin_add_overflow(value, (uint64_t)digit, &value))
             return false;
     }
     if (negative && value > (uint64_t)INT64_MAX + 1)
@@ -116,8 +118,10 @@ enum yaml_type yaml_scalar_resolve(const char *text, size_t length, struct buf *
 {
     static const char *const nulls[] = {"", "~", "null", "Null", "NULL", NULL};
     static const char *const trues[] = {"true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON", "y", "Y", NULL};
-    static const char *const falses[] = {"false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF", "n", "N", NULL};
-    static const char *const not_finite[] = {".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", NULL};
+    static const char *const falses[] = {"false", "False", "FALSE", "no", "No", "NO",
+                                         "off",   "Off",   "OFF",   "n",  "N",  NULL};
+    static const char *const not_finite[] = {".nan",  ".NaN",  ".NAN",  ".inf",  ".Inf",  ".INF", "+.inf",
+                                             "+.Inf", "+.INF", "-.inf", "-.Inf", "-.INF", NULL};
     char plain[NUMBER_BYTES_MAX];
     size_t n = 0;
 

@@ -25,8 +25,8 @@ static bool is_harmless(char c)
            c == '@' || c == '~';
 }
 
-/* The name of a file in a folder, of harmless characters and not hidden: what haproxy/disk writes. One that it would refuse would keep
- * everything from being written. */
+/* The name of a file in a folder, of harmless characters and not hidden: what haproxy/disk writes. One that it would
+ * refuse would keep everything from being written. */
 static bool is_file_name(const char *name, size_t length)
 {
     if (length == 0 || length > FILE_NAME_MAX || name[0] == '.')

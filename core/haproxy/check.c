@@ -1,7 +1,8 @@
-/* How it works: three steps. In a thread of libuv's pool: make a directory, write the files, start the child. On the loop: read its output, wait
- * for its end through a pidfd, keep the deadline. In a thread again: remove the directory. Whatever comes first of end, deadline, output limit and
- * cancellation, the child is killed and awaited before the directory goes; the caller is told as soon as the result is known.
- * When a handle cannot be replaced, there are no steps: the complaints are told from the timer.
+/* How it works: three steps. In a thread of libuv's pool: make a directory, write the files, start the child. On the
+ * loop: read its output, wait for its end through a pidfd, keep the deadline. In a thread again: remove the directory.
+ * Whatever comes first of end, deadline, output limit and cancellation, the child is killed and awaited before the
+ * directory goes; the caller is told as soon as the result is known. When a handle cannot be replaced, there are no
+ * steps: the complaints are told from the timer.
  */
 #include "haproxy/check.h"
 
@@ -127,7 +128,7 @@ static void names_check(struct check *c, const struct disk_file *file)
 /* Replace the file's handles; complain of each line in which that cannot be done. */
 static void file_expand(struct check *c, struct disk_file *file)
 {
-    enum expand_as as = strcmp(file->path, DISK_CONFIG) == 0        ? EXPAND_CONFIG
+    enum expand_as as = strcmp(file->path, DISK_CONFIG) == 0   ? EXPAND_CONFIG
                         : strncmp(file->path, "maps/", 5) == 0 ? EXPAND_MAP
                                                                : EXPAND_FILE;
     struct buf out = {0};
@@ -172,13 +173,13 @@ static int child_start(struct check *c, struct err *err)
     const char *const arguments[] = {c->binary, "-c", "-dr", "-f", DISK_CONFIG, NULL};
     int64_t cpu_s = c->deadline_ns / NS_PER_S + 2;
     struct confine_spec spec = {.arguments = arguments,
-                              .environment = (const char *const *)c->environment.items,
-                              .cwd = c->directory,
-                              .output_fd = write_end,
-                              .memory_bytes = c->memory_bytes,
-                              .file_bytes = FILE_BYTES,
-                              .cpu_s = cpu_s < 3600 ? (unsigned)cpu_s : 3600,
-                              .descriptors = DESCRIPTORS};
+                                .environment = (const char *const *)c->environment.items,
+                                .cwd = c->directory,
+                                .output_fd = write_end,
+                                .memory_bytes = c->memory_bytes,
+                                .file_bytes = FILE_BYTES,
+                                .cpu_s = cpu_s < 3600 ? (unsigned)cpu_s : 3600,
+                                .descriptors = DESCRIPTORS};
     if (confine_spawn(&spec, &c->pid, err) < 0)
         return -1;
     c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
@@ -279,7 +280,8 @@ static void tell_result(struct check *c)
     CLEANUP(free_ptr) char *output = (char *)(uintptr_t)text_redacted(c, buf_str(&c->output));
     /* "Configuration file has no error but will not start (no listener) => exit(2)." comes without a tag. */
     const char *no_listener = strstr(buf_str(&c->output), "Configuration file has no error but will not start");
-    struct check_message untagged = {.severity = CHECK_ALERT, .text = "the configuration has no error but will not start: no listener"};
+    struct check_message untagged = {.severity = CHECK_ALERT,
+                                     .text = "the configuration has no error but will not start: no listener"};
     if (code != 0 && messages.alerts.length == 0 && no_listener)
         vec_push(&messages.alerts, untagged);
     if (code != 0 && messages.alerts.length == 0) {
@@ -397,7 +399,8 @@ static void start_after(uv_work_t *work, int status UNUSED)
         kill(c->pid, SIGKILL);
 }
 
-struct check *check_start(uv_loop_t *loop, const struct check_config *config, struct disk_files *files, check_done *done, void *ctx)
+struct check *check_start(uv_loop_t *loop, const struct check_config *config, struct disk_files *files,
+                          check_done *done, void *ctx)
 {
     struct check *c = xcalloc(1, sizeof(*c));
     c->loop = loop;

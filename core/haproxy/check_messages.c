@@ -1,5 +1,6 @@
-/* How it works: a message is a line "[SEVERITY] (pid) : [config : ]text" and the lines after it that do not begin so. The place is taken
- * from the text, whose forms differ by the part of HAProxy that speaks (src/cfgparse*.c, server.c, proxy.c):
+/* How it works: a message is a line "[SEVERITY] (pid) : [config : ]text" and the lines after it that do not begin so.
+ * The place is taken from the text, whose forms differ by the part of HAProxy that speaks (src/cfgparse*.c, server.c,
+ * proxy.c):
  *
  *     parsing [haproxy.cfg:12] : …            Parsing [haproxy.cfg:12]: …
  *     [haproxy.cfg:12] : 'server b/s' : …     http frontend 'f' (haproxy.cfg:9) tries to use …
@@ -41,7 +42,8 @@ static bool is_word_start(const char *text, const char *at)
     return at == text || !isalnum((unsigned char)at[-1]);
 }
 
-/* "[haproxy.cfg:12]" or "(haproxy.cfg:9)" or "haproxy.cfg:9": the number behind the first "haproxy.cfg:"; 0 when there is none. */
+/* "[haproxy.cfg:12]" or "(haproxy.cfg:9)" or "haproxy.cfg:9": the number behind the first "haproxy.cfg:"; 0 when there
+ * is none. */
 static unsigned config_line(const char *text)
 {
     const char *found = strstr(text, DISK_CONFIG ":");
@@ -88,17 +90,20 @@ static bool find_server(struct parser *p, const char *text, struct check_message
 /* The first "backend 'x'" and the like, and a "server 's'" after it. */
 static void find_section(struct parser *p, const char *text, struct check_message *m)
 {
-    static const char *const kinds[] = {"proxy", "backend", "frontend", "listen", "peers", "resolvers", "mailers", "userlist", "cache", "fcgi-app", "ring"};
+    static const char *const kinds[] = {"proxy",   "backend",  "frontend", "listen",   "peers", "resolvers",
+                                        "mailers", "userlist", "cache",    "fcgi-app", "ring"};
     const char *first = NULL;
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         size_t length = strlen(kinds[i]);
         for (const char *at = text; (at = strcasestr(at, kinds[i])); at += length) {
-            if (!is_word_start(text, at) || at[length] != ' ' || at[length + 1] != '\'' || (at > text && at[-1] == '\''))
+            if (!is_word_start(text, at) || at[length] != ' ' || at[length + 1] != '\'' ||
+                (at > text && at[-1] == '\''))
                 continue;
             size_t name = strcspn(at + length + 2, "'");
             /* "unable to find … 'x'", "… 'x' not found": that is what is missing, not where. */
             const char *before = at - text >= 9 ? at - 9 : text;
-            if (name == 0 || memmem(before, (size_t)(at - before), "find ", 5) || memmem(before, (size_t)(at - before), "required ", 9))
+            if (name == 0 || memmem(before, (size_t)(at - before), "find ", 5) ||
+                memmem(before, (size_t)(at - before), "required ", 9))
                 continue;
             if (!first || at < first) {
                 first = at;
@@ -146,7 +151,9 @@ static void find_file(struct parser *p, const char *text, struct check_message *
 /* A line that says only that there were others. */
 static bool is_summary(const char *text)
 {
-    static const char *const summaries[] = {"Error(s) found in configuration file", "Fatal errors found in configuration", "haproxy version is", "path to executable is"};
+    static const char *const summaries[] = {"Error(s) found in configuration file",
+                                            "Fatal errors found in configuration", "haproxy version is",
+                                            "path to executable is"};
     for (size_t i = 0; i < ARRAY_LEN(summaries); i++)
         if (strncmp(text, summaries[i], strlen(summaries[i])) == 0)
             return true;
@@ -176,8 +183,9 @@ static const char *message_start(const char *line, size_t length, enum check_sev
     static const struct {
         const char *tag;
         enum check_severity severity;
-    } tags[] = {{"[ALERT]", CHECK_ALERT}, {"[EMERG]", CHECK_ALERT}, {"[CRIT]", CHECK_ALERT}, {"[WARNING]", CHECK_WARNING}, {"[NOTICE]", CHECK_NOTICE},
-                {"[INFO]", CHECK_NOTICE}, {"[DEBUG]", CHECK_NOTICE}, {"[DIAG]", CHECK_NOTICE}};
+    } tags[] = {{"[ALERT]", CHECK_ALERT},     {"[EMERG]", CHECK_ALERT},   {"[CRIT]", CHECK_ALERT},
+                {"[WARNING]", CHECK_WARNING}, {"[NOTICE]", CHECK_NOTICE}, {"[INFO]", CHECK_NOTICE},
+                {"[DEBUG]", CHECK_NOTICE},    {"[DIAG]", CHECK_NOTICE}};
     for (size_t i = 0; i < ARRAY_LEN(tags); i++) {
         size_t tag = strlen(tags[i].tag);
         if (length <= tag || memcmp(line, tags[i].tag, tag) != 0)
@@ -210,7 +218,8 @@ void check_messages_parse(const char *output, const char *directory, struct chec
 {
     memset(ret_messages, 0, sizeof(*ret_messages));
     size_t total = strlen(output);
-    /* The text, section, server and file of a message are copies of parts of it, each at most as long as it; "; " may be longer than a newline. */
+    /* The text, section, server and file of a message are copies of parts of it, each at most as long as it; "; " may
+     * be longer than a newline. */
     ret_messages->strings = xmalloc(8 * total + 64);
     struct parser p = {.out = ret_messages, .directory = directory, .next = ret_messages->strings};
     CLEANUP(buf_done) struct buf text = {0};

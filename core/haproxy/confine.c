@@ -1,6 +1,7 @@
-/* How it works: everything that allocates or may fail (the filter, the Landlock rules) is made before; then vfork, so that neither the size of
- * this program nor its other threads matter; the child makes system calls only, and tells a failure through the memory it still
- * shares until it execs. All signals are blocked around that, so that no handler of ours runs in the child.
+/* How it works: everything that allocates or may fail (the filter, the Landlock rules) is made before; then vfork, so
+ * that neither the size of this program nor its other threads matter; the child makes system calls only, and tells a
+ * failure through the memory it still shares until it execs. All signals are blocked around that, so that no handler
+ * of ours runs in the child.
  */
 #include "haproxy/confine.h"
 
@@ -28,16 +29,17 @@ struct stage {
     const struct confine_spec *spec;
     int null_fd, landlock_fd;
     const struct sock_fprog *filter;
-    sigset_t signals; /* to be unblocked */
+    sigset_t signals;            /* to be unblocked */
     const char *volatile failed; /* what failed; NULL: nothing */
     volatile int sys;
 };
 
 static int filter_build(struct buf *out, struct err *err)
 {
-    static const int refused[] = {SCMP_SYS(connect), SCMP_SYS(bind),  SCMP_SYS(listen), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(sendmmsg),
-                                  SCMP_SYS(fork),    SCMP_SYS(vfork), SCMP_SYS(ptrace), SCMP_SYS(kill),   SCMP_SYS(tgkill),  SCMP_SYS(mount),
-                                  SCMP_SYS(keyctl),  SCMP_SYS(bpf),   SCMP_SYS(io_uring_setup)};
+    static const int refused[] = {SCMP_SYS(connect), SCMP_SYS(bind),     SCMP_SYS(listen),        SCMP_SYS(sendto),
+                                  SCMP_SYS(sendmsg), SCMP_SYS(sendmmsg), SCMP_SYS(fork),          SCMP_SYS(vfork),
+                                  SCMP_SYS(ptrace),  SCMP_SYS(kill),     SCMP_SYS(tgkill),        SCMP_SYS(mount),
+                                  SCMP_SYS(keyctl),  SCMP_SYS(bpf),      SCMP_SYS(io_uring_setup)};
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
     if (!filter)
         return err_set(err, ERR_INTERNAL, "seccomp_init failed");
@@ -45,7 +47,8 @@ static int filter_build(struct buf *out, struct err *err)
     for (size_t i = 0; i < ARRAY_LEN(refused) && rc == 0; i++)
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), refused[i], 0);
     if (rc == 0) /* processes; threads are fine */
-        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(clone), 1, SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
+        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(clone), 1,
+                              SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
     if (rc == 0) /* its flags are out of a filter's sight; the C library falls back to clone */
         rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
     CLEANUP(close_fd) int fd = memfd_create("haptic-filter", MFD_CLOEXEC);
@@ -65,8 +68,9 @@ static int filter_build(struct buf *out, struct err *err)
 /* Rules that permit writing below cwd and to /dev only; -1 where the kernel has no Landlock. */
 static int landlock_build(const char *cwd)
 {
-    const __u64 writing = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
-                          LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
+    const __u64 writing = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+                          LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
+                          LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
                           LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;
     struct landlock_ruleset_attr attribute = {.handled_access_fs = writing};
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attribute, sizeof(attribute), 0);
@@ -124,8 +128,8 @@ __attribute__((noreturn, noinline)) static void child_main(struct stage *s)
     if (s->landlock_fd >= 0 && syscall(SYS_landlock_restrict_self, s->landlock_fd, 0) < 0)
         child_fail(s, "landlock");
     (void)syscall(SYS_close_range, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */);
-    if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_CPU, spec->cpu_s) || !limit(RLIMIT_FSIZE, spec->file_bytes) || !limit(RLIMIT_AS, spec->memory_bytes) ||
-        !limit(RLIMIT_NOFILE, spec->descriptors))
+    if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_CPU, spec->cpu_s) || !limit(RLIMIT_FSIZE, spec->file_bytes) ||
+        !limit(RLIMIT_AS, spec->memory_bytes) || !limit(RLIMIT_NOFILE, spec->descriptors))
         child_fail(s, "setrlimit");
     if (sigprocmask(SIG_SETMASK, &s->signals, NULL) < 0)
         child_fail(s, "sigprocmask");
@@ -149,7 +153,8 @@ int confine_spawn(const struct confine_spec *spec, pid_t *ret_pid, struct err *e
     CLEANUP(buf_done) struct buf program = {0};
     if (filter_build(&program, err) < 0)
         return -1;
-    struct sock_fprog filter = {.len = (unsigned short)(program.length / sizeof(struct sock_filter)), .filter = (struct sock_filter *)(void *)program.data};
+    struct sock_fprog filter = {.len = (unsigned short)(program.length / sizeof(struct sock_filter)),
+                                .filter = (struct sock_filter *)(void *)program.data};
     CLEANUP(close_fd) int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     CLEANUP(close_fd) int landlock_fd = landlock_build(spec->cwd);
     struct stage stage = {.spec = spec, .null_fd = null_fd, .landlock_fd = landlock_fd, .filter = &filter};

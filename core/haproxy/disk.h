@@ -5,8 +5,9 @@
  *
  *     haproxy.cfg   maps/NAME   files/NAME   certs/NAME      0600 in directories 0700
  *
- * Each file is written to a temporary name beside it, fsynced, renamed, and its directory fsynced. haproxy.cfg is written after, and
- * unwanted files are removed after, everything else: what is there always refers to files that exist.
+ * Each file is written to a temporary name beside it, fsynced, renamed, and its directory fsynced. haproxy.cfg is
+ * written after, and unwanted files are removed after, everything else: what is there always refers to files that
+ * exist.
  */
 #ifndef HAPTIC_HAPROXY_DISK_H
 #define HAPTIC_HAPROXY_DISK_H
@@ -41,7 +42,8 @@ bool disk_path_valid(const char *path);
 
 /* Make directory (0700) with maps/, files/, certs/. Blocking: a few system calls. */
 int disk_prepare(const char *directory, struct err *err) MUST_CHECK;
-/* Write the files plainly, without fsync, into a directory made by disk_prepare(). Blocking: for temporary directories and threads. */
+/* Write the files plainly, without fsync, into a directory made by disk_prepare(). Blocking: for temporary directories
+ * and threads. */
 int disk_dump(const char *directory, const struct disk_files *files, struct err *err) MUST_CHECK;
 /* Remove directory and what is in it, two levels deep, following no symbolic link. Blocking. */
 void disk_remove(const char *directory);
@@ -63,15 +65,18 @@ struct disk_result {
 };
 typedef void disk_done(void *ctx, const struct disk_result *result);
 
-/* Write those files whose content differs from what is on disk, also when somebody else has altered it. whole: the set is all there is to be:
- * other files in maps/, files/ and certs/ are removed. files is taken over and left empty. False (and files untouched) when a write is under way. */
+/* Write those files whose content differs from what is on disk, also when somebody else has altered it. whole: the set
+ * is all there is to be: other files in maps/, files/ and certs/ are removed. files is taken over and left empty.
+ * False (and files untouched) when a write is under way. */
 bool disk_write(struct disk *d, struct disk_files *files, bool whole, disk_done *done, void *ctx);
-/* Compare the directory with what was written there. deep: by content; else a file is read only when its inode, size, mode or times differ. What
- * was altered is written again by the next write that has it, and removed by the next whole write that has not. False when a write is under way. */
+/* Compare the directory with what was written there. deep: by content; else a file is read only when its inode, size,
+ * mode or times differ. What was altered is written again by the next write that has it, and removed by the next whole
+ * write that has not. False when a write is under way. */
 bool disk_check(struct disk *d, bool deep, disk_done *done, void *ctx);
 bool disk_busy(const struct disk *d);
 
-/* Write one small file now, synced before it returns (blocking: about a disk flush). For the fence, which must be on disk before anything is done under it. */
+/* Write one small file now, synced before it returns (blocking: about a disk flush). For the fence, which must be on
+ * disk before anything is done under it. */
 int disk_write_now(struct disk *d, const char *path, const void *bytes, size_t length, struct err *err) MUST_CHECK;
 
 #endif

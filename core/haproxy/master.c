@@ -4,8 +4,8 @@
  *                                               └──hung up──► show proc, again and again, until the count of reloads has grown (2.6)
  *              then ──► show proc (who is new?) ──► is the former worker stopping? ──► done
  *
- * The last step is there because old and new worker share their listening sockets for a moment: until the old one has closed
- * its own, a connection to the runtime socket may still reach it. It says `Stopping: 1` as soon as it has.
+ * The last step is there because old and new worker share their listening sockets for a moment: until the old one has
+ * closed its own, a connection to the runtime socket may still reach it. It says `Stopping: 1` as soon as it has.
  */
 #include "haproxy/master.h"
 
@@ -32,9 +32,9 @@ struct master_call {
     enum step step;
     struct runtime_call *run; /* under way, or NULL */
     int64_t deadline_at_ns;
-    bool polling;             /* the reload's answer must be read off show proc */
+    bool polling; /* the reload's answer must be read off show proc */
     struct master_state before, now;
-    size_t former;            /* index in before.workers of the one being asked whether it stops */
+    size_t former; /* index in before.workers of the one being asked whether it stops */
     char *log;
     master_state_cb *state_done;
     master_reload_cb *reload_done;
@@ -53,7 +53,8 @@ static int64_t uptime_s(const char *text)
 {
     int64_t d = 0, h = 0, m = 0, s = 0;
     int length = 0;
-    if (sscanf(text, "%5" SCNd64 "d%2" SCNd64 "h%2" SCNd64 "m%2" SCNd64 "s%n", &d, &h, &m, &s, &length) != 4 || length == 0 || d < 0)
+    if (sscanf(text, "%5" SCNd64 "d%2" SCNd64 "h%2" SCNd64 "m%2" SCNd64 "s%n", &d, &h, &m, &s, &length) != 4 ||
+        length == 0 || d < 0)
         return 0;
     return ((d * 24 + h) * 60 + m) * 60 + s;
 }
@@ -165,7 +166,8 @@ static void call_poll(struct master_call *call, const struct err *last)
 {
     if (clock_now_ns() >= call->deadline_at_ns) {
         struct err err;
-        err_set(&err, ERR_TIMEOUT, "HAProxy at %s: the reload was neither done nor refused in time%s%s", call->path, last ? ": " : "", last ? last->text : "");
+        err_set(&err, ERR_TIMEOUT, "HAProxy at %s: the reload was neither done nor refused in time%s%s", call->path,
+                last ? ": " : "", last ? last->text : "");
         call_end(call, &err);
         return;
     }
@@ -195,7 +197,8 @@ static bool is_listed(const struct master_state *s, int pid)
 /* Go on to the next former worker that is still there, or end well. */
 static void ask_former(struct master_call *call)
 {
-    while (call->former < call->before.workers.length && !is_listed(&call->now, call->before.workers.items[call->former].pid))
+    while (call->former < call->before.workers.length &&
+           !is_listed(&call->now, call->before.workers.items[call->former].pid))
         call->former++;
     if (call->former == call->before.workers.length) {
         call_end(call, NULL);
@@ -308,7 +311,8 @@ static struct master_call *call_new(uv_loop_t *loop, const char *path, int64_t d
     return call;
 }
 
-struct master_call *master_show_proc(uv_loop_t *loop, const char *master_socket, int64_t deadline_ns, master_state_cb *done, void *ctx)
+struct master_call *master_show_proc(uv_loop_t *loop, const char *master_socket, int64_t deadline_ns,
+                                     master_state_cb *done, void *ctx)
 {
     struct master_call *call = call_new(loop, master_socket, deadline_ns, STEP_STATE, ctx);
     call->state_done = done;
@@ -316,7 +320,8 @@ struct master_call *master_show_proc(uv_loop_t *loop, const char *master_socket,
     return call;
 }
 
-struct master_call *master_reload(uv_loop_t *loop, const char *master_socket, int64_t deadline_ns, master_reload_cb *done, void *ctx)
+struct master_call *master_reload(uv_loop_t *loop, const char *master_socket, int64_t deadline_ns,
+                                  master_reload_cb *done, void *ctx)
 {
     struct master_call *call = call_new(loop, master_socket, deadline_ns, STEP_BEFORE, ctx);
     call->reload_done = done;

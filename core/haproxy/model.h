@@ -100,8 +100,8 @@ void model_fragment_drop(struct model *m, const char *fragment_id);
 /* Drop all fragments that were not put since the matching begin (after a renderer's restart). */
 void model_replace_begin(struct model *m);
 void model_replace_end(struct model *m);
-/* It exists but could not be rendered: its contributions so far stay, also across model_replace_end(); in a section that others emit too,
- * theirs count. */
+/* It exists but could not be rendered: its contributions so far stay, also across model_replace_end(); in a section
+ * that others emit too, theirs count. */
 void model_fragment_keep(struct model *m, const char *fragment_id);
 struct fragment *model_fragment(const struct model *m, const char *fragment_id); /* newest; NULL when unknown */
 
@@ -113,9 +113,10 @@ bool model_quarantine(struct model *m, const char *fragment_id, const char *reas
 void model_release(struct model *m, const char *fragment_id);
 /* What model_quarantine() would leave in use of a fragment. */
 enum model_hold {
-    MODEL_HOLD_GOOD,    /* its last accepted contributions */
-    MODEL_HOLD_NEW,     /* nothing, as it never had any */
-    MODEL_HOLD_NOTHING, /* nothing, though what is in use of it was accepted once; or it is unknown, or left out already */
+    MODEL_HOLD_GOOD, /* its last accepted contributions */
+    MODEL_HOLD_NEW,  /* nothing, as it never had any */
+    /* nothing, though what is in use of it was accepted once; or it is unknown, or left out already */
+    MODEL_HOLD_NOTHING,
 };
 enum model_hold model_hold(struct model *m, const char *fragment_id);
 const char *model_quarantine_reason(const struct model *m, const char *fragment_id); /* NULL: not quarantined */
@@ -185,8 +186,8 @@ void model_changes_done(struct model_changes *c);
 /* The same items, left as they are. */
 void model_each_changed(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
 
-/* Every text that the model may still put out (rendered, accepted, being checked, or what a quarantine would go back to) and every key. A text may
- * come more than once. */
+/* Every text that the model may still put out (rendered, accepted, being checked, or what a quarantine would go back
+ * to) and every key. A text may come more than once. */
 void model_each_text(const struct model *m, void (*fn)(void *ctx, const char *bytes, size_t length), void *ctx);
 
 /* Nothing is rendered, or accepted. */

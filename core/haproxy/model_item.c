@@ -339,8 +339,8 @@ void item_try_accept(struct model *m, struct item *item)
 
 /* ---- the heap of candidates ---- */
 
-/* Several objects may give one section the same content; then what one that fails said last must not hold back what the others say now.
- * A key of a map or the name of a file belongs to somebody, who does not lose it by failing. */
+/* Several objects may give one section the same content; then what one that fails said last must not hold back what
+ * the others say now. A key of a map or the name of a file belongs to somebody, who does not lose it by failing. */
 static bool candidate_before(const struct item *item, const struct candidate *a, const struct candidate *b)
 {
     bool is_section = item->kind == CONTRIBUTION_SECTION || item->kind == CONTRIBUTION_SECTION_FROM;

@@ -3,8 +3,8 @@
  * Owns:    the descriptor, and a line not ended yet.
  * Errors:  ERR_SYS with the path.
  *
- * Unlike a pipe it neither blocks nor breaks when the follower is gone. The writer must append (O_APPEND): the file is emptied when it has
- * grown past a megabyte.
+ * Unlike a pipe it neither blocks nor breaks when the follower is gone. The writer must append (O_APPEND): the file is
+ * emptied when it has grown past a megabyte.
  */
 #ifndef HAPTIC_HAPROXY_OUTPUT_H
 #define HAPTIC_HAPROXY_OUTPUT_H

@@ -1,12 +1,12 @@
-/* How it works: one timer drives the states (polls while adopting and starting, back-off while waiting, escalation while stopping); the end of a
- * child comes from libuv, the end of an adopted process from a pidfd. Each event to the caller is the last thing a function does, so that the
- * caller may stop or free the supervision from within it.
+/* How it works: one timer drives the states (polls while adopting and starting, back-off while waiting, escalation
+ * while stopping); the end of a child comes from libuv, the end of an adopted process from a pidfd. Each event to the
+ * caller is the last thing a function does, so that the caller may stop or free the supervision from within it.
  *
- * Ready means: the master answers, lists a worker, and that worker answers through the master. A worker that is still reading a large
- * configuration answers only when it has done so.
+ * Ready means: the master answers, lists a worker, and that worker answers through the master. A worker that is still
+ * reading a large configuration answers only when it has done so.
  *
- * A HAProxy whose master socket accepts but does not answer until the start deadline hangs: it is killed, and a new one started. The
- * workers of a dead master end by themselves.
+ * A HAProxy whose master socket accepts but does not answer until the start deadline hangs: it is killed, and a new
+ * one started. The workers of a dead master end by themselves.
  */
 #include "haproxy/process.h"
 
@@ -33,10 +33,10 @@
 #define START_DEADLINE_NS (30 * NS_PER_S)
 #define BACKOFF_MIN_NS (250 * NS_PER_MS)
 #define BACKOFF_MAX_NS (30 * NS_PER_S)
-#define STABLE_NS (60 * NS_PER_S)   /* ran so long: the next failure is a first one */
-#define ASK_NS NS_PER_S             /* one question while adopting or starting */
+#define STABLE_NS (60 * NS_PER_S) /* ran so long: the next failure is a first one */
+#define ASK_NS NS_PER_S           /* one question while adopting or starting */
 #define POLL_MS 25
-#define KILL_AFTER_MS 1000          /* SIGTERM → SIGKILL */
+#define KILL_AFTER_MS 1000 /* SIGTERM → SIGKILL */
 #define LOG_MS 200
 #define SOCKET_PATH_MAX 90
 
@@ -51,15 +51,15 @@ struct process {
     enum process_state state;
     uv_timer_t timer, log_timer;
     unsigned open_handles;
-    pid_t pid;          /* of the master; 0: none */
-    uv_process_t *child; /* NULL: adopted, or none */
+    pid_t pid;            /* of the master; 0: none */
+    uv_process_t *child;  /* NULL: adopted, or none */
     uv_poll_t *exit_poll; /* on the pidfd of an adopted one */
     struct master_call *ask;
     struct runtime_call *ask_worker;
     struct master_state answer; /* kept while the worker is asked */
-    int64_t since_ns;   /* the state began */
-    int64_t backoff_ns; /* the next one; 0: the first */
-    bool start_overdue; /* killed because it did not answer */
+    int64_t since_ns;           /* the state began */
+    int64_t backoff_ns;         /* the next one; 0: the first */
+    bool start_overdue;         /* killed because it did not answer */
 
     struct output log; /* haproxy.log */
 
@@ -248,7 +248,8 @@ static void prepare(struct process *p)
     p->events.prepare(p->ctx);
 }
 
-/* Its number is kept beside its configuration: while a master loads a configuration anew (before 3.1) nobody listens on its socket. */
+/* Its number is kept beside its configuration: while a master loads a configuration anew (before 3.1) nobody listens
+ * on its socket. */
 static void pid_keep(const struct process *p)
 {
     CLEANUP(free_ptr) char *path = xasprintf("%s/haproxy.pid", p->directory);
@@ -268,7 +269,8 @@ static pid_t pid_kept(const struct process *p)
         return 0;
     long pid = strtol(text, NULL, 10);
     snprintf(link, sizeof(link), "/proc/%ld/cwd", pid);
-    bool same = pid > 1 && stat(link, &its) == 0 && stat(p->directory, &ours) == 0 && its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
+    bool same = pid > 1 && stat(link, &its) == 0 && stat(p->directory, &ours) == 0 && its.st_dev == ours.st_dev &&
+                its.st_ino == ours.st_ino;
     return same ? (pid_t)pid : 0;
 }
 
@@ -280,7 +282,8 @@ static pid_t listener_pid(const struct process *p)
     socklen_t length = sizeof(peer);
     CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     memcpy(address.sun_path, p->master_socket, strlen(p->master_socket) + 1);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
         return 0;
     return peer.pid;
 }
@@ -349,7 +352,8 @@ static void on_master_answer(void *ctx, const struct err *err, const struct mast
     p->answer = *state;
     p->answer.workers.items = NULL;
     p->answer.old_workers.items = NULL;
-    p->answer.workers.length = p->answer.workers.capacity = p->answer.old_workers.length = p->answer.old_workers.capacity = 0;
+    p->answer.workers.length = p->answer.workers.capacity = p->answer.old_workers.length =
+        p->answer.old_workers.capacity = 0;
     for (size_t i = 0; i < state->workers.length; i++)
         vec_push(&p->answer.workers, state->workers.items[i]);
     for (size_t i = 0; i < state->old_workers.length; i++)
@@ -358,7 +362,8 @@ static void on_master_answer(void *ctx, const struct err *err, const struct mast
     const char *commands[] = {command};
     snprintf(command, sizeof(command), "@!%d show info", state->workers.items[0].pid);
     int64_t left = p->start_deadline_ns - (clock_now_ns() - p->since_ns);
-    p->ask_worker = runtime_run(p->loop, p->master_socket, commands, 1, left > ASK_NS ? left : ASK_NS, 0, on_worker_answer, p);
+    p->ask_worker = runtime_run(p->loop, p->master_socket, commands, 1, left > ASK_NS ? left : ASK_NS, 0,
+                                on_worker_answer, p);
 }
 
 static void ask(struct process *p)
@@ -371,8 +376,8 @@ static void spawn(struct process *p)
 {
     CLEANUP(free_ptr) char *master = xasprintf("%s,mode,600,level,admin", p->master_socket);
     /* -dr: a server whose name does not resolve now must not keep everything else from starting. */
-    char *arguments[] = {p->binary, (char *)(uintptr_t)"-W", (char *)(uintptr_t)"-dr", (char *)(uintptr_t)"-S", master, (char *)(uintptr_t)"-f",
-                         (char *)(uintptr_t)DISK_CONFIG, NULL};
+    char *arguments[] = {p->binary, (char *)(uintptr_t) "-W", (char *)(uintptr_t) "-dr",      (char *)(uintptr_t) "-S",
+                         master,    (char *)(uintptr_t) "-f", (char *)(uintptr_t)DISK_CONFIG, NULL};
     uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE},
                                      {.flags = UV_INHERIT_FD, .data.fd = p->log.fd},
                                      {.flags = UV_INHERIT_FD, .data.fd = p->log.fd}};
@@ -452,10 +457,13 @@ static void on_timer(uv_timer_t *timer)
 
 /* --- public --- */
 
-struct process *process_new(uv_loop_t *loop, const struct process_config *config, const struct process_events *events, void *ctx, struct err *err)
+struct process *process_new(uv_loop_t *loop, const struct process_config *config, const struct process_events *events,
+                            void *ctx, struct err *err)
 {
-    if (config->directory[0] != '/' || config->master_socket[0] != '/' || strlen(config->master_socket) > SOCKET_PATH_MAX) {
-        err_set(err, ERR_INVALID, "HAProxy's master socket %s: an absolute path of at most %d bytes is needed", config->master_socket, SOCKET_PATH_MAX);
+    if (config->directory[0] != '/' || config->master_socket[0] != '/' ||
+        strlen(config->master_socket) > SOCKET_PATH_MAX) {
+        err_set(err, ERR_INVALID, "HAProxy's master socket %s: an absolute path of at most %d bytes is needed",
+                config->master_socket, SOCKET_PATH_MAX);
         return NULL;
     }
     struct process *p = xcalloc(1, sizeof(*p));

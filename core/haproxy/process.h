@@ -8,9 +8,10 @@
  *     STOPPED ──start──► ADOPTING ──answers──► RUNNING ──dies──► WAITING ──back-off──► (prepare) ──process_continue──► STARTING
  *                            └──nobody there──► (prepare) …                                STARTING ──master answers──► RUNNING
  *
- * HAProxy runs in a session of its own with the directory as working directory and HAPTIC_DIR, its output goes to DIRECTORY/haproxy.log,
- * which is followed and kept small here: no pipe of ours can break or block it. A HAProxy that already runs on the directory (its master socket
- * answers, or the process of DIRECTORY/haproxy.pid still works there) is adopted instead of started.
+ * HAProxy runs in a session of its own with the directory as working directory and HAPTIC_DIR, its output goes to
+ * DIRECTORY/haproxy.log, which is followed and kept small here: no pipe of ours can break or block it. A HAProxy that
+ * already runs on the directory (its master socket answers, or the process of DIRECTORY/haproxy.pid still works there)
+ * is adopted instead of started.
  */
 #ifndef HAPTIC_HAPROXY_PROCESS_H
 #define HAPTIC_HAPROXY_PROCESS_H
@@ -30,17 +31,17 @@ enum process_state {
     PROCESS_PREPARING, /* the caller brings the disk level */
     PROCESS_STARTING,  /* spawned; the master or its worker does not answer yet */
     PROCESS_RUNNING,
-    PROCESS_WAITING,   /* it died or did not start; back-off */
+    PROCESS_WAITING, /* it died or did not start; back-off */
     PROCESS_STOPPING,
 };
 
 struct process_config {
     const char *binary;
-    const char *directory;      /* absolute; haproxy.cfg is there */
-    const char *master_socket;  /* absolute, at most 90 bytes (HAProxy needs room for a suffix) */
-    int64_t start_deadline_ns;  /* 0: 30 s; a HAProxy that does not answer by then is killed */
-    int64_t backoff_min_ns;     /* 0: 250 ms; doubles at each failure, starts over after a minute of running */
-    int64_t backoff_max_ns;     /* 0: 30 s */
+    const char *directory;          /* absolute; haproxy.cfg is there */
+    const char *master_socket;      /* absolute, at most 90 bytes (HAProxy needs room for a suffix) */
+    int64_t start_deadline_ns;      /* 0: 30 s; a HAProxy that does not answer by then is killed */
+    int64_t backoff_min_ns;         /* 0: 250 ms; doubles at each failure, starts over after a minute of running */
+    int64_t backoff_max_ns;         /* 0: 30 s */
     const char *const *environment; /* further "NAME=value" beside PATH and HAPTIC_DIR, ended by NULL; NULL: none */
 };
 
@@ -57,16 +58,19 @@ struct process_events {
     void (*output)(void *ctx, const char *line);
 };
 
-struct process *process_new(uv_loop_t *loop, const struct process_config *config, const struct process_events *events, void *ctx, struct err *err) MUST_CHECK;
+struct process *process_new(uv_loop_t *loop, const struct process_config *config, const struct process_events *events,
+                            void *ctx, struct err *err) MUST_CHECK;
 void process_start(struct process *p); /* once */
 void process_continue(struct process *p);
 /* Do not wait for the back-off any longer (the configuration has changed). */
 void process_retry_now(struct process *p);
-/* It hangs: SIGKILL to all of it, to its worker of this number (0: unknown), too. Its end is reported as died, and it is started again. */
+/* It hangs: SIGKILL to all of it, to its worker of this number (0: unknown), too. Its end is reported as died, and it
+ * is started again. */
 void process_restart(struct process *p, int worker_pid);
 
-/* End HAProxy: SIGUSR1 (finish connections), at grace_ns SIGTERM, a second later SIGKILL to all of it. grace_ns 0: SIGTERM at once. stopped is
- * called when no process of it is left. A process that is not running is stopped at once. */
+/* End HAProxy: SIGUSR1 (finish connections), at grace_ns SIGTERM, a second later SIGKILL to all of it. grace_ns 0:
+ * SIGTERM at once. stopped is called when no process of it is left. A process that is not running is stopped at
+ * once. */
 void process_stop(struct process *p, int64_t grace_ns, void (*stopped)(void *ctx), void *ctx);
 /* Let go: HAProxy runs on. Handles are closed on the loop: run it once more before closing the loop. NULL is fine. */
 struct process *process_free(struct process *p);

@@ -1,11 +1,13 @@
-/* How it works: one connection, put into prompt mode, all commands written at once; libuv reads and writes independently, so that
- * neither side waits for the other however much is under way. The first thing HAProxy sends back is its prompt ("> ", "master> ",
- * "master[ReloadFailed]> "); an answer ends where a line begins with that prompt. No answer to a command of ours has a line that begins
- * so: HAProxy indents, or puts an address or a name before, whatever came from a configuration or a map. The one exception, the
- * log in a reload's answer, is the last thing on its connection, where the master hangs up: an answer to the last command is
- * therefore also complete when the connection ends after an empty line.
+/* How it works: one connection, put into prompt mode, all commands written at once; libuv reads and writes
+ * independently, so that neither side waits for the other however much is under way. The first thing HAProxy sends
+ * back is its prompt ("> ", "master> ", "master[ReloadFailed]> "); an answer ends where a line begins with that
+ * prompt. No answer to a command of ours has a line that begins so: HAProxy indents, or puts an address or a name
+ * before, whatever came from a configuration or a map. The one exception, the log in a reload's answer, is the last
+ * thing on its connection, where the master hangs up: an answer to the last command is therefore also complete when
+ * the connection ends after an empty line.
  *
- * While a payload is read HAProxy prompts with "+ " for each of its lines, for some, or (3.2, when it comes in pieces) for some of them more than once.
+ * While a payload is read HAProxy prompts with "+ " for each of its lines, for some, or (3.2, when it comes in pieces)
+ * for some of them more than once.
  */
 #include "haproxy/runtime.h"
 
@@ -33,8 +35,8 @@ struct runtime_call {
     uv_write_t write;
     struct buf out, in;
     VEC(struct span) answers;
-    VEC(bool) has_payload;       /* per command */
-    VEC(char *) names;           /* per command: its first words, for messages */
+    VEC(bool) has_payload; /* per command */
+    VEC(char *) names;     /* per command: its first words, for messages */
     size_t expected;
     size_t scanned; /* bytes of in that hold no end of the current answer */
     size_t begin;   /* where the current answer begins */
@@ -99,8 +101,8 @@ static void on_timer(uv_timer_t *timer)
     if (!call->done)
         return;
     if (!call->failed_early && call->expected > 0)
-        err_set(&call->err, ERR_TIMEOUT, "HAProxy at %s: no answer to \"%s\" in time (command %zu of %zu)", call->path, current_name(call),
-                call->answers.length + 1, call->expected);
+        err_set(&call->err, ERR_TIMEOUT, "HAProxy at %s: no answer to \"%s\" in time (command %zu of %zu)", call->path,
+                current_name(call), call->answers.length + 1, call->expected);
     call_finish(call, call->err.kind == ERR_NONE);
 }
 
@@ -111,7 +113,8 @@ static void on_alloc(uv_handle_t *handle, size_t suggested UNUSED, uv_buf_t *ret
     *ret_buf = uv_buf_init(room, room ? (unsigned)READ_BYTES : 0);
 }
 
-/* The first bytes are HAProxy's prompt: an optional newline, an optional word, "> ". 1 found, 0 not yet all there, -1 something else. */
+/* The first bytes are HAProxy's prompt: an optional newline, an optional word, "> ". 1 found, 0 not yet all there, -1
+ * something else. */
 static int read_prompt(struct runtime_call *call)
 {
     const char *p = buf_str(&call->in);
@@ -158,8 +161,10 @@ static bool call_scan(struct runtime_call *call)
     while (call->answers.length < call->expected) {
         const char *from = call->in.data + call->scanned;
         size_t length = call->in.length - call->scanned;
-        /* The master's prompt follows the one before directly when there was nothing to say; a worker's begins with a newline always. */
-        if (call->scanned == call->begin && prompt_length > 3 && length >= prompt_length - 1 && memcmp(from, call->prompt + 1, prompt_length - 1) == 0) {
+        /* The master's prompt follows the one before directly when there was nothing to say; a worker's begins with a
+         * newline always. */
+        if (call->scanned == call->begin && prompt_length > 3 && length >= prompt_length - 1 &&
+            memcmp(from, call->prompt + 1, prompt_length - 1) == 0) {
             answer_add(call, call->begin, call->begin);
             call->begin = call->scanned += prompt_length - 1;
             continue;
@@ -183,14 +188,15 @@ static void on_end(struct runtime_call *call, ssize_t status)
 {
     const char *rest = buf_str(&call->in) + call->begin;
     size_t length = call->in.length - call->begin;
-    if (call->prompt[0] && call->answers.length + 1 == call->expected && length > 2 && strncmp(rest + length - 2, "\n\n", 2) == 0) {
+    if (call->prompt[0] && call->answers.length + 1 == call->expected && length > 2 &&
+        strncmp(rest + length - 2, "\n\n", 2) == 0) {
         answer_add(call, call->begin, call->in.length - 1);
         call_finish(call, true);
         return;
     }
     const char *why = status == UV_EOF ? "hung up" : uv_strerror((int)status);
-    err_set(&call->err, ERR_IO, "HAProxy at %s: %s at \"%s\" (command %zu of %zu)%s%.200s", call->path, why, current_name(call),
-            call->answers.length + 1, call->expected, length ? ": " : "", rest);
+    err_set(&call->err, ERR_IO, "HAProxy at %s: %s at \"%s\" (command %zu of %zu)%s%.200s", call->path, why,
+            current_name(call), call->answers.length + 1, call->expected, length ? ": " : "", rest);
     call_finish(call, false);
 }
 
@@ -206,8 +212,8 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *chunk UN
     buf_grew(&call->in, (size_t)count);
     bool over = call->in.length > call->max_answer_bytes;
     if (over)
-        err_set(&call->err, ERR_LIMIT, "HAProxy at %s: the answer to \"%s\" passes the limit of %zu bytes", call->path, current_name(call),
-                call->max_answer_bytes);
+        err_set(&call->err, ERR_LIMIT, "HAProxy at %s: the answer to \"%s\" passes the limit of %zu bytes", call->path,
+                current_name(call), call->max_answer_bytes);
     if (over || call_scan(call))
         call_finish(call, call->err.kind == ERR_NONE);
 }
@@ -243,8 +249,12 @@ static int command_add(struct runtime_call *call, const char *command, struct er
     size_t first = newline ? (size_t)(newline - command) : length;
     if (length == 0 || first == 0)
         return err_set(err, ERR_INVALID, "an empty HAProxy command");
-    if (newline && (first < 3 || memcmp(newline - 2, "<<", 2) != 0 || command[length - 1] != '\n' || strstr(command, "\n\n")))
-        return err_set(err, ERR_INVALID, "HAProxy command \"%.60s\": more lines than one, and not a payload of whole lines that are not empty", command);
+    if (newline &&
+        (first < 3 || memcmp(newline - 2, "<<", 2) != 0 || command[length - 1] != '\n' || strstr(command, "\n\n")))
+        return err_set(
+            err, ERR_INVALID,
+            "HAProxy command \"%.60s\": more lines than one, and not a payload of whole lines that are not empty",
+            command);
     buf_add(&call->out, command, length);
     buf_putc(&call->out, '\n');
     vec_push(&call->has_payload, newline != NULL);
@@ -252,8 +262,8 @@ static int command_add(struct runtime_call *call, const char *command, struct er
     return 0;
 }
 
-struct runtime_call *runtime_run(uv_loop_t *loop, const char *socket_path, const char *const *commands, size_t count, int64_t deadline_ns,
-                                 size_t max_answer_bytes, runtime_done *done, void *ctx)
+struct runtime_call *runtime_run(uv_loop_t *loop, const char *socket_path, const char *const *commands, size_t count,
+                                 int64_t deadline_ns, size_t max_answer_bytes, runtime_done *done, void *ctx)
 {
     struct runtime_call *call = xcalloc(1, sizeof(*call));
     call->expected = count;
@@ -268,7 +278,8 @@ struct runtime_call *runtime_run(uv_loop_t *loop, const char *socket_path, const
 
     size_t path_length = strlen(socket_path);
     if (path_length >= sizeof(call->path)) {
-        err_set(&call->err, ERR_INVALID, "HAProxy socket %s: the path is longer than the %zu bytes a Unix socket's may have", socket_path,
+        err_set(&call->err, ERR_INVALID,
+                "HAProxy socket %s: the path is longer than the %zu bytes a Unix socket's may have", socket_path,
                 sizeof(call->path) - 1);
         call->failed_early = true;
     } else {

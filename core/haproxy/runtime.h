@@ -2,9 +2,9 @@
  * Thread:  loop thread only. The program must ignore SIGPIPE (libuv does not do it).
  * Owns:    the connection of each call, for the call.
  * Units:   *_ns nanoseconds, *_bytes bytes.
- * Errors:  done gets err: ERR_SYS (cannot connect), ERR_TIMEOUT, ERR_IO (closed early, answer not framed), ERR_LIMIT; NULL when every
- *          command was answered. ERR_INVALID: a command that would not be one (line ends, empty), or a path too long for a socket.
- *          What an answer says is the caller's to judge: HAProxy has no status codes.
+ * Errors:  done gets err: ERR_SYS (cannot connect), ERR_TIMEOUT, ERR_IO (closed early, answer not framed), ERR_LIMIT;
+ *          NULL when every command was answered. ERR_INVALID: a command that would not be one (line ends, empty), or a
+ *          path too long for a socket. What an answer says is the caller's to judge: HAProxy has no status codes.
  * Source:  HAProxy management guide, section 9.3 (prompt mode, payload).
  *
  * Every call makes a fresh connection: a kept one would go on talking to the old worker after a reload.
@@ -21,18 +21,21 @@
 struct runtime_call;
 
 struct runtime_answer {
-    const char *text; /* without the prompt and newlines before and after; NUL-terminated; "" for a success that says nothing */
+    /* without the prompt and newlines before and after; NUL-terminated; "" for a success that says nothing */
+    const char *text;
     size_t length;
 };
 
-/* err: NULL or what went wrong; answers: count of those received completely (all, when err is NULL), valid during the call. */
+/* err: NULL or what went wrong; answers: count of those received completely (all, when err is NULL), valid during the
+ * call. */
 typedef void runtime_done(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count);
 
-/* Run commands (each without a line end, or with a payload "… <<\nlines\n") one after another. Strings are copied. done is called
- * exactly once, never from within this function. A command must fit HAProxy's tune.bufsize (16384 bytes) together with its payload: a
- * larger one is not answered. deadline_ns is for all of them; max_answer_bytes for all answers (0: 256 MiB). */
-struct runtime_call *runtime_run(uv_loop_t *loop, const char *socket_path, const char *const *commands, size_t count, int64_t deadline_ns,
-                                 size_t max_answer_bytes, runtime_done *done, void *ctx);
+/* Run commands (each without a line end, or with a payload "… <<\nlines\n") one after another. Strings are copied.
+ * done is called exactly once, never from within this function. A command must fit HAProxy's tune.bufsize (16384
+ * bytes) together with its payload: a larger one is not answered. deadline_ns is for all of them; max_answer_bytes for
+ * all answers (0: 256 MiB). */
+struct runtime_call *runtime_run(uv_loop_t *loop, const char *socket_path, const char *const *commands, size_t count,
+                                 int64_t deadline_ns, size_t max_answer_bytes, runtime_done *done, void *ctx);
 /* Abandon: done is not called. */
 void runtime_cancel(struct runtime_call *call);
 

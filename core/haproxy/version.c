@@ -1,5 +1,5 @@
-/* How it works: the version is the first thing that looks like digits.digits in the text; what may have been left out of a build or patched
- * in is then taken from the list of commands that the running process gives. */
+/* How it works: the version is the first thing that looks like digits.digits in the text; what may have been left out
+ * of a build or patched in is then taken from the list of commands that the running process gives. */
 #include "haproxy/version.h"
 
 #include <ctype.h>
@@ -67,6 +67,6 @@ void haproxy_caps_from_help(struct haproxy_caps *caps, const char *help_text)
 {
     caps->dynamic_servers = has_command(help_text, "add server") && has_command(help_text, "del server");
     caps->server_removable = has_command(help_text, "wait");
-    caps->dynamic_backends =
-        has_command(help_text, "add backend") && has_command(help_text, "publish backend") && has_command(help_text, "del backend");
+    caps->dynamic_backends = has_command(help_text, "add backend") && has_command(help_text, "publish backend") &&
+                             has_command(help_text, "del backend");
 }

@@ -44,8 +44,8 @@ struct kube_config {
     char *server; /* https://host:port, no slash at the end */
     char *namespace;
     bool namespace_is_default; /* nobody named one: "default" out of nothing */
-    char *tls_server_name; /* NULL: the server's host */
-    char *proxy_url;       /* NULL: as the environment says */
+    char *tls_server_name;     /* NULL: the server's host */
+    char *proxy_url;           /* NULL: as the environment says */
     bool insecure_skip_tls_verify;
     bool disable_compression;
     struct kube_blob ca; /* nothing: the system's authorities */

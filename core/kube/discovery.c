@@ -203,7 +203,7 @@ struct kube_discovery *kube_discovery_free(struct kube_discovery *d)
     for (size_t it = 0; (slot = map_next(&d->versions, &it));) {
         struct group_version *gv = slot->value;
         kube_request_cancel(gv->request);
-        while (gv->lookups) /* each leaves the list as it goes */
+        while (gv->lookups)                  /* each leaves the list as it goes */
             kube_lookup_cancel(gv->lookups); /* NOLINT(clang-analyzer-unix.Malloc) */
         yyjson_doc_free(gv->doc);
         free(gv->api_version);

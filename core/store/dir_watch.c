@@ -1,6 +1,6 @@
-/* One inotify descriptor under uv_poll. Events of files are turned into paths; whatever may have moved whole trees (folders, symbolic
- * links, the "..data" link of a mounted ConfigMap, a lost event) becomes "everything". Creation alone says nothing: the
- * writer's close follows. */
+/* One inotify descriptor under uv_poll. Events of files are turned into paths; whatever may have moved whole trees
+ * (folders, symbolic links, the "..data" link of a mounted ConfigMap, a lost event) becomes "everything". Creation
+ * alone says nothing: the writer's close follows. */
 #include "store/dir_watch.h"
 
 #include <errno.h>
@@ -159,8 +159,9 @@ struct dir_watch *dir_watch_free(struct dir_watch *w)
 
 int dir_watch_add(struct dir_watch *w, const char *path, struct err *err)
 {
-    int wd = inotify_add_watch(w->fd, path, IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF |
-                                                IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK);
+    int wd = inotify_add_watch(w->fd, path,
+                               IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF |
+                                   IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK);
 
     if (wd < 0)
         return err_set_sys(err, errno, "cannot watch %s", path);

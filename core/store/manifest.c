@@ -1,5 +1,5 @@
-/* Documents are values of yyjson, which cannot be changed; an object that needs "default" as its namespace is copied, and its
- * document kept beside. Lists are taken apart to any depth that JSON can have, since a List may hold lists. */
+/* Documents are values of yyjson, which cannot be changed; an object that needs "default" as its namespace is copied,
+ * and its document kept beside. Lists are taken apart to any depth that JSON can have, since a List may hold lists. */
 #include "store/manifest.h"
 
 #include <ctype.h>
@@ -70,7 +70,8 @@ char *manifest_resource_of(const char *kind)
         return xstrdup(lower);
     if (length > 1 && lower[length - 1] == 'y' && !strchr("aeiou", lower[length - 2]))
         return xasprintf("%.*sies", (int)(length - 1), lower);
-    if (ends_with(lower, "s") || ends_with(lower, "x") || ends_with(lower, "z") || ends_with(lower, "ch") || ends_with(lower, "sh"))
+    if (ends_with(lower, "s") || ends_with(lower, "x") || ends_with(lower, "z") || ends_with(lower, "ch") ||
+        ends_with(lower, "sh"))
         return xasprintf("%ses", lower);
     return xasprintf("%ss", lower);
 }
@@ -128,9 +129,11 @@ static char *object_problem(struct manifest_object *o, struct yyjson_val *value)
     return NULL;
 }
 
-static void add_object(struct manifest *m, struct yyjson_val *value, const char *api_version, const char *kind, size_t line)
+static void add_object(struct manifest *m, struct yyjson_val *value, const char *api_version, const char *kind,
+                       size_t line)
 {
-    struct manifest_object o = {.line = line, .api_version = api_version ? xstrdup(api_version) : NULL, .kind = kind ? xstrdup(kind) : NULL};
+    struct manifest_object o = {
+        .line = line, .api_version = api_version ? xstrdup(api_version) : NULL, .kind = kind ? xstrdup(kind) : NULL};
 
     o.problem = object_problem(&o, value);
     if (!o.problem) {
@@ -146,7 +149,8 @@ static void add_object(struct manifest *m, struct yyjson_val *value, const char 
     vec_push(m, o);
 }
 
-static void add_value(struct manifest *m, const struct yaml_doc *doc, struct yyjson_val *value, const char *list_api_version, const char *item_kind)
+static void add_value(struct manifest *m, const struct yaml_doc *doc, struct yyjson_val *value,
+                      const char *list_api_version, const char *item_kind)
 {
     const char *api_version = json_str(value, "apiVersion"), *kind = json_str(value, "kind");
     struct yyjson_val *items = json_at(value, "items"), *item;

@@ -1,10 +1,12 @@
 /* manifest.h — Kubernetes objects out of manifest text, as kubectl would read it.
  * Thread:  any.
  * Owns:    struct manifest owns everything in it: CLEANUP(manifest_done) struct manifest m = {0}.
- * Errors:  0, or -1 with *err set (ERR_INVALID, ERR_LIMIT) when the text as a whole cannot be read; ret_* written only on success.
+ * Errors:  0, or -1 with *err set (ERR_INVALID, ERR_LIMIT) when the text as a whole cannot be read; ret_* written only
+ *          on success.
  *
- * Several documents, kind: List and typed lists (IngressList) become single objects; empty documents are skipped. An object of a
- * namespaced kind that names no namespace is in "default". A document that is no object is in the list with its problem.
+ * Several documents, kind: List and typed lists (IngressList) become single objects; empty documents are skipped. An
+ * object of a namespaced kind that names no namespace is in "default". A document that is no object is in the list
+ * with its problem.
  */
 #ifndef HAPTIC_STORE_MANIFEST_H
 #define HAPTIC_STORE_MANIFEST_H
@@ -38,7 +40,8 @@ int manifest_parse(const char *text, size_t length, bool is_json, size_t max_byt
                    struct json_position *ret_at, struct err *err) MUST_CHECK;
 void manifest_done(struct manifest *m);
 
-/* The resource of a kind: "Ingress" → "ingresses", "NetworkPolicy" → "networkpolicies", "Gateway" → "gateways". The caller frees it. */
+/* The resource of a kind: "Ingress" → "ingresses", "NetworkPolicy" → "networkpolicies", "Gateway" → "gateways". The
+ * caller frees it. */
 char *manifest_resource_of(const char *kind);
 /* Whether objects of a well-known kind have no namespace; kinds not known have one. */
 bool manifest_is_cluster_scoped(const char *api_version, const char *kind);

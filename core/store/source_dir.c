@@ -1,9 +1,9 @@
-/* The folder's files are a table by path, each with the stat data it was read at and the keys ("kind/id") it claims. A round reads the
- * files that changed, then settles every touched key: the claimant with the smallest path owns it, its object is put, and a key that
- * nobody claims any more is deleted, after all puts. An object whose owner changed without its new owner having been read in the
- * round is taken from another reading of that file.
- * Rounds are started by dir_watch, at once after quiet and else when 20 ms have passed, and by a slow timer. A file that is missing has to
- * be missing twice, 20 ms apart: editors move a file away before they write the new one. */
+/* The folder's files are a table by path, each with the stat data it was read at and the keys ("kind/id") it claims. A
+ * round reads the files that changed, then settles every touched key: the claimant with the smallest path owns it, its
+ * object is put, and a key that nobody claims any more is deleted, after all puts. An object whose owner changed
+ * without its new owner having been read in the round is taken from another reading of that file.
+ * Rounds are started by dir_watch, at once after quiet and else when 20 ms have passed, and by a slow timer. A file
+ * that is missing has to be missing twice, 20 ms apart: editors move a file away before they write the new one. */
 #include "store/source_dir.h"
 
 #include <dirent.h>
@@ -88,7 +88,7 @@ struct source_dir {
     struct map troubled; /* folders that could not be read or watched, and were reported */
     struct map pending;  /* paths that changed while a burst lasted */
     bool pending_everything, is_burst, is_full_reported;
-    bool is_postponed; /* something was missing for the first time: look again before anything is done */
+    bool is_postponed;        /* something was missing for the first time: look again before anything is done */
     VEC(struct file *) dirty; /* of the round */
     struct keys touched;
 };
@@ -193,16 +193,20 @@ static int file_parse(struct file *file, struct json_position *at, struct manife
 
     if (file_read(file->path, &text, &file->stat, err) < 0)
         return -1;
-    return manifest_parse(buf_str(&text), text.length, has_end(file->path, ".json"), SOURCE_DIR_FILE_BYTES_MAX, ret_manifest, at, err);
+    return manifest_parse(buf_str(&text), text.length, has_end(file->path, ".json"), SOURCE_DIR_FILE_BYTES_MAX,
+                          ret_manifest, at, err);
 }
 
-static void file_add_entry(struct source_dir *d, struct file *file, struct map *own, struct store_kind *kind, size_t object)
+static void file_add_entry(struct source_dir *d, struct file *file, struct map *own, struct store_kind *kind,
+                           size_t object)
 {
     const struct manifest_object *o = &file->manifest.items[object];
     char *key = xasprintf("%s/%s%s%s", store_kind_spec(kind)->name, o->namespace, *o->namespace ? "/" : "", o->name);
 
     if (map_get(own, key)) {
-        CLEANUP(free_ptr) char *message = xasprintf("%s %s/%s is defined twice in this file; the first one is used", o->kind, o->namespace, o->name);
+        CLEANUP(free_ptr)
+        char *message = xasprintf("%s %s/%s is defined twice in this file; the first one is used", o->kind,
+                                  o->namespace, o->name);
         file_wrong(d, file, o->line, message);
         free(key);
         return;
@@ -228,7 +232,8 @@ static void file_match_kinds(struct source_dir *d, struct file *file, struct map
             file_add_entry(d, file, own, kind, object);
     }
     if (!is_watched && log_enabled(LOG_DEBUG))
-        log_debug("Object of a kind that is not watched", "file", file->path, "apiVersion", o->api_version, "kind", o->kind, "name", o->name);
+        log_debug("Object of a kind that is not watched", "file", file->path, "apiVersion", o->api_version, "kind",
+                  o->kind, "name", o->name);
 }
 
 /* Fill manifest and entries. False when the file as a whole is wrong, and was reported. */
@@ -355,8 +360,9 @@ static void put_entry(struct source_dir *d, struct file *file, const struct entr
 static void report_second(struct source_dir *d, struct file *file, const struct entry *entry, const struct file *owner)
 {
     const struct manifest_object *o = &file->manifest.items[entry->object];
-    CLEANUP(free_ptr) char *message = xasprintf("%s %s%s%s is also defined in %s; that one is used", o->kind, o->namespace,
-                                                *o->namespace ? "/" : "", o->name, owner->path);
+    CLEANUP(free_ptr)
+    char *message = xasprintf("%s %s%s%s is also defined in %s; that one is used", o->kind, o->namespace,
+                              *o->namespace ? "/" : "", o->name, owner->path);
 
     file_wrong(d, file, o->line, message);
 }
@@ -491,8 +497,9 @@ static void round_run(struct source_dir *d)
 
 static bool stat_same(const struct stat *a, const struct stat *b)
 {
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
 static void file_look(struct source_dir *d, const char *path, const struct stat *st, bool only_settled)

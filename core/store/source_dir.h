@@ -1,14 +1,16 @@
 /* source_dir.h — a folder of manifests in the place of an API server.
  * Thread:  loop thread only.
- * Owns:    nothing of the store; the store must outlive it. After source_dir_free() the loop has to run once more to let go of
- *          the handles.
- * Errors:  0, or -1 with *err set (ERR_SYS, ERR_INVALID: a selector); what is wrong in files is reported and not an error.
+ * Owns:    nothing of the store; the store must outlive it. After source_dir_free() the loop has to run once more to
+ *          let go of the handles.
+ * Errors:  0, or -1 with *err set (ERR_SYS, ERR_INVALID: a selector); what is wrong in files is reported and not an
+ *          error.
  *
- * All *.yaml, *.yml and *.json below the folder, hidden names apart, symbolic links followed. Changes are taken over at once (writes
- * when the writer closes the file; what follows within 20 ms is taken together; a file has to be gone for 20 ms), and everything is looked at every 5 s for what
- * inotify cannot see. While a file cannot be read or parsed, all it defined stays; while some of its objects are wrong,
- * the good ones are taken over and nothing it defined goes away. The same object in two files is an error; the first path wins.
- * apiVersion and the plural of kind select the store's kind; its namespaces and selectors are applied here.
+ * All *.yaml, *.yml and *.json below the folder, hidden names apart, symbolic links followed. Changes are taken over
+ * at once (writes when the writer closes the file; what follows within 20 ms is taken together; a file has to be gone
+ * for 20 ms), and everything is looked at every 5 s for what inotify cannot see. While a file cannot be read or
+ * parsed, all it defined stays; while some of its objects are wrong, the good ones are taken over and nothing it
+ * defined goes away. The same object in two files is an error; the first path wins. apiVersion and the plural of kind
+ * select the store's kind; its namespaces and selectors are applied here.
  */
 #ifndef HAPTIC_STORE_SOURCE_DIR_H
 #define HAPTIC_STORE_SOURCE_DIR_H

@@ -1,7 +1,8 @@
-/* Each kind has a table by id. Iteration wants order: a sorted array is kept beside the table, made when somebody iterates after
- * ids came or went; a new version of an object just takes the old one's place in it. A relist fills a second table, in which an
- * object that did not change is the very object of the first; commit exchanges the tables and compares them.
- * An object, its strings and its JSON are one allocation. It holds its kind, so it may outlive both kind and store. */
+/* Each kind has a table by id. Iteration wants order: a sorted array is kept beside the table, made when somebody
+ * iterates after ids came or went; a new version of an object just takes the old one's place in it. A relist fills a
+ * second table, in which an object that did not change is the very object of the first; commit exchanges the tables
+ * and compares them. An object, its strings and its JSON are one allocation. It holds its kind, so it may outlive both
+ * kind and store. */
 #include "store/store.h"
 
 #include <stdlib.h>
@@ -118,7 +119,8 @@ static int kind_compile_index(struct store_kind *kind, struct err *err)
 
     for (; *paths; paths++) {
         if (kind->index_count == STORE_INDEX_PARTS_MAX)
-            return err_set(err, ERR_INVALID, "watched resource \"%s\": more than %d index expressions", kind->spec.name, STORE_INDEX_PARTS_MAX);
+            return err_set(err, ERR_INVALID, "watched resource \"%s\": more than %d index expressions", kind->spec.name,
+                           STORE_INDEX_PARTS_MAX);
         if (jsonpath_compile(*paths, &kind->index[kind->index_count], err) < 0)
             return err_wrap(err, "watched resource \"%s\": index", kind->spec.name);
         kind->index_count++;
@@ -151,10 +153,13 @@ int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct s
     struct store_kind *kind = xcalloc(1, sizeof(*kind));
     kind->refs = 1;
     kind->store = s;
-    kind->spec = (struct store_kind_spec){
-        .name = xstrdup(spec->name), .api_version = xstrdup(spec->api_version), .resource = xstrdup(spec->resource),
-        .index_by = strings_copy(spec->index_by), .label_selector = string_copy(spec->label_selector),
-        .field_selector = string_copy(spec->field_selector), .namespaces = strings_copy(spec->namespaces)};
+    kind->spec = (struct store_kind_spec){.name = xstrdup(spec->name),
+                                          .api_version = xstrdup(spec->api_version),
+                                          .resource = xstrdup(spec->resource),
+                                          .index_by = strings_copy(spec->index_by),
+                                          .label_selector = string_copy(spec->label_selector),
+                                          .field_selector = string_copy(spec->field_selector),
+                                          .namespaces = strings_copy(spec->namespaces)};
     kind->is_secret = secret_is_kind(spec->api_version, spec->resource);
     map_init(&kind->table, true);
     map_init(&kind->staged, true);
@@ -243,8 +248,8 @@ struct object *object_unref(struct object *o)
 
 static size_t object_bytes(const struct object *o)
 {
-    size_t bytes = sizeof(*o) + OBJECT_OVERHEAD + o->json_length + strlen(o->id) + strlen(o->namespace) + strlen(o->name) + strlen(o->uid) +
-                   strlen(o->resource_version) + 6 + vault_hold_bytes(o->hold);
+    size_t bytes = sizeof(*o) + OBJECT_OVERHEAD + o->json_length + strlen(o->id) + strlen(o->namespace) +
+                   strlen(o->name) + strlen(o->uid) + strlen(o->resource_version) + 6 + vault_hold_bytes(o->hold);
 
     for (size_t i = 0; i < o->index_count; i++)
         bytes += strlen(o->index[i]) + 1;
@@ -254,8 +259,8 @@ static size_t object_bytes(const struct object *o)
 /* Everything but the resourceVersion. */
 static bool object_same(const struct object *a, const struct object *b)
 {
-    if (a->json_length != b->json_length || memcmp(a->json, b->json, a->json_length) != 0 || a->created_s != b->created_s ||
-        strcmp(a->uid, b->uid) != 0)
+    if (a->json_length != b->json_length || memcmp(a->json, b->json, a->json_length) != 0 ||
+        a->created_s != b->created_s || strcmp(a->uid, b->uid) != 0)
         return false;
     for (size_t i = 0; i < a->index_count; i++)
         if (strcmp(a->index[i], b->index[i]) != 0)
@@ -286,7 +291,8 @@ static int json_make(struct store_kind *kind, struct yyjson_val *value, struct e
     if (buf_try_add(out, "{\"apiVersion\":", 14, err) < 0 ||
         json_write_string(out, kind->spec.api_version, strlen(kind->spec.api_version), err) < 0)
         return -1;
-    if (object_kind && (buf_try_add(out, ",\"kind\":", 8, err) < 0 || json_write_string(out, object_kind, strlen(object_kind), err) < 0))
+    if (object_kind && (buf_try_add(out, ",\"kind\":", 8, err) < 0 ||
+                        json_write_string(out, object_kind, strlen(object_kind), err) < 0))
         return -1;
     size_t brace = out->length;
     if (json_write(out, value, &s->ignored, err) < 0)
@@ -327,7 +333,8 @@ static int object_make(struct store_kind *kind, struct yyjson_val *value, struct
 {
     struct store *s = kind->store;
     struct yyjson_val *metadata = json_at(value, "metadata");
-    const char *name = json_str(metadata, "name"), *namespace = json_str(metadata, "namespace"), *uid = json_str(metadata, "uid");
+    const char *name = json_str(metadata, "name"), *namespace = json_str(metadata, "namespace"),
+               *uid = json_str(metadata, "uid");
     const char *version = json_str(metadata, "resourceVersion"), *created = json_str(metadata, "creationTimestamp");
     int64_t created_us = 0;
 
@@ -344,10 +351,15 @@ static int object_make(struct store_kind *kind, struct yyjson_val *value, struct
         created_us = 0;
 
     size_t id_size = strlen(namespace) + (*namespace != '\0') + strlen(name) + 1;
-    size_t pool_size = id_size + strlen(namespace) + strlen(name) + strlen(uid) + strlen(version) + 4 + s->parts.length + s->json.length + 1;
+    size_t pool_size = id_size + strlen(namespace) + strlen(name) + strlen(uid) + strlen(version) + 4 +
+                       s->parts.length + s->json.length + 1;
     struct object *o = xmalloc(sizeof(*o) + pool_size);
     char *pool = (char *)(o + 1);
-    *o = (struct object){.refs = 1, .kind = kind_ref(kind), .id = pool, .index_count = kind->index_count, .json_length = s->json.length,
+    *o = (struct object){.refs = 1,
+                         .kind = kind_ref(kind),
+                         .id = pool,
+                         .index_count = kind->index_count,
+                         .json_length = s->json.length,
                          .created_s = created_us / 1000000};
     if (*namespace) {
         (void)pool_add(&pool, namespace);
@@ -371,7 +383,8 @@ static int object_make(struct store_kind *kind, struct yyjson_val *value, struct
 
 /* ── listeners ───────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-static void tell(struct store *s, enum store_event event, struct store_kind *kind, struct object *now, struct object *before)
+static void tell(struct store *s, enum store_event event, struct store_kind *kind, struct object *now,
+                 struct object *before)
 {
     s->telling++;
     for (size_t i = 0; i < s->listeners.length; i++)
@@ -441,7 +454,9 @@ static void sorted_put(struct store_kind *kind, struct object *now, struct objec
 {
     if (!kind->is_sorted)
         return;
-    struct object **place = before ? bsearch(&before, kind->sorted.items, kind->sorted.length, sizeof(before), compare_ids) : NULL;
+    struct object **place = before
+                                ? bsearch(&before, kind->sorted.items, kind->sorted.length, sizeof(before), compare_ids)
+                                : NULL;
     if (place)
         *place = now;
     else
@@ -465,7 +480,8 @@ static int put_staged(struct store_kind *kind, struct object *o, bool *ret_chang
     struct store *s = kind->store;
 
     if (s->bytes - kind->bytes + kind->staged_bytes - before_bytes + bytes > s->max_bytes) {
-        (void)err_set(err, ERR_LIMIT, "%s %s: all objects together would take more than the maximum of %zu bytes", kind->spec.name, o->id, s->max_bytes);
+        (void)err_set(err, ERR_LIMIT, "%s %s: all objects together would take more than the maximum of %zu bytes",
+                      kind->spec.name, o->id, s->max_bytes);
         object_unref(o);
         return -1;
     }
@@ -491,7 +507,8 @@ static int put_live(struct store_kind *kind, struct object *o, bool *ret_changed
     bool same = before && object_same(before, o);
 
     if (!same && s->bytes - before_bytes + bytes > s->max_bytes) {
-        (void)err_set(err, ERR_LIMIT, "%s %s: all objects together would take more than the maximum of %zu bytes", kind->spec.name, o->id, s->max_bytes);
+        (void)err_set(err, ERR_LIMIT, "%s %s: all objects together would take more than the maximum of %zu bytes",
+                      kind->spec.name, o->id, s->max_bytes);
         object_unref(o);
         return -1;
     }
@@ -515,7 +532,8 @@ static int secret_make(struct store_kind *kind, struct yyjson_val *value, struct
 
     if (secret_conceal(kind->store->vault, value, &concealed, &hold, err) < 0) {
         const char *namespace = json_str(value, "metadata", "namespace"), *name = json_str(value, "metadata", "name");
-        return err_wrap(err, "%s %s%s%s", kind->spec.name, namespace ? namespace : "", namespace ? "/" : "", name ? name : "");
+        return err_wrap(err, "%s %s%s%s", kind->spec.name, namespace ? namespace : "", namespace ? "/" : "",
+                        name ? name : "");
     }
     if (object_make(kind, yyjson_doc_get_root(concealed), ret_object, err) < 0) {
         vault_release(hold);
@@ -532,7 +550,8 @@ int store_put_value(struct store_kind *kind, struct yyjson_val *value, bool *ret
     if (kind->is_secret ? secret_make(kind, value, &o, err) < 0 : object_make(kind, value, &o, err) < 0)
         return -1;
     if (!kind->is_secret && vault_is_in(o->json, o->json_length)) {
-        (void)err_set(err, ERR_INVALID, "%s %s: it has the text of a handle, which only a Secret's value has", kind->spec.name, o->id);
+        (void)err_set(err, ERR_INVALID, "%s %s: it has the text of a handle, which only a Secret's value has",
+                      kind->spec.name, o->id);
         object_unref(o);
         return -1;
     }

@@ -6,11 +6,11 @@
  * Source:  Kubernetes API concepts: resourceVersion is opaque.
  *
  * Sources (an API server, a folder) put and delete; listeners (the renderer) hear of each change after it happened. An
- * object is kept as pruned JSON bytes with the identity and the index values taken out once. The bytes begin with apiVersion
- * and kind, whether the source sent them or not (items of a list come without), and hold no metadata.managedFields and no
- * metadata.resourceVersion: an update that changes nothing else changes nothing. Of Secrets (v1, secrets) the values are
- * in the vault and the bytes hold handles (store/secret.h); an object of another kind that has the text of a handle is
- * refused, so that nobody gets at a Secret by naming it.
+ * object is kept as pruned JSON bytes with the identity and the index values taken out once. The bytes begin with
+ * apiVersion and kind, whether the source sent them or not (items of a list come without), and hold no
+ * metadata.managedFields and no metadata.resourceVersion: an update that changes nothing else changes nothing. Of
+ * Secrets (v1, secrets) the values are in the vault and the bytes hold handles (store/secret.h); an object of another
+ * kind that has the text of a handle is refused, so that nobody gets at a Secret by naming it.
  */
 #ifndef HAPTIC_STORE_STORE_H
 #define HAPTIC_STORE_STORE_H
@@ -28,11 +28,12 @@ struct vault_hold;
 
 /* What the configuration says of one entry of watchedResources. The store copies it. */
 struct store_kind_spec {
-    const char *name;          /* the key in watchedResources: the name in templates */
-    const char *api_version;   /* "v1", "networking.k8s.io/v1" */
-    const char *resource;      /* plural: "ingresses" */
-    const char *const *index_by; /* JSONPath expressions, NULL-terminated; NULL or empty: metadata.namespace, metadata.name */
-    const char *label_selector;  /* sent to the server; NULL: all */
+    const char *name;        /* the key in watchedResources: the name in templates */
+    const char *api_version; /* "v1", "networking.k8s.io/v1" */
+    const char *resource;    /* plural: "ingresses" */
+    /* JSONPath expressions, NULL-terminated; NULL or empty: metadata.namespace, metadata.name */
+    const char *const *index_by;
+    const char *label_selector; /* sent to the server; NULL: all */
     const char *field_selector;
     const char *const *namespaces; /* NULL-terminated; NULL or empty: all */
 };
@@ -49,26 +50,30 @@ struct object {
     const char *resource_version;
     int64_t created_s; /* creationTimestamp, Unix seconds; 0 when absent */
     size_t index_count;
-    const char *index[STORE_INDEX_PARTS_MAX]; /* values of index_by: strings, numbers and booleans as text; "" where the field is absent, null, a list or an object */
+    /* values of index_by: strings, numbers and booleans as text; "" where the field is absent, null, a list or an
+     * object */
+    const char *index[STORE_INDEX_PARTS_MAX];
     size_t json_length;
-    const char *json; /* pruned, minified; a NUL follows */
+    const char *json;        /* pruned, minified; a NUL follows */
     struct vault_hold *hold; /* the values of a Secret; else NULL */
 };
 
 struct object *object_ref(struct object *o);
 struct object *object_unref(struct object *o); /* NULL is fine; always returns NULL */
 
-/* max_object_bytes: of one object's text before pruning (put as a value: after); max_bytes: of all objects with what keeping them costs. */
+/* max_object_bytes: of one object's text before pruning (put as a value: after); max_bytes: of all objects with what
+ * keeping them costs. */
 struct store *store_new(size_t max_object_bytes, size_t max_bytes);
 struct store *store_free(struct store *s);
 /* The values of its Secrets. Borrowed: nobody asks for one after store_free(). */
 struct vault *store_vault(const struct store *s);
 
-/* Fields that are removed from every object before it is kept: dotted or bracketed paths ("metadata.annotations['a/b']").
- * metadata.managedFields always is. Call before the first object. */
+/* Fields that are removed from every object before it is kept: dotted or bracketed paths
+ * ("metadata.annotations['a/b']"). metadata.managedFields always is. Call before the first object. */
 int store_set_ignored_fields(struct store *s, const char *const *paths, struct err *err) MUST_CHECK;
 
-int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct store_kind **ret_kind, struct err *err) MUST_CHECK;
+int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct store_kind **ret_kind, struct err *err)
+    MUST_CHECK;
 /* Forget a kind and all its objects (listeners hear of each). */
 void store_remove_kind(struct store *s, struct store_kind *kind);
 /* The kind field of its objects ("Ingress"), once the source knows it; for objects that come without. */
@@ -81,10 +86,12 @@ const struct store_kind_spec *store_kind_spec(const struct store_kind *kind);
 size_t store_kind_objects(const struct store_kind *kind);
 size_t store_kind_bytes(const struct store_kind *kind);
 
-/* Put an object from its JSON text or (so that a watch event is parsed once) from a parsed value. *ret_changed is false when
- * what is kept is the same already; ret_changed may be NULL. The value must come from json_parse() or yaml_parse(). */
+/* Put an object from its JSON text or (so that a watch event is parsed once) from a parsed value. *ret_changed is
+ * false when what is kept is the same already; ret_changed may be NULL. The value must come from json_parse() or
+ * yaml_parse(). */
 struct yyjson_val;
-int store_put_json(struct store_kind *kind, const char *json, size_t length, bool *ret_changed, struct err *err) MUST_CHECK;
+int store_put_json(struct store_kind *kind, const char *json, size_t length, bool *ret_changed, struct err *err)
+    MUST_CHECK;
 int store_put_value(struct store_kind *kind, struct yyjson_val *value, bool *ret_changed, struct err *err) MUST_CHECK;
 /* Delete by identity. ret_existed may be NULL. */
 void store_delete(struct store_kind *kind, const char *namespace, const char *name, bool *ret_existed);
@@ -92,9 +99,10 @@ struct object *store_get(const struct store_kind *kind, const char *id); /* borr
 /* Objects in the order of their ids (by bytes). fn must not change the store. */
 void store_each(const struct store_kind *kind, void (*fn)(void *ctx, struct object *o), void *ctx);
 
-/* A complete list takes the place of the kind's objects at once: between begin and commit, puts and deletes go aside, store_get()
- * sees the old objects and listeners hear nothing; commit swaps, then tells of what differs in the order of ids, deletions
- * last; abort forgets what was put aside, and so does a second begin. Commit marks the kind synced. */
+/* A complete list takes the place of the kind's objects at once: between begin and commit, puts and deletes go aside,
+ * store_get() sees the old objects and listeners hear nothing; commit swaps, then tells of what differs in the order
+ * of ids, deletions last; abort forgets what was put aside, and so does a second begin. Commit marks the kind
+ * synced. */
 void store_replace_begin(struct store_kind *kind);
 void store_replace_commit(struct store_kind *kind);
 void store_replace_abort(struct store_kind *kind);
@@ -109,7 +117,8 @@ enum store_event {
     STORE_EVENT_SYNCED, /* kind became synced; both NULL */
 };
 /* Called after the change. A listener keeps an object by taking a reference, and does not change the store. */
-typedef void store_listener(void *ctx, enum store_event event, struct store_kind *kind, struct object *now, struct object *before);
+typedef void store_listener(void *ctx, enum store_event event, struct store_kind *kind, struct object *now,
+                            struct object *before);
 void store_listen(struct store *s, store_listener *listener, void *ctx);
 void store_unlisten(struct store *s, store_listener *listener, void *ctx);
 

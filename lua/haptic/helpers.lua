@@ -109,8 +109,8 @@ function M.b64encode(s)
   return concat(out)
 end
 
---- The string of a Base64 text (blanks and line ends in it are ignored), or nil when it is none. The value of a Secret is
---- decoded already.
+--- The string of a Base64 text (blanks and line ends in it are ignored), or nil when it is none. The value of a Secret
+--- is decoded already.
 function M.b64decode(s)
   if type(s) ~= "string" then error("b64decode: expected a string, got " .. type(s), 2) end
   if secret.is_handle(s) then return s end

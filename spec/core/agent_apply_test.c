@@ -576,10 +576,8 @@ static void journal(struct world *w, const char *series)
     (void)series;
     world_agent_end(w, false);
     struct err err;
-    const struct agent_config slow = {.binary = w->binary,
-                                      .directory = w->directory,
-                                      .min_reload_interval_ns = 1,
-                                      .disk_delay_ns = 3600 * NS_PER_S};
+    const struct agent_config slow = {
+        .binary = w->binary, .directory = w->directory, .min_reload_interval_ns = 1, .disk_delay_ns = 3600 * NS_PER_S};
     w->agent = agent_new(&w->loop, &slow, w->model, w->metrics, world_changed, w, &err);
     assert_non_null(w->agent);
     world_apply(w, true);

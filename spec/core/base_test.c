@@ -134,8 +134,13 @@ static void durations_are_gos(void **state)
         const char *text;
         int64_t ns;
         const char *back;
-    } good[] = {{"0", 0, "0s"}, {"60s", 60 * NS_PER_S, "1m"}, {"1h2m3.5s", 3723500000000, "1h2m3.5s"}, {"300ms", 300000000, "300ms"},
-                {"1.5h", 5400 * NS_PER_S, "1h30m"}, {"15us", 15000, "15us"}, {"2ms500us", 2500000, "2.5ms"}};
+    } good[] = {{"0", 0, "0s"},
+                {"60s", 60 * NS_PER_S, "1m"},
+                {"1h2m3.5s", 3723500000000, "1h2m3.5s"},
+                {"300ms", 300000000, "300ms"},
+                {"1.5h", 5400 * NS_PER_S, "1h30m"},
+                {"15us", 15000, "15us"},
+                {"2ms500us", 2500000, "2.5ms"}};
     static const char *const bad[] = {"", "5", "s", "-1s", "1 s", "1x", "1.s.", "10000000h10000000h"};
     struct err err;
     int64_t ns;
@@ -181,7 +186,9 @@ static void log_line_is_logfmt(void **state)
     close(fds[0]);
     assert_true(n > 0);
     line[n] = '\0';
-    assert_non_null(strstr(line, " level=INFO msg=\"Leader election started\" identity=pod-abc12 note=\"two words\\n\\\"x\\\"\" empty=\"\"\n"));
+    assert_non_null(strstr(
+        line,
+        " level=INFO msg=\"Leader election started\" identity=pod-abc12 note=\"two words\\n\\\"x\\\"\" empty=\"\"\n"));
     assert_null(strstr(line, "not printed"));
 }
 

@@ -86,8 +86,9 @@ static void limits_depth(void **state)
 static void reads_by_path(void **state)
 {
     (void)state;
-    CLEANUP(json_doc_done) struct yyjson_doc *doc =
-        must_parse("{\"a\":{\"s\":\"x\",\"nul\":\"x\\u0000y\",\"i\":-7,\"whole\":80.0,\"half\":0.5,\"big\":18446744073709551615,\"t\":true},\"l\":[1]}");
+    CLEANUP(json_doc_done)
+    struct yyjson_doc *doc = must_parse(
+        "{\"a\":{\"s\":\"x\",\"nul\":\"x\\u0000y\",\"i\":-7,\"whole\":80.0,\"half\":0.5,\"big\":18446744073709551615,\"t\":true},\"l\":[1]}");
     struct yyjson_val *root = yyjson_doc_get_root(doc);
 
     assert_string_equal(json_str(root, "a", "s"), "x");
@@ -110,8 +111,13 @@ static void writes_what_it_read(void **state)
 {
     (void)state;
     static const char *const same[] = {
-        "{}", "[]", "null", "true", "[false,0,-1,9223372036854775807,-9223372036854775808,18446744073709551615]",
-        "[123456789012345678901234567890,-1e999,1.5,0.1,1e100]", "\"\\\"\\\\\\n\\t\\r\\b\\f\\u0000\\u001f/\xc3\xa4\xf0\x9f\x98\x80\"",
+        "{}",
+        "[]",
+        "null",
+        "true",
+        "[false,0,-1,9223372036854775807,-9223372036854775808,18446744073709551615]",
+        "[123456789012345678901234567890,-1e999,1.5,0.1,1e100]",
+        "\"\\\"\\\\\\n\\t\\r\\b\\f\\u0000\\u001f/\xc3\xa4\xf0\x9f\x98\x80\"",
         "{\"a\":{\"b\":[{\"c\":[[]]},{}]},\"\":\"\"}",
     };
     for (size_t i = 0; i < ARRAY_LEN(same); i++) {
@@ -165,8 +171,17 @@ static void prunes(void **state)
 static void scalars_have_text(void **state)
 {
     (void)state;
-    static const char *const cases[][2] = {{"\"x y\"", "x y"}, {"80", "80"}, {"-3", "-3"}, {"80.0", "80"}, {"-2.0", "-2"}, {"1.5", "1.5"}, {"true", "true"},
-                                           {"null", ""}, {"[1]", ""}, {"{}", ""}, {"123456789012345678901", "123456789012345678901"}};
+    static const char *const cases[][2] = {{"\"x y\"", "x y"},
+                                           {"80", "80"},
+                                           {"-3", "-3"},
+                                           {"80.0", "80"},
+                                           {"-2.0", "-2"},
+                                           {"1.5", "1.5"},
+                                           {"true", "true"},
+                                           {"null", ""},
+                                           {"[1]", ""},
+                                           {"{}", ""},
+                                           {"123456789012345678901", "123456789012345678901"}};
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         CLEANUP(json_doc_done) struct yyjson_doc *doc = must_parse(cases[i][0]);
         CLEANUP(buf_done) struct buf out = {0};
@@ -175,7 +190,8 @@ static void scalars_have_text(void **state)
     }
 }
 
-/* 30 000 objects of the size of an Ingress take well under a second even with sanitizers; the bound only catches a change of order. */
+/* 30 000 objects of the size of an Ingress take well under a second even with sanitizers; the bound only catches a
+ * change of order. */
 static void is_fast(void **state)
 {
     (void)state;
@@ -190,7 +206,8 @@ static void is_fast(void **state)
     CLEANUP(buf_done) struct buf out = {0};
 
     assert_int_equal(json_prune_add(&prune, "metadata.managedFields", NULL), 0);
-    assert_int_equal(json_prune_add(&prune, "metadata.annotations['kubectl.kubernetes.io/last-applied-configuration']", NULL), 0);
+    assert_int_equal(
+        json_prune_add(&prune, "metadata.annotations['kubectl.kubernetes.io/last-applied-configuration']", NULL), 0);
     int64_t start = clock_now_ns();
     for (int i = 0; i < 30000; i++) {
         CLEANUP(json_doc_done) struct yyjson_doc *doc = must_parse(object);
@@ -206,8 +223,13 @@ static void is_fast(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_what_is_not_json), cmocka_unit_test(refuses_equal_keys_among_many), cmocka_unit_test(limits_depth),
-        cmocka_unit_test(reads_by_path), cmocka_unit_test(writes_what_it_read), cmocka_unit_test(prunes), cmocka_unit_test(scalars_have_text),
+        cmocka_unit_test(refuses_what_is_not_json),
+        cmocka_unit_test(refuses_equal_keys_among_many),
+        cmocka_unit_test(limits_depth),
+        cmocka_unit_test(reads_by_path),
+        cmocka_unit_test(writes_what_it_read),
+        cmocka_unit_test(prunes),
+        cmocka_unit_test(scalars_have_text),
         cmocka_unit_test(is_fast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,7 +204,8 @@ static void has_limits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(finds), cmocka_unit_test(says_what_is_wrong), cmocka_unit_test(has_limits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(finds), cmocka_unit_test(says_what_is_wrong),
+                                       cmocka_unit_test(has_limits)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,16 +25,49 @@ static void labels(void **state)
         const char *selector;
         bool passes;
     } cases[] = {
-        {NULL, true}, {"", true}, {"  ", true}, {"app=web", true}, {"app==web", true}, {"app = web", true}, {"app=db", false}, {"none=web", false},
-        {"app!=web", false}, {"app!=db", true}, {"none!=x", true}, {"app", true}, {"none", false}, {"!none", true}, {"! app", false},
-        {"app in (web,db)", true}, {"app in ( db , web )", true}, {"app in (db)", false}, {"none in (web)", false}, {"app notin (web)", false},
-        {"app notin (db)", true}, {"none notin (web)", true}, {"empty=", true}, {"empty", true}, {"app=", false}, {"empty in (,x)", true},
-        {"n>4", true}, {"n>5", false}, {"n<6", true}, {"n < 5", false}, {"app>1", false}, {"none<1", false},
-        {"app=web,n=5", true}, {"app=web,n=6", false}, {"app=web, tier in (a, b) ,!none", true}, {"example.com/part=x", true},
-        {"in=1", true}, {"in in (1)", true}, {"notin", false},
+        {NULL, true},
+        {"", true},
+        {"  ", true},
+        {"app=web", true},
+        {"app==web", true},
+        {"app = web", true},
+        {"app=db", false},
+        {"none=web", false},
+        {"app!=web", false},
+        {"app!=db", true},
+        {"none!=x", true},
+        {"app", true},
+        {"none", false},
+        {"!none", true},
+        {"! app", false},
+        {"app in (web,db)", true},
+        {"app in ( db , web )", true},
+        {"app in (db)", false},
+        {"none in (web)", false},
+        {"app notin (web)", false},
+        {"app notin (db)", true},
+        {"none notin (web)", true},
+        {"empty=", true},
+        {"empty", true},
+        {"app=", false},
+        {"empty in (,x)", true},
+        {"n>4", true},
+        {"n>5", false},
+        {"n<6", true},
+        {"n < 5", false},
+        {"app>1", false},
+        {"none<1", false},
+        {"app=web,n=5", true},
+        {"app=web,n=6", false},
+        {"app=web, tier in (a, b) ,!none", true},
+        {"example.com/part=x", true},
+        {"in=1", true},
+        {"in in (1)", true},
+        {"notin", false},
     };
-    CLEANUP(json_doc_done) struct yyjson_doc *doc =
-        must_parse("{\"app\":\"web\",\"tier\":\"b\",\"empty\":\"\",\"n\":\"5\",\"example.com/part\":\"x\",\"in\":\"1\"}");
+    CLEANUP(json_doc_done)
+    struct yyjson_doc *doc = must_parse(
+        "{\"app\":\"web\",\"tier\":\"b\",\"empty\":\"\",\"n\":\"5\",\"example.com/part\":\"x\",\"in\":\"1\"}");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct label_selector *s = NULL;
         struct err err = {0};
@@ -54,9 +87,17 @@ static void wrong_labels(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"=x", "character 1: expected a label key"}, {"a=b,", "at the end: expected a label key"}, {"a b", "character 3: expected =, =="},
-        {"a in b", "character 6: expected ("}, {"a in (b", "expected , or )"}, {"a>x", "expected an integer"}, {"a=b c", "character 5: expected , or the end"},
-        {"a/b/c=d", "expected a label key"}, {"/b=d", "expected a label key"}, {"a=b$", "expected a label value"}, {"!", "expected a label key"},
+        {"=x", "character 1: expected a label key"},
+        {"a=b,", "at the end: expected a label key"},
+        {"a b", "character 3: expected =, =="},
+        {"a in b", "character 6: expected ("},
+        {"a in (b", "expected , or )"},
+        {"a>x", "expected an integer"},
+        {"a=b c", "character 5: expected , or the end"},
+        {"a/b/c=d", "expected a label key"},
+        {"/b=d", "expected a label key"},
+        {"a=b$", "expected a label value"},
+        {"!", "expected a label key"},
         {"a=0123456789012345678901234567890123456789012345678901234567890123", "at most 63"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -76,11 +117,24 @@ static void fields(void **state)
         const char *selector;
         bool passes;
     } cases[] = {
-        {NULL, true}, {"", true}, {"metadata.name=web", true}, {"metadata.name==web", true}, {"metadata.name!=web", false}, {"metadata.namespace=a", true},
-        {"metadata.name=web,metadata.namespace=b", false}, {"spec.ingressClassName=haproxy", true}, {"spec.none=", true}, {"spec.none!=x", true},
-        {"spec.port=80", true}, {"spec.on=true", true}, {"spec.text=a\\,b\\=c\\\\", true}, {"spec.list[?(@.a=='x,y')].b=1", true}, {"spec.list=", true},
+        {NULL, true},
+        {"", true},
+        {"metadata.name=web", true},
+        {"metadata.name==web", true},
+        {"metadata.name!=web", false},
+        {"metadata.namespace=a", true},
+        {"metadata.name=web,metadata.namespace=b", false},
+        {"spec.ingressClassName=haproxy", true},
+        {"spec.none=", true},
+        {"spec.none!=x", true},
+        {"spec.port=80", true},
+        {"spec.on=true", true},
+        {"spec.text=a\\,b\\=c\\\\", true},
+        {"spec.list[?(@.a=='x,y')].b=1", true},
+        {"spec.list=", true},
     };
-    CLEANUP(json_doc_done) struct yyjson_doc *doc = must_parse(
+    CLEANUP(json_doc_done)
+    struct yyjson_doc *doc = must_parse(
         "{\"metadata\":{\"name\":\"web\",\"namespace\":\"a\"},\"spec\":{\"ingressClassName\":\"haproxy\",\"port\":80,\"on\":true,"
         "\"text\":\"a,b=c\\\\\",\"list\":[{\"a\":\"x,y\",\"b\":1}]}}");
     struct field_selector *s = NULL;
@@ -101,7 +155,8 @@ static void fields(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(labels), cmocka_unit_test(wrong_labels), cmocka_unit_test(fields)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(labels), cmocka_unit_test(wrong_labels),
+                                       cmocka_unit_test(fields)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

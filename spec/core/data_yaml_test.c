@@ -30,22 +30,93 @@ static void scalars(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"true", "true"}, {"True", "true"}, {"TRUE", "true"}, {"tRUE", "\"tRUE\""}, {"yes", "true"}, {"YES", "true"}, {"on", "true"}, {"y", "true"},
-        {"Y", "true"}, {"false", "false"}, {"no", "false"}, {"No", "false"}, {"off", "false"}, {"OFF", "false"}, {"n", "false"}, {"nO", "\"nO\""},
-        {"null", "null"}, {"~", "null"}, {"Null", "null"}, {"NULL", "null"}, {"nULL", "\"nULL\""}, {"", "null"},
-        {"0", "0"}, {"-0", "0"}, {"+12", "12"}, {"-12", "-12"}, {"1_000", "1000"}, {"0x1F", "31"}, {"-0x10", "-16"}, {"0b101", "5"}, {"0o17", "15"},
-        {"010", "8"}, {"0777", "511"}, {"08", "8"}, {"09.5", "9.5"}, {"0x", "\"0x\""}, {"0b2", "\"0b2\""}, {"1__0", "10"}, {"_1", "\"_1\""},
-        {"9223372036854775807", "9223372036854775807"}, {"18446744073709551615", "18446744073709551615"},
-        {"-9223372036854775808", "-9223372036854775808"}, {"0xffffffffffffffffff", "\"0xffffffffffffffffff\""},
+        {"true", "true"},
+        {"True", "true"},
+        {"TRUE", "true"},
+        {"tRUE", "\"tRUE\""},
+        {"yes", "true"},
+        {"YES", "true"},
+        {"on", "true"},
+        {"y", "true"},
+        {"Y", "true"},
+        {"false", "false"},
+        {"no", "false"},
+        {"No", "false"},
+        {"off", "false"},
+        {"OFF", "false"},
+        {"n", "false"},
+        {"nO", "\"nO\""},
+        {"null", "null"},
+        {"~", "null"},
+        {"Null", "null"},
+        {"NULL", "null"},
+        {"nULL", "\"nULL\""},
+        {"", "null"},
+        {"0", "0"},
+        {"-0", "0"},
+        {"+12", "12"},
+        {"-12", "-12"},
+        {"1_000", "1000"},
+        {"0x1F", "31"},
+        {"-0x10", "-16"},
+        {"0b101", "5"},
+        {"0o17", "15"},
+        {"010", "8"},
+        {"0777", "511"},
+        {"08", "8"},
+        {"09.5", "9.5"},
+        {"0x", "\"0x\""},
+        {"0b2", "\"0b2\""},
+        {"1__0", "10"},
+        {"_1", "\"_1\""},
+        {"9223372036854775807", "9223372036854775807"},
+        {"18446744073709551615", "18446744073709551615"},
+        {"-9223372036854775808", "-9223372036854775808"},
+        {"0xffffffffffffffffff", "\"0xffffffffffffffffff\""},
         {"18446744073709551616", "18446744073709552000.0"},
-        {"1.5", "1.5"}, {"-1.5", "-1.5"}, {"+1.5", "1.5"}, {".5", "0.5"}, {"-.5", "-0.5"}, {"5.", "5"}, {"1.0", "1"}, {"1e3", "1000"}, {"1E3", "1000"},
-        {"1e+3", "1000"}, {"1e-3", "0.001"}, {"1e30", "1e30"}, {"1e999", "\"1e999\""}, {"1e", "\"1e\""}, {".", "\".\""}, {"..5", "\"..5\""},
-        {"1.2.3", "\"1.2.3\""}, {"12h", "\"12h\""}, {"1:30", "\"1:30\""}, {"2001-01-01", "\"2001-01-01\""}, {"2001-01-01T00:00:00Z", "\"2001-01-01T00:00:00Z\""},
-        {"10.0.0.1", "\"10.0.0.1\""}, {"1,000", "\"1,000\""}, {"+", "\"+\""}, {"-a", "\"-a\""}, {"0x1p3", "\"0x1p3\""},
-        {"'true'", "\"true\""}, {"\"12\"", "\"12\""}, {"'~'", "\"~\""}, {"''", "\"\""}, {"!!str 12", "\"12\""}, {"! 12", "\"12\""}, {"!!int '12'", "12"},
-        {"!!float 12", "12"}, {"!!bool 'yes'", "true"}, {"!!null ''", "null"}, {"!mine 12", "\"12\""},
-        {"\"a\\tb\\0\\u00e4\"", "\"a\\tb\\u0000\xc3\xa4\""}, {"|\n a\n  b\n", "\"a\\n b\\n\""}, {"|-\n a\n b\n", "\"a\\nb\""}, {">\n a\n b\n\n c\n", "\"a b\\nc\\n\""},
-        {"\"a\n b\"", "\"a b\""}, {"a\n b", "\"a b\""},
+        {"1.5", "1.5"},
+        {"-1.5", "-1.5"},
+        {"+1.5", "1.5"},
+        {".5", "0.5"},
+        {"-.5", "-0.5"},
+        {"5.", "5"},
+        {"1.0", "1"},
+        {"1e3", "1000"},
+        {"1E3", "1000"},
+        {"1e+3", "1000"},
+        {"1e-3", "0.001"},
+        {"1e30", "1e30"},
+        {"1e999", "\"1e999\""},
+        {"1e", "\"1e\""},
+        {".", "\".\""},
+        {"..5", "\"..5\""},
+        {"1.2.3", "\"1.2.3\""},
+        {"12h", "\"12h\""},
+        {"1:30", "\"1:30\""},
+        {"2001-01-01", "\"2001-01-01\""},
+        {"2001-01-01T00:00:00Z", "\"2001-01-01T00:00:00Z\""},
+        {"10.0.0.1", "\"10.0.0.1\""},
+        {"1,000", "\"1,000\""},
+        {"+", "\"+\""},
+        {"-a", "\"-a\""},
+        {"0x1p3", "\"0x1p3\""},
+        {"'true'", "\"true\""},
+        {"\"12\"", "\"12\""},
+        {"'~'", "\"~\""},
+        {"''", "\"\""},
+        {"!!str 12", "\"12\""},
+        {"! 12", "\"12\""},
+        {"!!int '12'", "12"},
+        {"!!float 12", "12"},
+        {"!!bool 'yes'", "true"},
+        {"!!null ''", "null"},
+        {"!mine 12", "\"12\""},
+        {"\"a\\tb\\0\\u00e4\"", "\"a\\tb\\u0000\xc3\xa4\""},
+        {"|\n a\n  b\n", "\"a\\n b\\n\""},
+        {"|-\n a\n b\n", "\"a\\nb\""},
+        {">\n a\n b\n\n c\n", "\"a b\\nc\\n\""},
+        {"\"a\n b\"", "\"a b\""},
+        {"a\n b", "\"a b\""},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         CLEANUP(buf_done) struct buf yaml = {0};
@@ -62,8 +133,11 @@ static void structures(void **state)
     reads_as("# only a comment\n", "");
     reads_as("a: 1\n---\nb: 2\n---\n---\n[c, {d: e}]\n...\n", "{\"a\":1} {\"b\":2} null [\"c\",{\"d\":\"e\"}]");
     reads_as("a:\n- b: 1\n  c: x y\n- - 1\n  - 2\n", "{\"a\":[{\"b\":1,\"c\":\"x y\"},[1,2]]}");
-    reads_as("\xef\xbb\xbf" "a: 1\n", "{\"a\":1}");
-    reads_as("1: a\ntrue: b\n1.5: c\noff: d\n'1x': e\n0x10: f\n", "{\"1\":\"a\",\"true\":\"b\",\"1.5\":\"c\",\"false\":\"d\",\"1x\":\"e\",\"16\":\"f\"}");
+    reads_as("\xef\xbb\xbf"
+             "a: 1\n",
+             "{\"a\":1}");
+    reads_as("1: a\ntrue: b\n1.5: c\noff: d\n'1x': e\n0x10: f\n",
+             "{\"1\":\"a\",\"true\":\"b\",\"1.5\":\"c\",\"false\":\"d\",\"1x\":\"e\",\"16\":\"f\"}");
     reads_as("y: 1\n\"n\": 2\n", "{\"true\":1,\"n\":2}");
     reads_as("{\"a\": [1, \"b\"],\t\"c\": null}", "{\"a\":[1,\"b\"],\"c\":null}");
     reads_as("a: &x {b: 1}\nc: *x\nd: [*x, *x]\n", "{\"a\":{\"b\":1},\"c\":{\"b\":1},\"d\":[{\"b\":1},{\"b\":1}]}");
@@ -75,8 +149,10 @@ static void merges(void **state)
 {
     (void)state;
     reads_as("a: &a {x: 1, w: 2}\nb:\n  <<: *a\n  w: 3\n", "{\"a\":{\"x\":1,\"w\":2},\"b\":{\"w\":3,\"x\":1}}");
-    reads_as("a: &a {x: 1}\nb: &b {x: 2, z: 3}\nc: {<<: [*a, *b]}\n", "{\"a\":{\"x\":1},\"b\":{\"x\":2,\"z\":3},\"c\":{\"x\":1,\"z\":3}}");
-    reads_as("a: &a {x: 1}\nb: &b {<<: *a, w: 2}\nc: {<<: *b}\n", "{\"a\":{\"x\":1},\"b\":{\"w\":2,\"x\":1},\"c\":{\"w\":2,\"x\":1}}");
+    reads_as("a: &a {x: 1}\nb: &b {x: 2, z: 3}\nc: {<<: [*a, *b]}\n",
+             "{\"a\":{\"x\":1},\"b\":{\"x\":2,\"z\":3},\"c\":{\"x\":1,\"z\":3}}");
+    reads_as("a: &a {x: 1}\nb: &b {<<: *a, w: 2}\nc: {<<: *b}\n",
+             "{\"a\":{\"x\":1},\"b\":{\"w\":2,\"x\":1},\"c\":{\"w\":2,\"x\":1}}");
     reads_as("a: {<<: {x: 1}}\n", "{\"a\":{\"x\":1}}");
     reads_as("a: {'<<': 1}\n", "{\"a\":{\"<<\":1}}");
 }
@@ -148,7 +224,8 @@ static void bombs(void **state)
 
     buf_puts(&yaml, "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
     for (int i = 1; i < 10; i++)
-        buf_printf(&yaml, "a%d: &a%d [*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d]\n", i, i, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1, i - 1);
+        buf_printf(&yaml, "a%d: &a%d [*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d,*a%d]\n", i, i, i - 1, i - 1, i - 1, i - 1,
+                   i - 1, i - 1, i - 1, i - 1);
     assert_int_equal(yaml_parse(yaml.data, yaml.length, 1 << 20, &docs, NULL, &err), -1);
     assert_int_equal(err.kind, ERR_LIMIT);
     assert_non_null(strstr(err.text, "aliases expand"));
@@ -186,7 +263,8 @@ static void knows_lines(void **state)
 
     assert_int_equal(yaml_parse(yaml, sizeof(yaml) - 1, 1 << 20, &docs, NULL, NULL), 0);
     assert_int_equal(docs.length, 2);
-    struct yyjson_val *first = yyjson_doc_get_root(docs.items[0].json), *second = yyjson_doc_get_root(docs.items[1].json);
+    struct yyjson_val *first = yyjson_doc_get_root(docs.items[0].json),
+                      *second = yyjson_doc_get_root(docs.items[1].json);
     assert_int_equal(yaml_line(&docs.items[0], first), 2);
     assert_int_equal(yaml_line(&docs.items[0], json_at(first, "a")), 2);
     assert_int_equal(yaml_line(&docs.items[1], second), 4);
@@ -201,8 +279,13 @@ static void knows_lines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scalars), cmocka_unit_test(structures), cmocka_unit_test(merges), cmocka_unit_test(errors),
-        cmocka_unit_test(equal_keys_among_many), cmocka_unit_test(bombs), cmocka_unit_test(knows_lines),
+        cmocka_unit_test(scalars),
+        cmocka_unit_test(structures),
+        cmocka_unit_test(merges),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(equal_keys_among_many),
+        cmocka_unit_test(bombs),
+        cmocka_unit_test(knows_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* Tests of check.c and check_messages.c: the forms of HAProxy's messages, about forty kinds of mistakes put to each real series, and the jail. */
+/* Tests of check.c and check_messages.c: the forms of HAProxy's messages, about forty kinds of mistakes put to each
+ * real series, and the jail. */
 #include "haproxy_support.h"
 
 #include <dirent.h>
@@ -29,43 +30,62 @@ static const struct mistake {
 } mistakes[] = {
     {"backend a from base\n  bogus x\n", 12, NULL, NULL, NULL, NULL, 0, "unknown keyword 'bogus'"},
     {"bogus a\n", 11, NULL, NULL, NULL, NULL, 0, "bogus"},
-    {"  use_backend %[path,map(maps/none.map)]\n", 11, NULL, NULL, NULL, "maps/none.map", 0, "failed to open pattern file"},
+    {"  use_backend %[path,map(maps/none.map)]\n", 11, NULL, NULL, NULL, "maps/none.map", 0,
+     "failed to open pattern file"},
     {"  use_backend %[src,map_ip(maps/bad.map)]\n", 11, NULL, NULL, NULL, "maps/bad.map", 2, "not a valid IPv4"},
-    {"  use_backend nope if TRUE\n", 0, "proxy", "always", NULL, NULL, 0, "unable to find required use_backend: 'nope'"},
-    {"  default_backend nope\n", 0, "proxy", "always", NULL, NULL, 0, "unable to find required default_backend: 'nope'"},
+    {"  use_backend nope if TRUE\n", 0, "proxy", "always", NULL, NULL, 0,
+     "unable to find required use_backend: 'nope'"},
+    {"  default_backend nope\n", 0, "proxy", "always", NULL, NULL, 0,
+     "unable to find required default_backend: 'nope'"},
     {"backend a from base\nbackend a from base\n", 12, "backend", "a", NULL, NULL, 0, "same name"},
-    {"backend a from base\n  server s 1.2.3.4:80\n  server s 1.2.3.5:80\n", 13, "backend", "a", NULL, NULL, 0, "another server named 's'"},
+    {"backend a from base\n  server s 1.2.3.4:80\n  server s 1.2.3.5:80\n", 13, "backend", "a", NULL, NULL, 0,
+     "another server named 's'"},
     {"backend a from base\n  server s 1.2.3.4:99999\n", 12, "proxy", "a", "s", NULL, 0, "invalid port"},
     {"backend a from base\n  server s 1.2.3.4:80 bogus\n", 12, "proxy", "a", "s", NULL, 0, "unknown keyword 'bogus'"},
-    {"backend a from base\n  server s 1.2.3.4:80 ssl\n", 12, "proxy", "a", "s", NULL, 0, "verify is enabled by default"},
+    {"backend a from base\n  server s 1.2.3.4:80 ssl\n", 12, "proxy", "a", "s", NULL, 0,
+     "verify is enabled by default"},
     {"backend a from base\n  server s\n", 12, NULL, NULL, NULL, NULL, 0, "expects <name> and <addr>"},
-    {"backend a from base\n  acl x bogus_fetch foo\n", 12, NULL, NULL, NULL, NULL, 0, "unknown fetch method 'bogus_fetch'"},
+    {"backend a from base\n  acl x bogus_fetch foo\n", 12, NULL, NULL, NULL, NULL, 0,
+     "unknown fetch method 'bogus_fetch'"},
     {"backend a from base\n  http-request deny if nope\n", 12, NULL, NULL, NULL, NULL, 0, "no such ACL : 'nope'"},
     {"  bind :8 ssl crt certs/none.pem\n", 11, NULL, NULL, NULL, "certs/none.pem", 0, "No such file"},
     {"  bind :8 ssl crt files/bad.pem\n", 11, NULL, NULL, NULL, "files/bad.pem", 0, "unable to load certificate"},
     {"  bind :8 ssl crt-list files/bad.list\n", 11, NULL, NULL, NULL, "none.pem", 0, "crt-list"},
-    {"backend a from base\n  server s 1.2.3.4:80 ssl ca-file certs/none.pem\n", 12, "proxy", "a", "s", "certs/none.pem", 0, "Couldn't open the ca-file"},
-    {"backend a from base\n  errorfile 503 files/none.http\n", 12, NULL, NULL, NULL, "files/none.http", 0, "error opening file"},
+    {"backend a from base\n  server s 1.2.3.4:80 ssl ca-file certs/none.pem\n", 12, "proxy", "a", "s", "certs/none.pem",
+     0, "Couldn't open the ca-file"},
+    {"backend a from base\n  errorfile 503 files/none.http\n", 12, NULL, NULL, NULL, "files/none.http", 0,
+     "error opening file"},
     {"backend a from nodef\n", 11, "backend", "a", NULL, NULL, 0, "defaults section 'nodef' not found"},
-    {"backend a from base\n  http-request replace-path ([ x\n", 12, "backend", "a", NULL, NULL, 0, "failed to parse the regex"},
-    {"backend a from base\n  http-request set-header X %[bogus]\n", 12, "backend", "a", NULL, NULL, 0, "unknown fetch method 'bogus'"},
+    {"backend a from base\n  http-request replace-path ([ x\n", 12, "backend", "a", NULL, NULL, 0,
+     "failed to parse the regex"},
+    {"backend a from base\n  http-request set-header X %[bogus]\n", 12, "backend", "a", NULL, NULL, 0,
+     "unknown fetch method 'bogus'"},
     {"backend a from base\n  timeout server bogus\n", 12, NULL, NULL, NULL, NULL, 0, "unexpected character 'b'"},
     {"backend a from base\n  http-request set-header X \"abc\n", 12, NULL, NULL, NULL, NULL, 0, "unmatched quote"},
     {"  default_backend a\nbackend a from base\n  mode tcp\n", 9, "frontend", "always", NULL, NULL, 0, "incompatible"},
-    {"backend a from base\n  server s x.y:80 resolvers nope\n", 0, "backend", "a", "s", NULL, 0, "unable to find required resolvers"},
-    {"backend a from base\n  stick-table type ip size 10 peers nope\n", 0, "proxy", "a", NULL, NULL, 0, "unable to find sync peers"},
-    {"backend a from base\n  http-request track-sc0 src table nope\n", 0, "proxy", "a", NULL, NULL, 0, "unable to find table 'nope'"},
-    {"backend a from base\n  http-request auth unless { http_auth(nope) }\n", 12, "proxy", "a", NULL, NULL, 0, "unable to find userlist 'nope'"},
+    {"backend a from base\n  server s x.y:80 resolvers nope\n", 0, "backend", "a", "s", NULL, 0,
+     "unable to find required resolvers"},
+    {"backend a from base\n  stick-table type ip size 10 peers nope\n", 0, "proxy", "a", NULL, NULL, 0,
+     "unable to find sync peers"},
+    {"backend a from base\n  http-request track-sc0 src table nope\n", 0, "proxy", "a", NULL, NULL, 0,
+     "unable to find table 'nope'"},
+    {"backend a from base\n  http-request auth unless { http_auth(nope) }\n", 12, "proxy", "a", NULL, NULL, 0,
+     "unable to find userlist 'nope'"},
     {"backend a from base\n  filter bogus\n", 12, NULL, NULL, NULL, NULL, 0, "unknown keyword 'bogus'"},
     {"global\n  lua-load files/bad.lua\n", 12, NULL, NULL, NULL, "files/bad.lua", 0, "unexpected symbol near '='"},
-    {"backend a from base\n  server s 1.2.3.4:80 track b/x\n", 12, "proxy", "a", "s", NULL, 0, "unable to find required proxy 'b'"},
-    {"backend a from base\n  use-server nope if TRUE\n", 0, "backend", "a", NULL, NULL, 0, "unable to find server 'nope'"},
+    {"backend a from base\n  server s 1.2.3.4:80 track b/x\n", 12, "proxy", "a", "s", NULL, 0,
+     "unable to find required proxy 'b'"},
+    {"backend a from base\n  use-server nope if TRUE\n", 0, "backend", "a", NULL, NULL, 0,
+     "unable to find server 'nope'"},
     {"backend a from base\n  id 5\nbackend b from base\n  id 5\n", 14, NULL, NULL, NULL, NULL, 0, "same custom id"},
-    {"backend a from base\n  server s 1.2.3.4:80 id 1\n  server t 1.2.3.4:80 id 1\n", 13, "proxy", "a", "t", NULL, 0, "already used"},
+    {"backend a from base\n  server s 1.2.3.4:80 id 1\n  server t 1.2.3.4:80 id 1\n", 13, "proxy", "a", "t", NULL, 0,
+     "already used"},
     {"backend a from base\n  balance bogus\n", 12, NULL, NULL, NULL, NULL, 0, "balance only supports"},
     {"backend a from base\n  server s 1.2.3.4:80", 12, NULL, NULL, NULL, NULL, 0, "Missing LF on last line"},
-    {"backend a from base\n  http-request cache-use nope\n", 0, "backend", "a", NULL, NULL, 0, "unable to find the cache 'nope'"},
-    {"backend a from base\n  use-fcgi-app nope\n  server s 1.2.3.4:80 proto fcgi\n", 0, "proxy", "a", NULL, NULL, 0, "fcgi-app 'nope' not found"},
+    {"backend a from base\n  http-request cache-use nope\n", 0, "backend", "a", NULL, NULL, 0,
+     "unable to find the cache 'nope'"},
+    {"backend a from base\n  use-fcgi-app nope\n  server s 1.2.3.4:80 proto fcgi\n", 0, "proxy", "a", NULL, NULL, 0,
+     "fcgi-app 'nope' not found"},
     {"backend a from base\n  compression algo bogus\n", 12, NULL, NULL, NULL, NULL, 0, "not a supported algorithm"},
     {"backend a from base\n  retry-on bogus\n", 12, NULL, NULL, NULL, NULL, 0, "unknown keyword 'bogus'"},
 };
@@ -75,19 +95,22 @@ static const struct mistake {
 static void warnings_are_apart(void **state UNUSED)
 {
     struct check_messages m;
-    check_messages_parse("[NOTICE]   (1) : haproxy version is 3.4.7\n"
-                         "[WARNING]  (1) : missing timeouts for frontend 'f'.\n"
-                         "   | While not properly invalid, you will certainly encounter\n"
-                         "   | various problems.\n"
-                         "Warnings were found.\n"
-                         "[NOTICE]   (1) : [haproxy.cfg:10] : 'server a/s' : could not resolve address 'x.invalid', disabling server.\n"
-                         "[ALERT]    (1) : config : Error(s) found in configuration file : haproxy.cfg\n",
-                         NULL, &m);
+    check_messages_parse(
+        "[NOTICE]   (1) : haproxy version is 3.4.7\n"
+        "[WARNING]  (1) : missing timeouts for frontend 'f'.\n"
+        "   | While not properly invalid, you will certainly encounter\n"
+        "   | various problems.\n"
+        "Warnings were found.\n"
+        "[NOTICE]   (1) : [haproxy.cfg:10] : 'server a/s' : could not resolve address 'x.invalid', disabling server.\n"
+        "[ALERT]    (1) : config : Error(s) found in configuration file : haproxy.cfg\n",
+        NULL, &m);
     assert_int_equal(m.warnings.length, 2);
     assert_int_equal(m.warnings.items[0].severity, CHECK_WARNING);
     assert_string_equal(m.warnings.items[0].section, "frontend");
     assert_string_equal(m.warnings.items[0].name, "f");
-    assert_string_equal(m.warnings.items[0].text, "missing timeouts for frontend 'f'.; While not properly invalid, you will certainly encounter; various problems.");
+    assert_string_equal(
+        m.warnings.items[0].text,
+        "missing timeouts for frontend 'f'.; While not properly invalid, you will certainly encounter; various problems.");
     assert_string_equal(m.warnings.items[1].server, "s");
     assert_int_equal(m.warnings.items[1].line, 10);
     /* A summary stays when it is all there is. */
@@ -98,7 +121,9 @@ static void warnings_are_apart(void **state UNUSED)
 static void paths_are_made_relative(void **state UNUSED)
 {
     struct check_messages m;
-    check_messages_parse("[ALERT] (7) : config : parsing [/dev/shm/x/haproxy.cfg:3] : bad thing at line 4 of file '/dev/shm/x/maps/a.map'.\n", "/dev/shm/x", &m);
+    check_messages_parse(
+        "[ALERT] (7) : config : parsing [/dev/shm/x/haproxy.cfg:3] : bad thing at line 4 of file '/dev/shm/x/maps/a.map'.\n",
+        "/dev/shm/x", &m);
     assert_int_equal(m.alerts.length, 1);
     assert_int_equal(m.alerts.items[0].line, 3);
     assert_string_equal(m.alerts.items[0].file, "maps/a.map");
@@ -109,8 +134,19 @@ static void paths_are_made_relative(void **state UNUSED)
 
 static void nonsense_is_harmless(void **state UNUSED)
 {
-    static const char *const texts[] = {"", "\n\n", "[ALERT]", "[ALERT] : x", "[ALERT] (1) : ", "[ALERT] (1) : parsing [", "[ALERT] (1) : [a:b] :", "  x\n",
-                                        "[ALERT] (1) : 'server a", "[ALERT] (1) : 'server /x'", "[ALERT] (1) : proxy '", "[ALERT] (1) : file '", "[ALERT] (1) : file <x",
+    static const char *const texts[] = {"",
+                                        "\n\n",
+                                        "[ALERT]",
+                                        "[ALERT] : x",
+                                        "[ALERT] (1) : ",
+                                        "[ALERT] (1) : parsing [",
+                                        "[ALERT] (1) : [a:b] :",
+                                        "  x\n",
+                                        "[ALERT] (1) : 'server a",
+                                        "[ALERT] (1) : 'server /x'",
+                                        "[ALERT] (1) : proxy '",
+                                        "[ALERT] (1) : file '",
+                                        "[ALERT] (1) : file <x",
                                         "[ALERT] (1) : haproxy.cfg:99999999999999999999 x"};
     for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
         struct check_messages m;
@@ -347,7 +383,8 @@ static void test_limits(const char *series UNUSED, const struct check_config *ba
         enum err_kind kind;
     } cases[] = {
         {"while true do end\n", ERR_TIMEOUT},
-        {"local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end\n", ERR_NONE}, /* told by HAProxy: not enough memory */
+        /* told by HAProxy: not enough memory */
+        {"local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end\n", ERR_NONE},
         {"for i = 1, 1e7 do io.stderr:write('xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\\n') end\n", ERR_LIMIT},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -443,9 +480,15 @@ static void what_cannot_run_is_told(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(warnings_are_apart),    cmocka_unit_test(paths_are_made_relative), cmocka_unit_test(nonsense_is_harmless),
-        cmocka_unit_test(mistakes_are_located),  cmocka_unit_test(good_ones_pass),          cmocka_unit_test(jail_holds),
-        cmocka_unit_test(limits_hold),           cmocka_unit_test(several_run_at_a_time),   cmocka_unit_test(what_cannot_run_is_told),
+        cmocka_unit_test(warnings_are_apart),
+        cmocka_unit_test(paths_are_made_relative),
+        cmocka_unit_test(nonsense_is_harmless),
+        cmocka_unit_test(mistakes_are_located),
+        cmocka_unit_test(good_ones_pass),
+        cmocka_unit_test(jail_holds),
+        cmocka_unit_test(limits_hold),
+        cmocka_unit_test(several_run_at_a_time),
+        cmocka_unit_test(what_cannot_run_is_told),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -324,7 +324,8 @@ static void failures_leave_the_old_file(void **state UNUSED)
     assert_int_equal(o.removed, 1);
     assert_int_equal(access(foreign, F_OK), 0);
 
-    /* The directory is made anew when somebody has removed it; its files are then missing until they change or the disk is opened again. */
+    /* The directory is made anew when somebody has removed it; its files are then missing until they change or the
+     * disk is opened again. */
     disk_free(d);
     disk_remove(directory);
     assert_int_not_equal(access(directory, F_OK), 0);

@@ -1,4 +1,5 @@
-/* Tests of master.c: the forms of `show proc`, and reloads of real HAProxy that succeed, fail, and cannot be asked for. */
+/* Tests of master.c: the forms of `show proc`, and reloads of real HAProxy that succeed, fail, and cannot be asked
+ * for. */
 #include "haproxy_support.h"
 
 #include "haproxy/master.h"
@@ -9,16 +10,17 @@
 static void states_are_read(void **state UNUSED)
 {
     struct master_state s;
-    assert_int_equal(master_state_parse("#<PID>          <type>          <reloads>       <uptime>        <version>      \n"
-                                        "23085           master          3 [failed: 1]   1d02h03m04s     3.0.11-1+deb13u3\n"
-                                        "# workers\n"
-                                        "23087           worker          0               0d00h00m09s     3.0.11-1+deb13u3\n"
-                                        "# old workers\n"
-                                        "23080           worker          2               0d00h01m00s     3.0.11-1+deb13u3\n"
-                                        "23081           worker          1               0d00h00m30s     2.9\n"
-                                        "# programs\n",
-                                        &s, NULL),
-                     0);
+    assert_int_equal(
+        master_state_parse("#<PID>          <type>          <reloads>       <uptime>        <version>      \n"
+                           "23085           master          3 [failed: 1]   1d02h03m04s     3.0.11-1+deb13u3\n"
+                           "# workers\n"
+                           "23087           worker          0               0d00h00m09s     3.0.11-1+deb13u3\n"
+                           "# old workers\n"
+                           "23080           worker          2               0d00h01m00s     3.0.11-1+deb13u3\n"
+                           "23081           worker          1               0d00h00m30s     2.9\n"
+                           "# programs\n",
+                           &s, NULL),
+        0);
     assert_int_equal(s.master.pid, 23085);
     assert_int_equal(s.master.reloads, 3);
     assert_int_equal(s.master.uptime_s, 86400 + 2 * 3600 + 3 * 60 + 4);
@@ -35,10 +37,12 @@ static void states_are_read(void **state UNUSED)
 static void worker_that_goes_on_is_current(void **state UNUSED)
 {
     struct master_state s;
-    assert_int_equal(master_state_parse("#<PID> <type> <reloads> <uptime> <version>\n1 master 4 [failed: 1] 0d00h00m06s 3.4.7-1\n# workers\n# old workers\n"
-                                        "7 worker 3 0d00h00m05s 3.4.7-1\n9 worker 1 0d00h00m02s 3.4.7-1\n",
-                                        &s, NULL),
-                     0);
+    assert_int_equal(
+        master_state_parse(
+            "#<PID> <type> <reloads> <uptime> <version>\n1 master 4 [failed: 1] 0d00h00m06s 3.4.7-1\n# workers\n# old workers\n"
+            "7 worker 3 0d00h00m05s 3.4.7-1\n9 worker 1 0d00h00m02s 3.4.7-1\n",
+            &s, NULL),
+        0);
     assert_int_equal(s.workers.length, 1);
     assert_int_equal(s.workers.items[0].pid, 9);
     assert_int_equal(s.old_workers.length, 1);
@@ -60,7 +64,8 @@ static void lines_may_be_cut(void **state UNUSED)
 
 static void nonsense_is_refused(void **state UNUSED)
 {
-    static const char *const wrong[] = {"", "Unknown command", "# workers\n1 worker 0 0d00h00m00s x\n", "0 master 0 x", "-4 master 0", "\n\n\n"};
+    static const char *const wrong[] = {
+        "", "Unknown command", "# workers\n1 worker 0 0d00h00m00s x\n", "0 master 0 x", "-4 master 0", "\n\n\n"};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         struct master_state s;
         struct err err;
@@ -230,10 +235,8 @@ static void real_reloads(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(states_are_read),
-        cmocka_unit_test(worker_that_goes_on_is_current),
-        cmocka_unit_test(lines_may_be_cut),
-        cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(states_are_read),  cmocka_unit_test(worker_that_goes_on_is_current),
+        cmocka_unit_test(lines_may_be_cut), cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(real_reloads),
     };
     signal(SIGPIPE, SIG_IGN);

@@ -1,4 +1,5 @@
-/* Tests of process.c with real HAProxy: start, death, adoption after a controller's SIGKILL, failed starts, hung masters, stops. */
+/* Tests of process.c with real HAProxy: start, death, adoption after a controller's SIGKILL, failed starts, hung
+ * masters, stops. */
 #include "haproxy_support.h"
 
 #include <arpa/inet.h>
@@ -63,13 +64,17 @@ static void on_stopped(void *ctx)
     ((struct watch *)ctx)->stopped = true;
 }
 
-static const struct process_events events = {.prepare = on_prepare, .running = on_running, .died = on_died, .start_failed = on_failed, .output = on_output};
+static const struct process_events events = {
+    .prepare = on_prepare, .running = on_running, .died = on_died, .start_failed = on_failed, .output = on_output};
 
 static void watch_begin(struct watch *w, int64_t start_deadline_ns)
 {
     struct err err = {0};
     uv_loop_init(&w->loop);
-    struct process_config config = {.binary = w->binary, .directory = w->directory, .master_socket = w->socket, .start_deadline_ns = start_deadline_ns};
+    struct process_config config = {.binary = w->binary,
+                                    .directory = w->directory,
+                                    .master_socket = w->socket,
+                                    .start_deadline_ns = start_deadline_ns};
     w->process = process_new(&w->loop, &config, &events, w, &err);
     assert_string_equal(err.text, "");
     process_start(w->process);
@@ -301,13 +306,16 @@ static void graceful(const char *series)
 {
     struct watch w = directory_for(series);
     int port = free_port();
-    CLEANUP(free_ptr) char *config = xasprintf("global\n  maxconn 50\ndefaults\n  mode tcp\n  timeout client 9s\n  timeout server 9s\n  timeout connect 9s\n"
-                                               "frontend f\n  mode http\n  bind 127.0.0.1:%d\n  http-request return status 200\n",
-                                               port);
+    CLEANUP(free_ptr)
+    char *config = xasprintf(
+        "global\n  maxconn 50\ndefaults\n  mode tcp\n  timeout client 9s\n  timeout server 9s\n  timeout connect 9s\n"
+        "frontend f\n  mode http\n  bind 127.0.0.1:%d\n  http-request return status 200\n",
+        port);
     file_write(w.directory, "haproxy.cfg", config);
     watch_begin(&w, 0);
     assert_true(loop_until(&w.loop, &w.running, 20));
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
     int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(write(client, "GET / HTTP/1.1\r\n", 16), 16);
@@ -443,9 +451,14 @@ static void long_paths_are_refused(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_is_kept_running),     cmocka_unit_test(it_survives_its_controller), cmocka_unit_test(failed_starts_are_told),
-        cmocka_unit_test(hung_ones_are_replaced), cmocka_unit_test(stopping_is_graceful),       cmocka_unit_test(stops_in_any_state),
-        cmocka_unit_test(output_is_followed_and_kept_small), cmocka_unit_test(long_paths_are_refused),
+        cmocka_unit_test(it_is_kept_running),
+        cmocka_unit_test(it_survives_its_controller),
+        cmocka_unit_test(failed_starts_are_told),
+        cmocka_unit_test(hung_ones_are_replaced),
+        cmocka_unit_test(stopping_is_graceful),
+        cmocka_unit_test(stops_in_any_state),
+        cmocka_unit_test(output_is_followed_and_kept_small),
+        cmocka_unit_test(long_paths_are_refused),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* Tests of runtime.c: framing against scripted peers (delivered whole and byte by byte), faults, and real HAProxy of each series. */
+/* Tests of runtime.c: framing against scripted peers (delivered whole and byte by byte), faults, and real HAProxy of
+ * each series. */
 #include "haproxy_support.h"
 
 #include "haproxy/runtime.h"
@@ -135,7 +136,8 @@ static void outcome_done(struct outcome *o)
 }
 
 /* Run the commands against a peer with that script. */
-static void play(struct outcome *o, const char *script, bool byte_wise, bool close_after, const char *const *commands, size_t count, size_t max)
+static void play(struct outcome *o, const char *script, bool byte_wise, bool close_after, const char *const *commands,
+                 size_t count, size_t max)
 {
     uv_loop_t loop;
     struct peer peer = {.byte_wise = byte_wise, .close_after = close_after};
@@ -168,7 +170,9 @@ static void masters_prompt_is_learnt(void **state UNUSED)
 {
     for (int byte_wise = 0; byte_wise < 2; byte_wise++) {
         struct outcome o = {0};
-        play(&o, "master[ReloadFailed]> a\n> b\n\nmaster[ReloadFailed]> master[ReloadFailed]> c\nmaster[ReloadFailed]> ", byte_wise, false, three, 3, 0);
+        play(&o,
+             "master[ReloadFailed]> a\n> b\n\nmaster[ReloadFailed]> master[ReloadFailed]> c\nmaster[ReloadFailed]> ",
+             byte_wise, false, three, 3, 0);
         assert_string_equal(o.err.text, "");
         assert_int_equal(o.count, 3);
         assert_string_equal(o.texts.items[0], "a\n> b");
@@ -222,7 +226,9 @@ static void early_end_keeps_what_was_complete(void **state UNUSED)
 
 static void nonsense_is_refused(void **state UNUSED)
 {
-    static const char *const scripts[] = {"HTTP/1.1 400 Bad request\r\n\r\n", "\n\n> ", "> x\n", "\x01\x02\x03\xff", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa> "};
+    static const char *const scripts[] = {
+        "HTTP/1.1 400 Bad request\r\n\r\n", "\n\n> ", "> x\n", "\x01\x02\x03\xff",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa> "};
     for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
         struct outcome o = {0};
         play(&o, scripts[i], i % 2, true, three, 3, 0);
@@ -257,8 +263,9 @@ static void answers_have_a_limit(void **state UNUSED)
 
 static void what_is_no_command_is_refused(void **state UNUSED)
 {
-    static const char *const wrong[] = {"",          "\n",           "show map\n",          "show map\nshow version", "add map m <<\na b",
-                                        "<\na b\n", "add m <<\n\n", "add m <<\na\n\nb\n", "add map x\n<<\na b\n"};
+    static const char *const wrong[] = {
+        "",         "\n",           "show map\n",         "show map\nshow version", "add map m <<\na b",
+        "<\na b\n", "add m <<\n\n", "add m <<\na\n\nb\n", "add map x\n<<\na b\n"};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         uv_loop_t loop;
         struct outcome o = {0};
@@ -391,7 +398,8 @@ static void real_flood(struct haproxy *h)
     assert_int_equal(o.err.kind, ERR_NONE);
     assert_int_equal(o.count, commands.length);
     assert_true(o.bytes > 5u << 20);
-    print_message("  %zu commands, %zu bytes of answers: %d ms\n", o.count, o.bytes, (int)((clock_now_ns() - start) / NS_PER_MS));
+    print_message("  %zu commands, %zu bytes of answers: %d ms\n", o.count, o.bytes,
+                  (int)((clock_now_ns() - start) / NS_PER_MS));
     for (size_t i = 0; i < commands.length; i++) {
         if (i % 12 != 1)
             assert_string_equal(o.texts.items[i], "");

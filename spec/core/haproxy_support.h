@@ -1,4 +1,5 @@
-/* haproxy_support.h — what the tests of core/haproxy share: a loop with a time limit, temporary directories, real HAProxy processes.
+/* haproxy_support.h — what the tests of core/haproxy share: a loop with a time limit, temporary directories, real
+ * HAProxy processes.
  *
  * Static functions in a header: each test is one program of one file, and uses some of them.
  */
@@ -14,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -24,7 +26,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <netinet/in.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -35,8 +36,8 @@
 
 static UNUSED const char *const haproxy_series[] = {"2.6", "3.0", "3.2", "3.4"};
 
-/* The executable of a series: HAPROXY_2_6=… in the environment, else what tools/testenv has cached, else the system's own when it is of that
- * series. NULL when there is none: the test is skipped then. Free it. */
+/* The executable of a series: HAPROXY_2_6=… in the environment, else what tools/testenv has cached, else the system's
+ * own when it is of that series. NULL when there is none: the test is skipped then. Free it. */
 static UNUSED char *haproxy_binary(const char *series)
 {
     char name[32];
@@ -50,7 +51,8 @@ static UNUSED char *haproxy_binary(const char *series)
     if (access(path, X_OK) == 0)
         return path;
     free(path);
-    CLEANUP(free_ptr) char *command = xasprintf("haproxy -v 2>/dev/null | grep -q 'version %s\\.' && command -v haproxy", series);
+    CLEANUP(free_ptr)
+    char *command = xasprintf("haproxy -v 2>/dev/null | grep -q 'version %s\\.' && command -v haproxy", series);
     FILE *p = popen(command, "r");
     char line[256] = "";
     if (p) {
@@ -177,7 +179,8 @@ struct haproxy {
     pid_t pid;
 };
 
-/* Does somebody answer there? A socket that accepts is not enough: up to 3.0 the master binds its own once more after it has started. */
+/* Does somebody answer there? A socket that accepts is not enough: up to 3.0 the master binds its own once more after
+ * it has started. */
 static UNUSED bool is_answering(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -187,8 +190,8 @@ static UNUSED bool is_answering(const char *path)
     assert_true(strlen(path) < sizeof(address.sun_path));
     memcpy(address.sun_path, path, strlen(path) + 1);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && send(fd, "show version\n", 13, MSG_NOSIGNAL) == 13 &&
-           recv(fd, answer, sizeof(answer), 0) > 0;
+    return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+           send(fd, "show version\n", 13, MSG_NOSIGNAL) == 13 && recv(fd, answer, sizeof(answer), 0) > 0;
 }
 
 static UNUSED bool haproxy_start(struct haproxy *h, const char *series)
@@ -206,7 +209,8 @@ static UNUSED bool haproxy_start(struct haproxy *h, const char *series)
     file_write(maps, "host.map", "a.example one\n");
     file_write(h->directory, "haproxy.cfg", config);
     CLEANUP(free_ptr) char *log_path = xasprintf("%s/haproxy.log", h->directory);
-    CLEANUP(close_fd) int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600); /* for who looks into a failure */
+    /* for who looks into a failure */
+    CLEANUP(close_fd) int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     h->pid = fork();
     if (h->pid == 0) {
         dup2(open("/dev/null", O_RDONLY), 0);

@@ -11,7 +11,8 @@ static void versions_are_read(void **state UNUSED)
         int major, minor, patch;
         const char *shortened;
     } cases[] = {
-        {"HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/\nStatus: long-term", 2, 6, 12, "2.6.12-1+deb12u4"},
+        {"HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/\nStatus: long-term", 2, 6, 12,
+         "2.6.12-1+deb12u4"},
         {"HA-Proxy version 1.8.19-1+deb10u3 2020/08/01", 1, 8, 19, "1.8.19-1+deb10u3"},
         {"3.4.7-1", 3, 4, 7, "3.4.7-1"},
         {"3.5-dev1-abc", 3, 5, 0, "3.5-dev1-abc"},
@@ -39,7 +40,9 @@ static void help_overrules_the_number(void **state UNUSED)
 {
     struct haproxy_caps caps;
     assert_int_equal(haproxy_version_parse("3.4.7", &caps, NULL), 0);
-    haproxy_caps_from_help(&caps, "The following commands are valid at this level:\n  add server <bk>/<srv>  : create\n  del server <bk>/<srv> : remove\n");
+    haproxy_caps_from_help(
+        &caps,
+        "The following commands are valid at this level:\n  add server <bk>/<srv>  : create\n  del server <bk>/<srv> : remove\n");
     assert_true(caps.dynamic_servers);
     assert_false(caps.dynamic_backends);
     assert_false(caps.server_removable);
@@ -84,7 +87,8 @@ static void real_versions_agree(void **state UNUSED)
         struct haproxy_caps refined = caps;
         haproxy_caps_from_help(&refined, help);
         assert_memory_equal(&refined, &caps, sizeof(caps));
-        print_message("HAProxy %s: backends %d, removable %d, quic %d\n", caps.text, caps.dynamic_backends, caps.server_removable, caps.quic);
+        print_message("HAProxy %s: backends %d, removable %d, quic %d\n", caps.text, caps.dynamic_backends,
+                      caps.server_removable, caps.quic);
         free(help);
         haproxy_end(&h);
     }

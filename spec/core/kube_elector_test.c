@@ -446,7 +446,8 @@ static void candidate_that_learns_too_late_holds_back(void **unused)
     assert_false(w.out.send);
     while (!w.out.send || w.out.request.verb == ELECTOR_GET)
         wake(&w); /* nothing is answered but the watch */
-    /* The lease, and what the others need to be first: a quarter of it, a look, two requests; then the end of a look. */
+    /* The lease, and what the others need to be first: a quarter of it, a look, two requests; then the end of a
+     * look. */
     int64_t waited_ns = (60 + 15 + 5) * S + 2 * w.out.request.timeout_ns;
     assert_in_range(w.now_ns - seen_ns, waited_ns, waited_ns + w.out.request.timeout_ns + 5 * S);
     assert_int_equal(w.out.request.verb, ELECTOR_UPDATE);

@@ -1,4 +1,5 @@
-/* The store: identity, pruning, indexes, limits, relists; and a random walk in which it must agree with a plain list. */
+/* The store: identity, pruning, indexes, limits, relists; and a random walk in which it must agree with a plain
+ * list. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -65,9 +66,11 @@ static void keeps_identity_and_pruned_bytes(void **state)
     assert_int_equal(store_set_ignored_fields(s, ignored, NULL), 0);
     struct store_kind *kind = add_kind(s, "things", index);
 
-    assert_true(put(kind, "{\"spec\":{\"port\":80.0,\"on\":true,\"list\":[1]},\"metadata\":{\"namespace\":\"ns\",\"name\":\"n\",\"uid\":\"u\",\"resourceVersion\":\"7\","
-                          "\"creationTimestamp\":\"2024-01-02T03:04:05Z\",\"labels\":{\"a/b\":\"l\"},\"annotations\":{\"x/y\":\"1\",\"z\":\"2\"},"
-                          "\"managedFields\":[1]},\"kind\":\"Thing\"}"));
+    assert_true(put(
+        kind,
+        "{\"spec\":{\"port\":80.0,\"on\":true,\"list\":[1]},\"metadata\":{\"namespace\":\"ns\",\"name\":\"n\",\"uid\":\"u\",\"resourceVersion\":\"7\","
+        "\"creationTimestamp\":\"2024-01-02T03:04:05Z\",\"labels\":{\"a/b\":\"l\"},\"annotations\":{\"x/y\":\"1\",\"z\":\"2\"},"
+        "\"managedFields\":[1]},\"kind\":\"Thing\"}"));
     struct object *o = store_get(kind, "ns/n");
     assert_non_null(o);
     assert_string_equal(o->namespace, "ns");
@@ -80,8 +83,10 @@ static void keeps_identity_and_pruned_bytes(void **state)
     assert_string_equal(o->index[1], "80");
     assert_string_equal(o->index[2], "true");
     assert_string_equal(o->index[3], "");
-    assert_string_equal(o->json, "{\"apiVersion\":\"v1\",\"kind\":\"Thing\",\"spec\":{\"port\":80.0,\"on\":true,\"list\":[1]},\"metadata\":{\"namespace\":\"ns\","
-                                 "\"name\":\"n\",\"uid\":\"u\",\"creationTimestamp\":\"2024-01-02T03:04:05Z\",\"labels\":{\"a/b\":\"l\"},\"annotations\":{\"z\":\"2\"}}}");
+    assert_string_equal(
+        o->json,
+        "{\"apiVersion\":\"v1\",\"kind\":\"Thing\",\"spec\":{\"port\":80.0,\"on\":true,\"list\":[1]},\"metadata\":{\"namespace\":\"ns\","
+        "\"name\":\"n\",\"uid\":\"u\",\"creationTimestamp\":\"2024-01-02T03:04:05Z\",\"labels\":{\"a/b\":\"l\"},\"annotations\":{\"z\":\"2\"}}}");
     assert_int_equal(o->json_length, strlen(o->json));
 
     store_kind_set_object_kind(kind, "Thing");
@@ -91,7 +96,9 @@ static void keeps_identity_and_pruned_bytes(void **state)
     assert_string_equal(o->index[0], "");
     assert_string_equal(o->json, "{\"apiVersion\":\"v1\",\"kind\":\"Thing\",\"metadata\":{\"name\":\"cluster\"}}");
     /* The same object as a watch would send it. */
-    assert_false(put(kind, "{\"kind\":\"Thing\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"cluster\",\"resourceVersion\":\"9\"}}"));
+    assert_false(put(
+        kind,
+        "{\"kind\":\"Thing\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"cluster\",\"resourceVersion\":\"9\"}}"));
     assert_string_equal(store_get(kind, "cluster")->resource_version, "9");
     assert_int_equal(store_kind_objects(kind), 2);
     store_free(s);
@@ -118,7 +125,8 @@ static void refuses_what_has_no_identity(void **state)
         {"{\"metadata\":{\"name\":\"a\"},\"metadata\":{\"name\":\"b\"}}", ERR_INVALID, "occurs twice"},
         {"{", ERR_INVALID, "things: line 1"},
         {"{\"metadata\":{\"name\":\"a\"},\"x\":\"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
-         "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\"}", ERR_LIMIT, "things"},
+         "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789\"}",
+         ERR_LIMIT, "things"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct err err = {0};
@@ -148,11 +156,22 @@ static void kinds_are_by_name(void **state)
     assert_string_equal(store_kind_spec(store_kind_at(s, 1))->name, "secrets");
     assert_string_equal(store_kind_spec(store_kind_at(s, 2))->name, "services");
     assert_null(store_kind_by_name(s, "pods"));
-    assert_int_equal(store_add_kind(s, &(struct store_kind_spec){.name = "secrets", .api_version = "v1", .resource = "secrets"}, &kind, &err), -1);
+    assert_int_equal(
+        store_add_kind(s, &(struct store_kind_spec){.name = "secrets", .api_version = "v1", .resource = "secrets"},
+                       &kind, &err),
+        -1);
     assert_non_null(strstr(err.text, "declared twice"));
     assert_int_equal(store_add_kind(s, &(struct store_kind_spec){.name = "x", .api_version = "v1"}, &kind, &err), -1);
-    assert_int_equal(store_add_kind(s, &(struct store_kind_spec){.name = "x", .api_version = "v1", .resource = "x", .index_by = five}, &kind, &err), -1);
-    assert_int_equal(store_add_kind(s, &(struct store_kind_spec){.name = "x", .api_version = "v1", .resource = "x", .index_by = wrong}, &kind, &err), -1);
+    assert_int_equal(
+        store_add_kind(s,
+                       &(struct store_kind_spec){.name = "x", .api_version = "v1", .resource = "x", .index_by = five},
+                       &kind, &err),
+        -1);
+    assert_int_equal(
+        store_add_kind(s,
+                       &(struct store_kind_spec){.name = "x", .api_version = "v1", .resource = "x", .index_by = wrong},
+                       &kind, &err),
+        -1);
     assert_non_null(strstr(err.text, "watched resource \"x\": index: JSONPath"));
     store_remove_kind(s, store_kind_by_name(s, "secrets"));
     assert_null(store_kind_by_name(s, "secrets"));
@@ -327,8 +346,10 @@ static void put_value(struct store_kind *kind, int id, int value, int version)
 {
     char json[200];
 
-    snprintf(json, sizeof(json), "{\"metadata\":{\"namespace\":\"ns%d\",\"name\":\"%d\",\"resourceVersion\":\"%d\"},\"value\":%d,\"group\":%d}", id % 3, id,
-             version, value, value % 5);
+    snprintf(
+        json, sizeof(json),
+        "{\"metadata\":{\"namespace\":\"ns%d\",\"name\":\"%d\",\"resourceVersion\":\"%d\"},\"value\":%d,\"group\":%d}",
+        id % 3, id, version, value, value % 5);
     (void)put(kind, json);
 }
 
@@ -403,21 +424,27 @@ static void a_change_does_not_cost_by_number(void **state)
         for (int i = 0; i < 2000; i++) {
             snprintf(json, sizeof(json), "n%d", i % 400);
             store_delete(kind, "a", json, NULL);
-            snprintf(json, sizeof(json), "{\"metadata\":{\"namespace\":\"a\",\"name\":\"n%d\"},\"value\":%d}", i % 400, -i);
+            snprintf(json, sizeof(json), "{\"metadata\":{\"namespace\":\"a\",\"name\":\"n%d\"},\"value\":%d}", i % 400,
+                     -i);
             put(kind, json);
         }
         took[round] = clock_now_ns() - start;
         store_free(s);
     }
-    print_message("2 000 deletes and puts: %d us among 500, %d us among 20 000\n", (int)(took[0] / 1000), (int)(took[1] / 1000));
+    print_message("2 000 deletes and puts: %d us among 500, %d us among 20 000\n", (int)(took[0] / 1000),
+                  (int)(took[1] / 1000));
     assert_true(took[1] < 8 * took[0] + 20 * NS_PER_MS);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keeps_identity_and_pruned_bytes), cmocka_unit_test(refuses_what_has_no_identity), cmocka_unit_test(kinds_are_by_name),
-        cmocka_unit_test(relist_tells_only_differences), cmocka_unit_test(memory_is_bounded), cmocka_unit_test(agrees_with_a_plain_list),
+        cmocka_unit_test(keeps_identity_and_pruned_bytes),
+        cmocka_unit_test(refuses_what_has_no_identity),
+        cmocka_unit_test(kinds_are_by_name),
+        cmocka_unit_test(relist_tells_only_differences),
+        cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(agrees_with_a_plain_list),
         cmocka_unit_test(a_change_does_not_cost_by_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

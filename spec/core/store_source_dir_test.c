@@ -1,4 +1,5 @@
-/* A folder as a source: real files in a folder of our own, changed in the ways that editors, kubelet and people change them. */
+/* A folder as a source: real files in a folder of our own, changed in the ways that editors, kubelet and people change
+ * them. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,7 +38,11 @@ static void hear(void *ctx, enum store_event event, struct store_kind *kind, str
     struct fixture *f = ctx;
 
     if (event != STORE_EVENT_SYNCED)
-        buf_printf(&f->told, "%s %s;", event == STORE_EVENT_DELETE ? "delete" : before ? "change" : "put", (now ? now : before)->id);
+        buf_printf(&f->told, "%s %s;",
+                   event == STORE_EVENT_DELETE ? "delete"
+                   : before                    ? "change"
+                                               : "put",
+                   (now ? now : before)->id);
     (void)kind;
 }
 
@@ -89,9 +94,14 @@ static struct store_kind *add_kind(struct fixture *f, struct store_kind_spec spe
 
 static void add_usual_kinds(struct fixture *f)
 {
-    f->services = add_kind(f, (struct store_kind_spec){.name = "services", .api_version = "v1", .resource = "services"});
-    f->ingresses = add_kind(f, (struct store_kind_spec){.name = "ingresses", .api_version = "networking.k8s.io/v1", .resource = "ingresses"});
-    f->classes = add_kind(f, (struct store_kind_spec){.name = "classes", .api_version = "networking.k8s.io/v1", .resource = "ingressclasses"});
+    f->services = add_kind(f,
+                           (struct store_kind_spec){.name = "services", .api_version = "v1", .resource = "services"});
+    f->ingresses = add_kind(
+        f,
+        (struct store_kind_spec){.name = "ingresses", .api_version = "networking.k8s.io/v1", .resource = "ingresses"});
+    f->classes = add_kind(f, (struct store_kind_spec){.name = "classes",
+                                                      .api_version = "networking.k8s.io/v1",
+                                                      .resource = "ingressclasses"});
 }
 
 static void start(struct fixture *f)
@@ -198,7 +208,8 @@ static void loads_what_is_there(void **state)
     make_dir(f, "deep/er");
     make_dir(f, ".hidden");
     write_file(f, "deep/er/a.yml", SERVICE("a") "---\n" SERVICE("b"));
-    write_file(f, "c.json", "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"c\",\"namespace\":\"x\"}}");
+    write_file(f, "c.json",
+               "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"c\",\"namespace\":\"x\"}}");
     write_file(f, ".hidden/d.yaml", SERVICE("d"));
     write_file(f, ".e.yaml", SERVICE("e"));
     write_file(f, "notes.txt", SERVICE("f"));
@@ -210,8 +221,9 @@ static void loads_what_is_there(void **state)
     assert_non_null(store_get(f->services, "default/b"));
     assert_non_null(store_get(f->services, "x/c"));
     assert_non_null(store_get(f->classes, "haproxy"));
-    assert_string_equal(store_get(f->services, "default/a")->json,
-                        "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"}}");
+    assert_string_equal(
+        store_get(f->services, "default/a")->json,
+        "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"}}");
     assert_string_equal(buf_str(&f->reports), "");
 }
 
@@ -300,7 +312,8 @@ static void the_first_path_wins(void **state)
     write_file(f, "b.yaml", SERVICE_X("a", "1") "---\n" SERVICE("own"));
     start(f);
     write_file(f, "c.yaml", SERVICE_X("a", "2"));
-    snprintf(expected, sizeof(expected), "c.yaml:1: Service default/a is also defined in %s/b.yaml; that one is used;", f->dir);
+    snprintf(expected, sizeof(expected), "c.yaml:1: Service default/a is also defined in %s/b.yaml; that one is used;",
+             f->dir);
     expect(f, &f->reports, expected);
     assert_string_equal(buf_str(&f->told), "");
     write_file(f, "a.yaml", SERVICE_X("a", "0"));
@@ -387,9 +400,14 @@ static void applies_selectors(void **state)
     struct fixture *f = *state;
     static const char *const two[] = {"a", "b", NULL};
 
-    struct store_kind *labels = add_kind(f, (struct store_kind_spec){.name = "labels", .api_version = "v1", .resource = "services", .label_selector = "tier in (x)"});
-    struct store_kind *fields = add_kind(f, (struct store_kind_spec){.name = "fields", .api_version = "v1", .resource = "services", .field_selector = "spec.type=Z"});
-    struct store_kind *spaces = add_kind(f, (struct store_kind_spec){.name = "spaces", .api_version = "v1", .resource = "services", .namespaces = two});
+    struct store_kind *labels = add_kind(
+        f, (struct store_kind_spec){
+               .name = "labels", .api_version = "v1", .resource = "services", .label_selector = "tier in (x)"});
+    struct store_kind *fields = add_kind(
+        f, (struct store_kind_spec){
+               .name = "fields", .api_version = "v1", .resource = "services", .field_selector = "spec.type=Z"});
+    struct store_kind *spaces = add_kind(
+        f, (struct store_kind_spec){.name = "spaces", .api_version = "v1", .resource = "services", .namespaces = two});
     write_file(f, "a.yaml",
                "{apiVersion: v1, kind: Service, metadata: {name: l, labels: {tier: x}}}\n---\n"
                "{apiVersion: v1, kind: Service, metadata: {name: f, namespace: c}, spec: {type: Z}}\n---\n"
@@ -411,10 +429,12 @@ static void kinds_can_come_later(void **state)
     struct fixture *f = *state;
     struct err err = {0};
 
-    f->services = add_kind(f, (struct store_kind_spec){.name = "services", .api_version = "v1", .resource = "services"});
+    f->services = add_kind(f,
+                           (struct store_kind_spec){.name = "services", .api_version = "v1", .resource = "services"});
     write_file(f, "a.yaml", SERVICE("a") "---\napiVersion: example.com/v1\nkind: Policy\nmetadata: {name: p}\n");
     start(f);
-    struct store_kind *policies = add_kind(f, (struct store_kind_spec){.name = "policies", .api_version = "example.com/v1", .resource = "policies"});
+    struct store_kind *policies = add_kind(
+        f, (struct store_kind_spec){.name = "policies", .api_version = "example.com/v1", .resource = "policies"});
     assert_int_equal(source_dir_reload(f->source, &err), 0);
     assert_true(store_kind_is_synced(policies));
     assert_non_null(store_get(policies, "default/p"));
@@ -424,7 +444,8 @@ static void kinds_can_come_later(void **state)
     expect(f, &f->told, "delete default/a;");
     write_file(f, "a.yaml", SERVICE("a"));
     expect(f, &f->told, "delete default/p;");
-    (void)add_kind(f, (struct store_kind_spec){.name = "bad", .api_version = "v1", .resource = "x", .label_selector = "a in"});
+    (void)add_kind(
+        f, (struct store_kind_spec){.name = "bad", .api_version = "v1", .resource = "x", .label_selector = "a in"});
     assert_int_equal(source_dir_reload(f->source, &err), -1);
     assert_non_null(strstr(err.text, "watched resource \"bad\": label selector"));
 }
@@ -489,7 +510,8 @@ static void lists_are_taken_apart(void **state)
     read_fixture("lists.yaml", &m);
     for (size_t i = 0; i < m.length; i++) {
         assert_null(m.items[i].problem);
-        buf_printf(&out, "%zu %s %s %s/%s\n", m.items[i].line, m.items[i].api_version, m.items[i].kind, m.items[i].namespace, m.items[i].name);
+        buf_printf(&out, "%zu %s %s %s/%s\n", m.items[i].line, m.items[i].api_version, m.items[i].kind,
+                   m.items[i].namespace, m.items[i].name);
     }
     assert_string_equal(out.data, "5 v1 Service a/one\n"
                                   "11 networking.k8s.io/v1 Ingress default/two\n"
@@ -507,23 +529,34 @@ static void problems_are_named(void **state)
     read_fixture("problems.yaml", &m);
     for (size_t i = 0; i < m.length; i++)
         buf_printf(&out, "%zu %s\n", m.items[i].line, m.items[i].problem ? m.items[i].problem : "good");
-    assert_string_equal(out.data, "1 Service without apiVersion\n"
-                                  "4 an object without kind\n"
-                                  "7 Service without metadata.name\n"
-                                  "10 not a Kubernetes object: a mapping with apiVersion, kind and metadata is expected\n"
-                                  "12 Node n1: this kind is cluster-scoped: remove metadata.namespace\n"
-                                  "16 Service s: metadata.namespace is not a string; put it into quotes\n"
-                                  "20 Service: metadata.name is not a string; put it into quotes\n"
-                                  "24 good\n");
+    assert_string_equal(out.data,
+                        "1 Service without apiVersion\n"
+                        "4 an object without kind\n"
+                        "7 Service without metadata.name\n"
+                        "10 not a Kubernetes object: a mapping with apiVersion, kind and metadata is expected\n"
+                        "12 Node n1: this kind is cluster-scoped: remove metadata.namespace\n"
+                        "16 Service s: metadata.namespace is not a string; put it into quotes\n"
+                        "20 Service: metadata.name is not a string; put it into quotes\n"
+                        "24 good\n");
 }
 
 static void kinds_have_plurals(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"Ingress", "ingresses"}, {"Service", "services"}, {"EndpointSlice", "endpointslices"}, {"Endpoints", "endpoints"},
-        {"NetworkPolicy", "networkpolicies"}, {"IngressClass", "ingressclasses"}, {"Gateway", "gateways"}, {"HTTPRoute", "httproutes"},
-        {"BackendTLSPolicy", "backendtlspolicies"}, {"Proxy", "proxies"}, {"Prefix", "prefixes"}, {"Patch", "patches"}, {"Y", "ys"},
+        {"Ingress", "ingresses"},
+        {"Service", "services"},
+        {"EndpointSlice", "endpointslices"},
+        {"Endpoints", "endpoints"},
+        {"NetworkPolicy", "networkpolicies"},
+        {"IngressClass", "ingressclasses"},
+        {"Gateway", "gateways"},
+        {"HTTPRoute", "httproutes"},
+        {"BackendTLSPolicy", "backendtlspolicies"},
+        {"Proxy", "proxies"},
+        {"Prefix", "prefixes"},
+        {"Patch", "patches"},
+        {"Y", "ys"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         CLEANUP(free_ptr) char *plural = manifest_resource_of(cases[i][0]);
@@ -540,11 +573,21 @@ static void kinds_have_plurals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(loads_what_is_there), WITH_FOLDER(follows_changes), WITH_FOLDER(a_replaced_file_never_vanishes),
-        WITH_FOLDER(a_wrong_file_keeps_what_it_had), WITH_FOLDER(the_first_path_wins), WITH_FOLDER(follows_folders),
-        WITH_FOLDER(follows_a_mounted_config_map), WITH_FOLDER(the_folder_going_away_changes_nothing), WITH_FOLDER(applies_selectors),
-        WITH_FOLDER(kinds_can_come_later), WITH_FOLDER(reacts_at_once), WITH_FOLDER(refuses_what_is_no_folder),
-        cmocka_unit_test(lists_are_taken_apart), cmocka_unit_test(problems_are_named), cmocka_unit_test(kinds_have_plurals),
+        WITH_FOLDER(loads_what_is_there),
+        WITH_FOLDER(follows_changes),
+        WITH_FOLDER(a_replaced_file_never_vanishes),
+        WITH_FOLDER(a_wrong_file_keeps_what_it_had),
+        WITH_FOLDER(the_first_path_wins),
+        WITH_FOLDER(follows_folders),
+        WITH_FOLDER(follows_a_mounted_config_map),
+        WITH_FOLDER(the_folder_going_away_changes_nothing),
+        WITH_FOLDER(applies_selectors),
+        WITH_FOLDER(kinds_can_come_later),
+        WITH_FOLDER(reacts_at_once),
+        WITH_FOLDER(refuses_what_is_no_folder),
+        cmocka_unit_test(lists_are_taken_apart),
+        cmocka_unit_test(problems_are_named),
+        cmocka_unit_test(kinds_have_plurals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

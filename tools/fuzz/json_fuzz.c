@@ -26,7 +26,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(result == 0);
     assert(first.length == second.length && memcmp(first.data, second.data, first.length) == 0);
 
-    result = json_prune_add(&prune, "metadata.managedFields", &err) | json_prune_add(&prune, "a[*].b", &err) | json_prune_add(&prune, "*.c", &err);
+    result = json_prune_add(&prune, "metadata.managedFields", &err) | json_prune_add(&prune, "a[*].b", &err) |
+             json_prune_add(&prune, "*.c", &err);
     assert(result == 0);
     result = json_write(&pruned, root, &prune, &err);
     assert(result == 0 && pruned.length <= first.length);

@@ -1,4 +1,5 @@
-/* The first line of the input is a JSONPath, the rest a document: both hostile. The first result is the first of all. */
+/* The first line of the input is a JSONPath, the rest a document: both hostile. The first result is the first of
+ * all. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char document[] = "{\"a\":{\"b.c\":[{\"x\":1,\"y\":\"z\"},{\"x\":2.5},[1,[2,[3]]],null,true]},\"x\":\"y\"}";
+    static const char document[] =
+        "{\"a\":{\"b.c\":[{\"x\":1,\"y\":\"z\"},{\"x\":2.5},[1,[2,[3]]],null,true]},\"x\":\"y\"}";
     const char *text = (const char *)data, *end = memchr(text, '\n', size);
     size_t length = end ? (size_t)(end - text) : size;
     CLEANUP(free_ptr) char *expression = xmemdup0(text, length);

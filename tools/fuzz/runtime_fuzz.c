@@ -1,6 +1,8 @@
-/* runtime_fuzz.c — what HAProxy sends back: framing of the command line's answers, `show proc`, versions, help, messages of a check.
+/* runtime_fuzz.c — what HAProxy sends back: framing of the command line's answers, `show proc`, versions, help,
+ * messages of a check.
  *
- * The first byte chooses. For the framing, the second says how the rest is cut into pieces; a peer on a socket of this loop sends it.
+ * The first byte chooses. For the framing, the second says how the rest is cut into pieces; a peer on a socket of this
+ * loop sends it.
  */
 #include <assert.h>
 #include <signal.h>
@@ -79,7 +81,8 @@ static void on_done(void *ctx, const struct err *err, const struct runtime_answe
     assert(!*told && count <= 3 && (err || count == 3));
     for (size_t i = 0; i < count; i++) {
         assert(strlen(answers[i].text) <= answers[i].length && answers[i].text[answers[i].length] == '\0');
-        assert(answers[i].length == 0 || (answers[i].text[0] != '\n' && answers[i].text[answers[i].length - 1] != '\n'));
+        assert(answers[i].length == 0 ||
+               (answers[i].text[0] != '\n' && answers[i].text[answers[i].length - 1] != '\n'));
     }
     *told = true;
 }
