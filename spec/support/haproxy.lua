@@ -96,7 +96,7 @@ end
 
 --- A port that nobody uses.
 function M.free_port()
-  return tonumber((sh("python3 -c 'import socket; s=socket.socket(); s.bind((\"\", 0)); print(s.getsockname()[1])'")))
+  return tonumber((sh("python3 tools/lib/free_port.py")))
 end
 
 --- An HAProxy that answers on every local address at `port` with that address and what it was asked; its pid.

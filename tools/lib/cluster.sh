@@ -82,7 +82,7 @@ cluster_up() {
   printf '%s\n' "$dir/kubeconfig"
 }
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+free_port() { python3 "$HERE/lib/free_port.py"; }
 
 # cluster_try DIR PORT: one attempt to start both daemons.
 cluster_try() {
@@ -190,8 +190,16 @@ cluster_end() {
   # A number may have passed on to another process: ours has the folder in its command line.
   if [ -n "$pid" ] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF -- "$dir"; then
     kill -KILL "$pid" 2>/dev/null || true
-    while kill -0 "$pid" 2>/dev/null && ! grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null; do sleep 0.01; done
+    while process_lives "$pid"; do sleep 0.01; done
   fi
+}
+
+# process_lives PID: it, or one of its threads, still holds its files and sockets: the first thread is a zombie before the
+# others have ended.
+process_lives() {
+  kill -0 "$1" 2>/dev/null || return 1
+  ! grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null ||
+    [ "$(find "/proc/$1/task" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l)" -gt 1 ]
 }
 
 cluster_down() {
