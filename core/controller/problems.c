@@ -50,6 +50,13 @@ bool problems_set(struct problems *p, const char *fragment_id, const char *owner
     return is_new;
 }
 
+bool problems_has(const struct problems *p, const char *fragment_id, const char *message)
+{
+    const struct failure *f = map_get(&p->failures, fragment_id);
+
+    return f != NULL && strcmp(f->message, message) == 0;
+}
+
 void problems_clear(struct problems *p, const char *fragment_id)
 {
     failure_free(map_del(&p->failures, fragment_id));

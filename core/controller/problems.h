@@ -22,6 +22,8 @@ void problems_done(struct problems *p);
 /* False when this fragment is known to fail with the same message. */
 bool problems_set(struct problems *p, const char *fragment_id, const char *owner_kind, const char *owner_id,
                   const char *message);
+/* Does it fail with this message? */
+bool problems_has(const struct problems *p, const char *fragment_id, const char *message);
 void problems_clear(struct problems *p, const char *fragment_id);
 /* Forget the failures that were not set again since the matching begin (of fragments that no longer exist). */
 void problems_replace_begin(struct problems *p);

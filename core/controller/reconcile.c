@@ -16,6 +16,7 @@
 
 /* Messages of HAProxy about ten thousand wrong objects. */
 #define CHECK_OUTPUT_BYTES ((size_t)8 << 20)
+#define NOTICES_LOOK_MS 250
 
 void reconcile_stage_move(int64_t *from, int64_t *to)
 {
@@ -71,32 +72,92 @@ static bool is_message(enum contribution_kind kind)
     return kind == CONTRIBUTION_EVENT || kind == CONTRIBUTION_WARNING;
 }
 
-static bool had_message(const struct fragment *before, const struct contribution *c)
+static bool has_message(const struct fragment *f, enum contribution_kind kind, const char *reason, const char *message)
 {
-    for (size_t i = 0; before != NULL && i < before->count; i++)
-        if (before->items[i].kind == c->kind && strcmp(before->items[i].key, c->key) == 0 &&
-            text_equal(before->items[i].text, c->text))
+    for (size_t i = 0; f != NULL && i < f->count; i++)
+        if (f->items[i].kind == kind && strcmp(f->items[i].key, reason) == 0 &&
+            strcmp(f->items[i].text->bytes, message) == 0)
             return true;
     return false;
+}
+
+static bool notice_is_true(void *ctx, const struct notice *n)
+{
+    struct reconcile *r = ctx;
+
+    if (n->kind == NOTICE_FAILURE)
+        return problems_has(&r->problems, n->fragment_id, n->message);
+    return has_message(model_fragment(r->model, n->fragment_id),
+                       n->kind == NOTICE_WARNING ? CONTRIBUTION_WARNING : CONTRIBUTION_EVENT, n->reason, n->message);
+}
+
+static void tell(struct reconcile *r, const struct notice *n)
+{
+    if (notices_pass(&r->notices)) {
+        if (n->kind == NOTICE_FAILURE)
+            log_warn("Template failed; the last good output of this object stays in force", "fragment", n->fragment_id,
+                     "object_kind", n->owner_kind, "object", n->owner_id, "error", n->message);
+        else
+            log_write(n->kind == NOTICE_WARNING ? LOG_WARN : LOG_INFO,
+                      n->kind == NOTICE_WARNING ? "Object has a problem" : "Message for an object's owner", "reason",
+                      n->reason, "object_kind", n->owner_kind, "object", n->owner_id, "message", n->message,
+                      (char *)NULL);
+    }
+    r->ops.notify(r->ctx, n->kind != NOTICE_EVENT, n->owner_kind, n->owner_id, n->reason, n->message);
+}
+
+/* It has lasted. A rendering without the object may still be to come, or have replaced everything. */
+static void tell_if_true(void *ctx, const struct notice *n)
+{
+    struct reconcile *r = ctx;
+    const struct store_kind *kind = store_kind_by_name(r->store, n->owner_kind);
+
+    if (*n->owner_kind != '\0' && (kind == NULL || store_get(kind, n->owner_id) == NULL))
+        return;
+    if (notice_is_true(r, n))
+        tell(r, n);
+}
+
+static void on_notices(uv_timer_t *timer)
+{
+    struct reconcile *r = timer->data;
+
+    if (!notices_take(&r->notices, clock_now_ns(), tell_if_true, r))
+        uv_timer_stop(timer);
+    notices_sum_up(&r->notices);
+}
+
+/* Everything is listed before the first rendering: what that one complains of is no matter of milliseconds. */
+static void tell_when_it_lasts(struct reconcile *r, const struct notice *n)
+{
+    if (!r->rendered) {
+        tell(r, n);
+        return;
+    }
+    notices_wait(&r->notices, n, clock_now_ns());
+    if (!r->stopped && !uv_is_active((uv_handle_t *)&r->notice_timer))
+        uv_timer_start(&r->notice_timer, on_notices, NOTICES_LOOK_MS, NOTICES_LOOK_MS);
 }
 
 static void on_fragment(void *ctx, struct fragment *f)
 {
     struct reconcile *r = ctx;
-    struct fragment *before = model_fragment(r->model, f->id);
+    const struct fragment *before = model_fragment(r->model, f->id);
 
     for (size_t i = 0; i < f->count; i++) {
         const struct contribution *c = &f->items[i];
-        if (!is_message(c->kind) || had_message(before, c))
+        if (!is_message(c->kind) || has_message(before, c->kind, c->key, c->text->bytes))
             continue;
-        bool warning = c->kind == CONTRIBUTION_WARNING;
-        if (notices_pass(&r->notices))
-            log_write(warning ? LOG_WARN : LOG_INFO, "Message for an object's owner", "reason", c->key, "object_kind",
-                      f->owner_kind, "object", f->owner_id, "message", c->text->bytes, (char *)NULL);
-        r->ops.notify(r->ctx, warning, f->owner_kind, f->owner_id, c->key, c->text->bytes);
+        tell_when_it_lasts(r, &(struct notice){.kind = c->kind == CONTRIBUTION_WARNING ? NOTICE_WARNING : NOTICE_EVENT,
+                                               .fragment_id = f->id,
+                                               .owner_kind = f->owner_kind,
+                                               .owner_id = f->owner_id,
+                                               .reason = c->key,
+                                               .message = c->text->bytes});
     }
     problems_clear(&r->problems, f->id);
     model_fragment_put(r->model, f);
+    notices_review(&r->notices, f->id, notice_is_true, r);
 }
 
 static void on_gone(void *ctx, const char *fragment_id)
@@ -105,6 +166,7 @@ static void on_gone(void *ctx, const char *fragment_id)
 
     problems_clear(&r->problems, fragment_id);
     model_fragment_drop(r->model, fragment_id);
+    notices_review(&r->notices, fragment_id, NULL, NULL);
 }
 
 static void on_failed(void *ctx, const struct fragment_failure *f)
@@ -116,10 +178,13 @@ static void on_failed(void *ctx, const struct fragment_failure *f)
     model_fragment_keep(r->model, f->id);
     if (repeated)
         return;
-    if (notices_pass(&r->notices))
-        log_warn("Template failed; the last good output of this object stays in force", "fragment", f->id,
-                 "object_kind", f->owner_kind, "object", f->owner_id, "error", f->message);
-    r->ops.notify(r->ctx, true, f->owner_kind, f->owner_id, "TemplateFailed", f->message);
+    notices_review(&r->notices, f->id, notice_is_true, r);
+    tell_when_it_lasts(r, &(struct notice){.kind = NOTICE_FAILURE,
+                                           .fragment_id = f->id,
+                                           .owner_kind = f->owner_kind,
+                                           .owner_id = f->owner_id,
+                                           .reason = "TemplateFailed",
+                                           .message = f->message});
 }
 
 /* From here on everything is reported anew: what is not seen before the next complete rendering no longer exists. */
@@ -293,6 +358,8 @@ struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *
     uv_timer_init(loop, &r->retry);
     uv_timer_init(loop, &r->background);
     uv_timer_init(loop, &r->recheck);
+    uv_timer_init(loop, &r->notice_timer);
+    r->notice_timer.data = r;
     r->after_poll.data = r->no_wait.data = r->drift.data = r->retry.data = r->background.data = r->recheck.data = r;
     r->reconcile_duration = metric_histogram(
         metrics, "haptic_reconciliation_duration_seconds",
@@ -339,6 +406,7 @@ void reconcile_stop(struct reconcile *r)
     uv_timer_stop(&r->retry);
     uv_timer_stop(&r->background);
     uv_timer_stop(&r->recheck);
+    uv_timer_stop(&r->notice_timer);
 }
 
 struct reconcile *reconcile_free(struct reconcile *r)
@@ -348,9 +416,11 @@ struct reconcile *reconcile_free(struct reconcile *r)
     reconcile_stop(r);
     validator_free(r->validator);
     problems_done(&r->problems);
+    notices_done(&r->notices);
     r->model = model_free(r->model);
     uv_handle_t *handles[] = {(uv_handle_t *)&r->after_poll, (uv_handle_t *)&r->no_wait,    (uv_handle_t *)&r->drift,
-                              (uv_handle_t *)&r->retry,      (uv_handle_t *)&r->background, (uv_handle_t *)&r->recheck};
+                              (uv_handle_t *)&r->retry,      (uv_handle_t *)&r->background, (uv_handle_t *)&r->recheck,
+                              (uv_handle_t *)&r->notice_timer};
     r->open_handles = ARRAY_LEN(handles);
     for (size_t i = 0; i < ARRAY_LEN(handles); i++)
         uv_close(handles[i], on_closed);

@@ -27,7 +27,7 @@ struct reconcile {
 
     uv_check_t after_poll;
     uv_idle_t no_wait; /* keeps the loop from sleeping before after_poll */
-    uv_timer_t drift, retry, background, recheck;
+    uv_timer_t drift, retry, background, recheck, notice_timer;
     int open_handles;
     bool stopped;
 

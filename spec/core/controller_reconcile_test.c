@@ -7,6 +7,7 @@
 
 #include "agent/agent.h"
 #include "controller/config.h"
+#include "controller/notices.h"
 #include "controller/reconcile.h"
 #include "engine/worker.h"
 #include "store/source_dir.h"
@@ -605,6 +606,51 @@ static void ten_thousand_warnings_are_not_ten_thousand_lines(void **state)
     end(&w);
 }
 
+/* What is wrong for a moment, as while an object's other half is still to come, is not told; what lasts is, once. */
+static void what_was_wrong_for_a_moment_is_not_told(void **state)
+{
+    struct world w;
+    unsigned round = 0;
+    int64_t began_ns;
+    (void)state;
+
+    begin_without_source(&w);
+    put_thing(&w, "a", "text: one");
+    start_source(&w);
+    WAIT_UNTIL(&w, answers(&w, "a", "one") && status(&w).live);
+    /* On a machine that stands still the moment is not one: then again. */
+    do {
+        round++;
+        began_ns = clock_now_ns();
+        CLEANUP(free_ptr) char *warns = xasprintf("text: two, warn: moment%u", round);
+        CLEANUP(free_ptr) char *fails = xasprintf("fail: moment%u", round);
+        put_thing(&w, "a", warns);
+        put_thing(&w, "gone", warns);
+        put_thing(&w, "wrong", fails);
+        WAIT_UNTIL(&w, answers(&w, "a", "two") && answers(&w, "gone", "two") && status(&w).failed == 1);
+        put_thing(&w, "a", "text: one");
+        put_thing(&w, "wrong", "text: one");
+        drop_thing(&w, "gone");
+        WAIT_UNTIL(&w, answers(&w, "a", "one") && answers(&w, "gone", "") && status(&w).failed == 0);
+    } while (clock_now_ns() - began_ns >= NOTICES_WAIT_NS);
+    CLEANUP(free_ptr) char *moment = xasprintf("moment%u", round);
+    /* What begins later is told later. */
+    put_thing(&w, "a", "text: one, warn: lasts");
+    put_thing(&w, "wrong", "fail: this endures");
+    WAIT_UNTIL(&w, log_count(w.log, "Object has a problem\" reason=Careful object_kind=things object=default/a "
+                                    "message=lasts") == 1 &&
+                       log_count(w.log, "this endures") == 1);
+    unsigned told = w.notices;
+    assert_int_equal(log_count(w.log, moment), 0);
+    assert_null(strstr(w.notice, moment));
+    /* And once only. */
+    put_thing(&w, "a", "text: two, warn: lasts");
+    WAIT_UNTIL(&w, answers(&w, "a", "two"));
+    pass_time(&w, NOTICES_WAIT_NS / NS_PER_MS + 500);
+    assert_int_equal(w.notices, told);
+    end(&w);
+}
+
 static void haproxy_dies_and_is_brought_back(void **state)
 {
     struct world w;
@@ -653,6 +699,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_rendered_without_a_kind_is_not_taken_for_the_truth),
         cmocka_unit_test(templates_are_replaced_in_place),
         cmocka_unit_test(ten_thousand_warnings_are_not_ten_thousand_lines),
+        cmocka_unit_test(what_was_wrong_for_a_moment_is_not_told),
         cmocka_unit_test(haproxy_dies_and_is_brought_back),
         cmocka_unit_test(it_stops_whatever_it_is_doing),
     };
