@@ -4,8 +4,11 @@
 #include "kube/auth.h"
 
 #include <errno.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 #include <yyjson.h>
 
 #include "base/alloc.h"
@@ -323,6 +326,46 @@ const struct kube_blob *kube_auth_certificate(const struct kube_auth *a)
 const struct kube_blob *kube_auth_key(const struct kube_auth *a)
 {
     return a->key.bytes ? &a->key : &a->config->key;
+}
+
+/* Only what keeps it from being accepted: its validity. */
+static void describe_validity(const struct kube_blob *certificate, struct buf *out)
+{
+    BIO *bio = BIO_new_mem_buf(certificate->bytes, (int)certificate->length);
+    X509 *x = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    const ASN1_TIME *end = x ? X509_get0_notAfter(x) : NULL, *start = x ? X509_get0_notBefore(x) : NULL;
+    struct tm t;
+    if (end && X509_cmp_current_time(end) < 0 && ASN1_TIME_to_tm(end, &t))
+        buf_printf(out, ", which expired on %04d-%02d-%02d", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday);
+    else if (start && X509_cmp_current_time(start) > 0 && ASN1_TIME_to_tm(start, &t))
+        buf_printf(out, ", which begins to be valid on %04d-%02d-%02d", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday);
+    X509_free(x);
+    BIO_free(bio);
+}
+
+static void describe_blob(const struct kube_auth *a, const char *name, const struct kube_blob *blob, struct buf *out)
+{
+    const struct kube_config *c = a->config;
+    if (blob == &a->token || blob == &a->certificate)
+        buf_printf(out, "shown was the %s of the exec plugin %s", name, c->exec->command);
+    else
+        buf_printf(out, "shown was the %s in %s", name, blob->path ? blob->path : c->origin);
+}
+
+void kube_auth_describe(const struct kube_auth *a, struct buf *out)
+{
+    const struct kube_config *c = a->config;
+    const struct kube_blob *certificate = kube_auth_certificate(a);
+    if (kube_auth_token(a)) {
+        describe_blob(a, "token", c->token.bytes ? &c->token : &a->token, out);
+    } else if (certificate->bytes) {
+        describe_blob(a, "client certificate", certificate, out);
+        describe_validity(certificate, out);
+    } else if (c->username) {
+        buf_printf(out, "shown were the user name and password in %s", c->origin);
+    } else {
+        buf_printf(out, "%s has none", c->origin);
+    }
 }
 
 struct kube_auth *kube_auth_new(uv_loop_t *loop, struct kube_config *config,

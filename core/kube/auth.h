@@ -12,6 +12,7 @@
 
 #include <uv.h>
 
+#include "base/buf.h"
 #include "kube/config.h"
 
 struct kube_auth;
@@ -36,5 +37,9 @@ enum kube_auth_state kube_auth_refused(struct kube_auth *a, bool *ret_is_new);
 const char *kube_auth_token(const struct kube_auth *a);
 const struct kube_blob *kube_auth_certificate(const struct kube_auth *a);
 const struct kube_blob *kube_auth_key(const struct kube_auth *a);
+
+/* For whoever is refused: "shown was the token in /path", "… the client certificate in /path, which expired on
+ * 2026-01-31". Nothing secret. */
+void kube_auth_describe(const struct kube_auth *a, struct buf *out);
 
 #endif

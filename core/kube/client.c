@@ -17,6 +17,7 @@
 #include "kube/multi.h"
 #include "kube/status.h"
 #include "kube/timer.h"
+#include "kube/transport.h"
 
 #define CONNECT_TIMEOUT_NS (10 * NS_PER_S)
 #define RESPONSE_MAX ((size_t)64 << 20)
@@ -244,10 +245,12 @@ static void begin(struct kube_request *r)
     }
     if (strcmp(r->method, "GET") != 0)
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method);
-    if (c->config.proxy_url)
+    if (c->config.proxy_url) {
         curl_easy_setopt(easy, CURLOPT_PROXY, c->config.proxy_url);
-    else if (c->is_loopback)
+        curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* it is for this server: the environment has no say */
+    } else if (c->is_loopback) {
         curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    }
     if (c->connect_to) {
         r->connect_to = curl_slist_append(NULL, c->connect_to);
         curl_easy_setopt(easy, CURLOPT_CONNECT_TO, r->connect_to);
@@ -272,37 +275,6 @@ static void forget_transfer(struct kube_request *r)
 }
 
 /* ---- how it ended ---- */
-
-static void transport_err(const struct kube_request *r, CURLcode result, struct err *err)
-{
-    const struct kube_config *c = &r->client->config;
-    const char *detail = r->error_text[0] ? r->error_text : curl_easy_strerror(result);
-    long os = 0;
-    curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &os);
-    /* Exactly the codes whose cause a person can act on are put into words of our own. */
-    if (r->is_over_limit) {
-        err_set(err, ERR_LIMIT, "%s: the answer is larger than %zu bytes", r->what, r->max_response_bytes);
-    } else if (result == CURLE_OPERATION_TIMEDOUT) {
-        err_set(err, ERR_TIMEOUT, "%s: timeout: %s (%s)", r->what, detail, c->server);
-    } else if (result == CURLE_COULDNT_CONNECT || result == CURLE_COULDNT_RESOLVE_HOST) {
-        err_set(err, ERR_IO, "%s: connect to %s: %s", r->what, c->server,
-                os == ECONNREFUSED ? "connection refused"
-                : os == ETIMEDOUT  ? "timeout"
-                : os               ? strerror((int)os)
-                                   : detail);
-        err->sys = os ? (int)os : EHOSTUNREACH;
-    } else if (result == CURLE_PEER_FAILED_VERIFICATION) {
-        err_set(err, ERR_IO, "%s: TLS: the certificate of %s is not accepted (%s; certificate authority of %s)",
-                r->what, c->server, detail, c->origin);
-    } else if (result == CURLE_SSL_CACERT_BADFILE) {
-        err_set(err, ERR_INVALID, "%s: TLS: the certificate authority of %s is not a PEM certificate", r->what,
-                c->origin);
-    } else if (result == CURLE_SSL_CERTPROBLEM) {
-        err_set(err, ERR_INVALID, "%s: TLS: the client certificate of %s: %s", r->what, c->origin, detail);
-    } else {
-        err_set(err, ERR_IO, "%s: %s: %s", r->what, c->server, detail);
-    }
-}
 
 static void count(const struct kube_client *c, const struct kube_request *r)
 {
@@ -362,6 +334,15 @@ static bool retry(struct kube_request *r, int64_t retry_after_ns)
     return true;
 }
 
+/* Who is refused should not have to guess what was shown. */
+static void name_credentials(const struct kube_client *c, struct err *err)
+{
+    struct err refusal = *err;
+    CLEANUP(buf_done) struct buf shown = {0};
+    kube_auth_describe(c->auth, &shown);
+    err_set(err, refusal.kind, "%s; %s", refusal.text, buf_str(&shown));
+}
+
 static void on_finished(void *ctx, CURL *easy, CURLcode result)
 {
     struct kube_client *c = ctx;
@@ -385,12 +366,18 @@ static void on_finished(void *ctx, CURL *easy, CURLcode result)
     if (result != CURLE_OK && !(r->status >= 300 && r->response.length > 0)) {
         if (result == CURLE_OPERATION_TIMEDOUT && !r->has_bytes)
             c->wants_fresh_connection = true;
-        transport_err(r, result, &err);
+        if (r->is_over_limit)
+            err_set(&err, ERR_LIMIT, "%s: the answer is larger than %zu bytes", r->what, r->max_response_bytes);
+        else
+            transport_err(&err, r->what, &c->config, easy, result,
+                          r->error_text[0] ? r->error_text : curl_easy_strerror(result));
     } else if (r->status < 200 || r->status > 299) {
         forget_transfer(r);
         if (retry(r, retry_after_ns))
             return;
         kube_status_err(&err, r->what, r->status, buf_str(&r->response), r->response.length);
+        if (r->status == 401)
+            name_credentials(c, &err);
     } else {
         is_failed = false;
     }

@@ -1,6 +1,7 @@
 --- Everything that the end-to-end specs stand on: the enclosure and scopes (e2e_core), and what a scope can start.
 
 require("support.e2e_cluster")
+require("support.e2e_identity")
 require("support.e2e_haproxy")
 require("support.e2e_haptic")
 require("support.e2e_traffic")

@@ -61,19 +61,20 @@ function Cluster:token(user)
 end
 
 --- A kubeconfig for a user of the cluster.
----@param options table user; server (default: directly); token_file (instead of the token itself)
+---@param options table user; server (default: directly); token_file (instead of the token itself); credentials (a user
+--- entry instead of both); entry (fields of the cluster entry, false: without)
 function Scope:kubeconfig(cluster, options)
   local path = self:path("kubeconfig")
-  local token = options.token_file and { tokenFile = options.token_file }
+  local token = options.credentials or options.token_file and { tokenFile = options.token_file }
     or { token = options.token or cluster:token(options.user) }
+  local entry = { server = options.server or cluster.server }
+  entry["certificate-authority"] = cluster.directory .. "/ca.crt"
+  for field, value in pairs(options.entry or {}) do
+    entry[field] = value or nil
+  end
   posix.write_file(path, json.encode({
     apiVersion = "v1", kind = "Config", ["current-context"] = "spec",
-    clusters = { {
-      name = "spec",
-      cluster = {
-        server = options.server or cluster.server, ["certificate-authority"] = cluster.directory .. "/ca.crt",
-      },
-    } },
+    clusters = { { name = "spec", cluster = entry } },
     users = { { name = "spec", user = token } },
     contexts = { { name = "spec", context = { cluster = "spec", user = "spec" } } },
   }))
@@ -86,16 +87,19 @@ local Faults = {}
 Faults.__index = Faults
 
 --- The fault proxy (tools/faultproxy) before the cluster, with one port per client: `.server[name]` is its URL.
-function Scope:faults(cluster, clients)
+---@param options table crt, key (what it shows to clients; default: the API server's own), port (of the first client)
+function Scope:faults(cluster, clients, options)
+  options = options or {}
   local control = M.port()
   local faults = setmetatable({ control = control, server = {} }, Faults)
   local argv = {
     "tools/faultproxy/faultproxy", "--upstream", cluster.server, "--ca", cluster.directory .. "/ca.crt",
-    "--cert", cluster.directory .. "/server.crt", "--key", cluster.directory .. "/server.key",
+    "--cert", options.crt or cluster.directory .. "/server.crt",
+    "--key", options.key or cluster.directory .. "/server.key",
     "--control", tostring(control),
   }
-  for _, name in ipairs(clients) do
-    local port = M.port()
+  for i, name in ipairs(clients) do
+    local port = i == 1 and options.port or M.port()
     faults.server[name] = "https://127.0.0.1:" .. port
     argv[#argv + 1] = "--client"
     argv[#argv + 1] = name .. "=" .. port

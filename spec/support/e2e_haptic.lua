@@ -34,9 +34,9 @@ function M.config(changes)
 end
 
 --- Starts `haptic run`.
----@param options table name; kubeconfig | source; series | haproxy (an HAProxy to attach to); config (a table or text);
---- env; args; through (words before the program); and, when it takes the place of an earlier one, directory, output,
---- http_port, status_port, metrics_port, debug_port
+---@param options table name; kubeconfig | source | neither; series | haproxy (an HAProxy to attach to); config (a
+--- table or text); env; args; through (words before the program); and, when it takes the place of an earlier one,
+--- directory, output, http_port, status_port, metrics_port, debug_port
 function Scope:haptic(options)
   local name = options.name or "haptic"
   local h = {
@@ -66,7 +66,7 @@ function Scope:haptic(options)
   end
   if options.source then
     add("--source", options.source)
-  else
+  elseif options.kubeconfig then
     add("--kubeconfig", options.kubeconfig)
   end
   add(unpack(options.args or {}))
