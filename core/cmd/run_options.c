@@ -31,6 +31,7 @@ enum option_id {
     OPT_DEBUG_PORT,
     OPT_LOG_LEVEL,
     OPT_GRACE,
+    OPT_WATCH_STALL,
     OPT_HELP,
 };
 
@@ -72,6 +73,10 @@ static const struct option_row {
      OPT_DEBUG_PORT},
     {"log-level", "LEVEL", "LOG_LEVEL", "INFO", "TRACE, DEBUG, INFO, WARN, ERROR", OPT_LOG_LEVEL},
     {"grace", "DURATION", "GRACE", "25s", "time for an orderly end after SIGTERM", OPT_GRACE},
+    {"watch-stall-timeout", "DURATION", "WATCH_STALL_TIMEOUT", "2m30s",
+     "silence after which the connection of a watch is given up and another one opened, 1s to 10m; the API server "
+     "speaks about once a minute",
+     OPT_WATCH_STALL},
     {"help", NULL, NULL, NULL, "this text", OPT_HELP},
 };
 
@@ -129,6 +134,20 @@ static int parse_port(const char *what, const char *text, uint16_t *ret_port, st
     if (*text == '\0' || *end != '\0' || errno != 0 || value > 65535)
         return err_set(err, ERR_INVALID, "%s: \"%.32s\" is not a port from 0 to 65535", what, text);
     *ret_port = (uint16_t)value;
+    return 0;
+}
+
+/* Below the server's minute it only opens quiet watches again and again, which is cheap; below a second, it would do
+ * nothing else. The server itself ends a watch after ten minutes at the latest. */
+static int parse_watch_stall(const char *text, int64_t *ret_ns, struct err *err)
+{
+    int64_t value;
+
+    if (duration_parse(text, &value, err) < 0)
+        return err_wrap(err, "watch stall timeout");
+    if (value < NS_PER_S || value > 600 * NS_PER_S)
+        return err_set(err, ERR_INVALID, "watch stall timeout: %.32s is not from 1s to 10m", text);
+    *ret_ns = value;
     return 0;
 }
 
@@ -196,6 +215,8 @@ static int set_option(struct run_options *o, int id, const char *value, bool fro
         return log_level_parse(value, &o->log_level, err);
     case OPT_GRACE:
         return duration_parse(value, &app->grace_ns, err);
+    case OPT_WATCH_STALL:
+        return parse_watch_stall(value, &app->watch_stall_ns, err);
     case OPT_HELP:
         o->help = true;
         return 0;

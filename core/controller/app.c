@@ -45,7 +45,8 @@ static int start_source(struct app *app, struct err *err)
     if (app->options.source_dir != NULL)
         return source_dir_new(app->loop, app->store, app->options.source_dir, on_file_report, app, &app->source_dir,
                               err);
-    const struct source_kube_options options = {.max_object_bytes = OBJECT_MAX, .metrics = app->metrics};
+    const struct source_kube_options options = {
+        .max_object_bytes = OBJECT_MAX, .stall_ns = app->options.watch_stall_ns, .metrics = app->metrics};
     return source_kube_new(app->client, app->store, &options, on_kube_report, app, &app->source_kube, err);
 }
 

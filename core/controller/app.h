@@ -34,6 +34,7 @@ struct app_options {
     const char *const *extra_context; /* "key=value", NULL-terminated */
     bool log_level_fixed;             /* the command line's wins over the configuration's */
     int64_t grace_ns;                 /* for an orderly end */
+    int64_t watch_stall_ns;           /* silence after which a watch's connection is given up; 0: kube/watch.h's */
 };
 
 int app_new(uv_loop_t *loop, const struct app_options *options, struct metrics *metrics, struct app **ret_app,

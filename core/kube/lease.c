@@ -16,11 +16,11 @@
 #include "kube/path.h"
 #include "kube/stream.h"
 #include "kube/timer.h"
+#include "kube/watch.h"
 
 #define API_VERSION "coordination.k8s.io/v1"
 #define LEASE_MAX ((size_t)2 << 20)
 #define DENIED_NS (60 * NS_PER_S)
-#define STALL_NS (150 * NS_PER_S)
 
 /* ---- records ---- */
 
@@ -293,8 +293,8 @@ static void on_stall(void *ctx)
 {
     struct lease_watch *w = ctx;
     int64_t silent_ns = clock_now_ns() - w->last_bytes_ns;
-    if (silent_ns < STALL_NS) {
-        kube_timer_start(w->stall, STALL_NS - silent_ns);
+    if (silent_ns < KUBE_WATCH_STALL_NS) {
+        kube_timer_start(w->stall, KUBE_WATCH_STALL_NS - silent_ns);
     } else {
         kube_client_distrust(w->client);
         wait(w, 0);
@@ -315,7 +315,7 @@ static void open_watch(void *ctx)
     kube_path_add_query(&path, "fieldSelector", selector);
     kube_path_add_query(&path, "timeoutSeconds", seconds);
     w->last_bytes_ns = clock_now_ns();
-    kube_timer_start(w->stall, STALL_NS);
+    kube_timer_start(w->stall, KUBE_WATCH_STALL_NS);
     struct kube_call call = {.what = what, .path = path.data, .data = on_data, .done = on_end, .ctx = w};
     w->request = kube_request_start(w->client, &call);
 }

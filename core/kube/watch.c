@@ -20,7 +20,6 @@
 #include "kube/stream.h"
 #include "kube/timer.h"
 
-#define STALL_NS (150 * NS_PER_S)
 #define STALL_LIST_NS (30 * NS_PER_S) /* a streamed list has no reason to pause */
 #define ABSENT_BASE_NS (5 * NS_PER_S)
 #define ABSENT_CAP_NS (30 * NS_PER_S)
@@ -579,7 +578,7 @@ int kube_watch_new(struct kube_client *client, struct kube_discovery *discovery,
     w->ops = ops;
     w->ctx = ctx;
     w->no_streaming_list = spec->no_streaming_list;
-    w->stall_ns = spec->stall_ns ? spec->stall_ns : STALL_NS;
+    w->stall_ns = spec->stall_ns ? spec->stall_ns : KUBE_WATCH_STALL_NS;
     w->backoff = (struct kube_backoff){.base_ns = spec->backoff_base_ns ? spec->backoff_base_ns : 250 * NS_PER_MS,
                                        .cap_ns = spec->backoff_cap_ns ? spec->backoff_cap_ns : 15 * NS_PER_S};
     w->absent_backoff = (struct kube_backoff){.base_ns = ABSENT_BASE_NS, .cap_ns = ABSENT_CAP_NS};

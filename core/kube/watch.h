@@ -20,17 +20,20 @@
 #include <stdint.h>
 #include <yyjson.h>
 
+#include "base/clock.h"
 #include "kube/client.h"
 #include "kube/discovery.h"
 #include "kube/pager.h"
 
 struct kube_watch;
 
+/* The server sends a bookmark on each watch about once a minute, also when nothing happens: two may be lost. */
+#define KUBE_WATCH_STALL_NS (150 * NS_PER_S)
+
 struct kube_watch_spec {
     struct kube_selection selection; /* strings are copied; a namespace is ignored for a cluster-scoped resource */
     bool no_streaming_list;
-    /* silence after which a connection is given up; 0: 150 s (servers send a bookmark each minute) */
-    int64_t stall_ns;
+    int64_t stall_ns;        /* silence after which a connection is given up; 0: KUBE_WATCH_STALL_NS */
     int64_t backoff_base_ns; /* 0: 250 ms */
     int64_t backoff_cap_ns;  /* 0: 15 s */
 };

@@ -114,6 +114,7 @@ static void what_is_built_in(void **state)
     assert_int_equal(o.log_level, LOG_INFO);
     assert_false(o.app.log_level_fixed);
     assert_int_equal(o.app.grace_ns, 25 * NS_PER_S);
+    assert_int_equal(o.app.watch_stall_ns, 150 * NS_PER_S);
     assert_int_equal(o.app.haproxy_dir[0], '/');
     assert_null(o.app.extra_context[0]);
     run_options_done(&o);
@@ -129,14 +130,15 @@ static void values_are_read(void **state)
     setenv("METRICS_PORT", "0", 1);
     setenv("LOG_LEVEL", "warn", 1);
     assert_int_equal(parse(&o,
-                           "--haproxy attach --keep-haproxy --debug-port 6060 --grace 5s --set a=1 --set b=x=y "
-                           "--kubeconfig /k --context c --server https://s",
+                           "--haproxy attach --keep-haproxy --debug-port 6060 --grace 5s --watch-stall-timeout 1m "
+                           "--set a=1 --set b=x=y --kubeconfig /k --context c --server https://s",
                            &err),
                      0);
     assert_true(o.app.attach && o.app.keep_haproxy);
     assert_int_equal(o.metrics_port, 0);
     assert_int_equal(o.debug_port, 6060);
     assert_int_equal(o.app.grace_ns, 5 * NS_PER_S);
+    assert_int_equal(o.app.watch_stall_ns, 60 * NS_PER_S);
     assert_int_equal(o.log_level, LOG_WARN);
     assert_true(o.app.log_level_fixed);
     assert_string_equal(o.app.extra_context[0], "a=1");
@@ -174,6 +176,9 @@ static void what_is_wrong_is_named(void **state)
         {"--set =x", "write KEY=VALUE"},
         {"--log-level loud", "log level \"loud\""},
         {"--grace soon", "soon"},
+        {"--watch-stall-timeout soon", "watch stall timeout: "},
+        {"--watch-stall-timeout 999ms", "999ms is not from 1s to 10m"},
+        {"--watch-stall-timeout 601s", "601s is not from 1s to 10m"},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
