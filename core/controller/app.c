@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/fence.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -65,11 +66,34 @@ static int64_t received_ns(void *ctx)
 
 /* ---- leadership ---- */
 
+static bool may_write(void *ctx)
+{
+    struct app *app = ctx;
+
+    return !app->stopping && app->leader != NULL && leader_may_write(app->leader);
+}
+
+/* An earlier leader may have written with a fence as high as ours, where the Lease is a new one or there is none: the
+ * first write would be refused. So each term begins above what is there. This decides nothing: whatever happens after
+ * the look, the receiver compares at each write. */
+static void look_at_fence(struct app *app)
+{
+    const struct fence ours = {.transitions = leader_fence_transitions(app->leader),
+                               .generation = UINT64_MAX, /* the same writer goes on with whatever it had */
+                               .holder = leader_fence_holder(app->leader)};
+    struct fence_record highest;
+    struct err err;
+
+    if (fence_check(app->directory, &ours, &highest, &err) < 0 && err.kind == ERR_STALE)
+        leader_saw_fence(app->leader, highest.transitions);
+}
+
 static void on_leader_changed(void *ctx, bool is_leader)
 {
     struct app *app = ctx;
 
-    (void)is_leader;
+    if (is_leader && app->agent != NULL && may_write(app))
+        look_at_fence(app);
     if (app->reconcile != NULL)
         reconcile_kick(app->reconcile);
 }
@@ -109,13 +133,6 @@ static int start_leader(struct app *app, const struct config *c, struct err *err
             "election");
     struct elector_config e = elector_config_of(app, c);
     return leader_new(app->loop, app->client, &e, app->metrics, on_leader_changed, app, &app->leader, err);
-}
-
-static bool may_write(void *ctx)
-{
-    struct app *app = ctx;
-
-    return !app->stopping && app->leader != NULL && leader_may_write(app->leader);
 }
 
 static int64_t fence_transitions(void *ctx)

@@ -501,20 +501,34 @@ const char *leader_fence_holder(const struct leader *l)
     return l->fence_holder;
 }
 
-void leader_refused_stale(struct leader *l, int64_t highest_transitions)
+/* False when there is nothing above it, or we are there already. */
+static bool raise_alone(struct leader *l, int64_t highest_transitions)
 {
-    if (l->elector) {
-        step(l, (struct elector_input){.kind = ELECTOR_REFUSED, .transitions = highest_transitions});
-        return;
-    }
     if (highest_transitions < l->alone_transitions)
-        return;
+        return false;
     if (highest_transitions >= ELECTOR_TRANSITIONS_MAX) {
         on_news(l, &(struct elector_news){.kind = ELECTOR_EXHAUSTED, .transitions = highest_transitions});
-        return;
+        return false;
     }
     l->alone_transitions = highest_transitions + 1;
-    on_news(l, &(struct elector_news){.kind = ELECTOR_RAISED, .transitions = l->alone_transitions});
+    return true;
+}
+
+void leader_refused_stale(struct leader *l, int64_t highest_transitions)
+{
+    if (l->elector)
+        step(l, (struct elector_input){.kind = ELECTOR_REFUSED, .transitions = highest_transitions});
+    else if (raise_alone(l, highest_transitions))
+        on_news(l, &(struct elector_news){.kind = ELECTOR_RAISED, .transitions = l->alone_transitions});
+}
+
+void leader_saw_fence(struct leader *l, int64_t highest_transitions)
+{
+    if (l->elector)
+        leader_refused_stale(l, highest_transitions);
+    else if (raise_alone(l, highest_transitions))
+        log_info("Fence goes on above an earlier process'", "identity", l->identity, "transitions",
+                 log_int(l->alone_transitions));
 }
 
 void leader_describe(const struct leader *l, struct buf *out)

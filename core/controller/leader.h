@@ -44,6 +44,9 @@ int64_t leader_fence_transitions(const struct leader *l);
 const char *leader_fence_holder(const struct leader *l);
 /* A receiver refused a write as stale; the highest transitions it has seen. */
 void leader_refused_stale(struct leader *l, int64_t highest_transitions);
+/* From changed(), before the term's first write: a receiver would refuse it, for it has seen these transitions. As if
+ * it had; but who is alone only goes on where an earlier process has ended, and calls changed() no second time. */
+void leader_saw_fence(struct leader *l, int64_t highest_transitions);
 
 /* Bring the metrics that run with time up to date: before each exposition. */
 void leader_collect(struct leader *l);

@@ -363,6 +363,19 @@ static void stale_refusal_raises_the_fence(void **state)
     assert_int_equal(w->a.losses, 0);
 }
 
+static void a_fence_that_is_seen_is_passed_before_anything_is_written(void **state)
+{
+    struct world *w = *state;
+    replica_start(w, &w->a, "pod-a");
+    RUN_UNTIL(w, 500 * MS, leader_may_write(w->a.leader));
+    leader_saw_fence(w->a.leader, 41);
+    assert_false(leader_may_write(w->a.leader)); /* before the Lease says so, too */
+    RUN_UNTIL(w, 500 * MS, leader_may_write(w->a.leader));
+    assert_int_equal(leader_fence_transitions(w->a.leader), 42);
+    assert_true(lease_has(w, "\"leaseTransitions\":42"));
+    assert_int_equal(w->a.losses, 0);
+}
+
 static void stale_leader_steps_down(void **state)
 {
     struct world *w = *state;
@@ -407,10 +420,20 @@ static void alone_without_election(void **state)
     RUN_UNTIL(w, 100 * MS, w->a.gains == 1);
     assert_metric(&w->a, "haptic_leader_election_is_leader 1\n");
     assert_memory_equal(leader_fence_holder(w->a.leader), "pod-a since 20", 14);
+    /* What an earlier process has left is no news; a refusal is. */
+    leader_saw_fence(w->a.leader, 3);
+    leader_saw_fence(w->a.leader, 3);
+    assert_int_equal(leader_fence_transitions(w->a.leader), 4);
+    assert_int_equal(w->a.gains, 1);
+    assert_null(strstr(log_text(w), "level=WARN"));
     leader_refused_stale(w->a.leader, 5);
     assert_int_equal(leader_fence_transitions(w->a.leader), 6);
+    assert_int_equal(w->a.gains, 2);
+    assert_logged(w, "level=WARN msg=\"Fence raised");
     leader_refused_stale(w->a.leader, 5);
+    leader_saw_fence(w->a.leader, 5);
     assert_int_equal(leader_fence_transitions(w->a.leader), 6);
+    assert_int_equal(w->a.gains, 2);
     assert_int_equal(leader_write_end_ns(w->a.leader), INT64_MAX);
     leader_stop(w->a.leader, true, on_stopped, &w->a);
     assert_false(leader_may_write(w->a.leader));
@@ -448,6 +471,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(deleted_lease_is_made_again_with_a_higher_fence, set_up, tear_down),
         cmocka_unit_test_setup_teardown(edits_of_others_survive_our_updates, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stale_refusal_raises_the_fence, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_fence_that_is_seen_is_passed_before_anything_is_written, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stale_leader_steps_down, set_up, tear_down),
         cmocka_unit_test_setup_teardown(held_up_process_does_not_write, set_up, tear_down),
         cmocka_unit_test_setup_teardown(alone_without_election, set_up, tear_down),

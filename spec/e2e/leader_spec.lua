@@ -188,6 +188,28 @@ describe("three replicas", function()
     client:finish()
   end)
 
+  it("in a new cluster begin above what was written before: nothing is refused", function()
+    start(SHORT)
+    client:finish()
+    for _, h in pairs(replicas.by_name) do
+      h:stop()
+    end
+    -- A cluster that was made anew counts from the beginning; HAProxy's directory knows the former one's leaders.
+    admin:delete("Lease", "haptic-leader")
+    replicas.highest = nil
+    posix.write_file(replicas.haproxy.directory .. "/fence", "41 1 somebody\n")
+    for _, name in ipairs({ "a", "b", "c" }) do
+      replicas:start(name)
+    end
+    local leader = replicas:wait_leader(10)
+    wait_change_live(10)
+    local transitions, _, holder = replicas:fence()
+    assert.same({ 42, leader.name }, { transitions, holder })
+    assert.equal(0, leader:count_log("Deployment refused"))
+    assert.equal(1, leader:count_log("Fence raised"))
+    assert.equal(42, admin:get("Lease", "haptic-leader").spec.leaseTransitions)
+  end)
+
   it("replace a leader that is cut off from the API server", function()
     start(SHORT)
     local count = math.min(COUNTS.stop, 5)

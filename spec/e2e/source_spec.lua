@@ -146,6 +146,26 @@ spec:
     client:finish()
   end)
 
+  it("restarted around the same HAProxy: the fence goes on above the former process', nothing is refused", function()
+    write("class.yaml", kube.ingress_class())
+    write("steady.yaml", route("steady", "198.18.0.1"))
+    start()
+    answers("steady.example", "198.18.0.1:8001")
+    local client = client_of("steady.example")
+    for i = 1, 2 do
+      local former = haptic
+      former:kill()
+      start({ name = "again" .. i, directory = former.directory, http_port = former.http_port, status_port = former.status_port })
+      write("steady.yaml", route("steady", "198.18.0." .. 1 + i))
+      answers("steady.example", ("198.18.0.%d:8001"):format(1 + i))
+      assert.equal(0, haptic:count_log("refused"))
+      assert.equal(0, haptic:count_log("level=WARN"))
+      local transitions, holder = posix.read_file(haptic.directory .. "/fence"):match("^(%d+) %d+ (%S+)")
+      assert.same({ tostring(i), haptic.name }, { transitions, holder })
+    end
+    client:finish(50)
+  end)
+
   describe("and a configuration file", function()
     before_each(function()
       write("class.yaml", kube.ingress_class())
