@@ -214,6 +214,17 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
     return a;
 }
 
+static int fence_take(struct agent *a, const struct fence *fence, struct err *err)
+{
+    struct apply *p = &a->apply;
+    int result = fence_raise(a->config.directory, fence, &p->highest, err);
+    /* The directory, or a part of it, may have been removed. */
+    if ((result && err->kind == ERR_SYS) || p->all)
+        result = disk_prepare(a->config.directory, err) || fence_raise(a->config.directory, fence, &p->highest, err);
+    p->fence_ns = clock_now_ns();
+    return result ? -1 : 0;
+}
+
 bool agent_apply(struct agent *a, struct model_changes *changes, const struct fence *fence, agent_done *done, void *ctx)
 {
     struct apply *p = &a->apply;
@@ -226,8 +237,7 @@ bool agent_apply(struct agent *a, struct model_changes *changes, const struct fe
     p->start_ns = clock_now_ns();
     p->all = changes == NULL;
     p->digest = model_digest(a->model, MODEL_ACCEPTED);
-    /* The directory may have been removed. */
-    if (disk_prepare(a->config.directory, &err) || fence_raise(a->config.directory, fence, &p->highest, &err)) {
+    if (fence_take(a, fence, &err)) {
         agent_forget_live(a, err.text);
         if (changes)
             vec_clear(&changes->items);

@@ -6,6 +6,7 @@
  *   reload.c   a new process: reload and start
  *   structural.c  what may go live without a check
  *   compare.c  what is wanted against what is live, and the commit of what was done
+ *   drift.c    differences that nothing explains
  *   journal.c  what the directory does not know yet
  *   reveal.c   values of Secrets: in what is compared and sent, and not in what is said
  *   image.c    the directory: building, writing, restoring
@@ -75,10 +76,9 @@ struct apply {
     agent_done *done;
     void *ctx;
     int64_t start_ns;
-    char holder[256];
-    struct fence fence;
-    bool all;   /* compare everything */
-    bool drift; /* everything was believed to be live when it began: what differs is drift */
+    int64_t fence_ns; /* when the fence was raised */
+    bool all;         /* compare everything */
+    bool drift;       /* everything was believed to be live when it began: what differs is drift */
     bool waits_for_process;
     enum apply_round round;
     struct touched touched;
@@ -226,6 +226,9 @@ void touched_commit(struct agent *a, struct touched *t, const struct runtime_ans
 /* The section as the model has it in a state; false when it has none. */
 int wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted,
                  bool *ret_is_wanted, struct err *err) MUST_CHECK;
+
+/* drift.c */
+void drift_note(struct agent *a); /* after a comparison of everything: counts and logs what somebody else changed */
 
 /* structural.c */
 void shape_learn(struct agent *a, const struct cfg_server *s, const char *from);

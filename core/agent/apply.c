@@ -16,6 +16,7 @@
 
 #define REREADS_MAX 9            /* at once, then after 1 + 2 + 4 … ms: a quarter of a second in all */
 #define SLICE_NS (5 * NS_PER_MS) /* of a comparison of everything, between two turns of the loop */
+#define FENCE_FRESH_NS NS_PER_MS /* a fence that was raised less long ago is not read again */
 #define READ_MAX_BYTES ((size_t)512 << 20)
 
 static void step_compare(struct agent *a);
@@ -48,7 +49,7 @@ void agent_forget_live(struct agent *a, const char *why)
 
 int agent_check_fence(struct agent *a, struct err *err)
 {
-    if (!a->fenced)
+    if (!a->fenced || (a->apply.busy && clock_now_ns() - a->apply.fence_ns < FENCE_FRESH_NS))
         return 0;
     struct fence fence = {.transitions = a->last_fence.transitions,
                           .generation = a->last_fence.generation,
@@ -285,7 +286,8 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
 {
     struct agent *a = ctx;
     a->call = NULL;
-    if (err || count < READ_COUNT) {
+    (void)count; /* all of them, when there is no error */
+    if (err) {
         a->running = a->running && a->process;
         apply_fail(a, err);
         return;
@@ -343,25 +345,6 @@ static void plan_begin(struct agent *a)
     p->digest = model_digest(a->model, MODEL_ACCEPTED);
 }
 
-static void note_drift(struct agent *a)
-{
-    struct apply *p = &a->apply;
-    if (!p->drift || (!plan_count(&p->plan) && !p->plan.reload))
-        return;
-    static const char help[] = "Differences found in a running HAProxy that was believed to be as wanted.";
-    a->drift_repairs++;
-    if (p->plan.reload)
-        metric_add(metric_counter(a->metrics, "haptic_drift_repairs_total", help, "kind", p->plan.reload_class), 1);
-    for (size_t stage = 0; stage < PLAN_STAGES; stage++)
-        for (size_t i = 0; i < p->plan.ops[stage].length; i++)
-            metric_add(metric_counter(a->metrics, "haptic_drift_repairs_total", help, "kind",
-                                      plan_op_name(p->plan.ops[stage].items[i].type)),
-                       1);
-    CLEANUP(free_ptr) char *first = agent_redacted(a, plan_first(&p->plan));
-    log_warn("HAProxy differed from what was deployed; repairing it", "operations",
-             log_int((int64_t)plan_count(&p->plan)), "first", first);
-}
-
 /* The plan is made: do it. */
 static void plan_run(struct agent *a)
 {
@@ -399,7 +382,7 @@ static void step_walk(struct agent *a)
         return;
     }
     walk_done(&p->walk);
-    note_drift(a);
+    drift_note(a);
     p->drift = false;
     plan_run(a);
 }

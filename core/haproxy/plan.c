@@ -198,7 +198,13 @@ static void plan_server_add(struct plan *p, const char *backend, const struct cf
         plan_add(p, PLAN_APPEAR, PLAN_SERVER_CHECK, "enable agent %s/%s", backend, s->name);
 }
 
-/* Does the backend keep a server that takes requests while this one is replaced? */
+static bool address_matches(const struct cfg_server *wanted, const struct cfg_server *live)
+{
+    return wanted->literal == live->literal && wanted->port == live->port &&
+           strcmp(wanted->address, live->address) == 0;
+}
+
+/* Does the backend keep a server that takes requests while this one is replaced, whatever becomes of the commands? */
 static bool another_serves(const struct cfg_backend *live, const struct cfg_backend *wanted, const char *name)
 {
     for (size_t i = 0; i < live->servers.length; i++) {
@@ -206,7 +212,8 @@ static bool another_serves(const struct cfg_backend *live, const struct cfg_back
         if (strcmp(s->name, name) == 0 || s->leaving || s->admin != CFG_READY || s->weight == 0)
             continue;
         const struct cfg_server *stays = cfg_backend_server(wanted, s->name);
-        if (stays && cfg_server_same_words(stays, s))
+        if (stays && cfg_server_same_words(stays, s) && address_matches(stays, s) && stays->admin == CFG_READY &&
+            stays->weight > 0)
             return true;
     }
     return false;
@@ -223,12 +230,6 @@ static const char *admin_name(enum cfg_admin admin)
         return "maint";
     }
     return "ready";
-}
-
-static bool address_matches(const struct cfg_server *wanted, const struct cfg_server *live)
-{
-    return wanted->literal == live->literal && wanted->port == live->port &&
-           strcmp(wanted->address, live->address) == 0;
 }
 
 bool plan_server_matches(const struct cfg_server *wanted, const struct cfg_server *live)
@@ -276,12 +277,13 @@ static void plan_server_change(struct plan *p, const char *backend, const struct
                  admin_name(s->admin));
 }
 
-static void plan_server_remove(struct plan *p, const char *backend, const struct cfg_server *live)
+static void plan_server_remove(struct plan *p, enum plan_stage stage, const char *backend,
+                               const struct cfg_server *live)
 {
     if (live->leaving)
         return;
-    plan_add(p, PLAN_VANISH, PLAN_SERVER_STATE, "set server %s/%s state maint", backend, live->name);
-    plan_add(p, PLAN_VANISH, PLAN_SERVER_DEL, "del server %s/%s", backend, live->name);
+    plan_add(p, stage, PLAN_SERVER_STATE, "set server %s/%s state maint", backend, live->name);
+    plan_add(p, stage, PLAN_SERVER_DEL, "del server %s/%s", backend, live->name);
 }
 
 void plan_server_leave(struct plan *p, const char *backend, const char *server, bool shutdown)
@@ -325,7 +327,7 @@ static void plan_backend_remove(struct plan *p, const struct haproxy_caps *caps,
     if (caps->dynamic_backends)
         plan_add(p, PLAN_VANISH, PLAN_BACKEND_UNPUBLISH, "unpublish backend %s", name);
     for (size_t i = 0; i < live->servers.length; i++)
-        plan_server_remove(p, name, live->servers.items[i]);
+        plan_server_remove(p, PLAN_VANISH, name, live->servers.items[i]);
     if (caps->dynamic_backends)
         plan_add(p, PLAN_VANISH, PLAN_BACKEND_DEL, "del backend %s", name);
 }
@@ -348,9 +350,12 @@ static void plan_backend_change(struct plan *p, const struct haproxy_caps *caps,
             plan_reload(p, "server", "backend %s: server %s is new, and this HAProxy cannot add one at runtime", name,
                         s->name);
     }
+    /* What comes and what goes in one write: until the second one, requests would go on being given to what is no
+     * longer there. Should a server that was to come be refused, the backend has still one that serves. */
+    enum plan_stage stage = another_serves(live, wanted, "") ? PLAN_APPEAR : PLAN_VANISH;
     for (size_t i = 0; i < live->servers.length; i++)
         if (!cfg_backend_server(wanted, live->servers.items[i]->name))
-            plan_server_remove(p, name, live->servers.items[i]);
+            plan_server_remove(p, stage, name, live->servers.items[i]);
 }
 
 /* Servers that nobody can tell apart by name, or that a template makes: equal texts or a reload. */

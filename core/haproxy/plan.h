@@ -6,10 +6,10 @@
  * Order: what is referred to appears before, and goes after, what refers to it, so that no request meets a backend
  * that is not there:
  *
- *   PLAN_APPEAR  backends, servers, changes of servers
+ *   PLAN_APPEAR  backends, servers, changes of servers; servers that go where another one serves all the while
  *   PLAN_ROUTE   map entries added and changed
  *   PLAN_UNROUTE map entries removed
- *   PLAN_VANISH  servers, backends removed
+ *   PLAN_VANISH  the other servers removed, backends removed
  *
  * A stage is to be run only when every operation of the one before went well.
  */

@@ -68,6 +68,23 @@ static void test_servers(void **state)
     assert_plan(&old, "server c 192.0.2.3:80", one, "",
                 "0 add server b/c 192.0.2.3:80 weight 1\n0 enable server b/c\n"
                 "3 set server b/a state maint\n3 del server b/a\n");
+    /* a server that goes where another one serves: nobody waits for a second write */
+    assert_plan(&old, "server c 192.0.2.3:80\nserver z 192.0.2.9:80",
+                "server a 192.0.2.1:80 check\nserver z 192.0.2.9:80", "",
+                "0 add server b/c 192.0.2.3:80 weight 1\n0 enable server b/c\n"
+                "0 set server b/a state maint\n0 del server b/a\n");
+    assert_plan(&old, "server z 192.0.2.9:80", "server a 192.0.2.1:80\nserver z 192.0.2.9:80", "",
+                "0 set server b/a state maint\n0 del server b/a\n");
+    /* but not where that one drains, has no weight, or changes itself */
+    assert_plan(&old, "server z 192.0.2.9:80 disabled", "server a 192.0.2.1:80\nserver z 192.0.2.9:80", "",
+                "0 set server b/z state maint\n3 set server b/a state maint\n3 del server b/a\n");
+    assert_plan(&old, "server z 192.0.2.9:80 weight 0", "server a 192.0.2.1:80\nserver z 192.0.2.9:80 weight 0", "",
+                "3 set server b/a state maint\n3 del server b/a\n");
+    assert_plan(&old, "server z 192.0.2.8:80", "server a 192.0.2.1:80\nserver z 192.0.2.9:80", "",
+                "0 set server b/z addr 192.0.2.8 port 80\n3 set server b/a state maint\n3 del server b/a\n");
+    assert_plan(&old, "server z 192.0.2.9:80",
+                "server leaving 192.0.2.1:80\nserver a 192.0.2.2:80\nserver z 192.0.2.9:80", "",
+                "0 set server b/a state maint\n0 del server b/a\n");
     /* words of default-server are not inherited by a command: they are written out, the general ones first */
     assert_plan(&old, "server a 192.0.2.1:80 check\nserver c 192.0.2.3:80 disabled init-addr last,none inter 5s", one,
                 "check inter 2s",
