@@ -12,6 +12,7 @@
 #include "controller/app_parts.h"
 #include "controller/place.h"
 #include "data/json.h"
+#include "haproxy/scratch.h"
 
 #define OBJECT_MAX ((size_t)8 << 20)
 #define STORE_MAX ((size_t)1 << 30)
@@ -253,6 +254,16 @@ static int start_store(struct app *app, struct err *err)
     return config_add_kinds(app->config, app->store, &changed, err);
 }
 
+/* A process that was killed during a check has left a configuration with the values of Secrets. */
+static void sweep_leftovers(void)
+{
+    unsigned count = scratch_sweep(scratch_place());
+
+    if (count > 0)
+        log_info("Removed what checks of a process that was killed had left", "directories", log_int(count), "place",
+                 scratch_place());
+}
+
 static void start_rendering(struct app *app)
 {
     static const struct reconcile_ops ops = {.may_write = may_write,
@@ -291,6 +302,7 @@ static int start_all(struct app *app, struct err *err)
         return -1;
     if (start_leader(app, app->config, err) < 0 || start_store(app, err) < 0)
         return -1;
+    sweep_leftovers();
     start_rendering(app);
     /* HAProxy last: what cannot start leaves none behind. */
     if (app_set_program(app, app->config, err) < 0 || start_source(app, err) < 0 || start_haproxy(app, err) < 0)

@@ -1,5 +1,5 @@
-/* What waits is a queue, each with the same time to wait, and chains by fragment to find what a change concerns. What is
- * forgotten leaves its chain at once and the queue in its turn. For logging there is a bucket of tokens. */
+/* What waits is a queue, each with the same time to wait, and chains by fragment to find what a change concerns. What
+ * is forgotten leaves its chain at once and the queue in its turn. For logging there is a bucket of tokens. */
 #include "controller/notices.h"
 
 #include <stdlib.h>
@@ -103,8 +103,7 @@ bool notices_take(struct notices *n, int64_t now_ns, notice_tell *tell, void *ct
         waiting_free(w);
     }
     if (count > 0)
-        memmove(n->in_turn.items, n->in_turn.items + count,
-                (n->in_turn.length - count) * sizeof(struct waiting *));
+        memmove(n->in_turn.items, n->in_turn.items + count, (n->in_turn.length - count) * sizeof(struct waiting *));
     n->in_turn.length -= count;
     return n->in_turn.length > 0;
 }

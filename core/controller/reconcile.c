@@ -418,8 +418,8 @@ struct reconcile *reconcile_free(struct reconcile *r)
     problems_done(&r->problems);
     notices_done(&r->notices);
     r->model = model_free(r->model);
-    uv_handle_t *handles[] = {(uv_handle_t *)&r->after_poll, (uv_handle_t *)&r->no_wait,    (uv_handle_t *)&r->drift,
-                              (uv_handle_t *)&r->retry,      (uv_handle_t *)&r->background, (uv_handle_t *)&r->recheck,
+    uv_handle_t *handles[] = {(uv_handle_t *)&r->after_poll,  (uv_handle_t *)&r->no_wait,    (uv_handle_t *)&r->drift,
+                              (uv_handle_t *)&r->retry,       (uv_handle_t *)&r->background, (uv_handle_t *)&r->recheck,
                               (uv_handle_t *)&r->notice_timer};
     r->open_handles = ARRAY_LEN(handles);
     for (size_t i = 0; i < ARRAY_LEN(handles); i++)

@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "haproxy/confine.h"
 #include "haproxy/expand.h"
+#include "haproxy/scratch.h"
 
 #define DEFAULT_DEADLINE_NS (30 * NS_PER_S)
 #define DEFAULT_MEMORY_BYTES ((size_t)4 << 30)
@@ -48,7 +49,7 @@ struct check {
     check_done *done; /* NULL: told, or cancelled */
     void *ctx;
     /* state */
-    char *directory;
+    struct scratch scratch;
     pid_t pid; /* 0: none (any more) */
     int pidfd, output_fd;
     struct err err; /* why it could not be made */
@@ -58,19 +59,10 @@ struct check {
     unsigned open_handles;
 };
 
-static const char *temporary_place(void)
-{
-    const char *set = getenv("TMPDIR");
-    if (access("/dev/shm", W_OK | X_OK) == 0)
-        return "/dev/shm";
-    return set && set[0] ? set : "/tmp";
-}
-
 static void check_free(struct check *c)
 {
     free(c->binary);
     free(c->temporary);
-    free(c->directory);
     for (size_t i = 0; i < c->environment.length; i++)
         free(c->environment.items[i]);
     vec_done(&c->environment);
@@ -167,14 +159,14 @@ static int child_start(struct check *c, struct err *err)
         return err_set_sys(err, errno, "pipe");
     c->output_fd = ends[0];
     CLEANUP(close_fd) int write_end = ends[1];
-    vec_push(&c->environment, xasprintf("HAPTIC_DIR=%s", c->directory));
+    vec_push(&c->environment, xasprintf("HAPTIC_DIR=%s", c->scratch.path));
     vec_push(&c->environment, (char *)NULL);
     /* -dr: a name that does not resolve here may do so there, and would not make the configuration wrong. */
     const char *const arguments[] = {c->binary, "-c", "-dr", "-f", DISK_CONFIG, NULL};
     int64_t cpu_s = c->deadline_ns / NS_PER_S + 2;
     struct confine_spec spec = {.arguments = arguments,
                                 .environment = (const char *const *)c->environment.items,
-                                .cwd = c->directory,
+                                .cwd = c->scratch.path,
                                 .output_fd = write_end,
                                 .memory_bytes = c->memory_bytes,
                                 .file_bytes = FILE_BYTES,
@@ -191,14 +183,8 @@ static int child_start(struct check *c, struct err *err)
 static void start_work(uv_work_t *work)
 {
     struct check *c = work->data;
-    char *directory = xasprintf("%s/haptic-check-XXXXXX", c->temporary);
-    if (!mkdtemp(directory)) {
-        err_set_sys(&c->err, errno, "temporary directory in %s", c->temporary);
-        free(directory);
-        return;
-    }
-    c->directory = directory;
-    if (disk_prepare(directory, &c->err) == 0 && disk_dump(directory, &c->files, &c->err) == 0)
+    if (scratch_make(c->temporary, &c->scratch, &c->err) == 0 && disk_prepare(c->scratch.path, &c->err) == 0 &&
+        disk_dump(c->scratch.path, &c->files, &c->err) == 0)
         (void)child_start(c, &c->err);
 }
 
@@ -207,8 +193,7 @@ static void start_work(uv_work_t *work)
 static void cleanup_work(uv_work_t *work)
 {
     struct check *c = work->data;
-    if (c->directory)
-        disk_remove(c->directory);
+    scratch_remove(&c->scratch);
 }
 
 static void cleanup_after(uv_work_t *work, int status UNUSED)
@@ -267,7 +252,7 @@ static void tell_result(struct check *c)
     }
     int code = WEXITSTATUS(c->status);
     struct check_messages messages;
-    check_messages_parse(buf_str(&c->output), c->directory, &messages);
+    check_messages_parse(buf_str(&c->output), c->scratch.path, &messages);
     VEC(const char *) texts = {0}; /* without the values of Secrets */
     for (size_t i = 0; i < messages.alerts.length; i++) {
         messages.alerts.items[i].text = text_redacted(c, messages.alerts.items[i].text);
@@ -405,7 +390,7 @@ struct check *check_start(uv_loop_t *loop, const struct check_config *config, st
     struct check *c = xcalloc(1, sizeof(*c));
     c->loop = loop;
     c->binary = xstrdup(config->binary);
-    c->temporary = xstrdup(config->temporary ? config->temporary : temporary_place());
+    c->temporary = xstrdup(config->temporary ? config->temporary : scratch_place());
     c->files = *files;
     memset(files, 0, sizeof(*files));
     c->deadline_ns = config->deadline_ns ? config->deadline_ns : DEFAULT_DEADLINE_NS;

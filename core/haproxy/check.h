@@ -59,7 +59,7 @@ typedef void check_done(void *ctx, const struct check_result *result);
 
 struct check_config {
     const char *binary;             /* haproxy executable */
-    const char *temporary;          /* where directories are made; NULL: /dev/shm when writable, else TMPDIR or /tmp */
+    const char *temporary;          /* where directories are made; NULL: scratch_place() */
     int64_t deadline_ns;            /* 0: 30 s */
     size_t memory_bytes;            /* RLIMIT_AS; 0: 4 GiB */
     size_t output_bytes;            /* 0: 1 MiB; HAProxy is killed past it */

@@ -1,0 +1,92 @@
+/* A sweep of another process may come between the making of a directory and its lock, and then has either removed it or
+ * has it locked: the maker takes another one. Once locked it is safe, for a sweep locks before it removes. */
+#include "haproxy/scratch.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "haproxy/disk.h"
+
+#define PREFIX "haptic-check-"
+#define UNIQUE "XXXXXX"
+#define ATTEMPTS 10
+
+const char *scratch_place(void)
+{
+    const char *set = getenv("TMPDIR");
+    if (access("/dev/shm", W_OK | X_OK) == 0)
+        return "/dev/shm";
+    return set && set[0] ? set : "/tmp";
+}
+
+/* A file system without locks has none to respect either: nothing is swept there. */
+static bool lock_mine(int fd)
+{
+    struct stat status;
+    bool is_mine = flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    return is_mine && fstat(fd, &status) == 0 && status.st_nlink > 0;
+}
+
+int scratch_make(const char *place, struct scratch *ret_scratch, struct err *err)
+{
+    *ret_scratch = (struct scratch){.lock_fd = -1};
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        CLEANUP(free_ptr) char *path = xasprintf("%s/" PREFIX UNIQUE, place);
+        if (!mkdtemp(path))
+            return err_set_sys(err, errno, "temporary directory in %s", place);
+        CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0 && errno != ENOENT)
+            return err_set_sys(err, errno, "temporary directory %s", path);
+        if (fd >= 0 && lock_mine(fd)) {
+            ret_scratch->path = STEAL(path);
+            ret_scratch->lock_fd = fd;
+            fd = -1;
+            return 0;
+        }
+    }
+    return err_set(err, ERR_SYS, "temporary directory in %s: each one was swept away", place);
+}
+
+void scratch_remove(struct scratch *s)
+{
+    if (s->path == NULL)
+        return;
+    disk_remove(s->path);
+    close_fd(&s->lock_fd);
+    free(STEAL(s->path));
+}
+
+static bool is_name(const char *name)
+{
+    return strncmp(name, PREFIX, strlen(PREFIX)) == 0 && strlen(name) == strlen(PREFIX UNIQUE);
+}
+
+unsigned scratch_sweep(const char *place)
+{
+    unsigned count = 0;
+    struct stat status;
+    DIR *dir = opendir(place);
+    if (!dir)
+        return 0;
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (!is_name(entry->d_name))
+            continue;
+        CLEANUP(close_fd)
+        int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd < 0 || fstat(fd, &status) < 0 || status.st_uid != geteuid() || flock(fd, LOCK_EX | LOCK_NB) < 0)
+            continue;
+        CLEANUP(free_ptr) char *path = xasprintf("%s/%s", place, entry->d_name);
+        disk_remove(path);
+        count += access(path, F_OK) < 0;
+    }
+    closedir(dir);
+    return count;
+}
