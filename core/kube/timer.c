@@ -44,7 +44,8 @@ void kube_timer_start(struct kube_timer *t, int64_t delay_ns)
         delay_ns = 0;
     /* The loop's idea of now is from the start of its turn; a long callback would make the delay too short. */
     uv_update_time(t->handle.loop);
-    /* Its clock counts whole milliseconds that have begun: one more, or the timer would fire before the delay is over. */
+    /* Its clock counts whole milliseconds that have begun: one more, or the timer would fire before the delay is
+     * over. */
     uv_timer_start(&t->handle, on_timer, delay_ns > 0 ? (uint64_t)(delay_ns / NS_PER_MS) + 1 : 0, 0);
 }
 
