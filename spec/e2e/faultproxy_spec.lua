@@ -56,6 +56,15 @@ describe("the fault proxy", function()
     assert.equal("401 ", status)
   end)
 
+  it("lets the first ones pass", function()
+    faults:rule({ action = "status", code = 500, path = "/services", skip = 2, count = 1 })
+    local seen = {}
+    for i = 1, 4 do
+      seen[i] = select(2, ask("one", SERVICES))
+    end
+    assert.same({ "200 ", "200 ", "500 ", "200 " }, seen)
+  end)
+
   it("answers errors for one client only, and so many times only", function()
     faults:rule({ action = "status", code = 429, retry_after = 3, client = "one", path = "/services", count = 1 })
     assert.equal("429 3", select(2, ask("one", SERVICES)))
