@@ -8,6 +8,7 @@ files["spec"] = { std = "+busted" }
 files["spec/e2e"] = { max_line_length = 160 }
 files["spec/lua"] = { max_line_length = 200 }
 files["spec/templates"] = { max_line_length = 200 }
+files["tools/fuzz"] = { globals = { "fuzz_allowed" }, read_globals = { "fuzz_budget" } }
 -- What lua/haptic/program.lua gives to scripts.
 files["templates"] = {
   std = "luajit",

@@ -11,15 +11,6 @@ local concat = table.concat
 --- Largest template, in bytes.
 M.MAX_SOURCE = 1024 * 1024
 
-local function line_of(source, at)
-  local line, i = 1, 1
-  while true do
-    local nl = find(source, "\n", i, true)
-    if not nl or nl >= at then return line end
-    line, i = line + 1, nl + 1
-  end
-end
-
 local function count_lines(s)
   local _, n = gsub(s, "\n", "")
   return n
@@ -69,8 +60,10 @@ local function each_stretch(code, on_text, on_comment)
   if i > start then on_text(start, #code) end
 end
 
---- Lua code with its comments blanked: code of the same line follows it.
+--- Lua code with its comments blanked: code of the same line follows it. Carriage returns are blanks: Lua would count
+--- each as a line.
 local function without_comments(code)
+  if find(code, "\r", 1, true) then code = gsub(code, "\r", " ") end
   if not find(code, "--", 1, true) then return code end
   local out = {}
   each_stretch(code, function(i, j) out[#out + 1] = sub(code, i, j) end,
@@ -97,33 +90,47 @@ local function find_close(source, from, close)
   return nil
 end
 
+--- Where the text that stays in front of a "-" ends: white space goes, up to and with one line end.
+local function trimmed_end(text)
+  local stop = #text
+  while stop > 0 do
+    local c = byte(text, stop)
+    if c ~= 32 and c ~= 9 then break end
+    stop = stop - 1
+  end
+  if byte(text, stop) == 10 then
+    stop = stop - 1
+    if byte(text, stop) == 13 then stop = stop - 1 end
+  end
+  return stop
+end
+
 local CLOSE = { ["{{"] = "}}", ["{%"] = "%}", ["{#"] = "#}" }
 
---- The parts of a template: {kind = "text" | "{{" | "{%" | "{#", body, line}.
+--- The parts of a template: {kind = "text" | "skip" | "{{" | "{%" | "{#", body, line of a tag}.
 local function parse(source)
-  local parts, at = {}, 1
+  local parts, at, line = {}, 1, 1 -- line: that of `at`
   local trim_next = false
-  local function add_text(text, line)
+  local function add_text(text)
     if trim_next then
       local _, stop = find(text, "^[ \t\r]*\n?")
       if stop and stop > 0 then
-        line = line + count_lines(sub(text, 1, stop))
-        parts[#parts + 1] = { kind = "skip", body = sub(text, 1, stop), line = line }
+        parts[#parts + 1] = { kind = "skip", body = sub(text, 1, stop) }
         text = sub(text, stop + 1)
       end
       trim_next = false
     end
-    if text ~= "" then parts[#parts + 1] = { kind = "text", body = text, line = line } end
+    if text ~= "" then parts[#parts + 1] = { kind = "text", body = text } end
   end
   while true do
     local open = find(source, "{[{%%#]", at)
     if not open then
-      add_text(sub(source, at), line_of(source, at))
+      add_text(sub(source, at))
       return parts
     end
     local kind = sub(source, open, open + 1)
-    local line = line_of(source, open)
     local text = sub(source, at, open - 1)
+    line = line + count_lines(text)
     local body_from = open + 2
     local trim_left = sub(source, body_from, body_from) == "-" and kind ~= "{#"
     if trim_left then body_from = body_from + 1 end
@@ -138,15 +145,15 @@ local function parse(source)
     local trim_right = kind ~= "{#" and body_to >= body_from and sub(source, body_to, body_to) == "-"
     if trim_right then body_to = body_to - 1 end
     if trim_left then
-      local kept = gsub(text, "[ \t]*$", "")
-      kept = gsub(kept, "\r?\n$", "")
-      add_text(kept, line_of(source, at))
-      if #kept < #text then parts[#parts + 1] = { kind = "skip", body = sub(text, #kept + 1), line = line } end
+      local stop = trimmed_end(text)
+      add_text(sub(text, 1, stop))
+      if stop < #text then parts[#parts + 1] = { kind = "skip", body = sub(text, stop + 1) } end
     else
-      add_text(text, line_of(source, at))
+      add_text(text)
     end
     trim_next = trim_right
     parts[#parts + 1] = { kind = kind, body = sub(source, body_from, body_to), line = line }
+    line = line + count_lines(sub(source, open, close))
     at = close + 2
   end
 end
@@ -164,11 +171,13 @@ local function literal(out, text)
   end
 end
 
---- "name:line: …" of a message of the compiler, without its own repetition of the chunk.
+--- What is wrong with an expression, "name:line: …", or nil.
 local function check(code, name, line, env, load_chunk)
-  local padded = rep("\n", line - 1) .. code
-  local _, message = load_chunk(padded, name, env)
-  return message
+  local chunk, message = load_chunk(code, name, env)
+  if chunk or line == 1 then return message end
+  -- Lines in front only now that they are needed.
+  chunk, message = load_chunk(rep("\n", line - 1) .. code, name, env)
+  return not chunk and message or nil
 end
 
 --- Compile a template.

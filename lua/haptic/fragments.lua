@@ -156,8 +156,15 @@ local function check(self, f, first)
   return nil
 end
 
+--- Where a fragment's function is written, for messages that say no place: "file:line", or the file.
+local function place_of(def)
+  local info = debug.getinfo(def.fn, "S")
+  return info.source == "=" .. def.template and def.template .. ":" .. info.linedefined or def.template
+end
+
 local function fail(self, f, message)
   local def, owner = f.def, f.owner
+  if not text.has_place(message) then message = place_of(def) .. ": " .. message end
   if def.kind then message = format("%s (%s %s)", message, def.kind, owner.id) end
   f.failed = true
   self.host.failed(f.id, def.template, def.kind or "", owner and owner.id or "", owner and owner.created or 0, message)
@@ -191,7 +198,7 @@ local function run(self, f)
     if ok then
       f.digest, f.failed = result, nil
     else
-      result = def.template .. ": " .. handler(result)
+      result = handler(result)
     end
   end
   if not ok then fail(self, f, result) end

@@ -255,16 +255,11 @@ function M.load(source, host, before)
     local full = prefix .. name
     local message = text_template(self, accessors, resources, full, template)
     if message then return message end
-    F:define(full, "text", nil, function(out)
-      local rendered, where = self.templates:render(full, mode, nil, out.trace ~= nil)
-      finish(out, name, rendered, where)
-    end)
+    F:define(full, "text", nil, function(out) self.templates:render_file(full, mode, out, name, finish) end)
     return nil
   end
   if type(source.haproxyConfig) == "string" then
-    local message = file_template("", MAIN, source.haproxyConfig, "config", function(out, _, rendered, where)
-      text.split_config(out, rendered, where)
-    end)
+    local message = file_template("", MAIN, source.haproxyConfig, "config", text.split_config)
     if message then return nil, message end
   end
   for _, name in ipairs(names_of(source.maps)) do

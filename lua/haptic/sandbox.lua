@@ -163,7 +163,7 @@ end
 
 --- The text without white space at its ends.
 function S.trim(s)
-  return string.match(s, "^%s*(.-)%s*$")
+  return string.match(s, "^%s*(.*%S)") or "" -- not "(.-)%s*$", which tries each end for each blank
 end
 
 --- The parts of a text between separators (a plain string, not a pattern).

@@ -64,10 +64,10 @@ local function write(w, s)
   end
   if w.where then
     local site = emitters.call_site()
-    w.where[w.line_number] = w.where[w.line_number] or site
-    for _ in string.gmatch(s, "\n") do
+    if s ~= "" then w.where[w.line_number] = w.where[w.line_number] or site end
+    for at in string.gmatch(s, "\n()") do
       w.line_number = w.line_number + 1
-      w.where[w.line_number] = nil
+      w.where[w.line_number] = at <= #s and site or nil
     end
   end
 end
@@ -138,6 +138,16 @@ function Text:matching(pattern)
   return list
 end
 
+--- The last line that has code. `return f()` leaves nothing on the stack that would say where it stood, and on the top
+--- level of a template it stands at the end. (Nor does running out of memory.)
+local function last_line(chunk)
+  local last = 1
+  for line in pairs(debug.getinfo(chunk, "L").activelines) do
+    if line > last then last = line end
+  end
+  return last
+end
+
 --- Run a template.
 ---@param mode string "config", "map" or "file"
 ---@param trace boolean note where each line came from
@@ -149,9 +159,26 @@ function Text:render(name, mode, args, trace)
   self.writer, self.depth = w, outer and depth or 0
   local ok, message = xpcall(self.chunks[name], M.handler, args or {})
   self.writer, self.depth = outer, depth
-  if not ok then error(message, 0) end
+  if not ok then
+    if not M.has_place(message) then message = name .. ":" .. last_line(self.chunks[name]) .. ": " .. message end
+    error(message, 0)
+  end
   return table.concat(w.buf), w.where
 end
+
+-- Is a template of that name among the functions that run? The place that error() gives is that of one of them; any
+-- other is the author's own text.
+local function is_running(name)
+  for level = 3, 60 do
+    local info = debug.getinfo(level, "S")
+    if not info then return false end
+    if info.source == "=" .. name then return true end
+  end
+  return false
+end
+
+--- Does a message begin with "file:line: "?
+function M.has_place(message) return find(message, "^[^:%s]+:%d+: ") ~= nil end
 
 --- For xpcall: the message, beginning with the template's file and line whatever function the error was raised in.
 function M.handler(e)
@@ -159,9 +186,12 @@ function M.handler(e)
   local site = emitters.call_site()
   local own = match(e, "^[^\n]-/haptic/[%w_]+%.lua:%d+: (.*)$") or match(e, "^haptic%.?[%w_./]*:%d+: (.*)$")
   if own then e = own end
-  if site ~= "" and not find(e, "^[^:%s]+:%d+: ") then e = site .. ": " .. e end
+  if site ~= "" and not (M.has_place(e) and is_running(match(e, "^[^:]*"))) then e = site .. ": " .. e end
   return e
 end
+
+-- Not "^%s*(.-)%s*$", which tries each end for each blank.
+local function trimmed(line) return match(line, "^%s*(.*%S)") or "" end
 
 --- The lines of a snippet, in a section's body.
 function emitters.Body:include(name, args)
@@ -171,7 +201,7 @@ function emitters.Body:include(name, args)
   local number = 0
   for line in string.gmatch(rendered .. "\n", "([^\n]*)\n") do
     number = number + 1
-    local body = match(line, "^%s*(.-)%s*$")
+    local body = trimmed(line)
     if emitters.leaves_section(match(body, "^%S+")) then
       error(format("include: %s: %s is no line of a section", name, word.show(body)), 2)
     end
@@ -185,27 +215,45 @@ end
 
 local SECTIONS = word.SECTIONS
 
+--- Raise what is wrong with a line of the rendering; it begins with the template's line where that is known.
+local function refuse(where, number, ...)
+  local site = where and where[number] or ""
+  error((site ~= "" and site .. ": " or "") .. format(...), 0)
+end
+
+--- Render a whole file and make contributions of it: finish(out, name, text, where).
+---@param full string the template
+---@param name string what finish calls it
+function Text:render_file(full, mode, out, name, finish)
+  local text, where = self:render(full, mode, nil, out.trace ~= nil)
+  if where then return finish(out, name, text, where) end
+  local ok = pcall(finish, out, name, text)
+  -- Once more: only now is it worth noting where each line comes from.
+  if not ok then finish(out, name, self:render(full, mode, nil, true)) end
+end
+
 --- Split a whole configuration into section contributions of `out`. Ranks keep the order of the text.
 ---@param out table from emitters.new()
 ---@param text string
----@param where table|nil
-function M.split_config(out, text, where)
+---@param where table|nil line number → "file:line"
+function M.split_config(out, _, text, where)
   local current, position, number = nil, 0, 0
   local sections, by_scope = {}, {}
   for line in string.gmatch(text .. "\n", "([^\n]*)\n") do
     number = number + 1
-    local body = match(line, "^%s*(.-)%s*$")
+    local body = trimmed(line)
     local first = match(body, "^(%S+)")
     if first and SECTIONS[first] then
-      local header = string.gsub(string.gsub(body, "%s+#.*$", ""), "%s+", " ")
+      local header = string.gsub(string.gsub(body, "%s+", " "), " #.*$", "")
       local scope, from = match(header, "^(.-) from (%S+)$")
       scope = scope or header
       position = position + 1
       current = by_scope[scope]
       if current then
         if first ~= "global" then
-          error(format("line %d of the rendered configuration: a second section %s; give each a name of its own",
-            number, word.show(scope)), 0)
+          refuse(where, number,
+            "line %d of the rendered configuration: a second section %s; give each a name of its own", number,
+            word.show(scope))
         end
       else
         current = { scope = scope, from = from, rank = 1000 + position, lines = {}, where = where and {} or nil }
@@ -218,7 +266,8 @@ function M.split_config(out, text, where)
         if where then current.where[#current.lines] = where[number] end
       end
     elseif first and sub(first, 1, 1) ~= "#" then
-      error(format("line %d of the rendered configuration: %s is outside of any section", number, word.show(body)), 0)
+      refuse(where, number, "line %d of the rendered configuration: %s is outside of any section", number,
+        word.show(body))
     end
   end
   for _, s in pairs(sections) do
@@ -234,14 +283,14 @@ function M.split_map(out, name, text, where)
   local number = 0
   for line in string.gmatch(text .. "\n", "([^\n]*)\n") do
     number = number + 1
-    local body = match(line, "^%s*(.-)%s*$")
+    local body = trimmed(line)
     if body ~= "" and sub(body, 1, 1) ~= "#" then
       local key, value = match(body, "^(%S+)%s+(.*)$")
       if not key then
-        error(format("map %s: line %d has a key without a value: %s", name, number, word.show(body)), 0)
+        refuse(where, number, "map %s: line %d has a key without a value: %s", name, number, word.show(body))
       end
       if not emitters.put(out, emitters.MAP_ENTRY, 0, 0, name, key, value, where and { where[number] }) then
-        error(format("map %s: line %d gives the key %s a second value", name, number, word.show(key)), 0)
+        refuse(where, number, "map %s: line %d gives the key %s a second value", name, number, word.show(key))
       end
     end
   end
