@@ -17,7 +17,7 @@
 
 #define PREFIX "haptic-check-"
 #define UNIQUE "XXXXXX"
-#define ATTEMPTS 10
+#define ATTEMPTS 100
 
 const char *scratch_place(void)
 {
@@ -28,11 +28,10 @@ const char *scratch_place(void)
 }
 
 /* A file system without locks has none to respect either: nothing is swept there. */
-static bool lock_mine(int fd)
+static bool lock_mine(const char *path, int fd)
 {
-    struct stat status;
     bool is_mine = flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
-    return is_mine && fstat(fd, &status) == 0 && status.st_nlink > 0;
+    return is_mine && access(path, F_OK) == 0; /* not swept before it was locked */
 }
 
 int scratch_make(const char *place, struct scratch *ret_scratch, struct err *err)
@@ -45,7 +44,7 @@ int scratch_make(const char *place, struct scratch *ret_scratch, struct err *err
         CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
         if (fd < 0 && errno != ENOENT)
             return err_set_sys(err, errno, "temporary directory %s", path);
-        if (fd >= 0 && lock_mine(fd)) {
+        if (fd >= 0 && lock_mine(path, fd)) {
             ret_scratch->path = STEAL(path);
             ret_scratch->lock_fd = fd;
             fd = -1;
