@@ -166,8 +166,18 @@ describe("the way to the API server:", function()
       assert.truthy(proxy.requests():find("CONNECT " .. host_of(misnamed.server.haptic) .. " 200", 1, true))
     end)
 
-    it("of the environment is not asked for a server on this machine", function()
-      start({}, { env = { HTTPS_PROXY = "http://127.0.0.1:1", https_proxy = "http://127.0.0.1:1" } }):wait_ready()
+    it("of the environment is asked, but not for a server on this machine or one that NO_PROXY names", function()
+      local proxy = scope:connect_proxy("--refuse", "403")
+      local env = { HTTPS_PROXY = proxy.url, NO_PROXY = false, no_proxy = false, https_proxy = false }
+      start({}, { env = env }):wait_ready()
+      local elsewhere = { server = "https://kube.example:6443" }
+      env.NO_PROXY = "kube.example"
+      says(start(elsewhere, { env = env }), "connect to https://kube.example:6443: ")
+      assert.equal("", (proxy.requests()))
+      env.NO_PROXY = false
+      says(start(elsewhere, { env = env }), "the proxy that the environment names refuses to connect to "
+        .. "https://kube.example:6443: 403")
+      assert.truthy(proxy.requests():find("CONNECT kube.example:6443 403", 1, true))
     end)
 
     it("that is not there is named, not the server", function()
