@@ -106,6 +106,9 @@ static struct field item_string(lua_State *L, struct buf *out, size_t mark, int 
     return field;
 }
 
+/* So much of the limit of a rendering is left to messages about fragments that would break it. */
+#define MESSAGES_SHARE 8
+
 /* The frame that begins at mark is complete: let it go, or take it back when its digest is argument 8. Returns one
  * result to Lua: the digest. */
 static int finish_unless_known(lua_State *L, struct vm *vm, size_t mark)
@@ -115,10 +118,18 @@ static int finish_unless_known(lua_State *L, struct vm *vm, size_t mark)
     size_t length = 0;
     const char *before = lua_isstring(L, 8) ? lua_tolstring(L, 8, &length) : NULL;
 
-    if (before && length == sizeof(digest) && memcmp(before, &digest, sizeof(digest)) == 0)
+    if (before && length == sizeof(digest) && memcmp(before, &digest, sizeof(digest)) == 0) {
         out->length = mark;
-    else
+    } else {
+        size_t max = vm->output.page->output_bytes, bytes = out->length - mark;
+        if (bytes > max - max / MESSAGES_SHARE - vm->rendered_bytes) {
+            out->length = mark;
+            return luaL_error(L, "the output of one rendering is larger than %d bytes",
+                              (int)(max - max / MESSAGES_SHARE));
+        }
+        vm->rendered_bytes += bytes;
         finish(vm, mark);
+    }
     lua_pushlstring(L, (const char *)&digest, sizeof(digest));
     return 1;
 }
@@ -254,4 +265,8 @@ void host_push(lua_State *L, struct vm *vm)
         lua_pushcclosure(L, functions[i].func, 1);
         lua_setfield(L, -2, functions[i].name);
     }
+    lua_pushnumber(L, (lua_Number)vm->output.page->fragment_bytes);
+    lua_setfield(L, -2, "fragment_bytes");
+    lua_pushinteger(L, CONTRIBUTIONS_MAX);
+    lua_setfield(L, -2, "contributions");
 }

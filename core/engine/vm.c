@@ -332,6 +332,7 @@ int vm_render(struct vm *vm, struct vm_rendering *ret_rendering, struct err *err
     struct call call = {.results = 3, .ret_rendering = ret_rendering};
 
     heap_load_end(&vm->heap, vm->L);
+    vm->rendered_bytes = 0;
     int status = run(vm, &call, ENGINE_RENDER, err);
     heap_first_end(&vm->heap, vm->L);
     return status;

@@ -60,8 +60,18 @@ local function call_site()
 end
 M.call_site = call_site
 
--- Fields that no template can name: what all outputs of a program share, and what a body has gathered.
-local SETTINGS, GATHERED = {}, {}
+-- Fields that no template can name: what all outputs of a program share, what a body has gathered, and how many bytes
+-- an output has so far, with those of bodies that are not finished.
+local SETTINGS, GATHERED, BYTES = {}, {}, {}
+
+-- Output is counted as it grows: a fragment that emits without end is stopped at the call that is too much, before its
+-- output fills the renderer's memory. Raised at level 0: the handler puts the template's line in front (text.lua).
+local function count(out, bytes)
+  bytes = out[BYTES] + bytes
+  local max = out[SETTINGS].max_bytes
+  if bytes > max then error(format("the output of one fragment is larger than %d bytes", max), 0) end
+  out[BYTES] = bytes
+end
 
 -- Body ------------------------------------------------------------------------------------------------------
 
@@ -72,8 +82,8 @@ local BODY = { __index = Body, __metatable = false }
 -- What a body gathers is used again by the next one; when it has become long it is left to the collector.
 local SPARE_LINES = 1000
 
---- n lines, the first word of each, where each was written (when lines are to be explained); others: there are lines
---- besides servers.
+--- n lines of so many bytes, the first word of each, where each was written (when lines are to be explained); others:
+--- there are lines besides servers.
 local function gathered_new(out)
   local spare = out[SETTINGS].spare
   local g = spare[#spare]
@@ -81,11 +91,17 @@ local function gathered_new(out)
     spare[#spare] = nil
     return g
   end
-  return { n = 0, lines = {}, first = {}, where = out.trace and {} or nil, others = false }
+  return { n = 0, bytes = 0, lines = {}, first = {}, where = out.trace and {} or nil, others = false }
 end
 
 local function body_new(out)
   return setmetatable({ out = out, [GATHERED] = gathered_new(out) }, BODY)
+end
+
+--- What the body gathered has become contributions, which are counted by themselves.
+local function body_counted(self, g)
+  self[BYTES] = self[BYTES] - g.bytes
+  g.bytes = 0
 end
 
 --- What the body gathered is taken; it cannot be written to any more.
@@ -99,9 +115,10 @@ end
 
 --- site: where it was written, when that is not where the call is.
 local function body_add(self, first, line, site)
-  local g = self[GATHERED]
+  local g, bytes = self[GATHERED], #line + 1
+  count(self.out, bytes)
   local n = g.n + 1
-  g.n = n
+  g.n, g.bytes = n, g.bytes + bytes
   g.lines[n] = line
   g.first[n] = first
   if first ~= "server" then g.others = true end
@@ -227,9 +244,12 @@ local Out = {}
 local OUT = { __index = Out, __metatable = false }
 
 --- What the outputs of a program share.
----@param settings table {digest=function, allow_raw=boolean, templates=table}; becomes the result
+---@param settings table {digest=function, allow_raw=boolean, templates=table, max_bytes=number of one fragment,
+--- max_contributions=number}; becomes the result
 function M.settings(settings)
   settings.spare = {}
+  settings.max_bytes = settings.max_bytes or math.huge
+  settings.max_contributions = settings.max_contributions or math.huge
   return settings
 end
 
@@ -239,7 +259,7 @@ end
 ---@param items table|nil a list to use again
 ---@param trace boolean|nil note where each line comes from
 function M.new(settings, id, items, trace)
-  local out = setmetatable({ [SETTINGS] = settings, id = id, items = items or {}, n = 0 }, OUT)
+  local out = setmetatable({ [SETTINGS] = settings, [BYTES] = 0, id = id, items = items or {}, n = 0 }, OUT)
   if trace then out.trace = {} end
   return out
 end
@@ -287,16 +307,22 @@ local function find_item(self, kind, scope, key)
   return nil
 end
 
+-- What a contribution has besides its texts, as it is sent.
+local ITEM_BYTES = 40
+
 --- Add a contribution. False when this run has one of the same kind, scope and key with another text; the first stays.
 ---@return boolean
 ---@return number base of it in items
 local function put(self, kind, rank, order, scope, key, text, where)
   local items, seen = self.items, find_item(self, kind, scope, key)
   if seen then return items[seen + 6] == text, seen end
-  local base = self.n * 6
+  local n = self.n
+  if n >= self[SETTINGS].max_contributions then error(format("more than %d contributions of one fragment", n), 0) end
+  count(self, #scope + #key + #text + ITEM_BYTES)
+  local base = n * 6
   items[base + 1], items[base + 2], items[base + 3] = kind, rank, order
   items[base + 4], items[base + 5], items[base + 6] = scope, key, text
-  self.n = self.n + 1
+  self.n = n + 1
   local index = self.index
   if index then
     index[kind] = index[kind] or {}
@@ -380,6 +406,7 @@ local function emit_section(self, kind, name, scope, opts, fn, level)
   if from == nil and DERIVED[kind] then from = "base" end
   local gathered = body[GATHERED]
   local lines, n, where = gathered.lines, gathered.n, gathered.where
+  body_counted(self, gathered)
   local moves = kind == "backend" and from and opts.profile ~= false and moving(gathered) or nil
   if moves then
     from, lines, where = emit_profile(self, gathered, moves, from)
@@ -518,6 +545,7 @@ function M.finish(out)
   if body then
     local g = body[GATHERED]
     out.global_body = nil
+    body_counted(out, g)
     put(out, M.SECTION, M.RANKS.global, M.ORDER, "global", out.id, join(g.lines, g.n), g.where)
     body_done(body)
   end

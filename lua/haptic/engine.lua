@@ -6,6 +6,7 @@
 --     its output: n contributions, six values each; nothing is sent when its digest is `before`
 --   host.gone(id), host.failed(id, template, owner_kind, owner_id, created, message)
 --   host.log(level, message), host.digest(string) → 32 hexadecimal digits
+--   host.fragment_bytes, host.contributions: limits of one fragment's output
 --   host.decode(json) → value, in which null is absent: Kubernetes means the same by both; or nil and a message
 -- No function of E raises for what templates do; E.put raises for a kind the program does not have.
 local program = require("haptic.program")

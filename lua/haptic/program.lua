@@ -222,7 +222,7 @@ end
 function M.load(source, host, before)
   if type(source) ~= "table" then return nil, "the program is not an object" end
   local settings = { digest = host.digest, decode = host.decode, allow_raw = source.allowRaw == true,
-    checked = source.checked == true }
+    checked = source.checked == true, max_bytes = host.fragment_bytes, max_contributions = host.contributions }
   local F = fragments.new(host, settings)
   local self = setmetatable({
     source = source, settings = settings, fragments = F, templates = text.new(settings), loading = true,

@@ -54,6 +54,10 @@ end
 local VALUE = { config = config_value, map = map_value, file = file_value }
 
 local function write(w, s)
+  if s == "" then return end
+  local bytes = w.bytes + #s
+  if bytes > w.max then error(format("the text is larger than the %d bytes of one fragment's output", w.max), 0) end
+  w.bytes = bytes
   local n = w.n + 1
   w.n = n
   w.buf[n] = s
@@ -64,7 +68,7 @@ local function write(w, s)
   end
   if w.where then
     local site = emitters.call_site()
-    if s ~= "" then w.where[w.line_number] = w.where[w.line_number] or site end
+    w.where[w.line_number] = w.where[w.line_number] or site
     for at in string.gmatch(s, "\n()") do
       w.line_number = w.line_number + 1
       w.where[w.line_number] = at <= #s and site or nil
@@ -155,7 +159,8 @@ end
 ---@return table|nil where line number → "file:line"
 function Text:render(name, mode, args, trace)
   local outer, depth = self.writer, self.depth
-  local w = { mode = mode, buf = {}, n = 0, state = "plain", line = "", where = trace and {} or nil, line_number = 1 }
+  local w = { mode = mode, buf = {}, n = 0, bytes = 0, max = self.settings.max_bytes, state = "plain", line = "",
+    where = trace and {} or nil, line_number = 1 }
   self.writer, self.depth = w, outer and depth or 0
   local ok, message = xpcall(self.chunks[name], M.handler, args or {})
   self.writer, self.depth = outer, depth

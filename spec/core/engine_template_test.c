@@ -211,6 +211,75 @@ static void hostile_scripts_are_refused(void **state)
     }
 }
 
+/* Output without end is stopped at the call that is too much, with its line and the object, long before memory or time
+ * are short; nobody has to be killed. */
+static void endless_output_is_stopped_at_its_line(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *code, *complaint;
+    } cases[] = {
+        {"for i = 1, 1e9 do out:map_entry('a.map', 'k' .. i, 'v') end", "larger than"},
+        {"for i = 1, 1e9 do out:file('f' .. i, ('x'):rep(1000)) end", "larger than"},
+        {"for i = 1, 1e9 do out:map('m' .. i) end", "larger than"},
+        {"while true do out:global('maxconn', 5) end", "larger than"},
+        {"out:backend('b', function(b) while true do b:line('option', 'x') end end)", "larger than"},
+        {"out:backend('b', function(b) while true do b:comment('x') end end)", "larger than"},
+        {"out:backend('b', function(b) while true do b:raw('a b') end end)", "larger than"},
+        {"out:backend('b', function(b) while true do b:server({name = 's', address = '10.0.0.1', port = 80}) end end)",
+         "larger than"},
+        {"out:backend('b', function(b) while true do b:acl('a', 'path', '/') end end)", "larger than"},
+        {"local function f(i) out:backend('b' .. i, function(b) b:line('x', ('y'):rep(8000)) f(i + 1) end) end f(1)",
+         "larger than"},
+    };
+    size_t before = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP(free_ptr)
+        char *code = xasprintf("each(resources.things, 'endless', function(o, out)\n%s\nend)", cases[i].code);
+        struct watched *w = run_script("return 1", code);
+        const char *message = map_get(&w->failures, "probe.lua:endless/things/default/good");
+        if (!message || strncmp(message, "probe.lua:2: ", 13) != 0 || !strstr(message, cases[i].complaint) ||
+            !strstr(message, "(things default/good)"))
+            fail_msg("%s: %s%s%s", cases[i].code, message ? message : "no failure; ", w->refusal, w->reason);
+        assert_int_equal(w->deaths, 0);
+        assert_rest_is_fine(w);
+        watched_free(w);
+        before = before ? before : resident_bytes();
+    }
+    if (!JAIL_SANITIZED)
+        assert_true(resident_bytes() < before + ((size_t)8 << 20));
+}
+
+/* Many fragments that are each within their limit: those that are too much fail, the renderer goes on. */
+static void a_rendering_has_a_limit(void **state)
+{
+    (void)state;
+    static const struct renderer_limits limits = {.output_bytes = (size_t)8 << 20};
+    static const char program[] =
+        "{\"kinds\":[{\"name\":\"things\",\"parts\":2}],\"scripts\":[{\"name\":\"big.lua\",\"source\":"
+        "\"each(resources.things, function(o, out) out:file(o.metadata.name, ('x'):rep(2^20)) end)\"}],"
+        "\"snippets\":{},\"maps\":{},\"files\":{},\"haproxyConfig\":null,\"extraContext\":{},\"capabilities\":{}}";
+    struct watched *w = watched_new(&limits);
+
+    for (int i = 0; i < 20; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "t%02d", i);
+        watched_put(w, "things", name, "x");
+    }
+    renderer_render(w->renderer);
+    renderer_set_program(w->renderer, program, strlen(program));
+    WAIT_UNTIL(w, w->renders || w->refusals || w->deaths);
+    assert_int_equal(w->deaths, 0);
+    assert_int_equal(w->fragments.count, 6); /* an eighth is left to messages */
+    assert_int_equal(w->failures.count, 14);
+    const char *message = map_get(&w->failures, "big.lua:each/things/default/t19");
+    assert_non_null(message);
+    assert_true(strncmp(message, "big.lua:1: the output of one rendering is larger than", 53) == 0);
+    assert_non_null(strstr(message, "(things default/t19)"));
+    watched_free(w);
+}
+
 /* An empty heap is not left to the fragments that come after one that filled it. */
 static void successors_of_a_glutton_have_memory(void **state)
 {
@@ -246,6 +315,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(hostile_code_ends),
         cmocka_unit_test(odd_errors_are_told),
         cmocka_unit_test(hostile_scripts_are_refused),
+        cmocka_unit_test(endless_output_is_stopped_at_its_line),
+        cmocka_unit_test(a_rendering_has_a_limit),
         cmocka_unit_test(successors_of_a_glutton_have_memory),
     };
 

@@ -16,6 +16,68 @@ local function thing(name, fields, namespace)
   return o
 end
 
+describe("limits of a fragment's output", function()
+  --- The only failure of a rendering.
+  local function failure(source, options)
+    options = options or {}
+    options.fragment_bytes = options.fragment_bytes or 10000
+    local e = engine(source, options)
+    e:put("things", thing("a"))
+    e:render()
+    local id, message = next(e.host.failures)
+    assert.is_nil(next(e.host.failures, id))
+    return message
+  end
+
+  it("stop each way of emitting at its line, and name the object", function()
+    for _, call in ipairs({
+      "out:map_entry('m', 'k' .. i, 'v')", "out:map('m' .. i)", "out:file('f' .. i, 'text')", "out:global('maxconn', i)",
+      "out:backend('b' .. i, function(b) b:line('mode', 'http') end)", "out:section('peers p' .. i, function() end)",
+    }) do
+      local message = failure("each(resources.things, 't', function(_, out)\n  for i = 1, 1e9 do\n" .. call .. "\nend end)")
+      assert.matches("^t.lua:3: the output of one fragment is larger than 10000 bytes %(things ns/a%)$", message)
+    end
+  end)
+
+  it("stop lines without end within a section", function()
+    for _, call in ipairs({
+      "b:line('mode', 'http')", "b:server({ name = 's', address = '10.0.0.1', port = 80 })", "b:comment('c')", "b:raw('a b')",
+      "b:acl('a', 'path', '/')", "b:include('lines')",
+    }) do
+      local message = failure("each(resources.things, 't', function(_, out) out:backend('b', function(b)\n  while true do\n"
+        .. call .. "\nend end) end)", { snippets = { lines = "mode http\n" } })
+      assert.matches("^t.lua:3: the output of one fragment is larger than 10000 bytes %(things ns/a%)$", message)
+    end
+  end)
+
+  it("count the bodies that are not finished together", function()
+    local message = failure("each(resources.things, 't', function(_, out) local function f(i)\n"
+      .. "out:backend('b' .. i, function(b) b:line('x', ('y'):rep(3000)) f(i + 1) end) end f(1) end)")
+    assert.matches("^t.lua:2: the output of one fragment", message)
+  end)
+
+  it("stop text without end, also in snippets", function()
+    local endless = "a\n{% while true do %}\nb {{ 1 }}\n{% end %}"
+    assert.matches("^haproxyConfig:[34]: the text is larger than the 10000 bytes", failure("", { haproxyConfig = endless }))
+    assert.matches("^files/f:[34]: the text is larger", failure("", { files = { f = endless } }))
+    assert.matches("^s:[34]: the text is larger", failure("", { maps = { m = "{% include('s') %}" }, snippets = { s = endless } }))
+  end)
+
+  it("leave alone what is within them, and each run anew", function()
+    local e = engine("each(resources.things, 't', function(o, out) out:backend(o.metadata.name, function(b)\n"
+      .. "for _ = 1, 100 do b:line('option', 'httplog') end end) end)", { fragment_bytes = 3000 })
+    for _, name in ipairs({ "a", "b", "c" }) do e:put("things", thing(name)) end
+    e:render()
+    assert.same({}, e.host.failures)
+  end)
+
+  it("bound the number of contributions", function()
+    local message = failure("each(resources.things, 't', function(_, out)\nfor i = 1, 1e9 do out:map_entry('m', 'k' .. i, 'v')"
+      .. " end end)", { contributions = 50, fragment_bytes = 1e6 })
+    assert.matches("^t.lua:2: more than 50 contributions of one fragment %(things ns/a%)$", message)
+  end)
+end)
+
 local function configure_error(document)
   local E = require("haptic.engine")(host.new().api)
   return E.configure(type(document) == "string" and document or program.document(document))

@@ -39,9 +39,11 @@ end
 local Engine = {}
 Engine.__index = Engine
 
---- An engine with a program; fails when that does not load.
+--- An engine with a program; fails when that does not load. options: see document(); fragment_bytes, contributions:
+--- the host's limits.
 function M.engine(options)
   local h = host.new()
+  if options then h.api.fragment_bytes, h.api.contributions = options.fragment_bytes, options.contributions end
   local E = require("haptic.engine")(h.api)
   local message = E.configure(M.document(options))
   if message ~= "" then error(message, 2) end
