@@ -39,12 +39,9 @@ static void on_page(void *ctx, const struct kube_response *response, const struc
 
 static void ask(struct kube_pager *p)
 {
-    const struct kube_selection *s = p->selection;
     CLEANUP(buf_done) struct buf path = {0};
     char limit[16];
-    kube_path_add(&path, s->api_version, s->namespace, s->resource, NULL);
-    kube_path_add_query(&path, "labelSelector", s->label_selector);
-    kube_path_add_query(&path, "fieldSelector", s->field_selector);
+    kube_selection_add_path(&path, p->selection);
     snprintf(limit, sizeof(limit), "%u", p->limit);
     kube_path_add_query(&path, "limit", p->limit ? limit : NULL);
     kube_path_add_query(&path, "continue", p->token);
@@ -142,17 +139,13 @@ struct kube_pager *kube_pager_start(struct kube_client *client, const struct kub
                                     const struct kube_pager_ops *operations, void *ctx)
 {
     struct kube_pager *p = xcalloc(1, sizeof(*p));
-    CLEANUP(buf_done) struct buf what = {0};
+    CLEANUP(free_ptr) char *label = kube_selection_label(selection);
     p->client = client;
     p->selection = selection;
     p->ops = operations;
     p->ctx = ctx;
     p->limit = PAGE_LIMIT;
-    buf_puts(&what, "list ");
-    kube_path_add_label(&what, selection->api_version, selection->resource);
-    if (selection->namespace)
-        buf_printf(&what, " in %s", selection->namespace);
-    p->what = buf_steal(&what);
+    p->what = xasprintf("list %s", label);
     begin(p);
     return p;
 }

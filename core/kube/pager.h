@@ -14,15 +14,9 @@
 #include <yyjson.h>
 
 #include "kube/client.h"
+#include "kube/path.h"
 
 struct kube_pager;
-
-struct kube_selection {
-    const char *api_version, *resource;
-    const char *namespace; /* NULL: all, or cluster-scoped */
-    const char *label_selector, *field_selector;
-    size_t max_object_bytes; /* for streams: a larger one is not read */
-};
 
 struct kube_pager_ops {
     void (*begin)(void *ctx);

@@ -76,3 +76,19 @@ void kube_path_add_label(struct buf *b, const char *api_version, const char *res
     if (slash)
         buf_printf(b, ".%.*s", (int)(slash - api_version), api_version);
 }
+
+void kube_selection_add_path(struct buf *b, const struct kube_selection *s)
+{
+    kube_path_add(b, s->api_version, s->namespace, s->resource, NULL);
+    kube_path_add_query(b, "labelSelector", s->label_selector);
+    kube_path_add_query(b, "fieldSelector", s->field_selector);
+}
+
+char *kube_selection_label(const struct kube_selection *s)
+{
+    CLEANUP(buf_done) struct buf label = {0};
+    kube_path_add_label(&label, s->api_version, s->resource);
+    if (s->namespace)
+        buf_printf(&label, " in %s", s->namespace);
+    return buf_steal(&label);
+}

@@ -20,4 +20,17 @@ void kube_path_add_query(struct buf *b, const char *name, const char *value);
 /* "ingresses.networking.k8s.io"; "services" in the core group. */
 void kube_path_add_label(struct buf *b, const char *api_version, const char *resource);
 
+/* Which objects are meant. */
+struct kube_selection {
+    const char *api_version, *resource;
+    const char *namespace; /* NULL: all, or cluster-scoped */
+    const char *label_selector, *field_selector;
+    size_t max_object_bytes; /* for streams: a larger one is not read */
+};
+
+/* The collection with its selectors as queries. */
+void kube_selection_add_path(struct buf *b, const struct kube_selection *s);
+/* "ingresses.networking.k8s.io in web"; the caller frees it. */
+char *kube_selection_label(const struct kube_selection *s);
+
 #endif

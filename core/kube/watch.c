@@ -19,6 +19,7 @@
 #include "kube/status.h"
 #include "kube/stream.h"
 #include "kube/timer.h"
+#include "kube/watch_line.h"
 
 #define STALL_LIST_NS (30 * NS_PER_S) /* a streamed list has no reason to pause */
 #define ABSENT_BASE_NS (5 * NS_PER_S)
@@ -66,7 +67,6 @@ struct kube_watch {
 
 static void begin_list(struct kube_watch *w);
 static void open_stream(struct kube_watch *w, bool is_list);
-
 static void destroy(struct kube_watch *w);
 
 static void enter(struct kube_watch *w)
@@ -321,79 +321,67 @@ static void set_version(struct kube_watch *w, const char *version)
     w->resource_version = copy;
 }
 
-static void on_bookmark(struct kube_watch *w, yyjson_val *object)
+/* In a list that is streamed, only its end may be a bookmark. */
+static bool take_bookmark(struct kube_watch *w, const struct watch_line *line)
 {
-    const char *version = json_str(object, "metadata", "resourceVersion");
-    if (w->state == STREAM_LIST) {
-        const char *end = json_str(object, "metadata", "annotations", "k8s.io/initial-events-end");
-        if (!end || strcmp(end, "true") != 0 || !version) {
-            struct err err;
-            err_set(&err, ERR_INVALID, "list %s: the server does not stream lists", w->label);
-            stream_failed(w, &err, 0);
-            return;
-        }
+    struct err err;
+    w->events++;
+    if (w->state == WATCH) {
+        set_version(w, line->version);
+    } else if (line->kind == LINE_LIST_END) {
         w->state = WATCH;
-        list_complete(w, version);
+        list_complete(w, line->version);
     } else {
-        set_version(w, version);
+        err_set(&err, ERR_INVALID, "list %s: the server does not stream lists", w->label);
+        stream_failed(w, &err, 0);
     }
+    if (!w->is_dead && w->state == WATCH)
+        tell_recovered(w);
+    return !w->is_dead && w->state == WATCH;
 }
 
-/* Does the stream go on? */
-static bool take_event(struct kube_watch *w, yyjson_val *root)
+static bool take_object(struct kube_watch *w, struct watch_line *line)
 {
-    const char *type = json_str(root, "type");
-    yyjson_val *object = json_at(root, "object");
-    const char *name = json_str(object, "metadata", "name"), *namespace = json_str(object, "metadata", "namespace");
-    const char *what = w->state == STREAM_LIST ? "list" : "watch";
-    struct err err;
-    if (type && strcmp(type, "ERROR") == 0) {
-        char tried[256];
-        snprintf(tried, sizeof(tried), "%s %s", what, w->label);
-        kube_status_value_err(&err, tried, object);
-        stream_failed(w, &err, 0);
-        return false;
-    }
-    if (type && strcmp(type, "BOOKMARK") == 0) {
-        w->events++;
-        on_bookmark(w, object);
-        if (!w->is_dead && w->state == WATCH)
-            tell_recovered(w);
-        return !w->is_dead && w->state == WATCH;
-    }
     w->events++;
+    line->event.received_ns = w->received_ns;
     if (w->state == WATCH) {
         kube_backoff_reset(&w->backoff);
         tell_recovered(w);
         if (w->is_dead || w->state != WATCH)
             return false;
+        set_version(w, line->version);
     }
-    struct kube_watch_event e = {
-        .object = object, .namespace = namespace ? namespace : "", .name = name, .received_ns = w->received_ns};
-    if (type && strcmp(type, "ADDED") == 0)
-        e.type = w->state == STREAM_LIST ? KUBE_LISTED : KUBE_ADDED;
-    else if (type && strcmp(type, "MODIFIED") == 0)
-        e.type = KUBE_MODIFIED;
-    else if (type && strcmp(type, "DELETED") == 0)
-        e.type = KUBE_DELETED;
-    else
-        name = NULL;
-    if (!name) {
-        err_set(&err, ERR_IO, "%s %s: an event without type or object: the connection is not understood", what,
-                w->label);
-        stream_failed(w, &err, 0);
-        return false;
-    }
-    if (w->state == WATCH)
-        set_version(w, json_str(object, "metadata", "resourceVersion"));
-    if (e.type == KUBE_DELETED) {
-        w->ops->del(w->ctx, &e);
+    if (line->event.type == KUBE_DELETED) {
+        w->ops->del(w->ctx, &line->event);
     } else {
         w->may_have_objects = w->may_have_objects || w->state == WATCH;
         w->listed++;
-        w->ops->put(w->ctx, &e);
+        w->ops->put(w->ctx, &line->event);
     }
     return !w->is_dead && (w->state == WATCH || w->state == STREAM_LIST);
+}
+
+/* Does the stream go on? */
+static bool take_line(struct kube_watch *w, yyjson_val *root)
+{
+    const char *what = w->state == STREAM_LIST ? "list" : "watch";
+    struct watch_line line;
+    struct err err;
+    watch_line_read(root, w->state == STREAM_LIST, &line);
+    if (line.kind == LINE_OBJECT)
+        return take_object(w, &line);
+    if (line.kind == LINE_BOOKMARK || line.kind == LINE_LIST_END)
+        return take_bookmark(w, &line);
+    if (line.kind == LINE_ERROR) {
+        CLEANUP(free_ptr) char *tried = xasprintf("%s %s", what, w->label);
+        kube_status_value_err(&err, tried, line.event.object);
+    } else {
+        w->events++;
+        err_set(&err, ERR_IO, "%s %s: an event without type or object: the connection is not understood", what,
+                w->label);
+    }
+    stream_failed(w, &err, 0);
+    return false;
 }
 
 static bool on_line(void *ctx, const char *line, size_t length)
@@ -407,7 +395,7 @@ static bool on_line(void *ctx, const char *line, size_t length)
         stream_failed(w, &err, 0);
         return false;
     }
-    return take_event(w, yyjson_doc_get_root(doc));
+    return take_line(w, yyjson_doc_get_root(doc));
 }
 
 static bool on_line_too_long(void *ctx, const char *head, size_t length)
@@ -460,18 +448,15 @@ static void on_stall_timer(void *ctx)
 
 static void open_stream(struct kube_watch *w, bool is_list)
 {
-    const struct kube_selection *s = &w->selection;
     CLEANUP(buf_done) struct buf path = {0};
     CLEANUP(free_ptr) char *what = xasprintf("watch %s", w->label);
     char seconds[24];
     /* The server ends the watch then; spread, so that not all watches of all replicas come back together. */
     snprintf(seconds, sizeof(seconds), "%lld", (long long)kube_random_between(300, 600));
-    kube_path_add(&path, s->api_version, s->namespace, s->resource, NULL);
+    kube_selection_add_path(&path, &w->selection);
     kube_path_add_query(&path, "watch", "1");
     kube_path_add_query(&path, "allowWatchBookmarks", "true");
     kube_path_add_query(&path, "timeoutSeconds", seconds);
-    kube_path_add_query(&path, "labelSelector", s->label_selector);
-    kube_path_add_query(&path, "fieldSelector", s->field_selector);
     if (is_list) {
         kube_path_add_query(&path, "sendInitialEvents", "true");
         kube_path_add_query(&path, "resourceVersionMatch", "NotOlderThan");
@@ -564,15 +549,11 @@ int kube_watch_new(struct kube_client *client, struct kube_discovery *discovery,
     if (kube_path_check(s->api_version, s->resource, err) < 0)
         return -1;
     struct kube_watch *w = xcalloc(1, sizeof(*w));
-    CLEANUP(buf_done) struct buf label = {0};
     for (size_t i = 0; i < ARRAY_LEN(given); i++)
         w->strings[i] = given[i] ? xstrdup(given[i]) : NULL;
     w->selection = (struct kube_selection){w->strings[0], w->strings[1], w->strings[2],
                                            w->strings[3], w->strings[4], s->max_object_bytes};
-    kube_path_add_label(&label, s->api_version, s->resource);
-    if (s->namespace)
-        buf_printf(&label, " in %s", s->namespace);
-    w->label = buf_steal(&label);
+    w->label = kube_selection_label(s);
     w->client = client;
     w->discovery = discovery;
     w->ops = ops;
@@ -616,14 +597,4 @@ struct kube_watch *kube_watch_free(struct kube_watch *w)
         leave(w);
     }
     return NULL;
-}
-
-void kube_watch_relist(struct kube_watch *w)
-{
-    enter(w);
-    stop(w);
-    forget_version(w);
-    if (!w->is_dead)
-        sleep_for(w, 0);
-    leave(w);
 }

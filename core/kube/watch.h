@@ -72,7 +72,5 @@ int kube_watch_new(struct kube_client *client, struct kube_discovery *discovery,
                    const struct kube_watch_ops *ops, void *ctx, struct kube_watch **ret_watch, struct err *err)
     MUST_CHECK;
 struct kube_watch *kube_watch_free(struct kube_watch *w);
-/* Begin with a list again. */
-void kube_watch_relist(struct kube_watch *w);
 
 #endif
