@@ -31,13 +31,14 @@ static int fence_lock(const char *path, int fd, int how, struct err *err)
     return err_set(err, ERR_TIMEOUT, "lock %s: another process holds it", path);
 }
 
-static int fence_read(const char *path, int fd, struct fence_record *ret_record, struct err *err)
+static int fence_read(const char *path, int fd, struct fence_record *ret_record, ssize_t *ret_length, struct err *err)
 {
     char line[LINE_SIZE];
     ssize_t n = pread(fd, line, sizeof(line) - 1, 0);
     if (n < 0)
         return err_set_sys(err, errno, "read %s", path);
     line[n] = '\0';
+    *ret_length = n;
     *ret_record = (struct fence_record){.transitions = INT64_MIN};
     struct fence_record r = {0};
     if (sscanf(line, "%" SCNd64 " %" SCNu64 " %319[^\n]", &r.transitions, &r.generation, r.holder) >= 2)
@@ -70,13 +71,14 @@ static int fence_refuse(const struct fence_record *a, const struct fence_record 
                    a->holder, a->transitions, a->generation, r->holder, r->transitions, r->generation);
 }
 
-static int fence_write(const char *path, int fd, const struct fence_record *a, bool sync, struct err *err)
+static int fence_write(const char *path, int fd, const struct fence_record *a, ssize_t length_before, bool sync,
+                       struct err *err)
 {
     char line[LINE_SIZE];
     int n = snprintf(line, sizeof(line),
                      "%" PRId64 " %" PRIu64 " %s\n# version 2: lease transitions, generation, holder\n", a->transitions,
                      a->generation, a->holder);
-    if (pwrite(fd, line, (size_t)n, 0) != n || ftruncate(fd, n))
+    if (pwrite(fd, line, (size_t)n, 0) != n || (n != length_before && ftruncate(fd, n)))
         return err_set_sys(err, errno, "write %s", path);
     if (sync && fsync(fd))
         return err_set_sys(err, errno, "sync %s", path);
@@ -92,7 +94,8 @@ static int fence_use(const char *directory, const struct fence *fence, bool rais
     CLEANUP(close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_set_sys(err, errno, "open %s", path);
-    if (fence_lock(path, fd, raise ? LOCK_EX : LOCK_SH, err) || fence_read(path, fd, ret_highest, err))
+    ssize_t length;
+    if (fence_lock(path, fd, raise ? LOCK_EX : LOCK_SH, err) || fence_read(path, fd, ret_highest, &length, err))
         return -1;
     record_from_fence(&wanted, fence);
     int order = fence_compare(&wanted, ret_highest);
@@ -100,7 +103,7 @@ static int fence_use(const char *directory, const struct fence *fence, bool rais
         return fence_refuse(&wanted, ret_highest, err);
     if (order == 0 || !raise)
         return 0;
-    return fence_write(path, fd, &wanted, wanted.transitions != ret_highest->transitions, err);
+    return fence_write(path, fd, &wanted, length, wanted.transitions != ret_highest->transitions, err);
 }
 
 int fence_raise(const char *directory, const struct fence *fence, struct fence_record *ret_highest, struct err *err)
