@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 
-#define GROWTH_PERCENT 80
+#define GROWTH_PERCENT 100
 #define GROWTH_BYTES ((size_t)8 << 20)
 #define PAUSE_PERCENT 225
 #define FIRST_BYTES ((size_t)32 << 20)

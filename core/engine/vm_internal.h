@@ -21,7 +21,7 @@ struct vm {
     struct heap heap;
     struct decoder decoder;
     struct vm_output output;
-    size_t rendered_bytes; /* of fragments, in the render at hand */
+    size_t rendered_bytes;           /* of fragments, in the render at hand */
     int functions[ENGINE_FUNCTIONS]; /* references in the registry */
     int traceback;
 };

@@ -7,11 +7,12 @@
 local emitters = require("haptic.emitters")
 local objects = require("haptic.objects")
 local reads = require("haptic.reads")
+local table_new = require("table.new")
 local text = require("haptic.text")
 
 local M = {}
 
-local type, error, pairs, ipairs = type, error, pairs, ipairs
+local type, error, pairs, ipairs, next = type, error, pairs, ipairs, next
 local setmetatable, pcall = setmetatable, pcall
 local format = string.format
 local sort = table.sort
@@ -54,7 +55,8 @@ end
 function Fragments:define(template, name, kind, fn)
   local full = template .. ":" .. name
   if self.by_name[full] then error("there is a fragment " .. full .. " already; give this one another name", 3) end
-  local def = { index = #self.defs + 1, name = full, template = template, kind = kind, fn = fn, by_owner = {} }
+  local def = { index = #self.defs + 1, name = full, template = template, kind = kind, fn = fn, by_owner = {},
+    prefix = kind and full .. "/" .. kind .. "/" or full }
   self.defs[def.index] = def
   self.by_name[full] = def
   if kind then
@@ -64,10 +66,17 @@ function Fragments:define(template, name, kind, fn)
   return def
 end
 
+--- A fragment's name. It is not kept: each would be one more string for the collector.
+local function id_of(f)
+  return f.owner and f.def.prefix .. f.owner.id or f.def.prefix
+end
+
+-- Of a fragment, which there is one of for each object: def, owner, dirty, digest; seldom failed; four places read.
+local FIELDS, READS = 4, 8
+
 local function add(self, def, record)
-  local id = def.name
-  if def.kind then id = id .. "/" .. def.kind .. "/" .. record.id end
-  local f = { def = def, id = id, owner = record, dirty = false, reads = nil, digest = nil, failed = nil }
+  local f = table_new(READS, FIELDS)
+  f.def, f.owner, f.dirty = def, record, false
   if record then def.by_owner[record.id] = f end
   self.total = self.total + 1
   mark(self.dirty, f)
@@ -93,7 +102,7 @@ function Fragments:object_put(kind, record, is_new)
     local def = defs[i]
     local f = def.by_owner[record.id]
     if f then mark(self.dirty, f) else f = add(self, def, record) end
-    if not is_new then self.skipped[f.id] = nil end
+    if not is_new and next(self.skipped) then self.skipped[id_of(f)] = nil end
   end
 end
 
@@ -109,8 +118,9 @@ function Fragments:object_deleted(kind, record)
       self.total = self.total - 1
       f.dirty = false
       self.tracker:forget(f)
-      self.skipped[f.id] = nil
-      if f.digest or f.failed then self.gone[#self.gone + 1] = f.id end
+      local id = id_of(f)
+      self.skipped[id] = nil
+      if f.digest or f.failed then self.gone[#self.gone + 1] = id end
     end
   end
 end
@@ -147,7 +157,7 @@ local function check(self, f, first)
     return format("the template changed the object %s at %s; objects are read-only", object_id, path)
   end
   if not self.settings.checked then return nil end
-  local again = emitters.new(self.settings, f.id)
+  local again = emitters.new(self.settings, id_of(f))
   local ok, message = run_into(self, f, again, false)
   if not ok then return "the template failed when run a second time: " .. message end
   if not emitters.is_same(first, again) then
@@ -167,14 +177,15 @@ local function fail(self, f, message)
   if not text.has_place(message) then message = place_of(def) .. ": " .. message end
   if def.kind then message = format("%s (%s %s)", message, def.kind, owner.id) end
   f.failed = true
-  self.host.failed(f.id, def.template, def.kind or "", owner and owner.id or "", owner and owner.created or 0, message)
+  self.host.failed(id_of(f), def.template, def.kind or "", owner and owner.id or "", owner and owner.created or 0,
+    message)
 end
 
 -- The list of contributions is used again by the next fragment unless it has become long.
 local ITEMS_KEEP = 1000
 
 local function run(self, f)
-  local def, owner, host, id = f.def, f.owner, self.host, f.id
+  local def, owner, host, id = f.def, f.owner, self.host, id_of(f)
   local kind, owner_id = def.kind or "", owner and owner.id or ""
   if self.skipped[id] then
     self.tracker:forget(f)

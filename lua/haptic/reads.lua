@@ -2,11 +2,12 @@
 --
 -- A *place* is something that can be read and can change: an object's identity, an index key, a whole kind, a shared
 -- value. Places are (table, key) pairs: the table belongs to the kind and holds the readers under the key. A *reader*
--- is a fragment or a shared value; the places it read in its last run stand in `reader.reads` as a flat list, so that
--- a run that reads the same again changes nothing.
+-- is a fragment or a shared value; the places it read in its last run stand in its own array part as a flat list, so
+-- that a run that reads the same again changes nothing. (A table of their own would be one more for the collector to
+-- visit, for each fragment.)
 local M = {}
 
-local setmetatable, next, unpack, xpcall = setmetatable, next, unpack, xpcall
+local setmetatable, next, xpcall = setmetatable, next, xpcall
 
 local Reads = {}
 Reads.__index = Reads
@@ -17,8 +18,8 @@ end
 
 -- Beyond so many places a set finds repetitions faster than a search.
 local SET_FROM = 32
--- The longest list that unpack() copies at once; a scratch list that grew longer is not kept.
-local COPY_MAX = 200
+-- A scratch list that grew longer is not kept.
+local KEEP_MAX = 200
 
 --- From the search to the set.
 local function seen_of(list, n)
@@ -87,17 +88,16 @@ end
 
 --- Forget all that a reader has read.
 function Reads.forget(_, reader)
-  local old = reader.reads
-  if not old then return end
-  for i = 1, #old, 2 do remove(old[i], old[i + 1], reader) end
-  reader.reads = nil
+  for i = #reader, 1, -2 do
+    remove(reader[i - 1], reader[i], reader)
+    reader[i], reader[i - 1] = nil, nil
+  end
 end
 
-local function is_same(old, list, n)
-  if not old then return n == 0 end
-  if #old ~= n then return false end
+local function is_same(reader, list, n)
+  if #reader ~= n then return false end
   for i = 1, n do
-    if old[i] ~= list[i] then return false end
+    if reader[i] ~= list[i] then return false end
   end
   return true
 end
@@ -114,16 +114,14 @@ function Reads:run(reader, fn, handler, a, b)
   local n = self.n
   self.list, self.n, self.seen, self.depth = outer, outer_n, outer_seen, depth
 
-  if not is_same(reader.reads, list, n) then
+  if not is_same(reader, list, n) then
     self:forget(reader)
-    for i = 1, n, 2 do add(list[i], list[i + 1], reader) end
-    if n > COPY_MAX then
-      for i = #list, n + 1, -1 do list[i] = nil end
-      reader.reads, self.scratch[depth] = list, nil
-    elseif n > 0 then
-      reader.reads = { unpack(list, 1, n) }
+    for i = 1, n, 2 do
+      reader[i], reader[i + 1] = list[i], list[i + 1]
+      add(list[i], list[i + 1], reader)
     end
   end
+  if n > KEEP_MAX then self.scratch[depth] = nil end
   return ok, result
 end
 
