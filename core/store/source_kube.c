@@ -85,12 +85,13 @@ static void count_event(struct source_kind *k, enum kube_watch_event_type type)
 static void tell(struct source_kind *k, const struct err *err, const char *reason, int64_t retry_in_ns)
 {
     struct source_kube *s = k->source;
+    bool goes_on = err && k->error && strcmp(k->error, err->text) == 0;
     free(k->error);
     k->error = err ? xstrdup(err->text) : NULL;
     k->error_ns = clock_now_ns();
     if (err)
         count(k, "haptic_watch_errors_total", "Failures of watches and of single objects.", reason);
-    if (s->report)
+    if (s->report && !goes_on)
         s->report(s->ctx, k->name, err, reason, retry_in_ns);
 }
 

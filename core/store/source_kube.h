@@ -20,7 +20,8 @@
 
 struct source_kube;
 
-/* err NULL: the kind is well again. reason: as in kube/watch.h, or "object" for one that was not taken over. */
+/* err NULL: the kind is well again. A failure that goes on in the same words is told once. reason: as in kube/watch.h,
+ * or "object" for one that was not taken over. */
 typedef void source_kube_report(void *ctx, const char *kind, const struct err *err, const char *reason,
                                 int64_t retry_in_ns);
 

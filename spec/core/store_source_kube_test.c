@@ -283,6 +283,29 @@ static void an_object_is_the_same_from_list_and_watch(void **state)
     finish();
 }
 
+static unsigned refused;
+
+static void refuses(struct script_conn *c)
+{
+    if (discovered(c))
+        return;
+    refused++;
+    script_reply(c, refused < 7 ? 403 : 500, NULL, "{\"message\":\"no\"}");
+}
+
+static void what_goes_on_is_told_once(void **state)
+{
+    (void)state;
+    refused = 0;
+    begin(refuses, "things", NULL, false);
+    script_wait_for(&server, &refused, 8, 60);
+    script_wait(&server, &reports, 2);
+    assert_int_equal(reports, 2);
+    assert_non_null(strstr(last_report, "500"));
+    assert_true(counter("haptic_watch_errors_total", "reason", "list") > 2);
+    finish();
+}
+
 static void kinds_come_and_go(void **state)
 {
     struct store_kind_spec spec = {.name = "more", .api_version = "x/v1", .resource = "things"};
@@ -315,6 +338,7 @@ int main(void)
         cmocka_unit_test(what_has_no_namespace_is_watched_once),
         cmocka_unit_test(what_cannot_be_read_keeps_its_last_version),
         cmocka_unit_test(an_object_is_the_same_from_list_and_watch),
+        cmocka_unit_test(what_goes_on_is_told_once),
         cmocka_unit_test(kinds_come_and_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
