@@ -290,7 +290,7 @@ static void refuses(struct script_conn *c)
     if (discovered(c))
         return;
     refused++;
-    script_reply(c, refused < 7 ? 403 : 500, NULL, "{\"message\":\"no\"}");
+    script_reply(c, refused < 5 ? 403 : 500, NULL, "{\"message\":\"no\"}");
 }
 
 static void what_goes_on_is_told_once(void **state)
@@ -298,7 +298,7 @@ static void what_goes_on_is_told_once(void **state)
     (void)state;
     refused = 0;
     begin(refuses, "things", NULL, false);
-    script_wait_for(&server, &refused, 8, 60);
+    script_wait_for(&server, &refused, 6, 60);
     script_wait(&server, &reports, 2);
     assert_int_equal(reports, 2);
     assert_non_null(strstr(last_report, "500"));
