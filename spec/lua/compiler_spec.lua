@@ -77,6 +77,18 @@ describe("text templates", function()
     end
   end)
 
+  it("take time in proportion to their length", function()
+    for _, source in ipairs({
+      "x" .. (" "):rep(300000) .. "x{%- local x %}", ("{{ 1 }}\n"):rep(30000), ("{# c #}\n"):rep(60000), ("\n"):rep(900000) .. "{{ 1 }}",
+      "{% local s = '" .. ("x"):rep(900000) .. "' %}", ("{%- -%} \n"):rep(60000),
+    }) do
+      local begin = os.clock()
+      assert.is_function(compiler.compile(source, "t.cfg", sandbox.environment({}), sandbox.load))
+      -- Where time grew with the square of the length most of these took minutes.
+      assert.is_true(os.clock() - begin < 5, source:sub(1, 20))
+    end
+  end)
+
   it("refuse a template without bounds", function()
     local _, message = render(("x"):rep(1024 * 1024 + 1))
     assert.matches("longer than", message)

@@ -19,6 +19,8 @@
 #define COUNTERS 16384
 #define COMPILER_LINES 400
 #define FILES 32
+/* Longer inputs would only be slower: costs are compared with the length. */
+#define INPUT_MAX 4096
 /* What is not what is tested. */
 #define UNCOUNTED __attribute__((no_sanitize("coverage", "address")))
 
@@ -189,6 +191,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err err;
     struct field input = {.bytes = (const char *)data, .length = size};
 
+    if (size > INPUT_MAX)
+        return 0;
     fuzz.previous_line = 0;
     if (vm_configure(fuzz.vm, input, &problem, &err) < 0)
         broken(err.text);
@@ -312,6 +316,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
     uint32_t state = seed;
     uint32_t kind = next(&state) % 16;
 
+    if (max_size > INPUT_MAX && size <= INPUT_MAX)
+        max_size = INPUT_MAX;
     if (kind < 5 || size > max_size)
         return LLVMFuzzerMutate(data, size, max_size);
     if (kind == 15 && size > 0)
