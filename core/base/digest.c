@@ -1,6 +1,6 @@
-/* SHA-256 by OpenSSL's one-shot; each part is preceded by its length so that borders count. The implementation is looked
- * up once: for texts as short as ours that takes longer than hashing them (OpenSSL's guide, ossl-guide-libcrypto-intro,
- * on explicit fetching). */
+/* SHA-256 by OpenSSL's one-shot; each part is preceded by its length so that borders count. The implementation is
+ * looked up once: for texts as short as ours that takes longer than hashing them (OpenSSL's guide,
+ * ossl-guide-libcrypto-intro, on explicit fetching). */
 #include "base/digest.h"
 
 #include <openssl/evp.h>

@@ -39,7 +39,7 @@ static void on_background(uv_timer_t *timer)
 
     if (r->background_due && !r->partial && !validator_busy(r->validator)) {
         r->background_due = false;
-        validator_run(r->validator);
+        validator_run_idle(r->validator);
     }
     reconcile_step(r);
 }
@@ -69,7 +69,7 @@ void reconcile_accept(struct reconcile *r)
     r->background_due = r->background_due || settled.beyond_servers;
     metric_add(r->structural, settled.groups);
     note_accepted(r);
-    if ((left || r->unfinished) && !validator_busy(r->validator)) {
+    if ((left || r->unfinished) && (!validator_busy(r->validator) || validator_is_idle(r->validator))) {
         if (r->refused && digest_equal(model_digest(r->model, MODEL_RENDERED), r->refused_digest))
             return;
         if (check_waits(r))

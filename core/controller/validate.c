@@ -41,7 +41,7 @@ struct validator {
     struct suspects testing;    /* the set that the check under way lets in; empty: it checks the base */
     bool doubt;                 /* the last check died: see first whether the base can be checked at all */
     unsigned pairs;
-    bool busy;
+    bool busy, idle;
     unsigned checks;
     int64_t begun_ns;
     char problem[1100];
@@ -49,6 +49,7 @@ struct validator {
 };
 
 static void next_check(struct validator *v);
+static void run(struct validator *v, bool idle);
 
 /* ---- sets of suspects ---- */
 
@@ -367,12 +368,24 @@ static void refused(struct validator *v, const struct check_result *result)
         finish(v, result->err != NULL ? VALIDATION_INCONCLUSIVE : VALIDATION_REFUSED);
 }
 
+/* Urgently, what an idle run has begun. */
+static void run_again(struct validator *v)
+{
+    model_check_end(v->model, false);
+    run(v, false);
+}
+
 static void on_check(void *ctx, const struct check_result *result)
 {
     struct validator *v = ctx;
 
     v->check = NULL;
-    metric_observe_ns(v->duration, result->duration_ns);
+    if (v->idle && (result->err != NULL || !result->ok)) {
+        run_again(v);
+        return;
+    }
+    if (!v->idle) /* how long an idle one takes says nothing about HAProxy */
+        metric_observe_ns(v->duration, result->duration_ns);
     if (result->err != NULL && result->err->kind == ERR_SYS) {
         snprintf(v->problem, sizeof(v->problem), "%s", result->err->text);
         model_check_end(v->model, false);
@@ -423,16 +436,38 @@ static void next_check(struct validator *v)
     model_check_begin(v->model);
     evidence_done(&v->evidence);
     evidence_collect(&v->evidence, v->model, &files);
+    v->config.idle = v->idle;
     v->check = check_start(v->loop, &v->config, &files, on_check, v);
 }
 
-void validator_run(struct validator *v)
+static void run(struct validator *v, bool idle)
 {
     v->busy = true;
+    v->idle = idle;
     v->checks = 0;
     v->begun_ns = clock_now_ns();
     v->problem[0] = '\0';
     next_check(v);
+}
+
+void validator_run(struct validator *v)
+{
+    if (v->check != NULL) {
+        check_cancel(STEAL(v->check));
+        model_check_end(v->model, false);
+    }
+    run(v, false);
+}
+
+void validator_run_idle(struct validator *v)
+{
+    /* A search that goes on is no idle matter. */
+    run(v, v->queue.length == 0);
+}
+
+bool validator_is_idle(const struct validator *v)
+{
+    return v->busy && v->idle;
 }
 
 bool validator_busy(const struct validator *v)

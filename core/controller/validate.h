@@ -67,8 +67,13 @@ struct validator *validator_new(uv_loop_t *loop, const struct check_config *conf
                                 struct metrics *metrics, const struct validator_events *events, void *ctx);
 struct validator *validator_free(struct validator *v); /* abandons a run; NULL is fine */
 
-/* Begin a run. Not while one is under way. */
+/* Begin a run. Not while one is under way, unless that is an idle one: it is abandoned, and its done() does not
+ * come. */
 void validator_run(struct validator *v);
+/* The same for what is not urgent: its check gives way to everything else on the machine, and what it says is only
+ * believed at once when it is good; else it is asked again, urgently. Not while a run is under way. */
+void validator_run_idle(struct validator *v);
+bool validator_is_idle(const struct validator *v); /* an idle run is under way */
 bool validator_busy(const struct validator *v);
 /* Fragments that are held back though nothing is proved against them. */
 size_t validator_suspects(const struct validator *v);

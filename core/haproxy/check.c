@@ -46,6 +46,7 @@ struct check {
     VEC(struct check_message) complaints; /* about handles; owns text and file */
     int64_t start_ns, deadline_ns;
     size_t memory_bytes;
+    bool idle;
     check_done *done; /* NULL: told, or cancelled */
     void *ctx;
     /* state */
@@ -171,7 +172,8 @@ static int child_start(struct check *c, struct err *err)
                                 .memory_bytes = c->memory_bytes,
                                 .file_bytes = FILE_BYTES,
                                 .cpu_s = cpu_s < 3600 ? (unsigned)cpu_s : 3600,
-                                .descriptors = DESCRIPTORS};
+                                .descriptors = DESCRIPTORS,
+                                .idle = c->idle};
     if (confine_spawn(&spec, &c->pid, err) < 0)
         return -1;
     c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
@@ -394,6 +396,7 @@ struct check *check_start(uv_loop_t *loop, const struct check_config *config, st
     c->files = *files;
     memset(files, 0, sizeof(*files));
     c->deadline_ns = config->deadline_ns ? config->deadline_ns : DEFAULT_DEADLINE_NS;
+    c->idle = config->idle;
     c->memory_bytes = config->memory_bytes ? config->memory_bytes : DEFAULT_MEMORY_BYTES;
     buf_init(&c->output, (config->output_bytes ? config->output_bytes : DEFAULT_OUTPUT_BYTES) + READ_BYTES);
     vec_push(&c->environment, xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));

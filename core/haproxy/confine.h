@@ -11,6 +11,7 @@
 #ifndef HAPTIC_HAPROXY_CONFINE_H
 #define HAPTIC_HAPROXY_CONFINE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -25,6 +26,7 @@ struct confine_spec {
     size_t file_bytes;    /* RLIMIT_FSIZE */
     unsigned cpu_s;       /* RLIMIT_CPU */
     unsigned descriptors; /* RLIMIT_NOFILE, if less than now */
+    bool idle;            /* SCHED_IDLE: only when nothing else wants a processor */
 };
 
 int confine_spawn(const struct confine_spec *spec, pid_t *ret_pid, struct err *err) MUST_CHECK;

@@ -1,5 +1,5 @@
-/* The elector step by step: taking, keeping, losing and giving back the Lease. What it makes of answers that it never got
- * is in kube_elector_proof_test.c; what needs many candidates and bad luck in kube_elector_sim_test.c. */
+/* The elector step by step: taking, keeping, losing and giving back the Lease. What it makes of answers that it never
+ * got is in kube_elector_proof_test.c; what needs many candidates and bad luck in kube_elector_sim_test.c. */
 #include "elector_world.h"
 
 static void creates_an_absent_lease(void **state)

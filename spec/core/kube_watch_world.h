@@ -1,7 +1,7 @@
 /* kube_watch_world.h — a watch, the server that it talks to, and what it told, as a line of words:
  *     "[ n/a:1  n/b:2 ] ~n/a:6 -n/b:7 <closed> (watch) "
- * is a list of two objects with their versions, a change, a deletion, a connection opened anew, an error. "[x " is a list
- * that did not end; "+" an object that is new, "!" one that cannot be read.
+ * is a list of two objects with their versions, a change, a deletion, a connection opened anew, an error. "[x " is a
+ * list that did not end; "+" an object that is new, "!" one that cannot be read.
  *
  * One watch at a time: begin() … finish(). */
 #ifndef HAPTIC_SPEC_KUBE_WATCH_WORLD_H
