@@ -60,11 +60,12 @@ static void one_that_dies_is_asked_again(void **state)
     (void)state;
 
     /* 5 is SCHED_IDLE. No further process may be made there, so the shell splits the line itself. */
-    CLEANUP(free_ptr) char *starves = wrapper(directory, "read -r line </proc/$$/stat\n"
-                                                         "set -- $line -- \"$@\"\n"
-                                                         "[ ${41} != 5 ] || kill -KILL $$\n"
-                                                         "while [ \"$1\" != -- ]; do shift; done\n"
-                                                         "shift");
+    CLEANUP(free_ptr)
+    char *starves = wrapper(directory, "read -r line </proc/$$/stat\n"
+                                       "set -- $line -- \"$@\"\n"
+                                       "[ ${41} != 5 ] || kill -KILL $$\n"
+                                       "while [ \"$1\" != -- ]; do shift; done\n"
+                                       "shift");
     begin_with(&w, NULL, starves);
     put_base(w.model, 8000, "");
     put_route(w.model, "a", GOOD);
