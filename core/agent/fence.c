@@ -94,7 +94,7 @@ static int fence_use(const char *directory, const struct fence *fence, bool rais
     CLEANUP(close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_set_sys(err, errno, "open %s", path);
-    ssize_t length;
+    ssize_t length = 0; /* gcc 12 does not see that fence_read() sets it */
     if (fence_lock(path, fd, raise ? LOCK_EX : LOCK_SH, err) || fence_read(path, fd, ret_highest, &length, err))
         return -1;
     record_from_fence(&wanted, fence);
