@@ -27,7 +27,6 @@
 struct jsonpath;
 int jsonpath_compile(const char *text, struct jsonpath **ret_path, struct err *err) MUST_CHECK;
 struct jsonpath *jsonpath_free(struct jsonpath *path); /* NULL is fine; always returns NULL */
-const char *jsonpath_text(const struct jsonpath *path);
 
 /* The first value, or NULL when there is none (also when a limit was passed). root may be NULL. */
 struct yyjson_val *jsonpath_first(const struct jsonpath *path, struct yyjson_val *root);

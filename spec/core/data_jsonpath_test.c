@@ -116,7 +116,6 @@ static void finds(void **state)
             assert_ptr_equal(values.items[0], root);
         }
         assert_ptr_equal(jsonpath_first(path, root), values.length ? values.items[0] : NULL);
-        assert_string_equal(jsonpath_text(path), cases[i].path);
         assert_null(jsonpath_first(path, NULL));
         jsonpath_free(path);
     }
