@@ -13,8 +13,6 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
-#define POLL_MS 1000
-
 void agent_tell(struct agent *a, const char *what)
 {
     if (!a->stopping && a->changed)
@@ -161,6 +159,8 @@ static void config_copy(struct agent *a, const struct agent_config *config)
         c->disk_delay_ns = NS_PER_S;
     if (!c->hung_attempts)
         c->hung_attempts = 3;
+    if (!c->poll_interval_ns)
+        c->poll_interval_ns = NS_PER_S;
     if (!c->drain_ns)
         c->drain_ns = 300 * NS_PER_S;
 }
@@ -208,7 +208,8 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
     timer_open(a, &a->poll_timer);
     timer_open(a, &a->disk_timer);
     timer_open(a, &a->reload_timer);
-    uv_timer_start(&a->poll_timer, on_poll_timer, POLL_MS, POLL_MS);
+    uint64_t poll_ms = (uint64_t)(a->config.poll_interval_ns / NS_PER_MS);
+    uv_timer_start(&a->poll_timer, on_poll_timer, poll_ms, poll_ms);
     if (a->process)
         process_start(a->process);
     return a;

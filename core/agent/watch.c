@@ -1,7 +1,7 @@
-/* Each second the master is asked which processes there are, and each other second the worker whether it answers. One
- * that hangs up, talks nonsense or says nothing until the deadline is reported at once, one that cannot be reached when
- * that has happened twice: a master that loads itself anew is away for a moment. What does not answer for long is not
- * live, whatever the last apply has found.
+/* Each second (poll_interval_ns) the master is asked which processes there are, and each other time the worker whether
+ * it answers. One that hangs up, talks nonsense or says nothing until the deadline is reported at once, one that
+ * cannot be reached when that has happened twice: a master that loads itself anew is away for a moment. What does not
+ * answer for long is not live, whatever the last apply has found.
  *
  * A worker that is stopped or turns in circles still accepts connections, in the kernel, and serves none of them.
  * HAProxy's own watchdog ends a thread that turns in circles; what it cannot see (a stopped process, sockets that were
