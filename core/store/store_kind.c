@@ -1,0 +1,197 @@
+/* The kinds are an array in the order of their names, searched by halves. A kind is counted: the store holds it while
+ * it is there, and each object holds its kind, so that it may outlive both kind and store.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "store/secret.h"
+#include "store/store_state.h"
+
+struct store_kind *store_kind_ref(struct store_kind *kind)
+{
+    kind->refs++;
+    return kind;
+}
+
+static void strings_free(const char *const *strings)
+{
+    for (size_t i = 0; strings && strings[i]; i++)
+        free((char *)(uintptr_t)strings[i]);
+    free((void *)(uintptr_t)strings);
+}
+
+void store_kind_unref(struct store_kind *kind)
+{
+    if (--kind->refs > 0)
+        return;
+    for (size_t i = 0; i < kind->index_count; i++)
+        jsonpath_free(kind->index[i]);
+    free((char *)(uintptr_t)kind->spec.name);
+    free((char *)(uintptr_t)kind->spec.api_version);
+    free((char *)(uintptr_t)kind->spec.resource);
+    free((char *)(uintptr_t)kind->spec.label_selector);
+    free((char *)(uintptr_t)kind->spec.field_selector);
+    strings_free(kind->spec.index_by);
+    strings_free(kind->spec.namespaces);
+    free(kind->object_kind);
+    free(kind);
+}
+
+static const char *const *strings_copy(const char *const *strings)
+{
+    size_t count = 0;
+
+    if (!strings || !strings[0])
+        return NULL;
+    while (strings[count])
+        count++;
+    char **copy = xcalloc(count + 1, sizeof(*copy));
+    for (size_t i = 0; i < count; i++)
+        copy[i] = xstrdup(strings[i]);
+    return (const char *const *)copy;
+}
+
+static const char *string_copy(const char *string)
+{
+    return string ? xstrdup(string) : NULL;
+}
+
+static int kind_compile_index(struct store_kind *kind, struct err *err)
+{
+    static const char *const by_identity[] = {"metadata.namespace", "metadata.name", NULL};
+    const char *const *paths = kind->spec.index_by ? kind->spec.index_by : by_identity;
+
+    for (; *paths; paths++) {
+        if (kind->index_count == STORE_INDEX_PARTS_MAX)
+            return err_set(err, ERR_INVALID, "watched resource \"%s\": more than %d index expressions", kind->spec.name,
+                           STORE_INDEX_PARTS_MAX);
+        if (jsonpath_compile(*paths, &kind->index[kind->index_count], err) < 0)
+            return err_wrap(err, "watched resource \"%s\": index", kind->spec.name);
+        kind->index_count++;
+    }
+    return 0;
+}
+
+/* Where a kind of this name is, or would be. */
+static size_t kind_position(const struct store *s, const char *name)
+{
+    size_t low = 0, high = s->kinds.length;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(s->kinds.items[middle]->spec.name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct store_kind **ret_kind, struct err *err)
+{
+    if (!spec->name || !*spec->name || !spec->api_version || !*spec->api_version || !spec->resource || !*spec->resource)
+        return err_set(err, ERR_INVALID, "a watched resource needs a name, an apiVersion and a resource");
+    if (store_kind_by_name(s, spec->name))
+        return err_set(err, ERR_INVALID, "watched resource \"%s\" is declared twice", spec->name);
+
+    struct store_kind *kind = xcalloc(1, sizeof(*kind));
+    kind->refs = 1;
+    kind->store = s;
+    kind->spec = (struct store_kind_spec){.name = xstrdup(spec->name),
+                                          .api_version = xstrdup(spec->api_version),
+                                          .resource = xstrdup(spec->resource),
+                                          .index_by = strings_copy(spec->index_by),
+                                          .label_selector = string_copy(spec->label_selector),
+                                          .field_selector = string_copy(spec->field_selector),
+                                          .namespaces = strings_copy(spec->namespaces)};
+    kind->is_secret = secret_is_kind(spec->api_version, spec->resource);
+    map_init(&kind->table, true);
+    map_init(&kind->staged, true);
+    if (kind_compile_index(kind, err) < 0) {
+        store_kind_unref(kind);
+        return -1;
+    }
+    size_t at = kind_position(s, spec->name);
+    vec_push(&s->kinds, kind);
+    memmove(&s->kinds.items[at + 1], &s->kinds.items[at], (s->kinds.length - 1 - at) * sizeof(s->kinds.items[0]));
+    s->kinds.items[at] = kind;
+    *ret_kind = kind;
+    return 0;
+}
+
+void store_remove_kind(struct store *s, struct store_kind *kind)
+{
+    struct objects old = {0};
+    struct map table = kind->table;
+    size_t at = kind_position(s, kind->spec.name);
+
+    memmove(&s->kinds.items[at], &s->kinds.items[at + 1], (s->kinds.length - at - 1) * sizeof(s->kinds.items[0]));
+    s->kinds.length--;
+    store_replace_abort(kind);
+    objects_of_table(&table, &old);
+    map_init(&kind->table, true);
+    s->bytes -= kind->bytes;
+    kind->bytes = 0;
+    kind->is_sorted = false;
+    for (size_t i = 0; i < old.length; i++)
+        store_tell(s, STORE_EVENT_DELETE, kind, NULL, old.items[i]);
+    objects_drop(&table);
+    vec_done(&old);
+    vec_done(&kind->sorted);
+    kind->store = NULL;
+    store_kind_unref(kind);
+}
+
+struct store_kind *store_kind_by_name(const struct store *s, const char *name)
+{
+    size_t at = kind_position(s, name);
+
+    return at < s->kinds.length && strcmp(s->kinds.items[at]->spec.name, name) == 0 ? s->kinds.items[at] : NULL;
+}
+
+size_t store_kind_count(const struct store *s)
+{
+    return s->kinds.length;
+}
+
+struct store_kind *store_kind_at(const struct store *s, size_t i)
+{
+    return s->kinds.items[i];
+}
+
+const struct store_kind_spec *store_kind_spec(const struct store_kind *kind)
+{
+    return &kind->spec;
+}
+
+size_t store_kind_objects(const struct store_kind *kind)
+{
+    return kind->table.count;
+}
+
+size_t store_kind_bytes(const struct store_kind *kind)
+{
+    return kind->bytes;
+}
+
+void store_kind_set_object_kind(struct store_kind *kind, const char *object_kind)
+{
+    if (kind->object_kind && strcmp(kind->object_kind, object_kind) == 0)
+        return;
+    free(kind->object_kind);
+    kind->object_kind = xstrdup(object_kind);
+}
+
+bool store_kind_is_synced(const struct store_kind *kind)
+{
+    return kind->is_synced;
+}
+
+bool store_is_synced(const struct store *s)
+{
+    for (size_t i = 0; i < s->kinds.length; i++)
+        if (!s->kinds.items[i]->is_synced)
+            return false;
+    return true;
+}

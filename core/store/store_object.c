@@ -1,0 +1,204 @@
+/* An object, its strings and its JSON are one allocation: the struct, then a pool of NUL-terminated strings, the JSON
+ * last. JSON and index values are made in the store's scratch buffers first, so that their sizes are known. Of a Secret
+ * everything is made from the form without the values (store/secret.h).
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <yyjson.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "store/secret.h"
+#include "store/store_state.h"
+#include "store/vault.h"
+
+/* What a table slot and a place in the sorted array cost. */
+#define OBJECT_OVERHEAD 64
+#define NAME_BYTES_MAX 1024
+
+struct object *object_ref(struct object *o)
+{
+    o->refs++;
+    return o;
+}
+
+struct object *object_unref(struct object *o)
+{
+    if (o && --o->refs == 0) {
+        vault_release(o->hold);
+        store_kind_unref(o->kind);
+        free(o);
+    }
+    return NULL;
+}
+
+size_t object_bytes(const struct object *o)
+{
+    size_t bytes = sizeof(*o) + OBJECT_OVERHEAD + o->json_length + strlen(o->id) + strlen(o->namespace) +
+                   strlen(o->name) + strlen(o->uid) + strlen(o->resource_version) + 6 + vault_hold_bytes(o->hold);
+
+    for (size_t i = 0; i < o->index_count; i++)
+        bytes += strlen(o->index[i]) + 1;
+    return bytes;
+}
+
+/* Everything but the resourceVersion. */
+bool object_same(const struct object *a, const struct object *b)
+{
+    if (a->json_length != b->json_length || memcmp(a->json, b->json, a->json_length) != 0 ||
+        a->created_s != b->created_s || strcmp(a->uid, b->uid) != 0)
+        return false;
+    for (size_t i = 0; i < a->index_count; i++)
+        if (strcmp(a->index[i], b->index[i]) != 0)
+            return false;
+    return true;
+}
+
+static bool is_name(const char *name)
+{
+    if (!name || !*name || strlen(name) > NAME_BYTES_MAX)
+        return false;
+    for (; *name; name++)
+        if ((unsigned char)*name < 0x20 || *name == 0x7f || *name == '/')
+            return false;
+    return true;
+}
+
+/* The JSON to keep, into s->json: apiVersion and kind, then the rest without them and without what is ignored. */
+static int json_make(struct store_kind *kind, struct yyjson_val *value, struct err *err)
+{
+    struct store *s = kind->store;
+    struct buf *out = &s->json;
+    const char *object_kind = json_str(value, "kind");
+
+    if (!object_kind)
+        object_kind = kind->object_kind;
+    buf_clear(out);
+    if (buf_try_add(out, "{\"apiVersion\":", 14, err) < 0 ||
+        json_write_string(out, kind->spec.api_version, strlen(kind->spec.api_version), err) < 0)
+        return -1;
+    if (object_kind && (buf_try_add(out, ",\"kind\":", 8, err) < 0 ||
+                        json_write_string(out, object_kind, strlen(object_kind), err) < 0))
+        return -1;
+    size_t brace = out->length;
+    if (json_write(out, value, &s->ignored, err) < 0)
+        return -1;
+    out->data[brace] = out->data[brace + 1] == '}' ? ' ' : ',';
+    return 0;
+}
+
+static const char *pool_add(char **pool, const char *string)
+{
+    size_t size = strlen(string) + 1;
+    char *copy = memcpy(*pool, string, size);
+
+    *pool += size;
+    return copy;
+}
+
+/* Evaluate the index expressions into s->parts, each followed by a NUL. */
+static int parts_make(struct store_kind *kind, struct yyjson_val *value, struct err *err)
+{
+    struct buf *parts = &kind->store->parts;
+
+    buf_clear(parts);
+    for (size_t i = 0; i < kind->index_count; i++) {
+        size_t start = parts->length;
+        if (json_scalar_text(jsonpath_first(kind->index[i], value), parts, err) < 0)
+            return -1;
+        /* A value with a NUL is no key that anybody can ask for. */
+        if (parts->length > start && memchr(parts->data + start, '\0', parts->length - start))
+            parts->length = start;
+        if (buf_try_add(parts, "", 1, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int plain_make(struct store_kind *kind, struct yyjson_val *value, struct object **ret_object, struct err *err)
+{
+    struct store *s = kind->store;
+    struct yyjson_val *metadata = json_at(value, "metadata");
+    const char *name = json_str(metadata, "name"), *namespace = json_str(metadata, "namespace"),
+               *uid = json_str(metadata, "uid");
+    const char *version = json_str(metadata, "resourceVersion"), *created = json_str(metadata, "creationTimestamp");
+    int64_t created_us = 0;
+
+    if (!is_name(name))
+        return err_set(err, ERR_INVALID, "%s: an object without a usable metadata.name", kind->spec.name);
+    if (namespace && *namespace && !is_name(namespace))
+        return err_set(err, ERR_INVALID, "%s %s: not a usable metadata.namespace", kind->spec.name, name);
+    namespace = namespace ? namespace : "";
+    uid = uid ? uid : "";
+    version = version ? version : "";
+    if (json_make(kind, value, err) < 0 || parts_make(kind, value, err) < 0)
+        return err_wrap(err, "%s %s%s%s", kind->spec.name, namespace, *namespace ? "/" : "", name);
+    if (created && clock_parse_rfc3339(created, &created_us, NULL) < 0)
+        created_us = 0;
+
+    size_t id_size = strlen(namespace) + (*namespace != '\0') + strlen(name) + 1;
+    size_t pool_size = id_size + strlen(namespace) + strlen(name) + strlen(uid) + strlen(version) + 4 +
+                       s->parts.length + s->json.length + 1;
+    struct object *o = xmalloc(sizeof(*o) + pool_size);
+    char *pool = (char *)(o + 1);
+    *o = (struct object){.refs = 1,
+                         .kind = store_kind_ref(kind),
+                         .id = pool,
+                         .index_count = kind->index_count,
+                         .json_length = s->json.length,
+                         .created_s = created_us / 1000000};
+    if (*namespace) {
+        (void)pool_add(&pool, namespace);
+        pool[-1] = '/';
+    }
+    (void)pool_add(&pool, name);
+    o->namespace = pool_add(&pool, namespace);
+    o->name = pool_add(&pool, name);
+    o->uid = pool_add(&pool, uid);
+    o->resource_version = pool_add(&pool, version);
+    const char *part = buf_str(&s->parts);
+    for (size_t i = 0; i < kind->index_count; i++) {
+        o->index[i] = pool_add(&pool, part);
+        part += strlen(part) + 1;
+    }
+    memcpy(pool, s->json.data, s->json.length + 1);
+    o->json = pool;
+    *ret_object = o;
+    return 0;
+}
+
+static int secret_make(struct store_kind *kind, struct yyjson_val *value, struct object **ret_object, struct err *err)
+{
+    CLEANUP(json_doc_done) struct yyjson_doc *concealed = NULL;
+    struct vault_hold *hold = NULL;
+
+    if (secret_conceal(kind->store->vault, value, &concealed, &hold, err) < 0) {
+        const char *namespace = json_str(value, "metadata", "namespace"), *name = json_str(value, "metadata", "name");
+        return err_wrap(err, "%s %s%s%s", kind->spec.name, namespace ? namespace : "", namespace ? "/" : "",
+                        name ? name : "");
+    }
+    if (plain_make(kind, yyjson_doc_get_root(concealed), ret_object, err) < 0) {
+        vault_release(hold);
+        return -1;
+    }
+    (*ret_object)->hold = hold;
+    return 0;
+}
+
+int object_make(struct store_kind *kind, struct yyjson_val *value, struct object **ret_object, struct err *err)
+{
+    struct object *o = NULL;
+
+    if (kind->is_secret)
+        return secret_make(kind, value, ret_object, err);
+    if (plain_make(kind, value, &o, err) < 0)
+        return -1;
+    if (vault_is_in(o->json, o->json_length)) {
+        (void)err_set(err, ERR_INVALID, "%s %s: it has the text of a handle, which only a Secret's value has",
+                      kind->spec.name, o->id);
+        object_unref(o);
+        return -1;
+    }
+    *ret_object = o;
+    return 0;
+}
