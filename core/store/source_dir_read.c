@@ -1,0 +1,205 @@
+/* A file is read and parsed in whole, then each of its objects is matched with the kinds of the store: by apiVersion
+ * and the plural of its kind, then by the namespaces and selectors that the server would apply.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "data/selector.h"
+#include "store/source_dir_state.h"
+
+struct filter {
+    struct label_selector *labels;
+    struct field_selector *fields;
+};
+
+/* ── filters ─────────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+void dir_filters_clear(struct map *filters)
+{
+    struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(filters, &it));) {
+        struct filter *filter = slot->value;
+        label_selector_free(filter->labels);
+        field_selector_free(filter->fields);
+        free(filter);
+    }
+    map_clear(filters);
+}
+
+int dir_filters_make(struct source_dir *d, struct err *err)
+{
+    struct map filters;
+
+    map_init(&filters, false);
+    for (size_t i = 0; i < store_kind_count(d->store); i++) {
+        const struct store_kind_spec *spec = store_kind_spec(store_kind_at(d->store, i));
+        struct filter *filter = xcalloc(1, sizeof(*filter));
+        (void)map_put(&filters, spec->name, filter);
+        if (label_selector_compile(spec->label_selector, &filter->labels, err) < 0 ||
+            field_selector_compile(spec->field_selector, &filter->fields, err) < 0) {
+            dir_filters_clear(&filters);
+            return err_wrap(err, "watched resource \"%s\"", spec->name);
+        }
+    }
+    dir_filters_clear(&d->filters);
+    d->filters = filters;
+    return 0;
+}
+
+static bool passes(const struct source_dir *d, const struct store_kind_spec *spec, const struct manifest_object *o)
+{
+    const struct filter *filter = map_get(&d->filters, spec->name);
+    bool is_listed = !spec->namespaces || !spec->namespaces[0] || !*o->namespace;
+
+    for (size_t i = 0; !is_listed && spec->namespaces[i]; i++)
+        is_listed = strcmp(spec->namespaces[i], o->namespace) == 0;
+    return is_listed && filter && label_selector_matches(filter->labels, json_at(o->value, "metadata", "labels")) &&
+           field_selector_matches(filter->fields, o->value);
+}
+
+/* ── one file ────────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+void dir_file_wrong(struct source_dir *d, struct dir_file *file, size_t line, const char *message)
+{
+    file->is_wrong = true;
+    d->report(d->ctx, file->path, line, message);
+}
+
+static int file_read(const char *path, struct buf *ret_text, struct stat *ret_stat, struct err *err)
+{
+    CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0 || fstat(fd, ret_stat) < 0)
+        return err_set_sys(err, errno, "cannot read the file");
+    for (;;) {
+        char *room = buf_room(ret_text, 65536, err);
+        if (!room)
+            return err_wrap(err, "the file is too large");
+        ssize_t length = read(fd, room, 65536);
+        if (length < 0 && errno == EINTR)
+            continue;
+        if (length < 0)
+            return err_set_sys(err, errno, "cannot read the file");
+        buf_grew(ret_text, (size_t)length);
+        if (length == 0)
+            return 0;
+    }
+}
+
+static bool has_end(const char *path, const char *end)
+{
+    size_t length = strlen(path), end_length = strlen(end);
+
+    return length > end_length && strcmp(path + length - end_length, end) == 0;
+}
+
+bool dir_is_manifest(const char *path)
+{
+    return has_end(path, ".yaml") || has_end(path, ".yml") || has_end(path, ".json");
+}
+
+static int file_parse(struct dir_file *file, struct json_position *at, struct manifest *ret_manifest, struct err *err)
+{
+    CLEANUP(buf_done) struct buf text = {.max = SOURCE_DIR_FILE_BYTES_MAX + 65536};
+
+    if (file_read(file->path, &text, &file->stat, err) < 0)
+        return -1;
+    return manifest_parse(buf_str(&text), text.length, has_end(file->path, ".json"), SOURCE_DIR_FILE_BYTES_MAX,
+                          ret_manifest, at, err);
+}
+
+static void file_add_entry(struct source_dir *d, struct dir_file *file, struct map *own, struct store_kind *kind,
+                           size_t object)
+{
+    const struct manifest_object *o = &file->manifest.items[object];
+    char *key = xasprintf("%s/%s%s%s", store_kind_spec(kind)->name, o->namespace, *o->namespace ? "/" : "", o->name);
+
+    if (map_get(own, key)) {
+        CLEANUP(free_ptr)
+        char *message = xasprintf("%s %s/%s is defined twice in this file; the first one is used", o->kind,
+                                  o->namespace, o->name);
+        dir_file_wrong(d, file, o->line, message);
+        free(key);
+        return;
+    }
+    vec_push(&file->entries, ((struct dir_entry){kind, key, object}));
+    (void)map_put(own, key, kind);
+}
+
+static void file_match_kinds(struct source_dir *d, struct dir_file *file, struct map *own, size_t object)
+{
+    const struct manifest_object *o = &file->manifest.items[object];
+    CLEANUP(free_ptr) char *resource = manifest_resource_of(o->kind);
+    bool is_watched = false;
+
+    for (size_t i = 0; i < store_kind_count(d->store); i++) {
+        struct store_kind *kind = store_kind_at(d->store, i);
+        const struct store_kind_spec *spec = store_kind_spec(kind);
+        if (strcmp(spec->api_version, o->api_version) != 0 || strcmp(spec->resource, resource) != 0)
+            continue;
+        is_watched = true;
+        store_kind_set_object_kind(kind, o->kind);
+        if (passes(d, spec, o))
+            file_add_entry(d, file, own, kind, object);
+    }
+    if (!is_watched && log_enabled(LOG_DEBUG))
+        log_debug("Object of a kind that is not watched", "file", file->path, "apiVersion", o->api_version, "kind",
+                  o->kind, "name", o->name);
+}
+
+/* Fill manifest and entries. False when the file as a whole is wrong, and was reported. */
+bool dir_file_load(struct source_dir *d, struct dir_file *file)
+{
+    struct json_position at = {0};
+    struct err err = {0};
+    struct map own;
+
+    file->is_wrong = false;
+    if (file_parse(file, &at, &file->manifest, &err) < 0) {
+        dir_file_wrong(d, file, at.line, err.text);
+        return false;
+    }
+    file->is_fresh = true;
+    map_init(&own, true);
+    for (size_t i = 0; i < file->manifest.length; i++) {
+        if (file->manifest.items[i].problem)
+            dir_file_wrong(d, file, file->manifest.items[i].line, file->manifest.items[i].problem);
+        else
+            file_match_kinds(d, file, &own, i);
+    }
+    map_done(&own);
+    return true;
+}
+
+void dir_file_unload(struct dir_file *file)
+{
+    for (size_t i = 0; i < file->entries.length; i++)
+        free(file->entries.items[i].key);
+    vec_clear(&file->entries);
+    manifest_done(&file->manifest);
+    file->is_fresh = false;
+}
+
+void dir_keys_clear(struct dir_keys *keys)
+{
+    for (size_t i = 0; i < keys->length; i++)
+        free(keys->items[i]);
+    vec_clear(keys);
+}
+
+void dir_file_free(struct dir_file *file)
+{
+    dir_file_unload(file);
+    vec_done(&file->entries);
+    dir_keys_clear(&file->keys);
+    vec_done(&file->keys);
+    free(file->path);
+    free(file);
+}

@@ -1,0 +1,238 @@
+/* Each file has the keys ("kind/id") that it claims. A round reads the files that changed, then settles every touched
+ * key: the claimant with the smallest path owns it, its object is put, and a key that nobody claims any more is
+ * deleted, after all puts. An object whose owner changed without its new owner having been read in the round is taken
+ * from another reading of that file.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "store/source_dir_state.h"
+
+/* Who defines an object. */
+struct claim {
+    VEC(struct dir_file *) files;
+    struct dir_file *owner; /* whose object is in the store */
+    bool is_touched;
+};
+
+/* ── claims ──────────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+static void claim_free(struct claim *claim)
+{
+    vec_done(&claim->files);
+    free(claim);
+}
+
+void dir_claims_done(struct map *claims)
+{
+    struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(claims, &it));)
+        claim_free(slot->value);
+    map_done(claims);
+}
+
+static struct claim *claim_touch(struct source_dir *d, const char *key)
+{
+    struct claim *claim = map_get(&d->claims, key);
+
+    if (!claim) {
+        claim = xcalloc(1, sizeof(*claim));
+        (void)map_put(&d->claims, key, claim);
+    }
+    if (!claim->is_touched)
+        vec_push(&d->touched, xstrdup(key));
+    claim->is_touched = true;
+    return claim;
+}
+
+static void claim_remove(struct source_dir *d, const char *key, struct dir_file *file)
+{
+    struct claim *claim = claim_touch(d, key);
+
+    for (size_t i = 0; i < claim->files.length; i++)
+        if (claim->files.items[i] == file) {
+            vec_swap_remove(&claim->files, i);
+            break;
+        }
+    if (claim->owner == file)
+        claim->owner = NULL;
+}
+
+/* True when the file did not claim the key before. */
+static bool claim_add(struct source_dir *d, const char *key, struct dir_file *file)
+{
+    struct claim *claim = claim_touch(d, key);
+
+    for (size_t i = 0; i < claim->files.length; i++)
+        if (claim->files.items[i] == file)
+            return false;
+    vec_push(&claim->files, file);
+    return true;
+}
+
+/* The file's claims become its entries; a wrong file gives up none. */
+static void file_claim(struct source_dir *d, struct dir_file *file)
+{
+    struct dir_keys before = {0};
+
+    if (!file->is_wrong || file->is_gone) {
+        before = file->keys;
+        file->keys = (struct dir_keys){0};
+        for (size_t i = 0; i < before.length; i++)
+            claim_remove(d, before.items[i], file);
+    }
+    for (size_t i = 0; i < file->entries.length; i++)
+        if (claim_add(d, file->entries.items[i].key, file))
+            vec_push(&file->keys, xstrdup(file->entries.items[i].key));
+    dir_keys_clear(&before);
+    vec_done(&before);
+}
+
+static struct dir_file *claim_first(const struct claim *claim)
+{
+    struct dir_file *first = NULL;
+
+    for (size_t i = 0; i < claim->files.length; i++)
+        if (!first || strcmp(claim->files.items[i]->path, first->path) < 0)
+            first = claim->files.items[i];
+    return first;
+}
+
+/* ── a round ─────────────────────────────────────────────────────────────────────────────────────────────────────────── */
+
+static void put_entry(struct source_dir *d, struct dir_file *file, const struct dir_entry *entry)
+{
+    const struct manifest_object *o = &file->manifest.items[entry->object];
+    struct err err = {0};
+
+    if (store_put_value(entry->kind, o->value, NULL, &err) < 0)
+        dir_file_wrong(d, file, o->line, err.text);
+}
+
+static void report_second(struct source_dir *d, struct dir_file *file, const struct dir_entry *entry,
+                          const struct dir_file *owner)
+{
+    const struct manifest_object *o = &file->manifest.items[entry->object];
+    CLEANUP(free_ptr)
+    char *message = xasprintf("%s %s%s%s is also defined in %s; that one is used", o->kind, o->namespace,
+                              *o->namespace ? "/" : "", o->name, owner->path);
+
+    dir_file_wrong(d, file, o->line, message);
+}
+
+/* Put what fresh files own; what they do not own is somebody else's. */
+static void put_fresh(struct source_dir *d, struct dir_file *file, struct map *settled)
+{
+    for (size_t i = 0; i < file->entries.length; i++) {
+        const struct dir_entry *entry = &file->entries.items[i];
+        struct claim *claim = map_get(&d->claims, entry->key);
+        struct dir_file *owner = claim_first(claim);
+
+        if (owner != file) {
+            report_second(d, file, entry, owner);
+            continue;
+        }
+        claim->owner = file;
+        (void)map_put(settled, entry->key, claim);
+        put_entry(d, file, entry);
+    }
+}
+
+/* A key whose owner was not read in this round: its object is in a file that did not change. */
+static void put_inherited(struct source_dir *d, const char *key, struct claim *claim, struct dir_file *owner)
+{
+    if (!owner->is_fresh) {
+        struct stat known = owner->stat; /* so that a change since then is still seen as one */
+        bool is_read = dir_file_load(d, owner);
+        owner->stat = known;
+        if (!is_read)
+            return;
+        vec_push(&d->dirty, owner);
+    }
+    for (size_t i = 0; i < owner->entries.length; i++)
+        if (strcmp(owner->entries.items[i].key, key) == 0) {
+            claim->owner = owner;
+            put_entry(d, owner, &owner->entries.items[i]);
+        }
+}
+
+static void delete_key(struct source_dir *d, const char *key)
+{
+    const char *slash = strchr(key, '/'), *second = strchr(slash + 1, '/');
+    CLEANUP(free_ptr) char *kind_name = xmemdup0(key, (size_t)(slash - key));
+    CLEANUP(free_ptr) char *namespace = second ? xmemdup0(slash + 1, (size_t)(second - slash - 1)) : xstrdup("");
+    struct store_kind *kind = store_kind_by_name(d->store, kind_name);
+
+    if (kind)
+        store_delete(kind, namespace, second ? second + 1 : slash + 1, NULL);
+}
+
+static void settle(struct source_dir *d)
+{
+    struct map settled;
+
+    map_init(&settled, true);
+    for (size_t i = 0; i < d->dirty.length; i++)
+        put_fresh(d, d->dirty.items[i], &settled);
+    /* Somebody in this round may have put itself before the owner so far. */
+    for (size_t i = 0; i < d->touched.length; i++) {
+        struct claim *claim = map_get(&d->claims, d->touched.items[i]);
+        struct dir_file *first = claim_first(claim);
+        if (first && !map_get(&settled, d->touched.items[i]) && claim->owner != first)
+            put_inherited(d, d->touched.items[i], claim, first);
+    }
+    map_done(&settled);
+    for (size_t i = 0; i < d->touched.length; i++) {
+        struct claim *claim = map_get(&d->claims, d->touched.items[i]);
+        claim->is_touched = false;
+        if (claim->files.length > 0)
+            continue;
+        delete_key(d, d->touched.items[i]);
+        claim_free(map_del(&d->claims, d->touched.items[i]));
+    }
+    dir_keys_clear(&d->touched);
+}
+
+static int compare_files(const void *a, const void *b)
+{
+    return strcmp((*(struct dir_file *const *)a)->path, (*(struct dir_file *const *)b)->path);
+}
+
+/* Read the dirty files, bring the store level with them. */
+void dir_round_run(struct source_dir *d)
+{
+    if (d->dirty.length == 0)
+        return;
+    qsort(d->dirty.items, d->dirty.length, sizeof(d->dirty.items[0]), compare_files);
+    size_t count = 0;
+    for (size_t i = 0; i < d->dirty.length; i++)
+        if (i == 0 || d->dirty.items[i] != d->dirty.items[i - 1])
+            d->dirty.items[count++] = d->dirty.items[i];
+    d->dirty.length = count;
+
+    CLEANUP(free_ptr) bool *was_wrong = xcalloc(count, sizeof(*was_wrong));
+    for (size_t i = 0; i < count; i++) {
+        struct dir_file *file = d->dirty.items[i];
+        was_wrong[i] = file->is_wrong;
+        if (file->is_gone)
+            file->is_wrong = false;
+        else
+            (void)dir_file_load(d, file);
+        file_claim(d, file);
+    }
+    settle(d);
+    for (size_t i = 0; i < d->dirty.length; i++) {
+        struct dir_file *file = d->dirty.items[i];
+        dir_file_unload(file);
+        if (i < count && was_wrong[i] && !file->is_wrong)
+            d->report(d->ctx, file->path, 0, NULL);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (d->dirty.items[i]->is_gone) {
+            (void)map_del(&d->files, d->dirty.items[i]->path);
+            dir_file_free(d->dirty.items[i]);
+        }
+    vec_clear(&d->dirty);
+}
