@@ -194,7 +194,7 @@ static bool convict(struct validator *v, const struct accusation *a)
         return false;
     }
     fragment_ref(f);
-    bool changed = model_quarantine(v->model, a->fragment_id, a->message);
+    bool changed = model_convict(v->model, a->fragment_id, a->kind, a->scope, a->key, a->message);
     if (changed)
         tell_quarantined(v, f, a, a->message, hold != MODEL_HOLD_GOOD);
     fragment_unref(f);

@@ -23,7 +23,8 @@ static void contribution_replace(struct model *m, struct item *item, struct frag
     struct contribution *old = item->replacing;
     struct fragment *before = item->candidates[old->slot].fragment;
     bool same = text_equal(c->text, old->text) && c->rank == old->rank && c->order == old->order;
-    bool same_place = fragment_compare(before, now) == 0 && before->stale == now->stale;
+    bool same_place = fragment_compare(before, now) == 0 &&
+                      candidate_class(item, before, old) == candidate_class(item, now, c);
 
     item->replacing = NULL;
     old->item = NULL;
@@ -83,6 +84,8 @@ static void record_activate(struct model *m, struct record *r, struct fragment *
             item_settle(m, item);
     }
     record_settle(m, r);
+    if (before)
+        before->stale = false; /* should it be gone back to */
     fragment_unref(before);
 }
 
@@ -142,10 +145,18 @@ static void record_free(struct record *r)
     free(r);
 }
 
+static void record_pardon(struct model *m, struct record *r)
+{
+    struct item *item = STEAL(r->refused);
+    if (item && item->refused_by == r)
+        item_refuse(m, item, NULL, NULL);
+}
+
 static void record_end_quarantine(struct model *m, struct record *r)
 {
     if (!r->reason)
         return;
+    record_pardon(m, r);
     free(STEAL(r->reason));
     m->quarantined--;
 }
@@ -207,16 +218,11 @@ void model_replace_end(struct model *m)
     vec_done(&gone);
 }
 
-void model_fragment_keep(struct model *m, const char *fragment_id)
+/* What it says is no longer of today: what others say comes first. */
+static void fragment_yield(struct model *m, struct fragment *f)
 {
-    struct record *r = map_get(&m->records, fragment_id);
-    if (!r)
+    if (f->stale)
         return;
-    r->epoch = m->epoch;
-    struct fragment *f = r->active;
-    if (!f || f->stale)
-        return;
-    model_reap(m);
     f->stale = true;
     for (size_t i = 0; i < f->count; i++) {
         struct item *item = f->items[i].item;
@@ -225,6 +231,17 @@ void model_fragment_keep(struct model *m, const char *fragment_id)
         candidate_sift(item, f->items[i].slot);
         item_settle(m, item);
     }
+}
+
+void model_fragment_keep(struct model *m, const char *fragment_id)
+{
+    struct record *r = map_get(&m->records, fragment_id);
+    if (!r)
+        return;
+    r->epoch = m->epoch;
+    model_reap(m);
+    if (r->active)
+        fragment_yield(m, r->active);
 }
 
 struct fragment *model_fragment(const struct model *m, const char *fragment_id)
@@ -239,6 +256,7 @@ bool model_quarantine(struct model *m, const char *fragment_id, const char *reas
     if (!r || (r->reason && !r->active))
         return false;
     model_reap(m);
+    record_pardon(m, r);
     record_settle(m, r);
     /* Blamed again although only what was accepted before is in use, or blamed at once for what is accepted: nothing
      * of it then. */
@@ -251,6 +269,25 @@ bool model_quarantine(struct model *m, const char *fragment_id, const char *reas
     if (again)
         record_set_good(m, r, NULL);
     return true;
+}
+
+bool model_convict(struct model *m, const char *fragment_id, enum contribution_kind kind, const char *scope,
+                   const char *key, const char *reason)
+{
+    struct item *item = item_find(m, kind, scope, key);
+    bool is_its = item && item->rendered && item->winner && strcmp(item->winner->id, fragment_id) == 0;
+    struct text *refused = text_ref(is_its ? item->rendered : NULL);
+    bool changed = model_quarantine(m, fragment_id, reason);
+    struct record *r = map_get(&m->records, fragment_id);
+    if (changed && r->active) {
+        if (refused && item->candidate_count && item_is_shareable(item)) {
+            r->refused = item;
+            item_refuse(m, item, refused, r);
+        }
+        fragment_yield(m, r->active);
+    }
+    text_unref(refused);
+    return changed;
 }
 
 enum model_hold model_hold(struct model *m, const char *fragment_id)

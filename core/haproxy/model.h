@@ -8,7 +8,8 @@
  *
  *   fragment_put/drop ──► rendered ──(validation)──► accepted ──(deploy)──► HAProxy
  *
- * A quarantined fragment takes part with its last accepted contributions instead of its newest.
+ * A quarantined fragment takes part with its last accepted contributions instead of its newest. Where others emit the
+ * same piece of a section, theirs count then, unless they say what was refused.
  *
  * The version that a quarantined fragment goes back to is the last one of which every contribution was accepted, or
  * that took part in a check that ended well (also with contributions that lost to another fragment's, which that check
@@ -60,13 +61,14 @@ struct item {
     struct text *rendered;        /* NULL: nobody emits it */
     struct text *accepted;        /* NULL: not accepted, or accepted as absent */
     struct text *checking;        /* text in the check under way, NULL: absent; valid when in_check */
-    struct candidate *candidates; /* a binary heap by fragment_compare(): the first wins */
+    struct text *refused;         /* of a piece of a section: what a quarantined fragment said last; NULL: nothing */
+    struct candidate *candidates; /* a binary heap: the first wins */
     uint32_t candidate_count, candidate_capacity;
     struct fragment *winner;      /* candidates[0]; NULL when none */
     struct fragment *accepted_by; /* referenced; whose text was accepted */
 
     /* The model's own: places in its lists (UINT32_MAX: not in it), the fragment that pending counts for. */
-    struct record *charged;
+    struct record *charged, *refused_by;
     struct contribution *replacing;
     struct group *group;
     struct section *waiting_for; /* wanted, and in this section's waiting list */
@@ -109,6 +111,11 @@ struct fragment *model_fragment(const struct model *m, const char *fragment_id);
  * Again for a quarantined fragment (its last accepted contributions are refused as well): leave it out altogether.
  * reason is copied. False when nothing changes: it is left out already, or unknown. */
 bool model_quarantine(struct model *m, const char *fragment_id, const char *reason);
+/* The same for a fragment that emits an item which HAProxy refuses. If that is a piece of a section, what it says is
+ * refused of everybody until the quarantine ends; and other fragments' newest texts of pieces that the fragment shares
+ * with them come before its last accepted ones. */
+bool model_convict(struct model *m, const char *fragment_id, enum contribution_kind kind, const char *scope,
+                   const char *key, const char *reason);
 /* Let its newest contributions take part again. */
 void model_release(struct model *m, const char *fragment_id);
 /* What model_quarantine() would leave in use of a fragment. */

@@ -170,6 +170,7 @@ void item_free(struct model *m, struct item *item)
     text_unref(item->rendered);
     text_unref(item->accepted);
     text_unref(item->checking);
+    text_unref(item->refused);
     fragment_unref(item->accepted_by);
     free(item->candidates);
     free(item);
@@ -178,7 +179,7 @@ void item_free(struct model *m, struct item *item)
 /* Nothing is left of it but perhaps a pointer in somebody's hands. */
 bool item_is_idle(const struct item *item)
 {
-    return !item->candidate_count && !item->accepted && !item->changed && !item->in_check;
+    return !item->candidate_count && !item->accepted && !item->changed && !item->in_check && !item->refused;
 }
 
 /* Free what became idle before the call that changes the model now. */
@@ -340,12 +341,23 @@ void item_try_accept(struct model *m, struct item *item)
 /* ---- the heap of candidates ---- */
 
 /* Several objects may give one section the same content; then what one that fails said last must not hold back what
- * the others say now. A key of a map or the name of a file belongs to somebody, who does not lose it by failing. */
+ * the others say now, unless that is what it failed for. A key of a map or the name of a file belongs to somebody, who
+ * does not lose it by failing. */
+int candidate_class(const struct item *item, const struct fragment *f, const struct contribution *c)
+{
+    if (!item_is_shareable(item))
+        return 0;
+    if (f->stale)
+        return 1;
+    return item->refused && text_equal(c->text, item->refused) ? 2 : 0;
+}
+
 static bool candidate_before(const struct item *item, const struct candidate *a, const struct candidate *b)
 {
-    bool is_section = item->kind == CONTRIBUTION_SECTION || item->kind == CONTRIBUTION_SECTION_FROM;
-    if (is_section && a->fragment->stale != b->fragment->stale)
-        return b->fragment->stale;
+    int class_a = candidate_class(item, a->fragment, a->contribution);
+    int class_b = candidate_class(item, b->fragment, b->contribution);
+    if (class_a != class_b)
+        return class_a < class_b;
     int order = fragment_compare(a->fragment, b->fragment);
     return order ? order < 0 : a->contribution < b->contribution;
 }
@@ -377,6 +389,20 @@ void candidate_sift(struct item *item, size_t at)
         at = child;
     }
     candidate_place(item, at, c);
+}
+
+void item_refuse(struct model *m, struct item *item, struct text *text, struct record *by)
+{
+    text_ref(text);
+    text_unref(item->refused);
+    item->refused = text;
+    item->refused_by = by;
+    size_t count = item->candidate_count;
+    for (size_t at = 0; at < count; at++) {
+        item->candidate_count = (uint32_t)at + 1;
+        candidate_sift(item, at);
+    }
+    item_settle(m, item);
 }
 
 void candidate_add(struct model *m, struct item *item, struct fragment *f, struct contribution *c)

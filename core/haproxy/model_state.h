@@ -14,6 +14,7 @@ struct record {
     struct fragment
         *checking;           /* active when the check under way began; NULL when there is none or it was good already */
     char *reason;            /* of the quarantine; NULL: none */
+    struct item *refused;    /* what it says of this one is refused of everybody; NULL: nothing */
     uint32_t pending;        /* pending items that this fragment wins */
     uint32_t unsettled_slot; /* in model.unsettled; UINT32_MAX when active is good */
     unsigned epoch;
@@ -91,6 +92,11 @@ static inline int32_t item_order(const struct item *item, enum model_state state
     } while (0)
 
 /* model_item.c */
+/* Can several fragments give it the same content? */
+static inline bool item_is_shareable(const struct item *item)
+{
+    return item->kind == CONTRIBUTION_SECTION || item->kind == CONTRIBUTION_SECTION_FROM;
+}
 /* Has it any item? */
 bool section_is_known(const struct section *s);
 /* Does a contribution of this kind become an item? */
@@ -116,7 +122,11 @@ struct section *item_blocked_by(struct model *m, const struct item *item, const 
 /* Accept the rendered text of a wanted item unless something forbids it: then it waits. */
 void item_try_accept(struct model *m, struct item *item);
 /* Put a candidate at a place of the heap; move the one at a place to where it belongs. */
+/* Candidates of a lower class come first, whoever emits them. */
+int candidate_class(const struct item *item, const struct fragment *f, const struct contribution *c);
 void candidate_place(struct item *item, size_t at, struct candidate c);
+/* What a quarantined fragment said of it, refused of everybody; NULL: no longer. */
+void item_refuse(struct model *m, struct item *item, struct text *text, struct record *by);
 void candidate_sift(struct item *item, size_t at);
 void candidate_add(struct model *m, struct item *item, struct fragment *f, struct contribution *c);
 void candidate_remove(struct model *m, struct item *item, struct contribution *c);
