@@ -25,7 +25,7 @@ static void what_is_good_is_accepted(void **state)
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_route(w.model, "a", GOOD);
     run_idle(&w);
     expect_end(&w, VALIDATION_ACCEPTED);
@@ -40,7 +40,7 @@ static void what_is_refused_is_asked_again(void **state)
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_route(w.model, "a", GOOD);
     put_route(w.model, "victim", BAD);
     run_idle(&w);
@@ -67,7 +67,7 @@ static void one_that_dies_is_asked_again(void **state)
                                        "while [ \"$1\" != -- ]; do shift; done\n"
                                        "shift");
     begin_with(&w, NULL, starves);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_route(w.model, "a", GOOD);
     run_idle(&w);
     expect_end(&w, VALIDATION_ACCEPTED);
@@ -83,7 +83,7 @@ static void it_gives_way(void **state)
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_route(w.model, "a", GOOD);
     run_idle(&w);
     put_route(w.model, "b", GOOD);

@@ -8,7 +8,7 @@ static void everything_right_is_accepted_in_one_check(void **state)
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_route(w.model, "a", GOOD);
     run_expecting(&w, VALIDATION_ACCEPTED);
     assert_int_equal(w.checks, 1);
@@ -36,7 +36,7 @@ static void who_is_named_is_quarantined_and_the_rest_accepted(void **state)
         for (size_t i = 0; binary != NULL && i < ARRAY_LEN(cases); i++) {
             struct world w;
             begin_with(&w, haproxy_series[s], NULL);
-            put_base(w.model, 8000, "");
+            model_put_base(w.model, 8000, "");
             put_route(w.model, "a", GOOD);
             put_route(w.model, "victim", cases[i].lines);
             put_route(w.model, "z", GOOD);
@@ -81,7 +81,7 @@ static void many_wrong_lines_of_one_object_leave_its_last_good_output(void **sta
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_route(w.model, "victim", "server good 127.0.0.1:9009\n");
     put_route(w.model, "other", GOOD);
     run_expecting(&w, VALIDATION_ACCEPTED);
@@ -101,16 +101,16 @@ static void a_line_of_a_map_names_its_object(void **state)
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "http-request deny if { src,map_ip(maps/net.map) -m found }\n");
-    const struct emitted declared[] = {{CONTRIBUTION_MAP_ENTRY, "net.map", "", "", 0}};
-    const struct emitted networks[] = {{CONTRIBUTION_MAP_ENTRY, "net.map", "10.0.0.0/8", "1", 0},
-                                       {CONTRIBUTION_MAP_ENTRY, "net.map", "11.0.0.1", "2", 0}};
-    const struct emitted wrong[] = {{CONTRIBUTION_MAP_ENTRY, "net.map", "12.nonsense", "3", 0}};
-    const struct emitted right[] = {{CONTRIBUTION_MAP_ENTRY, "net.map", "13.0.0.1", "4", 0}};
-    put_owned(w.model, "declared", "", declared, 1);
-    put_owned(w.model, "networks", "networks", networks, ARRAY_LEN(networks));
-    put_owned(w.model, "wrong", "wrong", wrong, 1);
-    put_owned(w.model, "right", "right", right, 1);
+    model_put_base(w.model, 8000, "http-request deny if { src,map_ip(maps/net.map) -m found }\n");
+    const struct emitted declared[] = {{CONTRIBUTION_MAP_ENTRY, "net.map", "", "", 0, 0}};
+    const struct emitted networks[] = {{CONTRIBUTION_MAP_ENTRY, "net.map", "10.0.0.0/8", "1", 0, 0},
+                                       {CONTRIBUTION_MAP_ENTRY, "net.map", "11.0.0.1", "2", 0, 0}};
+    const struct emitted wrong[] = {{CONTRIBUTION_MAP_ENTRY, "net.map", "12.nonsense", "3", 0, 0}};
+    const struct emitted right[] = {{CONTRIBUTION_MAP_ENTRY, "net.map", "13.0.0.1", "4", 0, 0}};
+    model_put_owned(w.model, "declared", "", 0, declared, 1);
+    model_put(w.model, "networks", networks, ARRAY_LEN(networks));
+    model_put(w.model, "wrong", wrong, 1);
+    model_put(w.model, "right", right, 1);
     run_expecting(&w, VALIDATION_ACCEPTED);
     assert_string_equal(w.convicted, "wrong!");
     assert_int_equal(w.checks, 2);
@@ -127,9 +127,10 @@ static void a_wrong_file_names_its_object(void **state)
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "bind 127.0.0.1:8001 ssl crt certs/\n");
-    const struct emitted certificate[] = {{CONTRIBUTION_CERTIFICATE, "broken.pem", "", "this is no certificate\n", 0}};
-    put_owned(w.model, "secret", "secret", certificate, 1);
+    model_put_base(w.model, 8000, "bind 127.0.0.1:8001 ssl crt certs/\n");
+    const struct emitted certificate[] = {
+        {CONTRIBUTION_CERTIFICATE, "broken.pem", "", "this is no certificate\n", 0, 0}};
+    model_put(w.model, "secret", certificate, 1);
     put_route(w.model, "a", GOOD);
     run(&w);
     assert_string_equal(w.convicted, "secret!");
@@ -170,7 +171,7 @@ static void culprits_that_nobody_names_are_found(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct world w;
         begin_with(&w, NULL, binary);
-        put_base(w.model, 8000, "");
+        model_put_base(w.model, 8000, "");
         put_routes(&w, 50, cases[i].culprits);
         run_expecting(&w, VALIDATION_ACCEPTED);
         for (const char *at = cases[i].culprits; *at; at += strcspn(at, " ") + (at[strcspn(at, " ")] == ' ')) {
@@ -201,7 +202,7 @@ static void a_search_without_end_in_one_run_goes_on_in_the_next(void **state)
     (void)state;
 
     begin_with(&w, NULL, binary);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_routes(&w, 100, "r00 r09 r11 r23 r27 r31 r38 r45 r52 r58 r66 r71 r77 r84 r93 r99");
     run(&w);
     assert_int_equal(w.outcome, VALIDATION_UNFINISHED);
@@ -223,7 +224,7 @@ static void a_search_without_end_in_one_run_goes_on_in_the_next(void **state)
     assert_int_equal(model_quarantined(w.model), 16);
     for (unsigned i = 0; i < 100; i++) {
         CLEANUP(free_ptr) char *backend = xasprintf("backend r%02u", i);
-        CLEANUP(free_ptr) char *text = accepted_config(w.model);
+        CLEANUP(free_ptr) char *text = model_config(w.model, MODEL_ACCEPTED);
         CLEANUP(free_ptr) char *name = xasprintf("r%02u ", i);
         bool guilty = strstr("r00 r09 r11 r23 r27 r31 r38 r45 r52 r58 r66 r71 r77 r84 r93 r99 ", name) != NULL;
         assert_int_equal(strstr(text, backend) == NULL, guilty);
@@ -241,7 +242,7 @@ static void suspects_keep_their_last_good_output(void **state)
     (void)state;
 
     begin_with(&w, NULL, binary);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_routes(&w, 20, "");
     run_expecting(&w, VALIDATION_ACCEPTED);
     for (unsigned i = 0; i < 20; i++) {
@@ -278,7 +279,7 @@ static void a_search_under_churn_ends_with_the_right_ones(void **state)
     (void)state;
 
     begin_with(&w, NULL, binary);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_routes(&w, 30, "r05 r25");
     turns = 0;
     w.meanwhile = arrive;
@@ -311,7 +312,7 @@ static void an_object_repaired_during_the_check_is_not_convicted(void **state)
     (void)state;
 
     begin_with(&w, NULL, named);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_route(w.model, "victim", BAD);
     w.meanwhile = repair;
     run_expecting(&w, VALIDATION_ACCEPTED);
@@ -322,7 +323,7 @@ static void an_object_repaired_during_the_check_is_not_convicted(void **state)
     /* Also where it would be found by bisection. */
     CLEANUP(free_ptr) char *unnamed = wrapper(directory, REFUSE_POISON);
     begin_with(&w, NULL, unnamed);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_route(w.model, "a", GOOD);
     put_route(w.model, "victim", POISON);
     w.meanwhile = repair;
@@ -340,7 +341,7 @@ static void wrong_templates_accept_nothing_at_first_and_keep_the_last_later(void
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "no-such-directive\n");
+    model_put_base(w.model, 8000, "no-such-directive\n");
     put_route(w.model, "a", GOOD);
     put_route(w.model, "b", GOOD);
     run_expecting(&w, VALIDATION_REFUSED);
@@ -350,11 +351,11 @@ static void wrong_templates_accept_nothing_at_first_and_keep_the_last_later(void
     assert_int_equal(model_quarantined(w.model), 0); /* no object is to blame */
     assert_true(w.checks <= 3);
     /* Repaired. */
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     run_expecting(&w, VALIDATION_ACCEPTED);
     assert_accepted(w.model, "backend a");
     /* Wrong again: what was right stays, and objects go on. */
-    put_base(w.model, 8000, "no-such-directive\n");
+    model_put_base(w.model, 8000, "no-such-directive\n");
     put_route(w.model, "c", GOOD);
     run_expecting(&w, VALIDATION_ACCEPTED);
     assert_string_equal(w.convicted, "base");
@@ -371,12 +372,12 @@ static void the_object_behind_a_complaint_about_the_templates_is_found(void **st
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_route(w.model, "a", GOOD);
     run_expecting(&w, VALIDATION_ACCEPTED);
     /* A profile for the templates' backend that no backend can be made from. */
-    const struct emitted profile[] = {{CONTRIBUTION_SECTION, "defaults base", "extra", "mode nonsense\n", 10}};
-    put_owned(w.model, "meddler", "meddler", profile, 1);
+    const struct emitted profile[] = {{CONTRIBUTION_SECTION, "defaults base", "extra", "mode nonsense\n", 10, 0}};
+    model_put(w.model, "meddler", profile, 1);
     put_route(w.model, "b", GOOD);
     run_expecting(&w, VALIDATION_ACCEPTED);
     assert_string_equal(w.convicted, "meddler!");
@@ -391,7 +392,7 @@ static void the_templates_are_not_left_out_for_what_they_refer_to(void **state)
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "use_backend special if { path /special }\n");
+    model_put_base(w.model, 8000, "use_backend special if { path /special }\n");
     put_route(w.model, "special", GOOD);
     put_route(w.model, "a", GOOD);
     run_expecting(&w, VALIDATION_ACCEPTED);
@@ -411,7 +412,7 @@ static void a_check_that_cannot_run_is_no_verdict(void **state)
     (void)state;
 
     begin_with(&w, NULL, "/no/such/haproxy");
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_route(w.model, "a", GOOD);
     run_expecting(&w, VALIDATION_INCONCLUSIVE);
     assert_non_null(strstr(w.problem, "/no/such/haproxy"));
@@ -421,7 +422,7 @@ static void a_check_that_cannot_run_is_no_verdict(void **state)
     /* One that always dies: found out without blaming anybody. */
     CLEANUP(free_ptr) char *dies = wrapper(directory, "exit 7");
     begin_with(&w, NULL, dies);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_routes(&w, 10, "");
     run_expecting(&w, VALIDATION_INCONCLUSIVE);
     assert_string_equal(w.convicted, "");
@@ -448,7 +449,7 @@ static void who_makes_the_check_die_is_found(void **state)
     (void)state;
 
     begin_with(&w, NULL, binary);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_routes(&w, 12, "r04");
     run_expecting(&w, VALIDATION_ACCEPTED);
     assert_string_equal(w.convicted, "r04!");
@@ -465,7 +466,7 @@ static void a_run_waits_when_it_must(void **state)
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     w.waits = true;
     run_expecting(&w, VALIDATION_INCONCLUSIVE);
     assert_int_equal(w.checks, 0);
@@ -489,7 +490,7 @@ static void of_two_that_exclude_each_other_the_older_stays(void **state)
     (void)state;
 
     begin_with(&w, NULL, binary);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_route(w.model, "b-younger", "http-request set-header x exclusive\nserver s1 127.0.0.1:9001\n");
     put_route(w.model, "a-older", "http-request set-header x exclusive\nserver s1 127.0.0.1:9001\n");
     put_route(w.model, "c", GOOD);
@@ -507,7 +508,7 @@ static void an_abandoned_run_leaves_nothing(void **state)
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     put_route(w.model, "a", BAD);
     validator_run(w.validator);
     assert_true(validator_busy(w.validator));
@@ -524,7 +525,7 @@ static void thousands_of_wrong_objects_are_found(void **state)
     (void)state;
 
     begin(&w);
-    put_base(w.model, 8000, "");
+    model_put_base(w.model, 8000, "");
     for (unsigned i = 0; i < 3000; i++) {
         char name[24];
         snprintf(name, sizeof(name), "t%04u", i);

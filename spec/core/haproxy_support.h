@@ -64,7 +64,15 @@ static UNUSED char *haproxy_binary(const char *series)
     return line[0] ? xstrdup(line) : NULL;
 }
 
-/* Run the loop until *flag, at most seconds. False when the time is over. */
+/* The first of the series that is here; NULL when there is none. Free it. */
+static UNUSED char *haproxy_any_binary(void)
+{
+    char *binary = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(haproxy_series) && !binary; i++)
+        binary = haproxy_binary(haproxy_series[i]);
+    return binary;
+}
+
 static UNUSED void wait_over(uv_timer_t *timer)
 {
     *(bool *)timer->data = true;
@@ -75,13 +83,15 @@ static UNUSED void wait_closed(uv_handle_t *handle)
     *(bool *)handle->data = true;
 }
 
-static UNUSED bool loop_until(uv_loop_t *loop, const bool *flag, int seconds)
+/* Run the loop until *flag, at most so long. False when the time is over. */
+static UNUSED bool loop_until_ms(uv_loop_t *loop, const bool *flag, uint64_t ms)
 {
     bool over = false, closed = false;
     uv_timer_t timer;
     uv_timer_init(loop, &timer);
     timer.data = &over;
-    uv_timer_start(&timer, wait_over, (uint64_t)seconds * 1000, 0);
+    uv_update_time(loop);
+    uv_timer_start(&timer, wait_over, ms, 0);
     while (!*flag && !over)
         uv_run(loop, UV_RUN_ONCE);
     timer.data = &closed;
@@ -89,6 +99,18 @@ static UNUSED bool loop_until(uv_loop_t *loop, const bool *flag, int seconds)
     while (!closed)
         uv_run(loop, UV_RUN_NOWAIT);
     return *flag;
+}
+
+static UNUSED bool loop_until(uv_loop_t *loop, const bool *flag, int seconds)
+{
+    return loop_until_ms(loop, flag, (uint64_t)seconds * 1000);
+}
+
+/* Run the loop for so long. */
+static UNUSED void loop_sleep(uv_loop_t *loop, int64_t ms)
+{
+    static const bool never = false;
+    loop_until_ms(loop, &never, (uint64_t)ms);
 }
 
 /* Let everything that was closed go, and the loop with it: leaks of handles fail here. */
@@ -147,6 +169,33 @@ static UNUSED int free_port(void)
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &length), 0);
     close(fd);
     return ntohs(address.sin_port);
+}
+
+/* Starts a program in a process group of its own; log: where its output goes, in the directory; NULL: nowhere. It ends
+ * when the test does, so that a test that fails leaves none behind. */
+static UNUSED pid_t process_spawn(const char *directory, const char *log, const char *const *argv)
+{
+    pid_t pid = fork();
+    if (pid != 0)
+        return pid;
+    setsid();
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (chdir(directory) == 0) {
+        dup2(open("/dev/null", O_RDONLY), 0);
+        int out = open(log ? log : "/dev/null", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        dup2(out, 1);
+        dup2(out, 2);
+        execv(argv[0], (char *const *)(uintptr_t)argv);
+    }
+    _exit(127);
+}
+
+static UNUSED void process_end(pid_t pid)
+{
+    kill(-pid, SIGTERM);
+    for (int i = 0; i < 300 && waitpid(pid, NULL, WNOHANG) == 0; i++)
+        usleep(10000);
+    kill(-pid, SIGKILL);
 }
 
 /* A configuration with a worker socket, one frontend, backends one and two, a map, a defaults section. */
@@ -208,20 +257,9 @@ static UNUSED bool haproxy_start(struct haproxy *h, const char *series)
     assert_int_equal(mkdir(maps, 0700), 0);
     file_write(maps, "host.map", "a.example one\n");
     file_write(h->directory, "haproxy.cfg", config);
-    CLEANUP(free_ptr) char *log_path = xasprintf("%s/haproxy.log", h->directory);
-    /* for who looks into a failure */
-    CLEANUP(close_fd) int log = open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    h->pid = fork();
-    if (h->pid == 0) {
-        dup2(open("/dev/null", O_RDONLY), 0);
-        dup2(log, 1);
-        dup2(log, 2);
-        setsid();
-        prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that fails leaves none behind */
-        if (chdir(h->directory) == 0)
-            execl(binary, binary, "-W", "-S", master, "-f", "haproxy.cfg", (char *)NULL);
-        _exit(127);
-    }
+    /* the log is for who looks into a failure */
+    h->pid = process_spawn(h->directory, "haproxy.log",
+                           (const char *const[]){binary, "-W", "-S", master, "-f", "haproxy.cfg", NULL});
     for (int i = 0; i < 1000 && (!is_answering(h->runtime_socket) || !is_answering(h->master_socket)); i++)
         usleep(10000);
     assert_true(is_answering(h->runtime_socket) && is_answering(h->master_socket));
@@ -230,10 +268,7 @@ static UNUSED bool haproxy_start(struct haproxy *h, const char *series)
 
 static UNUSED void haproxy_end(struct haproxy *h)
 {
-    kill(-h->pid, SIGTERM);
-    for (int i = 0; i < 300 && waitpid(h->pid, NULL, WNOHANG) == 0; i++)
-        usleep(10000);
-    kill(-h->pid, SIGKILL);
+    process_end(h->pid);
     free(h->runtime_socket);
     free(h->master_socket);
     directory_remove(h->directory);

@@ -121,9 +121,7 @@ static UNUSED void run_expecting(struct world *w, enum validation_outcome outcom
  * programs. */
 static UNUSED char *wrapper(const char *directory, const char *body)
 {
-    CLEANUP(free_ptr) char *real = NULL;
-    for (size_t i = 0; real == NULL && i < ARRAY_LEN(haproxy_series); i++)
-        real = haproxy_binary(haproxy_series[i]);
+    CLEANUP(free_ptr) char *real = haproxy_any_binary();
     if (real == NULL)
         skip();
     CLEANUP(free_ptr) char *text = xasprintf("#!/bin/sh\nREAL=%s\n%s\nexec $REAL \"$@\"\n", real, body);
