@@ -2,62 +2,18 @@
  * fails. */
 #include "agent_support.h"
 
-static struct upstreams upstreams;
-
-static int group_begin(void **state)
+/* The server of this backend, by the same name, is the upstream. */
+static void move(struct world *w, const char *host, const char *backend, int upstream)
 {
-    (void)state;
-    CLEANUP(free_ptr) char *binary = NULL;
-    for (size_t i = 0; i < ARRAY_LEN(haproxy_series) && !binary; i++)
-        binary = haproxy_binary(haproxy_series[i]);
-    if (!binary)
-        return -1;
-    upstreams_start(&upstreams, binary);
-    return 0;
-}
-
-static int group_end(void **state)
-{
-    (void)state;
-    upstreams_end(&upstreams);
-    return 0;
-}
-
-static void route(struct world *w, const char *host, const char *backend, int upstream)
-{
-    CLEANUP(free_ptr) char *line = xasprintf("server s1 127.0.0.1:%d\n", upstreams.ports[upstream]);
-    model_put_route(w->model, host, backend, line);
-    model_accept_all(w->model);
-}
-
-static void each_series(void (*test)(struct world *w, const char *series))
-{
-    bool any = false;
-    for (size_t i = 0; i < ARRAY_LEN(haproxy_series); i++) {
-        struct world w;
-        if (!world_begin(&w, haproxy_series[i]))
-            continue;
-        any = true;
-        print_message("    HAProxy %s\n", haproxy_series[i]);
-        world_agent(&w, true);
-        model_put_base(w.model, w.port, "");
-        route(&w, "a.example", "app", 0);
-        world_apply(&w, true);
-        assert_true(w.reloaded);
-        assert_string_equal(w.reason, "first start");
-        assert_answer(&w, "a.example", "a");
-        test(&w, haproxy_series[i]);
-        world_end(&w);
-    }
-    if (!any)
-        skip();
+    CLEANUP(free_ptr) char *line = server_line("s1", upstream, "");
+    edit(w, host, backend, line);
 }
 
 static void life(struct world *w, const char *series)
 {
     (void)series;
     struct agent_status status;
-    route(w, "a.example", "app", 1);
+    move(w, "a.example", "app", 1);
     world_apply(w, false);
     assert_false(w->reloaded);
     assert_answer(w, "a.example", "b");
@@ -67,15 +23,14 @@ static void life(struct world *w, const char *series)
     int worker = world_worker_pid(w);
     kill(status.haproxy_pid, SIGKILL);
     kill(worker, SIGKILL);
-    for (int i = 0; i < 100 && strcmp(w->changed, "HAProxy was started") != 0; i++)
-        world_sleep(w, 100);
+    expect_change(w, "HAProxy was started");
     assert_answer(w, "a.example", "b");
     world_apply(w, true);
     assert_false(w->reloaded);
     assert_int_equal(w->operations, 0);
     /* The agent goes, HAProxy stays; the next one adopts it. */
     int pid = world_worker_pid(w);
-    route(w, "a.example", "app", 2);
+    move(w, "a.example", "app", 2);
     world_apply(w, false);
     world_agent_end(w, false);
     assert_answer(w, "a.example", "c");
@@ -92,8 +47,7 @@ static void life(struct world *w, const char *series)
     w->model = model_new();
     w->changed[0] = '\0';
     world_agent(w, true);
-    for (int i = 0; i < 100 && strcmp(w->changed, "HAProxy was started") != 0; i++)
-        world_sleep(w, 100);
+    expect_change(w, "HAProxy was started");
     assert_answer(w, "a.example", "c");
     world_agent_end(w, true);
     model_free(w->model);
@@ -105,7 +59,7 @@ static void life(struct world *w, const char *series)
 static void test_start_death_adoption(void **state)
 {
     (void)state;
-    each_series(life);
+    each_series(life, &(const struct agent_config){0});
 }
 
 static void reloads(struct world *w, const char *series)
@@ -113,7 +67,7 @@ static void reloads(struct world *w, const char *series)
     (void)series;
     CLEANUP(free_ptr) char *master = xasprintf("%s/master.sock", w->directory);
     /* Somebody else reloads: noticed, and compared. */
-    route(w, "a.example", "app", 1);
+    move(w, "a.example", "app", 1);
     world_apply(w, false);
     w->changed[0] = '\0';
     struct command c = {0};
@@ -121,14 +75,12 @@ static void reloads(struct world *w, const char *series)
     runtime_run(&w->loop, master, &reload, 1, 5 * NS_PER_S, 0, command_done, &c);
     assert_true(loop_until(&w->loop, &c.done, 10));
     free(c.answer);
-    for (int i = 0; i < 50 && strcmp(w->changed, "HAProxy was reloaded by somebody else") != 0; i++)
-        world_sleep(w, 100);
-    assert_string_equal(w->changed, "HAProxy was reloaded by somebody else");
+    expect_change(w, "HAProxy was reloaded by somebody else");
     world_apply(w, true);
     assert_answer(w, "a.example", "b");
     /* A configuration that cannot be loaded: the old one goes on, also on disk. */
     model_put_base(w->model, w->port, "bind 192.0.2.1:1\n");
-    model_accept_all(w->model);
+    model_check(w->model, true);
     world_try(w, false);
     assert_true(w->failed);
     assert_answer(w, "a.example", "b");
@@ -138,7 +90,7 @@ static void reloads(struct world *w, const char *series)
     agent_status(w->agent, &status);
     assert_false(status.live);
     model_put_base(w->model, w->port, "");
-    model_accept_all(w->model);
+    model_check(w->model, true);
     world_apply(w, true);
     agent_status(w->agent, &status);
     assert_true(status.live);
@@ -148,7 +100,7 @@ static void reloads(struct world *w, const char *series)
 static void test_reloads_of_others_and_failed_ones(void **state)
 {
     (void)state;
-    each_series(reloads);
+    each_series(reloads, &(const struct agent_config){0});
 }
 
 /* A reload that may not be made yet holds nothing else back. */
@@ -164,10 +116,10 @@ static void test_held_back_reload(void **state)
     w.agent = agent_new(&w.loop, &config, w.model, w.metrics, world_changed, &w, &err);
     assert_non_null(w.agent);
     model_put_base(w.model, w.port, "");
-    route(&w, "a.example", "app", 0);
+    move(&w, "a.example", "app", 0);
     world_apply(&w, true);
-    route(&w, "new.example", "new", 3);
-    route(&w, "a.example", "app", 1);
+    move(&w, "new.example", "new", 3);
+    move(&w, "a.example", "app", 1);
     world_try(&w, false);
     assert_false(w.failed);
     assert_false(w.reloaded);
@@ -175,8 +127,7 @@ static void test_held_back_reload(void **state)
     assert_answer(&w, "a.example", "b");
     char body[64];
     assert_int_equal(http_get(w.port, "new.example", body, sizeof(body)), 503);
-    for (int i = 0; i < 50 && strcmp(w.changed, "a reload is due") != 0; i++)
-        world_sleep(&w, 100);
+    expect_change(&w, "a reload is due");
     world_apply(&w, true);
     assert_true(w.reloaded);
     assert_answer(&w, "new.example", "d");

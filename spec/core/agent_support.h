@@ -1,223 +1,45 @@
-/* agent_support.h — what the tests of core/agent share: upstreams, a prober with a thread of its own, a model to edit,
- * an agent on a real HAProxy.
+/* agent_support.h — what the tests of core/agent share: an agent on a real HAProxy that it has started, or that
+ * somebody else has, in front of upstreams.
+ *
+ * Static functions in a header: each test is one program of one file, and uses some of them.
  */
 #ifndef SPEC_CORE_AGENT_SUPPORT_H
 #define SPEC_CORE_AGENT_SUPPORT_H
 
-#include "haproxy_support.h"
-
-#include <arpa/inet.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include "model_support.h"
+#include "traffic_support.h"
 
 #include "agent/agent.h"
 #include "base/metric.h"
-#include "haproxy/model.h"
 #include "haproxy/runtime.h"
 
-/* ---- upstreams: a HAProxy that answers on ports of its own with "a", "b", "c", "d" ---- */
+static UNUSED struct upstreams upstreams;
 
-struct upstreams {
-    pid_t pid;
-    char *directory;
-    int ports[4];
-};
-
-static UNUSED void process_spawn(pid_t *ret_pid, const char *directory, const char *const *argv)
+static UNUSED int group_begin(void **state)
 {
-    *ret_pid = fork();
-    if (*ret_pid == 0) {
-        int null = open("/dev/null", O_RDWR);
-        dup2(null, 0);
-        dup2(null, 1);
-        dup2(null, 2);
-        setsid();
-        if (chdir(directory) == 0)
-            execv(argv[0], (char *const *)(uintptr_t)argv);
-        _exit(127);
-    }
+    (void)state;
+    CLEANUP(free_ptr) char *binary = haproxy_any_binary();
+    if (!binary)
+        return -1;
+    upstreams_start(&upstreams, binary);
+    return 0;
 }
 
-static UNUSED void process_end(pid_t pid)
+static UNUSED int group_end(void **state)
 {
-    kill(-pid, SIGTERM);
-    for (int i = 0; i < 300 && waitpid(pid, NULL, WNOHANG) == 0; i++)
-        usleep(10000);
-    kill(-pid, SIGKILL);
+    (void)state;
+    upstreams_end(&upstreams);
+    return 0;
 }
 
-static UNUSED int http_get(int port, const char *host, char *body, size_t size);
-
-static UNUSED void upstreams_start(struct upstreams *u, const char *binary)
+static UNUSED char *server_line(const char *name, int upstream, const char *words)
 {
-    u->directory = directory_new();
-    char *text = xasprintf("defaults\n  mode http\n  timeout client 60s\n  timeout server 5s\n  timeout connect 5s\n");
-    for (int i = 0; i < 4; i++) {
-        u->ports[i] = free_port();
-        char *more = xasprintf(
-            "%sfrontend u%d\n  bind 127.0.0.1:%d\n  http-request wait-for-body time 5s if { path /slow }\n"
-            "  http-request return status 200 content-type text/plain string %c\n",
-            text, i, u->ports[i], 'a' + i);
-        free(text);
-        text = more;
-    }
-    file_write(u->directory, "haproxy.cfg", text);
-    free(text);
-    process_spawn(&u->pid, u->directory, (const char *const[]){binary, "-db", "-f", "haproxy.cfg", NULL});
-    char body[64];
-    for (int i = 0; i < 500 && http_get(u->ports[3], "x", body, sizeof(body)) != 200; i++)
-        usleep(10000);
-}
-
-static UNUSED void upstreams_end(struct upstreams *u)
-{
-    process_end(u->pid);
-    directory_remove(u->directory);
-}
-
-/* ---- requests ---- */
-
-/* GET / with this Host; the status, 0 when there was no answer. */
-static UNUSED int http_get(int port, const char *host, char *body, size_t size)
-{
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
-    char text[4096], *at;
-    size_t length = 0;
-    ssize_t n;
-    int status = 0;
-    body[0] = '\0';
-    CLEANUP(close_fd) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)))
-        return 0;
-    int out = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", host);
-    if (write(fd, text, (size_t)out) != out)
-        return 0;
-    while (length < sizeof(text) - 1 && (n = read(fd, text + length, sizeof(text) - 1 - length)) > 0)
-        length += (size_t)n;
-    text[length] = '\0';
-    if (sscanf(text, "HTTP/1.1 %d", &status) != 1)
-        return 0;
-    at = strstr(text, "\r\n\r\n");
-    snprintf(body, size, "%s", at ? at + 4 : "");
-    return status;
-}
-
-/* Asks again and again, each time on a new connection, until it is stopped. */
-struct prober {
-    pthread_t thread;
-    int port;
-    const char *host;
-    atomic_bool stop;
-    atomic_uint requests, failures;
-    atomic_int last_bad;
-};
-
-static UNUSED void *prober_run(void *ctx)
-{
-    struct prober *p = ctx;
-    char body[256];
-    while (!atomic_load(&p->stop)) {
-        int status = http_get(p->port, p->host, body, sizeof(body));
-        atomic_fetch_add(&p->requests, 1);
-        if (status != 200) {
-            atomic_fetch_add(&p->failures, 1);
-            atomic_store(&p->last_bad, status);
-        }
-        usleep(300);
-    }
-    return NULL;
-}
-
-static UNUSED void prober_start(struct prober *p, int port, const char *host)
-{
-    memset(p, 0, sizeof(*p));
-    p->port = port;
-    p->host = host;
-    assert_int_equal(pthread_create(&p->thread, NULL, prober_run, p), 0);
-}
-
-static UNUSED void prober_end(struct prober *p)
-{
-    atomic_store(&p->stop, true);
-    pthread_join(p->thread, NULL);
-    if (atomic_load(&p->failures))
-        fail_msg("%u of %u requests failed, the last with %d", atomic_load(&p->failures), atomic_load(&p->requests),
-                 atomic_load(&p->last_bad));
-    assert_true(atomic_load(&p->requests) > 10);
-}
-
-/* ---- the model ---- */
-
-struct emitted {
-    enum contribution_kind kind;
-    const char *scope, *key, *text;
-    int32_t rank;
-};
-
-static UNUSED struct fragment *fragment_make(const char *id, int64_t created_s, const struct emitted *emitted,
-                                             size_t count)
-{
-    struct contribution_input *items = xcalloc(count + 1, sizeof(*items));
-    for (size_t i = 0; i < count; i++)
-        items[i] = (struct contribution_input){.kind = emitted[i].kind,
-                                               .rank = emitted[i].rank,
-                                               .scope = emitted[i].scope,
-                                               .scope_length = strlen(emitted[i].scope),
-                                               .key = emitted[i].key,
-                                               .key_length = strlen(emitted[i].key),
-                                               .text = emitted[i].text,
-                                               .text_length = strlen(emitted[i].text)};
-    const struct fragment_head head = {
-        .id = id, .template_name = "test.lua", .owner_kind = "tests", .owner_id = id, .owner_created_s = created_s};
-    struct fragment *f = fragment_new(&head, items, count);
-    free(items);
-    return f;
-}
-
-static UNUSED void model_put(struct model *m, const char *id, const struct emitted *emitted, size_t count)
-{
-    struct fragment *f = fragment_make(id, 1, emitted, count);
-    model_fragment_put(m, f);
-    fragment_unref(f);
-}
-
-static UNUSED void model_accept_all(struct model *m)
-{
-    model_check_begin(m);
-    model_check_end(m, true);
-}
-
-/* Global, defaults, a frontend that routes by maps/host.map. */
-static UNUSED void model_put_base(struct model *m, int port, const char *extra)
-{
-    CLEANUP(free_ptr)
-    char *frontend = xasprintf("bind 127.0.0.1:%d\n%suse_backend %%[req.hdr(host),lower,map(maps/host.map)]\n", port,
-                               extra);
-    const struct emitted base[] = {
-        {CONTRIBUTION_SECTION, "global", "body", "maxconn 200\nhard-stop-after 5s\n", 0},
-        {CONTRIBUTION_SECTION, "defaults base", "body",
-         "mode http\ntimeout client 5s\ntimeout server 5s\ntimeout connect 1s\nretries 2\n", 10},
-        {CONTRIBUTION_SECTION, "frontend http", "body", frontend, 20},
-        {CONTRIBUTION_SECTION_FROM, "frontend http", "from", "base", 20},
-        {CONTRIBUTION_MAP_ENTRY, "host.map", "", "", 0},
-    };
-    model_put(m, "base", base, ARRAY_LEN(base));
-}
-
-/* One route: host → backend with these server lines. */
-static UNUSED void model_put_route(struct model *m, const char *host, const char *backend, const char *servers)
-{
-    CLEANUP(free_ptr) char *section = xasprintf("backend %s", backend);
-    const struct emitted route[] = {
-        {CONTRIBUTION_SECTION, section, "body", servers, 30},
-        {CONTRIBUTION_SECTION_FROM, section, "from", "base", 30},
-        {CONTRIBUTION_MAP_ENTRY, "host.map", host, backend, 0},
-    };
-    model_put(m, host, route, ARRAY_LEN(route));
+    return xasprintf("server %s 127.0.0.1:%d %s\n", name, upstreams.ports[upstream], words);
 }
 
 /* ---- an agent ---- */
+
+#define POLL_NS (100 * NS_PER_MS) /* tests need not wait as long as others */
 
 struct world {
     uv_loop_t loop;
@@ -264,6 +86,7 @@ static UNUSED void world_agent_with(struct world *w, struct agent_config more)
     more.min_reload_interval_ns = 1;
     more.disk_delay_ns = 50 * NS_PER_MS;
     more.write_end_ns = world_write_end_ns;
+    more.poll_interval_ns = POLL_NS;
     w->agent = agent_new(&w->loop, &more, w->model, w->metrics, world_changed, w, &err);
     assert_non_null(w->agent);
 }
@@ -347,20 +170,21 @@ static UNUSED void world_apply(struct world *w, bool all)
     assert_int_equal(w->reload_after_ns, 0);
 }
 
-static UNUSED void world_sleep(struct world *w, int ms)
+static UNUSED void world_sleep(struct world *w, int64_t ms)
 {
-    bool over = false, closed = false;
-    uv_timer_t timer;
-    uv_timer_init(&w->loop, &timer);
-    timer.data = &over;
-    uv_timer_start(&timer, wait_over, (uint64_t)ms, 0);
-    while (!over)
-        uv_run(&w->loop, UV_RUN_ONCE);
-    timer.data = &closed;
-    uv_close((uv_handle_t *)&timer, wait_closed);
-    while (!closed)
-        uv_run(&w->loop, UV_RUN_NOWAIT);
+    loop_sleep(&w->loop, ms);
 }
+
+/* Runs the loop until the condition holds. */
+#define WORLD_UNTIL(w, condition) \
+    do { \
+        int64_t end_ns_ = clock_now_ns() + 30 * NS_PER_S; \
+        while (!(condition)) { \
+            if (clock_now_ns() > end_ns_) \
+                fail_msg("never: %s", #condition); \
+            world_sleep(w, 10); \
+        } \
+    } while (0)
 
 /* One command to the running worker; the answer, to be freed. */
 struct command {
@@ -389,6 +213,12 @@ static UNUSED char *world_command(struct world *w, const char *command)
     return world_command_at(w, "runtime.sock", command);
 }
 
+static UNUSED bool world_shows(struct world *w, const char *command, const char *part)
+{
+    CLEANUP(free_ptr) char *answer = world_command(w, command);
+    return strstr(answer, part) != NULL;
+}
+
 static UNUSED int world_worker_pid(struct world *w)
 {
     CLEANUP(free_ptr) char *info = world_command(w, "show info");
@@ -403,6 +233,115 @@ static UNUSED void assert_answer(struct world *w, const char *host, const char *
     int status = http_get(w->port, host, body, sizeof(body));
     if (status != 200 || strcmp(body, expected) != 0)
         fail_msg("%s answered %d '%s' instead of '%s'", host, status, body, expected);
+}
+
+static UNUSED void expect_change(struct world *w, const char *what)
+{
+    WORLD_UNTIL(w, strcmp(w->changed, what) == 0);
+}
+
+static UNUSED bool is_live(const struct world *w)
+{
+    struct agent_status status;
+    agent_status(w->agent, &status);
+    return status.live;
+}
+
+static UNUSED uint64_t drift_repairs(const struct world *w)
+{
+    struct agent_status status;
+    agent_status(w->agent, &status);
+    return status.drift_repairs;
+}
+
+/* ---- routes ---- */
+
+/* What these servers' backend and its route are from now on, as the check has accepted it. */
+static UNUSED void edit(struct world *w, const char *host, const char *backend, const char *servers)
+{
+    model_put_route(w->model, host, host, backend, servers);
+    model_check(w->model, true);
+}
+
+/* The same with one server, named s1, s2, … as upstreams are. */
+static UNUSED void route(struct world *w, const char *host, const char *backend, int upstream)
+{
+    CLEANUP(free_ptr) char *name = xasprintf("s%d", upstream + 1);
+    CLEANUP(free_ptr) char *line = server_line(name, upstream, "");
+    edit(w, host, backend, line);
+}
+
+/* a.example → app, live with these servers, of which the first upstream is one. */
+static UNUSED void world_begin_route(struct world *w, const char *servers)
+{
+    model_put_base(w->model, w->port, "");
+    edit(w, "a.example", "app", servers);
+    world_apply(w, true);
+    assert_answer(w, "a.example", "a");
+}
+
+/* ---- in each series ---- */
+
+/* A HAProxy that somebody else started on the directory, an agent attached to it, and one route a.example → upstream
+ * a, live. */
+static UNUSED bool world_attached(struct world *w, const char *series)
+{
+    if (!world_begin(w, series))
+        return false;
+    char config[512];
+    snprintf(
+        config, sizeof(config),
+        "global\n    stats socket %s/runtime.sock mode 600 level admin\n    maxconn 100\ndefaults\n    mode http\n"
+        "    timeout client 5s\n    timeout server 5s\n    timeout connect 5s\nfrontend f\n    bind 127.0.0.1:%d\n",
+        w->directory, w->port);
+    file_write(w->directory, "haproxy.cfg", config);
+    CLEANUP(free_ptr) char *master = xasprintf("%s/master.sock,mode,600", w->directory);
+    CLEANUP(free_ptr) char *socket = xasprintf("%s/runtime.sock", w->directory);
+    w->haproxy = process_spawn(w->directory, NULL,
+                               (const char *const[]){w->binary, "-W", "-S", master, "-f", "haproxy.cfg", NULL});
+    for (int i = 0; i < 500 && access(socket, F_OK) != 0; i++)
+        usleep(10000);
+    CLEANUP(free_ptr) char *alive = NULL;
+    for (int i = 0; i < 100 && !(alive && strstr(alive, "worker")); i++) {
+        world_sleep(w, 50);
+        free(alive);
+        alive = world_command_at(w, "master.sock", "show proc");
+    }
+    world_agent(w, false);
+    CLEANUP(free_ptr) char *servers = server_line("s1", 0, "check inter 500ms weight 10");
+    world_begin_route(w, servers);
+    assert_true(w->reloaded);
+    return true;
+}
+
+/* A HAProxy of the agent's own. */
+static UNUSED bool world_supervised(struct world *w, const char *series, struct agent_config config)
+{
+    if (!world_begin(w, series))
+        return false;
+    config.supervise = true;
+    world_agent_with(w, config);
+    CLEANUP(free_ptr) char *servers = server_line("s1", 0, "");
+    world_begin_route(w, servers);
+    return true;
+}
+
+/* supervised: with a HAProxy of the agent's own and this configuration; NULL: with somebody else's. */
+static UNUSED void each_series(void (*test)(struct world *w, const char *series), const struct agent_config *supervised)
+{
+    bool any = false;
+    for (size_t i = 0; i < ARRAY_LEN(haproxy_series); i++) {
+        struct world w;
+        const char *series = haproxy_series[i];
+        if (!(supervised ? world_supervised(&w, series, *supervised) : world_attached(&w, series)))
+            continue;
+        any = true;
+        print_message("    HAProxy %s\n", series);
+        test(&w, series);
+        world_end(&w);
+    }
+    if (!any)
+        skip();
 }
 
 #endif
