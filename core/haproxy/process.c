@@ -1,82 +1,34 @@
 /* How it works: one timer drives the states (polls while adopting and starting, back-off while waiting, escalation
  * while stopping); the end of a child comes from libuv, the end of an adopted process from a pidfd. Each event to the
  * caller is the last thing a function does, so that the caller may stop or free the supervision from within it.
- *
- * Ready means: the master answers, lists a worker, and that worker answers through the master. A worker that is still
- * reading a large configuration answers only when it has done so.
- *
- * A HAProxy whose master socket accepts but does not answer until the start deadline hangs: it is killed, and a new
- * one started. The workers of a dead master end by themselves.
+ * Whether there is a HAProxy and whether it answers is asked in process_ask.c.
  */
 #include "haproxy/process.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "haproxy/disk.h"
-#include "haproxy/output.h"
-#include "haproxy/runtime.h"
+#include "haproxy/process_internal.h"
 
 #define START_DEADLINE_NS (30 * NS_PER_S)
 #define BACKOFF_MIN_NS (250 * NS_PER_MS)
 #define BACKOFF_MAX_NS (30 * NS_PER_S)
 #define STABLE_NS (60 * NS_PER_S) /* ran so long: the next failure is a first one */
-#define ASK_NS NS_PER_S           /* one question while adopting or starting */
-#define POLL_MS 25
-#define KILL_AFTER_MS 1000 /* SIGTERM → SIGKILL */
+#define KILL_AFTER_MS 1000        /* SIGTERM → SIGKILL */
 #define LOG_MS 200
 #define SOCKET_PATH_MAX 90
 
-struct process {
-    uv_loop_t *loop;
-    struct process_events events;
-    void *ctx;
-    char *binary, *directory, *master_socket;
-    VEC(char *) environment;
-    int64_t start_deadline_ns, backoff_min_ns, backoff_max_ns;
-
-    enum process_state state;
-    uv_timer_t timer, log_timer;
-    unsigned open_handles;
-    pid_t pid;            /* of the master; 0: none */
-    uv_process_t *child;  /* NULL: adopted, or none */
-    uv_poll_t *exit_poll; /* on the pidfd of an adopted one */
-    struct master_call *ask;
-    struct runtime_call *ask_worker;
-    struct master_state answer; /* kept while the worker is asked */
-    int64_t since_ns;           /* the state began */
-    int64_t backoff_ns;         /* the next one; 0: the first */
-    bool start_overdue;         /* killed because it did not answer */
-
-    struct output log; /* haproxy.log */
-
-    bool stop_wanted;
-    int64_t grace_ns;
-    int stop_step; /* signals sent: 0 none, 1 USR1, 2 TERM, 3 KILL */
-    void (*stopped)(void *ctx);
-    void *stopped_ctx;
-};
-
-static void prepare(struct process *p);
-static void spawn(struct process *p);
-static void ask(struct process *p);
 static void stop_begin(struct process *p);
 static void on_timer(uv_timer_t *timer);
 
-static void timer_set(struct process *p, int64_t ns)
+void process_timer_set(struct process *p, int64_t ns)
 {
     uv_timer_start(&p->timer, on_timer, (uint64_t)((ns + NS_PER_MS - 1) / NS_PER_MS), 0);
 }
@@ -108,20 +60,10 @@ static void close_poll(uv_handle_t *handle)
     free(handle);
 }
 
-static void ask_cancel(struct process *p)
-{
-    if (p->ask)
-        master_cancel(p->ask);
-    if (p->ask_worker)
-        runtime_cancel(p->ask_worker);
-    p->ask = NULL;
-    p->ask_worker = NULL;
-}
-
 /* Forget the process, which is gone or is let go. */
 static void process_forget(struct process *p)
 {
-    ask_cancel(p);
+    process_ask_cancel(p);
     if (p->child)
         uv_close((uv_handle_t *)p->child, free_handle);
     if (p->exit_poll) {
@@ -151,7 +93,7 @@ static void wait_begin(struct process *p)
     if (p->backoff_ns > p->backoff_max_ns)
         p->backoff_ns = p->backoff_max_ns;
     state_set(p, PROCESS_WAITING);
-    timer_set(p, p->backoff_ns);
+    process_timer_set(p, p->backoff_ns);
 }
 
 static void process_ended(struct process *p, const char *reason)
@@ -177,7 +119,7 @@ static void process_ended(struct process *p, const char *reason)
         p->events.died(p->ctx, reason);
         return;
     case PROCESS_ADOPTING:
-        prepare(p);
+        process_prepare(p);
         return;
     case PROCESS_STOPPED:
     case PROCESS_PREPARING:
@@ -207,7 +149,7 @@ static void on_adopted_exit(uv_poll_t *poll, int status UNUSED, int events UNUSE
 }
 
 /* Watch a process that is not our child. False when it is gone already. */
-static bool adopt_pid(struct process *p, pid_t pid)
+bool process_adopt(struct process *p, pid_t pid)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (fd < 0)
@@ -226,7 +168,7 @@ static bool adopt_pid(struct process *p, pid_t pid)
 }
 
 /* Signal the master; SIGKILL goes to its whole group, if that is its own. */
-static void process_kill(struct process *p, int sig)
+void process_kill(struct process *p, int sig)
 {
     if (p->pid <= 0)
         return;
@@ -238,7 +180,7 @@ static void process_kill(struct process *p, int sig)
 
 /* --- adopting and starting --- */
 
-static void prepare(struct process *p)
+void process_prepare(struct process *p)
 {
     if (p->stop_wanted) { /* asked for while it was not known whether there is one */
         stopped_tell(p);
@@ -248,47 +190,7 @@ static void prepare(struct process *p)
     p->events.prepare(p->ctx);
 }
 
-/* Its number is kept beside its configuration: while a master loads a configuration anew (before 3.1) nobody listens
- * on its socket. */
-static void pid_keep(const struct process *p)
-{
-    CLEANUP(free_ptr) char *path = xasprintf("%s/haproxy.pid", p->directory);
-    CLEANUP(close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || dprintf(fd, "%d\n", (int)p->pid) < 0)
-        (void)unlink(path); /* none is better than a wrong one */
-}
-
-/* The process of that number, if it still works in our directory; 0: none. */
-static pid_t pid_kept(const struct process *p)
-{
-    CLEANUP(free_ptr) char *path = xasprintf("%s/haproxy.pid", p->directory);
-    CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    char text[16] = "", link[32];
-    struct stat ours, its;
-    if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-        return 0;
-    long pid = strtol(text, NULL, 10);
-    snprintf(link, sizeof(link), "/proc/%ld/cwd", pid);
-    bool same = pid > 1 && stat(link, &its) == 0 && stat(p->directory, &ours) == 0 && its.st_dev == ours.st_dev &&
-                its.st_ino == ours.st_ino;
-    return same ? (pid_t)pid : 0;
-}
-
-/* The process that listens on the master socket, by the kernel's word; 0: nobody. For a master that does not answer. */
-static pid_t listener_pid(const struct process *p)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct ucred peer = {0};
-    socklen_t length = sizeof(peer);
-    CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    memcpy(address.sun_path, p->master_socket, strlen(p->master_socket) + 1);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
-        return 0;
-    return peer.pid;
-}
-
-static void became_running(struct process *p)
+void process_became_running(struct process *p)
 {
     bool adopted = p->child == NULL;
     if (p->stop_wanted) {
@@ -300,76 +202,6 @@ static void became_running(struct process *p)
     memset(&p->answer, 0, sizeof(p->answer));
     p->events.running(p->ctx, &state, adopted);
     master_state_done(&state);
-}
-
-static void ask_again(struct process *p)
-{
-    bool over = clock_now_ns() - p->since_ns >= p->start_deadline_ns;
-    if (!over) {
-        timer_set(p, POLL_MS * NS_PER_MS);
-    } else if (p->state == PROCESS_STARTING) {
-        p->start_overdue = true;
-        process_kill(p, SIGKILL); /* its end is reported */
-    } else {
-        /* One is there and hangs. Its end leads on; when it cannot be found, the new one takes over its sockets. */
-        pid_t pid = listener_pid(p);
-        if (pid == 0)
-            pid = pid_kept(p);
-        if (pid > 1 && pid != getpid() && adopt_pid(p, pid))
-            process_kill(p, SIGKILL);
-        else
-            prepare(p);
-    }
-}
-
-static void on_worker_answer(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
-{
-    struct process *p = ctx;
-    p->ask_worker = NULL;
-    if (!err && count == 1 && strstr(answers[0].text, "\nPid: "))
-        became_running(p);
-    else
-        ask_again(p);
-}
-
-static void on_master_answer(void *ctx, const struct err *err, const struct master_state *state)
-{
-    struct process *p = ctx;
-    p->ask = NULL;
-    if (err && p->state == PROCESS_ADOPTING && err->kind == ERR_SYS && pid_kept(p) == 0) { /* nobody is there */
-        prepare(p);
-        return;
-    }
-    if (err || state->workers.length == 0 || (p->state == PROCESS_STARTING && state->master.pid != p->pid)) {
-        ask_again(p);
-        return;
-    }
-    if (p->state == PROCESS_ADOPTING && !p->exit_poll && !adopt_pid(p, state->master.pid)) {
-        ask_again(p);
-        return;
-    }
-    master_state_done(&p->answer);
-    p->answer = *state;
-    p->answer.workers.items = NULL;
-    p->answer.old_workers.items = NULL;
-    p->answer.workers.length = p->answer.workers.capacity = p->answer.old_workers.length =
-        p->answer.old_workers.capacity = 0;
-    for (size_t i = 0; i < state->workers.length; i++)
-        vec_push(&p->answer.workers, state->workers.items[i]);
-    for (size_t i = 0; i < state->old_workers.length; i++)
-        vec_push(&p->answer.old_workers, state->old_workers.items[i]);
-    char command[64];
-    const char *commands[] = {command};
-    snprintf(command, sizeof(command), "@!%d show info", state->workers.items[0].pid);
-    int64_t left = p->start_deadline_ns - (clock_now_ns() - p->since_ns);
-    p->ask_worker = runtime_run(p->loop, p->master_socket, commands, 1, left > ASK_NS ? left : ASK_NS, 0,
-                                on_worker_answer, p);
-}
-
-static void ask(struct process *p)
-{
-    assert(!p->ask && !p->ask_worker);
-    p->ask = master_show_proc(p->loop, p->master_socket, ASK_NS, on_master_answer, p);
 }
 
 static void spawn(struct process *p)
@@ -405,8 +237,8 @@ static void spawn(struct process *p)
     }
     p->child = child;
     p->pid = child->pid;
-    pid_keep(p);
-    timer_set(p, POLL_MS * NS_PER_MS);
+    process_pid_keep(p);
+    process_timer_set(p, PROCESS_POLL_NS);
 }
 
 /* --- stopping --- */
@@ -420,12 +252,12 @@ static void stop_step(struct process *p)
         return;
     process_kill(p, signals[p->stop_step]);
     if (p->stop_step < 3)
-        timer_set(p, p->stop_step == 1 ? p->grace_ns : KILL_AFTER_MS * NS_PER_MS);
+        process_timer_set(p, p->stop_step == 1 ? p->grace_ns : KILL_AFTER_MS * NS_PER_MS);
 }
 
 static void stop_begin(struct process *p)
 {
-    ask_cancel(p);
+    process_ask_cancel(p);
     state_set(p, PROCESS_STOPPING);
     p->stop_step = 0;
     stop_step(p);
@@ -437,10 +269,10 @@ static void on_timer(uv_timer_t *timer)
     switch (p->state) {
     case PROCESS_ADOPTING:
     case PROCESS_STARTING:
-        ask(p);
+        process_ask(p);
         break;
     case PROCESS_WAITING:
-        prepare(p);
+        process_prepare(p);
         break;
     case PROCESS_STOPPING:
         if (p->pid)
@@ -497,7 +329,7 @@ void process_start(struct process *p)
 {
     assert(p->state == PROCESS_STOPPED);
     state_set(p, PROCESS_ADOPTING);
-    ask(p);
+    process_ask(p);
 }
 
 void process_continue(struct process *p)
@@ -509,7 +341,7 @@ void process_continue(struct process *p)
 void process_retry_now(struct process *p)
 {
     if (p->state == PROCESS_WAITING)
-        timer_set(p, 0);
+        process_timer_set(p, 0);
 }
 
 void process_restart(struct process *p, int worker_pid)
@@ -539,7 +371,7 @@ void process_stop(struct process *p, int64_t grace_ns, void (*stopped)(void *ctx
     case PROCESS_PREPARING:
     case PROCESS_WAITING:
         state_set(p, PROCESS_STOPPING);
-        timer_set(p, 0);
+        process_timer_set(p, 0);
         break;
     case PROCESS_STOPPING:
         break;

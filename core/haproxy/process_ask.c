@@ -1,0 +1,138 @@
+/* Ready means: the master answers, lists a worker, and that worker answers through the master. A worker that is still
+ * reading a large configuration answers only when it has done so.
+ *
+ * A HAProxy whose master socket accepts but does not answer until the start deadline hangs: it is killed, and a new
+ * one started. It is found by the kernel's word on who listens, or by the number in haproxy.pid. The workers of a dead
+ * master end by themselves.
+ */
+#include <assert.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "haproxy/process_internal.h"
+
+#define ASK_NS NS_PER_S /* one question while adopting or starting */
+
+/* Its number is kept beside its configuration: while a master loads a configuration anew (before 3.1) nobody listens
+ * on its socket. */
+void process_pid_keep(const struct process *p)
+{
+    CLEANUP(free_ptr) char *path = xasprintf("%s/haproxy.pid", p->directory);
+    CLEANUP(close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || dprintf(fd, "%d\n", (int)p->pid) < 0)
+        (void)unlink(path); /* none is better than a wrong one */
+}
+
+/* The process of that number, if it still works in our directory; 0: none. */
+static pid_t pid_kept(const struct process *p)
+{
+    CLEANUP(free_ptr) char *path = xasprintf("%s/haproxy.pid", p->directory);
+    CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    char text[16] = "", link[32];
+    struct stat ours, its;
+    if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+        return 0;
+    long pid = strtol(text, NULL, 10);
+    snprintf(link, sizeof(link), "/proc/%ld/cwd", pid);
+    bool same = pid > 1 && stat(link, &its) == 0 && stat(p->directory, &ours) == 0 && its.st_dev == ours.st_dev &&
+                its.st_ino == ours.st_ino;
+    return same ? (pid_t)pid : 0;
+}
+
+/* The process that listens on the master socket, by the kernel's word; 0: nobody. For a master that does not answer. */
+static pid_t listener_pid(const struct process *p)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct ucred peer = {0};
+    socklen_t length = sizeof(peer);
+    CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    memcpy(address.sun_path, p->master_socket, strlen(p->master_socket) + 1);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+        return 0;
+    return peer.pid;
+}
+
+static void ask_again(struct process *p)
+{
+    bool over = clock_now_ns() - p->since_ns >= p->start_deadline_ns;
+    if (!over) {
+        process_timer_set(p, PROCESS_POLL_NS);
+    } else if (p->state == PROCESS_STARTING) {
+        p->start_overdue = true;
+        process_kill(p, SIGKILL); /* its end is reported */
+    } else {
+        /* One is there and hangs. Its end leads on; when it cannot be found, the new one takes over its sockets. */
+        pid_t pid = listener_pid(p);
+        if (pid == 0)
+            pid = pid_kept(p);
+        if (pid > 1 && pid != getpid() && process_adopt(p, pid))
+            process_kill(p, SIGKILL);
+        else
+            process_prepare(p);
+    }
+}
+
+static void on_worker_answer(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
+{
+    struct process *p = ctx;
+    p->ask_worker = NULL;
+    if (!err && count == 1 && strstr(answers[0].text, "\nPid: "))
+        process_became_running(p);
+    else
+        ask_again(p);
+}
+
+static void on_master_answer(void *ctx, const struct err *err, const struct master_state *state)
+{
+    struct process *p = ctx;
+    p->ask = NULL;
+    if (err && p->state == PROCESS_ADOPTING && err->kind == ERR_SYS && pid_kept(p) == 0) { /* nobody is there */
+        process_prepare(p);
+        return;
+    }
+    if (err || state->workers.length == 0 || (p->state == PROCESS_STARTING && state->master.pid != p->pid)) {
+        ask_again(p);
+        return;
+    }
+    if (p->state == PROCESS_ADOPTING && !p->exit_poll && !process_adopt(p, state->master.pid)) {
+        ask_again(p);
+        return;
+    }
+    master_state_done(&p->answer);
+    p->answer = (struct master_state){.master = state->master, .last_reload_failed = state->last_reload_failed};
+    for (size_t i = 0; i < state->workers.length; i++)
+        vec_push(&p->answer.workers, state->workers.items[i]);
+    for (size_t i = 0; i < state->old_workers.length; i++)
+        vec_push(&p->answer.old_workers, state->old_workers.items[i]);
+    char command[64];
+    const char *commands[] = {command};
+    snprintf(command, sizeof(command), "@!%d show info", state->workers.items[0].pid);
+    int64_t left = p->start_deadline_ns - (clock_now_ns() - p->since_ns);
+    p->ask_worker = runtime_run(p->loop, p->master_socket, commands, 1, left > ASK_NS ? left : ASK_NS, 0,
+                                on_worker_answer, p);
+}
+
+void process_ask(struct process *p)
+{
+    assert(!p->ask && !p->ask_worker);
+    p->ask = master_show_proc(p->loop, p->master_socket, ASK_NS, on_master_answer, p);
+}
+
+void process_ask_cancel(struct process *p)
+{
+    if (p->ask)
+        master_cancel(p->ask);
+    if (p->ask_worker)
+        runtime_cancel(p->ask_worker);
+    p->ask = NULL;
+    p->ask_worker = NULL;
+}

@@ -1,0 +1,69 @@
+/* watch_state.h — what a watch consists of, for watch.c (what is under way, lists, waits) and watch_stream.c (the
+ * connection that events come on) only.
+ * Thread:  loop thread only.
+ */
+#ifndef HAPTIC_KUBE_WATCH_STATE_H
+#define HAPTIC_KUBE_WATCH_STATE_H
+
+#include "kube/backoff.h"
+#include "kube/stream.h"
+#include "kube/timer.h"
+#include "kube/watch.h"
+
+#define KUBE_WATCH_STREAM_LIST_TRIES 2
+
+enum kube_watch_state { IDLE, LOOKUP, PAGES, STREAM_LIST, WATCH, SLEEP };
+
+struct kube_watch {
+    struct kube_client *client;
+    struct kube_discovery *discovery;
+    const struct kube_watch_ops *ops;
+    void *ctx;
+    struct kube_selection selection;
+    char *strings[5]; /* what selection points to */
+    char *label;      /* "ingresses.networking.k8s.io in ns" */
+    int64_t stall_ns;
+
+    enum kube_watch_state state;
+    struct kube_lookup *lookup;
+    struct kube_pager *pager;
+    struct kube_request *request;
+    struct kube_stream stream;
+    struct kube_timer *wake, *stall;
+    struct kube_backoff backoff, absent_backoff;
+    char *resource_version; /* NULL: a list comes first */
+    int64_t opened_ns, last_bytes_ns, gone_ns;
+    uint64_t events; /* on this connection */
+    int64_t received_ns;
+
+    bool is_list_open, has_failed;
+    bool may_have_objects; /* told of any since the last complete list that was empty */
+    bool is_empty_confirmed, is_absent, is_absence_confirmed;
+    size_t listed;
+    bool no_streaming_list;
+    unsigned streaming_failures;
+
+    unsigned depth;
+    bool is_dead;
+};
+
+/* watch.c */
+/* Around everything that comes from the loop: callbacks may free the watch, the outermost kube_watch_leave() does
+ * it. */
+void kube_watch_enter(struct kube_watch *w);
+void kube_watch_leave(struct kube_watch *w);
+void kube_watch_stop(struct kube_watch *w); /* nothing is under way afterwards */
+/* Stop, tell, try again after the back-off. */
+void kube_watch_fail(struct kube_watch *w, const struct err *err, const char *reason, int64_t retry_after_ns);
+void kube_watch_tell_restart(struct kube_watch *w, const char *reason);
+void kube_watch_tell_recovered(struct kube_watch *w);
+void kube_watch_forget_version(struct kube_watch *w);
+void kube_watch_begin_list(struct kube_watch *w);
+/* The list is whole; go on from resource_version with the connection that is open or a new one. */
+void kube_watch_list_complete(struct kube_watch *w, const char *resource_version);
+
+/* watch_stream.c */
+void kube_watch_stream_init(struct kube_watch *w);
+void kube_watch_open_stream(struct kube_watch *w, bool is_list);
+
+#endif
