@@ -221,7 +221,7 @@ static void on_maps_read(void *ctx, const struct err *err, const struct runtime_
     for (size_t it = 0; i < count && (slot = map_next(&a->live->maps, &it));) {
         struct live_map *map = slot->value;
         if (map->used)
-            live_merge_map(a->live, map, answers[i++].text);
+            live_merge_map(map, answers[i++].text);
     }
     a->known = true;
     apply_step_later(a, step_compare, 0);

@@ -74,12 +74,13 @@ void live_merge_servers(struct live *l, const char *show_servers_state, bool all
  * only a file. */
 void live_merge_map_names(struct live *l, const char *show_map);
 /* Replace a map's entries by `show map NAME`. */
-void live_merge_map(struct live *l, struct live_map *map, const char *show_map);
+void live_merge_map(struct live_map *map, const char *show_map);
 
 /* The servers that `show servers state BACKEND` lists, sorted by name, their words unknown. ret_found must be
  * zeroed. */
 void live_parse_servers(const char *show_servers_state, struct cfg_backend *ret_found);
 
+bool live_name_is_backend(const char *section); /* or listen: its servers are known one by one */
 struct live_section *live_section(const struct live *l, const char *name);
 struct live_backend *live_backend(const struct live *l, const char *name); /* "backend x" */
 struct live_map *live_map(const struct live *l, const char *name);
@@ -92,6 +93,7 @@ void live_default_words(const struct live *l, const char *from, struct buf *out)
 
 struct live_backend *live_backend_get(struct live *l, const char *name); /* made when unknown */
 void live_backend_drop(struct live *l, const char *name);
+void live_map_clear(struct live_map *map);
 void live_map_set(struct live_map *map, const char *key, struct text *value); /* NULL: absent */
 
 /* Does `get map` tell that the key has this value (NULL: is absent)? A map of prefixes answers with the longest entry
