@@ -4,7 +4,6 @@
  */
 #include "agent/agent.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,40 +93,6 @@ static void on_output(void *ctx, const char *line)
         return;
     CLEANUP(free_ptr) char *clean = agent_redacted(ctx, line);
     log_write(level, "haproxy", "line", clean, (char *)NULL);
-}
-
-/* ---- leaving servers ---- */
-
-static void on_left(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
-{
-    struct agent *a = ctx;
-    a->leave_call = NULL;
-    if (err || a->apply.busy || !a->known) {
-        batch_done(&a->leave_batch);
-        plan_done(&a->leave_plan);
-        return;
-    }
-    for (size_t i = 0; i < count; i++)
-        leave_commit(a, &a->leave_plan.ops[PLAN_VANISH].items[i], answers[i].text);
-    plan_done(&a->leave_plan);
-    batch_done(&a->leave_batch);
-}
-
-static void leave_begin(struct agent *a)
-{
-    struct err err;
-    int64_t deadline_ns;
-    if (a->leave_call || a->apply.busy || !a->known || !a->fenced || !a->caps_known ||
-        !leave_commands(a, &a->leave_plan))
-        return;
-    if (agent_may_run(a, a->config.command_deadline_ns, &deadline_ns, &err)) {
-        plan_done(&a->leave_plan);
-        return;
-    }
-    for (size_t i = 0; i < a->leave_plan.ops[PLAN_VANISH].length; i++)
-        vec_push(&a->leave_batch.commands, a->leave_plan.ops[PLAN_VANISH].items[i].command);
-    a->leave_call = runtime_run(a->loop, a->config.runtime_socket, a->leave_batch.commands.items,
-                                a->leave_batch.commands.length, deadline_ns, 0, on_left, a);
 }
 
 static void on_poll_timer(uv_timer_t *timer)
@@ -364,7 +329,6 @@ struct agent *agent_free(struct agent *a)
     plan_done(&a->apply.plan);
     batch_done(&a->apply.batch);
     plan_done(&a->leave_plan);
-    batch_done(&a->leave_batch);
     expand_wipe(&a->previous_config);
     close_fd(&a->journal_fd);
     free(a->first_altered);

@@ -44,7 +44,7 @@ struct agent_config {
      * command deadlines, is killed and started again. An attached one never is. */
     unsigned hung_attempts;
     int64_t poll_interval_ns; /* 0: 1 s; between two looks at HAProxy's processes and at servers that leave */
-    int64_t drain_ns; /* 0: 5 m; how long a removed server may keep its connections before they are shut down */
+    int64_t drain_ns;         /* 0: 5 m; how long a removed server may keep its connections before they are shut down */
     /* When what is written to HAProxy must have ended, clock_now_ns(); asked before each group of commands, because it
      * moves on while the leader renews. Past: none is begun. NULL: no end. ctx is that of changed. */
     int64_t (*write_end_ns)(void *ctx);

@@ -5,7 +5,10 @@
  *   apply.c    one apply: fence → read → plan → run → read back → commit, or reload
  *   reload.c   a new process: reload and start
  *   structural.c  what may go live without a check
- *   compare.c  what is wanted against what is live, and the commit of what was done
+ *   compare.c  what is wanted against what is live: sections, entries of maps, files
+ *   walk.c     the same for everything there is, in slices
+ *   batch.c    the commands of a plan: sent, judged, read back, committed
+ *   leave.c    servers and backends on their way out
  *   drift.c    differences that nothing explains
  *   journal.c  what the directory does not know yet
  *   reveal.c   values of Secrets: in what is compared and sent, and not in what is said
@@ -148,7 +151,6 @@ struct agent {
     struct runtime_call *leave_call;
     bool leave_due; /* something is leaving, or gone and still there; or that is not known */
     struct plan leave_plan;
-    struct batch leave_batch;
 
     struct disk *disk;
     bool level;                /* the directory has what is live */
@@ -208,10 +210,23 @@ void agent_forget_live(struct agent *a, const char *why);
 
 /* compare.c */
 void touched_done(struct touched *t);
+/* What is to be done about one of them: into the plan, and what commands can do about is touched. */
+void touch_section(struct agent *a, struct touched *t, const char *name, struct plan *plan);
+void touch_entry(struct agent *a, struct touched *t, struct live_map *map, const char *key, struct text *wanted,
+                 struct plan *plan);
+void touch_file(struct agent *a, enum contribution_kind kind, const char *path, const char *bytes, size_t length,
+                struct plan *plan);
 void touch_changes(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan);
+/* The section as the model has it in a state; false when it has none. */
+int wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted,
+                 bool *ret_is_wanted, struct err *err) MUST_CHECK;
+
+/* walk.c */
 void walk_begin(struct agent *a, struct walk *w);
 bool walk_step(struct walk *w, int64_t budget_ns); /* true: everything was compared */
 void walk_done(struct walk *w);
+
+/* batch.c */
 void batch_done(struct batch *b);
 /* The next commands of the plan; false when none are left. The last batch ends with the reads. */
 bool batch_next(struct agent *a, struct batch *b);
@@ -223,9 +238,9 @@ int batch_judge(struct agent *a, const struct batch *b, const struct runtime_ans
 int touched_verify(struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err)
     MUST_CHECK;
 void touched_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
-/* The section as the model has it in a state; false when it has none. */
-int wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted,
-                 bool *ret_is_wanted, struct err *err) MUST_CHECK;
+
+/* leave.c */
+void leave_begin(struct agent *a); /* each second: delete leaving servers and backends that are gone */
 
 /* drift.c */
 void drift_note(struct agent *a); /* after a comparison of everything: counts and logs what somebody else changed */
@@ -233,10 +248,6 @@ void drift_note(struct agent *a); /* after a comparison of everything: counts an
 /* structural.c */
 void shape_learn(struct agent *a, const struct cfg_server *s, const char *from);
 void shapes_learn_all(struct agent *a);
-
-/* Delete leaving servers and backends that are gone. */
-bool leave_commands(struct agent *a, struct plan *plan);
-void leave_commit(struct agent *a, const struct plan_op *op, const char *answer);
 
 /* journal.c: what changed in words of servers and in backends since haproxy.cfg was written. */
 void journal_begin(struct agent *a, const struct touched *t);
@@ -259,6 +270,7 @@ char *agent_redacted(const struct agent *a, const char *text);
 void agent_redact(const struct agent *a, char **text); /* in place; NULL is fine */
 
 /* image.c */
+char *image_file_path(enum contribution_kind kind, const char *name); /* "files/x", "certs/y"; malloc'ed */
 /* All files of the accepted state under a new lineage; a->next becomes what a process that loads them has. On an error
  * (a value of a Secret that is gone) there are no files and no next. */
 int image_build(struct agent *a, struct disk_files *files, bool new_lineage, struct err *err) MUST_CHECK;

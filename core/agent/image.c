@@ -74,11 +74,16 @@ static void build_map(void *ctx, const char *name)
     disk_files_take(b->files, path, buf_steal(&text), length);
 }
 
+char *image_file_path(enum contribution_kind kind, const char *name)
+{
+    return xasprintf("%s/%s", kind == CONTRIBUTION_FILE ? "files" : "certs", name);
+}
+
 static void build_file(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length)
 {
     struct building *b = ctx;
     struct buf text = {0};
-    CLEANUP(free_ptr) char *path = xasprintf("%s/%s", kind == CONTRIBUTION_FILE ? "files" : "certs", name);
+    CLEANUP(free_ptr) char *path = image_file_path(kind, name);
     if (b->err.kind != ERR_NONE)
         return;
     if (expand(b->a->config.vault, EXPAND_FILE, bytes, length, &text, NULL, &b->err) < 0) {
