@@ -148,7 +148,6 @@ static void on_adopted_exit(uv_poll_t *poll, int status UNUSED, int events UNUSE
     process_ended(p, "gone");
 }
 
-/* Watch a process that is not our child. False when it is gone already. */
 bool process_adopt(struct process *p, pid_t pid)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -167,7 +166,6 @@ bool process_adopt(struct process *p, pid_t pid)
     return true;
 }
 
-/* Signal the master; SIGKILL goes to its whole group, if that is its own. */
 void process_kill(struct process *p, int sig)
 {
     if (p->pid <= 0)

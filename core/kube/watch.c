@@ -45,7 +45,6 @@ void kube_watch_leave(struct kube_watch *w)
         destroy(w);
 }
 
-/* Nothing is under way afterwards. */
 void kube_watch_stop(struct kube_watch *w)
 {
     w->lookup = kube_lookup_cancel(w->lookup);
@@ -116,7 +115,6 @@ static void list_begin(void *ctx)
     kube_watch_leave(w);
 }
 
-/* The list is whole; go on from resource_version with the connection that is open or a new one. */
 void kube_watch_list_complete(struct kube_watch *w, const char *resource_version)
 {
     struct err err;

@@ -154,7 +154,6 @@ static void file_match_kinds(struct source_dir *d, struct dir_file *file, struct
                   o->kind, "name", o->name);
 }
 
-/* Fill manifest and entries. False when the file as a whole is wrong, and was reported. */
 bool dir_file_load(struct source_dir *d, struct dir_file *file)
 {
     struct json_position at = {0};

@@ -200,7 +200,6 @@ static int compare_files(const void *a, const void *b)
     return strcmp((*(struct dir_file *const *)a)->path, (*(struct dir_file *const *)b)->path);
 }
 
-/* Read the dirty files, bring the store level with them. */
 void dir_round_run(struct source_dir *d)
 {
     if (d->dirty.length == 0)

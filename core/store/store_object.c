@@ -42,7 +42,6 @@ size_t object_bytes(const struct object *o)
     return bytes;
 }
 
-/* Everything but the resourceVersion. */
 bool object_same(const struct object *a, const struct object *b)
 {
     if (a->json_length != b->json_length || memcmp(a->json, b->json, a->json_length) != 0 ||
