@@ -6,7 +6,7 @@ static const struct agent_config impatient = {.command_deadline_ns = 400 * NS_PE
 static void hung(struct world *w, const char *series)
 {
     (void)series;
-    world_sleep(w, 6 * POLL_NS / NS_PER_MS); /* it has answered once at least */
+    world_looks(w, 6); /* it has answered once at least */
     int worker = world_worker_pid(w);
     w->changed[0] = '\0';
     kill(worker, SIGSTOP);
@@ -30,7 +30,7 @@ static void test_hung_worker_is_started_again(void **state)
 static void removed(struct world *w, const char *series)
 {
     (void)series;
-    world_sleep(w, 6 * POLL_NS / NS_PER_MS);
+    world_looks(w, 6);
     CLEANUP(free_ptr) char *remove = xasprintf("rm -rf '%s'", w->directory);
     w->changed[0] = '\0';
     assert_int_equal(pclose(popen(remove, "r")), 0);
@@ -53,7 +53,7 @@ static void attached(struct world *w, const char *series)
     world_agent_end(w, false);
     world_agent_with(w, impatient);
     world_apply(w, true);
-    world_sleep(w, 6 * POLL_NS / NS_PER_MS);
+    world_looks(w, 6);
     assert_true(is_live(w));
     int worker = world_worker_pid(w);
     kill(worker, SIGSTOP);
@@ -62,7 +62,7 @@ static void attached(struct world *w, const char *series)
     assert_true(w->failed);
     world_sleep(w, 2 * impatient.hung_attempts * impatient.command_deadline_ns / NS_PER_MS);
     assert_int_equal(kill(worker, SIGCONT), 0);
-    world_sleep(w, 6 * POLL_NS / NS_PER_MS);
+    world_looks(w, 6);
     assert_int_equal(world_worker_pid(w), worker);
     world_apply(w, true);
     assert_true(is_live(w));

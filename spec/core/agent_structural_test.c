@@ -153,7 +153,7 @@ static void removals(struct world *w, const char *series)
         if (dynamic)
             WORLD_UNTIL(w, !world_shows(w, "show backend", "other"));
         else
-            world_sleep(w, 3 * POLL_NS / NS_PER_MS);
+            world_looks(w, 3);
         assert_int_equal(world_shows(w, "show backend", "other"), !dynamic);
         world_apply(w, true);
         assert_int_equal(w->operations, 0);

@@ -175,6 +175,12 @@ static UNUSED void world_sleep(struct world *w, int64_t ms)
     loop_sleep(&w->loop, ms);
 }
 
+/* Until the agent has looked at HAProxy about so often. */
+static UNUSED void world_looks(struct world *w, unsigned times)
+{
+    world_sleep(w, times * POLL_NS / NS_PER_MS);
+}
+
 /* Runs the loop until the condition holds. */
 #define WORLD_UNTIL(w, condition) \
     do { \

@@ -59,8 +59,9 @@ struct upstreams {
 static UNUSED void upstreams_start(struct upstreams *u, const char *binary)
 {
     u->directory = directory_new();
-    char *text = xasprintf(
-        "defaults\n  mode http\n  timeout client 60s\n  timeout http-keep-alive 1s\n  timeout server 5s\n  timeout connect 5s\n");
+    /* Idle connections end soon: HAProxy 2.6 keeps a server that leaves for as long as it has some. */
+    char *text = xasprintf("defaults\n  mode http\n  timeout client 60s\n  timeout http-keep-alive 1s\n"
+                           "  timeout server 5s\n  timeout connect 5s\n");
     for (int i = 0; i < 4; i++) {
         u->ports[i] = free_port();
         char *more = xasprintf(
@@ -120,14 +121,18 @@ static UNUSED void prober_start(struct prober *p, int port, const char *host)
     assert_int_equal(pthread_create(&p->thread, NULL, prober_run, p), 0);
 }
 
+/* It has asked some more times after what came last, all well. */
 static UNUSED void prober_end(struct prober *p)
 {
+    unsigned wanted = atomic_load(&p->requests) + 11;
+    for (int i = 0; i < 10000 && atomic_load(&p->requests) < wanted; i++)
+        usleep(1000);
     atomic_store(&p->stop, true);
     pthread_join(p->thread, NULL);
     if (atomic_load(&p->failures))
         fail_msg("%u of %u requests failed, the last with %d", atomic_load(&p->failures), atomic_load(&p->requests),
                  atomic_load(&p->last_bad));
-    assert_true(atomic_load(&p->requests) > 10);
+    assert_true(atomic_load(&p->requests) >= wanted);
 }
 
 #endif
