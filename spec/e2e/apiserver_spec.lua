@@ -8,34 +8,18 @@ local kube = require("support.kube")
 local posix = require("support.posix")
 
 describe("with the API server", function()
-  local suite, cluster, faults, admin, scope, haptic, client
+  local world = e2e.world("apiserver", {
+    routes = { { "steady", "198.18.0.1" }, { "moving", "198.18.1.1" } }, clients = { "haptic" },
+  })
+  local admin, cluster, faults, scope, haptic, client
 
-  setup(function()
-    e2e.backends()
-    suite = e2e.scope("apiserver")
-    cluster = suite:cluster()
-    admin = cluster.admin
-    faults = suite:faults(cluster, { "haptic" })
-  end)
-
-  teardown(function()
-    suite:close()
-  end)
+  setup(function() admin, cluster, faults = world:begin() end)
+  teardown(function() world:finish() end)
+  after_each(function() world:close() end)
 
   before_each(function()
-    scope = e2e.scope("apiserver")
     faults:forget_requests()
-    admin:allow("alice", kube.rules())
-    admin:put(kube.ingress_class())
-    admin:put_route("steady", "steady.example", { "198.18.0.1" })
-    admin:put_route("moving", "moving.example", { "198.18.1.1" })
-  end)
-
-  after_each(function()
-    faults:heal()
-    faults:up()
-    scope:close()
-    admin:clean()
+    scope = world:open()
   end)
 
   local function answers(host, wanted, seconds)
@@ -44,13 +28,7 @@ describe("with the API server", function()
 
   --- haptic as alice behind the fault proxy, with a client that asks for both hosts.
   local function start(options)
-    options = options or {}
-    options.kubeconfig = options.kubeconfig or scope:kubeconfig(cluster, { user = "alice", server = faults.server.haptic })
-    haptic = scope:haptic(options)
-    haptic:wait_ready()
-    answers("steady.example", "198.18.0.1:8001")
-    answers("moving.example", "198.18.1.1:8001")
-    client = scope:client({ port = haptic.http_port, hosts = { "steady.example", "moving.example" } })
+    haptic, client = world:start(options)
   end
 
   --- A change is seen within `seconds`: the proof that HAPTIC follows (again).
@@ -97,7 +75,7 @@ describe("with the API server", function()
 
   it("dead from the start: waits, and begins when it comes", function()
     faults:down("haptic")
-    haptic = scope:haptic({ kubeconfig = scope:kubeconfig(cluster, { user = "alice", server = faults.server.haptic }) })
+    haptic = scope:haptic({ kubeconfig = world:kubeconfig("haptic") })
     haptic:wait_log("level=WARN", 10)
     assert.is_false((haptic:is_ready()))
     faults:up("haptic")
@@ -234,7 +212,7 @@ describe("with the API server", function()
   it("letting a streamed list go silent: the list is asked for in pages", function()
     faults:rule({ action = "silent", path = "sendInitialEvents" })
     haptic = scope:haptic({
-      kubeconfig = scope:kubeconfig(cluster, { user = "alice", server = faults.server.haptic }),
+      kubeconfig = world:kubeconfig("haptic"),
       args = { "--watch-stall-timeout", "2s" },
     })
     haptic:wait_ready(30)
@@ -244,7 +222,7 @@ describe("with the API server", function()
 
   it("hanging: requests have an end", function()
     faults:rule({ action = "hang", path = "/ingresses[?]", count = 2 })
-    haptic = scope:haptic({ kubeconfig = scope:kubeconfig(cluster, { user = "alice", server = faults.server.haptic }) })
+    haptic = scope:haptic({ kubeconfig = world:kubeconfig("haptic") })
     haptic:wait_ready(90)
     answers("steady.example", "198.18.0.1:8001")
   end)
@@ -278,7 +256,7 @@ describe("with the API server", function()
     local rules = kube.rules()
     rules[3].resources = { "ingressclasses" }
     admin:allow("alice", rules)
-    haptic = scope:haptic({ kubeconfig = scope:kubeconfig(cluster, { user = "alice", server = faults.server.haptic }) })
+    haptic = scope:haptic({ kubeconfig = world:kubeconfig("haptic") })
     haptic:wait_log('list ingresses%.networking%.k8s%.io: 403: the user alice may not list', 10)
     haptic:wait_log('add the verb \\?"list\\?"', 1)
     local ready, why = haptic:is_ready()

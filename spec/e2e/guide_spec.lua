@@ -12,19 +12,11 @@ local A, B = "haptic-7d9f8b4c6d-abc12", "haptic-7d9f8b4c6d-def34"
 local NAMESPACE = "default"
 
 describe("the guide", function()
-  local suite, cluster, admin, faults
+  local world = e2e.world("guide", { routes = { { "steady", "198.18.0.1" } }, clients = { "a", "b" } })
+  local admin, cluster, faults
 
-  setup(function()
-    e2e.backends()
-    suite = e2e.scope("guide")
-    cluster = suite:cluster()
-    admin = cluster.admin
-    faults = suite:faults(cluster, { "a", "b" })
-  end)
-
-  teardown(function()
-    suite:close()
-  end)
+  setup(function() admin, cluster, faults = world:begin() end)
+  teardown(function() world:finish() end)
 
   --- A command line of the guide, in a shell. Returns its output and exit code.
   local function sh(command)
@@ -99,19 +91,8 @@ logging: {level: DEBUG}
       follower = replicas:others(leader)[1]
     end
 
-    before_each(function()
-      scope = e2e.scope("guide")
-      admin:allow("alice", kube.rules())
-      admin:put(kube.ingress_class())
-      admin:put_route("steady", "steady.example", { "198.18.0.1" })
-    end)
-
-    after_each(function()
-      faults:heal()
-      faults:up()
-      scope:close()
-      admin:clean()
-    end)
+    before_each(function() scope = world:open() end)
+    after_each(function() world:close() end)
 
     it("shows the current leader in the Lease, in logs and in metrics", function()
       start({ "60s", "15s", "5s" })
@@ -297,17 +278,8 @@ logging: {level: DEBUG}
   describe("with one replica", function()
     local scope
 
-    before_each(function()
-      scope = e2e.scope("guide")
-      admin:allow("alice", kube.rules())
-      admin:put(kube.ingress_class())
-      admin:put_route("steady", "steady.example", { "198.18.0.1" })
-    end)
-
-    after_each(function()
-      scope:close()
-      admin:clean()
-    end)
+    before_each(function() scope = world:open() end)
+    after_each(function() world:close() end)
 
     it("runs alone with leader election disabled, and touches no Lease", function()
       local haptic = scope:haptic({

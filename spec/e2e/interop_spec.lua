@@ -17,27 +17,16 @@ local function unix_ms(text)
 end
 
 describe("beside client-go", function()
-  local suite, cluster, admin, scope, ours, ended_at
+  local world = e2e.world("interop", { rules = kube.rules({ "get", "list", "watch", "create", "update" }) })
+  local admin, cluster, scope, ours, ended_at
 
-  setup(function()
-    suite = e2e.scope("interop")
-    cluster = suite:cluster()
-    admin = cluster.admin
-  end)
-
-  teardown(function()
-    suite:close()
-  end)
+  setup(function() admin, cluster = world:begin() end)
+  teardown(function() world:finish() end)
+  after_each(function() world:close() end)
 
   before_each(function()
-    scope = e2e.scope("interop")
-    admin:allow("alice", kube.rules({ "get", "list", "watch", "create", "update" }))
+    scope = world:open()
     ended_at, ours = {}, nil
-  end)
-
-  after_each(function()
-    scope:close()
-    admin:clean()
   end)
 
   local function start_ours()

@@ -20,43 +20,26 @@ local SLACK = 1
 local WITH_WATCH = { "get", "list", "watch", "create", "update" }
 
 describe("three replicas", function()
-  local suite, cluster, admin, faults, scope, replicas, client, changes
+  local world = e2e.world("leader", {
+    routes = { { "steady", "198.18.0.1" }, { "moving", "198.18.1.1" } }, clients = { "a", "b", "c" },
+    rules = kube.rules(WITH_WATCH),
+  })
+  local admin, cluster, faults, scope, replicas, client, changes
 
-  setup(function()
-    e2e.backends()
-    suite = e2e.scope("leader")
-    cluster = suite:cluster()
-    admin = cluster.admin
-    faults = suite:faults(cluster, { "a", "b", "c" })
-  end)
-
-  teardown(function()
-    suite:close()
-  end)
+  setup(function() admin, cluster, faults = world:begin() end)
+  teardown(function() world:finish() end)
+  after_each(function() world:close() end)
 
   before_each(function()
-    scope = e2e.scope("leader")
+    scope = world:open()
     changes = 0
-    admin:allow("alice", kube.rules(WITH_WATCH))
-    admin:put(kube.ingress_class())
-    admin:put_route("steady", "steady.example", { "198.18.0.1" })
-    admin:put_route("moving", "moving.example", { "198.18.1.1" })
-  end)
-
-  after_each(function()
-    faults:heal()
-    faults:up()
-    scope:close()
-    admin:clean()
   end)
 
   --- election: leader election settings, the same for all or by name; {} is the guide's defaults.
   local function start(election)
     replicas = scope:replicas({
       names = { "a", "b", "c" },
-      kubeconfig = function(name)
-        return scope:kubeconfig(cluster, { user = "alice", server = faults.server[name] })
-      end,
+      kubeconfig = function(name) return world:kubeconfig(name) end,
       config = function(name)
         local own = election[name] or election
         own.enabled = true
@@ -65,9 +48,7 @@ describe("three replicas", function()
     })
     local leader = replicas:wait_leader(30)
     replicas:wait_all_ready()
-    scope:wait_answer(replicas.http_port, "steady.example", "198.18.0.1:8001")
-    scope:wait_answer(replicas.http_port, "moving.example", "198.18.1.1:8001")
-    client = scope:client({ port = replicas.http_port, hosts = { "steady.example", "moving.example" } })
+    client = world:wait_routes(replicas.http_port)
     return leader
   end
 

@@ -6,31 +6,17 @@ local posix = require("support.posix")
 
 for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
   describe("objects on HAProxy " .. series, function()
-    local suite, cluster, scope, haptic, admin
+    local world = e2e.world("objects", { routes = { { "steady", "198.18.0.1" } } })
+    local admin, scope, haptic
 
-    setup(function()
-      e2e.backends()
-      suite = e2e.scope("objects")
-      cluster = suite:cluster()
-      admin = cluster.admin
-    end)
-
-    teardown(function()
-      suite:close()
-    end)
+    setup(function() admin = world:begin() end)
+    teardown(function() world:finish() end)
+    after_each(function() world:close() end)
 
     before_each(function()
-      scope = e2e.scope("objects")
-      admin:put(kube.ingress_class())
-      admin:put_route("steady", "steady.example", { "198.18.0.1" })
-      haptic = scope:haptic({ kubeconfig = cluster.admin_kubeconfig, series = series })
-      haptic:wait_ready()
+      scope = world:open()
+      haptic = scope:haptic({ kubeconfig = world:kubeconfig(), series = series }):wait_ready()
       scope:wait_answer(haptic.http_port, "steady.example", "198.18.0.1:8001")
-    end)
-
-    after_each(function()
-      scope:close()
-      admin:clean()
     end)
 
     local function answers(host, wanted, seconds)
@@ -146,11 +132,7 @@ for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
       local before = haptic.haproxy:processes()
       haptic:kill()
       posix.sleep(0.2)
-      local again = scope:haptic({
-        name = "again", kubeconfig = cluster.admin_kubeconfig, series = series, directory = haptic.directory,
-        http_port = haptic.http_port, status_port = haptic.status_port,
-      })
-      again:wait_ready()
+      haptic:successor("again"):wait_ready()
       admin:put(kube.slice("other", { "198.18.5.2" }))
       answers("other.example", "198.18.5.2:8001")
       assert.same(before, haptic.haproxy:processes())

@@ -33,30 +33,13 @@ local POISONS = {
 }
 
 describe("poison:", function()
-  local suite, cluster, admin, scope, haptic
+  local world = e2e.world("poison", { routes = { { "steady", "198.18.0.1" }, { "victim", "198.18.2.1" } } })
+  local admin, scope, haptic
 
-  setup(function()
-    e2e.backends()
-    suite = e2e.scope("poison")
-    cluster = suite:cluster()
-    admin = cluster.admin
-  end)
-
-  teardown(function()
-    suite:close()
-  end)
-
-  before_each(function()
-    scope = e2e.scope("poison")
-    admin:put(kube.ingress_class())
-    admin:put_route("steady", "steady.example", { "198.18.0.1" })
-    admin:put_route("victim", "victim.example", { "198.18.2.1" })
-  end)
-
-  after_each(function()
-    scope:close()
-    admin:clean()
-  end)
+  setup(function() admin = world:begin() end)
+  teardown(function() world:finish() end)
+  before_each(function() scope = world:open() end)
+  after_each(function() world:close() end)
 
   local function answers(host, wanted, seconds)
     return scope:wait_answer(haptic.http_port, host, wanted, seconds)
@@ -64,7 +47,7 @@ describe("poison:", function()
 
   local function start()
     haptic = scope:haptic({
-      kubeconfig = cluster.admin_kubeconfig,
+      kubeconfig = world:kubeconfig(),
       config = e2e.config({
         templatingSettings = { renderTimeout = "2s", renderMemoryBytes = 256 * 1024 * 1024 },
         templateSnippets = { ["poison.lua"] = { template = SNIPPET } },

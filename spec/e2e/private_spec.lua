@@ -1,7 +1,6 @@
 --- What others on the machine see of the controller and its children, and what they can put in their way.
 
 local e2e = require("support.e2e")
-local http = require("support.http")
 local kube = require("support.kube")
 local posix = require("support.posix")
 
@@ -10,9 +9,8 @@ describe("the machine's other users", function()
 
   before_each(function()
     scope = e2e.scope("private")
-    source = scope:path("manifests")
-    posix.run({ "mkdir", source })
-    posix.write_file(source .. "/class.json", http.encode(kube.ingress_class()))
+    source = scope:manifests()
+    source:write("class.json", kube.ingress_class())
   end)
 
   after_each(function()
@@ -26,7 +24,7 @@ describe("the machine's other users", function()
   it("have no part in children's descriptors, environment and files", function()
     local planted = scope:path("planted")
     posix.write_file(planted, "the parent's")
-    local haptic = scope:haptic({ source = source, env = { SOME_TOKEN = "s3cret" },
+    local haptic = scope:haptic({ source = source.path, env = { SOME_TOKEN = "s3cret" },
       through = { "bash", "-c", 'exec 199<"$0"; exec "$@"', planted } })
     haptic:wait_ready()
     local renderer, of_haproxy = haptic:renderer_pid(), haptic.haproxy:processes()
@@ -40,7 +38,7 @@ describe("the machine's other users", function()
 
   it("cannot prepare the folder", function()
     -- In a user namespace with one user there is nobody else.
-    if select(2, posix.run({ "chown", "65534", source })) ~= 0 then
+    if select(2, posix.run({ "chown", "65534", source.path })) ~= 0 then
       return pending("needs to be root")
     end
     local cases = {
@@ -51,7 +49,7 @@ describe("the machine's other users", function()
       local dir = scope:path("dir" .. i)
       local output, code = posix.run({ "sh", "-c", (case[1]:gsub("DIR", dir)) })
       assert.equal(0, code, output)
-      local haptic = scope:haptic({ name = "refused" .. i, source = source, directory = dir })
+      local haptic = scope:haptic({ name = "refused" .. i, source = source.path, directory = dir })
       haptic.ended = true
       assert.equal("exit 1", haptic.process:wait(10), haptic:log())
       assert.matches(case[2], haptic:log())
@@ -60,7 +58,7 @@ describe("the machine's other users", function()
   end)
 
   it("cannot take the controller's health from the kubelet with unfinished requests", function()
-    local haptic = scope:haptic({ source = source })
+    local haptic = scope:haptic({ source = source.path })
     haptic:wait_ready()
     local attacker = posix.spawn({ name = "attacker", argv = { "python3", "-c", [[
 import socket, sys, time

@@ -5,43 +5,20 @@ local kube = require("support.kube")
 local posix = require("support.posix")
 
 describe("processes:", function()
-  local suite, cluster, admin, scope, haptic, client
+  local world = e2e.world("processes", { routes = { { "steady", "198.18.0.1" }, { "moving", "198.18.1.1" } } })
+  local admin, scope, haptic, client
 
-  setup(function()
-    e2e.backends()
-    suite = e2e.scope("processes")
-    cluster = suite:cluster()
-    admin = cluster.admin
-  end)
-
-  teardown(function()
-    suite:close()
-  end)
-
-  before_each(function()
-    scope = e2e.scope("processes")
-    admin:put(kube.ingress_class())
-    admin:put_route("steady", "steady.example", { "198.18.0.1" })
-    admin:put_route("moving", "moving.example", { "198.18.1.1" })
-  end)
-
-  after_each(function()
-    scope:close()
-    admin:clean()
-  end)
+  setup(function() admin = world:begin() end)
+  teardown(function() world:finish() end)
+  before_each(function() scope = world:open() end)
+  after_each(function() world:close() end)
 
   local function answers(host, wanted, seconds)
     return scope:wait_answer(haptic.http_port, host, wanted, seconds)
   end
 
   local function start(options)
-    options = options or {}
-    options.kubeconfig = cluster.admin_kubeconfig
-    haptic = scope:haptic(options)
-    haptic:wait_ready()
-    answers("steady.example", "198.18.0.1:8001")
-    answers("moving.example", "198.18.1.1:8001")
-    client = scope:client({ port = haptic.http_port, hosts = { "steady.example", "moving.example" } })
+    haptic, client = world:start(options)
   end
 
   local function follows(seconds)
@@ -109,11 +86,7 @@ describe("processes:", function()
     haptic:kill()
     admin:put(kube.slice("moving", { "198.18.1.5" }))
     posix.sleep(0.5)
-    local first = haptic
-    haptic = scope:haptic({
-      name = "second", kubeconfig = cluster.admin_kubeconfig, directory = first.directory, http_port = first.http_port,
-      status_port = first.status_port,
-    })
+    haptic = haptic:successor("second")
     answers("moving.example", "198.18.1.5:8001", 15)
     haptic:wait_ready()
     assert.same(before, haptic.haproxy:processes())
@@ -149,11 +122,7 @@ describe("processes:", function()
     local before = haptic.haproxy:processes()
     haptic:stop()
     assert.equal("198.18.0.1:8001", select(2, e2e.ask(haptic.http_port, "steady.example")))
-    haptic = scope:haptic({
-      name = "next", kubeconfig = cluster.admin_kubeconfig, directory = haptic.directory, http_port = haptic.http_port,
-      status_port = haptic.status_port,
-    })
-    haptic:wait_ready()
+    haptic = haptic:successor("next"):wait_ready()
     follows(5)
     assert.same(before, haptic.haproxy:processes())
     client:finish()

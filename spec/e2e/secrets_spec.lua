@@ -75,8 +75,7 @@ describe("Secrets", function()
 
   before_each(function()
     scope = e2e.scope("secrets")
-    source = scope:path("manifests")
-    posix.run({ "mkdir", source })
+    source = scope:manifests()
   end)
 
   after_each(function()
@@ -88,15 +87,15 @@ describe("Secrets", function()
     for key, value in pairs(values) do
       data[key] = encoded and base64(value) or value
     end
-    posix.write_file(source .. "/" .. name .. ".yaml", http.encode({
+    source:write(name .. ".yaml", {
       apiVersion = "v1", kind = "Secret", [encoded and "data" or "stringData"] = data,
       metadata = { namespace = "shop", name = name, labels = { use = "users" } },
-    }))
+    })
   end
 
   local function start()
     haptic = scope:haptic({
-      source = source,
+      source = source.path,
       config = e2e.config({
         logging = { level = "TRACE" },
         templatingSettings = { libraries = { "base" } },

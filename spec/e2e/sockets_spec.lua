@@ -4,43 +4,27 @@ local e2e = require("support.e2e")
 local kube = require("support.kube")
 
 describe("HAProxy's sockets", function()
-  local suite, cluster, admin, scope, haproxy, master, runtime, haptic, client
+  local world = e2e.world("sockets", { routes = { { "steady", "198.18.0.1" }, { "moving", "198.18.1.1" } } })
+  local admin, scope, haproxy, master, runtime, haptic, client
 
-  setup(function()
-    e2e.backends()
-    suite = e2e.scope("sockets")
-    cluster = suite:cluster()
-    admin = cluster.admin
-  end)
-
-  teardown(function()
-    suite:close()
-  end)
+  setup(function() admin = world:begin() end)
+  teardown(function() world:finish() end)
 
   before_each(function()
-    scope = e2e.scope("sockets")
-    admin:put(kube.ingress_class())
-    admin:put_route("steady", "steady.example", { "198.18.0.1" })
-    admin:put_route("moving", "moving.example", { "198.18.1.1" })
+    scope = world:open()
     haproxy = scope:haproxy({})
     master = scope:socket_faults(scope:path("master.sock"), haproxy.directory .. "/master.sock")
-    haptic = scope:haptic({
-      kubeconfig = cluster.admin_kubeconfig, haproxy = haproxy, args = { "--master-socket", master.path },
-    })
-    haptic:wait_ready()
-    scope:wait_answer(haptic.http_port, "steady.example", "198.18.0.1:8001")
+    haptic, client = world:start({ haproxy = haproxy, args = { "--master-socket", master.path } })
     -- HAProxy makes the runtime socket itself, at each reload: this holds until the next one.
     local path = haproxy.directory .. "/runtime.sock"
     assert(os.rename(path, path .. ".real"))
     runtime = scope:socket_faults(path, path .. ".real")
-    client = scope:client({ port = haptic.http_port, hosts = { "steady.example", "moving.example" } })
   end)
 
   after_each(function()
     master.set("pass")
     runtime.set("pass")
-    scope:close()
-    admin:clean()
+    world:close()
   end)
 
   local function level_again()

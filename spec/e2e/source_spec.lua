@@ -14,8 +14,7 @@ describe("a folder of manifests", function()
 
   before_each(function()
     scope = e2e.scope("source")
-    source = scope:path("manifests")
-    posix.run({ "mkdir", source })
+    source = scope:manifests()
   end)
 
   after_each(function()
@@ -26,21 +25,17 @@ describe("a folder of manifests", function()
     return scope:wait_answer(haptic.http_port, host, wanted, seconds)
   end
 
-  local function write(name, ...)
-    local documents = {}
-    for i, object in ipairs({ ... }) do
-      documents[i] = type(object) == "string" and object or http.encode(object)
-    end
-    posix.write_file(source .. "/" .. name, table.concat(documents, "\n---\n"))
+  local function write(...)
+    source:write(...)
   end
 
   local function route(name, address)
-    return kube.service(name), kube.slice(name, { address }), kube.ingress({ name = name, host = name .. ".example", service = name })
+    return kube.route(name, name .. ".example", { address })
   end
 
   local function start(options)
     options = options or {}
-    options.source = source
+    options.source = source.path
     haptic = scope:haptic(options)
     haptic:wait_ready()
     return haptic
@@ -60,10 +55,10 @@ describe("a folder of manifests", function()
     answers("new.example", "198.18.1.1:8001")
     write("new.yaml", route("new", "198.18.1.2"))
     answers("new.example", "198.18.1.2:8001")
-    assert(os.rename(source .. "/new.yaml", source .. "/renamed.yml"))
+    assert(os.rename(source.path .. "/new.yaml", source.path .. "/renamed.yml"))
     posix.sleep(0.5)
     assert.equal("198.18.1.2:8001", select(2, e2e.ask(haptic.http_port, "new.example")))
-    os.remove(source .. "/renamed.yml")
+    os.remove(source.path .. "/renamed.yml")
     answers("new.example", { status = 404 })
     client:finish()
   end)
@@ -135,7 +130,7 @@ spec:
     local client = client_of("steady.example")
     local service, slice, ingress = route("slow", "198.18.3.1")
     local text = http.encode(service) .. "\n---\n" .. http.encode(slice) .. "\n---\n" .. http.encode(ingress) .. "\n"
-    local file = assert(io.open(source .. "/slow.yaml", "w"))
+    local file = assert(io.open(source.path .. "/slow.yaml", "w"))
     for at = 1, #text, 100 do
       file:write(text:sub(at, at + 99))
       file:flush()
@@ -155,7 +150,7 @@ spec:
     for i = 1, 2 do
       local former = haptic
       former:kill()
-      start({ name = "again" .. i, directory = former.directory, http_port = former.http_port, status_port = former.status_port })
+      haptic = former:successor("again" .. i):wait_ready()
       write("steady.yaml", route("steady", "198.18.0." .. 1 + i))
       answers("steady.example", ("198.18.0.%d:8001"):format(1 + i))
       assert.equal(0, haptic:count_log("refused"))

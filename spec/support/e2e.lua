@@ -6,5 +6,6 @@ require("support.e2e_haproxy")
 require("support.e2e_haptic")
 require("support.e2e_traffic")
 require("support.e2e_replicas")
+require("support.e2e_world")
 
 return require("support.e2e_core")

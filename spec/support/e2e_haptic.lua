@@ -40,7 +40,7 @@ end
 function Scope:haptic(options)
   local name = options.name or "haptic"
   local h = {
-    is_haptic = true, name = name, scope = self, http_port = options.http_port or M.port(),
+    is_haptic = true, name = name, scope = self, options = options, http_port = options.http_port or M.port(),
     status_port = options.status_port or M.port(), metrics_port = options.metrics_port or M.port(),
     debug_port = options.debug_port or M.port(),
     directory = options.haproxy and options.haproxy.directory or options.directory or self:path("run"),
@@ -83,6 +83,15 @@ function Scope:haptic(options)
   h.haproxy = options.haproxy or M.haproxy_of(h.directory)
   h.supervises = not options.haproxy
   return self:add(setmetatable(h, Haptic))
+end
+
+--- Starts another one in the place of this one, which has ended: around the same HAProxy, with its ports.
+function Haptic:successor(name)
+  local was = self.options
+  return self.scope:haptic({
+    name = name, kubeconfig = was.kubeconfig, source = was.source, series = was.series, directory = self.directory,
+    http_port = self.http_port, status_port = self.status_port,
+  })
 end
 
 function Haptic:is_running()

@@ -178,11 +178,15 @@ function M.ingress_class()
   }
 end
 
---- Ingress, Service and slice of one host; addresses as in slice().
+--- Service, slice and Ingress of one host; addresses as in slice().
+function M.route(name, host, addresses)
+  return M.service(name), M.slice(name, addresses), M.ingress({ name = name, host = host, service = name })
+end
+
 function Kube:put_route(name, host, addresses)
-  self:put(M.service(name))
-  self:put(M.slice(name, addresses))
-  self:put(M.ingress({ name = name, host = host, service = name }))
+  for _, object in ipairs({ M.route(name, host, addresses) }) do
+    self:put(object)
+  end
 end
 
 -- ---- permissions ----
