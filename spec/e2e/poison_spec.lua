@@ -107,6 +107,27 @@ describe("poison:", function()
     end)
   end
 
+  it("a bad object and a good one on the same Service: its endpoints go on", function()
+    admin:put(kube.ingress({ name = "younger", host = "neighbour.example", service = "victim" }))
+    start()
+    answers("neighbour.example", "198.18.2.1:8001")
+    local client = scope:client({ port = haptic.http_port, hosts = { "victim.example", "neighbour.example" } })
+    poison({ ["spec/raw"] = "no-such-directive at all" })
+    haptic:wait_log("Object quarantined.*default/victim", 10)
+    for last = 2, 4 do
+      admin:put(kube.slice("victim", { "198.18.2." .. last }))
+      answers("neighbour.example", "198.18.2." .. last .. ":8001")
+      answers("victim.example", "198.18.2." .. last .. ":8001")
+    end
+    assert.equal(1, haptic:metric("haptic_quarantined_objects"))
+    admin:put(kube.ingress({ name = "victim", host = "victim.example", service = "victim" }))
+    scope:wait_for("the end of the quarantine", 10, function() return haptic:metric("haptic_quarantined_objects") == 0 end)
+    admin:delete("Ingress", "younger")
+    answers("neighbour.example", { status = 404 })
+    answers("victim.example", "198.18.2.4:8001")
+    client:finish()
+  end)
+
   it("many bad objects at once, and one good among them", function()
     start()
     haptic:wait_ready()
