@@ -329,6 +329,8 @@ static UNUSED bool world_supervised(struct world *w, const char *series, struct 
     world_agent_with(w, config);
     CLEANUP(free_ptr) char *servers = server_line("s1", 0, "");
     world_begin_route(w, servers);
+    assert_true(w->reloaded);
+    assert_string_equal(w->reason, "first start");
     return true;
 }
 
