@@ -73,7 +73,7 @@ void watch_cancel(struct agent *a)
 
 static void restart_hung(struct agent *a)
 {
-    const struct watched *w = &a->worker_watched;
+    struct watched *w = &a->worker_watched;
     if (!a->process || !w->has_answered || !watched_is_silent(a, w) || process_state(a->process) != PROCESS_RUNNING)
         return;
     log_error("HAProxy hangs; it is killed and started again", "worker", log_int(a->worker_pid), "silent",
@@ -81,6 +81,7 @@ static void restart_hung(struct agent *a)
     metric_add(metric_counter(a->metrics, "haptic_haproxy_hung_total",
                               "HAProxy processes that were killed because they did not answer."),
                1);
+    w->has_answered = false; /* once: what comes before its death is seen is the same silence */
     process_restart(a->process, a->worker_pid);
 }
 

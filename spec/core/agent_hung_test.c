@@ -17,6 +17,7 @@ static void hung(struct world *w, const char *series)
     struct agent_status status;
     agent_status(w->agent, &status);
     assert_int_equal(status.restarts, 1);
+    assert_true(metric_value(metric_counter(w->metrics, "haptic_haproxy_hung_total", "")) == 1);
     assert_true(status.live);
 }
 
