@@ -9,7 +9,6 @@
  *   walk.c     the same for everything there is, in slices
  *   batch.c    the commands of a plan: sent, judged, read back, committed
  *   leave.c    servers and backends on their way out
- *   drift.c    differences that nothing explains
  *   journal.c  what the directory does not know yet
  *   reveal.c   values of Secrets: in what is compared and sent, and not in what is said
  *   image.c    the directory: building, writing, restoring
@@ -54,14 +53,15 @@ struct touched {
     struct map appearing; /* names of backends that are made */
 };
 
-/* A comparison of everything, in slices. The names are taken at its begin; what the model accepts meanwhile may or may
- * not be seen, and comes with the next changes in any case. */
+/* A comparison of everything, in slices. The names are taken at its begin. What the model has accepted since the apply
+ * began is passed over: it comes with the next changes. So whatever a walk finds where all was believed to be live is
+ * drift: somebody else changed it. */
 struct walk {
     struct agent *a;
     VEC(char *) names; /* sections, wanted or live */
     size_t next;
-    struct map seen;
-    struct live_map *map; /* at hand */
+    struct map seen, news; /* news: paths of files */
+    struct live_map *map;  /* at hand */
     const char *map_name;
 };
 
@@ -225,6 +225,7 @@ int wanted_parse(const struct agent *a, const char *name, enum model_state state
 void walk_begin(struct agent *a, struct walk *w);
 bool walk_step(struct walk *w, int64_t budget_ns); /* true: everything was compared */
 void walk_done(struct walk *w);
+void walk_note_drift(struct agent *a); /* after it has ended: counts and logs what was found, if that is drift */
 
 /* batch.c */
 void batch_done(struct batch *b);
@@ -241,9 +242,6 @@ void touched_commit(struct agent *a, struct touched *t, const struct runtime_ans
 
 /* leave.c */
 void leave_begin(struct agent *a); /* each second: delete leaving servers and backends that are gone */
-
-/* drift.c */
-void drift_note(struct agent *a); /* after a comparison of everything: counts and logs what somebody else changed */
 
 /* structural.c */
 void shape_learn(struct agent *a, const struct cfg_server *s, const char *from);

@@ -342,7 +342,6 @@ static void plan_begin(struct agent *a)
     batch_done(&p->batch);
     p->stage = 0;
     p->rereads = 0;
-    p->digest = model_digest(a->model, MODEL_ACCEPTED);
 }
 
 /* The plan is made: do it. */
@@ -382,7 +381,7 @@ static void step_walk(struct agent *a)
         return;
     }
     walk_done(&p->walk);
-    drift_note(a);
+    walk_note_drift(a);
     p->drift = false;
     plan_run(a);
 }

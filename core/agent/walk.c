@@ -5,6 +5,7 @@
 
 #include "agent/agent_state.h"
 #include "base/alloc.h"
+#include "base/log.h"
 
 static void add_name(struct walk *w, const char *name, size_t length)
 {
@@ -23,6 +24,7 @@ void walk_done(struct walk *w)
         free(w->names.items[i]);
     vec_done(&w->names);
     map_done(&w->seen);
+    map_done(&w->news);
     memset(w, 0, sizeof(*w));
 }
 
@@ -39,6 +41,30 @@ void walk_begin(struct agent *a, struct walk *w)
     map_clear(&w->seen);
 }
 
+/* Accepted since the apply began, or as absent. */
+static bool section_is_news(const struct section *s)
+{
+    bool news = s && s->from && s->from->changed;
+    for (size_t i = 0; s && !news && i < s->pieces.length; i++)
+        news = s->pieces.items[i]->changed;
+    return news;
+}
+
+static bool entry_is_news(const struct item *item)
+{
+    return item && item->changed;
+}
+
+static void note_file(void *ctx, struct item *item)
+{
+    struct walk *w = ctx;
+    if (item->kind != CONTRIBUTION_FILE && item->kind != CONTRIBUTION_CERTIFICATE &&
+        item->kind != CONTRIBUTION_CRT_LIST)
+        return;
+    CLEANUP(free_ptr) char *path = image_file_path(item->kind, item->scope);
+    map_put(&w->news, path, w);
+}
+
 static void walk_entry(void *ctx, const char *key, const char *value)
 {
     struct walk *w = ctx;
@@ -47,12 +73,13 @@ static void walk_entry(void *ctx, const char *key, const char *value)
     struct err err;
     (void)value;
     const struct item *item = model_map_item(w->a->model, w->map_name, key);
+    bool news = entry_is_news(item);
     if (reveal_entry(w->a, key, item->accepted, &entry, &err) < 0) {
         plan_reload(&p->plan, "secret", "%s: %s", w->map->path, err.text);
         return;
     }
     /* Two Secrets may have the same value: the first entry counts, as it does for HAProxy. */
-    if (!map_put(&w->seen, entry.key, w))
+    if (!map_put(&w->seen, entry.key, w) && !news)
         touch_entry(w->a, &p->touched, w->map, entry.key, entry.value, &p->plan);
     reveal_entry_done(&entry);
 }
@@ -62,16 +89,18 @@ static void walk_file(void *ctx, enum contribution_kind kind, const char *name, 
     struct walk *w = ctx;
     CLEANUP(free_ptr) char *path = image_file_path(kind, name);
     map_put(&w->seen, path, w);
-    touch_file(w->a, kind, path, bytes, length, &w->a->apply.plan);
+    if (!map_get(&w->news, path))
+        touch_file(w->a, kind, path, bytes, length, &w->a->apply.plan);
 }
 
 static void walk_files(struct walk *w)
 {
     struct map_slot *slot;
     map_clear(&w->seen);
+    model_each_changed(w->a->model, note_file, w);
     model_each_file(w->a->model, MODEL_ACCEPTED, walk_file, w);
     for (size_t it = 0; (slot = map_next(&w->a->live->files, &it));)
-        if (!map_getn(&w->seen, slot->key, slot->key_length))
+        if (!map_getn(&w->seen, slot->key, slot->key_length) && !map_getn(&w->news, slot->key, slot->key_length))
             plan_reload(&w->a->apply.plan, "file", "%.*s is gone", (int)slot->key_length, slot->key);
 }
 
@@ -87,7 +116,8 @@ static void walk_maps(struct walk *w)
         map_clear(&w->seen);
         model_each_map_entry(w->a->model, MODEL_ACCEPTED, slot->key, walk_entry, w);
         for (size_t at = 0; (entry = map_next(&w->map->entries, &at));)
-            if (!map_getn(&w->seen, entry->key, entry->key_length))
+            if (!map_getn(&w->seen, entry->key, entry->key_length) &&
+                !entry_is_news(model_map_item(w->a->model, slot->key, entry->key)))
                 touch_entry(w->a, &p->touched, w->map, entry->key, NULL, &p->plan);
         for (size_t i = 0; i < w->map->duplicates.length; i++)
             plan_map_duplicate(&p->plan, w->map->path, w->map->duplicates.items[i]);
@@ -99,11 +129,32 @@ bool walk_step(struct walk *w, int64_t budget_ns)
     struct apply *p = &w->a->apply;
     int64_t end = clock_now_ns() + budget_ns;
     while (w->next < w->names.length) {
-        touch_section(w->a, &p->touched, w->names.items[w->next++], &p->plan);
+        const char *name = w->names.items[w->next++];
+        if (!section_is_news(model_section(w->a->model, name)))
+            touch_section(w->a, &p->touched, name, &p->plan);
         if (w->next % 64 == 0 && clock_now_ns() >= end)
             return false;
     }
     walk_files(w);
     walk_maps(w);
     return true;
+}
+
+void walk_note_drift(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    if (!p->drift || (!plan_count(&p->plan) && !p->plan.reload))
+        return;
+    static const char help[] = "Differences found in a running HAProxy that was believed to be as wanted.";
+    a->drift_repairs++;
+    if (p->plan.reload)
+        metric_add(metric_counter(a->metrics, "haptic_drift_repairs_total", help, "kind", p->plan.reload_class), 1);
+    for (size_t stage = 0; stage < PLAN_STAGES; stage++)
+        for (size_t i = 0; i < p->plan.ops[stage].length; i++)
+            metric_add(metric_counter(a->metrics, "haptic_drift_repairs_total", help, "kind",
+                                      plan_op_name(p->plan.ops[stage].items[i].type)),
+                       1);
+    CLEANUP(free_ptr) char *first = agent_redacted(a, plan_first(&p->plan));
+    log_warn("HAProxy differed from what was deployed; repairing it", "operations",
+             log_int((int64_t)plan_count(&p->plan)), "first", first);
 }

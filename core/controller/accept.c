@@ -169,7 +169,8 @@ static void on_validated(void *ctx, const struct validation *v)
     };
     struct reconcile *r = ctx;
 
-    r->last_check_ns = v->checks > 0 ? v->duration_ns / v->checks : 0;
+    if (!v->idle) /* how long an idle one takes says nothing about HAProxy */
+        r->last_check_ns = v->checks > 0 ? v->duration_ns / v->checks : 0;
     metric_add(r->checked, v->checks);
     note_outcome(r, v);
     if (v->outcome != VALIDATION_ACCEPTED && *v->problem != '\0' && strcmp(r->problem, v->problem) != 0)

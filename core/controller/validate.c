@@ -315,8 +315,11 @@ static void finish(struct validator *v, enum validation_outcome outcome)
 {
     if (outcome == VALIDATION_ACCEPTED)
         v->problem[0] = '\0';
-    struct validation result = {
-        .outcome = outcome, .problem = v->problem, .checks = v->checks, .duration_ns = clock_now_ns() - v->begun_ns};
+    struct validation result = {.outcome = outcome,
+                                .problem = v->problem,
+                                .checks = v->checks,
+                                .duration_ns = clock_now_ns() - v->begun_ns,
+                                .idle = v->idle};
     evidence_done(&v->evidence);
     v->busy = false;
     v->events.done(v->ctx, &result);
@@ -384,7 +387,7 @@ static void on_check(void *ctx, const struct check_result *result)
         run_again(v);
         return;
     }
-    if (!v->idle) /* how long an idle one takes says nothing about HAProxy */
+    if (!v->idle)
         metric_observe_ns(v->duration, result->duration_ns);
     if (result->err != NULL && result->err->kind == ERR_SYS) {
         snprintf(v->problem, sizeof(v->problem), "%s", result->err->text);

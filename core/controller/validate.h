@@ -43,6 +43,7 @@ struct validation {
     const char *problem; /* why not everything was accepted; "" otherwise, also for one that had to wait */
     unsigned checks;     /* haproxy -c runs */
     int64_t duration_ns;
+    bool idle;
 };
 
 /* A fragment that was put into quarantine. */

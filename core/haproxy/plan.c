@@ -204,8 +204,28 @@ static bool address_matches(const struct cfg_server *wanted, const struct cfg_se
            strcmp(wanted->address, live->address) == 0;
 }
 
+static bool words_have_health(const char *words, size_t length)
+{
+    static const char *const marks[] = {"check", "agent-check", "track", "observe"};
+    for (const char *w = words; w < words + length; w += strlen(w) + 1)
+        for (size_t i = 0; i < ARRAY_LEN(marks); i++)
+            if (strcmp(w, marks[i]) == 0)
+                return true;
+    return false;
+}
+
+/* May HAProxy find it down? (An argument that is one of the marks is taken for one.) */
+static bool server_may_be_down(const struct cfg_server *s, const struct cfg_backend *backend,
+                               const struct buf *default_words)
+{
+    return words_have_health(s->words, s->words_length) ||
+           words_have_health(buf_str(&backend->default_words), backend->default_words.length) ||
+           (default_words && words_have_health(buf_str(default_words), default_words->length));
+}
+
 /* Does the backend keep a server that takes requests while this one is replaced, whatever becomes of the commands? */
-static bool another_serves(const struct cfg_backend *live, const struct cfg_backend *wanted, const char *name)
+static bool another_serves(const struct cfg_backend *live, const struct cfg_backend *wanted, const char *name,
+                           const struct buf *default_words)
 {
     for (size_t i = 0; i < live->servers.length; i++) {
         const struct cfg_server *s = live->servers.items[i];
@@ -213,7 +233,7 @@ static bool another_serves(const struct cfg_backend *live, const struct cfg_back
             continue;
         const struct cfg_server *stays = cfg_backend_server(wanted, s->name);
         if (stays && cfg_server_same_words(stays, s) && address_matches(stays, s) && stays->admin == CFG_READY &&
-            stays->weight > 0)
+            stays->weight > 0 && !server_may_be_down(stays, wanted, default_words))
             return true;
     }
     return false;
@@ -244,7 +264,7 @@ static void plan_server_change(struct plan *p, const char *backend, const struct
                                const struct cfg_backend *live_backend, const struct buf *default_words)
 {
     if (!cfg_server_same_words(s, live)) {
-        if (!another_serves(live_backend, wanted, s->name)) {
+        if (!another_serves(live_backend, wanted, s->name, default_words)) {
             plan_reload(p, "server",
                         "backend %s: server %s changes more than address, port, weight and state, and no other server "
                         "could take its requests meanwhile",
@@ -352,7 +372,7 @@ static void plan_backend_change(struct plan *p, const struct haproxy_caps *caps,
     }
     /* What comes and what goes in one write: until the second one, requests would go on being given to what is no
      * longer there. Should a server that was to come be refused, the backend has still one that serves. */
-    enum plan_stage stage = another_serves(live, wanted, "") ? PLAN_APPEAR : PLAN_VANISH;
+    enum plan_stage stage = another_serves(live, wanted, "", default_words) ? PLAN_APPEAR : PLAN_VANISH;
     for (size_t i = 0; i < live->servers.length; i++)
         if (!cfg_backend_server(wanted, live->servers.items[i]->name))
             plan_server_remove(p, stage, name, live->servers.items[i]);

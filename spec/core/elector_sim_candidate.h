@@ -1,5 +1,5 @@
-/* elector_sim_candidate.h — the processes of a simulated election: electors, their deployers, and the receivers of what they
- * write, which enforce the fence. */
+/* elector_sim_candidate.h — the processes of a simulated election: electors, their deployers, and the receivers of
+ * what they write, which enforce the fence. */
 #ifndef SPEC_CORE_ELECTOR_SIM_CANDIDATE_H
 #define SPEC_CORE_ELECTOR_SIM_CANDIDATE_H
 

@@ -1,5 +1,5 @@
-/* elector_sim_server.h — the network and the API server of a simulated election: one Lease, optimistic locking, watches; it
- * counts terms, and says when their transitions do not grow. */
+/* elector_sim_server.h — the network and the API server of a simulated election: one Lease, optimistic locking,
+ * watches; it counts terms, and says when their transitions do not grow. */
 #ifndef SPEC_CORE_ELECTOR_SIM_SERVER_H
 #define SPEC_CORE_ELECTOR_SIM_SERVER_H
 

@@ -85,6 +85,17 @@ static void test_servers(void **state)
     assert_plan(&old, "server z 192.0.2.9:80",
                 "server leaving 192.0.2.1:80\nserver a 192.0.2.2:80\nserver z 192.0.2.9:80", "",
                 "0 set server b/a state maint\n0 del server b/a\n");
+    /* nor where its health is HAProxy's to find out */
+    assert_plan(&old, "server z 192.0.2.9:80 check", "server a 192.0.2.1:80\nserver z 192.0.2.9:80 check", "",
+                "3 set server b/a state maint\n3 del server b/a\n");
+    assert_plan(&old, "server z 192.0.2.9:80", "server a 192.0.2.1:80\nserver z 192.0.2.9:80", "check inter 2s",
+                "3 set server b/a state maint\n3 del server b/a\n");
+    assert_plan(&old, "default-server agent-check agent-port 1\nserver z 192.0.2.9:80",
+                "default-server agent-check agent-port 1\nserver a 192.0.2.1:80\nserver z 192.0.2.9:80", "",
+                "3 set server b/a state maint\n3 del server b/a\n");
+    assert_plan(&old, "server a 192.0.2.1:80\nserver z 192.0.2.9:80 check",
+                "server a 192.0.2.1:80 check\nserver z 192.0.2.9:80 check", "",
+                "~reload server: backend b: server a changes more");
     /* words of default-server are not inherited by a command: they are written out, the general ones first */
     assert_plan(&old, "server a 192.0.2.1:80 check\nserver c 192.0.2.3:80 disabled init-addr last,none inter 5s", one,
                 "check inter 2s",
