@@ -60,16 +60,39 @@ local function call_site()
 end
 M.call_site = call_site
 
--- Fields that no template can name: what all outputs of a program share, what a body has gathered, and how many bytes
--- an output has so far, with those of bodies that are not finished.
-local SETTINGS, GATHERED, BYTES = {}, {}, {}
+-- Fields that no template can name: what all outputs of a program share, what a body has gathered, how many bytes an
+-- output has so far, with those of bodies that are not finished, which limit it has passed first, and the innermost
+-- body that is being written.
+local SETTINGS, GATHERED, BYTES, PASSED, OPEN = {}, {}, {}, {}, {}
+
+--- Raise that a limit was passed. A template may catch that, and what it put out is then cut off anywhere: the output
+--- remembers, and finish() raises it again. Raised at level 0: the handler puts the template's line in front
+--- (text.lua).
+local function pass_limit(out, message)
+  if not out[PASSED] then
+    local site = call_site()
+    out[PASSED] = site ~= "" and site .. ": " .. message or message
+  end
+  error(message, 0)
+end
+M.pass_limit = pass_limit
+
+--- What pass_limit() raised first, with the template's line; nil when it did not.
+function M.passed_limit(out) return out[PASSED] end
+
+--- Raise that again, if there is something.
+local function check_limits(out)
+  local message = out[PASSED]
+  if message then error(message, 0) end
+end
+M.check_limits = check_limits
 
 -- Output is counted as it grows: a fragment that emits without end is stopped at the call that is too much, before its
--- output fills the renderer's memory. Raised at level 0: the handler puts the template's line in front (text.lua).
+-- output fills the renderer's memory.
 local function count(out, bytes)
   bytes = out[BYTES] + bytes
   local max = out[SETTINGS].max_bytes
-  if bytes > max then error(format("the output of one fragment is larger than %d bytes", max), 0) end
+  if bytes > max then pass_limit(out, format("the output of one fragment is larger than %d bytes", max)) end
   out[BYTES] = bytes
 end
 
@@ -113,9 +136,24 @@ local function body_done(self)
   spare[#spare + 1] = g
 end
 
+--- The innermost body that is being written, for close_bodies().
+function M.open_body(out) return out[OPEN] end
+
+--- An error was caught that ended the functions which wrote the bodies inside of `body` (nil: all that are open): what
+--- they gathered is no output, and not counted as such.
+function M.close_bodies(out, body)
+  while out[OPEN] ~= body do
+    local inner = out[OPEN]
+    out[OPEN] = inner[OPEN]
+    body_counted(out, inner[GATHERED])
+    body_done(inner)
+  end
+end
+
 --- site: where it was written, when that is not where the call is.
 local function body_add(self, first, line, site)
   local g, bytes = self[GATHERED], #line + 1
+  if not g then error("the section of this body has ended", 0) end
   count(self.out, bytes)
   local n = g.n + 1
   g.n, g.bytes = n, g.bytes + bytes
@@ -317,7 +355,9 @@ local function put(self, kind, rank, order, scope, key, text, where)
   local items, seen = self.items, find_item(self, kind, scope, key)
   if seen then return items[seen + 6] == text, seen end
   local n = self.n
-  if n >= self[SETTINGS].max_contributions then error(format("more than %d contributions of one fragment", n), 0) end
+  if n >= self[SETTINGS].max_contributions then
+    pass_limit(self, format("more than %d contributions of one fragment", n))
+  end
   count(self, #scope + #key + #text + ITEM_BYTES)
   local base = n * 6
   items[base + 1], items[base + 2], items[base + 3] = kind, rank, order
@@ -333,6 +373,11 @@ local function put(self, kind, rank, order, scope, key, text, where)
   return true, base
 end
 M.put = put
+
+--- A section that turns out wrong half-way is none at all: the contributions behind the first n are taken back.
+local function take_back(self, n, bytes)
+  self.n, self[BYTES], self.index = n, bytes, nil
+end
 
 local function check_number(v, what, low, high)
   if type(v) ~= "number" or v % 1 ~= 0 or v < low or v > high then
@@ -397,7 +442,12 @@ local NO_OPTIONS = {}
 
 local function emit_section(self, kind, name, scope, opts, fn, level)
   opts = opts or NO_OPTIONS
+  if name == "" and kind ~= "global" and kind ~= "defaults" then
+    error("section " .. word.show(scope) .. " has no name", level + 1)
+  end
   local body = body_new(self)
+  local outer = self[OPEN]
+  self[OPEN], body[OPEN] = body, outer
   fn(body)
   local rank = opts.rank ~= nil and check_number(opts.rank, "rank", 0, 1000000) or M.RANKS[kind] or 100
   local order = opts.order ~= nil and check_number(opts.order, "order", 0, 1000000) or M.ORDER
@@ -406,7 +456,9 @@ local function emit_section(self, kind, name, scope, opts, fn, level)
   if from == nil and DERIVED[kind] then from = "base" end
   local gathered = body[GATHERED]
   local lines, n, where = gathered.lines, gathered.n, gathered.where
+  self[OPEN] = outer
   body_counted(self, gathered)
+  local n_before, bytes_before = self.n, self[BYTES]
   local moves = kind == "backend" and from and opts.profile ~= false and moving(gathered) or nil
   if moves then
     from, lines, where = emit_profile(self, gathered, moves, from)
@@ -415,14 +467,13 @@ local function emit_section(self, kind, name, scope, opts, fn, level)
   local text = join(lines, n)
   body_done(body)
   if not put(self, M.SECTION, rank, order, scope, key, text, where) then
+    take_back(self, n_before, bytes_before)
     error(format("section %s: piece %s is emitted twice with different content", word.show(scope), word.show(key)),
       level + 1)
   end
   if from and not put(self, M.SECTION_FROM, rank, 0, scope, "from", from) then
+    take_back(self, n_before, bytes_before)
     error(format("section %s: derived from two different defaults sections", word.show(scope)), level + 1)
-  end
-  if name == "" and kind ~= "global" and kind ~= "defaults" then
-    error("section " .. word.show(scope) .. " has no name", level + 1)
   end
 end
 
@@ -539,8 +590,9 @@ function Out:status(patch)
   end
 end
 
---- Close what was gathered line by line.
+--- Close what was gathered line by line. Raises when a limit was passed, whatever the template made of that.
 function M.finish(out)
+  check_limits(out)
   local body = out.global_body
   if body then
     local g = body[GATHERED]

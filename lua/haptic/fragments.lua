@@ -147,7 +147,9 @@ local function run_into(self, f, out, recorded)
     ok, message = tracker:unrecorded(apply, handler, self, f)
   end
   self.out, self.running = outer, outer_running
-  return ok, message
+  -- What came after a limit that the template caught is a consequence of it.
+  local limit = not ok and emitters.passed_limit(out)
+  return ok, limit and text.has_place(limit) and limit or message
 end
 
 --- Run twice what should be a pure function, and look whether it changed an object.

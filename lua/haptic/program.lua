@@ -12,8 +12,8 @@ local word = require("haptic.word")
 
 local M = {}
 
-local type, error, pairs, ipairs, setmetatable = type, error, pairs, ipairs, setmetatable
-local format = string.format
+local type, error, pairs, ipairs, setmetatable, pcall = type, error, pairs, ipairs, setmetatable, pcall
+local format, find = string.format, string.find
 
 --- Owner of the fragments that are made of the program's text templates.
 local MAIN = "haproxyConfig"
@@ -52,6 +52,22 @@ Program.__index = Program
 
 local function only_loading(self, what)
   if not self.loading then error(what .. " is for the time a script loads, not for when its functions run", 3) end
+end
+
+--- The results of a template's pcall. After an error, what was begun inside of it and will not be ended is undone.
+--- Output that stops where memory ran out is cut off anywhere: that is a limit like those of the output (emitters.lua).
+local function caught(self, out, body, depth, ok, ...)
+  if not ok then
+    self.templates.depth = depth
+    if out then
+      emitters.close_bodies(out, body)
+      local message = ...
+      if type(message) == "string" and find(message, "not enough memory$") then
+        pcall(emitters.pass_limit, out, "not enough memory")
+      end
+    end
+  end
+  return ok, ...
 end
 
 function Program:api(template, accessors, resources)
@@ -136,6 +152,11 @@ function Program:api(template, accessors, resources)
     local value = self.provided[name]
     if value == nil then error("use: no script before this one provides " .. word.show(sandbox.tostring(name)), 2) end
     return value
+  end
+
+  function A.pcall(fn, ...)
+    local out = F.out
+    return caught(self, out, out and emitters.open_body(out), self.templates.depth, pcall(fn, ...))
   end
 
   function A.fail(message)

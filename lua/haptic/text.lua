@@ -56,7 +56,9 @@ local VALUE = { config = config_value, map = map_value, file = file_value }
 local function write(w, s)
   if s == "" then return end
   local bytes = w.bytes + #s
-  if bytes > w.max then error(format("the text is larger than the %d bytes of one fragment's output", w.max), 0) end
+  if bytes > w.max then
+    emitters.pass_limit(w.out, format("the text is larger than the %d bytes of one fragment's output", w.max))
+  end
   w.bytes = bytes
   local n = w.n + 1
   w.n = n
@@ -154,13 +156,14 @@ end
 
 --- Run a template.
 ---@param mode string "config", "map" or "file"
+---@param out table what the text is a part of: from emitters.new()
 ---@param trace boolean note where each line came from
 ---@return string text
 ---@return table|nil where line number → "file:line"
-function Text:render(name, mode, args, trace)
+function Text:render(name, mode, args, out, trace)
   local outer, depth = self.writer, self.depth
-  local w = { mode = mode, buf = {}, n = 0, bytes = 0, max = self.settings.max_bytes, state = "plain", line = "",
-    where = trace and {} or nil, line_number = 1 }
+  local w = { mode = mode, out = out, buf = {}, n = 0, bytes = 0, max = self.settings.max_bytes, state = "plain",
+    line = "", where = trace and {} or nil, line_number = 1 }
   self.writer, self.depth = w, outer and depth or 0
   local ok, message = xpcall(self.chunks[name], M.handler, args or {})
   self.writer, self.depth = outer, depth
@@ -168,6 +171,7 @@ function Text:render(name, mode, args, trace)
     if not M.has_place(message) then message = name .. ":" .. last_line(self.chunks[name]) .. ": " .. message end
     error(message, 0)
   end
+  emitters.check_limits(out)
   return table.concat(w.buf), w.where
 end
 
@@ -202,8 +206,8 @@ local function trimmed(line) return match(line, "^%s*(.*%S)") or "" end
 function emitters.Body:include(name, args)
   local templates = emitters.templates_of(self)
   if not templates.chunks[name] then error("include: there is no snippet " .. word.show(sandbox.tostring(name)), 2) end
-  local rendered, where = templates:render(name, "config", args, self.out.trace ~= nil)
-  local number = 0
+  local rendered, where = templates:render(name, "config", args, self.out, self.out.trace ~= nil)
+  local number, lines, sites = 0, {}, {}
   for line in string.gmatch(rendered .. "\n", "([^\n]*)\n") do
     number = number + 1
     local body = trimmed(line)
@@ -211,8 +215,13 @@ function emitters.Body:include(name, args)
       error(format("include: %s: %s is no line of a section", name, word.show(body)), 2)
     end
     if body ~= "" then
-      emitters.add(self, sub(body, 1, 1) == "#" and "#" or match(body, "^%S+"), body, where and where[number] or "")
+      lines[#lines + 1] = body
+      sites[#lines] = where and where[number] or ""
     end
+  end
+  -- All or none: an error that the template catches leaves no half of a snippet.
+  for i, body in ipairs(lines) do
+    emitters.add(self, sub(body, 1, 1) == "#" and "#" or match(body, "^%S+"), body, sites[i])
   end
 end
 
@@ -230,11 +239,11 @@ end
 ---@param full string the template
 ---@param name string what finish calls it
 function Text:render_file(full, mode, out, name, finish)
-  local text, where = self:render(full, mode, nil, out.trace ~= nil)
+  local text, where = self:render(full, mode, nil, out, out.trace ~= nil)
   if where then return finish(out, name, text, where) end
   local ok = pcall(finish, out, name, text)
   -- Once more: only now is it worth noting where each line comes from.
-  if not ok then finish(out, name, self:render(full, mode, nil, true)) end
+  if not ok then finish(out, name, self:render(full, mode, nil, out, true)) end
 end
 
 --- Split a whole configuration into section contributions of `out`. Ranks keep the order of the text.

@@ -251,6 +251,42 @@ static void endless_output_is_stopped_at_its_line(void **state)
         assert_true(resident_bytes() < before + ((size_t)8 << 20));
 }
 
+/* A template that catches the errors of its emissions: what it put out is cut off where the limit is, and is told as a
+ * failure, not as its output. */
+static void a_limit_is_not_for_a_template_to_catch(void **state)
+{
+    (void)state;
+    static const char code[] = "each(resources.things, 'map', function(o, out)\n"
+                               "  for i = 1, o.spec.text == 'much' and 20000 or 2 do\n"
+                               "    pcall(out.map_entry, out, 'a.map', 'k' .. i, ('v'):rep(500))\n"
+                               "  end\n"
+                               "end)";
+    static const char id[] = "probe.lua:map/things/default/good";
+    struct watched *w = run_script("return 1", code);
+    const struct fragment *f = map_get(&w->fragments, id);
+
+    assert_non_null(f);
+    assert_int_equal(f->count, 2);
+    watched_put(w, "things", "good", "much");
+    watched_render(w);
+    const char *message = map_get(&w->failures, id);
+    if (!message)
+        fail_msg("no failure, of 20000 entries there are %zu", ((struct fragment *)map_get(&w->fragments, id))->count);
+    assert_string_equal(message,
+                        "probe.lua:3: the output of one fragment is larger than 4194304 bytes (things default/good)");
+    assert_null(map_get(&w->fragments, id));
+    assert_int_equal(w->deaths, 0);
+    assert_string_equal(text_of(w, "good.lua:each/things/default/good"), "much");
+
+    watched_put(w, "things", "good", "few");
+    watched_render(w);
+    f = map_get(&w->fragments, id);
+    assert_non_null(f);
+    assert_int_equal(f->count, 2);
+    assert_null(map_get(&w->failures, id));
+    watched_free(w);
+}
+
 /* Many fragments that are each within their limit: those that are too much fail, the renderer goes on. */
 static void a_rendering_has_a_limit(void **state)
 {
@@ -316,6 +352,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(odd_errors_are_told),
         cmocka_unit_test(hostile_scripts_are_refused),
         cmocka_unit_test(endless_output_is_stopped_at_its_line),
+        cmocka_unit_test(a_limit_is_not_for_a_template_to_catch),
         cmocka_unit_test(a_rendering_has_a_limit),
         cmocka_unit_test(successors_of_a_glutton_have_memory),
     };

@@ -71,6 +71,109 @@ describe("limits of a fragment's output", function()
     assert.same({}, e.host.failures)
   end)
 
+  it("are not for a template to catch", function()
+    local larger = "the output of one fragment is larger than 10000 bytes"
+    for _, case in ipairs({
+      { "pcall(out.map_entry, out, 'm', 'k' .. i, 'v')", larger },
+      { "pcall(function() out:file('f' .. i, 'text') end)", larger },
+      { "pcall(out.global, out, 'maxconn', i)", larger },
+      { "out:backend('b', function(b) for _ = 1, 1000 do pcall(b.line, b, 'mode', 'http') end end)", larger },
+      { "pcall(out.backend, out, 'b', function(b) while true do b:line('mode', 'http') end end)", larger },
+      { "pcall(pcall, function() while true do pcall(error, 'x') out:warn('R' .. i, 'x') i = i + 1 end end)", larger },
+      { "pcall(warn, nil, 'R' .. i, 'x')", "more than 50 contributions of one fragment", contributions = 50 },
+      { "pcall(out.map, out, 'm' .. i)", "more than 50 contributions of one fragment", contributions = 50 },
+    }) do
+      local message = failure("each(resources.things, 't', function(_, out)\n  for i = 1, 1000 do\n" .. case[1]
+        .. "\nend\n out:map_entry('z', 'last', 'v')\n end)", { contributions = case.contributions })
+      assert.equal("t.lua:3: " .. case[2] .. " (things ns/a)", message)
+    end
+  end)
+
+  it("are not for a text template to catch", function()
+    local swallows = "a b\n{% for i = 1, 2000 do pcall(function() %}\nb{{ i }} c\n{% end) end %}"
+    assert.matches("^haproxyConfig:[34]: the text is larger than the 10000 bytes",
+      failure("", { haproxyConfig = "global\n" .. swallows }))
+    assert.matches("^maps/m:[23]: the text is larger", failure("", { maps = { m = swallows } }))
+    assert.matches("^files/f:[23]: the text is larger", failure("", { files = { f = swallows } }))
+    local message = failure("each(resources.things, 't', function(_, out) out:backend('b', function(b)\n"
+      .. "pcall(b.include, b, 's') end) end)", { snippets = { s = swallows } })
+    assert.matches("^s:[23]: the text is larger than the 10000 bytes of one fragment's output %(things ns/a%)$", message)
+  end)
+
+  it("leave the last good output in force", function()
+    local e = engine("each(resources.things, 't', function(o, out) for i = 1, o.n do\n"
+      .. "pcall(out.map_entry, out, 'm', 'k' .. i, 'v') end end)", { fragment_bytes = 10000 })
+    e:put("things", thing("a", { n = 1 }))
+    e:render()
+    e:put("things", thing("a", { n = 2000 }))
+    e:render()
+    assert.matches("^t.lua:2: the output of one fragment", (select(2, next(e.host.failures))))
+    assert.equal("k1 v\n", e:output().maps.m)
+    e:put("things", thing("a", { n = 2 }))
+    e:render()
+    assert.same({}, e.host.failures)
+    assert.equal("k1 v\nk2 v\n", e:output().maps.m)
+  end)
+
+  it("include memory, which runs out anywhere", function()
+    local message = failure("each(resources.things, 't', function(_, out)\n"
+      .. "pcall(error, 'not enough memory', 0) out:map_entry('m', 'k', 'v') end)")
+    assert.equal("t.lua:2: not enough memory (things ns/a)", message)
+  end)
+
+  --- A fragment whose functions it can do without: its output.
+  local function output(source, options)
+    options = options or {}
+    options.fragment_bytes = options.fragment_bytes or 10000
+    local e = engine("fragment('t', function(out)\n" .. source .. "\nend)", options)
+    e:render()
+    assert.same({}, e.host.failures)
+    return e:output()
+  end
+
+  it("count no section that its function's error ended", function()
+    for _, ended in ipairs({
+      "out:backend('b', function(b) b:line('x', ('y'):rep(3000)) error('no') end)",
+      "out:backend('b', function(b) b:line('x', ('y'):rep(1500)) out:backend('c', function(c) c:line('x', ('y'):rep(1500))"
+        .. " error('no') end) end)",
+      "out:backend('b', { rank = -1 }, function(b) b:line('x', ('y'):rep(3000)) end)",
+      "out:frontend('kept', { key = 'k', from = i }, function(b) b:line('x', ('y'):rep(3000)) end)",
+      "local l = ('y'):rep(3000) local k = out:backend('b', function(b) kept[1] = b error('no') end)",
+    }) do
+      local o = output("local kept = {}\nout:frontend('kept', { key = 'k', from = 'base' }, function(b) b:line('k') end)\n"
+        .. "for i = 1, 20 do assert(not pcall(function() " .. ended .. " end)) end\n"
+        .. "if kept[1] then for _ = 1, 20 do assert(not pcall(kept[1].line, kept[1], ('y'):rep(3000))) end end\n"
+        .. "out:backend('last', function(b) b:line('x', ('y'):rep(3000)) end)")
+      assert.equal("frontend kept from base\n    k\n\nbackend last from base\n    x " .. ("y"):rep(3000) .. "\n\n", o.config)
+    end
+  end)
+
+  it("count the lines of a section within which an error was caught, once", function()
+    local source = "out:backend('b', { from = false }, function(b) for i = 1, 3 do pcall(function() b:line('x', ('y'):rep(2000))\n"
+      .. "out:map_entry('m', 'k' .. i, 'v') out:section('peers p', function(p) p:line('z', ('y'):rep(2000)) error('no') end)\n"
+      .. "end) end end)"
+    local o = output(source)
+    assert.equal("backend b\n" .. ("    x " .. ("y"):rep(2000) .. "\n"):rep(3) .. "\n", o.config)
+    assert.equal("k1 v\nk2 v\nk3 v\n", o.maps.m)
+    assert.matches("^t.lua:2: the output of one fragment is larger than 6000 bytes$",
+      failure("fragment('t', function(out) " .. source .. " end)", { fragment_bytes = 6000 }))
+  end)
+
+  it("count no snippet that was refused", function()
+    local o = output("out:backend('b', { from = false }, function(b) for _ = 1, 20 do\n"
+      .. "assert(not pcall(b.include, b, 's')) end b:line('last') end)",
+      { snippets = { s = "x " .. ("y"):rep(3000) .. "\nfrontend f\n" } })
+    assert.equal("backend b\n    last\n\n", o.config)
+  end)
+
+  it("count no include that was ended by an error as one that goes deeper", function()
+    local e = engine("", { snippets = { bad = "{% error('no') %}", good = "maxconn 5\n" },
+      haproxyConfig = "global\n{% for _ = 1, 100 do pcall(include, 'bad') end %}\n{% include('good') %}" })
+    e:render()
+    assert.same({}, e.host.failures)
+    assert.equal("global\n    maxconn 5\n\n", e:output().config)
+  end)
+
   it("bound the number of contributions", function()
     local message = failure("each(resources.things, 't', function(_, out)\nfor i = 1, 1e9 do out:map_entry('m', 'k' .. i, 'v')"
       .. " end end)", { contributions = 50, fragment_bytes = 1e6 })
