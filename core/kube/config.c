@@ -95,6 +95,12 @@ static int check(struct kube_config *c, struct err *err)
 {
     if (!c->server || !*c->server)
         return err_set(err, ERR_INVALID, "%s: cluster.server is empty", c->origin);
+    /* It is named in messages, and libcurl would send what it holds as a password. */
+    if (strchr(c->server, '@'))
+        return err_set(err, ERR_INVALID,
+                       "%s: cluster.server: want https://HOST:PORT without user name and password; who asks is said "
+                       "by the user's entry (token, username and password, ...)",
+                       c->origin);
     if (!strstr(c->server, "://")) {
         char *with_scheme = xasprintf("https://%s", c->server);
         free(c->server);

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "data/json.h"
 #include "data/yaml.h"
+#include "kube/url.h"
 
 #define FILES_MAX 64
 
@@ -237,6 +238,9 @@ static int fill_cluster(struct kube_config *c, const struct entry *e, struct err
         copy_string(e, "tls-server-name", &c->tls_server_name, err) < 0 ||
         copy_string(e, "proxy-url", &c->proxy_url, err) < 0)
         return -1;
+    const char *wants = c->proxy_url ? kube_url_proxy_wants(c->proxy_url) : NULL;
+    if (wants)
+        return wrong(e, json_at(e->value, "proxy-url"), err, "proxy-url", wants);
     return get_blob(e, "certificate-authority", "certificate-authority-data", &c->ca, err);
 }
 

@@ -1,6 +1,6 @@
 /* Exactly what a person can do something about is put into words of our own: which authority was trusted and where it
  * came from, which name the server should have had, which proxy stood in the way. libcurl's words are kept beside them.
- * User name and password in a proxy's URL are left out. */
+ * User name and password in a proxy's URL are left out, and with them those words of libcurl's that quote it. */
 #include "kube/transport.h"
 
 #include <errno.h>
@@ -8,17 +8,20 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "kube/url.h"
 
-/* proxy-url without its credentials. */
-static char *proxy_name(const struct kube_config *c)
+/* libcurl's words, except where they quote a URL: that of a proxy may hold a password. */
+static const char *safe_words(CURLcode result, const char *detail)
 {
-    const char *scheme = strstr(c->proxy_url, "://"), *host = scheme ? scheme + 3 : c->proxy_url;
-    const char *end = host + strcspn(host, "/"), *rest = host;
-    for (const char *p = host; p < end; p++) {
-        if (*p == '@')
-            rest = p + 1;
-    }
-    return xasprintf("%.*s%s", (int)(host - c->proxy_url), c->proxy_url, rest);
+    bool is_about_url = result == CURLE_COULDNT_RESOLVE_PROXY || result == CURLE_UNSUPPORTED_PROTOCOL ||
+                        result == CURLE_URL_MALFORMAT;
+    return is_about_url || strchr(detail, '@') || strstr(detail, "://") ? curl_easy_strerror(result) : detail;
+}
+
+/* libcurl does not take the URL in HTTPS_PROXY or the like. Its code depends on what is wrong and on its version. */
+static bool is_unusable_proxy(const char *detail)
+{
+    return strncmp(detail, "Unsupported proxy", 17) == 0;
 }
 
 static int connect_err(struct err *err, const char *what, const struct kube_config *c, CURL *easy, CURLcode result,
@@ -31,7 +34,7 @@ static int connect_err(struct err *err, const char *what, const struct kube_conf
                       : os               ? strerror((int)os)
                                          : detail;
     if (c->proxy_url) {
-        CLEANUP(free_ptr) char *proxy = proxy_name(c);
+        CLEANUP(free_ptr) char *proxy = kube_url_shown(c->proxy_url);
         err_set(err, ERR_IO, "%s: connect to the proxy %s, on the way to %s: %s (proxy-url of %s)", what, proxy,
                 c->server, why, c->origin);
     } else if (result == CURLE_COULDNT_RESOLVE_PROXY) {
@@ -46,7 +49,7 @@ static int connect_err(struct err *err, const char *what, const struct kube_conf
 /* The proxy is there and did not let us through. */
 static int proxy_err(struct err *err, const char *what, const struct kube_config *c, long status, const char *detail)
 {
-    CLEANUP(free_ptr) char *proxy = c->proxy_url ? proxy_name(c) : xstrdup("that the environment names");
+    CLEANUP(free_ptr) char *proxy = c->proxy_url ? kube_url_shown(c->proxy_url) : xstrdup("that the environment names");
     if (status == 407)
         err_set(err, ERR_IO,
                 "%s: the proxy %s wants a user name and a password before it connects to %s; put them into its URL "
@@ -89,10 +92,19 @@ static int verify_err(struct err *err, const char *what, const struct kube_confi
 }
 
 int transport_err(struct err *err, const char *what, const struct kube_config *c, CURL *easy, CURLcode result,
-                  const char *detail)
+                  const char *raw_detail)
 {
+    const char *detail = safe_words(result, raw_detail);
     long proxy_status = 0;
     curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+    if (is_unusable_proxy(raw_detail)) {
+        err_set(err, ERR_IO,
+                "%s: connect to %s: the URL of the proxy that %s is not one that can be used (want "
+                "http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with user name and password percent-encoded)",
+                what, c->server, c->proxy_url ? "proxy-url names" : "the environment names");
+        err->sys = EHOSTUNREACH;
+        return -1;
+    }
     if (result == CURLE_OPERATION_TIMEDOUT)
         return err_set(err, ERR_TIMEOUT, "%s: timeout: %s (%s)", what, detail, c->server);
     if (result == CURLE_COULDNT_CONNECT || result == CURLE_COULDNT_RESOLVE_HOST ||

@@ -240,6 +240,48 @@ static void a_refused_connection_says_so(void **state)
     script_done(&server);
 }
 
+/* NULL proxy_url: the environment's. */
+static void run_through(const char *proxy_url, const char *environment)
+{
+    struct kube_config config = {.server = xstrdup("https://kube.invalid:6443"),
+                                 .proxy_url = proxy_url ? xstrdup(proxy_url) : NULL};
+    script_init(&server, hang);
+    if (environment)
+        setenv("HTTPS_PROXY", environment, 1);
+    struct kube_client *c = script_client_of(&server, &config);
+    run(c, call_of("/x"));
+    unsetenv("HTTPS_PROXY");
+    kube_client_free(c);
+    script_done(&server);
+    assert_int_equal(outcome.kind, ERR_IO);
+    if (strstr(outcome.text, "SECRET") || strstr(outcome.text, "user:"))
+        fail_msg("credentials in \"%s\"", outcome.text);
+}
+
+static void the_password_of_a_proxy_is_not_told(void **state)
+{
+    static const char *const unusable[] = {"http://user:SE CRET@127.0.0.1:1", "ftp://user:SECRET@127.0.0.1:1",
+                                           "http://user:pa/ssSECRET@127.0.0.1:1", "user:SECRET@127.0.0.1:port"};
+    static const char *const names[] = {"https_proxy", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        unsetenv(names[i]);
+    for (size_t i = 0; i < ARRAY_LEN(unusable); i++) {
+        run_through(NULL, unusable[i]);
+        assert_non_null(strstr(outcome.text, "the URL of the proxy that the environment names is not one"));
+        assert_non_null(strstr(outcome.text, "https://kube.invalid:6443"));
+        run_through(unusable[i], NULL);
+        assert_non_null(strstr(outcome.text, "the URL of the proxy that proxy-url names is not one"));
+    }
+    run_through("http://user:SECRET@127.0.0.1:1", NULL);
+    assert_non_null(strstr(outcome.text, "connect to the proxy http://127.0.0.1:1, on the way to"));
+    /* What libcurl takes for a path is the rest of a password. */
+    run_through("http://127.0.0.1:1/SECRET@proxy.example:3128", NULL);
+    assert_non_null(strstr(outcome.text, "connect to the proxy http://proxy.example:3128, on the way to"));
+    run_through(NULL, "http://SECRET.invalid@proxy.invalid:1");
+    assert_non_null(strstr(outcome.text, "(a proxy that the environment names)"));
+}
+
 static void large(struct script_conn *c)
 {
     script_open(c);
@@ -461,6 +503,7 @@ int main(void)
         cmocka_unit_test(retry_after_is_honoured),
         cmocka_unit_test(a_deadline_ends_a_request),
         cmocka_unit_test(a_refused_connection_says_so),
+        cmocka_unit_test(the_password_of_a_proxy_is_not_told),
         cmocka_unit_test(a_large_answer_is_an_error),
         cmocka_unit_test(the_limit_is_of_what_is_unpacked),
         cmocka_unit_test(half_a_page_is_no_page),

@@ -247,6 +247,59 @@ static void errors_name_file_and_field(void **state)
     }
 }
 
+#define PROXY(url) \
+    CONTEXT "clusters: [{name: k, cluster: {server: 'https://k', proxy-url: '" url "'}}]\nusers: [{name: u}]"
+#define SERVER(url) CONTEXT "clusters: [{name: k, cluster: {server: '" url "'}}]\nusers: [{name: u}]"
+
+static void passwords_in_urls_are_not_quoted(void **state)
+{
+    static const struct {
+        const char *text, *want;
+    } cases[] = {
+        {PROXY("http://user:pa/ssSECRET@127.0.0.1:3128"), "/a:3: clusters \"k\": proxy-url: want a URL http://USER"},
+        {PROXY("http://user/SECRET@127.0.0.1:3128"), "clusters \"k\": proxy-url: want a URL http://USER"},
+        {PROXY("http://user:1#SECRET@127.0.0.1:3128"), "clusters \"k\": proxy-url: want a URL http://USER"},
+        {PROXY("user:1?SECRET@127.0.0.1:3128"), "clusters \"k\": proxy-url: want a URL http://USER"},
+        {PROXY("http://user:SE CRET@127.0.0.1:3128"), "clusters \"k\": proxy-url: not a URL"},
+        {PROXY("http://user:SECRET@127.0.0.1:port"), "clusters \"k\": proxy-url: not a URL"},
+        {PROXY("ftp://user:SECRET@127.0.0.1:3128"), "clusters \"k\": proxy-url: want a URL with http, https"},
+        {SERVER("https://user:SECRET@k:6443"), "cluster.server: want https://HOST:PORT without user name"},
+        {SERVER("https://user:a/SECRET@k:6443"), "cluster.server: want https://HOST:PORT without user name"},
+        {SERVER("user:SECRET@k"), "cluster.server: want https://HOST:PORT without user name"},
+        {SERVER("ftp://user:SECRET@k"), "cluster.server: want https://HOST:PORT without user name"},
+    };
+    static const char *const good[] = {PROXY("http://user:pa%2FssSECRET@127.0.0.1:3128"),
+                                       PROXY("p.example:3128"),
+                                       PROXY("user:SECRET@p.example:3128"),
+                                       PROXY("HTTP://p/"),
+                                       PROXY("https://[::1]:3128"),
+                                       PROXY("socks5h://user:SECRET@p")};
+    CLEANUP(free_ptr) char *path = path_of("a");
+    struct kube_overrides o = {.kubeconfig = path};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct err err = {0};
+        struct kube_config c = {0};
+        put("a", cases[i].text);
+        assert_int_equal(kube_config_load(&c, &o, &err), -1);
+        assert_int_equal(err.kind, ERR_INVALID);
+        if (!strstr(err.text, cases[i].want) || !strstr(err.text, "/a") || strstr(err.text, "SECRET"))
+            fail_msg("case %zu: \"%s\", want \"%s\"", i, err.text, cases[i].want);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct err err = {0};
+        CLEANUP(kube_config_done) struct kube_config c = {0};
+        put("a", good[i]);
+        if (kube_config_load(&c, &o, &err) < 0)
+            fail_msg("good case %zu: \"%s\"", i, err.text);
+    }
+    o.server = "https://user:SECRET@k:6443";
+    struct err err = {0};
+    struct kube_config c = {0};
+    assert_int_equal(kube_config_load(&c, &o, &err), -1);
+    assert_null(strstr(err.text, "SECRET"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +308,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_token_file_wins_and_is_read_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pod_knows_its_server, set_up, tear_down),
         cmocka_unit_test_setup_teardown(errors_name_file_and_field, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(passwords_in_urls_are_not_quoted, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -201,6 +201,28 @@ describe("the way to the API server:", function()
       says(haptic, "the proxy " .. proxy.url .. " wants")
       assert.is_nil(haptic:log():find("wrong-one", 1, true))
     end)
+
+    it("whose URL cannot be used is named without its password", function()
+      for _, url in ipairs({ "http://jane:hun ter2@127.0.0.1:1", "ftp://jane:hunter2@127.0.0.1:1" }) do
+        local env = { HTTPS_PROXY = url, NO_PROXY = false, no_proxy = false, https_proxy = false }
+        local haptic = start({ server = "https://kube.example:6443" }, { env = env })
+        says(haptic, "connect to https://kube.example:6443: the URL of the proxy that the environment names is not one")
+        assert.is_nil(haptic:log():find("ter2", 1, true))
+      end
+    end)
+
+    it("or a server whose URL is wrong in the kubeconfig ends the start, and no password is told", function()
+      local function refuses(options, field)
+        local haptic = start(options)
+        haptic.ended = true
+        assert.equal("exit 1", haptic.process:wait(10), haptic:log())
+        assert.equal(1, haptic:count_log(field), haptic:log())
+        assert.is_nil(haptic:log():find("ter2", 1, true))
+      end
+      refuses({ entry = { ["proxy-url"] = "http://jane:hun/ter2@127.0.0.1:3128" } }, "proxy%-url: want a URL")
+      refuses({ entry = { ["proxy-url"] = "ftp://jane:hunter2@127.0.0.1:3128" } }, "proxy%-url: want a URL")
+      refuses({ server = "https://jane:hunter2@127.0.0.1:6443" }, "cluster%.server: want")
+    end)
   end)
 
   it("a list in KUBECONFIG is merged; --context chooses", function()
