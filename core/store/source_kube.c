@@ -2,7 +2,11 @@
  * commit. With a watch per namespace a list is kept aside here as text and applied when it is whole: puts for what is
  * in it, deletions for what was known of the namespace and is not. Until the first list of every namespace is there,
  * the store is in the middle of a replace, so that all this (and events that come meanwhile) goes aside too, and
- * becomes visible with one commit. */
+ * becomes visible with one commit.
+ *
+ * What fails is remembered where it fails, so that it is told when it begins and not again while it goes on: the
+ * failure of a watch in its space until the watch works, that of an object by its id until the object is taken over, is
+ * deleted, or is missing in a whole list. */
 #include "store/source_kube.h"
 
 #include <string.h>
@@ -16,6 +20,7 @@
 #include "data/json.h"
 #include "kube/discovery.h"
 #include "kube/watch.h"
+#include "store/source_kube_faults.h"
 
 #define OBJECT_BYTES_MAX ((size_t)8 << 20)
 
@@ -26,6 +31,9 @@ struct space {
     struct source_kind *kind;
     struct kube_watch *watch; /* NULL: not needed, the resource is cluster-scoped and another space watches it */
     bool is_listed;
+    char *error; /* why the watch fails; NULL: it does not */
+    int64_t error_ns;
+    uint64_t list; /* the number of the list at hand, or of the last one */
     /* Only where there are several: */
     struct map known;  /* ids of this space in the store; values are not used */
     struct map listed; /* id -> JSON text (struct text_item), or to keep what is there */
@@ -45,8 +53,8 @@ struct source_kind {
     struct digest spec; /* of what the store says it should be */
     size_t space_count;
     struct space *spaces;
-    char *error;
-    int64_t error_ns, event_ns;
+    struct faults faults;
+    int64_t event_ns;
     struct metric *events[KUBE_DELETED + 1];
 };
 
@@ -82,17 +90,56 @@ static void count_event(struct source_kind *k, enum kube_watch_event_type type)
     metric_add(k->events[type], 1);
 }
 
-static void tell(struct source_kind *k, const struct err *err, const char *reason, int64_t retry_in_ns)
+static void count_failure(const struct source_kind *k, const char *reason)
 {
-    struct source_kube *s = k->source;
-    bool goes_on = err && k->error && strcmp(k->error, err->text) == 0;
-    free(k->error);
-    k->error = err ? xstrdup(err->text) : NULL;
-    k->error_ns = clock_now_ns();
-    if (err)
-        count(k, "haptic_watch_errors_total", "Failures of watches and of single objects.", reason);
-    if (s->report && !goes_on)
+    count(k, "haptic_watch_errors_total", "Failures of watches and of single objects.", reason);
+}
+
+static void tell(const struct source_kind *k, const struct err *err, const char *reason, int64_t retry_in_ns)
+{
+    const struct source_kube *s = k->source;
+    if (s->report)
         s->report(s->ctx, k->name, err, reason, retry_in_ns);
+}
+
+/* The first space whose watch fails (text NULL), or fails with this text. */
+static const struct space *failing_space(const struct source_kind *k, const char *text)
+{
+    for (size_t i = 0; i < k->space_count; i++) {
+        const struct space *sp = &k->spaces[i];
+        if (sp->error && (!text || strcmp(sp->error, text) == 0))
+            return sp;
+    }
+    return NULL;
+}
+
+/* What all namespaces have in common (no connection) is told once and not for each of them. */
+static void space_fails(struct space *sp, const struct err *err, const char *reason, int64_t retry_in_ns)
+{
+    bool is_known = failing_space(sp->kind, err->text) != NULL;
+    free(sp->error);
+    sp->error = xstrdup(err->text);
+    sp->error_ns = clock_now_ns();
+    count_failure(sp->kind, reason);
+    if (!is_known)
+        tell(sp->kind, err, reason, retry_in_ns);
+}
+
+static void space_is_well(struct space *sp)
+{
+    if (!sp->error)
+        return;
+    free(sp->error);
+    sp->error = NULL;
+    if (!failing_space(sp->kind, NULL))
+        tell(sp->kind, NULL, "", 0);
+}
+
+static void object_fails(struct space *sp, const char *id, const struct err *err)
+{
+    count_failure(sp->kind, "object");
+    if (faults_add(&sp->kind->faults, sp, sp->list, id, err->text))
+        tell(sp->kind, err, "object", 0);
 }
 
 /* ---- lists of one namespace of several ---- */
@@ -132,7 +179,7 @@ static void listed_add(struct space *sp, const char *namespace, const char *name
     buf_init(&json, sp->kind->source->options.max_object_bytes);
     if (object && json_write(&json, object, NULL, &err) < 0) {
         err_wrap(&err, "%s %s", sp->kind->name, id);
-        tell(sp->kind, &err, "object", 0);
+        object_fails(sp, id, &err);
         buf_done(&json);
     } else if (object) {
         item->length = json.length;
@@ -149,8 +196,12 @@ static void apply_listed(struct space *sp)
     for (size_t it = 0; (slot = map_next(&sp->listed, &it));) {
         const struct text_item *item = slot->value;
         bool is_changed;
-        if (item->json && store_put_json(k->kind, item->json, item->length, &is_changed, &err) < 0)
-            tell(k, &err, "object", 0);
+        if (!item->json)
+            continue;
+        if (store_put_json(k->kind, item->json, item->length, &is_changed, &err) < 0)
+            object_fails(sp, slot->key, &err);
+        else
+            faults_remove(&k->faults, slot->key);
     }
     for (size_t it = 0; (slot = map_next(&sp->known, &it));) {
         const char *slash = strchr(slot->key, '/');
@@ -179,6 +230,7 @@ static void commit_if_complete(struct source_kind *k)
 static void on_list_begin(void *ctx)
 {
     struct space *sp = ctx;
+    sp->list++;
     if (is_shared(sp)) {
         listed_clear(sp);
         sp->is_listing = true;
@@ -198,6 +250,8 @@ static void on_list_end(void *ctx, bool is_complete)
         else
             store_replace_abort(k->kind);
         sp->is_listed = sp->is_listed || is_complete;
+        if (is_complete)
+            faults_drop_old(&sp->kind->faults, sp, sp->list);
         return;
     }
     sp->is_listing = false;
@@ -206,6 +260,7 @@ static void on_list_end(void *ctx, bool is_complete)
         return;
     }
     apply_listed(sp);
+    faults_drop_old(&sp->kind->faults, sp, sp->list);
     sp->is_listed = true;
     if (!was_listed && !store_kind_is_synced(k->kind))
         commit_if_complete(k);
@@ -221,7 +276,7 @@ static void keep_version(struct space *sp, const char *namespace, const char *na
         object_ref(o);
         /* What was good once can only fail for want of room; then it is gone, and the error was told. */
         if (store_put_json(sp->kind->kind, o->json, o->json_length, &is_changed, NULL) < 0)
-            count(sp->kind, "haptic_watch_errors_total", "Failures of watches and of single objects.", "object");
+            count_failure(sp->kind, "object");
         object_unref(o);
     }
 }
@@ -239,14 +294,16 @@ static void on_put(void *ctx, const struct kube_watch_event *e)
         listed_add(sp, e->namespace, e->name, e->object);
         return;
     }
+    CLEANUP(free_ptr) char *id = id_of(e->namespace, e->name);
     s->received_ns = e->received_ns;
     if (store_put_value(k->kind, e->object, &is_changed, &err) < 0) {
         if (e->type == KUBE_LISTED)
             keep_version(sp, e->namespace, e->name);
-        tell(k, &err, "object", 0);
-    } else if (is_shared(sp)) {
-        CLEANUP(free_ptr) char *id = id_of(e->namespace, e->name);
-        map_put(&sp->known, id, sp);
+        object_fails(sp, id, &err);
+    } else {
+        faults_remove(&k->faults, id);
+        if (is_shared(sp))
+            map_put(&sp->known, id, sp);
     }
     s->received_ns = 0;
 }
@@ -258,6 +315,7 @@ static void on_del(void *ctx, const struct kube_watch_event *e)
     k->event_ns = e->received_ns;
     count_event(k, e->type);
     CLEANUP(free_ptr) char *id = id_of(e->namespace, e->name);
+    faults_remove(&k->faults, id);
     if (is_shared(sp) && sp->is_listing) {
         item_free(map_del(&sp->listed, id));
         return;
@@ -275,19 +333,19 @@ static void on_unreadable(void *ctx, const char *namespace, const char *name, co
         listed_add(sp, namespace, name, NULL);
     else if (*name && !is_shared(sp))
         keep_version(sp, namespace, name);
-    tell(sp->kind, err, "object", 0);
+    CLEANUP(free_ptr) char *id = id_of(namespace, name);
+    object_fails(sp, id, err);
 }
 
 static void on_error(void *ctx, const struct err *err, const char *reason, int64_t retry_in_ns)
 {
     struct space *sp = ctx;
-    tell(sp->kind, err, reason, retry_in_ns);
+    space_fails(sp, err, reason, retry_in_ns);
 }
 
 static void on_recovered(void *ctx)
 {
-    struct space *sp = ctx;
-    tell(sp->kind, NULL, "", 0);
+    space_is_well(ctx);
 }
 
 static void on_restart(void *ctx, const char *reason)
@@ -306,6 +364,7 @@ static void on_found(void *ctx, const struct kube_resource *resource)
     /* Several namespaces were wanted of something that is in none: the first watch sees all of it. */
     sp->watch = kube_watch_free(sp->watch);
     sp->is_listed = true;
+    space_is_well(sp);
     if (k->spaces[0].is_listed && !store_kind_is_synced(k->kind))
         commit_if_complete(k);
 }
@@ -344,13 +403,14 @@ static void kind_free(struct source_kind *k)
     for (size_t i = 0; i < k->space_count; i++) {
         struct space *sp = &k->spaces[i];
         kube_watch_free(sp->watch);
+        free(sp->error);
         listed_clear(sp);
         map_done(&sp->listed);
         map_done(&sp->known);
     }
+    faults_done(&k->faults);
     free(k->spaces);
     free(k->name);
-    free(k->error);
     free(k);
 }
 
@@ -460,9 +520,15 @@ bool source_kube_status(const struct source_kube *s, const char *kind, struct so
     for (size_t i = 0; i < s->kinds.length; i++) {
         const struct source_kind *k = s->kinds.items[i];
         if (strcmp(k->name, kind) == 0) {
+            const struct space *failing = failing_space(k, NULL);
+            const struct fault *fault = faults_latest(&k->faults);
             *ret_status = (struct source_kube_status){.is_synced = store_kind_is_synced(k->kind),
-                                                      .last_error = k->error,
-                                                      .last_error_ns = k->error_ns,
+                                                      .last_error = failing ? failing->error
+                                                                    : fault ? fault->text
+                                                                            : NULL,
+                                                      .last_error_ns = failing ? failing->error_ns
+                                                                       : fault ? fault->since_ns
+                                                                               : 0,
                                                       .last_event_ns = k->event_ns};
             return true;
         }

@@ -20,8 +20,10 @@
 
 struct source_kube;
 
-/* err NULL: the kind is well again. A failure that goes on in the same words is told once. reason: as in kube/watch.h,
- * or "object" for one that was not taken over. */
+/* A failure that goes on in the same words is told once: of a watch until it works again, of an object until it was
+ * well, deleted or missing in a list (of at most 256 failing objects of a kind at a time; more are told each time).
+ * err NULL: no watch of the kind fails any more. reason: as in kube/watch.h, or "object" for one that was not taken
+ * over. */
 typedef void source_kube_report(void *ctx, const char *kind, const struct err *err, const char *reason,
                                 int64_t retry_in_ns);
 
@@ -41,8 +43,10 @@ struct source_kube *source_kube_free(struct source_kube *s); /* NULL is fine; no
 
 struct source_kube_status {
     bool is_synced;
-    const char *last_error; /* NULL: all is well; valid until the loop turns */
-    int64_t last_error_ns;
+    /* Of the first watch that fails; if none does, of the object that failed last. NULL: all is well. Valid until the
+     * loop turns. */
+    const char *last_error;
+    int64_t last_error_ns; /* 0: all is well */
     int64_t last_event_ns; /* 0: none yet */
 };
 /* false: not a kind of this source. */

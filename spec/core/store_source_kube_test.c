@@ -9,7 +9,7 @@ static struct store *store;
 static struct source_kube *source;
 static struct metrics *metrics;
 static struct buf told; /* what a listener of the store hears */
-static unsigned changes, synced, reports, received;
+static unsigned changes, synced, reports, object_reports, recoveries, received;
 static char last_report[1200];
 static struct script_conn *held_a, *held_b;
 
@@ -46,6 +46,8 @@ static void on_report(void *ctx, const char *kind, const struct err *err, const 
     (void)ctx;
     (void)retry_in_ns;
     reports += err != NULL;
+    object_reports += err && strcmp(reason, "object") == 0;
+    recoveries += err == NULL;
     snprintf(last_report, sizeof(last_report), "%s %s: %s", kind, reason, err ? err->text : "well");
 }
 
@@ -58,7 +60,7 @@ static void begin(void (*handle)(struct script_conn *c), const char *resource, c
     struct store_kind *kind;
     struct err err;
     buf_clear(&told);
-    changes = synced = reports = received = 0;
+    changes = synced = reports = object_reports = recoveries = received = 0;
     held_a = held_b = NULL;
     script_init(&server, handle);
     client = script_client(&server);
@@ -306,6 +308,112 @@ static void what_goes_on_is_told_once(void **state)
     finish();
 }
 
+/* Too large for the limit of begin(). */
+static void send_large(struct script_conn *c, const char *type)
+{
+    CLEANUP(free_ptr)
+    char *line = xasprintf(
+        "{\"type\":\"%s\",\"object\":{\"metadata\":{\"name\":\"one\",\"namespace\":\"a\"},\"x\":\"%0500d\"}}", type, 0);
+    script_line(c, line);
+}
+
+static const char *status_error(void)
+{
+    struct source_kube_status status;
+    assert_true(source_kube_status(source, "things", &status));
+    assert_true(!status.last_error == !status.last_error_ns);
+    return status.last_error;
+}
+
+static void an_object_that_breaks_again_is_told_again(void **state)
+{
+    (void)state;
+    for (int several = 0; several < 2; several++) {
+        begin(several ? two_watches : one_watch, "things", several ? two_namespaces : NULL, false);
+        is_slow = false;
+        script_wait(&server, &synced, 1);
+        unsigned before = changes;
+        send_large(held_a, "MODIFIED");
+        send_large(held_a, "MODIFIED");
+        script_run_ms(&server, 50);
+        assert_int_equal(reports, 1);
+        assert_non_null(strstr(status_error(), "a/one: the object is larger"));
+        script_line(held_a, EVENT("MODIFIED", "a", "one", "2")); /* repaired */
+        script_wait(&server, &changes, before + 1);
+        assert_null(status_error());
+        send_large(held_a, "MODIFIED");
+        script_wait(&server, &reports, 2);
+        assert_non_null(status_error());
+        script_line(held_a, EVENT("DELETED", "a", "one", "3"));
+        script_wait(&server, &changes, before + 2);
+        assert_null(status_error());
+        send_large(held_a, "ADDED");
+        script_wait(&server, &reports, 3);
+        script_line(held_a, GONE); /* a list without it */
+        script_wait(&server, &changes, before + 3);
+        script_run_ms(&server, 50);
+        assert_null(status_error());
+        assert_int_equal(reports, 3);
+        assert_int_equal(recoveries, 0); /* that is what watches do */
+        assert_true(counter("haptic_watch_errors_total", "reason", "object") == 4);
+        finish();
+    }
+}
+
+static void a_list_tells_a_failing_object_once(void **state)
+{
+    (void)state;
+    begin(grows, "things", NULL, false);
+    script_wait(&server, &synced, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned before = server.requests;
+        script_line(held_a, GONE);
+        script_wait_for(&server, &server.requests, before + 1, 30);
+        script_run_ms(&server, 50);
+        assert_int_equal(object_reports, 1); /* that lists are given up one after the other is told, too */
+        assert_non_null(status_error());
+    }
+    finish();
+}
+
+static bool is_a_allowed, is_b_allowed;
+static unsigned refused_a, refused_b;
+
+static void refuses_namespaces(struct script_conn *c)
+{
+    if (discovered(c))
+        return;
+    bool is_a = script_has(c, "/namespaces/a/");
+    if (is_a ? is_a_allowed : is_b_allowed) {
+        two_watches(c);
+        return;
+    }
+    *(is_a ? &refused_a : &refused_b) += 1;
+    script_reply(c, 403, NULL, is_a ? "{\"message\":\"not in a\"}" : "{\"message\":\"not in b\"}");
+}
+
+static void each_namespace_fails_by_itself(void **state)
+{
+    (void)state;
+    is_slow = is_a_allowed = is_b_allowed = false;
+    refused_a = refused_b = 0;
+    begin(refuses_namespaces, "things", two_namespaces, false);
+    script_wait_for(&server, &refused_a, 3, 60);
+    script_wait_for(&server, &refused_b, 3, 60);
+    assert_int_equal(reports, 2);
+    assert_non_null(strstr(status_error(), "not in a"));
+    is_a_allowed = true;
+    for (int n = 0; !strstr(status_error(), "not in b") && n < 600; n++)
+        script_run_ms(&server, 50);
+    assert_non_null(strstr(status_error(), "not in b"));
+    assert_int_equal(recoveries, 0);
+    is_b_allowed = true;
+    script_wait_for(&server, &recoveries, 1, 60);
+    assert_null(status_error());
+    assert_int_equal(reports, 2);
+    finish();
+}
+
 static void kinds_come_and_go(void **state)
 {
     struct store_kind_spec spec = {.name = "more", .api_version = "x/v1", .resource = "things"};
@@ -339,6 +447,9 @@ int main(void)
         cmocka_unit_test(what_cannot_be_read_keeps_its_last_version),
         cmocka_unit_test(an_object_is_the_same_from_list_and_watch),
         cmocka_unit_test(what_goes_on_is_told_once),
+        cmocka_unit_test(an_object_that_breaks_again_is_told_again),
+        cmocka_unit_test(a_list_tells_a_failing_object_once),
+        cmocka_unit_test(each_namespace_fails_by_itself),
         cmocka_unit_test(kinds_come_and_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
