@@ -29,11 +29,20 @@ static inline void free_ptr(void *pointer_to_pointer)
     free(*(void **)pointer_to_pointer);
 }
 
-/* CLEANUP(close_fd) int fd = -1; */
+/* CLEANUP(close_fd) int fd = -1; Leaves -1: the number may be somebody else's the next moment. */
 static inline void close_fd(int *fd)
 {
     if (*fd >= 0)
         close(*fd);
+    *fd = -1;
+}
+
+/* As STEAL(), for a descriptor: leaves -1. */
+static inline int steal_fd(int *fd)
+{
+    int stolen = *fd;
+    *fd = -1;
+    return stolen;
 }
 
 #endif

@@ -46,8 +46,7 @@ int scratch_make(const char *place, struct scratch *ret_scratch, struct err *err
             return err_set_sys(err, errno, "temporary directory %s", path);
         if (fd >= 0 && lock_mine(path, fd)) {
             ret_scratch->path = STEAL(path);
-            ret_scratch->lock_fd = fd;
-            fd = -1;
+            ret_scratch->lock_fd = steal_fd(&fd);
             return 0;
         }
     }

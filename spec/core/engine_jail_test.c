@@ -146,8 +146,7 @@ static void assert_ends(const char *code, const char *reason)
         fail_msg("%s: %s%s", code, w->reason, text_of(w, "answer"));
     assert_string_equal(w->at_hand, "answer");
     assert_true(clock_now_ns() - begin < 3 * DEADLINE_NS);
-    if (!JAIL_SANITIZED)
-        assert_true(resident_bytes() < before + ((size_t)16 << 20));
+    assert_grew_less(before, 16);
     /* the next process leaves the fragment out */
     WAIT_UNTIL(w, w->renders);
     assert_int_equal(w->deaths, 1);

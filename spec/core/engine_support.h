@@ -288,4 +288,11 @@ static inline size_t resident_bytes(void)
     return resident * (size_t)sysconf(_SC_PAGESIZE);
 }
 
+/* Resident memory is less than more_mib above what it was. Sanitizers keep what is freed. */
+static inline void assert_grew_less(size_t before_bytes, size_t more_mib)
+{
+    if (!JAIL_SANITIZED)
+        assert_true(resident_bytes() < before_bytes + (more_mib << 20));
+}
+
 #endif

@@ -235,8 +235,8 @@ static void events_are_sent_once_and_not_too_many(void **state)
     assert_int_equal(kube_events_dropped(e), 1);
     const char *wanted[] = {
         "/apis/events.k8s.io/v1/namespaces/ns/events{", "\"note\":\"pod-a became leader\"",
-        "\"regarding\":{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"namespace\":\"ns\",\"name\":"
-        "\"l\",\"uid\":\"u\"}",
+        ("\"regarding\":{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"namespace\":\"ns\","
+         "\"name\":\"l\",\"uid\":\"u\"}"),
         "\"reportingInstance\":\"pod-a\"", "\"type\":\"Normal\""};
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
         assert_non_null(strstr(buf_str(&bodies), wanted[i]));
