@@ -187,7 +187,6 @@ static int fence_take(struct agent *a, const struct fence *fence, struct err *er
     /* The directory, or a part of it, may have been removed. */
     if ((result && err->kind == ERR_SYS) || p->all)
         result = disk_prepare(a->config.directory, err) || fence_raise(a->config.directory, fence, &p->highest, err);
-    p->fence_ns = clock_now_ns();
     return result ? -1 : 0;
 }
 

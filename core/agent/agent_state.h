@@ -78,8 +78,7 @@ struct apply {
     bool busy;
     agent_done *done;
     void *ctx;
-    int64_t start_ns;
-    int64_t fence_ns; /* when the fence was raised */
+    int64_t start_ns; /* right before the fence was raised */
     bool all;         /* compare everything */
     bool drift;       /* everything was believed to be live when it began: what differs is drift */
     bool waits_for_process;
@@ -268,6 +267,7 @@ char *agent_redacted(const struct agent *a, const char *text);
 void agent_redact(const struct agent *a, char **text); /* in place; NULL is fine */
 
 /* image.c */
+bool image_has_file(enum contribution_kind kind);                     /* is it in a file of its own or part of one? */
 char *image_file_path(enum contribution_kind kind, const char *name); /* "files/x", "certs/y"; malloc'ed */
 /* All files of the accepted state under a new lineage; a->next becomes what a process that loads them has. On an error
  * (a value of a Secret that is gone) there are no files and no next. */

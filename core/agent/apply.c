@@ -49,7 +49,7 @@ void agent_forget_live(struct agent *a, const char *why)
 
 int agent_check_fence(struct agent *a, struct err *err)
 {
-    if (!a->fenced || (a->apply.busy && clock_now_ns() - a->apply.fence_ns < FENCE_FRESH_NS))
+    if (!a->fenced || (a->apply.busy && clock_now_ns() - a->apply.start_ns < FENCE_FRESH_NS))
         return 0;
     struct fence fence = {.transitions = a->last_fence.transitions,
                           .generation = a->last_fence.generation,

@@ -208,8 +208,7 @@ static void touch_files(struct agent *a, const struct model_changes *changes, st
     const struct map_slot *slot;
     for (size_t i = 0; i < changes->items.length; i++) {
         const struct item *item = changes->items.items[i];
-        if (item->kind != CONTRIBUTION_FILE && item->kind != CONTRIBUTION_CERTIFICATE &&
-            item->kind != CONTRIBUTION_CRT_LIST)
+        if (!image_has_file(item->kind))
             continue;
         CLEANUP(free_ptr) char *path = image_file_path(item->kind, item->scope);
         map_put(&files.paths, path, a);

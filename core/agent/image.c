@@ -74,6 +74,11 @@ static void build_map(void *ctx, const char *name)
     disk_files_take(b->files, path, buf_steal(&text), length);
 }
 
+bool image_has_file(enum contribution_kind kind)
+{
+    return kind == CONTRIBUTION_FILE || kind == CONTRIBUTION_CERTIFICATE || kind == CONTRIBUTION_CRT_LIST;
+}
+
 char *image_file_path(enum contribution_kind kind, const char *name)
 {
     return xasprintf("%s/%s", kind == CONTRIBUTION_FILE ? "files" : "certs", name);

@@ -58,8 +58,7 @@ static bool entry_is_news(const struct item *item)
 static void note_file(void *ctx, struct item *item)
 {
     struct walk *w = ctx;
-    if (item->kind != CONTRIBUTION_FILE && item->kind != CONTRIBUTION_CERTIFICATE &&
-        item->kind != CONTRIBUTION_CRT_LIST)
+    if (!image_has_file(item->kind))
         return;
     CLEANUP(free_ptr) char *path = image_file_path(item->kind, item->scope);
     map_put(&w->news, path, w);

@@ -5,6 +5,7 @@
 -- HAProxy's language (word.lua); raw text has a call of its own. A backend's lines other than its servers go into a
 -- named defaults section, called by the digest of its content, so that a new backend with known properties consists
 -- of servers only.
+local profile = require("haptic.profile")
 local word = require("haptic.word")
 local sandbox = require("haptic.sandbox")
 
@@ -27,24 +28,6 @@ M.PROFILE_RANK = 250
 M.ORDER = 500
 --- Longest text of one warning or event, in bytes.
 M.MAX_MESSAGE = 1024
-
--- Directives of a backend that a named defaults section may hold (HAProxy's keyword matrix, 2.6 to 3.4). Rules are
--- evaluated in the order defaults, then backend: they move only when nothing that could refer to them stays behind.
-local MOVES = {
-  balance = true, compression = true, cookie = true, ["default-server"] = true, errorfile = true, errorfiles = true,
-  errorloc = true, errorloc302 = true, errorloc303 = true, fullconn = true, ["hash-type"] = true,
-    ["hash-balance-factor"] = true,
-  ["http-check"] = true, ["http-error"] = true, ["http-reuse"] = true, ["http-send-name-header"] = true,
-  ["load-server-state-from-file"] = true, log = true, ["log-tag"] = true, ["max-keep-alive-queue"] = true,
-    mode = true, no = true,
-  option = true, retries = true, ["retry-on"] = true, source = true, ["srvtcpka-cnt"] = true, ["srvtcpka-idle"] = true,
-  ["srvtcpka-intvl"] = true, ["tcp-check"] = true, timeout = true,
-}
-local RULES = {
-  acl = true, ["http-after-response"] = true, ["http-request"] = true, ["http-response"] = true,
-    ["tcp-request"] = true, ["tcp-response"] = true,
-}
-local SERVERS = { server = true, ["server-template"] = true }
 
 -- Where in a template the call came from that is `level` above the caller; only asked for when a line is to be
 -- explained.
@@ -393,29 +376,6 @@ local function join(lines, n)
   return concat(lines, "\n", 1, n + 1)
 end
 
---- Which lines of a backend go into its profile: list of booleans, or nil when none do.
-local function moving(g)
-  if not g.others then return nil end
-  local any, rules_stay = false, false
-  for i = 1, g.n do
-    local first = g.first[i]
-    if MOVES[first] or RULES[first] then
-      any = true
-    elseif not SERVERS[first] and first ~= "#" then
-      rules_stay = true
-    end
-  end
-  if not any then return nil end
-  local moves = {}
-  any = false
-  for i = 1, g.n do
-    local first = g.first[i]
-    moves[i] = MOVES[first] or RULES[first] and not rules_stay or false
-    any = any or moves[i]
-  end
-  return any and moves or nil
-end
-
 -- Those that HAProxy lets be derived from a defaults section, and those that are one piece.
 local DERIVED = { backend = true, frontend = true, listen = true }
 local WHOLE = { backend = true, listen = true, defaults = true }
@@ -424,16 +384,16 @@ local WHOLE = { backend = true, listen = true, defaults = true }
 --- where they were written.
 local function emit_profile(self, g, moves, from)
   local where = g.where
-  local kept, kept_where, profile, profile_where = {}, where and {}, {}, where and {}
+  local kept, kept_where, moved, moved_where = {}, where and {}, {}, where and {}
   for i = 1, g.n do
     local to, to_where = kept, kept_where
-    if moves[i] then to, to_where = profile, profile_where end
+    if moves[i] then to, to_where = moved, moved_where end
     to[#to + 1] = g.lines[i]
     if where then to_where[#to] = where[i] end
   end
-  local text = join(profile, #profile)
+  local text = join(moved, #moved)
   local name = "p_" .. sub(self[SETTINGS].digest(from .. "\n" .. text), 1, 16)
-  put(self, M.SECTION, M.PROFILE_RANK, M.ORDER, "defaults " .. name, "body", text, profile_where)
+  put(self, M.SECTION, M.PROFILE_RANK, M.ORDER, "defaults " .. name, "body", text, moved_where)
   put(self, M.SECTION_FROM, M.PROFILE_RANK, 0, "defaults " .. name, "from", from)
   return name, kept, kept_where
 end
@@ -459,7 +419,7 @@ local function emit_section(self, kind, name, scope, opts, fn, level)
   self[OPEN] = outer
   body_counted(self, gathered)
   local n_before, bytes_before = self.n, self[BYTES]
-  local moves = kind == "backend" and from and opts.profile ~= false and moving(gathered) or nil
+  local moves = kind == "backend" and from and opts.profile ~= false and profile.moving(gathered) or nil
   if moves then
     from, lines, where = emit_profile(self, gathered, moves, from)
     n = #lines

@@ -10,6 +10,16 @@ static void run_idle(struct world *w)
     assert_true(validator_is_idle(w->validator));
 }
 
+/* A base and one good route, and what else, if anything, is to be checked. */
+static void run_idle_with(struct world *w, const char *victim)
+{
+    model_put_base(w->model, 8000, "");
+    put_route(w->model, "a", GOOD);
+    if (victim)
+        put_route(w->model, "victim", victim);
+    run_idle(w);
+}
+
 static void expect_end(struct world *w, enum validation_outcome outcome)
 {
     assert_true(loop_until(&w->loop, &w->done, 60));
@@ -25,9 +35,7 @@ static void what_is_good_is_accepted(void **state)
     (void)state;
 
     begin(&w);
-    model_put_base(w.model, 8000, "");
-    put_route(w.model, "a", GOOD);
-    run_idle(&w);
+    run_idle_with(&w, NULL);
     expect_end(&w, VALIDATION_ACCEPTED);
     assert_int_equal(w.checks, 1);
     assert_int_equal(model_pending(w.model), 0);
@@ -40,10 +48,7 @@ static void what_is_refused_is_asked_again(void **state)
     (void)state;
 
     begin(&w);
-    model_put_base(w.model, 8000, "");
-    put_route(w.model, "a", GOOD);
-    put_route(w.model, "victim", BAD);
-    run_idle(&w);
+    run_idle_with(&w, BAD);
     expect_end(&w, VALIDATION_ACCEPTED);
     assert_string_equal(w.convicted, "victim!");
     assert_int_equal(w.checks, 2); /* of the urgent run */
@@ -67,9 +72,7 @@ static void one_that_dies_is_asked_again(void **state)
                                        "while [ \"$1\" != -- ]; do shift; done\n"
                                        "shift");
     begin_with(&w, NULL, starves);
-    model_put_base(w.model, 8000, "");
-    put_route(w.model, "a", GOOD);
-    run_idle(&w);
+    run_idle_with(&w, NULL);
     expect_end(&w, VALIDATION_ACCEPTED);
     assert_string_equal(w.convicted, "");
     assert_int_equal(w.checks, 1);
@@ -83,9 +86,7 @@ static void it_gives_way(void **state)
     (void)state;
 
     begin(&w);
-    model_put_base(w.model, 8000, "");
-    put_route(w.model, "a", GOOD);
-    run_idle(&w);
+    run_idle_with(&w, NULL);
     put_route(w.model, "b", GOOD);
     run_expecting(&w, VALIDATION_ACCEPTED);
     assert_false(validator_busy(w.validator));
