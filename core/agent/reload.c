@@ -192,12 +192,13 @@ static void step_start_write(struct agent *a)
 void apply_prepare(struct agent *a)
 {
     a->prepare_pending = true;
-    if (!model_is_empty(a->model, MODEL_ACCEPTED)) {
+    /* What an earlier controller had accepted is not written before this one was let through by the fence. */
+    if (a->fenced && !model_is_empty(a->model, MODEL_ACCEPTED)) {
         a->apply.restarted = a->apply.waits_for_process;
         step_start_write(a);
         return;
     }
-    start_as_is(a); /* nothing is accepted yet */
+    start_as_is(a); /* nothing is to be written yet */
 }
 
 static void on_process_deadline(struct agent *a)

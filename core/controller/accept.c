@@ -69,7 +69,7 @@ void reconcile_accept(struct reconcile *r)
     r->background_due = r->background_due || settled.beyond_servers;
     metric_add(r->structural, settled.groups);
     note_accepted(r);
-    if ((left || r->unfinished) && (!validator_busy(r->validator) || validator_is_idle(r->validator))) {
+    if ((left || r->unfinished || r->check_due) && (!validator_busy(r->validator) || validator_is_idle(r->validator))) {
         if (r->refused && digest_equal(model_digest(r->model, MODEL_RENDERED), r->refused_digest))
             return;
         if (check_waits(r))
@@ -172,6 +172,7 @@ static void on_validated(void *ctx, const struct validation *v)
     if (!v->idle) /* how long an idle one takes says nothing about HAProxy */
         r->last_check_ns = v->checks > 0 ? v->duration_ns / v->checks : 0;
     metric_add(r->checked, v->checks);
+    r->check_due = false; /* whatever it says: who is refused was named, and everybody else goes on */
     note_outcome(r, v);
     if (v->outcome != VALIDATION_ACCEPTED && *v->problem != '\0' && strcmp(r->problem, v->problem) != 0)
         log_error(titles[v->outcome], "error", v->problem, "checks", log_int(v->checks));

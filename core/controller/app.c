@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "controller/app_parts.h"
 #include "controller/place.h"
+#include "controller/restore.h"
 #include "data/json.h"
 #include "haproxy/scratch.h"
 
@@ -189,6 +190,62 @@ static void notify(void *ctx, bool warning, const char *owner_kind, const char *
         send_event(app, kind, object, warning, reason, message);
 }
 
+/* ---- what the next start needs ---- */
+
+static bool is_newest(void *ctx)
+{
+    struct app *app = ctx;
+    const struct fence ours = {.transitions = leader_fence_transitions(app->leader),
+                               .generation = UINT64_MAX,
+                               .holder = leader_fence_holder(app->leader)};
+    struct fence_record highest;
+    struct err err;
+
+    return fence_check(app->directory, &ours, &highest, &err) == 0 || err.kind != ERR_STALE;
+}
+
+static struct bundle_stamp stamp(void *ctx)
+{
+    struct app *app = ctx;
+
+    return (struct bundle_stamp){.transitions = leader_fence_transitions(app->leader),
+                                 .generation = reconcile_generation(app->reconcile)};
+}
+
+static void on_stepped(void *ctx)
+{
+    struct app *app = ctx;
+
+    if (app->sealer != NULL)
+        sealer_step(app->sealer);
+}
+
+static void start_sealing(struct app *app)
+{
+    static const struct sealer_ops ops = {.may_write = may_write, .is_newest = is_newest, .stamp = stamp};
+    struct model *model = reconcile_model(app->reconcile);
+    struct restored restored;
+    struct err err;
+
+    if (restore_accepted(app->directory, model, store_vault(app->store), &restored, &err) == 0) {
+        reconcile_restored(app->reconcile);
+        log_info("Took up what was accepted before the start", "fragments", log_int((int64_t)restored.parts),
+                 "transitions", log_int(restored.stamp.transitions), "generation",
+                 log_int((int64_t)restored.stamp.generation), "haproxy", restored.haproxy);
+        if (restored.left_out > 0)
+            log_warn("Not taken up: output that needs values of Secrets which are not there", "fragments",
+                     log_int((int64_t)restored.left_out));
+        if (restored.cut > 0)
+            log_warn("The end of the file was not written to its end; the state before it is used", "file",
+                     SEALER_FILE, "bytes", log_int((int64_t)restored.cut));
+    } else if (err.kind != ERR_NOTFOUND) {
+        log_error("What was accepted before the start cannot be read; objects whose templates fail now have no output",
+                  "error", err.text);
+    }
+    app->sealer = sealer_new(app->loop, app->directory, app->caps.text, model, store_vault(app->store), app->metrics,
+                             &ops, app);
+}
+
 /* ---- start ---- */
 
 static void on_agent_changed(void *ctx, const char *what)
@@ -271,6 +328,7 @@ static void start_rendering(struct app *app)
                                              .fence_holder = fence_holder,
                                              .refused_stale = refused_stale,
                                              .program = app_on_program,
+                                             .stepped = on_stepped,
                                              .is_synced = app_is_synced,
                                              .received_ns = received_ns,
                                              .notify = notify};
@@ -307,6 +365,7 @@ static int start_all(struct app *app, struct err *err)
     /* HAProxy last: what cannot start leaves none behind. */
     if (app_set_program(app, app->config, err) < 0 || start_source(app, err) < 0 || start_haproxy(app, err) < 0)
         return -1;
+    start_sealing(app);
     reconcile_attach(app->reconcile, app->renderer, app->agent);
     metrics_on_collect(app->metrics, app_collect, app);
     app_watch_config(app);
@@ -392,6 +451,8 @@ static void on_stop_poll(uv_timer_t *timer)
 
 void app_stop(struct app *app, void (*stopped)(void *ctx), void *ctx)
 {
+    if (app->sealer != NULL)
+        sealer_stop(app->sealer);
     app->stopping = true;
     app->stopped = stopped;
     app->stopped_ctx = ctx;
@@ -420,6 +481,7 @@ struct app *app_free(struct app *app)
     app->source_kube = source_kube_free(app->source_kube);
     app->renderer = renderer_free(app->renderer);
     app->agent = agent_free(app->agent);
+    app->sealer = sealer_free(app->sealer);
     app->sweeper = sweeper_free(app->sweeper);
     app->reconcile = reconcile_free(app->reconcile);
     app->leader = leader_free(app->leader);

@@ -100,14 +100,14 @@ static void refuse_next(struct app *app, const char *why)
     clear_metrics(app, refused);
 }
 
-void app_on_program(void *ctx, bool loaded)
+void app_on_program(void *ctx, const char *problem)
 {
     struct app *app = ctx;
 
     if (app->next_config == NULL || !app->next_loading)
         return;
-    if (!loaded) {
-        refuse_next(app, "its templates do not load");
+    if (problem != NULL) {
+        refuse_next(app, problem);
         return;
     }
     CLEANUP(config_cleanup) struct config *former = STEAL(app->config);

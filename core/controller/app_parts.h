@@ -13,6 +13,7 @@
 #include "controller/config.h"
 #include "controller/leader.h"
 #include "controller/reconcile.h"
+#include "controller/sealer.h"
 #include "controller/sweeper.h"
 #include "engine/renderer.h"
 #include "kube/client.h"
@@ -37,6 +38,7 @@ struct app {
     struct renderer *renderer;
     struct reconcile *reconcile;
     struct sweeper *sweeper;
+    struct sealer *sealer;
     struct agent *agent;
     int open_handles;
 
@@ -70,7 +72,7 @@ int app_set_program(struct app *app, const struct config *config, struct err *er
 void app_watch_config(struct app *app);
 void app_forget_next_config(struct app *app);
 /* For the reconciler. */
-void app_on_program(void *ctx, bool loaded);
+void app_on_program(void *ctx, const char *problem); /* NULL: it is in force */
 bool app_is_synced(void *ctx);
 
 /* app_state.c */

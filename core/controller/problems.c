@@ -8,6 +8,8 @@
 #include "base/vec.h"
 #include "data/json.h"
 
+#define KEPT_NAMED 5
+
 struct failure {
     char *owner, *message;
     unsigned epoch;
@@ -80,6 +82,39 @@ void problems_replace_end(struct problems *p)
         free(gone.items[i]);
     }
     vec_done(&gone);
+}
+
+void problems_each_owner(const struct problems *p, void (*fn)(void *ctx, const char *owner), void *ctx)
+{
+    const struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(&p->failures, &it)) != NULL;)
+        fn(ctx, ((const struct failure *)slot->value)->owner);
+}
+
+bool problems_is_failing(const struct problems *p, const char *fragment_id)
+{
+    return map_get(&p->failures, fragment_id) != NULL;
+}
+
+void problems_kept(const struct problems *p, const struct model *model, struct buf *objects,
+                   struct problems_kept *ret_kept)
+{
+    const struct map_slot *slot, *first = NULL;
+
+    *ret_kept = (struct problems_kept){0};
+    for (size_t it = 0; (slot = map_next(&p->failures, &it)) != NULL;) {
+        const struct failure *f = slot->value;
+        if (!model_has_good(model, slot->key))
+            continue;
+        ret_kept->count++;
+        if (objects != NULL && ret_kept->count <= KEPT_NAMED)
+            buf_printf(objects, "%s%s", objects->length > 0 ? ", " : "", *f->owner ? f->owner : slot->key);
+        if (first == NULL || strcmp(slot->key, first->key) < 0) {
+            first = slot;
+            ret_kept->message = f->message;
+        }
+    }
 }
 
 size_t problems_count(const struct problems *p)

@@ -28,6 +28,18 @@ void problems_clear(struct problems *p, const char *fragment_id);
 /* Forget the failures that were not set again since the matching begin (of fragments that no longer exist). */
 void problems_replace_begin(struct problems *p);
 void problems_replace_end(struct problems *p);
+/* The owners of those that fail: "kind namespace/name"; "" for the templates themselves. */
+void problems_each_owner(const struct problems *p, void (*fn)(void *ctx, const char *owner), void *ctx);
+/* Does it fail? */
+bool problems_is_failing(const struct problems *p, const char *fragment_id);
+/* Which of those that fail have an accepted output, which stays in force. */
+struct problems_kept {
+    size_t count;
+    const char *message; /* of the first one by id; NULL: there is none */
+};
+/* objects: the first few, for people; may be NULL. */
+void problems_kept(const struct problems *p, const struct model *model, struct buf *objects,
+                   struct problems_kept *ret_kept);
 size_t problems_count(const struct problems *p);
 /* JSON, in the order of fragments: [{"state":"failed","fragment":…,"object":…,"message":…}, …], the model's
  * quarantined ones after it. */

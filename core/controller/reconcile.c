@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "controller/reconcile_state.h"
+#include "controller/regression.h"
 
 /* Messages of HAProxy about ten thousand wrong objects. */
 #define CHECK_OUTPUT_BYTES ((size_t)8 << 20)
@@ -95,8 +96,11 @@ static void tell(struct reconcile *r, const struct notice *n)
 {
     if (notices_pass(&r->notices)) {
         if (n->kind == NOTICE_FAILURE)
-            log_warn("Template failed; the last good output of this object stays in force", "fragment", n->fragment_id,
-                     "object_kind", n->owner_kind, "object", n->owner_id, "error", n->message);
+            log_warn(model_has_good(r->model, n->fragment_id)
+                         ? "Template failed; the last good output of this object stays in force"
+                         : "Template failed; this object has no output yet",
+                     "fragment", n->fragment_id, "object_kind", n->owner_kind, "object", n->owner_id, "error",
+                     n->message);
         else
             log_write(n->kind == NOTICE_WARNING ? LOG_WARN : LOG_INFO,
                       n->kind == NOTICE_WARNING ? "Object has a problem" : "Message for an object's owner", "reason",
@@ -202,6 +206,20 @@ static void on_replaced(void *ctx)
     replace_begin(r);
 }
 
+/* The first rendering after a start: which objects live on what an earlier process had accepted. */
+static void tell_kept(struct reconcile *r)
+{
+    CLEANUP(buf_done) struct buf objects = {0};
+    struct problems_kept kept;
+
+    problems_kept(&r->problems, r->model, &objects, &kept);
+    if (kept.count > 0)
+        log_error("Templates fail for objects that had output before the start; what was accepted of them stays in "
+                  "force",
+                  "fragments", log_int((int64_t)kept.count), "failing", log_int((int64_t)problems_count(&r->problems)),
+                  "objects", buf_str(&objects), "error", kept.message);
+}
+
 static void on_rendered(void *ctx, const struct render_stats *stats)
 {
     struct reconcile *r = ctx;
@@ -210,6 +228,9 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
         model_replace_end(r->model);
         problems_replace_end(&r->problems);
         r->rendered = true;
+        if (r->restored)
+            tell_kept(r);
+        r->restored = false;
     }
     replace_begin(r);
     if (r->partial && r->whole != 0 && stats->request >= r->whole)
@@ -221,7 +242,7 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
     if (stats->complete && r->took_over) { /* not when the same templates have been rendered from nothing */
         r->took_over = false;
         r->program_problem[0] = '\0';
-        r->ops.program(r->ctx, true);
+        r->ops.program(r->ctx, NULL);
     }
     reconcile_step(r);
 }
@@ -249,9 +270,25 @@ static void on_program_failed(void *ctx, const char *message)
 {
     struct reconcile *r = ctx;
 
+    if (r->objected) {
+        r->objected = false;
+        snprintf(r->program_problem, sizeof(r->program_problem), "new configuration refused: %s", message);
+        r->ops.program(r->ctx, message);
+        return;
+    }
     snprintf(r->program_problem, sizeof(r->program_problem), "templates do not load: %s", message);
     log_error("Templates do not load; the previous ones, if any, stay in force", "error", message);
-    r->ops.program(r->ctx, false);
+    r->ops.program(r->ctx, "its templates do not load");
+}
+
+/* New templates that fail for objects which had output are refused: the old ones serve these objects. */
+static char *on_objection(void *ctx, const struct fragment_failure *failures, size_t count)
+{
+    struct reconcile *r = ctx;
+    struct buf why = {0};
+
+    r->objected = regression_find(r->model, &r->problems, failures, count, &why);
+    return r->objected ? buf_steal(&why) : NULL;
 }
 
 static const struct renderer_events renderer_events = {
@@ -262,6 +299,7 @@ static const struct renderer_events renderer_events = {
     .replaced = on_replaced,
     .died = on_died,
     .program_failed = on_program_failed,
+    .objection = on_objection,
 };
 
 const struct renderer_events *reconcile_renderer_events(void)
@@ -297,6 +335,8 @@ void reconcile_step(struct reconcile *r)
     render(r);
     reconcile_accept(r);
     reconcile_deploy(r);
+    if (r->ops.stepped != NULL)
+        r->ops.stepped(r->ctx);
 }
 
 static void compare_all(struct reconcile *r, const char *why)
@@ -374,6 +414,14 @@ struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *
     return r;
 }
 
+void reconcile_restored(struct reconcile *r)
+{
+    replace_begin(r);
+    r->restored = r->check_due = true;
+    r->accepted_digest = model_digest(r->model, MODEL_ACCEPTED);
+    r->accepted_ns = clock_now_ns();
+}
+
 struct model *reconcile_model(struct reconcile *r)
 {
     return r->model;
@@ -429,6 +477,9 @@ struct reconcile *reconcile_free(struct reconcile *r)
 
 void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_status)
 {
+    struct problems_kept kept;
+
+    problems_kept(&r->problems, r->model, NULL, &kept);
     *ret_status = (struct reconcile_status){
         .synced = is_synced(r),
         .rendered = r->rendered,
@@ -439,11 +490,17 @@ void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_st
         .accepted_ns = r->accepted_ns,
         .quarantined = model_quarantined(r->model),
         .failed = problems_count(&r->problems),
+        .kept = kept.count,
         .pending = model_pending(r->model),
         .problem = r->program_problem[0] ? r->program_problem
                    : r->problem[0]       ? r->problem
                                          : r->deployed_problem,
     };
+}
+
+uint64_t reconcile_generation(const struct reconcile *r)
+{
+    return r->generation;
 }
 
 void reconcile_describe(const struct reconcile *r, struct buf *out)

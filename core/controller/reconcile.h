@@ -36,8 +36,10 @@ struct reconcile_ops {
     void (*refused_stale)(void *ctx, int64_t highest_transitions);
     /* Inside a store listener: when the change at hand was read from its connection; 0: unknown. */
     int64_t (*received_ns)(void *ctx);
-    /* The first complete rendering by new templates arrived, or (loaded false) they do not load. */
-    void (*program)(void *ctx, bool loaded);
+    /* The first complete rendering by new templates arrived (problem NULL), or they are refused for this problem. */
+    void (*program)(void *ctx, const char *problem);
+    /* Everything was looked at; something may have been accepted. May be NULL. */
+    void (*stepped)(void *ctx);
     /* Is everything listed that the templates in force read? NULL: every kind of the store. */
     bool (*is_synced)(void *ctx);
     /* Something to tell the owner of an object, besides the log. owner_kind "" for the templates themselves. */
@@ -62,6 +64,11 @@ struct model *reconcile_model(struct reconcile *r);
 const struct renderer_events *reconcile_renderer_events(void);
 void reconcile_attach(struct reconcile *r, struct renderer *renderer, struct agent *agent);
 
+/* The model has what an earlier process had accepted. A fragment that fails or is refused keeps it; a fragment that is
+ * not in the first complete rendering loses it. It is checked once before it is deployed: the HAProxy may be another.
+ * Before anything is rendered. */
+void reconcile_restored(struct reconcile *r);
+
 /* Look again: leadership changed, or kinds of the store did. */
 void reconcile_kick(struct reconcile *r);
 /* Something happened to HAProxy: compare everything with it as soon as possible. why: borrowed for ever. */
@@ -79,9 +86,11 @@ struct reconcile_status {
     int64_t accepted_ns;  /* when the accepted model changed last */
     size_t quarantined;   /* with those that are only suspected at the moment */
     size_t failed, pending;
+    size_t kept; /* of the failed ones: fragments whose last accepted output stays in force */
     const char *problem; /* why the newest rendering is not accepted; "" when it is */
 };
 void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_status);
+uint64_t reconcile_generation(const struct reconcile *r);
 /* JSON of quarantined and failed fragments, for the debug endpoint: [{"fragment":…,"owner":…,"message":…}, …]. */
 void reconcile_describe(const struct reconcile *r, struct buf *out);
 

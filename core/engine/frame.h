@@ -32,6 +32,10 @@ enum frame_type {
     FRAME_RENDERED = 'r',
     FRAME_EXPLAINED = 'x',
     FRAME_LOG = 'l',
+    /* in a sealed bundle (haproxy/bundle_seal), beside FRAME_FRAGMENT and FRAME_GONE */
+    FRAME_SEAL_HEAD = 'H',
+    FRAME_SEAL_VALUE = 'v',
+    FRAME_SEAL_MARK = 'm',
 };
 
 /* The largest frame that a renderer takes: an object or the program. */

@@ -89,6 +89,23 @@ static void on_failed(void *ctx, struct lane *lane, const struct fragment_failur
     vec_push(&r->held, ((struct held){.failure = copy}));
 }
 
+/* Why the lane that is tried must not take over; NULL: it may. */
+static char *objection(struct renderer *r)
+{
+    VEC(struct fragment_failure) failures = {0};
+    char *why = NULL;
+
+    if (!r->in_force || !r->events->objection)
+        return NULL;
+    for (size_t i = 0; i < r->held.length; i++)
+        if (!r->held.items[i].fragment)
+            vec_push(&failures, r->held.items[i].failure);
+    if (failures.length)
+        why = r->events->objection(r->ctx, failures.items, failures.length);
+    vec_done(&failures);
+    return why;
+}
+
 /* The lane that was tried takes over. Its output is told as if it had come just now. */
 static void take_over(struct renderer *r)
 {
@@ -131,8 +148,16 @@ static void on_rendered(void *ctx, struct lane *lane, const struct render_stats 
 {
     struct renderer *r = ctx;
 
-    if (lane == r->trying)
+    if (lane == r->trying) {
+        CLEANUP(free_ptr) char *why = objection(r);
+        if (why) {
+            r->trying = lane_discard(lane);
+            held_clear(r);
+            r->events->program_failed(r->ctx, why);
+            return;
+        }
         take_over(r);
+    }
     measure_memory(r);
     r->events->rendered(r->ctx, stats);
 }

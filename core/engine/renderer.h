@@ -64,8 +64,12 @@ struct renderer_events {
     /* A new program takes over: what came since the last `rendered` is void, all its fragments follow, then a complete
      * `rendered`. May be NULL. */
     void (*replaced)(void *ctx);
+    /* A new program has rendered everything, with these failures, and would take the place of one in force. A reason
+     * (malloc'ed) refuses it: program_failed follows with that message. May be NULL. Must not call the renderer. */
+    char *(*objection)(void *ctx, const struct fragment_failure *failures, size_t count);
     void (*died)(void *ctx, const struct renderer_death *death);
-    /* The program did not load (message names file:line). The previous program, if any, stays in force. */
+    /* The program did not load (message names file:line), or there was an objection. The previous program, if any, stays
+     * in force. */
     void (*program_failed)(void *ctx, const char *message);
 };
 

@@ -344,14 +344,19 @@ struct disk *disk_free(struct disk *d)
     return NULL;
 }
 
-int disk_read(const struct disk *d, const char *path, size_t max_bytes, struct buf *out, struct err *err)
+int disk_read_file(const char *directory, const char *path, size_t max_bytes, struct buf *out, struct err *err)
 {
     if (!disk_path_valid(path))
         return err_set(err, ERR_INVALID, "\"%s\" is no name for a file", path);
-    CLEANUP(close_fd) int at = open(d->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(close_fd) int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (at < 0)
-        return err_set_sys(err, errno, "directory %s", d->directory);
-    return read_into(at, path, max_bytes, out, err) < 0 ? err_wrap(err, "%s", d->directory) : 0;
+        return err_set_sys(err, errno, "directory %s", directory);
+    return read_into(at, path, max_bytes, out, err) < 0 ? err_wrap(err, "%s", directory) : 0;
+}
+
+int disk_read(const struct disk *d, const char *path, size_t max_bytes, struct buf *out, struct err *err)
+{
+    return disk_read_file(d->directory, path, max_bytes, out, err);
 }
 
 /* Fsync the directory that path is in. */

@@ -45,6 +45,9 @@ int disk_prepare(const char *directory, struct err *err) MUST_CHECK;
 /* Write the files plainly, without fsync, into a directory made by disk_prepare(). Blocking: for temporary directories
  * and threads. */
 int disk_dump(const char *directory, const struct disk_files *files, struct err *err) MUST_CHECK;
+/* Append a file of the directory to out. Blocking. ERR_NOTFOUND when it is not there, ERR_INVALID when it is none. */
+int disk_read_file(const char *directory, const char *path, size_t max_bytes, struct buf *out, struct err *err)
+    MUST_CHECK;
 /* Remove directory and what is in it, two levels deep, following no symbolic link. Blocking. */
 void disk_remove(const char *directory);
 

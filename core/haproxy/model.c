@@ -95,6 +95,7 @@ static void record_set_good(struct model *m, struct record *r, struct fragment *
         fragment_ref(good);
         fragment_unref(r->good);
         r->good = good;
+        record_note_kept(m, r);
     }
     if (r->active == r->good)
         list_remove(&m->unsettled, r, unsettled_slot);
@@ -141,6 +142,7 @@ static void record_free(struct record *r)
     fragment_unref(r->active);
     fragment_unref(r->good);
     fragment_unref(r->checking);
+    fragment_unref(r->kept);
     free(r->reason);
     free(r);
 }
@@ -167,7 +169,7 @@ void model_fragment_put(struct model *m, struct fragment *f)
     struct record *r = map_get(&m->records, f->id);
     if (!r) {
         r = xcalloc(1, sizeof(*r));
-        r->unsettled_slot = NOWHERE;
+        r->unsettled_slot = r->unkept_slot = NOWHERE;
         map_put(&m->records, f->id, r);
     }
     r->epoch = m->epoch;
@@ -187,6 +189,7 @@ static void model_record_drop(struct model *m, const char *id, struct record *r)
     record_end_quarantine(m, r);
     record_activate(m, r, NULL);
     list_remove(&m->unsettled, r, unsettled_slot);
+    record_drop_kept(m, r);
     map_del(&m->records, id);
     record_free(r);
 }
@@ -568,6 +571,10 @@ struct model *model_free(struct model *m)
     vec_done(&m->idle);
     vec_done(&m->checking);
     vec_done(&m->unsettled);
+    vec_done(&m->unkept);
+    for (size_t i = 0; i < m->kept_gone.length; i++)
+        fragment_unref(m->kept_gone.items[i]);
+    vec_done(&m->kept_gone);
     buf_done(&m->scratch);
     free(m);
     return NULL;

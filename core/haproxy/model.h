@@ -193,6 +193,24 @@ void model_changes_done(struct model_changes *c);
 /* The same items, left as they are. */
 void model_each_changed(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
 
+/* Kept versions: of each fragment the last one that counted as accepted, which is what a restart of the controller has
+ * to bring back. While they are tracked the model remembers which of them changed. Tracking begins with nothing taken:
+ * every fragment that has such a version counts as changed. */
+void model_track_kept(struct model *m, bool track);
+/* Report changes since the last take, at most max of them besides fragments that are gone, and return how many are
+ * left. before: the version that was reported last; now: the present one. Either is NULL where there is none; the
+ * versions are valid during the call. */
+size_t model_take_kept(struct model *m, size_t max,
+                       void (*fn)(void *ctx, const struct fragment *before, const struct fragment *now), void *ctx);
+/* All kept versions that were taken and have not changed since. */
+void model_each_kept(const struct model *m, void (*fn)(void *ctx, struct fragment *f), void *ctx);
+/* Is this one of them? */
+bool model_is_kept(const struct model *m, const struct fragment *f);
+/* All versions that counted as accepted, tracked or not. */
+void model_each_good(const struct model *m, void (*fn)(void *ctx, const struct fragment *f), void *ctx);
+/* Has this fragment a version that counted as accepted? Tracked or not. */
+bool model_has_good(const struct model *m, const char *fragment_id);
+
 /* Every text that the model may still put out (rendered, accepted, being checked, or what a quarantine would go back
  * to) and every key. A text may come more than once. */
 void model_each_text(const struct model *m, void (*fn)(void *ctx, const char *bytes, size_t length), void *ctx);

@@ -17,6 +17,8 @@ struct record {
     struct item *refused;    /* what it says of this one is refused of everybody; NULL: nothing */
     uint32_t pending;        /* pending items that this fragment wins */
     uint32_t unsettled_slot; /* in model.unsettled; UINT32_MAX when active is good */
+    struct fragment *kept;   /* good at the last model_take_kept() */
+    uint32_t unkept_slot;    /* in model.unkept; UINT32_MAX when kept is good */
     unsigned epoch;
 };
 
@@ -39,6 +41,10 @@ struct model {
     VEC(struct item *) checking;
     VEC(struct record *) unsettled; /* active is not good */
     struct digest rendered_digest, accepted_digest, checking_digest;
+    /* model_kept.c */
+    bool tracks_kept;
+    VEC(struct record *) unkept;
+    VEC(struct fragment *) kept_gone; /* kept versions of records that no longer exist */
     size_t quarantined;
     bool check_running;
     unsigned epoch;
@@ -130,6 +136,10 @@ void item_refuse(struct model *m, struct item *item, struct text *text, struct r
 void candidate_sift(struct item *item, size_t at);
 void candidate_add(struct model *m, struct item *item, struct fragment *f, struct contribution *c);
 void candidate_remove(struct model *m, struct item *item, struct contribution *c);
+
+/* model_kept.c: after its good version changed; before it is freed. */
+void record_note_kept(struct model *m, struct record *r);
+void record_drop_kept(struct model *m, struct record *r);
 
 /* model.c: a version of a fragment of which everything is accepted is the one to go back to. */
 void record_settle(struct model *m, struct record *r);

@@ -140,13 +140,14 @@ static bool entry_is(const struct entry *e, const char *bytes, size_t length)
     return e->length == length && (length == 0 || memcmp(e->bytes, bytes, length) == 0);
 }
 
-static struct entry *entry_make(struct vault *v, const struct vault_name *n, const char *digits, const char *bytes,
+/* secret is taken over. */
+static struct entry *entry_make(struct vault *v, char *secret, const char *key, const char *digits, const char *bytes,
                                 size_t length)
 {
     struct entry *e = xcalloc(1, sizeof(*e));
     memcpy(e->digits, digits, DIGITS + 1);
-    e->secret = *n->namespace ? xasprintf("%s/%s", n->namespace, n->name) : xstrdup(n->name);
-    e->key = xstrdup(n->key);
+    e->secret = secret;
+    e->key = xstrdup(key);
     e->length = length;
     if (length) {
         e->bytes = hidden_alloc(&v->memory, length);
@@ -156,6 +157,17 @@ static struct entry *entry_make(struct vault *v, const struct vault_name *n, con
     v->released++;
     (void)map_put(&v->entries, e->digits, e);
     return e;
+}
+
+/* Is there room for so many bytes more? What nothing refers to gives way. */
+static int make_room(struct vault *v, size_t wanted, struct err *err)
+{
+    if (v->released && v->bytes + wanted > v->max_bytes / 2)
+        vault_sweep(v, 0);
+    if (wanted > v->max_bytes || v->bytes > v->max_bytes - wanted)
+        return err_set(err, ERR_LIMIT, "all values of Secrets together would take more than the maximum of %zu bytes",
+                       v->max_bytes);
+    return 0;
 }
 
 int vault_put(struct vault *v, struct vault_hold **hold, const struct vault_name *name, const void *bytes,
@@ -175,13 +187,10 @@ int vault_put(struct vault *v, struct vault_hold **hold, const struct vault_name
     }
     if (!e) {
         size_t wanted = length + strlen(name->namespace) + strlen(name->name) + strlen(name->key) + 1 + ENTRY_OVERHEAD;
-        if (v->released && v->bytes + wanted > v->max_bytes / 2)
-            vault_sweep(v, 0);
-        if (wanted > v->max_bytes || v->bytes > v->max_bytes - wanted)
-            return err_set(err, ERR_LIMIT,
-                           "all values of Secrets together would take more than the maximum of %zu bytes",
-                           v->max_bytes);
-        e = entry_make(v, name, digits, bytes, length);
+        if (make_room(v, wanted, err) < 0)
+            return -1;
+        char *secret = *name->namespace ? xasprintf("%s/%s", name->namespace, name->name) : xstrdup(name->name);
+        e = entry_make(v, secret, name->key, digits, bytes, length);
     }
     if (!*hold) {
         *hold = xcalloc(1, sizeof(**hold));
@@ -195,6 +204,19 @@ int vault_put(struct vault *v, struct vault_hold **hold, const struct vault_name
     memcpy(ret_handle, VAULT_PREFIX, PREFIX_LENGTH);
     memcpy(ret_handle + PREFIX_LENGTH, e->digits, DIGITS);
     memcpy(ret_handle + PREFIX_LENGTH + DIGITS, ends[VAULT_PLAIN], 4);
+    return 0;
+}
+
+int vault_restore(struct vault *v, const char *digits, const char *secret, const char *key, const void *bytes,
+                  size_t length, struct err *err)
+{
+    if (strlen(digits) != DIGITS || strspn(digits, "0123456789abcdef") != DIGITS)
+        return err_set(err, ERR_INVALID, "a value under a name that is no handle's");
+    if (map_getn(&v->entries, digits, DIGITS))
+        return 0;
+    if (make_room(v, length + strlen(secret) + strlen(key) + ENTRY_OVERHEAD, err) < 0)
+        return -1;
+    entry_make(v, xstrdup(secret), key, digits, bytes, length)->released_ns = clock_now_ns();
     return 0;
 }
 

@@ -48,6 +48,10 @@ struct vault_name {
 /* Keep a value for a hold (NULL at first: made) and write its handle. */
 int vault_put(struct vault *v, struct vault_hold **hold, const struct vault_name *name, const void *bytes,
               size_t length, char ret_handle[VAULT_HANDLE_LENGTH + 1], struct err *err) MUST_CHECK;
+/* Take back a value that an earlier process gave out under these 32 digits. No object has it: it stays as long as the
+ * referee marks it. Nothing happens when the digits are known. */
+int vault_restore(struct vault *v, const char *digits, const char *secret, const char *key, const void *bytes,
+                  size_t length, struct err *err) MUST_CHECK;
 size_t vault_hold_bytes(const struct vault_hold *hold); /* 0 for NULL */
 void vault_release(struct vault_hold *hold);            /* NULL is fine */
 

@@ -72,12 +72,12 @@ static UNUSED int64_t received_ns(void *ctx)
     return 0;
 }
 
-static UNUSED void on_program(void *ctx, bool loaded)
+static UNUSED void on_program(void *ctx, const char *problem)
 {
     struct world *w = ctx;
 
-    w->programs += loaded;
-    w->refused_programs += !loaded;
+    w->programs += problem == NULL;
+    w->refused_programs += problem != NULL;
 }
 
 static UNUSED bool is_synced(void *ctx)
