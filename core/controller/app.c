@@ -236,8 +236,8 @@ static void start_sealing(struct app *app)
             log_warn("Not taken up: output that needs values of Secrets which are not there", "fragments",
                      log_int((int64_t)restored.left_out));
         if (restored.cut > 0)
-            log_warn("The end of the file was not written to its end; the state before it is used", "file",
-                     SEALER_FILE, "bytes", log_int((int64_t)restored.cut));
+            log_warn("The end of the file was not written to its end; the state before it is used", "file", SEALER_FILE,
+                     "bytes", log_int((int64_t)restored.cut));
     } else if (err.kind != ERR_NOTFOUND) {
         log_error("What was accepted before the start cannot be read; objects whose templates fail now have no output",
                   "error", err.text);

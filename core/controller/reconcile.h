@@ -86,7 +86,7 @@ struct reconcile_status {
     int64_t accepted_ns;  /* when the accepted model changed last */
     size_t quarantined;   /* with those that are only suspected at the moment */
     size_t failed, pending;
-    size_t kept; /* of the failed ones: fragments whose last accepted output stays in force */
+    size_t kept;         /* of the failed ones: fragments whose last accepted output stays in force */
     const char *problem; /* why the newest rendering is not accepted; "" when it is */
 };
 void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_status);

@@ -40,9 +40,9 @@ struct reconcile {
     const char *compare_why;
     bool was_writer;
     bool live;
-    bool objected;      /* to new templates, just now */
-    bool restored;      /* the model began with an earlier process' output, and nothing complete was rendered yet */
-    bool check_due;     /* what was restored has not been checked by this process */
+    bool objected;       /* to new templates, just now */
+    bool restored;       /* the model began with an earlier process' output, and nothing complete was rendered yet */
+    bool check_due;      /* what was restored has not been checked by this process */
     bool background_due; /* structural changes were accepted since the last whole check */
     bool refused;        /* this rendering was checked and refused: do not check the same again */
     struct digest refused_digest;

@@ -1,4 +1,5 @@
-/* A fragment is known by its id. New templates may name their fragments otherwise; then the object is what both have. */
+/* A fragment is known by its id. New templates may name their fragments otherwise; then the object is what both
+ * have. */
 #include "controller/regression.h"
 
 #include <string.h>

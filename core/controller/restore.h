@@ -13,9 +13,9 @@
 #include "store/vault.h"
 
 struct restored {
-    size_t parts;   /* fragments whose output is accepted again */
+    size_t parts;    /* fragments whose output is accepted again */
     size_t left_out; /* fragments that need a value of a Secret which is not there */
-    size_t cut;     /* bytes at the end of the file that were not written to their end */
+    size_t cut;      /* bytes at the end of the file that were not written to their end */
     struct bundle_stamp stamp;
     char haproxy[BUNDLE_HAPROXY_SIZE];
 };

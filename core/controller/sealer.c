@@ -43,7 +43,7 @@ struct sealed_file {
     uint64_t bytes;
     struct map values; /* digits that are in it */
     struct digest values_digest;
-    struct buf out; /* to be written */
+    struct buf out;  /* to be written */
     bool has_values; /* in out */
 };
 
@@ -56,7 +56,7 @@ struct sealer {
     void *ctx;
     enum sealer_state state;
     struct sealed_file file, next;
-    uint64_t base_bytes; /* of the file when it was new */
+    uint64_t base_bytes;  /* of the file when it was new */
     struct digest digest; /* of what was taken of the model */
     size_t parts;
     VEC(struct fragment *) list; /* to be written into the next file; referenced */
@@ -402,7 +402,8 @@ static bool write_slice(struct sealer *s, size_t max_parts, size_t max_bytes, bo
     }
     if (s->state == SEALER_BUILDING)
         write_list(s, max_bytes);
-    bool whole = s->state == SEALER_SYNCING || (s->state == SEALER_BUILDING && left == 0 && s->listed == s->list.length);
+    bool whole = s->state == SEALER_SYNCING ||
+                 (s->state == SEALER_BUILDING && left == 0 && s->listed == s->list.length);
     bool complete = whole && s->state == SEALER_BUILDING;
     if (s->next.fd >= 0 && (s->next.out.length > 0 || complete)) {
         if (whole)

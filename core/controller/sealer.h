@@ -6,8 +6,8 @@
  *
  * The file is a sealed bundle (haproxy/bundle_seal.h). Each change of a fragment's kept version (haproxy/model.h) is
  * appended, so the cost follows the change; writing takes at most a twentieth of the time. When as much was appended as
- * the file had, a new one is made beside it in slices, synced, and renamed. The same happens when this replica begins to
- * write, as the file may be another one's, and a minute after values of Secrets in it went out of use.
+ * the file had, a new one is made beside it in slices, synced, and renamed. The same happens when this replica begins
+ * to write, as the file may be another one's, and a minute after values of Secrets in it went out of use.
  */
 #ifndef HAPTIC_CONTROLLER_SEALER_H
 #define HAPTIC_CONTROLLER_SEALER_H

@@ -68,8 +68,8 @@ struct renderer_events {
      * (malloc'ed) refuses it: program_failed follows with that message. May be NULL. Must not call the renderer. */
     char *(*objection)(void *ctx, const struct fragment_failure *failures, size_t count);
     void (*died)(void *ctx, const struct renderer_death *death);
-    /* The program did not load (message names file:line), or there was an objection. The previous program, if any, stays
-     * in force. */
+    /* The program did not load (message names file:line), or there was an objection. The previous program, if any,
+     * stays in force. */
     void (*program_failed)(void *ctx, const char *message);
 };
 

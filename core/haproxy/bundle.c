@@ -56,9 +56,13 @@ struct digest bundle_part_digest(const struct fragment *part)
         if (!bundle_is_item(c))
             continue;
         const int64_t numbers[] = {part->owner_created_s, c->kind, c->rank, c->order};
-        const char *const parts[] = {(const char *)numbers,         part->id, part->template_name,
-                                     part->owner_kind,              part->owner_id,
-                                     c->scope,                      c->key,
+        const char *const parts[] = {(const char *)numbers,
+                                     part->id,
+                                     part->template_name,
+                                     part->owner_kind,
+                                     part->owner_id,
+                                     c->scope,
+                                     c->key,
                                      (const char *)&c->text->digest};
         const size_t lengths[] = {sizeof(numbers),          strlen(part->id),       strlen(part->template_name),
                                   strlen(part->owner_kind), strlen(part->owner_id), strlen(c->scope),

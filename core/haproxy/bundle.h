@@ -41,8 +41,8 @@ struct bundle_value {
 };
 
 struct bundle {
-    struct map parts;                  /* fragment id → struct fragment; keys borrowed */
-    struct map values;                 /* digits → struct bundle_value; keys borrowed */
+    struct map parts;                    /* fragment id → struct fragment; keys borrowed */
+    struct map values;                   /* digits → struct bundle_value; keys borrowed */
     struct digest digest, values_digest; /* sums over the parts, over the values */
     struct bundle_stamp stamp;
     char haproxy[BUNDLE_HAPROXY_SIZE]; /* version of the HAProxy that has judged it; "" unknown */

@@ -278,7 +278,8 @@ static void a_model_comes_back(void **state)
         put_part(other, read);
         CLEANUP(free_ptr) char *wanted = model_config(m, MODEL_ACCEPTED), *got = model_config(other, MODEL_ACCEPTED);
         assert_string_equal(got, wanted);
-        CLEANUP(free_ptr) char *map = model_map(m, MODEL_ACCEPTED, "host.map"), *map_got = model_map(other, MODEL_ACCEPTED, "host.map");
+        CLEANUP(free_ptr)
+        char *map = model_map(m, MODEL_ACCEPTED, "host.map"), *map_got = model_map(other, MODEL_ACCEPTED, "host.map");
         assert_string_equal(map_got, map);
         assert_true(digest_equal(model_digest(m, MODEL_ACCEPTED), model_digest(other, MODEL_ACCEPTED)));
         model_free(other);

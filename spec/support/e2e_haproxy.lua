@@ -38,6 +38,12 @@ function HAProxy:ask_master(command)
   return ask_socket(self.directory .. "/master.sock", command)
 end
 
+--- Does HAProxy take the directory as it is? Its output and exit code of a check.
+function HAProxy:check(series)
+  return posix.run({ "sh", "-c", 'cd "$1" && exec "$2" -c -f haproxy.cfg 2>&1', "sh", self.directory,
+    M.haproxy_binary(series or "3.2") })
+end
+
 --- Process ids, and how often the master was told to reload.
 function HAProxy:processes()
   local text = assert(self:ask_master("show proc"))

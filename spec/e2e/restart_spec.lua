@@ -1,0 +1,241 @@
+--- What was accepted outlives the controller: a restart with broken templates, bad objects, a damaged note of what was
+--- accepted.
+
+local e2e = require("support.e2e")
+local http = require("support.http")
+local kube = require("support.kube")
+local posix = require("support.posix")
+
+-- `it` is not known in a text snippet: this fails for every Ingress.
+local BROKEN = { ["backend-500-x"] = { template = "http-request set-header X-A {{ it.name }}" } }
+local RIGHT = { ["backend-500-x"] = { template = "http-request set-header X-A {{ args.ingress.metadata.name }}" } }
+-- An annotation that reaches the configuration.
+local RAW = { ["raw.lua"] = { template = [[
+extend("backend", 500, function(b, c)
+  local raw = dig(c.ingress, "metadata", "annotations", "spec/raw")
+  if raw then b:raw(raw) end
+end)]] } }
+
+describe("a restart", function()
+  local scope, source, haptic
+
+  setup(function()
+    e2e.backends()
+  end)
+
+  before_each(function()
+    scope = e2e.scope("restart")
+    source = scope:manifests()
+    source:write("class.yaml", kube.ingress_class())
+    for i = 1, 3 do
+      source:write("r" .. i .. ".yaml", kube.route("r" .. i, ("r%d.example"):format(i), { "198.18.0." .. i }))
+    end
+  end)
+
+  after_each(function()
+    scope:close()
+  end)
+
+  local function config(snippets)
+    return e2e.config({ templateSnippets = snippets })
+  end
+
+  local function start(snippets, options)
+    options = options or {}
+    options.source, options.config = source.path, config(snippets)
+    haptic = scope:haptic(options)
+    return haptic
+  end
+
+  --- Another process around the same HAProxy, after this one was killed or ended.
+  local function restart(snippets, how)
+    local former = haptic
+    if how == "TERM" then
+      former:stop()
+    else
+      former:kill()
+    end
+    haptic = start(snippets, {
+      name = former.name .. "+", directory = former.directory, http_port = former.http_port,
+      status_port = former.status_port,
+    })
+    return haptic:wait_ready()
+  end
+
+  local function answers(i, address, seconds)
+    return scope:wait_answer(haptic.http_port, ("r%d.example"):format(i), address .. ":8001", seconds)
+  end
+
+  local function all_answer()
+    for i = 1, 3 do
+      answers(i, "198.18.0." .. i)
+    end
+  end
+
+  local function loads()
+    local output, code = haptic.haproxy:check()
+    assert.equal(0, code, output)
+  end
+
+  for _, how in ipairs({ "KILL", "TERM" }) do
+    it("with templates that fail for every object takes no route away (" .. how .. ")", function()
+      start({}):wait_ready()
+      all_answer()
+      -- One object goes while no controller runs.
+      local former = haptic
+      former:kill()
+      os.remove(source.path .. "/r3.yaml")
+      haptic = start(BROKEN, {
+        name = "broken", directory = former.directory, http_port = former.http_port, status_port = former.status_port,
+      })
+      haptic:wait_ready()
+      haptic:wait_log("Templates fail for objects that had output before the start", 10)
+      scope:wait_answer(haptic.http_port, "r3.example", { status = 404 })
+      for _ = 1, 2 do
+        for i = 1, 2 do
+          assert.equal("198.18.0." .. i .. ":8001", select(2, e2e.ask(haptic.http_port, ("r%d.example"):format(i))))
+        end
+        local body = assert(haptic:get("/readyz")).body
+        assert.matches("2 fragments of the templates fail: 2 keep their last accepted output, 0 have none", body)
+        -- A new object has none, and the log does not claim otherwise.
+        source:write("new.yaml", kube.route("new", "new.example", { "198.18.0.9" }))
+        haptic:wait_log("this object has no output yet.*default/new", 10)
+        os.remove(source.path .. "/new.yaml")
+        scope:wait_for("the new object to be forgotten", 10, function() return haptic:state().problems[3] == nil end)
+        loads()
+        restart(BROKEN, how)
+      end
+      -- Repaired, the objects follow again.
+      restart(RIGHT, how)
+      source:write("r1.yaml", kube.route("r1", "r1.example", { "198.18.0.7" }))
+      answers(1, "198.18.0.7")
+      assert.equal(200, assert(haptic:get("/readyz")).status)
+      assert.equal("ok\n", assert(haptic:get("/readyz")).body)
+    end)
+  end
+
+  it("leaves an object in quarantine with its last good output", function()
+    start(RAW):wait_ready()
+    all_answer()
+    local service, slice = kube.route("r2", "r2.example", { "198.18.0.2" })
+    source:write("r2.yaml", service, slice,
+      kube.ingress({ name = "r2", host = "r2.example", service = "r2", annotations = { ["spec/raw"] = "no-such-word" } }))
+    haptic:wait_log("Object quarantined.*default/r2", 10)
+    for _, how in ipairs({ "KILL", "TERM" }) do
+      -- SIGTERM ends HAProxy as well.
+      local client = how == "KILL"
+        and scope:client({ port = haptic.http_port, hosts = { "r1.example", "r2.example", "r3.example" } })
+      restart(RAW, how)
+      haptic:wait_log("Object quarantined.*last good output.*default/r2", 10)
+      assert.equal("198.18.0.2:8001", select(2, e2e.ask(haptic.http_port, "r2.example")))
+      if client then client:finish() end
+      loads()
+    end
+  end)
+
+  it("reads what was written up to the last moment", function()
+    start({}):wait_ready()
+    for n = 4, 8 do
+      source:write("r1.yaml", kube.route("r1", "r1.example", { "198.18.0." .. n }))
+      answers(1, "198.18.0." .. n)
+      restart(BROKEN, "KILL")
+      assert.equal("198.18.0." .. n .. ":8001", select(2, e2e.ask(haptic.http_port, "r1.example")))
+      restart({}, "KILL")
+    end
+  end)
+
+  it("with a damaged note names it and renders from nothing", function()
+    start({}):wait_ready()
+    all_answer()
+    haptic:stop()
+    local path = haptic.directory .. "/accepted"
+    local bytes = posix.read_file(path)
+    posix.write_file(path, bytes:sub(1, 200) .. "x" .. bytes:sub(202))
+    local former = haptic
+    start({}, {
+      name = "damaged", directory = former.directory, http_port = former.http_port, status_port = former.status_port,
+    }):wait_ready()
+    haptic:wait_log("What was accepted before the start cannot be read.*accepted.*damaged", 5)
+    all_answer()
+    -- The next one can be read again.
+    restart(BROKEN, "KILL")
+    all_answer()
+  end)
+
+  it("has the values of Secrets that what is kept needs, and they are in no log", function()
+    local secret = "s3cret-" .. ("v"):rep(20)
+    local snippet = { ["tls.lua"] = { template = [[
+fragment("key", function(out)
+  local s = resources.secrets:get("default", "web")
+  if s then out:file("key.txt", s.data.key) end
+end)
+section("frontend http", { name = "page", order = 300 }, function(b)
+  b:line("http-request", "return", "status", 200, "content-type", "text/plain", "file", path:file("key.txt"), "if", "{", "path", "/key", "}")
+end)]] } }
+    local function with(snippets)
+      return e2e.config({
+        templateSnippets = snippets, watchedResources = {
+          ingresses = { apiVersion = "networking.k8s.io/v1", resources = "ingresses" },
+          ingressclasses = { apiVersion = "networking.k8s.io/v1", resources = "ingressclasses" },
+          services = { apiVersion = "v1", resources = "services" },
+          endpoints = { apiVersion = "discovery.k8s.io/v1", resources = "endpointslices",
+            indexBy = { "metadata.namespace", "metadata.labels.kubernetes\\.io/service-name" } },
+          secrets = { apiVersion = "v1", resources = "secrets" },
+        },
+      })
+    end
+    source:write("secret.yaml", { apiVersion = "v1", kind = "Secret", metadata = { name = "web", namespace = "default" },
+      stringData = { key = secret } })
+    haptic = scope:haptic({ source = source.path, config = with(snippet) }):wait_ready()
+    local function key()
+      return assert(http.request({ port = haptic.http_port, path = "/key", host = "r1.example" })).body
+    end
+    scope:wait_for("the key", 10, function() return key() == secret, key() end)
+    local former = haptic
+    former:kill()
+    os.remove(source.path .. "/secret.yaml")
+    snippet["tls.lua"].template = snippet["tls.lua"].template:gsub("if s then", "if not s then fail('no secret') end\n  if s then")
+    haptic = scope:haptic({ name = "next", source = source.path, config = with(snippet), directory = former.directory,
+      http_port = former.http_port, status_port = former.status_port }):wait_ready()
+    assert.equal(secret, key())
+    loads()
+    assert.is_nil(haptic:log():find(secret, 1, true))
+    assert.is_nil(assert(haptic:get("/debug/state")).body:find(secret, 1, true))
+    assert.equal("", (posix.run({ "find", haptic.directory, "-mindepth", "1", "-perm", "/077" })))
+  end)
+
+  it("is not needed: a changed configuration that fails for objects with output is refused", function()
+    start({}):wait_ready()
+    all_answer()
+    posix.write_file(haptic.config_file, http.encode(config(BROKEN)))
+    haptic:wait_log("Configuration refused; the old one stays in force.*backend%-500%-x:1", 10)
+    assert.is_true(haptic:count_log("Configuration refused.*3 fragments.*default/r1") > 0)
+    -- The old one is in force: new objects are served.
+    source:write("r4.yaml", kube.route("r4", "r4.example", { "198.18.0.4" }))
+    answers(4, "198.18.0.4")
+    assert.same({}, haptic:state().problems)
+    posix.write_file(haptic.config_file, http.encode(config(RIGHT)))
+    haptic:wait_log("Configuration in force", 10)
+    all_answer()
+  end)
+
+  it("a bad object does not keep a configuration out", function()
+    start(RAW):wait_ready()
+    all_answer()
+    local service, slice = kube.route("r2", "r2.example", { "198.18.0.2" })
+    source:write("r2.yaml", service, slice,
+      kube.ingress({ name = "r2", host = "r2.example", service = "r2", annotations = { ["spec/fail"] = "yes" } }))
+    local failing = { ["fail.lua"] = { template = [[
+extend("backend", 500, function(b, c)
+  if dig(c.ingress, "metadata", "annotations", "spec/fail") then fail("as asked") end
+end)]] } }
+    posix.sleep(0.5)
+    -- It renders with the old one, so the new one is refused; then it is bad with the old one as well.
+    posix.write_file(haptic.config_file, http.encode(config(failing)))
+    haptic:wait_log("Configuration refused.*1 fragments.*default/r2", 10)
+    restart(failing, "KILL")
+    posix.write_file(haptic.config_file, http.encode(config({ ["fail.lua"] = failing["fail.lua"], ["raw.lua"] = RAW["raw.lua"] })))
+    haptic:wait_log("Configuration in force", 10)
+    all_answer()
+  end)
+end)
