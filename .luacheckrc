@@ -15,6 +15,6 @@ files["templates"] = {
   read_globals = {
     "apply", "b64decode", "b64encode", "capabilities", "context", "dig", "each", "extend", "fail", "format_escape",
     "fragment", "from_env", "group_by", "hash", "json", "json_decode", "keys", "path", "provide", "regex_escape",
-    "replace", "resources", "section", "shared", "snippets", "sort_by", "use", "warn", "watched",
+    "replace", "resources", "section", "settings", "shared", "snippets", "sort_by", "use", "warn", "watched",
   },
 }

@@ -3,18 +3,41 @@
 -- Settings (extraContext) and extension points with their order numbers: docs/templates.md. A route is an entry of a
 -- map and a backend; nothing here changes when routes do.
 
-local function setting(name, default)
-  local v = context[name]
-  if v == nil then return default end
-  return v
-end
+local WORD, BINDS = "^[^%c%s]+$", "addresses to bind, such as :80"
 
---- A setting that is one value or a list of them.
-local function list(v)
-  if v == nil or v == false then return {} end
-  if type(v) == "table" then return v end
-  return { v }
-end
+settings({
+  http_port = { type = "integer", min = 1, max = 65535, default = 8080, doc = "port of the HTTP frontend" },
+  http_bind = { type = "list", pattern = WORD, expects = BINDS, doc = "addresses instead of a port" },
+  status_port = { type = "integer", min = 1, max = 65535, default = 8404, doc = "port of the status frontend" },
+  status_bind = { type = "list", pattern = WORD, expects = BINDS, doc = "addresses instead of a port" },
+  prometheus = { type = "bool", default = capabilities.prometheus ~= false, doc = "/metrics of HAProxy" },
+  maxconn = { type = "integer", min = 1, max = 100000000, doc = "connections at the same time" },
+  fd_hard_limit = { type = "integer", min = 100, max = 1073741824, default = 100000, doc = "bound of descriptors" },
+  threads = { type = "integer", min = 1, max = 4096, doc = "threads of HAProxy" },
+  hard_stop_after = { type = "duration", min = "1s", default = "30m", doc = "end of an old worker" },
+  max_reloads = { type = "integer", min = 1, max = 10000, default = 20, doc = "reloads that an old worker outlives" },
+  log_target = { type = "text", pattern = WORD, expects = "stdout, stderr, a socket or an address", default = "stdout",
+    doc = "where HAProxy logs to" },
+  log_level = { type = "enum", default = "info", doc = "least level that HAProxy logs",
+    values = { "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug" } },
+  access_log = { type = "bool", default = true, doc = "a line for each request" },
+  balance = { type = "text", default = "roundrobin", doc = "how a backend chooses a server",
+    pattern = "^%l[%l%d_-]*%(?[%w,_-]*%)?$", expects = "an algorithm in one word, such as leastconn" },
+  retries = { type = "integer", min = 0, max = 100, default = 3, doc = "tries to connect" },
+  timeout_connect = { type = "duration", min = "1ms", default = "5s", doc = "to connect to a server" },
+  timeout_client = { type = "duration", min = "1ms", default = "60s", doc = "silence of a client" },
+  timeout_server = { type = "duration", min = "1ms", default = "60s", doc = "silence of a server" },
+  timeout_http_request = { type = "duration", min = "1ms", default = "10s", doc = "until a request is whole" },
+  timeout_http_keep_alive = { type = "duration", min = "1ms", default = "60s", doc = "between two requests" },
+  timeout_queue = { type = "duration", min = "1ms", default = "30s", doc = "wait for a free server" },
+  timeout_tunnel = { type = "duration", min = "1ms", default = "1h", doc = "silence of an upgraded connection" },
+  timeout_client_fin = { type = "duration", min = "1ms", default = "10s", doc = "a half-closed client" },
+  timeout_server_fin = { type = "duration", min = "1ms", default = "10s", doc = "a half-closed server" },
+  trusted_proxies = { type = "addresses", default = {}, doc = "whose forwarding headers are believed" },
+  restrict_header_names = { type = "enum", values = { "delete", "reject", "preserve" }, default = "delete",
+    doc = "what happens to unusual header names" },
+  not_found_text = { type = "text", default = "no such route", doc = "body of the 404 answer" },
+})
 
 --- Snippets named POINT-NUMBER-anything become pieces of a section, at that order.
 local function point(name, header)
@@ -28,16 +51,16 @@ end
 section("global", { name = "global", order = 100 }, function(b)
   -- Relative paths of maps and files begin where the configuration lies.
   b:line("default-path", "config")
-  b:line("log", setting("log_target", "stdout"), "format", "raw", "local0", setting("log_level", "info"))
+  b:line("log", context.log_target, "format", "raw", "local0", context.log_level)
   b:line("stats", "socket", from_env("HAPTIC_DIR", "/runtime.sock"), "mode", 600, "level", "admin", "expose-fd",
     "listeners")
   -- Where the system's limit is enormous, tables sized by it would be too; where it is lower, HAProxy takes that.
-  b:line("fd-hard-limit", setting("fd_hard_limit", 100000))
-  if setting("maxconn") then b:line("maxconn", context.maxconn) end
-  if setting("threads") then b:line("nbthread", context.threads) end
+  b:line("fd-hard-limit", context.fd_hard_limit)
+  if context.maxconn then b:line("maxconn", context.maxconn) end
+  if context.threads then b:line("nbthread", context.threads) end
   -- Old workers end: after this long, or when so many reloads have passed over them.
-  b:line("hard-stop-after", setting("hard_stop_after", "30m"))
-  b:line("mworker-max-reloads", setting("max_reloads", 20))
+  b:line("hard-stop-after", context.hard_stop_after)
+  b:line("mworker-max-reloads", context.max_reloads)
   b:line("spread-checks", 5)
 end)
 point("global", "global")
@@ -47,36 +70,36 @@ point("global", "global")
 section("defaults base", { name = "defaults", order = 100, from = false }, function(b)
   b:line("mode", "http")
   b:line("log", "global")
-  if setting("access_log", true) then b:line("option", "httplog") end
+  if context.access_log then b:line("option", "httplog") end
   b:line("option", "dontlognull")
-  b:line("balance", setting("balance", "roundrobin"))
+  b:line("balance", context.balance)
   b:line("option", "redispatch")
-  b:line("retries", setting("retries", 3))
+  b:line("retries", context.retries)
   b:line("retry-on", "conn-failure")
-  b:line("timeout", "connect", setting("timeout_connect", "5s"))
-  b:line("timeout", "client", setting("timeout_client", "60s"))
-  b:line("timeout", "server", setting("timeout_server", "60s"))
-  b:line("timeout", "http-request", setting("timeout_http_request", "10s"))
-  b:line("timeout", "http-keep-alive", setting("timeout_http_keep_alive", "60s"))
-  b:line("timeout", "queue", setting("timeout_queue", "30s"))
-  b:line("timeout", "tunnel", setting("timeout_tunnel", "1h"))
-  b:line("timeout", "client-fin", setting("timeout_client_fin", "10s"))
-  b:line("timeout", "server-fin", setting("timeout_server_fin", "10s"))
+  b:line("timeout", "connect", context.timeout_connect)
+  b:line("timeout", "client", context.timeout_client)
+  b:line("timeout", "server", context.timeout_server)
+  b:line("timeout", "http-request", context.timeout_http_request)
+  b:line("timeout", "http-keep-alive", context.timeout_http_keep_alive)
+  b:line("timeout", "queue", context.timeout_queue)
+  b:line("timeout", "tunnel", context.timeout_tunnel)
+  b:line("timeout", "client-fin", context.timeout_client_fin)
+  b:line("timeout", "server-fin", context.timeout_server_fin)
 end)
 point("defaults", "defaults base")
 
 -- frontend http ---------------------------------------------------------------------------------------------
 
 section("frontend http", { name = "http-bind", order = 100 }, function(b)
-  local binds = list(context.http_bind)
-  if #binds == 0 then binds = { ":" .. setting("http_port", 8080) } end
+  local binds = context.http_bind or {}
+  if #binds == 0 then binds = { ":" .. context.http_port } end
   for _, address in ipairs(binds) do b:line("bind", address) end
 end)
 
 section("frontend http", { name = "http-headers", order = 300 }, function(b)
   -- Header names with "_" and the like reach some applications as the names that are set here.
-  b:line("option", "http-restrict-req-hdr-names", setting("restrict_header_names", "delete"))
-  local trusted = list(context.trusted_proxies)
+  b:line("option", "http-restrict-req-hdr-names", context.restrict_header_names)
+  local trusted = context.trusted_proxies
   local from_anybody = {}
   if #trusted > 0 then
     b:acl("from_trusted_proxy", "src", unpack(trusted))
@@ -145,7 +168,7 @@ end)
 fragment("backends", function(out)
   out:backend("haptic_notfound", { profile = false }, function(b)
     b:line("http-request", "return", "status", 404, "content-type", "text/plain", "string",
-      setting("not_found_text", "no such route"))
+      context.not_found_text)
   end)
   -- Without servers: HAProxy answers 503. Where a rule names something that cannot be a backend.
   out:backend("haptic_unavailable", { profile = false }, function() end)
@@ -154,14 +177,14 @@ end)
 -- frontend status -------------------------------------------------------------------------------------------
 
 section("frontend status", { name = "status", order = 100 }, function(b)
-  local binds = list(context.status_bind)
-  if #binds == 0 then binds = { ":" .. setting("status_port", 8404) } end
+  local binds = context.status_bind or {}
+  if #binds == 0 then binds = { ":" .. context.status_port } end
   for _, address in ipairs(binds) do b:line("bind", address) end
   -- Not ready any more while it stops, so that no new connections come.
   b:line("monitor-uri", "/healthz")
   b:line("monitor", "fail", "if", "{", "stopping", "}")
   b:line("http-request", "set-log-level", "silent")
-  if setting("prometheus", capabilities.prometheus ~= false) then
+  if context.prometheus then
     b:line("http-request", "use-service", "prometheus-exporter", "if", "{", "path", "/metrics", "}")
   end
   b:line("stats", "enable")

@@ -4,8 +4,18 @@
 -- ports are DNS labels, which have no "_": so NAMESPACE_SERVICE_PORT names one backend only, and the same one in
 -- every Ingress.
 
-local CONTROLLER = context.controller_name or "haproxy-haptic.org/controller"
-local CLASS = context.ingress_class or "haptic"
+settings({
+  controller_name = { type = "text", default = "haproxy-haptic.org/controller",
+    doc = "spec.controller of the IngressClasses that are ours" },
+  ingress_class = { type = "text", default = "haptic", doc = "a class that is ours even without an IngressClass" },
+  watch_without_class = { type = "bool", doc = "take Ingresses without a class" },
+  default_backend = { type = "text", pattern = "^[a-z0-9-]+/[a-z0-9-]+:[a-z0-9-]+$", expects = "namespace/service:port",
+    doc = "serves what no Ingress matches" },
+  local_endpoints = { type = "bool", default = false, doc = "endpoints on HAProxy's own machine" },
+  external_names = { type = "bool", default = true, doc = "Services of the type ExternalName" },
+})
+
+local CONTROLLER, CLASS = context.controller_name, context.ingress_class
 local MAX_PATH = 1024
 -- Round robin is made for up to 4095 servers.
 local MANY_SERVERS = 4000
@@ -115,13 +125,7 @@ local function ipv6_groups(s)
   return groups
 end
 
-local function is_on(value, default)
-  if value == nil then return default end
-  return value == true or value == "true"
-end
-
-local LOCAL_ENDPOINTS = is_on(context.local_endpoints, false)
-local EXTERNAL_NAMES = is_on(context.external_names, true)
+local LOCAL_ENDPOINTS, EXTERNAL_NAMES = context.local_endpoints, context.external_names
 
 --- May HAProxy be sent to that IPv4 address? Not to its own machine, where administration listens; not to its link,
 --- where metadata services are; not to 0.0.0.0, which HAProxy takes for the address that the client connected to.
@@ -372,8 +376,7 @@ end)
 
 -- The controller's own default, behind all others.
 if context.default_backend ~= nil then
-  local namespace, name, port = tostring(context.default_backend):match("^([a-z0-9-]+)/([a-z0-9-]+):([a-z0-9-]+)$")
-  if not namespace then fail("extraContext.default_backend must be \"namespace/service:port\"") end
+  local namespace, name, port = context.default_backend:match("^([a-z0-9-]+)/([a-z0-9-]+):([a-z0-9-]+)$")
   local number = tonumber(port)
   fragment("default-backend", function(out)
     local ing = { metadata = { namespace = namespace, name = "default-backend" } }

@@ -65,7 +65,8 @@ static const struct option_row {
     {"server", "URL", NULL, NULL, "address of the API server, over the kubeconfig's", OPT_SERVER},
     {"namespace", "NAME", "POD_NAMESPACE", NULL, "namespace of this controller and of its Lease", OPT_NAMESPACE},
     {"pod-name", "NAME", "POD_NAME", NULL, "identity of this replica in the Lease", OPT_POD_NAME},
-    {"set", "KEY=VALUE", NULL, NULL, "a value for extraContext, such as http_port=8080; may be repeated", OPT_SET},
+    {"set", "KEY=VALUE", NULL, NULL,
+     "a setting (extraContext), such as http_port=8080, access_log=false; may be repeated", OPT_SET},
     {"metrics-address", "IP", "METRICS_ADDRESS", "0.0.0.0", "where /metrics, /healthz and /readyz are served",
      OPT_METRICS_ADDRESS},
     {"metrics-port", "PORT", "METRICS_PORT", "9090", "and on which port; 0: nowhere", OPT_METRICS_PORT},
@@ -230,6 +231,19 @@ static bool is_service_link(int id, const char *value)
     return (id == OPT_METRICS_PORT || id == OPT_DEBUG_PORT) && strncmp(value, "tcp://", 6) == 0;
 }
 
+static void warn_of_doubles(const struct run_options *o)
+{
+    for (size_t i = 0; i < o->sets.length; i++) {
+        size_t length = strcspn(o->sets.items[i], "=") + 1;
+        for (size_t j = i + 1; j < o->sets.length; j++)
+            if (strncmp(o->sets.items[i], o->sets.items[j], length) == 0) {
+                CLEANUP(free_ptr) char *name = xmemdup0(o->sets.items[i], length - 1);
+                log_warn("A setting is given twice with --set; the later one counts", "setting", name);
+                break;
+            }
+    }
+}
+
 int run_options_parse(struct run_options *o, int argc, char **argv, struct err *err)
 {
     struct option longs[ARRAY_LEN(option_rows) + 1] = {0};
@@ -260,9 +274,14 @@ int run_options_parse(struct run_options *o, int argc, char **argv, struct err *
     }
     if (optind < argc)
         return err_set(err, ERR_INVALID, "unexpected argument \"%.64s\"; see haptic run --help", argv[optind]);
-    /* who writes the folder runs this program; the example's backends are on this machine */
-    if (o->app.source_dir != NULL)
-        vec_push(&o->sets, "local_endpoints=true");
+    warn_of_doubles(o);
+    /* Who writes the folder runs this program; the example's backends are on this machine. The last one counts: a flag
+     * of the user comes after it. */
+    if (o->app.source_dir != NULL) {
+        vec_push(&o->sets, NULL);
+        memmove(o->sets.items + 1, o->sets.items, (o->sets.length - 1) * sizeof(*o->sets.items));
+        o->sets.items[0] = "local_endpoints=true";
+    }
     vec_push(&o->sets, NULL);
     o->app.extra_context = o->sets.items;
     if (o->app.haproxy_dir == NULL) {

@@ -88,21 +88,39 @@ static int check_kind_name(struct reader *r, const yyjson_val *key, const char *
     return 0;
 }
 
+/* False when there is none of that name. */
+static bool kind_remove(struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->kinds.length; i++)
+        if (strcmp(c->kinds.items[i].name, name) == 0) {
+            kind_done(&c->kinds.items[i]);
+            memmove(c->kinds.items + i, c->kinds.items + i + 1, (c->kinds.length - i - 1) * sizeof(*c->kinds.items));
+            c->kinds.length--;
+            return true;
+        }
+    return false;
+}
+
 static int read_kinds(struct reader *r, yyjson_val *value, void *object)
 {
     struct config *c = object;
     yyjson_val *key, *item;
     size_t i, n, prefix = strlen(r->path);
 
-    for (size_t j = 0; j < c->kinds.length; j++)
-        kind_done(&c->kinds.items[j]);
-    vec_clear(&c->kinds);
+    c->has_own_kinds = true;
     if (yyjson_obj_size(value) > KINDS_MAX)
         return reader_fail(r, value, "", "has more than 100 entries");
     yyjson_obj_foreach(value, i, n, key, item)
     {
         struct config_kind kind = {.name = xstrdup(yyjson_get_str(key))};
         int result = 0;
+        if (yyjson_is_null(item)) {
+            result = kind_remove(c, kind.name) ? 0 : reader_fail(r, item, kind.name, "there is no such kind to remove");
+            kind_done(&kind);
+            if (result < 0)
+                return -1;
+            continue;
+        }
         if (!yyjson_is_obj(item))
             result = reader_fail(r, item, kind.name, "must be an object");
         snprintf(r->path + prefix, sizeof(r->path) - prefix, "%s.", kind.name);
@@ -117,6 +135,7 @@ static int read_kinds(struct reader *r, yyjson_val *value, void *object)
             kind_done(&kind);
             return -1;
         }
+        (void)kind_remove(c, kind.name);
         vec_push(&c->kinds, kind);
     }
     return 0;
@@ -300,7 +319,7 @@ static void add_kind(struct config *c, const char *name, const char *api_version
                      const char *index_1, const char *index_2)
 {
     struct config_kind kind = {
-        .name = xstrdup(name), .api_version = xstrdup(api_version), .resource = xstrdup(resource)};
+        .name = xstrdup(name), .api_version = xstrdup(api_version), .resource = xstrdup(resource), .is_built_in = true};
 
     vec_push(&kind.index_by, xstrdup(index_1));
     if (index_2 != NULL)
@@ -375,6 +394,35 @@ void config_cleanup(struct config **c)
     config_free(*c);
 }
 
+static bool has_library(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->libraries.length; i++)
+        if (strcmp(c->libraries.items[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool is_absent(yyjson_val *value)
+{
+    return value == NULL || yyjson_is_null(value);
+}
+
+/* What a field means for others that are left out. */
+static void imply(struct config *c, yyjson_val *spec)
+{
+    yyjson_val *templating = yyjson_obj_get(spec, "templatingSettings");
+
+    if (templating == NULL)
+        templating = yyjson_obj_get(spec, "templating_settings");
+    if (c->haproxy_config != NULL && is_absent(yyjson_obj_get(templating, "libraries"))) {
+        strings_done(&c->libraries);
+        c->libraries = (struct config_strings){0};
+    }
+    for (size_t i = c->kinds.length; c->has_own_kinds && !has_library(c, "ingress") && i-- > 0;)
+        if (c->kinds.items[i].is_built_in)
+            (void)kind_remove(c, c->kinds.items[i].name);
+}
+
 /* Rules across fields. */
 static int check_whole(struct reader *r, yyjson_val *spec)
 {
@@ -429,7 +477,10 @@ int config_parse(const char *name, const char *text, size_t length, struct confi
             return reader_fail(&r, spec, "spec", "is missing or not an object");
         spec = inner;
     }
-    if (reader_object(&r, spec, spec_fields, c) < 0 || check_whole(&r, spec) < 0)
+    if (reader_object(&r, spec, spec_fields, c) < 0)
+        return -1;
+    imply(c, spec);
+    if (check_whole(&r, spec) < 0)
         return -1;
     c->digest = digest_of(text, length);
     *ret_config = STEAL(c);

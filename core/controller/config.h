@@ -6,7 +6,9 @@
  *
  * The document is the resource itself (apiVersion, kind, metadata, spec) or its spec alone. Every field of the guide
  * may be written in camelCase or snake_case. What is left out has the built-in value; without any document the
- * built-in libraries serve Ingress. Fields of the resource that mean nothing here are taken with a warning.
+ * built-in libraries serve Ingress. watchedResources adds to the kinds that the library "ingress" needs; a name that is
+ * null is taken out. Without that library, they are all that there is. haproxyConfig stands for itself: without a list
+ * of libraries, none is loaded. Fields of the resource that mean nothing here are taken with a warning.
  */
 #ifndef HAPTIC_CONTROLLER_CONFIG_H
 #define HAPTIC_CONTROLLER_CONFIG_H
@@ -33,6 +35,7 @@ struct config_kind {
     char *name, *api_version, *resource;
     char *label_selector, *field_selector; /* NULL: all */
     struct config_strings index_by, namespaces;
+    bool is_built_in; /* the document does not name it */
 };
 
 /* A named template text. */
@@ -45,6 +48,7 @@ struct config_texts {
 
 struct config {
     VEC(struct config_kind) kinds;
+    bool has_own_kinds; /* the document has watchedResources */
     struct config_strings ignore_fields;
     /* Template libraries that are loaded, in this order, by name ("base"). */
     struct config_strings libraries;
@@ -83,7 +87,8 @@ void config_restart_fields(const struct config *a, const struct config *b, bool 
 bool config_kind_equal(const struct config_kind *a, const struct config_kind *b);
 
 /* The program for the renderer (docs/design.md, section 11). extra: further keys for extraContext as "key=value"
- * pairs, NULL-terminated; may be NULL. */
+ * pairs (setting.h), NULL-terminated; may be NULL. The last of equal keys counts, and what the configuration has counts
+ * more. */
 int config_program(const struct config *c, const struct haproxy_caps *caps, const char *const *extra, struct buf *out,
                    struct err *err) MUST_CHECK;
 

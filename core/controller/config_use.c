@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "controller/config.h"
+#include "controller/setting.h"
 #include "data/json.h"
 #include "engine/embedded.h"
 
@@ -31,6 +32,7 @@ static void put_scripts(yyjson_mut_doc *doc, yyjson_mut_val *array, const struct
         yyjson_mut_val *script = yyjson_mut_arr_add_obj(doc, array);
         yyjson_mut_obj_add_strcpy(doc, script, "name", path + strlen("templates/"));
         yyjson_mut_obj_add_strn(doc, script, "source", file.bytes, file.length);
+        yyjson_mut_obj_add_bool(doc, script, "library", true);
     }
     for (size_t i = 0; i < c->snippets.items.length; i++) {
         const struct config_text *t = &c->snippets.items.items[i];
@@ -55,10 +57,10 @@ int config_program(const struct config *c, const struct haproxy_caps *caps, cons
     yyjson_mut_val *root = yyjson_mut_obj(doc);
     yyjson_mut_doc_set_root(doc, root);
     yyjson_mut_val *kinds = yyjson_mut_obj_add_arr(doc, root, "kinds");
-    for (size_t i = 0; i < c->kinds.length; i++) {
+    for (size_t j = 0; j < c->kinds.length; j++) {
         yyjson_mut_val *kind = yyjson_mut_arr_add_obj(doc, kinds);
-        size_t parts = c->kinds.items[i].index_by.length;
-        yyjson_mut_obj_add_str(doc, kind, "name", c->kinds.items[i].name);
+        size_t parts = c->kinds.items[j].index_by.length;
+        yyjson_mut_obj_add_str(doc, kind, "name", c->kinds.items[j].name);
         yyjson_mut_obj_add_uint(doc, kind, "parts", parts > 0 ? parts : 2);
     }
     put_scripts(doc, yyjson_mut_obj_add_arr(doc, root, "scripts"), c);
@@ -70,11 +72,18 @@ int config_program(const struct config *c, const struct haproxy_caps *caps, cons
     else
         yyjson_mut_obj_add_null(doc, root, "haproxyConfig");
     yyjson_mut_val *extra_context = yyjson_val_mut_copy(doc, yyjson_doc_get_root(context));
+    yyjson_mut_val *set = yyjson_mut_obj(doc);
     for (; extra != NULL && *extra != NULL; extra++) {
         const char *equals = strchr(*extra, '=');
         yyjson_mut_val *key = yyjson_mut_strncpy(doc, *extra, (size_t)(equals - *extra));
+        yyjson_mut_obj_put(set, key, setting_value(doc, equals + 1));
+    }
+    size_t i, n;
+    yyjson_mut_val *key, *value;
+    yyjson_mut_obj_foreach(set, i, n, key, value)
+    {
         if (yyjson_mut_obj_get(extra_context, yyjson_mut_get_str(key)) == NULL)
-            yyjson_mut_obj_put(extra_context, key, yyjson_mut_strcpy(doc, equals + 1));
+            yyjson_mut_obj_add_val(doc, extra_context, yyjson_mut_get_str(key), yyjson_mut_val_mut_copy(doc, value));
     }
     yyjson_mut_obj_add_val(doc, root, "extraContext", extra_context);
     yyjson_mut_val *capabilities = yyjson_mut_obj_add_obj(doc, root, "capabilities");

@@ -7,6 +7,7 @@ local fragments = require("haptic.fragments")
 local helpers = require("haptic.helpers")
 local objects = require("haptic.objects")
 local sandbox = require("haptic.sandbox")
+local settings_of = require("haptic.settings")
 local text = require("haptic.text")
 local word = require("haptic.word")
 
@@ -17,14 +18,6 @@ local format, find = string.format, string.find
 
 --- Owner of the fragments that are made of the program's text templates.
 local MAIN = "haproxyConfig"
-
---- Copy of a plain table; the original stays as it is whatever a script does.
-local function deep_copy(v)
-  if type(v) ~= "table" then return v end
-  local copy = {}
-  for k, x in pairs(v) do copy[k] = deep_copy(x) end
-  return copy
-end
 
 local function resources_table(store)
   local accessors = {}
@@ -142,6 +135,12 @@ function Program:api(template, accessors, resources)
     return F:share(template, name, fn)
   end
 
+  --- Declare keys of extraContext: name → {type=, default=, …}; `context` has their values from then on.
+  function A.settings(specs)
+    only_loading(self, "settings")
+    self.context_settings:declare(template, specs, 2)
+  end
+
   function A.provide(name, value)
     only_loading(self, "provide")
     if self.provided[name] ~= nil then error("provide: " .. sandbox.tostring(name) .. " is provided already", 2) end
@@ -190,8 +189,8 @@ function Program:api(template, accessors, resources)
   end
 
   A.resources = resources
-  A.context = deep_copy(self.source.extraContext or {})
-  A.capabilities = deep_copy(self.source.capabilities or {})
+  A.context = self.context_settings:context()
+  A.capabilities = settings_of.deep_copy(self.source.capabilities or {})
   A.keys, A.sort_by, A.group_by, A.dig = helpers.keys, helpers.sort_by, helpers.group_by, helpers.dig
   A.b64encode, A.b64decode = helpers.b64encode, helpers.b64decode
   A.json = helpers.json_encode
@@ -228,6 +227,22 @@ end
 
 local function names_of(t) return t and sandbox.sorted_keys(t) or {} end
 
+--- What is wrong with the settings is told by fragments of their own, one for each.
+function Program:tell_settings()
+  local source, texts = self.source, {}
+  for _, script in ipairs(source.scripts or {}) do
+    texts[#texts + 1] = { source = script.source, is_library = script.library == true }
+  end
+  for _, group in ipairs({ source.snippets or {}, source.maps or {}, source.files or {} }) do
+    for _, template in pairs(group) do texts[#texts + 1] = { source = template } end
+  end
+  if type(source.haproxyConfig) == "string" then texts[#texts + 1] = { source = source.haproxyConfig } end
+  self.context_settings:find_unknown(texts)
+  self.context_settings:each_problem(function(name, reason, message)
+    self.fragments:define("extraContext", name, nil, function(out) out:warn(reason, message) end)
+  end)
+end
+
 local function text_template(self, accessors, resources, name, source)
   local api = self:api(name, accessors, resources)
   for fname, fn in pairs(self.templates:functions()) do api[fname] = fn end
@@ -248,6 +263,7 @@ function M.load(source, host, before)
   local self = setmetatable({
     source = source, settings = settings, fragments = F, templates = text.new(settings), loading = true,
     points = {}, ordered = {}, provided = {}, replacements = {},
+    context_settings = settings_of.new(source.extraContext),
   }, Program)
   for _, k in ipairs(source.kinds or {}) do
     if type(k.name) ~= "string" or type(k.parts) ~= "number" or k.parts % 1 ~= 0 or k.parts < 0 then
@@ -293,6 +309,7 @@ function M.load(source, host, before)
     if message then return nil, message end
   end
 
+  self:tell_settings()
   for _, r in ipairs(self.replacements) do
     local def = F.by_name[r.name]
     if not def then return nil, format("%s: replace: there is no fragment %s", r.where, word.show(r.name)) end

@@ -158,6 +158,21 @@ static void values_are_read(void **state)
     run_options_done(&o);
 }
 
+static void a_folder_allows_endpoints_of_this_machine_unless_told_otherwise(void **state)
+{
+    struct run_options o;
+    struct err err;
+    (void)state;
+
+    assert_int_equal(parse(&o, "--source /x --set a=1 --set local_endpoints=false --set a=2", &err), 0);
+    assert_string_equal(o.app.extra_context[0], "local_endpoints=true"); /* the last one counts */
+    assert_string_equal(o.app.extra_context[1], "a=1");
+    assert_string_equal(o.app.extra_context[2], "local_endpoints=false");
+    assert_string_equal(o.app.extra_context[3], "a=2");
+    assert_null(o.app.extra_context[4]);
+    run_options_done(&o);
+}
+
 static void what_is_wrong_is_named(void **state)
 {
     (void)state;
@@ -320,6 +335,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_flag_wins_over_the_environment_over_what_is_built_in, clear, clear),
         cmocka_unit_test_setup_teardown(what_is_built_in, clear, clear),
         cmocka_unit_test_setup_teardown(values_are_read, clear, clear),
+        cmocka_unit_test_setup_teardown(a_folder_allows_endpoints_of_this_machine_unless_told_otherwise, clear, clear),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_named, clear, clear),
         cmocka_unit_test_setup_teardown(the_help_has_everything, clear, clear),
         cmocka_unit_test_setup_teardown(exit_codes_tell_what_kind_of_trouble, clear, clear),

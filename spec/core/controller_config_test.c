@@ -58,11 +58,23 @@ static void the_whole_resource_and_camel_case_are_taken(void **state)
     CLEANUP(buf_done) struct buf program = {0};
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
     struct haproxy_caps caps = {.major = 3, .minor = 4, .dynamic_backends = true};
-    const char *const extra[] = {"http_port=8081", "a=ignored", NULL};
+    const char *const extra[] = {"http_port=8081",   "a=ignored",  "off=false",
+                                 "off=no",           "n=1.5",      "list=[a, 2]",
+                                 "bind=:80",         "v6=[::]:80", "text=so: it is # here",
+                                 "quoted=\"false\"", "none=",      NULL};
     assert_int_equal(config_program(c, &caps, extra, &program, &err), 0);
     assert_int_equal(json_parse(program.data, program.length, 1 << 20, &doc, &err), 0);
     yyjson_val *root = yyjson_doc_get_root(doc);
-    assert_string_equal(json_str(root, "extraContext", "http_port"), "8081");
+    assert_int_equal(json_int_or(0, root, "extraContext", "http_port"), 8081);
+    assert_true(yyjson_is_false(json_at(root, "extraContext", "off")));
+    assert_true(yyjson_get_num(json_at(root, "extraContext", "n")) == 1.5);
+    assert_string_equal(json_str_of(yyjson_arr_get(json_at(root, "extraContext", "list"), 0)), "a");
+    assert_int_equal(yyjson_get_int(yyjson_arr_get(json_at(root, "extraContext", "list"), 1)), 2);
+    assert_string_equal(json_str(root, "extraContext", "bind"), ":80");
+    assert_string_equal(json_str(root, "extraContext", "v6"), "[::]:80");
+    assert_string_equal(json_str(root, "extraContext", "text"), "so: it is # here");
+    assert_string_equal(json_str(root, "extraContext", "quoted"), "false");
+    assert_true(yyjson_is_null(json_at(root, "extraContext", "none")));
     assert_int_equal(json_int_or(0, root, "extraContext", "a", "b"), 1);
     assert_string_equal(json_str(root, "snippets", "text"), "hello");
     assert_null(json_at(root, "snippets", "mine.lua"));
@@ -73,6 +85,48 @@ static void the_whole_resource_and_camel_case_are_taken(void **state)
     assert_string_equal(json_str(root, "capabilities", "version"), "3.4");
     assert_string_equal(json_str(root, "haproxyConfig"), "global\n");
     config_free(c);
+}
+
+/* The names of its kinds in order, with what each watches. */
+static char *kinds_of(const char *text)
+{
+    CLEANUP(buf_done) struct buf out = {0};
+    struct err err;
+    struct config *c = parse(text, &err);
+
+    if (c == NULL)
+        return xstrdup(err.text);
+    for (size_t i = 0; i < c->kinds.length; i++)
+        buf_printf(&out, "%s%s=%s", i > 0 ? " " : "", c->kinds.items[i].name, c->kinds.items[i].resource);
+    buf_printf(&out, " libraries:%zu", c->libraries.length);
+    config_free(c);
+    return buf_steal(&out);
+}
+
+static void kinds_are_added_to_those_of_the_library(void **state)
+{
+    (void)state;
+#define MAPS "watchedResources: {maps: {apiVersion: v1, resources: configmaps}"
+    static const struct {
+        const char *text, *kinds;
+    } cases[] = {
+        {MAPS "}\n", "ingresses=ingresses ingressclasses=ingressclasses services=services endpoints=endpointslices "
+                     "maps=configmaps libraries:2"},
+        {MAPS ", services: {apiVersion: example.com/v1, resources: things}, endpoints: null}\n",
+         "ingresses=ingresses ingressclasses=ingressclasses maps=configmaps services=things libraries:2"},
+        {MAPS "}\ntemplatingSettings: {libraries: [base]}\n", "maps=configmaps libraries:1"},
+        {MAPS "}\nhaproxyConfig: {template: 'global'}\n", "maps=configmaps libraries:0"},
+        {MAPS "}\nhaproxyConfig: {template: 'global'}\ntemplatingSettings: {libraries: [base]}\n",
+         "maps=configmaps libraries:1"},
+        {"haproxyConfig: {template: 'global'}\n", "ingresses=ingresses ingressclasses=ingressclasses services=services "
+                                                  "endpoints=endpointslices libraries:0"},
+        {"watchedResources: {service: null}\n",
+         "haptic.yaml:1: watchedResources.service: there is no such kind to remove"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP(free_ptr) char *kinds = kinds_of(cases[i].text);
+        assert_string_equal(kinds, cases[i].kinds);
+    }
 }
 
 static void errors_name_place_and_remedy(void **state)
@@ -102,7 +156,8 @@ static void errors_name_place_and_remedy(void **state)
         {"watchedResources:\n  a b: {apiVersion: v1, resources: x}\n",
          "haptic.yaml:2: watchedResources.a b.: must be named with"},
         {"watchedResources:\n  '': {apiVersion: v1, resources: x}\n", "must be named with"},
-        {"watchedResources: {}\n", "watchedResources: must name at least one resource"},
+        {"watchedResources: {}\ntemplatingSettings: {libraries: []}\n",
+         "watchedResources: must name at least one resource"},
         {"maps: {m: {template: null}}\n", "haptic.yaml:1: maps.m.template: is missing"},
         {"dataplane: {driftPreventionInterval: 10ms}\n", "dataplane.driftPreventionInterval: must be at least 1s"},
         {"dataplane: {deploymentTimeout: 9000h}\n", "dataplane.deploymentTimeout: must be at most 168h"},
@@ -166,7 +221,8 @@ static void fields_without_effect_are_warned_of(void **state)
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
         assert_int_equal(strncmp(c->warnings.items[i], wanted[i], strlen(wanted[i])), 0);
     assert_int_equal(c->min_deployment_interval_ns, 3 * NS_PER_S);
-    assert_string_equal(c->kinds.items[0].api_version, "v1");
+    assert_int_equal(c->kinds.length, 6);
+    assert_string_equal(c->kinds.items[4].api_version, "v1");
     config_free(c);
 }
 
@@ -202,7 +258,7 @@ static void kinds_follow_the_configuration(void **state)
     struct config *first = config_new_default();
     struct config *second = parse(
         "watchedResources:\n  services: {apiVersion: v1, resources: services, labelSelector: 'a=b'}\n"
-        "  things: {apiVersion: example.com/v1, resources: things}\n",
+        "  things: {apiVersion: example.com/v1, resources: things}\ntemplatingSettings: {libraries: [base]}\n",
         &err);
 
     assert_int_equal(config_add_kinds(first, store, &changed, &err), 0);
@@ -228,6 +284,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_guides_block_is_taken),
         cmocka_unit_test(the_whole_resource_and_camel_case_are_taken),
+        cmocka_unit_test(kinds_are_added_to_those_of_the_library),
         cmocka_unit_test(errors_name_place_and_remedy),
         cmocka_unit_test(fields_without_effect_are_warned_of),
         cmocka_unit_test(settings_that_wait_for_a_restart_are_known),

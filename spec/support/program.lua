@@ -24,7 +24,7 @@ function M.document(options)
   local scripts = {}
   if options.libraries ~= false then
     for _, name in ipairs({ "base.lua", "ingress.lua" }) do scripts[#scripts + 1] = { name = name,
-      source = M.read("templates/" .. name) } end
+      source = M.read("templates/" .. name), library = true } end
   end
   for _, s in ipairs(options.scripts or {}) do scripts[#scripts + 1] = s end
   return cjson.encode({

@@ -58,16 +58,26 @@ describe("docs/templates.md", function()
     end
   end
 
-  it("has every setting of the libraries", function()
+  it("has every setting of the libraries, and no other", function()
     local page = program.read("docs/templates.md")
-    for _, file in ipairs({ "base.lua", "ingress.lua" }) do
-      local source = program.read("templates/" .. file)
-      for key in source:gmatch("setting%(\"([%l_]+)\"") do assert.is_truthy(page:find("`" .. key .. "`", 1, true), key) end
-      for key in source:gmatch("context%.([%l_]+)") do
+    local declared = {}
+    for path in io.popen("ls templates/*.lua"):lines() do
+      local source = program.read(path)
+      for key in source:gmatch("\n  ([%l_]+) = { type = ") do
+        declared[key] = true
         assert.is_truthy(page:find("`" .. key .. "`", 1, true) or page:find("`" .. key .. ":", 1, true), key)
       end
+      for key in source:gmatch("context%.([%l_]+)") do assert.is_true(declared[key], key .. " is not declared") end
       for reason in source:gmatch("out:warn%(\"(%a+)\"") do assert.is_truthy(page:find("`" .. reason .. "`", 1, true), reason) end
     end
+    local table_of_settings = page:match("\n(| key | type | default .-)\n\n")
+    local rows = 0
+    for line in table_of_settings:gmatch("[^\n]+") do
+      local keys = line:match("^| (`[^|]+) |") or ""
+      rows = rows + (keys ~= "" and 1 or 0)
+      for key in keys:gmatch("`([%l_]+)`") do assert.is_true(declared[key], key .. " is not declared") end
+    end
+    assert.is_true(rows > 10)
   end)
 
   it("shows configurations that HAProxy takes", function()

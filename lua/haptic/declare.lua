@@ -1,0 +1,225 @@
+--- declare.lua — types of values that come as somebody wrote them: settings of the configuration, annotations.
+--
+-- A specification is a table: {type=, default=, doc=, …}. read() turns what was written into a value of that type, or
+-- says what is wrong with it. Text means the same as the YAML value that it looks like, because a command line and an
+-- annotation have nothing but text.
+--
+--   bool                              true, false
+--   integer    min=, max=             a whole number
+--   duration   min=, max=             "5s", "1m30s"; the value is text in HAProxy's notation
+--   size       min=, max=             "64k", "1Gi", a number; the value is a number of bytes
+--   enum       values={…}             one of these texts
+--   text       pattern=, expects=     no control characters; expects: the pattern in words, for the message
+--   list       pattern=, expects=     of texts; a text is taken apart at commas and blanks
+--   addresses                         a list of IPv4 and IPv6 addresses and networks
+local nearest = require("haptic.nearest")
+local sandbox = require("haptic.sandbox")
+local word = require("haptic.word")
+
+local M = {}
+
+local type, error, tonumber, pairs, ipairs = type, error, tonumber, pairs, ipairs
+local find, match, gsub, gmatch, format, floor = string.find, string.match, string.gsub, string.gmatch, string.format,
+  math.floor
+
+local MAX_TEXT, MAX_LIST = 8192, 1000
+
+local MS = { us = 0.001, ms = 1, s = 1000, m = 60000, h = 3600000, d = 86400000 }
+local BYTES = { [""] = 1, k = 1024, m = 1024 ^ 2, g = 1024 ^ 3, ki = 1024, mi = 1024 ^ 2, gi = 1024 ^ 3 }
+--- HAProxy counts milliseconds in 31 bits.
+local MAX_MS = 2147483647
+
+local function whole(v)
+  if type(v) == "string" and find(v, "^[+-]?%d+$") then v = tonumber(v) end
+  return type(v) == "number" and v % 1 == 0 and v > -2 ^ 53 and v < 2 ^ 53 and v or nil
+end
+
+--- Milliseconds, and the number of parts, of a text such as "1m30s"; or nil.
+local function milliseconds(s)
+  if type(s) ~= "string" or not find(s, "^[%d%l]+$") then return nil end
+  local total, parts = 0, 0
+  local rest = gsub(s, "(%d+)(%l+)", function(number, unit)
+    if not MS[unit] then return nil end
+    total, parts = total + tonumber(number) * MS[unit], parts + 1
+    return ""
+  end)
+  if rest ~= "" or parts == 0 then return nil end
+  return total, parts
+end
+
+local function bytes(v)
+  if type(v) == "number" then return whole(v) end
+  if type(v) ~= "string" then return nil end
+  local number, unit = match(v, "^(%d+)(%a*)$")
+  local factor = number and BYTES[unit:lower()]
+  return factor and tonumber(number) * factor or nil
+end
+
+local function is_ipv4(s)
+  local a, b, c, d = match(s, "^(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$")
+  return a ~= nil and tonumber(a) < 256 and tonumber(b) < 256 and tonumber(c) < 256 and tonumber(d) < 256
+end
+
+local function is_ipv6(s)
+  if #s > 39 or find(s, "[^%x:]") or find(s, ":::", 1, true) or find(s, "%x%x%x%x%x") then return false end
+  local _, colons = gsub(s, ":", "")
+  local _, doubled = gsub(s, "::", "")
+  if find(s, "^:[^:]") or find(s, "[^:]:$") then return false end
+  return doubled == 0 and colons == 7 or doubled == 1 and colons >= 2 and colons <= 7
+end
+
+--- Is it an address, or a network such as 10.0.0.0/8?
+local function is_network(s)
+  local address, length = match(s, "^([^/]+)/(%d%d?%d?)$")
+  address = address or s
+  if is_ipv4(address) then return not length or tonumber(length) <= 32 end
+  return is_ipv6(address) and (not length or tonumber(length) <= 128)
+end
+
+local function as_text(v)
+  if type(v) == "number" then return format(v % 1 == 0 and "%d" or "%.14g", v) end
+  if type(v) == "string" and #v <= MAX_TEXT and not find(v, "[%c\127]") then return v end
+  return nil
+end
+
+--- The texts of a list, or of a text that is one; nil when something in it is no text.
+local function as_list(v)
+  local list = {}
+  if type(v) == "table" then
+    for i = 1, #v do
+      list[i] = as_text(v[i])
+      if not list[i] then return nil end
+    end
+    for k in pairs(v) do
+      if type(k) ~= "number" then return nil end
+    end
+  else
+    local text = as_text(v)
+    if not text then return nil end
+    for item in gmatch(text, "[^,%s]+") do list[#list + 1] = item end
+  end
+  return #list <= MAX_LIST and list or nil
+end
+
+local function in_range(v, spec, unit)
+  local low, high = spec.min, spec.max
+  if unit then low, high = low and unit(low), high and unit(high) end
+  return (not low or v >= low) and (not high or v <= high)
+end
+
+local function range_words(spec)
+  if spec.min and spec.max then return format(" from %s to %s", spec.min, spec.max) end
+  if spec.min then return format(" of at least %s", spec.min) end
+  if spec.max then return format(" of at most %s", spec.max) end
+  return ""
+end
+
+-- Each gives the value, or nil and what it must be.
+local READ = {}
+
+function READ.bool(v)
+  if v == "true" then return true elseif v == "false" then return false end
+  if type(v) == "boolean" then return v end
+  return nil, "true or false"
+end
+
+function READ.integer(v, spec)
+  local n = whole(v)
+  if n and in_range(n, spec) then return n end
+  return nil, "a whole number" .. range_words(spec)
+end
+
+function READ.duration(v, spec)
+  local ms, parts = milliseconds(v)
+  if ms and ms <= MAX_MS and in_range(ms, spec, milliseconds) then
+    if parts == 1 then return v end
+    return ms % 1000 == 0 and format("%ds", ms / 1000) or format("%dms", floor(ms))
+  end
+  return nil, "a duration with its unit, such as 5s" .. (ms and range_words(spec) or "")
+end
+
+function READ.size(v, spec)
+  local n = bytes(v)
+  if n and in_range(n, spec, bytes) then return n end
+  return nil, "a size in bytes, such as 65536 or 64k" .. range_words(spec)
+end
+
+function READ.enum(v, spec)
+  for _, known in ipairs(spec.values) do
+    if v == known then return v end
+  end
+  return nil, "one of " .. table.concat(spec.values, ", ")
+end
+
+function READ.text(v, spec)
+  local text = as_text(v)
+  if text and (not spec.pattern or find(text, spec.pattern)) then return text end
+  return nil, spec.expects or "text without control characters"
+end
+
+function READ.list(v, spec)
+  local list, expects = as_list(v), "a list" .. (spec.expects and " of " .. spec.expects or "")
+  if not list then return nil, expects end
+  for _, item in ipairs(list) do
+    if spec.pattern and not find(item, spec.pattern) then return nil, expects end
+  end
+  return list
+end
+
+function READ.addresses(v)
+  local list, expects = as_list(v), "a list of addresses or networks, such as 10.0.0.0/8"
+  if not list then return nil, expects end
+  for _, item in ipairs(list) do
+    if not is_network(item) then return nil, expects end
+  end
+  return list
+end
+
+--- A value as a message shows it.
+function M.show(v)
+  if type(v) == "string" then return word.show(v) end
+  if type(v) ~= "table" then return sandbox.tostring(v) end
+  local shown = {}
+  for i = 1, math.min(#v, 5) do shown[i] = sandbox.tostring(v[i]) end
+  return #v == 0 and "a table" or word.show(table.concat(shown, ", "))
+end
+
+--- Read a value.
+---@param spec table from M.spec()
+---@param v any as it was written
+---@return any value nil when it is wrong
+---@return string|nil message what it must be, and what it is
+function M.read(spec, v)
+  local value, expects = READ[spec.type](v, spec)
+  if value == nil then return nil, "must be " .. expects .. ", not " .. M.show(v) end
+  return value, nil
+end
+
+local COMMON = { type = true, default = true, doc = true }
+local FIELDS = {
+  bool = {}, integer = { min = true, max = true }, duration = { min = true, max = true },
+  size = { min = true, max = true }, enum = { values = true }, text = { pattern = true, expects = true },
+  list = { pattern = true, expects = true }, addresses = {},
+}
+
+--- Is a specification itself right? Raises what is wrong; the author's line is `level` above the caller.
+function M.spec(what, spec, level)
+  level = (level or 1) + 1
+  if type(spec) ~= "table" then error(what .. ": expected a table with a type", level) end
+  local fields = FIELDS[spec.type]
+  if not fields then
+    error(what .. ": unknown type " .. word.show(sandbox.tostring(spec.type))
+      .. nearest.hint(spec.type, sandbox.sorted_keys(FIELDS)), level)
+  end
+  local known = {}
+  for k in pairs(COMMON) do known[k] = true end
+  for k in pairs(fields) do known[k] = true end
+  nearest.check_fields(spec, known, what, level)
+  if spec.type == "enum" and type(spec.values) ~= "table" then error(what .. ": an enum needs values", level) end
+  if spec.default ~= nil then
+    local value, message = M.read(spec, spec.default)
+    if value == nil then error(what .. ": the default " .. message, level) end
+  end
+end
+
+return M
