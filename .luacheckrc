@@ -14,7 +14,8 @@ files["templates"] = {
   std = "luajit",
   read_globals = {
     "apply", "b64decode", "b64encode", "capabilities", "context", "dig", "each", "extend", "fail", "format_escape",
-    "fragment", "from_env", "group_by", "hash", "json", "json_decode", "keys", "path", "provide", "regex_escape",
-    "replace", "resources", "section", "settings", "shared", "snippets", "sort_by", "use", "warn", "watched",
+    "fragment", "from_env", "group_by", "hash", "json", "json_decode", "keys", "path", "point", "provide", "regex_escape",
+    "replace", "resources", "section", "settings",
+    "shared", "snippets", "sort_by", "use", "warn", "watched",
   },
 }

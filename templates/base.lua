@@ -39,13 +39,6 @@ settings({
   not_found_text = { type = "text", default = "no such route", doc = "body of the 404 answer" },
 })
 
---- Snippets named POINT-NUMBER-anything become pieces of a section, at that order.
-local function point(name, header)
-  for _, s in ipairs(snippets(name)) do
-    section(header, { name = s.name, order = s.order }, function(b) b:include(s.name) end)
-  end
-end
-
 -- global ----------------------------------------------------------------------------------------------------
 
 section("global", { name = "global", order = 100 }, function(b)

@@ -15,6 +15,8 @@ settings({
   external_names = { type = "bool", default = true, doc = "Services of the type ExternalName" },
 })
 
+point("backend")
+
 local CONTROLLER, CLASS = context.controller_name, context.ingress_class
 local MAX_PATH = 1024
 -- Round robin is made for up to 4095 servers.

@@ -5,13 +5,14 @@
 -- HAProxy's language (word.lua); raw text has a call of its own. A backend's lines other than its servers go into a
 -- named defaults section, called by the digest of its content, so that a new backend with known properties consists
 -- of servers only.
+local nearest = require("haptic.nearest")
 local profile = require("haptic.profile")
 local word = require("haptic.word")
 local sandbox = require("haptic.sandbox")
 
 local M = {}
 
-local type, select, error, setmetatable, ipairs = type, select, error, setmetatable, ipairs
+local type, select, error, setmetatable, ipairs, pairs = type, select, error, setmetatable, ipairs, pairs
 local format, find, sub, match = string.format, string.find, string.sub, string.match
 local concat = table.concat
 local quote, text_of, name_of = word.quote, word.text, word.name
@@ -77,6 +78,13 @@ local function count(out, bytes)
   local max = out[SETTINGS].max_bytes
   if bytes > max then pass_limit(out, format("the output of one fragment is larger than %d bytes", max)) end
   out[BYTES] = bytes
+end
+
+--- A method was called with "." and not with ":": its first argument took the place of the object.
+local function check_self(self, field, name, what, level)
+  if type(self) ~= "table" or self[field] == nil then
+    error(format('%s: write %s:%s(…) with a ":", not %s.%s(…)', what, name, what, name, what), level + 1)
+  end
 end
 
 -- Body ------------------------------------------------------------------------------------------------------
@@ -156,6 +164,7 @@ M.leaves_section = leaves_section
 
 --- A line: each argument is one word, quoted when it must be.
 function Body:line(...)
+  check_self(self, "out", "b", "line", 2)
   local n = select("#", ...)
   if n == 0 then error("line: no words", 2) end
   if n > word.MAX_WORDS then error("line: more than " .. word.MAX_WORDS .. " words", 2) end
@@ -177,6 +186,7 @@ end
 ---@param name string
 ---@param fetch string|table
 function Body:acl(name, fetch, ...)
+  check_self(self, "out", "b", "acl", 2)
   local words = { "acl", name }
   if type(fetch) == "table" then
     for _, w in ipairs(fetch) do words[#words + 1] = w end
@@ -204,7 +214,18 @@ local function address_of(address, port)
   return address .. ":" .. format("%d", number)
 end
 
+local SERVER_FIELDS = { name = true, address = true, port = true, weight = true, drain = true }
+
+--- Has the table a field that no server has? Numbered ones are words.
+local function has_other_field(s)
+  for k in pairs(s) do
+    if not SERVER_FIELDS[k] and type(k) ~= "number" then return true end
+  end
+  return false
+end
+
 local function server_line(s)
+  nearest.check_fields(s, SERVER_FIELDS, "server", -1)
   local line = "server " .. name_of(s.name, "the server's name") .. " " .. address_of(s.address, s.port)
   local weight = s.drain and 0 or s.weight
   local n = 3
@@ -225,7 +246,7 @@ local function plain_server(s)
   if s[1] == nil and not s.weight and not s.drain
     and type(name) == "string" and #name <= word.MAX_NAME and find(name, word.NAME)
     and type(address) == "string" and #address <= 253 and find(address, "^[%w._-]+$")
-    and type(port) == "number" and port >= 1 and port <= 65535 and port % 1 == 0 then
+    and type(port) == "number" and port >= 1 and port <= 65535 and port % 1 == 0 and not has_other_field(s) then
     return "server " .. name .. " " .. address .. ":" .. port
   end
   return nil
@@ -234,6 +255,7 @@ end
 --- A server: {name=, address=, port=, weight=, drain=, "further", "words"}. drain: no new connections but those that
 --- belong to it.
 function Body:server(s)
+  check_self(self, "out", "b", "server", 2)
   if type(s) ~= "table" then error("server: expected a table", 2) end
   local line = plain_server(s)
   if not line then
@@ -246,12 +268,14 @@ end
 
 --- A comment. Line ends and other control characters in it become blanks: comments may quote anything.
 function Body:comment(text)
+  check_self(self, "out", "b", "comment", 2)
   local s = sandbox.tostring(text)
   body_add(self, "#", "# " .. string.gsub(sub(s, 1, word.MAX_WORD), "[%c\127]", " "))
 end
 
 --- Lines as they are; only where the administrator allows it.
 function Body:raw(text)
+  check_self(self, "out", "b", "raw", 2)
   if not self.out[SETTINGS].allow_raw then error("raw: raw text is switched off in this configuration", 2) end
   local s = sandbox.tostring(text)
   if find(s, "%z") then error("raw: the text has a NUL byte", 2) end
@@ -399,9 +423,30 @@ local function emit_profile(self, g, moves, from)
 end
 
 local NO_OPTIONS = {}
+local OPTIONS = { from = true, order = true, key = true, rank = true, profile = true, name = true }
+
+--- Raise what is wrong with a section's options.
+local function check_options(opts, what, level)
+  if type(opts) ~= "table" then error(what .. ": expected a table of options, got a " .. type(opts), level + 1) end
+  nearest.check_fields(opts, OPTIONS, what, level + 1)
+  for k in pairs(opts) do
+    if type(k) == "number" then
+      error(what .. ": an option without a name: " .. sandbox.tostring(opts[k]), level + 1)
+    end
+  end
+  if opts.from ~= nil and opts.from ~= false and type(opts.from) ~= "string" then
+    error(what .. ": from is the name of a defaults section, or false", level + 1)
+  end
+  if opts.key ~= nil and type(opts.key) ~= "string" then error(what .. ": key is a string", level + 1) end
+  if opts.profile ~= nil and type(opts.profile) ~= "boolean" then
+    error(what .. ": profile is true or false", level + 1)
+  end
+  return opts
+end
+M.check_options = check_options
 
 local function emit_section(self, kind, name, scope, opts, fn, level)
-  opts = opts or NO_OPTIONS
+  opts = opts and check_options(opts, "section " .. word.show(scope), level + 1) or NO_OPTIONS
   if name == "" and kind ~= "global" and kind ~= "defaults" then
     error("section " .. word.show(scope) .. " has no name", level + 1)
   end
@@ -446,6 +491,7 @@ end
 --- A piece of a section by its header ("frontend http", "resolvers dns", "global").
 --- opts: from (defaults section; false: none), rank, order, key, profile (false: lines of a backend stay in it).
 function Out:section(scope, opts, fn)
+  check_self(self, SETTINGS, "out", "section", 2)
   if type(scope) ~= "string" then error("section: expected a header such as \"frontend http\"", 2) end
   local kind, name = match(scope, "^(%l[%l-]*) ?(.*)$")
   if not kind or name ~= "" and not pcall(name_of, name, "") then
@@ -457,6 +503,7 @@ end
 for _, kind in ipairs({ "backend", "frontend", "defaults" }) do
   local prefix, what = kind .. " ", "the " .. kind .. "'s name"
   Out[kind] = function(self, name, opts, fn)
+    check_self(self, SETTINGS, "out", kind, 2)
     if type(name) ~= "string" or #name > word.MAX_NAME or not find(name, word.NAME) then
       local ok, result = pcall(name_of, name, what)
       if not ok then error(result, 2) end
@@ -468,6 +515,7 @@ end
 
 --- A line of the global section.
 function Out:global(...)
+  check_self(self, SETTINGS, "out", "global", 2)
   if not self.global_body then self.global_body = body_new(self) end
   local ok, message = pcall(self.global_body.line, self.global_body, ...)
   if not ok then error(message, 2) end
@@ -475,6 +523,7 @@ end
 
 --- Declare a map, so that it exists while it has no entry.
 function Out:map(map)
+  check_self(self, SETTINGS, "out", "map", 2)
   put(self, M.MAP_ENTRY, 0, 0, word.file_name(map, "the map's name"), "", "")
 end
 
@@ -501,6 +550,7 @@ local map_names, map_count = {}, 0
 --- An entry of a map. False when this run gave the key another value before: the first one stays.
 ---@return boolean
 function Out:map_entry(map, key, value)
+  check_self(self, SETTINGS, "out", "map_entry", 2)
   if not (map_names[map] and type(key) == "string" and #key <= MAX_WORD and find(key, BARE)
     and type(value) == "string" and #value <= MAX_WORD and find(value, BARE)) then
     local ok, a, b, c = pcall(entry_check, map, key, value)
@@ -513,6 +563,7 @@ end
 
 --- A file in the folder of files; its content may be anything.
 function Out:file(name, text)
+  check_self(self, SETTINGS, "out", "file", 2)
   local ok, message = pcall(word.file_name, name, "the file's name")
   if not ok then error("file: " .. message, 2) end
   if type(text) ~= "string" then error("file: the content is a " .. type(text) .. ", not a string", 2) end
@@ -537,17 +588,20 @@ local function message_put(self, kind, reason, message, level)
 end
 
 --- A warning for the owner of the fragment. reason: one CamelCase word.
-function Out:warn(reason, message) message_put(self, M.WARNING, reason, message, 2) end
+function Out:warn(reason, message)
+  check_self(self, SETTINGS, "out", "warn", 2)
+  message_put(self, M.WARNING, reason, message, 2)
+end
 
 --- An event on the owner.
-function Out:event(reason, message) message_put(self, M.EVENT, reason, message, 2) end
+function Out:event(reason, message)
+  check_self(self, SETTINGS, "out", "event", 2)
+  message_put(self, M.EVENT, reason, message, 2)
+end
 
---- A patch of the owner's status.
-function Out:status(patch)
-  if type(patch) ~= "table" then error("status: expected a table", 2) end
-  if not put(self, M.STATUS, 0, 0, "", "status", require("haptic.helpers").json_encode(patch)) then
-    error("status: given twice with different content", 2)
-  end
+--- Nothing writes an object's status yet: an error is better than a patch that nobody sees.
+function Out.status()
+  error("status: patches of an object's status are not there yet; tell its owner by out:warn() or out:event()", 2)
 end
 
 --- Close what was gathered line by line. Raises when a limit was passed, whatever the template made of that.

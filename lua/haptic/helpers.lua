@@ -185,8 +185,24 @@ end
 --- Paths as the configuration names them, relative to its own folder.
 M.path = {}
 local word = require("haptic.word")
-function M.path.map(_, name) return "maps/" .. word.file_name(name, "the map's name") end
-function M.path.file(_, name) return "files/" .. word.file_name(name, "the file's name") end
-function M.path.cert(_, name) return "certs/" .. word.file_name(name, "the certificate's name") end
+
+local function check_path(path, what)
+  if type(path) ~= "table" then error('path: write path:' .. what .. '(…) with a ":", not with a "."', 3) end
+end
+
+function M.path.map(path, name)
+  check_path(path, "map")
+  return "maps/" .. word.file_name(name, "the map's name")
+end
+
+function M.path.file(path, name)
+  check_path(path, "file")
+  return "files/" .. word.file_name(name, "the file's name")
+end
+
+function M.path.cert(path, name)
+  check_path(path, "cert")
+  return "certs/" .. word.file_name(name, "the certificate's name")
+end
 
 return M

@@ -64,7 +64,7 @@ end
 function M.check_fields(t, known, what, level)
   for k in pairs(t) do
     if type(k) ~= "number" and not known[k] then
-      error(what .. ": unknown " .. "field " .. word.show(sandbox.tostring(k)) .. M.hint(k, sandbox.sorted_keys(known)),
+      error(what .. ": unknown field " .. word.show(sandbox.tostring(k)) .. M.hint(k, sandbox.sorted_keys(known)),
         (level or 1) + 1)
     end
   end

@@ -12,7 +12,8 @@ local M = {}
 
 local find, gsub, sub = string.find, string.gsub, string.sub
 local sort = table.sort
-local type, pairs, error, select, setmetatable = type, pairs, error, select, setmetatable
+local type, pairs, next, error, select, setmetatable = type, pairs, next, error, select, setmetatable
+local format = string.format
 
 --- Decoded objects in one generation of the cache.
 local CACHE_OBJECTS = 512
@@ -176,21 +177,47 @@ local function tables_of(self, records)
   return list
 end
 
---- Accessors of one kind for templates: get, fetch, list, count.
+local function check_self(accessor, kind, what)
+  if type(accessor) ~= "table" then
+    error(format('%s: write resources.%s:%s(…) with a ":", not with a "."', what, kind.name, what), 3)
+  end
+end
+
+--- Has the kind namespaces? Its objects say so; without any it is unknown, and the answer may change with the first.
+local function is_namespaced(self, kind)
+  if kind.namespaced == nil then
+    local _, record = next(kind.by_id)
+    if record then
+      kind.namespaced = find(record.id, "/", 1, true) ~= nil
+    else
+      self.tracker:record(kind.list_readers, "")
+    end
+  end
+  return kind.namespaced
+end
+
+--- Accessors of one kind for templates: get, fetch, list.
 ---@return table
 function Objects:accessor(kind)
   local tracker = self.tracker
   local A = { kind = kind.name }
 
   --- One object by identity, or nil.
-  function A.get(_, namespace, name)
+  function A.get(accessor, namespace, name)
+    check_self(accessor, kind, "get")
     local id
     if name == nil then
       if type(namespace) ~= "string" then error(kind.name .. ":get: expected a name or a namespace and a name", 2) end
       id = namespace
+      if not find(id, "/", 1, true) and is_namespaced(self, kind) then
+        error(kind.name .. ":get: this kind has namespaces; write :get(namespace, name)", 2)
+      end
     else
       if type(namespace) ~= "string" or type(name) ~= "string" then
         error(kind.name .. ":get: expected a namespace and a name, got " .. type(namespace) .. " and " .. type(name), 2)
+      end
+      if is_namespaced(self, kind) == false then
+        error(kind.name .. ":get: this kind has no namespaces; write :get(name)", 2)
       end
       id = namespace .. "/" .. name
     end
@@ -200,7 +227,7 @@ function Objects:accessor(kind)
   end
 
   --- All objects, sorted by id.
-  function A.list(_)
+  local function list()
     tracker:record(kind.list_readers, "")
     local records, n = {}, 0
     for _, record in pairs(kind.by_id) do
@@ -211,10 +238,16 @@ function Objects:accessor(kind)
     return tables_of(self, records)
   end
 
+  function A.list(accessor)
+    check_self(accessor, kind, "list")
+    return list()
+  end
+
   --- Objects by index values, or by the first of them, sorted by id.
-  function A.fetch(_, ...)
+  function A.fetch(accessor, ...)
+    check_self(accessor, kind, "fetch")
     local depth = select("#", ...)
-    if depth == 0 then return A.list() end
+    if depth == 0 then return list() end
     if depth > kind.parts then
       error(kind.name .. ":fetch: " .. depth .. " values for an index of " .. kind.parts, 2)
     end

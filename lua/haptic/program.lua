@@ -5,7 +5,9 @@
 local emitters = require("haptic.emitters")
 local fragments = require("haptic.fragments")
 local helpers = require("haptic.helpers")
+local nearest = require("haptic.nearest")
 local objects = require("haptic.objects")
+local points_of = require("haptic.points")
 local sandbox = require("haptic.sandbox")
 local settings_of = require("haptic.settings")
 local text = require("haptic.text")
@@ -29,8 +31,8 @@ local function resources_table(store)
     __index = function(_, name)
       local a = accessors[name]
       if not a then
-        error("the kind " .. word.show(sandbox.tostring(name)) .. " is not watched; there are: "
-          .. table.concat(sandbox.sorted_keys(accessors), ", "), 2)
+        error("the kind " .. word.show(sandbox.tostring(name)) .. " is not watched"
+          .. nearest.hint(name, sandbox.sorted_keys(accessors)), 2)
       end
       return a
     end,
@@ -95,6 +97,7 @@ function Program:api(template, accessors, resources)
     if type(header) ~= "string" or type(opts) ~= "table" or type(fn) ~= "function" then
       error("section: expected a header, options, a function", 2)
     end
+    emitters.check_options(opts, "section " .. word.show(header), 2)
     F:define(template, opts.name or header, nil, function(out) out:section(header, opts, fn) end)
   end
 
@@ -112,18 +115,32 @@ function Program:api(template, accessors, resources)
     if type(point) ~= "string" or type(order) ~= "number" or type(fn) ~= "function" then
       error("extend: expected a point, an order number, a function", 2)
     end
-    local list = self.points[point] or {}
-    self.points[point] = list
-    list[#list + 1] = { order = order, sequence = #list, fn = fn }
+    if order % 1 ~= 0 or order < 0 or order > 1000000 then
+      error("extend: the order number is a whole number from 0 to 1000000", 2)
+    end
+    self.points:extend(point, order, fn, template, emitters.call_site())
+  end
+
+  --- Open a point: others may add to it. With a header, what they add are pieces of that section; without one, this
+  --- script says where, by apply().
+  function A.point(name, header)
+    only_loading(self, "point")
+    if type(name) ~= "string" or header ~= nil and type(header) ~= "string" then
+      error("point: expected a name and, perhaps, a section's header", 2)
+    end
+    if not self.points:open(name, header, template) then
+      error("point: " .. word.show(name) .. " is opened already", 2)
+    end
   end
 
   function A.apply(point, body, context)
-    for _, step in ipairs(self:steps(point)) do
+    for _, step in ipairs(self.points:steps(point)) do
       if step.fn then step.fn(body, context) else body:include(step.name, context) end
     end
   end
 
   function A.snippets(point)
+    if self.loading and type(point) == "string" then self.points:open(point) end
     local list = {}
     for i, s in ipairs(self.templates:matching(point)) do list[i] = { name = s.name, order = s.order } end
     return list
@@ -149,7 +166,8 @@ function Program:api(template, accessors, resources)
 
   function A.use(name)
     local value = self.provided[name]
-    if value == nil then error("use: no script before this one provides " .. word.show(sandbox.tostring(name)), 2) end
+    if value == nil then error("use: no script before this one provides " .. word.show(sandbox.tostring(name))
+      .. nearest.hint(name, sandbox.sorted_keys(self.provided)), 2) end
     return value
   end
 
@@ -200,26 +218,6 @@ function Program:api(template, accessors, resources)
   return A
 end
 
---- What runs at a point: scripts' functions and snippets, by order number.
-function Program:steps(point)
-  local steps = self.ordered[point]
-  if steps then return steps end
-  steps = {}
-  for _, e in ipairs(self.points[point] or {}) do
-    steps[#steps + 1] = { order = e.order, rank = 0, sequence = e.sequence, fn = e.fn }
-  end
-  for i, s in ipairs(self.templates:matching(point)) do
-    steps[#steps + 1] = { order = s.order, rank = 1, sequence = i, name = s.name }
-  end
-  table.sort(steps, function(a, b)
-    if a.order ~= b.order then return a.order < b.order end
-    if a.rank ~= b.rank then return a.rank < b.rank end
-    return a.sequence < b.sequence
-  end)
-  self.ordered[point] = steps
-  return steps
-end
-
 function Program:owner_id()
   local f = self.fragments.running
   return f and f.owner and f.owner.id or ""
@@ -227,20 +225,34 @@ end
 
 local function names_of(t) return t and sandbox.sorted_keys(t) or {} end
 
---- What is wrong with the settings is told by fragments of their own, one for each.
-function Program:tell_settings()
+--- All templates' texts: list of {source=, is_library=}.
+function Program:texts()
   local source, texts = self.source, {}
   for _, script in ipairs(source.scripts or {}) do
     texts[#texts + 1] = { source = script.source, is_library = script.library == true }
   end
   for _, group in ipairs({ source.snippets or {}, source.maps or {}, source.files or {} }) do
-    for _, template in pairs(group) do texts[#texts + 1] = { source = template } end
+    for _, name in ipairs(names_of(group)) do texts[#texts + 1] = { source = group[name] } end
   end
   if type(source.haproxyConfig) == "string" then texts[#texts + 1] = { source = source.haproxyConfig } end
+  return texts
+end
+
+--- What is wrong with the settings is told by fragments of their own, one for each.
+function Program:tell_settings(texts)
   self.context_settings:find_unknown(texts)
   self.context_settings:each_problem(function(name, reason, message)
     self.fragments:define("extraContext", name, nil, function(out) out:warn(reason, message) end)
   end)
+end
+
+--- What was added at points becomes fragments.
+---@return string|nil message
+function Program:take_points(texts)
+  local sources = {}
+  for i, t in ipairs(texts) do sources[i] = t.source end
+  self.points:define(function(template, name, fn) self.fragments:define(template, name, nil, fn) end)
+  return self.points:problem(sources)
 end
 
 local function text_template(self, accessors, resources, name, source)
@@ -262,7 +274,7 @@ function M.load(source, host, before)
   local F = fragments.new(host, settings)
   local self = setmetatable({
     source = source, settings = settings, fragments = F, templates = text.new(settings), loading = true,
-    points = {}, ordered = {}, provided = {}, replacements = {},
+    provided = {}, replacements = {},
     context_settings = settings_of.new(source.extraContext),
   }, Program)
   for _, k in ipairs(source.kinds or {}) do
@@ -274,6 +286,7 @@ function M.load(source, host, before)
   F.objects = self.objects
   local resources, accessors = resources_table(self.objects)
   settings.templates = self.templates
+  self.points = points_of.new(self.templates)
 
   for _, name in ipairs(names_of(source.snippets)) do
     local message = text_template(self, accessors, resources, name, source.snippets[name])
@@ -309,10 +322,16 @@ function M.load(source, host, before)
     if message then return nil, message end
   end
 
-  self:tell_settings()
+  local texts = self:texts()
+  local problem = self:take_points(texts)
+  if problem then return nil, problem end
+  self:tell_settings(texts)
   for _, r in ipairs(self.replacements) do
     local def = F.by_name[r.name]
-    if not def then return nil, format("%s: replace: there is no fragment %s", r.where, word.show(r.name)) end
+    if not def then
+      return nil, format("%s: replace: there is no fragment %s%s", r.where, word.show(r.name),
+        nearest.hint(r.name, sandbox.sorted_keys(F.by_name)))
+    end
     def.fn, def.template = r.fn, r.template
   end
   self.loading = false

@@ -245,7 +245,11 @@ function M.environment(api)
   return setmetatable({}, {
     __index = function(_, k)
       local v = globals[k]
-      if v == nil then error("undeclared global '" .. safe_tostring(k) .. "'", 2) end
+      if v == nil then
+        local hint = require("haptic.nearest").of(k, sorted_keys(globals))
+        hint = hint and "; did you mean '" .. hint .. "'?" or ""
+        error("undeclared global '" .. safe_tostring(k) .. "'" .. hint, 2)
+      end
       return v
     end,
     __newindex = function(_, k)

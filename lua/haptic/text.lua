@@ -5,6 +5,7 @@
 -- anything.
 local compiler = require("haptic.compiler")
 local emitters = require("haptic.emitters")
+local nearest = require("haptic.nearest")
 local sandbox = require("haptic.sandbox")
 local word = require("haptic.word")
 
@@ -100,7 +101,9 @@ function Text:functions()
   end
   function T.include(name, args)
     local chunk = self.chunks[name]
-    if not chunk then error("include: there is no snippet " .. word.show(sandbox.tostring(name)), 2) end
+    if not chunk then
+      error("include: there is no snippet " .. word.show(sandbox.tostring(name)) .. nearest.hint(name, self.names), 2)
+    end
     if self.depth >= M.MAX_DEPTH then error("include: nested deeper than " .. M.MAX_DEPTH .. " at " .. name, 2) end
     self.depth = self.depth + 1
     chunk(args or {})
@@ -205,7 +208,10 @@ local function trimmed(line) return match(line, "^%s*(.*%S)") or "" end
 --- The lines of a snippet, in a section's body.
 function emitters.Body:include(name, args)
   local templates = emitters.templates_of(self)
-  if not templates.chunks[name] then error("include: there is no snippet " .. word.show(sandbox.tostring(name)), 2) end
+  if not templates.chunks[name] then
+    local hint = nearest.hint(name, templates.names)
+    error("include: there is no snippet " .. word.show(sandbox.tostring(name)) .. hint, 2)
+  end
   local rendered, where = templates:render(name, "config", args, self.out, self.out.trace ~= nil)
   local number, lines, sites = 0, {}, {}
   for line in string.gmatch(rendered .. "\n", "([^\n]*)\n") do
