@@ -164,7 +164,7 @@ static void search_file(void *ctx, struct item *item)
     struct file_search *s = ctx;
 
     if ((item->kind == s->kinds[0] || item->kind == s->kinds[1]) && strcmp(item->scope, s->name) == 0 &&
-        item->winner != NULL)
+        item->winner != NULL && strcmp(item->key, CONTRIBUTION_DECLARED) != 0)
         s->item = item;
 }
 

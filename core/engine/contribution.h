@@ -24,7 +24,8 @@ enum contribution_kind {
     /* scope: map file name ("path-prefix.map"); key: the key; text: the value. A key of the empty string declares the
      * map, so that it exists while empty. */
     CONTRIBUTION_MAP_ENTRY,
-    /* scope: file name relative to the files folder; text: content, in which handles may stand. */
+    /* scope: file name relative to the files folder; text: content, in which handles may stand. With the key
+     * CONTRIBUTION_DECLARED and an empty text it only says that the file exists, perhaps empty. */
     CONTRIBUTION_FILE,
     /* scope: certificate file name; text: content, in which handles stand for the secret bytes. */
     CONTRIBUTION_CERTIFICATE,
@@ -35,6 +36,8 @@ enum contribution_kind {
     CONTRIBUTION_EVENT,
     CONTRIBUTION_WARNING,
 };
+
+#define CONTRIBUTION_DECLARED "declared"
 
 struct contribution {
     enum contribution_kind kind;

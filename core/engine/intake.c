@@ -7,8 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "engine/contribution_check.h"
+#include "engine/reference.h"
 #include "engine/shared_page.h"
+
+#define DECLARATIONS_MAX 1000 /* of one fragment */
 
 void intake_done(struct intake *in)
 {
@@ -101,6 +105,63 @@ static int read_contribution(struct frame *frame, struct contribution_input *ret
     return problem ? err_set(err, ERR_INVALID, "a contribution: %s", problem) : 0;
 }
 
+/* Names of maps and files that are declared already. */
+struct declaring {
+    struct intake *in;
+    struct map maps, files;
+    size_t count;
+};
+
+static void declare(void *ctx, const struct reference *r)
+{
+    struct declaring *d = ctx;
+    struct map *known = r->folder == REFERENCE_MAPS ? &d->maps : &d->files;
+
+    /* An empty certificate does not load: there is nothing to declare. */
+    if (r->folder == REFERENCE_CERTS || d->count == DECLARATIONS_MAX || map_getn(known, r->name, r->name_length))
+        return;
+    struct contribution_input input = {
+        .kind = CONTRIBUTION_MAP_ENTRY, .scope = r->name, .scope_length = r->name_length, .key = "", .text = ""};
+    if (r->folder == REFERENCE_FILES) {
+        input.kind = CONTRIBUTION_FILE;
+        input.key = CONTRIBUTION_DECLARED;
+        input.key_length = strlen(CONTRIBUTION_DECLARED);
+    }
+    if (contribution_problem(&input))
+        return;
+    (void)map_putn(known, r->name, r->name_length, d);
+    d->count++;
+    vec_push(&d->in->items, input);
+}
+
+static bool is_declaration(const struct contribution_input *c)
+{
+    return (c->kind == CONTRIBUTION_MAP_ENTRY && c->key_length == 0) ||
+           (c->kind == CONTRIBUTION_FILE && c->key_length == strlen(CONTRIBUTION_DECLARED) &&
+            memcmp(c->key, CONTRIBUTION_DECLARED, c->key_length) == 0);
+}
+
+static void add_declarations(struct intake *in)
+{
+    struct declaring d = {.in = in};
+    size_t count = in->items.length;
+
+    map_init(&d.maps, true);
+    map_init(&d.files, true);
+    for (size_t i = 0; i < count; i++) {
+        const struct contribution_input *c = &in->items.items[i];
+        if (is_declaration(c))
+            (void)map_putn(c->kind == CONTRIBUTION_FILE ? &d.files : &d.maps, c->scope, c->scope_length, &d);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct contribution_input c = in->items.items[i]; /* the list may move */
+        if (c.kind == CONTRIBUTION_SECTION || c.kind == CONTRIBUTION_FILE)
+            references_each(c.text, c.text_length, declare, &d);
+    }
+    map_done(&d.maps);
+    map_done(&d.files);
+}
+
 int intake_fragment(struct intake *in, struct frame *frame, struct fragment **ret_fragment, struct err *err)
 {
     size_t offsets[4];
@@ -119,6 +180,8 @@ int intake_fragment(struct intake *in, struct frame *frame, struct fragment **re
             return -1;
         vec_push(&in->items, input);
     }
+    if (in->declares)
+        add_declarations(in);
     if (check_unique(in, err) < 0)
         return -1;
     const char *strings = in->strings.data;

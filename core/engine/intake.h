@@ -6,6 +6,8 @@
 #ifndef HAPTIC_ENGINE_INTAKE_H
 #define HAPTIC_ENGINE_INTAKE_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "base/vec.h"
 #include "engine/contribution.h"
@@ -16,6 +18,9 @@ struct intake {
     struct buf strings;
     VEC(struct contribution_input) items;
     VEC(const struct contribution_input *) sorted;
+    /* Fragments get a declaration of each map and file that their texts name (engine/reference), so that it exists as
+     * long as they do. */
+    bool declares;
 };
 
 void intake_done(struct intake *in);

@@ -499,6 +499,7 @@ struct lane *lane_new(const struct lane_host *host, const char *json, size_t len
     lane->events = events;
     lane->ctx = ctx;
     lane->wanted = wanted;
+    lane->intake.declares = true;
     buf_add(&lane->program, json, length);
     read_kinds(lane);
     lane->restart.data = lane;

@@ -133,11 +133,12 @@ static int file_create(int at, const char *path, const struct disk_file *file, b
     return 0;
 }
 
-int disk_dump(const char *directory, const struct disk_files *files, struct err *err)
+int disk_dump(const char *directory, struct disk_files *files, struct err *err)
 {
     CLEANUP(close_fd) int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (at < 0)
         return err_set_sys(err, errno, "directory %s", directory);
+    disk_files_complete(files, at, false, NULL);
     for (size_t i = 0; i < files->items.length; i++) {
         const struct disk_file *file = &files->items.items[i];
         if (!disk_path_valid(file->path))
@@ -423,7 +424,7 @@ static int write_changed(struct disk *d, int at, bool config, struct err *err)
     return touched[ARRAY_LEN(subdirectories)] ? directory_sync(at, DISK_CONFIG, err) : 0;
 }
 
-static int remove_others(struct disk *d, int at, struct err *err)
+static int remove_others(struct disk *d, int at, const struct map *named, struct err *err)
 {
     struct map wanted;
     map_init(&wanted, true);
@@ -439,7 +440,8 @@ static int remove_others(struct disk *d, int at, struct err *err)
         bool touched = false;
         for (struct dirent *entry; (entry = readdir(dir));) {
             CLEANUP(free_ptr) char *path = xasprintf("%s/%s", subdirectories[sub], entry->d_name);
-            if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || map_get(&wanted, path))
+            if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || map_get(&wanted, path) ||
+                map_get(named, path))
                 continue;
             if (unlinkat(at, path, 0) < 0)
                 continue; /* a directory of somebody else's */
@@ -466,9 +468,12 @@ static void write_work(uv_work_t *work)
         err_set_sys(&d->err, errno, "directory %s", d->directory);
         return;
     }
+    struct map named = {0};
+    disk_files_complete(&d->files, at, !d->whole, &named);
     if (write_changed(d, at, false, &d->err) < 0 || write_changed(d, at, true, &d->err) < 0 ||
-        (d->whole && remove_others(d, at, &d->err) < 0))
+        (d->whole && remove_others(d, at, &named, &d->err) < 0))
         err_wrap(&d->err, "%s", d->directory);
+    map_done(&named);
 }
 
 static void write_nothing(uv_work_t *work UNUSED)

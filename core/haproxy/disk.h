@@ -6,8 +6,8 @@
  *     haproxy.cfg   maps/NAME   files/NAME   certs/NAME      0600 in directories 0700
  *
  * Each file is written to a temporary name beside it, fsynced, renamed, and its directory fsynced. haproxy.cfg is
- * written after, and unwanted files are removed after, everything else: what is there always refers to files that
- * exist.
+ * written after, and unwanted files are removed after, everything else. What the new haproxy.cfg names is never
+ * removed, and made when it is missing: what is there always refers to files that exist.
  */
 #ifndef HAPTIC_HAPROXY_DISK_H
 #define HAPTIC_HAPROXY_DISK_H
@@ -19,6 +19,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/map.h"
 #include "base/vec.h"
 
 #define DISK_CONFIG "haproxy.cfg"
@@ -42,9 +43,13 @@ bool disk_path_valid(const char *path);
 
 /* Make directory (0700) with maps/, files/, certs/. Blocking: a few system calls. */
 int disk_prepare(const char *directory, struct err *err) MUST_CHECK;
-/* Write the files plainly, without fsync, into a directory made by disk_prepare(). Blocking: for temporary directories
- * and threads. */
-int disk_dump(const char *directory, const struct disk_files *files, struct err *err) MUST_CHECK;
+/* Add an empty file for each map and file that haproxy.cfg or a file of the set names and the set has not, so that
+ * HAProxy can load it. only_missing: not for what exists in that directory (a descriptor). ret_named (may be NULL): the
+ * paths that are named, certificates included; its values mean nothing. */
+void disk_files_complete(struct disk_files *files, int directory, bool only_missing, struct map *ret_named);
+/* Complete the files and write them plainly, without fsync, into a directory made by disk_prepare(). Blocking: for
+ * temporary directories and threads. */
+int disk_dump(const char *directory, struct disk_files *files, struct err *err) MUST_CHECK;
 /* Append a file of the directory to out. Blocking. ERR_NOTFOUND when it is not there, ERR_INVALID when it is none. */
 int disk_read_file(const char *directory, const char *path, size_t max_bytes, struct buf *out, struct err *err)
     MUST_CHECK;

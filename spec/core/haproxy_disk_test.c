@@ -351,14 +351,60 @@ static void wrong_places_are_told(void **state UNUSED)
     loop_end(&loop);
 }
 
+/* HAProxy refuses a configuration that names a file which is not there. So it is there, whatever the set has. */
+static void what_is_named_exists(void **state UNUSED)
+{
+    static const char config[] =
+        "frontend f\n    http-request deny if { req.hdr(host),map(maps/m.map,none) -f files/list }\n"
+        "    bind :1 ssl crt certs/x.pem\n    # /etc/maps/other.map and maps/sub/x are none\n";
+    uv_loop_t loop;
+    char *parent = directory_new();
+    CLEANUP(free_ptr) char *directory = xasprintf("%s/haproxy", parent);
+    uv_loop_init(&loop);
+    struct disk *d = disk_open(&loop, directory, NULL);
+    struct disk_files files = {0};
+    add(&files, "haproxy.cfg", config);
+    add(&files, "maps/m.map", "a b\n");
+    add(&files, "maps/other.map", "a b\n");
+    add(&files, "certs/x.pem", "secret");
+    assert_int_equal(write_files(&loop, d, &files, true).err.kind, ERR_NONE);
+    same(directory, "maps/m.map", "a b\n");
+    same(directory, "files/list", "");
+
+    /* Nobody gives them any more: a map and a file are empty, a certificate stays as it was. */
+    add(&files, "haproxy.cfg", config);
+    assert_int_equal(write_files(&loop, d, &files, true).err.kind, ERR_NONE);
+    same(directory, "maps/m.map", "");
+    same(directory, "files/list", "");
+    same(directory, "certs/x.pem", "secret");
+    same(directory, "maps/other.map", NULL);
+    assert_int_equal(check(&loop, d, true).altered, 0);
+
+    /* A part of the files is written: what is there stays, what is not is made. */
+    file_write(directory, "maps/m.map", "a b\n");
+    CLEANUP(free_ptr) char *list = xasprintf("%s/files/list", directory);
+    assert_int_equal(unlink(list), 0);
+    add(&files, "haproxy.cfg", config);
+    assert_int_equal(write_files(&loop, d, &files, false).err.kind, ERR_NONE);
+    same(directory, "maps/m.map", "a b\n");
+    same(directory, "files/list", "");
+
+    add(&files, "haproxy.cfg", "global\n");
+    assert_int_equal(write_files(&loop, d, &files, true).err.kind, ERR_NONE);
+    same(directory, "maps/m.map", NULL);
+    same(directory, "files/list", NULL);
+    same(directory, "certs/x.pem", NULL);
+    disk_free(d);
+    loop_end(&loop);
+    directory_remove(parent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(only_changes_are_written),
-        cmocka_unit_test(altered_files),
-        cmocka_unit_test(other_files_stay),
-        cmocka_unit_test(paths_stay_inside),
-        cmocka_unit_test(failures_leave_the_old_file),
+        cmocka_unit_test(only_changes_are_written), cmocka_unit_test(altered_files),
+        cmocka_unit_test(what_is_named_exists),     cmocka_unit_test(other_files_stay),
+        cmocka_unit_test(paths_stay_inside),        cmocka_unit_test(failures_leave_the_old_file),
         cmocka_unit_test(wrong_places_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,6 +89,7 @@ describe("a restart", function()
         name = "broken", directory = former.directory, http_port = former.http_port, status_port = former.status_port,
       })
       haptic:wait_ready()
+      for i = 1, 2 do answers(i, "198.18.0." .. i, 1) end
       haptic:wait_log("Templates fail for objects that had output before the start", 10)
       scope:wait_answer(haptic.http_port, "r3.example", { status = 404 })
       for _ = 1, 2 do
@@ -113,6 +114,49 @@ describe("a restart", function()
       assert.equal("ok\n", assert(haptic:get("/readyz")).body)
     end)
   end
+
+  it("finds the files that the configuration names, also when nobody gives them any more", function()
+    local snippets = {
+      ["frontend-http-450-m"] = { template = 'http-request set-header X-M %[req.hdr(host),map({{ path:map("m.map") }},none)]' },
+      ["frontend-http-460-n"] = { template = "http-request set-header X-N %[req.hdr(host),map(maps/n.map,none)]" },
+      ["frontend-http-470-f"] = { template = 'http-request set-header X-F yes if { path -f {{ path:file("f.lst") }} }' },
+      ["m.lua"] = { template = [[
+each(resources.ingresses, "m", function(ing, out)
+  if not dig(ing, "metadata", "annotations", "spec/mark") then return end
+  out:map_entry("m.map", ing.spec.rules[1].host, "yes")
+  out:map_entry("n.map", ing.spec.rules[1].host, "yes")
+  out:file("f.lst", "/x\n")
+end)]] },
+    }
+    local function mark(value)
+      local service, slice = kube.route("r1", "r1.example", { "198.18.0.1" })
+      source:write("r1.yaml", service, slice, kube.ingress({ name = "r1", host = "r1.example", service = "r1",
+        annotations = value and { ["spec/mark"] = value } or nil }))
+    end
+    mark("yes")
+    start(snippets):wait_ready()
+    all_answer()
+    local function map(name) return posix.read_file(haptic.directory .. "/maps/" .. name) end
+    scope:wait_for("the maps", 10, function() return map("m.map") == "r1.example yes\n" and map("n.map") ~= "" end)
+    -- The last entry goes.
+    mark(nil)
+    scope:wait_for("empty maps", 10, function()
+      return map("m.map") == "" and map("n.map") == "" and posix.read_file(haptic.directory .. "/files/f.lst") == ""
+    end)
+    loads()
+    -- A HAProxy that starts on it serves.
+    local processes = haptic.haproxy:processes()
+    haptic:kill()
+    posix.kill(processes.master, "KILL")
+    posix.kill(processes.worker, "KILL")
+    start(snippets, {
+      name = "next", directory = haptic.directory, http_port = haptic.http_port, status_port = haptic.status_port,
+    }):wait_ready()
+    all_answer()
+    mark("yes")
+    scope:wait_for("the map again", 10, function() return map("m.map") == "r1.example yes\n" end)
+    loads()
+  end)
 
   it("leaves an object in quarantine with its last good output", function()
     start(RAW):wait_ready()
