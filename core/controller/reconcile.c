@@ -253,6 +253,12 @@ static void on_died(void *ctx, const struct renderer_death *death)
 
     if (r->stopped)
         return;
+    if (death->is_trial) {
+        log_warn("Renderer died with the templates of a new configuration; those in force serve on", "reason",
+                 death->reason, "template", death->template_name, "object_kind", death->owner_kind, "object",
+                 death->owner_id);
+        return;
+    }
     log_warn("Renderer died; a new one is started and the last good rendering stays in force", "reason", death->reason,
              "template", death->template_name, "object_kind", death->owner_kind, "object", death->owner_id);
     replace_begin(r);

@@ -462,7 +462,7 @@ static void start(struct lane *lane)
         lane->deaths++;
         snprintf(reason, sizeof(reason), "setup: %.250s", err.text);
         restart_later(lane);
-        lane->events->died(lane->ctx, lane, &(struct renderer_death){reason, "", "", "", ""});
+        lane->events->died(lane->ctx, lane, &(struct renderer_death){reason, "", "", "", "", false});
         return;
     }
     struct buf *out = child_out(lane->child);

@@ -166,9 +166,14 @@ static void on_died(void *ctx, struct lane *lane, const struct renderer_death *d
 {
     struct renderer *r = ctx;
 
-    if (lane == r->trying)
-        held_clear(r);
-    r->events->died(r->ctx, death);
+    if (lane != r->trying) {
+        r->events->died(r->ctx, death);
+        return;
+    }
+    held_clear(r);
+    struct renderer_death trial = *death;
+    trial.is_trial = r->in_force != NULL;
+    r->events->died(r->ctx, &trial);
 }
 
 static void on_refused(void *ctx, struct lane *lane, const char *message)

@@ -54,6 +54,9 @@ struct renderer_death {
     /* What ran at that moment; "" where nothing did. The fragment is skipped after the restart until its owner
      * changes. */
     const char *fragment_id, *template_name, *owner_kind, *owner_id;
+    /* It ran a new program that is being tried: what is in force is not touched. The fragment comes as a failure when
+     * the new program has rendered. */
+    bool is_trial;
 };
 
 struct renderer_events {
