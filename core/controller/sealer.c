@@ -26,8 +26,8 @@
 #include "haproxy/expand.h"
 
 #define TEMPORARY ".accepted.tmp"
-#define SLICE_BYTES ((size_t)256 << 10)
-#define SLICE_PARTS 256
+#define SLICE_BYTES ((size_t)64 << 10)
+#define SLICE_PARTS 64
 #define COST_FACTOR 20 /* writing may take one part in so many of the time */
 #define GROWTH_MIN_BYTES ((uint64_t)1 << 20)
 #define STALE_VALUES_NS (60 * NS_PER_S)
