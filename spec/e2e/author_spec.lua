@@ -2,7 +2,8 @@
 --- killed, in random order. Whatever comes, a route that worked and whose objects are unchanged is answered by its own
 --- backend, and the directory on disk loads after each step.
 --
--- The seed is printed; AUTHOR_SEED=N runs the same steps again. Without AUTHOR_SECONDS (600: ten minutes) it is short.
+-- The seed is printed; AUTHOR_SEED=N runs the same steps again, and chooses the HAProxy unless AUTHOR_HAPROXY does.
+-- Without AUTHOR_SECONDS (600: ten minutes) it is short.
 
 local e2e = require("support.e2e")
 local http = require("support.http")
@@ -13,6 +14,7 @@ local ROUTES = 6
 local STEPS = 25
 local SECONDS = tonumber(os.getenv("AUTHOR_SECONDS"))
 local SEED = tonumber(os.getenv("AUTHOR_SEED")) or math.floor(posix.now() * 1000) % 2147483647
+local SERIES = os.getenv("AUTHOR_HAPROXY") or ({ "2.6", "3.0", "3.2", "3.4" })[SEED % 4 + 1]
 
 -- Entries of a map that nobody declares but who looks it up; a file; annotations that reach the configuration.
 local BASE = [[
@@ -125,7 +127,7 @@ describe("a random author", function()
   local function check_directory()
     if not posix.is_file(haptic.directory .. "/haproxy.cfg") then return end
     haptic:signal("STOP")
-    local output, code = haptic.haproxy:check()
+    local output, code = haptic.haproxy:check(SERIES)
     haptic:signal("CONT")
     if code ~= 0 then fail_with("the directory does not load:\n" .. output) end
   end
@@ -163,7 +165,7 @@ describe("a random author", function()
 
   local function start(former)
     haptic = scope:haptic({
-      name = "author" .. #steps, source = source.path, config = configuration(), directory = former and former.directory,
+      name = "author" .. #steps, source = source.path, series = SERIES, config = configuration(), directory = former and former.directory,
       http_port = former and former.http_port, status_port = former and former.status_port,
     })
     scope:wait_for("the process to serve", 20, function() return haptic:get("/healthz") end)
@@ -247,7 +249,7 @@ describe("a random author", function()
   end
 
   it("takes nothing away that worked", function()
-    print(("    AUTHOR_SEED=%d%s"):format(SEED, SECONDS and (" AUTHOR_SECONDS=%d"):format(SECONDS) or ""))
+    print(("    AUTHOR_SEED=%d, HAProxy %s%s"):format(SEED, SERIES, SECONDS and (", AUTHOR_SECONDS=%d"):format(SECONDS) or ""))
     dice = dice_of(SEED)
     source:write("class.yaml", kube.ingress_class())
     for i = 1, ROUTES do
