@@ -199,10 +199,7 @@ describe("a random author", function()
       local name = "r" .. dice(ROUTES)
       if not routes[name] then return "none" end
       local notes = NOTES[dice(#NOTES)]
-      change(name, function(r)
-        r.former[r.address] = true
-        r.notes = notes
-      end)
+      change(name, function(r) r.notes = notes end)
       return name .. " " .. http.encode(notes)
     end },
     { "delete or make", 2, function()
