@@ -67,6 +67,7 @@ section("defaults base", { name = "defaults", order = 100, from = false }, funct
   b:line("option", "dontlognull")
   b:line("balance", context.balance)
   b:line("option", "redispatch")
+  b:line("option", "idle-close-on-response") -- idle connections get one more answer from a worker that stops
   b:line("retries", context.retries)
   b:line("retry-on", "conn-failure")
   b:line("timeout", "connect", context.timeout_connect)

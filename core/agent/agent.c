@@ -18,6 +18,11 @@ void agent_tell(struct agent *a, const char *what)
         a->changed(a->ctx, what);
 }
 
+static void on_predecessor_ended(uv_timer_t *timer)
+{
+    agent_tell(timer->data, "the last commands of the writer before have ended");
+}
+
 void agent_on_reload_due(uv_timer_t *timer)
 {
     agent_tell(timer->data, "a reload is due");
@@ -110,6 +115,7 @@ static void config_copy(struct agent *a, const struct agent_config *config)
     *c = *config;
     c->directory = xstrdup(config->directory);
     c->binary = xstrdup(config->binary ? config->binary : "haproxy");
+    c->version = config->version ? xstrdup(config->version) : NULL;
     c->master_socket = config->master_socket ? xstrdup(config->master_socket)
                                              : xasprintf("%s/master.sock", config->directory);
     c->runtime_socket = config->runtime_socket ? xstrdup(config->runtime_socket)
@@ -126,6 +132,8 @@ static void config_copy(struct agent *a, const struct agent_config *config)
         c->hung_attempts = 3;
     if (!c->poll_interval_ns)
         c->poll_interval_ns = NS_PER_S;
+    if (!c->predecessor_ns)
+        c->predecessor_ns = 12 * NS_PER_S;
     if (!c->drain_ns)
         c->drain_ns = 300 * NS_PER_S;
 }
@@ -173,6 +181,7 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
     timer_open(a, &a->poll_timer);
     timer_open(a, &a->disk_timer);
     timer_open(a, &a->reload_timer);
+    timer_open(a, &a->predecessor_timer);
     uint64_t poll_ms = (uint64_t)(a->config.poll_interval_ns / NS_PER_MS);
     uv_timer_start(&a->poll_timer, on_poll_timer, poll_ms, poll_ms);
     if (a->process)
@@ -180,14 +189,40 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
     return a;
 }
 
+/* A writer that was stopped between its look at the fence and its write may still write for a while. */
+static void await_predecessor(struct agent *a, const struct fence *fence)
+{
+    const struct fence_record *before = &a->apply.highest;
+    const char *holder = fence->holder ? fence->holder : "";
+    if (before->transitions == INT64_MIN ||
+        (before->transitions == fence->transitions && strcmp(before->holder, holder) == 0))
+        return;
+    uv_timer_start(&a->predecessor_timer, on_predecessor_ended, (uint64_t)(a->config.predecessor_ns / NS_PER_MS), 0);
+}
+
 static int fence_take(struct agent *a, const struct fence *fence, struct err *err)
 {
     struct apply *p = &a->apply;
     int result = fence_raise(a->config.directory, fence, &p->highest, err);
+    if (p->highest.is_damaged)
+        log_warn("The fence file was damaged and counts as empty; it is written anew", "file", "fence", "directory",
+                 a->config.directory);
+    if (result == 0)
+        await_predecessor(a, fence);
     /* The directory, or a part of it, may have been removed. */
     if ((result && err->kind == ERR_SYS) || p->all)
         result = disk_prepare(a->config.directory, err) || fence_raise(a->config.directory, fence, &p->highest, err);
     return result ? -1 : 0;
+}
+
+/* Another writer may have been here since this one has last looked: words of servers and files are read anew. */
+static void term_begin(struct agent *a, const struct fence *fence)
+{
+    if (a->fenced && fence->transitions == a->last_fence.transitions)
+        return;
+    a->files_foreign = true;
+    if (a->fenced)
+        agent_forget_live(a, "a new term");
 }
 
 bool agent_apply(struct agent *a, struct model_changes *changes, const struct fence *fence, agent_done *done, void *ctx)
@@ -210,9 +245,7 @@ bool agent_apply(struct agent *a, struct model_changes *changes, const struct fe
         apply_step_later(a, apply_finish, 0);
         return true;
     }
-    /* Files may be another writer's since this one has last looked. */
-    if (!a->fenced || fence->transitions != a->last_fence.transitions)
-        a->files_foreign = true;
+    term_begin(a, fence);
     a->fenced = true;
     a->last_fence = (struct fence_record){.transitions = fence->transitions, .generation = fence->generation};
     snprintf(a->last_fence.holder, sizeof(a->last_fence.holder), "%s", fence->holder ? fence->holder : "");
@@ -234,6 +267,7 @@ void agent_status(const struct agent *a, struct agent_status *ret_status)
 {
     *ret_status = (struct agent_status){.running = a->running,
                                         .live = a->live_ok && a->known && !watch_is_silent(a),
+                                        .known = a->known,
                                         .haproxy_pid = a->process ? process_pid(a->process) : a->master_pid,
                                         .workers_old = a->workers_old,
                                         .reloads = a->reloads,
@@ -261,6 +295,7 @@ static void stop_handles(struct agent *a)
     uv_close((uv_handle_t *)&a->poll_timer, on_closed);
     uv_close((uv_handle_t *)&a->disk_timer, on_closed);
     uv_close((uv_handle_t *)&a->reload_timer, on_closed);
+    uv_close((uv_handle_t *)&a->predecessor_timer, on_closed);
 }
 
 static void on_process_stopped(void *ctx)
@@ -312,6 +347,7 @@ void agent_stop(struct agent *a, bool stop_haproxy, int64_t grace_ns, void (*sto
     uv_timer_stop(&a->poll_timer);
     uv_timer_stop(&a->disk_timer);
     uv_timer_stop(&a->reload_timer);
+    uv_timer_stop(&a->predecessor_timer);
     apply_step_later(a, stop_step, 0);
 }
 
@@ -331,6 +367,8 @@ struct agent *agent_free(struct agent *a)
     expand_wipe(&a->previous_config);
     close_fd(&a->journal_fd);
     free(a->first_altered);
+    free(a->owed_reason);
+    free((char *)(uintptr_t)a->config.version);
     free((char *)(uintptr_t)a->config.directory);
     free((char *)(uintptr_t)a->config.binary);
     free((char *)(uintptr_t)a->config.master_socket);

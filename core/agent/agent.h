@@ -28,6 +28,7 @@ struct agent;
 struct agent_config {
     struct vault *vault; /* whose handles the model has; NULL: none */
     const char *binary;  /* haproxy executable; used when supervising */
+    const char *version; /* of the HAProxy that checks configurations; NULL: not compared with the one that runs */
     const char *
         /* haproxy.cfg, maps/, files/, certs/, fence, state live here; relative paths in the configuration start here */
         directory;
@@ -45,6 +46,10 @@ struct agent_config {
     unsigned hung_attempts;
     int64_t poll_interval_ns; /* 0: 1 s; between two looks at HAProxy's processes and at servers that leave */
     int64_t drain_ns;         /* 0: 5 m; how long a removed server may keep its connections before they are shut down */
+    /* 0: 12 s; so long after a fence was taken from another writer everything is compared once more: what that one had
+     * under way has ended by then (see runtime.h; HAProxy's own idle time of 10 s counts for writers without a
+     * gate). */
+    int64_t predecessor_ns;
     /* When what is written to HAProxy must have ended, clock_now_ns(); asked before each group of commands, because it
      * moves on while the leader renews. Past: none is begun. NULL: no end. ctx is that of changed. */
     int64_t (*write_end_ns)(void *ctx);
@@ -64,6 +69,9 @@ struct agent_result {
     unsigned operations;   /* runtime commands that changed something */
     bool reloaded;
     const char *reload_reason; /* "first start", "frontend http changed", …; NULL without a reload */
+    /* With err: only the reload could not be made, now or before; all that needs none is live. Changes may be applied
+     * meanwhile. */
+    bool rest_is_live;
     /* >0: what needs a reload (reload_reason) waits this long for the next one to be allowed, all else is live;
      * changed("a reload is due") is called then: apply with changes == NULL. */
     int64_t reload_after_ns;
@@ -76,14 +84,15 @@ struct agent_status {
     bool running; /* HAProxy answers */
     /* the last apply ended well, nothing is known to differ, and master and worker have answered not long ago */
     bool live;
+    bool known;      /* what HAProxy runs is known: nothing happened to it that has not been compared */
     int haproxy_pid; /* of the master; 0 unknown */
     unsigned workers_old;
     uint64_t reloads, restarts, operations, drift_repairs;
     struct haproxy_caps caps;
 };
 
-/* changed: HAProxy (re)started, died, was reloaded by somebody else, or a reload that was held back is due: compare
- * from scratch. NULL and *err when the directory cannot be used. */
+/* changed: HAProxy (re)started, died, was reloaded by somebody else, a reload that was held back is due, or the last
+ * commands of an earlier writer have ended: compare from scratch. NULL and *err when the directory cannot be used. */
 struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, struct model *model,
                         struct metrics *metrics, void (*changed)(void *ctx, const char *what), void *ctx,
                         struct err *err) MUST_CHECK;

@@ -6,6 +6,7 @@
  *   reload.c   a new process: reload and start
  *   structural.c  what may go live without a check
  *   compare.c  what is wanted against what is live: sections, entries of maps, files
+ *   partial.c  what commands can do about a backend that needs a reload
  *   walk.c     the same for everything there is, in slices
  *   batch.c    the commands of a plan: sent, judged, read back, committed
  *   leave.c    servers and backends on their way out
@@ -72,7 +73,8 @@ struct batch {
     VEC(char *) strings;
 };
 
-enum apply_round { ROUND_FIRST, ROUND_REPAIR, ROUND_RELOAD, ROUND_AFTER_RELOAD };
+/* ROUND_REST: no reload can be made; what needs none is done. */
+enum apply_round { ROUND_FIRST, ROUND_REPAIR, ROUND_RELOAD, ROUND_AFTER_RELOAD, ROUND_REST };
 
 struct apply {
     bool busy;
@@ -83,6 +85,9 @@ struct apply {
     bool drift;       /* everything was believed to be live when it began: what differs is drift */
     bool waits_for_process;
     enum apply_round round;
+    bool dropped;     /* the operations of the plan were given up for a reload */
+    unsigned rests;   /* comparisons in ROUND_REST */
+    struct map avoid; /* names of backends that answered with a surprise: only a reload can change them */
     struct touched touched;
     struct walk walk;
     struct plan plan;
@@ -145,7 +150,8 @@ struct agent {
     void (*step)(struct agent *a);
     uv_timer_t poll_timer; /* processes, leaving servers */
     uv_timer_t disk_timer;
-    uv_timer_t reload_timer; /* a reload that was held back is due */
+    uv_timer_t reload_timer;      /* a reload that was held back is due */
+    uv_timer_t predecessor_timer; /* the last commands of the writer before have ended */
     unsigned open_handles;
     struct runtime_call *leave_call;
     bool leave_due; /* something is leaving, or gone and still there; or that is not known */
@@ -173,9 +179,13 @@ struct agent {
 
     int worker_pid, master_pid;
     unsigned workers_old;
-    int64_t last_reload_ns;
+    int64_t last_reload_ns, reload_due_ns;
     uint64_t reloads, restarts, operations, drift_repairs;
     bool live_ok;
+    struct err owed; /* why the last reload could not be made; ERR_NONE: none is owed */
+    char *owed_reason;
+    char other_version[64]; /* the running version that was warned of */
+    struct log_repeat surprise_repeat;
 };
 
 /* agent.c */
@@ -194,6 +204,9 @@ void apply_read(struct agent *a);                              /* read everythin
 /* The reload failed before it began: carry out the operations of the plan, then fail. */
 void apply_rest(struct agent *a, const struct err *err);
 
+/* watch.c: the worker of this number answers. Another one than before is somebody else's reload. */
+bool watch_note_worker(struct agent *a, int pid);
+
 /* reload.c */
 void reload_begin(struct agent *a);            /* for the reason in the plan */
 void reload_wait_for_process(struct agent *a); /* HAProxy is not there yet */
@@ -203,6 +216,8 @@ void agent_on_reload_due(uv_timer_t *timer);
 void apply_step_later(struct agent *a, void (*step)(struct agent *a), int64_t delay_ns);
 /* Is this writer still the highest? Not asked before the first apply. */
 int agent_check_fence(struct agent *a, struct err *err) MUST_CHECK;
+/* The gate of a call that changes something: the fence is read, and time is left. ctx: the agent. */
+int agent_gate(void *ctx, struct err *err) MUST_CHECK;
 /* Before a group of commands: the same, and what it may take of limit_ns. ERR_TIMEOUT: no time to write is left. */
 int agent_may_run(struct agent *a, int64_t limit_ns, int64_t *ret_ns, struct err *err) MUST_CHECK;
 void agent_forget_live(struct agent *a, const char *why);
@@ -219,6 +234,11 @@ void touch_changes(struct agent *a, struct touched *t, const struct model_change
 /* The section as the model has it in a state; false when it has none. */
 int wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted,
                  bool *ret_is_wanted, struct err *err) MUST_CHECK;
+
+/* partial.c: what live can become without a reload on its way to wanted, and live as a plan is to see it (unknown words
+ * count as known in both); false: nothing. */
+bool backend_in_reach(const struct agent *a, const struct cfg_backend *wanted, const struct live_backend *live,
+                      struct cfg_backend *ret_reach, struct cfg_backend *ret_view) MUST_CHECK;
 
 /* walk.c */
 void walk_begin(struct agent *a, struct walk *w);

@@ -17,11 +17,16 @@
 #define REREADS_MAX 9            /* at once, then after 1 + 2 + 4 … ms: a quarter of a second in all */
 #define SLICE_NS (5 * NS_PER_MS) /* of a comparison of everything, between two turns of the loop */
 #define FENCE_FRESH_NS NS_PER_MS /* a fence that was raised less long ago is not read again */
+#define SURPRISE_WARN_NS (10 * NS_PER_S)
+#define SURPRISE_WARN_MAX_NS (3600 * NS_PER_S)
+#define RESTS_MAX 8 /* comparisons without what cannot be done at runtime, when no reload can be made */
+#define NO_TIME "no time to write is left: the leadership was not renewed in time"
 #define READ_MAX_BYTES ((size_t)512 << 20)
 
 static void step_compare(struct agent *a);
 static void step_batch(struct agent *a);
 static void step_reread(struct agent *a);
+static void step_rest(struct agent *a);
 
 static void on_step(uv_timer_t *timer)
 {
@@ -47,14 +52,31 @@ void agent_forget_live(struct agent *a, const char *why)
     a->live_ok = false;
 }
 
-int agent_check_fence(struct agent *a, struct err *err)
+static int fence_is_highest(struct agent *a, struct err *err)
 {
-    if (!a->fenced || (a->apply.busy && clock_now_ns() - a->apply.start_ns < FENCE_FRESH_NS))
+    if (!a->fenced)
         return 0;
     struct fence fence = {.transitions = a->last_fence.transitions,
                           .generation = a->last_fence.generation,
                           .holder = a->last_fence.holder};
     return fence_check(a->config.directory, &fence, &a->apply.highest, err);
+}
+
+int agent_check_fence(struct agent *a, struct err *err)
+{
+    if (a->apply.busy && clock_now_ns() - a->apply.start_ns < FENCE_FRESH_NS)
+        return 0;
+    return fence_is_highest(a, err);
+}
+
+int agent_gate(void *ctx, struct err *err)
+{
+    struct agent *a = ctx;
+    if (fence_is_highest(a, err))
+        return -1;
+    if (a->config.write_end_ns && clock_now_ns() >= a->config.write_end_ns(a->ctx))
+        return err_set(err, ERR_TIMEOUT, NO_TIME);
+    return 0;
 }
 
 int agent_may_run(struct agent *a, int64_t limit_ns, int64_t *ret_ns, struct err *err)
@@ -64,7 +86,7 @@ int agent_may_run(struct agent *a, int64_t limit_ns, int64_t *ret_ns, struct err
     if (agent_check_fence(a, err))
         return -1;
     if (now_ns >= end_ns)
-        return err_set(err, ERR_TIMEOUT, "no time to write is left: the leadership was not renewed in time");
+        return err_set(err, ERR_TIMEOUT, NO_TIME);
     *ret_ns = end_ns - limit_ns < now_ns ? end_ns - now_ns : limit_ns;
     return 0;
 }
@@ -76,6 +98,22 @@ static void apply_release(struct apply *p)
     plan_done(&p->plan);
     batch_done(&p->batch);
     free(p->reload_reason);
+    map_done(&p->avoid);
+}
+
+/* An apply ended well: what does an earlier one still owe? */
+static void reload_note_owed(struct agent *a, struct apply *p)
+{
+    if (p->reloaded || p->all)
+        a->owed = (struct err){0};
+    if (p->reloaded || p->reload_after_ns)
+        return;
+    if (a->owed.kind != ERR_NONE) {
+        p->err = a->owed;
+    } else if (!p->all && uv_is_active((uv_handle_t *)&a->reload_timer)) {
+        p->reload_after_ns = a->reload_due_ns - clock_now_ns() > 1 ? a->reload_due_ns - clock_now_ns() : 1;
+        p->reload_reason = a->owed_reason ? xstrdup(a->owed_reason) : NULL;
+    }
 }
 
 void apply_finish(struct agent *a)
@@ -84,6 +122,15 @@ void apply_finish(struct agent *a)
     struct apply p = a->apply;
     memset(&a->apply, 0, sizeof(a->apply));
 
+    bool rest = p.round == ROUND_REST && p.err.kind != ERR_NONE && a->known;
+    if (rest) {
+        a->owed = p.err;
+        free(a->owed_reason);
+        a->owed_reason = p.reload_reason ? xstrdup(p.reload_reason) : NULL;
+    } else if (p.err.kind == ERR_NONE) {
+        reload_note_owed(a, &p);
+        rest = p.err.kind != ERR_NONE;
+    }
     bool failed = p.err.kind != ERR_NONE;
     if (failed)
         vault_redact_err(a->config.vault, &p.err);
@@ -91,10 +138,15 @@ void apply_finish(struct agent *a)
                                         .operations = p.operations,
                                         .reloaded = p.reloaded,
                                         .reload_reason = p.reload_reason,
+                                        .rest_is_live = rest,
                                         .reload_after_ns = failed ? 0 : p.reload_after_ns,
                                         .duration_ns = clock_now_ns() - p.start_ns,
                                         .highest = {p.highest.transitions, p.highest.generation, p.highest.holder}};
     a->live_ok = !failed && !p.reload_after_ns;
+    metric_set(
+        metric_gauge(a->metrics, "haptic_reload_wait_seconds",
+                     "How long what needs a reload waits for its turn, as of the last deployment; 0: nothing waits."),
+        result.reload_after_ns ? (double)result.reload_after_ns / (double)NS_PER_S : 0);
     if (failed)
         metric_add(metric_counter(a->metrics, "haptic_deployment_errors_total", "Deployments that failed.", "reason",
                                   err_kind_name(p.err.kind)),
@@ -165,6 +217,7 @@ void apply_cancel(struct agent *a)
 static void apply_surprise(struct agent *a, struct err *err, const char *kind)
 {
     struct apply *p = &a->apply;
+    uint64_t similar;
     vault_redact_err(a->config.vault, err);
     agent_forget_live(a, err->text);
     metric_add(metric_counter(a->metrics, "haptic_deployment_surprises_total",
@@ -172,20 +225,24 @@ static void apply_surprise(struct agent *a, struct err *err, const char *kind)
                1);
     switch (p->round) {
     case ROUND_FIRST:
-        log_warn("HAProxy is not as expected; comparing everything", "error", err->text);
+        if (log_repeat_pass(&a->surprise_repeat, SURPRISE_WARN_NS, SURPRISE_WARN_MAX_NS, &similar))
+            log_warn("HAProxy is not as expected; comparing everything", "error", err->text, "similar",
+                     log_int((int64_t)similar));
         p->round = ROUND_REPAIR;
         apply_read(a);
         return;
     case ROUND_REPAIR:
-        log_warn("HAProxy is still not as expected; reloading", "error", err->text);
+        log_debug("HAProxy is still not as expected; reloading", "error", err->text);
         plan_done(&p->plan);
         plan_reload(&p->plan, "surprise", "%s", err->text);
+        p->dropped = true;
         p->round = ROUND_RELOAD;
         reload_begin(a);
         return;
     case ROUND_RELOAD:
     case ROUND_AFTER_RELOAD:
-        apply_fail(a, err);
+    case ROUND_REST:
+        apply_fail(a, p->round == ROUND_REST ? &p->err : err);
         return;
     }
 }
@@ -274,12 +331,32 @@ static bool lineage_is_known(struct agent *a, const char *answer)
     return true;
 }
 
+/* A HAProxy that was kept over an update runs what another version has checked. */
+static void note_version(struct agent *a)
+{
+    bool other = a->config.version && strcmp(a->config.version, a->caps.text) != 0;
+    metric_set(metric_gauge(a->metrics, "haptic_haproxy_version_differs",
+                            "1 when HAProxy runs in another version than the one that checks configurations."),
+               other);
+    if (!other) {
+        a->other_version[0] = '\0';
+        return;
+    }
+    if (strcmp(a->other_version, a->caps.text) == 0)
+        return;
+    snprintf(a->other_version, sizeof(a->other_version), "%s", a->caps.text);
+    log_warn("HAProxy runs in another version than the one that checks configurations: stop this HAProxy so that the "
+             "right one is started, or set --haproxy-binary to its executable",
+             "running", a->caps.text, "checks", a->config.version, "binary", a->config.binary);
+}
+
 static void read_caps(struct agent *a, const struct runtime_answer *answers)
 {
     if (haproxy_version_parse(answers[READ_VERSION].text, &a->caps, NULL))
         return;
     haproxy_caps_from_help(&a->caps, answers[READ_HELP].text);
     a->caps_known = true;
+    note_version(a);
 }
 
 static void on_read(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
@@ -297,11 +374,14 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
     const char *pid = strstr(answers[READ_INFO].text, "\nPid: ");
     int worker = 0;
     if (pid && sscanf(pid, "\nPid: %d", &worker) == 1) {
-        a->known = a->known && worker == a->worker_pid;
-        a->worker_pid = worker;
+        a->known = watch_note_worker(a, worker) && a->known;
     }
     if (!lineage_is_known(a, answers[READ_LINEAGE].text)) {
         struct apply *p = &a->apply;
+        if (p->round == ROUND_REST) {
+            apply_finish(a);
+            return;
+        }
         if (p->round == ROUND_AFTER_RELOAD) {
             struct err other;
             err_set(&other, ERR_HAPROXY, "the process behind %s did not load %s/" DISK_CONFIG " at the reload",
@@ -360,11 +440,18 @@ static void plan_run(struct agent *a)
         apply_fail(a, &err);
         return;
     }
+    if (p->round == ROUND_REST) {
+        step_batch(a);
+        return;
+    }
     int64_t wait = a->last_reload_ns ? a->last_reload_ns + a->config.min_reload_interval_ns - clock_now_ns() : 0;
     if (wait > 0) {
         p->reload_after_ns = wait;
         free(p->reload_reason);
         p->reload_reason = xstrdup(p->plan.reload);
+        free(a->owed_reason);
+        a->owed_reason = xstrdup(p->plan.reload);
+        a->reload_due_ns = clock_now_ns() + wait;
         uv_timer_start(&a->reload_timer, agent_on_reload_due, (uint64_t)(wait / NS_PER_MS) + 1, 0);
         step_batch(a);
         return;
@@ -405,7 +492,7 @@ static void on_batch(void *ctx, const struct err *err, const struct runtime_answ
     a->call = NULL;
     if (err) {
         agent_forget_live(a, err->text);
-        if (p->round == ROUND_FIRST && err->kind != ERR_SYS) {
+        if (p->round == ROUND_FIRST && err->kind != ERR_SYS && err->kind != ERR_STALE) {
             own = *err;
             apply_surprise(a, &own, "io");
             return;
@@ -414,6 +501,10 @@ static void on_batch(void *ctx, const struct err *err, const struct runtime_answ
         return;
     }
     if (batch_judge(a, &p->batch, answers, &own)) {
+        if (p->round == ROUND_REST) {
+            step_rest(a);
+            return;
+        }
         apply_surprise(a, &own, "answer");
         return;
     }
@@ -458,14 +549,29 @@ static void step_batch(struct agent *a)
         return;
     journal_begin(a, &p->touched);
     a->level = false;
-    a->call = runtime_run(a->loop, a->config.runtime_socket, p->batch.commands.items, p->batch.commands.length,
-                          deadline_ns, READ_MAX_BYTES, on_batch, a);
+    a->call = runtime_run_gated(a->loop, a->config.runtime_socket, p->batch.commands.items, p->batch.commands.length,
+                                deadline_ns, READ_MAX_BYTES, agent_gate, on_batch, a);
+}
+
+/* Compare again, without the backends that did not do as they were told: those have to wait for the reload. */
+static void step_rest(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    if (p->rests++ < RESTS_MAX)
+        apply_read(a);
+    else
+        apply_finish(a);
 }
 
 void apply_rest(struct agent *a, const struct err *err)
 {
-    a->apply.err = *err;
-    step_batch(a);
+    struct apply *p = &a->apply;
+    p->err = *err;
+    p->round = ROUND_REST;
+    if (p->dropped)
+        step_rest(a);
+    else
+        step_batch(a);
 }
 
 void apply_begin(struct agent *a)

@@ -94,12 +94,29 @@ static int surprise_describe(const struct agent *a, const char *answer, const ch
     return err_set(err, ERR_HAPROXY, "HAProxy answered '%.200s' to '%.200s'", clean_answer, clean_command);
 }
 
+/* "del server b/s", "set server b/s …", "add backend b …": b is to be left alone. */
+static void avoid_backend(struct agent *a, enum plan_op_type type, const char *command)
+{
+    if (type == PLAN_MAP_ADD || type == PLAN_MAP_SET || type == PLAN_MAP_DEL)
+        return;
+    const char *target = strstr(command, "server ");
+    target = target ? target + 7 : strstr(command, "backend ");
+    if (!target)
+        return;
+    target += strncmp(target, "backend ", 8) == 0 ? 8 : 0;
+    size_t length = strcspn(target, "/ ");
+    CLEANUP(free_ptr) char *backend = xasprintf("backend %.*s", (int)length, target);
+    CLEANUP(free_ptr) char *listen = xasprintf("listen %.*s", (int)length, target);
+    map_put(&a->apply.avoid, live_backend(a->live, listen) ? listen : backend, a);
+}
+
 int batch_judge(struct agent *a, const struct batch *b, const struct runtime_answer *answers, struct err *err)
 {
     int result = 0;
     for (size_t i = 0; i < b->types.length; i++) {
         enum plan_op_type type = b->types.items[i];
         if (plan_judge(type, answers[i].text) == PLAN_SURPRISE) {
+            avoid_backend(a, type, b->commands.items[i]);
             if (!result)
                 result = surprise_describe(a, answers[i].text, b->commands.items[i], err);
             continue;
@@ -194,6 +211,7 @@ static void backend_commit(struct agent *a, struct touched_backend *t, const cha
     }
     cfg_backend_done(&live->cfg);
     live->cfg = t->wanted;
+    live->unknown = false;
     memset(&t->wanted, 0, sizeof(t->wanted));
     for (size_t i = 0; i < live->cfg.servers.length; i++)
         if (live->cfg.servers.items[i]->words_known)

@@ -55,6 +55,32 @@ int wanted_parse(const struct agent *a, const char *name, enum model_state state
     return 0;
 }
 
+/* It needs a reload, which may have to wait: what can be done without is planned, and becomes what is wanted now. */
+static void plan_reach(struct agent *a, struct plan *part, struct touched_backend *b, const struct live_backend *live,
+                       const struct buf *default_words, struct plan *plan)
+{
+    CLEANUP(cfg_backend_done) struct cfg_backend view = {0};
+    struct cfg_backend reach = {0};
+    struct plan possible = {0};
+    if (!backend_in_reach(a, &b->wanted, live, &reach, &view))
+        return;
+    plan_backend(&possible, &a->caps, strchr(b->name, ' ') + 1, live->listen, &reach, &view, default_words);
+    if (possible.reload || !plan_count(&possible)) {
+        plan_done(&possible);
+        cfg_backend_done(&reach);
+        return;
+    }
+    for (size_t i = 0; i < reach.servers.length; i++) {
+        const struct cfg_server *s = cfg_backend_server(&live->cfg, reach.servers.items[i]->name);
+        reach.servers.items[i]->words_known = !s || s->words_known;
+    }
+    plan_reload(plan, part->reload_class, "%s", part->reload);
+    plan_done(part);
+    *part = possible;
+    cfg_backend_done(&b->wanted);
+    b->wanted = reach;
+}
+
 static void touch_backend(struct agent *a, struct touched *t, const char *name, struct plan *plan)
 {
     struct touched_backend b = {.name = xstrdup(name)};
@@ -71,6 +97,12 @@ static void touch_backend(struct agent *a, struct touched *t, const char *name, 
         free(b.name);
         return;
     }
+    if (a->apply.round == ROUND_REST && map_get(&a->apply.avoid, name)) {
+        plan_reload(plan, "surprise", "%s did not do as it was told", name);
+        free(b.name);
+        cfg_backend_done(&b.wanted);
+        return;
+    }
     CLEANUP(buf_done) struct buf default_words = {0};
     if (b.is_wanted)
         live_default_words(a->live, b.wanted.from, &default_words);
@@ -79,6 +111,8 @@ static void touch_backend(struct agent *a, struct touched *t, const char *name, 
                  live ? &live->cfg : NULL, &default_words);
     if (live && live->gone && b.is_wanted && a->caps.dynamic_backends && !part.reload)
         plan_publish(&part, strchr(name, ' ') + 1);
+    if (part.reload && b.is_wanted && live)
+        plan_reach(a, &part, &b, live, &default_words, plan);
     b.has_ops = plan_take(plan, &part);
     if (b.has_ops && b.is_wanted && (!live || live->gone))
         map_put(&t->appearing, name, a);

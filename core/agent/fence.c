@@ -39,7 +39,7 @@ static int fence_read(const char *path, int fd, struct fence_record *ret_record,
         return err_set_sys(err, errno, "read %s", path);
     line[n] = '\0';
     *ret_length = n;
-    *ret_record = (struct fence_record){.transitions = INT64_MIN};
+    *ret_record = (struct fence_record){.transitions = INT64_MIN, .is_damaged = n > 0};
     struct fence_record r = {0};
     if (sscanf(line, "%" SCNd64 " %" SCNu64 " %319[^\n]", &r.transitions, &r.generation, r.holder) >= 2)
         *ret_record = r;

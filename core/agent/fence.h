@@ -28,6 +28,7 @@ struct fence_record {
     int64_t transitions;
     uint64_t generation;
     char holder[FENCE_HOLDER_SIZE];
+    bool is_damaged; /* as read: there is text and it is no fence */
 };
 
 /* Raise the fence to this writer's; less than what is there is refused. The file is synced when

@@ -83,7 +83,7 @@ void leave_begin(struct agent *a)
     VEC(const char *) commands = {0};
     for (size_t i = 0; i < a->leave_plan.ops[PLAN_VANISH].length; i++)
         vec_push(&commands, a->leave_plan.ops[PLAN_VANISH].items[i].command);
-    a->leave_call = runtime_run(a->loop, a->config.runtime_socket, commands.items, commands.length, deadline_ns, 0,
-                                on_left, a);
+    a->leave_call = runtime_run_gated(a->loop, a->config.runtime_socket, commands.items, commands.length, deadline_ns,
+                                      0, agent_gate, on_left, a);
     vec_done(&commands);
 }

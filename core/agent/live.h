@@ -32,8 +32,9 @@ struct live_backend {
     struct cfg_backend cfg;
     char *name; /* "shop_web_80" */
     bool listen;
-    bool gone; /* not wanted any more, and still there: on its way out, or kept unused until the next reload */
-    bool seen; /* while comparing */
+    bool gone;    /* not wanted any more, and still there: on its way out, or kept unused until the next reload */
+    bool seen;    /* while comparing */
+    bool unknown; /* found in HAProxy: neither the texts nor the journal tell its words */
 };
 
 struct live_map {

@@ -230,6 +230,7 @@ void live_merge_backends(struct live *l, const char *show_backend)
             b->cfg.from = xstrdup("");
             b->cfg.by_hand = true;
             b->gone = true;
+            b->unknown = true;
         }
     }
     map_done(&names);

@@ -64,14 +64,15 @@ static void on_reloaded(void *ctx, const struct master_reload_result *result)
     a->reload_call = NULL;
     a->last_reload_ns = clock_now_ns();
     if (result->err) {
+        if (result->err->kind != ERR_HAPROXY)
+            a->worker_pid = 0; /* it may still happen, and is ours then */
         agent_forget_live(a, result->err->text);
         reload_failed(a, result->err);
         return;
     }
     expand_wipe(&a->previous_config);
     take_next(a);
-    if (result->worker_pid)
-        a->worker_pid = result->worker_pid;
+    a->worker_pid = result->worker_pid;
     a->workers_old = result->old_workers;
     count_reload(a);
     a->apply.round = ROUND_AFTER_RELOAD;
@@ -114,7 +115,7 @@ static void step_reload_write(struct agent *a)
     a->apply.digest = model_digest(a->model, MODEL_ACCEPTED);
     if (image_build(a, &files, true, &err) < 0) {
         expand_wipe(&a->previous_config);
-        apply_fail_later(a, &err);
+        apply_rest(a, &err);
         return;
     }
     image_write(a, &files, false, after_reload_write);

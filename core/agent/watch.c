@@ -125,6 +125,20 @@ static void master_fails(struct agent *a, const struct err *err)
     }
 }
 
+bool watch_note_worker(struct agent *a, int pid)
+{
+    int before = a->worker_pid;
+    a->worker_pid = pid;
+    if (!before || before == pid)
+        return before == pid;
+    log_warn("HAProxy was reloaded by somebody else; everything is compared", "worker", log_int(pid), "before",
+             log_int(before));
+    metric_add(metric_counter(a->metrics, "haptic_haproxy_foreign_reloads_total",
+                              "Workers of HAProxy that no reload of ours has started."),
+               1);
+    return false;
+}
+
 static void on_poll_answer(void *ctx, const struct err *err, const struct master_state *state)
 {
     struct agent *a = ctx;
@@ -146,6 +160,8 @@ static void on_poll_answer(void *ctx, const struct err *err, const struct master
     if (a->apply.busy || !worker || worker == a->worker_pid)
         return;
     bool replaced = a->worker_pid != 0;
+    if (a->running && !back)
+        (void)watch_note_worker(a, worker);
     a->worker_pid = worker;
     if (!replaced && !back)
         return;

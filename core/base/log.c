@@ -157,3 +157,20 @@ bool log_limit_pass(struct log_limit *limit, int64_t interval_ns, uint64_t *ret_
     limit->suppressed = 0;
     return true;
 }
+
+bool log_repeat_pass(struct log_repeat *repeat, int64_t first_ns, int64_t max_ns, uint64_t *ret_suppressed)
+{
+    int64_t now = clock_now_ns();
+    bool is_new = repeat->seen_ns == 0 || now - repeat->seen_ns > 2 * repeat->distance_ns;
+
+    repeat->seen_ns = now;
+    if (is_new) {
+        repeat->distance_ns = first_ns;
+        repeat->limit.last_ns = 0;
+    }
+    if (!log_limit_pass(&repeat->limit, repeat->distance_ns, ret_suppressed))
+        return false;
+    if (!is_new)
+        repeat->distance_ns = 2 * repeat->distance_ns < max_ns ? 2 * repeat->distance_ns : max_ns;
+    return true;
+}

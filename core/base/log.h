@@ -47,4 +47,12 @@ struct log_limit {
 };
 bool log_limit_pass(struct log_limit *limit, int64_t interval_ns, uint64_t *ret_suppressed);
 
+/* The same with a distance that doubles from first_ns to max_ns while the message repeats. It begins anew when the
+ * message has not come for twice the distance. */
+struct log_repeat {
+    struct log_limit limit;
+    int64_t distance_ns, seen_ns;
+};
+bool log_repeat_pass(struct log_repeat *repeat, int64_t first_ns, int64_t max_ns, uint64_t *ret_suppressed);
+
 #endif

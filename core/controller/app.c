@@ -266,6 +266,7 @@ static int start_haproxy(struct app *app, struct err *err)
     app->runtime_socket = o->runtime_socket ? xstrdup(o->runtime_socket) : xasprintf("%s/runtime.sock", app->directory);
     const struct agent_config config = {.vault = store_vault(app->store),
                                         .binary = app->haproxy,
+                                        .version = app->caps.text,
                                         .directory = app->directory,
                                         .master_socket = app->master_socket,
                                         .runtime_socket = app->runtime_socket,

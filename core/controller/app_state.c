@@ -51,11 +51,11 @@ bool app_is_ready(const struct app *app, struct buf *why)
         say(why, "not validated yet\n");
     if (s.validated && writer && !a.running)
         say(why, "HAProxy does not run\n");
-    else if (s.validated && writer && !s.live)
+    else if (s.validated && writer && !s.serving)
         say(why, "not live yet\n");
     if (why != NULL && why->length > before && *s.problem != '\0')
         buf_printf(why, "%s\n", s.problem);
-    bool ready = s.synced && s.rendered && s.validated && (!writer || (s.live && a.running));
+    bool ready = s.synced && s.rendered && s.validated && (!writer || (s.serving && a.running));
     if (ready && s.failed > 0 && why != NULL)
         buf_printf(why, "%zu fragments of the templates fail: %zu keep their last accepted output, %zu have none\n",
                    s.failed, s.kept, s.failed - s.kept);

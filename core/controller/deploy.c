@@ -8,6 +8,8 @@
 
 #define RETRY_MIN_NS (500 * NS_PER_MS)
 #define RETRY_MAX_NS (30 * NS_PER_S)
+#define FAILED_WARN_NS (5 * NS_PER_S)
+#define FAILED_WARN_MAX_NS (3600 * NS_PER_S)
 
 static void on_retry(uv_timer_t *timer)
 {
@@ -19,17 +21,21 @@ static void on_applied(void *ctx, const struct agent_result *result)
     struct reconcile *r = ctx;
     uint64_t suppressed;
 
+    r->reload_owed = result->rest_is_live;
     if (result->err == NULL) {
         r->retry_ns = 0;
+        r->failed_repeat = (struct log_repeat){0};
         r->deployed_problem[0] = '\0';
-        r->live = result->reload_after_ns == 0;
-        if (r->applying_ns != 0 && r->live)
+        bool waited = r->reload_waits;
+        r->live = true;
+        r->reload_waits = result->reload_after_ns > 0;
+        if (r->applying_ns != 0 && !r->reload_waits)
             metric_observe_ns(r->reconcile_duration, clock_now_ns() - r->applying_ns);
-        if (r->live)
+        if (!r->reload_waits)
             r->applying_ns = 0;
         else
             reconcile_stage_move(&r->applying_ns, &r->settled_ns);
-        if (!r->live)
+        if (r->reload_waits && !waited)
             log_info("A reload waits", "reason", result->reload_reason ? result->reload_reason : "", "wait",
                      log_duration(result->reload_after_ns));
         if (result->reloaded)
@@ -57,12 +63,17 @@ static void on_applied(void *ctx, const struct agent_result *result)
         reconcile_stage_move(&r->applying_ns, &r->settled_ns);
         r->compare_all = true;
         r->compare_why = "the last deployment failed";
-        r->retry_ns = r->retry_ns == 0 ? RETRY_MIN_NS : r->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : r->retry_ns * 2;
-        if (strcmp(r->deployed_problem, result->err->text) != 0)
-            log_warn("Deployment failed; it is tried again", "error", result->err->text, "retry_in",
-                     log_duration(r->retry_ns));
+        bool waits = uv_is_active((uv_handle_t *)&r->retry); /* this one was made while it did */
+        if (!waits)
+            r->retry_ns = r->retry_ns == 0                 ? RETRY_MIN_NS
+                          : r->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS
+                                                           : r->retry_ns * 2;
+        if (log_repeat_pass(&r->failed_repeat, FAILED_WARN_NS, FAILED_WARN_MAX_NS, &suppressed))
+            log_warn("Deployment failed; it is tried again", "error", result->err->text, "live",
+                     result->rest_is_live ? "all that needs no reload" : "not known", "retry_in",
+                     log_duration(r->retry_ns), "similar", log_int((int64_t)suppressed));
         snprintf(r->deployed_problem, sizeof(r->deployed_problem), "%s", result->err->text);
-        if (!r->stopped)
+        if (!r->stopped && !waits)
             uv_timer_start(&r->retry, on_retry, (uint64_t)(r->retry_ns / NS_PER_MS), 0);
     }
     if (!r->stopped)
@@ -98,22 +109,23 @@ void reconcile_deploy(struct reconcile *r)
         r->live = false;
         return;
     }
-    if (agent_busy(r->agent) || uv_is_active((uv_handle_t *)&r->retry) || model_is_empty(r->model, MODEL_ACCEPTED))
+    bool waits = uv_is_active((uv_handle_t *)&r->retry);
+    if (agent_busy(r->agent) || (waits && !r->reload_owed) || model_is_empty(r->model, MODEL_ACCEPTED))
         return;
+    bool all = r->compare_all && !waits;
     struct model_changes changes = {0};
     model_take_changes(r->model, &changes);
-    if (changes.items.length == 0 && !r->compare_all) {
+    if (changes.items.length == 0 && !all) {
         model_changes_done(&changes);
-        if (r->live)
+        if (r->live && !r->reload_waits)
             r->settled_ns = 0; /* the change had no effect on the output */
         return;
     }
     struct fence fence = {.transitions = transitions,
                           .generation = r->generation,
                           .holder = r->ops.fence_holder ? r->ops.fence_holder(r->ctx) : r->config.identity};
-    bool all = r->compare_all;
     reconcile_stage_move(&r->settled_ns, &r->applying_ns);
-    r->compare_all = false;
+    r->compare_all = r->compare_all && !all;
     if (all)
         log_debug("Comparing everything with HAProxy", "why", r->compare_why);
     if (!agent_apply(r->agent, all ? NULL : &changes, &fence, on_applied, r))

@@ -365,7 +365,12 @@ void reconcile_kick(struct reconcile *r)
 
 void reconcile_compare_all(struct reconcile *r, const char *why)
 {
-    r->live = false;
+    struct agent_status status = {0};
+
+    /* A reload whose turn has come, or one more look, takes nothing away from what HAProxy serves. */
+    if (r->agent)
+        agent_status(r->agent, &status);
+    r->live = r->live && status.known;
     uv_timer_stop(&r->retry);
     compare_all(r, why);
 }
@@ -490,7 +495,8 @@ void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_st
         .synced = is_synced(r),
         .rendered = r->rendered,
         .validated = r->rendered && !model_is_empty(r->model, MODEL_ACCEPTED),
-        .live = r->live,
+        .live = r->live && !r->reload_waits,
+        .serving = r->live,
         .generation = r->generation,
         .digest = r->accepted_digest,
         .accepted_ns = r->accepted_ns,

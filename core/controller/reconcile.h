@@ -80,6 +80,7 @@ struct reconcile_status {
     bool synced;         /* every kind is */
     bool rendered;       /* a complete rendering arrived */
     bool validated;      /* and something was accepted */
+    bool serving;        /* as live, but for what waits for a reload whose turn has not come */
     bool live;           /* the last deployment of this replica ended well, and nothing has happened to HAProxy since */
     uint64_t generation; /* grows with each accepted change */
     struct digest digest; /* of the accepted model */

@@ -39,7 +39,8 @@ struct reconcile {
     bool compare_all; /* deploy from scratch */
     const char *compare_why;
     bool was_writer;
-    bool live;
+    bool live;           /* HAProxy serves what was accepted for it, but for what waits for a reload */
+    bool reload_waits;   /* for its turn */
     bool objected;       /* to new templates, just now */
     bool restored;       /* the model began with an earlier process' output, and nothing complete was rendered yet */
     bool check_due;      /* what was restored has not been checked by this process */
@@ -63,6 +64,8 @@ struct reconcile {
 
     struct problems problems; /* fragments that fail */
     struct notices notices;
+    bool reload_owed; /* the last deployment failed in its reload only: changes go on */
+    struct log_repeat failed_repeat;
     struct log_limit stale_limit, deployed_limit;
     int64_t drift_ns;
 

@@ -400,9 +400,11 @@ static int write_changed(struct disk *d, int at, bool config, struct err *err)
             continue;
         struct digest digest = digest_of(file->bytes, file->length);
         struct record *known = map_get(&d->records, file->path);
-        if (known && digest_equal(known->digest, digest)) {
-            if (file_intact(at, file->path, known, false))
+        bool same = known && digest_equal(known->digest, digest);
+        if (known && file_intact(at, file->path, known, false)) {
+            if (same)
                 continue;
+        } else if (known) {
             note_altered(d, file->path);
         }
         free(map_del(&d->records, file->path)); /* unknown until it is in its place */

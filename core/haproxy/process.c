@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -202,6 +203,17 @@ void process_became_running(struct process *p)
     master_state_done(&state);
 }
 
+/* A core dump would go to its working directory and fill it. A handler that the kernel pipes cores to still gets them,
+ * and an administrator can raise the soft limit again (set-dumpable). */
+static void forbid_core(pid_t pid)
+{
+    struct rlimit limit;
+    if (prlimit(pid, RLIMIT_CORE, NULL, &limit) == 0) {
+        limit.rlim_cur = 0;
+        (void)prlimit(pid, RLIMIT_CORE, &limit, NULL);
+    }
+}
+
 static void spawn(struct process *p)
 {
     CLEANUP(free_ptr) char *master = xasprintf("%s,mode,600,level,admin", p->master_socket);
@@ -235,6 +247,7 @@ static void spawn(struct process *p)
     }
     p->child = child;
     p->pid = child->pid;
+    forbid_core(p->pid);
     process_pid_keep(p);
     process_timer_set(p, PROCESS_POLL_NS);
 }

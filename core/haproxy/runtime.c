@@ -6,6 +6,9 @@
  * thing on its connection, where the master hangs up: an answer to the last command is therefore also complete when
  * the connection ends after an empty line.
  *
+ * A call with a gate sends two lines first: "prompt" and its idle time; the answer to the second one is not the
+ * caller's. What follows is written by parts_write(), one part for each time that everything before is answered.
+ *
  * While a payload is read HAProxy prompts with "+ " for each of its lines, for some, or (3.2, when it comes in pieces)
  * for some of them more than once.
  */
@@ -13,6 +16,7 @@
 
 #include <assert.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -23,6 +27,7 @@
 #define DEFAULT_MAX_ANSWER_BYTES ((size_t)256 << 20)
 #define READ_BYTES ((size_t)65536)
 #define PROMPT_MAX 64
+#define PART_BYTES ((size_t)65536) /* a socket's buffer takes it at once when it is empty */
 
 struct span {
     size_t offset, length;
@@ -38,6 +43,9 @@ struct runtime_call {
     VEC(bool) has_payload; /* per command */
     VEC(char *) names;     /* per command: its first words, for messages */
     size_t expected;
+    runtime_gate *gate; /* NULL: everything is written at once */
+    VEC(size_t) ends;   /* in out, per command */
+    size_t written, written_commands;
     size_t scanned; /* bytes of in that hold no end of the current answer */
     size_t begin;   /* where the current answer begins */
     size_t max_answer_bytes;
@@ -59,6 +67,7 @@ static void call_free(uv_handle_t *handle)
     buf_done(&call->in);
     vec_done(&call->answers);
     vec_done(&call->has_payload);
+    vec_done(&call->ends);
     for (size_t i = 0; i < call->names.length; i++)
         free(call->names.items[i]);
     vec_done(&call->names);
@@ -78,7 +87,7 @@ static void call_finish(struct runtime_call *call, bool ok)
     assert(done);
     call->done = NULL;
     VEC(struct runtime_answer) answers = {0};
-    for (size_t i = 0; i < call->answers.length; i++) {
+    for (size_t i = call->gate ? 1 : 0; i < call->answers.length; i++) {
         const struct span *s = &call->answers.items[i];
         call->in.data[s->offset + s->length] = '\0'; /* a newline or the prompt stands there */
         struct runtime_answer answer = {.text = call->in.data + s->offset, .length = s->length};
@@ -200,6 +209,36 @@ static void on_end(struct runtime_call *call, ssize_t status)
     call_finish(call, false);
 }
 
+/* A failed write needs no care of its own: the read side ends too, with HAProxy's last words before it. */
+static void on_write(uv_write_t *request UNUSED, int status UNUSED)
+{
+}
+
+static bool part_write(struct runtime_call *call, size_t end)
+{
+    uv_buf_t bytes = uv_buf_init(call->out.data + call->written, (unsigned)(end - call->written));
+    call->written = end;
+    if (uv_write(&call->write, (uv_stream_t *)&call->pipe, &bytes, 1, on_write) == 0)
+        return true;
+    err_set(&call->err, ERR_IO, "HAProxy at %s: cannot write", call->path);
+    return false;
+}
+
+/* The next part, when everything that was written is answered. False: the call ends with its error. */
+static bool parts_write(struct runtime_call *call)
+{
+    size_t last = call->written_commands;
+    if (!call->gate || call->answers.length < last || last == call->expected)
+        return true;
+    if (call->gate(call->ctx, &call->err) < 0)
+        return false;
+    do
+        last++;
+    while (last < call->expected && call->ends.items[last] - call->written <= PART_BYTES);
+    call->written_commands = last;
+    return part_write(call, call->ends.items[last - 1]);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *chunk UNUSED)
 {
     struct runtime_call *call = stream->data;
@@ -214,13 +253,8 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *chunk UN
     if (over)
         err_set(&call->err, ERR_LIMIT, "HAProxy at %s: the answer to \"%s\" passes the limit of %zu bytes", call->path,
                 current_name(call), call->max_answer_bytes);
-    if (over || call_scan(call))
+    if (over || call_scan(call) || !parts_write(call))
         call_finish(call, call->err.kind == ERR_NONE);
-}
-
-/* A failed write needs no care of its own: the read side ends too, with HAProxy's last words before it. */
-static void on_write(uv_write_t *request UNUSED, int status UNUSED)
-{
 }
 
 static void on_connect(uv_connect_t *request, int status)
@@ -233,12 +267,14 @@ static void on_connect(uv_connect_t *request, int status)
         call_finish(call, false);
         return;
     }
-    uv_buf_t bytes = uv_buf_init(call->out.data, (unsigned)call->out.length);
-    if (uv_read_start((uv_stream_t *)&call->pipe, on_alloc, on_read) < 0 ||
-        uv_write(&call->write, (uv_stream_t *)&call->pipe, &bytes, 1, on_write) < 0) {
-        err_set(&call->err, ERR_IO, "HAProxy at %s: cannot read and write", call->path);
+    if (uv_read_start((uv_stream_t *)&call->pipe, on_alloc, on_read) < 0) {
+        err_set(&call->err, ERR_IO, "HAProxy at %s: cannot read", call->path);
         call_finish(call, false);
+        return;
     }
+    call->written_commands = call->gate ? 1 : call->expected;
+    if (!part_write(call, call->ends.items[call->written_commands - 1]))
+        call_finish(call, false);
 }
 
 /* Append a command such that HAProxy takes it for exactly one. */
@@ -257,6 +293,7 @@ static int command_add(struct runtime_call *call, const char *command, struct er
             command);
     buf_add(&call->out, command, length);
     buf_putc(&call->out, '\n');
+    vec_push(&call->ends, call->out.length);
     vec_push(&call->has_payload, newline != NULL);
     vec_push(&call->names, xmemdup0(command, first < 60 ? first : 60));
     return 0;
@@ -265,8 +302,17 @@ static int command_add(struct runtime_call *call, const char *command, struct er
 struct runtime_call *runtime_run(uv_loop_t *loop, const char *socket_path, const char *const *commands, size_t count,
                                  int64_t deadline_ns, size_t max_answer_bytes, runtime_done *done, void *ctx)
 {
+    return runtime_run_gated(loop, socket_path, commands, count, deadline_ns, max_answer_bytes, NULL, done, ctx);
+}
+
+struct runtime_call *runtime_run_gated(uv_loop_t *loop, const char *socket_path, const char *const *commands,
+                                       size_t count, int64_t deadline_ns, size_t max_answer_bytes, runtime_gate *gate,
+                                       runtime_done *done, void *ctx)
+{
     struct runtime_call *call = xcalloc(1, sizeof(*call));
-    call->expected = count;
+    char idle[64];
+    call->gate = count ? gate : NULL;
+    call->expected = count + (call->gate != NULL);
     call->done = done;
     call->ctx = ctx;
     call->max_answer_bytes = max_answer_bytes ? max_answer_bytes : DEFAULT_MAX_ANSWER_BYTES;
@@ -286,6 +332,9 @@ struct runtime_call *runtime_run(uv_loop_t *loop, const char *socket_path, const
         memcpy(call->path, socket_path, path_length + 1);
     }
     buf_puts(&call->out, "prompt\n");
+    snprintf(idle, sizeof(idle), "set timeout cli %ds", (int)(RUNTIME_IDLE_NS / NS_PER_S));
+    if (call->gate && command_add(call, idle, &call->err) < 0)
+        call->failed_early = true;
     for (size_t i = 0; i < count && !call->failed_early; i++)
         if (command_add(call, commands[i], &call->err) < 0)
             call->failed_early = true;

@@ -8,6 +8,12 @@
  * Source:  HAProxy management guide, section 9.3 (prompt mode, payload).
  *
  * Every call makes a fresh connection: a kept one would go on talking to the old worker after a reload.
+ *
+ * A process can be stopped at any place, and what it writes then arrives late. A call with a gate bounds how late:
+ * HAProxy answers on the connection first and is told to close it after RUNTIME_IDLE_NS without input. Only then the
+ * gate is asked, and the commands are written in parts that fit into the socket's buffer at once; each part is written
+ * when the one before is answered, and the gate is asked before each. So a part arrives at most RUNTIME_IDLE_NS after
+ * its gate was asked, or never.
  */
 #ifndef HAPTIC_HAPROXY_RUNTIME_H
 #define HAPTIC_HAPROXY_RUNTIME_H
@@ -17,6 +23,7 @@
 #include <uv.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 
 struct runtime_call;
 
@@ -36,6 +43,13 @@ typedef void runtime_done(void *ctx, const struct err *err, const struct runtime
  * all answers (0: 256 MiB). */
 struct runtime_call *runtime_run(uv_loop_t *loop, const char *socket_path, const char *const *commands, size_t count,
                                  int64_t deadline_ns, size_t max_answer_bytes, runtime_done *done, void *ctx);
+/* The gate of a call: may commands be written now? -1 and *err: nothing more is written, and done gets the error. */
+typedef int runtime_gate(void *ctx, struct err *err);
+#define RUNTIME_IDLE_NS (5 * NS_PER_S)
+/* The same with a gate, which has the ctx of done. For a worker's own socket. */
+struct runtime_call *runtime_run_gated(uv_loop_t *loop, const char *socket_path, const char *const *commands,
+                                       size_t count, int64_t deadline_ns, size_t max_answer_bytes, runtime_gate *gate,
+                                       runtime_done *done, void *ctx);
 /* Abandon: done is not called. */
 void runtime_cancel(struct runtime_call *call);
 

@@ -58,7 +58,7 @@ struct world {
     struct err err;
     char reason[512];
     unsigned operations;
-    bool reloaded, failed;
+    bool reloaded, failed, rest_is_live;
     int64_t reload_after_ns, duration_ns, highest_transitions;
     char changed[256];
     unsigned changes;
@@ -144,6 +144,7 @@ static UNUSED void world_on_applied(void *ctx, const struct agent_result *r)
     w->err = r->err ? *r->err : (struct err){0};
     w->operations = r->operations;
     w->reloaded = r->reloaded;
+    w->rest_is_live = r->rest_is_live;
     w->reload_after_ns = r->reload_after_ns;
     w->duration_ns = r->duration_ns;
     w->highest_transitions = r->highest.transitions;
