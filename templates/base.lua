@@ -15,7 +15,7 @@ settings({
   fd_hard_limit = { type = "integer", min = 100, max = 1073741824, default = 100000, doc = "bound of descriptors" },
   threads = { type = "integer", min = 1, max = 4096, doc = "threads of HAProxy" },
   hard_stop_after = { type = "duration", min = "1s", default = "30m", doc = "end of an old worker" },
-  max_reloads = { type = "integer", min = 1, max = 10000, default = 20, doc = "reloads that an old worker outlives" },
+  max_reloads = { type = "integer", min = 1, max = 10000, default = 50, doc = "reloads that an old worker outlives" },
   log_target = { type = "text", pattern = WORD, expects = "stdout, stderr, a socket or an address", default = "stdout",
     doc = "where HAProxy logs to" },
   log_level = { type = "enum", default = "info", doc = "least level that HAProxy logs",

@@ -156,6 +156,7 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
     a->changed = changed;
     a->ctx = ctx;
     a->live = live_new();
+    pace_learn(a, "");
     a->journal_fd = -1;
     config_copy(a, config);
     a->disk = disk_open(loop, a->config.directory, err);
@@ -368,6 +369,7 @@ struct agent *agent_free(struct agent *a)
     close_fd(&a->journal_fd);
     free(a->first_altered);
     free(a->owed_reason);
+    pace_done(a);
     free((char *)(uintptr_t)a->config.version);
     free((char *)(uintptr_t)a->config.directory);
     free((char *)(uintptr_t)a->config.binary);

@@ -4,6 +4,7 @@
  *   agent.c    life, events of the process, the public functions
  *   apply.c    one apply: fence → read → plan → run → read back → commit, or reload
  *   reload.c   a new process: reload and start
+ *   pace.c     when the next reload may be made
  *   structural.c  what may go live without a check
  *   compare.c  what is wanted against what is live: sections, entries of maps, files
  *   partial.c  what commands can do about a backend that needs a reload
@@ -112,6 +113,16 @@ struct watched {
     struct log_limit limit;
 };
 
+/* When the next reload may be made. */
+struct pace {
+    struct map owners; /* namespace → struct pace_owner */
+    /* Something needs a reload: of the templates; of anybody. */
+    bool template_waits, any_waits;
+    unsigned lived_through; /* reloads, by the oldest worker that still has connections */
+    unsigned max_reloads;   /* of the configuration, as is hard_stop_ns */
+    int64_t hard_stop_ns;
+};
+
 struct agent {
     uv_loop_t *loop;
     struct agent_config config; /* strings owned */
@@ -182,6 +193,7 @@ struct agent {
     int64_t last_reload_ns, reload_due_ns;
     uint64_t reloads, restarts, operations, drift_repairs;
     bool live_ok;
+    struct pace pace;
     struct err owed; /* why the last reload could not be made; ERR_NONE: none is owed */
     char *owed_reason;
     char other_version[64]; /* the running version that was warned of */
@@ -221,6 +233,18 @@ int agent_gate(void *ctx, struct err *err) MUST_CHECK;
 /* Before a group of commands: the same, and what it may take of limit_ns. ERR_TIMEOUT: no time to write is left. */
 int agent_may_run(struct agent *a, int64_t limit_ns, int64_t *ret_ns, struct err *err) MUST_CHECK;
 void agent_forget_live(struct agent *a, const char *why);
+
+/* pace.c */
+void pace_learn(struct agent *a, const char *config); /* what haproxy.cfg says about old workers */
+/* Of all, after an old worker has lived through so many reloads. */
+int64_t pace_distance_ns(int64_t shortest_ns, int64_t hard_stop_ns, unsigned max_reloads, unsigned lived_through);
+void pace_note_item(struct agent *a, const struct item *item); /* its change needs a reload */
+void pace_note_section(struct agent *a, const char *name);     /* a change of one of its pieces does */
+void pace_clear(struct agent *a);                              /* nothing needs one */
+int64_t pace_wait_ns(const struct agent *a);                   /* for what was noted; <= 0: now */
+void pace_reloaded(struct agent *a);
+void pace_note_workers(struct agent *a, const struct master_state *state);
+void pace_done(struct agent *a);
 
 /* compare.c */
 void touched_done(struct touched *t);

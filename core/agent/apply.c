@@ -429,6 +429,8 @@ static void plan_run(struct agent *a)
 {
     struct apply *p = &a->apply;
     if (!p->plan.reload) {
+        if (p->all)
+            pace_clear(a);
         step_batch(a);
         return;
     }
@@ -444,7 +446,7 @@ static void plan_run(struct agent *a)
         step_batch(a);
         return;
     }
-    int64_t wait = a->last_reload_ns ? a->last_reload_ns + a->config.min_reload_interval_ns - clock_now_ns() : 0;
+    int64_t wait = pace_wait_ns(a);
     if (wait > 0) {
         p->reload_after_ns = wait;
         free(p->reload_reason);

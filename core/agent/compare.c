@@ -239,6 +239,7 @@ static void touch_changed_file(void *ctx, enum contribution_kind kind, const cha
 static void touch_files(struct agent *a, const struct model_changes *changes, struct plan *plan)
 {
     struct changed_files files = {.a = a, .plan = plan};
+    unsigned reloads = plan->reloads;
     const struct map_slot *slot;
     for (size_t i = 0; i < changes->items.length; i++) {
         const struct item *item = changes->items.items[i];
@@ -252,7 +253,15 @@ static void touch_files(struct agent *a, const struct model_changes *changes, st
     for (size_t it = 0; (slot = map_next(&files.paths, &it));)
         if (map_getn(&a->live->files, slot->key, slot->key_length))
             plan_reload(plan, "file", "%.*s is gone", (int)slot->key_length, slot->key);
+    for (size_t i = 0; plan->reloads != reloads && i < changes->items.length; i++)
+        if (image_has_file(changes->items.items[i]->kind))
+            pace_note_item(a, changes->items.items[i]);
     map_done(&files.paths);
+}
+
+static bool is_of_section(const struct item *item)
+{
+    return item->kind == CONTRIBUTION_SECTION || item->kind == CONTRIBUTION_SECTION_FROM;
 }
 
 void touch_changes(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan)
@@ -261,15 +270,24 @@ void touch_changes(struct agent *a, struct touched *t, const struct model_change
     struct map seen = {0};
     for (size_t i = 0; i < changes->items.length; i++) {
         const struct item *item = changes->items.items[i];
-        if ((item->kind == CONTRIBUTION_SECTION || item->kind == CONTRIBUTION_SECTION_FROM) &&
-            !map_put(&seen, item->scope, a))
+        unsigned reloads = plan->reloads;
+        if (!is_of_section(item))
+            continue;
+        if (!map_get(&seen, item->scope)) {
             touch_section(a, t, item->scope, plan);
+            map_put(&seen, item->scope, plan->reloads != reloads ? (void *)plan : (void *)a);
+        }
+        if (map_get(&seen, item->scope) == plan)
+            pace_note_item(a, item);
     }
     for (size_t i = 0; i < changes->items.length; i++) {
         const struct item *item = changes->items.items[i];
         struct live_map *map = item->kind == CONTRIBUTION_MAP_ENTRY ? live_map(a->live, item->scope) : NULL;
+        unsigned reloads = plan->reloads;
         if (map && map->used && item->key[0])
             touch_item(a, t, map, item, plan);
+        if (plan->reloads != reloads)
+            pace_note_item(a, item);
     }
     touch_files(a, changes, plan);
     map_done(&seen);

@@ -121,6 +121,7 @@ int image_build(struct agent *a, struct disk_files *files, bool new_lineage, str
         buf_printf(&config, "    stats socket %s mode 600 level admin\n", a->config.runtime_socket);
     buf_putc(&config, '\n');
     buf_add(&config, buf_str(&body), body.length);
+    pace_learn(a, buf_str(&config));
     if (b.live)
         live_load_config(b.live, buf_str(&config), config.length);
     model_each_map(a->model, build_map, &b);
@@ -164,6 +165,7 @@ void image_load(struct agent *a, struct live *live)
     if (disk_read(a->disk, DISK_CONFIG, CONFIG_MAX_BYTES, &text, NULL))
         return;
     live_load_config(live, buf_str(&text), text.length);
+    pace_learn(a, buf_str(&text));
     journal_load(a, live);
     /* Files cannot be asked of HAProxy: those on disk are those it was started with. */
     load_folder(a, live, "files");

@@ -14,6 +14,7 @@ static void count_reload(struct agent *a)
     struct apply *p = &a->apply;
     a->reloads++;
     p->reloaded = true;
+    pace_reloaded(a);
     metric_add(metric_counter(a->metrics, "haptic_reloads_total", "Reloads and starts of HAProxy.", "reason",
                               p->reload_class ? p->reload_class : "start"),
                1);

@@ -129,8 +129,11 @@ bool walk_step(struct walk *w, int64_t budget_ns)
     int64_t end = clock_now_ns() + budget_ns;
     while (w->next < w->names.length) {
         const char *name = w->names.items[w->next++];
+        unsigned reloads = p->plan.reloads;
         if (!section_is_news(model_section(w->a->model, name)))
             touch_section(w->a, &p->touched, name, &p->plan);
+        if (p->plan.reloads != reloads)
+            pace_note_section(w->a, name);
         if (w->next % 64 == 0 && clock_now_ns() >= end)
             return false;
     }

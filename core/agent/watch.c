@@ -149,6 +149,7 @@ static void on_poll_answer(void *ctx, const struct err *err, const struct master
     }
     watched_answers(&a->master_watched, "master");
     a->workers_old = (unsigned)state->old_workers.length;
+    pace_note_workers(a, state);
     metric_set(metric_gauge(a->metrics, "haptic_haproxy_old_workers",
                             "Workers from before a reload that still finish connections."),
                a->workers_old);

@@ -58,6 +58,7 @@ void plan_done(struct plan *p)
     }
     free(STEAL(p->reload));
     p->reload_class = NULL;
+    p->reloads = 0;
 }
 
 size_t plan_count(const struct plan *p)
@@ -80,6 +81,7 @@ const char *plan_first(const struct plan *p)
 
 void plan_reload(struct plan *p, const char *reload_class, const char *format, ...)
 {
+    p->reloads++;
     if (p->reload)
         return;
     va_list ap;

@@ -54,6 +54,7 @@ struct plan {
     VEC(struct plan_op) ops[PLAN_STAGES];
     char *reload;             /* NULL: the operations do it; else why they do not */
     const char *reload_class; /* short form of it, from a fixed set: a label value */
+    unsigned reloads;         /* how many reasons there were */
 };
 void plan_done(struct plan *p);
 size_t plan_count(const struct plan *p);
