@@ -55,6 +55,7 @@ section("global", { name = "global", order = 100 }, function(b)
   b:line("hard-stop-after", context.hard_stop_after)
   b:line("mworker-max-reloads", context.max_reloads)
   b:line("spread-checks", 5)
+  b:line("server-state-file", from_env("HAPTIC_DIR", "/servers.state")) -- addresses of names outlive a reload
 end)
 point("global", "global")
 
@@ -67,6 +68,7 @@ section("defaults base", { name = "defaults", order = 100, from = false }, funct
   b:line("option", "dontlognull")
   b:line("balance", context.balance)
   b:line("option", "redispatch")
+  b:line("load-server-state-from-file", "global")
   b:line("option", "idle-close-on-response") -- idle connections get one more answer from a worker that stops
   b:line("retries", context.retries)
   b:line("retry-on", "conn-failure")

@@ -370,6 +370,7 @@ struct agent *agent_free(struct agent *a)
     free(a->first_altered);
     free(a->owed_reason);
     pace_done(a);
+    addresses_done(a);
     free((char *)(uintptr_t)a->config.version);
     free((char *)(uintptr_t)a->config.directory);
     free((char *)(uintptr_t)a->config.binary);

@@ -14,6 +14,7 @@
  *   journal.c  what the directory does not know yet
  *   reveal.c   values of Secrets: in what is compared and sent, and not in what is said
  *   image.c    the directory: building, writing, restoring
+ *   addresses.c  the directory: addresses of names, for the next worker
  *   audit.c    the directory: is it still what was written?
  *   watch.c    the master and the worker: which there are, whether they answer
  */
@@ -194,7 +195,8 @@ struct agent {
     uint64_t reloads, restarts, operations, drift_repairs;
     bool live_ok;
     struct pace pace;
-    struct err owed; /* why the last reload could not be made; ERR_NONE: none is owed */
+    struct map addresses; /* "backend/server" → struct known_address */
+    struct err owed;      /* why the last reload could not be made; ERR_NONE: none is owed */
     char *owed_reason;
     char other_version[64]; /* the running version that was warned of */
     struct log_repeat surprise_repeat;
@@ -324,6 +326,14 @@ void image_on_timer(uv_timer_t *timer);
 /* Write what is live now, if it may be written; false when nothing was begun. */
 bool image_level_now(struct agent *a);
 void image_release(struct agent *a); /* the disk is free again */
+
+/* addresses.c */
+void addresses_take(struct agent *a, const char *show_servers_state);
+void addresses_load(struct agent *a);        /* from the directory, when none are known */
+bool addresses_exist(const struct agent *a); /* has HAProxy servers with names? */
+/* For the servers as they are in live. */
+void addresses_add_file(struct agent *a, const struct live *live, struct disk_files *files);
+void addresses_done(struct agent *a);
 
 /* audit.c */
 void audit_begin(struct agent *a); /* after a comparison of everything that ended well */

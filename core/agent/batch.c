@@ -143,7 +143,8 @@ static int backend_verify(const struct touched_backend *t, const struct live_bac
     for (size_t i = 0; t->is_wanted && i < t->wanted.servers.length; i++) {
         const struct cfg_server *wanted = t->wanted.servers.items[i];
         const struct cfg_server *s = cfg_backend_server(&found, wanted->name);
-        if (!s || (wanted->literal && !plan_server_matches(wanted, s)))
+        bool other_name = s && !wanted->literal && !s->literal && strcasecmp(wanted->address, s->address) != 0;
+        if (!s || other_name || (wanted->literal && !plan_server_matches(wanted, s)))
             return err_set(err, ERR_HAPROXY, "%s: server %s is not as it was set", t->name, wanted->name);
     }
     for (size_t i = 0; i < found.servers.length; i++) {

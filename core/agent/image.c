@@ -126,6 +126,8 @@ int image_build(struct agent *a, struct disk_files *files, bool new_lineage, str
         live_load_config(b.live, buf_str(&config), config.length);
     model_each_map(a->model, build_map, &b);
     model_each_file(a->model, MODEL_ACCEPTED, build_file, &b);
+    addresses_load(a);
+    addresses_add_file(a, new_lineage ? a->next : a->live, files);
     size_t length = config.length;
     disk_files_take(files, DISK_CONFIG, buf_steal(&config), length);
     if (b.err.kind != ERR_NONE) {

@@ -95,8 +95,11 @@ static struct cfg_server *server_from_columns(const struct column *c)
 /* Take over words of the server that was known by this name. */
 static struct cfg_server *server_with_words(struct cfg_server *found, const struct cfg_server *known)
 {
-    struct cfg_server *s = known->literal || !known->words_known ? cfg_server_copy(known, found->address, found->port)
-                                                                 : cfg_server_copy(known, known->address, known->port);
+    /* A name that was changed by a command is told; one that was resolved at the start may not be. */
+    bool renamed = !found->literal && strcasecmp(found->address, known->address) != 0;
+    struct cfg_server *s = known->literal || !known->words_known || renamed
+                               ? cfg_server_copy(known, found->address, found->port)
+                               : cfg_server_copy(known, known->address, known->port);
     s->weight = found->weight;
     s->admin = found->admin;
     cfg_server_free(found);

@@ -123,6 +123,16 @@ static void step_reload_write(struct agent *a)
     disk_files_done(&files);
 }
 
+/* Without an answer the addresses of before count. */
+static void on_addresses(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
+{
+    struct agent *a = ctx;
+    a->call = NULL;
+    if (!err && count == 1)
+        addresses_take(a, answers[0].text);
+    step_reload_write(a);
+}
+
 void reload_begin(struct agent *a)
 {
     struct apply *p = &a->apply;
@@ -132,7 +142,14 @@ void reload_begin(struct agent *a)
     p->reload_class = p->plan.reload_class;
     p->reload_after_ns = 0;
     uv_timer_stop(&a->reload_timer);
-    step_reload_write(a);
+    int64_t deadline_ns;
+    struct err err;
+    if (!addresses_exist(a) || agent_may_run(a, a->config.command_deadline_ns, &deadline_ns, &err)) {
+        step_reload_write(a);
+        return;
+    }
+    static const char *const commands[] = {"show servers state"};
+    a->call = runtime_run(a->loop, a->config.runtime_socket, commands, 1, deadline_ns, 0, on_addresses, a);
 }
 
 /* ---- starting ---- */

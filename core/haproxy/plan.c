@@ -261,6 +261,24 @@ bool plan_server_matches(const struct cfg_server *wanted, const struct cfg_serve
     return wanted->agent_checked || (wanted->weight == live->weight && wanted->admin == live->admin);
 }
 
+static bool words_have(const char *words, size_t length, const char *word)
+{
+    for (const char *w = words; w < words + length; w += strlen(w) + 1)
+        if (strcmp(w, word) == 0)
+            return true;
+    return false;
+}
+
+/* From one name to another, of a server that HAProxy resolves while it runs. */
+static bool name_may_change(const struct cfg_server *s, const struct cfg_server *live,
+                            const struct cfg_backend *backend, const struct buf *default_words)
+{
+    return !s->literal && !live->literal && s->plain && s->port == live->port && name_is_plain(s->address) &&
+           (words_have(s->words, s->words_length, "resolvers") ||
+            words_have(buf_str(&backend->default_words), backend->default_words.length, "resolvers") ||
+            (default_words && words_have(buf_str(default_words), default_words->length, "resolvers")));
+}
+
 static void plan_server_change(struct plan *p, const char *backend, const struct cfg_server *s,
                                const struct cfg_server *live, const struct cfg_backend *wanted,
                                const struct cfg_backend *live_backend, const struct buf *default_words)
@@ -278,7 +296,9 @@ static void plan_server_change(struct plan *p, const char *backend, const struct
         plan_server_add(p, backend, s, wanted, default_words);
         return;
     }
-    if (!address_matches(s, live)) {
+    if (!address_matches(s, live) && name_may_change(s, live, wanted, default_words)) {
+        plan_add(p, PLAN_APPEAR, PLAN_SERVER_ADDRESS, "set server %s/%s fqdn %s", backend, s->name, s->address);
+    } else if (!address_matches(s, live)) {
         if (!s->literal || !live->literal || !s->plain || !s->port != !live->port) {
             plan_reload(p, "server", "backend %s: server %s changes an address that is not an IP address and port",
                         backend, s->name);
