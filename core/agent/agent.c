@@ -253,6 +253,7 @@ bool agent_apply(struct agent *a, struct model_changes *changes, const struct fe
     if (changes) {
         if (a->known)
             touch_changes(a, &p->touched, changes, &p->plan);
+        p->all = p->all || leave_meets(a, &p->touched);
         vec_clear(&changes->items);
     }
     apply_begin(a);

@@ -86,6 +86,7 @@ struct apply {
     bool all;         /* compare everything */
     bool drift;       /* everything was believed to be live when it began: what differs is drift */
     bool waits_for_process;
+    bool waits_for_leave; /* what leaves is being deleted; it begins when that is answered */
     enum apply_round round;
     bool dropped;     /* the operations of the plan were given up for a reload */
     unsigned rests;   /* comparisons in ROUND_REST */
@@ -286,6 +287,8 @@ int touched_verify(struct agent *a, const struct touched *t, const struct runtim
 void touched_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
 
 /* leave.c */
+/* Is something that is touched being deleted right now? */
+bool leave_meets(const struct agent *a, const struct touched *t);
 void leave_begin(struct agent *a); /* each second: delete leaving servers and backends that are gone */
 
 /* structural.c */

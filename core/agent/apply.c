@@ -583,6 +583,10 @@ void apply_begin(struct agent *a)
         reload_wait_for_process(a);
         return;
     }
+    if (a->leave_call && (p->all || !a->known)) {
+        p->waits_for_leave = true;
+        return;
+    }
     if (p->all || !a->known) {
         p->drift = a->live_ok && digest_equal(a->live_digest, model_digest(a->model, MODEL_ACCEPTED));
         apply_read(a);

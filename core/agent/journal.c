@@ -1,11 +1,13 @@
 /* DIRECTORY/journal covers the time until the directory is level again: words of server lines and backends cannot be
  * asked of HAProxy, so a successor that adopts it learns them here. Before commands go out, a comment tells which
  * sections are about to change; afterwards each is appended as it is now, in haproxy.cfg's own format. A section that
- * is only announced has an unknown outcome: of its servers nothing but what HAProxy tells is believed. No sync: the
+ * is only announced has an unknown outcome: the announcement has the servers as they are wanted, and what those and the
+ * ones before agree on is believed; else nothing but what HAProxy tells. No sync: the
  * journal has to outlive this process, not the machine, which takes HAProxy with it.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +16,7 @@
 
 #define JOURNAL_MAX_BYTES ((size_t)64 << 20)
 #define ANNOUNCED "# changing "
+#define WANTED "#= " /* a server of the section that was announced before it */
 
 static void journal_write(struct agent *a, const struct buf *text)
 {
@@ -27,16 +30,6 @@ static void journal_write(struct agent *a, const struct buf *text)
                                   "journal"),
                    1);
     a->journal_size += text->length;
-}
-
-void journal_begin(struct agent *a, const struct touched *t)
-{
-    CLEANUP(buf_done) struct buf text = {0};
-    for (size_t i = 0; i < t->backends.length; i++)
-        if (t->backends.items[i].has_ops)
-            buf_printf(&text, ANNOUNCED "%s\n", t->backends.items[i].name);
-    if (text.length)
-        journal_write(a, &text);
 }
 
 static void append_words(struct buf *out, const struct cfg_server *s)
@@ -53,6 +46,32 @@ static void append_words(struct buf *out, const struct cfg_server *s)
     }
 }
 
+static void append_server(struct buf *out, const char *before, const struct cfg_server *s)
+{
+    bool v6 = s->literal && strchr(s->address, ':');
+    if (!s->words_known)
+        return;
+    buf_printf(out, "%sserver %s %s%s%s:%d weight %d", before, s->name, v6 ? "[" : "", s->address, v6 ? "]" : "",
+               s->port, s->weight);
+    append_words(out, s);
+    buf_putc(out, '\n');
+}
+
+void journal_begin(struct agent *a, const struct touched *t)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    for (size_t i = 0; i < t->backends.length; i++) {
+        const struct touched_backend *b = &t->backends.items[i];
+        if (!b->has_ops)
+            continue;
+        buf_printf(&text, ANNOUNCED "%s\n", b->name);
+        for (size_t k = 0; b->is_wanted && k < b->wanted.servers.length; k++)
+            append_server(&text, WANTED, b->wanted.servers.items[k]);
+    }
+    if (text.length)
+        journal_write(a, &text);
+}
+
 void journal_end(struct agent *a, const struct touched *t)
 {
     CLEANUP(buf_done) struct buf text = {0};
@@ -64,16 +83,8 @@ void journal_end(struct agent *a, const struct touched *t)
         if (b->cfg.from && *b->cfg.from)
             buf_printf(&text, " from %s", b->cfg.from);
         buf_putc(&text, '\n');
-        for (size_t k = 0; k < b->cfg.servers.length; k++) {
-            const struct cfg_server *s = b->cfg.servers.items[k];
-            if (!s->words_known)
-                continue;
-            bool v6 = s->literal && strchr(s->address, ':');
-            buf_printf(&text, "    server %s %s%s%s:%d weight %d", s->name, v6 ? "[" : "", s->address, v6 ? "]" : "",
-                       s->port, s->weight);
-            append_words(&text, s);
-            buf_putc(&text, '\n');
-        }
+        for (size_t k = 0; k < b->cfg.servers.length; k++)
+            append_server(&text, "    ", b->cfg.servers.items[k]);
     }
     if (text.length)
         journal_write(a, &text);
@@ -90,8 +101,32 @@ void journal_clear(struct agent *a, uint64_t size)
 
 struct loading {
     struct live *live;
-    struct map announced;
+    struct map announced; /* section → struct cfg_backend, its servers as they were wanted */
 };
+
+static void announced_free(struct cfg_backend *b)
+{
+    if (!b)
+        return;
+    cfg_backend_done(b);
+    free(b);
+}
+
+/* What is the section now, of which it is not known whether it has become as wanted? */
+static void load_unfinished(struct live_backend *b, const struct cfg_backend *wanted)
+{
+    for (size_t i = 0; i < b->cfg.servers.length; i++) {
+        struct cfg_server *s = b->cfg.servers.items[i];
+        const struct cfg_server *w = cfg_backend_server(wanted, s->name);
+        s->words_known = s->words_known && wanted->servers.length && (!w || cfg_server_same_words(s, w));
+    }
+    /* One that was to come has these words, if it has come. */
+    for (size_t i = 0; i < wanted->servers.length; i++) {
+        const struct cfg_server *w = wanted->servers.items[i];
+        if (!cfg_backend_server(&b->cfg, w->name))
+            cfg_backend_insert(&b->cfg, cfg_server_copy(w, w->address, w->port));
+    }
+}
 
 /* Servers as they were left; the rest of a section that haproxy.cfg has stays as it is there. */
 static void load_section(void *ctx, const char *name, const char *from, const char *text, size_t length)
@@ -99,7 +134,7 @@ static void load_section(void *ctx, const char *name, const char *from, const ch
     struct loading *l = ctx;
     struct live_backend *before = live_backend(l->live, name);
     struct cfg_backend parsed = {0};
-    (void)map_del(&l->announced, name);
+    announced_free(map_del(&l->announced, name));
     cfg_backend_parse(text, length, from, &parsed);
     if (before) {
         parsed.other = before->cfg.other;
@@ -120,21 +155,32 @@ void journal_load(struct agent *a, struct live *live)
     if (disk_read(a->disk, "journal", JOURNAL_MAX_BYTES, &text, NULL) || !text.length)
         return;
     /* Announcements first: what follows one takes it back, and what was announced again later is in the last ones. */
+    struct cfg_backend *announced = NULL;
     const char *last = text.data;
     for (const char *line = text.data; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
         const char *end = strchr(line, '\n');
-        if (!end || strncmp(line, ANNOUNCED, strlen(ANNOUNCED)) != 0)
+        bool is_wanted = strncmp(line, WANTED, strlen(WANTED)) == 0;
+        if (!end || (!is_wanted && strncmp(line, ANNOUNCED, strlen(ANNOUNCED)) != 0))
             continue;
         cfg_split(last, (size_t)(line - last), load_section, &l);
-        const char *name = line + strlen(ANNOUNCED);
-        map_putn(&l.announced, name, (size_t)(end - name), live);
         last = end + 1;
+        if (is_wanted) {
+            struct cfg_server *s;
+            const char *text_of = line + strlen(WANTED);
+            if (announced && cfg_server_parse(text_of, (size_t)(end - text_of), &s, NULL) == 0)
+                cfg_backend_insert(announced, s);
+            continue;
+        }
+        const char *name = line + strlen(ANNOUNCED);
+        announced = xcalloc(1, sizeof(*announced));
+        announced_free(map_putn(&l.announced, name, (size_t)(end - name), announced));
     }
     cfg_split(last, (size_t)(text.data + text.length - last), load_section, &l);
     for (size_t it = 0; (slot = map_next(&l.announced, &it));) {
         struct live_backend *b = live_backend(live, slot->key);
-        for (size_t i = 0; b && i < b->cfg.servers.length; i++)
-            b->cfg.servers.items[i]->words_known = false;
+        if (b)
+            load_unfinished(b, slot->value);
+        announced_free(slot->value);
     }
     map_done(&l.announced);
 }

@@ -1,6 +1,7 @@
 /* What is to go may have connections: a server that is not wanted any more stays until it has none or its time is over,
  * and its backend with it. Between applies, not during one, everything that is leaving is asked to go; what HAProxy
- * deletes is gone from the live view.
+ * deletes is gone from the live view. An apply that compares everything, or wants again what is being deleted at that
+ * moment, begins when HAProxy has answered.
  */
 #include <string.h>
 
@@ -63,10 +64,29 @@ static void leave_commit(struct agent *a, const struct plan_op *op, const char *
 static void on_left(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
     struct agent *a = ctx;
+    bool waiting = a->apply.busy && a->apply.waits_for_leave;
     a->leave_call = NULL;
-    for (size_t i = 0; !err && !a->apply.busy && a->known && i < count; i++)
+    for (size_t i = 0; !err && (!a->apply.busy || waiting) && a->known && i < count; i++)
         leave_commit(a, &a->leave_plan.ops[PLAN_VANISH].items[i], answers[i].text);
     plan_done(&a->leave_plan);
+    if (!waiting)
+        return;
+    a->apply.waits_for_leave = false;
+    apply_begin(a);
+}
+
+bool leave_meets(const struct agent *a, const struct touched *t)
+{
+    for (size_t i = 0; a->leave_call && i < t->backends.length; i++) {
+        const struct touched_backend *b = &t->backends.items[i];
+        const struct live_backend *live = b->is_wanted ? live_backend(a->live, b->name) : NULL;
+        if (live && live->gone)
+            return true;
+        for (size_t k = 0; live && k < live->cfg.servers.length; k++)
+            if (live->cfg.servers.items[k]->leaving && cfg_backend_server(&b->wanted, live->cfg.servers.items[k]->name))
+                return true;
+    }
+    return false;
 }
 
 void leave_begin(struct agent *a)

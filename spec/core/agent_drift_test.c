@@ -1,5 +1,6 @@
 /* Somebody changes a running HAProxy: it is put right without a reload, and what is news is not taken for it. */
 #include "agent_support.h"
+#include "controller_support.h"
 
 static void drift(struct world *w, const char *series)
 {
@@ -74,11 +75,126 @@ static void test_news_are_no_drift(void **state)
     each_series(news, NULL);
 }
 
+/* Routes come, change and go, some of them while everything is compared: nobody else changes anything, so nothing is
+ * drift. */
+static unsigned churn_next(unsigned *seed)
+{
+    *seed = *seed * 1103515245U + 12345U;
+    return *seed >> 16;
+}
+
+static void churn_edit(struct world *w, unsigned *seed)
+{
+    unsigned i = churn_next(seed) % 8, what = churn_next(seed) % 4;
+    CLEANUP(free_ptr) char *host = xasprintf("churn-%u.example", i);
+    CLEANUP(free_ptr) char *backend = xasprintf("churn_%u", i);
+    CLEANUP(free_ptr) char *s1 = server_line("s1", (int)what, ""), *s2 = server_line("s2", (int)(what + 1) % 4, "");
+    CLEANUP(free_ptr) char *both = xasprintf("%s%s", s1, s2);
+    if (what == 0)
+        model_fragment_drop(w->model, host);
+    else
+        model_put_route(w->model, host, host, backend, what == 1 ? s1 : what == 2 ? s2 : both);
+    model_check(w->model, true);
+}
+
+static void churn(struct world *w, const char *series)
+{
+    (void)series;
+    const char *given = getenv("SEED");
+    unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)clock_now_ns();
+    unsigned rounds = getenv("ROUNDS") ? (unsigned)strtoul(getenv("ROUNDS"), NULL, 10) : 60;
+    print_message("    SEED=%u\n", seed);
+    for (unsigned n = 0; n < rounds; n++) {
+        bool all = churn_next(&seed) % 2;
+        struct model_changes changes = {0};
+        char body[64];
+        CLEANUP(free_ptr) char *host = xasprintf("churn-%u.example", churn_next(&seed) % 8);
+        (void)http_get(w->port, host, body, sizeof(body)); /* idle connections keep servers from going */
+        churn_edit(w, &seed);
+        if (all) {
+            world_try(w, false);
+            if (w->failed)
+                fail_msg("round %u: %s", n, w->err.text);
+        }
+        const struct fence fence = {.transitions = w->transitions, .generation = ++w->generation, .holder = "test"};
+        model_take_changes(w->model, &changes);
+        w->applied = false;
+        assert_true(agent_apply(w->agent, all ? NULL : &changes, &fence, world_on_applied, w));
+        model_changes_done(&changes);
+        for (unsigned k = churn_next(&seed) % 4; k > 0; k--) {
+            uv_run(&w->loop, UV_RUN_NOWAIT);
+            churn_edit(w, &seed);
+        }
+        assert_true(w->applied || loop_until(&w->loop, &w->applied, 40));
+        if (w->failed)
+            fail_msg("round %u: %s", n, w->err.text);
+        world_try(w, false);
+        if (w->failed)
+            fail_msg("round %u: %s", n, w->err.text);
+        if (churn_next(&seed) % 4 == 0)
+            world_looks(w, 1);
+        if (drift_repairs(w))
+            fail_msg("drift in round %u", n);
+    }
+}
+
+static void test_churn_is_no_drift(void **state)
+{
+    (void)state;
+    each_series(churn, &(const struct agent_config){0});
+}
+
+/* A server that is being deleted while it is wanted again. */
+static void wanted_again(struct world *w, const char *series)
+{
+    (void)series;
+    static const char request[] = "POST /slow HTTP/1.1\r\nHost: a.example\r\nContent-Length: 10\r\n\r\n";
+    int log = log_capture();
+    for (int i = 0; i < 5; i++) {
+        int fd = tcp_connect(w->port);
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, request, strlen(request)), strlen(request));
+        world_sleep(w, 50);
+        route(w, "a.example", "app", 1);
+        world_apply(w, false);
+        assert_false(w->reloaded);
+        /* HAProxy stands still while it is asked to delete the server; then its last connection goes. */
+        int pid = world_worker_pid(w);
+        kill(pid, SIGSTOP);
+        world_looks(w, 3);
+        close(fd);
+        route(w, "a.example", "app", 0);
+        struct model_changes changes = {0};
+        const struct fence fence = {.transitions = w->transitions, .generation = ++w->generation, .holder = "test"};
+        model_take_changes(w->model, &changes);
+        w->applied = false;
+        assert_true(agent_apply(w->agent, &changes, &fence, world_on_applied, w));
+        model_changes_done(&changes);
+        world_sleep(w, 50);
+        kill(pid, SIGCONT);
+        assert_true(w->applied || loop_until(&w->loop, &w->applied, 40));
+        assert_false(w->failed);
+        assert_answer(w, "a.example", "a");
+    }
+    assert_int_equal(log_count(log, "msg=\"HAProxy is not as expected"), 0);
+    assert_int_equal(drift_repairs(w), 0);
+    log_set_fd(STDOUT_FILENO);
+    close(log);
+}
+
+static void test_wanted_again_while_deleted(void **state)
+{
+    (void)state;
+    each_series(wanted_again, &(const struct agent_config){0});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_drift_is_repaired),
         cmocka_unit_test(test_news_are_no_drift),
+        cmocka_unit_test(test_churn_is_no_drift),
+        cmocka_unit_test(test_wanted_again_while_deleted),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
 }

@@ -78,9 +78,10 @@ static void names(struct world *w, const char *series)
     struct names n;
     struct agent_status status;
     names_start(&n);
-    CLEANUP(free_ptr) char *resolvers = xasprintf("nameserver n 127.0.0.1:%d\nresolve_retries 1\ntimeout resolve 1s\n"
-                                                  "timeout retry 1s\nhold timeout 60s\nhold other 60s\n",
-                                                  n.port);
+    CLEANUP(free_ptr)
+    char *resolvers = xasprintf("nameserver n 127.0.0.1:%d\nresolve_retries 1\ntimeout resolve 1s\n"
+                                "timeout retry 1s\nhold timeout 60s\nhold other 60s\n",
+                                n.port);
     CLEANUP(free_ptr) char *state = xasprintf("server-state-file %s/servers.state\n", w->directory);
     const struct emitted more[] = {
         {CONTRIBUTION_SECTION, "resolvers names", "body", resolvers, 5, 0},
