@@ -34,7 +34,9 @@ static void on_file_report(void *ctx, const char *file, size_t line, const char 
 static void on_kube_report(void *ctx, const char *kind, const struct err *err, const char *reason, int64_t retry_in_ns)
 {
     (void)ctx;
-    if (err != NULL && strcmp(reason, "object") == 0)
+    if (err != NULL && strcmp(reason, "silent") == 0)
+        log_info("Watches are silent; that is taken as usual", "resource", kind, "reason", err->text);
+    else if (err != NULL && strcmp(reason, "object") == 0)
         log_warn("Object not taken over; its last good version stays", "resource", kind, "error", err->text);
     else if (err != NULL)
         log_warn("Watch failed; what is known stays in force", "resource", kind, "error", err->text, "retry_in",

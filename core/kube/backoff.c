@@ -25,6 +25,12 @@ int64_t kube_backoff_next(struct kube_backoff *b, int64_t retry_after_ns)
     return delay > retry_after_ns ? delay : retry_after_ns;
 }
 
+void kube_backoff_lasted(struct kube_backoff *b, int64_t well_ns)
+{
+    if (well_ns >= b->cap_ns)
+        b->failures = 0;
+}
+
 void kube_backoff_reset(struct kube_backoff *b)
 {
     b->failures = 0;

@@ -18,6 +18,9 @@ struct kube_backoff {
 /* Count a failure and return the delay after it, at least retry_after_ns (what the server asked for; 0: nothing). */
 int64_t kube_backoff_next(struct kube_backoff *b, int64_t retry_after_ns);
 void kube_backoff_reset(struct kube_backoff *b);
+/* Before a failure is counted: what fails now was well for well_ns. As long as the longest delay ends the row of
+ * failures, whatever came or did not come meanwhile. */
+void kube_backoff_lasted(struct kube_backoff *b, int64_t well_ns);
 
 /* An evenly drawn number in [low, high]. */
 int64_t kube_random_between(int64_t low, int64_t high);

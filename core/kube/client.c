@@ -37,6 +37,7 @@ struct kube_request {
     size_t body_length, max_response_bytes;
     int64_t deadline_ns;
     unsigned retries;
+    void (*opened)(void *ctx);
     void (*data)(void *ctx, const char *bytes, size_t length, int64_t received_ns);
     kube_done *done;
     void *ctx;
@@ -118,6 +119,20 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
     }
     buf_add(&r->response, bytes, length);
     return length;
+}
+
+/* The empty line ends a head; those of 1xx answers and of redirects are not meant. */
+static size_t on_header(char *bytes, size_t size, size_t count, void *ctx)
+{
+    struct kube_request *r = ctx;
+    size_t length = size * count;
+    long status = 0;
+    if (length == 0 || !strchr("\r\n", bytes[0]) || !r->opened)
+        return length;
+    curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (!r->is_cancelled && status >= 200 && status < 300)
+        r->opened(r->ctx);
+    return r->is_cancelled ? CURL_WRITEFUNC_ERROR : length;
 }
 
 static int on_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
@@ -228,6 +243,9 @@ static void begin(struct kube_request *r)
         curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, r);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, r);
+    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L); /* a proxy's 200 is not the server's */
     curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_socket);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 15L);
@@ -469,6 +487,7 @@ struct kube_request *kube_request_start(struct kube_client *c, const struct kube
     r->retries = call->retries;
     r->max_response_bytes = call->max_response_bytes ? call->max_response_bytes : c->max_response_bytes;
     buf_init(&r->response, r->max_response_bytes > ERROR_BODY_MAX ? r->max_response_bytes : ERROR_BODY_MAX);
+    r->opened = call->opened;
     r->data = call->data;
     r->done = call->done;
     r->ctx = call->ctx;

@@ -68,6 +68,7 @@ struct kube_call {
     int64_t deadline_ns;        /* clock_now_ns() at which it fails with ERR_TIMEOUT; 0: never */
     size_t max_response_bytes;  /* 0: the client's */
     unsigned retries;           /* on 429 and 5xx with Retry-After, while the deadline allows */
+    void (*opened)(void *ctx);  /* a 2xx answer has begun, its body may take its time; may cancel. NULL: not wanted */
     /* Streaming: bytes of a 2xx answer are given here as they arrive and not collected. The request may be cancelled
      * from in it. */
     void (*data)(void *ctx, const char *bytes, size_t length, int64_t received_ns);

@@ -24,8 +24,10 @@ static void destroy(struct kube_watch *w)
     w->lookup = kube_lookup_cancel(w->lookup);
     w->pager = kube_pager_cancel(w->pager);
     w->request = kube_request_cancel(w->request);
+    w->probe = kube_request_cancel(w->probe);
     kube_timer_free(w->wake);
     kube_timer_free(w->stall);
+    kube_timer_free(w->settle);
     kube_stream_done(&w->stream);
     for (size_t i = 0; i < ARRAY_LEN(w->strings); i++)
         free(w->strings[i]);
@@ -50,8 +52,10 @@ void kube_watch_stop(struct kube_watch *w)
     w->lookup = kube_lookup_cancel(w->lookup);
     w->pager = kube_pager_cancel(w->pager);
     w->request = kube_request_cancel(w->request);
+    w->probe = kube_request_cancel(w->probe);
     kube_stream_reset(&w->stream);
     kube_timer_stop(w->stall);
+    kube_timer_stop(w->settle);
     kube_timer_stop(w->wake);
     w->state = IDLE;
     if (w->is_list_open) {
@@ -78,17 +82,20 @@ void kube_watch_forget_version(struct kube_watch *w)
     w->resource_version = NULL;
 }
 
-void kube_watch_tell_recovered(struct kube_watch *w)
+void kube_watch_tell_followed(struct kube_watch *w)
 {
-    bool had_failed = w->has_failed;
-    w->has_failed = false;
-    if (had_failed && w->ops->recovered)
-        w->ops->recovered(w->ctx);
+    bool is_news = !w->is_followed;
+    w->is_followed = true;
+    if (is_news && w->ops->followed)
+        w->ops->followed(w->ctx);
 }
 
 void kube_watch_fail(struct kube_watch *w, const struct err *err, const char *reason, int64_t retry_after_ns)
 {
     struct err copy = *err; /* kube_watch_stop() may free what it lives in */
+    if (w->state == WATCH && w->answered_ns)
+        kube_backoff_lasted(&w->backoff, clock_now_ns() - w->answered_ns);
+    w->is_doubted = true;
     kube_watch_stop(w);
     if (w->is_dead)
         return;
@@ -99,7 +106,7 @@ void kube_watch_fail(struct kube_watch *w, const struct err *err, const char *re
     if (copy.sys && delay > UNREACHABLE_CAP_NS)
         delay = kube_random_between(UNREACHABLE_CAP_NS / 2, UNREACHABLE_CAP_NS);
     sleep_for(w, delay);
-    w->has_failed = true;
+    w->is_followed = false;
     w->ops->error(w->ctx, &copy, reason, delay);
 }
 
@@ -134,9 +141,8 @@ void kube_watch_list_complete(struct kube_watch *w, const char *resource_version
     w->streaming_failures = 0;
     kube_backoff_reset(&w->absent_backoff);
     w->is_list_open = false;
+    w->is_doubted = false;
     w->ops->list_end(w->ctx, true);
-    if (!w->is_dead)
-        kube_watch_tell_recovered(w);
 }
 
 static void on_page_object(void *ctx, yyjson_val *object, const char *namespace, const char *name, int64_t received_ns)

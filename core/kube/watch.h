@@ -11,6 +11,11 @@
  * A list that fails, or is cut off, is told as list_end(false): what was known before stays. A list without objects
  * where there were some is believed only when a second one says the same; so is a resource that is gone while its
  * objects were known.
+ *
+ * What the server does is judged by what was asked of it: a streamed list must bring objects and its end (else it is
+ * asked for in pages, from then on), an open connection a bookmark now and then (a server that sends none is told once
+ * and its silence taken as usual), and after a failure the version to go on from must not lie in the server's future
+ * (an etcd that was restored: everything is listed again).
  */
 #ifndef HAPTIC_KUBE_WATCH_H
 #define HAPTIC_KUBE_WATCH_H
@@ -56,13 +61,17 @@ struct kube_watch_ops {
     void (*del)(void *ctx, const struct kube_watch_event *e);
     /* An object that exists but cannot be read (over the limit). Its name is "" when even that is not known. */
     void (*unreadable)(void *ctx, const char *namespace, const char *name, const struct err *err);
-    /* reason: "discovery" "list" "watch" "stall" "absent" "empty-list"; the kind of err says more. */
+    /* reason: "discovery" "list" "watch" "stall" "absent" "empty-list" "reset"; the kind of err says more. */
     void (*error)(void *ctx, const struct err *err, const char *reason, int64_t retry_in_ns);
-    /* An event or a whole list after an error. NULL: not wanted. */
-    void (*recovered)(void *ctx);
-    /* A watch connection was opened anew ("closed", "error") or a list begun anew ("gone", "error"). NULL: not
+    /* The kind is followed, for the first time or after an error: a watch is open and did not end at once. NULL: not
      * wanted. */
+    void (*followed)(void *ctx);
+    /* A watch connection was opened anew ("closed", "error", "stall", "silent") or a list begun anew ("gone", "error",
+     * "reset"). NULL: not wanted. */
     void (*restart)(void *ctx, const char *reason);
+    /* The server sends no bookmarks: from now on silence is no error, and the connection is opened anew every
+     * stall_ns. Told once. NULL: not wanted. */
+    void (*silent)(void *ctx, int64_t every_ns);
     /* Looked up and found. NULL: not wanted. */
     void (*found)(void *ctx, const struct kube_resource *resource);
 };

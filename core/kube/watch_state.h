@@ -1,5 +1,5 @@
 /* watch_state.h — what a watch consists of, for watch.c (what is under way, lists, waits) and watch_stream.c (the
- * connection that events come on) only.
+ * connection that events come on), watch_history.c only.
  * Thread:  loop thread only.
  */
 #ifndef HAPTIC_KUBE_WATCH_STATE_H
@@ -29,19 +29,27 @@ struct kube_watch {
     struct kube_pager *pager;
     struct kube_request *request;
     struct kube_stream stream;
+    struct kube_request *probe; /* watch_history.c: beside the stream that is open */
     struct kube_timer *wake, *stall;
+    struct kube_timer *settle; /* an open stream that does not end at once works */
     struct kube_backoff backoff, absent_backoff;
     char *resource_version; /* NULL: a list comes first */
     int64_t opened_ns, last_bytes_ns, gone_ns;
-    uint64_t events; /* on this connection */
+    int64_t answered_ns; /* since then this connection is open; 0: not yet */
+    uint64_t events;     /* on this connection */
+    size_t initial;      /* of a streamed list: objects that are no later changes */
     int64_t received_ns;
 
-    bool is_list_open, has_failed;
+    bool is_list_open, is_followed;
     bool may_have_objects; /* told of any since the last complete list that was empty */
     bool is_empty_confirmed, is_absent, is_absence_confirmed;
     size_t listed;
     bool no_streaming_list;
     unsigned streaming_failures;
+    bool is_doubted;       /* something failed: is the server's history still the one of resource_version? */
+    bool has_bookmarks;    /* one came in the middle of a watch */
+    unsigned silent;       /* open connections in a row that were given up for their silence */
+    bool is_silence_usual; /* told */
 
     unsigned depth;
     bool is_dead;
@@ -56,11 +64,15 @@ void kube_watch_stop(struct kube_watch *w); /* nothing is under way afterwards *
 /* Stop, tell, try again after the back-off. */
 void kube_watch_fail(struct kube_watch *w, const struct err *err, const char *reason, int64_t retry_after_ns);
 void kube_watch_tell_restart(struct kube_watch *w, const char *reason);
-void kube_watch_tell_recovered(struct kube_watch *w);
+void kube_watch_tell_followed(struct kube_watch *w);
 void kube_watch_forget_version(struct kube_watch *w);
 void kube_watch_begin_list(struct kube_watch *w);
 /* The list is whole; go on from resource_version with the connection that is open or a new one. */
 void kube_watch_list_complete(struct kube_watch *w, const char *resource_version);
+
+/* watch_history.c */
+/* The stream is open: ask beside it whether the server still knows the version that it goes on from. */
+void kube_watch_probe(struct kube_watch *w);
 
 /* watch_stream.c */
 void kube_watch_stream_init(struct kube_watch *w);

@@ -14,7 +14,8 @@
 #include "kube/watch_line.h"
 #include "kube/watch_state.h"
 
-#define STALL_LIST_NS (30 * NS_PER_S) /* a streamed list has no reason to pause */
+#define STALL_LIST_NS (30 * NS_PER_S)   /* a streamed list has no reason to pause */
+#define LIST_OBJECT_NS (10 * NS_PER_MS) /* and gets this much more for each object that it brought */
 #define SHORT_NS NS_PER_S
 #define GONE_CALM_NS (5 * NS_PER_S) /* 410 more often than this is a failure */
 #define EVENT_OVERHEAD 64           /* {"type":"MODIFIED","object":} */
@@ -80,7 +81,7 @@ static void on_stream_done(void *ctx, const struct kube_response *response, cons
     if (err) {
         stream_failed(w, err, response->retry_after_ns);
     } else {
-        kube_stream_reset(&w->stream);
+        kube_watch_stop(w);
         kube_watch_tell_restart(w, "closed");
         if (!w->is_dead)
             kube_watch_open_stream(w, false);
@@ -103,6 +104,9 @@ static bool take_bookmark(struct kube_watch *w, const struct watch_line *line)
     struct err err;
     w->events++;
     if (w->state == WATCH) {
+        kube_backoff_reset(&w->backoff);
+        w->has_bookmarks = true;
+        w->silent = 0;
         set_version(w, line->version);
     } else if (line->kind == LINE_LIST_END) {
         w->state = WATCH;
@@ -112,7 +116,7 @@ static bool take_bookmark(struct kube_watch *w, const struct watch_line *line)
         stream_failed(w, &err, 0);
     }
     if (!w->is_dead && w->state == WATCH)
-        kube_watch_tell_recovered(w);
+        kube_watch_tell_followed(w);
     return !w->is_dead && w->state == WATCH;
 }
 
@@ -122,7 +126,7 @@ static bool take_object(struct kube_watch *w, struct watch_line *line)
     line->event.received_ns = w->received_ns;
     if (w->state == WATCH) {
         kube_backoff_reset(&w->backoff);
-        kube_watch_tell_recovered(w);
+        kube_watch_tell_followed(w);
         if (w->is_dead || w->state != WATCH)
             return false;
         set_version(w, line->version);
@@ -132,6 +136,7 @@ static bool take_object(struct kube_watch *w, struct watch_line *line)
     } else {
         w->may_have_objects = w->may_have_objects || w->state == WATCH;
         w->listed++;
+        w->initial += line->event.type == KUBE_LISTED;
         w->ops->put(w->ctx, &line->event);
     }
     return !w->is_dead && (w->state == WATCH || w->state == STREAM_LIST);
@@ -205,31 +210,92 @@ static void on_data(void *ctx, const char *bytes, size_t length, int64_t receive
     kube_watch_leave(w);
 }
 
-static int64_t stall_bound(const struct kube_watch *w)
+/* When the server has had its time. A watch may be quiet, but for bookmarks. A streamed list must go on and end: a kind
+ * that changes all the time keeps its connection busy with what was not asked for yet. */
+static int64_t patience_end_ns(const struct kube_watch *w)
 {
-    return w->state == STREAM_LIST && w->stall_ns > STALL_LIST_NS ? STALL_LIST_NS : w->stall_ns;
+    if (w->state != STREAM_LIST)
+        return w->last_bytes_ns + w->stall_ns;
+    int64_t bound = w->stall_ns < STALL_LIST_NS ? w->stall_ns : STALL_LIST_NS;
+    int64_t silence_ns = w->last_bytes_ns + bound,
+            list_ns = w->opened_ns + bound + (int64_t)w->initial * LIST_OBJECT_NS;
+    return silence_ns < list_ns ? silence_ns : list_ns;
+}
+
+static void list_stalled(struct kube_watch *w)
+{
+    char waited[DURATION_SIZE];
+    struct err err;
+    w->no_streaming_list = true;
+    duration_format((clock_now_ns() - w->opened_ns) / NS_PER_S * NS_PER_S, waited);
+    err_set(&err, ERR_TIMEOUT,
+            "list %s: timeout: the end of the streamed list did not come within %s (%zu objects came; does a proxy "
+            "remove bookmarks?); lists are asked for in pages from now on",
+            w->label, waited, w->initial);
+    kube_watch_tell_restart(w, "stall");
+    if (!w->is_dead)
+        kube_watch_fail(w, &err, "stall", 0);
+}
+
+static void watch_stalled(struct kube_watch *w)
+{
+    char silent[DURATION_SIZE];
+    struct err err;
+    /* Connections die one by one. Where no bookmark ever came and the next one is as silent, the server is like
+     * that. */
+    bool is_usual = !w->has_bookmarks && w->answered_ns && w->silent > 0;
+    w->silent += w->answered_ns != 0;
+    w->is_doubted = true;
+    if (!is_usual) {
+        err_set(&err, ERR_TIMEOUT, "watch %s: timeout: the connection was silent for %s", w->label,
+                duration_format((clock_now_ns() - w->last_bytes_ns) / NS_PER_S * NS_PER_S, silent));
+        kube_watch_tell_restart(w, "stall");
+        if (!w->is_dead)
+            kube_watch_fail(w, &err, "stall", 0);
+        return;
+    }
+    bool is_news = !w->is_silence_usual;
+    w->is_silence_usual = true;
+    kube_watch_stop(w);
+    kube_watch_tell_restart(w, "silent");
+    if (is_news && w->ops->silent && !w->is_dead)
+        w->ops->silent(w->ctx, w->stall_ns);
+    if (!w->is_dead)
+        kube_watch_open_stream(w, false);
 }
 
 static void on_stall_timer(void *ctx)
 {
     struct kube_watch *w = ctx;
-    struct err err;
-    int64_t silent_ns = clock_now_ns() - w->last_bytes_ns;
-    if (silent_ns < stall_bound(w)) {
-        kube_timer_start(w->stall, stall_bound(w) - silent_ns);
+    int64_t left_ns = patience_end_ns(w) - clock_now_ns();
+    if (left_ns > 0) {
+        kube_timer_start(w->stall, left_ns);
         return;
     }
     kube_watch_enter(w);
-    bool is_list = w->state == STREAM_LIST;
-    if (is_list)
-        w->streaming_failures++;
     kube_client_distrust(w->client);
-    char silent[DURATION_SIZE];
-    err_set(&err, ERR_TIMEOUT, "%s %s: timeout: the connection was silent for %s", is_list ? "list" : "watch", w->label,
-            duration_format(silent_ns / NS_PER_S * NS_PER_S, silent));
-    kube_watch_tell_restart(w, "stall");
-    if (!w->is_dead)
-        kube_watch_fail(w, &err, "stall", 0);
+    if (w->state == STREAM_LIST)
+        list_stalled(w);
+    else
+        watch_stalled(w);
+    kube_watch_leave(w);
+}
+
+static void on_opened(void *ctx)
+{
+    struct kube_watch *w = ctx;
+    w->answered_ns = clock_now_ns();
+    if (w->state == WATCH && !w->is_followed)
+        kube_timer_start(w->settle, w->stall_ns / 2 < SHORT_NS ? w->stall_ns / 2 : SHORT_NS);
+    if (w->state == WATCH && w->is_doubted)
+        kube_watch_probe(w);
+}
+
+static void on_settled(void *ctx)
+{
+    struct kube_watch *w = ctx;
+    kube_watch_enter(w);
+    kube_watch_tell_followed(w);
     kube_watch_leave(w);
 }
 
@@ -252,10 +318,13 @@ void kube_watch_open_stream(struct kube_watch *w, bool is_list)
     }
     w->state = is_list ? STREAM_LIST : WATCH;
     w->events = 0;
+    w->initial = 0;
+    w->answered_ns = 0;
     w->opened_ns = w->last_bytes_ns = clock_now_ns();
     kube_stream_reset(&w->stream);
-    kube_timer_start(w->stall, stall_bound(w));
-    struct kube_call call = {.what = what, .path = path.data, .data = on_data, .done = on_stream_done, .ctx = w};
+    kube_timer_start(w->stall, patience_end_ns(w) - w->opened_ns);
+    struct kube_call call = {
+        .what = what, .path = path.data, .opened = on_opened, .data = on_data, .done = on_stream_done, .ctx = w};
     w->request = kube_request_start(w->client, &call);
 }
 
@@ -266,4 +335,5 @@ void kube_watch_stream_init(struct kube_watch *w)
                                      .too_long = on_line_too_long,
                                      .ctx = w};
     w->stall = kube_timer_new(kube_client_loop(w->client), on_stall_timer, w);
+    w->settle = kube_timer_new(kube_client_loop(w->client), on_settled, w);
 }

@@ -31,8 +31,10 @@ struct space {
     struct source_kind *kind;
     struct kube_watch *watch; /* NULL: not needed, the resource is cluster-scoped and another space watches it */
     bool is_listed;
-    char *error; /* why the watch fails; NULL: it does not */
-    int64_t error_ns;
+    char *error;                  /* why the watch fails; NULL: it does not */
+    int64_t error_ns, failing_ns; /* the last failure, and the first one since it worked */
+    bool is_denied, is_absent;    /* what kind of failure it is */
+    bool was_followed;
     uint64_t list; /* the number of the list at hand, or of the last one */
     /* Only where there are several: */
     struct map known;  /* ids of this space in the store; values are not used */
@@ -67,6 +69,7 @@ struct source_kube {
     void *ctx;
     VEC(struct source_kind *) kinds;
     int64_t received_ns;
+    bool has_told_silence;
 };
 
 /* ---- status and metrics ---- */
@@ -120,6 +123,10 @@ static void space_fails(struct space *sp, const struct err *err, const char *rea
     free(sp->error);
     sp->error = xstrdup(err->text);
     sp->error_ns = clock_now_ns();
+    sp->is_denied = err->kind == ERR_DENIED;
+    sp->is_absent = strcmp(reason, "absent") == 0;
+    if (sp->is_absent || !sp->failing_ns)
+        sp->failing_ns = sp->is_absent ? 0 : sp->error_ns;
     count_failure(sp->kind, reason);
     if (!is_known)
         tell(sp->kind, err, reason, retry_in_ns);
@@ -127,6 +134,8 @@ static void space_fails(struct space *sp, const struct err *err, const char *rea
 
 static void space_is_well(struct space *sp)
 {
+    sp->was_followed = true;
+    sp->failing_ns = 0;
     if (!sp->error)
         return;
     free(sp->error);
@@ -343,9 +352,27 @@ static void on_error(void *ctx, const struct err *err, const char *reason, int64
     space_fails(sp, err, reason, retry_in_ns);
 }
 
-static void on_recovered(void *ctx)
+static void on_followed(void *ctx)
 {
     space_is_well(ctx);
+}
+
+static void on_silent(void *ctx, int64_t every_ns)
+{
+    struct space *sp = ctx;
+    struct source_kube *s = sp->kind->source;
+    char every[DURATION_SIZE];
+    struct err err;
+    if (s->has_told_silence)
+        return;
+    s->has_told_silence = true;
+    duration_format(every_ns, every);
+    err_set(
+        &err, ERR_TIMEOUT,
+        "the API server sends no bookmarks within %s (does a proxy remove them?): a connection that died is noticed "
+        "by no other means than opening another one every %s",
+        every, every);
+    tell(sp->kind, &err, "silent", every_ns);
 }
 
 static void on_restart(void *ctx, const char *reason)
@@ -375,8 +402,9 @@ static const struct kube_watch_ops watch_ops = {.list_begin = on_list_begin,
                                                 .del = on_del,
                                                 .unreadable = on_unreadable,
                                                 .error = on_error,
-                                                .recovered = on_recovered,
+                                                .followed = on_followed,
                                                 .restart = on_restart,
+                                                .silent = on_silent,
                                                 .found = on_found};
 
 /* ---- kinds ---- */
@@ -515,6 +543,18 @@ struct source_kube *source_kube_free(struct source_kube *s)
     return NULL;
 }
 
+/* The space that has missed changes for the longest time; NULL: none. */
+static const struct space *unfollowed_space(const struct source_kind *k)
+{
+    const struct space *longest = NULL;
+    for (size_t i = 0; i < k->space_count; i++) {
+        const struct space *sp = &k->spaces[i];
+        if (sp->error && !sp->is_absent && (!longest || sp->failing_ns < longest->failing_ns))
+            longest = sp;
+    }
+    return longest;
+}
+
 bool source_kube_status(const struct source_kube *s, const char *kind, struct source_kube_status *ret_status)
 {
     for (size_t i = 0; i < s->kinds.length; i++) {
@@ -522,6 +562,7 @@ bool source_kube_status(const struct source_kube *s, const char *kind, struct so
         if (strcmp(k->name, kind) == 0) {
             const struct space *failing = failing_space(k, NULL);
             const struct fault *fault = faults_latest(&k->faults);
+            const struct space *stale = unfollowed_space(k);
             *ret_status = (struct source_kube_status){.is_synced = store_kind_is_synced(k->kind),
                                                       .last_error = failing ? failing->error
                                                                     : fault ? fault->text
@@ -530,6 +571,12 @@ bool source_kube_status(const struct source_kube *s, const char *kind, struct so
                                                                        : fault ? fault->since_ns
                                                                                : 0,
                                                       .last_event_ns = k->event_ns};
+            if (stale) {
+                ret_status->unfollowed_ns = stale->failing_ns;
+                ret_status->unfollowed_error = stale->error;
+                ret_status->is_denied = stale->is_denied;
+                ret_status->was_never_followed = !stale->was_followed;
+            }
             return true;
         }
     }

@@ -20,7 +20,9 @@
 
 struct source_kube;
 
-/* A failure that goes on in the same words is told once: of a watch until it works again, of an object until it was
+/* reason "silent": the server sends no bookmarks, told once with the first kind where that was seen.
+ *
+ * A failure that goes on in the same words is told once: of a watch until it works again, of an object until it was
  * well, deleted or missing in a list (of at most 256 failing objects of a kind at a time; more are told each time).
  * err NULL: no watch of the kind fails any more. reason: as in kube/watch.h, or "object" for one that was not taken
  * over. */
@@ -48,6 +50,12 @@ struct source_kube_status {
     const char *last_error;
     int64_t last_error_ns; /* 0: all is well */
     int64_t last_event_ns; /* 0: none yet */
+    /* Since when changes are missed: a watch fails, and it is not that the resource does not exist. 0: all are
+     * followed, or were not tried yet. error: of that watch, valid until the loop turns. */
+    int64_t unfollowed_ns;
+    const char *unfollowed_error;
+    bool is_denied;          /* the server answers, and refuses */
+    bool was_never_followed; /* since it was watched first */
 };
 /* false: not a kind of this source. */
 bool source_kube_status(const struct source_kube *s, const char *kind, struct source_kube_status *ret_status);

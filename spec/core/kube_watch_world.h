@@ -17,9 +17,9 @@ static struct kube_client *client;
 static struct kube_discovery *discovery;
 static struct kube_watch *watch;
 static struct buf told;
-static unsigned lists, put_count, errors, recoveries;
+static unsigned lists, put_count, errors, follows, silences;
 static char last_error[1024];
-static int64_t last_received_ns;
+static int64_t last_received_ns, last_retry_ns;
 static struct script_conn *held; /* a stream that is open */
 static unsigned streams, list_requests;
 static void (*answer)(struct script_conn *c);
@@ -70,15 +70,24 @@ static inline void on_error(void *ctx, const struct err *err, const char *reason
 {
     (void)ctx;
     assert_true(retry_in_ns > 0);
+    last_retry_ns = retry_in_ns;
     buf_printf(&told, "(%s) ", reason);
     snprintf(last_error, sizeof(last_error), "%s", err->text);
     errors++;
 }
 
-static inline void on_recovered(void *ctx)
+static inline void on_followed(void *ctx)
 {
     (void)ctx;
-    recoveries++;
+    follows++;
+}
+
+static inline void on_silent(void *ctx, int64_t every_ns)
+{
+    (void)ctx;
+    assert_true(every_ns > 0);
+    buf_puts(&told, "{silent} ");
+    silences++;
 }
 
 static inline void on_restart(void *ctx, const char *reason)
@@ -93,8 +102,9 @@ static const struct kube_watch_ops watch_ops = {.list_begin = on_list_begin,
                                                 .del = on_put,
                                                 .unreadable = on_unreadable,
                                                 .error = on_error,
-                                                .recovered = on_recovered,
-                                                .restart = on_restart};
+                                                .followed = on_followed,
+                                                .restart = on_restart,
+                                                .silent = on_silent};
 
 /* Every test's server answers discovery in the same way; everything else is the test's matter. */
 static inline void serve(struct script_conn *c)
@@ -114,7 +124,8 @@ static inline void begin_spec(void (*handle)(struct script_conn *c), const struc
 {
     struct err err;
     buf_clear(&told);
-    lists = put_count = errors = recoveries = streams = list_requests = 0;
+    lists = put_count = errors = follows = silences = streams = list_requests = 0;
+    last_retry_ns = 0;
     last_error[0] = '\0';
     held = NULL;
     answer = handle;

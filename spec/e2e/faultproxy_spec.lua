@@ -128,6 +128,14 @@ describe("the fault proxy", function()
     assert.truthy(body:find("initial%-events%-end"))
   end)
 
+  it("removes the bookmarks of a watch", function()
+    faults:rule({ action = "unmarked", watch = true })
+    local body = ask("one", SERVICES .. "?watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+      .. "&allowWatchBookmarks=true")
+    assert.truthy(body:find("ADDED"))
+    assert.falsy(body:find("BOOKMARK"))
+  end)
+
   it("ends a watch with 410, as an answer and as an event", function()
     local rule = faults:rule({ action = "status", code = 410, watch = true })
     assert.equal("410 ", select(2, ask("one", SERVICES .. "?watch=true")))
