@@ -33,16 +33,7 @@ static void on_file_report(void *ctx, const char *file, size_t line, const char 
 
 static void on_kube_report(void *ctx, const char *kind, const struct err *err, const char *reason, int64_t retry_in_ns)
 {
-    (void)ctx;
-    if (err != NULL && strcmp(reason, "silent") == 0)
-        log_info("Watches are silent; that is taken as usual", "resource", kind, "reason", err->text);
-    else if (err != NULL && strcmp(reason, "object") == 0)
-        log_warn("Object not taken over; its last good version stays", "resource", kind, "error", err->text);
-    else if (err != NULL)
-        log_warn("Watch failed; what is known stays in force", "resource", kind, "error", err->text, "retry_in",
-                 log_duration(retry_in_ns));
-    else
-        log_info("Watch works again", "resource", kind);
+    watch_log_tell(&((struct app *)ctx)->watch_log, kind, err, reason, retry_in_ns);
 }
 
 static int start_source(struct app *app, struct err *err)
@@ -284,6 +275,13 @@ static int start_haproxy(struct app *app, struct err *err)
     return app->agent != NULL ? 0 : -1;
 }
 
+static void on_events_denied(void *ctx, const struct err *err)
+{
+    (void)ctx;
+    log_warn("Kubernetes Events about objects cannot be created; what is wrong with them stands in the log only",
+             "error", err->text);
+}
+
 static int start_client(struct app *app, struct err *err)
 {
     const struct app_options *o = &app->options;
@@ -295,6 +293,7 @@ static int start_client(struct app *app, struct err *err)
     app->client = kube_client_new(app->loop, &kube, &client);
     app->events = kube_events_new(app->client, "haproxy-haptic.org/controller", o->pod_name ? o->pod_name : "haptic",
                                   app->metrics);
+    kube_events_on_denied(app->events, on_events_denied, app);
     return 0;
 }
 
@@ -482,6 +481,7 @@ struct app *app_free(struct app *app)
     metrics_on_collect(app->metrics, NULL, NULL);
     app->source_dir = source_dir_free(app->source_dir);
     app->source_kube = source_kube_free(app->source_kube);
+    watch_log_done(&app->watch_log);
     app->renderer = renderer_free(app->renderer);
     app->agent = agent_free(app->agent);
     app->sealer = sealer_free(app->sealer);

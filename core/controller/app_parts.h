@@ -3,18 +3,21 @@
  *
  *   app.c         start and end, what the parts ask of each other
  *   app_config.c  a changed configuration takes the place of the one in force
+ *   app_follow.c  is what is known current, and does anybody deploy it
  *   app_state.c   readiness, metrics, the debug page, what is logged about the progress
  */
 #ifndef HAPTIC_CONTROLLER_APP_PARTS_H
 #define HAPTIC_CONTROLLER_APP_PARTS_H
 
 #include "agent/agent.h"
+#include "base/log_lasting.h"
 #include "controller/app.h"
 #include "controller/config.h"
 #include "controller/leader.h"
 #include "controller/reconcile.h"
 #include "controller/sealer.h"
 #include "controller/sweeper.h"
+#include "controller/watch_log.h"
 #include "engine/renderer.h"
 #include "kube/client.h"
 #include "kube/event.h"
@@ -32,6 +35,7 @@ struct app {
     struct store *store;
     struct source_dir *source_dir;
     struct source_kube *source_kube;
+    struct watch_log watch_log;
     struct kube_client *client;
     struct kube_events *events;
     struct leader *leader;
@@ -53,8 +57,9 @@ struct app {
 
     /* app_state.c */
     uv_timer_t watch_timer;
-    int64_t started_ns, progress_ns;
-    bool was_ready, ever_ready;
+    int64_t started_ns;
+    bool was_ready, ever_ready, is_unready_said;
+    struct log_lasting progress, unready;
 
     uv_timer_t stop_poll;
     int64_t stop_deadline_ns;
@@ -74,6 +79,10 @@ void app_forget_next_config(struct app *app);
 /* For the reconciler. */
 void app_on_program(void *ctx, const char *problem); /* NULL: it is in force */
 bool app_is_synced(void *ctx);
+
+/* app_follow.c: part of readiness; why: as in app_is_ready(). */
+bool app_follows(const struct app *app, struct buf *why);
+bool app_has_leader(const struct app *app, struct buf *why);
 
 /* app_state.c */
 void app_collect(void *ctx); /* metrics */

@@ -13,7 +13,7 @@
 
 #define WATCH_START_MS 50
 #define WATCH_MS 1000
-#define PROGRESS_NS (2 * NS_PER_S)
+#define PROGRESS_NS (2 * NS_PER_S) /* nothing is said before */
 #define ADDRESSES_MAX 20
 
 /* ---- readiness ---- */
@@ -49,13 +49,17 @@ bool app_is_ready(const struct app *app, struct buf *why)
         say(why, "not rendered yet\n");
     if (s.rendered && !s.validated)
         say(why, "not validated yet\n");
-    if (s.validated && writer && !a.running)
-        say(why, "HAProxy does not run\n");
+    /* A HAProxy of our own is there for this replica's traffic, whoever leads. */
+    bool needs_haproxy = writer || !app->options.attach;
+    if (s.validated && needs_haproxy && !a.running)
+        say(why, writer ? "HAProxy does not run\n" : "HAProxy does not run: this replica does not lead\n");
     else if (s.validated && writer && !s.serving)
         say(why, "not live yet\n");
     if (why != NULL && why->length > before && *s.problem != '\0')
         buf_printf(why, "%s\n", s.problem);
-    bool ready = s.synced && s.rendered && s.validated && (!writer || (s.serving && a.running));
+    bool ready = s.synced && s.rendered && s.validated && (!writer || s.serving) && (!needs_haproxy || a.running);
+    ready = app_follows(app, why) && ready;
+    ready = app_has_leader(app, why) && ready;
     if (ready && s.failed > 0 && why != NULL)
         buf_printf(why, "%zu fragments of the templates fail: %zu keep their last accepted output, %zu have none\n",
                    s.failed, s.kept, s.failed - s.kept);
@@ -119,12 +123,12 @@ static void log_progress(struct app *app, const struct buf *why)
 {
     CLEANUP(buf_done) struct buf objects = {0}, text = {0};
     int64_t now = clock_now_ns();
+    uint64_t similar;
 
-    if (now - app->progress_ns < PROGRESS_NS)
-        return;
-    app->progress_ns = now;
-    put_counts(app, &objects);
     buf_add(&text, why->data, why->length > 0 ? why->length - 1 : 0);
+    if (now - app->started_ns < PROGRESS_NS || !log_lasting_pass(&app->progress, buf_str(&text), &similar))
+        return;
+    put_counts(app, &objects);
     log_info("Starting", "waits_for", buf_str(&text), "objects", buf_str(&objects), "after",
              log_duration(now - app->started_ns));
 }
@@ -138,11 +142,15 @@ static void on_watch(uv_timer_t *timer)
         return;
     bool ready = app_is_ready(app, &why);
     if (ready && !app->was_ready) {
-        log_ready(app);
+        if (!app->ever_ready || app->is_unready_said)
+            log_ready(app);
         app->ever_ready = true;
         uv_timer_start(timer, on_watch, WATCH_MS, WATCH_MS);
     } else if (!ready && app->was_ready) {
-        log_warn("Not ready any more", "reason", buf_str(&why));
+        uint64_t similar;
+        app->is_unready_said = log_lasting_pass(&app->unready, buf_str(&why), &similar);
+        if (app->is_unready_said)
+            log_warn("Not ready any more", "reason", buf_str(&why), "similar", log_int((int64_t)similar));
         app->started_ns = clock_now_ns();
     } else if (!ready && !app->ever_ready) {
         log_progress(app, &why);
@@ -152,7 +160,7 @@ static void on_watch(uv_timer_t *timer)
 
 void app_watch_ready(struct app *app)
 {
-    app->started_ns = app->progress_ns = clock_now_ns();
+    app->started_ns = clock_now_ns();
     uv_timer_start(&app->watch_timer, on_watch, WATCH_START_MS, WATCH_START_MS);
 }
 
@@ -215,6 +223,18 @@ static void put_string(struct buf *out, const char *before, const char *text)
         buf_puts(out, "null"); /* only bytes that are no text end here */
 }
 
+/* What keeps a kind from being followed, and since when. Ends the kind's object. */
+static void put_unfollowed(const struct app *app, const char *kind, struct buf *out)
+{
+    struct source_kube_status s;
+
+    if (app->source_kube != NULL && source_kube_status(app->source_kube, kind, &s) && s.unfollowed_ns != 0) {
+        buf_printf(out, ",\"unfollowed_seconds\":%lld", (long long)((clock_now_ns() - s.unfollowed_ns) / NS_PER_S));
+        put_string(out, ",\"error\":", s.unfollowed_error);
+    }
+    buf_putc(out, '}');
+}
+
 void app_describe(const struct app *app, struct buf *out)
 {
     struct reconcile_status s;
@@ -240,8 +260,9 @@ void app_describe(const struct app *app, struct buf *out)
     for (size_t i = 0; i < store_kind_count(app->store); i++) {
         struct store_kind *kind = store_kind_at(app->store, i);
         put_string(out, i ? "," : "", store_kind_spec(kind)->name);
-        buf_printf(out, ":{\"objects\":%zu,\"bytes\":%zu,\"synced\":%s}", store_kind_objects(kind),
+        buf_printf(out, ":{\"objects\":%zu,\"bytes\":%zu,\"synced\":%s", store_kind_objects(kind),
                    store_kind_bytes(kind), store_kind_is_synced(kind) ? "true" : "false");
+        put_unfollowed(app, store_kind_spec(kind)->name, out);
     }
     put_string(out, "},\"problem\":", s.problem);
     buf_printf(out, ",\"pending\":%zu,\"problems\":", s.pending);

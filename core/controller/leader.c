@@ -14,12 +14,13 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_lasting.h"
 #include "base/map.h"
+#include "controller/holder.h"
+#include "controller/leader_words.h"
 #include "kube/event.h"
 #include "kube/lease.h"
 #include "kube/timer.h"
-
-#define LOG_EVERY_NS (10 * NS_PER_S)
 
 struct leader {
     struct kube_client *client;
@@ -39,12 +40,14 @@ struct leader {
     int64_t timeout_ns;
     struct lease_record answered, watched; /* resource_version NULL: none */
     struct lease_watch *watch;
+    struct holder *holder;
     struct kube_events *events;
 
+    bool is_refused; /* the last request was */
     bool is_leader;
     int64_t counted_ns;                               /* up to here the seconds as leader are counted */
     char failure[sizeof(((struct err *)NULL)->text)]; /* of the request that failed or was given up last */
-    struct log_limit limits[4];                       /* by purpose */
+    struct log_lasting repeats[4];                    /* by purpose */
     bool is_stopping;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
@@ -116,11 +119,15 @@ void leader_collect(struct leader *l)
 
 /* ---- news ---- */
 
+/* kubectl finds an object's Events by its uid. The Lease was read or written before there is anything to tell. */
 static void tell_event(struct leader *l, const char *what)
 {
     CLEANUP(free_ptr) char *note = xasprintf("%s %s", l->identity, what);
-    const struct kube_event_object about = {
-        .api_version = "coordination.k8s.io/v1", .kind = "Lease", .namespace = l->namespace, .name = l->name};
+    const struct kube_event_object about = {.api_version = "coordination.k8s.io/v1",
+                                            .kind = "Lease",
+                                            .namespace = l->namespace,
+                                            .name = l->name,
+                                            .uid = l->answered.uid ? l->answered.uid : l->watched.uid};
     kube_event_send(l->events, &about, "Normal", "LeaderElection", "Elect", note);
 }
 
@@ -152,33 +159,9 @@ static void on_became(struct leader *l, int64_t transitions)
     set_leader(l, true);
 }
 
-/* In words; the guide greps for "lease renew" and "deadline". */
-static char *reason_text(const struct leader *l, const struct elector_news *news)
-{
-    char deadline[DURATION_SIZE];
-    switch (news->reason) {
-    case ELECTOR_REASON_DEADLINE:
-        duration_format(l->renew_deadline_ns, deadline);
-        if (news->status == ELECTOR_OK)
-            return xasprintf("renew deadline of %s passed without a lease renew: "
-                             "this process was held up (CPU limit, stopped, suspended?)",
-                             deadline);
-        return xasprintf("renew deadline of %s passed without a successful lease renew: %s", deadline, l->failure);
-    case ELECTOR_REASON_TAKEN:
-        return xasprintf("the lease is held by %s", news->holder);
-    case ELECTOR_REASON_EMPTIED:
-        return xstrdup("somebody emptied the lease");
-    case ELECTOR_REASON_DELETED:
-        return xstrdup("the lease was deleted");
-    case ELECTOR_REASON_STOPPED:
-        return xstrdup("this replica stops");
-    }
-    return xstrdup("unknown");
-}
-
 static void on_lost(struct leader *l, const struct elector_news *news)
 {
-    CLEANUP(free_ptr) char *reason = reason_text(l, news);
+    CLEANUP(free_ptr) char *reason = leader_loss_reason(news, l->identity, l->renew_deadline_ns, l->failure);
     CLEANUP(free_ptr)
     char *event = xasprintf("stopped leading (transitions %" PRId64 "): %s", news->transitions, reason);
     if (news->reason == ELECTOR_REASON_STOPPED)
@@ -193,7 +176,8 @@ static void on_failed(struct leader *l, const struct elector_news *news)
 {
     uint64_t suppressed;
     count_failure(l, elector_status_name(news->status));
-    if (!log_limit_pass(&l->limits[news->purpose], news->purpose == ELECTOR_RENEW ? 0 : LOG_EVERY_NS, &suppressed))
+    l->is_refused = news->status == ELECTOR_DENIED;
+    if (!log_lasting_pass(&l->repeats[news->purpose], elector_status_name(news->status), &suppressed))
         return;
     CLEANUP(free_ptr) char *message = xasprintf("Leader election: lease %s failed", purpose_names[news->purpose]);
     log_warn(message, "identity", l->identity, "lease", l->name, "reason", elector_status_name(news->status), "error",
@@ -205,6 +189,7 @@ static void on_stopped(struct leader *l, bool released)
     log_info(released ? "Leader election stopped, lease released" : "Leader election stopped", "identity", l->identity,
              "lease", l->name);
     l->watch = lease_watch_free(l->watch);
+    l->holder = holder_free(l->holder);
     /* From the loop, not from inside leader_stop(). */
     kube_timer_start(l->timer, 0);
 }
@@ -220,6 +205,9 @@ static void on_news(struct leader *l, const struct elector_news *news)
         break;
     case ELECTOR_RENEWED:
         metric_observe_ns(l->renew_duration, news->duration_ns);
+        l->is_refused = false;
+        for (size_t i = 0; i < ARRAY_LEN(l->repeats); i++)
+            log_lasting_end(&l->repeats[i]);
         break;
     case ELECTOR_FAILED:
         on_failed(l, news);
@@ -260,27 +248,10 @@ static void keep(struct lease_record *kept, const struct lease_record *record)
     lease_record_copy(kept, record);
 }
 
-static enum elector_status status_of(const struct kube_response *response, const struct err *err)
+static void see_holder(struct leader *l, const struct elector_record *record)
 {
-    if (!err)
-        return ELECTOR_OK;
-    switch (err->kind) {
-    case ERR_NOTFOUND:
-        return ELECTOR_NOTFOUND;
-    case ERR_CONFLICT:
-        return ELECTOR_CONFLICT;
-    case ERR_DENIED:
-        return ELECTOR_DENIED;
-    case ERR_TIMEOUT:
-        return ELECTOR_TIMEOUT;
-    default:
-        break;
-    }
-    if (response->status == 429)
-        return ELECTOR_THROTTLED;
-    if (response->status >= 500)
-        return ELECTOR_SERVER;
-    return response->status == 0 || err->kind == ERR_IO ? ELECTOR_UNREACHABLE : ELECTOR_INVALID;
+    if (l->holder && record)
+        holder_see(l->holder, record->holder, record->acquire_us);
 }
 
 static void on_answer(void *ctx, const struct lease_record *lease, const struct kube_response *response,
@@ -297,9 +268,10 @@ static void on_answer(void *ctx, const struct lease_record *lease, const struct 
         snprintf(l->failure, sizeof(l->failure), "%s", err->text);
     step(l, (struct elector_input){.kind = ELECTOR_ANSWER,
                                    .request = l->request_id,
-                                   .status = status_of(response, err),
+                                   .status = leader_status_of(response, err),
                                    .retry_after_ns = response->retry_after_ns,
                                    .record = lease ? &record : NULL});
+    see_holder(l, lease ? &record : NULL);
 }
 
 static void on_watched(void *ctx, const struct lease_record *lease)
@@ -311,6 +283,7 @@ static void on_watched(void *ctx, const struct lease_record *lease)
         record_from_lease(&record, lease);
     }
     step(l, (struct elector_input){.kind = ELECTOR_WATCHED, .record = lease ? &record : NULL});
+    see_holder(l, lease ? &record : NULL);
 }
 
 static void on_watch_denied(void *ctx, const struct err *err)
@@ -318,6 +291,29 @@ static void on_watch_denied(void *ctx, const struct err *err)
     struct leader *l = ctx;
     log_info("The lease may not be watched: a release is noticed at the next poll only", "lease", l->name, "error",
              err->text);
+}
+
+static void on_holder_gone(void *ctx, const char *holder, int64_t acquire_us, const char *why)
+{
+    struct leader *l = ctx;
+    struct elector_record record = {.acquire_us = acquire_us};
+    snprintf(record.holder, sizeof(record.holder), "%s", holder);
+    log_info("The leader has ended: its lease counts as released", "leader", holder, "reason", why, "identity",
+             l->identity);
+    step(l, (struct elector_input){.kind = ELECTOR_GONE, .record = &record});
+}
+
+static void on_holder_denied(void *ctx, const struct err *err)
+{
+    struct leader *l = ctx;
+    log_info("The leader's Pod may not be watched: its crash is noticed when the lease has expired", "identity",
+             l->identity, "error", err->text);
+}
+
+static void on_events_denied(void *ctx, const struct err *err)
+{
+    struct leader *l = ctx;
+    log_warn("Kubernetes Events about the lease cannot be created", "lease", l->name, "error", err->text);
 }
 
 static void send_request(struct leader *l, const struct elector_request *request)
@@ -432,7 +428,10 @@ int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector
     if (seeded.seed == 0)
         seeded.seed = map_hash(l->identity, strlen(l->identity)); /* keyed per process */
     l->elector = elector_new(&seeded);
+    static const struct holder_ops holder_ops = {.gone = on_holder_gone, .denied = on_holder_denied};
     l->events = kube_events_new(client, "haptic.io/controller", l->identity, metrics);
+    kube_events_on_denied(l->events, on_events_denied, l);
+    l->holder = holder_new(client, l->namespace, l->identity, &holder_ops, l);
     log_info("Leader election started", "identity", l->identity, "lease", l->name, "namespace", l->namespace,
              "lease_duration", log_duration(config->lease_duration_ns), "renew_deadline",
              log_duration(config->renew_deadline_ns), "retry_period", log_duration(config->retry_period_ns),
@@ -448,6 +447,7 @@ struct leader *leader_free(struct leader *l)
         return NULL;
     l->request = kube_request_cancel(l->request);
     l->watch = lease_watch_free(l->watch);
+    l->holder = holder_free(l->holder);
     l->events = kube_events_free(l->events);
     l->timer = kube_timer_free(l->timer);
     lease_record_done(&l->answered);
@@ -529,6 +529,17 @@ void leader_saw_fence(struct leader *l, int64_t highest_transitions)
     else if (raise_alone(l, highest_transitions))
         log_info("Fence goes on above an earlier process'", "identity", l->identity, "transitions",
                  log_int(l->alone_transitions));
+}
+
+const char *leader_refusal(const struct leader *l)
+{
+    struct elector_state state;
+
+    if (!l->elector || !l->is_refused)
+        return NULL;
+    elector_get_state(l->elector, &state);
+    bool is_led = state.role == ELECTOR_LEADING || (*state.holder && clock_now_ns() < state.expires_ns);
+    return is_led || l->is_stopping ? NULL : l->failure;
 }
 
 void leader_describe(const struct leader *l, struct buf *out)

@@ -48,6 +48,10 @@ void leader_refused_stale(struct leader *l, int64_t highest_transitions);
  * it had; but who is alone only goes on where an earlier process has ended, and calls changed() no second time. */
 void leader_saw_fence(struct leader *l, int64_t highest_transitions);
 
+/* The API server refuses this replica the Lease, and nobody else is known to lead: what it says; borrowed until the
+ * loop turns. NULL: it is not like that. */
+const char *leader_refusal(const struct leader *l);
+
 /* Bring the metrics that run with time up to date: before each exposition. */
 void leader_collect(struct leader *l);
 /* A JSON object for the debug endpoint. */

@@ -398,3 +398,12 @@ struct kube_auth *kube_auth_free(struct kube_auth *a)
     free(a);
     return NULL;
 }
+
+/* Who is refused should not have to guess what was shown. */
+void kube_auth_name_credentials(const struct kube_auth *a, struct err *err)
+{
+    struct err refusal = *err;
+    CLEANUP(buf_done) struct buf shown = {0};
+    kube_auth_describe(a, &shown);
+    err_set(err, refusal.kind, "%s; %s", refusal.text, buf_str(&shown));
+}

@@ -41,5 +41,7 @@ const struct kube_blob *kube_auth_key(const struct kube_auth *a);
 /* For whoever is refused: "shown was the token in /path", "… the client certificate in /path, which expired on
  * 2026-01-31". Nothing secret. */
 void kube_auth_describe(const struct kube_auth *a, struct buf *out);
+/* The credentials were refused: add to the message what was shown. */
+void kube_auth_name_credentials(const struct kube_auth *a, struct err *err);
 
 #endif

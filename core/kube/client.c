@@ -18,6 +18,7 @@
 #include "kube/status.h"
 #include "kube/timer.h"
 #include "kube/transport.h"
+#include "kube/url.h"
 
 #define CONNECT_TIMEOUT_NS (10 * NS_PER_S)
 #define RESPONSE_MAX ((size_t)64 << 20)
@@ -352,15 +353,6 @@ static bool retry(struct kube_request *r, int64_t retry_after_ns)
     return true;
 }
 
-/* Who is refused should not have to guess what was shown. */
-static void name_credentials(const struct kube_client *c, struct err *err)
-{
-    struct err refusal = *err;
-    CLEANUP(buf_done) struct buf shown = {0};
-    kube_auth_describe(c->auth, &shown);
-    err_set(err, refusal.kind, "%s; %s", refusal.text, buf_str(&shown));
-}
-
 static void on_finished(void *ctx, CURL *easy, CURLcode result)
 {
     struct kube_client *c = ctx;
@@ -395,7 +387,7 @@ static void on_finished(void *ctx, CURL *easy, CURLcode result)
             return;
         kube_status_err(&err, r->what, r->status, buf_str(&r->response), r->response.length);
         if (r->status == 401)
-            name_credentials(c, &err);
+            kube_auth_name_credentials(c->auth, &err);
     } else {
         is_failed = false;
     }
@@ -511,39 +503,22 @@ struct kube_request *kube_request_cancel(struct kube_request *r)
 
 /* ---- the client ---- */
 
-/* The host of a URL without brackets and port. */
-static char *host_of(const char *url, const char **ret_rest)
-{
-    const char *host = strstr(url, "://");
-    host = host ? host + 3 : url;
-    const char *end = host + strcspn(host, "/");
-    const char *colon = host[0] == '[' ? strchr(host, ']') : memchr(host, ':', (size_t)(end - host));
-    const char *stop = host[0] == '[' ? (colon ? colon + 1 : end) : (colon ? colon : end);
-    *ret_rest = stop;
-    return xmemdup0(host, (size_t)(stop - host));
-}
-
 /* With tls-server-name the URL names that host, for SNI and verification, and the connection goes to the real one. */
 static void set_address(struct kube_client *c)
 {
-    const char *rest;
-    CLEANUP(free_ptr) char *host = host_of(c->config.server, &rest);
+    CLEANUP(kube_url_done) struct kube_url url = {0};
     struct in_addr address;
-    c->is_loopback = strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
-                     (inet_pton(AF_INET, host, &address) == 1 && (ntohl(address.s_addr) >> 24) == 127);
+    kube_url_split(c->config.server, &url);
+    c->is_loopback = strcmp(url.host, "localhost") == 0 || strcmp(url.host, "[::1]") == 0 ||
+                     (inet_pton(AF_INET, url.host, &address) == 1 && (ntohl(address.s_addr) >> 24) == 127);
     if (!c->config.tls_server_name) {
         c->base_url = xstrdup(c->config.server);
         return;
     }
-    size_t port = strcspn(rest, "/");
-    c->base_url = xasprintf("https://%s%s", c->config.tls_server_name, rest);
-    c->connect_to = xasprintf("::%s%s", host, port ? "" : ":");
-    if (port) {
-        char *with_port = xasprintf("%s%.*s", c->connect_to, (int)port, rest);
-        free(c->connect_to);
-        c->connect_to = with_port;
-    }
-    c->host_header = xasprintf("%s%.*s", host, (int)port, rest);
+    const char *colon = *url.port ? ":" : "";
+    c->base_url = xasprintf("https://%s%s%s%s", c->config.tls_server_name, colon, url.port, url.path);
+    c->connect_to = xasprintf("::%s:%s", url.host, url.port);
+    c->host_header = xasprintf("%s%s%s", url.host, colon, url.port);
 }
 
 struct kube_client *kube_client_new(uv_loop_t *loop, struct kube_config *config,

@@ -61,6 +61,16 @@ struct elector_news *elector_add_news(struct elector_output *out, enum elector_n
 
 /* ---- inputs ---- */
 
+/* There is something to take: do not wait for a look that is under way. */
+static void stop_looking(struct elector *e, struct elector_output *out)
+{
+    bool is_free = e->view == VIEW_ABSENT || (e->view == VIEW_RECORD && e->clock_ns >= view_claimable_ns(e));
+    if (e->request != 0 && e->verb == ELECTOR_GET && is_free) {
+        out->cancel = e->request;
+        e->request = 0;
+    }
+}
+
 static void on_watched(struct elector *e, const struct elector_record *r, struct elector_output *out)
 {
     if (e->role == ELECTOR_LEADING) {
@@ -82,11 +92,18 @@ static void on_watched(struct elector *e, const struct elector_record *r, struct
     /* A write that is under way gets its own answer. */
     if (r && (e->request == 0 || e->verb == ELECTOR_GET) && tenure_prove(e, e->clock_ns, out))
         return;
-    /* There is something to take: do not wait for a look that is under way. */
-    if (e->request != 0 && e->verb == ELECTOR_GET && (!r || e->clock_ns >= view_claimable_ns(e))) {
-        out->cancel = e->request;
-        e->request = 0;
-    }
+    stop_looking(e, out);
+}
+
+/* It is remembered: the record may come into view, or be written for the last time, only later. */
+static void on_gone(struct elector *e, const struct elector_record *r, struct elector_output *out)
+{
+    if (!*r->holder || strcmp(r->holder, e->identity) == 0)
+        return;
+    elector_copy_name(e->gone_holder, sizeof(e->gone_holder), r->holder);
+    e->gone_us = r->acquire_us;
+    if (e->role == ELECTOR_FOLLOWING)
+        stop_looking(e, out);
 }
 
 static void on_refused(struct elector *e, int64_t transitions, struct elector_output *out)
@@ -287,6 +304,9 @@ void elector_step(struct elector *e, const struct elector_input *in, struct elec
         break;
     case ELECTOR_WATCHED:
         on_watched(e, in->record, ret_out);
+        break;
+    case ELECTOR_GONE:
+        on_gone(e, in->record, ret_out);
         break;
     case ELECTOR_REFUSED:
         on_refused(e, in->transitions, ret_out);

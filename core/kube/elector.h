@@ -20,6 +20,10 @@
  * row, that its writes happened would only keep the others out: it waits until its record has expired and longer than
  * the others need to take it, longer each time.
  *
+ * A holder that has ended. Who is told so by the platform need not wait: the record counts as released, for this tenure
+ * only. Should it be wrong, two may believe that they lead until the old one sees the Lease, and the fence keeps the
+ * order of their writes, since the new one's transitions are higher.
+ *
  * Fence. leaseTransitions grows with every change of holder, also when the holder came back as a new process, and is
  * sent with every write. Where a Lease is deleted it starts above all this candidate has seen; a receiver that has
  * seen more says so (ELECTOR_REFUSED) and the leader raises it, by an update that succeeds only while it still holds
@@ -102,6 +106,7 @@ enum elector_input_kind {
     ELECTOR_WAKE,    /* the wake-up asked for; harmless at any other time */
     ELECTOR_ANSWER,  /* to a request */
     ELECTOR_WATCHED, /* the watch showed record, or a deletion when it is NULL; may be old, doubled or out of order */
+    ELECTOR_GONE,    /* the process that wrote record (holder and acquire_us name it) has ended, as far as is known */
     ELECTOR_REFUSED, /* a receiver refused a write as stale; transitions is the highest it has seen */
     ELECTOR_STOP,    /* lead no more; with release the Lease is given back first. The last writes must have ended. */
 };
@@ -114,7 +119,7 @@ struct elector_input {
     uint64_t request;
     enum elector_status status;
     int64_t retry_after_ns;              /* what the server asked for; 0: nothing */
-    const struct elector_record *record; /* also WATCHED; NULL: none */
+    const struct elector_record *record; /* also WATCHED, GONE; NULL: none */
     int64_t transitions;                 /* REFUSED */
     bool release;                        /* STOP */
 };

@@ -35,8 +35,10 @@ struct elector {
     enum view view;
     bool observed; /* record holds something, whatever the view is now */
     struct elector_record record;
-    int64_t observed_ns;  /* when record's content last changed before our eyes */
-    int64_t inherited_us; /* acquireTime of a record that had our identity when we started; 0: none */
+    int64_t observed_ns;                 /* when record's content last changed before our eyes */
+    int64_t inherited_us;                /* acquireTime of a record that had our identity when we started; 0: none */
+    char gone_holder[ELECTOR_NAME_SIZE]; /* whose process has ended, and the acquireTime of its tenure; "": nobody */
+    int64_t gone_us;
     int64_t highest;
     char reported[ELECTOR_NAME_SIZE]; /* holder of the last ELECTOR_NEW_LEADER */
 

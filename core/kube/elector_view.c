@@ -37,13 +37,14 @@ static int64_t hold_back_ns(const struct elector *e)
     return min64(step, max64(HOLD_BACK_MAX_NS, 4 * e->lease_ns)) + e->retry_ns + 2 * e->timeout_ns;
 }
 
-/* At once if nobody holds it, if it is ours anyway, or if it is what a former process of this pod left; unless we have
- * to hold back. */
+/* At once if nobody holds it, if it is ours anyway, if it is what a former process of this pod left, or if its holder's
+ * process has ended; unless we have to hold back. */
 int64_t view_claimable_ns(const struct elector *e)
 {
     const struct elector_record *r = &e->record;
     bool is_inherited = e->inherited_us != 0 && r->acquire_us == e->inherited_us && strcmp(r->holder, e->identity) == 0;
-    bool is_free = !*r->holder || view_is_ours(e, r) || is_inherited;
+    bool is_gone = *e->gone_holder && r->acquire_us == e->gone_us && strcmp(r->holder, e->gone_holder) == 0;
+    bool is_free = !*r->holder || view_is_ours(e, r) || is_inherited || is_gone;
     if (is_free && e->unproven < 2)
         return ELECTOR_LONG_AGO;
     return add_ns(*r->holder ? view_expires_ns(e) : e->observed_ns, hold_back_ns(e));

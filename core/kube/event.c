@@ -18,6 +18,7 @@
 #define IN_FLIGHT_MAX 16
 #define DEADLINE_NS (10 * NS_PER_S)
 #define NOTE_MAX 1024
+#define API_GROUPS 2
 
 struct kube_events {
     struct kube_client *client;
@@ -31,6 +32,10 @@ struct kube_events {
     size_t next_recent;
     struct kube_request *requests[IN_FLIGHT_MAX];
     bool uses_core;
+    unsigned denials; /* in a row */
+    bool is_denied;   /* told */
+    void (*denied)(void *ctx, const struct err *err);
+    void *denied_ctx;
     uint64_t sent, dropped;
 };
 
@@ -139,10 +144,19 @@ static void on_answer(void *ctx, const struct kube_response *response, const str
 {
     struct event_call *call = ctx;
     (void)response;
-    call->events->requests[call->slot] = NULL;
+    struct kube_events *e = call->events;
+    e->requests[call->slot] = NULL;
     if (err && (err->kind == ERR_DENIED || err->kind == ERR_NOTFOUND))
-        call->events->uses_core = !call->events->uses_core; /* the next one tries the other API group */
-    tally(call->events, err ? "failed" : "sent");
+        e->uses_core = !e->uses_core; /* the next one tries the other API group */
+    tally(e, err ? "failed" : "sent");
+    bool is_denied = err && err->kind == ERR_DENIED;
+    e->denials = is_denied ? e->denials + 1 : 0;
+    e->is_denied = e->is_denied && err;
+    if (e->denials < API_GROUPS || e->is_denied)
+        return;
+    e->is_denied = true;
+    if (e->denied)
+        e->denied(e->denied_ctx, err);
 }
 
 void kube_event_send(struct kube_events *e, const struct kube_event_object *object, const char *type,
@@ -199,6 +213,12 @@ struct kube_events *kube_events_new(struct kube_client *client, const char *cont
     e->tokens = BURST;
     e->refilled_ns = clock_now_ns();
     return e;
+}
+
+void kube_events_on_denied(struct kube_events *e, void (*denied)(void *ctx, const struct err *err), void *ctx)
+{
+    e->denied = denied;
+    e->denied_ctx = ctx;
 }
 
 struct kube_events *kube_events_free(struct kube_events *e)

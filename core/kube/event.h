@@ -1,5 +1,5 @@
 /* event.h — Kubernetes Events about objects: what `kubectl describe` shows under them.
- * Thread:  loop thread only. Never blocks; a failure is only counted.
+ * Thread:  loop thread only. Never blocks; a failure is counted, a missing permission also told.
  * Owns:    its requests. Borrows the client.
  * Source:  events.k8s.io/v1 Event; core/v1 where the former may not be created.
  *
@@ -24,6 +24,8 @@ struct kube_event_object {
  * haptic_kube_events_total{result}. */
 struct kube_events *kube_events_new(struct kube_client *client, const char *controller, const char *instance,
                                     struct metrics *metrics);
+/* Events may not be created, in neither API group: told once, and again after one was. */
+void kube_events_on_denied(struct kube_events *e, void (*denied)(void *ctx, const struct err *err), void *ctx);
 struct kube_events *kube_events_free(struct kube_events *e); /* unsent ones are lost */
 
 /* type: "Normal" or "Warning"; reason: a CamelCase word; action: what was done ("Reconcile"); note: a sentence, cut at

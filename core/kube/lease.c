@@ -1,8 +1,5 @@
 /* A request is wrapped only to turn the answer into a record. An update takes the JSON text as it was read and changes
- * the fields of the spec that we know, so that labels, annotations, strategy and whatever comes later survive it.
- *
- * The watch asks without a resourceVersion ("any"): the server sends the present object first, and no right to list is
- * needed. After the connection was lost it does the same again. */
+ * the fields of the spec that we know, so that labels, annotations, strategy and whatever comes later survive it. */
 #include "kube/lease.h"
 
 #include <string.h>
@@ -12,15 +9,11 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "data/json.h"
-#include "kube/backoff.h"
+#include "kube/object_watch.h"
 #include "kube/path.h"
-#include "kube/stream.h"
-#include "kube/timer.h"
-#include "kube/watch.h"
 
 #define API_VERSION "coordination.k8s.io/v1"
 #define LEASE_MAX ((size_t)2 << 20)
-#define DENIED_NS (60 * NS_PER_S)
 
 /* ---- records ---- */
 
@@ -30,6 +23,7 @@ void lease_record_done(struct lease_record *r)
         return;
     free(r->holder);
     free(r->resource_version);
+    free(r->uid);
     free(r->json);
     *r = (struct lease_record){0};
 }
@@ -39,6 +33,7 @@ void lease_record_copy(struct lease_record *ret_copy, const struct lease_record 
     *ret_copy = *r;
     ret_copy->holder = xstrdup(r->holder ? r->holder : "");
     ret_copy->resource_version = r->resource_version ? xstrdup(r->resource_version) : NULL;
+    ret_copy->uid = r->uid ? xstrdup(r->uid) : NULL;
     ret_copy->json = r->json ? xmemdup0(r->json, r->json_length) : NULL;
 }
 
@@ -55,6 +50,7 @@ static int parse_value(struct lease_record *ret_record, yyjson_val *lease, struc
     struct lease_record r = {0};
     yyjson_val *spec = json_at(lease, "spec");
     const char *version = json_str(lease, "metadata", "resourceVersion"), *holder = json_str(spec, "holderIdentity");
+    const char *uid = json_str(lease, "metadata", "uid");
     CLEANUP(buf_done) struct buf json = {0};
     if (!version)
         return err_set(err, ERR_IO, "the answer is no Lease (metadata.resourceVersion is missing)");
@@ -65,6 +61,7 @@ static int parse_value(struct lease_record *ret_record, yyjson_val *lease, struc
     r.transitions = json_int_or(0, spec, "leaseTransitions");
     r.holder = xstrdup(holder ? holder : "");
     r.resource_version = xstrdup(version);
+    r.uid = uid ? xstrdup(uid) : NULL;
     r.json_length = json.length;
     r.json = buf_steal(&json);
     *ret_record = r;
@@ -202,122 +199,36 @@ struct kube_request *lease_update(struct kube_client *c, const char *namespace, 
 /* ---- the watch ---- */
 
 struct lease_watch {
-    struct kube_client *client;
-    char *namespace, *name;
+    struct object_watch *watch;
     void (*changed)(void *ctx, const struct lease_record *record);
     void (*denied)(void *ctx, const struct err *err);
     void *ctx;
-    struct kube_request *request;
-    struct kube_stream stream;
-    struct kube_backoff backoff;
-    struct kube_timer *wake, *stall;
-    int64_t last_bytes_ns;
-    bool is_denied, is_busy, is_dead;
+    bool is_busy, is_dead;
 };
 
-static void destroy(struct lease_watch *w)
+static void watch_done(struct lease_watch *w)
 {
-    kube_request_cancel(w->request);
-    kube_timer_free(w->wake);
-    kube_timer_free(w->stall);
-    kube_stream_done(&w->stream);
-    free(w->namespace);
-    free(w->name);
+    object_watch_free(w->watch);
     free(w);
 }
 
-static void wait(struct lease_watch *w, int64_t delay_ns)
-{
-    w->request = kube_request_cancel(w->request);
-    kube_stream_reset(&w->stream);
-    kube_timer_stop(w->stall);
-    kube_timer_start(w->wake, delay_ns);
-}
-
-static bool on_line(void *ctx, const char *line, size_t length)
+static void on_changed(void *ctx, yyjson_val *object)
 {
     struct lease_watch *w = ctx;
-    CLEANUP(json_doc_done) yyjson_doc *doc = NULL;
     CLEANUP(lease_record_done) struct lease_record record = {0};
-    const char *type = NULL;
-    if (json_parse(line, length, LEASE_MAX, &doc, NULL) == 0)
-        type = json_str(yyjson_doc_get_root(doc), "type");
-    if (type && strcmp(type, "BOOKMARK") == 0)
-        return true;
-    yyjson_val *object = json_at(yyjson_doc_get_root(doc), "object");
-    if (!type || strcmp(type, "ERROR") == 0 || parse_value(&record, object, NULL) < 0) {
-        wait(w, kube_backoff_next(&w->backoff, 0));
-        return false;
-    }
-    kube_backoff_reset(&w->backoff);
-    w->is_denied = false;
-    w->changed(w->ctx, strcmp(type, "DELETED") == 0 ? NULL : &record);
-    return !w->is_dead;
-}
-
-static bool on_line_too_long(void *ctx, const char *head, size_t length)
-{
-    (void)ctx;
-    (void)head;
-    (void)length;
-    return true; /* no Lease of ours; polling will say what is wrong with it */
-}
-
-static void on_data(void *ctx, const char *bytes, size_t length, int64_t received_ns)
-{
-    struct lease_watch *w = ctx;
-    w->last_bytes_ns = received_ns;
+    if (object && parse_value(&record, object, NULL) < 0)
+        return; /* polling says what is wrong with it */
     w->is_busy = true;
-    kube_stream_feed(&w->stream, bytes, length);
+    w->changed(w->ctx, object ? &record : NULL);
     w->is_busy = false;
     if (w->is_dead)
-        destroy(w);
+        watch_done(w);
 }
 
-static void on_end(void *ctx, const struct kube_response *response, const struct err *err)
+static void on_denied(void *ctx, const struct err *err)
 {
     struct lease_watch *w = ctx;
-    w->request = NULL;
-    bool is_news = err && err->kind == ERR_DENIED && !w->is_denied;
-    if (err && err->kind == ERR_DENIED)
-        wait(w, DENIED_NS);
-    else
-        wait(w, kube_backoff_next(&w->backoff, response->retry_after_ns));
-    if (is_news) {
-        w->is_denied = true;
-        w->denied(w->ctx, err); /* may free the watch */
-    }
-}
-
-static void on_stall(void *ctx)
-{
-    struct lease_watch *w = ctx;
-    int64_t silent_ns = clock_now_ns() - w->last_bytes_ns;
-    if (silent_ns < KUBE_WATCH_STALL_NS) {
-        kube_timer_start(w->stall, KUBE_WATCH_STALL_NS - silent_ns);
-    } else {
-        kube_client_distrust(w->client);
-        wait(w, 0);
-    }
-}
-
-static void open_watch(void *ctx)
-{
-    struct lease_watch *w = ctx;
-    CLEANUP(buf_done) struct buf path = {0};
-    CLEANUP(free_ptr) char *what = xasprintf("lease watch %s/%s", w->namespace, w->name);
-    CLEANUP(free_ptr) char *selector = xasprintf("metadata.name=%s", w->name);
-    char seconds[24];
-    snprintf(seconds, sizeof(seconds), "%lld", (long long)kube_random_between(300, 600));
-    kube_path_add(&path, API_VERSION, w->namespace, "leases", NULL);
-    kube_path_add_query(&path, "watch", "1");
-    kube_path_add_query(&path, "allowWatchBookmarks", "true");
-    kube_path_add_query(&path, "fieldSelector", selector);
-    kube_path_add_query(&path, "timeoutSeconds", seconds);
-    w->last_bytes_ns = clock_now_ns();
-    kube_timer_start(w->stall, KUBE_WATCH_STALL_NS);
-    struct kube_call call = {.what = what, .path = path.data, .data = on_data, .done = on_end, .ctx = w};
-    w->request = kube_request_start(w->client, &call);
+    w->denied(w->ctx, err);
 }
 
 struct lease_watch *lease_watch(struct kube_client *c, const char *namespace, const char *name,
@@ -325,18 +236,18 @@ struct lease_watch *lease_watch(struct kube_client *c, const char *namespace, co
                                 void (*denied)(void *ctx, const struct err *err), void *ctx)
 {
     struct lease_watch *w = xcalloc(1, sizeof(*w));
-    w->client = c;
-    w->namespace = xstrdup(namespace);
-    w->name = xstrdup(name);
+    const struct object_watch_spec spec = {.api_version = API_VERSION,
+                                           .resource = "leases",
+                                           .namespace = namespace,
+                                           .name = name,
+                                           .max_bytes = LEASE_MAX,
+                                           .changed = on_changed,
+                                           .denied = on_denied,
+                                           .ctx = w};
     w->changed = changed;
     w->denied = denied;
     w->ctx = ctx;
-    w->stream = (struct kube_stream){
-        .max_line_bytes = LEASE_MAX, .line = on_line, .too_long = on_line_too_long, .ctx = w};
-    w->backoff = (struct kube_backoff){.base_ns = 250 * NS_PER_MS, .cap_ns = 5 * NS_PER_S};
-    w->wake = kube_timer_new(kube_client_loop(c), open_watch, w);
-    w->stall = kube_timer_new(kube_client_loop(c), on_stall, w);
-    open_watch(w);
+    w->watch = object_watch_new(c, &spec);
     return w;
 }
 
@@ -345,6 +256,6 @@ struct lease_watch *lease_watch_free(struct lease_watch *w)
     if (w && w->is_busy)
         w->is_dead = true;
     else if (w)
-        destroy(w);
+        watch_done(w);
     return NULL;
 }

@@ -22,6 +22,7 @@ struct lease_record {
     int64_t renew_time_us;
     int64_t transitions;
     char *resource_version; /* of the object it was read from; an update that is not of this version conflicts */
+    char *uid;              /* of that object; NULL: not known */
     /* that object: what we do not know in it is kept by an update. NULL in a record made by hand */
     char *json;
     size_t json_length;

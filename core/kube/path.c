@@ -2,17 +2,18 @@
 #include "kube/path.h"
 
 #include <ctype.h>
+#include <curl/curl.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void add_encoded(struct buf *b, const char *text)
 {
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if (isalnum(*p) || strchr("-._~", *p))
-            buf_putc(b, (char)*p);
-        else
-            buf_printf(b, "%%%02X", *p);
-    }
+    char *encoded = curl_easy_escape(NULL, text, 0);
+    if (!encoded)
+        abort();
+    buf_puts(b, encoded);
+    curl_free(encoded);
 }
 
 static bool is_name(const char *text, size_t length)

@@ -46,3 +46,34 @@ const char *kube_url_proxy_wants(const char *url)
     curl_url_cleanup(parsed);
     return wants;
 }
+
+static char *part_of(CURLU *parsed, CURLUPart part)
+{
+    char *text = NULL;
+    if (curl_url_get(parsed, part, &text, 0) != CURLUE_OK || !text)
+        return xstrdup("");
+    char *copy = xstrdup(text);
+    curl_free(text);
+    return copy;
+}
+
+void kube_url_split(const char *text, struct kube_url *ret_url)
+{
+    CURLU *parsed = curl_url();
+    if (!parsed)
+        abort();
+    (void)!curl_url_set(parsed, CURLUPART_URL, text, CURLU_GUESS_SCHEME); /* where it fails there are no parts */
+    *ret_url = (struct kube_url){part_of(parsed, CURLUPART_HOST), part_of(parsed, CURLUPART_PORT),
+                                 part_of(parsed, CURLUPART_PATH)};
+    if (strcmp(ret_url->path, "/") == 0)
+        ret_url->path[0] = '\0';
+    curl_url_cleanup(parsed);
+}
+
+void kube_url_done(struct kube_url *url)
+{
+    free(url->host);
+    free(url->port);
+    free(url->path);
+    *url = (struct kube_url){0};
+}

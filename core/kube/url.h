@@ -14,4 +14,13 @@ char *kube_url_shown(const char *url);
 /* NULL: libcurl will take it as a proxy. Otherwise what is wanted instead. */
 const char *kube_url_proxy_wants(const char *url);
 
+/* A server's URL; a part that is not there is "". An IPv6 address keeps its brackets. */
+struct kube_url {
+    char *host, *port, *path; /* path: what stands before that of a request: no "/" alone */
+};
+
+/* All parts are "" where it is no URL: libcurl will say so. */
+void kube_url_split(const char *text, struct kube_url *ret_url);
+void kube_url_done(struct kube_url *url);
+
 #endif

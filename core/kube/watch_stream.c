@@ -226,12 +226,16 @@ static void list_stalled(struct kube_watch *w)
 {
     char waited[DURATION_SIZE];
     struct err err;
-    w->no_streaming_list = true;
     duration_format((clock_now_ns() - w->opened_ns) / NS_PER_S * NS_PER_S, waited);
-    err_set(&err, ERR_TIMEOUT,
-            "list %s: timeout: the end of the streamed list did not come within %s (%zu objects came; does a proxy "
-            "remove bookmarks?); lists are asked for in pages from now on",
-            w->label, waited, w->initial);
+    w->streaming_failures++;
+    w->no_streaming_list = w->answered_ns != 0; /* a request without any answer says nothing of streams */
+    if (!w->answered_ns)
+        err_set(&err, ERR_TIMEOUT, "list %s: timeout: no answer within %s", w->label, waited);
+    else
+        err_set(&err, ERR_TIMEOUT,
+                "list %s: timeout: the end of the streamed list did not come within %s (%zu objects came; does a proxy "
+                "remove bookmarks?); lists are asked for in pages from now on",
+                w->label, waited, w->initial);
     kube_watch_tell_restart(w, "stall");
     if (!w->is_dead)
         kube_watch_fail(w, &err, "stall", 0);

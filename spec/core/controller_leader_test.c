@@ -1,182 +1,7 @@
 /* Leaders against an API server that fails on request, with short timings and the real clock: what is logged, counted,
  * written and how long a hand-over takes. Who may lead when is the business of kube_elector_test.c and
  * kube_elector_sim_test.c. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-#include "base/clock.h"
-#include "base/log.h"
-#include "controller/leader.h"
-#include "lease_server.h"
-
-#define MS NS_PER_MS
-
-/* One replica. */
-struct replica {
-    struct metrics *metrics;
-    struct kube_client *client;
-    struct leader *leader;
-    unsigned gains, losses;
-    bool stopped;
-};
-
-struct world {
-    uv_loop_t loop;
-    struct lease_server server;
-    struct replica a, b;
-    uv_timer_t tick;
-    int log_fd;
-};
-
-static void on_changed(void *ctx, bool is_leader)
-{
-    struct replica *r = ctx;
-    if (is_leader)
-        r->gains++;
-    else
-        r->losses++;
-}
-
-static void on_stopped(void *ctx)
-{
-    ((struct replica *)ctx)->stopped = true;
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-    (void)timer;
-}
-
-static struct elector_config config_of(const char *identity)
-{
-    struct elector_config c;
-    elector_config_defaults(&c);
-    c.identity = identity;
-    c.namespace = "ns";
-    c.lease_duration_ns = 2000 * MS;
-    c.renew_deadline_ns = 1000 * MS;
-    c.retry_period_ns = 200 * MS;
-    return c;
-}
-
-static void replica_start_with(struct world *w, struct replica *r, const struct elector_config *config)
-{
-    struct kube_config kube = {.server = xasprintf("http://127.0.0.1:%d", w->server.port)};
-    struct kube_client_options options = {.version = "test", .http1_only = true};
-    struct err err = {0};
-    r->metrics = metrics_new();
-    r->client = kube_client_new(&w->loop, &kube, &options);
-    if (leader_new(&w->loop, r->client, config, r->metrics, on_changed, r, &r->leader, &err) < 0)
-        fail_msg("%s", err.text);
-}
-
-static void replica_start(struct world *w, struct replica *r, const char *identity)
-{
-    struct elector_config c = config_of(identity);
-    replica_start_with(w, r, &c);
-}
-
-static void replica_end(struct replica *r)
-{
-    r->leader = leader_free(r->leader);
-    r->client = r->client ? kube_client_free(r->client) : NULL;
-    r->metrics = r->metrics ? metrics_free(r->metrics) : NULL;
-}
-
-static int set_up(void **state)
-{
-    struct world *w = xcalloc(1, sizeof(*w));
-    uv_loop_init(&w->loop);
-    w->server.loop = &w->loop;
-    lease_server_listen(&w->server);
-    uv_timer_init(&w->loop, &w->tick);
-    uv_timer_start(&w->tick, on_tick, 5, 5);
-    w->log_fd = memfd_create("log", 0);
-    log_set_fd(w->log_fd);
-    *state = w;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    struct world *w = *state;
-    replica_end(&w->a);
-    replica_end(&w->b);
-    lease_server_done(&w->server);
-    uv_close((uv_handle_t *)&w->tick, NULL);
-    uv_run(&w->loop, UV_RUN_DEFAULT);
-    int open = uv_loop_close(&w->loop);
-    log_set_fd(STDOUT_FILENO);
-    close(w->log_fd);
-    free(w);
-    return open;
-}
-
-/* Run the loop until the condition holds; fail after limit_ns. Returns how long it took. */
-#define RUN_UNTIL(w, limit_ns, condition) \
-    __extension__({ \
-        int64_t began_ns_ = clock_now_ns(); \
-        while (!(condition)) { \
-            if (clock_now_ns() - began_ns_ > (limit_ns)) \
-                fail_msg("not within %s: %s\n%s", #limit_ns, #condition, log_text(w)); \
-            uv_run(&(w)->loop, UV_RUN_ONCE); \
-        } \
-        clock_now_ns() - began_ns_; \
-    })
-
-static void run_for(struct world *w, int64_t span_ns)
-{
-    int64_t end_ns = clock_now_ns() + span_ns;
-    while (clock_now_ns() < end_ns)
-        uv_run(&w->loop, UV_RUN_ONCE);
-}
-
-static const char *log_text(struct world *w)
-{
-    static char text[65536];
-    ssize_t n = pread(w->log_fd, text, sizeof(text) - 1, 0);
-    text[n > 0 ? n : 0] = '\0';
-    return text;
-}
-
-static void assert_logged(struct world *w, const char *part)
-{
-    if (!strstr(log_text(w), part))
-        fail_msg("the log lacks '%s':\n%s", part, log_text(w));
-}
-
-static void assert_metric(struct replica *r, const char *line)
-{
-    CLEANUP(buf_done) struct buf text = {0};
-    leader_collect(r->leader);
-    metric_expose(r->metrics, &text);
-    if (!strstr(text.data, line))
-        fail_msg("the metrics lack '%s':\n%s", line, text.data);
-}
-
-static double metric_of(struct replica *r, const char *name)
-{
-    CLEANUP(buf_done) struct buf text = {0};
-    leader_collect(r->leader);
-    metric_expose(r->metrics, &text);
-    CLEANUP(free_ptr) char *start = xasprintf("\n%s ", name);
-    const char *at = strstr(text.data, start);
-    assert_non_null(at);
-    return strtod(at + strlen(start), NULL);
-}
-
-static bool lease_has(struct world *w, const char *part)
-{
-    return w->server.lease && strstr(w->server.lease, part);
-}
-
-/* ---- tests ---- */
+#include "leader_world.h"
 
 static void leads_and_says_so(void **state)
 {
@@ -205,6 +30,7 @@ static void leads_and_says_so(void **state)
     assert_true(metric_of(&w->a, "haptic_leader_election_renew_duration_seconds_count") >= 3);
     assert_non_null(strstr(buf_str(&w->server.events), "\"LeaderElection\""));
     assert_non_null(strstr(buf_str(&w->server.events), "pod-a became leader"));
+    assert_non_null(strstr(buf_str(&w->server.events), "\"name\":\"haptic-leader\",\"uid\":\"uid-1\"}"));
     CLEANUP(buf_done) struct buf described = {0};
     leader_describe(w->a.leader, &described);
     assert_non_null(strstr(described.data, "\"role\":\"leader\""));
@@ -256,6 +82,49 @@ static void crashed_leader_is_replaced_when_its_lease_has_ended(void **state)
     int64_t took_ns = RUN_UNTIL(w, 3000 * MS, leader_may_write(w->b.leader));
     assert_true(took_ns > 1500 * MS);
     assert_true(took_ns < 2600 * MS); /* lease_duration + retry_period, and some for this machine */
+}
+
+static void what_fails_again_is_logged_with_growing_distance(void **state)
+{
+    struct world *w = *state;
+    struct elector_config c = config_of("pod-a");
+    c.lease_duration_ns = 20 * NS_PER_S;
+    c.renew_deadline_ns = 10 * NS_PER_S;
+    replica_start_with(w, &w->a, &c);
+    RUN_UNTIL(w, 1000 * MS, leader_may_write(w->a.leader));
+    w->server.status = 500;
+    run_for(w, 2500 * MS);
+    unsigned asked = w->server.requests;
+    assert_true(asked > 8);
+    assert_in_range(count_logged(w, "lease renew failed"), 1, 2);
+    w->server.status = 403; /* another failure is said at once */
+    RUN_UNTIL(w, 1000 * MS, strstr(log_text(w), "reason=denied"));
+}
+
+static void missing_permission_for_events_is_said_once(void **state)
+{
+    struct world *w = *state;
+    w->server.denies_events = true;
+    replica_start(w, &w->a, "pod-a");
+    RUN_UNTIL(w, 1000 * MS, leader_may_write(w->a.leader));
+    for (int i = 0; i < 3; i++) {
+        unsigned losses = w->a.losses;
+        lease_server_delete(&w->server);
+        RUN_UNTIL(w, 3000 * MS, w->a.losses > losses && leader_may_write(w->a.leader));
+        run_for(w, 30 * MS);
+    }
+    assert_int_equal(count_logged(w, "level=WARN msg=\"Kubernetes Events about the lease cannot be created\""), 1);
+}
+
+static void another_process_of_our_name_is_called_so(void **state)
+{
+    struct world *w = *state;
+    replica_start(w, &w->a, "pod-a");
+    RUN_UNTIL(w, 1000 * MS, leader_may_write(w->a.leader));
+    replica_start(w, &w->b, "pod-a");
+    RUN_UNTIL(w, 3000 * MS, w->a.losses > 0);
+    assert_logged(w, "another process with the name pod-a took the lease (is this pod's name used twice?)");
+    assert_null(strstr(log_text(w), "the lease is held by pod-a"));
 }
 
 static void hanging_server_ends_the_writing_before_the_deadline(void **state)
@@ -465,6 +334,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(release_is_taken_over_within_moments, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_watch_a_release_is_polled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(crashed_leader_is_replaced_when_its_lease_has_ended, set_up, tear_down),
+
+        cmocka_unit_test_setup_teardown(what_fails_again_is_logged_with_growing_distance, set_up, tear_down),
+
+        cmocka_unit_test_setup_teardown(missing_permission_for_events_is_said_once, set_up, tear_down),
+
+        cmocka_unit_test_setup_teardown(another_process_of_our_name_is_called_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hanging_server_ends_the_writing_before_the_deadline, set_up, tear_down),
         cmocka_unit_test_setup_teardown(vanished_server_is_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(refusals_are_counted_by_reason_and_survived, set_up, tear_down),

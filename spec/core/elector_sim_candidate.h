@@ -70,10 +70,26 @@ static void start(struct sim *s, int index, bool other_name)
     event_add(s, E_DEPLOY, index, between(s, 0, c->config.retry_period_ns));
 }
 
+/* Who watches Pods hears, sooner or later, that the process has ended which took the Lease. */
+static void tell_end(struct sim *s, int index)
+{
+    for (int i = 0; i < s->candidates; i++) {
+        struct candidate *c = &s->candidate[i];
+        if (i == index || !c->is_up || !c->may_watch_pods || is_lost(s, c))
+            continue;
+        struct event *ev = event_add(s, E_GONE, i, delay(s, c) + between(s, 0, 2 * NS_PER_S));
+        ev->has_record = true;
+        ev->record = s->lease;
+        s->ends_told++;
+    }
+}
+
 static void kill_process(struct sim *s, int index)
 {
     struct candidate *c = &s->candidate[index];
     trace(s, "%s is killed", c->identity);
+    if (s->exists && strcmp(s->lease.holder, c->identity) == 0)
+        tell_end(s, index);
     c->is_up = false;
     c->paused_until_ns = 0;
 }

@@ -70,7 +70,7 @@ static void on_fault(struct sim *s)
     if (s->now_ns >= s->faults_end_ns)
         return;
     event_add(s, E_FAULT, -1, between(s, lease_ns / 16, lease_ns));
-    switch (rnd(s) % 10) {
+    switch (rnd(s) % 11) {
     case 0: /* SIGSTOP, often past the lease */
         if (c->is_up) {
             c->paused_until_ns = s->now_ns + between(s, 0, 2 * lease_ns);
@@ -113,6 +113,12 @@ static void on_fault(struct sim *s)
         break;
     case 8:
         open_half(s, c, c->half.requests + c->half.write_answers == 0);
+        break;
+    case 9: /* a Pod is deleted by force while its process goes on */
+        if (s->has_mistakes && c->is_up && s->exists && strcmp(s->lease.holder, c->identity) == 0) {
+            trace(s, "%s is said to have ended", c->identity);
+            tell_end(s, index);
+        }
         break;
     default:
         if (s->has_edits)

@@ -20,7 +20,7 @@
 #define RECEIVERS 3
 #define MS NS_PER_MS
 
-enum event_kind { E_WAKE, E_ANSWER, E_WATCH, E_DEPLOY, E_WRITE, E_REFUSED, E_START, E_ARRIVE, E_LAND, E_FAULT };
+enum event_kind { E_WAKE, E_ANSWER, E_WATCH, E_DEPLOY, E_WRITE, E_REFUSED, E_START, E_ARRIVE, E_LAND, E_FAULT, E_GONE };
 
 struct event {
     int64_t at_ns;
@@ -53,7 +53,7 @@ struct candidate {
     double rate; /* local nanoseconds per real one */
     int64_t offset_ns;
     unsigned life;
-    bool is_up, is_cut_off, may_watch;
+    bool is_up, is_cut_off, may_watch, may_watch_pods;
     struct half_open half;
     int64_t deaf_until_ns;
     int64_t paused_until_ns;
@@ -71,7 +71,7 @@ struct receiver {
 
 struct sim {
     uint64_t seed, random, order;
-    bool has_trace, has_edits, in_tolerance, is_wild, is_mixed;
+    bool has_trace, has_edits, has_mistakes, in_tolerance, is_wild, is_mixed;
     int64_t now_ns, faults_end_ns, outage_end_ns;
     int64_t led_ns, longest_gap_ns; /* when somebody led last */
     enum elector_status outage;
@@ -88,7 +88,7 @@ struct sim {
     int64_t versions, term, epoch_term, epoch_transitions; /* epoch: since the last deletion or edit */
     int64_t answer_term;                                   /* of the answer being handled */
     char *failure;
-    uint64_t events, writes, refusals, leaderships;
+    uint64_t events, writes, refusals, leaderships, ends_told;
 };
 
 static void trace(struct sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));

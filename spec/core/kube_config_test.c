@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "kube/config.h"
+#include "kube/url.h"
 
 static char dir[64];
 
@@ -251,6 +252,31 @@ static void errors_name_file_and_field(void **state)
     CONTEXT "clusters: [{name: k, cluster: {server: 'https://k', proxy-url: '" url "'}}]\nusers: [{name: u}]"
 #define SERVER(url) CONTEXT "clusters: [{name: k, cluster: {server: '" url "'}}]\nusers: [{name: u}]"
 
+static void a_servers_url_is_taken_apart(void **state)
+{
+    static const struct {
+        const char *url, *host, *port, *path;
+    } rows[] = {
+        {"https://h.example:6443", "h.example", "6443", ""},
+        {"https://h.example:6443/", "h.example", "6443", ""},
+        {"https://h.example/clusters/a", "h.example", "", "/clusters/a"},
+        {"https://[fd00::1]:6443/k8s", "[fd00::1]", "6443", "/k8s"},
+        {"https://[::1]", "[::1]", "", ""},
+        {"h.example:80/x", "h.example", "80", "/x"},
+        {"127.0.0.1", "127.0.0.1", "", ""},
+        {"https://h:port/", "", "", ""},
+        {"", "", "", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CLEANUP(kube_url_done) struct kube_url url = {0};
+        kube_url_split(rows[i].url, &url);
+        assert_string_equal(url.host, rows[i].host);
+        assert_string_equal(url.port, rows[i].port);
+        assert_string_equal(url.path, rows[i].path);
+    }
+}
+
 static void passwords_in_urls_are_not_quoted(void **state)
 {
     static const struct {
@@ -308,6 +334,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_token_file_wins_and_is_read_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pod_knows_its_server, set_up, tear_down),
         cmocka_unit_test_setup_teardown(errors_name_file_and_field, set_up, tear_down),
+        cmocka_unit_test(a_servers_url_is_taken_apart),
         cmocka_unit_test_setup_teardown(passwords_in_urls_are_not_quoted, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

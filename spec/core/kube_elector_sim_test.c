@@ -6,16 +6,16 @@
  *
  * A seed decides timings, clock rates (up to 4 times apart), who may watch, and a row of faults: lost and late
  * requests and answers, API errors, outages, partitions, processes stopped for longer than a lease, killed, restarted
- * with the same or another name, released; in some seeds the Lease is deleted or edited. Then the faults end. What
- * must hold:
+ * with the same or another name, released; some are told that the holder's process has ended, in some seeds also where
+ * it has not; in some seeds the Lease is deleted or edited. Then the faults end. What must hold:
  *
  *  1. A receiver accepts writes of the API server's terms in their order: after a write of a later holder none of an
  *  earlier one. The terms are
  *     counted by the simulated server, the receivers know only fences. (A deleted or edited Lease forgets what was;
  *     order holds between deletions.) No transitions are accepted from two processes.
  *  2. Each term's transitions are higher than those of all before it, unless the Lease was deleted or edited.
- *  3. While no clock runs faster than another by lease_duration / renew_deadline or more, and nobody deletes or edits
- *  the Lease, no two candidates
+ *  3. While no clock runs faster than another by lease_duration / renew_deadline or more, nobody deletes or edits the
+ *  Lease, and no holder is wrongly said to have ended, no two candidates
  *     may write at the same moment.
  *  4. When the faults have ended there is one leader within bound_ns(), it stays, and every receiver accepts its
  *  writes.
@@ -37,6 +37,7 @@ static void set_up(struct sim *s)
 
     s->candidates = (int)between(s, 3, CANDIDATES_MAX);
     s->has_edits = chance(s, 0.3);
+    s->has_mistakes = chance(s, 0.2);
     s->loss = (double)between(s, 0, 30) / 100;
     for (int i = 0; i < s->candidates; i++) {
         struct candidate *c = &s->candidate[i];
@@ -49,6 +50,7 @@ static void set_up(struct sim *s)
         c->rate = is_wild ? wild[rnd(s) % 5] : (double)between(s, 990, 1010) / 1000;
         c->offset_ns = between(s, -NS_PER_S * 3600, NS_PER_S * 3600 * 24);
         c->may_watch = chance(s, 0.7);
+        c->may_watch_pods = chance(s, 0.6);
         int64_t timeout_ns = elector_request_timeout_ns(&c->config);
         if (3 * timeout_ns > s->delay_max_ns)
             s->delay_max_ns = 3 * timeout_ns;
@@ -143,6 +145,7 @@ static void handle(struct sim *s, struct event *ev)
     case E_DEPLOY:
     case E_WRITE:
     case E_REFUSED:
+    case E_GONE:
         break;
     }
     /* What happens inside a process: not in a dead one, and in a stopped one later. */
@@ -176,6 +179,9 @@ static void handle(struct sim *s, struct event *ev)
         s->answer_term = ev->term;
         step(s, ev->candidate,
              &(struct elector_input){.kind = ELECTOR_WATCHED, .record = ev->has_record ? &ev->record : NULL});
+        return;
+    case E_GONE:
+        step(s, ev->candidate, &(struct elector_input){.kind = ELECTOR_GONE, .record = &ev->record});
         return;
     case E_DEPLOY:
         on_deploy(s, ev->candidate);
@@ -286,7 +292,7 @@ static void check_end(struct sim *s)
 }
 
 struct totals {
-    uint64_t events, writes, refusals, leaderships, tolerable;
+    uint64_t events, writes, refusals, leaderships, tolerable, ends_told;
 };
 
 /* Returns the failure, or NULL. */
@@ -296,7 +302,7 @@ static char *run_seed(uint64_t seed, bool has_trace, struct totals *totals)
     int64_t longest_ns = 0;
 
     set_up(&s);
-    s.in_tolerance = !s.has_edits && is_tolerable(&s);
+    s.in_tolerance = !s.has_edits && !s.has_mistakes && is_tolerable(&s);
     for (int i = 0; i < s.candidates; i++)
         if (s.candidate[i].config.lease_duration_ns > longest_ns)
             longest_ns = s.candidate[i].config.lease_duration_ns;
@@ -318,6 +324,7 @@ static char *run_seed(uint64_t seed, bool has_trace, struct totals *totals)
     totals->writes += s.writes;
     totals->refusals += s.refusals;
     totals->leaderships += s.leaderships;
+    totals->ends_told += s.ends_told;
     totals->tolerable += s.in_tolerance;
     for (size_t i = 0; i < s.heap.length; i++)
         free(s.heap.items[i]);
@@ -352,9 +359,10 @@ int main(int argc, char **argv)
         free(failure);
     }
     printf("%s: seeds %" PRIu64 "..%" PRIu64 ": %" PRIu64 " events, %" PRIu64 " leaderships, %" PRIu64
-           " writes, %" PRIu64 " of them refused, %" PRIu64 " seeds within clock tolerance\n",
+           " writes, %" PRIu64 " of them refused, %" PRIu64 " ends of holders told, %" PRIu64
+           " seeds within clock tolerance\n",
            failures ? "FAILED" : "ok", first, first + count - 1, totals.events, totals.leaderships, totals.writes,
-           totals.refusals, totals.tolerable);
+           totals.refusals, totals.ends_told, totals.tolerable);
     /* The words by which the other test programs are counted. */
     printf("[  %s  ] 1 test(s).\n", failures ? "FAILED" : "PASSED");
     return failures ? 1 : 0;

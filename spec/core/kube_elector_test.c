@@ -401,10 +401,87 @@ static void stopped_process_that_wakes_up_does_not_write(void **state)
     assert_int_equal(news(w, ELECTOR_LOST)->reason, ELECTOR_REASON_DEADLINE);
 }
 
+static void gone(struct world *w, const char *holder, int64_t acquire_us)
+{
+    struct elector_record r = {.acquire_us = acquire_us};
+    snprintf(r.holder, sizeof(r.holder), "%s", holder);
+    step(w, (struct elector_input){.kind = ELECTOR_GONE, .record = &r});
+}
+
+static void a_holder_that_has_ended_is_replaced_at_once(void **state)
+{
+    struct world *w = *state;
+    follow(w, 60, 7);
+    w->now_ns += 3 * S;
+    gone(w, "other", 77);
+    assert_int_equal(w->out.request.verb, ELECTOR_UPDATE);
+    succeed(w);
+    assert_int_equal(news(w, ELECTOR_BECAME)->transitions, 8);
+}
+
+static void only_the_tenure_that_has_ended_is_replaced(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        const char *holder;
+        int64_t acquire_us;
+    } others[] = {{"other", 78}, {"another", 77}, {"me", 77}, {"", 77}};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        follow(w, 60, 7);
+        gone(w, others[i].holder, others[i].acquire_us);
+        assert_false(w->out.send);
+        assert_int_equal(state_of(w).expires_ns, w->now_ns + 60 * S);
+    }
+}
+
+static void an_end_that_is_known_before_the_record_counts(void **state)
+{
+    struct world *w = *state;
+    init(w);
+    set_lease(w, "other", 60, 7);
+    start(w);
+    gone(w, "other", 77);
+    assert_int_equal(w->out.cancel, 0); /* there is nothing to take yet */
+    answer(w, ELECTOR_OK, &w->lease);
+    assert_int_equal(w->out.request.verb, ELECTOR_UPDATE);
+}
+
+static void a_look_is_not_waited_for_when_the_holder_has_ended(void **state)
+{
+    struct world *w = *state;
+    follow(w, 60, 7);
+    wake(w);
+    assert_int_equal(w->out.request.verb, ELECTOR_GET);
+    uint64_t look = w->out.request.id;
+    gone(w, "other", 77);
+    assert_int_equal(w->out.cancel, look);
+    assert_int_equal(w->out.request.verb, ELECTOR_UPDATE);
+}
+
+static void a_holder_that_is_wrongly_said_to_have_ended_sees_it(void **state)
+{
+    struct world *w = *state;
+    lead(w);
+    gone(w, "me", w->lease.acquire_us);
+    assert_int_equal(state_of(w).role, ELECTOR_LEADING);
+    /* Another believed it. */
+    set_lease(w, "other", 60, 2);
+    watched(w, &w->lease);
+    wake(w);
+    assert_int_equal(w->out.request.verb, ELECTOR_GET);
+    answer(w, ELECTOR_OK, &w->lease);
+    assert_int_equal(news(w, ELECTOR_LOST)->reason, ELECTOR_REASON_TAKEN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WORLD_TEST(creates_an_absent_lease),
+        WORLD_TEST(a_holder_that_has_ended_is_replaced_at_once),
+        WORLD_TEST(only_the_tenure_that_has_ended_is_replaced),
+        WORLD_TEST(an_end_that_is_known_before_the_record_counts),
+        WORLD_TEST(a_look_is_not_waited_for_when_the_holder_has_ended),
+        WORLD_TEST(a_holder_that_is_wrongly_said_to_have_ended_sees_it),
         WORLD_TEST(deadline_counts_from_the_sending),
         WORLD_TEST(two_tries_fit_before_the_deadline_when_the_server_hangs),
         WORLD_TEST(campaigns_again_after_loss),

@@ -66,6 +66,25 @@ static void a_busy_list_that_does_not_end_is_asked_for_in_pages(void **state)
     finish();
 }
 
+static void hang_then_stream(struct script_conn *c)
+{
+    assert_true(is_stream(c) && is_streamed_list(c));
+    if (streams == 1)
+        return;
+    script_open(c);
+    script_line(c, LISTED("9"));
+}
+
+static void a_request_that_hangs_says_nothing_of_streams(void **state)
+{
+    (void)state;
+    begin(hang_then_stream, false);
+    script_wait(&server, &lists, 1);
+    assert_int_equal(streams, 2);
+    assert_string_equal(last_error, "list ingresses.net: timeout: no answer within 0s");
+    finish();
+}
+
 /* 120 objects, one each 10 ms: three times the bound for a list that brings nothing. */
 static void on_slow_object(uv_timer_t *timer)
 {
@@ -311,6 +330,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_busy_list_that_does_not_end_is_asked_for_in_pages),
         cmocka_unit_test(a_long_list_that_goes_on_has_its_time),
+        cmocka_unit_test(a_request_that_hangs_says_nothing_of_streams),
         cmocka_unit_test(silence_without_bookmarks_is_told_once),
         cmocka_unit_test(silence_of_a_server_that_sends_bookmarks_is_an_error),
         cmocka_unit_test(versions_that_went_back_are_listed_again),

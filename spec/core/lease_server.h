@@ -35,7 +35,8 @@ struct lease_server {
     bool hangs;
     int status; /* 0: none; else every request but a watch is answered with it */
     int retry_after_s;
-    bool denies_watch;
+    bool denies_watch, denies_events, denies_pods;
+    const char *pod; /* JSON of the one Pod that there is; NULL: none */
     /* What was seen. */
     unsigned requests, updates;
     struct buf events;
@@ -45,7 +46,7 @@ struct lease_connection {
     uv_tcp_t socket;
     struct lease_server *server;
     struct buf in;
-    bool is_watch, is_closing;
+    bool is_watch, is_pod_watch, is_closing;
 };
 
 struct lease_write {
@@ -53,7 +54,7 @@ struct lease_write {
     char *text;
 };
 
-static void lease_write_done(uv_write_t *request, int status)
+static inline void lease_write_done(uv_write_t *request, int status)
 {
     (void)status;
     struct lease_write *w = request->data;
@@ -61,7 +62,7 @@ static void lease_write_done(uv_write_t *request, int status)
     free(w);
 }
 
-static void lease_server_send(struct lease_connection *c, char *text)
+static inline void lease_server_send(struct lease_connection *c, char *text)
 {
     struct lease_write *w = xcalloc(1, sizeof(*w));
     uv_buf_t b = uv_buf_init(text, (unsigned)strlen(text));
@@ -71,14 +72,14 @@ static void lease_server_send(struct lease_connection *c, char *text)
         lease_write_done(&w->request, 0);
 }
 
-static void lease_connection_closed(uv_handle_t *handle)
+static inline void lease_connection_closed(uv_handle_t *handle)
 {
     struct lease_connection *c = handle->data;
     buf_done(&c->in);
     free(c);
 }
 
-static void lease_connection_close(struct lease_connection *c)
+static inline void lease_connection_close(struct lease_connection *c)
 {
     if (c->is_closing)
         return;
@@ -89,7 +90,7 @@ static void lease_connection_close(struct lease_connection *c)
     uv_close((uv_handle_t *)&c->socket, lease_connection_closed);
 }
 
-static void lease_server_answer(struct lease_connection *c, int status, const char *body)
+static inline void lease_server_answer(struct lease_connection *c, int status, const char *body)
 {
     char retry[64] = "";
     if (status == 429 || status == 503)
@@ -98,7 +99,7 @@ static void lease_server_answer(struct lease_connection *c, int status, const ch
                                    status, retry, strlen(body), body));
 }
 
-static void lease_server_refuse(struct lease_connection *c, int status)
+static inline void lease_server_refuse(struct lease_connection *c, int status)
 {
     CLEANUP(free_ptr)
     char *body = xasprintf("{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\","
@@ -107,21 +108,49 @@ static void lease_server_refuse(struct lease_connection *c, int status)
     lease_server_answer(c, status, body);
 }
 
-static void lease_server_tell(struct lease_connection *c, const char *type, const char *lease)
+static inline void lease_server_tell(struct lease_connection *c, const char *type, const char *lease)
 {
     CLEANUP(free_ptr) char *line = xasprintf("{\"type\":\"%s\",\"object\":%s}\n", type, lease);
     lease_server_send(c, xasprintf("%zx\r\n%s\r\n", strlen(line), line));
 }
 
-static void lease_server_tell_all(struct lease_server *s, const char *type, const char *lease)
+static inline void lease_server_tell_all(struct lease_server *s, const char *type, const char *lease)
 {
     for (int i = 0; i < LEASE_SERVER_CONNECTIONS; i++)
         if (s->connections[i] && s->connections[i]->is_watch && !s->hangs)
             lease_server_tell(s->connections[i], type, lease);
 }
 
+/* The Pod becomes this; NULL: it is deleted. */
+static inline void lease_server_set_pod(struct lease_server *s, const char *pod)
+{
+    const char *type = !s->pod ? "ADDED" : pod ? "MODIFIED" : "DELETED", *told = pod ? pod : s->pod;
+    for (int i = 0; i < LEASE_SERVER_CONNECTIONS; i++)
+        if (s->connections[i] && s->connections[i]->is_pod_watch)
+            lease_server_tell(s->connections[i], type, told);
+    s->pod = pod;
+}
+
+static inline void lease_server_serve_pod(struct lease_connection *c, const char *head)
+{
+    struct lease_server *s = c->server;
+    if (s->denies_pods) {
+        lease_server_refuse(c, 403);
+    } else if (strstr(head, "watch=1")) {
+        c->is_pod_watch = true;
+        lease_server_send(
+            c, xstrdup("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"));
+        if (s->pod)
+            lease_server_tell(c, "ADDED", s->pod);
+    } else if (s->pod) {
+        lease_server_answer(c, 200, s->pod);
+    } else {
+        lease_server_refuse(c, 404);
+    }
+}
+
 /* Store text as the next version; keep the uid or make a new one. */
-static void lease_server_store(struct lease_server *s, const char *text, size_t length)
+static inline void lease_server_store(struct lease_server *s, const char *text, size_t length)
 {
     yyjson_doc *read = yyjson_read(text, length, 0);
     yyjson_mut_doc *doc = yyjson_doc_mut_copy(read, NULL);
@@ -141,7 +170,7 @@ static void lease_server_store(struct lease_server *s, const char *text, size_t 
     lease_server_tell_all(s, is_new ? "ADDED" : "MODIFIED", s->lease);
 }
 
-static void lease_server_delete(struct lease_server *s)
+static inline void lease_server_delete(struct lease_server *s)
 {
     char *gone = s->lease;
     s->lease = NULL;
@@ -149,14 +178,14 @@ static void lease_server_delete(struct lease_server *s)
     free(gone);
 }
 
-static const char *lease_server_meta(yyjson_doc *doc, const char *field)
+static inline const char *lease_server_meta(yyjson_doc *doc, const char *field)
 {
     const char *text = yyjson_get_str(yyjson_obj_get(yyjson_obj_get(yyjson_doc_get_root(doc), "metadata"), field));
     return text ? text : "";
 }
 
 /* An update must name version and uid: without the uid the real server would create a Lease that is gone. */
-static bool lease_server_may_update(struct lease_server *s, const char *body, size_t length)
+static inline bool lease_server_may_update(struct lease_server *s, const char *body, size_t length)
 {
     if (!s->lease)
         return false;
@@ -168,13 +197,20 @@ static bool lease_server_may_update(struct lease_server *s, const char *body, si
     return may;
 }
 
-static void lease_server_serve(struct lease_connection *c, const char *head, const char *body, size_t length)
+static inline void lease_server_serve(struct lease_connection *c, const char *head, const char *body, size_t length)
 {
     struct lease_server *s = c->server;
     if (strstr(head, "/events")) {
         buf_add(&s->events, body, length);
         buf_putc(&s->events, '\n');
-        lease_server_answer(c, 201, "{}");
+        if (s->denies_events)
+            lease_server_refuse(c, 403);
+        else
+            lease_server_answer(c, 201, "{}");
+        return;
+    }
+    if (strstr(head, "/pods")) {
+        lease_server_serve_pod(c, head);
         return;
     }
     s->requests++;
@@ -204,7 +240,7 @@ static void lease_server_serve(struct lease_connection *c, const char *head, con
     }
 }
 
-static void lease_server_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
+static inline void lease_server_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
 {
     struct lease_connection *c = stream->data;
     if (n > 0)
@@ -225,13 +261,13 @@ static void lease_server_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
     }
 }
 
-static void lease_server_alloc(uv_handle_t *handle, size_t size, uv_buf_t *ret)
+static inline void lease_server_alloc(uv_handle_t *handle, size_t size, uv_buf_t *ret)
 {
     (void)handle;
     *ret = uv_buf_init(xmalloc(size), (unsigned)size);
 }
 
-static void lease_server_accept(uv_stream_t *stream, int status)
+static inline void lease_server_accept(uv_stream_t *stream, int status)
 {
     struct lease_server *s = stream->data;
     struct lease_connection *c = xcalloc(1, sizeof(*c));
@@ -251,7 +287,7 @@ static void lease_server_accept(uv_stream_t *stream, int status)
 }
 
 /* Listens on the port it had before, or on a free one. */
-static void lease_server_listen(struct lease_server *s)
+static inline void lease_server_listen(struct lease_server *s)
 {
     struct sockaddr_in address;
     int length = sizeof(address);
@@ -268,7 +304,7 @@ static void lease_server_listen(struct lease_server *s)
 }
 
 /* Connections are refused from now on, and those there are end. */
-static void lease_server_vanish(struct lease_server *s)
+static inline void lease_server_vanish(struct lease_server *s)
 {
     for (int i = 0; i < LEASE_SERVER_CONNECTIONS; i++)
         if (s->connections[i])
@@ -278,7 +314,7 @@ static void lease_server_vanish(struct lease_server *s)
     s->is_listening = false;
 }
 
-static void lease_server_done(struct lease_server *s)
+static inline void lease_server_done(struct lease_server *s)
 {
     lease_server_vanish(s);
     free(s->lease);

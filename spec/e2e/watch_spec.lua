@@ -45,4 +45,83 @@ describe("watches", function()
     admin:put(kube.slice("steady", { "198.18.0.9" }))
     answers("steady.example", "198.18.0.9:8001", 5)
   end)
+
+  local function rules_without_watch_of_slices()
+    local rules = kube.rules()
+    rules[2].verbs = { "get", "list" }
+    return rules
+  end
+
+  it("that are refused from the start: not ready, and the verb is named once", function()
+    admin:allow("alice", rules_without_watch_of_slices())
+    haptic = scope:haptic({ kubeconfig = world:kubeconfig("haptic") })
+    haptic:wait_log("Watch failed.*resource=endpoints", 10)
+    posix.sleep(7) -- it is tried again after five seconds
+    local ready, why = haptic:is_ready()
+    assert.is_false(ready)
+    assert.truthy(why:find('not followed: endpoints: .*may not watch endpointslices.*add the verb "watch" to its cluster role'))
+    assert.equal(1, haptic:count_log("Watch failed.*resource=endpoints"))
+    assert.equal(0, haptic:count_log("Watch works again"))
+    admin:allow("alice", kube.rules())
+    haptic:wait_ready(60)
+    assert.equal(1, haptic:count_log("Watch works again.*resource=endpoints"))
+    answers("steady.example", "198.18.0.1:8001")
+  end)
+
+  if e2e.is_full then
+    it("that fail for more than a minute: not ready; but an API server that is away for all is no reason", function()
+      haptic = world:start()
+      admin:allow("alice", rules_without_watch_of_slices())
+      faults:cut({ watch = true })
+      haptic:wait_log("Watch failed.*resource=endpoints", 10)
+      posix.sleep(50)
+      assert.is_true((haptic:is_ready()))
+      scope:wait_for("haptic not to be ready", 20, function() return not haptic:is_ready() end)
+      admin:allow("alice", kube.rules())
+      haptic:wait_ready(30)
+      faults:down("haptic")
+      posix.sleep(75)
+      assert.is_true((haptic:is_ready()))
+      faults:up("haptic")
+    end)
+  else
+    io.stderr:write("a watch that fails for more than a minute: with E2E_FULL=1 only\n")
+  end
+
+  it("what a start waits for is logged with growing distance", function()
+    local rules = kube.rules()
+    rules[2].verbs = { "get" }
+    admin:allow("alice", rules)
+    local begin = posix.now()
+    haptic = scope:haptic({ kubeconfig = world:kubeconfig("haptic") })
+    haptic:wait_log('msg="Starting".*endpoints', 10)
+    posix.sleep(9)
+    -- After 2, 4, 8 seconds; in older days each two.
+    local lines = haptic:count_log('msg="Starting"')
+    assert.is_true(lines >= 2 and lines <= 3, ("%d lines in %.0f s"):format(lines, posix.now() - begin))
+    -- Something else is waited for: said at once.
+    rules[2].verbs, rules[1].verbs = kube.rules()[2].verbs, { "get" }
+    admin:allow("alice", rules)
+    faults:cut({})
+  end)
+
+  it("a replica that may not touch the Lease is not ready where nobody leads", function()
+    admin:allow("alice", kube.rules({ "create" }))
+    haptic = scope:haptic({
+      kubeconfig = world:kubeconfig("haptic"),
+      config = e2e.config({ controller = { leader_election = { enabled = true } } }),
+    })
+    haptic:wait_log("lease get failed", 10)
+    local why
+    scope:wait_for("the reason", 10, function()
+      local ready
+      ready, why = haptic:is_ready()
+      assert.is_false(ready)
+      return why:find("HAProxy does not run: this replica does not lead") ~= nil
+    end)
+    assert.truthy(why:find("no replica leads: .*may not get leases"))
+    admin:allow("alice", kube.rules())
+    haptic:wait_ready(30)
+    answers("steady.example", "198.18.0.1:8001")
+  end)
 end)

@@ -16,6 +16,7 @@ local RESOURCES = {
   Lease = { "/apis/coordination.k8s.io/v1", "leases" },
   ClusterRole = { "/apis/rbac.authorization.k8s.io/v1", "clusterroles", cluster = true },
   ClusterRoleBinding = { "/apis/rbac.authorization.k8s.io/v1", "clusterrolebindings", cluster = true },
+  Pod = { "/api/v1", "pods" },
   Role = { "/apis/rbac.authorization.k8s.io/v1", "roles" },
   RoleBinding = { "/apis/rbac.authorization.k8s.io/v1", "rolebindings" },
   Service = { "/api/v1", "services" },
@@ -93,6 +94,21 @@ end
 
 function Kube:delete(kind, name, namespace)
   local path = self:path(kind, namespace or "default", name)
+  local status, answer = self:call("DELETE", path)
+  if status ~= 404 then
+    must("delete", path, status, answer)
+  end
+end
+
+--- As the kubelet does it: a merge patch of the subresource.
+function Kube:patch_status(kind, name, status, namespace)
+  local path = self:path(kind, namespace or "default", name) .. "/status"
+  return must("patch", path, self:call("PATCH", path, { status = status }, "application/merge-patch+json"))
+end
+
+--- Without waiting for anybody: what `kubectl delete --force` does.
+function Kube:delete_by_force(kind, name, namespace)
+  local path = self:path(kind, namespace or "default", name) .. "?gracePeriodSeconds=0"
   local status, answer = self:call("DELETE", path)
   if status ~= 404 then
     must("delete", path, status, answer)
@@ -187,6 +203,14 @@ function Kube:put_route(name, host, addresses)
   for _, object in ipairs({ M.route(name, host, addresses) }) do
     self:put(object)
   end
+end
+
+--- A Pod with one container.
+function M.pod(name)
+  return {
+    kind = "Pod", apiVersion = "v1", metadata = { name = name, namespace = "default" },
+    spec = { containers = { { name = "controller", image = "haptic" } } },
+  }
 end
 
 -- ---- permissions ----
