@@ -17,6 +17,7 @@ enum option_id {
     OPT_HAPROXY,
     OPT_HAPROXY_DIR,
     OPT_HAPROXY_BINARY,
+    OPT_CHECK_READS,
     OPT_MASTER_SOCKET,
     OPT_RUNTIME_SOCKET,
     OPT_KEEP_HAPROXY,
@@ -53,6 +54,10 @@ static const struct option_row {
      "where haproxy.cfg, maps, certificates and sockets live (/run/haptic, $XDG_RUNTIME_DIR/haptic)", OPT_HAPROXY_DIR},
     {"haproxy-binary", "FILE", "HAPROXY_BINARY", "haproxy", "the haproxy program, to run (local) and to validate with",
      OPT_HAPROXY_BINARY},
+    {"check-reads", "PATHS", "CHECK_READS", NULL,
+     "files and folders, separated by ':', that the configuration names outside of --haproxy-dir and the system's "
+     "folders: the check may read them",
+     OPT_CHECK_READS},
     {"master-socket", "PATH", "HAPROXY_MASTER_SOCKET", NULL, "HAProxy's master CLI (master.sock in --haproxy-dir)",
      OPT_MASTER_SOCKET},
     {"runtime-socket", "PATH", "HAPROXY_RUNTIME_SOCKET", NULL, "HAProxy's runtime API (runtime.sock in --haproxy-dir)",
@@ -173,6 +178,11 @@ static int set_option(struct run_options *o, int id, const char *value, bool fro
         return 0;
     case OPT_HAPROXY_BINARY:
         app->haproxy_binary = value;
+        return 0;
+    case OPT_CHECK_READS:
+        if (value[0] != '/')
+            return err_set(err, ERR_INVALID, "--check-reads %.64s: absolute paths, separated by ':'", value);
+        app->check_reads = value;
         return 0;
     case OPT_MASTER_SOCKET:
         app->master_socket = value;

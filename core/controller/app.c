@@ -335,9 +335,10 @@ static void start_rendering(struct app *app)
                                              .received_ns = received_ns,
                                              .notify = notify};
     const struct app_options *o = &app->options;
-    const struct reconcile_config reconcile = {.identity = o->pod_name ? o->pod_name : "standalone",
-                                               .drift_interval_ns = app->config->drift_prevention_interval_ns,
-                                               .check = {.binary = app->haproxy, .vault = store_vault(app->store)}};
+    const struct reconcile_config reconcile = {
+        .identity = o->pod_name ? o->pod_name : "standalone",
+        .drift_interval_ns = app->config->drift_prevention_interval_ns,
+        .check = {.binary = app->haproxy, .readable = app->options.check_reads, .vault = store_vault(app->store)}};
     const struct renderer_limits limits = {.deadline_ns = app->config->render_timeout_ns,
                                            .memory_bytes = (size_t)app->config->render_memory_bytes};
 

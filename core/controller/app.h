@@ -25,6 +25,7 @@ struct app_options {
     const char *source_dir;  /* NULL: the API server */
     bool attach;             /* to a HAProxy that somebody else supervises */
     const char *haproxy_binary;
+    const char *check_reads; /* further paths that the check may read, separated by ":"; NULL: none */
     const char *haproxy_dir;
     const char *master_socket;  /* NULL: master.sock in haproxy_dir */
     const char *runtime_socket; /* NULL: runtime.sock in haproxy_dir */

@@ -27,7 +27,6 @@
 #define DEFAULT_DEADLINE_NS (30 * NS_PER_S)
 #define DEFAULT_MEMORY_BYTES ((size_t)4 << 30)
 #define DEFAULT_OUTPUT_BYTES ((size_t)1 << 20)
-#define FILE_BYTES ((size_t)64 << 20) /* HAProxy writes nothing when it checks */
 #define DESCRIPTORS 4096
 #define READ_BYTES ((size_t)65536)
 #define COMPLAINTS_MAX 1000
@@ -39,7 +38,7 @@ struct check {
     uv_poll_t exit_poll; /* on pidfd */
     uv_pipe_t pipe;
     /* input */
-    char *binary, *temporary;
+    char *binary, *temporary, *readable;
     VEC(char *) environment; /* ended by NULL when the child starts */
     struct disk_files files;
     struct vault *vault;
@@ -64,6 +63,7 @@ static void check_free(struct check *c)
 {
     free(c->binary);
     free(c->temporary);
+    free(c->readable);
     for (size_t i = 0; i < c->environment.length; i++)
         free(c->environment.items[i]);
     vec_done(&c->environment);
@@ -153,6 +153,15 @@ static const char *text_redacted(struct check *c, const char *text)
 
 /* --- in the thread: prepare and start --- */
 
+/* The user that HAProxy is checked as, which can read the files from here on. A namespace without that user, or a file
+ * system without owners, has only one. */
+static uid_t user_prepare(struct check *c)
+{
+    struct err ignored;
+    uid_t user = confine_user();
+    return user && scratch_share(&c->scratch, user, &ignored) == 0 ? user : 0;
+}
+
 static int child_start(struct check *c, struct err *err)
 {
     int ends[2];
@@ -168,9 +177,10 @@ static int child_start(struct check *c, struct err *err)
     struct confine_spec spec = {.arguments = arguments,
                                 .environment = (const char *const *)c->environment.items,
                                 .cwd = c->scratch.path,
+                                .readable = c->readable,
+                                .user = user_prepare(c),
                                 .output_fd = write_end,
                                 .memory_bytes = c->memory_bytes,
-                                .file_bytes = FILE_BYTES,
                                 .cpu_s = cpu_s < 3600 ? (unsigned)cpu_s : 3600,
                                 .descriptors = DESCRIPTORS,
                                 .idle = c->idle};
@@ -393,6 +403,7 @@ struct check *check_start(uv_loop_t *loop, const struct check_config *config, st
     c->loop = loop;
     c->binary = xstrdup(config->binary);
     c->temporary = xstrdup(config->temporary ? config->temporary : scratch_place());
+    c->readable = config->readable ? xstrdup(config->readable) : NULL;
     c->files = *files;
     memset(files, 0, sizeof(*files));
     c->deadline_ns = config->deadline_ns ? config->deadline_ns : DEFAULT_DEADLINE_NS;

@@ -7,10 +7,10 @@
  *          resource limit), ERR_HAPROXY (died or failed without a message).
  * Source:  HAProxy management guide, section 3 (-c); src/errors.c for the forms of messages.
  *
- * The child gets: a session of its own, no-new-privileges, an empty environment but PATH, HAPTIC_DIR and what
- * check_config says, limits of CPU, memory, file size and descriptors, a network namespace without interfaces where
- * the kernel permits, a seccomp filter that forbids connections and new programs. Host names of servers are therefore
- * not resolved while checking: configurations use `init-addr … none` or addresses.
+ * The child is confined (confine.h): it reads its own directory and the system's folders, changes nothing, reaches
+ * nobody. Its environment is empty but for PATH, HAPTIC_DIR and what check_config says. When this process is root it
+ * is a user of its own, which must be able to read what the configuration names outside of the directory. Host names
+ * of servers are therefore not resolved while checking: configurations use `init-addr … none` or addresses.
  * Several checks may run at a time.
  *
  * Handles of Secrets in the files are replaced on the way to the temporary directory. One that cannot be is a complaint
@@ -60,6 +60,7 @@ typedef void check_done(void *ctx, const struct check_result *result);
 struct check_config {
     const char *binary;             /* haproxy executable */
     const char *temporary;          /* where directories are made; NULL: scratch_place() */
+    const char *readable;           /* what else HAProxy may read there; see confine_spec */
     int64_t deadline_ns;            /* 0: 30 s */
     size_t memory_bytes;            /* RLIMIT_AS; 0: 4 GiB */
     size_t output_bytes;            /* 0: 1 MiB; HAProxy is killed past it */

@@ -7,22 +7,25 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
-#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/buf.h"
+#include "base/capability.h"
+#include "base/landlock.h"
+#include "haproxy/confine_filter.h"
 
 /* What happens in the child, in shared memory. */
 struct stage {
@@ -34,61 +37,72 @@ struct stage {
     volatile int sys;
 };
 
-static int filter_build(struct buf *out, struct err *err)
+/* What a program on this system reads without being told to: libraries, OpenSSL's and the resolver's settings, users
+ * and groups, time zones, the shape of the machine. Of /proc nothing that belongs to a process. */
+static const char *const readable[] = {
+    "/usr",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/bin",
+    "/sbin",
+    "/etc",
+    "/opt",
+    "/nix/store",
+    "/dev/zero",
+    "/dev/random",
+    "/dev/urandom",
+    "/sys/devices/system",
+    "/sys/kernel/mm",
+    "/proc/sys",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+};
+
+/* The folder of a program that is not in a folder of the system, for the libraries beside it; the program alone when
+ * its folder is directly below the root, for that is where everything else is too. */
+static int allow_program(int ruleset, const char *program)
 {
-    static const int refused[] = {SCMP_SYS(connect), SCMP_SYS(bind),     SCMP_SYS(listen),        SCMP_SYS(sendto),
-                                  SCMP_SYS(sendmsg), SCMP_SYS(sendmmsg), SCMP_SYS(fork),          SCMP_SYS(vfork),
-                                  SCMP_SYS(ptrace),  SCMP_SYS(kill),     SCMP_SYS(tgkill),        SCMP_SYS(mount),
-                                  SCMP_SYS(keyctl),  SCMP_SYS(bpf),      SCMP_SYS(io_uring_setup)};
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-    if (!filter)
-        return err_set(err, ERR_INTERNAL, "seccomp_init failed");
-    int rc = 0;
-    for (size_t i = 0; i < ARRAY_LEN(refused) && rc == 0; i++)
-        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), refused[i], 0);
-    if (rc == 0) /* processes; threads are fine */
-        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(clone), 1,
-                              SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, 0));
-    if (rc == 0) /* its flags are out of a filter's sight; the C library falls back to clone */
-        rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
-    CLEANUP(close_fd) int fd = memfd_create("haptic-filter", MFD_CLOEXEC);
-    if (rc == 0 && fd >= 0)
-        rc = seccomp_export_bpf(filter, fd);
-    seccomp_release(filter);
-    if (rc != 0 || fd < 0)
-        return err_set_sys(err, rc != 0 ? -rc : errno, "cannot make the system call filter");
-    off_t size = lseek(fd, 0, SEEK_END);
-    char *room = size > 0 ? buf_room(out, (size_t)size, err) : NULL;
-    if (!room || pread(fd, room, (size_t)size, 0) != size)
-        return err_set_sys(err, errno, "cannot read the system call filter");
-    buf_grew(out, (size_t)size);
+    CLEANUP(free_ptr) char *path = realpath(program, NULL);
+    if (!path)
+        return 0; /* exec tells */
+    char *slash = strrchr(path, '/');
+    if (slash > path && memchr(path + 1, '/', (size_t)(slash - path - 1)))
+        *slash = '\0';
+    return landlock_allow_reading(ruleset, path);
+}
+
+/* The paths of a list, separated by colons. */
+static int allow_list(int ruleset, const char *list)
+{
+    CLEANUP(free_ptr) char *copy = xstrdup(list);
+    char *rest = copy;
+    for (char *path; (path = strsep(&rest, ":"));)
+        if (path[0] == '/' && landlock_allow_reading(ruleset, path) < 0)
+            return -1;
     return 0;
 }
 
-/* Rules that permit writing below cwd and to /dev only; -1 where the kernel has no Landlock. */
-static int landlock_build(const char *cwd)
+/* Rules that permit reading what is above and below cwd; *ret_fd -1 where the kernel has no Landlock. */
+static int ruleset_build(const struct confine_spec *spec, int *ret_fd, struct err *err)
 {
-    const __u64 writing = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
-                          LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
-                          LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
-                          LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;
-    struct landlock_ruleset_attr attribute = {.handled_access_fs = writing};
-    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attribute, sizeof(attribute), 0);
+    CLEANUP(close_fd) int ruleset = landlock_new();
+    *ret_fd = -1;
     if (ruleset < 0)
-        return -1;
-    const struct {
-        const char *path;
-        __u64 access;
-    } rules[] = {{cwd, writing}, {"/dev", LANDLOCK_ACCESS_FS_WRITE_FILE}};
-    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
-        CLEANUP(close_fd) int fd = open(rules[i].path, O_PATH | O_CLOEXEC);
-        struct landlock_path_beneath_attr rule = {.allowed_access = rules[i].access, .parent_fd = fd};
-        if (fd < 0 || syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) < 0) {
-            close(ruleset);
-            return -1;
-        }
-    }
-    return ruleset;
+        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : err_set_sys(err, errno, "cannot make a Landlock ruleset");
+    int rc = landlock_allow_reading(ruleset, spec->cwd);
+    if (rc == 0)
+        rc = landlock_allow_writing(ruleset, "/dev/null");
+    for (size_t i = 0; i < ARRAY_LEN(readable) && rc == 0; i++)
+        rc = landlock_allow_reading(ruleset, readable[i]);
+    if (rc == 0)
+        rc = allow_program(ruleset, spec->arguments[0]);
+    if (rc == 0 && spec->readable)
+        rc = allow_list(ruleset, spec->readable);
+    if (rc < 0)
+        return err_set_sys(err, errno, "cannot make a Landlock rule");
+    *ret_fd = steal_fd(&ruleset);
+    return 0;
 }
 
 static bool limit(int resource, rlim_t value)
@@ -109,6 +123,26 @@ __attribute__((noreturn)) static void child_fail(struct stage *s, const char *wh
     _exit(127);
 }
 
+static bool can_open(const char *path)
+{
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+/* Become a user of its own, if the program and its folder are in that user's reach. The C library's functions would
+ * have all threads of the parent change with the child, so these are the bare calls. */
+static bool user_change(const struct confine_spec *spec)
+{
+    if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, spec->user, spec->user, spec->user) < 0)
+        return false;
+    (void)syscall(SYS_setfsuid, spec->user);
+    bool reaches = can_open(spec->arguments[0]) && can_open(spec->cwd);
+    (void)syscall(SYS_setfsuid, 0);
+    return !reaches || syscall(SYS_setresuid, spec->user, spec->user, spec->user) == 0;
+}
+
 /* In the child: system calls only, nothing that allocates or locks. */
 __attribute__((noreturn, noinline)) static void child_main(struct stage *s)
 {
@@ -118,17 +152,24 @@ __attribute__((noreturn, noinline)) static void child_main(struct stage *s)
         (void)sigaction(i, &plain, NULL); /* KILL, STOP and the C library's own refuse */
     if (setsid() < 0)
         child_fail(s, "setsid");
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-        child_fail(s, "prctl");
     if (dup2(s->null_fd, 0) < 0 || dup2(spec->output_fd, 1) < 0 || dup2(spec->output_fd, 2) < 0)
         child_fail(s, "dup2");
     if (chdir(spec->cwd) < 0)
         child_fail(s, "chdir");
     (void)unshare(CLONE_NEWNET); /* needs a capability; the filter forbids the network in any case */
-    if (s->landlock_fd >= 0 && syscall(SYS_landlock_restrict_self, s->landlock_fd, 0) < 0)
+    if (capability_bound_none() < 0)
+        child_fail(s, "capabilities");
+    if (spec->user && !user_change(spec))
+        child_fail(s, "change of user");
+    if (capability_drop_all() < 0)
+        child_fail(s, "capabilities");
+    /* After the change of user, which takes it back. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        child_fail(s, "prctl");
+    if (s->landlock_fd >= 0 && landlock_enforce(s->landlock_fd) < 0)
         child_fail(s, "landlock");
     (void)syscall(SYS_close_range, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */);
-    if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_CPU, spec->cpu_s) || !limit(RLIMIT_FSIZE, spec->file_bytes) ||
+    if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_CPU, spec->cpu_s) || !limit(RLIMIT_FSIZE, 0) ||
         !limit(RLIMIT_AS, spec->memory_bytes) || !limit(RLIMIT_NOFILE, spec->descriptors))
         child_fail(s, "setrlimit");
     if (sigprocmask(SIG_SETMASK, &s->signals, NULL) < 0)
@@ -153,12 +194,12 @@ __attribute__((noinline)) static pid_t child_fork(struct stage *s)
 int confine_spawn(const struct confine_spec *spec, pid_t *ret_pid, struct err *err)
 {
     CLEANUP(buf_done) struct buf program = {0};
-    if (filter_build(&program, err) < 0)
+    CLEANUP(close_fd) int landlock_fd = -1;
+    if (confine_filter_build(spec->arguments[0], &program, err) < 0 || ruleset_build(spec, &landlock_fd, err) < 0)
         return -1;
     struct sock_fprog filter = {.len = (unsigned short)(program.length / sizeof(struct sock_filter)),
                                 .filter = (struct sock_filter *)(void *)program.data};
     CLEANUP(close_fd) int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    CLEANUP(close_fd) int landlock_fd = landlock_build(spec->cwd);
     struct stage stage = {.spec = spec, .null_fd = null_fd, .landlock_fd = landlock_fd, .filter = &filter};
     sigset_t all, before;
     sigfillset(&all);
@@ -175,4 +216,10 @@ int confine_spawn(const struct confine_spec *spec, pid_t *ret_pid, struct err *e
     }
     *ret_pid = pid;
     return 0;
+}
+
+uid_t confine_user(void)
+{
+    const uint32_t needed = 1U << CAP_CHOWN | 1U << CAP_SETUID | 1U << CAP_SETGID | 1U << CAP_KILL;
+    return geteuid() == 0 && capability_has(needed) ? CONFINE_USER : 0;
 }

@@ -53,6 +53,38 @@ int scratch_make(const char *place, struct scratch *ret_scratch, struct err *err
     return err_set(err, ERR_SYS, "temporary directory in %s: each one was swept away", place);
 }
 
+static int share_entries(int at, gid_t group, int levels)
+{
+    int fd = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    int result = dir && fchown(fd, (uid_t)-1, group) == 0 && fchmod(fd, 0750) == 0 ? 0 : -1;
+
+    for (struct dirent *entry; result == 0 && (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        CLEANUP(close_fd) int below = levels ? openat(at, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        if (below >= 0)
+            result = share_entries(below, group, levels - 1);
+        else
+            result = fchownat(at, entry->d_name, (uid_t)-1, group, AT_SYMLINK_NOFOLLOW) < 0 ||
+                             fchmodat(at, entry->d_name, 0640, 0) < 0
+                         ? -1
+                         : 0;
+    }
+    if (dir)
+        closedir(dir);
+    else
+        close_fd(&fd);
+    return result;
+}
+
+int scratch_share(const struct scratch *s, gid_t group, struct err *err)
+{
+    if (share_entries(s->lock_fd, group, 1) < 0)
+        return err_set_sys(err, errno, "temporary directory %s: cannot give it to group %d", s->path, (int)group);
+    return 0;
+}
+
 void scratch_remove(struct scratch *s)
 {
     if (s->path == NULL)

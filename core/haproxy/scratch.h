@@ -9,6 +9,8 @@
 #ifndef HAPTIC_HAPROXY_SCRATCH_H
 #define HAPTIC_HAPROXY_SCRATCH_H
 
+#include <sys/types.h>
+
 #include "base/err.h"
 
 struct scratch {
@@ -20,6 +22,8 @@ struct scratch {
 const char *scratch_place(void);
 /* An empty directory in the place, for this user only. */
 int scratch_make(const char *place, struct scratch *ret_scratch, struct err *err) MUST_CHECK;
+/* Let a group read what is in it, two levels deep; writing stays this user's. */
+int scratch_share(const struct scratch *s, gid_t group, struct err *err) MUST_CHECK;
 /* With all that is in it. A struct with path NULL is fine. */
 void scratch_remove(struct scratch *s);
 /* Remove those of this user in the place that nobody has locked; symbolic links are not followed. Returns how many. */

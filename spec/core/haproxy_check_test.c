@@ -4,7 +4,9 @@
 
 #include <dirent.h>
 #include <pthread.h>
+#include <sys/syscall.h>
 
+#include "base/buf.h"
 #include "haproxy/check.h"
 
 #define SECOND NS_PER_S
@@ -334,6 +336,10 @@ static const char jail_lua[] =
     "try('popen', function() local p = io.popen('echo hello'); return p and p:read('a') == 'hello\\n' end)\n"
     "try('write_out', function() return io.open(os.getenv('OUTSIDE') .. '/written', 'w') end)\n"
     "try('write_in', function() return io.open(os.getenv('HAPTIC_DIR') .. '/files/written', 'w') end)\n"
+    "try('read_out', function() return io.open(os.getenv('OUTSIDE') .. '/secret'):read(1) end)\n"
+    "try('read_in', function() return io.open(os.getenv('HAPTIC_DIR') .. '/haproxy.cfg'):read(1) end)\n"
+    "try('parent', function() return io.open('/proc/' .. os.getenv('PARENT') .. '/environ'):read(1) end)\n"
+    "try('status', function() return io.open('/proc/' .. os.getenv('PARENT') .. '/status'):read(1) end)\n"
     "try('home', function() return os.getenv('HOME') end)\n"
     "try('secret', function() return os.getenv('HAPTIC_TEST_SECRET') end)\n"
     "error('JAIL ' .. table.concat(out, ' '))\n";
@@ -343,8 +349,12 @@ static void test_jail(const char *series UNUSED, const struct check_config *base
     struct check_config config = *base;
     char *outside = directory_new();
     CLEANUP(free_ptr) char *variable = xasprintf("OUTSIDE=%s", outside);
-    const char *environment[] = {variable, NULL};
+    CLEANUP(free_ptr) char *parent = xasprintf("PARENT=%d", (int)getpid());
+    const char *environment[] = {variable, parent, NULL};
     config.environment = environment;
+    CLEANUP(free_ptr) char *secret = xasprintf("%s/secret", outside);
+    CLEANUP(close_fd) int fd = open(secret, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    assert_int_equal(write(fd, "secret", 6), 6);
     setenv("HAPTIC_TEST_SECRET", "1", 1);
     uv_loop_t loop;
     struct outcome o = {0};
@@ -361,10 +371,18 @@ static void test_jail(const char *series UNUSED, const struct check_config *base
     assert_non_null(strstr(report, "run=false"));
     assert_non_null(strstr(report, "popen=false"));
     assert_non_null(strstr(report, "write_out=false"));
-    assert_non_null(strstr(report, "write_in=true"));
+    assert_non_null(strstr(report, "write_in=false"));
+    assert_non_null(strstr(report, "read_in=true"));
+    if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1U) >= 1) {
+        assert_non_null(strstr(report, "read_out=false"));
+        assert_non_null(strstr(report, "parent=false"));
+        assert_non_null(strstr(report, "status=false"));
+    } else {
+        print_message("this kernel has no Landlock: reading is not tested\n");
+    }
     assert_non_null(strstr(report, "home=false"));
     assert_non_null(strstr(report, "secret=false"));
-    assert_int_equal(leftovers(outside), 0);
+    assert_int_equal(leftovers(outside), 1);
     directory_remove(outside);
     outcome_done(&o);
 }
@@ -372,6 +390,114 @@ static void test_jail(const char *series UNUSED, const struct check_config *base
 static void jail_holds(void **state UNUSED)
 {
     each_series(test_jail);
+}
+
+/* What configurations use beyond the plain: certificates and authorities, name servers, Lua, threads, processors,
+ * statistics, state, caches, peers, logs; and a large one. */
+static void test_rich(const char *series UNUSED, const struct check_config *base)
+{
+    static const char first[] = "global\n"
+                                "  nbthread 32\n"
+                                "  cpu-map auto:1/1-32 0-31\n";
+    static const char rich[] = "global\n"
+                               "  user daemon\n"
+                               "  group daemon\n"
+                               "  stats socket ${HAPTIC_DIR}/runtime.sock mode 600 level admin expose-fd listeners\n"
+                               "  server-state-file ${HAPTIC_DIR}/state\n"
+                               "  log stdout format raw local0\n"
+                               "  log 127.0.0.1:514 local0\n"
+                               "  lua-load files/good.lua\n"
+                               "  ssl-default-bind-options ssl-min-ver TLSv1.2\n"
+                               "resolvers r\n"
+                               "  parse-resolv-conf\n"
+                               "  nameserver a 127.0.0.1:53\n"
+                               "cache c\n"
+                               "  total-max-size 10\n"
+                               "frontend front from base\n"
+                               "  bind :8443 ssl crt certs/ alpn h2,http/1.1 ca-file certs/good.pem verify optional\n"
+                               "  bind :::8080 v4v6\n"
+                               "  bind unix@${HAPTIC_DIR}/front.sock\n"
+                               "  stick-table type ip size 100k expire 10s store http_req_rate(10s)\n"
+                               "  http-request use-service lua.good if FALSE\n"
+                               "  default_backend tls\n"
+                               "backend tls from base\n"
+                               "  compression algo gzip\n"
+                               "  server a nowhere.invalid:80 resolvers r init-addr last,libc,none\n"
+                               "  server b 1.2.3.4:443 ssl verify required ca-file certs/good.pem\n"
+                               "  server-template t 10 x.invalid:80 resolvers r init-addr none\n";
+    static const char lua[] = "core.register_service('good', 'http', function(applet) applet:start_response() end)\n"
+                              "core.register_init(function() core.log(core.info, 'good') end)\n";
+    CLEANUP(free_ptr) char *outside = directory_new();
+    CLEANUP(free_ptr) char *key = xasprintf("%s/key.pem", outside);
+    CLEANUP(free_ptr) char *certificate = xasprintf("%s/good.pem", outside);
+    CLEANUP(free_ptr)
+    char *command = xasprintf(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -days 9 "
+        "-keyout %s -out %s 2>/dev/null && cat %s >> %s && cat %s",
+        key, certificate, key, certificate, certificate);
+    struct buf pem = {0}, body = {0};
+    char chunk[8192];
+    FILE *openssl = popen(command, "r");
+    for (size_t n; (n = fread(chunk, 1, sizeof(chunk), openssl)) > 0;)
+        buf_add(&pem, chunk, n);
+    assert_int_equal(pclose(openssl), 0);
+    buf_puts(&body, first);
+    buf_puts(&body, head);
+    buf_puts(&body, rich);
+    for (int i = 0; i < 2000; i++)
+        buf_printf(&body, "backend large%d from base\n  server a 10.0.%d.%d:80 check\n", i, i / 250, i % 250);
+    struct disk_files files = {0};
+    disk_files_add(&files, DISK_CONFIG, body.data, body.length);
+    disk_files_add(&files, "certs/good.pem", pem.data, pem.length);
+    disk_files_add(&files, "files/good.lua", lua, strlen(lua));
+    struct outcome o = {0};
+    uv_loop_t loop;
+    uv_loop_init(&loop);
+    check_start(&loop, base, &files, take, &o);
+    assert_true(loop_until(&loop, &o.told, 60));
+    loop_end(&loop);
+    if (!o.ok)
+        fail_msg("%s%s", o.error, o.output);
+    outcome_done(&o);
+    buf_done(&body);
+    buf_done(&pem);
+    directory_remove(STEAL(outside));
+}
+
+static void what_configurations_use_is_allowed(void **state UNUSED)
+{
+    each_series(test_rich);
+}
+
+/* A file that the configuration names outside of its directory: refused, and read when it is told of. */
+static void test_elsewhere(const char *series UNUSED, const struct check_config *base)
+{
+    CLEANUP(free_ptr) char *folder = directory_new();
+    CLEANUP(free_ptr) char *page = xasprintf("%s/503.http", folder);
+    CLEANUP(free_ptr) char *body = xasprintf("backend a from base\n  errorfile 503 %s\n", page);
+    static const char answer[] = "HTTP/1.0 503 Elsewhere\r\nConnection: close\r\n\r\n";
+    CLEANUP(close_fd) int fd = open(page, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    assert_int_equal(write(fd, answer, strlen(answer)), strlen(answer));
+    assert_int_equal(chmod(folder, 0755), 0);
+    struct check_config config = *base;
+    CLEANUP(free_ptr) char *readable = xasprintf("/nonexistent:%s", page);
+    config.readable = readable;
+    struct outcome o = {0};
+    check_one(&o, &config, body);
+    if (!o.ok)
+        fail_msg("%s%s", o.error, o.output);
+    outcome_done(&o);
+    if (syscall(SYS_landlock_create_ruleset, NULL, 0, 1U) >= 1) {
+        check_one(&o, base, body);
+        assert_false(o.ok);
+        outcome_done(&o);
+    }
+    directory_remove(STEAL(folder));
+}
+
+static void further_files_are_read_when_allowed(void **state UNUSED)
+{
+    each_series(test_elsewhere);
 }
 
 static void test_limits(const char *series UNUSED, const struct check_config *base)
@@ -484,6 +610,8 @@ int main(void)
         cmocka_unit_test(mistakes_are_located),
         cmocka_unit_test(good_ones_pass),
         cmocka_unit_test(jail_holds),
+        cmocka_unit_test(what_configurations_use_is_allowed),
+        cmocka_unit_test(further_files_are_read_when_allowed),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(several_run_at_a_time),
         cmocka_unit_test(what_cannot_run_is_told),
