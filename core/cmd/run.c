@@ -88,6 +88,7 @@ static int start_http(struct run *run, const struct run_options *o, struct err *
     if (o->debug_port != 0) {
         if (http_server_new(&run->loop, "127.0.0.1", o->debug_port, &run->debug_http, err) < 0)
             return err_wrap(err, "debug (choose another --debug-port)");
+        http_server_local(run->debug_http);
         http_server_route(run->debug_http, "/debug/state", "what the controller knows", serve_state, run);
         http_server_route(run->debug_http, "/debug/config", "the accepted haproxy.cfg", serve_config, run);
     }

@@ -1,20 +1,22 @@
 /* libmicrohttpd with its own epoll descriptor, which the loop polls: no thread, no lock. Its next time-out becomes a
- * timer. */
+ * timer. Its limits of connections turn the newest away, whoever that is; so they are set beyond ours (crowd.h). */
 #include "http/server.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/alloc.h"
 #include "base/vec.h"
+#include "http/crowd.h"
+#include "http/loopback.h"
 
-#define CONNECTIONS_MAX 256U
-/* Who holds connections open must not keep out the kubelet, which would take the silence for death. */
-#define CONNECTIONS_MAX_PER_ADDRESS 64U
+/* Some are shut already and not yet noticed. */
+#define CONNECTIONS_MAX (2 * CROWD_MAX)
 #define IDLE_S 15U
 #define CONNECTION_BYTES ((size_t)16 << 10) /* for the head of a request */
 
@@ -30,6 +32,8 @@ struct http_server {
     uv_poll_t poll;
     uv_timer_t timer;
     int open_handles;
+    bool is_local;
+    struct crowd crowd;
 };
 
 static enum MHD_Result respond(struct MHD_Connection *connection, struct http_answer *answer)
@@ -56,6 +60,20 @@ static void answer_index(const struct http_server *s, struct http_answer *answer
         buf_printf(&answer->body, "%-24s %s\n", s->routes.items[i].path, s->routes.items[i].summary);
 }
 
+static void on_connection(void *ctx, struct MHD_Connection *connection, void **guest,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct http_server *s = ctx;
+
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        crowd_leave(&s->crowd, STEAL(*guest));
+        return;
+    }
+    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    *guest = crowd_enter(&s->crowd, fd, info ? info->client_addr : NULL);
+}
+
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *upload, size_t *upload_size, void **request)
 {
@@ -65,6 +83,17 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
 
     (void)version;
     (void)upload;
+    if (*request == NULL) {
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+        if (info && info->socket_context)
+            crowd_stir(&s->crowd, info->socket_context);
+    }
+    if (s->is_local &&
+        !loopback_is_host(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST))) {
+        answer.status = MHD_HTTP_MISDIRECTED_REQUEST;
+        buf_puts(&answer.body, "only asked as localhost, 127.0.0.1 or [::1]\n");
+        return respond(connection, &answer);
+    }
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
         /* At once, whatever body may follow. */
         answer.status = MHD_HTTP_METHOD_NOT_ALLOWED;
@@ -135,8 +164,8 @@ int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct 
     struct http_server *s = xcalloc(1, sizeof(*s));
     errno = 0;
     s->daemon = MHD_start_daemon(flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, at,
-                                 MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-                                 CONNECTIONS_MAX_PER_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
+                                 MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_NOTIFY_CONNECTION,
+                                 on_connection, s, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
                                  MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_END);
     if (s->daemon == NULL) {
         free(s);
@@ -155,6 +184,11 @@ int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct 
 void http_server_route(struct http_server *s, const char *path, const char *summary, http_handler *handler, void *ctx)
 {
     vec_push(&s->routes, ((struct route){.path = path, .summary = summary, .handler = handler, .ctx = ctx}));
+}
+
+void http_server_local(struct http_server *s)
+{
+    s->is_local = true;
 }
 
 uint16_t http_server_port(const struct http_server *s)

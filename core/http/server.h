@@ -4,7 +4,8 @@
  * Errors:  ERR_INVALID for an address that is none, ERR_SYS with the address when it cannot be bound.
  *
  * Read-only: GET and HEAD. A connection is dropped after 15 s without progress; there are at most 256, and of one
- * address at most 64, so that the kubelet gets through when somebody else holds connections open.
+ * address at most 64. Beyond that the quietest has to leave (crowd.h), so that the kubelet gets through when somebody
+ * else holds connections open, from one address or many.
  */
 #ifndef HAPTIC_HTTP_SERVER_H
 #define HAPTIC_HTTP_SERVER_H
@@ -28,6 +29,8 @@ int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct 
                     struct err *err) MUST_CHECK;
 /* path is compared in whole; summary is for the index at "/". Both are borrowed. */
 void http_server_route(struct http_server *s, const char *path, const char *summary, http_handler *handler, void *ctx);
+/* Answer only requests whose Host is a loopback name or address (421 to others). */
+void http_server_local(struct http_server *s);
 uint16_t http_server_port(const struct http_server *s);
 /* Close everything; NULL is fine. Run the loop once more before closing it. */
 struct http_server *http_server_free(struct http_server *s);

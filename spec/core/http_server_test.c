@@ -252,6 +252,113 @@ static void who_holds_connections_open_keeps_out_only_himself(void **state)
     end(&w);
 }
 
+/* Everybody sits there: as many as there may be, from as many addresses as it takes, all of them idle or half-way in a
+ * request. Who asks is answered, from a new address and from one of theirs, again and again. */
+static void idle_connections_make_room(void **state)
+{
+    struct world w;
+    int fds[512];
+    (void)state;
+
+    begin(&w);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        fds[i] = dial(&w, 2 + (int)i / 64);
+        turn(&w);
+        if (i % 2)
+            (void)!send(fds[i], "GET /hello HTTP/1.1\r\nHost: x\r\nX: ", 33, MSG_NOSIGNAL);
+    }
+    for (int i = 0; i < 20; i++) {
+        CLEANUP(free_ptr) char *stranger = ask_from(&w, 100, REQUEST("GET", "/hello") "\r\n");
+        assert_starts(stranger, "HTTP/1.1 200 ");
+        CLEANUP(free_ptr) char *neighbour = ask_from(&w, 9, REQUEST("GET", "/hello") "\r\n");
+        assert_starts(neighbour, "HTTP/1.1 200 ");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    end(&w);
+}
+
+/* A connection that is used is not the one that leaves, though it is the oldest. */
+static void who_asks_stays(void **state)
+{
+    struct world w;
+    int fds[100];
+    char chunk[4096];
+    (void)state;
+
+    begin(&w);
+    int steady = dial(&w, 3);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        ssize_t n = -1;
+        fds[i] = dial(&w, 3);
+        turn(&w);
+        say(&w, steady, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        for (int t = 0; t < 20000 && n < 0; t++) {
+            n = recv(steady, chunk, sizeof(chunk), 0);
+            turn(&w);
+        }
+        assert_true(n > 0);
+        assert_int_equal(memcmp(chunk, "HTTP/1.1 200 ", 13), 0);
+    }
+    assert_int_equal(w.calls, ARRAY_LEN(fds));
+    /* The first of the idle ones has left. */
+    assert_int_equal(recv(fds[0], chunk, sizeof(chunk), 0), 0);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    close(steady);
+    end(&w);
+}
+
+/* A page whose name was given the address 127.0.0.1. */
+static void a_local_server_answers_to_local_names(void **state)
+{
+    static const struct {
+        const char *host;
+        bool is_local;
+    } cases[] = {{"localhost", true},
+                 {"LocalHost:9091", true},
+                 {"localhost.", true},
+                 {"127.0.0.1", true},
+                 {"127.0.0.1:9091", true},
+                 {"127.8.9.10:1", true},
+                 {"[::1]", true},
+                 {"[::1]:9091", true},
+                 {"[::ffff:127.0.0.1]", true},
+                 {"evil.example", false},
+                 {"evil.example:9091", false},
+                 {"10.0.0.1", false},
+                 {"localhost.evil.example", false},
+                 {"127.0.0.1.evil.example", false},
+                 {"127.0.0.1@evil.example", false},
+                 {"[::2]", false},
+                 {"[::1", false},
+                 {"localhost:x", false},
+                 {"xlocalhost", false},
+                 {"0.0.0.0", false},
+                 {"127.1", false},
+                 {"", false},
+                 {".", false}};
+    struct world w;
+    (void)state;
+
+    begin(&w);
+    http_server_local(w.server);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP(free_ptr)
+        char *request = xasprintf("GET /hello HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", cases[i].host);
+        CLEANUP(free_ptr) char *got = ask_from(&w, 1, request);
+        bool answered = strncmp(got, "HTTP/1.1 200 ", 13) == 0;
+        if (answered != cases[i].is_local || (!answered && strncmp(got, "HTTP/1.1 4", 10) != 0) ||
+            (!answered && strstr(got, "hello\n")))
+            fail_msg("\"%s\": %.100s", cases[i].host, got);
+    }
+    CLEANUP(free_ptr) char *old = ask_from(&w, 1, "GET /hello HTTP/1.0\r\n\r\n");
+    assert_non_null(strstr(old, " 200 "));
+    CLEANUP(free_ptr) char *index = ask_from(&w, 1, REQUEST("GET", "/") "\r\n");
+    assert_starts(index, "HTTP/1.1 421 ");
+    end(&w);
+}
+
 /* As many at once as there may be, all of them answered. */
 static void many_at_once_are_answered(void **state)
 {
@@ -322,6 +429,9 @@ int main(void)
         cmocka_unit_test(what_is_not_there_and_what_is_not_allowed),
         cmocka_unit_test(nonsense_harms_nobody),
         cmocka_unit_test(who_holds_connections_open_keeps_out_only_himself),
+        cmocka_unit_test(idle_connections_make_room),
+        cmocka_unit_test(who_asks_stays),
+        cmocka_unit_test(a_local_server_answers_to_local_names),
         cmocka_unit_test(many_at_once_are_answered),
         cmocka_unit_test(a_slow_reader_gets_everything),
         cmocka_unit_test(an_address_that_cannot_be_had_is_an_error),

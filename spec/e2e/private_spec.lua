@@ -63,9 +63,9 @@ describe("the machine's other users", function()
     local attacker = posix.spawn({ name = "attacker", argv = { "python3", "-c", [[
 import socket, sys, time
 held = []
-for i in range(80):
+for i in range(400):
     s = socket.socket()
-    s.bind(("127.0.0.2", 0))
+    s.bind(("127.0.0.%d" % (2 + i // 80), 0))
     s.settimeout(1)
     try:
         s.connect(("127.0.0.1", int(sys.argv[1])))
