@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -39,7 +40,9 @@ struct child {
     struct shared_page *page;
     struct buf in, out;
     size_t written, frame_max;
-    int64_t deadline_ns, fragment_limit_ns, seen_ns;
+    int64_t deadline_ns, fragment_limit_ns, seen_ns; /* deadline_ns 0: nothing is owed */
+    /* While nothing is owed: processor time at the last look, and by how much it was more than its share since. */
+    int64_t idle_cpu_ns, idle_excess_ns;
     uint64_t seen_sequence;
 };
 
@@ -252,14 +255,52 @@ static bool fragment_is_late(struct child *c, int64_t now)
     return now - c->seen_ns >= c->fragment_limit_ns;
 }
 
+/* Processor time of the process; 0 when that cannot be told. */
+static int64_t cpu_ns(const struct child *c)
+{
+    clockid_t clock;
+    struct timespec used;
+
+    if (!c->running || clock_getcpuclockid(uv_process_get_pid(&c->process), &clock) != 0 ||
+        clock_gettime(clock, &used) < 0)
+        return 0;
+    return used.tv_sec * NS_PER_S + used.tv_nsec;
+}
+
+/* A process that owes nothing takes in objects and collects garbage, and then rests: a quarter of the time is more than
+ * it needs. One that works on is found out in two looks, on a busy machine in a few more. */
+static bool is_restless(struct child *c)
+{
+    int64_t now = cpu_ns(c);
+
+    c->idle_excess_ns += now - c->idle_cpu_ns - c->fragment_limit_ns / 4;
+    c->idle_cpu_ns = now;
+    if (c->idle_excess_ns < 0)
+        c->idle_excess_ns = 0;
+    return c->idle_excess_ns >= c->fragment_limit_ns;
+}
+
+static void arm_idle(struct child *c)
+{
+    uv_update_time(c->timer.loop);
+    uv_timer_start(&c->timer, on_timer, (uint64_t)(c->fragment_limit_ns / NS_PER_MS) + 1, 0);
+}
+
 static void on_timer(uv_timer_t *timer)
 {
     struct child *c = timer->data;
 
     /* If it was this loop that took long, the answer is here already. */
     read_socket(c);
-    if (c->killed || !c->events || !c->deadline_ns)
+    if (c->killed || !c->events)
         return;
+    if (!c->deadline_ns) {
+        if (is_restless(c))
+            child_kill(c, "deadline: it worked on though nothing was asked");
+        else
+            arm_idle(c);
+        return;
+    }
     int64_t now = clock_now_ns();
     if (now >= c->deadline_ns || fragment_is_late(c, now))
         child_kill(c, "deadline");
@@ -271,14 +312,16 @@ void child_set_deadline(struct child *c, int64_t total_ns, int64_t fragment_ns)
 {
     if (c->killed)
         return;
+    c->fragment_limit_ns = fragment_ns;
     if (total_ns == 0) {
         c->deadline_ns = 0;
-        uv_timer_stop(&c->timer);
+        c->idle_cpu_ns = cpu_ns(c);
+        c->idle_excess_ns = 0;
+        arm_idle(c);
         return;
     }
     c->seen_ns = clock_now_ns();
     c->deadline_ns = c->seen_ns + total_ns;
-    c->fragment_limit_ns = fragment_ns;
     c->seen_sequence = atomic_load_explicit(&c->page->sequence, memory_order_relaxed);
     arm(c);
 }

@@ -41,7 +41,7 @@ size_t child_backlog_bytes(const struct child *c);
 void child_ask_drained(struct child *c);
 
 /* Kill it with the reason "deadline" when total_ns pass from now, or when one fragment is at hand for fragment_ns. 0:
- * no deadline. */
+ * nothing is owed; it is killed when it goes on working for some times fragment_ns. */
 void child_set_deadline(struct child *c, int64_t total_ns, int64_t fragment_ns);
 
 bool child_at_hand(const struct child *c, struct at_hand *ret_at_hand);

@@ -11,6 +11,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "engine/contribution_check.h"
+#include "engine/ration.h"
 #include "engine/vm_internal.h"
 
 /* Output is handed on when this much has gathered. */
@@ -111,7 +112,7 @@ static struct field item_string(lua_State *L, struct buf *out, size_t mark, int 
 
 /* The frame that begins at mark is complete: let it go, or take it back when its digest is argument 8. Returns one
  * result to Lua: the digest. */
-static int finish_unless_known(lua_State *L, struct vm *vm, size_t mark)
+static int finish_unless_known(lua_State *L, struct vm *vm, size_t mark, size_t items)
 {
     struct buf *out = vm->output.out;
     struct digest digest = digest_of(out->data + mark, out->length - mark);
@@ -121,7 +122,7 @@ static int finish_unless_known(lua_State *L, struct vm *vm, size_t mark)
     if (before && length == sizeof(digest) && memcmp(before, &digest, sizeof(digest)) == 0) {
         out->length = mark;
     } else {
-        size_t max = vm->output.page->output_bytes, bytes = out->length - mark;
+        size_t max = vm->output.page->output_bytes, bytes = ration_cost(out->length - mark, items);
         if (bytes > max - max / MESSAGES_SHARE - vm->rendered_bytes) {
             out->length = mark;
             return luaL_error(L, "the output of one rendering is larger than %d bytes",
@@ -147,6 +148,7 @@ static int host_fragment(lua_State *L)
         return luaL_error(L, "%d contributions of one fragment, more than %d", (int)count, CONTRIBUTIONS_MAX);
     size_t mark = begin_with_head(L, vm, FRAME_FRAGMENT);
     luaL_checkstack(L, ITEM_FIELDS, "host.fragment");
+    size_t messages = 0;
     for (int i = 0; i < (int)count; i++) {
         /* -6 kind, -5 rank, -4 order, -3 scope, -2 key, -1 text */
         for (int field = 1; field <= ITEM_FIELDS; field++)
@@ -165,6 +167,8 @@ static int host_fragment(lua_State *L)
             .text_length = text.length,
         };
         const char *problem = contribution_problem(&input);
+        if (!problem && contribution_is_message(input.kind) && ++messages > CONTRIBUTION_MESSAGES_MAX)
+            problem = "too many messages of one fragment";
         if (problem) {
             out->length = mark;
             return luaL_error(L, "contribution %s of %s: %s", key.bytes, scope.bytes, problem);
@@ -181,7 +185,7 @@ static int host_fragment(lua_State *L)
         add(out, text);
         lua_pop(L, ITEM_FIELDS);
     }
-    return finish_unless_known(L, vm, mark);
+    return finish_unless_known(L, vm, mark, (size_t)count);
 }
 
 /* host.gone(id) */

@@ -171,6 +171,7 @@ int intake_fragment(struct intake *in, struct frame *frame, struct fragment **re
         return -1;
     if (in->strings.data[offsets[0]] == '\0')
         return err_set(err, ERR_INVALID, "a fragment without an id");
+    size_t messages = 0;
     vec_clear(&in->items);
     while (frame->at < frame->end) {
         struct contribution_input input;
@@ -178,6 +179,8 @@ int intake_fragment(struct intake *in, struct frame *frame, struct fragment **re
             return err_set(err, ERR_LIMIT, "more than %d contributions of one fragment", CONTRIBUTIONS_MAX);
         if (read_contribution(frame, &input, err) < 0)
             return -1;
+        if (contribution_is_message(input.kind) && ++messages > CONTRIBUTION_MESSAGES_MAX)
+            return err_set(err, ERR_LIMIT, "more than %d messages of one fragment", CONTRIBUTION_MESSAGES_MAX);
         vec_push(&in->items, input);
     }
     if (in->declares)

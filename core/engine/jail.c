@@ -6,13 +6,16 @@
 #include "engine/jail.h"
 
 #include <errno.h>
-#include <linux/landlock.h>
 #include <seccomp.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "base/capability.h"
+#include "base/landlock.h"
 
 /* LuaJIT bounds the depth of calls from Lua to C and back by its own stack; this is what that depth can need of C's. */
 #define STACK_BYTES ((rlim_t)64 << 20)
@@ -59,26 +62,15 @@ static int limit_resources(size_t memory_bytes, struct err *err)
     return 0;
 }
 
-/* A ruleset that handles every access to files and ports and allows none. Absent before Linux 5.13 and where it is
+/* A ruleset that allows nothing: no file, no TCP port, no signal to others. Absent before Linux 5.13 and where it is
  * switched off; seccomp alone already denies what this denies. */
 static int deny_files(struct err *err)
 {
-    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (version < 1)
-        return 0;
-    struct landlock_ruleset_attr attr = {
-        .handled_access_fs = LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE |
-                             LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR |
-                             LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
-                             LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
-                             LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM,
-    };
-    int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof(attr), 0);
+    CLEANUP(close_fd) int ruleset = landlock_new();
+
     if (ruleset < 0)
-        return err_set_sys(err, errno, "landlock_create_ruleset");
-    int failed = syscall(SYS_landlock_restrict_self, ruleset, 0) < 0 ? errno : 0;
-    close(ruleset);
-    return failed ? err_set_sys(err, failed, "landlock_restrict_self") : 0;
+        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : err_set_sys(err, errno, "landlock_create_ruleset");
+    return landlock_enforce(ruleset) < 0 ? err_set_sys(err, errno, "landlock_restrict_self") : 0;
 }
 
 static int filter_calls(struct err *err)
@@ -95,7 +87,6 @@ static int filter_calls(struct err *err)
         SCMP_SYS(munmap),
         SCMP_SYS(mremap),
         SCMP_SYS(mprotect),
-        SCMP_SYS(madvise),
         SCMP_SYS(futex),
         SCMP_SYS(clock_gettime),
         SCMP_SYS(exit),
@@ -107,13 +98,22 @@ static int filter_calls(struct err *err)
         SCMP_SYS(getpid),
         SCMP_SYS(gettid),
     };
+    /* What the allocators ask for. */
+    static const int advices[] = {MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE};
     static const int sanitizer[] = {SCMP_SYS(sigaltstack), SCMP_SYS(sched_yield), SCMP_SYS(getrandom)};
+    static const int sanitizer_advices[] = {MADV_NOHUGEPAGE, MADV_DONTDUMP};
     const struct scmp_arg_cmp to_itself = {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)getpid()};
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
     int failed = filter ? 0 : -ENOMEM;
 
     for (size_t i = 0; i < ARRAY_LEN(allowed) && !failed; i++)
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
+    for (size_t i = 0; i < ARRAY_LEN(advices) && !failed; i++)
+        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(madvise), 1,
+                                  SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)advices[i]));
+    for (size_t i = 0; JAIL_SANITIZED && i < ARRAY_LEN(sanitizer_advices) && !failed; i++)
+        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(madvise), 1,
+                                  SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)sanitizer_advices[i]));
     for (size_t i = 0; JAIL_SANITIZED && i < ARRAY_LEN(sanitizer) && !failed; i++)
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, sanitizer[i], 0);
     if (!failed)
@@ -136,6 +136,8 @@ int jail_enter(int fd, size_t memory_bytes, struct err *err)
         return err_set_sys(err, errno, "prctl");
     if (getppid() != parent)
         return err_set(err, ERR_IO, "the parent is gone");
+    if (capability_drop_all() < 0)
+        return err_set_sys(err, errno, "give up capabilities");
     if (deny_files(err) < 0 || limit_resources(memory_bytes, err) < 0)
         return -1;
     return filter_calls(err);

@@ -22,6 +22,7 @@
 #include "engine/child.h"
 #include "engine/feed.h"
 #include "engine/intake.h"
+#include "engine/ration.h"
 
 /* Bytes queued in a process's socket buffer and before it. */
 #define BACKLOG_BYTES ((size_t)256 << 10)
@@ -70,7 +71,7 @@ struct lane {
     bool configured, first_done, rendering;
     uint64_t answered, request;
     int64_t asked_ns, serving_since_ns;
-    size_t output_bytes;
+    struct ration ration;
     VEC(struct question) questions; /* oldest first */
     uint64_t question_number;
 };
@@ -134,7 +135,7 @@ static void send_render(struct lane *lane)
     frame_end(out, mark);
     lane->request = lane->wanted;
     lane->rendering = true;
-    lane->output_bytes = 0;
+    ration_rendering(&lane->ration);
     lane->asked_ns = clock_now_ns();
     update_deadline(lane);
 }
@@ -222,25 +223,27 @@ static int on_configured(struct lane *lane, struct frame *frame, struct err *err
 
 static int on_output(struct lane *lane, struct frame *frame, size_t bytes, struct err *err)
 {
-    lane->output_bytes += bytes;
     if (!lane->rendering)
         return err_set(err, ERR_INVALID, "output that nobody asked for");
-    if (lane->output_bytes > lane->host->limits.output_bytes)
-        return err_set(err, ERR_LIMIT, "more than %zu bytes of output", lane->host->limits.output_bytes);
     if (frame->type == FRAME_FRAGMENT) {
         struct fragment *f;
         if (intake_fragment(&lane->intake, frame, &f, err) < 0)
             return -1;
+        if (ration_fragment(&lane->ration, f->id, ration_cost(bytes, f->count), err) < 0) {
+            fragment_unref(f);
+            return -1;
+        }
         lane->events->fragment(lane->ctx, lane, f);
         fragment_unref(f);
     } else if (frame->type == FRAME_FAILED) {
         struct fragment_failure failure;
-        if (intake_failure(&lane->intake, frame, &failure, err) < 0)
+        if (intake_failure(&lane->intake, frame, &failure, err) < 0 ||
+            ration_fragment(&lane->ration, failure.id, ration_cost(bytes, 0), err) < 0)
             return -1;
         lane->events->failed(lane->ctx, lane, &failure);
     } else {
         const char *id;
-        if (intake_name(&lane->intake, frame, AT_HAND_ID_MAX, &id, err) < 0)
+        if (intake_name(&lane->intake, frame, AT_HAND_ID_MAX, &id, err) < 0 || ration_gone(&lane->ration, id, err) < 0)
             return -1;
         lane->events->gone(lane->ctx, lane, id);
     }
@@ -304,7 +307,7 @@ static int on_log(struct lane *lane, struct frame *frame, struct err *err)
     uint64_t suppressed;
 
     if (frame_number(frame, LOG_TRACE, LOG_ERROR, &level, err) < 0 ||
-        intake_message(&lane->intake, frame, &message, err) < 0)
+        intake_message(&lane->intake, frame, &message, err) < 0 || ration_log(&lane->ration, clock_now_ns(), err) < 0)
         return -1;
     if (log_enabled((enum log_level)level) && log_limit_pass(&lane->log_limit, LOG_INTERVAL_NS, &suppressed))
         log_write((enum log_level)level, "Renderer", "text", message, "suppressed", log_int((int64_t)suppressed), NULL);
@@ -465,6 +468,7 @@ static void start(struct lane *lane)
         lane->events->died(lane->ctx, lane, &(struct renderer_death){reason, "", "", "", "", false});
         return;
     }
+    ration_begin(&lane->ration, lane->host->limits.output_bytes);
     struct buf *out = child_out(lane->child);
     size_t mark = frame_begin(out, FRAME_CONFIGURE);
     frame_add(out, lane->program.data, lane->program.length);
@@ -519,6 +523,7 @@ static void on_restart_closed(uv_handle_t *handle)
         skip_done(&lane->skips.items[i]);
     vec_done(&lane->skips);
     intake_done(&lane->intake);
+    ration_done(&lane->ration);
     vec_done(&lane->questions);
     free(lane);
 }

@@ -27,8 +27,9 @@ M.RANKS = { global = 0, defaults = 200, frontend = 300, listen = 350, backend = 
 M.PROFILE_RANK = 250
 --- Order of a piece within its section when nothing is said.
 M.ORDER = 500
---- Longest text of one warning or event, in bytes.
+--- Longest text of one warning or event, in bytes, and how many reasons one output has them for.
 M.MAX_MESSAGE = 1024
+M.MAX_REASONS = 100
 
 -- Where in a template the call came from that is `level` above the caller; only asked for when a line is to be
 -- explained.
@@ -577,6 +578,12 @@ local function message_put(self, kind, reason, message, level)
     error("a reason is one CamelCase word, got " .. word.show(sandbox.tostring(reason)), level + 1)
   end
   local text = sub(string.gsub(sandbox.tostring(message), "%c", " "), 1, M.MAX_MESSAGE)
+  local n = self.reasons or 0
+  if n >= M.MAX_REASONS then
+    reason, text = "MoreMessages", "there are messages for more than " .. M.MAX_REASONS .. " reasons; the others are left out"
+  else
+    self.reasons = n + 1
+  end
   local same, at = put(self, kind, 0, 0, "", reason, text)
   if not same then
     -- One contribution per reason: further messages are added to it.

@@ -112,6 +112,52 @@ static void jail_can_not_be_opened(void **state)
         "local C = require('ffi') C.cdef 'long recvmsg(int, void *, int);' return C.C.recvmsg(3, nil, 0)");
 }
 
+/* Advice that goes beyond the process's own pages; what allocators ask for is let through (harmless_code_runs). */
+static void advice_is_limited(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"8", "12", "21", "100"}; /* free, mergeable, pageout, hwpoison */
+    for (size_t i = 1; i < ARRAY_LEN(names); i++) {
+        CLEANUP(free_ptr)
+        char *code = xasprintf(
+            "local C = require('ffi') C.cdef 'int madvise(void *, size_t, int); void *mmap(void *, size_t, int, int, int, long);' "
+            "return C.C.madvise(C.C.mmap(nil, 4096, 3, 0x22, -1, 0), 4096, %s)",
+            names[i]);
+        assert_killed_by_jail(code);
+    }
+    assert_answers(
+        "local C = require('ffi') C.cdef 'int madvise(void *, size_t, int); void *mmap(void *, size_t, int, int, int, long);' "
+        "return C.C.madvise(C.C.mmap(nil, 4096, 3, 0x22, -1, 0), 4096, 4)",
+        "0");
+}
+
+/* Root's renderer has nothing that makes it root. */
+static void it_has_no_capability(void **state)
+{
+    (void)state;
+    struct watched *w = run_code("return 1");
+    char line[256];
+    unsigned lines = 0;
+
+    if (geteuid() != 0)
+        print_message("not root: there are no capabilities to lose\n");
+    WAIT_UNTIL(w, w->renders);
+    CLEANUP(free_ptr) char *path = xasprintf("/proc/%d/status", renderer_pid(w->renderer));
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file)) {
+        /* The bounding set is only root's to empty. */
+        if (strncmp(line, "Cap", 3) != 0 || (geteuid() != 0 && strncmp(line, "CapBnd", 6) == 0))
+            continue;
+        if (!strstr(line, ":\t0000000000000000"))
+            fail_msg("%s", line);
+        lines++;
+    }
+    fclose(file);
+    assert_true(lines >= 4);
+    watched_free(w);
+}
+
 static void environment_is_empty(void **state)
 {
     (void)state;
@@ -206,7 +252,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(jail_can_not_be_opened),     cmocka_unit_test(environment_is_empty),
         cmocka_unit_test(descriptors_are_closed),     cmocka_unit_test(endless_code_is_killed),
         cmocka_unit_test(memory_is_bounded),          cmocka_unit_test(memory_of_c_is_bounded),
-        cmocka_unit_test(deep_recursion_ends),
+        cmocka_unit_test(deep_recursion_ends),        cmocka_unit_test(advice_is_limited),
+        cmocka_unit_test(it_has_no_capability),
     };
 
     log_set_level(LOG_WARN);

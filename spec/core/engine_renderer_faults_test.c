@@ -213,7 +213,7 @@ static void nonsense_is_not_believed(void **state)
         {"item(2, 0, 0, 'a.map', 'key', 'value\\nkey2 value2')", "control character"},
         {"item(3, 0, 0, 'file', '', 'a', 3, 0, 0, 'file', '', 'b')", "two contributions"},
         {"item(3, 0, 0, 'file', '', ('x'):rep(2e6))", "bytes"},
-        {"for i = 1, 30 do item(3, 0, 0, 'file', '', ('x'):rep(5e5)) end", "of output"},
+        {"for i = 1, 30 do item(3, 0, 0, 'file', '', ('x'):rep(5e5)) end", "one rendering gives more"},
     };
     const struct renderer_limits limits = {.fragment_bytes = (size_t)1 << 20, .output_bytes = (size_t)8 << 20};
     size_t before = 0;
