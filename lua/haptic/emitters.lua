@@ -580,7 +580,8 @@ local function message_put(self, kind, reason, message, level)
   local text = sub(string.gsub(sandbox.tostring(message), "%c", " "), 1, M.MAX_MESSAGE)
   local n = self.reasons or 0
   if n >= M.MAX_REASONS then
-    reason, text = "MoreMessages", "there are messages for more than " .. M.MAX_REASONS .. " reasons; the others are left out"
+    reason = "MoreMessages"
+    text = "there are messages for more than " .. M.MAX_REASONS .. " reasons; the others are left out"
   else
     self.reasons = n + 1
   end

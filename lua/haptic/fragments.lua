@@ -7,6 +7,7 @@
 local emitters = require("haptic.emitters")
 local objects = require("haptic.objects")
 local reads = require("haptic.reads")
+local seal = require("haptic.seal")
 local table_new = require("table.new")
 local text = require("haptic.text")
 
@@ -32,6 +33,9 @@ function M.new(host, settings)
     items = {},
     defs = {}, by_name = {}, by_kind = {}, total = 0,
     dirty = {}, dirty_shared = {}, shared_defs = {}, skipped = {}, gone = {}, complete = true,
+    -- values_out: shared values that were handed out since they were looked at; careful: templates change what they are
+    -- handed, so each run is looked at
+    values_out = {}, careful = false,
     out = nil, running = nil, runs = 0,
   }, Fragments)
 end
@@ -155,9 +159,11 @@ end
 --- Run twice what should be a pure function, and look whether it changed an object.
 local function check(self, f, first)
   local object_id, path = self.objects:changed()
+  local label = self:spoiled_values()[1]
   if object_id then
     return format("the template changed the object %s at %s; objects are read-only", object_id, path)
   end
+  if label then return format("the template changed the shared value %s; shared values are read-only", label) end
   if not self.settings.checked then return nil end
   local again = emitters.new(self.settings, id_of(f))
   local ok, message = run_into(self, f, again, false)
@@ -196,7 +202,7 @@ local function run(self, f)
   end
   host.at(id, def.template, kind, owner_id)
   self.runs = self.runs + 1
-  local checking = self.settings.checked or self.runs % SAMPLE == 0
+  local checking = self.settings.checked or self.careful or self.runs % SAMPLE == 0
   if checking then self.objects:watch() end
   local out = emitters.new(self.settings, id, self.items)
   local ok, result = run_into(self, f, out, true)
@@ -223,14 +229,32 @@ end
 
 local function compute(self, value)
   if value.running then error("the shared value " .. value.label .. " depends on itself", 0) end
+  local quiet = value.spoiled and not value.dirty
   value.running = true
   value.dirty = false
+  local watching = self.careful and not self.objects.handed
+  if watching then self.objects:watch() end
   local ok, result = self.tracker:run(value, value.def.fn, handler, value.key)
   value.running = nil
   value.dirty = false
-  local same = value.known and value.ok == ok and objects.difference(value.result, result, "") == nil
-  value.known, value.ok = true, ok
-  if not same then value.result = result end
+  local object_id, path = nil, nil
+  if watching then object_id, path = self.objects:changed() end
+  if ok and object_id then
+    ok = false
+    result = format("the shared value %s changed the object %s at %s; objects are read-only", value.label, object_id,
+      path)
+  end
+  local sealed = nil
+  if ok and type(result) == "table" then
+    local made, problem = seal.make(result)
+    sealed = made
+    if problem then ok, result = false, "the shared value " .. value.label .. " " .. problem end
+  end
+  -- One that was changed by a reader is as it was, for those who have read it before that.
+  local same = quiet
+    or value.known and value.ok == ok and objects.difference(value.result, result, "", {}) == nil
+  if quiet or not same then value.result, value.seal = result, sealed end
+  value.known, value.ok, value.spoiled = true, ok, nil
   return not same
 end
 
@@ -256,8 +280,50 @@ function Fragments:share(template, name, fn)
     end
     self.tracker:record(readers, key)
     if not value.ok then error(value.result, 0) end
+    if value.seal then self.values_out[value] = true end
     return value.result
   end
+end
+
+--- The labels of shared values that a reader has changed since the last look; they are computed anew when next asked
+--- for.
+---@return table
+---@return table values
+function Fragments:spoiled_values()
+  local labels, values = {}, {}
+  for value in pairs(self.values_out) do
+    if value.ok and value.seal and not seal.holds(value.result, value.seal) then
+      value.known, value.spoiled = false, true
+      labels[#labels + 1], values[#values + 1] = value.label, value
+    end
+  end
+  if next(self.values_out) then self.values_out = {} end
+  sort(labels)
+  return labels, values
+end
+
+--- Each template that changes something has failed after the first; one that is no function of its input may go on.
+local REVIEWS_MAX = 8
+
+--- Before a rendering counts: was anything changed that several readers have had? They run again then, each looked at.
+---@param round number of reviews in this rendering, with this one
+---@return boolean again there is something to run
+local function review(self, round)
+  local changed = self.objects:review()
+  local labels, values = self:spoiled_values()
+  if not changed and #labels == 0 then return false end
+  if round > REVIEWS_MAX then
+    self.host.log("error", "a template goes on to change what it is handed, each time another way: " ..
+      (labels[1] or changed[1][2].id))
+    return false
+  end
+  self.careful = true
+  for _, pair in ipairs(changed or {}) do
+    self.objects:reread(pair[1], pair[2])
+    self:object_put(pair[1].name, pair[2], true)
+  end
+  for _, value in ipairs(values) do reads.each(value.value_of, value.key, self:marker()) end
+  return true
 end
 
 local function settle_shared(self)
@@ -323,7 +389,7 @@ end
 ---@return number run
 ---@return number total
 function Fragments:render()
-  local complete, count = self.complete, 0
+  local complete, count, reviews = self.complete, 0, 0
   if #self.gone > 0 then
     sort(self.gone)
     for _, id in ipairs(self.gone) do self.host.gone(id) end
@@ -333,7 +399,11 @@ function Fragments:render()
     settle_shared(self)
     local dirty = self.dirty
     local n = #dirty
-    if n == 0 then break end
+    if n == 0 then
+      reviews = reviews + 1
+      if not review(self, reviews) then break end
+    end
+    dirty, n = self.dirty, #self.dirty
     if n == 1 then
       local f = dirty[1]
       dirty[1] = nil
@@ -344,7 +414,7 @@ function Fragments:render()
       for i = 1, #list do count = count + run_dirty(self, list[i]) end
     end
   end
-  self.complete = false
+  self.complete, self.careful = false, false
   return complete, count, self.total
 end
 

@@ -1,11 +1,10 @@
 --- objects.lua — the renderer's copy of the watched objects.
 --
--- An object is kept as its JSON text; the table that templates see is made when it is asked for and kept in a small
--- cache of two generations. Decoding costs a few microseconds, the tables of a large cluster would cost a hundred
--- megabytes.
+-- An object is kept as its JSON text; the table that templates see is made when it is asked for (lent.lua).
 --
 -- Index keys: the kind's index values joined by "/". A look-up by fewer values than the kind has is a look-up by
 -- prefix; the table for a depth is made at its first use and kept up to date from then on.
+local lent = require("haptic.lent")
 local reads = require("haptic.reads")
 
 local M = {}
@@ -14,9 +13,6 @@ local find, gsub, sub = string.find, string.gsub, string.sub
 local sort = table.sort
 local type, pairs, next, error, select, setmetatable = type, pairs, next, error, select, setmetatable
 local format = string.format
-
---- Decoded objects in one generation of the cache.
-local CACHE_OBJECTS = 512
 
 local function key_part(value)
   if find(value, "[/\\]") then value = gsub(gsub(value, "\\", "\\\\"), "/", "\\s") end
@@ -51,7 +47,8 @@ Objects.__index = Objects
 ---@param mark function called with each reader of what changed
 ---@param decode function(json) → value, or nil and a message; see engine.lua
 function M.new(kinds, tracker, mark, decode)
-  local self = setmetatable({ kinds = {}, tracker = tracker, mark = mark, decode = decode, young = {}, old = {},
+  local self = setmetatable({ kinds = {}, tracker = tracker, mark = mark, decode = decode,
+    lent = lent.new(tracker, decode),
     count = 0, handed = nil }, Objects)
   for _, k in ipairs(kinds) do
     self.kinds[k.name] = {
@@ -124,7 +121,7 @@ function Objects:put(kind, id, created, json, ...)
       end
     end
     before.json, before.key, before.created = json, key, created
-    self.young[before], self.old[before] = nil, nil
+    self.lent:drop(before)
     mark_changed(self, kind, before)
     return before, false
   end
@@ -142,28 +139,14 @@ function Objects:delete(kind, id)
   if not record then return nil end
   kind.by_id[id] = nil
   for depth, index in pairs(kind.index) do index_remove(index, key_prefix(record.key, depth), record) end
-  self.young[record], self.old[record] = nil, nil
+  self.lent:drop(record)
   mark_changed(self, kind, record)
   return record
 end
 
 --- The table of an object.
 function Objects:decoded(record)
-  local young = self.young
-  local t = young[record]
-  if not t then
-    t = self.old[record]
-    if not t then
-      t = self.decode(record.json)
-      if type(t) ~= "table" then error("the JSON of " .. record.id .. " is not an object", 0) end
-    end
-    if self.count >= CACHE_OBJECTS then
-      self.old, young, self.count = young, {}, 0
-      self.young = young
-    end
-    young[record] = t
-    self.count = self.count + 1
-  end
+  local t = self.lent:get(record)
   local handed = self.handed
   if handed then handed[#handed + 1] = { record, t } end
   return t
@@ -278,17 +261,22 @@ function Objects:accessor(kind)
 end
 
 --- Where two decoded documents differ: a path ("spec.rules[1]"), or nil.
-local function difference(a, b, path)
+-- seen: what was compared with what already, where tables may have others in common.
+local function difference(a, b, path, seen)
   if type(a) ~= "table" or type(b) ~= "table" then
     if a == b then return nil end
     return path == "" and "(the whole)" or path
+  end
+  if seen then
+    if seen[a] == b then return nil end
+    seen[a] = b
   end
   local function step(k)
     if type(k) == "number" then return path .. "[" .. k .. "]" end
     return path == "" and tostring(k) or path .. "." .. tostring(k)
   end
   for k, v in pairs(a) do
-    local where = difference(v, b[k], step(k))
+    local where = difference(v, b[k], step(k), seen)
     if where then return where end
   end
   for k in pairs(b) do
@@ -297,6 +285,24 @@ local function difference(a, b, path)
   return nil
 end
 M.difference = difference
+
+--- The kinds and records of the objects that were changed by templates since the last review, though several readers
+--- had them; or nil.
+---@return table|nil list of {kind, record}
+function Objects:review()
+  local records = self.lent:review()
+  if not records then return nil end
+  local list = {}
+  for _, record in ipairs(records) do
+    for _, kind in pairs(self.kinds) do
+      if kind.by_id[record.id] == record then list[#list + 1] = { kind, record } end
+    end
+  end
+  return list
+end
+
+--- Whoever has read an object is to run again.
+function Objects:reread(kind, record) mark_changed(self, kind, record) end
 
 --- Begin to note which objects are handed out.
 function Objects:watch() self.handed = {} end
@@ -307,15 +313,16 @@ function Objects:watch() self.handed = {} end
 function Objects:changed()
   local handed = self.handed
   self.handed = nil
+  local id, path = nil, nil
   for _, pair in ipairs(handed) do
     local record, t = pair[1], pair[2]
     local where = difference(self.decode(record.json), t, "")
     if where then
-      self.young[record], self.old[record] = nil, nil
-      return record.id, where
+      self.lent:drop_known(record)
+      if not id then id, path = record.id, where end
     end
   end
-  return nil
+  return id, path
 end
 
 return M

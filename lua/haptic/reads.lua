@@ -13,7 +13,7 @@ local Reads = {}
 Reads.__index = Reads
 
 function M.new()
-  return setmetatable({ list = nil, n = 0, seen = nil, depth = 0, scratch = {} }, Reads)
+  return setmetatable({ list = nil, n = 0, seen = nil, depth = 0, scratch = {}, runs = 0, run_number = nil }, Reads)
 end
 
 -- Beyond so many places a set finds repetitions faster than a search.
@@ -108,11 +108,15 @@ end
 ---@return any result or what handler returned
 function Reads:run(reader, fn, handler, a, b)
   local outer, outer_n, outer_seen, depth = self.list, self.n, self.seen, self.depth
+  local outer_run = self.run_number
+  self.runs = self.runs + 1
+  self.run_number = self.runs
   local list = self.scratch[depth] or {}
   self.list, self.n, self.seen, self.depth, self.scratch[depth] = list, 0, nil, depth + 1, list
   local ok, result = xpcall(fn, handler, a, b)
   local n = self.n
   self.list, self.n, self.seen, self.depth = outer, outer_n, outer_seen, depth
+  self.run_number = outer_run
 
   if not is_same(reader, list, n) then
     self:forget(reader)
@@ -127,10 +131,11 @@ end
 
 --- Run fn(a, b) without recording (explanations, repetitions).
 function Reads:unrecorded(fn, handler, a, b)
-  local list = self.list
-  self.list = nil
+  local list, outer_run = self.list, self.run_number
+  self.runs = self.runs + 1
+  self.list, self.run_number = nil, self.runs
   local ok, result = xpcall(fn, handler, a, b)
-  self.list = list
+  self.list, self.run_number = list, outer_run
   return ok, result
 end
 
