@@ -578,14 +578,15 @@ local function message_put(self, kind, reason, message, level)
     error("a reason is one CamelCase word, got " .. word.show(sandbox.tostring(reason)), level + 1)
   end
   local text = sub(string.gsub(sandbox.tostring(message), "%c", " "), 1, M.MAX_MESSAGE)
-  local n = self.reasons or 0
-  if n >= M.MAX_REASONS then
-    reason = "MoreMessages"
-    text = "there are messages for more than " .. M.MAX_REASONS .. " reasons; the others are left out"
-  else
-    self.reasons = n + 1
-  end
+  local before_n = self.n
   local same, at = put(self, kind, 0, 0, "", reason, text)
+  if self.n > before_n then
+    local reasons = (self.reasons or 0) + 1
+    self.reasons = reasons
+    if reasons > M.MAX_REASONS then
+      pass_limit(self, "warnings and events for more than " .. M.MAX_REASONS .. " reasons of one fragment")
+    end
+  end
   if not same then
     -- One contribution per reason: further messages are added to it.
     local before = self.items[at + 6]

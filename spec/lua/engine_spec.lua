@@ -79,7 +79,8 @@ describe("limits of a fragment's output", function()
       { "pcall(out.global, out, 'maxconn', i)", larger },
       { "out:backend('b', function(b) for _ = 1, 1000 do pcall(b.line, b, 'mode', 'http') end end)", larger },
       { "pcall(out.backend, out, 'b', function(b) while true do b:line('mode', 'http') end end)", larger },
-      { "pcall(pcall, function() while true do pcall(error, 'x') out:warn('R' .. i, 'x') i = i + 1 end end)", larger },
+      { "pcall(pcall, function() while true do pcall(error, 'x') out:warn('R' .. i, 'x') i = i + 1 end end)",
+        "warnings and events for more than 100 reasons of one fragment" },
       { "pcall(warn, nil, 'R' .. i, 'x')", "more than 50 contributions of one fragment", contributions = 50 },
       { "pcall(out.map, out, 'm' .. i)", "more than 50 contributions of one fragment", contributions = 50 },
     }) do
