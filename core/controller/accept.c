@@ -62,6 +62,8 @@ static bool check_waits(struct reconcile *r)
 
 void reconcile_accept(struct reconcile *r)
 {
+    if (r->stands_in && r->check_due && !validator_busy(r->validator) && !check_waits(r))
+        validator_run(r->validator);
     if (!r->rendered || r->partial)
         return;
     struct settled settled;

@@ -82,7 +82,7 @@ static void on_applied(void *ctx, const struct agent_result *result)
 
 void reconcile_deploy(struct reconcile *r)
 {
-    bool writer = r->rendered && !r->check_due && r->ops.may_write(r->ctx);
+    bool writer = (r->rendered || r->stands_in) && !r->check_due && r->ops.may_write(r->ctx);
 
     if (writer && !r->was_writer) {
         r->compare_all = true;

@@ -230,7 +230,7 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
         r->rendered = true;
         if (r->restored)
             tell_kept(r);
-        r->restored = false;
+        r->restored = r->stands_in = false;
     }
     replace_begin(r);
     if (r->partial && r->whole != 0 && stats->request >= r->whole)
@@ -285,6 +285,9 @@ static void on_program_failed(void *ctx, const char *message)
     snprintf(r->program_problem, sizeof(r->program_problem), "templates do not load: %s", message);
     log_error("Templates do not load; the previous ones, if any, stay in force", "error", message);
     r->ops.program(r->ctx, "its templates do not load");
+    /* The directory may be older than what was accepted last; HAProxy starts with it. */
+    r->stands_in = r->restored;
+    reconcile_step(r);
 }
 
 /* New templates that fail for objects which had output are refused: the old ones serve these objects. */

@@ -43,6 +43,7 @@ struct reconcile {
     bool reload_waits;   /* for its turn */
     bool objected;       /* to new templates, just now */
     bool restored;       /* the model began with an earlier process' output, and nothing complete was rendered yet */
+    bool stands_in;      /* the templates do not load: what was restored is deployed as it is */
     bool check_due;      /* what was restored has not been checked by this process */
     bool background_due; /* structural changes were accepted since the last whole check */
     bool refused;        /* this rendering was checked and refused: do not check the same again */

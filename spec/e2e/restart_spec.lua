@@ -188,6 +188,38 @@ end)]] },
     end
   end)
 
+  it("with templates that do not load serves what was accepted last, also when the directory is older", function()
+    local broken = { ["broken.lua"] = { template = "this is no Lua" } }
+    start({}):wait_ready()
+    all_answer()
+    for n = 4, 6 do
+      -- Without a reload: the directory follows later.
+      source:write("r1.yaml", kube.route("r1", "r1.example", { "198.18.0." .. n }))
+      answers(1, "198.18.0." .. n)
+      local former = haptic
+      former:kill()
+      local function again(name)
+        haptic = start(broken, {
+          name = name .. n, directory = former.directory, http_port = former.http_port, status_port = former.status_port,
+        })
+        haptic:wait_log("Templates do not load", 10)
+        haptic:wait_log("Started Deployer", 10)
+        answers(1, "198.18.0." .. n)
+      end
+      again("broken")
+      local processes = haptic.haproxy:processes()
+      posix.kill(processes.master, "KILL")
+      posix.kill(processes.worker, "KILL")
+      answers(1, "198.18.0." .. n)
+      haptic:stop()
+      again("repeated")
+      assert.is_false((haptic:is_ready()))
+      restart({}, "KILL")
+      answers(2, "198.18.0.2")
+    end
+    loads()
+  end)
+
   it("with a damaged note names it and renders from nothing", function()
     start({}):wait_ready()
     all_answer()
