@@ -211,8 +211,8 @@ static int fence_take(struct agent *a, const struct fence *fence, struct err *er
     if (result == 0)
         await_predecessor(a, fence);
     /* The directory, or a part of it, may have been removed. */
-    if ((result && err->kind == ERR_SYS) || p->all)
-        result = disk_prepare(a->config.directory, err) || fence_raise(a->config.directory, fence, &p->highest, err);
+    if ((result && (err->kind == ERR_SYS || err->kind == ERR_NOTFOUND)) || (result == 0 && p->all))
+        result = disk_ensure(a->config.directory, err) || fence_raise(a->config.directory, fence, &p->highest, err);
     return result ? -1 : 0;
 }
 

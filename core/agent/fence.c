@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "haproxy/disk.h"
 
 #define LINE_SIZE (FENCE_HOLDER_SIZE + 128)
 #define LOCK_ATTEMPTS 50
@@ -91,7 +92,10 @@ static int fence_use(const char *directory, const struct fence *fence, bool rais
     char path[4096];
     struct fence_record wanted;
     snprintf(path, sizeof(path), "%s/fence", directory);
-    CLEANUP(close_fd) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    CLEANUP(close_fd) int at = -1;
+    if (disk_directory_open(directory, &at, err) < 0)
+        return -1;
+    CLEANUP(close_fd) int fd = openat(at, "fence", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_set_sys(err, errno, "open %s", path);
     ssize_t length = 0; /* gcc 12 does not see that fence_read() sets it */

@@ -151,10 +151,15 @@ static void load_file(struct agent *a, struct live *live, const char *folder, co
 
 static void load_folder(struct agent *a, struct live *live, const char *folder)
 {
-    CLEANUP(free_ptr) char *path = xasprintf("%s/%s", a->config.directory, folder);
-    DIR *dir = opendir(path);
-    if (!dir)
+    CLEANUP(close_fd) int at = -1;
+    if (disk_directory_open(a->config.directory, &at, NULL) < 0)
         return;
+    int fd = openat(at, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    if (!dir) {
+        close_fd(&fd);
+        return;
+    }
     for (struct dirent *entry; (entry = readdir(dir));)
         if (entry->d_name[0] != '.')
             load_file(a, live, folder, entry->d_name);

@@ -21,8 +21,9 @@
 static void journal_write(struct agent *a, const struct buf *text)
 {
     if (a->journal_fd < 0) {
-        CLEANUP(free_ptr) char *path = xasprintf("%s/journal", a->config.directory);
-        a->journal_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        CLEANUP(close_fd) int at = -1;
+        if (disk_directory_open(a->config.directory, &at, NULL) == 0)
+            a->journal_fd = openat(at, "journal", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     }
     /* Without a journal a successor may believe haproxy.cfg too much for a second: no reason to stop deploying. */
     if (a->journal_fd < 0 || write(a->journal_fd, text->data, text->length) != (ssize_t)text->length)
@@ -94,8 +95,11 @@ void journal_clear(struct agent *a, uint64_t size)
 {
     if (a->journal_size > size)
         return;
-    CLEANUP(free_ptr) char *path = xasprintf("%s/journal", a->config.directory);
-    if (truncate(path, 0) == 0 || errno == ENOENT)
+    CLEANUP(close_fd) int at = -1;
+    if (disk_directory_open(a->config.directory, &at, NULL) < 0)
+        return;
+    CLEANUP(close_fd) int fd = openat(at, "journal", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0 ? ftruncate(fd, 0) == 0 : errno == ENOENT)
         a->journal_size = 0;
 }
 

@@ -2,6 +2,7 @@
  * end in reading back what came of it. A reload that fails leaves the old worker running, so haproxy.cfg is put back
  * to what that one has.
  */
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -157,9 +158,14 @@ void reload_begin(struct agent *a)
 /* Serve with the last known good configuration, if there is one. */
 static bool start_as_is(struct agent *a)
 {
-    CLEANUP(free_ptr) char *path = xasprintf("%s/" DISK_CONFIG, a->config.directory);
+    CLEANUP(close_fd) int at = -1;
     struct stat status;
-    if (stat(path, &status) < 0 || status.st_size == 0)
+    struct err err;
+    if (disk_directory_open(a->config.directory, &at, &err) < 0) {
+        log_error("HAProxy is not started", "error", err.text);
+        return false;
+    }
+    if (fstatat(at, DISK_CONFIG, &status, AT_SYMLINK_NOFOLLOW) < 0 || status.st_size == 0)
         return false;
     a->apply.restarted = false;
     a->prepare_pending = false;
@@ -190,7 +196,7 @@ static void step_start_write(struct agent *a)
         return;
     }
     /* The directory may have been removed. */
-    if (disk_prepare(a->config.directory, &err) || agent_check_fence(a, &err)) {
+    if (disk_ensure(a->config.directory, &err) || agent_check_fence(a, &err)) {
         if (a->apply.busy)
             apply_fail_later(a, &err);
         return;

@@ -110,6 +110,51 @@ int disk_prepare(const char *directory, struct err *err)
     return 0;
 }
 
+/* The next part of the path. */
+static int part_open(int at, const char *path, const char *part, bool is_last, struct err *err)
+{
+    int fd = openat(at, part, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | (is_last ? O_RDONLY : O_PATH));
+    if (fd >= 0)
+        return fd;
+    if (errno == ENOENT)
+        return err_set(err, ERR_NOTFOUND, "directory %s does not exist", path);
+    if (errno == ELOOP || errno == ENOTDIR)
+        return err_set(err, ERR_INVALID, "directory %s: \"%s\" in its path is a link or no directory", path, part);
+    return err_set_sys(err, errno, "directory %s", path);
+}
+
+int disk_directory_open(const char *directory, int *ret_fd, struct err *err)
+{
+    CLEANUP(free_ptr) char *copy = xstrdup(directory);
+    char *rest = copy, *part;
+    int at = open(directory[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (at < 0)
+        return err_set_sys(err, errno, "directory %s", directory);
+    while ((part = strsep(&rest, "/"))) {
+        if (!*part)
+            continue;
+        int next = part_open(at, directory, part, !rest || !rest[strspn(rest, "/")], err);
+        close(at);
+        if (next < 0)
+            return -1;
+        at = next;
+    }
+    *ret_fd = at;
+    return 0;
+}
+
+int disk_ensure(const char *directory, struct err *err)
+{
+    CLEANUP(close_fd) int at = -1;
+    struct err own;
+    if (disk_directory_open(directory, &at, &own) < 0 && own.kind != ERR_NOTFOUND) {
+        if (err)
+            *err = own;
+        return -1;
+    }
+    return disk_prepare(directory, err);
+}
+
 static int write_all(int fd, const char *bytes, size_t length)
 {
     while (length > 0) {
@@ -313,13 +358,9 @@ static int subdirectory_learn(struct disk *d, int at, const char *name, struct e
 
 struct disk *disk_open(uv_loop_t *loop, const char *directory, struct err *err)
 {
-    if (disk_prepare(directory, err) < 0)
+    CLEANUP(close_fd) int at = -1;
+    if (disk_ensure(directory, err) < 0 || disk_directory_open(directory, &at, err) < 0)
         return NULL;
-    CLEANUP(close_fd) int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (at < 0) {
-        err_set_sys(err, errno, "directory %s", directory);
-        return NULL;
-    }
     struct disk *d = xcalloc(1, sizeof(*d));
     d->loop = loop;
     d->directory = xstrdup(directory);
@@ -349,9 +390,9 @@ int disk_read_file(const char *directory, const char *path, size_t max_bytes, st
 {
     if (!disk_path_valid(path))
         return err_set(err, ERR_INVALID, "\"%s\" is no name for a file", path);
-    CLEANUP(close_fd) int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (at < 0)
-        return err_set_sys(err, errno, "directory %s", directory);
+    CLEANUP(close_fd) int at = -1;
+    if (disk_directory_open(directory, &at, err) < 0)
+        return -1;
     return read_into(at, path, max_bytes, out, err) < 0 ? err_wrap(err, "%s", directory) : 0;
 }
 
@@ -463,13 +504,9 @@ static int remove_others(struct disk *d, int at, const struct map *named, struct
 static void write_work(uv_work_t *work)
 {
     struct disk *d = work->data;
-    if (disk_prepare(d->directory, &d->err) < 0)
+    CLEANUP(close_fd) int at = -1;
+    if (disk_ensure(d->directory, &d->err) < 0 || disk_directory_open(d->directory, &at, &d->err) < 0)
         return;
-    CLEANUP(close_fd) int at = open(d->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (at < 0) {
-        err_set_sys(&d->err, errno, "directory %s", d->directory);
-        return;
-    }
     struct map named = {0};
     disk_files_complete(&d->files, at, !d->whole, &named);
     if (write_changed(d, at, false, &d->err) < 0 || write_changed(d, at, true, &d->err) < 0 ||
@@ -506,7 +543,8 @@ static void check_work(uv_work_t *work)
     struct disk *d = work->data;
     VEC(const char *) altered = {0};
     struct map_slot *slot;
-    CLEANUP(close_fd) int at = open(d->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(close_fd) int at = -1;
+    (void)!disk_directory_open(d->directory, &at, NULL); /* else all of it counts as altered */
     for (size_t it = 0; (slot = map_next(&d->records, &it));)
         if (at < 0 || !file_intact(at, slot->key, slot->value, d->deep))
             vec_push(&altered, slot->key);
@@ -586,9 +624,9 @@ int disk_write_now(struct disk *d, const char *path, const void *bytes, size_t l
 {
     if (!disk_path_valid(path) || strchr(path, '/') || strcmp(path, DISK_CONFIG) == 0)
         return err_set(err, ERR_INVALID, "\"%s\" is no name for a file beside haproxy.cfg", path);
-    CLEANUP(close_fd) int at = open(d->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (at < 0)
-        return err_set_sys(err, errno, "directory %s", d->directory);
+    CLEANUP(close_fd) int at = -1;
+    if (disk_directory_open(d->directory, &at, err) < 0)
+        return -1;
     struct disk_file file = {.path = (char *)(uintptr_t)path, .bytes = (char *)(uintptr_t)bytes, .length = length};
     return file_replace(at, &file, err) < 0 || directory_sync(at, path, err) < 0 ? err_wrap(err, "%s", d->directory)
                                                                                  : 0;

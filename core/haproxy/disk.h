@@ -41,6 +41,11 @@ void disk_files_done(struct disk_files *files);
 /* At most one "/", only letters, digits and "._-+@:=,~" besides, not beginning with a dot, at most 255 bytes a part. */
 bool disk_path_valid(const char *path);
 
+/* A descriptor of the directory, whose path must be absolute and free of links: when a part of it has become a link,
+ * somebody else may have chosen the target, and it is ERR_INVALID. ERR_NOTFOUND when it is not there. */
+int disk_directory_open(const char *directory, int *ret_fd, struct err *err) MUST_CHECK;
+/* disk_prepare() of a directory whose path is free of links, or that is not there. */
+int disk_ensure(const char *directory, struct err *err) MUST_CHECK;
 /* Make directory (0700) with maps/, files/, certs/. Blocking: a few system calls. */
 int disk_prepare(const char *directory, struct err *err) MUST_CHECK;
 /* Add an empty file for each map and file that haproxy.cfg or a file of the set names and the set has not, so that

@@ -227,10 +227,19 @@ static void spawn(struct process *p)
                                     .file = p->binary,
                                     .args = arguments,
                                     .env = p->environment.items,
-                                    .cwd = p->directory,
                                     .flags = UV_PROCESS_DETACHED,
                                     .stdio_count = 3,
                                     .stdio = stdio};
+    /* The child enters the directory by its descriptor: the path may have become another one meanwhile. */
+    CLEANUP(close_fd) int at = -1;
+    CLEANUP(free_ptr) char *cwd = NULL;
+    struct err err;
+    if (disk_directory_open(p->directory, &at, &err) < 0) {
+        wait_begin(p);
+        p->events.start_failed(p->ctx, err.text, "");
+        return;
+    }
+    options.cwd = cwd = xasprintf("/proc/self/fd/%d", at);
     output_follow(&p->log, p->events.output, p->ctx);
     output_mark(&p->log);
     p->start_overdue = false;

@@ -29,12 +29,12 @@ static void altered(struct world *w, const char *series)
     file_write(w->directory, "haproxy.cfg", "nonsense\n");
     world_apply(w, true);
     expect_file(w, "haproxy.cfg", config);
-    assert_int_equal(drift_repairs(w), 1);
+    WORLD_UNTIL(w, drift_repairs(w) == 1);
     assert_int_equal(unlink(host_map), 0);
     assert_int_equal(rmdir(map), 0);
     world_apply(w, true);
     expect_file(w, "maps/host.map", entries);
-    assert_int_equal(drift_repairs(w), 2);
+    WORLD_UNTIL(w, drift_repairs(w) == 2);
     file_write(w->directory, "files/stranger", "x");
     world_apply(w, true);
     world_sleep(w, 300);
@@ -134,12 +134,63 @@ static void test_death_in_a_reload(void **state)
     each_series(dies_in_reload, &(const struct agent_config){.reload_deadline_ns = 5 * NS_PER_S});
 }
 
+/* Somebody puts a link in the place of the directory's parent: nothing of ours is written or started behind it. */
+static void test_parent_becomes_a_link(void **state)
+{
+    (void)state;
+    struct world w;
+    CLEANUP(free_ptr) char *parent = directory_new(), *other = directory_new(), *aside = xasprintf("%s.aside", parent);
+    if (!world_begin(&w, "3.2") && !world_begin(&w, "2.6"))
+        skip();
+    directory_remove(w.directory);
+    w.directory = xasprintf("%s/run", parent);
+    CLEANUP(free_ptr) char *trap = xasprintf("%s/run", other), *bait = xasprintf("%s/run/maps", other);
+    assert_true(mkdir(w.directory, 0700) == 0 && mkdir(trap, 0700) == 0 && mkdir(bait, 0700) == 0);
+    world_agent(&w, true);
+    CLEANUP(free_ptr) char *servers = server_line("s1", 0, "");
+    world_begin_route(&w, servers);
+    file_write(trap, "haproxy.cfg", "nonsense\n");
+    assert_int_equal(rename(parent, aside), 0);
+    assert_int_equal(symlink(other, parent), 0);
+    model_put_base(w.model, w.port, "http-request set-header X-A b\n");
+    route(&w, "a.example", "app", 1);
+    world_try(&w, false);
+    assert_true(w.failed);
+    assert_int_equal(w.err.kind, ERR_INVALID);
+    assert_non_null(strstr(w.err.text, "is a link"));
+    world_try(&w, true);
+    assert_true(w.failed);
+    assert_answer(&w, "a.example", "a");
+    /* A HAProxy that dies is not started with what lies there. */
+    struct agent_status status;
+    agent_status(w.agent, &status);
+    kill(status.haproxy_pid, SIGKILL);
+    world_sleep(&w, 1500);
+    agent_status(w.agent, &status);
+    assert_false(status.running);
+    assert_null(file_read(trap, "fence"));
+    assert_null(file_read(trap, "journal"));
+    CLEANUP(free_ptr) char *kept = file_read(trap, "haproxy.cfg");
+    assert_string_equal(kept, "nonsense\n");
+    /* It is put right, and all goes on. */
+    assert_int_equal(unlink(parent), 0);
+    assert_int_equal(rename(aside, parent), 0);
+    world_try(&w, true);
+    if (w.failed) /* HAProxy came up in between */
+        world_apply(&w, true);
+    assert_answer(&w, "a.example", "b");
+    world_end(&w);
+    directory_remove(STEAL(other));
+    (void)rmdir(parent);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_altered_files),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_death_in_a_reload),
+        cmocka_unit_test(test_parent_becomes_a_link),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
 }
