@@ -182,7 +182,7 @@ struct agent {
     uint64_t audits;
     unsigned altered; /* files found altered and not written again yet */
     char *first_altered;
-    struct log_limit write_limit;
+    struct log_repeat write_repeat;
     int journal_fd;
     uint64_t journal_size, journal_mark;
     int64_t last_write_ns, write_cost_ns;

@@ -17,7 +17,7 @@
 #define REREADS_MAX 9            /* at once, then after 1 + 2 + 4 … ms: a quarter of a second in all */
 #define SLICE_NS (5 * NS_PER_MS) /* of a comparison of everything, between two turns of the loop */
 #define FENCE_FRESH_NS NS_PER_MS /* a fence that was raised less long ago is not read again */
-#define SURPRISE_WARN_NS (10 * NS_PER_S)
+#define SURPRISE_WARN_NS (30 * NS_PER_S)
 #define SURPRISE_WARN_MAX_NS (3600 * NS_PER_S)
 #define RESTS_MAX 8 /* comparisons without what cannot be done at runtime, when no reload can be made */
 #define NO_TIME "no time to write is left: the leadership was not renewed in time"

@@ -17,6 +17,7 @@
 
 #define CONFIG_MAX_BYTES ((size_t)1 << 30)
 #define WRITE_WARN_NS (60 * NS_PER_S)
+#define WRITE_WARN_MAX_NS (3600 * NS_PER_S)
 #define WRITE_COST_FACTOR 200 /* a write may take a two-hundredth of the time between two, with all its threads */
 
 static void lineage_new(char out[LIVE_LINEAGE_SIZE])
@@ -218,14 +219,14 @@ void image_write(struct agent *a, struct disk_files *files, bool whole,
 static void after_leveling(struct agent *a, const struct err *err)
 {
     uint64_t similar;
-    if (err && log_limit_pass(&a->write_limit, WRITE_WARN_NS, &similar))
+    if (err && log_repeat_pass(&a->write_repeat, WRITE_WARN_NS, WRITE_WARN_MAX_NS, &similar))
         log_warn("Cannot write the HAProxy directory; it is tried again", "error", err->text, "similar",
                  log_int((int64_t)similar));
     if (!err) {
         a->files_foreign = false;
-        if (a->write_limit.last_ns) {
+        if (a->write_repeat.seen_ns) {
             log_info("The HAProxy directory can be written again", "directory", a->config.directory);
-            memset(&a->write_limit, 0, sizeof(a->write_limit));
+            a->write_repeat = (struct log_repeat){0};
         }
         a->disk_digest = a->writing_digest;
         a->level = digest_equal(a->disk_digest, a->live_digest);

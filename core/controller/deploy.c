@@ -8,7 +8,8 @@
 
 #define RETRY_MIN_NS (500 * NS_PER_MS)
 #define RETRY_MAX_NS (30 * NS_PER_S)
-#define FAILED_WARN_NS (5 * NS_PER_S)
+#define FAILED_WARN_NS RETRY_MAX_NS /* less than the longest pause would begin anew each time */
+#define OTHER_WARN_NS NS_PER_S
 #define FAILED_WARN_MAX_NS (3600 * NS_PER_S)
 
 static void on_retry(uv_timer_t *timer)
@@ -68,6 +69,9 @@ static void on_applied(void *ctx, const struct agent_result *result)
             r->retry_ns = r->retry_ns == 0                 ? RETRY_MIN_NS
                           : r->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS
                                                            : r->retry_ns * 2;
+        bool is_other = strcmp(r->deployed_problem, result->err->text) != 0;
+        if (is_other && clock_now_ns() - r->failed_repeat.limit.last_ns > OTHER_WARN_NS)
+            r->failed_repeat.seen_ns = 0;
         if (log_repeat_pass(&r->failed_repeat, FAILED_WARN_NS, FAILED_WARN_MAX_NS, &suppressed))
             log_warn("Deployment failed; it is tried again", "error", result->err->text, "live",
                      result->rest_is_live ? "all that needs no reload" : "not known", "retry_in",

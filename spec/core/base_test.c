@@ -170,6 +170,28 @@ static void times_are_rfc3339(void **state)
     assert_int_equal(clock_parse_rfc3339("2024-02-29T12:30:01", &us, &err), -1);
 }
 
+static void log_repeats_with_growing_distance(void **state)
+{
+    (void)state;
+    const int64_t hour = 3600 * NS_PER_S;
+    struct log_repeat r = {0};
+    uint64_t similar = 9;
+    assert_true(log_repeat_pass(&r, hour, 3 * hour, &similar));
+    assert_int_equal(similar, 0);
+    static const int64_t distances[] = {1, 2, 3, 3}; /* hours */
+    for (size_t i = 0; i < ARRAY_LEN(distances); i++) {
+        for (int k = 0; k < 5; k++)
+            assert_false(log_repeat_pass(&r, hour, 3 * hour, &similar));
+        assert_int_equal(r.distance_ns, distances[i] * hour);
+        r.limit.last_ns -= distances[i] * hour; /* time passes, and the message comes all the while */
+        assert_true(log_repeat_pass(&r, hour, 3 * hour, &similar));
+        assert_int_equal(similar, 5);
+    }
+    r.seen_ns -= 7 * hour; /* it did not come for so long */
+    assert_true(log_repeat_pass(&r, hour, 3 * hour, &similar));
+    assert_int_equal(r.distance_ns, hour);
+}
+
 static void log_line_is_logfmt(void **state)
 {
     (void)state;
@@ -242,6 +264,7 @@ int main(void)
         cmocka_unit_test(durations_are_gos),
         cmocka_unit_test(times_are_rfc3339),
         cmocka_unit_test(log_line_is_logfmt),
+        cmocka_unit_test(log_repeats_with_growing_distance),
         cmocka_unit_test(metrics_are_exposed_in_order_and_bounded),
         cmocka_unit_test(texts_are_shared),
     };
