@@ -3,13 +3,17 @@
 -- Settings (extraContext) and extension points with their order numbers: docs/templates.md. A route is an entry of a
 -- map and a backend; nothing here changes when routes do.
 
-local WORD, BINDS = "^[^%c%s]+$", "addresses to bind, such as :80"
+local binds = use("base.binds")
+
+local WORD, BINDS = "^[^%c%s]+$", "addresses to bind, such as :80 or [::]:80 v6only"
 
 settings({
   http_port = { type = "integer", min = 1, max = 65535, default = 8080, doc = "port of the HTTP frontend" },
-  http_bind = { type = "list", pattern = WORD, expects = BINDS, doc = "addresses instead of a port" },
+  http_bind = { type = "list", pattern = "^[^%c%s][^%c]*$", expects = BINDS, doc = "addresses instead of a port" },
   status_port = { type = "integer", min = 1, max = 65535, default = 8404, doc = "port of the status frontend" },
-  status_bind = { type = "list", pattern = WORD, expects = BINDS, doc = "addresses instead of a port" },
+  status_bind = { type = "list", pattern = "^[^%c%s][^%c]*$", expects = BINDS, doc = "addresses instead of a port" },
+  stats_port = { type = "integer", min = 1, max = 65535, doc = "port of the statistics on loopback" },
+  stats_bind = { type = "list", pattern = "^[^%c%s][^%c]*$", expects = BINDS, doc = "addresses instead of a port" },
   prometheus = { type = "bool", default = capabilities.prometheus ~= false, doc = "/metrics of HAProxy" },
   maxconn = { type = "integer", min = 1, max = 100000000, doc = "connections at the same time" },
   fd_hard_limit = { type = "integer", min = 100, max = 1073741824, default = 100000, doc = "bound of descriptors" },
@@ -33,6 +37,14 @@ settings({
   timeout_tunnel = { type = "duration", min = "1ms", default = "1h", doc = "silence of an upgraded connection" },
   timeout_client_fin = { type = "duration", min = "1ms", default = "10s", doc = "a half-closed client" },
   timeout_server_fin = { type = "duration", min = "1ms", default = "10s", doc = "a half-closed server" },
+  observe_servers = { type = "bool", default = true, doc = "leave servers alone that cannot be reached" },
+  dead_server_errors = { type = "integer", min = 1, max = 1000, default = 3, doc = "failures until it is left alone" },
+  dead_server_retry = { type = "duration", min = "100ms", default = "1s", doc = "between checks of such a server" },
+  check_interval = { type = "duration", min = "1s", default = "10m", doc = "between checks of the others" },
+  nameservers = { type = "list", pattern = WORD, expects = "addresses with ports", default = {},
+    doc = "for external names, instead of those of /etc/resolv.conf" },
+  dns_payload_size = { type = "integer", min = 512, max = 65535, default = 8192, doc = "largest answer" },
+  dns_hold_valid = { type = "duration", min = "1s", default = "10s", doc = "how long an answer counts" },
   trusted_proxies = { type = "addresses", default = {}, doc = "whose forwarding headers are believed" },
   restrict_header_names = { type = "enum", values = { "delete", "reject", "preserve" }, default = "delete",
     doc = "what happens to unusual header names" },
@@ -40,6 +52,18 @@ settings({
 })
 
 -- global ----------------------------------------------------------------------------------------------------
+
+--- Servers that cannot be reached are left alone for a while.
+local OBSERVE = context.observe_servers
+
+--- Connections for which there are descriptors, two each, where servers' checks would keep HAProxy from finding that
+--- out by itself.
+local function default_maxconn()
+  local limit = tonumber(capabilities.fd_limit)
+  if not OBSERVE or not limit then return nil end
+  limit = math.min(limit, context.fd_hard_limit)
+  return math.max(math.floor((limit - 200) * 0.49), 100)
+end
 
 section("global", { name = "global", order = 100 }, function(b)
   -- Relative paths of maps and files begin where the configuration lies.
@@ -49,7 +73,11 @@ section("global", { name = "global", order = 100 }, function(b)
     "listeners")
   -- Where the system's limit is enormous, tables sized by it would be too; where it is lower, HAProxy takes that.
   b:line("fd-hard-limit", context.fd_hard_limit)
-  if context.maxconn then b:line("maxconn", context.maxconn) end
+  local maxconn = context.maxconn or default_maxconn()
+  if maxconn then b:line("maxconn", maxconn) end
+  -- HAProxy reserves a descriptor for the check of each server, of which few are used at a time: too low a limit for
+  -- all of them is no reason not to start.
+  if OBSERVE then b:line("no", "strict-limits") end
   if context.threads then b:line("nbthread", context.threads) end
   -- Old workers end: after this long, or when so many reloads have passed over them.
   b:line("hard-stop-after", context.hard_stop_after)
@@ -72,6 +100,13 @@ section("defaults base", { name = "defaults", order = 100, from = false }, funct
   b:line("option", "idle-close-on-response") -- idle connections get one more answer from a worker that stops
   b:line("retries", context.retries)
   b:line("retry-on", "conn-failure")
+  -- After some connections in a row that failed, a server gets no requests until a check reaches it. While it answers,
+  -- checks are rare: Kubernetes' probes decide who is ready.
+  if OBSERVE then
+    b:line("default-server", "check", "inter", context.check_interval, "fastinter", "1s", "downinter",
+      context.dead_server_retry, "rise", 1, "fall", 3, "observe", "layer4", "error-limit",
+      context.dead_server_errors, "on-error", "mark-down")
+  end
   b:line("timeout", "connect", context.timeout_connect)
   b:line("timeout", "client", context.timeout_client)
   b:line("timeout", "server", context.timeout_server)
@@ -84,45 +119,21 @@ section("defaults base", { name = "defaults", order = 100, from = false }, funct
 end)
 point("defaults", "defaults base")
 
+-- resolvers -------------------------------------------------------------------------------------------------
+
+section("resolvers default", { name = "resolvers", order = 100 }, function(b)
+  local servers = context.nameservers
+  for i, address in ipairs(servers) do b:line("nameserver", "n" .. i, address) end
+  if #servers == 0 then b:line("parse-resolv-conf") end
+  -- Names with many addresses: what is announced here need not be asked for again, as answers over 512 bytes were.
+  b:line("accepted_payload_size", context.dns_payload_size)
+  b:line("hold", "valid", context.dns_hold_valid)
+end)
+
 -- frontend http ---------------------------------------------------------------------------------------------
 
 section("frontend http", { name = "http-bind", order = 100 }, function(b)
-  local binds = context.http_bind or {}
-  if #binds == 0 then binds = { ":" .. context.http_port } end
-  for _, address in ipairs(binds) do b:line("bind", address) end
-end)
-
-section("frontend http", { name = "http-headers", order = 300 }, function(b)
-  -- Header names with "_" and the like reach some applications as the names that are set here.
-  b:line("option", "http-restrict-req-hdr-names", context.restrict_header_names)
-  local trusted = context.trusted_proxies
-  local from_anybody = {}
-  if #trusted > 0 then
-    b:acl("from_trusted_proxy", "src", unpack(trusted))
-    from_anybody = { "unless", "from_trusted_proxy" }
-  end
-  for _, name in ipairs({ "x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto",
-    "x-forwarded-prefix", "x-real-ip", "forwarded" }) do
-    b:line("http-request", "del-header", name, unpack(from_anybody))
-  end
-  b:line("option", "forwardfor")
-  b:line("http-request", "set-header", "X-Forwarded-Host", "%[req.hdr(host)]", "unless", "{",
-    "req.hdr(x-forwarded-host)", "-m", "found", "}")
-  b:line("http-request", "set-header", "X-Forwarded-Port", "%[dst_port]", "unless", "{", "req.hdr(x-forwarded-port)",
-    "-m", "found", "}")
-  b:line("http-request", "set-header", "X-Forwarded-Proto", "http", "unless", "{", "req.hdr(x-forwarded-proto)", "-m",
-    "found", "}")
-end)
-
-section("frontend http", { name = "http-variables", order = 400 }, function(b)
-  -- HAProxy 3.0 and later refuse such hosts themselves. With a "/" in it, a host would bring a path of its own to the
-  -- look-up; at a comma, req.hdr() would take what is behind it.
-  if (capabilities.major or 2) < 3 then
-    b:line("http-request", "deny", "deny_status", 400, "if", "{", "req.fhdr(host)", "-m", "sub", "/", ",", "}")
-  end
-  b:line("http-request", "set-var(txn.host)", "req.hdr(host),host_only,lower")
-  b:line("http-request", "set-var(txn.path)", "path")
-  b:line("http-request", "set-var(txn.domain)", "var(txn.host),field(2,.,0)")
+  for _, words in ipairs(binds(context.http_bind, context.http_port)) do b:line("bind", unpack(words)) end
 end)
 
 -- Exact entries before prefixes, the host itself before its wildcard before no host: the first that is found. A
@@ -172,15 +183,38 @@ end)
 
 -- frontend status -------------------------------------------------------------------------------------------
 
+local PROMETHEUS = context.prometheus
+
+-- For probes and everybody in the pod network: it tells nothing about namespaces, Services and servers.
 section("frontend status", { name = "status", order = 100 }, function(b)
-  local binds = context.status_bind or {}
-  if #binds == 0 then binds = { ":" .. context.status_port } end
-  for _, address in ipairs(binds) do b:line("bind", address) end
+  for _, words in ipairs(binds(context.status_bind, context.status_port)) do b:line("bind", unpack(words)) end
   -- Not ready any more while it stops, so that no new connections come.
   b:line("monitor-uri", "/healthz")
   b:line("monitor", "fail", "if", "{", "stopping", "}")
   b:line("http-request", "set-log-level", "silent")
-  if context.prometheus then
+  if PROMETHEUS then
+    -- Metrics of the process and of the frontends, whatever the query asks for.
+    b:line("http-request", "set-query", "scope=global&scope=frontend", "if", "{", "path", "/metrics", "}")
+    b:line("http-request", "use-service", "prometheus-exporter", "if", "{", "path", "/metrics", "}")
+  end
+end)
+point("frontend-status", "frontend status")
+
+-- frontend stats --------------------------------------------------------------------------------------------
+
+-- Statistics page and metrics of all backends and servers, whose names are those of namespaces, Services and pods. A
+-- Unix socket, unless the administrator names a port of the machine or another address.
+section("frontend stats", { name = "stats", order = 100 }, function(b)
+  local port = context.stats_port
+  if context.stats_bind == nil and port == nil then
+    b:line("bind", from_env("HAPTIC_DIR", "/stats.sock"), "mode", 600)
+  else
+    local default = { "127.0.0.1:" .. tostring(port) }
+    if capabilities.ipv6_loopback then default[2] = "[::1]:" .. tostring(port) end
+    for _, words in ipairs(binds(context.stats_bind or default)) do b:line("bind", unpack(words)) end
+  end
+  b:line("http-request", "set-log-level", "silent")
+  if PROMETHEUS then
     b:line("http-request", "use-service", "prometheus-exporter", "if", "{", "path", "/metrics", "}")
   end
   b:line("stats", "enable")
@@ -188,4 +222,4 @@ section("frontend status", { name = "status", order = 100 }, function(b)
   b:line("stats", "hide-version")
   b:line("stats", "refresh", "10s")
 end)
-point("frontend-status", "frontend status")
+point("frontend-stats", "frontend stats")

@@ -80,7 +80,9 @@ static int start_http(struct run *run, const struct run_options *o, struct err *
 {
     if (o->metrics_port != 0) {
         if (http_server_new(&run->loop, o->metrics_address, o->metrics_port, &run->public_http, err) < 0)
-            return err_wrap(err, "metrics (choose another --metrics-port)");
+            return err_wrap(err, err->kind == ERR_INVALID
+                                     ? "--metrics-address"
+                                     : "metrics (choose another --metrics-port or --metrics-address)");
         http_server_route(run->public_http, "/metrics", "metrics in Prometheus' text format", serve_metrics, run);
         http_server_route(run->public_http, "/healthz", "is the process alive", serve_healthz, run);
         http_server_route(run->public_http, "/readyz", "synced, rendered, validated, live", serve_readyz, run);

@@ -2,8 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/alloc.h"
+#include "base/families.h"
 #include "controller/config.h"
 #include "controller/setting.h"
 #include "data/json.h"
@@ -22,18 +24,37 @@ static void put_texts(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct 
     }
 }
 
+#define TEMPLATES "templates/"
+
+static void put_embedded(yyjson_mut_doc *doc, yyjson_mut_val *array, const struct embedded_file *file)
+{
+    yyjson_mut_val *script = yyjson_mut_arr_add_obj(doc, array);
+
+    yyjson_mut_obj_add_str(doc, script, "name", file->name + strlen(TEMPLATES));
+    yyjson_mut_obj_add_strn(doc, script, "source", file->bytes, file->length);
+    yyjson_mut_obj_add_bool(doc, script, "library", true);
+}
+
+/* The parts of a library, templates/NAME/PART.lua in the order of their names, then templates/NAME.lua. */
+static void put_library(yyjson_mut_doc *doc, yyjson_mut_val *array, const char *name)
+{
+    CLEANUP(free_ptr) char *parts = xasprintf(TEMPLATES "%s/", name);
+    CLEANUP(free_ptr) char *whole = xasprintf(TEMPLATES "%s.lua", name);
+    struct embedded_file file;
+
+    for (size_t i = 0; i < embedded_count(); i++) {
+        file = embedded_at(i);
+        if (strncmp(file.name, parts, strlen(parts)) == 0)
+            put_embedded(doc, array, &file);
+    }
+    if (embedded_find(whole, &file))
+        put_embedded(doc, array, &file);
+}
+
 static void put_scripts(yyjson_mut_doc *doc, yyjson_mut_val *array, const struct config *c)
 {
-    for (size_t i = 0; i < c->libraries.length; i++) {
-        CLEANUP(free_ptr) char *path = xasprintf("templates/%s.lua", c->libraries.items[i]);
-        struct embedded_file file;
-        if (!embedded_find(path, &file))
-            continue;
-        yyjson_mut_val *script = yyjson_mut_arr_add_obj(doc, array);
-        yyjson_mut_obj_add_strcpy(doc, script, "name", path + strlen("templates/"));
-        yyjson_mut_obj_add_strn(doc, script, "source", file.bytes, file.length);
-        yyjson_mut_obj_add_bool(doc, script, "library", true);
-    }
+    for (size_t i = 0; i < c->libraries.length; i++)
+        put_library(doc, array, c->libraries.items[i]);
     for (size_t i = 0; i < c->snippets.items.length; i++) {
         const struct config_text *t = &c->snippets.items.items[i];
         size_t length = strlen(t->name);
@@ -94,6 +115,14 @@ int config_program(const struct config *c, const struct haproxy_caps *caps, cons
     yyjson_mut_obj_add_bool(doc, capabilities, "dynamic_servers", caps->dynamic_servers);
     yyjson_mut_obj_add_bool(doc, capabilities, "dynamic_backends", caps->dynamic_backends);
     yyjson_mut_obj_add_bool(doc, capabilities, "quic", caps->quic);
+    struct families families = families_of_machine();
+    yyjson_mut_obj_add_bool(doc, capabilities, "ipv6", families.ipv6);
+    yyjson_mut_obj_add_bool(doc, capabilities, "ipv6_loopback", families.ipv6_loopback);
+    yyjson_mut_obj_add_bool(doc, capabilities, "ipv4_route", families.ipv4_route);
+    yyjson_mut_obj_add_bool(doc, capabilities, "ipv6_route", families.ipv6_route);
+    struct rlimit descriptors;
+    if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0 && descriptors.rlim_max != RLIM_INFINITY)
+        yyjson_mut_obj_add_uint(doc, capabilities, "fd_limit", descriptors.rlim_max);
     yyjson_mut_obj_add_bool(doc, root, "allowRaw", c->allow_raw);
 
     size_t length = 0;

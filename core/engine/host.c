@@ -4,8 +4,10 @@
  */
 #include "engine/host.h"
 
+#include <arpa/inet.h>
 #include <inttypes.h>
 #include <lauxlib.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "base/digest.h"
@@ -256,11 +258,28 @@ static int host_decode(lua_State *L)
     return 2;
 }
 
+/* host.address_parse(text) → the 4 or 16 bytes of an IPv4 or IPv6 address, or nil */
+static int host_address_parse(lua_State *L)
+{
+    struct field text = check_field(L, 1);
+    unsigned char bytes[sizeof(struct in6_addr)];
+
+    if (strlen(text.bytes) != text.length)
+        lua_pushnil(L);
+    else if (inet_pton(AF_INET, text.bytes, bytes) == 1)
+        lua_pushlstring(L, (const char *)bytes, sizeof(struct in_addr));
+    else if (inet_pton(AF_INET6, text.bytes, bytes) == 1)
+        lua_pushlstring(L, (const char *)bytes, sizeof(struct in6_addr));
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
 void host_push(lua_State *L, struct vm *vm)
 {
     static const struct luaL_Reg functions[] = {
         {"at", host_at},   {"fragment", host_fragment}, {"gone", host_gone},     {"failed", host_failed},
-        {"log", host_log}, {"digest", host_digest},     {"decode", host_decode},
+        {"log", host_log}, {"digest", host_digest},     {"decode", host_decode}, {"address_parse", host_address_parse},
     };
 
     lua_createtable(L, 0, (int)ARRAY_LEN(functions));

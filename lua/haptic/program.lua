@@ -200,6 +200,12 @@ function Program:api(template, accessors, resources)
     return self.settings.digest(v)
   end
 
+  --- The 4 or 16 bytes of an IPv4 or IPv6 address, as the C library reads it; nil when it is none.
+  function A.address_parse(s)
+    if type(s) ~= "string" then error("address_parse: expected a string, got " .. type(s), 2) end
+    return self.settings.address_parse(s)
+  end
+
   --- The value of a JSON text; null is absent. nil and a message when it is no JSON.
   function A.json_decode(s)
     if type(s) ~= "string" then error("json_decode: expected a string, got " .. type(s), 2) end
@@ -269,7 +275,8 @@ end
 ---@return string|nil message
 function M.load(source, host, before)
   if type(source) ~= "table" then return nil, "the program is not an object" end
-  local settings = { digest = host.digest, decode = host.decode, allow_raw = source.allowRaw == true,
+  local settings = { digest = host.digest, decode = host.decode,
+    address_parse = host.address_parse, allow_raw = source.allowRaw == true,
     checked = source.checked == true, max_bytes = host.fragment_bytes, max_contributions = host.contributions }
   local F = fragments.new(host, settings)
   local self = setmetatable({

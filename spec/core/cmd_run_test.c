@@ -108,7 +108,7 @@ static void what_is_built_in(void **state)
     assert_false(o.app.attach);
     assert_false(o.app.keep_haproxy);
     assert_string_equal(o.app.haproxy_binary, "haproxy");
-    assert_string_equal(o.metrics_address, "0.0.0.0");
+    assert_string_equal(o.metrics_address, "*");
     assert_int_equal(o.metrics_port, 9090);
     assert_int_equal(o.debug_port, 0);
     assert_int_equal(o.log_level, LOG_INFO);

@@ -422,6 +422,41 @@ static void an_address_that_cannot_be_had_is_an_error(void **state)
     end(&w);
 }
 
+static bool can_connect(int family, const struct sockaddr *at, socklen_t length)
+{
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool can = fd >= 0 && connect(fd, at, length) == 0;
+
+    if (fd >= 0)
+        close(fd);
+    return can;
+}
+
+static void it_listens_on_both_families(void **state)
+{
+    static const char *const everywhere[] = {HTTP_SERVER_EVERYWHERE, "::", "[::]"};
+    struct families families = families_of_machine();
+    struct world w;
+    struct err err;
+    (void)state;
+
+    begin(&w);
+    for (size_t i = 0; i < ARRAY_LEN(everywhere); i++) {
+        struct http_server *s = NULL;
+        if (i > 0 && !families.ipv6)
+            continue; /* an address of IPv6 cannot be had */
+        assert_int_equal(http_server_new(&w.loop, everywhere[i], 0, &s, &err), 0);
+        struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons(http_server_port(s))};
+        struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(http_server_port(s))};
+        in4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        in6.sin6_addr = in6addr_loopback;
+        assert_true(can_connect(AF_INET, (const struct sockaddr *)&in4, sizeof(in4)));
+        assert_int_equal(can_connect(AF_INET6, (const struct sockaddr *)&in6, sizeof(in6)), families.ipv6_loopback);
+        http_server_free(s);
+    }
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -435,6 +470,7 @@ int main(void)
         cmocka_unit_test(many_at_once_are_answered),
         cmocka_unit_test(a_slow_reader_gets_everything),
         cmocka_unit_test(an_address_that_cannot_be_had_is_an_error),
+        cmocka_unit_test(it_listens_on_both_families),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

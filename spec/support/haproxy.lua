@@ -1,4 +1,6 @@
 --- haproxy.lua — real HAProxy processes for specs: check a configuration, run it, ask it.
+local cjson = require("cjson")
+
 local M = {}
 
 local function sh(command)
@@ -99,6 +101,12 @@ function M.free_port()
   return tonumber((sh("python3 tools/lib/free_port.py")))
 end
 
+--- Can this machine listen at ::1?
+function M.has_ipv6()
+  local _, code = sh("python3 -c 'import socket; socket.socket(socket.AF_INET6).bind((\"::1\", 0))'")
+  return code == 0
+end
+
 --- An HAProxy that answers on every local address at `port` with that address and what it was asked; its pid.
 function M.echo(folder, port)
   sh("mkdir -p " .. folder)
@@ -117,6 +125,26 @@ frontend echo
 ]]):gsub("ANSWER", "%%[dst] %%[path] xff=%%[req.hdr(x-forwarded-for)] proto=%%[req.hdr(x-forwarded-proto)]")
     :gsub("FOLDER", folder):gsub("PORT", tostring(port)))
   return M.start("haproxy", folder, folder .. "/ready.sock")
+end
+
+--- A backend that answers with the request as it got it and accepts upgrades (echo.py); its pid.
+function M.backend(folder, port)
+  local ready = folder .. "/backend.sock"
+  local pid = sh("mkdir -p " .. folder .. "; python3 spec/support/echo.py " .. port .. " " .. ready .. " >" .. folder
+    .. "/backend.log 2>&1 & echo $!"):match("%d+")
+  for _ = 1, 500 do
+    if select(2, sh("test -S " .. ready)) == 0 then return pid end
+    sh("sleep 0.02")
+  end
+  error("the backend did not start: " .. sh("cat " .. folder .. "/backend.log"))
+end
+
+--- Send requests as they stand (ask.py) to a socket or "address:port", one after the other; the answers.
+function M.ask(folder, where, requests)
+  write(folder .. "/requests.json", cjson.encode(requests))
+  local text, code = sh("python3 spec/support/ask.py " .. quote(where) .. " <" .. folder .. "/requests.json")
+  assert(code == 0, text)
+  return cjson.decode(text)
 end
 
 return M

@@ -7,6 +7,7 @@ local ffi = require("ffi")
 
 ffi.cdef [[
 unsigned char *SHA256(const unsigned char *d, size_t n, unsigned char *md);
+int inet_pton(int family, const char *text, void *bytes);
 ]]
 local crypto = ffi.load("crypto")
 
@@ -32,6 +33,16 @@ local function drop_nulls(t)
     end
   end
   return t
+end
+
+--- The bytes of an address, or nil: what the core's host does.
+function M.address_parse(text)
+  local AF_INET, AF_INET6 = 2, 10
+  local bytes = ffi.new("unsigned char[16]")
+  if text:find("%z") then return nil end
+  if ffi.C.inet_pton(AF_INET, text, bytes) == 1 then return ffi.string(bytes, 4) end
+  if ffi.C.inet_pton(AF_INET6, text, bytes) == 1 then return ffi.string(bytes, 16) end
+  return nil
 end
 
 --- JSON text as Lua values, null as absent; nil and a message when it is none.
@@ -81,6 +92,7 @@ function M.new()
     log = function() end,
     digest = M.digest,
     decode = M.decode,
+    address_parse = M.address_parse,
   }
   return self
 end

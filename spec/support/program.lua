@@ -12,6 +12,22 @@ function M.read(path)
   return s
 end
 
+--- The scripts of the built-in libraries as the core loads them: the parts of each by name, then itself.
+function M.libraries()
+  local scripts = {}
+  for _, library in ipairs({ "base", "ingress" }) do
+    local pipe = assert(io.popen("LC_ALL=C ls templates/" .. library .. "/ 2>/dev/null"))
+    for file in pipe:lines() do
+      scripts[#scripts + 1] = { name = library .. "/" .. file, source = M.read("templates/" .. library .. "/" .. file),
+        library = true }
+    end
+    pipe:close()
+    scripts[#scripts + 1] = { name = library .. ".lua", source = M.read("templates/" .. library .. ".lua"),
+      library = true }
+  end
+  return scripts
+end
+
 M.KINDS = {
   { name = "ingresses", parts = 2 }, { name = "ingressclasses", parts = 1 }, { name = "services", parts = 2 },
     { name = "endpoints", parts = 2 },
@@ -21,11 +37,7 @@ M.KINDS = {
 --- maps, files, haproxyConfig, allowRaw, checked (default true).
 function M.document(options)
   options = options or {}
-  local scripts = {}
-  if options.libraries ~= false then
-    for _, name in ipairs({ "base.lua", "ingress.lua" }) do scripts[#scripts + 1] = { name = name,
-      source = M.read("templates/" .. name), library = true } end
-  end
+  local scripts = options.libraries ~= false and M.libraries() or {}
   for _, s in ipairs(options.scripts or {}) do scripts[#scripts + 1] = s end
   return cjson.encode({
     kinds = options.kinds or M.KINDS, scripts = scripts, snippets = options.snippets, maps = options.maps,

@@ -61,14 +61,15 @@ describe("docs/templates.md", function()
   it("has every setting of the libraries, and no other", function()
     local page = program.read("docs/templates.md")
     local declared = {}
-    for path in io.popen("ls templates/*.lua"):lines() do
-      local source = program.read(path)
-      for key in source:gmatch("\n  ([%l_]+) = { type = ") do
+    for _, script in ipairs(program.libraries()) do
+      for key in script.source:gmatch("\n  ([%l_]+) = { type = ") do
         declared[key] = true
         assert.is_truthy(page:find("`" .. key .. "`", 1, true) or page:find("`" .. key .. ":", 1, true), key)
       end
-      for key in source:gmatch("context%.([%l_]+)") do assert.is_true(declared[key], key .. " is not declared") end
-      for reason in source:gmatch("out:warn%(\"(%a+)\"") do assert.is_truthy(page:find("`" .. reason .. "`", 1, true), reason) end
+    end
+    for _, script in ipairs(program.libraries()) do
+      for key in script.source:gmatch("context%.([%l_]+)") do assert.is_true(declared[key], key .. " is not declared") end
+      for reason in script.source:gmatch("out:%l+%(\"(%u%a+)\"") do assert.is_truthy(page:find("`" .. reason .. "`", 1, true), reason) end
     end
     local table_of_settings = page:match("\n(| key | type | default .-)\n\n")
     local rows = 0

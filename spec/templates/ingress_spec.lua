@@ -111,7 +111,12 @@ local ROWS = {
       { "ingresses", ingress("hosts", { rules = { { host = "d.example", paths = { { "/x", "Prefix", "a" } } }, { host = "*.d.example", paths = {} } },
         defaultBackend = { service = { name = "b", port = { name = "http" } } } }) },
     },
-    requests = { { "d.example", "/x", 1 }, { "d.example", "/y", 2 }, { "q.d.example", "/y", 2 }, { "other.example", "/y", 3 } } },
+    requests = { { "d.example", "/x", 1 }, { "d.example", "/y", 2 }, { "q.d.example", "/y", 2 }, { "other.example", "/y", 2 } } },
+  { "uses the controller's own default behind all others",
+    apps = { "a", "c" },
+    context = { default_backend = "default/c:http" },
+    objects = { { "ingresses", ingress("hosts", { rules = { { host = "d.example", paths = { { "/x", "Prefix", "a" } } } } }) } },
+    requests = { { "d.example", "/x", 1 }, { "d.example", "/y", 2 }, { "other.example", "/y", 2 } } },
   { "an Ingress of a defaultBackend alone is the default of all hosts, before the controller's",
     apps = { "a", "b" },
     context = { default_backend = "default/b:80" },
@@ -192,16 +197,25 @@ for _, path in ipairs(haproxy.binaries()) do
     it("answers on the status frontend", function()
       binary = path
       local dir = folder .. "/status"
-      local e = world({ context = merged(nil, dir) })
+      local e = world({ apps = { "secretive" }, context = merged(nil, dir), objects = {
+        { "ingresses", ingress("i", { rules = { { host = "h.example", paths = { { "/", "Prefix", "secretive" } } } } }) } } })
       haproxy.write(dir, e:output())
       local pid = haproxy.start(path, dir, dir .. "/status")
       local health = haproxy.get(dir .. "/status", "/healthz")
       local metrics, text = haproxy.get(dir .. "/status", "/metrics")
-      local stats = haproxy.get(dir .. "/status", "/stats")
+      local stats, page = haproxy.get(dir .. "/stats.sock", "/stats")
+      local _, servers = haproxy.get(dir .. "/stats.sock", "/metrics")
+      local _, tried = haproxy.get(dir .. "/status", "/metrics?scope=server&scope=backend")
+      local hidden = haproxy.get(dir .. "/status", "/stats")
       local missing = haproxy.get(dir .. "/http", "/")
       haproxy.stop(pid)
       assert.same({ 200, 200, 200, 404 }, { health, metrics, stats, missing })
-      assert.matches("haproxy_process_", text)
+      assert.equal(503, hidden)
+      for _, private in ipairs({ page, servers }) do assert.matches("default_secretive_80", private) end
+      for _, public in ipairs({ text, tried }) do
+        assert.matches("haproxy_process_", public)
+        assert.not_matches("secretive", public)
+      end
     end)
   end)
 end
@@ -316,7 +330,7 @@ describe("Services by external name", function()
   end
 
   it("become a server that is resolved while HAProxy runs", function()
-    assert.matches("server external api.example.com:80 resolvers default init%-addr last,none\n", external("API.example.com.").config)
+    assert.matches("server external api.example.com:80 resolvers default resolve%-prefer ipv4 init%-addr last,none\n", external("API.example.com.").config)
     assert.matches("server external api.example.com:8443 ", external("api.example.com", "web").config)
   end)
 

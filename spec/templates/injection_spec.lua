@@ -110,7 +110,7 @@ local function check_structure(o, what)
         assert.matches("^[%w_.:-]+$", w[2], nil, nil, what)
         assert.is_true(text:find("^server %S+ [%w.-]+:%d+$") ~= nil or text:find("^server %S+ %[[%x:]+%]:%d+$") ~= nil
           or text:find("^server %S+ [%w.-]+:%d+ weight 0$") ~= nil
-          or text:find("^server external [%w.-]+:%d+ resolvers default init%-addr last,none$") ~= nil, what .. ": " .. line)
+          or text:find("^server external [%w.-]+:%d+ resolvers default resolve%-prefer ipv4 init%-addr last,none$") ~= nil, what .. ": " .. line)
       end
     end
   end

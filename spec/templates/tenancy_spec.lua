@@ -34,11 +34,34 @@ describe("Endpoints", function()
       "127.0.0.1", "127.255.0.9", "169.254.169.254", "0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255",
       "::1", "::", "0:0:0:0:0:0:0:1", "fe80::1", "febf::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:7f00:1",
       "0:0:0:0:0:ffff:169.254.169.254", "::127.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b::127.0.0.1",
+      "::ffff:10.0.0.1", "::ffff:0:7f00:1", "64:ff9b:1::1", "64:ff9b:1:ffff::7f00:1", "2002:7f00:1::", "2002:a9fe:a9fe::1", "2001::1",
+      "2001:0:7f00:1::", "fec0::1", "feff::1", "::ffff:100.100.100.200", "64:ff9b::6464:64c8", "2002:a83f:8110::",
     }) do
       local server, warning = with_endpoint(address)
       assert.is_nil(server, address)
       assert.is_string(warning, address)
     end
+  end)
+
+  it("are no metadata service of a cloud, nor its link", function()
+    for _, address in ipairs({ "169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254",
+      "FD00:0EC2:0:0::254", "fd00:ec2::23", "fd20:ce::254" }) do
+      for _, value in ipairs({ "false", "true" }) do
+        local server, warning = with_endpoint(address, { local_endpoints = value })
+        assert.is_nil(server, address)
+        assert.is_string(warning, address)
+      end
+    end
+  end)
+
+  it("have the family that their slice names", function()
+    local o = rendered({
+      { "services", service("web") },
+      { "endpoints", slice("web-1", "web", 80, { { "2001:db8::1" } }) },
+      { "endpoints", slice("web-2", "web", 80, { { "10.0.0.1" } }, { addressType = "IPv6" }) },
+      { "ingresses", ingress("i", { rules = { { host = "t.example", paths = { { "/" } } } } }) },
+    })
+    assert.is_nil(o.config:match("\n    (server [^\n]*)"))
   end)
 
   it("have one way to be written: none that a resolver reads as octal", function()
@@ -50,10 +73,10 @@ describe("Endpoints", function()
   end)
 
   it("may be anything else", function()
-    for _, address in ipairs({ "10.0.0.1", "126.255.255.255", "128.0.0.1", "169.253.0.1", "192.168.0.0", "223.255.255.255", "100.64.0.1" }) do
+    for _, address in ipairs({ "10.0.0.1", "126.255.255.255", "128.0.0.1", "169.253.0.1", "192.168.0.0", "223.255.255.255", "100.64.0.1", "100.100.100.199", "192.0.0.191", "168.63.129.17" }) do
       assert.equal("server " .. address .. "_80 " .. address .. ":80", (with_endpoint(address)))
     end
-    for _, address in ipairs({ "2001:db8::1", "fd00::1", "fec0::1", "::ffff:10.0.0.1", "64:ff9b::a00:1" }) do
+    for _, address in ipairs({ "2001:db8::1", "2001:1::1", "fd00::1", "fd00:ec3::254", "64:ff9b::a00:1", "2002:a00:1::1" }) do
       assert.equal("server " .. address:gsub("^:", "0:"):gsub(":", "-") .. "_80 [" .. address .. "]:80", (with_endpoint(address)))
     end
   end)
@@ -90,14 +113,15 @@ describe("External names", function()
     for _, name in ipairs({
       "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "1.2.3", "10.0.0.0x1", "a.0x7f", "a.1", "localhost.localdomain",
       "x.localdomain", "ip6-localhost", "ip6-loopback", "localhost6", "localhost6.localdomain6", "224.0.0.1", "255.255.255.255",
-      "metadata.google.internal",
+      "metadata.google.internal", "METADATA.google.internal.", "metadata.goog", "x.metadata.goog", "instance-data", "instance-data.ec2.internal",
+      "100.100.100.200", "169.254.169.254",
     }) do
       local server, warning = with_external(name)
       assert.is_nil(server, name)
       assert.is_string(warning, name)
     end
-    assert.equal("server external 10.1.2.3:80 resolvers default init-addr last,none", (with_external("10.1.2.3")))
-    assert.equal("server external 4chan.1and1.example:80 resolvers default init-addr last,none", (with_external("4chan.1and1.example")))
+    assert.equal("server external 10.1.2.3:80 resolvers default resolve-prefer ipv4 init-addr last,none", (with_external("10.1.2.3")))
+    assert.equal("server external 4chan.1and1.example:80 resolvers default resolve-prefer ipv4 init-addr last,none", (with_external("4chan.1and1.example")))
   end)
 
   it("can be switched off", function()

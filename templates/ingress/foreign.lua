@@ -1,0 +1,130 @@
+--- foreign.lua — what an Ingress means to other controllers and not here: annotations, `tls`, patterns in paths.
+--
+-- None of it is passed over in silence. What protects a route and is not honoured closes the route, unless the
+-- administrator decides otherwise.
+
+local families = use("ingress.families")
+
+settings({
+  unsupported_protection = { type = "enum", values = { "refuse", "ignore" }, default = "refuse",
+    doc = "what happens to routes whose protection is not honoured" },
+  honoured_annotations = { type = "list", pattern = "^[%w./_-]+%*?$", default = {},
+    expects = "keys of annotations, or their beginnings with * behind", doc = "what your templates honour" },
+  tls_elsewhere = { type = "bool", default = false, doc = "spec.tls needs no warning" },
+})
+
+local OURS = "haproxy-haptic.org"
+--- Keys of ours, by the kind of the object that has them.
+local OWN = { Service = { ["keep-last-ready"] = true }, Ingress = {} }
+
+--- Room for keys in one message.
+local MAX_KEYS_BYTES = 800
+
+local REFUSES = context.unsupported_protection == "refuse"
+
+--- Annotations that the administrator's own templates honour: whole keys, or their beginnings in front of "*".
+local honoured, honoured_beginnings = {}, {}
+for _, key in ipairs(context.honoured_annotations) do
+  if key:ends_with("*") then
+    honoured_beginnings[#honoured_beginnings + 1] = key:sub(1, -2)
+  else
+    honoured[key] = true
+  end
+end
+
+local function is_honoured(annotation)
+  if honoured[annotation] then return true end
+  for _, beginning in ipairs(honoured_beginnings) do
+    if annotation:starts_with(beginning) then return true end
+  end
+  return false
+end
+
+local OFF = { [""] = true, ["false"] = true, ["off"] = true, ["no"] = true, ["none"] = true }
+
+--- Configuration text of another proxy that refuses somebody.
+local function refuses_in_snippet(key, value)
+  return key:find("snippet", 1, true) ~= nil
+    and (value:find("%f[%w]deny%f[^%w]") or value:find("%f[%w]auth") or value:find("%f[%w]reject%f[^%w]")) ~= nil
+end
+
+--- Keys as a list for a message; those that have no room are counted.
+local function listed(keys)
+  local parts, bytes = {}, 0
+  for i, key in ipairs(keys) do
+    bytes = bytes + #key + 2
+    if bytes > MAX_KEYS_BYTES then
+      parts[#parts + 1] = ("and %d more"):format(#keys - i + 1)
+      break
+    end
+    parts[#parts + 1] = key
+  end
+  return table.concat(parts, ", ")
+end
+
+local function is_switched_on(value) return not OFF[tostring(value):trim():lower()] end
+
+--- Sort the annotations of an object into those that are passed over and those that protect.
+local function sorted(object, kind)
+  local ignored, protects, canary = {}, {}, nil
+  for annotation, value in pairs(dig(object, "metadata", "annotations") or {}) do
+    local prefix, key = tostring(annotation):match("^([^/]+)/(.+)$")
+    local family = families[prefix]
+    if family and not is_honoured(annotation) then
+      if is_switched_on(value) and (family[key] or refuses_in_snippet(key, tostring(value))) then
+        protects[#protects + 1] = annotation
+      elseif key == "canary" and is_switched_on(value) then
+        canary = annotation
+      else
+        ignored[#ignored + 1] = annotation
+      end
+    elseif prefix == OURS and not OWN[kind][key] and not is_honoured(annotation) then
+      ignored[#ignored + 1] = annotation
+    end
+  end
+  return ignored, protects, canary
+end
+
+--- Tell the owner which annotations of an object are not honoured. True when its routes must not be served.
+local function judge_annotations(out, object, kind, what)
+  if dig(object, "metadata", "annotations") == nil then return false end
+  local ignored, protects, canary = sorted(object, kind)
+  if #ignored > 0 then out:warn("AnnotationIgnored", what .. "these have no effect here: " .. listed(ignored)) end
+  if canary then
+    out:warn("CanaryNotSupported", canary .. ": canaries are not supported; this Ingress gets no requests")
+  end
+  if #protects == 0 then return false, canary ~= nil end
+  out:warn("ProtectionNotSupported", what .. (REFUSES and "answered with 503, because these" or "these")
+    .. " protect and are not honoured: " .. listed(protects))
+  return REFUSES, canary ~= nil
+end
+
+--- Tell the owner of an Ingress what it asks for in vain. Returns whether its routes answer 503, and whether it is a
+--- canary, which has no routes of its own.
+local function judge_ingress(out, ing)
+  if dig(ing, "spec", "tls") ~= nil and not context.tls_elsewhere then
+    out:warn("TlsNotSupported", "spec.tls is not honoured: the hosts are served without TLS. Where something in front "
+      .. "of HAProxy ends TLS, set tls_elsewhere")
+  end
+  return judge_annotations(out, ing, "Ingress", "")
+end
+
+--- The same of a Service: whether its backends answer 503.
+local function judge_service(out, service)
+  return (judge_annotations(out, service, "Service", ""))
+end
+
+--- The path that a rule means. "/*" at the end is how other controllers write a prefix, where the type of the path
+--- leaves its meaning to them. Patterns are compared as they stand, and the owner is told.
+local function path_meant(out, path, path_type)
+  if not path:find("[*($]") then return path end
+  if path_type == "ImplementationSpecific" and path:ends_with("/*") and not path:sub(1, -2):find("[*($]") then
+    return path:sub(1, -2)
+  end
+  if path:find("*", 1, true) or path:find("(", 1, true) or path:ends_with("$") then
+    out:warn("LiteralPath", ("the path %q looks like a pattern; it is compared as it stands"):format(path))
+  end
+  return path
+end
+
+provide("ingress.foreign", { judge_ingress = judge_ingress, judge_service = judge_service, path_meant = path_meant })
