@@ -60,6 +60,11 @@ static bool check_waits(struct reconcile *r)
     return true;
 }
 
+static bool is_structural(const void *agent, struct item *const *items, size_t count)
+{
+    return agent_is_structural(agent, items, count);
+}
+
 void reconcile_accept(struct reconcile *r)
 {
     if (r->stands_in && r->check_due && !validator_busy(r->validator) && !check_waits(r))
@@ -67,7 +72,7 @@ void reconcile_accept(struct reconcile *r)
     if (!r->rendered || r->partial)
         return;
     struct settled settled;
-    bool left = settle_structural(r->model, r->agent, &settled);
+    bool left = settle_structural(r->model, is_structural, r->agent, &settled);
     r->background_due = r->background_due || settled.beyond_servers;
     metric_add(r->structural, settled.groups);
     note_accepted(r);

@@ -1,5 +1,6 @@
-/* Pending items are grouped by the fragment they come from. A group may depend on another one (a route on a backend
- * that an older object emits), so the groups are gone through as long as that helps. */
+/* Pending items are grouped by the fragment they come from, those in a running check included: a part of a fragment is
+ * never judged without the rest. A group may depend on another one (a route on a backend that an older object emits),
+ * so the groups are gone through as long as that helps. */
 #include "controller/settle.h"
 
 #include <string.h>
@@ -9,12 +10,13 @@
 
 struct group {
     VEC(struct item *) items;
+    size_t waiting; /* those that no check under way will settle */
 };
 
 struct grouping {
     struct map by_fragment;
     VEC(struct group *) groups;
-    size_t waiting; /* pending items that no check under way will settle */
+    size_t waiting; /* of all groups */
 };
 
 static void group_item(void *ctx, struct item *item)
@@ -23,8 +25,6 @@ static void group_item(void *ctx, struct item *item)
     const struct fragment *f = item->winner ? item->winner : item->accepted_by;
     const char *id = f ? f->id : "";
 
-    if (item->in_check && text_equal(item->checking, item->rendered))
-        return;
     struct group *group = map_get(&g->by_fragment, id);
     if (group == NULL) {
         group = xcalloc(1, sizeof(*group));
@@ -32,7 +32,10 @@ static void group_item(void *ctx, struct item *item)
         vec_push(&g->groups, group);
     }
     vec_push(&group->items, item);
-    g->waiting++;
+    if (!item->in_check || !text_equal(item->checking, item->rendered)) {
+        group->waiting++;
+        g->waiting++;
+    }
 }
 
 static bool changes_more_than_servers(const struct group *group)
@@ -43,8 +46,7 @@ static bool changes_more_than_servers(const struct group *group)
     return false;
 }
 
-/* Accept what is harmless; true when something is left that only HAProxy can judge. */
-bool settle_structural(struct model *model, struct agent *agent, struct settled *ret_settled)
+bool settle_structural(struct model *model, settle_judge *is_harmless, const void *ctx, struct settled *ret_settled)
 {
     struct grouping g = {0};
     bool progress = true;
@@ -58,14 +60,14 @@ bool settle_structural(struct model *model, struct agent *agent, struct settled 
         progress = false;
         for (size_t i = 0; i < g.groups.length; i++) {
             struct group *group = g.groups.items[i];
-            if (group->items.length == 0 || !agent_is_structural(agent, group->items.items, group->items.length))
+            if (group->waiting == 0 || !is_harmless(ctx, group->items.items, group->items.length))
                 continue;
             ret_settled->beyond_servers = ret_settled->beyond_servers || changes_more_than_servers(group);
             for (size_t j = 0; j < group->items.length; j++)
                 model_accept(model, group->items.items[j]);
             ret_settled->groups++;
-            g.waiting -= group->items.length;
-            vec_clear(&group->items);
+            g.waiting -= group->waiting;
+            group->waiting = 0;
             progress = true;
         }
     }

@@ -1,6 +1,6 @@
 /* Fragments and what is accepted of them. Each fragment id has a record of its versions: newest, active (whose
  * contributions are candidates), good (to go back to), checking (seen by the check under way). Items are in
- * model_item.c, writing the state out is in model_write.c.
+ * model_item.c, accepting them in model_accept.c, writing the state out in model_write.c.
  */
 #include "haproxy/model.h"
 
@@ -357,14 +357,6 @@ void model_each_pending(const struct model *m, void (*fn)(void *ctx, struct item
     free(copy);
 }
 
-void model_accept(struct model *m, struct item *item)
-{
-    if (!item->pending || item->wanted)
-        return;
-    item->wanted = true;
-    item_try_accept(m, item);
-}
-
 void model_check_begin(struct model *m)
 {
     if (m->check_running)
@@ -384,53 +376,15 @@ void model_check_begin(struct model *m)
         m->unsettled.items[i]->checking = fragment_ref(m->unsettled.items[i]->active);
 }
 
-/* Accept what the check saw of item, unless consistency with what was accepted meanwhile forbids it: then it stays
- * pending. */
-static void item_accept_checked(struct model *m, struct item *item)
-{
-    if (item_blocked_by(m, item, item->checking, true))
-        return;
-    /* It was to go when the check began, and is wanted again now: it never goes. */
-    if (!item->checking && !item->pending)
-        return;
-    struct fragment *by = item->winner && text_equal(item->checking, item->rendered) ? item->winner : NULL;
-    struct text *text = text_ref(item->checking);
-    item_set_accepted(m, item, text, item->checking_rank, item->checking_order, by);
-    text_unref(text);
-}
-
-/* The order in which a checked item is accepted: what is referred to appears before, and goes after, what refers to
- * it. */
-static int checked_phase(const struct item *item)
-{
-    switch (item->kind) {
-    case CONTRIBUTION_SECTION:
-        return item->checking ? 0 : 5;
-    case CONTRIBUTION_SECTION_FROM:
-        return item->checking ? 1 : 4;
-    case CONTRIBUTION_MAP_ENTRY:
-        return item->checking ? 2 : 3;
-    case CONTRIBUTION_FILE:
-    case CONTRIBUTION_CERTIFICATE:
-    case CONTRIBUTION_CRT_LIST:
-    case CONTRIBUTION_STATUS:
-    case CONTRIBUTION_EVENT:
-    case CONTRIBUTION_WARNING:
-        break;
-    }
-    return 0;
-}
-
 void model_check_end(struct model *m, bool accepted)
 {
     if (!m->check_running)
         return;
-    for (int phase = 0; accepted && phase <= 5; phase++)
-        for (size_t i = 0; i < m->checking.length; i++) {
-            struct item *item = m->checking.items[i];
-            if (item->in_check && checked_phase(item) == phase)
-                item_accept_checked(m, item);
-        }
+    if (accepted)
+        check_accept(m);
+    for (size_t i = 0; i < m->disturbed.length; i++)
+        m->disturbed.items[i]->disturbed = false;
+    vec_clear(&m->disturbed);
     m->check_running = false;
     for (size_t i = 0; i < m->checking.length; i++) {
         struct item *item = m->checking.items[i];
@@ -570,6 +524,7 @@ struct model *model_free(struct model *m)
     vec_done(&m->shared);
     vec_done(&m->idle);
     vec_done(&m->checking);
+    vec_done(&m->disturbed);
     vec_done(&m->unsettled);
     vec_done(&m->unkept);
     for (size_t i = 0; i < m->kept_gone.length; i++)

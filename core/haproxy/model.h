@@ -20,6 +20,10 @@
  * while something accepted refers to it. model_accept() of such an item is carried out as soon as it can be. What the
  * templates themselves render and HAProxy accepts is taken as it is.
  *
+ * A section is one unit where its "from" changes: the "from" is accepted together with every piece that is pending
+ * beside it, or not at all, and what a check saw of a section counts only if nothing of it was accepted meanwhile. So
+ * no accepted piece ever stands under a "from" that it was not rendered with.
+ *
  * CONTRIBUTION_STATUS, _EVENT and _WARNING are not output and do not become items: read them from the fragments.
  *
  * Items live until nothing is left of them and no check is under way; pointers from model_take_changes() and
@@ -72,7 +76,7 @@ struct item {
     struct contribution *replacing;
     struct group *group;
     struct section *waiting_for; /* wanted, and in this section's waiting list */
-    uint32_t pending_slot, changed_slot, shared_slot, group_slot, idle_slot;
+    uint32_t pending_slot, changed_slot, shared_slot, group_slot, idle_slot, waiting_slot;
     char name[]; /* kind, scope, NUL, key, NUL */
 };
 
@@ -85,6 +89,11 @@ struct section {
     /* The model's own. */
     uint32_t rendered_pieces;     /* pieces with a rendered text */
     uint32_t accepted_pieces;     /* pieces with an accepted text */
+    uint32_t pending_pieces;      /* pieces that are pending */
+    uint32_t wanted_pieces;       /* and wanted */
+    uint32_t refused_pieces;      /* pieces with a refused text */
+    bool disturbed;               /* an item of it was accepted beside the check under way */
+    bool visited;                 /* its part of a good check was looked at */
     uint32_t accepted_references; /* accepted map entries and "from"s that name this section */
     VEC(struct item *)
     waiting; /* wanted items that wait for this section to be accepted, or for its references to go */
@@ -136,7 +145,7 @@ size_t model_pending(const struct model *m);
 void model_each_pending(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
 
 /* Accept item's rendered text now, or as soon as consistency allows (it was shown to be harmless without a check by
- * HAProxy). */
+ * HAProxy). Call it for all items that were judged together, and again while one of them is pending. */
 void model_accept(struct model *m, struct item *item);
 /* A check of everything rendered begins: note each pending item's text. End it: accepted → the noted texts become
  * accepted. */

@@ -38,10 +38,8 @@ bool section_is_known(const struct section *s)
     return s && (s->from || s->pieces.length);
 }
 
-/* The section that a text refers to, NULL when it refers to none (or, without create, to one that nothing is known
- * of). */
-static struct section *section_referred(struct model *m, enum contribution_kind kind, const struct text *text,
-                                        bool create)
+/* The same; create: made when nothing is known of it. */
+static struct section *section_find(struct model *m, enum contribution_kind kind, const struct text *text, bool create)
 {
     const char *type = kind == CONTRIBUTION_MAP_ENTRY      ? "backend "
                        : kind == CONTRIBUTION_SECTION_FROM ? "defaults "
@@ -56,12 +54,18 @@ static struct section *section_referred(struct model *m, enum contribution_kind 
     return map_getn(&m->sections, m->scratch.data, m->scratch.length);
 }
 
+struct section *section_referred(struct model *m, enum contribution_kind kind, const struct text *text)
+{
+    return section_find(m, kind, text, false);
+}
+
 static void section_retry_waiting(struct model *m, struct section *s)
 {
     VEC(struct item *) waiting = {0};
     for (size_t i = 0; i < s->waiting.length; i++)
         vec_push(&waiting, s->waiting.items[i]);
-    vec_clear(&s->waiting);
+    for (size_t i = 0; i < waiting.length; i++)
+        item_wait_for(waiting.items[i], NULL); /* they are looked at anew */
     for (size_t i = 0; i < waiting.length; i++)
         item_try_accept(m, waiting.items[i]);
     vec_done(&waiting);
@@ -123,28 +127,47 @@ struct item *item_get(struct model *m, enum contribution_kind kind, const char *
     item->kind = kind;
     item->scope = item->name + 1;
     item->key = item->scope + scope_length + 1;
-    item->pending_slot = item->changed_slot = item->shared_slot = item->group_slot = item->idle_slot = NOWHERE;
+    item->pending_slot = item->changed_slot = item->shared_slot = item->group_slot = item->idle_slot =
+        item->waiting_slot = NOWHERE;
     map_putn(&m->items, item->name, length, item);
     item_join_group(m, item);
     return item;
 }
 
-static void item_forget_wanted(struct item *item)
+void item_wait_for(struct item *item, struct section *s)
 {
-    struct section *s = item->waiting_for;
-    item->wanted = false;
-    item->waiting_for = NULL;
-    for (size_t i = 0; s && i < s->waiting.length; i++)
-        if (s->waiting.items[i] == item) {
-            vec_swap_remove(&s->waiting, i);
-            break;
-        }
+    if (item->waiting_for)
+        list_remove(&item->waiting_for->waiting, item, waiting_slot);
+    item->waiting_for = s;
+    if (s)
+        list_add(&s->waiting, item, waiting_slot);
+}
+
+void item_set_wanted(struct item *item, bool wanted)
+{
+    if (!wanted)
+        item_wait_for(item, NULL);
+    if (item->wanted == wanted)
+        return;
+    item->wanted = wanted;
+    if (item->kind == CONTRIBUTION_SECTION)
+        item->section->wanted_pieces += wanted ? 1 : (uint32_t)-1;
+}
+
+static void item_set_pending(struct item *item, bool pending)
+{
+    if (item->pending == pending)
+        return;
+    item->pending = pending;
+    if (item->kind == CONTRIBUTION_SECTION)
+        item->section->pending_pieces += pending ? 1 : (uint32_t)-1;
 }
 
 void item_free(struct model *m, struct item *item)
 {
     struct section *waited_for = item->waiting_for;
-    item_forget_wanted(item);
+    item_set_wanted(item, false);
+    item_set_pending(item, false);
     if (waited_for)
         section_release(m, waited_for);
     list_remove(&m->idle, item, idle_slot);
@@ -219,8 +242,9 @@ static void item_charge(struct item *item, struct record *r)
 
 void item_update_pending(struct model *m, struct item *item)
 {
-    item->pending = !text_equal(item->rendered, item->accepted) ||
-                    (item->rendered && (item->rank != item->accepted_rank || item->order != item->accepted_order));
+    item_set_pending(
+        item, !text_equal(item->rendered, item->accepted) ||
+                  (item->rendered && (item->rank != item->accepted_rank || item->order != item->accepted_order)));
     struct record *r = NULL;
     if (item->pending) {
         list_add(&m->pending, item, pending_slot);
@@ -228,7 +252,7 @@ void item_update_pending(struct model *m, struct item *item)
             r = map_get(&m->records, item->winner->id);
     } else {
         list_remove(&m->pending, item, pending_slot);
-        item_forget_wanted(item);
+        item_set_wanted(item, false);
     }
     item_charge(item, r);
     if (item_is_idle(item))
@@ -249,7 +273,7 @@ void item_settle(struct model *m, struct item *item)
                                             item_digest(item, item->rendered, item->rank, item->order));
         if (text)
             m->rendered_digest = digest_add(m->rendered_digest, item_digest(item, text, rank, order));
-        item_forget_wanted(item);
+        item_set_wanted(item, false);
     }
     if (item->kind == CONTRIBUTION_SECTION && !text != !item->rendered)
         item->section->rendered_pieces += text ? 1 : (uint32_t)-1;
@@ -267,6 +291,11 @@ void item_set_accepted(struct model *m, struct item *item, struct text *text, in
     struct text *old = item->accepted;
     struct section *released = NULL, *appeared = NULL;
 
+    if (item->section && m->check_running && !m->check_ending && !item->section->disturbed) {
+        item->section->disturbed = true;
+        vec_push(&m->disturbed, item->section);
+    }
+
     if (old)
         m->accepted_digest = digest_sub(m->accepted_digest,
                                         item_digest(item, old, item->accepted_rank, item->accepted_order));
@@ -277,10 +306,10 @@ void item_set_accepted(struct model *m, struct item *item, struct text *text, in
         if (text && item->section->accepted_pieces == 1)
             appeared = item->section;
     }
-    struct section *to = section_referred(m, item->kind, text, true);
+    struct section *to = section_find(m, item->kind, text, true);
     if (to)
         to->accepted_references++;
-    struct section *from = section_referred(m, item->kind, old, false);
+    struct section *from = section_referred(m, item->kind, old);
     if (from && --from->accepted_references == 0)
         released = from;
 
@@ -310,35 +339,19 @@ void item_set_accepted(struct model *m, struct item *item, struct text *text, in
     }
 }
 
-/* The section that forbids to accept text for item now; NULL: nothing does. After a check the rendering as a whole is
- * good: only what was accepted beside it can be in the way, and that shows in a section that is rendered again. */
-struct section *item_blocked_by(struct model *m, const struct item *item, const struct text *text, bool checked)
-{
-    struct section *s = section_referred(m, item->kind, text, false);
-    if (s && s->rendered_pieces && !s->accepted_pieces)
-        return s;
-    s = item->section;
-    if (item->kind == CONTRIBUTION_SECTION && !text && item->accepted && s->accepted_pieces == 1 &&
-        s->accepted_references && (!checked || s->rendered_pieces))
-        return s;
-    return NULL;
-}
-
-void item_try_accept(struct model *m, struct item *item)
-{
-    item->waiting_for = NULL;
-    if (!item->wanted || !item->pending)
-        return;
-    struct section *blocker = item_blocked_by(m, item, item->rendered, false);
-    if (blocker) {
-        item->waiting_for = blocker;
-        vec_push(&blocker->waiting, item);
-        return;
-    }
-    item_set_accepted(m, item, item->rendered, item->rank, item->order, item->winner);
-}
-
 /* ---- the heap of candidates ---- */
+
+/* Does it emit a text that is refused in this section? Then its "from" gives way together with that. */
+static bool emits_refused(const struct fragment *f, const struct section *s)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        const struct contribution *c = &f->items[i];
+        if (c->kind == CONTRIBUTION_SECTION && c->item && c->item->section == s && c->item->refused &&
+            text_equal(c->text, c->item->refused))
+            return true;
+    }
+    return false;
+}
 
 /* Several objects may give one section the same content; then what one that fails said last must not hold back what
  * the others say now, unless that is what it failed for. A key of a map or the name of a file belongs to somebody, who
@@ -349,6 +362,8 @@ int candidate_class(const struct item *item, const struct fragment *f, const str
         return 0;
     if (f->stale)
         return 1;
+    if (item->kind == CONTRIBUTION_SECTION_FROM)
+        return item->section->refused_pieces && emits_refused(f, item->section) ? 2 : 0;
     return item->refused && text_equal(c->text, item->refused) ? 2 : 0;
 }
 
@@ -391,18 +406,27 @@ void candidate_sift(struct item *item, size_t at)
     candidate_place(item, at, c);
 }
 
-void item_refuse(struct model *m, struct item *item, struct text *text, struct record *by)
+static void candidates_sort_again(struct model *m, struct item *item)
 {
-    text_ref(text);
-    text_unref(item->refused);
-    item->refused = text;
-    item->refused_by = by;
     size_t count = item->candidate_count;
     for (size_t at = 0; at < count; at++) {
         item->candidate_count = (uint32_t)at + 1;
         candidate_sift(item, at);
     }
     item_settle(m, item);
+}
+
+void item_refuse(struct model *m, struct item *item, struct text *text, struct record *by)
+{
+    if (item->kind == CONTRIBUTION_SECTION && !text != !item->refused)
+        item->section->refused_pieces += text ? 1 : (uint32_t)-1;
+    text_ref(text);
+    text_unref(item->refused);
+    item->refused = text;
+    item->refused_by = by;
+    candidates_sort_again(m, item);
+    if (item->kind == CONTRIBUTION_SECTION && item->section->from)
+        candidates_sort_again(m, item->section->from);
 }
 
 void candidate_add(struct model *m, struct item *item, struct fragment *f, struct contribution *c)

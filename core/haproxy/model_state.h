@@ -1,4 +1,4 @@
-/* model_state.h — what a model consists of, for model.c and model_item.c (change it) and model_write.c (reads it) only.
+/* model_state.h — what a model consists of, for the model*.c files only; those that write or list it change nothing.
  * Thread:  loop thread only.
  */
 #ifndef HAPTIC_HAPROXY_MODEL_STATE_H
@@ -39,6 +39,7 @@ struct model {
     VEC(struct item *) shared; /* with two candidates or more */
     VEC(struct item *) idle;   /* nothing is left of them: freed when nobody can hold a pointer any more */
     VEC(struct item *) checking;
+    VEC(struct section *) disturbed;
     VEC(struct record *) unsettled; /* active is not good */
     struct digest rendered_digest, accepted_digest, checking_digest;
     /* model_kept.c */
@@ -47,6 +48,7 @@ struct model {
     VEC(struct fragment *) kept_gone; /* kept versions of records that no longer exist */
     size_t quarantined;
     bool check_running;
+    bool check_ending; /* what it saw is being accepted */
     unsigned epoch;
     struct buf scratch; /* for keys of look-ups */
 };
@@ -123,10 +125,21 @@ void item_settle(struct model *m, struct item *item);
 /* Accept this text, NULL: absent; and whatever waited for it. */
 void item_set_accepted(struct model *m, struct item *item, struct text *text, int32_t rank, int32_t order,
                        struct fragment *by);
-/* The section that forbids to accept text for item now; NULL: nothing does. checked: HAProxy has seen the whole. */
-struct section *item_blocked_by(struct model *m, const struct item *item, const struct text *text, bool checked);
-/* Accept the rendered text of a wanted item unless something forbids it: then it waits. */
+/* The section that a text refers to, NULL when it refers to none, or to one that nothing is known of. */
+struct section *section_referred(struct model *m, enum contribution_kind kind, const struct text *text);
+/* It is to be accepted; false: no longer. */
+void item_set_wanted(struct item *item, bool wanted);
+/* It waits for this section to be accepted or to lose its references; NULL: no longer. */
+void item_wait_for(struct item *item, struct section *s);
+
+/* model_accept.c */
+/* Accept the rendered text of a wanted item, with what has to be accepted together with it, unless something forbids
+ * it: then it waits. */
 void item_try_accept(struct model *m, struct item *item);
+/* Accept what the check under way saw, as far as what was accepted meanwhile allows. */
+void check_accept(struct model *m);
+
+/* model_item.c */
 /* Put a candidate at a place of the heap; move the one at a place to where it belongs. */
 /* Candidates of a lower class come first, whoever emits them. */
 int candidate_class(const struct item *item, const struct fragment *f, const struct contribution *c);

@@ -25,6 +25,9 @@ M.CRT_LIST, M.STATUS, M.EVENT, M.WARNING = 5, 6, 7, 8
 M.RANKS = { global = 0, defaults = 200, frontend = 300, listen = 350, backend = 400 }
 --- Profiles are defaults sections, behind those with a name of their own.
 M.PROFILE_RANK = 250
+--- HAProxy derives a section without "from" from the last defaults section before it, whatever that is for. What is to
+--- be derived from nothing is derived from this one, which is empty.
+M.NO_DEFAULTS, M.NO_DEFAULTS_RANK = "haptic_none", 190
 --- Order of a piece within its section when nothing is said.
 M.ORDER = 500
 --- Longest text of one warning or event, in bytes, and how many reasons one output has them for.
@@ -403,6 +406,7 @@ end
 
 -- Those that HAProxy lets be derived from a defaults section, and those that are one piece.
 local DERIVED = { backend = true, frontend = true, listen = true }
+M.DERIVED = DERIVED
 local WHOLE = { backend = true, listen = true, defaults = true }
 
 --- The lines of a backend that move: a contribution of their own. The name of the profile, the lines that stay and
@@ -422,6 +426,13 @@ local function emit_profile(self, g, moves, from)
   put(self, M.SECTION_FROM, M.PROFILE_RANK, 0, "defaults " .. name, "from", from)
   return name, kept, kept_where
 end
+
+--- The empty defaults section; its name.
+local function put_no_defaults(self)
+  put(self, M.SECTION, M.NO_DEFAULTS_RANK, M.ORDER, "defaults " .. M.NO_DEFAULTS, "body", "")
+  return M.NO_DEFAULTS
+end
+M.put_no_defaults = put_no_defaults
 
 local NO_OPTIONS = {}
 local OPTIONS = { from = true, order = true, key = true, rank = true, profile = true, name = true }
@@ -477,6 +488,7 @@ local function emit_section(self, kind, name, scope, opts, fn, level)
     error(format("section %s: piece %s is emitted twice with different content", word.show(scope), word.show(key)),
       level + 1)
   end
+  if from == false and DERIVED[kind] then from = put_no_defaults(self) end
   if from and not put(self, M.SECTION_FROM, rank, 0, scope, "from", from) then
     take_back(self, n_before, bytes_before)
     error(format("section %s: derived from two different defaults sections", word.show(scope)), level + 1)

@@ -258,7 +258,7 @@ end
 ---@param where table|nil line number → "file:line"
 function M.split_config(out, _, text, where)
   local current, position, number = nil, 0, 0
-  local sections, by_scope = {}, {}
+  local sections, by_scope, any_defaults = {}, {}, false
   for line in string.gmatch(text .. "\n", "([^\n]*)\n") do
     number = number + 1
     local body = trimmed(line)
@@ -267,6 +267,9 @@ function M.split_config(out, _, text, where)
       local header = string.gsub(string.gsub(body, "%s+", " "), " #.*$", "")
       local scope, from = match(header, "^(.-) from (%S+)$")
       scope = scope or header
+      -- Without a defaults section before it, it must not be derived from one that is none of this text.
+      if not from and not any_defaults and emitters.DERIVED[first] then from = false end
+      any_defaults = any_defaults or first == "defaults"
       position = position + 1
       current = by_scope[scope]
       if current then
@@ -293,7 +296,9 @@ function M.split_config(out, _, text, where)
   for _, s in pairs(sections) do
     local body = emitters.join(s.lines, #s.lines)
     emitters.put(out, emitters.SECTION, s.rank, emitters.ORDER, s.scope, "body", body, s.where)
-    if s.from then emitters.put(out, emitters.SECTION_FROM, s.rank, 0, s.scope, "from", s.from) end
+    local from = s.from
+    if from == false then from = emitters.put_no_defaults(out) end
+    if from then emitters.put(out, emitters.SECTION_FROM, s.rank, 0, s.scope, "from", from) end
   end
 end
 

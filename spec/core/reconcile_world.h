@@ -31,6 +31,9 @@ static UNUSED const char script[] =
     "  out:map_entry('default-backend.map', o.metadata.name .. '.example', o.metadata.name)\n"
     "end)\n";
 
+/* The series of HAProxy that begin_without_source() takes; NULL: any. */
+static UNUSED const char *world_series;
+
 struct world {
     uv_loop_t loop;
     char *binary, *root, *manifests, *hap;
@@ -161,7 +164,7 @@ static UNUSED void begin_without_source(struct world *w)
     bool changed;
 
     memset(w, 0, sizeof(*w));
-    w->binary = haproxy_any_binary();
+    w->binary = world_series ? haproxy_binary(world_series) : haproxy_any_binary();
     if (w->binary == NULL)
         skip();
     assert_int_equal(uv_loop_init(&w->loop), 0);

@@ -28,7 +28,7 @@ local function line(words, options)
   local e = engine("section('frontend f', {from=false}, function(b) b:line(" .. words .. ") end)", options)
   e:render()
   local _, message = next(e.host.failures)
-  return message or e:output().config:match("frontend f\n    (.-)\n")
+  return message or e:output().config:match("frontend f from haptic_none\n    (.-)\n")
 end
 
 describe("words", function()

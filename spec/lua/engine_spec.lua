@@ -154,7 +154,7 @@ describe("limits of a fragment's output", function()
       .. "out:map_entry('m', 'k' .. i, 'v') out:section('peers p', function(p) p:line('z', ('y'):rep(2000)) error('no') end)\n"
       .. "end) end end)"
     local o = output(source)
-    assert.equal("backend b\n" .. ("    x " .. ("y"):rep(2000) .. "\n"):rep(3) .. "\n", o.config)
+    assert.equal("defaults haptic_none\n\nbackend b from haptic_none\n" .. ("    x " .. ("y"):rep(2000) .. "\n"):rep(3) .. "\n", o.config)
     assert.equal("k1 v\nk2 v\nk3 v\n", o.maps.m)
     assert.matches("^t.lua:2: the output of one fragment is larger than 6000 bytes$",
       failure("fragment('t', function(out) " .. source .. " end)", { fragment_bytes = 6000 }))
@@ -164,7 +164,7 @@ describe("limits of a fragment's output", function()
     local o = output("out:backend('b', { from = false }, function(b) for _ = 1, 20 do\n"
       .. "assert(not pcall(b.include, b, 's')) end b:line('last') end)",
       { snippets = { s = "x " .. ("y"):rep(3000) .. "\nfrontend f\n" } })
-    assert.equal("backend b\n    last\n\n", o.config)
+    assert.equal("defaults haptic_none\n\nbackend b from haptic_none\n    last\n\n", o.config)
   end)
 
   it("count no include that was ended by an error as one that goes deeper", function()
@@ -217,7 +217,7 @@ describe("engine", function()
     assert.matches("^t.lua:1: ", e.E.configure(program.document({ libraries = false, snippets = { s = "two\n" }, scripts = { { name = "t.lua", source = "local" } } })))
     e:put("things", thing("a"))
     e:render()
-    assert.matches("backend b\n    one\n", e:output().config)
+    assert.matches("backend b from haptic_none\n    one\n", e:output().config)
   end)
 
   it("takes objects over into a new program and renders all of it", function()
@@ -461,7 +461,7 @@ describe("scripts", function()
     })
     e:render()
     assert.same({}, e.host.failures)
-    assert.matches("backend b\n    early\n    mid 7\n    late 14\n", e:output().config)
+    assert.matches("backend b from haptic_none\n    early\n    mid 7\n    late 14\n", e:output().config)
     assert.equal("g b\n", e:output().maps.m)
   end)
 

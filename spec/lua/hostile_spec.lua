@@ -20,7 +20,7 @@ local function probe(code)
     end)]] } } })
   local o = e:output()
   assert.equal("key value\n", o.maps["good.map"], code)
-  assert.matches("backend good\n    server s 192.0.2.1:80\n", o.config, nil, nil, code)
+  assert.matches("backend good from haptic_none\n    server s 192.0.2.1:80\n", o.config, nil, nil, code)
   assert.equal("0", o.files.lists, code)
   return o.files.answer, e.host.failures["evil.lua:probe"]
 end
@@ -85,6 +85,6 @@ describe("A value behind a backslash of a text template", function()
     local e = engine({ checked = false, haproxyConfig = "{% local v = context.v %}backend b\n  acl a path_reg ^/\\\\{{ v }}\n  acl b path_reg ^/a\\.{{ v }}\n",
       context = { v = "x y" } })
     assert.same({}, e.host.failures)
-    assert.equal("backend b\n    acl a path_reg ^/\\\\'x y'\n    acl b path_reg ^/a\\.'x y'\n\n", e:output().config)
+    assert.equal("defaults haptic_none\n\nbackend b from haptic_none\n    acl a path_reg ^/\\\\'x y'\n    acl b path_reg ^/a\\.'x y'\n\n", e:output().config)
   end)
 end)

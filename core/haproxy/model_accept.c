@@ -1,0 +1,199 @@
+/* From rendered to accepted. What has to be accepted together is a *unit*: a section whose "from" changes with all its
+ * pieces that are pending; else one item. A unit is accepted as a whole or waits as a whole.
+ *
+ * After a check the rendering as a whole is good: only what was accepted beside it can be in the way. Sections come
+ * first, each after the one that it is derived from; then the routes; then the sections that go.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "haproxy/model_state.h"
+
+struct unit {
+    VEC(struct item *) items; /* "from" first */
+};
+
+/* ---- what is in the way ---- */
+
+/* The section that this text refers to, if it is rendered and not accepted. */
+static struct section *reference_missing(struct model *m, const struct item *item, const struct text *text)
+{
+    struct section *s = section_referred(m, item->kind, text);
+    return s && s->rendered_pieces && !s->accepted_pieces ? s : NULL;
+}
+
+/* Would a section lose its last piece that something accepted refers to? After a check only if it is rendered again. */
+static bool section_is_needed(const struct section *s, size_t going, bool checked)
+{
+    return going && s->accepted_pieces == going && s->accepted_references && (!checked || s->rendered_pieces);
+}
+
+/* The section that forbids to accept the unit in this state; NULL: nothing does. */
+static struct section *unit_blocked_by(struct model *m, const struct unit *u, enum model_state state, bool checked)
+{
+    size_t going = 0, coming = 0;
+    struct section *s = u->items.items[0]->section;
+    for (size_t i = 0; i < u->items.length; i++) {
+        const struct item *item = u->items.items[i];
+        struct section *missing = reference_missing(m, item, item_text(item, state));
+        if (missing)
+            return missing;
+        going += item->kind == CONTRIBUTION_SECTION && item->accepted && !item_text(item, state);
+        coming += item->kind == CONTRIBUTION_SECTION && !item->accepted && item_text(item, state);
+    }
+    return s && !coming && section_is_needed(s, going, checked) ? s : NULL;
+}
+
+/* ---- without a check ---- */
+
+/* What has to be accepted together with the item. False while a part of it is not wanted. */
+static bool unit_of(struct item *item, struct unit *ret_unit)
+{
+    struct section *s = item->section;
+    struct item *from = s ? s->from : NULL;
+    if (!from || !from->pending) {
+        vec_push(&ret_unit->items, item);
+        return true;
+    }
+    if (!from->wanted || s->wanted_pieces != s->pending_pieces)
+        return false;
+    vec_push(&ret_unit->items, from);
+    for (size_t i = 0; i < s->pieces.length; i++)
+        if (s->pieces.items[i]->pending)
+            vec_push(&ret_unit->items, s->pieces.items[i]);
+    return true;
+}
+
+void item_try_accept(struct model *m, struct item *item)
+{
+    struct unit u = {0};
+    if (!item->wanted || !item->pending)
+        return;
+    if (unit_of(item, &u) && !u.items.items[0]->waiting_for) {
+        struct section *blocker = unit_blocked_by(m, &u, MODEL_RENDERED, false);
+        if (blocker)
+            item_wait_for(u.items.items[0], blocker);
+        for (size_t i = 0; !blocker && i < u.items.length; i++) {
+            struct item *member = u.items.items[i];
+            if (member->pending)
+                item_set_accepted(m, member, member->rendered, member->rank, member->order, member->winner);
+        }
+    }
+    vec_done(&u.items);
+}
+
+void model_accept(struct model *m, struct item *item)
+{
+    if (!item->pending)
+        return;
+    item_set_wanted(item, true);
+    item_try_accept(m, item);
+}
+
+/* ---- after a check ---- */
+
+static void item_take_checked(struct model *m, struct item *item)
+{
+    struct fragment *by = item->winner && text_equal(item->checking, item->rendered) ? item->winner : NULL;
+    struct text *text = text_ref(item->checking);
+    item_set_accepted(m, item, text, item->checking_rank, item->checking_order, by);
+    text_unref(text);
+}
+
+/* It was to go when the check began, and is wanted again now: it never goes. */
+static bool is_wanted_again(const struct item *item)
+{
+    return !item->checking && !item->pending;
+}
+
+/* What the check was about of a section; false when nothing is left of that. */
+static bool unit_checked(const struct section *s, struct unit *ret_unit)
+{
+    size_t again = 0, going = 0;
+    if (s->disturbed)
+        return false;
+    if (s->from && s->from->in_check)
+        vec_push(&ret_unit->items, s->from);
+    for (size_t i = 0; i < s->pieces.length; i++)
+        if (s->pieces.items[i]->in_check)
+            vec_push(&ret_unit->items, s->pieces.items[i]);
+    for (size_t i = 0; i < ret_unit->items.length; i++) {
+        again += is_wanted_again(ret_unit->items.items[i]);
+        going += !ret_unit->items.items[i]->checking;
+    }
+    /* All of it was to go, and some of it is wanted again. */
+    return ret_unit->items.length && !(again && going == ret_unit->items.length);
+}
+
+static void section_take_checked(struct model *m, struct section *s)
+{
+    struct unit u = {0};
+    if (unit_checked(s, &u) && !unit_blocked_by(m, &u, MODEL_CHECKING, true))
+        for (size_t i = 0; i < u.items.length; i++)
+            if (u.items.items[i]->in_check && !is_wanted_again(u.items.items[i]))
+                item_take_checked(m, u.items.items[i]);
+    vec_done(&u.items);
+}
+
+/* Does anything of the section remain? */
+static bool section_remains(const struct section *s)
+{
+    for (size_t i = 0; i < s->pieces.length; i++)
+        if (item_text(s->pieces.items[i], MODEL_CHECKING))
+            return true;
+    return false;
+}
+
+/* The sections that the check was about, each once, those that others are derived from before them. */
+static void checked_sections(struct model *m, struct section ***ret_sections, size_t *ret_count)
+{
+    VEC(struct section *) sorted = {0};
+    VEC(struct section *) chain = {0};
+    for (size_t i = 0; i < m->checking.length; i++) {
+        struct section *s = m->checking.items[i]->section;
+        for (; section_is_known(s) && !s->visited;
+             s = s->from ? section_referred(m, s->from->kind, item_text(s->from, MODEL_CHECKING)) : NULL) {
+            s->visited = true;
+            vec_push(&chain, s);
+        }
+        while (chain.length)
+            vec_push(&sorted, chain.items[--chain.length]);
+    }
+    vec_done(&chain);
+    *ret_sections = sorted.items;
+    *ret_count = sorted.length;
+}
+
+static void routes_take_checked(struct model *m, bool going)
+{
+    for (size_t i = 0; i < m->checking.length; i++) {
+        struct item *item = m->checking.items[i];
+        struct unit u = {0};
+        if (item->section || !item->in_check || !item->checking != going || is_wanted_again(item))
+            continue;
+        vec_push(&u.items, item);
+        if (!unit_blocked_by(m, &u, MODEL_CHECKING, true))
+            item_take_checked(m, item);
+        vec_done(&u.items);
+    }
+}
+
+void check_accept(struct model *m)
+{
+    struct section **sections;
+    size_t count;
+    m->check_ending = true;
+    checked_sections(m, &sections, &count);
+    for (size_t i = 0; i < count; i++)
+        if (section_remains(sections[i]))
+            section_take_checked(m, sections[i]);
+    routes_take_checked(m, false);
+    routes_take_checked(m, true);
+    for (size_t i = count; i-- > 0;)
+        if (!section_remains(sections[i]))
+            section_take_checked(m, sections[i]);
+    for (size_t i = 0; i < count; i++)
+        sections[i]->visited = false;
+    free(sections);
+    m->check_ending = false;
+}
