@@ -164,9 +164,9 @@ end)
 point("frontend-http", "frontend http")
 
 fragment("maps", function(out)
-  out:map("path-exact.map")
-  out:map("path-prefix.map")
-  out:map("default-backend.map")
+  out:map("path-exact.map", { duplicate = "DuplicatePath", means = "host and path" })
+  out:map("path-prefix.map", { duplicate = "DuplicatePath", means = "host and path" })
+  out:map("default-backend.map", { duplicate = "DuplicateDefaultBackend", means = "default backend of host" })
 end)
 
 -- backends that are always there ----------------------------------------------------------------------------

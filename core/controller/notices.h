@@ -21,7 +21,13 @@
 
 #define NOTICES_WAIT_NS NS_PER_S
 
-enum notice_kind { NOTICE_EVENT, NOTICE_WARNING, NOTICE_FAILURE };
+enum notice_kind {
+    NOTICE_EVENT,
+    NOTICE_WARNING,
+    NOTICE_FAILURE,
+    NOTICE_CONFLICT, /* an older object has the key */
+    NOTICE_GAIN,     /* it had, and is gone */
+};
 
 struct notice {
     enum notice_kind kind;

@@ -68,28 +68,33 @@ static void on_store(void *ctx, enum store_event event, struct store_kind *kind,
 
 /* ---- renderer ---- */
 
-static bool is_message(enum contribution_kind kind)
-{
-    return kind == CONTRIBUTION_EVENT || kind == CONTRIBUTION_WARNING;
-}
-
-static bool has_message(const struct fragment *f, enum contribution_kind kind, const char *reason, const char *message)
-{
-    for (size_t i = 0; f != NULL && i < f->count; i++)
-        if (f->items[i].kind == kind && strcmp(f->items[i].key, reason) == 0 &&
-            strcmp(f->items[i].text->bytes, message) == 0)
-            return true;
-    return false;
-}
+/* What a notice of a fragment is compared with. */
+struct review {
+    struct reconcile *r;
+    struct messages messages;
+};
 
 static bool notice_is_true(void *ctx, const struct notice *n)
 {
-    struct reconcile *r = ctx;
+    const struct review *review = ctx;
 
-    if (n->kind == NOTICE_FAILURE)
-        return problems_has(&r->problems, n->fragment_id, n->message);
-    return has_message(model_fragment(r->model, n->fragment_id),
-                       n->kind == NOTICE_WARNING ? CONTRIBUTION_WARNING : CONTRIBUTION_EVENT, n->reason, n->message);
+    switch (n->kind) {
+    case NOTICE_FAILURE:
+        return problems_has(&review->r->problems, n->fragment_id, n->message);
+    case NOTICE_WARNING:
+        return messages_has(&review->messages, CONTRIBUTION_WARNING, n->reason, n->message);
+    case NOTICE_EVENT:
+        return messages_has(&review->messages, CONTRIBUTION_EVENT, n->reason, n->message);
+    case NOTICE_CONFLICT:
+    case NOTICE_GAIN:
+        return conflicts_holds(&review->r->conflicts, n);
+    }
+    return false;
+}
+
+static bool is_warning(const struct notice *n)
+{
+    return n->kind != NOTICE_EVENT && n->kind != NOTICE_GAIN;
 }
 
 static void tell(struct reconcile *r, const struct notice *n)
@@ -102,12 +107,11 @@ static void tell(struct reconcile *r, const struct notice *n)
                      "fragment", n->fragment_id, "object_kind", n->owner_kind, "object", n->owner_id, "error",
                      n->message);
         else
-            log_write(n->kind == NOTICE_WARNING ? LOG_WARN : LOG_INFO,
-                      n->kind == NOTICE_WARNING ? "Object has a problem" : "Message for an object's owner", "reason",
-                      n->reason, "object_kind", n->owner_kind, "object", n->owner_id, "message", n->message,
-                      (char *)NULL);
+            log_write(is_warning(n) ? LOG_WARN : LOG_INFO,
+                      is_warning(n) ? "Object has a problem" : "Message for an object's owner", "reason", n->reason,
+                      "object_kind", n->owner_kind, "object", n->owner_id, "message", n->message, (char *)NULL);
     }
-    r->ops.notify(r->ctx, n->kind != NOTICE_EVENT, n->owner_kind, n->owner_id, n->reason, n->message);
+    r->ops.notify(r->ctx, is_warning(n), n->owner_kind, n->owner_id, n->reason, n->message);
 }
 
 /* It has lasted. A rendering without the object may still be to come, or have replaced everything. */
@@ -118,8 +122,11 @@ static void tell_if_true(void *ctx, const struct notice *n)
 
     if (*n->owner_kind != '\0' && (kind == NULL || store_get(kind, n->owner_id) == NULL))
         return;
-    if (notice_is_true(r, n))
+    struct review review = {.r = r};
+    messages_init(&review.messages, model_fragment(r->model, n->fragment_id));
+    if (notice_is_true(&review, n))
         tell(r, n);
+    messages_done(&review.messages);
 }
 
 static void on_notices(uv_timer_t *timer)
@@ -131,6 +138,12 @@ static void on_notices(uv_timer_t *timer)
     notices_sum_up(&r->notices);
 }
 
+static void start_notices(struct reconcile *r)
+{
+    if (!r->stopped && !uv_is_active((uv_handle_t *)&r->notice_timer))
+        uv_timer_start(&r->notice_timer, on_notices, NOTICES_LOOK_MS, NOTICES_LOOK_MS);
+}
+
 /* Everything is listed before the first rendering: what that one complains of is no matter of milliseconds. */
 static void tell_when_it_lasts(struct reconcile *r, const struct notice *n)
 {
@@ -139,29 +152,40 @@ static void tell_when_it_lasts(struct reconcile *r, const struct notice *n)
         return;
     }
     notices_wait(&r->notices, n, clock_now_ns());
-    if (!r->stopped && !uv_is_active((uv_handle_t *)&r->notice_timer))
-        uv_timer_start(&r->notice_timer, on_notices, NOTICES_LOOK_MS, NOTICES_LOOK_MS);
+    start_notices(r);
+}
+
+static void tell_messages(struct reconcile *r, const struct fragment *f, const struct messages *now)
+{
+    struct messages before;
+
+    messages_init(&before, model_fragment(r->model, f->id));
+    for (size_t i = 0; i < now->items.length; i++) {
+        const struct message *m = &now->items.items[i];
+        if (messages_has(&before, m->kind, m->reason, m->text))
+            continue;
+        tell_when_it_lasts(r, &(struct notice){.kind = m->kind == CONTRIBUTION_WARNING ? NOTICE_WARNING : NOTICE_EVENT,
+                                               .fragment_id = f->id,
+                                               .owner_kind = f->owner_kind,
+                                               .owner_id = f->owner_id,
+                                               .reason = m->reason,
+                                               .message = m->text});
+    }
+    messages_done(&before);
 }
 
 static void on_fragment(void *ctx, struct fragment *f)
 {
+    struct review review = {.r = ctx};
     struct reconcile *r = ctx;
-    const struct fragment *before = model_fragment(r->model, f->id);
 
-    for (size_t i = 0; i < f->count; i++) {
-        const struct contribution *c = &f->items[i];
-        if (!is_message(c->kind) || has_message(before, c->kind, c->key, c->text->bytes))
-            continue;
-        tell_when_it_lasts(r, &(struct notice){.kind = c->kind == CONTRIBUTION_WARNING ? NOTICE_WARNING : NOTICE_EVENT,
-                                               .fragment_id = f->id,
-                                               .owner_kind = f->owner_kind,
-                                               .owner_id = f->owner_id,
-                                               .reason = c->key,
-                                               .message = c->text->bytes});
-    }
+    messages_init(&review.messages, f);
+    if (review.messages.items.length > 0)
+        tell_messages(r, f, &review.messages);
     problems_clear(&r->problems, f->id);
     model_fragment_put(r->model, f);
-    notices_review(&r->notices, f->id, notice_is_true, r);
+    notices_review(&r->notices, f->id, notice_is_true, &review);
+    messages_done(&review.messages);
 }
 
 static void on_gone(void *ctx, const char *fragment_id)
@@ -182,7 +206,10 @@ static void on_failed(void *ctx, const struct fragment_failure *f)
     model_fragment_keep(r->model, f->id);
     if (repeated)
         return;
-    notices_review(&r->notices, f->id, notice_is_true, r);
+    struct review review = {.r = r};
+    messages_init(&review.messages, model_fragment(r->model, f->id));
+    notices_review(&r->notices, f->id, notice_is_true, &review);
+    messages_done(&review.messages);
     tell_when_it_lasts(r, &(struct notice){.kind = NOTICE_FAILURE,
                                            .fragment_id = f->id,
                                            .owner_kind = f->owner_kind,
@@ -220,6 +247,14 @@ static void tell_kept(struct reconcile *r)
                   "objects", buf_str(&objects), "error", kept.message);
 }
 
+static void tell_conflict(void *ctx, const struct notice *n)
+{
+    struct reconcile *r = ctx;
+
+    notices_wait(&r->notices, n, clock_now_ns());
+    start_notices(r);
+}
+
 static void on_rendered(void *ctx, const struct render_stats *stats)
 {
     struct reconcile *r = ctx;
@@ -232,6 +267,8 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
             tell_kept(r);
         r->restored = r->stands_in = false;
     }
+    if (r->rendered)
+        conflicts_update(&r->conflicts, r->model, tell_conflict, r);
     replace_begin(r);
     if (r->partial && r->whole != 0 && stats->request >= r->whole)
         r->partial = false;
@@ -479,6 +516,7 @@ struct reconcile *reconcile_free(struct reconcile *r)
     validator_free(r->validator);
     problems_done(&r->problems);
     notices_done(&r->notices);
+    conflicts_done(&r->conflicts);
     r->model = model_free(r->model);
     uv_handle_t *handles[] = {(uv_handle_t *)&r->after_poll,  (uv_handle_t *)&r->no_wait,    (uv_handle_t *)&r->drift,
                               (uv_handle_t *)&r->retry,       (uv_handle_t *)&r->background, (uv_handle_t *)&r->recheck,
@@ -506,6 +544,7 @@ void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_st
         .quarantined = model_quarantined(r->model),
         .failed = problems_count(&r->problems),
         .kept = kept.count,
+        .conflicts = conflicts_count(&r->conflicts),
         .pending = model_pending(r->model),
         .problem = r->program_problem[0] ? r->program_problem
                    : r->problem[0]       ? r->problem
@@ -521,4 +560,8 @@ uint64_t reconcile_generation(const struct reconcile *r)
 void reconcile_describe(const struct reconcile *r, struct buf *out)
 {
     problems_describe(&r->problems, r->model, out);
+    bool first = out->data[out->length - 2] == '[';
+    out->length--; /* the end of the list */
+    conflicts_describe(&r->conflicts, first, out);
+    buf_putc(out, ']');
 }

@@ -88,11 +88,13 @@ struct reconcile_status {
     size_t quarantined;   /* with those that are only suspected at the moment */
     size_t failed, pending;
     size_t kept;         /* of the failed ones: fragments whose last accepted output stays in force */
+    size_t conflicts;    /* keys without effect, as an older object has them */
     const char *problem; /* why the newest rendering is not accepted; "" when it is */
 };
 void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_status);
 uint64_t reconcile_generation(const struct reconcile *r);
-/* JSON of quarantined and failed fragments, for the debug endpoint: [{"fragment":…,"owner":…,"message":…}, …]. */
+/* JSON of failed and quarantined fragments and of conflicts, for the debug endpoint:
+ * [{"state":…,"fragment":…,"object":…,"message":…}, …]. */
 void reconcile_describe(const struct reconcile *r, struct buf *out);
 
 #endif

@@ -9,6 +9,8 @@
 #ifndef HAPTIC_CONTROLLER_RECONCILE_STATE_H
 #define HAPTIC_CONTROLLER_RECONCILE_STATE_H
 
+#include "controller/conflicts.h"
+#include "controller/messages.h"
 #include "controller/notices.h"
 #include "controller/problems.h"
 #include "controller/reconcile.h"
@@ -67,6 +69,7 @@ struct reconcile {
     struct notices notices;
     bool reload_owed; /* the last deployment failed in its reload only: changes go on */
     struct log_repeat failed_repeat;
+    struct conflicts conflicts;
     struct log_limit stale_limit, deployed_limit;
     int64_t drift_ns;
 

@@ -29,6 +29,8 @@ static void contribution_replace(struct model *m, struct item *item, struct frag
     item->replacing = NULL;
     old->item = NULL;
     contribution_share_text(c, old->text);
+    if (!same && item->candidate_count > 1)
+        item_mark_contested(m, item);
     candidate_place(item, old->slot, (struct candidate){now, c});
     if (!same_place)
         candidate_sift(item, c->slot);
@@ -475,17 +477,6 @@ void model_each_section(const struct model *m, void (*fn)(void *ctx, struct sect
             fn(ctx, slot->value);
 }
 
-void model_each_conflict(const struct model *m,
-                         void (*fn)(void *ctx, const struct item *item, const struct fragment *loser), void *ctx)
-{
-    for (size_t i = 0; i < m->shared.length; i++) {
-        const struct item *item = m->shared.items[i];
-        for (size_t k = 1; k < item->candidate_count; k++)
-            if (!text_equal(item->candidates[k].contribution->text, item->rendered))
-                fn(ctx, item, item->candidates[k].fragment);
-    }
-}
-
 /* ---- life ---- */
 
 struct model *model_new(void)
@@ -521,7 +512,7 @@ struct model *model_free(struct model *m)
     map_done(&m->groups);
     vec_done(&m->pending);
     vec_done(&m->changed);
-    vec_done(&m->shared);
+    vec_done(&m->contested);
     vec_done(&m->idle);
     vec_done(&m->checking);
     vec_done(&m->disturbed);

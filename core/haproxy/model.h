@@ -58,6 +58,7 @@ struct item {
     int32_t accepted_rank, accepted_order;
     int32_t checking_rank, checking_order;
     bool in_check, pending, changed; /* changed: accepted differs from what was last taken by model_take_changes() */
+    bool contested; /* it had losers when model_take_contested() was called last */
     bool wanted; /* model_accept() was called, and is carried out when what the item refers to allows it */
     const char *scope;
     const char *key;
@@ -76,7 +77,7 @@ struct item {
     struct contribution *replacing;
     struct group *group;
     struct section *waiting_for; /* wanted, and in this section's waiting list */
-    uint32_t pending_slot, changed_slot, shared_slot, group_slot, idle_slot, waiting_slot;
+    uint32_t pending_slot, changed_slot, group_slot, idle_slot, waiting_slot, contested_slot;
     char name[]; /* kind, scope, NUL, key, NUL */
 };
 
@@ -231,8 +232,13 @@ bool model_is_empty(const struct model *m, enum model_state state);
  * O(1). That of MODEL_CHECKING is what MODEL_RENDERED had when the check began. */
 struct digest model_digest(const struct model *m, enum model_state state);
 
-/* Fragments that lost an equal-key conflict (their text differs from the winner's): the item, the loser. */
-void model_each_conflict(const struct model *m,
-                         void (*fn)(void *ctx, const struct item *item, const struct fragment *loser), void *ctx);
+/* Equal keys. An item's losers are the fragments that give it another text than the winner, though nothing else is
+ * wrong with them: neither does their template fail, nor is that text refused. */
+void model_each_loser(const struct item *item, void (*fn)(void *ctx, const struct fragment *loser), void *ctx);
+/* Items whose losers or winner may be others than at the last call. Items without a candidate come once more, as they
+ * have no losers. Work: the candidates of items that are contested, and whose candidates changed. */
+void model_take_contested(struct model *m, void (*fn)(void *ctx, const struct item *item), void *ctx);
+/* The text by which somebody declares a map; NULL: nobody does, or with an empty one. */
+const char *model_map_declaration(const struct model *m, const char *map_name);
 
 #endif

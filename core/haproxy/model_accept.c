@@ -18,7 +18,7 @@ struct unit {
 /* The section that this text refers to, if it is rendered and not accepted. */
 static struct section *reference_missing(struct model *m, const struct item *item, const struct text *text)
 {
-    struct section *s = section_referred(m, item->kind, text);
+    struct section *s = item_refers(item) ? section_referred(m, item->kind, text) : NULL;
     return s && s->rendered_pieces && !s->accepted_pieces ? s : NULL;
 }
 

@@ -127,8 +127,8 @@ struct item *item_get(struct model *m, enum contribution_kind kind, const char *
     item->kind = kind;
     item->scope = item->name + 1;
     item->key = item->scope + scope_length + 1;
-    item->pending_slot = item->changed_slot = item->shared_slot = item->group_slot = item->idle_slot =
-        item->waiting_slot = NOWHERE;
+    item->pending_slot = item->changed_slot = item->group_slot = item->idle_slot =
+        item->waiting_slot = item->contested_slot = NOWHERE;
     map_putn(&m->items, item->name, length, item);
     item_join_group(m, item);
     return item;
@@ -173,7 +173,7 @@ void item_free(struct model *m, struct item *item)
     list_remove(&m->idle, item, idle_slot);
     list_remove(&m->changed, item, changed_slot);
     list_remove(&m->pending, item, pending_slot);
-    list_remove(&m->shared, item, shared_slot);
+    list_remove(&m->contested, item, contested_slot);
     if (item->group) {
         struct group *g = item->group;
         list_remove(&g->items, item, group_slot);
@@ -199,10 +199,17 @@ void item_free(struct model *m, struct item *item)
     free(item);
 }
 
+void item_mark_contested(struct model *m, struct item *item)
+{
+    if (item->key[0] || item->kind != CONTRIBUTION_MAP_ENTRY) /* maps may be declared by many */
+        list_add(&m->contested, item, contested_slot);
+}
+
 /* Nothing is left of it but perhaps a pointer in somebody's hands. */
 bool item_is_idle(const struct item *item)
 {
-    return !item->candidate_count && !item->accepted && !item->changed && !item->in_check && !item->refused;
+    return !item->candidate_count && !item->accepted && !item->changed && !item->in_check && !item->refused &&
+           item->contested_slot == NOWHERE;
 }
 
 /* Free what became idle before the call that changes the model now. */
@@ -267,6 +274,8 @@ void item_settle(struct model *m, struct item *item)
     struct text *text = c ? c->text : NULL;
     int32_t rank = c ? c->rank : 0, order = c ? c->order : 0;
 
+    if (item->contested || (item->candidate_count > 1 && !text_equal(text, item->rendered)))
+        item_mark_contested(m, item);
     if (!text_equal(text, item->rendered) || rank != item->rank || order != item->order) {
         if (item->rendered)
             m->rendered_digest = digest_sub(m->rendered_digest,
@@ -306,10 +315,10 @@ void item_set_accepted(struct model *m, struct item *item, struct text *text, in
         if (text && item->section->accepted_pieces == 1)
             appeared = item->section;
     }
-    struct section *to = section_find(m, item->kind, text, true);
+    struct section *to = item_refers(item) ? section_find(m, item->kind, text, true) : NULL;
     if (to)
         to->accepted_references++;
-    struct section *from = section_referred(m, item->kind, old);
+    struct section *from = item_refers(item) ? section_referred(m, item->kind, old) : NULL;
     if (from && --from->accepted_references == 0)
         released = from;
 
@@ -438,19 +447,19 @@ void candidate_add(struct model *m, struct item *item, struct fragment *f, struc
     size_t at = item->candidate_count++;
     item->candidates[at] = (struct candidate){f, c};
     candidate_sift(item, at);
-    if (item->candidate_count == 2)
-        list_add(&m->shared, item, shared_slot);
+    if (item->contested || (item->rendered && !text_equal(c->text, item->rendered)))
+        item_mark_contested(m, item);
 }
 
 void candidate_remove(struct model *m, struct item *item, struct contribution *c)
 {
     size_t at = c->slot, last = --item->candidate_count;
     assert(item->candidates[at].contribution == c);
+    if (item->contested)
+        item_mark_contested(m, item);
     if (at != last) {
         candidate_place(item, at, item->candidates[last]);
         candidate_sift(item, at);
     }
     c->item = NULL;
-    if (item->candidate_count == 1)
-        list_remove(&m->shared, item, shared_slot);
 }

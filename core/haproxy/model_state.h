@@ -36,7 +36,7 @@ struct model {
     struct map groups;   /* group.name → struct group, keys borrowed */
     VEC(struct item *) pending;
     VEC(struct item *) changed;
-    VEC(struct item *) shared; /* with two candidates or more */
+    VEC(struct item *) contested; /* losers or winner may have changed */
     VEC(struct item *) idle;   /* nothing is left of them: freed when nobody can hold a pointer any more */
     VEC(struct item *) checking;
     VEC(struct section *) disturbed;
@@ -105,6 +105,11 @@ static inline bool item_is_shareable(const struct item *item)
 {
     return item->kind == CONTRIBUTION_SECTION || item->kind == CONTRIBUTION_SECTION_FROM;
 }
+/* May its text name a section? That of a map's declaration does not. */
+static inline bool item_refers(const struct item *item)
+{
+    return item->kind == CONTRIBUTION_SECTION_FROM || (item->kind == CONTRIBUTION_MAP_ENTRY && item->key[0]);
+}
 /* Has it any item? */
 bool section_is_known(const struct section *s);
 /* Does a contribution of this kind become an item? */
@@ -149,6 +154,8 @@ void item_refuse(struct model *m, struct item *item, struct text *text, struct r
 void candidate_sift(struct item *item, size_t at);
 void candidate_add(struct model *m, struct item *item, struct fragment *f, struct contribution *c);
 void candidate_remove(struct model *m, struct item *item, struct contribution *c);
+/* Its losers or its winner may have changed. */
+void item_mark_contested(struct model *m, struct item *item);
 
 /* model_kept.c: after its good version changed; before it is freed. */
 void record_note_kept(struct model *m, struct record *r);

@@ -535,9 +535,23 @@ function Out:global(...)
 end
 
 --- Declare a map, so that it exists while it has no entry.
-function Out:map(map)
+--- opts: duplicate (the Reason by which an owner is told that an older object has his key), means (what a key is, in
+--- words).
+function Out:map(map, opts)
   check_self(self, SETTINGS, "out", "map", 2)
-  put(self, M.MAP_ENTRY, 0, 0, word.file_name(map, "the map's name"), "", "")
+  local text = ""
+  if opts ~= nil then
+    if type(opts) ~= "table" then error("map: expected a table of options", 2) end
+    local reason, means = opts.duplicate or "DuplicateKey", opts.means
+    if type(reason) ~= "string" or not find(reason, "^%u%w*$") or #reason > 60 then
+      error("map: duplicate is one CamelCase word, got " .. word.show(sandbox.tostring(reason)), 2)
+    end
+    if means ~= nil and (type(means) ~= "string" or not find(means, "^[%w][%w ,.-]*$") or #means > 60) then
+      error("map: means is a few words that say what a key is", 2)
+    end
+    text = means and reason .. " " .. means or reason
+  end
+  put(self, M.MAP_ENTRY, 0, 0, word.file_name(map, "the map's name"), "", text)
 end
 
 local function entry_check(map, key, value)

@@ -1,6 +1,8 @@
 /* The model's rules, one by one. */
 #include "model_support.h"
 
+#include "haproxy/model_state.h"
+
 #define PUT(m, id, created_s, ...) \
     model_put_owned(m, id, id, created_s, (const struct emitted[]){__VA_ARGS__}, \
                     ARRAY_LEN(((const struct emitted[]){__VA_ARGS__})))
@@ -11,34 +13,77 @@ static void assert_map(struct model *m, enum model_state state, const char *name
     assert_string_equal(text, expected);
 }
 
-static const struct item *conflict_item;
-static const char *conflict_loser;
-static void note_conflict(void *ctx, const struct item *item, const struct fragment *loser)
+/* What model_take_contested() says: "ITEM:WINNER<LOSER<LOSER ". */
+static void note_loser(void *ctx, const struct fragment *loser)
 {
-    (*(unsigned *)ctx)++;
-    conflict_item = item;
-    conflict_loser = loser->id;
+    buf_printf(ctx, "<%s", loser->id);
+}
+
+static void note_contested(void *ctx, const struct item *item)
+{
+    buf_printf(ctx, "%s:%s", item->key, item->winner ? item->winner->id : "");
+    model_each_loser(item, note_loser, ctx);
+    buf_putc(ctx, ' ');
+}
+
+static void assert_contested(struct model *m, const char *expected)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    model_take_contested(m, note_contested, &text);
+    assert_string_equal(buf_str(&text), expected);
 }
 
 static void test_the_older_owner_wins(void **state)
 {
     (void)state;
     struct model *m = model_new();
-    unsigned conflicts = 0;
     PUT(m, "young", 20, {CONTRIBUTION_MAP_ENTRY, "m.map", "k", "young", 0, 0});
     PUT(m, "old", 10, {CONTRIBUTION_MAP_ENTRY, "m.map", "k", "old", 0, 0});
     assert_map(m, MODEL_RENDERED, "m.map", "k old\n");
-    model_each_conflict(m, note_conflict, &conflicts);
-    assert_int_equal(conflicts, 1);
-    assert_string_equal(conflict_loser, "young");
+    assert_contested(m, "k:old<young ");
+    assert_contested(m, "");
     PUT(m, "static", 0, {CONTRIBUTION_MAP_ENTRY, "m.map", "k", "static", 0, 0});
     assert_map(m, MODEL_RENDERED, "m.map", "k static\n");
     model_fragment_drop(m, "static");
     model_fragment_drop(m, "old");
     assert_map(m, MODEL_RENDERED, "m.map", "k young\n");
-    conflicts = 0;
-    model_each_conflict(m, note_conflict, &conflicts);
-    assert_int_equal(conflicts, 0);
+    assert_contested(m, "k:young ");
+    model_free(m);
+}
+
+/* Ten thousand may give one piece the same text: none of them is looked at when one more does, or another one goes. */
+static void test_losers_are_looked_for_where_something_changed(void **state)
+{
+    (void)state;
+    struct model *m = model_new();
+    char id[32];
+    for (unsigned i = 0; i < 100; i++) {
+        snprintf(id, sizeof(id), "f%02u", i);
+        PUT(m, id, 1 + i, {CONTRIBUTION_SECTION, "backend a", "body", "same\n", 0, 0});
+    }
+    assert_int_equal(m->contested.length, 0);
+    model_fragment_drop(m, "f00");
+    PUT(m, "f50", 51, {CONTRIBUTION_SECTION, "backend a", "body", "same\n", 0, 0},
+        {CONTRIBUTION_MAP_ENTRY, "m.map", "k", "v", 0, 0});
+    assert_int_equal(m->contested.length, 0);
+    PUT(m, "f50", 51, {CONTRIBUTION_SECTION, "backend a", "body", "other\n", 0, 0});
+    assert_contested(m, "body:f01<f50 ");
+    /* Who fails has been told that. */
+    model_fragment_keep(m, "f50");
+    assert_contested(m, "body:f01 ");
+    /* All of them, when the winner says something else; equal declarations of a map are none of it. */
+    PUT(m, "m1", 1, {CONTRIBUTION_MAP_ENTRY, "m.map", "", "Reason", 0, 0});
+    PUT(m, "m2", 1, {CONTRIBUTION_MAP_ENTRY, "m.map", "", "", 0, 0});
+    assert_contested(m, "");
+    assert_string_equal(model_map_declaration(m, "m.map"), "Reason");
+    PUT(m, "f01", 2, {CONTRIBUTION_SECTION, "backend a", "body", "other\n", 0, 0});
+    CLEANUP(buf_done) struct buf text = {0};
+    model_take_contested(m, note_contested, &text);
+    assert_int_equal(strncmp(buf_str(&text), "body:f01<", 9), 0);
+    size_t losers = 0;
+    for (const char *at = buf_str(&text); *at; at++)
+        losers += *at == '<';
+    assert_int_equal(losers, 97);
     model_free(m);
 }
 
@@ -242,6 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_failed_fragment_holds_nobody_back),
         cmocka_unit_test(test_the_older_owner_wins),
+        cmocka_unit_test(test_losers_are_looked_for_where_something_changed),
         cmocka_unit_test(test_canonical_text_and_origin_of_lines),
         cmocka_unit_test(test_quarantine_keeps_what_was_accepted),
         cmocka_unit_test(test_a_route_is_never_accepted_before_its_backend),
