@@ -67,7 +67,8 @@ struct court {
     const struct evidence *evidence;
     const struct model *model;
     struct accusations *accusations;
-    struct map seen;          /* ids of fragments that are accused already */
+    struct map seen;          /* ids of fragments that are accused already, or have changed since the check */
+    struct map files;         /* files whose item has been looked for */
     VEC(const char *) starts; /* of the lines of the text at hand */
     const char *indexed;
 };
@@ -154,7 +155,6 @@ static bool accuse_map_line(struct court *c, const struct check_message *m)
 }
 
 struct file_search {
-    enum contribution_kind kinds[2];
     const char *name;
     const struct item *item;
 };
@@ -163,9 +163,22 @@ static void search_file(void *ctx, struct item *item)
 {
     struct file_search *s = ctx;
 
-    if ((item->kind == s->kinds[0] || item->kind == s->kinds[1]) && strcmp(item->scope, s->name) == 0 &&
-        item->winner != NULL && strcmp(item->key, CONTRIBUTION_DECLARED) != 0)
+    if (item->kind == CONTRIBUTION_CRT_LIST && strcmp(item->scope, s->name) == 0 && item->winner != NULL)
         s->item = item;
+}
+
+/* The pending item of a file; of a list of certificates, one of them. */
+static const struct item *file_item(const struct court *c, const char *name, bool is_certificate)
+{
+    struct file_search s = {.name = name};
+    const struct item *item = model_file_item(c->model, is_certificate ? CONTRIBUTION_CERTIFICATE : CONTRIBUTION_FILE,
+                                              name);
+
+    if (item != NULL && item->pending && item->winner != NULL)
+        return item;
+    if (is_certificate)
+        model_each_pending(c->model, search_file, &s);
+    return s.item;
 }
 
 /* A file that the check was to decide about. */
@@ -177,19 +190,26 @@ static bool accuse_file(struct court *c, const struct check_message *m)
         return false;
     if (strncmp(m->file, "maps/", 5) == 0)
         return m->file_line > 0 && accuse_map_line(c, m);
-    struct file_search s = {.kinds = {CONTRIBUTION_CERTIFICATE, CONTRIBUTION_CRT_LIST}, .name = slash + 1};
-    if (strncmp(m->file, "files/", 6) == 0)
-        s.kinds[0] = s.kinds[1] = CONTRIBUTION_FILE;
-    else if (strncmp(m->file, "certs/", 6) != 0)
+    bool is_certificate = strncmp(m->file, "certs/", 6) == 0;
+    if (!is_certificate && strncmp(m->file, "files/", 6) != 0)
         return false;
-    model_each_pending(c->model, search_file, &s);
-    if (s.item == NULL)
+    if (map_get(&c->files, m->file) != NULL)
+        return true;
+    const struct item *item = file_item(c, slash + 1, is_certificate);
+    if (item == NULL)
         return false;
-    if (is_unchanged(s.item))
-        accuse_item(c, s.item, 0, m->text);
+    (void)map_put(&c->files, m->file, c);
+    if (is_unchanged(item))
+        accuse_item(c, item, 0, m->text);
     else
         c->accusations->superseded = true;
     return true;
+}
+
+/* Ten thousand wrong lines of one text are one accusation: none but the first is looked for in it. */
+static bool is_settled(struct court *c, const struct item *item)
+{
+    return item->winner != NULL && map_get(&c->seen, item->winner->id) != NULL;
 }
 
 static bool accuse_line(struct court *c, const struct check_message *m)
@@ -205,10 +225,15 @@ static bool accuse_line(struct court *c, const struct check_message *m)
     if (origin->header) {
         const struct section *s = origin->item->section;
         accuse_item(c, s->from != NULL && s->from->pending ? s->from : origin->item, 0, m->text);
-    } else if (says(origin->item->rendered, origin->line, line, length)) {
-        accuse_item(c, origin->item, origin->line, m->text);
-    } else {
-        c->accusations->superseded = true;
+    } else if (!is_settled(c, origin->item)) {
+        c->accusations->lines++;
+        if (says(origin->item->rendered, origin->line, line, length)) {
+            accuse_item(c, origin->item, origin->line, m->text);
+        } else {
+            c->accusations->superseded = true;
+            if (origin->item->winner != NULL) /* it is checked again as a whole */
+                (void)map_put(&c->seen, origin->item->winner->id, c);
+        }
     }
     return true;
 }
@@ -253,6 +278,7 @@ void accuse(const struct evidence *e, const struct model *m, const struct check_
         if (!accuse_file(&c, &messages[i]) && !accuse_line(&c, &messages[i]))
             (void)accuse_section(&c, &messages[i]);
     map_done(&c.seen);
+    map_done(&c.files);
     vec_done(&c.starts);
 }
 

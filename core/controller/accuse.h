@@ -42,6 +42,7 @@ struct accusation {
 struct accusations {
     VEC(struct accusation) items; /* at most one of each fragment */
     bool superseded;              /* a complaint was about something that has changed since: ask again */
+    size_t lines;                 /* that were looked for in a text: the work, at most one a fragment */
 };
 /* Before model_check_end(). */
 void accuse(const struct evidence *e, const struct model *m, const struct check_message *messages, size_t count,

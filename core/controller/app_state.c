@@ -191,9 +191,9 @@ void app_collect(void *ctx)
         (double)status.quarantined);
     metric_set(metric_gauge(app->metrics, "haptic_failed_objects", "Fragments whose template fails."),
                (double)status.failed);
-    metric_set(metric_gauge(app->metrics, "haptic_conflicts",
-                            "Keys of objects without effect, as an older object has them."),
-               (double)status.conflicts);
+    metric_set(
+        metric_gauge(app->metrics, "haptic_conflicts", "Keys of objects without effect, as an older object has them."),
+        (double)status.conflicts);
     metric_set(metric_gauge(app->metrics, "haptic_pending_items", "Items rendered and not accepted."),
                (double)status.pending);
     metric_set(

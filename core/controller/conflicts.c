@@ -218,7 +218,8 @@ static void end_loss(const struct update *u, const char *fragment_id, struct sid
 
     if (winner != NULL && strcmp(winner->id, fragment_id) == 0) {
         CLEANUP(free_ptr) char *what = what_of(u);
-        CLEANUP(free_ptr) char *message = xasprintf("%s: this one counts now, as the older one that had it is gone", what);
+        CLEANUP(free_ptr)
+        char *message = xasprintf("%s: this one counts now, as the older one that had it is gone", what);
         tell(u, NOTICE_GAIN, winner, "TakesOver", message);
     }
     loss_remove(u->c, s, u->contested);

@@ -2,8 +2,8 @@
  * Thread:  loop thread only.
  * Owns:    borrows the fragment, which must outlive it.
  *
- * A fragment may say as much as its output may be large. What is told, compared and kept waiting is bounded: the rest is
- * counted, in one more message.
+ * A fragment may say as much as its output may be large. What is told, compared and kept waiting is bounded: the rest
+ * is counted, in one more message.
  */
 #ifndef HAPTIC_CONTROLLER_MESSAGES_H
 #define HAPTIC_CONTROLLER_MESSAGES_H

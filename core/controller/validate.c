@@ -291,22 +291,22 @@ static void set_back(struct validator *v, bool refused, const char *message)
  * them. */
 static bool set_named(struct validator *v, const struct accusations *accusations)
 {
-    bool any = false;
+    struct map named = {0};
+    size_t kept = 0, before = v->testing.items.length;
 
-    for (size_t i = 0; i < accusations->items.length; i++) {
-        const struct accusation *a = &accusations->items.items[i];
-        for (size_t j = 0; j < v->testing.items.length; j++) {
-            struct suspect *s = &v->testing.items.items[j];
-            if (strcmp(s->id, a->fragment_id) != 0 || !convict(v, a))
-                continue;
+    for (size_t i = 0; i < accusations->items.length; i++)
+        (void)map_put(&named, accusations->items.items[i].fragment_id, &accusations->items.items[i]);
+    for (size_t i = 0; i < before; i++) {
+        struct suspect *s = &v->testing.items.items[i];
+        const struct accusation *a = map_get(&named, s->id);
+        if (a != NULL && convict(v, a))
             suspect_done(s);
-            memmove(s, s + 1, (v->testing.items.length - j - 1) * sizeof(*s));
-            v->testing.items.length--;
-            any = true;
-            break;
-        }
+        else
+            v->testing.items.items[kept++] = *s;
     }
-    return any;
+    v->testing.items.length = kept;
+    map_done(&named);
+    return kept < before;
 }
 
 /* ---- the run ---- */

@@ -463,6 +463,11 @@ struct item *model_map_item(const struct model *m, const char *map_name, const c
     return item_find(m, CONTRIBUTION_MAP_ENTRY, map_name, key);
 }
 
+struct item *model_file_item(const struct model *m, enum contribution_kind kind, const char *name)
+{
+    return item_find(m, kind, name, "");
+}
+
 struct section *model_section(const struct model *m, const char *name)
 {
     struct section *s = map_get(&m->sections, name);

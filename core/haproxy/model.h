@@ -58,7 +58,7 @@ struct item {
     int32_t accepted_rank, accepted_order;
     int32_t checking_rank, checking_order;
     bool in_check, pending, changed; /* changed: accepted differs from what was last taken by model_take_changes() */
-    bool contested; /* it had losers when model_take_contested() was called last */
+    bool contested;                  /* it had losers when model_take_contested() was called last */
     bool wanted; /* model_accept() was called, and is carried out when what the item refers to allows it */
     const char *scope;
     const char *key;
@@ -187,6 +187,7 @@ void model_write_map(const struct model *m, enum model_state state, const char *
 void model_each_map_entry(const struct model *m, enum model_state state, const char *map_name,
                           void (*fn)(void *ctx, const char *key, const char *value), void *ctx);
 struct item *model_map_item(const struct model *m, const char *map_name, const char *key); /* NULL when unknown */
+struct item *model_file_item(const struct model *m, enum contribution_kind kind, const char *name); /* likewise */
 /* Files, certificates, crt-lists: (kind, name, content). */
 void model_each_file(const struct model *m, enum model_state state,
                      void (*fn)(void *ctx, enum contribution_kind kind, const char *name, const char *bytes,

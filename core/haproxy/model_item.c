@@ -127,8 +127,8 @@ struct item *item_get(struct model *m, enum contribution_kind kind, const char *
     item->kind = kind;
     item->scope = item->name + 1;
     item->key = item->scope + scope_length + 1;
-    item->pending_slot = item->changed_slot = item->group_slot = item->idle_slot =
-        item->waiting_slot = item->contested_slot = NOWHERE;
+    item->pending_slot = item->changed_slot = item->group_slot = item->idle_slot = item->waiting_slot =
+        item->contested_slot = NOWHERE;
     map_putn(&m->items, item->name, length, item);
     item_join_group(m, item);
     return item;

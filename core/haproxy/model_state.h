@@ -37,7 +37,7 @@ struct model {
     VEC(struct item *) pending;
     VEC(struct item *) changed;
     VEC(struct item *) contested; /* losers or winner may have changed */
-    VEC(struct item *) idle;   /* nothing is left of them: freed when nobody can hold a pointer any more */
+    VEC(struct item *) idle;      /* nothing is left of them: freed when nobody can hold a pointer any more */
     VEC(struct item *) checking;
     VEC(struct section *) disturbed;
     VEC(struct record *) unsettled; /* active is not good */

@@ -1,4 +1,5 @@
-/* Equal keys of several objects: the loser is told, and told again when he wins; with real parts (reconcile_world.h). */
+/* Equal keys of several objects: the loser is told, and told again when he wins; with real parts
+ * (reconcile_world.h). */
 #include "reconcile_world.h"
 
 /* One route for each object: host → backend of the object's name. */
@@ -61,13 +62,15 @@ static void the_loser_is_told_and_so_is_who_takes_over(void **state)
     assert_int_equal(status(&w).conflicts, 3);
     CLEANUP(buf_done) struct buf problems = {0};
     reconcile_describe(w.reconcile, &problems);
-    assert_non_null(strstr(buf_str(&problems), "{\"state\":\"conflict\",\"fragment\":\"things.lua:route/things/green/web\","
-                                               "\"object\":\"things green/web\""));
+    assert_non_null(strstr(buf_str(&problems),
+                           "{\"state\":\"conflict\",\"fragment\":\"things.lua:route/things/green/web\","
+                           "\"object\":\"things green/web\""));
     assert_non_null(strstr(buf_str(&problems), "\"winner\":\"things blue/web\""));
     /* The winner goes: the next one takes over and is told; the third one has lost as before and is not told again. */
     drop_object(&w, "blue", "web");
     WAIT_UNTIL(&w, answers(&w, "one", "green_web"));
-    WAIT_UNTIL(&w, log_count(w.log, GAINS("green/web") " message=\"host and path one.example/: this one counts now") == 1);
+    WAIT_UNTIL(&w,
+               log_count(w.log, GAINS("green/web") " message=\"host and path one.example/: this one counts now") == 1);
     assert_int_equal(status(&w).conflicts, 2);
     assert_int_equal(w.notices, 4);
     /* Nothing is contested any more. */

@@ -8,9 +8,9 @@
 #include "traffic_support.h"
 
 #include "agent/agent.h"
+#include "controller/config.h"
 #include "controller/conflicts.h"
 #include "controller/messages.h"
-#include "controller/config.h"
 #include "controller/notices.h"
 #include "controller/reconcile.h"
 #include "engine/worker.h"

@@ -245,3 +245,19 @@ describe("emitters", function()
     assert.matches("a reason is one CamelCase word", failure("fragment('f', function(out) out:warn('not a reason', 'x') end)"))
   end)
 end)
+
+describe("a map's declaration", function()
+  it("says how the owner of a lost key is told", function()
+    local e = engine("fragment('f', function(out) out:map('a') out:map('b', { duplicate = 'DuplicatePath', means = 'host and path' }) "
+      .. "out:map('c', { means = 'host' }) out:map('b') end)")
+    e:render()
+    assert.same({}, e.host.failures)
+    assert.equal("", e:output().maps.b)
+  end)
+
+  it("is refused with words that are none", function()
+    for _, opts in ipairs({ "{ duplicate = 'two words' }", "{ duplicate = 7 }", "{ means = 'a\\nb' }", "{ means = '' }", "'x'" }) do
+      assert.matches("^t.lua:1: map: ", failure("fragment('f', function(out) out:map('m', " .. opts .. ") end)"))
+    end
+  end)
+end)
