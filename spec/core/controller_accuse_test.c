@@ -26,8 +26,7 @@ static size_t lines_looked_for(unsigned wrong)
         const struct model_origin *o = &e.lines.lines.items[i];
         if (o->item != NULL && !o->header && o->item->winner != NULL && strcmp(o->item->winner->id, "base") != 0)
             vec_push(&messages, ((struct check_message){.line = i + 1, .text = "unknown keyword"}));
-        vec_push(&messages, ((struct check_message){.file = "files/c.http",
-                                                    .text = "no answer"}));
+        vec_push(&messages, ((struct check_message){.file = "files/c.http", .text = "no answer"}));
     }
     assert_true(messages.length > 4 * wrong);
     accuse(&e, m, messages.items, messages.length, &a);
