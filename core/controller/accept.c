@@ -131,6 +131,41 @@ static void on_quarantined(void *ctx, const struct conviction *c)
     renderer_explain(r->renderer, f->id, c->kind, c->scope, c->key, c->line, on_explained, e);
 }
 
+/* ---- a part of the templates ---- */
+
+struct refused_ctx {
+    struct reconcile *r;
+    char *fragment, *message;
+};
+
+static void on_refused_explained(void *ctx, const char *where)
+{
+    struct refused_ctx *e = ctx;
+
+    log_error("HAProxy refuses a part of the templates themselves", "fragment", e->fragment, "template_line", where,
+              "error", e->message);
+    if (*where != '\0')
+        snprintf(e->r->problem_line, sizeof(e->r->problem_line), "%s", where);
+    free(e->fragment);
+    free(e->message);
+    free(e);
+}
+
+/* Told once for each message: the same is refused again and again while nothing changes. */
+static void on_refused(void *ctx, const struct conviction *c)
+{
+    struct reconcile *r = ctx;
+    CLEANUP(free_ptr) char *text = xasprintf("%s: %s", c->fragment->id, c->message);
+
+    if (strncmp(r->refused_text, text, sizeof(r->refused_text) - 1) == 0)
+        return;
+    snprintf(r->refused_text, sizeof(r->refused_text), "%s", text);
+    r->problem_line[0] = '\0';
+    struct refused_ctx *e = xmalloc(sizeof(*e));
+    *e = (struct refused_ctx){.r = r, .fragment = xstrdup(c->fragment->id), .message = xstrdup(c->message)};
+    renderer_explain(r->renderer, c->fragment->id, c->kind, c->scope, c->key, c->line, on_refused_explained, e);
+}
+
 static int64_t clamp(int64_t value, int64_t min, int64_t max)
 {
     return value < min ? min : value > max ? max : value;
@@ -184,6 +219,8 @@ static void on_validated(void *ctx, const struct validation *v)
     if (v->outcome != VALIDATION_ACCEPTED && *v->problem != '\0' && strcmp(r->problem, v->problem) != 0)
         log_error(titles[v->outcome], "error", v->problem, "checks", log_int(v->checks));
     snprintf(r->problem, sizeof(r->problem), "%s", v->problem);
+    if (*v->problem == '\0')
+        r->refused_text[0] = r->problem_line[0] = '\0';
     notices_sum_up(&r->notices);
     note_accepted(r);
     reconcile_step(r);
@@ -197,4 +234,4 @@ static bool must_wait(void *ctx)
 }
 
 const struct validator_events reconcile_validator_events = {
-    .quarantined = on_quarantined, .done = on_validated, .must_wait = must_wait};
+    .quarantined = on_quarantined, .refused = on_refused, .done = on_validated, .must_wait = must_wait};

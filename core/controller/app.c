@@ -209,6 +209,7 @@ static void on_stepped(void *ctx)
 {
     struct app *app = ctx;
 
+    app_on_config_step(app);
     if (app->sealer != NULL)
         sealer_step(app->sealer);
 }
@@ -494,6 +495,7 @@ struct app *app_free(struct app *app)
     app->store = store_free(app->store);
     app->config = config_free(app->config);
     app_forget_next_config(app);
+    config_state_done(&app->config_state);
     free(app->haproxy);
     free(app->directory);
     free(app->master_socket);

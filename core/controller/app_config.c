@@ -95,6 +95,7 @@ static void refuse_next(struct app *app, const char *why)
     CLEANUP(config_cleanup) struct config *refused = STEAL(app->next_config);
 
     log_error("Configuration refused; the old one stays in force", "error", why);
+    config_state_set(&app->config_state, CONFIG_REFUSED, why);
     app_forget_next_config(app);
     keep_only(app, app->config);
     clear_metrics(app, refused);
@@ -118,7 +119,31 @@ void app_on_program(void *ctx, const char *problem)
     if (app->config->has_log_level && !app->options.log_level_fixed)
         log_set_level(app->config->log_level);
     reconcile_set_drift_interval(app->reconcile, app->config->drift_prevention_interval_ns);
-    log_info("Configuration in force", "config", app->options.config_file ? app->options.config_file : "built-in");
+    config_state_set(&app->config_state, CONFIG_UNCHECKED, NULL);
+}
+
+/* After each step of the reconciler: has HAProxy judged the first rendering of new templates? */
+void app_on_config_step(struct app *app)
+{
+    const char *file = app->options.config_file ? app->options.config_file : "built-in";
+    CLEANUP(free_ptr) char *problem = NULL;
+
+    if (app->config_state.standing != CONFIG_UNCHECKED)
+        return;
+    switch (reconcile_verdict(app->reconcile, &problem)) {
+    case RECONCILE_OPEN:
+        return;
+    case RECONCILE_ACCEPTED:
+        log_info("Configuration in force", "config", file);
+        config_state_set(&app->config_state, CONFIG_IN_FORCE, NULL);
+        return;
+    case RECONCILE_REFUSED:
+        log_error("HAProxy refuses what the templates of the new configuration make; its last accepted configuration "
+                  "stays",
+                  "config", file, "error", problem);
+        config_state_set(&app->config_state, CONFIG_REFUSED, problem);
+        return;
+    }
 }
 
 /* Once its kinds are listed, its templates are loaded. */
@@ -164,6 +189,7 @@ static void take_next(struct app *app, struct config *next)
         app_forget_next_config(app);
         keep_only(app, app->config);
     }
+    config_state_set(&app->config_state, CONFIG_WAITING, NULL);
     app->next_config = next;
     app->next_complained = false;
     app->next_replaces = has_other_kind(app->config, next);
@@ -186,6 +212,17 @@ static void warn_of_restart(const struct app *app, const struct config *next)
         log_warn("Changed settings take effect at the next start", "fields", buf_str(&names));
 }
 
+/* The file has the text that was taken last, perhaps after one that was refused or while there was none. */
+static void note_same_text(struct app *app)
+{
+    config_state_found(&app->config_state);
+    if (app->config_state.standing == CONFIG_REFUSED && app->next_config == NULL) {
+        log_info("The configuration file has the text again that is in force", "config", app->options.config_file);
+        config_state_set(&app->config_state, CONFIG_UNCHECKED, NULL);
+        app_on_config_step(app);
+    }
+}
+
 static void read_again(struct app *app, bool even_if_same)
 {
     const struct config *newest = app->next_config ? app->next_config : app->config;
@@ -194,9 +231,11 @@ static void read_again(struct app *app, bool even_if_same)
 
     if (app_load_config(app, &next, &err) < 0) {
         log_error("Configuration refused; the old one stays in force", "error", err.text);
+        config_state_set(&app->config_state, CONFIG_REFUSED, err.text);
         return;
     }
     if (!even_if_same && digest_equal(next->digest, newest->digest)) {
+        note_same_text(app);
         config_free(next);
         return;
     }
@@ -213,10 +252,11 @@ static void on_config_file(uv_fs_poll_t *poll, int status, const uv_stat_t *befo
     (void)now;
     if (app->stopping)
         return;
-    if (status < 0)
+    if (status < 0) {
         log_error("Configuration file cannot be read; the old configuration stays in force", "error",
                   uv_strerror(status));
-    else
+        config_state_set(&app->config_state, CONFIG_MISSING, uv_strerror(status));
+    } else
         read_again(app, false);
 }
 

@@ -13,6 +13,7 @@
 #include "base/log_lasting.h"
 #include "controller/app.h"
 #include "controller/config.h"
+#include "controller/config_state.h"
 #include "controller/leader.h"
 #include "controller/reconcile.h"
 #include "controller/sealer.h"
@@ -48,10 +49,11 @@ struct app {
 
     /* app_config.c */
     uv_fs_poll_t config_poll;
-    uv_timer_t config_timer;    /* a configuration waits for its kinds */
-    struct config *next_config; /* read, and not in force yet; NULL: none */
-    bool next_loading;          /* its templates are being loaded */
-    bool next_replaces;         /* it describes a kind otherwise: that one is not known before it is listed */
+    uv_timer_t config_timer;          /* a configuration waits for its kinds */
+    struct config_state config_state; /* of the file's newest text */
+    struct config *next_config;       /* read, and not in force yet; NULL: none */
+    bool next_loading;                /* its templates are being loaded */
+    bool next_replaces;               /* it describes a kind otherwise: that one is not known before it is listed */
     bool next_complained;
     int64_t next_since_ns;
 
@@ -78,6 +80,7 @@ void app_watch_config(struct app *app);
 void app_forget_next_config(struct app *app);
 /* For the reconciler. */
 void app_on_program(void *ctx, const char *problem); /* NULL: it is in force */
+void app_on_config_step(struct app *app);
 bool app_is_synced(void *ctx);
 
 /* app_follow.c: part of readiness; why: as in app_is_ready(). */

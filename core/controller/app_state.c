@@ -56,13 +56,15 @@ bool app_is_ready(const struct app *app, struct buf *why)
     else if (s.validated && writer && !s.serving)
         say(why, "not live yet\n");
     if (why != NULL && why->length > before && *s.problem != '\0')
-        buf_printf(why, "%s\n", s.problem);
+        buf_printf(why, "%s%s%s\n", s.problem_line, *s.problem_line ? ": " : "", s.problem);
     bool ready = s.synced && s.rendered && s.validated && (!writer || s.serving) && (!needs_haproxy || a.running);
     ready = app_follows(app, why) && ready;
     ready = app_has_leader(app, why) && ready;
     if (ready && s.failed > 0 && why != NULL)
         buf_printf(why, "%zu fragments of the templates fail: %zu keep their last accepted output, %zu have none\n",
                    s.failed, s.kept, s.failed - s.kept);
+    if (ready && why != NULL)
+        config_state_say(&app->config_state, why);
     return ready;
 }
 
@@ -194,6 +196,10 @@ void app_collect(void *ctx)
     metric_set(
         metric_gauge(app->metrics, "haptic_conflicts", "Keys of objects without effect, as an older object has them."),
         (double)status.conflicts);
+    metric_set(metric_gauge(app->metrics, "haptic_warned_objects",
+                            "Fragments that warn the owners of their objects; /debug/state lists them."),
+               (double)status.warned);
+    config_state_collect(&app->config_state, app->metrics);
     metric_set(metric_gauge(app->metrics, "haptic_pending_items", "Items rendered and not accepted."),
                (double)status.pending);
     metric_set(
@@ -267,7 +273,10 @@ void app_describe(const struct app *app, struct buf *out)
                    store_kind_bytes(kind), store_kind_is_synced(kind) ? "true" : "false");
         put_unfollowed(app, store_kind_spec(kind)->name, out);
     }
-    put_string(out, "},\"problem\":", s.problem);
+    buf_puts(out, "},\"config\":");
+    config_state_describe(&app->config_state, app->options.config_file, out);
+    put_string(out, ",\"problem\":", s.problem);
+    put_string(out, ",\"problem_line\":", s.problem_line);
     buf_printf(out, ",\"pending\":%zu,\"problems\":", s.pending);
     reconcile_describe(app->reconcile, out);
     buf_puts(out, "}\n");

@@ -9,6 +9,8 @@
 #include "data/json.h"
 
 #define KEPT_NAMED 5
+/* Ten thousand objects may have the same trouble. */
+#define WARNED_DESCRIBED 1000
 
 struct failure {
     char *owner, *message;
@@ -27,6 +29,7 @@ static void failure_free(struct failure *f)
 void problems_init(struct problems *p)
 {
     map_init(&p->failures, false);
+    map_init(&p->warned, false);
 }
 
 void problems_done(struct problems *p)
@@ -36,6 +39,7 @@ void problems_done(struct problems *p)
     for (size_t it = 0; (slot = map_next(&p->failures, &it)) != NULL;)
         failure_free(slot->value);
     map_done(&p->failures);
+    map_done(&p->warned);
 }
 
 bool problems_set(struct problems *p, const char *fragment_id, const char *owner_kind, const char *owner_id,
@@ -69,10 +73,54 @@ void problems_replace_begin(struct problems *p)
     p->epoch++;
 }
 
-void problems_replace_end(struct problems *p)
+static bool warns(const struct fragment *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (f->items[i].kind == CONTRIBUTION_WARNING)
+            return true;
+    return false;
+}
+
+void problems_warn(struct problems *p, const struct fragment *f)
+{
+    if (warns(f))
+        (void)map_put(&p->warned, f->id, p);
+    else
+        (void)map_del(&p->warned, f->id);
+}
+
+void problems_unwarn(struct problems *p, const char *fragment_id)
+{
+    (void)map_del(&p->warned, fragment_id);
+}
+
+size_t problems_warned(const struct problems *p)
+{
+    return p->warned.count;
+}
+
+/* Those that the model does not have. */
+static void warned_forget(struct problems *p, const struct model *model)
 {
     VEC(char *) gone = {0};
     struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(&p->warned, &it)) != NULL;)
+        if (model_fragment(model, slot->key) == NULL)
+            vec_push(&gone, xmemdup0(slot->key, slot->key_length));
+    for (size_t i = 0; i < gone.length; i++) {
+        (void)map_del(&p->warned, gone.items[i]);
+        free(gone.items[i]);
+    }
+    vec_done(&gone);
+}
+
+void problems_replace_end(struct problems *p, const struct model *model)
+{
+    VEC(char *) gone = {0};
+    struct map_slot *slot;
+
+    warned_forget(p, model);
 
     for (size_t it = 0; (slot = map_next(&p->failures, &it)) != NULL;)
         if (((struct failure *)slot->value)->epoch != p->epoch)
@@ -129,13 +177,17 @@ static void put_string(struct buf *out, const char *name, const char *text)
         buf_puts(out, "null"); /* only a full buffer ends here */
 }
 
-static void put_entry(struct buf *out, const char *state, const char *fragment, const char *owner, const char *message)
+/* reason: of a warning; else NULL. */
+static void put_entry(struct buf *out, const char *state, const char *fragment, const char *owner, const char *reason,
+                      const char *message)
 {
     if (out->data[out->length - 1] == '}')
         buf_putc(out, ',');
     buf_printf(out, "{\"state\":\"%s\"", state);
     put_string(out, "fragment", fragment);
     put_string(out, "object", owner);
+    if (reason != NULL)
+        put_string(out, "reason", reason);
     put_string(out, "message", message);
     buf_putc(out, '}');
 }
@@ -144,7 +196,7 @@ static void put_quarantined(void *ctx, const struct fragment *f, const char *rea
 {
     CLEANUP(free_ptr) char *owner = xasprintf("%s%s%s", f->owner_kind, *f->owner_id ? " " : "", f->owner_id);
 
-    put_entry(ctx, "quarantined", f->id, owner, reason);
+    put_entry(ctx, "quarantined", f->id, owner, NULL, reason);
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -152,6 +204,16 @@ static int compare_keys(const void *a, const void *b)
     const struct map_slot *const *x = a, *const *y = b;
 
     return strcmp((*x)->key, (*y)->key);
+}
+
+static void put_warnings(struct buf *out, const struct fragment *f)
+{
+    if (f == NULL)
+        return;
+    CLEANUP(free_ptr) char *owner = xasprintf("%s%s%s", f->owner_kind, *f->owner_id ? " " : "", f->owner_id);
+    for (size_t i = 0; i < f->count; i++)
+        if (f->items[i].kind == CONTRIBUTION_WARNING)
+            put_entry(out, "warning", f->id, owner, f->items[i].key, f->items[i].text->bytes);
 }
 
 void problems_describe(const struct problems *p, const struct model *model, struct buf *out)
@@ -166,9 +228,16 @@ void problems_describe(const struct problems *p, const struct model *model, stru
         qsort(sorted.items, sorted.length, sizeof(*sorted.items), compare_keys);
     for (size_t i = 0; i < sorted.length; i++) {
         const struct failure *f = sorted.items[i]->value;
-        put_entry(out, "failed", sorted.items[i]->key, f->owner, f->message);
+        put_entry(out, "failed", sorted.items[i]->key, f->owner, NULL, f->message);
     }
-    vec_done(&sorted);
     model_each_quarantined(model, put_quarantined, out);
+    vec_clear(&sorted);
+    for (size_t it = 0; (slot = map_next(&p->warned, &it)) != NULL;)
+        vec_push(&sorted, slot);
+    if (sorted.length > 0)
+        qsort(sorted.items, sorted.length, sizeof(*sorted.items), compare_keys);
+    for (size_t i = 0; i < sorted.length && i < WARNED_DESCRIBED; i++)
+        put_warnings(out, model_fragment(model, sorted.items[i]->key));
+    vec_done(&sorted);
     buf_putc(out, ']');
 }

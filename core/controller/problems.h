@@ -14,6 +14,7 @@
 
 struct problems {
     struct map failures; /* fragment id → struct failure */
+    struct map warned;   /* ids of the fragments that warn */
     unsigned epoch;
 };
 
@@ -25,9 +26,14 @@ bool problems_set(struct problems *p, const char *fragment_id, const char *owner
 /* Does it fail with this message? */
 bool problems_has(const struct problems *p, const char *fragment_id, const char *message);
 void problems_clear(struct problems *p, const char *fragment_id);
-/* Forget the failures that were not set again since the matching begin (of fragments that no longer exist). */
+/* Note whether a fragment warns the owner of its object. */
+void problems_warn(struct problems *p, const struct fragment *f);
+void problems_unwarn(struct problems *p, const char *fragment_id);
+size_t problems_warned(const struct problems *p);
+/* Forget the failures that were not set again since the matching begin, and the warnings of fragments that the model
+ * does not have. */
 void problems_replace_begin(struct problems *p);
-void problems_replace_end(struct problems *p);
+void problems_replace_end(struct problems *p, const struct model *model);
 /* The owners of those that fail: "kind namespace/name"; "" for the templates themselves. */
 void problems_each_owner(const struct problems *p, void (*fn)(void *ctx, const char *owner), void *ctx);
 /* Does it fail? */
@@ -42,7 +48,7 @@ void problems_kept(const struct problems *p, const struct model *model, struct b
                    struct problems_kept *ret_kept);
 size_t problems_count(const struct problems *p);
 /* JSON, in the order of fragments: [{"state":"failed","fragment":…,"object":…,"message":…}, …], the model's
- * quarantined ones after it. */
+ * quarantined ones after it, then those that warn ("warning", with a "reason"; at most 1000). */
 void problems_describe(const struct problems *p, const struct model *model, struct buf *out);
 
 #endif

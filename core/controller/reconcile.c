@@ -108,8 +108,11 @@ static void tell(struct reconcile *r, const struct notice *n)
                      n->message);
         else
             log_write(is_warning(n) ? LOG_WARN : LOG_INFO,
-                      is_warning(n) ? "Object has a problem" : "Message for an object's owner", "reason", n->reason,
-                      "object_kind", n->owner_kind, "object", n->owner_id, "message", n->message, (char *)NULL);
+                      !is_warning(n)            ? "Message for an object's owner"
+                      : *n->owner_kind == '\0' ? "Configuration has a problem"
+                                                : "Object has a problem",
+                      "reason", n->reason, "object_kind", n->owner_kind, "object", n->owner_id, "message", n->message,
+                      (char *)NULL);
     }
     r->ops.notify(r->ctx, is_warning(n), n->owner_kind, n->owner_id, n->reason, n->message);
 }
@@ -183,6 +186,7 @@ static void on_fragment(void *ctx, struct fragment *f)
     if (review.messages.items.length > 0)
         tell_messages(r, f, &review.messages);
     problems_clear(&r->problems, f->id);
+    problems_warn(&r->problems, f);
     model_fragment_put(r->model, f);
     notices_review(&r->notices, f->id, notice_is_true, &review);
     messages_done(&review.messages);
@@ -193,6 +197,7 @@ static void on_gone(void *ctx, const char *fragment_id)
     struct reconcile *r = ctx;
 
     problems_clear(&r->problems, fragment_id);
+    problems_unwarn(&r->problems, fragment_id);
     model_fragment_drop(r->model, fragment_id);
     notices_review(&r->notices, fragment_id, NULL, NULL);
 }
@@ -261,7 +266,7 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
 
     if (stats->complete) {
         model_replace_end(r->model);
-        problems_replace_end(&r->problems);
+        problems_replace_end(&r->problems, r->model);
         r->rendered = true;
         if (r->restored)
             tell_kept(r);
@@ -543,13 +548,28 @@ void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_st
         .accepted_ns = r->accepted_ns,
         .quarantined = model_quarantined(r->model),
         .failed = problems_count(&r->problems),
+        .warned = problems_warned(&r->problems),
         .kept = kept.count,
         .conflicts = conflicts_count(&r->conflicts),
         .pending = model_pending(r->model),
+        .problem_line = r->program_problem[0] ? "" : r->problem_line,
         .problem = r->program_problem[0] ? r->program_problem
                    : r->problem[0]       ? r->problem
                                          : r->deployed_problem,
     };
+}
+
+enum reconcile_verdict reconcile_verdict(const struct reconcile *r, char **ret_problem)
+{
+    if (!r->rendered || r->partial)
+        return RECONCILE_OPEN;
+    if (r->refused && digest_equal(model_digest(r->model, MODEL_RENDERED), r->refused_digest)) {
+        *ret_problem = xstrdup(r->problem);
+        return RECONCILE_REFUSED;
+    }
+    if (model_pending(r->model) > 0 || r->unfinished || r->check_due || validator_busy(r->validator))
+        return RECONCILE_OPEN;
+    return RECONCILE_ACCEPTED;
 }
 
 uint64_t reconcile_generation(const struct reconcile *r)

@@ -76,6 +76,14 @@ void reconcile_compare_all(struct reconcile *r, const char *why);
 /* Set anew after a configuration change. */
 void reconcile_set_drift_interval(struct reconcile *r, int64_t interval_ns);
 
+/* Has HAProxy judged what is rendered? ret_problem: of REFUSED; the caller frees it. */
+enum reconcile_verdict {
+    RECONCILE_OPEN,
+    RECONCILE_ACCEPTED, /* but for what is in quarantine */
+    RECONCILE_REFUSED,  /* the templates' own part */
+};
+enum reconcile_verdict reconcile_verdict(const struct reconcile *r, char **ret_problem);
+
 struct reconcile_status {
     bool synced;         /* every kind is */
     bool rendered;       /* a complete rendering arrived */
@@ -86,10 +94,12 @@ struct reconcile_status {
     struct digest digest; /* of the accepted model */
     int64_t accepted_ns;  /* when the accepted model changed last */
     size_t quarantined;   /* with those that are only suspected at the moment */
+    size_t warned;        /* fragments that warn the owners of their objects */
     size_t failed, pending;
-    size_t kept;         /* of the failed ones: fragments whose last accepted output stays in force */
-    size_t conflicts;    /* keys without effect, as an older object has them */
-    const char *problem; /* why the newest rendering is not accepted; "" when it is */
+    size_t kept;              /* of the failed ones: fragments whose last accepted output stays in force */
+    size_t conflicts;         /* keys without effect, as an older object has them */
+    const char *problem;      /* why the newest rendering is not accepted; "" when it is */
+    const char *problem_line; /* the template's line that wrote what is refused; "" where that is not known */
 };
 void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_status);
 uint64_t reconcile_generation(const struct reconcile *r);

@@ -50,9 +50,10 @@ struct reconcile {
     bool background_due; /* structural changes were accepted since the last whole check */
     bool refused;        /* this rendering was checked and refused: do not check the same again */
     struct digest refused_digest;
-    unsigned refusals;  /* in a row */
-    bool unfinished;    /* the validator wants to go on */
-    char problem[1100]; /* of the rendering */
+    unsigned refusals;                          /* in a row */
+    bool unfinished;                            /* the validator wants to go on */
+    char problem[1100];                         /* of the rendering */
+    char refused_text[1100], problem_line[600]; /* the templates' own part in it, and the line that wrote it; or "" */
     char program_problem[1100], deployed_problem[1100];
     int64_t transitions; /* fence of the last deployment */
     uint64_t generation;

@@ -189,8 +189,17 @@ static bool convict(struct validator *v, const struct accusation *a)
         return false;
     if (*f->owner_id == '\0' && hold != MODEL_HOLD_GOOD) {
         /* A part of the templates themselves: without it the configuration would be hollow. */
-        if (v->problem[0] == '\0')
+        if (v->problem[0] == '\0') {
             snprintf(v->problem, sizeof(v->problem), "%s: %s", f->id, a->message);
+            const struct conviction c = {.fragment = f,
+                                         .kind = a->kind,
+                                         .scope = a->scope,
+                                         .key = a->key,
+                                         .line = a->line,
+                                         .message = a->message};
+            if (v->events.refused != NULL)
+                v->events.refused(v->ctx, &c);
+        }
         return false;
     }
     fragment_ref(f);

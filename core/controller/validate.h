@@ -58,6 +58,9 @@ struct conviction {
 
 struct validator_events {
     void (*quarantined)(void *ctx, const struct conviction *conviction);
+    /* A part of the templates themselves is refused and has no accepted output: the run will end as refused. May
+     * be NULL. */
+    void (*refused)(void *ctx, const struct conviction *conviction);
     void (*done)(void *ctx, const struct validation *validation);
     /* Must the next check wait? What is rendered at the moment is not whole. NULL: never. */
     bool (*must_wait)(void *ctx);

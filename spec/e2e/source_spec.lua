@@ -203,7 +203,7 @@ end)]] } },
         text = '{"templateSnippets": {"broken.lua": {"template": "this is no Lua"}}}' },
       { name = "a text template that does not compile", says = "broken.txt",
         text = '{"files": {"broken.txt": {"template": "a {% if %} b"}}}' },
-      { name = "directives that HAProxy refuses", says = "no-such-directive",
+      { name = "directives that HAProxy refuses", says = "no-such-directive", line = "global%-500%-x:1",
         text = http.encode(e2e.config({ templateSnippets = { ["global-500-x"] = { template = "no-such-directive on" } } })) },
     }
     for _, case in ipairs(WRONG) do
@@ -217,14 +217,54 @@ end)]] } },
           end
         end)
         assert.equal("nothing here", not_found())
+        scope:wait_for("the state to say so", 10, function()
+          local c = haptic:state().config
+          return c.state == "refused" and #c.error > 0 and c.file == haptic.config_file, c.state
+        end)
+        assert.equal(0, haptic:metric("haptic_config_in_force"))
+        assert.equal(0, haptic:count_log("Configuration in force"))
+        local answer = assert(http.request({ port = haptic.metrics_port, path = "/readyz" }))
+        assert.equal(200, answer.status)
+        assert.truthy(answer.body:find("the newest configuration is refused", 1, true), answer.body)
+        if case.line then haptic:wait_log("template_line=" .. case.line) end
         -- Objects are followed as before.
         write("steady.yaml", route("steady", "198.18.0.2"))
         answers("steady.example", "198.18.0.2:8001")
         posix.write_file(haptic.config_file, (old:gsub("nothing here", "nothing new")))
         scope:wait_for("the repaired configuration", 10, function() return not_found() == "nothing new", not_found() end)
+        scope:wait_for("the state to be good", 10, function() return haptic:state().config.state == "in force" end)
+        assert.equal(1, haptic:metric("haptic_config_in_force"))
+        assert.equal(1, haptic:count_log("Configuration in force"))
         client:finish()
       end)
     end
+
+    it("that vanishes: the old one stays in force, and that is said", function()
+      local old = posix.read_file(haptic.config_file)
+      os.remove(haptic.config_file)
+      scope:wait_for("the state to say so", 10, function() return haptic:state().config.state == "missing" end)
+      assert.equal(0, haptic:metric("haptic_config_in_force"))
+      local answer = assert(http.request({ port = haptic.metrics_port, path = "/readyz" }))
+      assert.equal(200, answer.status)
+      assert.truthy(answer.body:find("the configuration file cannot be read", 1, true), answer.body)
+      posix.write_file(haptic.config_file, old)
+      scope:wait_for("the state to be good", 10, function() return haptic:state().config.state == "in force" end)
+      assert.equal(1, haptic:metric("haptic_config_in_force"))
+    end)
+
+    it("with wrong settings: their defaults are in force, and each is told in the log, the debug page and a metric", function()
+      posix.write_file(haptic.config_file, http.encode(e2e.config({
+        templatingSettings = { extraContext = { not_found_text = "nothing there", threads = "many", acces_log = false } },
+      })))
+      scope:wait_for("the new text", 10, function() return not_found() == "nothing there", not_found() end)
+      scope:wait_for("the debug page", 10, function()
+        local told = {}
+        for _, p in ipairs(haptic:state().problems) do told[p.fragment] = p.state .. " " .. p.reason end
+        return told["extraContext:threads"] == "warning InvalidSetting" and told["extraContext:acces_log"] == "warning UnknownSetting"
+      end)
+      assert.equal(2, haptic:metric("haptic_warned_objects"))
+      haptic:wait_log("Configuration has a problem.*extraContext.threads must be a whole number", 10)
+    end)
   end)
 end)
 
