@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/vec.h"
+#include "data/encoding.h"
 #include "data/yaml_scalar.h"
 
 enum node_kind { NODE_SCALAR, NODE_SEQUENCE, NODE_MAPPING, NODE_ALIAS };
@@ -500,14 +501,18 @@ int yaml_parse(const char *text, size_t length, size_t max_bytes, struct yaml_do
 {
     struct json_position at = {0};
     CLEANUP(yaml_docs_done) struct yaml_docs docs = {0};
-    struct reader r = {.input_length = length, .at = ret_at ? ret_at : &at, .err = err};
+    CLEANUP(buf_done) struct buf copy = {0};
+    struct reader r = {.at = ret_at ? ret_at : &at, .err = err};
 
     *r.at = (struct json_position){0};
     if (length > max_bytes)
         return err_set(err, ERR_LIMIT, "%zu bytes of YAML are more than the maximum of %zu", length, max_bytes);
+    text = encoding_without_marks(text, &length, &copy);
+    r.input_length = length;
     if (!yaml_parser_initialize(&r.parser))
         return err_set(err, ERR_LIMIT, "no memory to read YAML");
-    yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
+    if (!encoding_is_utf16(text, length)) /* that one is told by its mark */
+        yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)text, length);
     /* A control character of one byte is six in JSON; aliases may add as much again, and a little more to short
      * texts. */

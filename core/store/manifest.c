@@ -8,6 +8,8 @@
 
 #include "base/alloc.h"
 #include "base/vec.h"
+#include "data/encoding.h"
+#include "store/manifest_cut.h"
 
 /* Cluster-scoped kinds that somebody may put into a folder of manifests, with their groups. */
 static const struct {
@@ -129,6 +131,26 @@ static char *object_problem(struct manifest_object *o, struct yyjson_val *value)
     return NULL;
 }
 
+/* An object that asks for a generated name never had one. Without metadata the text is likely to be cut off. */
+static enum manifest_hold hold_of(struct manifest_object *o, struct yyjson_val *value)
+{
+    struct yyjson_val *metadata = json_at(value, "metadata");
+
+    if (metadata == NULL)
+        return MANIFEST_HOLD_ALL;
+    if (o->kind == NULL || *o->kind == '\0')
+        return MANIFEST_HOLD_ALL;
+    if (o->name == NULL)
+        o->name = json_str(metadata, "name");
+    if (o->namespace == NULL)
+        o->namespace = json_str(metadata, "namespace");
+    if (o->name == NULL || *o->name == '\0')
+        return json_at(metadata, "generateName") != NULL ? MANIFEST_HOLD_NOTHING : MANIFEST_HOLD_KIND;
+    if (o->namespace == NULL || *o->namespace == '\0')
+        o->namespace = o->api_version && manifest_is_cluster_scoped(o->api_version, o->kind) ? "" : "default";
+    return MANIFEST_HOLD_OBJECT;
+}
+
 static void add_object(struct manifest *m, struct yyjson_val *value, const char *api_version, const char *kind,
                        size_t line)
 {
@@ -136,7 +158,9 @@ static void add_object(struct manifest *m, struct yyjson_val *value, const char 
         .line = line, .api_version = api_version ? xstrdup(api_version) : NULL, .kind = kind ? xstrdup(kind) : NULL};
 
     o.problem = object_problem(&o, value);
-    if (!o.problem) {
+    if (o.problem) {
+        o.hold = hold_of(&o, value);
+    } else {
         if (!(o.namespace && *o.namespace) && !manifest_is_cluster_scoped(o.api_version, o.kind)) {
             value = with_default_namespace(m, value);
             o.name = json_str(value, "metadata", "name");
@@ -172,6 +196,27 @@ static void add_value(struct manifest *m, const struct yaml_doc *doc, struct yyj
         add_value(m, doc, item, is_plain ? NULL : api_version, is_plain ? NULL : singular);
 }
 
+/* A document that cannot be read: what it said before stays, as far as its text tells which object it is. */
+static void add_broken(struct manifest *m, const struct manifest_cut *cut, size_t line, const char *problem)
+{
+    struct manifest_object o = {.line = line, .problem = xstrdup(problem), .hold = MANIFEST_HOLD_ALL};
+
+    if (*cut->kind != '\0' && *cut->name != '\0') {
+        yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+        yyjson_mut_val *names = yyjson_mut_arr(doc);
+        yyjson_mut_doc_set_root(doc, names);
+        yyjson_mut_arr_add_strcpy(doc, names, cut->name);
+        yyjson_mut_arr_add_strcpy(doc, names, *cut->namespace != '\0' ? cut->namespace : "default");
+        struct yyjson_val *kept = keep_copy(m, yyjson_mut_doc_imut_copy(doc, NULL));
+        yyjson_mut_doc_free(doc);
+        o.kind = xstrdup(cut->kind);
+        o.name = json_str_of(yyjson_arr_get(kept, 0));
+        o.namespace = json_str_of(yyjson_arr_get(kept, 1));
+        o.hold = MANIFEST_HOLD_OBJECT;
+    }
+    vec_push(m, o);
+}
+
 int manifest_parse(const char *text, size_t length, bool is_json, size_t max_bytes, struct manifest *ret_manifest,
                    struct json_position *ret_at, struct err *err)
 {
@@ -179,14 +224,28 @@ int manifest_parse(const char *text, size_t length, bool is_json, size_t max_byt
 
     if (is_json) {
         struct yyjson_doc *doc = NULL;
+        CLEANUP(buf_done) struct buf copy = {0};
+        text = encoding_without_marks(text, &length, &copy);
+        if (encoding_is_utf16(text, length))
+            return err_set(err, ERR_INVALID, "the text is UTF-16; JSON is UTF-8");
         if (json_parse_at(text, length, max_bytes, &doc, ret_at, err) < 0)
             return -1;
         add_value(&m, NULL, keep_copy(&m, doc), NULL, NULL);
         *ret_manifest = m;
         return 0;
     }
-    if (yaml_parse(text, length, max_bytes, &m.docs, ret_at, err) < 0)
+    struct manifest_cut cut = {0};
+    int result;
+    while ((result = yaml_parse(cut.text ? cut.text : text, length, max_bytes, &m.docs, ret_at, err)) < 0)
+        if (err->kind != ERR_INVALID || !manifest_cut_document(&cut, text, length, ret_at->line))
+            break;
+        else
+            add_broken(&m, &cut, ret_at->line, err->text);
+    manifest_cut_done(&cut);
+    if (result < 0) {
+        manifest_done(&m);
         return -1;
+    }
     for (size_t i = 0; i < m.docs.length; i++) {
         struct yyjson_val *root = yyjson_doc_get_root(m.docs.items[i].json);
         if (!yyjson_is_null(root))

@@ -5,8 +5,8 @@
  *          on success.
  *
  * Several documents, kind: List and typed lists (IngressList) become single objects; empty documents are skipped. An
- * object of a namespaced kind that names no namespace is in "default". A document that is no object is in the list
- * with its problem.
+ * object of a namespaced kind that names no namespace is in "default". A document that is no object, or that cannot be
+ * read, is in the list with its problem; the others count.
  */
 #ifndef HAPTIC_STORE_MANIFEST_H
 #define HAPTIC_STORE_MANIFEST_H
@@ -19,12 +19,21 @@
 #include "data/json.h"
 #include "data/yaml.h"
 
+/* What may have stood where something is wrong now: what the file said of it before stays. */
+enum manifest_hold {
+    MANIFEST_HOLD_NOTHING, /* no object of ours can have stood there */
+    MANIFEST_HOLD_OBJECT,  /* this one: kind, namespace and name are known */
+    MANIFEST_HOLD_KIND,    /* one of this kind */
+    MANIFEST_HOLD_ALL,     /* any */
+};
+
 struct manifest_object {
     struct yyjson_val *value; /* with metadata.name */
     char *api_version, *kind; /* those of its list where it has none */
     const char *namespace, *name;
     size_t line;   /* 0: unknown */
     char *problem; /* NULL, or why this is no object; then all but line may be NULL */
+    enum manifest_hold hold;
 };
 
 struct manifest {

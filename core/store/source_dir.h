@@ -7,10 +7,11 @@
  *
  * All *.yaml, *.yml and *.json below the folder, hidden names apart, symbolic links followed. Changes are taken over
  * at once (writes when the writer closes the file; what follows within 20 ms is taken together; a file has to be gone
- * for 20 ms), and everything is looked at every 5 s for what inotify cannot see. While a file cannot be read or
- * parsed, all it defined stays; while some of its objects are wrong, the good ones are taken over and nothing it
- * defined goes away. The same object in two files is an error; the first path wins. apiVersion and the plural of kind
- * select the store's kind; its namespaces and selectors are applied here.
+ * for 20 ms), and everything is looked at every 5 s for what inotify cannot see. While a file cannot be
+ * read, all it defined stays. While some of its documents are wrong, the others count, deletions included: what stays
+ * is the object that the wrong document names, or, where that cannot be seen, what may have stood there. The same
+ * object in two files is an error; the first path wins. apiVersion and the plural of kind select the store's kind; its
+ * namespaces and selectors are applied here.
  */
 #ifndef HAPTIC_STORE_SOURCE_DIR_H
 #define HAPTIC_STORE_SOURCE_DIR_H

@@ -154,23 +154,58 @@ static void file_match_kinds(struct source_dir *d, struct dir_file *file, struct
                   o->kind, "name", o->name);
 }
 
+/* What the file said stays where something is wrong now. */
+static void file_hold(struct source_dir *d, struct dir_file *file, const struct manifest_object *o)
+{
+    if (o->hold == MANIFEST_HOLD_ALL)
+        vec_push(&file->held, xstrdup(""));
+    if (o->hold != MANIFEST_HOLD_OBJECT && o->hold != MANIFEST_HOLD_KIND)
+        return;
+    CLEANUP(free_ptr) char *resource = manifest_resource_of(o->kind);
+    for (size_t i = 0; i < store_kind_count(d->store); i++) {
+        const struct store_kind_spec *spec = store_kind_spec(store_kind_at(d->store, i));
+        if (strcmp(spec->resource, resource) != 0)
+            continue;
+        if (o->hold == MANIFEST_HOLD_KIND) {
+            vec_push(&file->held, xasprintf("%s/", spec->name));
+            continue;
+        }
+        vec_push(&file->held, xasprintf("%s/%s/%s", spec->name, o->namespace, o->name));
+        vec_push(&file->held, xasprintf("%s/%s", spec->name, o->name));
+    }
+}
+
+bool dir_file_holds(const struct dir_file *file, const char *key)
+{
+    for (size_t i = 0; i < file->held.length; i++) {
+        const char *held = file->held.items[i];
+        size_t length = strlen(held);
+        if (length == 0 || (held[length - 1] == '/' ? strncmp(key, held, length) == 0 : strcmp(key, held) == 0))
+            return true;
+    }
+    return false;
+}
+
 bool dir_file_load(struct source_dir *d, struct dir_file *file)
 {
     struct json_position at = {0};
     struct err err = {0};
     struct map own;
 
-    file->is_wrong = false;
+    file->is_wrong = file->is_whole = false;
+    dir_keys_clear(&file->held);
     if (file_parse(file, &at, &file->manifest, &err) < 0) {
         dir_file_wrong(d, file, at.line, err.text);
         return false;
     }
-    file->is_fresh = true;
+    file->is_fresh = file->is_whole = true;
     map_init(&own, true);
     for (size_t i = 0; i < file->manifest.length; i++) {
-        if (file->manifest.items[i].problem)
-            dir_file_wrong(d, file, file->manifest.items[i].line, file->manifest.items[i].problem);
-        else
+        const struct manifest_object *o = &file->manifest.items[i];
+        if (o->problem) {
+            dir_file_wrong(d, file, o->line, o->problem);
+            file_hold(d, file, o);
+        } else
             file_match_kinds(d, file, &own, i);
     }
     map_done(&own);
@@ -182,6 +217,7 @@ void dir_file_unload(struct dir_file *file)
     for (size_t i = 0; i < file->entries.length; i++)
         free(file->entries.items[i].key);
     vec_clear(&file->entries);
+    dir_keys_clear(&file->held);
     manifest_done(&file->manifest);
     file->is_fresh = false;
 }
@@ -197,6 +233,7 @@ void dir_file_free(struct dir_file *file)
 {
     dir_file_unload(file);
     vec_done(&file->entries);
+    vec_done(&file->held);
     dir_keys_clear(&file->keys);
     vec_done(&file->keys);
     free(file->path);

@@ -72,16 +72,20 @@ static bool claim_add(struct source_dir *d, const char *key, struct dir_file *fi
     return true;
 }
 
-/* The file's claims become its entries; a wrong file gives up none. */
+/* The file's claims become its entries, and what is held. A file that cannot be read gives up nothing. */
 static void file_claim(struct source_dir *d, struct dir_file *file)
 {
     struct dir_keys before = {0};
 
-    if (!file->is_wrong || file->is_gone) {
+    if (file->is_whole || file->is_gone) {
         before = file->keys;
         file->keys = (struct dir_keys){0};
-        for (size_t i = 0; i < before.length; i++)
-            claim_remove(d, before.items[i], file);
+        for (size_t i = 0; i < before.length; i++) {
+            if (!file->is_gone && dir_file_holds(file, before.items[i]))
+                vec_push(&file->keys, STEAL(before.items[i]));
+            else
+                claim_remove(d, before.items[i], file);
+        }
     }
     for (size_t i = 0; i < file->entries.length; i++)
         if (claim_add(d, file->entries.items[i].key, file))

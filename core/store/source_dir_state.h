@@ -40,6 +40,8 @@ struct dir_file {
     bool is_fresh;
     struct manifest manifest;
     VEC(struct dir_entry) entries;
+    bool is_whole;        /* the file could be read: what it does not name any more goes, unless it is held */
+    struct dir_keys held; /* keys, or beginnings of keys, that stay because of something that is wrong */
 };
 
 struct source_dir {
@@ -74,6 +76,8 @@ void dir_filters_clear(struct map *filters);
 bool dir_is_manifest(const char *path);
 /* Fill manifest and entries. False when the file as a whole is wrong, and was reported. */
 bool dir_file_load(struct source_dir *d, struct dir_file *file);
+/* Does something wrong in the file keep this key, which the file had before? */
+bool dir_file_holds(const struct dir_file *file, const char *key);
 void dir_file_unload(struct dir_file *file);
 void dir_file_free(struct dir_file *file);
 /* Report it; line 0: no particular one. */

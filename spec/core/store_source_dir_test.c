@@ -288,12 +288,12 @@ static void a_wrong_file_keeps_what_it_had(void **state)
     write_file(f, "a.yaml", SERVICE("a") "a: 1\nkind: Service\n");
     expect(f, &f->reports, "a.yaml:5: the key \"kind\" occurs twice in one mapping;");
     assert_string_equal(buf_str(&f->told), "");
-    /* One wrong object: the others are taken over, none goes. */
+    /* One wrong object: the others are taken over, deletions included. */
     write_file(f, "a.yaml", SERVICE_X("a", "1") "---\nkind: Service\nmetadata: {name: x}\n---\n" SERVICE("c"));
-    expect(f, &f->told, "change default/a;put default/c;");
+    expect(f, &f->told, "change default/a;put default/c;delete default/b;");
     expect(f, &f->reports, "a.yaml:6: Service without apiVersion;");
     write_file(f, "a.yaml", SERVICE_X("a", "1"));
-    expect(f, &f->told, "delete default/b;delete default/c;");
+    expect(f, &f->told, "delete default/c;");
     expect(f, &f->reports, "a.yaml is right;");
     remove_file(f, "never.yaml");
     expect(f, &f->reports, "never.yaml is right;");
@@ -301,6 +301,78 @@ static void a_wrong_file_keeps_what_it_had(void **state)
     run_for(f, 60);
     if (!strstr(buf_str(&f->reports), "b.json:2: "))
         fail_msg("%s", buf_str(&f->reports));
+}
+
+#define JOB "apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: migrate-}\n"
+#define BLOCK(name) "apiVersion: v1\nkind: Service\nmetadata:\n  labels: {name: no}\n  name: " name "\n"
+
+/* What is wrong in one document is no matter of the others. */
+static void a_wrong_document_keeps_its_own_object_only(void **state)
+{
+    struct fixture *f = *state;
+
+    add_usual_kinds(f);
+    write_file(f, "a.yaml", JOB "---\n" SERVICE("keep") "---\n" BLOCK("old") "---\n" BLOCK("bad"));
+    start(f);
+    expect(f, &f->reports, "a.yaml:1: Job without metadata.name;");
+    assert_int_equal(store_kind_objects(f->services), 3);
+    /* One object goes, one changes; the Job stays as it is. */
+    write_file(f, "a.yaml", JOB "---\n" SERVICE_X("keep", "1") "---\n" BLOCK("bad"));
+    expect(f, &f->told, "change default/keep;delete default/old;");
+    expect(f, &f->reports, "a.yaml:1: Job without metadata.name;");
+    /* A document that is no YAML, between others. */
+    write_file(f, "a.yaml", SERVICE_X("keep", "2") "---\n" BLOCK("bad") "x: [\n---\n" SERVICE("new") "---\n");
+    expect(f, &f->told, "change default/keep;put default/new;");
+    expect(f, &f->reports, "a.yaml:12: did not find expected node content, while parsing a flow node;");
+    write_file(f, "a.yaml", "a: b: c\n---\n" BLOCK("bad") "\tx: 1\n---\n" SERVICE("new"));
+    expect(f, &f->told, ""); /* what the first document is cannot be seen: everything may have stood there */
+    buf_clear(&f->reports);
+    write_file(f, "a.yaml", BLOCK("bad") "x: 'a\n---\n" SERVICE("new"));
+    expect(f, &f->told, "delete default/keep;");
+    buf_clear(&f->reports);
+    /* A Service that has lost its name may be any of them; none of the classes. */
+    write_file(f, "a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {labels: {}}\n");
+    expect(f, &f->told, "");
+    expect(f, &f->reports, "a.yaml:1: Service without metadata.name;");
+    write_file(f, "a.yaml", "");
+    expect(f, &f->told, "delete default/bad;delete default/new;");
+    expect(f, &f->reports, "a.yaml is right;");
+}
+
+/* Windows editors write a mark in front of the text, and files that are put together have it in the middle. */
+static void byte_order_marks_are_no_content(void **state)
+{
+    struct fixture *f = *state;
+
+    add_usual_kinds(f);
+    write_file(f, "a.yaml",
+               "\xef\xbb\xbf" SERVICE("a") "---\n\xef\xbb\xbf" SERVICE("b") "\xef\xbb\xbf---\n" SERVICE("c"));
+    write_file(f, "b.yaml", "\xef\xbb\xbf# comment\n" SERVICE("d"));
+    write_file(f, "c.json", "\xef\xbb\xbf{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"e\"}}");
+    start(f);
+    assert_string_equal(buf_str(&f->reports), "");
+    assert_int_equal(store_kind_objects(f->services), 5);
+}
+
+static void utf16_is_read_or_named(void **state)
+{
+    struct fixture *f = *state;
+    static const char text[] = SERVICE("a");
+    char wide[2 * sizeof(text)] = "\xff\xfe";
+
+    add_usual_kinds(f);
+    for (size_t i = 0; i + 1 < sizeof(text); i++)
+        wide[2 + 2 * i] = text[i];
+    CLEANUP(free_ptr) char *yaml = path_of(f, "a.yaml"), *json = path_of(f, "b.json");
+    FILE *out = fopen(yaml, "w");
+    assert_int_equal(fwrite(wide, 1, sizeof(wide) - 0, out), sizeof(wide));
+    fclose(out);
+    out = fopen(json, "w");
+    assert_int_equal(fwrite("\xff\xfe{\0", 1, 4, out), 4);
+    fclose(out);
+    start(f);
+    assert_int_equal(store_kind_objects(f->services), 1);
+    assert_string_equal(buf_str(&f->reports), "b.json:0: the text is UTF-16; JSON is UTF-8;");
 }
 
 static void the_first_path_wins(void **state)
@@ -577,6 +649,9 @@ int main(void)
         WITH_FOLDER(follows_changes),
         WITH_FOLDER(a_replaced_file_never_vanishes),
         WITH_FOLDER(a_wrong_file_keeps_what_it_had),
+        WITH_FOLDER(a_wrong_document_keeps_its_own_object_only),
+        WITH_FOLDER(byte_order_marks_are_no_content),
+        WITH_FOLDER(utf16_is_read_or_named),
         WITH_FOLDER(the_first_path_wins),
         WITH_FOLDER(follows_folders),
         WITH_FOLDER(follows_a_mounted_config_map),
