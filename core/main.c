@@ -11,6 +11,8 @@ static const struct subcommand {
     const char *help;
 } subcommands[] = {
     {"run", cmd_run, "the controller: watch, render, validate, deploy"},
+    {"render", cmd_render, "offline: what the templates make of a folder of manifests"},
+    {"validate", cmd_validate, "offline: the same, checked by HAProxy, with findings"},
     {"version", cmd_version, "the program's version"},
     {"renderer", cmd_renderer, "the jailed process that runs the templates; started by other commands"},
 };

@@ -105,22 +105,28 @@ int source_dir_reload(struct source_dir *d, struct err *err)
     return 0;
 }
 
-int source_dir_new(uv_loop_t *loop, struct store *store, const char *dir, source_dir_report *report, void *ctx,
-                   struct source_dir **ret_source, struct err *err)
+static int add_root(struct source_dir *d, const char *path, bool files, struct err *err)
 {
     struct stat st;
-    size_t length = strlen(dir);
+    size_t length = strlen(path);
 
-    if (stat(dir, &st) < 0)
-        return err_set_sys(err, errno, "source folder %s", dir);
-    if (!S_ISDIR(st.st_mode))
-        return err_set(err, ERR_INVALID, "source %s is not a folder", dir);
-    while (length > 1 && dir[length - 1] == '/')
+    if (stat(path, &st) < 0)
+        return err_set_sys(err, errno, "source %s%s", files ? "" : "folder ", path);
+    if (!S_ISDIR(st.st_mode) && !files)
+        return err_set(err, ERR_INVALID, "source %s is not a folder", path);
+    if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+        return err_set(err, ERR_INVALID, "source %s is neither a folder nor a file", path);
+    while (length > 1 && path[length - 1] == '/')
         length--;
+    vec_push(&d->roots, xmemdup0(path, length));
+    return 0;
+}
 
+static int source_new(uv_loop_t *loop, struct store *store, const char *const *paths, bool files,
+                      source_dir_report *report, void *ctx, struct source_dir **ret_source, struct err *err)
+{
     struct source_dir *d = xcalloc(1, sizeof(*d));
     d->store = store;
-    d->dir = xmemdup0(dir, length);
     d->report = report;
     d->ctx = ctx;
     map_init(&d->files, false);
@@ -132,9 +138,14 @@ int source_dir_new(uv_loop_t *loop, struct store *store, const char *dir, source
     (void)uv_timer_init(loop, &d->poll);
     d->burst.data = d->poll.data = d;
     d->open_handles = 2;
+    for (size_t i = 0; paths[i] != NULL; i++)
+        if (add_root(d, paths[i], files, err) < 0) {
+            source_dir_free(d);
+            return -1;
+        }
     struct err watch_err = {0};
     if (dir_watch_new(loop, on_changed, d, &d->watch, &watch_err) < 0)
-        report(ctx, dir, 0, watch_err.text); /* the slow timer still works */
+        report(ctx, paths[0], 0, watch_err.text); /* the slow timer still works */
     if (source_dir_reload(d, err) < 0) {
         source_dir_free(d);
         return -1;
@@ -142,6 +153,18 @@ int source_dir_new(uv_loop_t *loop, struct store *store, const char *dir, source
     (void)uv_timer_start(&d->poll, on_poll, POLL_MS, POLL_MS);
     *ret_source = d;
     return 0;
+}
+
+int source_dir_new(uv_loop_t *loop, struct store *store, const char *dir, source_dir_report *report, void *ctx,
+                   struct source_dir **ret_source, struct err *err)
+{
+    return source_new(loop, store, (const char *const[]){dir, NULL}, false, report, ctx, ret_source, err);
+}
+
+int source_dir_open(uv_loop_t *loop, struct store *store, const char *const *paths, source_dir_report *report,
+                    void *ctx, struct source_dir **ret_source, struct err *err)
+{
+    return source_new(loop, store, paths, true, report, ctx, ret_source, err);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -169,7 +192,8 @@ struct source_dir *source_dir_free(struct source_dir *d)
     vec_done(&d->dirty);
     dir_keys_clear(&d->touched);
     vec_done(&d->touched);
-    free(d->dir);
+    dir_keys_clear(&d->roots);
+    vec_done(&d->roots);
     uv_close((uv_handle_t *)&d->burst, on_closed);
     uv_close((uv_handle_t *)&d->poll, on_closed);
     return NULL;

@@ -34,6 +34,10 @@ typedef void source_dir_report(void *ctx, const char *file, size_t line, const c
 /* Loads everything before it returns; all kinds of the store are synced then. */
 int source_dir_new(uv_loop_t *loop, struct store *store, const char *dir, source_dir_report *report, void *ctx,
                    struct source_dir **ret_source, struct err *err) MUST_CHECK;
+/* The same for several folders and files together, ended by NULL; a file that is named is read whatever its name ends
+ * in. */
+int source_dir_open(uv_loop_t *loop, struct store *store, const char *const *paths, source_dir_report *report,
+                    void *ctx, struct source_dir **ret_source, struct err *err) MUST_CHECK;
 /* Kinds were added to the store or removed from it: load again. New kinds are synced then. */
 int source_dir_reload(struct source_dir *d, struct err *err) MUST_CHECK;
 struct source_dir *source_dir_free(struct source_dir *d); /* NULL is fine; always returns NULL */

@@ -135,6 +135,17 @@ static void folder_look(struct source_dir *d, const char *path, const struct lev
     }
 }
 
+/* A file that was named itself is read whatever its name ends in. */
+static void root_look(struct source_dir *d, const char *path, bool only_settled)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
+        file_look(d, path, &st, only_settled);
+    else
+        folder_look(d, path, NULL, only_settled);
+}
+
 static void file_missed(struct source_dir *d, struct dir_file *file)
 {
     if (!file->is_missing) {
@@ -152,7 +163,8 @@ void dir_look_everywhere(struct source_dir *d, bool only_settled)
 
     for (size_t it = 0; (slot = map_next(&d->files, &it));)
         ((struct dir_file *)slot->value)->is_seen = false;
-    folder_look(d, d->dir, NULL, only_settled);
+    for (size_t i = 0; i < d->roots.length; i++)
+        root_look(d, d->roots.items[i], only_settled);
     for (size_t it = 0; (slot = map_next(&d->files, &it));) {
         struct dir_file *file = slot->value;
         if (!file->is_seen)

@@ -48,7 +48,7 @@ struct source_dir {
     uv_timer_t burst, poll;
     unsigned open_handles;
     struct store *store;
-    char *dir;
+    struct dir_keys roots; /* folders, and files that were named themselves */
     source_dir_report *report;
     void *ctx;
     struct dir_watch *watch;

@@ -40,6 +40,7 @@ struct vault {
     struct map entries; /* digits → struct entry */
     struct hidden memory;
     unsigned char key[32]; /* of hashes of content */
+    bool fixed_handles;
     vault_referee *referee;
     void *referee_ctx;
     bool sweeping;
@@ -115,6 +116,11 @@ size_t vault_bytes(const struct vault *v)
 
 /* ---- putting ---- */
 
+void vault_fix_handles(struct vault *v)
+{
+    v->fixed_handles = true;
+}
+
 static void digits_of_version(const struct vault_name *n, char digits[DIGEST_HEX_SIZE])
 {
     const char *const parts[] = {"haptic secret", n->namespace, n->name, n->key, n->uid, n->resource_version};
@@ -175,7 +181,7 @@ int vault_put(struct vault *v, struct vault_hold **hold, const struct vault_name
 {
     char digits[DIGEST_HEX_SIZE];
     struct entry *e = NULL;
-    bool versioned = *name->uid && *name->resource_version;
+    bool versioned = v->fixed_handles || (*name->uid && *name->resource_version);
 
     if (versioned) {
         digits_of_version(name, digits);

@@ -1,0 +1,89 @@
+/* What the commands that work on files have in common. */
+#include "cmd/workbench_options.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cmd/version.h"
+
+int workbench_command_set(struct workbench_command *c, int id, const char *value, struct err *err)
+{
+    switch (id) {
+    case WORKBENCH_CONFIG:
+        c->options.config_file = value;
+        return 0;
+    case WORKBENCH_SET:
+        if (strchr(value, '=') == NULL || *value == '=')
+            return err_set(err, ERR_INVALID, "\"%.64s\": write KEY=VALUE", value);
+        vec_push(&c->sets, value);
+        return 0;
+    case WORKBENCH_HAPROXY:
+        vec_push(&c->binaries, value);
+        return 0;
+    case WORKBENCH_VERSION:
+        c->options.haproxy_version = value;
+        return 0;
+    case WORKBENCH_OUTPUT:
+        return finding_format_parse(value, &c->format, err);
+    case WORKBENCH_STRICT:
+        c->strict = true;
+        return 0;
+    case WORKBENCH_HELP:
+        c->help = true;
+        return 0;
+    default:
+        return err_set(err, ERR_INVALID, "unknown option");
+    }
+}
+
+bool workbench_command_begin(struct workbench_command *c, const char *name, int *ret_status)
+{
+    size_t size = sizeof(c->executable);
+    struct err err;
+
+    log_set_fd(STDERR_FILENO); /* standard output is for what was asked for */
+    log_set_level(LOG_ERROR);
+    uv_loop_init(&c->loop);
+    if (uv_exepath(c->executable, &size) != 0)
+        snprintf(c->executable, sizeof(c->executable), "%s", "/proc/self/exe");
+    /* as `haptic run --source` does: who writes the files runs this program */
+    vec_push(&c->sets, "local_endpoints=true");
+    vec_push(&c->sets, NULL);
+    c->options.executable = c->executable;
+    c->options.sources = c->sources.items.items;
+    c->options.extra_context = c->sets.items;
+    c->options.haproxy_binary = c->binaries.length > 0 ? c->binaries.items[0] : "haproxy";
+    c->options.progress = isatty(STDERR_FILENO);
+    if (workbench_new(&c->loop, &c->options, &c->findings, &c->workbench, &err) < 0) {
+        fprintf(stderr, "haptic %s: %s\n", name, err.text);
+        *ret_status = EXIT_USAGE;
+        return false;
+    }
+    return true;
+}
+
+int workbench_command_report(struct workbench_command *c, FILE *to)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    bool colour = isatty(fileno(to)) && getenv("NO_COLOR") == NULL;
+    size_t count = findings_count(&c->findings, c->strict ? FINDING_WARNING : FINDING_ERROR);
+
+    findings_write(&c->findings, c->format, colour, HAPTIC_VERSION, &text);
+    fwrite(buf_str(&text), 1, text.length, to);
+    return count > 0 ? EXIT_FINDINGS : EXIT_CLEAN;
+}
+
+void workbench_command_done(struct workbench_command *c)
+{
+    c->workbench = workbench_free(c->workbench);
+    if (c->options.executable != NULL) { /* the loop was begun */
+        uv_run(&c->loop, UV_RUN_DEFAULT);
+        uv_loop_close(&c->loop);
+    }
+    findings_done(&c->findings);
+    vec_done(&c->sources.items);
+    vec_done(&c->sets);
+    vec_done(&c->binaries);
+}

@@ -1,0 +1,75 @@
+/* The codes are an interface: a row may be reworded, but its code keeps its meaning, and no code is used again. */
+#include "offline/finding.h"
+
+#include <strings.h>
+
+#include "base/cleanup.h"
+
+static const struct finding_code_row rows[] = {
+    [FINDING_MANIFEST] =
+        {"HT0101", FINDING_ERROR, "A manifest, or an object in it, cannot be used",
+         "The file is no YAML or JSON, or an object in it is not what the API server would store. A running controller "
+         "that follows a folder keeps the last good version of that object; all others are taken over.",
+         "Correct the file at the line that is named."},
+    [FINDING_FIELD_IGNORED] =
+        {"HT0102", FINDING_WARNING, "A field of the configuration has no effect",
+         "The field belongs to the resource, but this program does nothing with it.", "Remove the field."},
+    [FINDING_CONFIG] = {"HT0103", FINDING_ERROR, "The configuration is wrong",
+                        "The document cannot be used. A running controller keeps the configuration that is in force.",
+                        "Correct the field at the line that is named."},
+    [FINDING_PROGRAM] =
+        {"HT0201", FINDING_ERROR, "The templates do not load",
+         "A script or a text template does not compile, or failed while it was loaded. A running controller keeps the "
+         "templates that are in force.",
+         "Correct the template at the line that is named."},
+    [FINDING_FRAGMENT_FAILED] =
+        {"HT0202", FINDING_ERROR, "A template failed for an object",
+         "The function ended with an error, so this object has no new output. A running controller keeps the last good "
+         "output of this object; all others are rendered.",
+         "Correct the template at the line that is named, or the object's field that it reads."},
+    [FINDING_RENDERER_KILLED] =
+        {"HT0203", FINDING_ERROR, "A template ended the renderer",
+         "A fragment took more time or memory than templatingSettings.renderTimeout or renderMemoryBytes allow. It is "
+         "left out until its object changes.",
+         "Look for a loop that does not end, or for output that grows with the square of the input."},
+    [FINDING_REFUSED_OBJECT] =
+        {"HT0301", FINDING_ERROR, "HAProxy refuses the output of one object",
+         "`haproxy -c` names a line that this object's template wrote. A running controller quarantines the fragment: "
+         "its last accepted output stays in force, and all other objects go on.",
+         "Correct the template at the line that is named, or the object's field that it writes."},
+    [FINDING_REFUSED] =
+        {"HT0302", FINDING_ERROR, "HAProxy refuses the configuration",
+         "`haproxy -c` refuses output that belongs to no single object. A running controller keeps the whole last "
+         "accepted configuration.",
+         "Correct the template that wrote the line."},
+    [FINDING_UNCHECKED] = {"HT0303", FINDING_ERROR, "The configuration could not be checked",
+                           "`haproxy -c` could not be run, was killed at a limit, or died without a message.",
+                           "Look at the message; give another --haproxy-binary if that program is no HAProxy."},
+    [FINDING_TEMPLATE_WARNS] =
+        {"HT0401", FINDING_WARNING, "A template warns about an object",
+         "The template called out:warn(). In a cluster the owner of the object gets the same as a Warning event.",
+         "Look at the message; docs/templates.md lists the reasons of the built-in libraries."},
+    [FINDING_KEY_LOST] =
+        {"HT0402", FINDING_WARNING, "Another object has the same key, and wins",
+         "Two objects write the same entry of a map, section or file. The older object wins (creationTimestamp, then "
+         "namespace and name).",
+         "Give one of the two another host or path."},
+};
+
+const struct finding_code_row *finding_code_row(enum finding_code code)
+{
+    return &rows[code];
+}
+
+size_t finding_code_count(void)
+{
+    return ARRAY_LEN(rows);
+}
+
+const struct finding_code_row *finding_code_find(const char *text)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        if (strcasecmp(rows[i].code, text) == 0)
+            return &rows[i];
+    return NULL;
+}

@@ -1,0 +1,54 @@
+/* workbench.h — a configuration and objects from files, rendered once, as the controller would do it.
+ * Thread:  loop thread only; the calls run the loop until they are done.
+ * Owns:    configuration, store, sources, renderer process and model.
+ * Errors:  ERR_SYS, ERR_NOTFOUND, ERR_INVALID: the input cannot be read, or an option is wrong. What is wrong in the
+ *          input is no error but a finding.
+ *
+ * It is the controller's own path: the same store, renderer process, model and check. There is no second rendering.
+ */
+#ifndef HAPTIC_OFFLINE_WORKBENCH_H
+#define HAPTIC_OFFLINE_WORKBENCH_H
+
+#include <uv.h>
+
+#include "controller/config.h"
+#include "engine/renderer.h"
+#include "haproxy/disk.h"
+#include "haproxy/model.h"
+#include "haproxy/version.h"
+#include "offline/finding.h"
+#include "store/store.h"
+
+struct workbench;
+
+struct workbench_options {
+    const char *executable;           /* this program, for the renderer */
+    const char *config_file;          /* NULL: the built-in configuration */
+    const char *const *sources;       /* files and folders, "-": standard input; ended by NULL; may be empty */
+    const char *const *extra_context; /* "key=value", ended by NULL */
+    const char *haproxy_binary;       /* "haproxy": looked up in PATH */
+    const char *haproxy_version;      /* render for that version without such a program; NULL: ask the program */
+    bool progress;                    /* say on stderr what takes longer than two seconds */
+};
+
+/* Read everything. findings gets what is wrong in it; it must live as long as the workbench. NULL in *ret_workbench
+ * with 0: the configuration is wrong, and a finding says so. */
+int workbench_new(uv_loop_t *loop, const struct workbench_options *options, struct findings *findings,
+                  struct workbench **ret_workbench, struct err *err) MUST_CHECK;
+struct workbench *workbench_free(struct workbench *w); /* NULL is fine; run the loop until it is empty afterwards */
+
+/* Render. False: the templates do not load, and a finding says so. */
+bool workbench_render(struct workbench *w);
+/* Ask one HAProxy whether it would load what was rendered. May be called for several programs. */
+int workbench_validate(struct workbench *w, const char *haproxy_binary, struct err *err) MUST_CHECK;
+/* All files: haproxy.cfg, maps, files, certificates. Handles stand for the values of Secrets. */
+void workbench_files(struct workbench *w, struct disk_files *ret_files);
+
+const struct haproxy_caps *workbench_caps(const struct workbench *w);
+struct model *workbench_model(struct workbench *w);
+struct store *workbench_store(struct workbench *w);
+struct renderer *workbench_renderer(struct workbench *w);
+/* Fragments of the last rendering. */
+size_t workbench_fragments(const struct workbench *w);
+
+#endif
