@@ -21,8 +21,8 @@ static int set_value(const struct option_row *row, const char *value, const char
     return *from == '-' ? err_wrap(err, "--%s", row->name) : err_wrap(err, "environment variable %s", from);
 }
 
-static int set_defaults(const struct option_table *t,
-                        int (*set)(void *ctx, int id, const char *value, struct err *err), void *ctx, struct err *err)
+static int set_defaults(const struct option_table *t, int (*set)(void *ctx, int id, const char *value, struct err *err),
+                        void *ctx, struct err *err)
 {
     for (size_t i = 0; i < t->count; i++) {
         const struct option_row *row = &t->rows[i];
@@ -57,9 +57,8 @@ int options_parse(const struct option_table *t, int argc, char **argv,
 
     for (size_t i = 0; i < t->count; i++) {
         const struct option_row *row = &t->rows[i];
-        longs[i] = (struct option){.name = row->name,
-                                   .has_arg = row->argument ? required_argument : no_argument,
-                                   .val = LETTER_BASE + (int)i};
+        longs[i] = (struct option){
+            .name = row->name, .has_arg = row->argument ? required_argument : no_argument, .val = LETTER_BASE + (int)i};
         size_t n = strlen(letters);
         if (row->letter != 0 && n + 3 < sizeof(letters))
             snprintf(letters + n, sizeof(letters) - n, "%c%s", row->letter, row->argument ? ":" : "");

@@ -11,7 +11,8 @@
 #include "base/err.h"
 #include "base/vec.h"
 
-/* A flag. argument NULL: it takes none. environment, fallback: NULL when there is none. letter: 0, or its short form. */
+/* A flag. argument NULL: it takes none. environment, fallback: NULL when there is none. letter: 0, or its short
+ * form. */
 struct option_row {
     int id;
     char letter;

@@ -24,13 +24,14 @@ enum frame_type {
     FRAME_SKIP = 'S',
     FRAME_RENDER = 'R',
     FRAME_EXPLAIN = 'X',
+    FRAME_ASK = 'Q',
     /* from the renderer */
     FRAME_CONFIGURED = 'c',
     FRAME_FRAGMENT = 'f',
     FRAME_GONE = 'g',
     FRAME_FAILED = 'e',
     FRAME_RENDERED = 'r',
-    FRAME_EXPLAINED = 'x',
+    FRAME_EXPLAINED = 'x', /* also what answers FRAME_ASK */
     FRAME_LOG = 'l',
     /* in a sealed bundle (haproxy/bundle_seal), beside FRAME_FRAGMENT and FRAME_GONE */
     FRAME_SEAL_HEAD = 'H',

@@ -177,12 +177,37 @@ void lane_store_changed(struct lane *lane, const struct store_kind *kind, const 
     feed_changed(&lane->feed, kind, o);
 }
 
+/* The frame of a question that begins at mark is complete but for its end. */
+static void question_send(struct lane *lane, size_t mark, void (*done)(void *ctx, const char *answer), void *ctx)
+{
+    bool owed = owes_answer(lane);
+
+    frame_end(child_out(lane->child), mark);
+    vec_push(&lane->questions, ((struct question){.number = lane->question_number, .done = done, .ctx = ctx}));
+    if (!owed)
+        update_deadline(lane);
+    child_flush(lane->child);
+}
+
+bool lane_ask(struct lane *lane, const char *mode, const char *question, void (*done)(void *ctx, const char *answer),
+              void *ctx)
+{
+    if (!lane->child || !lane->first_done)
+        return false;
+    struct buf *out = child_out(lane->child);
+    size_t mark = frame_begin(out, FRAME_ASK);
+    frame_add_number(out, (int64_t)++lane->question_number);
+    frame_add_string(out, mode);
+    frame_add_string(out, question);
+    question_send(lane, mark, done, ctx);
+    return true;
+}
+
 bool lane_explain(struct lane *lane, const char *fragment_id, enum contribution_kind kind, const char *scope,
                   const char *key, unsigned line, void (*done)(void *ctx, const char *where), void *ctx)
 {
     if (!lane->child || !lane->first_done)
         return false;
-    bool owed = owes_answer(lane);
     struct buf *out = child_out(lane->child);
     size_t mark = frame_begin(out, FRAME_EXPLAIN);
     frame_add_number(out, (int64_t)++lane->question_number);
@@ -191,11 +216,7 @@ bool lane_explain(struct lane *lane, const char *fragment_id, enum contribution_
     frame_add_string(out, scope);
     frame_add_string(out, key);
     frame_add_number(out, line);
-    frame_end(out, mark);
-    vec_push(&lane->questions, ((struct question){.number = lane->question_number, .done = done, .ctx = ctx}));
-    if (!owed)
-        update_deadline(lane);
-    child_flush(lane->child);
+    question_send(lane, mark, done, ctx);
     return true;
 }
 

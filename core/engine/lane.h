@@ -55,6 +55,9 @@ void lane_pump(struct lane *lane);
 /* Ask; false when there is no process that could answer, done is not called then. */
 bool lane_explain(struct lane *lane, const char *fragment_id, enum contribution_kind kind, const char *scope,
                   const char *key, unsigned line, void (*done)(void *ctx, const char *where), void *ctx);
+/* The same for a prompt's question; see renderer_ask(). */
+bool lane_ask(struct lane *lane, const char *mode, const char *question, void (*done)(void *ctx, const char *answer),
+              void *ctx);
 int lane_pid(const struct lane *lane);
 
 #endif

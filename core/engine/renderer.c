@@ -298,6 +298,13 @@ void renderer_explain(struct renderer *r, const char *fragment_id, enum contribu
         done(ctx, "");
 }
 
+void renderer_ask(struct renderer *r, const char *mode, const char *question,
+                  void (*done)(void *ctx, const char *answer), void *ctx)
+{
+    if (!r->in_force || !lane_ask(r->in_force, mode, question, done, ctx))
+        done(ctx, "");
+}
+
 int renderer_pid(const struct renderer *r)
 {
     return r->in_force ? lane_pid(r->in_force) : r->trying ? lane_pid(r->trying) : 0;

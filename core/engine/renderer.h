@@ -93,6 +93,11 @@ uint64_t renderer_render(struct renderer *r);
  * called once with template line text such as "ingress.lua:42" or "" when unknown. */
 void renderer_explain(struct renderer *r, const char *fragment_id, enum contribution_kind kind, const char *scope,
                       const char *key, unsigned line, void (*done)(void *ctx, const char *where), void *ctx);
+/* A prompt's question about the program in force. mode "evaluate": question is a chunk of Lua, the answer
+ * "STATUS\nTEXT" (lua/haptic/repl.lua); "complete": the beginning of a line, the answer is one name in each line. done
+ * is called once, with "" when the renderer ended instead (after the deadline of a rendering, or killed). */
+void renderer_ask(struct renderer *r, const char *mode, const char *question,
+                  void (*done)(void *ctx, const char *answer), void *ctx);
 /* Resident memory of the child in bytes, 0 when there is none. */
 uint64_t renderer_memory_bytes(const struct renderer *r);
 /* The child's process id, 0 when there is none. */

@@ -58,6 +58,8 @@ int vm_render(struct vm *vm, struct vm_rendering *ret_rendering, struct err *err
 int vm_explain(struct vm *vm, struct field fragment, int64_t kind, struct field scope, struct field key, int64_t line,
                struct buf *ret_where, struct err *err) MUST_CHECK;
 
+/* A prompt's question (lua/haptic/engine.lua, E.ask). */
+int vm_ask(struct vm *vm, struct field mode, struct field question, struct buf *ret_answer, struct err *err) MUST_CHECK;
 size_t vm_heap_bytes(const struct vm *vm);
 /* Collect garbage for about slice_ns; true while there is more worth doing. Called when no input waits. */
 bool vm_collect(struct vm *vm, int64_t slice_ns);

@@ -13,6 +13,7 @@ enum engine_function {
     ENGINE_SKIP,
     ENGINE_RENDER,
     ENGINE_EXPLAIN,
+    ENGINE_ASK,
     ENGINE_FUNCTIONS
 };
 

@@ -189,6 +189,22 @@ static int do_explain(struct worker *w, struct frame *frame, struct err *err)
     return 0;
 }
 
+static int do_ask(struct worker *w, struct frame *frame, struct err *err)
+{
+    CLEANUP(buf_done) struct buf answer = {0};
+    struct field mode, question;
+    int64_t request;
+
+    if (frame_number(frame, 0, INT64_MAX, &request, err) < 0 || frame_field(frame, &mode, err) < 0 ||
+        frame_field(frame, &question, err) < 0 || vm_ask(w->vm, mode, question, &answer, err) < 0)
+        return -1;
+    size_t mark = frame_begin(&w->out, FRAME_EXPLAINED);
+    frame_add_number(&w->out, request);
+    frame_add(&w->out, answer.data, answer.length);
+    frame_end(&w->out, mark);
+    return 0;
+}
+
 static int dispatch(struct worker *w, struct frame *frame, struct err *err)
 {
     switch (frame->type) {
@@ -204,6 +220,8 @@ static int dispatch(struct worker *w, struct frame *frame, struct err *err)
         return do_render(w, frame, err);
     case FRAME_EXPLAIN:
         return do_explain(w, frame, err);
+    case FRAME_ASK:
+        return do_ask(w, frame, err);
     default:
         return err_set(err, ERR_INVALID, "a frame of unknown type %d", frame->type);
     }

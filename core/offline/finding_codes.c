@@ -11,9 +11,9 @@ static const struct finding_code_row rows[] = {
          "The file is no YAML or JSON, or an object in it is not what the API server would store. A running controller "
          "that follows a folder keeps the last good version of that object; all others are taken over.",
          "Correct the file at the line that is named."},
-    [FINDING_FIELD_IGNORED] =
-        {"HT0102", FINDING_WARNING, "A field of the configuration has no effect",
-         "The field belongs to the resource, but this program does nothing with it.", "Remove the field."},
+    [FINDING_FIELD_IGNORED] = {"HT0102", FINDING_WARNING, "A field of the configuration has no effect",
+                               "The field belongs to the resource, but this program does nothing with it.",
+                               "Remove the field."},
     [FINDING_CONFIG] = {"HT0103", FINDING_ERROR, "The configuration is wrong",
                         "The document cannot be used. A running controller keeps the configuration that is in force.",
                         "Correct the field at the line that is named."},

@@ -118,6 +118,6 @@ void place_finding(struct findings *findings, enum finding_code code, const char
     CLEANUP(place_done) struct place place;
 
     place_parse(message, &place);
-    findings_add(findings, &(struct finding){
-                               .code = code, .file = place.file, .line = place.line, .message = place.text});
+    findings_add(findings,
+                 &(struct finding){.code = code, .file = place.file, .line = place.line, .message = place.text});
 }

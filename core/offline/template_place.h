@@ -1,4 +1,5 @@
-/* template_place.h — from the place that a message names ("ingress.lua:12: …") to a finding with file, line and excerpt.
+/* template_place.h — from the place that a message names ("ingress.lua:12: …") to a finding with file, line and
+ * excerpt.
  * Thread:  loop thread only.
  * Owns:    nothing.
  */

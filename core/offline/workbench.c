@@ -31,6 +31,7 @@ enum rendering { RENDERING_NONE, RENDERING_RUNS, RENDERING_DONE, RENDERING_REFUS
 struct workbench {
     uv_loop_t *loop;
     struct findings *findings;
+    struct workbench_options options; /* strings borrowed */
     struct config *config;
     struct haproxy_caps caps;
     struct store *store;
@@ -46,6 +47,12 @@ struct workbench {
     bool shows_progress;
     const char *doing;
     int64_t since_ns;
+    bool complete;      /* every fragment has been reported */
+    uint64_t requested; /* number of the rendering that is waited for */
+    struct render_stats stats;
+    workbench_changed *changed; /* NULL: nobody listens */
+    void *changed_ctx;
+    char *answer; /* of a prompt's question; NULL: not there yet */
     bool validated;
     char *with; /* the HAProxy of the check under way */
     unsigned questions;
@@ -122,11 +129,19 @@ static void failure_put(struct workbench *w, enum finding_code code, const char 
     failure_free(map_put(&w->failures, id, f));
 }
 
+static void tell_change(struct workbench *w, const struct fragment *before, const struct fragment *now)
+{
+    if (w->changed != NULL)
+        w->changed(w->changed_ctx, before, now);
+}
+
 static void on_fragment(void *ctx, struct fragment *f)
 {
     struct workbench *w = ctx;
+    struct fragment *before = map_put(&w->fragments, f->id, fragment_ref(f));
 
-    fragment_unref(map_put(&w->fragments, f->id, fragment_ref(f)));
+    tell_change(w, before, f);
+    fragment_unref(before);
     failure_free(map_del(&w->failures, f->id));
     model_fragment_put(w->model, f);
 }
@@ -135,7 +150,11 @@ static void on_gone(void *ctx, const char *fragment_id)
 {
     struct workbench *w = ctx;
 
-    fragment_unref(map_del(&w->fragments, fragment_id));
+    struct fragment *before = map_del(&w->fragments, fragment_id);
+
+    if (before != NULL)
+        tell_change(w, before, NULL);
+    fragment_unref(before);
     failure_free(map_del(&w->failures, fragment_id));
     model_fragment_drop(w->model, fragment_id);
 }
@@ -154,12 +173,27 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
 {
     struct workbench *w = ctx;
 
-    if (!stats->complete)
-        return;
-    model_replace_end(w->model);
+    if (stats->complete) {
+        model_replace_end(w->model);
+        w->complete = true;
+    }
     model_replace_begin(w->model);
+    if (!w->complete || stats->request < w->requested)
+        return;
+    w->stats = *stats;
     w->rendering = RENDERING_DONE;
     uv_stop(w->loop);
+}
+
+/* Other templates: what they do not say no longer exists. */
+static void on_replaced(void *ctx)
+{
+    struct workbench *w = ctx;
+
+    model_replace_begin(w->model);
+    fragments_clear(w);
+    failures_clear(w);
+    w->complete = false;
 }
 
 static void on_died(void *ctx, const struct renderer_death *death)
@@ -168,6 +202,7 @@ static void on_died(void *ctx, const struct renderer_death *death)
 
     model_replace_begin(w->model);
     fragments_clear(w);
+    w->complete = false;
     if (*death->fragment_id != '\0') {
         CLEANUP(free_ptr)
         char *message = xasprintf("%s: the renderer was ended while it ran this template: %s", death->template_name,
@@ -193,6 +228,7 @@ static const struct renderer_events renderer_events = {
     .gone = on_gone,
     .failed = on_failed,
     .rendered = on_rendered,
+    .replaced = on_replaced,
     .died = on_died,
     .program_failed = on_program_failed,
 };
@@ -210,8 +246,8 @@ static void report_conflict(void *ctx, const struct item *item, const struct fra
                               *item->key ? " " : "", item->key, other ? other : "a template of no object");
 
     findings_add(w->findings,
-                 &(struct finding){.code = FINDING_KEY_LOST, .file = loser->template_name, .object = object,
-                                   .message = message});
+                 &(struct finding){
+                     .code = FINDING_KEY_LOST, .file = loser->template_name, .object = object, .message = message});
 }
 
 static void report_fragments(struct workbench *w)
@@ -242,13 +278,61 @@ bool workbench_render(struct workbench *w)
 {
     begin(w, "rendering");
     w->rendering = RENDERING_RUNS;
-    renderer_render(w->renderer);
+    w->requested = renderer_render(w->renderer);
     while (w->rendering == RENDERING_RUNS)
         uv_run(w->loop, UV_RUN_DEFAULT);
     end(w);
     if (w->rendering == RENDERING_DONE)
         report_fragments(w);
     return w->rendering == RENDERING_DONE;
+}
+
+void workbench_listen(struct workbench *w, workbench_changed *changed, void *ctx)
+{
+    w->changed = changed;
+    w->changed_ctx = ctx;
+}
+
+/* ---- a prompt ---- */
+
+static void on_answer(void *ctx, const char *answer)
+{
+    struct workbench *w = ctx;
+
+    w->answer = xstrdup(answer);
+    uv_stop(w->loop);
+}
+
+char *workbench_ask(struct workbench *w, const char *mode, const char *question)
+{
+    uv_run(w->loop, UV_RUN_NOWAIT); /* files may have changed */
+    begin(w, "evaluating");
+    renderer_ask(w->renderer, mode, question, on_answer, w);
+    while (w->answer == NULL)
+        uv_run(w->loop, UV_RUN_DEFAULT);
+    end(w);
+    return STEAL(w->answer);
+}
+
+int workbench_reload(struct workbench *w, struct err *err)
+{
+    CLEANUP(buf_done) struct buf program = {0};
+    CLEANUP(config_cleanup) struct config *next = NULL;
+    bool changed = false;
+
+    if (w->options.config_file == NULL)
+        return err_set(err, ERR_INVALID, "there is no configuration file: the prompt was started without --config");
+    if (config_load(w->options.config_file, &next, err) < 0 ||
+        config_program(next, &w->caps, w->options.extra_context, &program, err) < 0 ||
+        config_add_kinds(next, w->store, &changed, err) < 0)
+        return -1;
+    if (changed && source_dir_reload(w->source, err) < 0)
+        return -1;
+    struct config *former = w->config;
+    w->config = STEAL(next);
+    config_free(former);
+    renderer_set_program(w->renderer, buf_str(&program), program.length);
+    return 0;
 }
 
 /* ---- validation ---- */
@@ -280,9 +364,8 @@ static void on_quarantined(void *ctx, const struct conviction *c)
     struct workbench *w = ctx;
     struct question *q = xmalloc(sizeof(*q));
 
-    *q = (struct question){.w = w,
-                           .object = object_name(c->fragment->owner_kind, c->fragment->owner_id),
-                           .message = xstrdup(c->message)};
+    *q = (struct question){
+        .w = w, .object = object_name(c->fragment->owner_kind, c->fragment->owner_id), .message = xstrdup(c->message)};
     w->questions++;
     renderer_explain(w->renderer, c->fragment->id, c->kind, c->scope, c->key, c->line, on_explained, q);
 }
@@ -292,9 +375,8 @@ static void on_validated(void *ctx, const struct validation *v)
     struct workbench *w = ctx;
 
     if (v->outcome == VALIDATION_REFUSED || v->outcome == VALIDATION_INCONCLUSIVE)
-        template_finding(w->config, w->findings,
-                         v->outcome == VALIDATION_REFUSED ? FINDING_REFUSED : FINDING_UNCHECKED, NULL, w->with,
-                         *v->problem ? v->problem : "the check did not end");
+        template_finding(w->config, w->findings, v->outcome == VALIDATION_REFUSED ? FINDING_REFUSED : FINDING_UNCHECKED,
+                         NULL, w->with, *v->problem ? v->problem : "the check did not end");
     w->validated = v->outcome != VALIDATION_UNFINISHED;
     uv_stop(w->loop);
 }
@@ -405,10 +487,9 @@ static void on_file_report(void *ctx, const char *file, size_t line, const char 
     if (message == NULL)
         return;
     bool is_stdin = w->stdin_path != NULL && strcmp(file, w->stdin_path) == 0;
-    findings_add(w->findings, &(struct finding){.code = FINDING_MANIFEST,
-                                                .file = is_stdin ? "stdin" : file,
-                                                .line = line,
-                                                .message = message});
+    findings_add(w->findings,
+                 &(struct finding){
+                     .code = FINDING_MANIFEST, .file = is_stdin ? "stdin" : file, .line = line, .message = message});
 }
 
 /* Standard input is read as a file of its own, so that there is one way to read objects. */
@@ -538,6 +619,7 @@ int workbench_new(uv_loop_t *loop, const struct workbench_options *o, struct fin
 
     w->loop = loop;
     w->findings = findings;
+    w->options = *o;
     w->shows_progress = o->progress;
     w->stdin_copy.lock_fd = -1;
     map_init(&w->fragments, false);
@@ -608,6 +690,11 @@ struct store *workbench_store(struct workbench *w)
 struct renderer *workbench_renderer(struct workbench *w)
 {
     return w->renderer;
+}
+
+const struct render_stats *workbench_stats(const struct workbench *w)
+{
+    return &w->stats;
 }
 
 size_t workbench_fragments(const struct workbench *w)

@@ -22,9 +22,11 @@
 struct workbench;
 
 struct workbench_options {
-    const char *executable;           /* this program, for the renderer */
-    const char *config_file;          /* NULL: the built-in configuration */
-    const char *const *sources;       /* files and folders, "-": standard input; ended by NULL; may be empty */
+    const char *executable;  /* this program, for the renderer */
+    const char *config_file; /* NULL: the built-in configuration */
+    /* must outlive the workbench, as all strings; files and folders, "-": standard input; ended by NULL; may be
+     * empty */
+    const char *const *sources;
     const char *const *extra_context; /* "key=value", ended by NULL */
     const char *haproxy_binary;       /* "haproxy": looked up in PATH */
     const char *haproxy_version;      /* render for that version without such a program; NULL: ask the program */
@@ -39,6 +41,16 @@ struct workbench *workbench_free(struct workbench *w); /* NULL is fine; run the 
 
 /* Render. False: the templates do not load, and a finding says so. */
 bool workbench_render(struct workbench *w);
+const struct render_stats *workbench_stats(const struct workbench *w); /* of the last rendering */
+/* Hear of each fragment whose output changes while workbench_render() runs; before or now is NULL for a new one and one
+ * that is gone. changed NULL: no more. */
+typedef void workbench_changed(void *ctx, const struct fragment *before, const struct fragment *now);
+void workbench_listen(struct workbench *w, workbench_changed *changed, void *ctx);
+/* Put a prompt's question to the renderer and wait: see renderer_ask(). Changed files are taken over first. malloc'ed;
+ * "" when the renderer ended. */
+char *workbench_ask(struct workbench *w, const char *mode, const char *question);
+/* Read the configuration file again; the next workbench_render() is by its templates. */
+int workbench_reload(struct workbench *w, struct err *err) MUST_CHECK;
 /* Ask one HAProxy whether it would load what was rendered. May be called for several programs. */
 int workbench_validate(struct workbench *w, const char *haproxy_binary, struct err *err) MUST_CHECK;
 /* All files: haproxy.cfg, maps, files, certificates. Handles stand for the values of Secrets. */

@@ -41,8 +41,8 @@ struct vault_hold; /* what one object has in the vault */
 struct vault *vault_new(size_t max_bytes);
 struct vault *vault_free(struct vault *v); /* NULL is fine; holds may outlive it */
 
-/* From here on handles depend on names alone, where an object has no uid or resourceVersion: the same in each process, as
- * output that people compare needs it. Not for a process that serves: a changed value keeps its handle. */
+/* From here on handles depend on names alone, where an object has no uid or resourceVersion: the same in each process,
+ * as output that people compare needs it. Not for a process that serves: a changed value keeps its handle. */
 void vault_fix_handles(struct vault *v);
 
 /* Whose value it is. */

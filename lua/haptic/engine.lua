@@ -71,5 +71,15 @@ return function(host)
     return current.fragments:explain(fragment_id, kind, scope, key, line0)
   end
 
+  --- A prompt's question about the program in force.
+  ---@param mode string "evaluate" or "complete"
+  ---@return string see repl.lua
+  function E.ask(mode, question)
+    if not current then return "error\nno program is loaded" end
+    current.repl = current.repl or require("haptic.repl").new(current, current:prompt_api())
+    if mode == "complete" then return current.repl:complete(question) end
+    return current.repl:evaluate(question)
+  end
+
   return E
 end

@@ -224,6 +224,9 @@ function Program:api(template, accessors, resources)
   return A
 end
 
+--- What a script sees, for a prompt.
+function Program:prompt_api() return self:api("prompt", self.accessors, self.resources) end
+
 function Program:owner_id()
   local f = self.fragments.running
   return f and f.owner and f.owner.id or ""
@@ -292,6 +295,7 @@ function M.load(source, host, before)
   self.objects = objects.new(source.kinds or {}, F.tracker, F:marker(), host.decode)
   F.objects = self.objects
   local resources, accessors = resources_table(self.objects)
+  self.resources, self.accessors = resources, accessors
   settings.templates = self.templates
   self.points = points_of.new(self.templates)
 

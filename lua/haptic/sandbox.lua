@@ -230,6 +230,10 @@ function M.install()
   mt.__metatable = false
 end
 
+--- The language's part of each environment, for completion.
+M.NAMES = { assert = true, error = true, ipairs = true, pairs = true, pcall = true, select = true, tonumber = true,
+  tostring = true, type = true, unpack = true, string = true, table = true, math = true, bit = true }
+
 --- A fresh environment: the language's allow-listed part and `api`'s functions.
 ---@param api table name → value
 ---@return table env for setfenv

@@ -1,0 +1,403 @@
+/* haptic repl: a Lua prompt inside the renderer's jail. This process has the terminal and the history only; a chunk is
+ * evaluated where templates run, with their limits. When a chunk ends the renderer, a new one gets the chunks before it
+ * again. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cmd/cmd.h"
+#include "cmd/workbench_options.h"
+#include "data/json.h"
+#include "offline/change.h"
+#include "offline/line_editor.h"
+
+#define SESSION_MAX 1000
+#define CHUNK_MAX ((size_t)1 << 20)
+
+enum { REPL_EXECUTE = WORKBENCH_OWN };
+
+static const struct option_row rows[] = {
+    WORKBENCH_ROW_CONFIG,
+    {REPL_EXECUTE, 'e', "execute", "LUA", NULL, NULL, "evaluate this and end; may be repeated"},
+    WORKBENCH_ROW_SET,
+    {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
+     "the HAProxy to render for (haproxy in PATH)"},
+    WORKBENCH_ROW_VERSION,
+    WORKBENCH_ROW_HELP,
+};
+
+static const struct option_table table = {
+    .command = "repl",
+    .arguments = "[SOURCE…]",
+    .text = "A Lua prompt on a loaded configuration and objects, with what templates see. It runs in the renderer's "
+            "jail: no files, no network,\nthe templates' limits. SOURCE: a folder or a file.\n\n"
+            "  haptic repl examples/manifests\n"
+            "  echo 'resources.services:get(\"default\", \"web\").spec.ports' | haptic repl examples/manifests\n\n"
+            "Exit status: that of the last chunk, 0 or 1; 2 wrong usage or unreadable input.",
+    .rows = rows,
+    .count = ARRAY_LEN(rows),
+};
+
+struct repl {
+    struct workbench_command common;
+    VEC(const char *) chunks_given; /* --execute */
+    struct line_editor *editor;
+    VEC(char *) session; /* chunks that were evaluated without an error, in order */
+    struct buf pending;  /* lines of an unfinished chunk */
+    struct buf changes;
+    uv_signal_t interrupt;
+    struct timespec config_time;
+    bool failed, ended;
+};
+
+static int set(void *ctx, int id, const char *value, struct err *err)
+{
+    struct repl *r = ctx;
+
+    if (id != REPL_EXECUTE)
+        return workbench_command_set(&r->common, id, value, err);
+    vec_push(&r->chunks_given, value);
+    return 0;
+}
+
+/* ---- rendering ---- */
+
+static void on_change(void *ctx, const struct fragment *before, const struct fragment *now)
+{
+    change_write(before, now, &((struct repl *)ctx)->changes);
+}
+
+/* Findings are of one rendering: print those, and begin anew. */
+static void print_findings(struct repl *r)
+{
+    (void)workbench_command_report(&r->common, stdout);
+    findings_done(&r->common.findings);
+    r->common.findings = (struct findings){0};
+}
+
+static void render(struct repl *r, bool show)
+{
+    buf_clear(&r->changes);
+    workbench_listen(r->common.workbench, show ? on_change : NULL, r);
+    bool rendered = workbench_render(r->common.workbench);
+    workbench_listen(r->common.workbench, NULL, NULL);
+    r->failed = findings_count(&r->common.findings, FINDING_ERROR) > 0;
+    if (rendered && show) {
+        const struct render_stats *stats = workbench_stats(r->common.workbench);
+        fwrite(buf_str(&r->changes), 1, r->changes.length, stdout);
+        printf("%llu of %llu fragments ran, %s%s\n", (unsigned long long)stats->fragments_run,
+               (unsigned long long)stats->fragments_total, log_duration(stats->duration_ns),
+               r->changes.length == 0 ? "; nothing changed" : "");
+    }
+    print_findings(r);
+}
+
+/* ---- commands that a chunk returns ---- */
+
+static void change_object(struct repl *r, struct yyjson_val *command)
+{
+    struct store_kind *kind =
+        store_kind_by_name(workbench_store(r->common.workbench), json_str(command, "kind"));
+    const char *json = json_str(command, "json"), *id = json_str(command, "id");
+    struct err err;
+
+    if (kind == NULL)
+        return;
+    if (json != NULL) {
+        if (store_put_json(kind, json, strlen(json), NULL, &err) < 0) {
+            printf("error: %s\n", err.text);
+            r->failed = true;
+            return;
+        }
+    } else if (id != NULL) {
+        const char *slash = strchr(id, '/');
+        CLEANUP(free_ptr) char *namespace = slash ? xmemdup0(id, (size_t)(slash - id)) : xstrdup("");
+        store_delete(kind, namespace, slash ? slash + 1 : id, NULL);
+    }
+    render(r, true);
+}
+
+static void carry_out(struct repl *r, const char *json)
+{
+    CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
+    struct err err;
+
+    if (json_parse(json, strlen(json), CHUNK_MAX, &doc, &err) < 0) {
+        printf("error: the object is too large for the prompt: %s\n", err.text);
+        r->failed = true;
+        return;
+    }
+    struct yyjson_val *root = yyjson_doc_get_root(doc);
+    const char *name = json_str(root, "command");
+    if (strcmp(name ? name : "", "render") == 0)
+        render(r, true);
+    else
+        change_object(r, root);
+}
+
+/* ---- evaluation ---- */
+
+static void on_interrupt(uv_signal_t *handle, int number)
+{
+    struct repl *r = handle->data;
+    int pid = renderer_pid(workbench_renderer(r->common.workbench));
+
+    (void)number;
+    if (pid > 0)
+        kill(pid, SIGKILL);
+}
+
+static char *ask(struct repl *r, const char *mode, const char *text)
+{
+    uv_signal_start(&r->interrupt, on_interrupt, SIGINT);
+    char *answer = workbench_ask(r->common.workbench, mode, text);
+    uv_signal_stop(&r->interrupt);
+    return answer;
+}
+
+/* The renderer is another one: its globals are made again. */
+static void replay(struct repl *r)
+{
+    render(r, false);
+    for (size_t i = 0; i < r->session.length; i++)
+        free(ask(r, "evaluate", r->session.items[i]));
+}
+
+static void remember(struct repl *r, const char *chunk)
+{
+    if (r->session.length < SESSION_MAX)
+        vec_push(&r->session, xstrdup(chunk));
+}
+
+static bool begins(const char *text, const char *status, const char **ret_rest)
+{
+    size_t length = strlen(status);
+
+    if (strncmp(text, status, length) != 0 || text[length] != '\n')
+        return false;
+    *ret_rest = text + length + 1;
+    return true;
+}
+
+/* False: the chunk is not finished. */
+static bool evaluate(struct repl *r, const char *chunk)
+{
+    CLEANUP(free_ptr) char *answer = ask(r, "evaluate", chunk);
+    const char *rest = "";
+
+    r->failed = false;
+    if (begins(answer, "incomplete", &rest))
+        return false;
+    if (begins(answer, "ok", &rest)) {
+        if (*rest != '\0')
+            printf("%s%s", rest, rest[strlen(rest) - 1] == '\n' ? "" : "\n");
+        remember(r, chunk);
+    } else if (begins(answer, "command", &rest)) {
+        carry_out(r, rest);
+    } else if (begins(answer, "error", &rest)) {
+        printf("error: %s\n", rest);
+        r->failed = true;
+    } else {
+        printf("error: the chunk was ended: it took too long, too much memory, or was interrupted\n");
+        findings_done(&r->common.findings);
+        r->common.findings = (struct findings){0};
+        replay(r);
+        r->failed = true;
+    }
+    fflush(stdout);
+    return true;
+}
+
+/* Templates are loaded again when their file has changed. */
+static void follow_config(struct repl *r, bool even_if_same)
+{
+    const char *file = r->common.options.config_file;
+    struct stat st;
+    struct err err;
+
+    if (file == NULL || stat(file, &st) < 0)
+        return;
+    bool same = st.st_mtim.tv_sec == r->config_time.tv_sec && st.st_mtim.tv_nsec == r->config_time.tv_nsec;
+    r->config_time = st.st_mtim;
+    if (same && !even_if_same)
+        return;
+    if (workbench_reload(r->common.workbench, &err) < 0) {
+        printf("error: %s; the templates before it stay\n", err.text);
+        return;
+    }
+    printf("%s: templates loaded again\n", file);
+    replay(r);
+}
+
+/* ---- commands of the prompt ---- */
+
+static void help(void)
+{
+    puts(":help          this list; help() says what Lua has\n"
+         ":load FILE     evaluate a file\n"
+         ":reload        load the configuration again, and what it has read\n"
+         ":quit          end, as Ctrl-D does");
+}
+
+static void load_file(struct repl *r, const char *path)
+{
+    CLEANUP(buf_done) struct buf text = {.max = CHUNK_MAX};
+    struct err err;
+    FILE *file = fopen(path, "re");
+    char chunk[4096];
+    size_t n;
+
+    if (file == NULL) {
+        printf("error: %s: %s\n", path, strerror(errno));
+        r->failed = true;
+        return;
+    }
+    while ((n = fread(chunk, 1, sizeof(chunk), file)) > 0)
+        if (buf_try_add(&text, chunk, n, &err) < 0)
+            break;
+    fclose(file);
+    if (!evaluate(r, buf_str(&text))) {
+        printf("error: %s ends within a statement\n", path);
+        r->failed = true;
+    }
+}
+
+static void command(struct repl *r, const char *line)
+{
+    if (strcmp(line, ":quit") == 0 || strcmp(line, ":q") == 0) {
+        r->ended = true;
+    } else if (strcmp(line, ":help") == 0) {
+        help();
+    } else if (strcmp(line, ":reload") == 0) {
+        follow_config(r, true);
+    } else if (strncmp(line, ":load ", 6) == 0) {
+        load_file(r, line + 6 + strspn(line + 6, " "));
+    } else {
+        printf("error: there is no command %s; :help lists them\n", line);
+        r->failed = true;
+    }
+}
+
+static char *complete(void *ctx, const char *line)
+{
+    return ask(ctx, "complete", line);
+}
+
+static void take_line(struct repl *r, const char *line)
+{
+    if (r->pending.length == 0 && *line == ':') {
+        line_editor_remember(r->editor, line);
+        command(r, line);
+        return;
+    }
+    if (r->pending.length == 0 && line[strspn(line, " \t")] == '\0')
+        return;
+    if (r->pending.length + strlen(line) > CHUNK_MAX) {
+        printf("error: a chunk has at most %zu bytes\n", CHUNK_MAX);
+        buf_clear(&r->pending);
+        return;
+    }
+    if (r->pending.length > 0)
+        buf_putc(&r->pending, '\n');
+    buf_puts(&r->pending, line);
+    follow_config(r, false);
+    if (!evaluate(r, buf_str(&r->pending)))
+        return;
+    line_editor_remember(r->editor, buf_str(&r->pending));
+    buf_clear(&r->pending);
+}
+
+static void read_lines(struct repl *r)
+{
+    const char *line;
+
+    while (!r->ended) {
+        switch (line_editor_read(r->editor, r->pending.length > 0 ? "     >> " : "haptic> ", &line)) {
+        case LINE_READ:
+            take_line(r, line);
+            break;
+        case LINE_INTERRUPTED:
+            buf_clear(&r->pending);
+            break;
+        case LINE_END:
+            if (r->pending.length > 0) {
+                printf("error: the input ends within a statement\n");
+                r->failed = true;
+            } else if (line_editor_is_terminal(r->editor)) {
+                putchar('\n');
+            }
+            r->ended = true;
+        }
+        fflush(stdout);
+    }
+}
+
+static char *history_file(void)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+
+    if (state != NULL && *state == '/')
+        return xasprintf("%s/haptic_history", state);
+    return home != NULL && *home == '/' ? xasprintf("%s/.haptic_history", home) : NULL;
+}
+
+static int serve(struct repl *r)
+{
+    CLEANUP(free_ptr) char *history = history_file();
+    struct stat st;
+
+    if (r->common.workbench == NULL) { /* the configuration is wrong */
+        print_findings(r);
+        return EXIT_FINDINGS;
+    }
+    if (r->common.options.config_file != NULL && stat(r->common.options.config_file, &st) == 0)
+        r->config_time = st.st_mtim;
+    uv_signal_init(&r->common.loop, &r->interrupt);
+    r->interrupt.data = r;
+    render(r, false);
+    r->failed = false;
+    r->editor = line_editor_new(history, complete, r);
+    if (r->chunks_given.length > 0) {
+        for (size_t i = 0; i < r->chunks_given.length; i++)
+            take_line(r, r->chunks_given.items[i]);
+    } else {
+        if (line_editor_is_terminal(r->editor))
+            printf("HAProxy %s, %zu fragments. help() and :help say what there is; Ctrl-D ends.\n",
+                   workbench_caps(r->common.workbench)->text, workbench_fragments(r->common.workbench));
+        read_lines(r);
+    }
+    line_editor_free(r->editor);
+    uv_close((uv_handle_t *)&r->interrupt, NULL);
+    return r->failed ? EXIT_FINDINGS : EXIT_CLEAN;
+}
+
+int cmd_repl(int argc, char **argv)
+{
+    struct repl r = {.pending = {.max = 2 * CHUNK_MAX}};
+    struct err err;
+    int status = EXIT_CLEAN;
+
+    if (options_parse(&table, argc, argv, set, &r, &r.common.sources, &err) < 0) {
+        fprintf(stderr, "haptic repl: %s\n", err.text);
+        status = EXIT_USAGE;
+    } else if (r.common.help) {
+        options_print_help(&table);
+    } else if (workbench_command_begin(&r.common, "repl", &status)) {
+        status = serve(&r);
+    }
+    workbench_command_done(&r.common);
+    for (size_t i = 0; i < r.session.length; i++)
+        free(r.session.items[i]);
+    vec_done(&r.session);
+    vec_done(&r.chunks_given);
+    buf_done(&r.pending);
+    buf_done(&r.changes);
+    return status;
+}

@@ -1,0 +1,95 @@
+--- topics.lua — what help() and apropos() say: one row for each name that a template or the prompt has.
+--
+-- docs/templates.md is the manual; a spec compares its names, and those of the environment, with this table.
+local M = {}
+
+local type, ipairs, pairs = type, ipairs, pairs
+local format, find, lower = string.format, string.find, string.lower
+
+--- name → {call, what it does}
+M.rows = {
+  resources = { "resources.KIND:get(namespace, name), :fetch(value, …), :list()",
+    "Watched objects: one by identity (or nil), those with these index values, or all; in the order of their ids." },
+  context = { "context.NAME", "Values of templatingSettings.extraContext and --set." },
+  capabilities = { "capabilities.NAME", "What HAProxy can do: version, major, minor, dynamic_backends, quic, …" },
+  each = { "each(resources.KIND, \"name\", function(object, out) … end)",
+    "One fragment for each object. While a script loads." },
+  fragment = { "fragment(\"name\", function(out) … end)", "A fragment of no object. While a script loads." },
+  section = { "section(\"frontend http\", {order = 450}, function(b) … end)",
+    "A piece of a section, of no object. While a script loads." },
+  extend = { "extend(\"point\", order, function(b, it) … end)", "Add to a point. While a script loads." },
+  apply = { "apply(\"point\", b, it)", "Open a point: what extends it is written here." },
+  snippets = { "snippets(\"point\")", "The text snippets of a point: a list of {name, order}." },
+  replace = { "replace(\"file.lua:name\", function(object, out) … end)",
+    "Take the place of a fragment. While a script loads." },
+  provide = { "provide(\"name\", value)", "Give a value to later scripts." },
+  use = { "use(\"name\")", "A value that an earlier script provides." },
+  shared = { "shared(\"name\", function(key) … end)",
+    "A value that is computed once and again when what it read has changed." },
+  fail = { "fail(message)", "End this fragment: its last good output stays, the owner is told." },
+  warn = { "warn(object, \"Reason\", message)", "Tell the owner of the fragment." },
+  watched = { "watched(\"KIND\")", "Is this kind among the watched ones?" },
+  path = { "path:map(name), path:file(name), path:cert(name)", "The path of a file, for the configuration." },
+  keys = { "keys(t)", "The keys of a table in order." },
+  sort_by = { "sort_by(list, field or function)", "A sorted copy; equal ones keep their order." },
+  group_by = { "group_by(list, field or function)", "Lists by key." },
+  dig = { "dig(t, field, …)", "The value at a path, or nil." },
+  b64encode = { "b64encode(text)",
+    "Base64." }, b64decode = { "b64decode(text)", "From Base64; the handle of a Secret stays as it is." },
+  json = { "json(value)", "JSON, keys in order." },
+  json_decode = { "json_decode(text)", "The value of a JSON text; nil and a message when it is none." },
+  regex_escape = { "regex_escape(text)", "The text as a regular expression that matches itself." },
+  format_escape = { "format_escape(text)", "The text for a log-format: % doubled." },
+  from_env = { "from_env(\"NAME\", \"/rest\")", "A word that begins with an environment variable of HAProxy." },
+  hash = { "hash(text)", "32 hexadecimal digits." },
+  out = { "out:map_entry(map, key, value), out:backend(name, fn), out:file(name, text), …",
+    "At the prompt: an output that is thrown away after it was shown." },
+  edit = { "edit(object, function(o) … end)", "Change a copy of an object, render, and show what changed." },
+  remove = { "remove(object)", "Delete an object here, render, and show what changed." },
+  render = { "render()", "Render, and show what changed since the last time." },
+  fragments = { "fragments(\"part\")", "The names of all fragments, or of those that have this text." },
+  reads = { "reads(\"fragment\")", "What the fragment has read: it runs again when one of these changes." },
+  output = { "output(\"fragment\")", "What the fragment puts out." },
+  yaml = { "yaml(value)", "The value as YAML." },
+  print = { "print(value, …)", "Write values." },
+  help = { "help(), help(name)", "What there is; what one name does." },
+  apropos = { "apropos(\"word\")", "The names whose help has this word." },
+}
+
+local function sorted(t)
+  local list = {}
+  for k in pairs(t) do list[#list + 1] = k end
+  table.sort(list)
+  return list
+end
+
+local function row(name) return format("%s\n    %s", M.rows[name][1], M.rows[name][2]) end
+
+--- help() of a name, of a function of the prompt, or of everything.
+function M.help(v, functions)
+  if type(v) == "function" then
+    for name, fn in pairs(functions) do
+      if fn == v then return row(name) end
+    end
+    return "a function; help(\"name\") says what the built-in ones do"
+  end
+  if type(v) == "string" then
+    if M.rows[v] then return row(v) end
+    return "there is no help for " .. v .. "; help() lists the names"
+  end
+  local lines = { "Names (help(\"name\") says more):" }
+  for _, name in ipairs(sorted(M.rows)) do lines[#lines + 1] = format("  %-14s %s", name, M.rows[name][1]) end
+  lines[#lines + 1] = "An expression shows its value; _ is the last one, _2 the one before. :help lists the commands."
+  return table.concat(lines, "\n")
+end
+
+--- The rows in which a word occurs.
+function M.apropos(word)
+  local found = {}
+  for _, name in ipairs(sorted(M.rows)) do
+    if find(lower(name .. " " .. row(name)), lower(word), 1, true) then found[#found + 1] = row(name) end
+  end
+  return #found > 0 and table.concat(found, "\n") or "nothing about " .. word
+end
+
+return M

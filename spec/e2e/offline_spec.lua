@@ -1,0 +1,316 @@
+--- Commands without a cluster: render, validate, repl, on the real renderer and HAProxy.
+
+local cjson = require("cjson")
+local posix = require("support.posix")
+
+local BIN = os.getenv("HAPTIC_BIN") or "build/release/core/haptic"
+local dir
+
+local function write(name, text)
+  local path = dir .. "/" .. name
+  local f = assert(io.open(path, "wb"))
+  f:write(text)
+  f:close()
+  return path
+end
+
+local function read(path)
+  local f = assert(io.open(path, "rb"))
+  local s = f:read("*a")
+  f:close()
+  return s
+end
+
+--- Run haptic; what it printed, on standard error, and its exit status.
+local function haptic(arguments, input)
+  local stdin = input and write("stdin", input) or "/dev/null"
+  local command = ("%s %s <%s >%s/out 2>%s/err"):format(BIN, arguments, stdin, dir, dir)
+  local status = os.execute(command)
+  if type(status) == "number" then status = math.floor(status / 256) end
+  return read(dir .. "/out"), read(dir .. "/err"), status == true and 0 or status
+end
+
+local function haproxy(series)
+  local pipe = assert(io.popen("tools/testenv haproxy " .. series .. " 2>/dev/null"))
+  local path = pipe:read("*l")
+  pipe:close()
+  return assert(path, "there is no HAProxy " .. series)
+end
+
+local MANIFESTS = "examples/manifests"
+
+describe("offline", function()
+  before_each(function() dir = posix.make_temporary_directory("/tmp/haptic-offline.") end)
+  after_each(function() os.execute("rm -rf " .. dir) end)
+
+  describe("render", function()
+    it("prints the configuration, and the same each time", function()
+      local first, _, status = haptic("render " .. MANIFESTS)
+      assert.equal(0, status)
+      assert.matches("\nbackend default_web_http from [%w-]+\n    server ", first)
+      assert.equal(first, (haptic("render " .. MANIFESTS)))
+    end)
+
+    it("takes objects from standard input and from several files", function()
+      local class, shop = read(MANIFESTS .. "/class.yaml"), read(MANIFESTS .. "/shop.yaml")
+      local whole = haptic("render " .. MANIFESTS)
+      assert.equal(whole, (haptic("render -", class .. "\n---\n" .. shop)))
+      assert.equal(whole, (haptic(("render %s/class.yaml %s/shop.yaml"):format(MANIFESTS, MANIFESTS))))
+    end)
+
+    it("writes all files to a folder, and refuses one that is not its own", function()
+      local _, err, status = haptic(("render -d %s/out.d %s"):format(dir, MANIFESTS))
+      assert.equal(0, status)
+      assert.matches("4 files in", err)
+      assert.equal("shop.localhost/ default_web_http\nshop.localhost/cart/ default_cart_80\n",
+        read(dir .. "/out.d/maps/path-prefix.map"))
+      os.execute("mkdir " .. dir .. "/other")
+      write("other/precious", "x")
+      _, err, status = haptic(("render -d %s/other %s"):format(dir, MANIFESTS))
+      assert.equal(2, status)
+      assert.matches("is not empty and has no haproxy.cfg", err)
+      assert.equal("x", read(dir .. "/other/precious"))
+    end)
+
+    it("has handles in the place of Secrets, the same in each run", function()
+      local config = write("config.yaml", [[
+watchedResources:
+  secrets: {apiVersion: v1, resources: secrets}
+templatingSettings: {libraries: []}
+templateSnippets:
+  own.lua:
+    template: |
+      fragment("users", function(out)
+        out:section("userlist u", function(b)
+          b:line("user", "ada", "insecure-password", resources.secrets:get("default", "users").data.password)
+        end)
+      end)
+]])
+      local secret = [[
+apiVersion: v1
+kind: Secret
+metadata: {name: users, namespace: default}
+stringData: {password: very-secret-indeed}
+]]
+      local out, err, status = haptic("render -c " .. config .. " -", secret)
+      assert.equal(0, status, err)
+      assert.matches("insecure%-password HapticSecret%x+End", out)
+      assert.is_nil((out .. err):find("very-secret", 1, true))
+      assert.equal(out, (haptic("render -c " .. config .. " -", secret)))
+    end)
+
+    it("prints JSON with files and findings", function()
+      local out, _, status = haptic("render -o json -t maps " .. MANIFESTS)
+      local document = cjson.decode(out)
+      assert.equal(0, status)
+      assert.equal(0, document.report.errors)
+      assert.truthy(document.files["maps/path-exact.map"])
+      assert.is_nil(document.files["haproxy.cfg"])
+    end)
+
+    it("renders for a version without such a program", function()
+      local old = haptic("render --haproxy-version 2.6 " .. MANIFESTS)
+      local new = haptic("render --haproxy-version 3.4 " .. MANIFESTS)
+      assert.not_equal(old, new)
+    end)
+  end)
+
+  describe("validate", function()
+    local function finding(config, more)
+      local out, err, status = haptic(("validate -o json -c %s %s %s"):format(write("c.yaml", config), more or "",
+        MANIFESTS))
+      local document = cjson.decode(out)
+      assert.equal(1, status, err)
+      return document.findings[1], document
+    end
+
+    it("says in one line that all is well", function()
+      local out, _, status = haptic("validate " .. MANIFESTS)
+      assert.equal(0, status)
+      assert.matches("^valid: %d+ fragments, HAProxy [%d.]+[^\n]*, 0 warnings\n$", out)
+    end)
+
+    it("names the line and the object of a template that fails", function()
+      local f = finding([[
+templateSnippets:
+  backend-500-x:
+    template: |
+      http-request set-header X-A ok
+      http-request set-header X-B {{ nobody.name }}
+]])
+      assert.equal("HT0202", f.code)
+      assert.equal("backend-500-x", f.file)
+      assert.equal(2, f.line)
+      assert.equal("ingresses default/shop", f.object)
+      assert.matches("undeclared global 'nobody'", f.message)
+    end)
+
+    it("names the line and the object of what HAProxy refuses", function()
+      local f = finding([[
+templateSnippets:
+  own.lua:
+    template: |
+      extend("backend", 100, function(b, it)
+        b:line("no-such", "directive")
+      end)
+]])
+      assert.same({ "HT0301", "own.lua", 2 }, { f.code, f.file, f.line })
+      assert.equal("ingresses default/shop", f.object)
+      assert.matches("unknown keyword 'no%-such'", f.message)
+      assert.matches("^HAProxy ", f.with)
+    end)
+
+    it("tells of each HAProxy that is asked", function()
+      local _, document = finding([[
+templateSnippets:
+  own.lua:
+    template: |
+      section("frontend http", { order = 450 }, function(b)
+        b:line("no-such", "directive")
+      end)
+]], ("--haproxy-binary %s --haproxy-binary %s"):format(haproxy("2.6"), haproxy("3.4")))
+      local with = {}
+      for _, f in ipairs(document.findings) do
+        assert.equal("HT0302", f.code)
+        with[#with + 1] = f.with:match("HAProxy (%d+%.%d+)")
+      end
+      table.sort(with)
+      assert.same({ "2.6", "3.4" }, with)
+    end)
+
+    it("tells of templates that do not load, with the line", function()
+      local f = finding("templateSnippets:\n  own.lua:\n    template: |\n      local x = 1\n      local = 2\n")
+      assert.same({ "HT0201", "own.lua", 2 }, { f.code, f.file, f.line })
+    end)
+
+    it("tells of a wrong configuration, with the nearest field", function()
+      local f = finding("templateSnipets: {}\n")
+      assert.equal("HT0103", f.code)
+      assert.equal(1, f.line)
+      assert.matches('did you mean "templateSnippets"', f.message)
+    end)
+
+    it("tells of a manifest that is none", function()
+      local out, _, status = haptic("validate -o json -", "kind: [\n")
+      local f = cjson.decode(out).findings[1]
+      assert.same({ 1, "HT0101", "stdin" }, { status, f.code, f.file })
+    end)
+
+    it("ends with 2 when nothing can be read", function()
+      local _, err, status = haptic("validate " .. dir .. "/none")
+      assert.equal(2, status)
+      assert.matches("No such file or directory", err)
+      _, err, status = haptic("validate --colour")
+      assert.equal(2, status)
+      assert.matches("unknown option %-%-colour", err)
+    end)
+
+    it("has the forms that CI servers read", function()
+      local config = write("c.yaml", "templateSnippets:\n  own.lua:\n    template: |\n      local = 2 -- <&\"\n")
+      local sarif = cjson.decode((haptic(("validate -o sarif -c %s %s"):format(config, MANIFESTS))))
+      assert.equal("HT0201", sarif.runs[1].results[1].ruleId)
+      assert.equal(1, sarif.runs[1].results[1].locations[1].physicalLocation.region.startLine)
+      local github = haptic(("validate -o github -c %s %s"):format(config, MANIFESTS))
+      assert.matches("^::error title=HT0201,file=own.lua,line=1::", github)
+      haptic(("validate -o junit -c %s %s"):format(config, MANIFESTS))
+      assert.equal(0, os.execute("python3 -c 'import sys, xml.etree.ElementTree as t; r = t.parse(sys.argv[1]).getroot(); "
+        .. "assert r.get(\"failures\") == \"1\", r.attrib' " .. dir .. "/out") == 0 and 0 or 1)
+    end)
+
+    it("writes no colour into a pipe", function()
+      local out = haptic("validate -c " .. write("c.yaml", "x: 1\n") .. " " .. MANIFESTS)
+      assert.is_nil(out:find("\27", 1, true))
+    end)
+  end)
+
+  describe("repl", function()
+    local function repl(input, more) return haptic(("repl %s %s"):format(more or "", MANIFESTS), input) end
+
+    it("shows values, and keeps results and globals", function()
+      local out, _, status = repl("1 + 1\nx = _ * 10\nx\n_2\n= 'a' .. 'b'\n")
+      assert.equal(0, status)
+      assert.equal('2\n20\n2\n"ab"\n', out)
+    end)
+
+    it("recognises a chunk that is not finished", function()
+      local out = repl("for i = 1, 2 do\nprint(i)\nend\nlocal s = [[ a\nb]] print(s)\n--[[ c\n]] print('d')\n")
+      assert.equal("1\n2\n a\nb\nd\n", out)
+      local _, _, status = repl("for i = 1, 2 do\n")
+      assert.equal(1, status)
+    end)
+
+    it("knows objects, and shows no byte of a Secret", function()
+      local out = repl("{resources.ingresses:get('default', 'shop')}\n")
+      assert.equal("{\n  <Ingress default/shop>\n}\n", out)
+    end)
+
+    it("has the jail's limits", function()
+      local out, _, status = repl("os\n")
+      assert.matches("undeclared global 'os'", out)
+      assert.equal(1, status)
+    end)
+
+    it("ends a chunk that does not end, and keeps the session", function()
+      local config = write("c.yaml", "templatingSettings: {renderTimeout: 1s}\n")
+      local out, _, status = repl("x = 5\nwhile true do end\nx\n", "-c " .. config)
+      assert.matches("^error: the chunk was ended: [^\n]+\n5\n$", out)
+      assert.equal(0, status)
+    end)
+
+    it("shows what a changed object changes", function()
+      local out = repl("edit(resources.endpoints:get('default', 'web-1') or resources.endpoints:list()[2], "
+        .. "function(o) o.endpoints[1].addresses[1] = '127.0.0.9' end)\n")
+      assert.matches("\n    %- server 127%.0%.0%.1_%d+ 127%.0%.0%.1:%d+\n", out)
+      assert.matches("\n    %+ server 127%.0%.0%.9_%d+ 127%.0%.0%.9:%d+\n", out)
+      assert.matches("\n%d+ of %d+ fragments ran, ", out)
+    end)
+
+    it("says which fragments there are and what they read", function()
+      local out = repl("#fragments('ingress.lua:') > 0\nreads('nobody')\n")
+      assert.matches("^true\nerror: reads: there is no fragment of that name", out)
+    end)
+
+    it("evaluates files and single chunks", function()
+      local file = write("chunk.lua", "y = 7\nprint('loaded')\n")
+      assert.equal("loaded\n7\n", (repl(":load " .. file .. "\ny\n")))
+      local out, _, status = haptic(("repl -e 'print(1)' -e 'error(\"x\", 0)' %s"):format(MANIFESTS))
+      assert.equal("1\nerror: x\n", out)
+      assert.equal(1, status)
+    end)
+
+    it("loads templates again", function()
+      local config = write("c.yaml", "templateSnippets:\n  a.lua:\n    template: |\n      provide('v', 1)\n")
+      local other = write("d.yaml", "templateSnippets:\n  a.lua:\n    template: |\n      provide('v', 2)\n")
+      local out = repl(("use('v')\n:load %s\nuse('v')\n"):format(other), "-c " .. config)
+      assert.matches("^1\n", out) -- a file that is no chunk changes nothing
+      assert.matches("\n1\n$", out)
+    end)
+  end)
+
+  describe("explain", function()
+    it("says what a code means and what to do", function()
+      local out, _, status = haptic("explain ht0301")
+      assert.equal(0, status)
+      assert.matches("^HT0301: HAProxy refuses the output of one object\n", out)
+      local _, err, wrong = haptic("explain HT9999")
+      assert.equal(2, wrong)
+      assert.matches("no finding has the code HT9999", err)
+    end)
+
+    it("is where docs/errors.md comes from", function()
+      assert.equal(read("docs/errors.md"), (haptic("explain --markdown")))
+    end)
+  end)
+
+  it("has help for each name of the prompt", function()
+    local out = haptic(("repl -e 'help()' %s"):format(MANIFESTS))
+    local names = haptic(("repl -e '' %s"):format(MANIFESTS))
+    assert.equal("", names)
+    for name in read("lua/haptic/repl.lua"):gmatch("\n  function A%.([%w_]+)") do
+      assert.matches("\n  " .. name .. " ", out)
+    end
+    for name in read("lua/haptic/program.lua"):gmatch("\n  function A%.([%w_]+)") do
+      if name ~= "pcall" then assert.matches("\n  " .. name .. " ", out) end
+    end
+  end)
+end)
