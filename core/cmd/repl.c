@@ -285,9 +285,10 @@ static void command(struct repl *r, const char *line)
     }
 }
 
+/* While a line is read, the editor has Ctrl-C. */
 static char *complete(void *ctx, const char *line)
 {
-    return ask(ctx, "complete", line);
+    return workbench_ask(((struct repl *)ctx)->common.workbench, "complete", line);
 }
 
 static void take_line(struct repl *r, const char *line)

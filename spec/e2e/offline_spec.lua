@@ -278,6 +278,23 @@ templateSnippets:
       assert.equal(1, status)
     end)
 
+    it("completes names, gives up a line and ends a chunk on a terminal", function()
+      local steps = cjson.encode({
+        { "", "haptic> " },
+        { "resources.ing\t", "ress" }, { "\t", "ingressclasses" }, { "es:l\t", "ist" },
+        { "()[1].kind\n", "\"Ingress\"" },
+        { "while true do end\n", "end" }, { "\3", "the chunk was ended" },
+        { "will not be run\3", "haptic> " },
+        { "20 + 22\n", "42" }, { "\4", "" },
+      })
+      local command = ("HOME=%s LSAN_OPTIONS=detect_leaks=0 spec/support/terminal %s repl %s <%s >%s/out"):format(dir, BIN,
+        MANIFESTS, write("steps", steps), dir)
+      local status = os.execute(command)
+      assert.equal(0, status, read(dir .. "/out"))
+      assert.truthy(read(dir .. "/.haptic_history"):find("20 + 22", 1, true) or
+        read(dir .. "/.haptic_history"):find("20\\040+\\04022", 1, true))
+    end)
+
     it("loads templates again", function()
       local config = write("c.yaml", "templateSnippets:\n  a.lua:\n    template: |\n      provide('v', 1)\n")
       local other = write("d.yaml", "templateSnippets:\n  a.lua:\n    template: |\n      provide('v', 2)\n")
