@@ -54,7 +54,7 @@ struct repl {
     struct buf changes;
     uv_signal_t interrupt;
     struct timespec config_time;
-    bool failed, ended;
+    bool evaluating, failed, ended;
 };
 
 static int set(void *ctx, int id, const char *value, struct err *err)
@@ -150,15 +150,15 @@ static void on_interrupt(uv_signal_t *handle, int number)
     int pid = renderer_pid(workbench_renderer(r->common.workbench));
 
     (void)number;
-    if (pid > 0)
+    if (pid > 0 && r->evaluating)
         kill(pid, SIGKILL);
 }
 
 static char *ask(struct repl *r, const char *mode, const char *text)
 {
-    uv_signal_start(&r->interrupt, on_interrupt, SIGINT);
+    r->evaluating = true;
     char *answer = workbench_ask(r->common.workbench, mode, text);
-    uv_signal_stop(&r->interrupt);
+    r->evaluating = false;
     return answer;
 }
 
@@ -362,6 +362,7 @@ static int serve(struct repl *r)
         r->config_time = st.st_mtim;
     uv_signal_init(&r->common.loop, &r->interrupt);
     r->interrupt.data = r;
+    uv_signal_start(&r->interrupt, on_interrupt, SIGINT); /* for the whole session: Ctrl-C never ends the program */
     render(r, false);
     r->failed = false;
     r->editor = line_editor_new(history, complete, r);

@@ -283,9 +283,9 @@ templateSnippets:
         { "", "haptic> " },
         { "resources.ing\t", "ress" }, { "\t", "ingressclasses" }, { "es:l\t", "ist" },
         { "()[1].kind\n", "\"Ingress\"" },
-        { "while true do end\n", "end" }, { "\3", "the chunk was ended" },
+        { "while true do end\n", "end" }, { "\3", "the chunk was ended" }, { "", "haptic> " },
         { "will not be run\3", "haptic> " },
-        { "20 + 22\n", "42" }, { "\4", "" },
+        { "20 + 22\n", "42\r\n" }, { "", "haptic> " }, { "\4", "" },
       })
       local command = ("HOME=%s LSAN_OPTIONS=detect_leaks=0 spec/support/terminal %s repl %s <%s >%s/out"):format(dir, BIN,
         MANIFESTS, write("steps", steps), dir)
