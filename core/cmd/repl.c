@@ -103,8 +103,7 @@ static void render(struct repl *r, bool show)
 
 static void change_object(struct repl *r, struct yyjson_val *command)
 {
-    struct store_kind *kind =
-        store_kind_by_name(workbench_store(r->common.workbench), json_str(command, "kind"));
+    struct store_kind *kind = store_kind_by_name(workbench_store(r->common.workbench), json_str(command, "kind"));
     const char *json = json_str(command, "json"), *id = json_str(command, "id");
     struct err err;
 

@@ -1,14 +1,13 @@
-/* Contributions are matched by kind, scope and key. Of two texts, the lines that both begin and end with are left out. */
+/* Contributions are matched by kind, scope and key. Of two texts, the lines that both begin and end with are left
+ * out. */
 #include "offline/change.h"
 
 #include <string.h>
 
 static const char *const kind_names[] = {
-    [CONTRIBUTION_SECTION] = "",          [CONTRIBUTION_SECTION_FROM] = "from of ",
-    [CONTRIBUTION_MAP_ENTRY] = "map ",    [CONTRIBUTION_FILE] = "file ",
-    [CONTRIBUTION_CERTIFICATE] = "cert ", [CONTRIBUTION_CRT_LIST] = "crt-list ",
-    [CONTRIBUTION_STATUS] = "status ",    [CONTRIBUTION_EVENT] = "event ",
-    [CONTRIBUTION_WARNING] = "warning ",
+    [CONTRIBUTION_SECTION] = "",       [CONTRIBUTION_SECTION_FROM] = "from of ", [CONTRIBUTION_MAP_ENTRY] = "map ",
+    [CONTRIBUTION_FILE] = "file ",     [CONTRIBUTION_CERTIFICATE] = "cert ",     [CONTRIBUTION_CRT_LIST] = "crt-list ",
+    [CONTRIBUTION_STATUS] = "status ", [CONTRIBUTION_EVENT] = "event ",          [CONTRIBUTION_WARNING] = "warning ",
 };
 
 static const struct contribution *find(const struct fragment *f, const struct contribution *c)
