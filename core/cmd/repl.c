@@ -2,6 +2,7 @@
  * evaluated where templates run, with their limits. When a chunk ends the renderer, a new one gets the chunks before it
  * again. */
 #include <errno.h>
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -364,6 +365,7 @@ static int serve(struct repl *r)
     uv_signal_start(&r->interrupt, on_interrupt, SIGINT); /* for the whole session: Ctrl-C never ends the program */
     render(r, false);
     r->failed = false;
+    setlocale(LC_CTYPE, ""); /* for letters beyond ASCII at the prompt */
     r->editor = line_editor_new(history, complete, r);
     if (r->chunks_given.length > 0) {
         for (size_t i = 0; i < r->chunks_given.length; i++)

@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <histedit.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -31,6 +33,37 @@ static void on_interrupt(int number)
 {
     (void)number;
     interrupted = 1;
+}
+
+/* One character. The interrupt is blocked but for the wait itself, so that none is missed between look and wait. */
+static int read_character(EditLine *edit, wchar_t *ret_character)
+{
+    struct pollfd ready = {.fd = STDIN_FILENO, .events = POLLIN};
+    mbstate_t state = {0};
+    sigset_t open;
+
+    (void)edit;
+    sigprocmask(SIG_BLOCK, NULL, &open);
+    sigdelset(&open, SIGINT);
+    for (;;) {
+        char byte;
+        if (ppoll(&ready, 1, NULL, &open) < 0) {
+            if (errno == EINTR && !interrupted)
+                continue;
+            return -1;
+        }
+        ssize_t n = read(STDIN_FILENO, &byte, 1);
+        if (n <= 0)
+            return n < 0 && errno == EAGAIN ? -1 : (int)n;
+        size_t used = mbrtowc(ret_character, &byte, 1, &state);
+        if (used == (size_t)-2)
+            continue; /* more bytes belong to it */
+        if (used == (size_t)-1) {
+            *ret_character = (wchar_t)(unsigned char)byte;
+            state = (mbstate_t){0};
+        }
+        return 1;
+    }
 }
 
 static char *prompt_of(EditLine *edit)
@@ -114,6 +147,7 @@ struct line_editor *line_editor_new(const char *history_file, line_editor_comple
         history(e->history, &event, H_LOAD, history_file);
     el_set(e->edit, EL_CLIENTDATA, e);
     el_set(e->edit, EL_PROMPT, prompt_of);
+    el_set(e->edit, EL_GETCFN, read_character);
     el_set(e->edit, EL_EDITOR, "emacs");
     el_set(e->edit, EL_HIST, history, e->history);
     el_set(e->edit, EL_ADDFN, "complete", "complete a name", on_tab);
@@ -143,12 +177,17 @@ struct line_editor *line_editor_free(struct line_editor *e)
 static enum line_read read_terminal(struct line_editor *e, const char **ret_line)
 {
     struct sigaction action = {.sa_handler = on_interrupt}, before;
+    sigset_t blocked, mask;
     int length = 0;
 
     interrupted = 0;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGINT);
+    sigprocmask(SIG_BLOCK, &blocked, &mask);
     sigaction(SIGINT, &action, &before);
     const char *line = el_gets(e->edit, &length);
     sigaction(SIGINT, &before, NULL);
+    sigprocmask(SIG_SETMASK, &mask, NULL);
     if (interrupted) {
         el_reset(e->edit);
         putchar('\n');
