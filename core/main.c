@@ -13,6 +13,7 @@ static const struct subcommand {
     {"run", cmd_run, "the controller: watch, render, validate, deploy"},
     {"render", cmd_render, "offline: what the templates make of a folder of manifests"},
     {"validate", cmd_validate, "offline: the same, checked by HAProxy, with findings"},
+    {"test", cmd_test, "offline: the validationTests of a configuration"},
     {"repl", cmd_repl, "offline: a Lua prompt in the renderer's jail"},
     {"explain", cmd_explain, "what the code of a finding means, and what to do"},
     {"version", cmd_version, "the program's version"},

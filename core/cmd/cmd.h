@@ -7,6 +7,7 @@ int cmd_run(int argc, char **argv);
 /* Offline, on files: 0 clean, 1 findings, 2 wrong usage or unreadable input. */
 int cmd_render(int argc, char **argv);
 int cmd_validate(int argc, char **argv);
+int cmd_test(int argc, char **argv);
 int cmd_repl(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 int cmd_renderer(int argc, char **argv);

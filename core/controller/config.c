@@ -299,7 +299,7 @@ static const struct field spec_fields[] = {
     {.name = "sslCertificates",
      .type = FIELD_WITHOUT_EFFECT,
      .note = "certificates come from scripts; see docs/templates.md"},
-    {.name = "validationTests", .type = FIELD_WITHOUT_EFFECT, .note = "tests are not run here"},
+    {.name = "validationTests", .type = FIELD_ELSEWHERE} /* offline/test_case.c */,
     {.name = "controller", .type = FIELD_TABLE, .table = controller_fields},
     {.name = "logging", .type = FIELD_OBJECT, .read = read_logging},
     {.name = "dataplane", .type = FIELD_TABLE, .table = dataplane_fields},

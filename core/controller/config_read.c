@@ -136,6 +136,10 @@ static int read_field(struct reader *r, yyjson_val *key, yyjson_val *value, cons
     char message[128];
 
     switch (f->type) {
+    case FIELD_ELSEWHERE:
+        return 0;
+    case FIELD_ANY:
+        return f->read(r, value, object);
     case FIELD_WITHOUT_EFFECT:
         warn_of(r, key, value, f);
         return 0;

@@ -29,7 +29,9 @@ enum field_type {
     FIELD_INT,
     FIELD_DURATION,
     FIELD_OBJECT,
+    FIELD_ANY, /* as FIELD_OBJECT, of any type */
     FIELD_TABLE,
+    FIELD_ELSEWHERE,     /* read by somebody else */
     FIELD_WITHOUT_EFFECT /* any value is taken, with a warning that says why it does nothing */
 };
 
@@ -39,7 +41,7 @@ struct field {
     bool required;             /* FIELD_STRING only */
     size_t offset;             /* of the value, in the object given to reader_object() */
     const struct field *table; /* FIELD_TABLE: its own rows, read into the same object */
-    /* FIELD_OBJECT: reads it all by itself. */
+    /* FIELD_OBJECT, FIELD_ANY: reads it all by itself. */
     int (*read)(struct reader *r, yyjson_val *value, void *object);
     int64_t min, max;     /* FIELD_INT; min of FIELD_DURATION, too */
     const char *note;     /* FIELD_WITHOUT_EFFECT: why */

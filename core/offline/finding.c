@@ -231,7 +231,7 @@ static void write_sarif(const struct findings *f, const char *version, struct bu
 
 /* ---- JUnit ---- */
 
-static void put_xml(struct buf *out, const char *text)
+void finding_put_xml(struct buf *out, const char *text)
 {
     for (const char *c = text; *c != '\0'; c++) {
         switch (*c) {
@@ -275,20 +275,20 @@ static void write_junit(const struct findings *f, struct buf *out)
         put_place(x, &text);
         buf_puts(&text, x->message);
         buf_printf(out, "<testcase classname=\"%s\" name=\"", row->code);
-        put_xml(out, buf_str(&text));
+        finding_put_xml(out, buf_str(&text));
         if (x->object != NULL) {
             buf_puts(out, " (");
-            put_xml(out, x->object);
+            finding_put_xml(out, x->object);
             buf_putc(out, ')');
         }
         if (failed) {
             buf_puts(out, "\"><failure message=\"");
-            put_xml(out, row->title);
+            finding_put_xml(out, row->title);
             buf_puts(out, "\">");
         } else {
             buf_puts(out, "\"><system-out>");
         }
-        put_xml(out, buf_str(&text));
+        finding_put_xml(out, buf_str(&text));
         buf_printf(out, "</%s></testcase>\n", failed ? "failure" : "system-out");
     }
     buf_puts(out, "</testsuite>\n");

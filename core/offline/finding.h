@@ -32,6 +32,8 @@ enum finding_code {
     FINDING_UNCHECKED,       /* HT0303 */
     FINDING_TEMPLATE_WARNS,  /* HT0401 */
     FINDING_KEY_LOST,        /* HT0402 */
+    FINDING_TEST_FAILED,     /* HT0501 */
+    FINDING_TESTS_WRONG,     /* HT0502 */
 };
 
 /* One row for each code: what `haptic explain CODE` and docs/errors.md say. */
@@ -70,6 +72,8 @@ size_t findings_count(const struct findings *f, enum finding_level at_least);
 enum finding_format { FINDING_TEXT, FINDING_JSON, FINDING_JUNIT, FINDING_SARIF, FINDING_GITHUB };
 /* ERR_INVALID names the formats. */
 int finding_format_parse(const char *text, enum finding_format *ret_format, struct err *err) MUST_CHECK;
+/* Append a text as XML: of an attribute or an element. */
+void finding_put_xml(struct buf *out, const char *text);
 /* Sort and append all of them. colour: for FINDING_TEXT. version: of the program. */
 void findings_write(struct findings *f, enum finding_format format, bool colour, const char *version, struct buf *out);
 

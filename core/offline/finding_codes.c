@@ -54,6 +54,13 @@ static const struct finding_code_row rows[] = {
          "Two objects write the same entry of a map, section or file. The older object wins (creationTimestamp, then "
          "namespace and name).",
          "Give one of the two another host or path."},
+    [FINDING_TEST_FAILED] = {"HT0501", FINDING_ERROR, "A test failed",
+                             "An assertion of validationTests does not hold for what was rendered.",
+                             "Correct the template, or the assertion if the new output is right."},
+    [FINDING_TESTS_WRONG] =
+        {"HT0502", FINDING_ERROR, "The tests cannot be run",
+         "validationTests cannot be read, or no test is there or was selected. A run that tests nothing is a failure.",
+         "Correct the field at the line that is named; write a test, or choose another --run."},
 };
 
 const struct finding_code_row *finding_code_row(enum finding_code code)

@@ -15,6 +15,7 @@
 #include "base/map.h"
 #include "controller/place.h"
 #include "controller/validate.h"
+#include "data/json.h"
 #include "haproxy/scratch.h"
 #include "offline/template_place.h"
 #include "store/source_dir.h"
@@ -596,13 +597,36 @@ static int make_store(struct workbench *w, struct err *err)
     return config_add_kinds(w->config, w->store, &changed, err);
 }
 
+/* RFC 7386: objects are merged, anything else takes the place of what was there, null removes. */
+static int merge_context(struct config *config, const char *context, struct err *err)
+{
+    CLEANUP(json_doc_done) struct yyjson_doc *base = NULL;
+    CLEANUP(json_doc_done) struct yyjson_doc *patch = NULL;
+
+    if (json_parse(config->extra_context, strlen(config->extra_context), CONFIG_FILE_MAX, &base, err) < 0 ||
+        json_parse(context, strlen(context), CONFIG_FILE_MAX, &patch, err) < 0)
+        return err_wrap(err, "extraContext");
+    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+    yyjson_mut_doc_set_root(doc, yyjson_merge_patch(doc, yyjson_doc_get_root(base), yyjson_doc_get_root(patch)));
+    char *merged = yyjson_mut_write(doc, 0, NULL);
+    yyjson_mut_doc_free(doc);
+    if (merged == NULL)
+        return err_set(err, ERR_INVALID, "extraContext cannot be merged");
+    free(config->extra_context);
+    config->extra_context = merged;
+    return 0;
+}
+
 static int make_renderer(struct workbench *w, const struct workbench_options *o, struct err *err)
 {
     CLEANUP(buf_done) struct buf program = {0};
     const struct renderer_limits limits = {.deadline_ns = w->config->render_timeout_ns,
                                            .memory_bytes = (size_t)w->config->render_memory_bytes};
 
-    if (config_program(w->config, &w->caps, o->extra_context, &program, err) < 0)
+    for (size_t i = 0; o->contexts != NULL && o->contexts[i] != NULL; i++)
+        if (merge_context(w->config, o->contexts[i], err) < 0)
+            return -1;
+    if (workbench_program(w, &program, err) < 0)
         return -1;
     w->model = model_new();
     model_replace_begin(w->model);
@@ -675,6 +699,21 @@ struct workbench *workbench_free(struct workbench *w)
 const struct haproxy_caps *workbench_caps(const struct workbench *w)
 {
     return &w->caps;
+}
+
+const struct config *workbench_config(const struct workbench *w)
+{
+    return w->config;
+}
+
+int workbench_program(const struct workbench *w, struct buf *out, struct err *err)
+{
+    return config_program(w->config, &w->caps, w->options.extra_context, out, err);
+}
+
+void workbench_set_findings(struct workbench *w, struct findings *findings)
+{
+    w->findings = findings;
 }
 
 struct model *workbench_model(struct workbench *w)

@@ -28,6 +28,7 @@ struct workbench_options {
      * empty */
     const char *const *sources;
     const char *const *extra_context; /* "key=value", ended by NULL */
+    const char *const *contexts;      /* JSON objects, merged over the configuration's extraContext; NULL: none */
     const char *haproxy_binary;       /* "haproxy": looked up in PATH */
     const char *haproxy_version;      /* render for that version without such a program; NULL: ask the program */
     bool progress;                    /* say on stderr what takes longer than two seconds */
@@ -57,6 +58,11 @@ int workbench_validate(struct workbench *w, const char *haproxy_binary, struct e
 void workbench_files(struct workbench *w, struct disk_files *ret_files);
 
 const struct haproxy_caps *workbench_caps(const struct workbench *w);
+const struct config *workbench_config(const struct workbench *w);
+/* What the templates are told besides the objects: the program, as JSON (docs/design.md, section 11). */
+int workbench_program(const struct workbench *w, struct buf *out, struct err *err) MUST_CHECK;
+/* Where findings go from now on. */
+void workbench_set_findings(struct workbench *w, struct findings *findings);
 struct model *workbench_model(struct workbench *w);
 struct store *workbench_store(struct workbench *w);
 struct renderer *workbench_renderer(struct workbench *w);

@@ -210,7 +210,6 @@ static void fields_without_effect_are_warned_of(void **state)
         "haptic.yaml:16: watchedResources.others.namespaceSelector: has no effect: ",
         "haptic.yaml:17: maps.a.map.postProcessing: has no effect: ",
         "haptic.yaml:18: sslCertificates: has no effect: ",
-        "haptic.yaml:19: validationTests: has no effect: ",
     };
     struct err err = {0};
     struct config *c = parse(text, &err);

@@ -223,6 +223,189 @@ templateSnippets:
     end)
   end)
 
+  describe("test", function()
+    local OBJECTS = [[
+    fixtures: &objects
+      ingressclasses:
+        - apiVersion: networking.k8s.io/v1
+          kind: IngressClass
+          metadata: {name: haptic}
+          spec: {controller: haproxy-haptic.org/controller}
+      ingresses:
+        - apiVersion: networking.k8s.io/v1
+          kind: Ingress
+          metadata: {name: shop, namespace: default}
+          spec:
+            ingressClassName: haptic
+            rules:
+              - host: shop.test
+                http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+      services:
+        - apiVersion: v1
+          kind: Service
+          metadata: {name: web, namespace: default}
+          spec: {ports: [{port: 80}]}
+      endpoints:
+        - apiVersion: discovery.k8s.io/v1
+          kind: EndpointSlice
+          metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web}}
+          addressType: IPv4
+          ports: [{port: 8080, name: ""}]
+          endpoints: [{addresses: [10.0.0.1], conditions: {ready: true}}]
+]]
+
+    --- Run tests; JSON by name, the whole document, the exit status. head: more of the configuration.
+    local function run(tests, more, head)
+      local path = write("t.yaml", (head or "") .. "validationTests:\n" .. tests)
+      local out, err, status = haptic(("test -o json -c %s %s"):format(path, more or ""))
+      local ok, document = pcall(cjson.decode, out)
+      assert.is_true(ok, out .. err)
+      local by_name = {}
+      for _, t in ipairs(document.tests or {}) do by_name[t.name] = t end
+      return by_name, document, status
+    end
+
+    --- Assertions on the objects above: each must hold, or must fail with a message that has a match of the pattern.
+    local function judge(assertions)
+      local tests = {}
+      for i, a in ipairs(assertions) do
+        tests[i] = ("  t%d:\n    fixtures: *objects\n    assertions:\n      - %s\n"):format(i, a[1])
+      end
+      local results = run("  _global:\n" .. OBJECTS:gsub("&objects", "&objects") .. table.concat(tests))
+      for i, a in ipairs(assertions) do
+        local r = results["t" .. i]
+        if a[2] == nil then
+          assert.equal("passed", r.verdict, a[1] .. ": " .. cjson.encode(r.failures))
+        else
+          assert.equal("failed", r.verdict, a[1])
+          assert.matches(a[2], r.failures[1].message)
+        end
+      end
+    end
+
+    it("judges each type of assertion, right and wrong", function()
+      judge({
+        { "{type: haproxy_valid}" }, { "{type: deterministic}" },
+        { "{type: contains, pattern: 'server \\S+ 10\\.0\\.0\\.1:8080'}" },
+        { "{type: contains, pattern: nobody}", "expected haproxy.cfg to contain /nobody/" },
+        { "{type: not_contains, pattern: nobody}" },
+        { "{type: not_contains, pattern: '10\\.0\\.0\\.1:8080'}", "> +%d+ | +server .*from: backend default_web_80" },
+        { "{type: match_count, pattern: 'backend default_web_80', expected: '1'}" },
+        { "{type: match_count, pattern: 'backend default_web_80', expected: '2'}", "expected 2 matches .* found 1" },
+        { "{type: match_order, patterns: [frontend http, backend default_]}" },
+        { "{type: match_order, patterns: [backend default_, frontend http]}", "stands before" },
+        { '{type: equals, target: "map:path-prefix.map", expected: "shop.test/ default_web_80\\n"}' },
+        { '{type: equals, target: "map:path-prefix.map", expected: "shop.test/ other\\n"}', "first in line 1" },
+        { "{type: jsonpath, jsonpath: '{.capabilities.dynamic_servers}', expected: 'true'}" },
+        { "{type: jsonpath, jsonpath: '{.extraContext.nothing}', expected: x}", "it is absent" },
+        { "{type: contains, target: 'map:nothing.map', pattern: x}", "there is no target .*map:path%-prefix.map" },
+        { "{type: contains, pattern: '('}", "the pattern \"%(\" is wrong" },
+      })
+    end)
+
+    it("skips what cannot be run here, and says why", function()
+      local results, document, status = run([[
+  new: {minHAProxyVersion: "99.0", assertions: [{type: haproxy_valid}]}
+  other: {requires: [nothing], assertions: [{type: haproxy_valid}]}
+  good: {requires: [base, ingresses], assertions: [{type: haproxy_valid}]}
+]])
+      assert.equal(0, status)
+      assert.same({ 1, 0, 2 }, { document.passed, document.failed, document.skipped })
+      assert.matches("it needs HAProxy 99.0", results.new.skipped)
+      assert.matches('it requires "nothing"', results.other.skipped)
+    end)
+
+    it("merges the context of everybody, of the test and of the configuration", function()
+      local head = "templatingSettings: {extraContext: {a: {one: 1, two: 2}}}\n"
+      local _, document, status = run([[
+  _global: {extraContext: {a: {two: 3}}}
+  t:
+    extraContext: {a: {four: 4}}
+    assertions:
+      - {type: jsonpath, jsonpath: "{.extraContext.a.one}", expected: "1"}
+      - {type: jsonpath, jsonpath: "{.extraContext.a.two}", expected: "3"}
+      - {type: jsonpath, jsonpath: "{.extraContext.a.four}", expected: "4"}
+]], nil, head)
+      assert.equal(0, status, cjson.encode(document))
+    end)
+
+    it("fails when a template fails, unless the test is about that", function()
+      local head = "templateSnippets:\n  own.lua:\n    template: |\n      fragment(\"f\", function() fail(\"on purpose\") end)\n"
+      local results, _, status = run([[
+  silent: {assertions: [{type: contains, pattern: frontend}]}
+  asked: {assertions: [{type: contains, target: rendering_error, pattern: on purpose}]}
+]], nil, head)
+      assert.equal(1, status)
+      assert.matches("on purpose", results.silent.failures[1].message)
+      assert.equal("passed", results.asked.verdict)
+    end)
+
+    it("finds a template that depends on the order in which objects come", function()
+      local head = [[
+templateSnippets:
+  own.lua:
+    template: |
+      local seen = {}
+      each(resources.services, "count", function(service, out)
+        seen[#seen + 1] = service.metadata.name
+        out:file(service.metadata.name .. ".txt", tostring(#seen))
+      end)
+]]
+      local results = run([[
+  t:
+    fixtures:
+      services:
+        - {apiVersion: v1, kind: Service, metadata: {name: a, namespace: n}, spec: {ports: [{port: 80}]}}
+        - {apiVersion: v1, kind: Service, metadata: {name: b, namespace: n}, spec: {ports: [{port: 80}]}}
+        - {apiVersion: v1, kind: Service, metadata: {name: c, namespace: n}, spec: {ports: [{port: 80}]}}
+    assertions: [{type: contains, pattern: frontend}]
+]], "--seed 3", head)
+      assert.equal("failed", results.t.verdict)
+      assert.matches("differs when the objects come one by one", results.t.failures[1].message)
+    end)
+
+    it("refuses tests that cannot fail, unknown fields and types, and a run without a test", function()
+      local function refused(tests, more)
+        local _, document, status = run(tests, more)
+        assert.equal(1, status)
+        return document.findings[1].message
+      end
+      assert.matches("a test that asserts nothing cannot fail", refused("  t: {description: x}\n"))
+      assert.matches('did you mean "target"', refused("  t: {assertions: [{type: contains, targt: x, pattern: z}]}\n"))
+      assert.matches('"contain" is none of haproxy_valid', refused("  t: {assertions: [{type: contain, pattern: z}]}\n"))
+      assert.matches("needs pattern", refused("  t: {assertions: [{type: contains}]}\n"))
+      assert.matches("no test has a name", refused("  t: {assertions: [{type: haproxy_valid}]}\n", "--run nobody"))
+      local results = run("  t: {fixtures: {servces: [{}]}, assertions: [{type: haproxy_valid}]}\n")
+      assert.matches("no entry of watchedResources", results.t.failures[1].message)
+    end)
+
+    it("runs the tests that are chosen, and repeats an order", function()
+      local tests = "  a: {assertions: [{type: haproxy_valid}]}\n  b: {assertions: [{type: haproxy_valid}]}\n"
+        .. "  ab: {assertions: [{type: haproxy_valid}]}\n"
+      local _, document = run(tests, "--run '^a'")
+      assert.equal(2, document.passed)
+      local function order(seed)
+        local _, d = run(tests, "--seed " .. seed)
+        local names = {}
+        for i, t in ipairs(d.tests) do names[i] = t.name end
+        return table.concat(names, " ")
+      end
+      assert.equal(order(7), order(7))
+    end)
+
+    it("speaks TAP and JUnit", function()
+      local config = write("t.yaml", "validationTests:\n  good: {assertions: [{type: haproxy_valid}]}\n"
+        .. "  bad: {assertions: [{type: contains, pattern: '<nobody>'}]}\n")
+      local tap = haptic("test -o tap --seed 1 -c " .. config)
+      assert.matches("^TAP version 13\n1%.%.2\n", tap)
+      assert.matches("\nok %d %- good\n", tap)
+      assert.matches("\nnot ok %d %- bad\n# expected", tap)
+      haptic("test -o junit -c " .. config)
+      assert.equal(0, os.execute("python3 -c 'import sys, xml.etree.ElementTree as t; r = t.parse(sys.argv[1]).getroot(); "
+        .. "assert (r.get(\"tests\"), r.get(\"failures\")) == (\"2\", \"1\"), r.attrib' " .. dir .. "/out"))
+    end)
+  end)
+
   describe("repl", function()
     local function repl(input, more) return haptic(("repl %s %s"):format(more or "", MANIFESTS), input) end
 

@@ -1,0 +1,488 @@
+/* The objects of a test are put into the store of a workbench of its own. */
+#include "offline/test_run.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "data/json.h"
+#include "data/jsonpath.h"
+#include "offline/pattern.h"
+#include "offline/test_target.h"
+
+#define CONTEXT_LINES 3
+#define SHOWN_BYTES 400
+/* More objects are put several at a time: each step renders. */
+#define STEPS_MAX 50
+
+struct object_ref {
+    const char *kind;
+    yyjson_val *value;
+};
+
+struct running {
+    uv_loop_t *loop;
+    const struct test_cases *cases;
+    const struct test_case *test;
+    const struct test_run_options *options;
+    struct test_result *result;
+    struct findings findings;
+    struct workbench *w;
+    bool rendered;
+};
+
+static void add_failure(struct running *r, size_t line, char *message)
+{
+    r->result->verdict = TEST_FAILED;
+    vec_push(&r->result->failures, ((struct test_failure){.line = line, .message = message}));
+}
+
+/* ---- objects ---- */
+
+static bool same_object(yyjson_val *a, yyjson_val *b)
+{
+    const char *na = json_str(a, "metadata", "name"), *nb = json_str(b, "metadata", "name");
+    const char *sa = json_str(a, "metadata", "namespace"), *sb = json_str(b, "metadata", "namespace");
+
+    return strcmp(na ? na : "", nb ? nb : "") == 0 && strcmp(sa ? sa : "", sb ? sb : "") == 0;
+}
+
+struct object_list {
+    VEC(struct object_ref) items;
+};
+
+/* Later ones take the place of earlier ones: a test's own over those of _global. */
+static void gather(yyjson_val *fixtures, struct object_list *list)
+{
+    size_t i, max, j, count;
+    yyjson_val *key, *objects, *object;
+
+    yyjson_obj_foreach(fixtures, i, max, key, objects)
+    {
+        yyjson_arr_foreach(objects, j, count, object)
+        {
+            struct object_ref ref = {.kind = yyjson_get_str(key), .value = object};
+            size_t at = 0;
+            while (at < list->items.length && !(strcmp(list->items.items[at].kind, ref.kind) == 0 &&
+                                                same_object(list->items.items[at].value, object)))
+                at++;
+            if (at < list->items.length)
+                list->items.items[at] = ref;
+            else
+                vec_push(&list->items, ref);
+        }
+    }
+}
+
+static int put_object(struct running *r, struct workbench *w, const struct object_ref *ref, struct err *err)
+{
+    struct store_kind *kind = store_kind_by_name(workbench_store(w), ref->kind);
+    size_t line = yaml_line(&r->cases->docs.items[0], ref->value);
+
+    if (kind == NULL)
+        return err_set(err, ERR_INVALID, "fixtures.%.64s (line %zu): no entry of watchedResources has this name",
+                       ref->kind, line);
+    if (store_put_value(kind, ref->value, NULL, err) < 0)
+        return err_wrap(err, "fixtures.%.64s (line %zu)", ref->kind, line);
+    return 0;
+}
+
+/* ---- showing ---- */
+
+static char *shown(const char *text)
+{
+    size_t length = strlen(text);
+
+    return length <= SHOWN_BYTES ? xstrdup(text) : xasprintf("%.*s… (%zu bytes)", SHOWN_BYTES, text, length);
+}
+
+static size_t line_at(const char *text, size_t offset)
+{
+    size_t line = 1;
+
+    for (size_t i = 0; i < offset; i++)
+        line += text[i] == '\n';
+    return line;
+}
+
+static void put_context(const char *text, size_t line, struct buf *out)
+{
+    size_t from = line > CONTEXT_LINES ? line - CONTEXT_LINES : 1, at = 1;
+
+    for (const char *p = text; *p != '\0' && at <= line + CONTEXT_LINES; at++) {
+        size_t length = strcspn(p, "\n");
+        if (at >= from)
+            buf_printf(out, "\n  %c %5zu | %.*s", at == line ? '>' : ' ', at, (int)length, p);
+        p += length + (p[length] == '\n');
+    }
+}
+
+/* ---- assertions ---- */
+
+static int count_matches(const struct pattern *p, const struct buf *text, size_t *ret_count, size_t *ret_first,
+                         struct err *err)
+{
+    size_t from = 0, start, end;
+    int found;
+
+    *ret_count = 0;
+    while (from <= text->length &&
+           (found = pattern_find(p, buf_str(text), text->length, from, &start, &end, err)) != 0) {
+        if (found < 0)
+            return -1;
+        if ((*ret_count)++ == 0)
+            *ret_first = start;
+        from = end > start ? end : end + 1;
+    }
+    return 0;
+}
+
+static int judge_count(struct running *r, const struct assertion *a, const struct buf *text, bool is_config,
+                       struct err *err)
+{
+    struct pattern *pattern = NULL;
+    size_t count = 0, first = 0;
+    const char *target = a->target ? a->target : DISK_CONFIG;
+
+    if (pattern_new(a->pattern, &pattern, err) < 0)
+        return -1;
+    int result = count_matches(pattern, text, &count, &first, err);
+    pattern_free(pattern);
+    if (result < 0)
+        return -1;
+    CLEANUP(buf_done) struct buf message = {0};
+    if (a->type == ASSERT_CONTAINS && count == 0) {
+        buf_printf(&message, "expected %s to contain /%s/; it has %zu lines without it", target, a->pattern,
+                   line_at(buf_str(text), text->length));
+    } else if (a->type == ASSERT_NOT_CONTAINS && count > 0) {
+        size_t line = line_at(buf_str(text), first);
+        CLEANUP(buf_done) struct buf origin = {0};
+        buf_printf(&message, "expected %s not to contain /%s/; line %zu does", target, a->pattern, line);
+        put_context(buf_str(text), line, &message);
+        if (is_config)
+            test_line_origin(r->w, line, &origin);
+        if (origin.length > 0)
+            buf_printf(&message, "\n  from: %s", buf_str(&origin));
+    } else if (a->type == ASSERT_MATCH_COUNT && strtoul(a->expected, NULL, 10) != count) {
+        buf_printf(&message, "expected %s matches of /%s/ in %s, found %zu", a->expected, a->pattern, target, count);
+    }
+    if (message.length > 0)
+        add_failure(r, a->line, buf_steal(&message));
+    return 0;
+}
+
+static void judge_equals(struct running *r, const struct assertion *a, const struct buf *text)
+{
+    const char *actual = buf_str(text), *expected = a->expected;
+
+    if (strcmp(actual, expected) == 0)
+        return;
+    size_t at = 0;
+    while (actual[at] != '\0' && actual[at] == expected[at])
+        at++;
+    size_t line = line_at(actual, at);
+    CLEANUP(buf_done) struct buf message = {0};
+    CLEANUP(free_ptr) char *wanted = shown(expected);
+    buf_printf(&message, "%s differs from what was expected, first in line %zu", a->target ? a->target : DISK_CONFIG,
+               line);
+    put_context(actual, line, &message);
+    buf_printf(&message, "\n  expected:\n%s", wanted);
+    add_failure(r, a->line, buf_steal(&message));
+}
+
+static int judge_order(struct running *r, const struct assertion *a, const struct buf *text, struct err *err)
+{
+    size_t before = 0;
+
+    for (size_t i = 0; i < a->patterns.length; i++) {
+        struct pattern *pattern = NULL;
+        size_t start = 0, end;
+        if (pattern_new(a->patterns.items[i], &pattern, err) < 0)
+            return -1;
+        int found = pattern_find(pattern, buf_str(text), text->length, 0, &start, &end, err);
+        pattern_free(pattern);
+        if (found < 0)
+            return -1;
+        if (found == 0) {
+            add_failure(r, a->line, xasprintf("/%s/ does not occur in %s", a->patterns.items[i],
+                                              a->target ? a->target : DISK_CONFIG));
+            return 0;
+        }
+        if (i > 0 && start < before) {
+            add_failure(r, a->line,
+                        xasprintf("/%s/ (line %zu) stands before /%s/ (line %zu)", a->patterns.items[i],
+                                  line_at(buf_str(text), start), a->patterns.items[i - 1],
+                                  line_at(buf_str(text), before)));
+            return 0;
+        }
+        before = start;
+    }
+    return 0;
+}
+
+/* On the context that templates see: {"extraContext": …, "capabilities": …}. */
+static int judge_jsonpath(struct running *r, const struct assertion *a, struct err *err)
+{
+    CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
+    CLEANUP(buf_done) struct buf program = {0}, actual = {0};
+    struct jsonpath *path = NULL;
+
+    if (workbench_program(r->w, &program, err) < 0 ||
+        json_parse(buf_str(&program), program.length, SIZE_MAX, &doc, err) < 0 ||
+        jsonpath_compile(a->jsonpath, &path, err) < 0)
+        return -1;
+    yyjson_val *value = jsonpath_first(path, yyjson_doc_get_root(doc));
+    jsonpath_free(path);
+    if (value != NULL && json_scalar_text(value, &actual, err) < 0)
+        return -1;
+    if (value == NULL || strcmp(buf_str(&actual), a->expected) != 0)
+        add_failure(r, a->line, xasprintf("%s: expected \"%s\", it is %s%s%s", a->jsonpath, a->expected,
+                                          value ? "\"" : "absent", value ? buf_str(&actual) : "", value ? "\"" : ""));
+    return 0;
+}
+
+static int judge_valid(struct running *r, const struct assertion *a, struct err *err)
+{
+    CLEANUP(findings_done) struct findings refused = {0};
+
+    workbench_set_findings(r->w, &refused);
+    int result = workbench_validate(r->w, r->options->haproxy_binary, err);
+    workbench_set_findings(r->w, &r->findings);
+    if (result < 0)
+        return -1;
+    if (refused.items.length > 0) {
+        CLEANUP(buf_done) struct buf text = {0};
+        findings_write(&refused, FINDING_TEXT, false, "", &text);
+        while (text.length > 0 && text.data[text.length - 1] == '\n')
+            text.data[--text.length] = '\0';
+        add_failure(r, a->line, xasprintf("HAProxy refuses the configuration:\n%s", buf_str(&text)));
+    }
+    return 0;
+}
+
+static int judge(struct running *r, const struct assertion *a, struct err *err)
+{
+    CLEANUP(buf_done) struct buf text = {.max = (size_t)1 << 30};
+    bool is_config;
+
+    switch (a->type) {
+    case ASSERT_DETERMINISTIC:
+        return 0; /* each test is */
+    case ASSERT_HAPROXY_VALID:
+        return judge_valid(r, a, err);
+    case ASSERT_JSONPATH:
+        return judge_jsonpath(r, a, err);
+    case ASSERT_CONTAINS:
+    case ASSERT_NOT_CONTAINS:
+    case ASSERT_MATCH_COUNT:
+    case ASSERT_EQUALS:
+    case ASSERT_MATCH_ORDER:
+        break;
+    }
+    if (test_target(r->w, &r->findings, a->target, &text, &is_config, err) < 0)
+        return -1;
+    if (a->type == ASSERT_EQUALS) {
+        judge_equals(r, a, &text);
+        return 0;
+    }
+    return a->type == ASSERT_MATCH_ORDER ? judge_order(r, a, &text, err) : judge_count(r, a, &text, is_config, err);
+}
+
+static bool expects_error(const struct test_case *t)
+{
+    for (size_t i = 0; i < t->assertions.length; i++)
+        if (t->assertions.items[i].target != NULL && strcmp(t->assertions.items[i].target, "rendering_error") == 0)
+            return true;
+    return false;
+}
+
+/* ---- the second rendering ---- */
+
+static uint64_t next_random(uint64_t *state)
+{
+    uint64_t x = (*state += UINT64_C(0x9e3779b97f4a7c15)); /* splitmix64 */
+
+    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return x ^ (x >> 31);
+}
+
+static void shuffle(struct object_list *list, uint64_t seed)
+{
+    for (size_t i = list->items.length; i > 1; i--) {
+        size_t j = (size_t)(next_random(&seed) % i);
+        struct object_ref swapped = list->items.items[i - 1];
+        list->items.items[i - 1] = list->items.items[j];
+        list->items.items[j] = swapped;
+    }
+}
+
+static void compare_files(struct running *r, struct workbench *other)
+{
+    CLEANUP(disk_files_done) struct disk_files a = {0}, b = {0};
+
+    workbench_files(r->w, &a);
+    workbench_files(other, &b);
+    for (size_t i = 0; i < a.items.length || i < b.items.length; i++) {
+        const struct disk_file *x = i < a.items.length ? &a.items.items[i] : NULL;
+        const struct disk_file *y = i < b.items.length ? &b.items.items[i] : NULL;
+        if (x != NULL && y != NULL && strcmp(x->path, y->path) == 0 && x->length == y->length &&
+            memcmp(x->bytes, y->bytes, x->length) == 0)
+            continue;
+        const char *path = x ? x->path : y->path;
+        size_t at = 0;
+        while (x != NULL && y != NULL && at < x->length && at < y->length && x->bytes[at] == y->bytes[at])
+            at++;
+        CLEANUP(buf_done) struct buf message = {0};
+        buf_printf(&message,
+                   "%s differs when the objects come one by one in another order: a template depends on an order, or on "
+                   "something that it has not read",
+                   path);
+        if (y != NULL)
+            put_context(y->bytes, line_at(y->bytes, at), &message);
+        add_failure(r, r->test->line, buf_steal(&message));
+        return;
+    }
+}
+
+static int render_by_steps(struct running *r, struct object_list *list, const struct workbench_options *options,
+                           struct err *err)
+{
+    CLEANUP(findings_done) struct findings findings = {0};
+    struct workbench *other = NULL;
+    size_t step = 1 + list->items.length / STEPS_MAX;
+    int result = workbench_new(r->loop, options, &findings, &other, err);
+
+    shuffle(list, r->options->seed);
+    bool rendered = result == 0 && other != NULL && workbench_render(other);
+    for (size_t i = 0; result == 0 && rendered && i < list->items.length; i += step) {
+        for (size_t j = i; result == 0 && j < i + step && j < list->items.length; j++)
+            result = put_object(r, other, &list->items.items[j], err);
+        rendered = result == 0 && workbench_render(other);
+    }
+    if (result == 0 && rendered && r->rendered)
+        compare_files(r, other);
+    workbench_free(other);
+    return result;
+}
+
+/* ---- the test ---- */
+
+static bool is_known(const struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->libraries.length; i++)
+        if (strcmp(c->libraries.items[i], name) == 0)
+            return true;
+    for (size_t i = 0; i < c->kinds.length; i++)
+        if (strcmp(c->kinds.items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Why it is not run here; NULL: it is. */
+static char *skip_reason(const struct running *r)
+{
+    const struct test_case *t = r->test;
+    const struct haproxy_caps *caps = workbench_caps(r->w);
+    struct haproxy_caps wanted;
+    struct err err;
+
+    for (size_t i = 0; i < t->requires.length; i++)
+        if (!is_known(workbench_config(r->w), t->requires.items[i]))
+            return xasprintf("it requires \"%s\", which is neither a library in use nor a watched kind",
+                             t->requires.items[i]);
+    if (t->min_version == NULL)
+        return NULL;
+    if (haproxy_version_parse(t->min_version, &wanted, &err) < 0)
+        return NULL; /* reported as a failure */
+    if (caps->major < wanted.major || (caps->major == wanted.major && caps->minor < wanted.minor))
+        return xasprintf("it needs HAProxy %s, this is %s", t->min_version, caps->text);
+    return NULL;
+}
+
+static int run_assertions(struct running *r, struct err *err)
+{
+    const struct test_case *t = r->test;
+
+    if (!expects_error(t))
+        for (size_t i = 0; i < r->findings.items.length; i++)
+            if (finding_code_row(r->findings.items.items[i].code)->level == FINDING_ERROR) {
+                const struct finding *f = &r->findings.items.items[i];
+                add_failure(r, t->line, xasprintf("%s%s%s%s", f->file ? f->file : "", f->file ? ": " : "", f->message,
+                                                  f->excerpt ? "" : ""));
+            }
+    for (size_t i = 0; i < t->assertions.length; i++) {
+        struct err why;
+        if (judge(r, &t->assertions.items[i], &why) < 0) {
+            if (why.kind != ERR_INVALID && why.kind != ERR_NOTFOUND && why.kind != ERR_LIMIT) {
+                *err = why;
+                return -1;
+            }
+            add_failure(r, t->assertions.items[i].line, xstrdup(why.text));
+        }
+    }
+    return 0;
+}
+
+static int run(struct running *r, struct err *err)
+{
+    struct object_list objects = {0};
+    struct workbench_options options = r->options->workbench;
+    const char *const none[] = {NULL};
+    const char *contexts[] = {r->cases->global ? r->cases->global->extra_context : NULL, r->test->extra_context, NULL};
+
+    if (contexts[0] == NULL) {
+        contexts[0] = contexts[1];
+        contexts[1] = NULL;
+    }
+    options.sources = none;
+    options.contexts = contexts;
+    int result = workbench_new(r->loop, &options, &r->findings, &r->w, err);
+    if (result < 0 || r->w == NULL)
+        return result < 0 ? -1 : err_set(err, ERR_INVALID, "the configuration is wrong");
+    r->result->skipped = skip_reason(r);
+    if (r->result->skipped != NULL) {
+        r->result->verdict = TEST_SKIPPED;
+        return 0;
+    }
+    if (r->cases->global != NULL)
+        gather(r->cases->global->fixtures, &objects);
+    gather(r->test->fixtures, &objects);
+    for (size_t i = 0; result == 0 && i < objects.items.length; i++)
+        result = put_object(r, r->w, &objects.items.items[i], err);
+    if (result < 0) { /* the test is wrong, not the program */
+        add_failure(r, r->test->line, xstrdup(err->text));
+        vec_done(&objects.items);
+        return 0;
+    }
+    r->rendered = workbench_render(r->w);
+    result = run_assertions(r, err);
+    if (result == 0 && r->rendered)
+        result = render_by_steps(r, &objects, &options, err);
+    vec_done(&objects.items);
+    return result;
+}
+
+int test_run(uv_loop_t *loop, const struct test_cases *cases, const struct test_case *test,
+             const struct test_run_options *options, struct test_result *ret_result, struct err *err)
+{
+    struct running r = {.loop = loop, .cases = cases, .test = test, .options = options, .result = ret_result};
+    int64_t begun = clock_now_ns();
+
+    *ret_result = (struct test_result){0};
+    int result = run(&r, err);
+    workbench_free(r.w);
+    findings_done(&r.findings);
+    ret_result->duration_ns = clock_now_ns() - begun;
+    return result;
+}
+
+void test_result_done(struct test_result *r)
+{
+    for (size_t i = 0; i < r->failures.length; i++)
+        free(r->failures.items[i].message);
+    vec_done(&r->failures);
+    free(r->skipped);
+}

@@ -1,0 +1,39 @@
+/* test_run.h — one test: its fixtures rendered, its assertions judged.
+ * Thread:  loop thread only; runs the loop until it is done.
+ * Owns:    what it found, as text.
+ * Errors:  ERR_SYS and the like: the test could not be run at all.
+ *
+ * Each test is rendered twice: at once, and object by object in a shuffled order. Both must give the same bytes, or
+ * templates depend on an order or on what they did not read.
+ */
+#ifndef HAPTIC_OFFLINE_TEST_RUN_H
+#define HAPTIC_OFFLINE_TEST_RUN_H
+
+#include "offline/test_case.h"
+#include "offline/workbench.h"
+
+enum test_verdict { TEST_PASSED, TEST_FAILED, TEST_SKIPPED };
+
+struct test_failure {
+    size_t line;   /* of the assertion, in the configuration; or of the test */
+    char *message; /* may have several lines */
+};
+
+struct test_result {
+    enum test_verdict verdict;
+    VEC(struct test_failure) failures;
+    char *skipped; /* why */
+    int64_t duration_ns;
+};
+
+struct test_run_options {
+    struct workbench_options workbench; /* without sources */
+    const char *haproxy_binary;         /* for haproxy_valid */
+    uint64_t seed;                      /* of the shuffled order */
+};
+
+int test_run(uv_loop_t *loop, const struct test_cases *cases, const struct test_case *test,
+             const struct test_run_options *options, struct test_result *ret_result, struct err *err) MUST_CHECK;
+void test_result_done(struct test_result *r);
+
+#endif

@@ -1,0 +1,99 @@
+/* Files are taken from the same list that `haptic render` writes. */
+#include "offline/test_target.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+static const struct {
+    const char *prefix, *folder;
+} prefixes[] = {{"map:", "maps/"}, {"file:", "files/"}, {"cert:", "certs/"}, {"crt-list:", "certs/"}};
+
+static void put_errors(const struct findings *findings, struct buf *out)
+{
+    for (size_t i = 0; i < findings->items.length; i++) {
+        const struct finding *f = &findings->items.items[i];
+        if (f->code != FINDING_FRAGMENT_FAILED && f->code != FINDING_RENDERER_KILLED && f->code != FINDING_PROGRAM)
+            continue;
+        if (f->file != NULL)
+            buf_printf(out, "%s:%zu: ", f->file, f->line);
+        buf_printf(out, "%s\n", f->message);
+    }
+}
+
+/* "Warning REASON ingresses shop/web MESSAGE" */
+static void put_events(const struct findings *findings, struct buf *out)
+{
+    for (size_t i = 0; i < findings->items.length; i++) {
+        const struct finding *f = &findings->items.items[i];
+        if (f->code != FINDING_TEMPLATE_WARNS)
+            continue;
+        size_t reason = strcspn(f->message, ":");
+        buf_printf(out, "Warning %.*s %s %s\n", (int)reason, f->message, f->object ? f->object : "-",
+                   f->message[reason] ? f->message + reason + 2 : "");
+    }
+}
+
+static const char *target_of(const char *path, struct buf *name)
+{
+    buf_clear(name);
+    for (size_t i = 0; i + 1 < ARRAY_LEN(prefixes); i++) {
+        size_t length = strlen(prefixes[i].folder);
+        if (strncmp(path, prefixes[i].folder, length) == 0)
+            buf_printf(name, "%s%s", prefixes[i].prefix, path + length);
+    }
+    return name->length > 0 ? buf_str(name) : path;
+}
+
+static int fail_unknown(const struct disk_files *files, const char *target, struct err *err)
+{
+    CLEANUP(buf_done) struct buf list = {0}, name = {0};
+
+    for (size_t i = 0; i < files->items.length && list.length < 600; i++)
+        buf_printf(&list, "%s, ", target_of(files->items.items[i].path, &name));
+    buf_puts(&list, "rendering_error, events");
+    return err_set(err, ERR_NOTFOUND, "there is no target \"%.100s\"; there are: %s", target, buf_str(&list));
+}
+
+int test_target(struct workbench *w, const struct findings *findings, const char *target, struct buf *ret_text,
+                bool *ret_config, struct err *err)
+{
+    CLEANUP(disk_files_done) struct disk_files files = {0};
+    CLEANUP(free_ptr) char *path = NULL;
+
+    *ret_config = target == NULL || *target == '\0' || strcmp(target, DISK_CONFIG) == 0;
+    if (target != NULL && strcmp(target, "rendering_error") == 0) {
+        put_errors(findings, ret_text);
+        return 0;
+    }
+    if (target != NULL && strcmp(target, "events") == 0) {
+        put_events(findings, ret_text);
+        return 0;
+    }
+    workbench_files(w, &files);
+    path = *ret_config ? xstrdup(DISK_CONFIG) : NULL;
+    for (size_t i = 0; path == NULL && i < ARRAY_LEN(prefixes); i++)
+        if (strncmp(target, prefixes[i].prefix, strlen(prefixes[i].prefix)) == 0)
+            path = xasprintf("%s%s", prefixes[i].folder, target + strlen(prefixes[i].prefix));
+    for (size_t i = 0; path != NULL && i < files.items.length; i++)
+        if (strcmp(files.items.items[i].path, path) == 0) {
+            buf_add(ret_text, files.items.items[i].bytes, files.items.items[i].length);
+            return 0;
+        }
+    return fail_unknown(&files, target, err);
+}
+
+void test_line_origin(struct workbench *w, size_t line, struct buf *out)
+{
+    CLEANUP(model_lines_done) struct model_lines lines = {0};
+    CLEANUP(buf_done) struct buf text = {0};
+
+    model_write_config(workbench_model(w), MODEL_RENDERED, &text, &lines);
+    if (line == 0 || line > lines.lines.length || lines.lines.items[line - 1].item == NULL)
+        return;
+    const struct item *item = lines.lines.items[line - 1].item;
+    const struct fragment *f = item->winner;
+    if (f != NULL)
+        buf_printf(out, "%s, piece %s, written by %s%s%s (%s)", item->scope, item->key, f->owner_kind,
+                   *f->owner_kind ? " " : "a template of no object", f->owner_id, f->template_name);
+}

@@ -1,0 +1,18 @@
+/* test_target.h — what an assertion looks at: a file of the rendering, or what went wrong.
+ * Thread:  loop thread only.
+ * Errors:  ERR_NOTFOUND names the targets that there are, the nearest one first.
+ */
+#ifndef HAPTIC_OFFLINE_TEST_TARGET_H
+#define HAPTIC_OFFLINE_TEST_TARGET_H
+
+#include "base/buf.h"
+#include "offline/workbench.h"
+
+/* target: "haproxy.cfg" or NULL, "map:NAME", "file:NAME", "cert:NAME", "crt-list:NAME", "rendering_error", "events".
+ * *ret_config: it is haproxy.cfg. */
+int test_target(struct workbench *w, const struct findings *findings, const char *target, struct buf *ret_text,
+                bool *ret_config, struct err *err) MUST_CHECK;
+/* "backend x from ingresses shop/web (ingress.lua)": who wrote a line (from 1) of haproxy.cfg; "" unknown. */
+void test_line_origin(struct workbench *w, size_t line, struct buf *out);
+
+#endif
