@@ -1,44 +1,67 @@
-/* haptic explain: the page of a finding's code. docs/errors.md is what it prints for all of them. */
+/* haptic explain: what a finding's code means, where a line comes from, what an object gives. docs/errors.md is what it
+ * prints for all codes. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "cmd/cmd.h"
 #include "cmd/workbench_options.h"
+#include "haproxy/disk.h"
+#include "offline/origin.h"
 
-enum { EXPLAIN_MARKDOWN = 1, EXPLAIN_HELP };
+enum { EXPLAIN_MARKDOWN = WORKBENCH_OWN, EXPLAIN_SOURCE };
 
 static const struct option_row rows[] = {
+    WORKBENCH_ROW_CONFIG,
+    {EXPLAIN_SOURCE, 's', "source", "SOURCE", NULL, NULL,
+     "objects: a folder, a file, or - for standard input; may be repeated"},
+    WORKBENCH_ROW_SET,
+    {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
+     "the HAProxy to render for (haproxy in PATH)"},
+    WORKBENCH_ROW_VERSION,
     {EXPLAIN_MARKDOWN, 0, "markdown", NULL, NULL, NULL, "all codes as a page of the manual"},
-    {EXPLAIN_HELP, 'h', "help", NULL, NULL, NULL, "this text"},
+    WORKBENCH_ROW_HELP,
 };
 
 static const struct option_table table = {
     .command = "explain",
-    .arguments = "[CODE…]",
-    .text = "Says what the code of a finding means, what a running controller does then, and what to do. Without a "
-            "code: all of them.\n\n  haptic explain HT0301",
+    .arguments = "[CODE… | haproxy.cfg:LINE | KIND NAMESPACE/NAME]",
+    .text =
+        "Says what the code of a finding means, what a running controller does then, and what to do; where a line of "
+        "the rendered\nhaproxy.cfg comes from; or what an object gives to the output. Without an argument: all "
+        "codes.\n\n"
+        "  haptic explain HT0301\n"
+        "  haptic explain -s examples/manifests haproxy.cfg:42\n"
+        "  haptic explain -s examples/manifests ingress default/shop\n\n"
+        "Exit status: 0 explained, 1 the templates do not load, 2 no such thing or unreadable input.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };
 
 struct explain {
-    struct option_arguments codes;
-    bool markdown, help;
+    struct workbench_command common;
+    struct option_arguments what;
+    bool markdown;
 };
 
 static int set(void *ctx, int id, const char *value, struct err *err)
 {
     struct explain *e = ctx;
 
-    (void)value;
-    (void)err;
-    if (id == EXPLAIN_MARKDOWN)
+    switch (id) {
+    case EXPLAIN_MARKDOWN:
         e->markdown = true;
-    else
-        e->help = true;
-    return 0;
+        return 0;
+    case EXPLAIN_SOURCE:
+        vec_push(&e->common.sources.items, value);
+        return 0;
+    default:
+        return workbench_command_set(&e->common, id, value, err);
+    }
 }
+
+/* ---- codes ---- */
 
 static void print_row(const struct finding_code_row *row)
 {
@@ -57,21 +80,69 @@ static void print_markdown(void)
     }
 }
 
-static int explain(const struct explain *e)
+static int explain_codes(const struct explain *e)
 {
-    if (e->markdown)
-        print_markdown();
-    else if (e->codes.items.length == 0)
-        for (size_t i = 0; i < finding_code_count(); i++)
-            print_row(finding_code_row((enum finding_code)i));
-    for (size_t i = 0; i < e->codes.items.length; i++) {
-        const struct finding_code_row *row = finding_code_find(e->codes.items.items[i]);
+    for (size_t i = 0; e->what.items.length == 0 && i < finding_code_count(); i++)
+        print_row(finding_code_row((enum finding_code)i));
+    for (size_t i = 0; i < e->what.items.length; i++) {
+        const struct finding_code_row *row = finding_code_find(e->what.items.items[i]);
         if (row == NULL) {
-            fprintf(stderr, "haptic explain: no finding has the code %s; haptic explain lists them\n",
-                    e->codes.items.items[i]);
+            fprintf(stderr,
+                    "haptic explain: no finding has the code %s; haptic explain lists them. A line is written "
+                    "haproxy.cfg:LINE, an object KIND NAMESPACE/NAME\n",
+                    e->what.items.items[i]);
             return EXIT_USAGE;
         }
         print_row(row);
+    }
+    return EXIT_CLEAN;
+}
+
+/* ---- lines and objects ---- */
+
+/* "haproxy.cfg:42"; 0 when it is something else. */
+static size_t line_number(const char *text)
+{
+    size_t length = strlen(DISK_CONFIG);
+    char *end;
+
+    if (strncmp(text, DISK_CONFIG ":", length + 1) != 0)
+        return 0;
+    unsigned long line = strtoul(text + length + 1, &end, 10);
+    return *end == '\0' ? line : 0;
+}
+
+static bool is_about_output(const struct explain *e)
+{
+    const struct option_arguments *a = &e->what;
+
+    return (a->items.length == 1 && strncmp(a->items.items[0], DISK_CONFIG ":", strlen(DISK_CONFIG ":")) == 0) ||
+           (a->items.length == 2 && finding_code_find(a->items.items[0]) == NULL);
+}
+
+static int explain_output(struct explain *e)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    const char *const *what = e->what.items.items;
+    struct err err;
+
+    if (e->common.workbench == NULL || !workbench_render(e->common.workbench)) {
+        (void)workbench_command_report(&e->common, stderr);
+        return EXIT_FINDINGS;
+    }
+    int result = e->what.items.length == 1 ? origin_of_line(e->common.workbench, line_number(what[0]), &text, &err)
+                                           : origin_of_object(e->common.workbench, what[0], what[1], &text, &err);
+    if (result < 0) {
+        fprintf(stderr, "haptic explain: %s\n", err.text);
+        return EXIT_USAGE;
+    }
+    fwrite(buf_str(&text), 1, text.length, stdout);
+    /* what went wrong with the object itself */
+    for (size_t i = 0; e->what.items.length == 2 && i < e->common.findings.items.length; i++) {
+        const struct finding *f = &e->common.findings.items.items[i];
+        size_t length = strlen(what[1]), whole = f->object ? strlen(f->object) : 0;
+        if (whole > length && strcmp(f->object + whole - length, what[1]) == 0)
+            printf("%s: %s\n", finding_code_row(f->code)->code, f->message);
     }
     return EXIT_CLEAN;
 }
@@ -82,14 +153,21 @@ int cmd_explain(int argc, char **argv)
     struct err err;
     int status = EXIT_CLEAN;
 
-    if (options_parse(&table, argc, argv, set, &e, &e.codes, &err) < 0) {
+    if (options_parse(&table, argc, argv, set, &e, &e.what, &err) < 0) {
         fprintf(stderr, "haptic explain: %s\n", err.text);
         status = EXIT_USAGE;
-    } else if (e.help) {
+    } else if (e.common.help) {
         options_print_help(&table);
+    } else if (e.markdown) {
+        print_markdown();
+    } else if (!is_about_output(&e)) {
+        status = explain_codes(&e);
     } else {
-        status = explain(&e);
+        vec_push(&e.common.sources.items, NULL);
+        if (workbench_command_begin(&e.common, "explain", &status))
+            status = explain_output(&e);
     }
-    vec_done(&e.codes.items);
+    workbench_command_done(&e.common);
+    vec_done(&e.what.items);
     return status;
 }

@@ -33,10 +33,11 @@ static const struct option_row rows[] = {
 
 static const struct option_table table = {
     .command = "test",
-    .text = "Runs the validationTests of a configuration: renders the objects of each test and judges its assertions. "
-            "Each test is rendered a\nsecond time with its objects one by one in another order; both must give the same "
-            "bytes.\n\n  haptic test -c my.yaml\n  haptic test -c my.yaml --run '^tls' -o junit\n\n"
-            "Exit status: 0 all passed, 1 a test failed or none was run, 2 wrong usage or unreadable input.",
+    .text =
+        "Runs the validationTests of a configuration: renders the objects of each test and judges its assertions. "
+        "Each test is rendered a\nsecond time with its objects one by one in another order; both must give the same "
+        "bytes.\n\n  haptic test -c my.yaml\n  haptic test -c my.yaml --run '^tls' -o junit\n\n"
+        "Exit status: 0 all passed, 1 a test failed or none was run, 2 wrong usage or unreadable input.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };
@@ -271,9 +272,8 @@ static void finish_report(struct test_command *t, int64_t duration_ns)
 
 static int run_all(struct test_command *t)
 {
-    const struct test_run_options options = {.workbench = t->common.options,
-                                             .haproxy_binary = t->common.options.haproxy_binary,
-                                             .seed = t->seed};
+    const struct test_run_options options = {
+        .workbench = t->common.options, .haproxy_binary = t->common.options.haproxy_binary, .seed = t->seed};
     bool colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL;
     int64_t begun = clock_now_ns();
     struct err err;
@@ -330,7 +330,7 @@ static int serve(struct test_command *t)
     }
     if (t->chosen.length == 0)
         return refuse(t, t->cases.items.length == 0 ? "the configuration has no validationTests"
-                                                     : "no test has a name that --run chooses");
+                                                    : "no test has a name that --run chooses");
     return run_all(t);
 }
 

@@ -21,8 +21,8 @@ int pattern_new(const char *text, struct pattern **ret_pattern, struct err *err)
     PCRE2_UCHAR message[128];
     PCRE2_SIZE at = 0;
     int number = 0;
-    pcre2_code *code =
-        pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, PCRE2_NEVER_BACKSLASH_C, &number, &at, NULL);
+    pcre2_code *code = pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, PCRE2_NEVER_BACKSLASH_C, &number, &at,
+                                     NULL);
 
     if (code == NULL) {
         pcre2_get_error_message(number, message, sizeof(message));
@@ -30,8 +30,9 @@ int pattern_new(const char *text, struct pattern **ret_pattern, struct err *err)
                        (const char *)message);
     }
     struct pattern *p = xmalloc(sizeof(*p));
-    *p = (struct pattern){
-        .code = code, .match = pcre2_match_data_create_from_pattern(code, NULL), .context = pcre2_match_context_create(NULL)};
+    *p = (struct pattern){.code = code,
+                          .match = pcre2_match_data_create_from_pattern(code, NULL),
+                          .context = pcre2_match_context_create(NULL)};
     pcre2_set_match_limit(p->context, STEPS_MAX);
     *ret_pattern = p;
     return 0;

@@ -197,7 +197,8 @@ int test_cases_load(const char *file, struct test_cases *cases, struct err *err)
     CLEANUP(buf_done) struct buf text = {.max = CONFIG_FILE_MAX};
     struct config_strings warnings = {0};
 
-    if (read_file(file, &text, err) < 0 || yaml_parse(buf_str(&text), text.length, CONFIG_FILE_MAX, &cases->docs, NULL, err) < 0)
+    if (read_file(file, &text, err) < 0 ||
+        yaml_parse(buf_str(&text), text.length, CONFIG_FILE_MAX, &cases->docs, NULL, err) < 0)
         return err_wrap(err, "%s", file);
     if (cases->docs.length == 0)
         return 0;

@@ -39,8 +39,8 @@ struct test_case {
 
 struct test_cases {
     struct yaml_docs docs;
-    VEC(struct test_case) items;   /* in the order of the file */
-    struct test_case *global;      /* "_global", among items; its fixtures and context are everybody's. NULL: none */
+    VEC(struct test_case) items; /* in the order of the file */
+    struct test_case *global;    /* "_global", among items; its fixtures and context are everybody's. NULL: none */
 };
 
 /* Read the tests of a configuration file; none is no error. cases: zeroed; to be done with also after an error. */

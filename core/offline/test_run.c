@@ -206,8 +206,9 @@ static int judge_order(struct running *r, const struct assertion *a, const struc
         if (found < 0)
             return -1;
         if (found == 0) {
-            add_failure(r, a->line, xasprintf("/%s/ does not occur in %s", a->patterns.items[i],
-                                              a->target ? a->target : DISK_CONFIG));
+            add_failure(
+                r, a->line,
+                xasprintf("/%s/ does not occur in %s", a->patterns.items[i], a->target ? a->target : DISK_CONFIG));
             return 0;
         }
         if (i > 0 && start < before) {
@@ -238,8 +239,9 @@ static int judge_jsonpath(struct running *r, const struct assertion *a, struct e
     if (value != NULL && json_scalar_text(value, &actual, err) < 0)
         return -1;
     if (value == NULL || strcmp(buf_str(&actual), a->expected) != 0)
-        add_failure(r, a->line, xasprintf("%s: expected \"%s\", it is %s%s%s", a->jsonpath, a->expected,
-                                          value ? "\"" : "absent", value ? buf_str(&actual) : "", value ? "\"" : ""));
+        add_failure(r, a->line,
+                    xasprintf("%s: expected \"%s\", it is %s%s%s", a->jsonpath, a->expected, value ? "\"" : "absent",
+                              value ? buf_str(&actual) : "", value ? "\"" : ""));
     return 0;
 }
 
@@ -336,10 +338,11 @@ static void compare_files(struct running *r, struct workbench *other)
         while (x != NULL && y != NULL && at < x->length && at < y->length && x->bytes[at] == y->bytes[at])
             at++;
         CLEANUP(buf_done) struct buf message = {0};
-        buf_printf(&message,
-                   "%s differs when the objects come one by one in another order: a template depends on an order, or on "
-                   "something that it has not read",
-                   path);
+        buf_printf(
+            &message,
+            "%s differs when the objects come one by one in another order: a template depends on an order, or on "
+            "something that it has not read",
+            path);
         if (y != NULL)
             put_context(y->bytes, line_at(y->bytes, at), &message);
         add_failure(r, r->test->line, buf_steal(&message));
@@ -410,8 +413,9 @@ static int run_assertions(struct running *r, struct err *err)
         for (size_t i = 0; i < r->findings.items.length; i++)
             if (finding_code_row(r->findings.items.items[i].code)->level == FINDING_ERROR) {
                 const struct finding *f = &r->findings.items.items[i];
-                add_failure(r, t->line, xasprintf("%s%s%s%s", f->file ? f->file : "", f->file ? ": " : "", f->message,
-                                                  f->excerpt ? "" : ""));
+                add_failure(r, t->line,
+                            xasprintf("%s%s%s%s", f->file ? f->file : "", f->file ? ": " : "", f->message,
+                                      f->excerpt ? "" : ""));
             }
     for (size_t i = 0; i < t->assertions.length; i++) {
         struct err why;

@@ -315,6 +315,39 @@ char *workbench_ask(struct workbench *w, const char *mode, const char *question)
     return STEAL(w->answer);
 }
 
+char *workbench_where(struct workbench *w, const char *fragment_id, const struct contribution *c, unsigned line)
+{
+    renderer_explain(w->renderer, fragment_id, c->kind, c->scope, c->key, line, on_answer, w);
+    while (w->answer == NULL)
+        uv_run(w->loop, UV_RUN_DEFAULT);
+    return STEAL(w->answer);
+}
+
+static int compare_ids(const void *left, const void *right)
+{
+    const struct fragment *const *a = left, *const *b = right;
+
+    return strcmp((*a)->id, (*b)->id);
+}
+
+void workbench_each_of(struct workbench *w, const char *kind, const char *id,
+                       void (*fn)(void *ctx, const struct fragment *f), void *ctx)
+{
+    VEC(const struct fragment *) own = {0};
+    struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(&w->fragments, &it));) {
+        const struct fragment *f = slot->value;
+        if (strcmp(f->owner_kind, kind) == 0 && strcmp(f->owner_id, id) == 0)
+            vec_push(&own, f);
+    }
+    if (own.length > 1)
+        qsort(own.items, own.length, sizeof(*own.items), compare_ids);
+    for (size_t i = 0; i < own.length; i++)
+        fn(ctx, own.items[i]);
+    vec_done(&own);
+}
+
 int workbench_reload(struct workbench *w, struct err *err)
 {
     CLEANUP(buf_done) struct buf program = {0};

@@ -50,6 +50,11 @@ void workbench_listen(struct workbench *w, workbench_changed *changed, void *ctx
 /* Put a prompt's question to the renderer and wait: see renderer_ask(). Changed files are taken over first. malloc'ed;
  * "" when the renderer ended. */
 char *workbench_ask(struct workbench *w, const char *mode, const char *question);
+/* Where a line (from 0) of a contribution was written: "ingress.lua:42", "" unknown. malloc'ed. */
+char *workbench_where(struct workbench *w, const char *fragment_id, const struct contribution *c, unsigned line);
+/* Walk the fragments of one object in the order of their names; kind: name of a watched kind. */
+void workbench_each_of(struct workbench *w, const char *kind, const char *id,
+                       void (*fn)(void *ctx, const struct fragment *f), void *ctx);
 /* Read the configuration file again; the next workbench_render() is by its templates. */
 int workbench_reload(struct workbench *w, struct err *err) MUST_CHECK;
 /* Ask one HAProxy whether it would load what was rendered. May be called for several programs. */

@@ -497,6 +497,37 @@ templateSnippets:
       assert.matches("no finding has the code HT9999", err)
     end)
 
+    it("says where each line of the configuration comes from", function()
+      local line = 0
+      for text in haptic("render " .. MANIFESTS):gmatch("([^\n]*)\n") do
+        line = line + 1
+        local out, err, status = haptic(("explain -s %s haproxy.cfg:%d"):format(MANIFESTS, line))
+        assert.equal(0, status, err)
+        assert.truthy(out:find(text, 1, true))
+        if text:find("server 127.0.0.1_8081", 1, true) then
+          assert.matches("\n  section:  backend default_web_http, piece body\n", out)
+          assert.matches("\n  template: [%w_]+%.lua:%d+\n", out)
+          break
+        end
+      end
+      local _, err, status = haptic("explain -s " .. MANIFESTS .. " haproxy.cfg:100000")
+      assert.equal(2, status)
+      assert.matches("haproxy.cfg has %d+ lines", err)
+    end)
+
+    it("says what an object gives to the output, and what is wrong with it", function()
+      local out = haptic("explain -s " .. MANIFESTS .. " Ingress default/shop")
+      assert.equal(out, (haptic("explain -s " .. MANIFESTS .. " ingresses default/shop")))
+      assert.matches("^ingresses default/shop\n", out)
+      assert.matches("path%-prefix.map shop.localhost/cart/\n +default_cart_80\n", out)
+      local without = read(MANIFESTS .. "/class.yaml") .. "\n---\n" .. read(MANIFESTS .. "/shop.yaml"):match("^.-kind: Ingress.-\n%-%-%-\n")
+      out = haptic("explain -s - ingress default/shop", without)
+      assert.matches("\nHT0401: ServiceNotFound: ", out)
+      local _, err, status = haptic("explain -s " .. MANIFESTS .. " ingress default/nobody")
+      assert.equal(2, status)
+      assert.matches("there is no ingress default/nobody", err)
+    end)
+
     it("is where docs/errors.md comes from", function()
       assert.equal(read("docs/errors.md"), (haptic("explain --markdown")))
     end)
