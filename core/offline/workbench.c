@@ -236,19 +236,30 @@ static const struct renderer_events renderer_events = {
 
 /* ---- findings of a rendering ---- */
 
-static void report_conflict(void *ctx, const struct item *item, const struct fragment *loser)
+struct contest {
+    struct workbench *w;
+    const struct item *item;
+};
+
+static void report_loser(void *ctx, const struct fragment *loser)
 {
-    struct workbench *w = ctx;
-    const struct fragment *winner = item->winner;
+    const struct contest *c = ctx;
+    const struct fragment *winner = c->item->winner;
     CLEANUP(free_ptr) char *object = object_name(loser->owner_kind, loser->owner_id);
     CLEANUP(free_ptr) char *other = winner ? object_name(winner->owner_kind, winner->owner_id) : NULL;
     CLEANUP(free_ptr)
-    char *message = xasprintf("%s%s%s is also written by %s, which is older and wins", item->scope,
-                              *item->key ? " " : "", item->key, other ? other : "a template of no object");
+    char *message = xasprintf("%s%s%s is also written by %s, which is older and wins", c->item->scope,
+                              *c->item->key ? " " : "", c->item->key, other ? other : "a template of no object");
 
-    findings_add(w->findings,
-                 &(struct finding){
-                     .code = FINDING_KEY_LOST, .file = loser->template_name, .object = object, .message = message});
+    findings_add(c->w->findings, &(struct finding){.code = FINDING_KEY_LOST,
+                                                   .file = loser->template_name,
+                                                   .object = object,
+                                                   .message = message});
+}
+
+static void report_contest(void *ctx, const struct item *item)
+{
+    model_each_loser(item, report_loser, &(struct contest){.w = ctx, .item = item});
 }
 
 static void report_fragments(struct workbench *w)
@@ -272,7 +283,7 @@ static void report_fragments(struct workbench *w)
                                                         .message = message});
         }
     }
-    model_each_conflict(w->model, report_conflict, w);
+    model_take_contested(w->model, report_contest, w);
 }
 
 bool workbench_render(struct workbench *w)

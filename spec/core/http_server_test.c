@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <sys/resource.h>
 
+#include "base/families.h"
 #include "http/server.h"
 
 struct world {
