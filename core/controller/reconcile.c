@@ -108,9 +108,9 @@ static void tell(struct reconcile *r, const struct notice *n)
                      n->message);
         else
             log_write(is_warning(n) ? LOG_WARN : LOG_INFO,
-                      !is_warning(n)            ? "Message for an object's owner"
+                      !is_warning(n)           ? "Message for an object's owner"
                       : *n->owner_kind == '\0' ? "Configuration has a problem"
-                                                : "Object has a problem",
+                                               : "Object has a problem",
                       "reason", n->reason, "object_kind", n->owner_kind, "object", n->owner_id, "message", n->message,
                       (char *)NULL);
     }

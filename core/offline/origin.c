@@ -61,10 +61,10 @@ struct object_origin {
 static void put_fragment(void *ctx, const struct fragment *f)
 {
     static const char *const names[] = {
-        [CONTRIBUTION_SECTION] = "section",      [CONTRIBUTION_SECTION_FROM] = "derived",
-        [CONTRIBUTION_MAP_ENTRY] = "map",        [CONTRIBUTION_FILE] = "file",
-        [CONTRIBUTION_CERTIFICATE] = "cert",     [CONTRIBUTION_CRT_LIST] = "crt-list",
-        [CONTRIBUTION_STATUS] = "status",        [CONTRIBUTION_EVENT] = "event",
+        [CONTRIBUTION_SECTION] = "section",  [CONTRIBUTION_SECTION_FROM] = "derived",
+        [CONTRIBUTION_MAP_ENTRY] = "map",    [CONTRIBUTION_FILE] = "file",
+        [CONTRIBUTION_CERTIFICATE] = "cert", [CONTRIBUTION_CRT_LIST] = "crt-list",
+        [CONTRIBUTION_STATUS] = "status",    [CONTRIBUTION_EVENT] = "event",
         [CONTRIBUTION_WARNING] = "warning",
     };
     struct object_origin *o = ctx;
@@ -74,9 +74,11 @@ static void put_fragment(void *ctx, const struct fragment *f)
     for (size_t i = 0; i < f->count; i++) {
         const struct contribution *c = &f->items[i];
         const struct item *item = c->item;
-        const char *lost = item != NULL && item->winner != NULL && item->winner != f ? " (lost to an older object)" : "";
+        const char *lost = item != NULL && item->winner != NULL && item->winner != f ? " (lost to an older object)"
+                                                                                     : "";
         size_t first = strcspn(c->text->bytes, "\n");
-        buf_printf(o->out, "  %-8s %s%s%s%s\n", names[c->kind], c->scope, *c->key && *c->scope ? " " : "", c->key, lost);
+        buf_printf(o->out, "  %-8s %s%s%s%s\n", names[c->kind], c->scope, *c->key && *c->scope ? " " : "", c->key,
+                   lost);
         if (first > 0)
             buf_printf(o->out, "           %.*s%s\n", (int)first, c->text->bytes, c->text->bytes[first] ? " …" : "");
     }

@@ -11,6 +11,7 @@
 /* Line (from 1) of haproxy.cfg: its text, the section, the object, the template line. */
 int origin_of_line(struct workbench *w, size_t line, struct buf *out, struct err *err) MUST_CHECK;
 /* kind: the name of a watched kind or the kind of its objects ("ingresses", "Ingress"); id: "namespace/name". */
-int origin_of_object(struct workbench *w, const char *kind, const char *id, struct buf *out, struct err *err) MUST_CHECK;
+int origin_of_object(struct workbench *w, const char *kind, const char *id, struct buf *out, struct err *err)
+    MUST_CHECK;
 
 #endif

@@ -251,10 +251,9 @@ static void report_loser(void *ctx, const struct fragment *loser)
     char *message = xasprintf("%s%s%s is also written by %s, which is older and wins", c->item->scope,
                               *c->item->key ? " " : "", c->item->key, other ? other : "a template of no object");
 
-    findings_add(c->w->findings, &(struct finding){.code = FINDING_KEY_LOST,
-                                                   .file = loser->template_name,
-                                                   .object = object,
-                                                   .message = message});
+    findings_add(c->w->findings,
+                 &(struct finding){
+                     .code = FINDING_KEY_LOST, .file = loser->template_name, .object = object, .message = message});
 }
 
 static void report_contest(void *ctx, const struct item *item)

@@ -1,5 +1,5 @@
-/* Documents are told apart by their "---" lines: in YAML such a line ends whatever is open. An error that is only found at
- * such a line belongs to the document before it. */
+/* Documents are told apart by their "---" lines: in YAML such a line ends whatever is open. An error that is only
+ * found at such a line belongs to the document before it. */
 #include "store/manifest_cut.h"
 
 #include <ctype.h>
