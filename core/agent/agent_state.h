@@ -193,6 +193,7 @@ struct agent {
     int worker_pid, master_pid;
     unsigned workers_old;
     int64_t last_reload_ns, reload_due_ns;
+    bool reload_waits; /* what is live lacks what needs a reload; also when that is due and has not begun */
     uint64_t reloads, restarts, operations, drift_repairs;
     bool live_ok;
     struct pace pace;

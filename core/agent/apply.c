@@ -104,13 +104,15 @@ static void apply_release(struct apply *p)
 /* An apply ended well: what does an earlier one still owe? */
 static void reload_note_owed(struct agent *a, struct apply *p)
 {
-    if (p->reloaded || p->all)
+    if (p->reloaded || p->all) {
         a->owed = (struct err){0};
+        a->reload_waits = p->reload_after_ns > 0;
+    }
     if (p->reloaded || p->reload_after_ns)
         return;
     if (a->owed.kind != ERR_NONE) {
         p->err = a->owed;
-    } else if (!p->all && uv_is_active((uv_handle_t *)&a->reload_timer)) {
+    } else if (!p->all && a->reload_waits) {
         p->reload_after_ns = a->reload_due_ns - clock_now_ns() > 1 ? a->reload_due_ns - clock_now_ns() : 1;
         p->reload_reason = a->owed_reason ? xstrdup(a->owed_reason) : NULL;
     }
@@ -454,6 +456,7 @@ static void plan_run(struct agent *a)
         free(a->owed_reason);
         a->owed_reason = xstrdup(p->plan.reload);
         a->reload_due_ns = clock_now_ns() + wait;
+        a->reload_waits = true;
         uv_timer_start(&a->reload_timer, agent_on_reload_due, (uint64_t)(wait / NS_PER_MS) + 1, 0);
         step_batch(a);
         return;
