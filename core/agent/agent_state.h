@@ -259,6 +259,8 @@ void touch_entry(struct agent *a, struct touched *t, struct live_map *map, const
 void touch_file(struct agent *a, enum contribution_kind kind, const char *path, const char *bytes, size_t length,
                 struct plan *plan);
 void touch_changes(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan);
+/* Does the entry open a route whose protection may need the reload that is due? It comes with that. */
+bool entry_is_guarded(const struct agent *a, const struct item *item, const struct plan *plan);
 /* The section as the model has it in a state; false when it has none. */
 int wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted,
                  bool *ret_is_wanted, struct err *err) MUST_CHECK;

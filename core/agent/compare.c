@@ -188,12 +188,21 @@ void touch_entry(struct agent *a, struct touched *t, struct live_map *map, const
         vec_push(&t->entries, ((struct touched_entry){.map = map, .key = xstrdup(key), .wanted = text_ref(wanted)}));
 }
 
+bool entry_is_guarded(const struct agent *a, const struct item *item, const struct plan *plan)
+{
+    bool reloads = plan->reload || a->next || a->owed.kind != ERR_NONE ||
+                   uv_is_active((const uv_handle_t *)&a->reload_timer);
+    return reloads && item->accepted && model_is_guarded(a->model, item);
+}
+
 /* The same for an entry as the model has it. */
 static void touch_item(struct agent *a, struct touched *t, struct live_map *map, const struct item *item,
                        struct plan *plan)
 {
     struct revealed_entry entry;
     struct err err;
+    if (entry_is_guarded(a, item, plan))
+        return;
     if (reveal_entry(a, item->key, item->accepted, &entry, &err) < 0) {
         plan_reload(plan, "secret", "%s: %s", map->path, err.text);
         return;
@@ -266,7 +275,7 @@ static bool is_of_section(const struct item *item)
 
 void touch_changes(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan)
 {
-    /* Sections first: whether a map entry has to wait depends on them. */
+    /* Sections and files first: whether a map entry has to wait depends on them. */
     struct map seen = {0};
     for (size_t i = 0; i < changes->items.length; i++) {
         const struct item *item = changes->items.items[i];
@@ -280,6 +289,7 @@ void touch_changes(struct agent *a, struct touched *t, const struct model_change
         if (map_get(&seen, item->scope) == plan)
             pace_note_item(a, item);
     }
+    touch_files(a, changes, plan);
     for (size_t i = 0; i < changes->items.length; i++) {
         const struct item *item = changes->items.items[i];
         struct live_map *map = item->kind == CONTRIBUTION_MAP_ENTRY ? live_map(a->live, item->scope) : NULL;
@@ -289,6 +299,5 @@ void touch_changes(struct agent *a, struct touched *t, const struct model_change
         if (plan->reloads != reloads)
             pace_note_item(a, item);
     }
-    touch_files(a, changes, plan);
     map_done(&seen);
 }

@@ -72,7 +72,7 @@ static void walk_entry(void *ctx, const char *key, const char *value)
     struct err err;
     (void)value;
     const struct item *item = model_map_item(w->a->model, w->map_name, key);
-    bool news = entry_is_news(item);
+    bool news = entry_is_news(item) || entry_is_guarded(w->a, item, &w->a->apply.plan);
     if (reveal_entry(w->a, key, item->accepted, &entry, &err) < 0) {
         plan_reload(&p->plan, "secret", "%s: %s", w->map->path, err.text);
         return;

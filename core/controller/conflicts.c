@@ -74,6 +74,7 @@ static char *what_of(const struct update *u)
         return xasprintf("file %s", item->scope);
     case CONTRIBUTION_CRT_LIST:
         return xasprintf("line %s of the list %s", item->key, item->scope);
+    case CONTRIBUTION_GUARD:
     case CONTRIBUTION_STATUS:
     case CONTRIBUTION_EVENT:
     case CONTRIBUTION_WARNING:

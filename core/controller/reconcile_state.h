@@ -19,6 +19,7 @@
 struct reconcile {
     uv_loop_t *loop;
     struct reconcile_config config;
+    struct conflicts conflicts;
     struct reconcile_ops ops;
     void *ctx;
     struct store *store;
@@ -70,7 +71,6 @@ struct reconcile {
     struct notices notices;
     bool reload_owed; /* the last deployment failed in its reload only: changes go on */
     struct log_repeat failed_repeat;
-    struct conflicts conflicts;
     struct log_limit stale_limit, deployed_limit;
     int64_t drift_ns;
 

@@ -36,7 +36,11 @@ enum contribution_kind {
     CONTRIBUTION_STATUS,
     CONTRIBUTION_EVENT,
     CONTRIBUTION_WARNING,
+    /* A guard: routes of the owner's fragments are closed while another fragment, which protects them, has no output in
+     * force. key: that fragment's id; text: the backend that closed routes lead to. No output itself. */
+    CONTRIBUTION_GUARD,
 };
+#define CONTRIBUTION_LAST CONTRIBUTION_GUARD
 
 #define CONTRIBUTION_DECLARED "declared"
 

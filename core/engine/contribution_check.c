@@ -64,6 +64,11 @@ const char *contribution_problem(const struct contribution_input *c)
     case CONTRIBUTION_FILE:
     case CONTRIBUTION_CERTIFICATE:
         return is_file_name(c->scope, c->scope_length) ? NULL : "its scope is no file name";
+    case CONTRIBUTION_GUARD:
+        if (c->key_length == 0)
+            return "a guard needs the name of a fragment";
+        return c->text_length == 0 || has_control(c->text, c->text_length) ? "a guard needs the name of a backend"
+                                                                           : NULL;
     case CONTRIBUTION_STATUS:
     case CONTRIBUTION_EVENT:
     case CONTRIBUTION_WARNING:

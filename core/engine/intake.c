@@ -85,7 +85,7 @@ static int read_contribution(struct frame *frame, struct contribution_input *ret
     int64_t kind, rank, order;
     struct field scope, key, text;
 
-    if (frame_number(frame, 0, CONTRIBUTION_WARNING, &kind, err) < 0 ||
+    if (frame_number(frame, 0, CONTRIBUTION_LAST, &kind, err) < 0 ||
         frame_number(frame, INT32_MIN, INT32_MAX, &rank, err) < 0 ||
         frame_number(frame, INT32_MIN, INT32_MAX, &order, err) < 0 || frame_field(frame, &scope, err) < 0 ||
         frame_field(frame, &key, err) < 0 || frame_field(frame, &text, err) < 0)

@@ -178,7 +178,7 @@ static int do_explain(struct worker *w, struct frame *frame, struct err *err)
     int64_t request, kind, line;
 
     if (frame_number(frame, 0, INT64_MAX, &request, err) < 0 || frame_field(frame, &fragment, err) < 0 ||
-        frame_number(frame, 0, CONTRIBUTION_WARNING, &kind, err) < 0 || frame_field(frame, &scope, err) < 0 ||
+        frame_number(frame, 0, CONTRIBUTION_LAST, &kind, err) < 0 || frame_field(frame, &scope, err) < 0 ||
         frame_field(frame, &key, err) < 0 || frame_number(frame, 0, UINT32_MAX, &line, err) < 0 ||
         vm_explain(w->vm, fragment, kind, scope, key, line, &where, err) < 0)
         return -1;

@@ -182,14 +182,17 @@ void model_fragment_put(struct model *m, struct fragment *f)
     fragment_ref(f);
     fragment_unref(r->newest);
     r->newest = f;
+    guard_note(m, r);
     if (!r->reason)
         record_activate(m, r, f);
+    guard_review(m, r);
 }
 
 static void model_record_drop(struct model *m, const char *id, struct record *r)
 {
     record_end_quarantine(m, r);
     record_activate(m, r, NULL);
+    guard_forget(m, r);
     list_remove(&m->unsettled, r, unsettled_slot);
     record_drop_kept(m, r);
     map_del(&m->records, id);
@@ -247,6 +250,7 @@ void model_fragment_keep(struct model *m, const char *fragment_id)
     model_reap(m);
     if (r->active)
         fragment_yield(m, r->active);
+    guard_review(m, r);
 }
 
 struct fragment *model_fragment(const struct model *m, const char *fragment_id)
@@ -273,6 +277,7 @@ bool model_quarantine(struct model *m, const char *fragment_id, const char *reas
     record_activate(m, r, again ? NULL : r->good);
     if (again)
         record_set_good(m, r, NULL);
+    guard_review(m, r);
     return true;
 }
 
@@ -314,6 +319,7 @@ void model_release(struct model *m, const char *fragment_id)
     model_reap(m);
     record_end_quarantine(m, r);
     record_activate(m, r, r->newest);
+    guard_review(m, r);
 }
 
 const char *model_quarantine_reason(const struct model *m, const char *fragment_id)
@@ -370,6 +376,7 @@ void model_check_begin(struct model *m)
         struct item *item = m->pending.items[i];
         item->in_check = true;
         item->checking = text_ref(item->rendered);
+        item->checking_by = fragment_ref(item->winner);
         item->checking_rank = item->rank;
         item->checking_order = item->order;
         vec_push(&m->checking, item);
@@ -392,6 +399,7 @@ void model_check_end(struct model *m, bool accepted)
         struct item *item = m->checking.items[i];
         item->in_check = false;
         item->checking = text_unref(item->checking);
+        item->checking_by = fragment_unref(item->checking_by);
         item_update_pending(m, item);
     }
     vec_clear(&m->checking);
@@ -515,6 +523,17 @@ struct model *model_free(struct model *m)
     map_done(&m->items);
     map_done(&m->sections);
     map_done(&m->groups);
+    for (size_t it = 0; (slot = map_next(&m->owners, &it));) {
+        struct owner *o = slot->value;
+        for (size_t i = 0; i < o->guards.length; i++) {
+            free(o->guards.items[i].guardian);
+            text_unref(o->guards.items[i].closed);
+        }
+        vec_done(&o->guards);
+        vec_done(&o->records);
+        free(o);
+    }
+    map_done(&m->owners);
     vec_done(&m->pending);
     vec_done(&m->changed);
     vec_done(&m->contested);
@@ -522,6 +541,7 @@ struct model *model_free(struct model *m)
     vec_done(&m->checking);
     vec_done(&m->disturbed);
     vec_done(&m->unsettled);
+    vec_done(&m->settling);
     vec_done(&m->unkept);
     for (size_t i = 0; i < m->kept_gone.length; i++)
         fragment_unref(m->kept_gone.items[i]);

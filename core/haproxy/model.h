@@ -24,7 +24,13 @@
  * beside it, or not at all, and what a check saw of a section counts only if nothing of it was accepted meanwhile. So
  * no accepted piece ever stands under a "from" that it was not rendered with.
  *
- * CONTRIBUTION_STATUS, _EVENT and _WARNING are not output and do not become items: read them from the fragments.
+ * Guards: a fragment with a CONTRIBUTION_GUARD says that a fragment of its own object protects that object's routes
+ * (entries of maps whose value names a backend). While nothing of the protecting fragment is in use, they lead to the
+ * guard's backend instead. While an older version of it is in use, so do those that are not accepted already. A route
+ * is opened only when everything that the protecting fragment gives is accepted, or becomes so by the same check.
+ *
+ * CONTRIBUTION_STATUS, _EVENT, _WARNING and _GUARD are not output and do not become items: read them from the
+ * fragments.
  *
  * Items live until nothing is left of them and no check is under way; pointers from model_take_changes() and
  * model_lines stay valid until then, at least until the next call that changes the model after the check has ended.
@@ -71,11 +77,13 @@ struct item {
     uint32_t candidate_count, candidate_capacity;
     struct fragment *winner;      /* candidates[0]; NULL when none */
     struct fragment *accepted_by; /* referenced; whose text was accepted */
+    struct fragment *checking_by; /* referenced; whose text is in the check under way */
 
     /* The model's own: places in its lists (UINT32_MAX: not in it), the fragment that pending counts for. */
     struct record *charged, *refused_by;
     struct contribution *replacing;
     struct group *group;
+    struct owner *open_for;      /* accepted as an open route of this object, which a fragment protects */
     struct section *waiting_for; /* wanted, and in this section's waiting list */
     uint32_t pending_slot, changed_slot, group_slot, idle_slot, waiting_slot, contested_slot;
     char name[]; /* kind, scope, NUL, key, NUL */
@@ -232,6 +240,9 @@ bool model_is_empty(const struct model *m, enum model_state state);
 /* Canonical hash of a state: independent of the order in which it came about; equal on replicas with equal output.
  * O(1). That of MODEL_CHECKING is what MODEL_RENDERED had when the check began. */
 struct digest model_digest(const struct model *m, enum model_state state);
+
+/* Is it an open route that a fragment protects? It must not be live before what protects it. */
+bool model_is_guarded(const struct model *m, const struct item *item);
 
 /* Equal keys. An item's losers are the fragments that give it another text than the winner, though nothing else is
  * wrong with them: neither does their template fail, nor is that text refused. */

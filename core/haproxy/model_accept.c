@@ -67,7 +67,7 @@ static bool unit_of(struct item *item, struct unit *ret_unit)
 void item_try_accept(struct model *m, struct item *item)
 {
     struct unit u = {0};
-    if (!item->wanted || !item->pending)
+    if (!item->wanted || !item->pending || !guard_allows(m, item, false))
         return;
     if (unit_of(item, &u) && !u.items.items[0]->waiting_for) {
         struct section *blocker = unit_blocked_by(m, &u, MODEL_RENDERED, false);
@@ -82,22 +82,36 @@ void item_try_accept(struct model *m, struct item *item)
     vec_done(&u.items);
 }
 
+/* Which versions count as accepted is asked when everything that is accepted together is. */
+static void settle_records(struct model *m)
+{
+    while (m->settling.length) {
+        struct record *r = m->settling.items[--m->settling.length];
+        record_settle(m, r);
+        if (!r->pending)
+            guard_settled(m, r);
+    }
+}
+
 void model_accept(struct model *m, struct item *item)
 {
     if (!item->pending)
         return;
     item_set_wanted(item, true);
     item_try_accept(m, item);
+    settle_records(m);
 }
 
 /* ---- after a check ---- */
 
 static void item_take_checked(struct model *m, struct item *item)
 {
-    struct fragment *by = item->winner && text_equal(item->checking, item->rendered) ? item->winner : NULL;
+    bool is_same = item->winner && text_equal(item->checking, item->rendered);
+    struct fragment *by = fragment_ref(is_same ? item->winner : item->checking_by);
     struct text *text = text_ref(item->checking);
     item_set_accepted(m, item, text, item->checking_rank, item->checking_order, by);
     text_unref(text);
+    fragment_unref(by);
 }
 
 /* It was to go when the check began, and is wanted again now: it never goes. */
@@ -129,9 +143,11 @@ static void section_take_checked(struct model *m, struct section *s)
 {
     struct unit u = {0};
     if (unit_checked(s, &u) && !unit_blocked_by(m, &u, MODEL_CHECKING, true))
-        for (size_t i = 0; i < u.items.length; i++)
-            if (u.items.items[i]->in_check && !is_wanted_again(u.items.items[i]))
-                item_take_checked(m, u.items.items[i]);
+        for (size_t i = 0; i < u.items.length; i++) {
+            struct item *item = u.items.items[i];
+            if (item->in_check && !is_wanted_again(item) && (item->checking || guard_releases(m, item)))
+                item_take_checked(m, item);
+        }
     vec_done(&u.items);
 }
 
@@ -164,12 +180,14 @@ static void checked_sections(struct model *m, struct section ***ret_sections, si
     *ret_count = sorted.length;
 }
 
-static void routes_take_checked(struct model *m, bool going)
+/* What stands in no section. is_protected: routes that others protect, which come after what protects them. */
+static void routes_take_checked(struct model *m, bool going, bool is_protected)
 {
     for (size_t i = 0; i < m->checking.length; i++) {
         struct item *item = m->checking.items[i];
         struct unit u = {0};
-        if (item->section || !item->in_check || !item->checking != going || is_wanted_again(item))
+        if (item->section || !item->in_check || !item->checking != going || is_wanted_again(item) ||
+            (!going && guard_protects(m, item, true) != is_protected) || !guard_allows(m, item, true))
             continue;
         vec_push(&u.items, item);
         if (!unit_blocked_by(m, &u, MODEL_CHECKING, true))
@@ -187,13 +205,17 @@ void check_accept(struct model *m)
     for (size_t i = 0; i < count; i++)
         if (section_remains(sections[i]))
             section_take_checked(m, sections[i]);
-    routes_take_checked(m, false);
-    routes_take_checked(m, true);
+    m->checks_ended++;
+    routes_take_checked(m, false, false);
+    routes_take_checked(m, false, true);
+    routes_take_checked(m, true, false);
+    routes_take_checked(m, true, false); /* what protected the routes that went */
+    /* The sections that go, and pieces that protected a route until now. */
     for (size_t i = count; i-- > 0;)
-        if (!section_remains(sections[i]))
-            section_take_checked(m, sections[i]);
+        section_take_checked(m, sections[i]);
     for (size_t i = 0; i < count; i++)
         sections[i]->visited = false;
     free(sections);
+    settle_records(m);
     m->check_ending = false;
 }

@@ -7,7 +7,7 @@ void model_each_loser(const struct item *item, void (*fn)(void *ctx, const struc
     for (size_t i = 1; i < item->candidate_count; i++) {
         const struct candidate *c = &item->candidates[i];
         if (candidate_class(item, c->fragment, c->contribution) == 0 &&
-            !text_equal(c->contribution->text, item->rendered))
+            !text_equal(c->contribution->text, item->candidates[0].contribution->text))
             fn(ctx, c->fragment);
     }
 }

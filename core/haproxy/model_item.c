@@ -75,7 +75,8 @@ static void section_retry_waiting(struct model *m, struct section *s)
 
 bool kind_is_output(enum contribution_kind kind)
 {
-    return kind != CONTRIBUTION_STATUS && kind != CONTRIBUTION_EVENT && kind != CONTRIBUTION_WARNING;
+    return kind != CONTRIBUTION_STATUS && kind != CONTRIBUTION_EVENT && kind != CONTRIBUTION_WARNING &&
+           kind != CONTRIBUTION_GUARD;
 }
 
 static size_t item_name(struct buf *b, enum contribution_kind kind, const char *scope, const char *key)
@@ -195,6 +196,7 @@ void item_free(struct model *m, struct item *item)
     text_unref(item->checking);
     text_unref(item->refused);
     fragment_unref(item->accepted_by);
+    fragment_unref(item->checking_by);
     free(item->candidates);
     free(item);
 }
@@ -271,7 +273,7 @@ void item_settle(struct model *m, struct item *item)
 {
     struct contribution *c = item->candidate_count ? item->candidates[0].contribution : NULL;
     item->winner = item->candidate_count ? item->candidates[0].fragment : NULL;
-    struct text *text = c ? c->text : NULL;
+    struct text *text = c ? guard_text(m, item, c->text) : NULL;
     int32_t rank = c ? c->rank : 0, order = c ? c->order : 0;
 
     if (item->contested || (item->candidate_count > 1 && !text_equal(text, item->rendered)))
@@ -329,16 +331,18 @@ void item_set_accepted(struct model *m, struct item *item, struct text *text, in
     fragment_ref(by);
     fragment_unref(item->accepted_by);
     item->accepted_by = by;
+    guard_note_accepted(m, item);
     if (item->in_check) {
         item->in_check = false;
         item->checking = text_unref(item->checking);
+        item->checking_by = fragment_unref(item->checking_by);
     }
     item->changed = true;
     list_add(&m->changed, item, changed_slot);
     struct record *charged = item->charged;
     item_update_pending(m, item);
     if (charged)
-        record_settle(m, charged);
+        vec_push(&m->settling, charged);
 
     if (appeared)
         section_retry_waiting(m, appeared);

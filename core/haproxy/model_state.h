@@ -16,6 +16,8 @@ struct record {
     char *reason;            /* of the quarantine; NULL: none */
     struct item *refused;    /* what it says of this one is refused of everybody; NULL: nothing */
     uint32_t pending;        /* pending items that this fragment wins */
+    struct owner *owner;     /* the object's; NULL: none, or nothing is guarded at all */
+    size_t owner_slot;       /* in owner.records */
     uint32_t unsettled_slot; /* in model.unsettled; UINT32_MAX when active is good */
     struct fragment *kept;   /* good at the last model_take_kept() */
     uint32_t unkept_slot;    /* in model.unkept; UINT32_MAX when kept is good */
@@ -27,6 +29,31 @@ struct group {
     enum contribution_kind kind;
     VEC(struct item *) items;
     char name[]; /* kind, scope, NUL */
+};
+
+/* How far the routes of an object are open. */
+enum guard_level {
+    GUARD_OPEN,
+    GUARD_HELD,   /* what protects them is in force in an older version: what is accepted stays */
+    GUARD_CLOSED, /* nothing that protects them is in use */
+};
+
+struct guard {
+    const struct record *by; /* who declares it */
+    char *guardian;          /* id of the fragment that protects */
+    struct text *closed;     /* name of the backend that closed routes lead to */
+};
+
+/* An object with the records of its fragments. Only when something is guarded at all. */
+struct owner {
+    VEC(struct record *) records;
+    VEC(struct guard) guards;
+    enum guard_level level;
+    size_t open_routes; /* accepted ones */
+    unsigned asked;     /* the check at whose end it was asked whether what protects is accepted: the answer */
+    bool ready;
+    size_t key_length;
+    char key[];
 };
 
 struct model {
@@ -41,12 +68,17 @@ struct model {
     VEC(struct item *) checking;
     VEC(struct section *) disturbed;
     VEC(struct record *) unsettled; /* active is not good */
+    VEC(struct record *) settling;  /* something of them was accepted: to be settled when all of it is */
     struct digest rendered_digest, accepted_digest, checking_digest;
     /* model_kept.c */
     bool tracks_kept;
     VEC(struct record *) unkept;
     VEC(struct fragment *) kept_gone; /* kept versions of records that no longer exist */
     size_t quarantined;
+    struct map owners;    /* owner.key → struct owner, keys borrowed */
+    bool has_guards;      /* there has been one: owners is kept */
+    size_t closed_owners; /* with a level other than GUARD_OPEN */
+    unsigned checks_ended;
     bool check_running;
     bool check_ending; /* what it saw is being accepted */
     unsigned epoch;
@@ -160,6 +192,26 @@ void item_mark_contested(struct model *m, struct item *item);
 /* model_kept.c: after its good version changed; before it is freed. */
 void record_note_kept(struct model *m, struct record *r);
 void record_drop_kept(struct model *m, struct record *r);
+
+/* model_guard.c */
+/* What a contribution's text is in the rendering: itself, or that of a closed route. */
+struct text *guard_text(const struct model *m, const struct item *item, struct text *text);
+/* A record has another newest version, or is new. */
+void guard_note(struct model *m, struct record *r);
+/* It is about to be freed. */
+void guard_forget(struct model *m, struct record *r);
+/* Which version of a record is in use may have changed: close or open the routes of its object. */
+void guard_review(struct model *m, const struct record *r);
+/* Everything that a record gives is accepted: routes may have waited for that. */
+void guard_settled(struct model *m, const struct record *r);
+/* Another text of it is accepted. */
+void guard_note_accepted(struct model *m, struct item *item);
+/* May the item go, as far as guards are concerned? Not while it protects an open route. */
+bool guard_releases(const struct model *m, const struct item *item);
+/* May the item's rendered text (after a good check: what that saw) be accepted, as far as guards are concerned? */
+bool guard_allows(struct model *m, const struct item *item, bool checked);
+/* Is it a route that a fragment other than its own protects? */
+bool guard_protects(const struct model *m, const struct item *item, bool checked);
 
 /* model.c: a version of a fragment of which everything is accepted is the one to go back to. */
 void record_settle(struct model *m, struct record *r);

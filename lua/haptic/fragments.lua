@@ -19,6 +19,9 @@ local format = string.format
 local sort = table.sort
 local handler = text.handler
 
+--- Follows the id of a fragment that protects, in the id of what says so while it has no output. No name has it.
+local GUARD = "#guard"
+
 --- In production, one run in so many is followed by a look whether the template changed an object.
 local SAMPLE = 512
 
@@ -54,13 +57,14 @@ function Fragments:marker()
   return function(reader) mark(reader.value_of and self.dirty_shared or self.dirty, reader) end
 end
 
---- Add a definition. kind: a watched kind's name, or nil for a static one.
+--- Add a definition. kind: a watched kind's name, or nil for a static one. closed: it protects its object's routes,
+--- which lead to this backend while it has no output in force; nil: it protects nothing.
 ---@return table definition
-function Fragments:define(template, name, kind, fn)
+function Fragments:define(template, name, kind, fn, closed)
   local full = template .. ":" .. name
   if self.by_name[full] then error("there is a fragment " .. full .. " already; give this one another name", 3) end
   local def = { index = #self.defs + 1, name = full, template = template, kind = kind, fn = fn, by_owner = {},
-    prefix = kind and full .. "/" .. kind .. "/" or full }
+    closed = closed, prefix = kind and full .. "/" .. kind .. "/" or full }
   self.defs[def.index] = def
   self.by_name[full] = def
   if kind then
@@ -125,6 +129,7 @@ function Fragments:object_deleted(kind, record)
       local id = id_of(f)
       self.skipped[id] = nil
       if f.digest or f.failed then self.gone[#self.gone + 1] = id end
+      if f.declared then self.gone[#self.gone + 1] = id .. GUARD end
     end
   end
 end
@@ -134,6 +139,7 @@ function Fragments:skip(id) self.skipped[id] = true end
 
 local function apply(self, f)
   local def, out = f.def, self.out
+  if def.closed then emitters.put_guard(out, id_of(f), def.closed) end
   if def.kind then def.fn(self.objects:decoded(f.owner), out) else def.fn(out) end
   emitters.finish(out)
 end
@@ -180,8 +186,18 @@ local function place_of(def)
   return info.source == "=" .. def.template and def.template .. ":" .. info.linedefined or def.template
 end
 
+--- A fragment that protects and has no output: that it protects is said in its place, by a fragment of its own.
+local function declare_guard(self, f)
+  local def, owner, id = f.def, f.owner, id_of(f)
+  local out = emitters.new(self.settings, id .. GUARD)
+  emitters.put_guard(out, id, def.closed)
+  f.declared = self.host.fragment(id .. GUARD, def.template, def.kind, owner.id, owner.created or 0, out.items, out.n,
+    f.declared)
+end
+
 local function fail(self, f, message)
   local def, owner = f.def, f.owner
+  if def.closed then declare_guard(self, f) end
   if not text.has_place(message) then message = place_of(def) .. ": " .. message end
   if def.kind then message = format("%s (%s %s)", message, def.kind, owner.id) end
   f.failed = true
@@ -216,6 +232,10 @@ local function run(self, f)
       not f.failed and f.digest or nil)
     if ok then
       f.digest, f.failed = result, nil
+      if f.declared then
+        f.declared = nil
+        host.gone(id .. GUARD)
+      end
     else
       result = handler(result)
     end
@@ -345,7 +365,8 @@ local function settle_shared(self)
   end
 end
 
---- More than one dirty fragment, in the order in which they run: by definition, then by owner.
+--- More than one dirty fragment, in the order in which they run: those that protect, the others; by definition, then by
+--- owner.
 local function in_order(self, dirty)
   -- Strings are sorted without a call of a function for each comparison.
   local by_def = {}
@@ -359,19 +380,24 @@ local function in_order(self, dirty)
     ids[#ids + 1] = owner and owner.id or ""
   end
   local list, n = {}, 0
-  for _, def in ipairs(self.defs) do
-    local ids = by_def[def]
-    if ids then
-      sort(ids)
-      for i = 1, #ids do
-        local f = def.static or def.by_owner[ids[i]]
-        if f then
-          n = n + 1
-          list[n] = f
+  local function take(protecting)
+    for _, def in ipairs(self.defs) do
+      local ids = (def.closed ~= nil) == protecting and by_def[def]
+      if ids then
+        sort(ids)
+        for i = 1, #ids do
+          local f = def.static or def.by_owner[ids[i]]
+          if f then
+            n = n + 1
+            list[n] = f
+          end
         end
       end
     end
   end
+  -- What protects comes before what it protects, so that no route is known without it.
+  take(true)
+  take(false)
   return list
 end
 

@@ -15,6 +15,10 @@ local word = require("haptic.word")
 
 local M = {}
 
+--- Where routes lead whose protection is not in force: a backend of the base library, which answers 503.
+M.CLOSED = "haptic_unavailable"
+
+
 local type, error, pairs, ipairs, setmetatable, pcall = type, error, pairs, ipairs, setmetatable, pcall
 local format, find = string.format, string.find
 
@@ -76,13 +80,26 @@ function Program:api(template, accessors, resources)
     error(what .. ": the first argument is one of resources", 3)
   end
 
-  function A.each(resource, name, fn)
+  --- opts: guards (true, or the backend that the object's routes lead to while this fragment has no output in force).
+  function A.each(resource, name, opts, fn)
     only_loading(self, "each")
+    if fn == nil then opts, fn = nil, opts end
     if fn == nil then name, fn = "each", name end
-    if type(fn) ~= "function" or type(name) ~= "string" then
+    if type(fn) ~= "function" or type(name) ~= "string" or opts ~= nil and type(opts) ~= "table" then
       error("each: expected resources.KIND, a name, a function", 2)
     end
-    F:define(template, name, kind_of(resource, "each"), fn)
+    local closed
+    for key, value in pairs(opts or {}) do
+      if key ~= "guards" then
+        error("each: there is no option " .. word.show(sandbox.tostring(key)) .. "; did you mean guards?", 2)
+      end
+      if value == true then value = M.CLOSED end
+      if value and not (type(value) == "string" and pcall(word.name, value, "")) then
+        error("each: guards is true or the name of a backend", 2)
+      end
+      closed = value or nil
+    end
+    F:define(template, name, kind_of(resource, "each"), fn, closed)
   end
 
   function A.fragment(name, fn)

@@ -557,3 +557,60 @@ describe("helpers", function()
     end
   end)
 end)
+
+describe("a fragment that protects", function()
+  local SOURCE = [[
+    each(resources.things, "route", function(o, out) out:map_entry("m", o.metadata.name, "b") end)
+    each(resources.things, "auth", { guards = true }, function(o, out)
+      if o.fail then fail(o.fail) end
+      out:file(o.metadata.name, "auth")
+    end)
+  ]]
+  local ID = "t.lua:auth/things/ns/a"
+
+  local function guard_of(e, id)
+    for _, c in ipairs((e.host.fragments[id] or { items = {} }).items) do
+      if c.kind == 9 then return c.key .. " " .. c.text end
+    end
+  end
+
+  it("says so first, with its output and without", function()
+    local e = engine(SOURCE)
+    e:put("things", thing("a", { fail = "no" }))
+    e:put("things", thing("b", {}))
+    assert.same({ ID, "t.lua:auth/things/ns/b", "t.lua:route/things/ns/a", "t.lua:route/things/ns/b" },
+      e:render().ran)
+    assert.is_nil(e.host.fragments[ID])
+    assert.equal(ID .. " haptic_unavailable", guard_of(e, ID .. "#guard"))
+    assert.equal("t.lua:auth/things/ns/b haptic_unavailable", guard_of(e, "t.lua:auth/things/ns/b"))
+    e:put("things", thing("a", {}))
+    e:render()
+    assert.is_nil(e.host.fragments[ID .. "#guard"])
+    assert.equal(ID .. " haptic_unavailable", guard_of(e, ID))
+    e:put("things", thing("a", { fail = "again" }))
+    e:render()
+    assert.equal(ID .. " haptic_unavailable", guard_of(e, ID .. "#guard"))
+    e:delete("things", "ns/a")
+    e:render()
+    assert.is_nil(e.host.fragments[ID])
+    assert.is_nil(e.host.fragments[ID .. "#guard"])
+  end)
+
+  it("says so also when it is not run, because it ended the renderer", function()
+    local e = engine(SOURCE)
+    e:put("things", thing("a", {}))
+    e.E.skip(ID)
+    e:render()
+    assert.equal(ID .. " haptic_unavailable", guard_of(e, ID .. "#guard"))
+  end)
+
+  it("names a backend, and has no other options", function()
+    for _, case in ipairs({ { "{ guards = 'two words' }", "name of a backend" }, { "{ guards = 7 }", "name of a backend" },
+      { "{ guard = true }", "there is no option .*guard.* did you mean guards" }, { "'x'", "expected resources.KIND" } }) do
+      local ok, message = pcall(engine, "each(resources.things, 'x', " .. case[1] .. ", function() end)")
+      assert.is_false(ok)
+      assert.matches(case[2], message)
+    end
+  end)
+end)
+
