@@ -26,7 +26,7 @@ local function start(binary, dir, e)
   haproxy.write(dir, e:output())
   local ok, words = haproxy.check(binary, dir)
   assert.is_true(ok, words)
-  return haproxy.start(binary, dir, dir .. "/runtime.sock")
+  return haproxy.start(binary, dir, dir .. "/stats.sock")
 end
 
 local function cli(dir, command) return haproxy.ask(dir, dir .. "/runtime.sock", { { cli = command } })[1].body end
