@@ -124,7 +124,8 @@ point("defaults", "defaults base")
 section("resolvers default", { name = "resolvers", order = 100 }, function(b)
   local servers = context.nameservers
   for i, address in ipairs(servers) do b:line("nameserver", "n" .. i, address) end
-  if #servers == 0 then b:line("parse-resolv-conf") end
+  -- HAProxy refuses a configuration that names that file where there is none.
+  if #servers == 0 and capabilities.resolv_conf ~= false then b:line("parse-resolv-conf") end
   -- Names with many addresses: what is announced here need not be asked for again, as answers over 512 bytes were.
   b:line("accepted_payload_size", context.dns_payload_size)
   b:line("hold", "valid", context.dns_hold_valid)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/families.h"
@@ -120,6 +121,7 @@ int config_program(const struct config *c, const struct haproxy_caps *caps, cons
     yyjson_mut_obj_add_bool(doc, capabilities, "ipv6_loopback", families.ipv6_loopback);
     yyjson_mut_obj_add_bool(doc, capabilities, "ipv4_route", families.ipv4_route);
     yyjson_mut_obj_add_bool(doc, capabilities, "ipv6_route", families.ipv6_route);
+    yyjson_mut_obj_add_bool(doc, capabilities, "resolv_conf", access("/etc/resolv.conf", R_OK) == 0);
     struct rlimit descriptors;
     if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0 && descriptors.rlim_max != RLIM_INFINITY)
         yyjson_mut_obj_add_uint(doc, capabilities, "fd_limit", descriptors.rlim_max);
