@@ -194,6 +194,7 @@ struct source_dir *source_dir_free(struct source_dir *d)
     vec_done(&d->touched);
     dir_keys_clear(&d->roots);
     vec_done(&d->roots);
+    buf_done(&d->skipped_names);
     uv_close((uv_handle_t *)&d->burst, on_closed);
     uv_close((uv_handle_t *)&d->poll, on_closed);
     return NULL;

@@ -5,9 +5,10 @@
  * Errors:  0, or -1 with *err set (ERR_SYS, ERR_INVALID: a selector); what is wrong in files is reported and not an
  *          error.
  *
- * All *.yaml, *.yml and *.json below the folder, hidden names apart, symbolic links followed. Changes are taken over
- * at once (writes when the writer closes the file; what follows within 20 ms is taken together; a file has to be gone
- * for 20 ms), and everything is looked at every 5 s for what inotify cannot see. While a file cannot be
+ * All *.yaml, *.yml and *.json (in any letter case) below the folder, hidden names apart, symbolic links followed; what
+ * is not read is said once. A link that is turned, in the folder or on the path to it, is seen at once. Changes are
+ * taken over at once (writes when the writer closes the file; what follows within 20 ms is taken together; a file has
+ * to be gone for 20 ms), and everything is looked at every 5 s for what inotify cannot see. While a file cannot be
  * read, all it defined stays. While some of its documents are wrong, the others count, deletions included: what stays
  * is the object that the wrong document names, or, where that cannot be seen, what may have stood there. The same
  * object in two files is an error; the first path wins. apiVersion and the plural of kind select the store's kind; its

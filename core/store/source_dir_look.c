@@ -3,15 +3,23 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "store/source_dir_state.h"
 
 /* The slow timer leaves a file alone that was written this recently: its writer may not be done. */
 #define UNSETTLED_S 1
+
+/* Names in the message about files that are not read. */
+#define SKIPPED_NAMED 5
+/* As many links as the kernel follows in one path. */
+#define LINKS_MAX 40
 
 /* A folder on the way down, to see a loop of links. */
 struct level {
@@ -93,6 +101,66 @@ static bool is_loop(const struct level *here)
     return level != NULL;
 }
 
+/* Something that is not read, hidden or with another ending. Names with two dots are kubelet's and the folder's own. */
+static void skip(struct source_dir *d, const char *name)
+{
+    if (d->is_skipped_told || strcmp(name, ".") == 0 || strncmp(name, "..", 2) == 0)
+        return;
+    if (d->skipped++ < SKIPPED_NAMED)
+        buf_printf(&d->skipped_names, "%s%s", d->skipped_names.length > 0 ? " " : "", name);
+}
+
+static void tell_skipped(struct source_dir *d)
+{
+    if (!d->is_skipped_told && d->skipped > 0)
+        log_info("Names in the folder that are not read: hidden ones, and files that end in none of .yaml .yml .json",
+                 "count", log_int((int64_t)d->skipped), "names", buf_str(&d->skipped_names));
+    d->is_skipped_told = true;
+    buf_done(&d->skipped_names);
+}
+
+/* The path from the root on, with a slash at its end. */
+static char *from_root(const char *dir)
+{
+    char here[PATH_MAX];
+
+    if (*dir == '/' || getcwd(here, sizeof(here)) == NULL)
+        return xasprintf("%s/", dir);
+    return xasprintf("%s/%s/", here, dir);
+}
+
+/* Where the path of the folder itself goes through links, whoever turns one turns the folder: the folders in which the
+ * links are get a watch. */
+static void watch_links(struct source_dir *d, const char *root)
+{
+    CLEANUP(free_ptr) char *path = from_root(root);
+    struct err err;
+
+    for (int links = 0; d->watch && links < LINKS_MAX; links++) {
+        char target[PATH_MAX];
+        ssize_t length = -1;
+        char *slash = path;
+        while (length < 0 && (slash = strchr(slash + 1, '/')) != NULL) {
+            *slash = '\0';
+            length = readlink(path, target, sizeof(target) - 1);
+            *slash = '/';
+            if (length >= 0 || slash[1] == '\0')
+                break;
+        }
+        if (length < 0 || slash == NULL)
+            return;
+        target[length] = '\0';
+        CLEANUP(free_ptr) char *link = xmemdup0(path, (size_t)(slash - path));
+        char *name = strrchr(link, '/');
+        CLEANUP(free_ptr) char *parent = xmemdup0(link, name == link ? 1 : (size_t)(name - link));
+        if (dir_watch_add(d->watch, parent, &err) < 0)
+            return; /* the slow timer sees the change */
+        char *next = target[0] == '/' ? xasprintf("%s%s", target, slash) : xasprintf("%s/%s%s", parent, target, slash);
+        free(path);
+        path = next;
+    }
+}
+
 static void folder_look(struct source_dir *d, const char *path, const struct level *above, bool only_settled)
 {
     struct err err = {0};
@@ -123,8 +191,10 @@ static void folder_look(struct source_dir *d, const char *path, const struct lev
 
     struct dirent *item;
     while ((item = readdir(stream))) {
-        if (item->d_name[0] == '.')
+        if (item->d_name[0] == '.') {
+            skip(d, item->d_name);
             continue;
+        }
         CLEANUP(free_ptr) char *child = xasprintf("%s/%s", path, item->d_name);
         if (stat(child, &st) < 0)
             continue;
@@ -132,6 +202,8 @@ static void folder_look(struct source_dir *d, const char *path, const struct lev
             folder_look(d, child, &here, only_settled);
         else if (S_ISREG(st.st_mode) && dir_is_manifest(child))
             file_look(d, child, &st, only_settled);
+        else if (S_ISREG(st.st_mode))
+            skip(d, item->d_name);
     }
 }
 
@@ -163,8 +235,11 @@ void dir_look_everywhere(struct source_dir *d, bool only_settled)
 
     for (size_t it = 0; (slot = map_next(&d->files, &it));)
         ((struct dir_file *)slot->value)->is_seen = false;
-    for (size_t i = 0; i < d->roots.length; i++)
+    for (size_t i = 0; i < d->roots.length; i++) {
+        watch_links(d, d->roots.items[i]);
         root_look(d, d->roots.items[i], only_settled);
+    }
+    tell_skipped(d);
     for (size_t it = 0; (slot = map_next(&d->files, &it));) {
         struct dir_file *file = slot->value;
         if (!file->is_seen)
@@ -172,13 +247,25 @@ void dir_look_everywhere(struct source_dir *d, bool only_settled)
     }
 }
 
+/* The folders that hold links on the path to a root have other files as well. */
+static bool is_below_root(const struct source_dir *d, const char *path)
+{
+    for (size_t i = 0; i < d->roots.length; i++) {
+        size_t length = strlen(d->roots.items[i]);
+        if (strncmp(path, d->roots.items[i], length) == 0 && path[length] == '/')
+            return true;
+    }
+    return false;
+}
+
 void dir_look_at(struct source_dir *d, const char *path)
 {
     struct stat st;
 
-    if (!dir_is_manifest(path))
-        return;
     struct dir_file *file = map_get(&d->files, path);
+
+    if (file == NULL && (!dir_is_manifest(path) || !is_below_root(d, path)))
+        return;
     if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
         file_look(d, path, &st, false);
     else if (file)

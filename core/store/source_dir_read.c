@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -97,7 +98,7 @@ static bool has_end(const char *path, const char *end)
 {
     size_t length = strlen(path), end_length = strlen(end);
 
-    return length > end_length && strcmp(path + length - end_length, end) == 0;
+    return length > end_length && strcasecmp(path + length - end_length, end) == 0;
 }
 
 bool dir_is_manifest(const char *path)

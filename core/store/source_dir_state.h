@@ -11,6 +11,7 @@
 
 #include <sys/stat.h>
 
+#include "base/buf.h"
 #include "base/map.h"
 #include "base/vec.h"
 #include "store/dir_watch.h"
@@ -58,6 +59,9 @@ struct source_dir {
     struct map troubled; /* folders that could not be read or watched, and were reported */
     struct map pending;  /* paths that changed while a burst lasted */
     bool pending_everything, is_burst, is_full_reported;
+    bool is_skipped_told;
+    size_t skipped; /* names that are not read, before that is told */
+    struct buf skipped_names;
     bool is_postponed;            /* something was missing for the first time: look again before anything is done */
     VEC(struct dir_file *) dirty; /* of the round */
     struct dir_keys touched;

@@ -213,10 +213,12 @@ static void loads_what_is_there(void **state)
     write_file(f, ".hidden/d.yaml", SERVICE("d"));
     write_file(f, ".e.yaml", SERVICE("e"));
     write_file(f, "notes.txt", SERVICE("f"));
+    write_file(f, "G.YAML", SERVICE("g"));
     write_file(f, "pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n");
     write_file(f, "class.yaml", "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: haproxy}\n");
     start(f);
-    assert_int_equal(store_kind_objects(f->services), 3);
+    assert_int_equal(store_kind_objects(f->services), 4);
+    assert_non_null(store_get(f->services, "default/g"));
     assert_non_null(store_get(f->services, "default/a"));
     assert_non_null(store_get(f->services, "default/b"));
     assert_non_null(store_get(f->services, "x/c"));
@@ -452,6 +454,38 @@ static void follows_a_mounted_config_map(void **state)
     assert_string_equal(buf_str(&f->reports), "");
 }
 
+/* git-sync: the folder that is given is a link, or behind one, and the link is turned. */
+static void follows_links_on_the_path_to_the_folder(void **state)
+{
+    struct fixture *f = *state;
+    CLEANUP(free_ptr) char *inside = path_of(f, "current/manifests");
+    struct err err = {0};
+
+    add_usual_kinds(f);
+    make_dir(f, "rev1");
+    make_dir(f, "rev1/manifests");
+    write_file(f, "rev1/manifests/a.yaml", SERVICE("a"));
+    make_dir(f, "rev2");
+    make_dir(f, "rev2/manifests");
+    write_file(f, "rev2/manifests/a.yaml", SERVICE_X("a", "1") "---\n" SERVICE("b"));
+    write_file(f, "beside.yaml", SERVICE("beside"));
+    make_link(f, "rev1", "head");
+    make_link(f, "head", "current");
+    if (source_dir_new(&f->loop, f->store, inside, report, f, &f->source, &err) < 0)
+        fail_msg("%s", err.text);
+    store_listen(f->store, hear, f);
+    make_link(f, "rev2", "next");
+    rename_file(f, "next", "head");
+    expect(f, &f->told, "change default/a;put default/b;");
+    make_link(f, "rev1", "next");
+    rename_file(f, "next", "current");
+    expect(f, &f->told, "change default/a;delete default/b;");
+    write_file(f, "beside.yaml", SERVICE_X("beside", "1")); /* not in the folder */
+    write_file(f, "rev1/manifests/a.yaml", SERVICE_X("a", "2"));
+    expect(f, &f->told, "change default/a;");
+    assert_string_equal(buf_str(&f->reports), "");
+}
+
 static void the_folder_going_away_changes_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -655,6 +689,7 @@ int main(void)
         WITH_FOLDER(the_first_path_wins),
         WITH_FOLDER(follows_folders),
         WITH_FOLDER(follows_a_mounted_config_map),
+        WITH_FOLDER(follows_links_on_the_path_to_the_folder),
         WITH_FOLDER(the_folder_going_away_changes_nothing),
         WITH_FOLDER(applies_selectors),
         WITH_FOLDER(kinds_can_come_later),
