@@ -10,6 +10,7 @@
 #include "base/vec.h"
 #include "data/encoding.h"
 #include "store/manifest_cut.h"
+#include "store/schema.h"
 
 /* Cluster-scoped kinds that somebody may put into a folder of manifests, with their groups. */
 static const struct {
@@ -151,8 +152,22 @@ static enum manifest_hold hold_of(struct manifest_object *o, struct yyjson_val *
     return MANIFEST_HOLD_OBJECT;
 }
 
-static void add_object(struct manifest *m, struct yyjson_val *value, const char *api_version, const char *kind,
-                       size_t line)
+struct judged {
+    struct manifest_object *o;
+    const struct yaml_doc *doc;
+};
+
+static void on_found(void *ctx, bool is_error, struct yyjson_val *at, const char *path, const char *message)
+{
+    struct judged *j = ctx;
+
+    vec_push(&j->o->findings, ((struct manifest_finding){.is_error = is_error,
+                                                         .line = j->doc ? yaml_line(j->doc, at) : 0,
+                                                         .message = xasprintf("%s: %s", path, message)}));
+}
+
+static void add_object(struct manifest *m, const struct yaml_doc *doc, struct yyjson_val *value,
+                       const char *api_version, const char *kind, size_t line)
 {
     struct manifest_object o = {
         .line = line, .api_version = api_version ? xstrdup(api_version) : NULL, .kind = kind ? xstrdup(kind) : NULL};
@@ -161,6 +176,7 @@ static void add_object(struct manifest *m, struct yyjson_val *value, const char 
     if (o.problem) {
         o.hold = hold_of(&o, value);
     } else {
+        schema_check(o.api_version, o.kind, value, on_found, &(struct judged){&o, doc});
         if (!(o.namespace && *o.namespace) && !manifest_is_cluster_scoped(o.api_version, o.kind)) {
             value = with_default_namespace(m, value);
             o.name = json_str(value, "metadata", "name");
@@ -185,7 +201,7 @@ static void add_value(struct manifest *m, const struct yaml_doc *doc, struct yyj
     if (!kind)
         kind = item_kind;
     if (!kind || !ends_with(kind, "List") || !yyjson_is_arr(items)) {
-        add_object(m, value, api_version, kind, line);
+        add_object(m, doc, value, api_version, kind, line);
         return;
     }
     CLEANUP(free_ptr) char *singular = xmemdup0(kind, strlen(kind) - strlen("List"));
@@ -261,6 +277,9 @@ void manifest_done(struct manifest *m)
         free(m->items[i].api_version);
         free(m->items[i].kind);
         free(m->items[i].problem);
+        for (size_t j = 0; j < m->items[i].findings.length; j++)
+            free(m->items[i].findings.items[j].message);
+        vec_done(&m->items[i].findings);
     }
     vec_done(m);
     yaml_docs_done(&m->docs);

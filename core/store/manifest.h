@@ -27,6 +27,13 @@ enum manifest_hold {
     MANIFEST_HOLD_ALL,     /* any */
 };
 
+/* What the API server would say of an object (schema.h). */
+struct manifest_finding {
+    bool is_error;
+    size_t line;
+    char *message; /* "spec.rules[0].host: must be a string; …" */
+};
+
 struct manifest_object {
     struct yyjson_val *value; /* with metadata.name */
     char *api_version, *kind; /* those of its list where it has none */
@@ -34,6 +41,10 @@ struct manifest_object {
     size_t line;   /* 0: unknown */
     char *problem; /* NULL, or why this is no object; then all but line may be NULL */
     enum manifest_hold hold;
+    struct {
+        struct manifest_finding *items;
+        size_t length, capacity;
+    } findings;
 };
 
 struct manifest {

@@ -134,20 +134,40 @@ static void file_add_entry(struct source_dir *d, struct dir_file *file, struct m
     (void)map_put(own, key, kind);
 }
 
+/* Tell what the API server would say of an object. True when it would take it. */
+static bool file_judge(struct source_dir *d, struct dir_file *file, const struct manifest_object *o)
+{
+    bool is_taken = true;
+
+    for (size_t i = 0; i < o->findings.length; i++) {
+        const struct manifest_finding *f = &o->findings.items[i];
+        CLEANUP(free_ptr)
+        char *message = xasprintf("%s %s%s%s: %s%s", o->kind, o->namespace, *o->namespace ? "/" : "", o->name,
+                                  f->message, f->is_error ? "" : " (a warning)");
+        dir_file_wrong(d, file, f->line ? f->line : o->line, message);
+        is_taken = is_taken && !f->is_error;
+    }
+    return is_taken;
+}
+
 static void file_match_kinds(struct source_dir *d, struct dir_file *file, struct map *own, size_t object)
 {
     const struct manifest_object *o = &file->manifest.items[object];
     CLEANUP(free_ptr) char *resource = manifest_resource_of(o->kind);
-    bool is_watched = false;
+    bool is_watched = false, is_taken = true;
 
     for (size_t i = 0; i < store_kind_count(d->store); i++) {
         struct store_kind *kind = store_kind_at(d->store, i);
         const struct store_kind_spec *spec = store_kind_spec(kind);
         if (strcmp(spec->api_version, o->api_version) != 0 || strcmp(spec->resource, resource) != 0)
             continue;
+        if (!is_watched)
+            is_taken = file_judge(d, file, o);
         is_watched = true;
         store_kind_set_object_kind(kind, o->kind);
-        if (passes(d, spec, o))
+        if (!is_taken) /* its last good version stays */
+            vec_push(&file->held, xasprintf("%s/%s%s%s", spec->name, o->namespace, *o->namespace ? "/" : "", o->name));
+        else if (passes(d, spec, o))
             file_add_entry(d, file, own, kind, object);
     }
     if (!is_watched && log_enabled(LOG_DEBUG))

@@ -197,7 +197,7 @@ static void expect(struct fixture *f, struct buf *what, const char *text)
 }
 
 #define SERVICE(name) "apiVersion: v1\nkind: Service\nmetadata: {name: " name "}\n"
-#define SERVICE_X(name, x) SERVICE(name) "x: " x "\n"
+#define SERVICE_X(name, x) SERVICE(name) "spec: {clusterIP: '" x "'}\n"
 
 static void loads_what_is_there(void **state)
 {
@@ -306,7 +306,7 @@ static void a_wrong_file_keeps_what_it_had(void **state)
 }
 
 #define JOB "apiVersion: batch/v1\nkind: Job\nmetadata: {generateName: migrate-}\n"
-#define BLOCK(name) "apiVersion: v1\nkind: Service\nmetadata:\n  labels: {name: no}\n  name: " name "\n"
+#define BLOCK(name) "apiVersion: v1\nkind: Service\nmetadata:\n  labels: {name: other}\n  name: " name "\n"
 
 /* What is wrong in one document is no matter of the others. */
 static void a_wrong_document_keeps_its_own_object_only(void **state)
@@ -377,6 +377,68 @@ static void utf16_is_read_or_named(void **state)
     assert_string_equal(buf_str(&f->reports), "b.json:0: the text is UTF-16; JSON is UTF-8;");
 }
 
+#define SLICE(name, more) "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: " name "}\n" more
+
+/* What the API server refuses is refused, with the line and the field; the last good version stays. What it takes with
+ * a warning is taken. */
+static void types_are_judged_as_the_server_does(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *text, *report;
+    } cases[] = {
+        {"kind: EndpointSlice\napiVersion: discovery.k8s.io/v1\nmetadata: {name: s}\naddressType: IPv4\nendpoints:\n"
+         "- addresses: [10.0.0.1]\n  conditions:\n    ready: 'false'\n",
+         "8: EndpointSlice default/s: endpoints[0].conditions.ready: must be true or false, without quotes;"},
+        {SLICE("s", "addressType: IPv4\nendpoints: []\nports:\n- {port: '80'}\n"),
+         "7: EndpointSlice default/s: ports[0].port: must be a number, without quotes;"},
+        {SLICE("s", "endpoints: []\n"), "1: EndpointSlice default/s: addressType: is missing;"},
+        {SLICE("s", "addressType: ipv4\nendpoints: []\n"),
+         "4: EndpointSlice default/s: addressType: must be one of IPv4, IPv6, FQDN;"},
+        {"apiVersion: v1\nkind: Service\nmetadata:\n  name: s\n  annotations:\n    a/b: true\n",
+         "6: Service default/s: metadata.annotations.a/b: must be a string; put the value into quotes;"},
+        {"apiVersion: v1\nkind: Service\nmetadata:\n  name: s\n  labels: [a]\n",
+         "5: Service default/s: metadata.labels: must be a mapping of strings;"},
+        {"apiVersion: v1\nkind: Service\nmetadata: {name: S}\n",
+         "3: Service default/S: metadata.name: must be at most 63 small letters, digits and \"-\", a letter first;"},
+        {"apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n  ports:\n  - {port: 70000}\n",
+         "6: Service default/s: spec.ports[0].port: must be from 1 to 65535;"},
+        {"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: s}\nspec:\n  rules:\n"
+         "  - http: {paths: [{path: /, backend: {}}]}\n",
+         "6: Ingress default/s: spec.rules[0].http.paths[0].pathType: is missing;"},
+        {"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: s}\nspec:\n  rules: {host: a}\n",
+         "5: Ingress default/s: spec.rules: must be a list;"},
+    };
+    static const char warned[] =
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: s, namespace: null}\nspec:\n"
+        "  ingressclassname: x\n  defaultBackend: null\n  rules:\n  - Http: {}\n    other: 1\nstatus: {x: 1}\n";
+
+    add_usual_kinds(f);
+    (void)add_kind(f, (struct store_kind_spec){
+                          .name = "endpoints", .api_version = "discovery.k8s.io/v1", .resource = "endpointslices"});
+    start(f);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP(free_ptr) char *report = xasprintf("a.yaml:%s", cases[i].report);
+        write_file(f, "a.yaml", cases[i].text);
+        expect(f, &f->reports, report);
+        assert_string_equal(buf_str(&f->told), "");
+    }
+    write_file(f, "a.yaml", SERVICE("s") "---\n" SERVICE("t"));
+    expect(f, &f->told, "put default/s;put default/t;");
+    expect(f, &f->reports, "a.yaml is right;");
+    write_file(f, "a.yaml", SERVICE("s") "spec: {ports: [{port: x}]}\n"); /* it stays, the other one goes */
+    expect(f, &f->told, "delete default/t;");
+    buf_clear(&f->reports);
+    write_file(f, "a.yaml", warned);
+    expect(f, &f->told, "put default/s;delete default/s;"); /* the Ingress, and the Service of before */
+    expect(f, &f->reports,
+           "a.yaml:5: Ingress default/s: spec.ingressclassname: unknown field, which is ignored; did you mean "
+           "ingressClassName? (a warning);"
+           "a.yaml:8: Ingress default/s: spec.rules[0].Http: unknown field, which is ignored; did you mean http? (a "
+           "warning);"
+           "a.yaml:9: Ingress default/s: spec.rules[0].other: unknown field, which is ignored (a warning);");
+}
+
 static void the_first_path_wins(void **state)
 {
     struct fixture *f = *state;
@@ -394,10 +456,10 @@ static void the_first_path_wins(void **state)
     expect(f, &f->told, "change default/a;");
     remove_file(f, "a.yaml");
     expect(f, &f->told, "change default/a;");
-    assert_non_null(strstr(store_get(f->services, "default/a")->json, "\"x\":1"));
+    assert_non_null(strstr(store_get(f->services, "default/a")->json, "\"clusterIP\":\"1\""));
     remove_file(f, "b.yaml");
     expect(f, &f->told, "change default/a;delete default/own;");
-    assert_non_null(strstr(store_get(f->services, "default/a")->json, "\"x\":2"));
+    assert_non_null(strstr(store_get(f->services, "default/a")->json, "\"clusterIP\":\"2\""));
     buf_clear(&f->reports);
     write_file(f, "c.yaml", SERVICE_X("a", "3") "---\n" SERVICE_X("a", "4"));
     expect(f, &f->told, "change default/a;");
@@ -511,12 +573,12 @@ static void applies_selectors(void **state)
                .name = "labels", .api_version = "v1", .resource = "services", .label_selector = "tier in (x)"});
     struct store_kind *fields = add_kind(
         f, (struct store_kind_spec){
-               .name = "fields", .api_version = "v1", .resource = "services", .field_selector = "spec.type=Z"});
+               .name = "fields", .api_version = "v1", .resource = "services", .field_selector = "spec.type=NodePort"});
     struct store_kind *spaces = add_kind(
         f, (struct store_kind_spec){.name = "spaces", .api_version = "v1", .resource = "services", .namespaces = two});
     write_file(f, "a.yaml",
                "{apiVersion: v1, kind: Service, metadata: {name: l, labels: {tier: x}}}\n---\n"
-               "{apiVersion: v1, kind: Service, metadata: {name: f, namespace: c}, spec: {type: Z}}\n---\n"
+               "{apiVersion: v1, kind: Service, metadata: {name: f, namespace: c}, spec: {type: NodePort}}\n---\n"
                "{apiVersion: v1, kind: Service, metadata: {name: s, namespace: b}}\n");
     start(f);
     assert_int_equal(store_kind_objects(labels), 1);
@@ -526,7 +588,7 @@ static void applies_selectors(void **state)
     assert_int_equal(store_kind_objects(spaces), 1);
     assert_non_null(store_get(spaces, "b/s"));
     /* An object that no longer passes is gone. */
-    write_file(f, "a.yaml", "{apiVersion: v1, kind: Service, metadata: {name: l, labels: {tier: y}}}\n");
+    write_file(f, "a.yaml", "{apiVersion: v1, kind: Service, metadata: {name: l, labels: {tier: z}}}\n");
     expect(f, &f->told, "delete default/l;delete c/f;delete b/s;");
 }
 
@@ -686,6 +748,7 @@ int main(void)
         WITH_FOLDER(a_wrong_document_keeps_its_own_object_only),
         WITH_FOLDER(byte_order_marks_are_no_content),
         WITH_FOLDER(utf16_is_read_or_named),
+        WITH_FOLDER(types_are_judged_as_the_server_does),
         WITH_FOLDER(the_first_path_wins),
         WITH_FOLDER(follows_folders),
         WITH_FOLDER(follows_a_mounted_config_map),
