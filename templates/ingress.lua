@@ -215,3 +215,37 @@ if context.default_backend ~= nil then
     out:map_entry("default-backend.map", "**", backend)
   end)
 end
+
+-- building blocks -------------------------------------------------------------------------------------------
+
+--- The valid routes of an Ingress, in its order: {host=, path=, type=, service=, port={number=} or {name=}}. host is ""
+--- for every host.
+local function routes(ing)
+  local list = {}
+  for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
+    local host = host_key(rule.host)
+    for _, p in ipairs(host and dig(rule, "http", "paths") or {}) do
+      local kind, route, service = p.pathType or "ImplementationSpecific", p.path, dig(p, "backend", "service")
+      if (route == nil or route == "") and kind ~= "Exact" then route = "/" end
+      if service and PATH_TYPES[kind] and not path_problem(route) then
+        list[#list + 1] = { host = host, path = route, type = kind, service = service.name, port = service.port or {} }
+      end
+    end
+  end
+  return list
+end
+
+--- The servers of a Service's port: {name=, address=, port=, drain=}, sorted by name; none when there is no such port.
+local function servers(out, namespace, name, port)
+  local service = resources.services:get(namespace, name)
+  local p = service and service_port(service, port)
+  return p and servers_of(out, namespace, name, p.name or "") or {}
+end
+
+-- For scripts of users; docs/templates.md says what stays as it is.
+provide("ingress", {
+  is_ours = function(ing, out) return is_ours(ing, out) end,
+  routes = routes,
+  servers = servers,
+  backend = function(out, ing, service, port) return backend_of(out, ing, { name = service, port = port }) end,
+})

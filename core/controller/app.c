@@ -339,6 +339,8 @@ static void start_rendering(struct app *app)
     const struct reconcile_config reconcile = {
         .identity = o->pod_name ? o->pod_name : "standalone",
         .drift_interval_ns = app->config->drift_prevention_interval_ns,
+        .render_timeout_ns = app->config->render_timeout_ns,
+        .render_memory_bytes = app->config->render_memory_bytes,
         .check = {.binary = app->haproxy, .readable = app->options.check_reads, .vault = store_vault(app->store)}};
     const struct renderer_limits limits = {.deadline_ns = app->config->render_timeout_ns,
                                            .memory_bytes = (size_t)app->config->render_memory_bytes};

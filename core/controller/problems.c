@@ -63,6 +63,13 @@ bool problems_has(const struct problems *p, const char *fragment_id, const char 
     return f != NULL && strcmp(f->message, message) == 0;
 }
 
+const char *problems_message(const struct problems *p, const char *fragment_id)
+{
+    const struct failure *f = map_get(&p->failures, fragment_id);
+
+    return f != NULL ? f->message : NULL;
+}
+
 void problems_clear(struct problems *p, const char *fragment_id)
 {
     failure_free(map_del(&p->failures, fragment_id));

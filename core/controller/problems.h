@@ -25,6 +25,8 @@ bool problems_set(struct problems *p, const char *fragment_id, const char *owner
                   const char *message);
 /* Does it fail with this message? */
 bool problems_has(const struct problems *p, const char *fragment_id, const char *message);
+/* What it fails with; NULL when it does not. */
+const char *problems_message(const struct problems *p, const char *fragment_id);
 void problems_clear(struct problems *p, const char *fragment_id);
 /* Note whether a fragment warns the owner of its object. */
 void problems_warn(struct problems *p, const struct fragment *f);

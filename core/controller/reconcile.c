@@ -202,10 +202,25 @@ static void on_gone(void *ctx, const char *fragment_id)
     notices_review(&r->notices, fragment_id, NULL, NULL);
 }
 
+#define ENDED "the renderer was ended while this ran"
+
+/* A fragment that is not run because it ended the renderer: with the limit that it passed. NULL for any other. */
+static char *with_cause(const struct reconcile *r, const struct fragment_failure *f)
+{
+    const char *before = problems_message(&r->problems, f->id);
+    const char *cause = before != NULL ? strstr(before, ENDED) : NULL;
+
+    if (cause == NULL || strstr(f->message, "it ended the renderer before") == NULL)
+        return NULL;
+    return xasprintf("%s; %s", f->message, cause);
+}
+
 static void on_failed(void *ctx, const struct fragment_failure *f)
 {
     struct reconcile *r = ctx;
-    bool repeated = !problems_set(&r->problems, f->id, f->owner_kind, f->owner_id, f->message);
+    CLEANUP(free_ptr) char *joined = with_cause(r, f);
+    const char *message = joined != NULL ? joined : f->message;
+    bool repeated = !problems_set(&r->problems, f->id, f->owner_kind, f->owner_id, message);
 
     metric_add(r->render_failures, 1);
     model_fragment_keep(r->model, f->id);
@@ -220,7 +235,7 @@ static void on_failed(void *ctx, const struct fragment_failure *f)
                                            .owner_kind = f->owner_kind,
                                            .owner_id = f->owner_id,
                                            .reason = "TemplateFailed",
-                                           .message = f->message});
+                                           .message = message});
 }
 
 /* From here on everything is reported anew: what is not seen before the next complete rendering no longer exists. */
@@ -289,6 +304,20 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
     reconcile_step(r);
 }
 
+/* Why the renderer was ended while a fragment ran, with the setting that decides about it. The caller frees it. */
+static char *death_message(const struct reconcile *r, const char *reason)
+{
+    if (strcmp(reason, "deadline") == 0 && r->config.render_timeout_ns > 0)
+        return xasprintf(ENDED ": a rendering may take %s "
+                               "(templatingSettings.renderTimeout)",
+                         log_duration(r->config.render_timeout_ns));
+    if (strcmp(reason, "memory") == 0 && r->config.render_memory_bytes > 0)
+        return xasprintf(ENDED ": it may use %llu bytes of memory "
+                               "(templatingSettings.renderMemoryBytes)",
+                         (unsigned long long)r->config.render_memory_bytes);
+    return xasprintf("the renderer ended while this ran: %s", reason);
+}
+
 static void on_died(void *ctx, const struct renderer_death *death)
 {
     struct reconcile *r = ctx;
@@ -301,11 +330,12 @@ static void on_died(void *ctx, const struct renderer_death *death)
                  death->owner_id);
         return;
     }
+    CLEANUP(free_ptr) char *message = death_message(r, death->reason);
     log_warn("Renderer died; a new one is started and the last good rendering stays in force", "reason", death->reason,
-             "template", death->template_name, "object_kind", death->owner_kind, "object", death->owner_id);
+             "template", death->template_name, "object_kind", death->owner_kind, "object", death->owner_id, "error",
+             *death->fragment_id != '\0' ? message : death->reason);
     replace_begin(r);
     if (*death->fragment_id != '\0') {
-        CLEANUP(free_ptr) char *message = xasprintf("renderer killed while it ran: %s", death->reason);
         (void)problems_set(&r->problems, death->fragment_id, death->owner_kind, death->owner_id, message);
         model_fragment_keep(r->model, death->fragment_id);
         r->ops.notify(r->ctx, true, death->owner_kind, death->owner_id, "RendererKilled", message);

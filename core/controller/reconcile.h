@@ -51,6 +51,9 @@ struct reconcile_config {
     const char *identity;      /* names this replica in the log; borrowed */
     int64_t drift_interval_ns; /* 0: 60 s */
     struct check_config check; /* strings borrowed */
+    /* The renderer's limits, for messages about what passed them; 0: not told. */
+    int64_t render_timeout_ns;
+    uint64_t render_memory_bytes;
 };
 
 struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *config, struct store *store,

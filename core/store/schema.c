@@ -203,9 +203,9 @@ static bool is_subdomain(const char *name, size_t max, bool dots)
         return false;
     for (size_t i = 0; i < length; i++) {
         bool is_edge = i == 0 || i + 1 == length || name[i - 1] == '.' || name[i + 1] == '.';
-        if (name[i] == '.' ? is_edge || !dots
-                           : !islower((unsigned char)name[i]) && !isdigit((unsigned char)name[i]) &&
-                                 (name[i] != '-' || is_edge))
+        if (name[i] == '.'
+                ? is_edge || !dots
+                : !islower((unsigned char)name[i]) && !isdigit((unsigned char)name[i]) && (name[i] != '-' || is_edge))
             return false;
     }
     return true;

@@ -1,17 +1,50 @@
 /* The tables. Parts that nothing here reads are SCHEMA_ANY. */
 #include "store/schema_state.h"
 
-#define STR(n) {.name = n, .type = SCHEMA_STRING}
-#define STR_REQUIRED(n) {.name = n, .type = SCHEMA_STRING, .is_required = true}
-#define STR_LIST(n) {.name = n, .type = SCHEMA_STRING, .is_list = true}
-#define ONE_OF(n, v) {.name = n, .type = SCHEMA_STRING, .values = v}
-#define INT(n) {.name = n, .type = SCHEMA_INT}
-#define BOOL(n) {.name = n, .type = SCHEMA_BOOL}
-#define MAP(n) {.name = n, .type = SCHEMA_STRINGS}
-#define ANY(n) {.name = n, .type = SCHEMA_ANY}
-#define OBJ(n, t) {.name = n, .type = SCHEMA_OBJECT, .table = t}
-#define OBJ_LIST(n, t) {.name = n, .type = SCHEMA_OBJECT, .is_list = true, .table = t}
-#define END {.name = NULL}
+#define STR(n) \
+    { \
+        .name = n, .type = SCHEMA_STRING \
+    }
+#define STR_REQUIRED(n) \
+    { \
+        .name = n, .type = SCHEMA_STRING, .is_required = true \
+    }
+#define STR_LIST(n) \
+    { \
+        .name = n, .type = SCHEMA_STRING, .is_list = true \
+    }
+#define ONE_OF(n, v) \
+    { \
+        .name = n, .type = SCHEMA_STRING, .values = v \
+    }
+#define INT(n) \
+    { \
+        .name = n, .type = SCHEMA_INT \
+    }
+#define BOOL(n) \
+    { \
+        .name = n, .type = SCHEMA_BOOL \
+    }
+#define MAP(n) \
+    { \
+        .name = n, .type = SCHEMA_STRINGS \
+    }
+#define ANY(n) \
+    { \
+        .name = n, .type = SCHEMA_ANY \
+    }
+#define OBJ(n, t) \
+    { \
+        .name = n, .type = SCHEMA_OBJECT, .table = t \
+    }
+#define OBJ_LIST(n, t) \
+    { \
+        .name = n, .type = SCHEMA_OBJECT, .is_list = true, .table = t \
+    }
+#define END \
+    { \
+        .name = NULL \
+    }
 
 static const char *const protocols[] = {"TCP", "UDP", "SCTP", NULL};
 static const char *const path_types[] = {"Exact", "Prefix", "ImplementationSpecific", NULL};

@@ -182,8 +182,10 @@ static UNUSED void begin_without_source(struct world *w)
     assert_int_equal(config_parse("test", config, strlen(config), &w->config, &err), 0);
     w->store = store_new(1 << 20, 1 << 28);
     assert_int_equal(config_add_kinds(w->config, w->store, &changed, &err), 0);
-    const struct reconcile_config rc = {
-        .identity = "test", .drift_interval_ns = 3600 * NS_PER_S, .check = {.binary = w->binary}};
+    const struct reconcile_config rc = {.identity = "test",
+                                        .drift_interval_ns = 3600 * NS_PER_S,
+                                        .render_timeout_ns = 700 * NS_PER_MS,
+                                        .check = {.binary = w->binary}};
     w->reconcile = reconcile_new(&w->loop, &rc, w->store, w->metrics, &ops, w);
     const struct renderer_limits limits = {.deadline_ns = 700 * NS_PER_MS};
     w->renderer = renderer_new(&w->loop, w->store, "/proc/self/exe", &limits, reconcile_renderer_events(), w->reconcile,
