@@ -267,13 +267,13 @@ static int64_t cpu_ns(const struct child *c)
     return used.tv_sec * NS_PER_S + used.tv_nsec;
 }
 
-/* A process that owes nothing takes in objects and collects garbage, and then rests: a quarter of the time is more than
- * it needs. One that works on is found out in two looks, on a busy machine in a few more. */
+/* A process that owes nothing takes in objects and collects garbage, and then rests: a fiftieth of the time is more
+ * than it needs. One that works on is found out in two looks, or a few more where others want the processors too. */
 static bool is_restless(struct child *c)
 {
     int64_t now = cpu_ns(c);
 
-    c->idle_excess_ns += now - c->idle_cpu_ns - c->fragment_limit_ns / 4;
+    c->idle_excess_ns += now - c->idle_cpu_ns - c->fragment_limit_ns / 50;
     c->idle_cpu_ns = now;
     if (c->idle_excess_ns < 0)
         c->idle_excess_ns = 0;
