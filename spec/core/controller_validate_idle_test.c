@@ -64,13 +64,7 @@ static void one_that_dies_is_asked_again(void **state)
     char *directory = directory_new();
     (void)state;
 
-    /* 5 is SCHED_IDLE. No further process may be made there, so the shell splits the line itself. */
-    CLEANUP(free_ptr)
-    char *starves = wrapper(directory, "read -r line </proc/$$/stat\n"
-                                       "set -- $line -- \"$@\"\n"
-                                       "[ ${41} != 5 ] || kill -KILL $$\n"
-                                       "while [ \"$1\" != -- ]; do shift; done\n"
-                                       "shift");
+    CLEANUP(free_ptr) char *starves = refusing(directory, "idle");
     begin_with(&w, NULL, starves);
     run_idle_with(&w, NULL);
     expect_end(&w, VALIDATION_ACCEPTED);

@@ -137,10 +137,6 @@ static void a_wrong_file_names_its_object(void **state)
     end(&w);
 }
 
-/* Refuses a configuration with the word "poison" in it, naming nobody. */
-#define REFUSE_POISON \
-    "while IFS= read -r l; do case \"$l\" in *poison*) echo '[ALERT]    (1) : config : something is wrong'; exit 1;; " \
-    "esac; done < haproxy.cfg"
 #define POISON "http-request set-header x poison\nserver s1 127.0.0.1:9001\n"
 
 /* Routes r00 … r49, those named in culprits poisonous. */
@@ -166,7 +162,7 @@ static void culprits_that_nobody_names_are_found(void **state)
         {"r03 r20 r44", "r44! r20! r03!", 30},
     };
     char *directory = directory_new();
-    CLEANUP(free_ptr) char *binary = wrapper(directory, REFUSE_POISON);
+    CLEANUP(free_ptr) char *binary = refusing(directory, "poison");
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct world w;
@@ -197,7 +193,7 @@ static void a_search_without_end_in_one_run_goes_on_in_the_next(void **state)
 {
     struct world w;
     char *directory = directory_new();
-    CLEANUP(free_ptr) char *binary = wrapper(directory, REFUSE_POISON);
+    CLEANUP(free_ptr) char *binary = refusing(directory, "poison");
     unsigned runs = 1;
     (void)state;
 
@@ -238,7 +234,7 @@ static void suspects_keep_their_last_good_output(void **state)
 {
     struct world w;
     char *directory = directory_new();
-    CLEANUP(free_ptr) char *binary = wrapper(directory, REFUSE_POISON);
+    CLEANUP(free_ptr) char *binary = refusing(directory, "poison");
     (void)state;
 
     begin_with(&w, NULL, binary);
@@ -275,7 +271,7 @@ static void a_search_under_churn_ends_with_the_right_ones(void **state)
 {
     struct world w;
     char *directory = directory_new();
-    CLEANUP(free_ptr) char *binary = wrapper(directory, REFUSE_POISON);
+    CLEANUP(free_ptr) char *binary = refusing(directory, "poison");
     (void)state;
 
     begin_with(&w, NULL, binary);
@@ -308,7 +304,7 @@ static void an_object_repaired_during_the_check_is_not_convicted(void **state)
 {
     struct world w;
     char *directory = directory_new();
-    CLEANUP(free_ptr) char *named = wrapper(directory, "");
+    CLEANUP(free_ptr) char *named = refusing(directory, "none");
     (void)state;
 
     begin_with(&w, NULL, named);
@@ -321,7 +317,7 @@ static void an_object_repaired_during_the_check_is_not_convicted(void **state)
     end(&w);
 
     /* Also where it would be found by bisection. */
-    CLEANUP(free_ptr) char *unnamed = wrapper(directory, REFUSE_POISON);
+    CLEANUP(free_ptr) char *unnamed = refusing(directory, "poison");
     begin_with(&w, NULL, unnamed);
     model_put_base(w.model, 8000, "");
     put_route(w.model, "a", GOOD);
@@ -420,7 +416,7 @@ static void a_check_that_cannot_run_is_no_verdict(void **state)
     end(&w);
 
     /* One that always dies: found out without blaming anybody. */
-    CLEANUP(free_ptr) char *dies = wrapper(directory, "exit 7");
+    CLEANUP(free_ptr) char *dies = refusing(directory, "dies");
     begin_with(&w, NULL, dies);
     model_put_base(w.model, 8000, "");
     put_routes(&w, 10, "");
@@ -430,8 +426,7 @@ static void a_check_that_cannot_run_is_no_verdict(void **state)
     assert_int_equal(validator_suspects(w.validator), 0);
     assert_int_equal(w.checks, 2);
     /* And the same validator when it works again. */
-    CLEANUP(free_ptr) char *works = wrapper(directory, "");
-    assert_string_equal(works, dies);
+    refuse_as(directory, "none");
     run_expecting(&w, VALIDATION_ACCEPTED);
     assert_int_equal(model_pending(w.model), 0);
     end(&w);
@@ -444,8 +439,7 @@ static void who_makes_the_check_die_is_found(void **state)
     struct world w;
     char *directory = directory_new();
     CLEANUP(free_ptr)
-    char *binary = wrapper(directory,
-                           "while IFS= read -r l; do case \"$l\" in *poison*) exit 7;; esac; done < haproxy.cfg");
+    char *binary = refusing(directory, "die-poison");
     (void)state;
 
     begin_with(&w, NULL, binary);
@@ -482,11 +476,7 @@ static void of_two_that_exclude_each_other_the_older_stays(void **state)
     struct world w;
     char *directory = directory_new();
     CLEANUP(free_ptr)
-    char *binary = wrapper(
-        directory,
-        "n=; while IFS= read -r l; do case \"$l\" in *exclusive*) [ -z \"$n\" ] || { echo '[ALERT]    (1) : config : "
-        "two'; exit 1; }; "
-        "n=1;; esac; done < haproxy.cfg");
+    char *binary = refusing(directory, "exclusive");
     (void)state;
 
     begin_with(&w, NULL, binary);

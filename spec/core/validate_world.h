@@ -47,6 +47,39 @@ static UNUSED bool must_wait(void *ctx)
     return ((struct world *)ctx)->waits;
 }
 
+/* How the next begin_with() makes HAProxy refuse: refusal/refusal.c. Its library and its file are in a directory that
+ * the check's user can reach. */
+static struct {
+    char *preload, *way, *directory;
+} refusal;
+
+static UNUSED void refuse_as(const char *directory, const char *way)
+{
+    file_write(directory, "way", way);
+}
+
+/* The HAProxy to begin with, which refuses that way. */
+static UNUSED char *refusing(const char *directory, const char *way)
+{
+    const char *library = getenv("HAPTIC_REFUSAL");
+    char *binary = haproxy_any_binary();
+
+    if (binary == NULL)
+        skip();
+    assert_non_null(library); /* ctest sets it */
+    CLEANUP(free_ptr) char *copy = xasprintf("cp '%s' '%s/refusal.so'", library, directory);
+    assert_int_equal(pclose(popen(copy, "r")), 0);
+    chmod(directory, 0755);
+    refuse_as(directory, way);
+    free(refusal.preload);
+    free(refusal.way);
+    free(refusal.directory);
+    refusal.preload = xasprintf("LD_PRELOAD=%s/refusal.so", directory);
+    refusal.way = xasprintf("HAPTIC_SPEC_REFUSAL=%s/way", directory);
+    refusal.directory = xstrdup(directory);
+    return binary;
+}
+
 static UNUSED void begin_with(struct world *w, const char *series, const char *binary)
 {
     static const struct validator_events events = {
@@ -57,7 +90,14 @@ static UNUSED void begin_with(struct world *w, const char *series, const char *b
     assert_int_equal(uv_loop_init(&w->loop), 0);
     w->metrics = metrics_new();
     w->model = model_new();
-    const struct check_config config = {.binary = w->binary ? w->binary : "", .deadline_ns = 20 * NS_PER_S};
+    static const char *environment[3];
+
+    environment[0] = refusal.preload;
+    environment[1] = refusal.way;
+    const struct check_config config = {.binary = w->binary ? w->binary : "",
+                                        .deadline_ns = 20 * NS_PER_S,
+                                        .readable = refusal.directory,
+                                        .environment = refusal.preload ? environment : NULL};
     w->validator = validator_new(&w->loop, &config, w->model, w->metrics, &events, w);
     uv_timer_init(&w->loop, &w->turn);
     w->turn.data = w;
@@ -116,19 +156,5 @@ static UNUSED void run_expecting(struct world *w, enum validation_outcome outcom
 
 #define GOOD "server s1 127.0.0.1:9001\n"
 #define BAD "no-such-directive at all\nserver s1 127.0.0.1:9001\n"
-
-/* A script in front of HAProxy; what it does first is said in shell built-ins, since it may not start other
- * programs. */
-static UNUSED char *wrapper(const char *directory, const char *body)
-{
-    CLEANUP(free_ptr) char *real = haproxy_any_binary();
-    if (real == NULL)
-        skip();
-    CLEANUP(free_ptr) char *text = xasprintf("#!/bin/sh\nREAL=%s\n%s\nexec $REAL \"$@\"\n", real, body);
-    file_write(directory, "haproxy", text);
-    char *path = xasprintf("%s/haproxy", directory);
-    chmod(path, 0700);
-    return path;
-}
 
 #endif
