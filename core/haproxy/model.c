@@ -23,7 +23,9 @@ static void contribution_replace(struct model *m, struct item *item, struct frag
     struct contribution *old = item->replacing;
     struct fragment *before = item->candidates[old->slot].fragment;
     bool same = text_equal(c->text, old->text) && c->rank == old->rank && c->order == old->order;
-    bool same_place = fragment_compare(before, now) == 0 &&
+    /* The class of a "from" is that of its fragment's pieces, of which some are replaced already. */
+    bool is_from_of_refused = item->kind == CONTRIBUTION_SECTION_FROM && item->section->refused_pieces;
+    bool same_place = fragment_compare(before, now) == 0 && !is_from_of_refused &&
                       candidate_class(item, before, old) == candidate_class(item, now, c);
 
     item->replacing = NULL;

@@ -54,26 +54,26 @@ static void a_route_without_its_protection_answers_503(void **state)
 
     begin_without_source(&w);
     set_program(&w, guarded);
-    put_thing(&w, "good", "x: y");
+    put_thing(&w, "good", "text: one");
     /* From the start. */
     put_thing(&w, "first", "fail: there is no secret");
     start_source(&w);
     WAIT_UNTIL(&w, status_of(&w, "good") == 401 && status(&w).live);
     wait_closed_until(&w, "first", 503);
-    put_thing(&w, "first", "x: y");
+    put_thing(&w, "first", "text: one");
     wait_closed_until(&w, "first", 401);
     for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
         CLEANUP(free_ptr) char *name = xasprintf("new%zu", i);
         /* A new one; repaired; broken again, when the older pair stays in force. */
         put_thing(&w, name, broken[i]);
         wait_closed_until(&w, name, 503);
-        put_thing(&w, name, "x: y");
+        put_thing(&w, name, "text: one");
         wait_closed_until(&w, name, 401);
         put_thing(&w, name, broken[i]);
         WAIT_UNTIL(&w, status(&w).quarantined + status(&w).failed == 1);
         pass_time(&w, 200);
         assert_int_equal(status_of(&w, name), 401);
-        put_thing(&w, name, "x: y");
+        put_thing(&w, name, "text: one");
         WAIT_UNTIL(&w, status(&w).quarantined + status(&w).failed == 0);
         drop_thing(&w, name);
         wait_closed_until(&w, name, 404);
