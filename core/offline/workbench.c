@@ -2,62 +2,17 @@
  * renderer that died meanwhile has been started anew and has reported everything again, without the fragment that
  * killed it.
  */
-#include "offline/workbench.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/map.h"
-#include "controller/place.h"
-#include "controller/validate.h"
-#include "data/json.h"
-#include "haproxy/scratch.h"
 #include "offline/template_place.h"
-#include "store/source_dir.h"
-#include "store/vault.h"
+#include "offline/workbench_state.h"
 
-/* The controller's own limits (controller/app.c). */
-#define OBJECT_MAX ((size_t)8 << 20)
-#define STORE_MAX ((size_t)2 << 30)
-#define CHECK_OUTPUT_BYTES ((size_t)8 << 20)
 #define PROGRESS_MS 2000
-
-enum rendering { RENDERING_NONE, RENDERING_RUNS, RENDERING_DONE, RENDERING_REFUSED };
-
-struct workbench {
-    uv_loop_t *loop;
-    struct findings *findings;
-    struct workbench_options options; /* strings borrowed */
-    struct config *config;
-    struct haproxy_caps caps;
-    struct store *store;
-    struct source_dir *source;
-    struct renderer *renderer;
-    struct model *model;
-    struct map fragments; /* id → struct fragment, referenced */
-    struct map failures;  /* id → struct failure */
-    enum rendering rendering;
-    struct scratch stdin_copy;
-    char *stdin_path;
-    uv_timer_t progress;
-    bool shows_progress;
-    const char *doing;
-    int64_t since_ns;
-    bool complete;      /* every fragment has been reported */
-    uint64_t requested; /* number of the rendering that is waited for */
-    struct render_stats stats;
-    workbench_changed *changed; /* NULL: nobody listens */
-    void *changed_ctx;
-    char *answer; /* of a prompt's question; NULL: not there yet */
-    bool validated;
-    char *with; /* the HAProxy of the check under way */
-    unsigned questions;
-};
 
 /* A fragment without output. */
 struct failure {
@@ -74,7 +29,7 @@ static void on_progress(uv_timer_t *timer)
     fprintf(stderr, "haptic: %s, %s so far\n", w->doing, log_duration(clock_now_ns() - w->since_ns));
 }
 
-static void begin(struct workbench *w, const char *doing)
+void workbench_begin(struct workbench *w, const char *doing)
 {
     w->doing = doing;
     w->since_ns = clock_now_ns();
@@ -82,14 +37,14 @@ static void begin(struct workbench *w, const char *doing)
         uv_timer_start(&w->progress, on_progress, PROGRESS_MS, PROGRESS_MS);
 }
 
-static void end(struct workbench *w)
+void workbench_end(struct workbench *w)
 {
     uv_timer_stop(&w->progress);
 }
 
 /* ---- what the renderer says ---- */
 
-static char *object_name(const char *owner_kind, const char *owner_id)
+char *workbench_object_name(const char *owner_kind, const char *owner_id)
 {
     return *owner_kind ? xasprintf("%s %s", owner_kind, owner_id) : NULL;
 }
@@ -126,7 +81,8 @@ static void failure_put(struct workbench *w, enum finding_code code, const char 
 {
     struct failure *f = xmalloc(sizeof(*f));
 
-    *f = (struct failure){.code = code, .object = object_name(owner_kind, owner_id), .message = xstrdup(message)};
+    *f = (struct failure){
+        .code = code, .object = workbench_object_name(owner_kind, owner_id), .message = xstrdup(message)};
     failure_free(map_put(&w->failures, id, f));
 }
 
@@ -245,8 +201,8 @@ static void report_loser(void *ctx, const struct fragment *loser)
 {
     const struct contest *c = ctx;
     const struct fragment *winner = c->item->winner;
-    CLEANUP(free_ptr) char *object = object_name(loser->owner_kind, loser->owner_id);
-    CLEANUP(free_ptr) char *other = winner ? object_name(winner->owner_kind, winner->owner_id) : NULL;
+    CLEANUP(free_ptr) char *object = workbench_object_name(loser->owner_kind, loser->owner_id);
+    CLEANUP(free_ptr) char *other = winner ? workbench_object_name(winner->owner_kind, winner->owner_id) : NULL;
     CLEANUP(free_ptr)
     char *message = xasprintf("%s%s%s is also written by %s, which is older and wins", c->item->scope,
                               *c->item->key ? " " : "", c->item->key, other ? other : "a template of no object");
@@ -274,7 +230,7 @@ static void report_fragments(struct workbench *w)
         for (size_t i = 0; i < f->count; i++) {
             if (f->items[i].kind != CONTRIBUTION_WARNING)
                 continue;
-            CLEANUP(free_ptr) char *object = object_name(f->owner_kind, f->owner_id);
+            CLEANUP(free_ptr) char *object = workbench_object_name(f->owner_kind, f->owner_id);
             CLEANUP(free_ptr) char *message = xasprintf("%s: %s", f->items[i].key, f->items[i].text->bytes);
             findings_add(w->findings, &(struct finding){.code = FINDING_TEMPLATE_WARNS,
                                                         .file = f->template_name,
@@ -287,12 +243,12 @@ static void report_fragments(struct workbench *w)
 
 bool workbench_render(struct workbench *w)
 {
-    begin(w, "rendering");
+    workbench_begin(w, "rendering");
     w->rendering = RENDERING_RUNS;
     w->requested = renderer_render(w->renderer);
     while (w->rendering == RENDERING_RUNS)
         uv_run(w->loop, UV_RUN_DEFAULT);
-    end(w);
+    workbench_end(w);
     if (w->rendering == RENDERING_DONE)
         report_fragments(w);
     return w->rendering == RENDERING_DONE;
@@ -317,11 +273,11 @@ static void on_answer(void *ctx, const char *answer)
 char *workbench_ask(struct workbench *w, const char *mode, const char *question)
 {
     uv_run(w->loop, UV_RUN_NOWAIT); /* files may have changed */
-    begin(w, "evaluating");
+    workbench_begin(w, "evaluating");
     renderer_ask(w->renderer, mode, question, on_answer, w);
     while (w->answer == NULL)
         uv_run(w->loop, UV_RUN_DEFAULT);
-    end(w);
+    workbench_end(w);
     return STEAL(w->answer);
 }
 
@@ -379,103 +335,6 @@ int workbench_reload(struct workbench *w, struct err *err)
     return 0;
 }
 
-/* ---- validation ---- */
-
-struct question {
-    struct workbench *w;
-    char *object, *message;
-};
-
-/* Where the line was written has come: the finding has its place. */
-static void on_explained(void *ctx, const char *where)
-{
-    struct question *q = ctx;
-    struct workbench *w = q->w;
-    CLEANUP(free_ptr)
-    char *message = *where ? xasprintf("%s: %s", where, q->message) : xstrdup(q->message);
-
-    template_finding(w->config, w->findings, q->object ? FINDING_REFUSED_OBJECT : FINDING_REFUSED, q->object, w->with,
-                     message);
-    free(q->object);
-    free(q->message);
-    free(q);
-    w->questions--;
-    uv_stop(w->loop);
-}
-
-static void on_quarantined(void *ctx, const struct conviction *c)
-{
-    struct workbench *w = ctx;
-    struct question *q = xmalloc(sizeof(*q));
-
-    *q = (struct question){
-        .w = w, .object = object_name(c->fragment->owner_kind, c->fragment->owner_id), .message = xstrdup(c->message)};
-    w->questions++;
-    renderer_explain(w->renderer, c->fragment->id, c->kind, c->scope, c->key, c->line, on_explained, q);
-}
-
-static void on_validated(void *ctx, const struct validation *v)
-{
-    struct workbench *w = ctx;
-
-    if (v->outcome == VALIDATION_REFUSED || v->outcome == VALIDATION_INCONCLUSIVE)
-        template_finding(w->config, w->findings, v->outcome == VALIDATION_REFUSED ? FINDING_REFUSED : FINDING_UNCHECKED,
-                         NULL, w->with, *v->problem ? v->problem : "the check did not end");
-    w->validated = v->outcome != VALIDATION_UNFINISHED;
-    uv_stop(w->loop);
-}
-
-static void release(void *ctx, const struct fragment *f, const char *reason)
-{
-    VEC(char *) *ids = ctx;
-
-    (void)reason;
-    vec_push(ids, xstrdup(f->id));
-}
-
-/* Another HAProxy judges everything again. */
-static void release_all(struct workbench *w)
-{
-    VEC(char *) ids = {0};
-
-    model_each_quarantined(w->model, release, &ids);
-    for (size_t i = 0; i < ids.length; i++) {
-        model_release(w->model, ids.items[i]);
-        free(ids.items[i]);
-    }
-    vec_done(&ids);
-}
-
-int workbench_validate(struct workbench *w, const char *haproxy_binary, struct err *err)
-{
-    static const struct validator_events events = {.quarantined = on_quarantined, .done = on_validated};
-    CLEANUP(free_ptr) char *binary = NULL;
-    struct haproxy_caps caps;
-
-    if (place_find_program(haproxy_binary, &binary, err) < 0 || place_probe(binary, &caps, err) < 0)
-        return -1;
-    release_all(w);
-    w->with = xasprintf("HAProxy %s", caps.text);
-    const struct check_config check = {
-        .binary = binary, .vault = store_vault(w->store), .output_bytes = CHECK_OUTPUT_BYTES};
-    struct metrics *metrics = metrics_new();
-    struct validator *validator = validator_new(w->loop, &check, w->model, metrics, &events, w);
-
-    begin(w, "checking with HAProxy");
-    w->validated = false;
-    while (!w->validated || w->questions > 0) {
-        if (!w->validated && !validator_busy(validator))
-            validator_run(validator);
-        uv_run(w->loop, UV_RUN_DEFAULT);
-    }
-    end(w);
-    validator_free(validator);
-    metrics_free(metrics);
-    free(w->with);
-    w->with = NULL;
-    return 0;
-}
-
 /* ---- files ---- */
 
 struct collecting {
@@ -522,158 +381,19 @@ void workbench_files(struct workbench *w, struct disk_files *ret_files)
     qsort(ret_files->items.items, ret_files->items.length, sizeof(*ret_files->items.items), compare_paths);
 }
 
-/* ---- reading ---- */
+/* ---- life ---- */
 
-static void on_file_report(void *ctx, const char *file, size_t line, const char *message)
-{
-    struct workbench *w = ctx;
-
-    if (message == NULL)
-        return;
-    bool is_stdin = w->stdin_path != NULL && strcmp(file, w->stdin_path) == 0;
-    findings_add(w->findings,
-                 &(struct finding){
-                     .code = FINDING_MANIFEST, .file = is_stdin ? "stdin" : file, .line = line, .message = message});
-}
-
-/* Standard input is read as a file of its own, so that there is one way to read objects. */
-static int copy_stdin(struct workbench *w, struct err *err)
-{
-    char chunk[65536];
-    size_t total = 0;
-    ssize_t n;
-
-    if (scratch_make(scratch_place(), &w->stdin_copy, err) < 0)
-        return -1;
-    w->stdin_path = xasprintf("%s/stdin.yaml", w->stdin_copy.path);
-    CLEANUP(close_fd) int fd = open(w->stdin_path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return err_set_sys(err, errno, "%s", w->stdin_path);
-    while ((n = read(STDIN_FILENO, chunk, sizeof(chunk))) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_set_sys(err, errno, "standard input");
-        total += (size_t)n;
-        if (total > SOURCE_DIR_FILE_BYTES_MAX)
-            return err_set(err, ERR_LIMIT, "standard input has more than %zu bytes", SOURCE_DIR_FILE_BYTES_MAX);
-        if (write(fd, chunk, (size_t)n) != n)
-            return err_set_sys(err, errno, "%s", w->stdin_path);
-    }
-    return 0;
-}
-
-static int read_objects(struct workbench *w, const char *const *sources, struct err *err)
-{
-    VEC(const char *) paths = {0};
-    int result = 0;
-
-    for (size_t i = 0; sources[i] != NULL && result == 0; i++) {
-        if (strcmp(sources[i], "-") != 0) {
-            vec_push(&paths, sources[i]);
-        } else if (w->stdin_path == NULL) {
-            result = copy_stdin(w, err);
-            vec_push(&paths, w->stdin_path);
-        }
-    }
-    if (paths.length == 0 && result == 0) { /* a folder without anything: every kind is an empty list */
-        result = scratch_make(scratch_place(), &w->stdin_copy, err);
-        vec_push(&paths, w->stdin_copy.path);
-    }
-    vec_push(&paths, NULL);
-    if (result == 0)
-        result = source_dir_open(w->loop, w->store, paths.items, on_file_report, w, &w->source, err);
-    vec_done(&paths);
-    return result;
-}
-
-/* Without a configuration, or with one that a finding tells about: false in *ret_usable. */
-static int read_config(struct workbench *w, const char *file, bool *ret_usable, struct err *err)
-{
-    struct err why;
-
-    *ret_usable = true;
-    if (file == NULL) {
-        w->config = config_new_default();
-        return 0;
-    }
-    if (access(file, R_OK) < 0)
-        return err_set_sys(err, errno, "configuration %s", file);
-    if (config_load(file, &w->config, &why) < 0) {
-        place_finding(w->findings, FINDING_CONFIG, why.text);
-        *ret_usable = false;
-        return 0;
-    }
-    for (size_t i = 0; i < w->config->warnings.length; i++)
-        place_finding(w->findings, FINDING_FIELD_IGNORED, w->config->warnings.items[i]);
-    return 0;
-}
-
-static int read_caps(struct workbench *w, const struct workbench_options *o, struct err *err)
-{
-    CLEANUP(free_ptr) char *binary = NULL;
-
-    if (o->haproxy_version != NULL) {
-        if (haproxy_version_parse(o->haproxy_version, &w->caps, err) < 0)
-            return err_wrap(err, "--haproxy-version");
-        return 0;
-    }
-    if (place_find_program(o->haproxy_binary, &binary, err) < 0)
-        return err_wrap(err, "what HAProxy can do is not known (--haproxy-version 3.2 renders without a program)");
-    return place_probe(binary, &w->caps, err);
-}
-
-static int make_store(struct workbench *w, struct err *err)
-{
-    VEC(const char *) ignored = {0};
-    bool changed;
-
-    w->store = store_new(OBJECT_MAX, STORE_MAX);
-    vault_fix_handles(store_vault(w->store));
-    for (size_t i = 0; i < w->config->ignore_fields.length; i++)
-        vec_push(&ignored, w->config->ignore_fields.items[i]);
-    vec_push(&ignored, NULL);
-    int result = store_set_ignored_fields(w->store, ignored.items, err);
-    vec_done(&ignored);
-    if (result < 0)
-        return err_wrap(err, "watchedResourcesIgnoreFields");
-    return config_add_kinds(w->config, w->store, &changed, err);
-}
-
-/* RFC 7386: objects are merged, anything else takes the place of what was there, null removes. */
-static int merge_context(struct config *config, const char *context, struct err *err)
-{
-    CLEANUP(json_doc_done) struct yyjson_doc *base = NULL;
-    CLEANUP(json_doc_done) struct yyjson_doc *patch = NULL;
-
-    if (json_parse(config->extra_context, strlen(config->extra_context), CONFIG_FILE_MAX, &base, err) < 0 ||
-        json_parse(context, strlen(context), CONFIG_FILE_MAX, &patch, err) < 0)
-        return err_wrap(err, "extraContext");
-    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-    yyjson_mut_doc_set_root(doc, yyjson_merge_patch(doc, yyjson_doc_get_root(base), yyjson_doc_get_root(patch)));
-    char *merged = yyjson_mut_write(doc, 0, NULL);
-    yyjson_mut_doc_free(doc);
-    if (merged == NULL)
-        return err_set(err, ERR_INVALID, "extraContext cannot be merged");
-    free(config->extra_context);
-    config->extra_context = merged;
-    return 0;
-}
-
-static int make_renderer(struct workbench *w, const struct workbench_options *o, struct err *err)
+static int make_renderer(struct workbench *w, struct err *err)
 {
     CLEANUP(buf_done) struct buf program = {0};
     const struct renderer_limits limits = {.deadline_ns = w->config->render_timeout_ns,
                                            .memory_bytes = (size_t)w->config->render_memory_bytes};
 
-    for (size_t i = 0; o->contexts != NULL && o->contexts[i] != NULL; i++)
-        if (merge_context(w->config, o->contexts[i], err) < 0)
-            return -1;
     if (workbench_program(w, &program, err) < 0)
         return -1;
     w->model = model_new();
     model_replace_begin(w->model);
-    w->renderer = renderer_new(w->loop, w->store, o->executable, &limits, &renderer_events, w, NULL);
+    w->renderer = renderer_new(w->loop, w->store, w->options.executable, &limits, &renderer_events, w, NULL);
     renderer_set_program(w->renderer, buf_str(&program), program.length);
     return 0;
 }
@@ -694,17 +414,16 @@ int workbench_new(uv_loop_t *loop, const struct workbench_options *o, struct fin
     uv_timer_init(loop, &w->progress);
     w->progress.data = w;
     *ret_workbench = NULL;
-    if (read_config(w, o->config_file, &usable, err) < 0)
+    if (workbench_read_config(w, &usable, err) < 0)
         goto failed;
     if (!usable) {
         workbench_free(w);
         return 0;
     }
-    begin(w, "reading objects");
-    if (read_caps(w, o, err) < 0 || make_store(w, err) < 0 || read_objects(w, o->sources, err) < 0 ||
-        make_renderer(w, o, err) < 0)
+    workbench_begin(w, "reading objects");
+    if (workbench_read_caps(w, err) < 0 || workbench_read_objects(w, err) < 0 || make_renderer(w, err) < 0)
         goto failed;
-    end(w);
+    workbench_end(w);
     *ret_workbench = w;
     return 0;
 failed:

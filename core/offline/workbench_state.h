@@ -1,0 +1,59 @@
+/* workbench_state.h — what a workbench consists of, for its files only.
+ * Thread:  loop thread only.
+ *
+ *   workbench.c        life, rendering, a prompt's questions, files
+ *   workbench_read.c   configuration, objects and HAProxy's capabilities, before the first rendering
+ *   workbench_check.c  what HAProxy says of a rendering
+ */
+#ifndef HAPTIC_OFFLINE_WORKBENCH_STATE_H
+#define HAPTIC_OFFLINE_WORKBENCH_STATE_H
+
+#include "haproxy/scratch.h"
+#include "offline/workbench.h"
+#include "store/source_dir.h"
+
+enum rendering { RENDERING_NONE, RENDERING_RUNS, RENDERING_DONE, RENDERING_REFUSED };
+
+struct workbench {
+    uv_loop_t *loop;
+    struct findings *findings;
+    struct workbench_options options; /* strings borrowed */
+    struct config *config;
+    struct haproxy_caps caps;
+    struct store *store;
+    struct source_dir *source;
+    struct renderer *renderer;
+    struct model *model;
+    struct map fragments; /* id → struct fragment, referenced */
+    struct map failures;  /* id → struct failure */
+    enum rendering rendering;
+    struct scratch stdin_copy;
+    char *stdin_path;
+    uv_timer_t progress;
+    bool shows_progress;
+    const char *doing;
+    int64_t since_ns;
+    bool complete;      /* every fragment has been reported */
+    uint64_t requested; /* number of the rendering that is waited for */
+    struct render_stats stats;
+    workbench_changed *changed; /* NULL: nobody listens */
+    void *changed_ctx;
+    char *answer; /* of a prompt's question; NULL: not there yet */
+    bool validated;
+    char *with; /* the HAProxy of the check under way */
+    unsigned questions;
+};
+
+/* workbench.c: say on stderr what is done, when it takes longer than two seconds. */
+void workbench_begin(struct workbench *w, const char *doing);
+void workbench_end(struct workbench *w);
+/* "ingresses shop/web"; NULL without an owner. malloc'ed. */
+char *workbench_object_name(const char *owner_kind, const char *owner_id);
+
+/* workbench_read.c. Each: 0, or -1 when the input cannot be read. */
+/* A configuration that is wrong is a finding, and not usable. */
+int workbench_read_config(struct workbench *w, bool *ret_usable, struct err *err) MUST_CHECK;
+int workbench_read_caps(struct workbench *w, struct err *err) MUST_CHECK;
+int workbench_read_objects(struct workbench *w, struct err *err) MUST_CHECK; /* makes the store */
+
+#endif
