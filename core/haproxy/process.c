@@ -232,14 +232,14 @@ static void spawn(struct process *p)
                                     .stdio = stdio};
     /* The child enters the directory by its descriptor: the path may have become another one meanwhile. */
     CLEANUP(close_fd) int at = -1;
-    CLEANUP(free_ptr) char *cwd = NULL;
     struct err err;
     if (disk_directory_open(p->directory, &at, &err) < 0) {
         wait_begin(p);
         p->events.start_failed(p->ctx, err.text, "");
         return;
     }
-    options.cwd = cwd = xasprintf("/proc/self/fd/%d", at);
+    CLEANUP(free_ptr) char *cwd = xasprintf("/proc/self/fd/%d", at);
+    options.cwd = cwd;
     output_follow(&p->log, p->events.output, p->ctx);
     output_mark(&p->log);
     p->start_overdue = false;

@@ -17,6 +17,7 @@
 
 #define HISTORY_LINES 2000
 #define SHOWN_MAX 60
+#define CTRL_D L'\x04'
 
 struct line_editor {
     EditLine *edit; /* NULL: not a terminal */
@@ -62,6 +63,8 @@ static int read_character(EditLine *edit, wchar_t *ret_character)
             *ret_character = (wchar_t)(unsigned char)byte;
             state = (mbstate_t){0};
         }
+        if (*ret_character == L'\0') /* Ctrl-D that was typed before the editor had the terminal */
+            *ret_character = CTRL_D;
         return 1;
     }
 }

@@ -413,9 +413,7 @@ static int run_assertions(struct running *r, struct err *err)
         for (size_t i = 0; i < r->findings.items.length; i++)
             if (finding_code_row(r->findings.items.items[i].code)->level == FINDING_ERROR) {
                 const struct finding *f = &r->findings.items.items[i];
-                add_failure(r, t->line,
-                            xasprintf("%s%s%s%s", f->file ? f->file : "", f->file ? ": " : "", f->message,
-                                      f->excerpt ? "" : ""));
+                add_failure(r, t->line, xasprintf("%s%s%s", f->file ? f->file : "", f->file ? ": " : "", f->message));
             }
     for (size_t i = 0; i < t->assertions.length; i++) {
         struct err why;

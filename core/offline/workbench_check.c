@@ -1,5 +1,5 @@
-/* One validator for each HAProxy that is asked, as the controller has it. Where a refused line was written is asked of the
- * renderer; the finding waits for the answer. */
+/* One validator for each HAProxy that is asked, as the controller has it. Where a refused line was written is asked of
+ * the renderer; the finding waits for the answer. */
 #include <stdlib.h>
 
 #include "base/alloc.h"

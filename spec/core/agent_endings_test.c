@@ -44,7 +44,6 @@ static void foreign_reload(struct world *w, const char *series)
     world_looks(w, 3);
     assert_int_equal(log_count(log, "msg=\"HAProxy was reloaded by somebody else"), 1);
     /* Quiet: the look at the master finds it. */
-    before = world_worker_pid(w);
     other_reload(w);
     expect_change(w, "HAProxy was reloaded by somebody else");
     world_apply(w, true);

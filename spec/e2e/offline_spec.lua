@@ -466,7 +466,7 @@ templateSnippets:
         { "", "haptic> " },
         { "resources.ing\t", "ress" }, { "\t", "ingressclasses" }, { "es:l\t", "ist" },
         { "()[1].kind\n", "\"Ingress\"\r\n" }, { "", "haptic> " },
-        { "while true do end\n", "end" }, { "\3", "the chunk was ended" }, { "", "haptic> " },
+        { "while true do end\n", "evaluating" }, { "\3", "the chunk was ended" }, { "", "haptic> " },
         { "will not be run\3", "haptic> " },
         { "20 + 22\n", "42\r\n" }, { "", "haptic> " }, { "\4", "" },
       })
