@@ -31,7 +31,7 @@ struct option_arguments {
     VEC(const char *) items; /* ended by NULL, which length does not count */
 };
 
-/* Call set for each value: fallbacks and variables first, then flags in their order. What follows is put into
+/* Call set for each value: fallbacks and variables first, then flags in their order. Other arguments go into
  * ret_arguments, flags and arguments may be mixed. */
 int options_parse(const struct option_table *table, int argc, char **argv,
                   int (*set)(void *ctx, int id, const char *value, struct err *err), void *ctx,

@@ -1,4 +1,4 @@
-/* What the commands that work on files have in common. */
+/* The shared options of the offline commands, their start and their report. */
 #include "cmd/workbench_options.h"
 
 #include <stdlib.h>

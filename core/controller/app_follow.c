@@ -21,7 +21,7 @@ static bool is_any_followed(const struct app *app)
     return false;
 }
 
-/* What is refused from the start will not come by waiting. */
+/* A kind that was refused from the start does not come by waiting. */
 static bool is_too_long(const struct source_kube_status *s, int64_t now_ns)
 {
     return s->unfollowed_ns != 0 &&
