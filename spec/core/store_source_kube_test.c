@@ -389,7 +389,8 @@ static void refuses_namespaces(struct script_conn *c)
         if (script_has(c, "watch=1"))
             two_watches(c);
         else
-            script_reply(c, 200, NULL, "{\"kind\":\"ThingList\",\"metadata\":{\"resourceVersion\":\"4\"},\"items\":[]}");
+            script_reply(c, 200, NULL,
+                         "{\"kind\":\"ThingList\",\"metadata\":{\"resourceVersion\":\"4\"},\"items\":[]}");
         return;
     }
     *(is_a ? &refused_a : &refused_b) += 1;
