@@ -1,0 +1,75 @@
+# shellcheck shell=bash
+# kubernetes.sh: the programs of a node, built from Go modules (tools/kubernetes, tools/coredns), and helm. Sourced by testenv.
+
+KUBERNETES_MODULE=$HERE/kubernetes
+COREDNS_MODULE=$HERE/coredns
+HELM_VERSION=v3.21.4
+KUBECONFORM_VERSION=v0.7.0
+
+# kubernetes_path: prints the folder of kubelet, kube-controller-manager, kube-scheduler and kube-proxy.
+kubernetes_path() {
+  local hash
+  KUBERNETES_VERSION=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$KUBERNETES_MODULE/go.mod")
+  hash=$(cat "$KUBERNETES_MODULE"/{go.mod,go.sum,cmd/*/main.go} | sha256sum)
+  cache_make "kubernetes-$KUBERNETES_VERSION-${hash:0:8}" kubernetes_make
+  printf '%s\n' "$MADE"
+}
+
+kubernetes_make() {
+  local into=$1 version=$KUBERNETES_VERSION prefix=k8s.io/component-base/version minor
+  minor=${version#v1.}
+  go_find
+  say "building the node's programs, $version: about 5 minutes on 2 cores, the first time"
+  (
+    cd "$KUBERNETES_MODULE"
+    CGO_ENABLED=0 nice -n 10 "$GO" build -trimpath -buildvcs=false -o "$into/" -ldflags "-s -w \
+      -X $prefix.gitVersion=$version -X $prefix.gitMajor=1 -X $prefix.gitMinor=${minor%%.*} \
+      -X $prefix.gitTreeState=clean" ./cmd/... >"$into/build.log" 2>&1
+  ) || go_failed "$into/build.log" "the node's programs"
+}
+
+# coredns_path: prints the path of CoreDNS.
+coredns_path() {
+  local hash
+  hash=$(cat "$COREDNS_MODULE"/{go.mod,go.sum,main.go} | sha256sum)
+  cache_make "coredns-${hash:0:8}" coredns_make
+  printf '%s\n' "$MADE/coredns"
+}
+
+coredns_make() {
+  local into=$1
+  go_find
+  say "building CoreDNS: some minutes on 2 cores, the first time"
+  (
+    cd "$COREDNS_MODULE"
+    CGO_ENABLED=0 nice -n 10 "$GO" build -trimpath -buildvcs=false -o "$into/coredns" -ldflags "-s -w" . >"$into/build.log" 2>&1
+  ) || go_failed "$into/build.log" CoreDNS
+}
+
+# helm_path: prints the path of helm; kubeconform_path that of kubeconform.
+helm_path() {
+  cache_make "helm-$HELM_VERSION" helm_make
+  printf '%s\n' "$MADE/helm"
+}
+
+helm_make() { go_install "$1" "helm.sh/helm/v3/cmd/helm@$HELM_VERSION"; }
+
+kubeconform_path() {
+  cache_make "kubeconform-$KUBECONFORM_VERSION" kubeconform_make
+  printf '%s\n' "$MADE/kubeconform"
+}
+
+kubeconform_make() { go_install "$1" "github.com/yannh/kubeconform/cmd/kubeconform@$KUBECONFORM_VERSION"; }
+
+# go_install FOLDER PACKAGE@VERSION
+go_install() {
+  go_find
+  say "building ${2##*/}"
+  CGO_ENABLED=0 GOBIN=$1 nice -n 10 "$GO" install -trimpath "$2" >"$1/build.log" 2>&1 || go_failed "$1/build.log" "${2##*/}"
+}
+
+# go_failed LOG WHAT
+go_failed() {
+  tail -n 15 "$1" >&2
+  die "$2 did not build. It needs Go 1.24 and Go's module proxy (go env GOPROXY)."
+}
