@@ -52,7 +52,14 @@ helm_path() {
   printf '%s\n' "$MADE/helm"
 }
 
-helm_make() { go_install "$1" "helm.sh/helm/v3/cmd/helm@$HELM_VERSION"; }
+# Without these it takes every cluster that it cannot ask for Kubernetes 1.20.
+helm_make() {
+  local prefix=helm.sh/helm/v3/pkg minor
+  minor=$(awk '$1 == "k8s.io/kubernetes" { split($2, part, "."); print part[2] }' "$KUBERNETES_MODULE/go.mod")
+  go_install "$1" "helm.sh/helm/v3/cmd/helm@$HELM_VERSION" "-s -w \
+    -X $prefix/chartutil.k8sVersionMajor=1 -X $prefix/chartutil.k8sVersionMinor=$minor \
+    -X $prefix/lint/rules.k8sVersionMajor=1 -X $prefix/lint/rules.k8sVersionMinor=$minor"
+}
 
 kubeconform_path() {
   cache_make "kubeconform-$KUBECONFORM_VERSION" kubeconform_make
@@ -61,11 +68,11 @@ kubeconform_path() {
 
 kubeconform_make() { go_install "$1" "github.com/yannh/kubeconform/cmd/kubeconform@$KUBECONFORM_VERSION"; }
 
-# go_install FOLDER PACKAGE@VERSION
+# go_install FOLDER PACKAGE@VERSION [LINKER_FLAGS]
 go_install() {
   go_find
   say "building ${2##*/}"
-  CGO_ENABLED=0 GOBIN=$1 nice -n 10 "$GO" install -trimpath "$2" >"$1/build.log" 2>&1 || go_failed "$1/build.log" "${2##*/}"
+  CGO_ENABLED=0 GOBIN=$1 nice -n 10 "$GO" install -trimpath -ldflags "${3:--s -w}" "$2" >"$1/build.log" 2>&1 || go_failed "$1/build.log" "${2##*/}"
 }
 
 # go_failed LOG WHAT
