@@ -4,7 +4,6 @@
 KUBERNETES_MODULE=$HERE/kubernetes
 COREDNS_MODULE=$HERE/coredns
 HELM_VERSION=v3.21.4
-KUBECONFORM_VERSION=v0.7.0
 
 # kubernetes_path: prints the folder of kubelet, kube-controller-manager, kube-scheduler and kube-proxy.
 kubernetes_path() {
@@ -46,7 +45,7 @@ coredns_make() {
   ) || go_failed "$into/build.log" CoreDNS
 }
 
-# helm_path: prints the path of helm; kubeconform_path that of kubeconform.
+# helm_path: prints the path of helm.
 helm_path() {
   cache_make "helm-$HELM_VERSION" helm_make
   printf '%s\n' "$MADE/helm"
@@ -60,13 +59,6 @@ helm_make() {
     -X $prefix/chartutil.k8sVersionMajor=1 -X $prefix/chartutil.k8sVersionMinor=$minor \
     -X $prefix/lint/rules.k8sVersionMajor=1 -X $prefix/lint/rules.k8sVersionMinor=$minor"
 }
-
-kubeconform_path() {
-  cache_make "kubeconform-$KUBECONFORM_VERSION" kubeconform_make
-  printf '%s\n' "$MADE/kubeconform"
-}
-
-kubeconform_make() { go_install "$1" "github.com/yannh/kubeconform/cmd/kubeconform@$KUBECONFORM_VERSION"; }
 
 # go_install FOLDER PACKAGE@VERSION [LINKER_FLAGS]
 go_install() {

@@ -1,0 +1,47 @@
+{{/* The controller's configuration file: what the values say, and what follows from other values. */}}
+
+{{/* The kinds that the built-in library reads, when only some namespaces are followed. */}}
+{{- define "haptic.kindsOfNamespaces" -}}
+{{- $namespaces := .Values.controller.rbac.namespaces -}}
+ingressclasses: null
+ingresses:
+  apiVersion: networking.k8s.io/v1
+  resources: ingresses
+  indexBy: [metadata.namespace, metadata.name]
+  namespaces: {{ toJson $namespaces }}
+services:
+  apiVersion: v1
+  resources: services
+  indexBy: [metadata.namespace, metadata.name]
+  namespaces: {{ toJson $namespaces }}
+endpoints:
+  apiVersion: discovery.k8s.io/v1
+  resources: endpointslices
+  indexBy: [metadata.namespace, 'metadata.labels.kubernetes\.io/service-name']
+  namespaces: {{ toJson $namespaces }}
+{{- end }}
+
+{{- define "haptic.config" -}}
+{{- $config := deepCopy .Values.controller.config -}}
+{{- $settings := dict "ingress_class" .Values.ingressClass.name "controller_name" .Values.ingressClass.controllerName
+      "http_port" 8080 "status_port" 8404 -}}
+{{- $made := dict "templatingSettings" (dict "extraContext" $settings) -}}
+{{- if hasKey $config "templating_settings" -}}
+{{- fail "controller.config.templating_settings: write it \"templatingSettings\": the chart adds to it" -}}
+{{- end -}}
+{{- if hasKey $config "watched_resources" -}}
+{{- fail "controller.config.watched_resources: write it \"watchedResources\": the chart adds to it" -}}
+{{- end -}}
+{{- if .Values.controller.rbac.namespaces -}}
+{{- $_ := set $made "watchedResources" (include "haptic.kindsOfNamespaces" . | fromYaml) -}}
+{{- end -}}
+{{- mergeOverwrite $made $config | toYaml -}}
+{{- end }}
+
+{{/* What of it is read at a start only: a change restarts the pods. */}}
+{{- define "haptic.configOfStart" -}}
+{{- $config := include "haptic.config" . | fromYaml -}}
+{{- $rendering := pick ($config.templatingSettings | default dict) "renderTimeout" "render_timeout" "renderMemoryBytes" "render_memory_bytes" -}}
+{{- pick $config "controller" "dataplane" "watchedResourcesIgnoreFields" "watched_resources_ignore_fields" | toJson -}}
+{{- toJson $rendering -}}
+{{- end }}

@@ -1,0 +1,16 @@
+{{/* Values that cannot be together, each with a sentence that names them. */}}
+{{- define "haptic.refuse" -}}
+{{- $election := .Values.controller.config.controller.leader_election | default dict -}}
+{{- if and (gt (int .Values.replicaCount) 1) (not $election.enabled) -}}
+{{- fail (printf "replicaCount is %d and controller.config.controller.leader_election.enabled is false: without election run one replica" (int .Values.replicaCount)) -}}
+{{- end -}}
+{{- if and (ne .Values.haproxy.service.type "LoadBalancer") (or .Values.haproxy.service.loadBalancerClass .Values.haproxy.service.loadBalancerSourceRanges) -}}
+{{- fail (printf "haproxy.service.type is %s: haproxy.service.loadBalancerClass and loadBalancerSourceRanges are for LoadBalancer" .Values.haproxy.service.type) -}}
+{{- end -}}
+{{- if and (eq .Values.haproxy.service.type "ClusterIP") (or .Values.haproxy.service.http.nodePort (eq .Values.haproxy.service.externalTrafficPolicy "Local")) -}}
+{{- fail "haproxy.service.type is ClusterIP: haproxy.service.http.nodePort and externalTrafficPolicy Local are for NodePort and LoadBalancer" -}}
+{{- end -}}
+{{- if and .Values.controller.rbac.namespaces .Values.ingressClass.default -}}
+{{- fail "controller.rbac.namespaces is set and ingressClass.default is true: with Roles only, IngressClasses cannot be read" -}}
+{{- end -}}
+{{- end }}

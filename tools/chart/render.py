@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""Renders the chart in many ways, and says what is wrong with it.
+
+    tools/chart/render.py HELM CHART [KUBECONFIG]
+
+Each value of the chart must change the output (tools/chart/changes.yaml has another value for each). The same values give the same output
+twice. Values that cannot be together are refused with a sentence (tools/chart/refusals.yaml). With a KUBECONFIG, its API server must take every
+object of every rendering, strictly.
+"""
+import functools
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import yaml
+
+HERE = pathlib.Path(__file__).parent
+HELM, CHART = sys.argv[1], pathlib.Path(sys.argv[2])
+KUBECONFIG = sys.argv[3] if len(sys.argv) > 3 else None
+# Kinds that only an operator brings into a cluster.
+FOREIGN = ("monitoring.coreos.com/",)
+
+
+def nested(flat):
+    """{"a.b": 1} as {"a": {"b": 1}}."""
+    out = {}
+    for path, value in flat.items():
+        *folders, last = path.split(".")
+        at = out
+        for folder in folders:
+            at = at.setdefault(folder, {})
+        at[last] = value
+    return out
+
+
+@functools.cache
+def render(text):
+    """What helm makes of these values (JSON, by path), and what it says if it refuses them."""
+    return render_again(json.loads(text))
+
+
+def render_again(flat):
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as values:
+        yaml.safe_dump(nested(flat), values)
+        values.flush()
+        done = subprocess.run([HELM, "template", "rel", str(CHART), "-n", "default", "-f", values.name],
+                              capture_output=True, text=True, check=False)
+    return (done.stdout, None) if done.returncode == 0 else (None, done.stderr.strip())
+
+
+def leaves(schema, path=()):
+    """The paths of all values that have a default."""
+    for name, below in schema["properties"].items():
+        if "properties" in below:
+            yield from leaves(below, path + (name,))
+        elif name != "global":
+            yield ".".join(path + (name,))
+
+
+def accepted(what, text):
+    """Complaints of the API server about a rendering."""
+    objects = [o for o in yaml.safe_load_all(text) if o and not o["apiVersion"].startswith(FOREIGN)]
+    for thing in objects:
+        if thing["kind"] not in ("ClusterRole", "ClusterRoleBinding", "IngressClass"):
+            thing["metadata"]["namespace"] = "default"
+    listing = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    done = subprocess.run(["kubectl", "--kubeconfig", KUBECONFIG, "create", "--dry-run=server", "--validate=strict", "-f", "-"],
+                          input=listing, capture_output=True, text=True, check=False)
+    return [] if done.returncode == 0 else [f"{what}: {line}" for line in done.stderr.strip().splitlines()]
+
+
+def main():
+    changes = yaml.safe_load((HERE / "changes.yaml").read_text())
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    wrong, renderings = [], {}
+    known = set(leaves(schema))
+    wrong += [f"{path}: tools/chart/changes.yaml has no other value for it" for path in sorted(known - set(changes))]
+    wrong += [f"{path}: tools/chart/changes.yaml has it, values.yaml does not" for path in sorted(set(changes) - known)]
+    for path, change in changes.items():
+        beside = change.get("with", {})
+        for text, values in ((f"{path}: the default", beside), (f"{path}: {change['to']!r}", {**beside, path: change["to"]})):
+            output, refusal = render(json.dumps(values))
+            if output is None:
+                wrong.append(f"{text} is refused: {refusal}")
+            renderings[text] = output
+        before, after = list(renderings.values())[-2:]
+        if before is not None and before == after:
+            wrong.append(f"{path}: another value changes nothing")
+    if render_again({}) != render_again({}):
+        wrong.append("the same values do not always give the same output")
+    for case in yaml.safe_load((HERE / "refusals.yaml").read_text()):
+        output, refusal = render_again(case["values"])
+        if output is not None:
+            wrong.append(f"{case['values']}: not refused")
+        elif case["says"] not in refusal:
+            wrong.append(f"{case['values']}: refused with '{refusal}', which does not say '{case['says']}'")
+    if KUBECONFIG:
+        seen = set()
+        for what, output in renderings.items():
+            if output is not None and output not in seen:
+                seen.add(output)
+                wrong += accepted(what, output)
+    for line in wrong:
+        print(line)
+    print(f"{len(changes)} values, {len(renderings)} renderings, {len(wrong)} complaints")
+    return 1 if wrong else 0
+
+
+sys.exit(main())
