@@ -29,6 +29,7 @@ local UNAVAILABLE = "haptic_unavailable"
 
 local is_external_name = use("ingress.addresses").is_external_name
 local endpoints, names, foreign = use("ingress.endpoints"), use("ingress.names"), use("ingress.foreign")
+local tls = use("ingress.tls")
 local judge_ingress, judge_service, path_meant = foreign.judge_ingress, foreign.judge_service, foreign.path_meant
 local is_port, service_port, servers_of = endpoints.is_port, endpoints.service_port, endpoints.servers_of
 local is_label, host_key, path_problem, path_key = names.is_label, names.host_key, names.path_problem, names.path_key
@@ -157,21 +158,28 @@ end
 
 local PATH_TYPES = { Exact = "path-exact.map", Prefix = "path-prefix.map", ImplementationSpecific = "path-prefix.map" }
 
-local function add_path(out, ing, host, p, done)
+--- The map that a path of a rule belongs to, and the path in its key; nil when it cannot be one.
+local function place(out, p)
   local map = PATH_TYPES[p.pathType or "ImplementationSpecific"]
   if not map then
     out:warn("InvalidPath", "a path has an unknown pathType")
-    return
+    return nil
   end
   local route = p.path
   if (route == nil or route == "") and p.pathType ~= "Exact" then route = "/" end
   local problem = path_problem(route)
   if problem then
     out:warn("InvalidPath", problem)
-    return
+    return nil
   end
   route = path_key(path_meant(out, route, p.pathType or "ImplementationSpecific"))
   if map == "path-prefix.map" then route = route:gsub("/+$", "") .. "/" end
+  return map, route
+end
+
+local function add_path(out, ing, host, p, done)
+  local map, route = place(out, p)
+  if not map then return end
   local backend = resolve(out, ing, p.backend, done)
   if not out:map_entry(map, host .. route, backend) then
     out:warn("DuplicatePath", "host " .. (host == "" and "*" or host) .. " has path " .. route
@@ -204,6 +212,32 @@ each(resources.ingresses, "routes", function(ing, out)
     end
   end
 end)
+
+-- TLS ------------------------------------------------------------------------------------------------------
+
+local SILENT = { event = function() end, warn = function() end }
+
+--- Where the valid routes of an Ingress stand in the maps: {host=, map=, key=}.
+local function places(ing)
+  local list = {}
+  for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
+    local host = host_key(rule.host)
+    for _, p in ipairs(host and dig(rule, "http", "paths") or {}) do
+      local map, key = place(SILENT, p)
+      if map then list[#list + 1] = { host = host, map = map, key = key } end
+    end
+  end
+  return list
+end
+
+-- A fragment of its own: a certificate that HAProxy refuses is no reason to hold back a route.
+if tls.on then
+  each(resources.ingresses, "tls", function(ing, out)
+    if (dig(ing, "spec", "tls") or dig(ing, "metadata", "annotations")) and is_ours(ing, SILENT) then
+      tls.put(out, ing, places)
+    end
+  end)
+end
 
 -- The controller's own default, behind all others.
 if context.default_backend ~= nil then

@@ -254,8 +254,6 @@ static int start_haproxy(struct app *app, struct err *err)
 {
     const struct app_options *o = &app->options;
 
-    if (place_make_directory(o->haproxy_dir, &app->directory, err) < 0)
-        return -1;
     app->master_socket = o->master_socket ? xstrdup(o->master_socket) : xasprintf("%s/master.sock", app->directory);
     app->runtime_socket = o->runtime_socket ? xstrdup(o->runtime_socket) : xasprintf("%s/runtime.sock", app->directory);
     const struct agent_config config = {.vault = store_vault(app->store),
@@ -346,6 +344,7 @@ static void start_rendering(struct app *app)
                                            .memory_bytes = (size_t)app->config->render_memory_bytes};
 
     app->reconcile = reconcile_new(app->loop, &reconcile, app->store, app->metrics, &ops, app);
+    app->expiry = expiry_new(app->loop, app->store, app->metrics);
     app->sweeper = sweeper_new(app->loop, store_vault(app->store), reconcile_model(app->reconcile));
     app->renderer = renderer_new(app->loop, app->store, o->executable, &limits, reconcile_renderer_events(),
                                  app->reconcile, app->metrics);
@@ -365,6 +364,9 @@ static int start_all(struct app *app, struct err *err)
     if (o->source_dir == NULL && start_client(app, err) < 0)
         return -1;
     if (start_leader(app, app->config, err) < 0 || start_store(app, err) < 0)
+        return -1;
+    if (place_make_directory(o->haproxy_dir, &app->directory, err) < 0 ||
+        default_certificate_init(&app->default_certificate, app->directory, store_vault(app->store), err) < 0)
         return -1;
     sweep_leftovers();
     start_rendering(app);
@@ -489,11 +491,13 @@ struct app *app_free(struct app *app)
     app->renderer = renderer_free(app->renderer);
     app->agent = agent_free(app->agent);
     app->sealer = sealer_free(app->sealer);
+    app->expiry = expiry_free(app->expiry);
     app->sweeper = sweeper_free(app->sweeper);
     app->reconcile = reconcile_free(app->reconcile);
     app->leader = leader_free(app->leader);
     app->events = kube_events_free(app->events);
     app->client = kube_client_free(app->client);
+    default_certificate_done(&app->default_certificate);
     app->store = store_free(app->store);
     app->config = config_free(app->config);
     app_forget_next_config(app);

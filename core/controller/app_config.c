@@ -27,7 +27,8 @@ int app_set_program(struct app *app, const struct config *config, struct err *er
 {
     CLEANUP(buf_done) struct buf program = {0};
 
-    if (config_program(config, &app->caps, app->options.extra_context, &program, err) < 0)
+    if (config_program(config, &app->caps, app->default_certificate.handle, app->options.extra_context, &program, err) <
+        0)
         return -1;
     renderer_set_program(app->renderer, buf_str(&program), program.length);
     return 0;

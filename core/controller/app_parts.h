@@ -14,6 +14,8 @@
 #include "controller/app.h"
 #include "controller/config.h"
 #include "controller/config_state.h"
+#include "controller/default_certificate.h"
+#include "controller/expiry.h"
 #include "controller/leader.h"
 #include "controller/reconcile.h"
 #include "controller/sealer.h"
@@ -34,6 +36,7 @@ struct app {
     struct haproxy_caps caps;
     char *haproxy, *directory, *master_socket, *runtime_socket; /* absolute */
     struct store *store;
+    struct default_certificate default_certificate;
     struct source_dir *source_dir;
     struct source_kube *source_kube;
     struct watch_log watch_log;
@@ -42,6 +45,7 @@ struct app {
     struct leader *leader;
     struct renderer *renderer;
     struct reconcile *reconcile;
+    struct expiry *expiry;
     struct sweeper *sweeper;
     struct sealer *sealer;
     struct agent *agent;

@@ -175,6 +175,7 @@ void app_collect(void *ctx)
     struct rusage usage;
     long pages = 0, resident = 0;
 
+    expiry_collect(app->expiry);
     for (size_t i = 0; i < store_kind_count(app->store); i++) {
         struct store_kind *kind = store_kind_at(app->store, i);
         const char *name = store_kind_spec(kind)->name;

@@ -337,6 +337,7 @@ struct config *config_new_default(void)
     add_kind(c, "endpoints", "discovery.k8s.io/v1", "endpointslices", "metadata.namespace",
              "metadata.labels.kubernetes\\.io/service-name");
     vec_push(&c->libraries, xstrdup("base"));
+    vec_push(&c->libraries, xstrdup("ssl"));
     vec_push(&c->libraries, xstrdup("ingress"));
     c->extra_context = xstrdup("{}");
     c->allow_raw = true;

@@ -88,9 +88,9 @@ bool config_kind_equal(const struct config_kind *a, const struct config_kind *b)
 
 /* The program for the renderer (docs/design.md, section 11). extra: further keys for extraContext as "key=value"
  * pairs (setting.h), NULL-terminated; may be NULL. The last of equal keys counts, and what the configuration has counts
- * more. */
-int config_program(const struct config *c, const struct haproxy_caps *caps, const char *const *extra, struct buf *out,
-                   struct err *err) MUST_CHECK;
+ * more. default_certificate: its handle; NULL: none. */
+int config_program(const struct config *c, const struct haproxy_caps *caps, const char *default_certificate,
+                   const char *const *extra, struct buf *out, struct err *err) MUST_CHECK;
 
 /* Add the kinds that are missing in the store and replace those that differ; *ret_changed: the sources must start
  * anew. */

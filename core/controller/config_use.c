@@ -67,8 +67,8 @@ static void put_scripts(yyjson_mut_doc *doc, yyjson_mut_val *array, const struct
     }
 }
 
-int config_program(const struct config *c, const struct haproxy_caps *caps, const char *const *extra, struct buf *out,
-                   struct err *err)
+int config_program(const struct config *c, const struct haproxy_caps *caps, const char *default_certificate,
+                   const char *const *extra, struct buf *out, struct err *err)
 {
     CLEANUP(json_doc_done) struct yyjson_doc *context = NULL;
     char version[32];
@@ -122,6 +122,8 @@ int config_program(const struct config *c, const struct haproxy_caps *caps, cons
     yyjson_mut_obj_add_bool(doc, capabilities, "ipv4_route", families.ipv4_route);
     yyjson_mut_obj_add_bool(doc, capabilities, "ipv6_route", families.ipv6_route);
     yyjson_mut_obj_add_bool(doc, capabilities, "resolv_conf", access("/etc/resolv.conf", R_OK) == 0);
+    if (default_certificate != NULL)
+        yyjson_mut_obj_add_str(doc, capabilities, "default_certificate", default_certificate);
     struct rlimit descriptors;
     if (getrlimit(RLIMIT_NOFILE, &descriptors) == 0 && descriptors.rlim_max != RLIM_INFINITY)
         yyjson_mut_obj_add_uint(doc, capabilities, "fd_limit", descriptors.rlim_max);

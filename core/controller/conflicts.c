@@ -73,7 +73,7 @@ static char *what_of(const struct update *u)
     case CONTRIBUTION_CERTIFICATE:
         return xasprintf("file %s", item->scope);
     case CONTRIBUTION_CRT_LIST:
-        return xasprintf("line %s of the list %s", item->key, item->scope);
+        return *item->key ? xasprintf("TLS host %s", item->key) : xasprintf("the default of the list %s", item->scope);
     case CONTRIBUTION_GUARD:
     case CONTRIBUTION_STATUS:
     case CONTRIBUTION_EVENT:

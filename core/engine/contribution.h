@@ -28,9 +28,12 @@ enum contribution_kind {
     /* scope: file name relative to the files folder; text: content, in which handles may stand. With the key
      * CONTRIBUTION_DECLARED and an empty text it only says that the file exists, perhaps empty. */
     CONTRIBUTION_FILE,
-    /* scope: certificate file name; text: content, in which handles stand for the secret bytes. */
+    /* scope: certificate file name; text: content, in which handles stand for the secret bytes. rank CONTRIBUTION_KEEP:
+     * the text of the fragment's last good version counts, if it has one. */
     CONTRIBUTION_CERTIFICATE,
-    /* scope: crt-list name; key: the line's certificate and filters; order; text: the line. */
+    /* scope: crt-list name; key: a name that clients ask for (SNI), "" for all that nobody has; text: certificates and
+     * options ("certs/a.pem certs/b.pem [alpn h2]"). What has the same text becomes one line of each certificate. rank
+     * CONTRIBUTION_KEEP: only if the fragment gives the certificates. */
     CONTRIBUTION_CRT_LIST,
     /* For the owner object. key: reason (CamelCase); text: message, or for STATUS a JSON patch document. */
     CONTRIBUTION_STATUS,
@@ -43,6 +46,7 @@ enum contribution_kind {
 #define CONTRIBUTION_LAST CONTRIBUTION_GUARD
 
 #define CONTRIBUTION_DECLARED "declared"
+#define CONTRIBUTION_KEEP 1
 
 struct contribution {
     enum contribution_kind kind;

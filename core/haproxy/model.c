@@ -179,9 +179,9 @@ void model_fragment_put(struct model *m, struct fragment *f)
     r->epoch = m->epoch;
     if (r->newest == f)
         return;
+    f = model_resolve_kept(m, r, f);
     if (r->reason && !fragments_equal(r->newest, f))
         record_end_quarantine(m, r);
-    fragment_ref(f);
     fragment_unref(r->newest);
     r->newest = f;
     guard_note(m, r);

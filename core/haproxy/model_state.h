@@ -189,6 +189,9 @@ void candidate_remove(struct model *m, struct item *item, struct contribution *c
 /* Its losers or its winner may have changed. */
 void item_mark_contested(struct model *m, struct item *item);
 
+/* model_keep.c: the record's new version, with what it asks to keep of its last good one in it; a reference. */
+struct fragment *model_resolve_kept(struct model *m, struct record *record, struct fragment *f);
+
 /* model_kept.c: after its good version changed; before it is freed. */
 void record_note_kept(struct model *m, struct record *r);
 void record_drop_kept(struct model *m, struct record *r);

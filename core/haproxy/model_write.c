@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "haproxy/crt_list.h"
 #include "haproxy/model_state.h"
 
 struct ranked {
@@ -231,6 +232,55 @@ void model_write_map(const struct model *m, enum model_state state, const char *
     model_each_map_entry(m, state, map_name, write_map_entry, out);
 }
 
+/* A name of a crt-list and what it has; sorted so that equal texts are neighbours. */
+struct listed {
+    const char *name, *text;
+    int32_t order;
+};
+
+static int listed_compare(const void *a, const void *b)
+{
+    const struct listed *x = a, *y = b;
+    if (x->order != y->order)
+        return x->order < y->order ? -1 : 1;
+    int texts = strcmp(x->text, y->text);
+    return texts ? texts : strcmp(x->name, y->name);
+}
+
+static void write_crt_list(struct ordered *items, size_t count, enum model_state state, struct buf *out)
+{
+    struct listed *listed = xreallocarray(NULL, count, sizeof(*listed));
+    const char **names = xreallocarray(NULL, count, sizeof(*names));
+    for (size_t i = 0; i < count; i++)
+        listed[i] = (struct listed){items[i].item->key, item_text(items[i].item, state)->bytes, items[i].order};
+    qsort(listed, count, sizeof(*listed), listed_compare);
+    for (size_t i = 0; i < count; i++)
+        names[i] = listed[i].name;
+    for (size_t i = 0, next; i < count; i = next) {
+        for (next = i + 1;
+             next < count && listed[next].order == listed[i].order && strcmp(listed[next].text, listed[i].text) == 0;)
+            next++;
+        crt_list_write(out, listed[i].text, names + i, next - i);
+    }
+    free(names);
+    free(listed);
+}
+
+/* The content of a file; false when it has none in this state. */
+static bool write_group(const struct group *g, enum model_state state, struct buf *out)
+{
+    size_t count;
+    struct ordered *items = items_sorted(g->items.items, g->items.length, state, false, &count);
+    if (count && g->kind == CONTRIBUTION_CRT_LIST)
+        write_crt_list(items, count, state, out);
+    for (size_t i = 0; g->kind != CONTRIBUTION_CRT_LIST && i < count; i++) {
+        const struct text *t = item_text(items[i].item, state);
+        buf_add(out, t->bytes, t->length);
+    }
+    free(items);
+    return count > 0;
+}
+
 void model_each_file(const struct model *m, enum model_state state,
                      void (*fn)(void *ctx, enum contribution_kind kind, const char *name, const char *bytes,
                                 size_t length),
@@ -243,18 +293,9 @@ void model_each_file(const struct model *m, enum model_state state,
         const struct group *g = groups[i];
         if (g->kind == CONTRIBUTION_MAP_ENTRY)
             continue;
-        size_t lines;
-        struct ordered *items = items_sorted(g->items.items, g->items.length, state, false, &lines);
         buf_clear(&text);
-        for (size_t k = 0; k < lines; k++) {
-            const struct text *t = item_text(items[k].item, state);
-            buf_add(&text, t->bytes, t->length);
-            if (g->kind == CONTRIBUTION_CRT_LIST && t->length && t->bytes[t->length - 1] != '\n')
-                buf_putc(&text, '\n');
-        }
-        if (lines)
+        if (write_group(g, state, &text))
             fn(ctx, g->kind, g->name + 1, buf_str(&text), text.length);
-        free(items);
     }
     free(groups);
 }

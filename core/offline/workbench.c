@@ -323,7 +323,7 @@ int workbench_reload(struct workbench *w, struct err *err)
     if (w->options.config_file == NULL)
         return err_set(err, ERR_INVALID, "there is no configuration file: the prompt was started without --config");
     if (config_load(w->options.config_file, &next, err) < 0 ||
-        config_program(next, &w->caps, w->options.extra_context, &program, err) < 0 ||
+        config_program(next, &w->caps, w->default_certificate.handle, w->options.extra_context, &program, err) < 0 ||
         config_add_kinds(next, w->store, &changed, err) < 0)
         return -1;
     if (changed && source_dir_reload(w->source, err) < 0)
@@ -448,6 +448,7 @@ struct workbench *workbench_free(struct workbench *w)
     map_done(&w->fragments);
     map_done(&w->failures);
     w->model = model_free(w->model);
+    default_certificate_done(&w->default_certificate);
     w->store = w->store ? store_free(w->store) : NULL;
     w->config = config_free(w->config);
     scratch_remove(&w->stdin_copy);
@@ -470,7 +471,7 @@ const struct config *workbench_config(const struct workbench *w)
 
 int workbench_program(const struct workbench *w, struct buf *out, struct err *err)
 {
-    return config_program(w->config, &w->caps, w->options.extra_context, out, err);
+    return config_program(w->config, &w->caps, w->default_certificate.handle, w->options.extra_context, out, err);
 }
 
 void workbench_set_findings(struct workbench *w, struct findings *findings)

@@ -125,6 +125,8 @@ static int make_store(struct workbench *w, struct err *err)
 
     w->store = store_new(OBJECT_MAX, STORE_MAX);
     vault_fix_handles(store_vault(w->store));
+    if (default_certificate_init(&w->default_certificate, NULL, store_vault(w->store), err) < 0)
+        return -1;
     for (size_t i = 0; i < w->config->ignore_fields.length; i++)
         vec_push(&ignored, w->config->ignore_fields.items[i]);
     vec_push(&ignored, NULL);

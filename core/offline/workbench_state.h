@@ -8,6 +8,7 @@
 #ifndef HAPTIC_OFFLINE_WORKBENCH_STATE_H
 #define HAPTIC_OFFLINE_WORKBENCH_STATE_H
 
+#include "controller/default_certificate.h"
 #include "haproxy/scratch.h"
 #include "offline/workbench.h"
 #include "store/source_dir.h"
@@ -21,6 +22,7 @@ struct workbench {
     struct config *config;
     struct haproxy_caps caps;
     struct store *store;
+    struct default_certificate default_certificate;
     struct source_dir *source;
     struct renderer *renderer;
     struct model *model;

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
+#include "store/secret_facts.h"
 
 #define TEXT_MAX ((size_t)16 << 20)
 #define KEYS_MAX 4096
@@ -18,12 +20,22 @@ bool secret_is_kind(const char *api_version, const char *resource)
     return strcmp(api_version, "v1") == 0 && strcmp(resource, "secrets") == 0;
 }
 
+static const char *string_or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
 struct concealing {
     struct vault *vault;
     struct vault_name name;
     struct vault_hold *hold;
     struct buf data, lengths; /* members of the two objects */
     size_t count;
+    struct plain { /* values that facts are taken from */
+        struct buf bytes;
+        bool is_there;
+        char handle[VAULT_HANDLE_LENGTH + 1];
+    } chain, key, authorities;
 };
 
 static void bytes_wipe(struct buf *b)
@@ -31,6 +43,14 @@ static void bytes_wipe(struct buf *b)
     if (b->data)
         explicit_bzero(b->data, b->capacity);
     buf_done(b);
+}
+
+static struct plain *plain_of(struct concealing *c, const char *key)
+{
+    return strcmp(key, "tls.crt") == 0   ? &c->chain
+           : strcmp(key, "tls.key") == 0 ? &c->key
+           : strcmp(key, "ca.crt") == 0  ? &c->authorities
+                                         : NULL;
 }
 
 static bool key_is_usable(const char *key, size_t length)
@@ -49,6 +69,14 @@ static int value_add(struct concealing *c, const char *key, const char *bytes, s
         return -1;
     buf_printf(&c->data, "%s\"%s\":\"%s\"", c->data.length ? "," : "", key, handle);
     buf_printf(&c->lengths, "%s\"%s\":%zu", c->lengths.length ? "," : "", key, length);
+    struct plain *plain = plain_of(c, key);
+    if (plain) {
+        bytes_wipe(&plain->bytes);
+        plain->is_there = true;
+        memcpy(plain->handle, handle, sizeof(handle));
+        /* One more byte than can be read is enough to tell that it is too long. */
+        buf_add(&plain->bytes, bytes, length <= CERTIFICATE_BYTES_MAX ? length : CERTIFICATE_BYTES_MAX + 1);
+    }
     return 0;
 }
 
@@ -116,6 +144,36 @@ static int member_copy(struct buf *out, struct yyjson_val *object, const char *n
     return json_write(out, value, prune, err);
 }
 
+/* The facts of a certificate. One whose chain is not in order gets a value of its own, in order. */
+static int facts_write(struct concealing *c, const char *type, struct buf *out, struct err *err)
+{
+    struct certificate_facts facts = {0}, authorities = {0};
+    struct buf chain = {0};
+    const struct plain *p = &c->chain;
+    char ordered[VAULT_HANDLE_LENGTH + 1];
+    const char *handle = p->handle;
+    int result = 0;
+
+    if (strcmp(type, "kubernetes.io/tls") != 0 && !c->chain.is_there && !c->authorities.is_there)
+        return 0;
+    certificate_read(p->is_there ? buf_str(&p->bytes) : NULL, p->bytes.length,
+                     c->key.is_there ? buf_str(&c->key.bytes) : NULL, c->key.bytes.length, &facts, &chain);
+    if (c->authorities.is_there)
+        certificate_read_authorities(buf_str(&c->authorities.bytes), c->authorities.bytes.length, &authorities);
+    if (facts.reordered && !facts.problem[0]) {
+        c->name.key = "tls.crt in order";
+        result = vault_put(c->vault, &c->hold, &c->name, buf_str(&chain), chain.length, ordered, err);
+        handle = ordered;
+    }
+    if (result == 0)
+        secret_facts_write(out, &facts, facts.problem[0] ? NULL : handle, c->authorities.is_there ? &authorities : NULL,
+                           clock_wall_s());
+    buf_done(&chain);
+    certificate_facts_done(&facts);
+    certificate_facts_done(&authorities);
+    return result;
+}
+
 static int object_write(struct concealing *c, struct yyjson_val *value, struct buf *out, struct err *err)
 {
     struct json_prune prune = {0};
@@ -133,14 +191,12 @@ static int object_write(struct concealing *c, struct yyjson_val *value, struct b
                         members_add(c, json_at(value, "stringData"), NULL, false, err) < 0))
         result = -1;
     if (result == 0)
-        buf_printf(out, "%s\"data\":{%s},\"lengths\":{%s}}", out->length > 1 ? "," : "", buf_str(&c->data),
+        buf_printf(out, "%s\"data\":{%s},\"lengths\":{%s}", out->length > 1 ? "," : "", buf_str(&c->data),
                    buf_str(&c->lengths));
+    if (result == 0)
+        result = facts_write(c, string_or_empty(json_str(value, "type")), out, err);
+    buf_putc(out, '}');
     return result;
-}
-
-static const char *string_or_empty(const char *text)
-{
-    return text ? text : "";
 }
 
 int secret_conceal(struct vault *v, struct yyjson_val *value, struct yyjson_doc **ret_doc, struct vault_hold **ret_hold,
@@ -158,6 +214,9 @@ int secret_conceal(struct vault *v, struct yyjson_val *value, struct yyjson_doc 
     int result = object_write(&c, value, &text, err);
     buf_done(&c.data);
     buf_done(&c.lengths);
+    bytes_wipe(&c.chain.bytes);
+    bytes_wipe(&c.key.bytes);
+    bytes_wipe(&c.authorities.bytes);
     if (result == 0)
         result = json_parse(text.data, text.length, TEXT_MAX, ret_doc, err);
     if (result < 0) {

@@ -20,6 +20,8 @@ bool secret_is_kind(const char *api_version, const char *resource);
  *     metadata (without kubectl's copy of the object), type, immutable,
  *     data:    {KEY: handle}, of data and stringData
  *     lengths: {KEY: bytes}
+ *     x509:    facts of tls.crt, tls.key and ca.crt (store/secret_facts.h); where there is one of them, or the type is
+ *              kubernetes.io/tls
  *
  * and nothing else: a field that is not known might hold a value under a wrong name. */
 int secret_conceal(struct vault *v, struct yyjson_val *value, struct yyjson_doc **ret_doc, struct vault_hold **ret_hold,

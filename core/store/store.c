@@ -8,6 +8,7 @@
 #include <yyjson.h>
 
 #include "base/alloc.h"
+#include "store/secret_facts.h"
 #include "store/store_state.h"
 #include "store/vault.h"
 
@@ -171,6 +172,30 @@ int store_put_json(struct store_kind *kind, const char *json, size_t length, boo
     if (json_parse(json, length, kind->store->max_object_bytes, &doc, err) < 0)
         return err_wrap(err, "%s", kind->spec.name);
     return store_put_value(kind, yyjson_doc_get_root(doc), ret_changed, err);
+}
+
+static void dates_refresh(struct store_kind *kind, int64_t now_s)
+{
+    struct objects objects = {0};
+    struct secret_dates dates;
+
+    objects_of_table(&kind->table, &objects);
+    for (size_t i = 0; i < objects.length; i++) {
+        const struct object *o = objects.items[i];
+        if (!secret_facts_dates(o->json, o->json_length, &dates))
+            continue;
+        const char *validity = secret_validity(&dates, now_s);
+        if (memcmp(o->json + dates.validity_at, validity, SECRET_VALIDITY_LENGTH) != 0)
+            (void)!put_live(kind, object_with_text(o, dates.validity_at, validity, SECRET_VALIDITY_LENGTH), NULL, NULL);
+    }
+    vec_done(&objects);
+}
+
+void store_refresh_dates(struct store *s, int64_t now_s)
+{
+    for (size_t i = 0; i < s->kinds.length; i++)
+        if (s->kinds.items[i]->is_secret && !s->kinds.items[i]->is_replacing)
+            dates_refresh(s->kinds.items[i], now_s);
 }
 
 void store_delete(struct store_kind *kind, const char *namespace, const char *name, bool *ret_existed)

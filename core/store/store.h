@@ -93,6 +93,9 @@ struct yyjson_val;
 int store_put_json(struct store_kind *kind, const char *json, size_t length, bool *ret_changed, struct err *err)
     MUST_CHECK;
 int store_put_value(struct store_kind *kind, struct yyjson_val *value, bool *ret_changed, struct err *err) MUST_CHECK;
+/* Certificates of Secrets have become valid, or have ended, by the time: those objects change (store/secret_facts.h).
+ * now_s: Unix seconds. Work: all Secrets. */
+void store_refresh_dates(struct store *s, int64_t now_s);
 /* Delete by identity. ret_existed may be NULL. */
 void store_delete(struct store_kind *kind, const char *namespace, const char *name, bool *ret_existed);
 struct object *store_get(const struct store_kind *kind, const char *id); /* borrowed; NULL when absent */

@@ -166,6 +166,32 @@ static int plain_make(struct store_kind *kind, struct yyjson_val *value, struct 
     return 0;
 }
 
+static const char *rebased(const struct object *from, struct object *to, const char *string)
+{
+    return (const char *)to + (string - (const char *)from);
+}
+
+struct object *object_with_text(const struct object *o, size_t at, const char *text, size_t length)
+{
+    size_t size = (size_t)(o->json + o->json_length + 1 - (const char *)o);
+    struct object *copy = xmalloc(size);
+
+    memcpy((void *)copy, o, size);
+    copy->refs = 1;
+    copy->kind = store_kind_ref(o->kind);
+    copy->hold = vault_share(o->hold);
+    copy->id = rebased(o, copy, o->id);
+    copy->namespace = rebased(o, copy, o->namespace);
+    copy->name = rebased(o, copy, o->name);
+    copy->uid = rebased(o, copy, o->uid);
+    copy->resource_version = rebased(o, copy, o->resource_version);
+    for (size_t i = 0; i < o->index_count; i++)
+        copy->index[i] = rebased(o, copy, o->index[i]);
+    copy->json = rebased(o, copy, o->json);
+    memcpy((char *)copy + (o->json - (const char *)o) + at, text, length);
+    return copy;
+}
+
 static int secret_make(struct store_kind *kind, struct yyjson_val *value, struct object **ret_object, struct err *err)
 {
     CLEANUP(json_doc_done) struct yyjson_doc *concealed = NULL;

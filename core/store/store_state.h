@@ -69,6 +69,8 @@ void store_kind_unref(struct store_kind *kind);
 /* What the store keeps of a value, as its kind and (a Secret) the vault say. */
 int object_make(struct store_kind *kind, struct yyjson_val *value, struct object **ret_object, struct err *err)
     MUST_CHECK;
+/* A copy with other bytes at that place of its JSON. */
+struct object *object_with_text(const struct object *o, size_t at, const char *text, size_t length);
 size_t object_bytes(const struct object *o);                      /* with what keeping it costs */
 bool object_same(const struct object *a, const struct object *b); /* but for the resourceVersion */
 

@@ -47,6 +47,7 @@ struct vault {
 };
 
 struct vault_hold {
+    unsigned shares; /* besides the first */
     struct vault *vault;
     size_t bytes;
     VEC(struct entry *) entries;
@@ -231,9 +232,16 @@ size_t vault_hold_bytes(const struct vault_hold *hold)
     return hold ? hold->bytes : 0;
 }
 
+struct vault_hold *vault_share(struct vault_hold *hold)
+{
+    if (hold)
+        hold->shares++;
+    return hold;
+}
+
 void vault_release(struct vault_hold *hold)
 {
-    if (!hold)
+    if (!hold || hold->shares-- > 0)
         return;
     struct vault *v = hold->vault;
     for (size_t i = 0; i < hold->entries.length; i++) {

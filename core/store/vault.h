@@ -56,8 +56,9 @@ int vault_put(struct vault *v, struct vault_hold **hold, const struct vault_name
  * referee marks it. Nothing happens when the digits are known. */
 int vault_restore(struct vault *v, const char *digits, const char *secret, const char *key, const void *bytes,
                   size_t length, struct err *err) MUST_CHECK;
-size_t vault_hold_bytes(const struct vault_hold *hold); /* 0 for NULL */
-void vault_release(struct vault_hold *hold);            /* NULL is fine */
+size_t vault_hold_bytes(const struct vault_hold *hold);  /* 0 for NULL */
+struct vault_hold *vault_share(struct vault_hold *hold); /* the same, to be released once more; NULL is fine */
+void vault_release(struct vault_hold *hold);             /* NULL is fine */
 
 enum vault_form { VAULT_PLAIN, VAULT_FORMAT, VAULT_REGEX };
 /* The first handle in a text, or NULL. *ret_whole is false for one that was cut or changed: the beginning of a handle

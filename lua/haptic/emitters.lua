@@ -5,6 +5,7 @@
 -- HAProxy's language (word.lua); raw text has a call of its own. A backend's lines other than its servers go into a
 -- named defaults section, called by the digest of its content, so that a new backend with known properties consists
 -- of servers only.
+local certificates = require("haptic.certificates")
 local nearest = require("haptic.nearest")
 local profile = require("haptic.profile")
 local word = require("haptic.word")
@@ -598,6 +599,8 @@ function Out:file(name, text)
     error("file: " .. name .. " is emitted twice with different content", 2)
   end
 end
+
+certificates.install(Out, M, put, function(self, what, level) check_self(self, SETTINGS, "out", what, level + 1) end)
 
 local function message_put(self, kind, reason, message, level)
   if type(reason) ~= "string" or not find(reason, "^%u%w*$") or #reason > 60 then

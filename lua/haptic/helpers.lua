@@ -184,6 +184,7 @@ end
 
 --- Paths as the configuration names them, relative to its own folder.
 M.path = {}
+local certificates = require("haptic.certificates")
 local word = require("haptic.word")
 
 local function check_path(path, what)
@@ -202,7 +203,12 @@ end
 
 function M.path.cert(path, name)
   check_path(path, "cert")
-  return "certs/" .. word.file_name(name, "the certificate's name")
+  return "certs/" .. certificates.certificate_name(name)
+end
+
+function M.path.crt_list(path, name)
+  check_path(path, "crt_list")
+  return "certs/" .. certificates.list_name(name)
 end
 
 return M

@@ -62,7 +62,7 @@ static void the_whole_resource_and_camel_case_are_taken(void **state)
                                  "off=no",           "n=1.5",      "list=[a, 2]",
                                  "bind=:80",         "v6=[::]:80", "text=so: it is # here",
                                  "quoted=\"false\"", "none=",      NULL};
-    assert_int_equal(config_program(c, &caps, extra, &program, &err), 0);
+    assert_int_equal(config_program(c, &caps, NULL, extra, &program, &err), 0);
     assert_int_equal(json_parse(program.data, program.length, 1 << 20, &doc, &err), 0);
     yyjson_val *root = yyjson_doc_get_root(doc);
     assert_int_equal(json_int_or(0, root, "extraContext", "http_port"), 8081);

@@ -146,7 +146,7 @@ static UNUSED void set_program(struct world *w, const char *source)
         free(w->config->snippets.items.items[i].text);
         w->config->snippets.items.items[i].text = xstrdup(source);
     }
-    assert_int_equal(config_program(w->config, &caps, extra, &program, &err), 0);
+    assert_int_equal(config_program(w->config, &caps, NULL, extra, &program, &err), 0);
     renderer_set_program(w->renderer, buf_str(&program), program.length);
 }
 

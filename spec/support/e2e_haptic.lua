@@ -34,13 +34,15 @@ function M.config(changes)
 end
 
 --- Starts `haptic run`.
----@param options table name; kubeconfig | source | neither; series | haproxy (an HAProxy to attach to); config (a
+---@param options table name; kubeconfig | source | neither; https (true: at https_port);
+--- series | haproxy (an HAProxy to attach to); config (a
 --- table or text); env; args; through (words before the program); and, when it takes the place of an earlier one,
---- directory, output, http_port, status_port, metrics_port, debug_port
+--- directory, output, http_port, https_port, status_port, metrics_port, debug_port
 function Scope:haptic(options)
   local name = options.name or "haptic"
   local h = {
     is_haptic = true, name = name, scope = self, options = options, http_port = options.http_port or M.port(),
+    https_port = options.https_port or M.port(),
     status_port = options.status_port or M.port(), metrics_port = options.metrics_port or M.port(),
     debug_port = options.debug_port or M.port(),
     directory = options.haproxy and options.haproxy.directory or options.directory or self:path("run"),
@@ -55,6 +57,9 @@ function Scope:haptic(options)
     for _, word in ipairs({ ... }) do
       argv[#argv + 1] = word
     end
+  end
+  if options.https then
+    add("--set", "https_port=" .. h.https_port)
   end
   if options.config ~= false then
     h.config_file = options.config_file or self:path("config.yaml")
@@ -90,7 +95,7 @@ function Haptic:successor(name)
   local was = self.options
   return self.scope:haptic({
     name = name, kubeconfig = was.kubeconfig, source = was.source, series = was.series, directory = self.directory,
-    http_port = self.http_port, status_port = self.status_port,
+    http_port = self.http_port, https = was.https, https_port = self.https_port, status_port = self.status_port,
   })
 end
 

@@ -4,6 +4,8 @@
 -- administrator decides otherwise.
 
 local families = use("ingress.families")
+local has_ssl, ssl = pcall(use, "ssl")
+local TLS = has_ssl and ssl.on
 
 settings({
   unsupported_protection = { type = "enum", values = { "refuse", "ignore" }, default = "refuse",
@@ -32,8 +34,15 @@ for _, key in ipairs(context.honoured_annotations) do
   end
 end
 
+--- Keys that the library ssl honours, whoever else honours them.
+local SSL_KEYS = { ["ssl-redirect"] = true, ["ssl-redirect-code"] = true, ["ssl-redirect-port"] = true }
+
 local function is_honoured(annotation)
   if honoured[annotation] then return true end
+  if TLS then
+    local prefix, key = annotation:match("^([^/]+)/(.+)$")
+    if SSL_KEYS[key] and (prefix == "haproxy.org" or prefix == OURS) then return true end
+  end
   for _, beginning in ipairs(honoured_beginnings) do
     if annotation:starts_with(beginning) then return true end
   end
@@ -102,9 +111,9 @@ end
 --- Tell the owner of an Ingress what it asks for in vain. Returns whether its routes answer 503, and whether it is a
 --- canary, which has no routes of its own.
 local function judge_ingress(out, ing)
-  if dig(ing, "spec", "tls") ~= nil and not context.tls_elsewhere then
-    out:warn("TlsNotSupported", "spec.tls is not honoured: the hosts are served without TLS. Where something in front "
-      .. "of HAProxy ends TLS, set tls_elsewhere")
+  if dig(ing, "spec", "tls") ~= nil and not TLS and not context.tls_elsewhere then
+    out:warn("TlsNotSupported", "spec.tls is not honoured: the hosts are served without TLS. It needs the library ssl, "
+      .. "and Secrets among watchedResources; where something in front of HAProxy ends TLS, set tls_elsewhere")
   end
   return judge_annotations(out, ing, "Ingress", "")
 end

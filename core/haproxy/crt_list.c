@@ -1,0 +1,126 @@
+/* A line is certificate, [options], names; what a table's text is, a line without names is for one certificate. */
+#include "haproxy/crt_list.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define BLANKS " \t"
+
+static void write_line(struct buf *out, const char *certificate, size_t length, const char *options,
+                       const char *const *names, size_t count)
+{
+    buf_add(out, certificate, length);
+    if (*options) {
+        buf_putc(out, ' ');
+        buf_puts(out, options);
+    }
+    for (size_t i = 0; i < count; i++) {
+        buf_putc(out, ' ');
+        buf_puts(out, *names[i] ? names[i] : CRT_LIST_NOBODY);
+    }
+    buf_putc(out, '\n');
+}
+
+void crt_list_write(struct buf *out, const char *text, const char *const *names, size_t count)
+{
+    const char *options = strchr(text, '[');
+    const char *end = options ? options : text + strlen(text);
+    for (const char *at = text; (at += strspn(at, BLANKS)) < end;) {
+        size_t length = strcspn(at, BLANKS "[");
+        if (length == 0)
+            break;
+        for (size_t i = 0; i < count; i += CRT_LIST_NAMES_MAX)
+            write_line(out, at, length, options ? options : "", names + i,
+                       count - i < CRT_LIST_NAMES_MAX ? count - i : CRT_LIST_NAMES_MAX);
+        at += length;
+    }
+}
+
+void crt_list_line_done(struct crt_list_line *line)
+{
+    free(line->certificate);
+    free(line->options);
+    for (size_t i = 0; i < line->names.length; i++)
+        free(line->names.items[i]);
+    vec_done(&line->names);
+}
+
+void crt_list_done(struct crt_list *list)
+{
+    for (size_t i = 0; i < list->lines.length; i++)
+        crt_list_line_done(&list->lines.items[i]);
+    vec_done(&list->lines);
+}
+
+/* Words with single blanks between them. */
+static char *words_joined(const char *at, const char *end)
+{
+    struct buf out = {0};
+    while (at < end) {
+        at += strspn(at, BLANKS);
+        size_t length = strcspn(at, BLANKS);
+        if (at >= end)
+            break;
+        if ((size_t)(end - at) < length)
+            length = (size_t)(end - at);
+        if (out.length)
+            buf_putc(&out, ' ');
+        buf_add(&out, at, length);
+        at += length;
+    }
+    return buf_steal(&out);
+}
+
+static unsigned number_cut(char *certificate)
+{
+    char *colon = strrchr(certificate, ':');
+    unsigned number = colon ? (unsigned)strtoul(colon + 1, NULL, 10) : 0;
+    if (colon)
+        *colon = '\0';
+    return number;
+}
+
+static void parse_line(struct crt_list *list, const char *line, unsigned number, bool numbered)
+{
+    const char *at = line + strspn(line, BLANKS);
+    size_t length = strcspn(at, BLANKS "[");
+    if (length == 0 || *at == '#')
+        return;
+    struct crt_list_line parsed = {.certificate = xmemdup0(at, length), .number = number};
+    if (numbered)
+        parsed.number = number_cut(parsed.certificate);
+    at += length;
+    at += strspn(at, BLANKS);
+    const char *close = *at == '[' ? strchr(at, ']') : NULL;
+    if (close) {
+        parsed.options = words_joined(at + 1, close);
+        at = close + 1;
+    } else {
+        parsed.options = xstrdup("");
+    }
+    while (*(at += strspn(at, BLANKS))) {
+        length = strcspn(at, BLANKS);
+        vec_push(&parsed.names, xmemdup0(at, length));
+        at += length;
+    }
+    vec_push(&list->lines, parsed);
+}
+
+void crt_list_parse(struct crt_list *list, const char *text, size_t length, bool numbered)
+{
+    const char *end = text + length;
+    unsigned number = 0;
+    for (const char *at = text; at < end;) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        if (!stop)
+            stop = end;
+        CLEANUP(free_ptr) char *line = xmemdup0(at, (size_t)(stop - at));
+        char *cr = strchr(line, '\r');
+        if (cr)
+            *cr = '\0';
+        parse_line(list, line, ++number, numbered);
+        at = stop + (stop < end);
+    }
+}

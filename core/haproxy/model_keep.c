@@ -1,0 +1,116 @@
+/* A certificate whose Secret cannot be used at present stays as the fragment gave it last: it was put out with the rank
+ * CONTRIBUTION_KEEP, and gets the text of the fragment's last good version. Where there is none, it has the text that
+ * it came with, or is left out; and so are lines of crt-lists that were to stay and name it. So every version that the
+ * model holds is complete by itself, also for a bundle and after a restart.
+ */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/vec.h"
+#include "engine/reference.h"
+#include "haproxy/model_state.h"
+
+static bool gives_way(const struct contribution *c)
+{
+    return c->rank == CONTRIBUTION_KEEP && (c->kind == CONTRIBUTION_CERTIFICATE || c->kind == CONTRIBUTION_CRT_LIST);
+}
+
+static const struct text *text_before(const struct fragment *before, const struct contribution *wanted)
+{
+    for (size_t i = 0; before && i < before->count; i++) {
+        const struct contribution *c = &before->items[i];
+        if (c->kind == wanted->kind && strcmp(c->scope, wanted->scope) == 0 && strcmp(c->key, wanted->key) == 0)
+            return c->text;
+    }
+    return NULL;
+}
+
+struct resolving {
+    VEC(struct contribution_input) items;
+    VEC(struct text *) texts;
+    struct map certificates; /* names of those that are there */
+    struct buf line;
+    size_t named, missing; /* certificates of the line at hand */
+    const char *done;      /* so much of it is in `line` */
+};
+
+static void resolve(struct resolving *r, const struct contribution *c, const struct text *text)
+{
+    vec_push(&r->items, ((struct contribution_input){.kind = c->kind,
+                                                     .rank = gives_way(c) ? 0 : c->rank,
+                                                     .order = c->order,
+                                                     .scope = c->scope,
+                                                     .scope_length = strlen(c->scope),
+                                                     .key = c->key,
+                                                     .key_length = strlen(c->key),
+                                                     .text = text->bytes,
+                                                     .text_length = text->length}));
+}
+
+static void take_certificate(void *ctx, const struct reference *ref)
+{
+    struct resolving *r = ctx;
+    if (ref->folder != REFERENCE_CERTS)
+        return;
+    r->named++;
+    if (map_getn(&r->certificates, ref->name, ref->name_length))
+        return;
+    r->missing++;
+    buf_add(&r->line, r->done, (size_t)(ref->path - r->done));
+    r->done = ref->path + ref->path_length;
+}
+
+/* A line without the certificates that are not there; none when there are no others. */
+static void resolve_line(struct resolving *r, const struct contribution *c)
+{
+    buf_clear(&r->line);
+    r->named = r->missing = 0;
+    r->done = c->text->bytes;
+    references_each(c->text->bytes, c->text->length, take_certificate, r);
+    buf_puts(&r->line, r->done);
+    if (r->missing == r->named)
+        return;
+    struct text *text = text_new(buf_str(&r->line), r->line.length);
+    vec_push(&r->texts, text);
+    resolve(r, c, text);
+}
+
+struct fragment *model_resolve_kept(struct model *m, struct record *record, struct fragment *f)
+{
+    struct resolving r = {0};
+    bool any = false;
+
+    for (size_t i = 0; i < f->count && !any; i++)
+        any = gives_way(&f->items[i]);
+    if (!any)
+        return fragment_ref(f);
+    record_settle(m, record);
+    const struct fragment *before = record->good ? record->good : record->newest;
+    for (size_t i = 0; i < f->count; i++) {
+        const struct contribution *c = &f->items[i];
+        if (c->kind != CONTRIBUTION_CERTIFICATE)
+            continue;
+        const struct text *text = gives_way(c) ? text_before(before, c) : c->text;
+        text = text ? text : c->text;
+        if (text->length == 0)
+            continue;
+        resolve(&r, c, text);
+        (void)map_put(&r.certificates, c->scope, f);
+    }
+    for (size_t i = 0; i < f->count; i++) {
+        const struct contribution *c = &f->items[i];
+        if (gives_way(c) && c->kind == CONTRIBUTION_CRT_LIST)
+            resolve_line(&r, c);
+        else if (c->kind != CONTRIBUTION_CERTIFICATE)
+            resolve(&r, c, c->text);
+    }
+    const struct fragment_head head = {f->id, f->template_name, f->owner_kind, f->owner_id, f->owner_created_s};
+    struct fragment *resolved = fragment_new(&head, r.items.items, r.items.length);
+    for (size_t i = 0; i < r.texts.length; i++)
+        text_unref(r.texts.items[i]);
+    vec_done(&r.texts);
+    buf_done(&r.line);
+    map_done(&r.certificates);
+    vec_done(&r.items);
+    return resolved;
+}

@@ -1,0 +1,136 @@
+--- certificates.lua — what a fragment puts out for TLS: certificates, and which name gets which of them.
+--
+-- A certificate is a file that the core makes of handles. A crt-list is a table: a name that clients ask for (SNI) has
+-- certificates and options. So two owners of one name are a case for the equal-key rule, and the core writes one line
+-- for all names that have the same. A list's name ends in ".list", a certificate's does not: both lie in one folder.
+local nearest = require("haptic.nearest")
+local word = require("haptic.word")
+
+local M = {}
+
+local type, error, ipairs, pcall = type, error, ipairs, pcall
+local find, sub, format = string.find, string.sub, string.format
+local concat = table.concat
+
+--- Rank of a contribution that gives way to what the fragment's last version had (engine/kept.h).
+M.KEEP = 1
+--- Names that one call may have, and certificates of one name (one of each type of key).
+M.MAX_NAMES, M.MAX_CERTIFICATES = 1000, 4
+
+local CERTIFICATE_FIELDS = { cert = true, key = true, ca = true, keep = true }
+local LIST_FIELDS = { sni = true, options = true, keep = true }
+
+local function certificate_name(name)
+  name = word.file_name(name, "the certificate's name")
+  if find(name, "%.list$") then error("a certificate's name does not end in .list: " .. word.show(name), 0) end
+  return name
+end
+
+local function list_name(name)
+  name = word.file_name(name, "the list's name")
+  if not find(name, ".%.list$") then error("a crt-list's name ends in .list: " .. word.show(name), 0) end
+  return name
+end
+M.certificate_name, M.list_name = certificate_name, list_name
+
+local function check_keep(keep)
+  if keep ~= nil and type(keep) ~= "boolean" then error("keep is true or false", 0) end
+  return keep and M.KEEP or 0
+end
+
+--- name, rank and text of a certificate.
+local function certificate(name, parts)
+  name = certificate_name(name)
+  if type(parts) ~= "table" then error("expected a table {cert = …, key = …}", 0) end
+  nearest.check_fields(parts, CERTIFICATE_FIELDS, "certificate", -1)
+  local rank, texts = check_keep(parts.keep), {}
+  for _, field in ipairs({ "cert", "key", "ca" }) do
+    local part = parts[field]
+    if part ~= nil then
+      if type(part) ~= "string" or part == "" then error(field .. " is no text", 0) end
+      texts[#texts + 1] = part
+      texts[#texts + 1] = "\n"
+    end
+  end
+  if #texts == 0 and rank == 0 then error("it has neither cert nor key nor ca", 0) end
+  return name, rank, concat(texts)
+end
+
+--- A name that clients ask for: DNS, with "*." for one label.
+local function is_sni(s)
+  if type(s) ~= "string" or #s > 253 then return false end
+  local name = sub(s, 1, 2) == "*." and sub(s, 3) or s
+  return find(name, "^[%l%d_][%l%d._-]*$") ~= nil and not find(name, "..", 1, true) and not find(name, "%.$")
+end
+
+local function as_list(v, what, max)
+  if type(v) == "string" then return { v } end
+  if type(v) ~= "table" or #v == 0 or #v > max then
+    error(format("%s is a name, or a list of up to %d names", what, max), 0)
+  end
+  return v
+end
+
+--- list, names, rank and text of lines.
+local function crt_list(list, certs, opts)
+  list = list_name(list)
+  opts = opts or {}
+  if type(opts) ~= "table" then error("expected a table of options", 0) end
+  nearest.check_fields(opts, LIST_FIELDS, "crt_list", -1)
+  local words = {}
+  for i, name in ipairs(as_list(certs, "the certificate", M.MAX_CERTIFICATES)) do
+    words[i] = "certs/" .. certificate_name(name)
+  end
+  if opts.options ~= nil then
+    if type(opts.options) ~= "table" or #opts.options == 0 then error("options is a list of words", 0) end
+    local options = {}
+    for i, w in ipairs(opts.options) do
+      options[i] = word.text(w, "an option")
+      if not find(options[i], "^[%w_./:@%%+=,~-]+$") then
+        error("an option is one word without special characters: " .. word.show(options[i]), 0)
+      end
+    end
+    words[#words + 1] = "[" .. concat(options, " ") .. "]"
+  end
+  local names = { "" }
+  if opts.sni ~= nil then
+    names = as_list(opts.sni, "sni", M.MAX_NAMES)
+    for _, name in ipairs(names) do
+      if not is_sni(name) then error("sni: no DNS name in lower case: " .. word.show(tostring(name)), 0) end
+    end
+  end
+  return list, names, check_keep(opts.keep), concat(words, " ")
+end
+
+--- Give outputs their methods. put, check: of emitters.lua.
+---@param Out table
+---@param kinds table {CERTIFICATE=, CRT_LIST=}
+function M.install(Out, kinds, put, check)
+  --- A certificate as a file: {cert=, key=, ca=}, handles or PEM. keep: the file as this fragment gave it last stays,
+  --- if there is one; what is given here only counts if not.
+  function Out:certificate(name, parts)
+    check(self, "certificate", 2)
+    local ok, file, rank, text = pcall(certificate, name, parts)
+    if not ok then error("certificate: " .. file, 2) end
+    if not put(self, kinds.CERTIFICATE, rank, 0, file, "", text) then
+      error("certificate: " .. file .. " is emitted twice with different content", 2)
+    end
+  end
+
+  --- Which certificate clients get. opts: sni (a name or a list; without it: all whose name nobody has), options (words
+  --- between the brackets of a crt-list), keep (only if its certificate is there). False when this run gave one of the
+  --- names others: the first stay.
+  ---@return boolean
+  function Out:crt_list(list, certs, opts)
+    check(self, "crt_list", 2)
+    local ok, file, names, rank, text = pcall(crt_list, list, certs, opts)
+    if not ok then error("crt_list: " .. file, 2) end
+    local all = true
+    for _, name in ipairs(names) do
+      all = put(self, kinds.CRT_LIST, rank, name == "" and 0 or 500, file, name, text) and all
+    end
+    return all
+  end
+end
+
+return M

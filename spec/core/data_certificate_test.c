@@ -1,0 +1,204 @@
+/* Certificates as Secrets have them: what is told of good ones, and why others cannot be used. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "certificates.h"
+#include "data/certificate.h"
+
+#define DAY 86400L
+
+static void read_pair(const char *chain, const char *key, struct certificate_facts *f, struct buf *out)
+{
+    certificate_read(chain, chain ? strlen(chain) : 0, key, key ? strlen(key) : 0, f, out);
+}
+
+static void test_good(void **state UNUSED)
+{
+    struct made m = make_certificate(
+        "ignored", "DNS:Shop.Example.com,DNS:*.example.com,DNS:shop.example.com,IP:10.0.0.1", NULL, 0, -DAY, DAY);
+    struct certificate_facts f;
+    CLEANUP(buf_done) struct buf chain = {0};
+
+    read_pair(m.chain, m.secret, &f, &chain);
+    assert_string_equal(f.problem, "");
+    assert_int_equal(f.names.length, 2);
+    assert_string_equal(f.names.items[0], "*.example.com");
+    assert_string_equal(f.names.items[1], "shop.example.com");
+    assert_string_equal(f.key_type, "ECDSA");
+    assert_int_equal(f.key_bits, 256);
+    assert_int_equal(f.not_after_s - f.not_before_s, 2 * DAY);
+    assert_false(f.reordered);
+    assert_string_equal(buf_str(&chain), m.chain);
+    certificate_facts_done(&f);
+    made_done(&m);
+}
+
+static void test_common_name_without_alternatives(void **state UNUSED)
+{
+    struct made m = make_certificate("Old.example.com", NULL, NULL, 2048, -DAY, DAY);
+    struct made odd = make_certificate("not a name; http-request deny", NULL, NULL, 0, -DAY, DAY);
+    struct certificate_facts f;
+    CLEANUP(buf_done) struct buf chain = {0};
+
+    read_pair(m.chain, m.secret, &f, &chain);
+    assert_string_equal(f.key_type, "RSA");
+    assert_int_equal(f.names.length, 1);
+    assert_string_equal(f.names.items[0], "old.example.com");
+    certificate_facts_done(&f);
+    read_pair(odd.chain, odd.secret, &f, &chain);
+    assert_string_equal(f.problem, "");
+    assert_int_equal(f.names.length, 0);
+    certificate_facts_done(&f);
+    made_done(&m);
+    made_done(&odd);
+}
+
+static void test_chain_is_put_in_order(void **state UNUSED)
+{
+    struct made root = make_certificate("root", NULL, NULL, 0, -DAY, DAY);
+    struct made middle = make_certificate("middle", NULL, &root, 0, -DAY, DAY);
+    struct made leaf = make_certificate("leaf", "DNS:a.example.com", &middle, 0, -DAY, DAY);
+    struct made other = make_certificate("other", NULL, NULL, 0, -DAY, DAY);
+    CLEANUP(free_ptr)
+    char *text = xasprintf("%s junk\n\n%s%s%s%s", root.chain, other.chain, middle.chain, leaf.chain, root.chain);
+    CLEANUP(free_ptr) char *wanted = xasprintf("%s%s%s%s", leaf.chain, middle.chain, root.chain, other.chain);
+    struct certificate_facts f;
+    CLEANUP(buf_done) struct buf chain = {0};
+
+    read_pair(text, leaf.secret, &f, &chain);
+    assert_string_equal(f.problem, "");
+    assert_true(f.reordered);
+    assert_int_equal(f.certificates, 4);
+    assert_int_equal(f.strays, 1);
+    assert_string_equal(f.names.items[0], "a.example.com");
+    assert_string_equal(buf_str(&chain), wanted);
+    certificate_facts_done(&f);
+    made_done(&root);
+    made_done(&middle);
+    made_done(&leaf);
+    made_done(&other);
+}
+
+static void test_bad_ones(void **state UNUSED)
+{
+    struct made good = make_certificate("good", "DNS:a.example.com", NULL, 0, -DAY, DAY);
+    struct made other = make_certificate("other", "DNS:a.example.com", NULL, 0, -DAY, DAY);
+    struct made weak = make_certificate("weak", "DNS:a.example.com", NULL, 1024, -DAY, DAY);
+    CLEANUP(free_ptr) char *encrypted = pem_of_key(good.key, "secret");
+    CLEANUP(free_ptr) char *cut = xmemdup0(good.chain, strlen(good.chain) / 2);
+    CLEANUP(free_ptr) char *second_cut = xasprintf("%s%s", good.chain, cut);
+    const struct {
+        const char *chain, *key, *problem;
+    } cases[] = {
+        {NULL, good.secret, "it has no tls.crt"},
+        {good.chain, NULL, "it has no tls.key"},
+        {"", good.secret, "tls.crt is empty"},
+        {good.chain, "", "tls.key is empty"},
+        {"garbage", good.secret, "tls.crt has no certificate that can be read (PEM)"},
+        {cut, good.secret, "tls.crt has no certificate that can be read (PEM)"},
+        {second_cut, good.secret, "tls.crt has a part that cannot be read"},
+        {good.chain, "garbage", "tls.key has no private key that can be read (PEM)"},
+        {good.chain, good.chain, "tls.key has no private key that can be read (PEM)"},
+        {good.secret, good.chain, "tls.crt has no certificate that can be read (PEM)"},
+        {good.chain, encrypted, "the key is encrypted: store it without a password"},
+        {good.chain, other.secret, "the key does not belong to the certificate"},
+        {weak.chain, weak.secret, "the key is too weak (RSA, 1024 bits): HAProxy refuses it"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct certificate_facts f;
+        CLEANUP(buf_done) struct buf chain = {0};
+        read_pair(cases[i].chain, cases[i].key, &f, &chain);
+        assert_string_equal(f.problem, cases[i].problem);
+        assert_int_equal(chain.length, 0);
+        certificate_facts_done(&f);
+    }
+    made_done(&good);
+    made_done(&other);
+    made_done(&weak);
+}
+
+static void test_limits(void **state UNUSED)
+{
+    struct buf names = {0};
+    struct certificate_facts f;
+    CLEANUP(buf_done) struct buf chain = {0};
+
+    for (int i = 0; i < CERTIFICATE_NAMES_MAX + 10; i++)
+        buf_printf(&names, "%sDNS:n%d.example.com", i ? "," : "", i);
+    struct made m = make_certificate("many", buf_str(&names), NULL, 0, -DAY, DAY);
+    read_pair(m.chain, m.secret, &f, &chain);
+    assert_int_equal(f.names.length, CERTIFICATE_NAMES_MAX);
+    assert_true(f.names_cut);
+    certificate_facts_done(&f);
+
+    CLEANUP(buf_done) struct buf many = {0};
+    for (int i = 0; i <= CERTIFICATE_CHAIN_MAX; i++) {
+        struct made one = make_certificate("one", NULL, NULL, 0, -DAY, DAY);
+        buf_puts(&many, one.chain);
+        made_done(&one);
+    }
+    buf_clear(&chain);
+    read_pair(buf_str(&many), m.secret, &f, &chain);
+    assert_string_equal(f.problem, "tls.crt has more than 32 certificates");
+    certificate_facts_done(&f);
+
+    CLEANUP(free_ptr) char *huge = xmalloc(CERTIFICATE_BYTES_MAX + 2);
+    memset(huge, 'a', CERTIFICATE_BYTES_MAX + 1);
+    huge[CERTIFICATE_BYTES_MAX + 1] = '\0';
+    read_pair(huge, m.secret, &f, &chain);
+    assert_string_equal(f.problem, "tls.crt is longer than 512 KiB");
+    certificate_facts_done(&f);
+    buf_done(&names);
+    made_done(&m);
+}
+
+static void test_payload(void **state UNUSED)
+{
+    static const char text[] = "subject: x\r\n\r\n-----BEGIN A-----\r\nabc\r\n\r\ndef\n-----END A-----\n\nbetween\n"
+                               "-----BEGIN B-----\nx\n-----END B-----";
+    CLEANUP(buf_done) struct buf out = {0};
+
+    certificate_compact(text, strlen(text), &out);
+    assert_string_equal(buf_str(&out),
+                        "-----BEGIN A-----\nabc\ndef\n-----END A-----\n-----BEGIN B-----\nx\n-----END B-----\n");
+}
+
+static void test_default(void **state UNUSED)
+{
+    CLEANUP(buf_done) struct buf chain = {0}, key = {0}, ordered = {0}, again = {0}, other = {0};
+    char first[CERTIFICATE_FINGERPRINT_SIZE], second[CERTIFICATE_FINGERPRINT_SIZE];
+    struct certificate_facts f;
+    struct err err;
+
+    assert_int_equal(certificate_make_default(&chain, &key, &err), 0);
+    read_pair(buf_str(&chain), buf_str(&key), &f, &ordered);
+    assert_string_equal(f.problem, "");
+    assert_string_equal(f.names.items[0], "default.haptic.invalid");
+    certificate_facts_done(&f);
+    assert_int_equal(certificate_make_default(&again, &other, &err), 0);
+    assert_true(certificate_fingerprint(buf_str(&chain), chain.length, first));
+    assert_true(certificate_fingerprint(buf_str(&again), again.length, second));
+    assert_int_equal(strlen(first), 40);
+    assert_string_not_equal(first, second);
+    assert_false(certificate_fingerprint("x", 1, first));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_common_name_without_alternatives),
+        cmocka_unit_test(test_chain_is_put_in_order),
+        cmocka_unit_test(test_bad_ones),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_payload),
+        cmocka_unit_test(test_default),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,155 @@
+/* Facts of certificates beside the handles of a Secret: what the store keeps, and how it follows the time. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "certificates.h"
+#include "data/json.h"
+#include "store/store.h"
+#include "store/vault.h"
+
+#define DAY 86400L
+
+struct world {
+    struct store *store;
+    struct store_kind *secrets;
+    unsigned told;
+};
+
+static void on_event(void *ctx, enum store_event event, struct store_kind *kind UNUSED, struct object *now UNUSED,
+                     struct object *before UNUSED)
+{
+    ((struct world *)ctx)->told += event == STORE_EVENT_PUT;
+}
+
+static void world_init(struct world *w)
+{
+    struct err err;
+    w->store = store_new(4 << 20, 64 << 20);
+    w->told = 0;
+    assert_int_equal(
+        store_add_kind(w->store,
+                       &(struct store_kind_spec){.name = "secrets", .api_version = "v1", .resource = "secrets"},
+                       &w->secrets, &err),
+        0);
+    store_listen(w->store, on_event, w);
+}
+
+static char *json_text(const char *pem)
+{
+    struct buf out = {0};
+    for (; *pem; pem++)
+        buf_printf(&out, *pem == '\n' ? "\\n" : "%c", *pem);
+    return buf_steal(&out);
+}
+
+static void put(struct world *w, const char *name, const char *chain, const char *key, const char *more)
+{
+    CLEANUP(free_ptr) char *chain_text = json_text(chain);
+    CLEANUP(free_ptr) char *key_text = json_text(key);
+    CLEANUP(free_ptr)
+    char *json = xasprintf(
+        "{\"metadata\":{\"namespace\":\"shop\",\"name\":\"%s\",\"uid\":\"u\",\"resourceVersion\":\"1\"%s},"
+        "\"type\":\"kubernetes.io/tls\",\"stringData\":{\"tls.crt\":\"%s\",\"tls.key\":\"%s\"}}",
+        name, more, chain_text, key_text);
+    struct err err;
+    if (store_put_json(w->secrets, json, strlen(json), NULL, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+/* A fact of an object, as JSON. */
+static void assert_fact(struct world *w, const char *id, const char *fact, const char *expected)
+{
+    CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
+    const struct object *o = store_get(w->secrets, id);
+    assert_non_null(o);
+    assert_int_equal(json_parse(o->json, o->json_length, 1 << 20, &doc, NULL), 0);
+    CLEANUP(buf_done) struct buf text = {0};
+    struct yyjson_val *value = json_at(json_at(yyjson_doc_get_root(doc), "x509"), fact);
+    if (value)
+        assert_int_equal(json_write(&text, value, NULL, NULL), 0);
+    assert_string_equal(buf_str(&text), expected);
+}
+
+static void facts_are_beside_handles(void **state UNUSED)
+{
+    struct world w;
+    struct made root = make_certificate("root", NULL, NULL, 0, -DAY, DAY);
+    struct made leaf = make_certificate("leaf", "DNS:b.example,DNS:a.example", &root, 0, -DAY, DAY);
+    CLEANUP(free_ptr) char *wrong_order = xasprintf("%s%s", root.chain, leaf.chain);
+    struct vault_value value;
+    struct err err;
+
+    world_init(&w);
+    put(&w, "good", leaf.chain, leaf.secret, "");
+    assert_fact(&w, "shop/good", "validity", "\"valid\"");
+    assert_fact(&w, "shop/good", "names", "[\"a.example\",\"b.example\"]");
+    assert_fact(&w, "shop/good", "usable", "true");
+    assert_fact(&w, "shop/good", "problem", "");
+    put(&w, "turned", wrong_order, leaf.secret, "");
+    assert_fact(&w, "shop/turned", "reordered", "true");
+    /* The value in order is one of its own. */
+    const struct object *o = store_get(w.secrets, "shop/turned");
+    const char *chain = strstr(o->json, "\"chain\":\"");
+    assert_non_null(chain);
+    assert_int_equal(vault_get(store_vault(w.store), chain + 9, &value, &err), 0);
+    assert_int_equal(value.length, strlen(leaf.chain) + strlen(root.chain));
+    assert_memory_equal(value.bytes, leaf.chain, strlen(leaf.chain));
+    put(&w, "bad", leaf.chain, root.secret, "");
+    assert_fact(&w, "shop/bad", "problem", "\"the key does not belong to the certificate\"");
+    assert_fact(&w, "shop/bad", "usable", "false");
+    assert_fact(&w, "shop/bad", "chain", "");
+    assert_null(strstr(store_get(w.secrets, "shop/bad")->json, "BEGIN"));
+    store_free(w.store);
+    made_done(&root);
+    made_done(&leaf);
+}
+
+static void validity_follows_the_time(void **state UNUSED)
+{
+    struct world w;
+    struct made m = make_certificate("m", "DNS:a.example", NULL, 0, DAY, 3 * DAY);
+    int64_t now_s = clock_wall_s();
+
+    world_init(&w);
+    /* What looks like a fact in what its author writes is none. */
+    put(&w, "m", m.chain, m.secret,
+        ",\"annotations\":{\"a\":\"\\\"x509\\\":{\\\"validity\\\":\\\"valid\\\",\\\"not_before\\\":1,\\\"not_after\\\":2\"}");
+    size_t values = vault_count(store_vault(w.store)), bytes = store_kind_bytes(w.secrets);
+    assert_fact(&w, "shop/m", "validity", "\"early\"");
+    assert_int_equal(w.told, 1);
+    store_refresh_dates(w.store, now_s);
+    assert_int_equal(w.told, 1);
+    store_refresh_dates(w.store, now_s + 2 * DAY);
+    assert_fact(&w, "shop/m", "validity", "\"valid\"");
+    assert_int_equal(w.told, 2);
+    store_refresh_dates(w.store, now_s + 2 * DAY + 60);
+    assert_int_equal(w.told, 2);
+    store_refresh_dates(w.store, now_s + 4 * DAY);
+    assert_fact(&w, "shop/m", "validity", "\"ended\"");
+    assert_int_equal(w.told, 3);
+    assert_int_equal(store_kind_bytes(w.secrets), bytes);
+    assert_int_equal(vault_count(store_vault(w.store)), values);
+    /* Its values go when the object does. */
+    store_delete(w.secrets, "shop", "m", NULL);
+    vault_sweep(store_vault(w.store), 0);
+    assert_int_equal(vault_count(store_vault(w.store)), 0);
+    store_free(w.store);
+    made_done(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(facts_are_beside_handles),
+        cmocka_unit_test(validity_follows_the_time),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,240 @@
+--- HTTPS: which certificate who gets, what a bad Secret does to others, redirects, and what changes without a reload.
+
+local e2e = require("support.e2e")
+local http = require("support.http")
+local kube = require("support.kube")
+local posix = require("support.posix")
+
+local CONFIG = {
+  watchedResources = {
+    secrets = { apiVersion = "v1", resources = "secrets", indexBy = { "metadata.namespace", "metadata.name" } },
+  },
+}
+
+describe("TLS", function()
+  local scope, source, haptic
+
+  before_each(function()
+    e2e.backends()
+    scope = e2e.scope("tls")
+    source = scope:manifests()
+  end)
+  after_each(function() scope:close() end)
+
+  local function put_secret(name, certificate, namespace)
+    source:write((namespace or "default") .. "-secret-" .. name .. ".yaml",
+      e2e.tls_secret(name, certificate.cert, certificate.key, namespace))
+  end
+
+  --- An Ingress for hosts of one Secret, with a Service that `address` stands behind.
+  local function put_ingress(name, hosts, secret, address, annotations, namespace)
+    local ing = kube.ingress({ name = name, host = hosts[1], service = name, annotations = annotations,
+      namespace = namespace })
+    for i = 2, #hosts do
+      ing.spec.rules[i] = { host = hosts[i], http = ing.spec.rules[1].http }
+    end
+    ing.spec.tls = secret and { { hosts = hosts, secretName = secret } } or nil
+    source:write((namespace or "default") .. "-ingress-" .. name .. ".yaml", ing, kube.service(name, namespace),
+      kube.slice(name, { address }, 8001, namespace))
+  end
+
+  local function start(series, context, options)
+    options = options or {}
+    options.source, options.series, options.https = source.path, series, true
+    options.config = options.config or e2e.config({
+      watchedResources = CONFIG.watchedResources, templatingSettings = { extraContext = context },
+    })
+    haptic = scope:haptic(options):wait_ready()
+  end
+
+  local function plain(host, path)
+    return http.request({ port = haptic.http_port, host = host, path = path or "/", timeout = 3 })
+  end
+
+  --- Waits until the owner of an Ingress is told that.
+  local function wait_told(ingress, message)
+    scope:wait_for(ingress .. " to be told: " .. message, 15, function()
+      local text = haptic:get("/debug/state").body
+      for told in text:gmatch("%b{}") do
+        if told:find('"[^"]*' .. ingress:gsub("-", "%%-") .. '"') and told:find(message, 1, true) then return true end
+      end
+      return false, text
+    end)
+  end
+
+  local function reloads() return haptic:state().haproxy.reloads end
+
+  for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
+    it("is ended for exact names and wildcards, and unknown names get nobody's certificate, on " .. series, function()
+      local shop = scope:certificate({ names = { "shop.example", "*.shop.example" } })
+      local other = scope:certificate({ names = { "other.example" }, key = "rsa" })
+      put_secret("shop", shop)
+      put_secret("other", other)
+      put_ingress("shop", { "shop.example" }, "shop", "198.18.0.1")
+      put_ingress("wild", { "*.shop.example" }, "shop", "198.18.0.2", { ["haproxy.org/ssl-redirect"] = "false" })
+      put_ingress("other", { "other.example" }, "other", "198.18.0.3", {
+        ["haproxy.org/ssl-redirect-code"] = "308", ["haproxy.org/ssl-redirect-port"] = "8443",
+      })
+      put_ingress("plain", { "plain.example" }, nil, "198.18.0.4")
+      start(series, { hsts = true, hsts_max_age = 600 })
+      local port = haptic.https_port
+      assert.equal(shop.fingerprint, e2e.peer(port, "shop.example"))
+      assert.equal(shop.fingerprint, e2e.peer(port, "a.shop.example"))
+      assert.equal(other.fingerprint, e2e.peer(port, "other.example"))
+      local default = assert(e2e.peer(port, "nobody.example"))
+      assert.truthy(default ~= shop.fingerprint and default ~= other.fingerprint)
+      for _, name in ipairs({ "", "plain.example", "a.b.shop.example", "example" }) do
+        assert.equal(default, e2e.peer(port, name), name)
+      end
+      -- The same routes on both ports.
+      for host, address in pairs({ ["shop.example"] = "198.18.0.1", ["a.shop.example"] = "198.18.0.2",
+        ["other.example"] = "198.18.0.3", ["plain.example"] = "198.18.0.4" }) do
+        for _, version in ipairs({ "1.1", "2" }) do
+          local answer = assert(e2e.https({ port = port, host = host, http = version }))
+          assert.equal(200, answer.status)
+          assert.equal(version, answer.version)
+          assert.matches(address .. ":8001", answer.body, 1, true)
+          assert.equal("max-age=600", answer.headers["strict-transport-security"])
+        end
+      end
+      local answer = plain("plain.example")
+      assert.equal(200, answer.status)
+      assert.is_nil(answer.headers["strict-transport-security"])
+      assert.equal(200, plain("a.shop.example").status)
+      -- From HTTP to HTTPS, but never an ACME challenge.
+      answer = plain("shop.example", "/a?b=c")
+      assert.equal(302, answer.status)
+      assert.equal("https://shop.example/a?b=c", answer.headers.location)
+      answer = plain("other.example", "/x")
+      assert.equal(308, answer.status)
+      assert.equal("https://other.example:8443/x", answer.headers.location)
+      assert.equal(200, plain("shop.example", "/.well-known/acme-challenge/token").status)
+      -- A request for another host than TLS was begun for.
+      assert.equal(421, e2e.https({ port = port, sni = "shop.example", host = "other.example" }).status)
+      assert.equal(200, e2e.https({ port = port, sni = "shop.example", host = "SHOP.example:443" }).status)
+      assert.equal(0, haptic:count_log("level=ERROR"))
+    end)
+  end
+
+  it("shares a Secret of several Ingresses: each keeps its hosts, whoever else goes", function()
+    local shared = scope:certificate({ names = { "a.example", "b.example", "c.example" } })
+    put_secret("shared", shared)
+    put_ingress("a", { "a.example" }, "shared", "198.18.0.1")
+    put_ingress("b", { "b.example", "c.example" }, "shared", "198.18.0.2")
+    start("3.2")
+    local port = haptic.https_port
+    for _, name in ipairs({ "a.example", "b.example", "c.example" }) do
+      assert.equal(shared.fingerprint, e2e.peer(port, name))
+    end
+    assert.equal("certs/default.pem !*\ncerts/default_shared.pem a.example b.example c.example\n",
+      posix.read_file(haptic.directory .. "/certs/https.list"))
+    os.remove(source.path .. "/default-ingress-a.yaml")
+    scope:wait_for("a.example to lose its certificate", 15, function()
+      return e2e.peer(port, "a.example") ~= shared.fingerprint
+    end)
+    assert.equal(shared.fingerprint, e2e.peer(port, "b.example"))
+    assert.equal(shared.fingerprint, e2e.peer(port, "c.example"))
+  end)
+
+  it("gives a host that two namespaces name to the older Ingress, and tells the younger one", function()
+    local mine = scope:certificate({ names = { "a.example" } })
+    local theirs = scope:certificate({ names = { "a.example" } })
+    put_secret("mine", mine, "one")
+    put_secret("theirs", theirs, "two")
+    put_ingress("a", { "a.example" }, "mine", "198.18.0.1", nil, "one")
+    put_ingress("a", { "a.example" }, "theirs", "198.18.0.2", nil, "two")
+    start("3.2")
+    assert.equal(mine.fingerprint, e2e.peer(haptic.https_port, "a.example"))
+    haptic:wait_log("object=two/a.*TLS host a.example")
+    os.remove(source.path .. "/one-ingress-a.yaml")
+    scope:wait_peer(haptic.https_port, "a.example", theirs)
+  end)
+
+  it("offers RSA to who knows nothing else, where an Ingress has both", function()
+    local ec = scope:certificate({ names = { "a.example" } })
+    local rsa = scope:certificate({ names = { "a.example" }, key = "rsa" })
+    put_secret("ec", ec)
+    put_secret("rsa", rsa)
+    put_ingress("a", { "a.example" }, "ec", "198.18.0.1")
+    local ing = kube.ingress({ name = "a", host = "a.example", service = "a" })
+    ing.spec.tls = { { hosts = { "a.example" }, secretName = "ec" }, { hosts = { "a.example" }, secretName = "rsa" } }
+    source:write("default-ingress-a.yaml", ing, kube.service("a"), kube.slice("a", { "198.18.0.1" }))
+    start("3.2")
+    assert.equal(ec.fingerprint, e2e.peer(haptic.https_port, "a.example"))
+    local text = posix.run({ "sh", "-c", "echo | openssl s_client -connect 127.0.0.1:" .. haptic.https_port
+      .. " -servername a.example -tls1_2 -sigalgs RSA-PSS+SHA256:RSA+SHA256 -cipher ECDHE-RSA-AES128-GCM-SHA256 2>/dev/null"
+      .. " | openssl x509 -noout -fingerprint -sha1" })
+    assert.equal(rsa.fingerprint, (text:match("=(%S+)") or ""):gsub(":", ""))
+  end)
+
+  it("of a bad Secret leaves all others as they are; what was good stays", function()
+    local good = scope:certificate({ names = { "good.example" } })
+    local other = scope:certificate({ names = { "good.example" } })
+    local expired = scope:certificate({ names = { "good.example" }, days = -2 })
+    local early = scope:certificate({ names = { "good.example" }, from = 5 })
+    local weak = scope:certificate({ names = { "good.example" }, key = "weak" })
+    local encrypted = scope:certificate({ names = { "good.example" }, password = "a-password-1" })
+    local cases = {
+      { "mismatch", good.cert, other.key, "the key does not belong to the certificate" },
+      { "garbage", "no certificate at all", good.key, "has no certificate that can be read" },
+      { "cut", good.cert:sub(1, -200), good.key, "has no certificate that can be read" },
+      { "badkey", good.cert, "no key at all", "has no private key that can be read" },
+      { "encrypted", encrypted.cert, encrypted.key, "the key is encrypted" },
+      { "expired", expired.cert, expired.key, "the certificate has expired" },
+      { "early", early.cert, early.key, "the certificate is not valid yet" },
+      { "weak", weak.cert, weak.key, "the key is too weak" },
+      { "nocert", nil, good.key, "it has no tls.crt" },
+      { "nokey", good.cert, nil, "it has no tls.key" },
+    }
+    put_secret("steady", good)
+    put_ingress("steady", { "good.example" }, "steady", "198.18.0.1")
+    for _, case in ipairs(cases) do
+      local name = case[1]
+      -- One that was never good, and one that goes bad.
+      source:write("default-secret-" .. name .. ".yaml", e2e.tls_secret(name, case[2], case[3]))
+      put_ingress(name, { "good.example" }, name, "198.18.0.2")
+      local was_good = scope:certificate({ names = { name .. ".example" } })
+      case.was_good = was_good
+      put_secret("once-" .. name, was_good)
+      put_ingress("once-" .. name, { name .. ".example" }, "once-" .. name, "198.18.0.3")
+    end
+    put_ingress("missing", { "missing.example" }, "there-is-none", "198.18.0.4")
+    start("3.2")
+    local port = haptic.https_port
+    local default = e2e.peer(port, "missing.example")
+    wait_told("default/missing", "there is no Secret default/there-is-none")
+    assert.equal(good.fingerprint, e2e.peer(port, "good.example"))
+    for _, case in ipairs(cases) do
+      local name = case[1]
+      wait_told("default/" .. name, case[4])
+      assert.equal(case.was_good.fingerprint, e2e.peer(port, name .. ".example"))
+      source:write("default-secret-once-" .. name .. ".yaml", e2e.tls_secret("once-" .. name, case[2], case[3]))
+    end
+    os.remove(source.path .. "/default-secret-steady.yaml")
+    wait_told("default/steady", "there is no Secret default/steady")
+    for _, case in ipairs(cases) do
+      local name = case[1]
+      wait_told("default/once-" .. name, case[4])
+      assert.equal(case.was_good.fingerprint, e2e.peer(port, name .. ".example"))
+    end
+    assert.equal(good.fingerprint, e2e.peer(port, "good.example"))
+    assert.not_equal(good.fingerprint, default)
+    -- Also over a restart of the controller and of HAProxy.
+    haptic:stop()
+    start("3.2", nil, { name = "second", directory = haptic.directory, http_port = haptic.http_port,
+      https_port = haptic.https_port, status_port = haptic.status_port })
+    for _, case in ipairs(cases) do
+      assert.equal(case.was_good.fingerprint, e2e.peer(haptic.https_port, case[1] .. ".example"))
+    end
+    assert.equal(default, e2e.peer(haptic.https_port, "missing.example"))
+    -- And repaired.
+    local repaired = scope:certificate({ names = { "garbage.example" } })
+    put_secret("once-garbage", repaired)
+    scope:wait_peer(haptic.https_port, "garbage.example", repaired)
+    for _, text in ipairs({ haptic:log(), haptic:get("/debug/config").body, haptic:get("/debug/state").body,
+      haptic:get("/metrics").body }) do
+      assert.falsy(text:find("PRIVATE KEY", 1, true))
+    end
+    assert.truthy(reloads() >= 0)
+  end)
+end)

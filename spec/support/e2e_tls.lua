@@ -1,0 +1,102 @@
+--- Certificates for specs, and what TLS clients see.
+-- Part of support.e2e: adds to the module and its scopes.
+
+local posix = require("support.posix")
+local M = require("support.e2e_core")
+local Scope = M.Scope
+
+local TOOL = "spec/support/e2e_tls"
+
+local function run(...)
+  local output, code = posix.run({ TOOL, ... })
+  if code ~= 0 then
+    error("e2e_tls: " .. output, 3)
+  end
+  return output
+end
+
+--- Makes a certificate with its key: {cert, key, fingerprint (SHA-1 in hexadecimal digits)}.
+---@param options table names (DNS names); key ("ec", "rsa", "weak"); days (-1: it has expired); from (days from now);
+--- password; issuer (another one, which then signs it)
+function Scope:certificate(options)
+  local directory = self:path("certificate")
+  posix.run({ "mkdir", directory })
+  run("make", directory, options.key or "ec", tostring(options.from or 0), tostring(options.days or 30),
+    options.issuer and options.issuer.directory or "-", options.password or "-", unpack(options.names))
+  return {
+    directory = directory, cert = posix.read_file(directory .. "/cert.pem"),
+    key = posix.read_file(directory .. "/key.pem"),
+    fingerprint = posix.read_file(directory .. "/fingerprint"),
+  }
+end
+
+--- A Secret of type kubernetes.io/tls; cert and key are texts or nil.
+function M.tls_secret(name, cert, key, namespace)
+  return {
+    apiVersion = "v1", kind = "Secret", type = "kubernetes.io/tls",
+    metadata = { name = name, namespace = namespace or "default" },
+    stringData = { ["tls.crt"] = cert, ["tls.key"] = key },
+  }
+end
+
+--- The fingerprint of the certificate that a client gets who asks for a name ("" for none), or nil and the reason.
+function M.peer(port, name)
+  local output, code = posix.run({ TOOL, "peer", tostring(port), name })
+  if code ~= 0 then
+    return nil, output
+  end
+  return (output:gsub("%s+$", ""))
+end
+
+--- A request over TLS with curl: {status, body, headers, version}; or nil and the reason.
+---@param options table port; sni (the host); host; path; http ("1.1", "2"); args
+function M.https(options)
+  local sni = options.sni or options.host
+  local argv = { "curl", "-sSk", "-i", "-m", "5", "--path-as-is", "--http" .. (options.http or "2"), "--resolve",
+    sni .. ":" .. options.port .. ":127.0.0.1", "-w", "\n%{http_code} %{http_version}" }
+  if options.host and options.host ~= sni then
+    argv[#argv + 1] = "-H"
+    argv[#argv + 1] = "Host: " .. options.host
+  end
+  for _, word in ipairs(options.args or {}) do
+    argv[#argv + 1] = word
+  end
+  argv[#argv + 1] = "https://" .. sni .. ":" .. options.port .. (options.path or "/")
+  local output, code = posix.run(argv)
+  if code ~= 0 then
+    return nil, output
+  end
+  local text, status, version = output:match("^(.*)\n(%d%d%d) (%S+)$")
+  local head, body = text:match("^(.-)\r\n\r\n(.*)$")
+  local headers = {}
+  for name, value in (head or ""):gmatch("\n([^:\r\n]+): ([^\r\n]*)") do
+    headers[name:lower()] = value
+  end
+  return { status = tonumber(status), version = version, headers = headers, body = body }
+end
+
+--- Waits until who asks for the name gets that certificate.
+function Scope:wait_peer(port, name, certificate, seconds)
+  self:wait_for(("%q to get its certificate"):format(name), seconds or 15, function()
+    local seen, reason = M.peer(port, name)
+    return seen == certificate.fingerprint, tostring(seen or reason)
+  end)
+end
+
+--- Handshakes without a pause until finish(): which certificates were seen, and what failed.
+function Scope:handshakes(port, names)
+  local file = self:path("names")
+  posix.write_file(file, table.concat(names, "\n") .. "\n")
+  local process = self:spawn({ name = "handshakes", argv = { TOOL, "load", tostring(port), file } })
+  self:wait_for("the first handshakes", 10, function()
+    return process:log():find("ready", 1, true)
+  end)
+  --- {count, failed, first failure}
+  function process.finish()
+    process:signal("TERM")
+    assert(process:wait(10) == "exit 0", process:log())
+    local count, failed, first = process:log():match("handshakes (%d+) failed (%d+) ?([^\n]*)")
+    return tonumber(count), tonumber(failed), first
+  end
+  return process
+end

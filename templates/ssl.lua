@@ -1,0 +1,185 @@
+--- ssl.lua — HTTPS: the same frontend at a second port, certificates by the name that clients ask for, redirects.
+--
+-- One frontend serves both ports, so each rule holds on both. Which name gets which certificate is the list
+-- https.list; routes.lua of the library ingress fills it. Settings: docs/templates.md, "The ssl library".
+
+local binds = use("base.binds")
+
+local BINDS = "addresses to bind, such as :443 or [::]:443 v6only"
+
+settings({
+  https = { type = "bool", default = true, doc = "HTTPS, where Secrets are watched" },
+  https_port = { type = "integer", min = 1, max = 65535, default = 8443, doc = "port for HTTPS" },
+  https_bind = { type = "list", pattern = "^[^%c%s][^%c]*$", expects = BINDS, doc = "addresses instead of a port" },
+  default_certificate = { type = "text", pattern = "^[a-z0-9-]+/[a-z0-9.-]+$", expects = "namespace/name of a Secret",
+    doc = "for names without a certificate" },
+  tls_profile = { type = "enum", values = { "modern", "intermediate", "old" }, default = "intermediate",
+    doc = "versions and ciphers, as Mozilla recommends them" },
+  ssl_redirect = { type = "bool", default = true, doc = "HTTP leads to HTTPS where an Ingress has TLS" },
+  ssl_redirect_code = { type = "integer", min = 301, max = 308, default = 302, doc = "status of that answer" },
+  ssl_redirect_port = { type = "integer", min = 1, max = 65535, default = 443, doc = "port that clients see" },
+  hsts = { type = "bool", default = false, doc = "Strict-Transport-Security on HTTPS" },
+  hsts_max_age = { type = "integer", min = 0, max = 315360000, default = 31536000, doc = "seconds" },
+  hsts_include_subdomains = { type = "bool", default = false, doc = "and for all names below" },
+  hsts_preload = { type = "bool", default = false, doc = "for the browsers' list" },
+  sni_mismatch = { type = "enum", values = { "reject", "allow" }, default = "reject",
+    doc = "a Host other than the name that TLS was begun for" },
+})
+
+--- Is there HTTPS at all? It needs Secrets, and a certificate for those that ask for none.
+local ON = context.https and watched("secrets") and capabilities.default_certificate ~= nil
+
+local LIST, DEFAULT = "https.list", "default.pem"
+--- Codes that a redirect can have.
+local CODES = { 301, 302, 303, 307, 308 }
+local STANDARD_PORT = 443
+
+-- global ----------------------------------------------------------------------------------------------------
+
+--- Mozilla's guidelines for servers, version 5.7.
+local SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+local INTERMEDIATE = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+  .. "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+  .. "DHE-RSA-AES128-GCM-SHA256:DHE-RSA-AES256-GCM-SHA384:DHE-RSA-CHACHA20-POLY1305"
+local PROFILES = {
+  modern = { version = "TLSv1.3", prefer = true },
+  intermediate = { version = "TLSv1.2", prefer = true, ciphers = INTERMEDIATE },
+  -- OpenSSL's level of security keeps TLS 1.0 and 1.1 out unless the ciphers lower it.
+  old = { version = "TLSv1.0", prefer = false, ciphers = "@SECLEVEL=0:" .. INTERMEDIATE
+    .. ":ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:"
+    .. "ECDHE-ECDSA-AES256-SHA384:ECDHE-RSA-AES256-SHA384:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:"
+    .. "DHE-RSA-AES128-SHA256:DHE-RSA-AES256-SHA256:AES128-GCM-SHA256:AES256-GCM-SHA384:AES128-SHA256:"
+    .. "AES256-SHA256:AES128-SHA:AES256-SHA:DES-CBC3-SHA" },
+}
+
+local function write_global(b)
+  local profile = PROFILES[context.tls_profile]
+  if profile.ciphers then b:line("ssl-default-bind-ciphers", profile.ciphers) end
+  b:line("ssl-default-bind-ciphersuites", SUITES)
+  local options = { "ssl-min-ver", profile.version, "no-tls-tickets" }
+  if profile.prefer then options[#options + 1] = "prefer-client-ciphers" end
+  b:line("ssl-default-bind-options", unpack(options))
+  b:line("tune.ssl.default-dh-param", 2048)
+end
+
+-- frontend http ---------------------------------------------------------------------------------------------
+
+local function write_binds(b)
+  for _, words in ipairs(binds(context.https_bind, context.https_port)) do
+    for _, w in ipairs({ "ssl", "crt-list", path:crt_list(LIST), "alpn", "h2,http/1.1" }) do words[#words + 1] = w end
+    b:line("bind", unpack(words))
+  end
+end
+
+--- Rules about a certificate or a client's certificate are rules about the name that TLS was begun for: on a connection
+--- for one host there are no requests for another. Browsers try again on a connection of its own (RFC 9110, 15.5.20).
+local function write_guard(b)
+  b:line("http-request", "return", "status", 421, "content-type", "text/plain", "string", "misdirected request", "if",
+    "{", "ssl_fc", "}", "{", "ssl_fc_sni", "-m", "found", "}", "{", "var(txn.host)", "-m", "found", "}", "!{",
+    "ssl_fc_sni,lower,strcmp(txn.host)", "eq", 0, "}")
+end
+
+--- Which routes lead from HTTP to HTTPS: as in the maps of the routes, the first that is found counts. The values are
+--- "CODE:PORT" or "off". Where TLS ends in front of HAProxy, the trusted proxy says "https".
+local function write_redirect(b)
+  local exact, prefix = path:map("redirect-exact.map"), path:map("redirect-prefix.map")
+  b:acl("asks_https", { "req.hdr(x-forwarded-proto)", "-i" }, "https")
+  -- Whoever proves that a host is his by an answer over HTTP has no certificate yet.
+  b:acl("acme_challenge", "path_beg", "/.well-known/acme-challenge/")
+  local function look_up(expression)
+    b:line("http-request", "set-var(txn.redirect)", expression, "if", "!asks_https", "!acme_challenge", "!{",
+      "var(txn.redirect)", "-m", "found", "}")
+  end
+  look_up("var(txn.host),concat(,txn.path),map_str(" .. exact .. ")")
+  look_up("var(txn.host),concat(,txn.path,/),map_beg(" .. prefix .. ")")
+  look_up("str(*.),concat(,txn.domain),concat(,txn.path),map_str(" .. exact .. ")")
+  look_up("str(*.),concat(,txn.domain),concat(,txn.path,/),map_beg(" .. prefix .. ")")
+  for _, code in ipairs(CODES) do
+    b:line("http-request", "redirect", "location", "https://%[var(txn.host)]%[pathq]", "code", code, "if", "{",
+      "var(txn.redirect)", "-m", "str", code .. ":" .. STANDARD_PORT, "}")
+    b:line("http-request", "redirect", "location", "https://%[var(txn.host)]:%[var(txn.redirect),field(2,:)]%[pathq]",
+      "code", code, "if", "{", "var(txn.redirect)", "-m", "beg", code .. ":", "}")
+  end
+end
+
+local function write_hsts(b)
+  local value = "max-age=" .. context.hsts_max_age
+  if context.hsts_include_subdomains then value = value .. "; includeSubDomains" end
+  if context.hsts_preload then value = value .. "; preload" end
+  b:line("http-after-response", "set-header", "Strict-Transport-Security", value, "if", "{", "ssl_fc", "}")
+end
+
+if ON then
+  section("global", { name = "ssl-global", order = 150 }, write_global)
+  section("frontend http", { name = "https-bind", order = 110 }, write_binds)
+  if context.sni_mismatch == "reject" then
+    section("frontend http", { name = "https-guard", order = 405 }, write_guard)
+  end
+  section("frontend http", { name = "https-redirect", order = 410 }, write_redirect)
+  if context.hsts then section("frontend http", { name = "https-hsts", order = 420 }, write_hsts) end
+  fragment("https-maps", function(out)
+    out:map("redirect-exact.map", { duplicate = "DuplicateRedirect", means = "redirect of host and path" })
+    out:map("redirect-prefix.map", { duplicate = "DuplicateRedirect", means = "redirect of host and path" })
+  end)
+end
+
+-- certificates ----------------------------------------------------------------------------------------------
+
+--- The file of a Secret's certificate. Names of namespaces have no "_".
+local function file_of(namespace, name)
+  local file = namespace .. "_" .. name .. ".pem"
+  if #file <= 200 then return file end
+  return namespace .. "_" .. hash(name) .. ".pem"
+end
+
+--- What is wrong with a Secret as a certificate: a Reason and words; nil when nothing is.
+local function problem_of(secret, id)
+  local facts = secret and secret.x509
+  if not secret then return "TlsSecretNotFound", "there is no Secret " .. id end
+  if not facts then return "InvalidCertificate", "Secret " .. id .. " has no certificate" end
+  if facts.problem then return "InvalidCertificate", "Secret " .. id .. ": " .. facts.problem end
+  if facts.validity == "ended" then return "CertificateExpired", "Secret " .. id .. ": the certificate has expired" end
+  if facts.validity == "early" then
+    return "CertificateNotYetValid", "Secret " .. id .. ": the certificate is not valid yet"
+  end
+  return nil
+end
+
+--- Put out the certificate of a Secret. One that cannot be used stays as it was, and the owner is told. fallback: what
+--- it is where it never was anything. Returns the file, and the facts of one that can be used.
+local function certificate(out, namespace, name, file, fallback)
+  local secret = resources.secrets:get(namespace, name)
+  local reason, message = problem_of(secret, namespace .. "/" .. name)
+  file = file or file_of(namespace, name)
+  if reason then
+    out:warn(reason, message .. "; the certificate that was in use stays, or else the default one")
+    out:certificate(file, { cert = fallback, keep = true })
+    return file, nil
+  end
+  out:certificate(file, { cert = secret.x509.chain, key = secret.data["tls.key"] })
+  return file, secret.x509
+end
+
+--- Has a certificate a host's name? A wildcard stands for one label.
+local function covers(facts, host)
+  local wildcard = "*." .. (host:match("^[^.]+%.(.+)$") or "")
+  for _, name in ipairs(facts.names) do
+    if name == host or name == wildcard then return true end
+  end
+  return false
+end
+
+if ON then
+  fragment("default-certificate", function(out)
+    local own = capabilities.default_certificate
+    if context.default_certificate == nil then
+      out:certificate(DEFAULT, { cert = own })
+    else
+      local namespace, name = context.default_certificate:match("^([^/]+)/(.+)$")
+      certificate(out, namespace, name, DEFAULT, own)
+    end
+    out:crt_list(LIST, DEFAULT)
+  end)
+end
+
+provide("ssl", { on = ON, list = LIST, codes = CODES, certificate = certificate, covers = covers })
