@@ -51,6 +51,18 @@ function Cluster:restart_apiserver()
   assert(code == 0, output)
 end
 
+--- Keeps a copy of the data, with the server stopped meanwhile.
+function Cluster:save()
+  local output, code = posix.run({ "tools/testenv", "cluster", "save", self.directory })
+  assert(code == 0, output)
+end
+
+--- Back to what save() kept, with its resource versions.
+function Cluster:restore()
+  local output, code = posix.run({ "tools/testenv", "cluster", "restore", self.directory })
+  assert(code == 0, output)
+end
+
 function Cluster:pid(name)
   return tonumber(posix.read_file(self.directory .. "/pids"):match("%f[%a]" .. name .. " (%d+)"))
 end

@@ -7,6 +7,7 @@
 #   DIR/tokens/USER          bearer tokens of the static users: admin (group system:masters), and alice, bob and carol,
 #                            who may do only what a test grants them; DIR/tokens.csv is read at each start
 #   DIR/etcd-url             for tests that compact or defragment
+#   DIR/saved                what save keeps of etcd's data, and restore brings back
 #   DIR/pids                 "etcd PID", "apiserver PID" and, with --owner, "watch PID"
 #   DIR/etcd.log, DIR/apiserver.log
 #
@@ -33,8 +34,34 @@ cluster() {
         die "the API server of $dir did not start again."
       }
       ;;
+    save)
+      cluster_known "$dir"
+      cluster_end "$dir" apiserver
+      cluster_end "$dir" etcd
+      rm -rf "$dir/saved"
+      cp -a "$dir/etcd" "$dir/saved"
+      cluster_start "$dir"
+      ;;
+    restore)
+      cluster_known "$dir"
+      [ -d "$dir/saved" ] || die "$dir: nothing was saved."
+      cluster_end "$dir" apiserver
+      cluster_end "$dir" etcd
+      rm -rf "$dir/etcd"
+      cp -a "$dir/saved" "$dir/etcd"
+      cluster_start "$dir"
+      ;;
     *) usage ;;
   esac
+}
+
+# cluster_start DIR: both daemons of a cluster that is known, on their former ports.
+cluster_start() {
+  cluster_start_etcd "$1"
+  cluster_start_apiserver "$1" || {
+    tail -n 5 "$1/etcd.log" "$1/apiserver.log" >&2
+    die "the cluster in $1 did not start again."
+  }
 }
 
 cluster_known() { [ -e "$1/cluster" ] || die "$1 is no cluster of 'testenv cluster up'."; }
@@ -86,22 +113,35 @@ free_port() { python3 "$HERE/lib/free_port.py"; }
 
 # cluster_try DIR PORT: one attempt to start both daemons.
 cluster_try() {
-  local dir=$1 port=$2 client peer
-  client=$(free_port)
-  peer=$(free_port)
-  # etcd elects itself at once when its timers are short; nobody else votes.
-  setsid "$(sed -n 2p "$dir/cluster")" --name test --data-dir "$dir/etcd" --unsafe-no-fsync --log-level warn \
-    --heartbeat-interval 10 --election-timeout 100 \
-    --listen-client-urls "http://127.0.0.1:$client" --advertise-client-urls "http://127.0.0.1:$client" \
-    --listen-peer-urls "http://127.0.0.1:$peer" --initial-advertise-peer-urls "http://127.0.0.1:$peer" \
-    --initial-cluster "test=http://127.0.0.1:$peer" </dev/null >"$dir/etcd.log" 2>&1 &
-  disown
-  printf 'etcd %s\n' $! >"$dir/pids"
-  printf 'http://127.0.0.1:%s\n' "$client" >"$dir/etcd-url"
+  local dir=$1 port=$2
+  rm -f "$dir/pids"
+  printf 'http://127.0.0.1:%s\n' "$(free_port)" >"$dir/etcd-url"
+  printf 'http://127.0.0.1:%s\n' "$(free_port)" >"$dir/etcd-peer-url"
   printf 'https://127.0.0.1:%s\n' "$port" >"$dir/server"
+  cluster_start_etcd "$dir"
   [ -e "$dir/admin.crt" ] || cluster_credentials "$dir"
   cluster_kubeconfig "$dir"
   cluster_start_apiserver "$dir"
+}
+
+# cluster_start_etcd DIR: it elects itself at once when its timers are short; nobody else votes.
+cluster_start_etcd() {
+  local dir=$1 client peer
+  client=$(<"$dir/etcd-url")
+  peer=$(<"$dir/etcd-peer-url")
+  setsid "$(sed -n 2p "$dir/cluster")" --name test --data-dir "$dir/etcd" --unsafe-no-fsync --log-level warn \
+    --heartbeat-interval 10 --election-timeout 100 \
+    --listen-client-urls "$client" --advertise-client-urls "$client" \
+    --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" \
+    --initial-cluster "test=$peer" </dev/null >>"$dir/etcd.log" 2>&1 &
+  disown
+  cluster_note "$dir" etcd $!
+}
+
+# cluster_note DIR NAME PID: writes it into DIR/pids.
+cluster_note() {
+  [ ! -e "$1/pids" ] || sed -i "/^$2 /d" "$1/pids"
+  printf '%s %s\n' "$2" "$3" >>"$1/pids"
 }
 
 # cluster_credentials DIR: an authority, the server's and the administrator's certificates, the key that signs service
@@ -169,8 +209,7 @@ cluster_start_apiserver() {
     --profiling=false --shutdown-delay-duration=0s </dev/null >>"$dir/apiserver.log" 2>&1 &
   disown
   pid=$!
-  sed -i '/^apiserver /d' "$dir/pids"
-  printf 'apiserver %s\n' "$pid" >>"$dir/pids"
+  cluster_note "$dir" apiserver "$pid"
   end=$((SECONDS + 60))
   # Ready, and with the namespace that every test uses.
   until cluster_get "$dir" /readyz && cluster_get "$dir" /api/v1/namespaces/default; do
