@@ -110,10 +110,10 @@ static int filter_calls(struct err *err)
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
     for (size_t i = 0; i < ARRAY_LEN(advices) && !failed; i++)
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(madvise), 1,
-                                  SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)advices[i]));
+                                  SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)advices[i], 0));
     for (size_t i = 0; JAIL_SANITIZED && i < ARRAY_LEN(sanitizer_advices) && !failed; i++)
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(madvise), 1,
-                                  SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)sanitizer_advices[i]));
+                                  SCMP_A2(SCMP_CMP_EQ, (scmp_datum_t)sanitizer_advices[i], 0));
     for (size_t i = 0; JAIL_SANITIZED && i < ARRAY_LEN(sanitizer) && !failed; i++)
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, sanitizer[i], 0);
     if (!failed)
