@@ -10,7 +10,7 @@ local WORD, BINDS = "^[^%c%s]+$", "addresses to bind, such as :80 or [::]:80 v6o
 --- HAProxy counts a descriptor for each server's check. It sizes its pools of idle connections by that sum, even where
 --- the system's limit is lower, and can then have no descriptor left for a client.
 local CHECKED_FROM = 100000
-local has_many_descriptors = (tonumber(capabilities.fd_limit) or CHECKED_FROM) >= CHECKED_FROM
+local has_descriptors = (tonumber(capabilities.fd_limit) or CHECKED_FROM) >= CHECKED_FROM
 
 settings({
   http_port = { type = "integer", min = 1, max = 65535, default = 8080, doc = "port of the HTTP frontend" },
@@ -42,7 +42,7 @@ settings({
   timeout_tunnel = { type = "duration", min = "1ms", default = "1h", doc = "silence of an upgraded connection" },
   timeout_client_fin = { type = "duration", min = "1ms", default = "10s", doc = "a half-closed client" },
   timeout_server_fin = { type = "duration", min = "1ms", default = "10s", doc = "a half-closed server" },
-  observe_servers = { type = "bool", default = has_many_descriptors, doc = "leave servers alone that cannot be reached" },
+  observe_servers = { type = "bool", default = has_descriptors, doc = "leave servers alone that cannot be reached" },
   dead_server_errors = { type = "integer", min = 1, max = 1000, default = 3, doc = "failures until it is left alone" },
   dead_server_retry = { type = "duration", min = "100ms", default = "1s", doc = "between checks of such a server" },
   check_interval = { type = "duration", min = "1s", default = "10m", doc = "between checks of the others" },
