@@ -11,6 +11,7 @@ static const struct subcommand {
     const char *help;
 } subcommands[] = {
     {"run", cmd_run, "the controller: watch, render, validate, deploy"},
+    {"agent", cmd_agent, "beside an HAProxy: its only writer, told by the controller what to serve"},
     {"render", cmd_render, "offline: what the templates make of a folder of manifests"},
     {"validate", cmd_validate, "offline: the same, checked by HAProxy, with findings"},
     {"test", cmd_test, "offline: the validationTests of a configuration"},

@@ -106,6 +106,9 @@ struct agent *agent_free(struct agent *a); /* after stopped */
 bool agent_apply(struct agent *a, struct model_changes *changes, const struct fence *fence, agent_done *done,
                  void *ctx);
 bool agent_busy(const struct agent *a);
+/* Attached, and HAProxy does not run: write the directory, so that whoever starts it finds what is accepted. After an
+ * apply, which has taken the fence. False when nothing was begun; changed() tells the end. */
+bool agent_prepare(struct agent *a);
 void agent_status(const struct agent *a, struct agent_status *ret_status);
 
 /* Could these items go live without a reload and without a check of the whole configuration by HAProxy? True for

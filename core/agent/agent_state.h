@@ -4,6 +4,7 @@
  *   agent.c    life, events of the process, the public functions
  *   apply.c    one apply: fence → read → plan → run → read back → commit, or reload
  *   reload.c   a new process: reload and start
+ *   prepare.c  the directory of an attached HAProxy that does not run yet
  *   pace.c     when the next reload may be made
  *   structural.c  what may go live without a check
  *   compare.c  what is wanted against what is live: sections, entries of maps, files

@@ -3,6 +3,7 @@
 #define HAPTIC_CMD_CMD_H
 
 /* The controller. 0 after an orderly end, 1 when it cannot start, 2 for wrong usage. */
+int cmd_agent(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 /* Offline, on files: 0 clean, 1 findings, 2 wrong usage or unreadable input. */
 int cmd_render(int argc, char **argv);

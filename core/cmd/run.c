@@ -162,7 +162,10 @@ static int start(struct run *run, struct run_options *o, struct err *err)
         1);
     log_info("HAProxy Template Ingress Controller starting", "version", HAPTIC_VERSION, "config",
              o->app.config_file ? o->app.config_file : "built-in", "source",
-             o->app.source_dir ? o->app.source_dir : "API server", "haproxy", o->app.attach ? "attach" : "local",
+             o->app.source_dir ? o->app.source_dir : "API server", "haproxy",
+             o->app.fleet    ? "fleet"
+             : o->app.attach ? "attach"
+                             : "local",
              "haproxy_dir", o->app.haproxy_dir);
     /* First what may be taken already: the loop does not run yet, so nobody asks before there is an app. */
     if (start_http(run, o, err) < 0 || app_new(&run->loop, &o->app, run->metrics, &run->app, err) < 0)

@@ -15,6 +15,14 @@ enum option_id {
     OPT_CONFIG = 256,
     OPT_SOURCE,
     OPT_HAPROXY,
+    OPT_MEMBERS,
+    OPT_MEMBER_SELECTOR,
+    OPT_MEMBER_NAMESPACES,
+    OPT_MEMBER_PORT,
+    OPT_AGENT_NAME,
+    OPT_FLEET_CA,
+    OPT_FLEET_CERT,
+    OPT_FLEET_KEY,
     OPT_HAPROXY_DIR,
     OPT_HAPROXY_BINARY,
     OPT_CHECK_READS,
@@ -48,8 +56,23 @@ static const struct option_row {
      "take the objects from a folder of manifests (*.yaml *.yml *.json) instead of an API server; followed while "
      "running",
      OPT_SOURCE},
-    {"haproxy", "local|attach", "HAPROXY", "local",
-     "local: start and supervise a HAProxy; attach: write to one that already runs on --haproxy-dir", OPT_HAPROXY},
+    {"haproxy", "local|attach|fleet", "HAPROXY", "local",
+     "local: start and supervise a HAProxy; attach: write to one that already runs on --haproxy-dir; fleet: deploy to "
+     "the agents of a fleet",
+     OPT_HAPROXY},
+    {"members", "URLS", "MEMBERS", NULL,
+     "fleet: the agents, https://HOST:PORT, separated by commas; without it Pods are looked for", OPT_MEMBERS},
+    {"member-selector", "SELECTOR", "MEMBER_SELECTOR", NULL,
+     "fleet: labels of the Pods with an agent (podSelector of the configuration)", OPT_MEMBER_SELECTOR},
+    {"member-namespaces", "NAMES", "MEMBER_NAMESPACES", NULL,
+     "fleet: where these Pods are, separated by commas (the controller's own namespace)", OPT_MEMBER_NAMESPACES},
+    {"member-port", "PORT", "MEMBER_PORT", "5555", "fleet: the port of the agent in these Pods", OPT_MEMBER_PORT},
+    {"agent-name", "NAME", "AGENT_NAME", "haptic-agent", "fleet: the DNS name in the agents' certificates",
+     OPT_AGENT_NAME},
+    {"fleet-ca", "FILE", "FLEET_CA", NULL, "fleet: the authority of the agents' certificates (PEM)", OPT_FLEET_CA},
+    {"fleet-cert", "FILE", "FLEET_CERT", NULL, "fleet: the controller's certificate (PEM); read again when it changes",
+     OPT_FLEET_CERT},
+    {"fleet-key", "FILE", "FLEET_KEY", NULL, "fleet: and its key", OPT_FLEET_KEY},
     {"haproxy-dir", "DIR", "HAPROXY_DIR", NULL,
      "where haproxy.cfg, maps, certificates and sockets live (/run/haptic, $XDG_RUNTIME_DIR/haptic)", OPT_HAPROXY_DIR},
     {"haproxy-binary", "FILE", "HAPROXY_BINARY", "haproxy", "the haproxy program, to run (local) and to validate with",
@@ -169,9 +192,33 @@ static int set_option(struct run_options *o, int id, const char *value, bool fro
         app->source_dir = value;
         return 0;
     case OPT_HAPROXY:
-        if (strcmp(value, "local") != 0 && strcmp(value, "attach") != 0)
-            return err_set(err, ERR_INVALID, "--haproxy %.64s: write local or attach", value);
+        if (strcmp(value, "local") != 0 && strcmp(value, "attach") != 0 && strcmp(value, "fleet") != 0)
+            return err_set(err, ERR_INVALID, "--haproxy %.64s: write local, attach or fleet", value);
         app->attach = strcmp(value, "attach") == 0;
+        app->fleet = strcmp(value, "fleet") == 0;
+        return 0;
+    case OPT_MEMBERS:
+        app->members = value;
+        return 0;
+    case OPT_MEMBER_SELECTOR:
+        app->member_selector = value;
+        return 0;
+    case OPT_MEMBER_NAMESPACES:
+        app->member_namespaces = value;
+        return 0;
+    case OPT_MEMBER_PORT:
+        return parse_port("member port", value, &app->member_port, err);
+    case OPT_AGENT_NAME:
+        app->agent_name = value;
+        return 0;
+    case OPT_FLEET_CA:
+        app->fleet_authority = value;
+        return 0;
+    case OPT_FLEET_CERT:
+        app->fleet_certificate = value;
+        return 0;
+    case OPT_FLEET_KEY:
+        app->fleet_key = value;
         return 0;
     case OPT_HAPROXY_DIR:
         app->haproxy_dir = value;

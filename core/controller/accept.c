@@ -62,7 +62,8 @@ static bool check_waits(struct reconcile *r)
 
 static bool is_structural(const void *agent, struct item *const *items, size_t count)
 {
-    return agent_is_structural(agent, items, count);
+    /* Members are elsewhere, and of several versions: each change is checked by HAProxy here. */
+    return agent != NULL && agent_is_structural(agent, items, count);
 }
 
 void reconcile_accept(struct reconcile *r)

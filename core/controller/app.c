@@ -254,6 +254,8 @@ static int start_haproxy(struct app *app, struct err *err)
 {
     const struct app_options *o = &app->options;
 
+    if (o->fleet)
+        return app_start_fleet(app, err);
     app->master_socket = o->master_socket ? xstrdup(o->master_socket) : xasprintf("%s/master.sock", app->directory);
     app->runtime_socket = o->runtime_socket ? xstrdup(o->runtime_socket) : xasprintf("%s/runtime.sock", app->directory);
     const struct agent_config config = {.vault = store_vault(app->store),
@@ -374,7 +376,10 @@ static int start_all(struct app *app, struct err *err)
     if (app_set_program(app, app->config, err) < 0 || start_source(app, err) < 0 || start_haproxy(app, err) < 0)
         return -1;
     start_sealing(app);
-    reconcile_attach(app->reconcile, app->renderer, app->agent);
+    if (app->fleet != NULL)
+        reconcile_attach_fleet(app->reconcile, app->renderer, app->fleet);
+    else
+        reconcile_attach(app->reconcile, app->renderer, app->agent);
     metrics_on_collect(app->metrics, app_collect, app);
     app_watch_config(app);
     app_watch_ready(app);
@@ -386,8 +391,10 @@ static void open_handles(struct app *app)
     uv_timer_init(app->loop, &app->stop_poll);
     uv_timer_init(app->loop, &app->config_timer);
     uv_timer_init(app->loop, &app->watch_timer);
+    uv_timer_init(app->loop, &app->identity_timer);
     uv_fs_poll_init(app->loop, &app->config_poll);
     app->stop_poll.data = app->config_timer.data = app->watch_timer.data = app->config_poll.data = app;
+    app->identity_timer.data = app;
 }
 
 int app_new(uv_loop_t *loop, const struct app_options *options, struct metrics *metrics, struct app **ret_app,
@@ -425,7 +432,7 @@ static void leader_stopped(void *ctx)
 {
     struct app *app = ctx;
 
-    if (app->options.attach)
+    if (app->options.attach || app->agent == NULL)
         all_stopped(app);
     else
         stop_agent(app, all_stopped);
@@ -446,12 +453,12 @@ static void on_stop_poll(uv_timer_t *timer)
 {
     struct app *app = timer->data;
 
-    if (agent_busy(app->agent) && clock_now_ns() < app->stop_deadline_ns)
+    if (app->agent != NULL && agent_busy(app->agent) && clock_now_ns() < app->stop_deadline_ns)
         return;
     uv_timer_stop(timer);
     /* A HAProxy that others write to as well must not hear from us after the Lease was given back; one of our own
      * drains after it. */
-    if (app->options.attach)
+    if (app->options.attach && app->agent != NULL)
         stop_agent(app, agent_stopped_first);
     else
         release(app);
@@ -469,6 +476,7 @@ void app_stop(struct app *app, void (*stopped)(void *ctx), void *ctx)
     uv_timer_stop(&app->watch_timer);
     uv_timer_stop(&app->config_timer);
     uv_fs_poll_stop(&app->config_poll);
+    app_stop_fleet(app);
     uv_timer_start(&app->stop_poll, on_stop_poll, 0, 2);
 }
 
@@ -490,6 +498,8 @@ struct app *app_free(struct app *app)
     watch_log_done(&app->watch_log);
     app->renderer = renderer_free(app->renderer);
     app->agent = agent_free(app->agent);
+    app->member_pods = member_pods_free(app->member_pods);
+    app->fleet = fleet_free(app->fleet);
     app->sealer = sealer_free(app->sealer);
     app->expiry = expiry_free(app->expiry);
     app->sweeper = sweeper_free(app->sweeper);
@@ -507,7 +517,8 @@ struct app *app_free(struct app *app)
     free(app->master_socket);
     free(app->runtime_socket);
     uv_handle_t *handles[] = {(uv_handle_t *)&app->stop_poll, (uv_handle_t *)&app->config_timer,
-                              (uv_handle_t *)&app->watch_timer, (uv_handle_t *)&app->config_poll};
+                              (uv_handle_t *)&app->watch_timer, (uv_handle_t *)&app->config_poll,
+                              (uv_handle_t *)&app->identity_timer};
     app->open_handles = ARRAY_LEN(handles);
     for (size_t i = 0; i < ARRAY_LEN(handles); i++)
         uv_close(handles[i], on_closed);

@@ -21,9 +21,15 @@ struct app;
 struct app_options {
     const char *executable; /* this program, for the renderer */
     const char *version;
-    const char *config_file; /* NULL: the built-in configuration */
-    const char *source_dir;  /* NULL: the API server */
-    bool attach;             /* to a HAProxy that somebody else supervises */
+    const char *config_file;                         /* NULL: the built-in configuration */
+    const char *source_dir;                          /* NULL: the API server */
+    bool attach;                                     /* to a HAProxy that somebody else supervises */
+    bool fleet;                                      /* the members of a fleet, each with an agent; no HAProxy here */
+    const char *members;                             /* "https://HOST:PORT,…"; NULL: found by a selector */
+    const char *member_selector, *member_namespaces; /* labels of their Pods; NULL: the configuration's */
+    uint16_t member_port;                            /* of an agent in a Pod */
+    const char *agent_name;                          /* in the agents' certificates */
+    const char *fleet_authority, *fleet_certificate, *fleet_key; /* PEM files */
     const char *haproxy_binary;
     const char *check_reads; /* further paths that the check may read, separated by ":"; NULL: none */
     const char *haproxy_dir;

@@ -3,6 +3,7 @@
  *
  *   app.c         start and end, what the parts ask of each other
  *   app_config.c  a changed configuration takes the place of the one in force
+ *   app_fleet.c   the members of a fleet and the identity towards them
  *   app_follow.c  is what is known current, and does anybody deploy it
  *   app_state.c   readiness, metrics, the debug page, what is logged about the progress
  */
@@ -16,7 +17,9 @@
 #include "controller/config_state.h"
 #include "controller/default_certificate.h"
 #include "controller/expiry.h"
+#include "controller/fleet.h"
 #include "controller/leader.h"
+#include "controller/member_pods.h"
 #include "controller/reconcile.h"
 #include "controller/sealer.h"
 #include "controller/sweeper.h"
@@ -48,7 +51,11 @@ struct app {
     struct expiry *expiry;
     struct sweeper *sweeper;
     struct sealer *sealer;
-    struct agent *agent;
+    struct agent *agent; /* NULL with a fleet */
+    struct fleet *fleet; /* NULL with an agent */
+    struct member_pods *member_pods;
+    uv_timer_t identity_timer;
+    struct digest identity_digest;
     int open_handles;
 
     /* app_config.c */
@@ -86,6 +93,10 @@ void app_forget_next_config(struct app *app);
 void app_on_program(void *ctx, const char *problem); /* NULL: it is in force */
 void app_on_config_step(struct app *app);
 bool app_is_synced(void *ctx);
+
+/* app_fleet.c */
+int app_start_fleet(struct app *app, struct err *err) MUST_CHECK;
+void app_stop_fleet(struct app *app);
 
 /* app_follow.c: part of readiness; why: as in app_is_ready(). */
 bool app_follows(const struct app *app, struct buf *why);

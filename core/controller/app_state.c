@@ -37,12 +37,13 @@ static void say_not_listed(const struct app *app, struct buf *why)
 bool app_is_ready(const struct app *app, struct buf *why)
 {
     struct reconcile_status s;
-    struct agent_status a;
+    struct agent_status a = {.running = app->fleet != NULL};
     bool writer = leader_may_write(app->leader);
     size_t before = why ? why->length : 0;
 
     reconcile_status(app->reconcile, &s);
-    agent_status(app->agent, &a);
+    if (app->agent != NULL)
+        agent_status(app->agent, &a);
     if (!s.synced)
         say_not_listed(app, why);
     if (s.synced && !s.rendered)
@@ -188,6 +189,8 @@ void app_collect(void *ctx)
                    store_kind_is_synced(kind));
     }
     leader_collect(app->leader);
+    if (app->fleet != NULL)
+        fleet_collect(app->fleet);
     reconcile_status(app->reconcile, &status);
     metric_set(
         metric_gauge(app->metrics, "haptic_quarantined_objects", "Fragments held at their last accepted output."),
@@ -248,11 +251,12 @@ static void put_unfollowed(const struct app *app, const char *kind, struct buf *
 void app_describe(const struct app *app, struct buf *out)
 {
     struct reconcile_status s;
-    struct agent_status a;
+    struct agent_status a = {0};
     char hex[DIGEST_HEX_SIZE];
 
     reconcile_status(app->reconcile, &s);
-    agent_status(app->agent, &a);
+    if (app->agent != NULL)
+        agent_status(app->agent, &a);
     buf_printf(
         out,
         "{\"ready\":%s,\"synced\":%s,\"rendered\":%s,\"validated\":%s,\"live\":%s,\"generation\":%llu,\"hash\":\"%s\",",
@@ -264,6 +268,11 @@ void app_describe(const struct app *app, struct buf *out)
                "\"operations\":%llu,\"old_workers\":%u},",
                a.running ? "true" : "false", a.caps.text, a.haproxy_pid, (unsigned long long)a.reloads,
                (unsigned long long)a.operations, a.workers_old);
+    if (app->fleet != NULL) {
+        buf_puts(out, "\"members\":");
+        fleet_describe(app->fleet, out);
+        buf_putc(out, ',');
+    }
     buf_puts(out, "\"leader\":");
     leader_describe(app->leader, out);
     buf_puts(out, ",\"kinds\":{");

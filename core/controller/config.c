@@ -217,6 +217,38 @@ static int read_extra_context(struct reader *r, yyjson_val *value, void *object)
     return 0;
 }
 
+/* A label's key or value, as a selector's text may have it. */
+static bool is_label(const char *text)
+{
+    return text != NULL && strlen(text) <= 317 &&
+           text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./")] == '\0';
+}
+
+static int read_match_labels(struct reader *r, yyjson_val *value, void *object)
+{
+    CLEANUP(buf_done) struct buf out = {0};
+    struct config *c = object;
+    yyjson_obj_iter it = yyjson_obj_iter_with(value);
+
+    for (yyjson_val *key; (key = yyjson_obj_iter_next(&it)) != NULL;) {
+        const char *name = yyjson_get_str(key), *text = yyjson_get_str(yyjson_obj_iter_get_val(key));
+        if (!is_label(name) || *name == '\0' || !is_label(text))
+            return reader_fail(r, key, name, "not a label and its value, which is a text");
+        buf_printf(&out, "%s%s=%s", out.length > 0 ? "," : "", name, text);
+    }
+    free(c->pod_selector);
+    c->pod_selector = out.length > 0 ? buf_steal(&out) : NULL;
+    return 0;
+}
+
+static int read_pod_selector(struct reader *r, yyjson_val *value, void *object)
+{
+    static const struct field fields[] = {{.name = "matchLabels", .type = FIELD_OBJECT, .read = read_match_labels},
+                                          {0}};
+
+    return reader_object(r, value, fields, object);
+}
+
 static int read_logging(struct reader *r, yyjson_val *value, void *object)
 {
     struct config *c = object;
@@ -294,7 +326,7 @@ static const struct field dataplane_fields[] = {
 };
 
 static const struct field spec_fields[] = {
-    {.name = "podSelector", .type = FIELD_WITHOUT_EFFECT, .note = "one HAProxy is written to, that of --haproxy-dir"},
+    {.name = "podSelector", .type = FIELD_OBJECT, .read = read_pod_selector},
     {.name = "credentialsSecretRef", .type = FIELD_WITHOUT_EFFECT, .note = NO_API},
     {.name = "sslCertificates",
      .type = FIELD_WITHOUT_EFFECT,
@@ -384,6 +416,7 @@ struct config *config_free(struct config *c)
     texts_done(&c->maps);
     texts_done(&c->files);
     free(c->haproxy_config);
+    free(c->pod_selector);
     free(c->extra_context);
     free(c->lease_name);
     free(c);

@@ -53,6 +53,7 @@ struct config {
     /* Template libraries that are loaded, in this order, by name ("base"). */
     struct config_strings libraries;
     struct config_texts snippets, maps, files;
+    char *pod_selector;   /* of Pods with an agent: "app=haproxy,tier=edge"; NULL: none */
     char *haproxy_config; /* NULL: the scripts make the sections */
     char *extra_context;  /* JSON object */
     bool allow_raw;

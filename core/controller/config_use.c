@@ -259,6 +259,7 @@ void config_restart_fields(const struct config *a, const struct config *b, bool 
         bool differs;
     } fields[] = {
         {"controller.leaderElection", elects && !same_election(a, b)},
+        {"podSelector", strcmp(a->pod_selector ? a->pod_selector : "", b->pod_selector ? b->pod_selector : "") != 0},
         {"watchedResourcesIgnoreFields", !same_strings(&a->ignore_fields, &b->ignore_fields)},
         {"dataplane.minDeploymentInterval", a->min_deployment_interval_ns != b->min_deployment_interval_ns},
         {"dataplane.deploymentTimeout", a->deployment_timeout_ns != b->deployment_timeout_ns},

@@ -84,6 +84,44 @@ static void on_applied(void *ctx, const struct agent_result *result)
         reconcile_step(r);
 }
 
+/* ---- a fleet ---- */
+
+/* Members answer for themselves: what is handed over here is live when they say so (reconcile_fleet_settled). */
+static void deploy_to_fleet(struct reconcile *r, int64_t transitions)
+{
+    struct model_changes changes = {0};
+
+    if (model_is_empty(r->model, MODEL_ACCEPTED))
+        return;
+    model_take_changes(r->model, &changes);
+    if (changes.items.length > 0 || r->compare_all) {
+        bool all = r->compare_all;
+        const struct fence fence = {.transitions = transitions,
+                                    .generation = r->generation,
+                                    .holder = r->ops.fence_holder ? r->ops.fence_holder(r->ctx) : r->config.identity};
+        r->compare_all = false;
+        r->live = true;
+        reconcile_stage_move(&r->settled_ns, &r->applying_ns);
+        if (all)
+            log_debug("Comparing everything with the fleet", "why", r->compare_why);
+        fleet_offer(r->fleet, &changes, &fence);
+        if (all)
+            fleet_verify(r->fleet);
+    } else {
+        r->settled_ns = 0; /* the change had no effect on the output */
+    }
+    model_changes_done(&changes);
+}
+
+void reconcile_fleet_settled(struct reconcile *r)
+{
+    if (r->applying_ns != 0)
+        metric_observe_ns(r->reconcile_duration, clock_now_ns() - r->applying_ns);
+    r->applying_ns = 0;
+}
+
+/* ---- either ---- */
+
 void reconcile_deploy(struct reconcile *r)
 {
     bool writer = (r->rendered || r->stands_in) && !r->check_due && r->ops.may_write(r->ctx);
@@ -111,6 +149,12 @@ void reconcile_deploy(struct reconcile *r)
         model_take_changes(r->model, &dropped);
         model_changes_done(&dropped);
         r->live = false;
+        if (r->fleet != NULL)
+            fleet_rest(r->fleet);
+        return;
+    }
+    if (r->fleet != NULL) {
+        deploy_to_fleet(r, transitions);
         return;
     }
     bool waits = uv_is_active((uv_handle_t *)&r->retry);

@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "data/json.h"
 #include "kube/object_watch.h"
-#include "kube/timer.h"
+#include "net/timer.h"
 
 #define POD_MAX ((size_t)4 << 20)
 #define NAME_MAX_LENGTH 253
@@ -29,7 +29,7 @@ struct holder {
     const struct holder_ops *ops;
     void *ctx;
     struct object_watch *watch;
-    struct kube_timer *judge;
+    struct net_timer *judge;
     char *name; /* the Pod that is watched; NULL: none */
     int64_t acquire_us;
     bool is_told; /* of this tenure */
@@ -176,7 +176,7 @@ static void unwatch(struct holder *h)
     h->name = NULL;
     h->state = POD_UNKNOWN;
     h->was_seen = false;
-    kube_timer_stop(h->judge);
+    net_timer_stop(h->judge);
 }
 
 void holder_see(struct holder *h, const char *holder, int64_t acquire_us)
@@ -191,7 +191,7 @@ void holder_see(struct holder *h, const char *holder, int64_t acquire_us)
     h->is_told = false;
     if (!is_wanted)
         return;
-    kube_timer_start(h->judge, 0);
+    net_timer_start(h->judge, 0);
     if (is_same)
         return;
     h->name = xstrdup(holder);
@@ -216,7 +216,7 @@ struct holder *holder_new(struct kube_client *client, const char *namespace, con
     h->identity = xstrdup(identity);
     h->ops = ops;
     h->ctx = ctx;
-    h->judge = kube_timer_new(kube_client_loop(client), judge, h);
+    h->judge = net_timer_new(kube_client_loop(client), judge, h);
     return h;
 }
 
@@ -225,7 +225,7 @@ struct holder *holder_free(struct holder *h)
     if (!h)
         return NULL;
     unwatch(h);
-    kube_timer_free(h->judge);
+    net_timer_free(h->judge);
     set_detail(h, NULL);
     free(h->namespace);
     free(h->identity);

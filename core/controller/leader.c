@@ -20,7 +20,7 @@
 #include "controller/leader_words.h"
 #include "kube/event.h"
 #include "kube/lease.h"
-#include "kube/timer.h"
+#include "net/timer.h"
 
 struct leader {
     struct kube_client *client;
@@ -33,7 +33,7 @@ struct leader {
     char fence_holder[ELECTOR_NAME_SIZE + CLOCK_RFC3339_SIZE + 8];
     struct elector *elector; /* NULL: alone */
     int64_t alone_transitions;
-    struct kube_timer *timer;
+    struct net_timer *timer;
     struct kube_request *request;
     uint64_t request_id;
     enum elector_purpose purpose;
@@ -191,7 +191,7 @@ static void on_stopped(struct leader *l, bool released)
     l->watch = lease_watch_free(l->watch);
     l->holder = holder_free(l->holder);
     /* From the loop, not from inside leader_stop(). */
-    kube_timer_start(l->timer, 0);
+    net_timer_start(l->timer, 0);
 }
 
 static void on_news(struct leader *l, const struct elector_news *news)
@@ -365,9 +365,9 @@ static void step(struct leader *l, struct elector_input in)
     if (out.send)
         send_request(l, &out.request);
     if (out.wake_ns == INT64_MAX)
-        kube_timer_stop(l->timer);
+        net_timer_stop(l->timer);
     else
-        kube_timer_start(l->timer, out.wake_ns > in.now_ns ? out.wake_ns - in.now_ns : 0);
+        net_timer_start(l->timer, out.wake_ns > in.now_ns ? out.wake_ns - in.now_ns : 0);
     for (size_t i = 0; i < out.news_count; i++)
         on_news(l, &out.news[i]);
     leader_collect(l);
@@ -415,13 +415,13 @@ int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector
     l->namespace = copy(config->namespace);
     l->name = copy(config->lease_name);
     l->renew_deadline_ns = config->renew_deadline_ns;
-    l->timer = kube_timer_new(loop, on_timer, l);
+    l->timer = net_timer_new(loop, on_timer, l);
     make_metrics(l);
     *ret_leader = l;
     if (is_alone) {
         log_info("Leader election disabled: this replica leads alone", "identity", l->identity);
         set_fence_holder(l, clock_wall_us());
-        kube_timer_start(l->timer, 0);
+        net_timer_start(l->timer, 0);
         return 0;
     }
     struct elector_config seeded = *config;
@@ -449,7 +449,7 @@ struct leader *leader_free(struct leader *l)
     l->watch = lease_watch_free(l->watch);
     l->holder = holder_free(l->holder);
     l->events = kube_events_free(l->events);
-    l->timer = kube_timer_free(l->timer);
+    l->timer = net_timer_free(l->timer);
     lease_record_done(&l->answered);
     lease_record_done(&l->watched);
     elector_free(l->elector);
@@ -470,7 +470,7 @@ void leader_stop(struct leader *l, bool release, void (*stopped)(void *ctx), voi
     if (l->elector)
         step(l, (struct elector_input){.kind = ELECTOR_STOP, .release = release});
     else
-        kube_timer_start(l->timer, 0);
+        net_timer_start(l->timer, 0);
 }
 
 bool leader_may_write(const struct leader *l)

@@ -520,6 +520,13 @@ void reconcile_attach(struct reconcile *r, struct renderer *renderer, struct age
     soon(r);
 }
 
+void reconcile_attach_fleet(struct reconcile *r, struct renderer *renderer, struct fleet *fleet)
+{
+    r->renderer = renderer;
+    r->fleet = fleet;
+    soon(r);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     struct reconcile *r = handle->data;

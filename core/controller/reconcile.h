@@ -18,6 +18,7 @@
 #include "agent/agent.h"
 #include "base/buf.h"
 #include "base/metric.h"
+#include "controller/fleet.h"
 #include "engine/renderer.h"
 #include "haproxy/check.h"
 #include "haproxy/model.h"
@@ -66,6 +67,10 @@ struct model *reconcile_model(struct reconcile *r);
 /* The renderer is made with these events and r as their ctx; then both are attached. */
 const struct renderer_events *reconcile_renderer_events(void);
 void reconcile_attach(struct reconcile *r, struct renderer *renderer, struct agent *agent);
+/* The same with members elsewhere in place of an agent here. */
+void reconcile_attach_fleet(struct reconcile *r, struct renderer *renderer, struct fleet *fleet);
+/* Every member that can be reached serves what was accepted. */
+void reconcile_fleet_settled(struct reconcile *r);
 
 /* The model has what an earlier process had accepted. A fragment that fails or is refused keeps it; a fragment that is
  * not in the first complete rendering loses it. It is checked once before it is deployed: the HAProxy may be another.

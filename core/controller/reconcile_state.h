@@ -26,7 +26,8 @@ struct reconcile {
     struct model *model;
     struct validator *validator;
     struct renderer *renderer;
-    struct agent *agent;
+    struct agent *agent; /* NULL: there is a fleet */
+    struct fleet *fleet; /* NULL: there is an agent */
 
     uv_check_t after_poll;
     uv_idle_t no_wait; /* keeps the loop from sleeping before after_poll */

@@ -37,6 +37,11 @@ enum frame_type {
     FRAME_SEAL_HEAD = 'H',
     FRAME_SEAL_VALUE = 'v',
     FRAME_SEAL_MARK = 'm',
+    /* in an offer (haproxy/offer), beside FRAME_FRAGMENT and FRAME_SEAL_VALUE */
+    FRAME_OFFER_HEAD = 'O',
+    FRAME_OFFER_REMOVE = 'z',
+    FRAME_OFFER_GUARDED = 'u',
+    FRAME_OFFER_END = 'E',
 };
 
 /* The largest frame that a renderer takes: an object or the program. */

@@ -64,6 +64,7 @@ struct item {
     int32_t accepted_rank, accepted_order;
     int32_t checking_rank, checking_order;
     bool in_check, pending, changed; /* changed: accepted differs from what was last taken by model_take_changes() */
+    bool guarded;                    /* model_direct_apply() said so */
     bool contested;                  /* it had losers when model_take_contested() was called last */
     bool wanted; /* model_accept() was called, and is carried out when what the item refers to allows it */
     const char *scope;

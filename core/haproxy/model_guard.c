@@ -232,7 +232,7 @@ bool guard_protects(const struct model *m, const struct item *item, bool checked
 bool model_is_guarded(const struct model *m, const struct item *item)
 {
     const struct owner *o = item->kind == CONTRIBUTION_MAP_ENTRY ? owner_of(m, item->accepted_by) : NULL;
-    return o && is_route(m, item, item->accepted) && !is_closed(o, item->accepted);
+    return item->guarded || (o && is_route(m, item, item->accepted) && !is_closed(o, item->accepted));
 }
 
 /* Is everything accepted that this version gives? Where an older object gives the same, what that gives counts. */

@@ -228,7 +228,7 @@ void model_reap(struct model *m)
     }
 }
 
-static struct digest item_digest(const struct item *item, const struct text *text, int32_t rank, int32_t order)
+struct digest item_digest(const struct item *item, const struct text *text, int32_t rank, int32_t order)
 {
     struct {
         int32_t kind, rank, order;

@@ -155,6 +155,8 @@ void item_free(struct model *m, struct item *item);
 bool item_is_idle(const struct item *item);
 /* Free what became idle before the call that changes the model now. */
 void model_reap(struct model *m);
+/* What an item with this text adds to the digest of a state. */
+struct digest item_digest(const struct item *item, const struct text *text, int32_t rank, int32_t order);
 /* After its rendered or accepted text changed. */
 void item_update_pending(struct model *m, struct item *item);
 /* Bring the rendered text level with the candidates. */

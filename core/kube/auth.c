@@ -14,7 +14,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
-#include "kube/timer.h"
+#include "net/timer.h"
 
 #define EXEC_DEADLINE_NS (60 * NS_PER_S)
 #define EXEC_OUTPUT_MAX ((size_t)1 << 20)
@@ -26,7 +26,7 @@ struct exec_run {
     struct kube_auth *auth; /* NULL: nobody wants the result any more */
     uv_process_t process;
     uv_pipe_t pipe;
-    struct kube_timer *deadline;
+    struct net_timer *deadline;
     struct buf output;
     char chunk[4096];
     int64_t exit_status;
@@ -61,7 +61,7 @@ static void on_closed(uv_handle_t *handle)
 
 static void run_close(struct exec_run *r)
 {
-    r->deadline = kube_timer_free(r->deadline);
+    r->deadline = net_timer_free(r->deadline);
     uv_close((uv_handle_t *)&r->pipe, on_closed);
     uv_close((uv_handle_t *)&r->process, on_closed);
 }
@@ -239,7 +239,7 @@ static void run_start(struct kube_auth *a)
     r->auth = a;
     r->open_handles = 2;
     buf_init(&r->output, EXEC_OUTPUT_MAX);
-    r->deadline = kube_timer_new(a->loop, on_deadline, r);
+    r->deadline = net_timer_new(a->loop, on_deadline, r);
     uv_pipe_init(a->loop, &r->pipe, 0);
     r->pipe.data = r;
     VEC(char *) args = {0};
@@ -267,7 +267,7 @@ static void run_start(struct kube_auth *a)
     a->run = r;
     if (r->spawn_rc == 0)
         uv_read_start((uv_stream_t *)&r->pipe, want_chunk, on_output);
-    kube_timer_start(r->deadline, r->spawn_rc == 0 ? EXEC_DEADLINE_NS : 0);
+    net_timer_start(r->deadline, r->spawn_rc == 0 ? EXEC_DEADLINE_NS : 0);
 }
 
 static bool needs_run(const struct kube_auth *a)

@@ -14,11 +14,11 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "kube/auth.h"
-#include "kube/multi.h"
 #include "kube/status.h"
-#include "kube/timer.h"
 #include "kube/transport.h"
 #include "kube/url.h"
+#include "net/multi.h"
+#include "net/timer.h"
 
 #define CONNECT_TIMEOUT_NS (10 * NS_PER_S)
 #define RESPONSE_MAX ((size_t)64 << 20)
@@ -50,7 +50,7 @@ struct kube_request {
     bool is_over_limit, has_bytes;
     int64_t received_ns;
     char error_text[CURL_ERROR_SIZE];
-    struct kube_timer *timer; /* made when first needed */
+    struct net_timer *timer; /* made when first needed */
 };
 
 struct kube_client {
@@ -59,7 +59,7 @@ struct kube_client {
     struct kube_auth *auth;
     struct multi *multi;
     struct kube_request *requests; /* all, doubly linked */
-    struct kube_timer *kick;       /* begins what waits */
+    struct net_timer *kick;        /* begins what waits */
     char *user_agent, *connect_to, *base_url, *host_header;
     int64_t connect_timeout_ns;
     size_t max_response_bytes;
@@ -74,7 +74,7 @@ static void request_free(struct kube_request *r)
     *(r->prev ? &r->prev->next : &c->requests) = r->next;
     if (r->next)
         r->next->prev = r->prev;
-    kube_timer_free(r->timer);
+    net_timer_free(r->timer);
     if (r->free_ctx)
         r->free_ctx(r->ctx);
     if (r->easy)
@@ -225,7 +225,7 @@ static void begin(struct kube_request *r)
     if (!easy)
         abort();
     if (r->timer)
-        kube_timer_stop(r->timer);
+        net_timer_stop(r->timer);
     r->state = RUNNING;
     r->status = 0;
     r->is_over_limit = r->has_bytes = false;
@@ -324,7 +324,7 @@ static void on_wake(void *ctx)
 {
     struct kube_request *r = ctx;
     r->state = WAITING; /* or was already: its deadline came while it waited for credentials */
-    kube_timer_start(r->client->kick, 0);
+    net_timer_start(r->client->kick, 0);
 }
 
 /* Try again? True when it will be. */
@@ -338,7 +338,7 @@ static bool retry(struct kube_request *r, int64_t retry_after_ns)
             c->is_authenticating = true;
         if (is_new) {
             r->state = WAITING;
-            kube_timer_start(c->kick, 0);
+            net_timer_start(c->kick, 0);
         }
         return is_new;
     }
@@ -347,9 +347,9 @@ static bool retry(struct kube_request *r, int64_t retry_after_ns)
         return false;
     r->retries--;
     if (!r->timer)
-        r->timer = kube_timer_new(c->loop, on_wake, r);
+        r->timer = net_timer_new(c->loop, on_wake, r);
     r->state = SLEEPING;
-    kube_timer_start(r->timer, retry_after_ns);
+    net_timer_start(r->timer, retry_after_ns);
     return true;
 }
 
@@ -409,8 +409,8 @@ static void wait_for_credentials(struct kube_request *r)
         return;
     }
     if (!r->timer)
-        r->timer = kube_timer_new(r->client->loop, on_wake, r);
-    kube_timer_start(r->timer, r->deadline_ns - clock_now_ns());
+        r->timer = net_timer_new(r->client->loop, on_wake, r);
+    net_timer_start(r->timer, r->deadline_ns - clock_now_ns());
 }
 
 static void pump(void *ctx)
@@ -488,7 +488,7 @@ struct kube_request *kube_request_start(struct kube_client *c, const struct kube
     if (r->next)
         r->next->prev = r;
     c->requests = r;
-    kube_timer_start(c->kick, 0);
+    net_timer_start(c->kick, 0);
     return r;
 }
 
@@ -497,7 +497,7 @@ struct kube_request *kube_request_cancel(struct kube_request *r)
     if (!r || r->is_cancelled || r->state == ENDED)
         return NULL;
     r->is_cancelled = true;
-    kube_timer_start(r->client->kick, 0);
+    net_timer_start(r->client->kick, 0);
     return NULL;
 }
 
@@ -540,7 +540,7 @@ struct kube_client *kube_client_new(uv_loop_t *loop, struct kube_config *config,
     c->connect_timeout_ns = options->connect_timeout_ns ? options->connect_timeout_ns : CONNECT_TIMEOUT_NS;
     c->max_response_bytes = options->max_response_bytes ? options->max_response_bytes : RESPONSE_MAX;
     c->http1_only = options->http1_only;
-    c->kick = kube_timer_new(loop, pump, c);
+    c->kick = net_timer_new(loop, pump, c);
     c->auth = kube_auth_new(loop, &c->config, on_authenticated, c);
     c->multi = multi_new(loop, &ops, c);
     return c;
@@ -557,7 +557,7 @@ struct kube_client *kube_client_free(struct kube_client *c)
     }
     multi_free(c->multi);
     kube_auth_free(c->auth);
-    kube_timer_free(c->kick);
+    net_timer_free(c->kick);
     kube_config_done(&c->config);
     free(c->user_agent);
     free(c->connect_to);

@@ -11,7 +11,7 @@
 #include "base/map.h"
 #include "data/json.h"
 #include "kube/path.h"
-#include "kube/timer.h"
+#include "net/timer.h"
 
 #define DEADLINE_NS (30 * NS_PER_S)
 #define DOCUMENT_MAX ((size_t)16 << 20)
@@ -37,7 +37,7 @@ struct kube_lookup {
 struct kube_discovery {
     struct kube_client *client;
     struct map versions; /* apiVersion -> struct group_version */
-    struct kube_timer *soon;
+    struct net_timer *soon;
     uint64_t round;
 };
 
@@ -159,7 +159,7 @@ struct kube_lookup *kube_discovery_find(struct kube_discovery *d, const char *ap
     *end = l;
     if (!gv->request) {
         if (gv->is_known && resource_of(gv, resource))
-            kube_timer_start(d->soon, 0);
+            net_timer_start(d->soon, 0);
         else
             ask(gv);
     }
@@ -191,7 +191,7 @@ struct kube_discovery *kube_discovery_new(struct kube_client *client)
     struct kube_discovery *d = xcalloc(1, sizeof(*d));
     d->client = client;
     map_init(&d->versions, false);
-    d->soon = kube_timer_new(kube_client_loop(client), answer_known, d);
+    d->soon = net_timer_new(kube_client_loop(client), answer_known, d);
     return d;
 }
 
@@ -210,7 +210,7 @@ struct kube_discovery *kube_discovery_free(struct kube_discovery *d)
         free(gv);
     }
     map_done(&d->versions);
-    kube_timer_free(d->soon);
+    net_timer_free(d->soon);
     free(d);
     return NULL;
 }

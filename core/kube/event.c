@@ -8,8 +8,8 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/digest.h"
-#include "kube/backoff.h"
 #include "kube/path.h"
+#include "net/backoff.h"
 
 #define BURST 25
 #define REFILL_NS NS_PER_S
@@ -118,7 +118,7 @@ static char *body_of(const struct kube_events *e, const struct kube_event_object
 {
     char time[CLOCK_RFC3339_SIZE];
     CLEANUP(free_ptr)
-    char *name = xasprintf("%.200s.%016llx", o->name, (unsigned long long)kube_random_between(0, INT64_MAX));
+    char *name = xasprintf("%.200s.%016llx", o->name, (unsigned long long)net_random_between(0, INT64_MAX));
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     yyjson_mut_val *root = yyjson_mut_obj(doc), *metadata = yyjson_mut_obj(doc);
     yyjson_mut_doc_set_root(doc, root);

@@ -8,11 +8,11 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "data/json.h"
-#include "kube/backoff.h"
 #include "kube/path.h"
 #include "kube/stream.h"
-#include "kube/timer.h"
 #include "kube/watch.h"
+#include "net/backoff.h"
+#include "net/timer.h"
 
 #define DENIED_NS (60 * NS_PER_S)
 #define ASK_DEADLINE_NS (5 * NS_PER_S)
@@ -24,8 +24,8 @@ struct object_watch {
     char *what, *what_ask;
     struct kube_request *request, *ask;
     struct kube_stream stream;
-    struct kube_backoff backoff;
-    struct kube_timer *wake, *stall;
+    struct net_backoff backoff;
+    struct net_timer *wake, *stall;
     int64_t last_bytes_ns, opened_ns; /* opened_ns 0: no answer yet */
     unsigned depth;
     bool is_denied, is_dead;
@@ -35,8 +35,8 @@ static void destroy(struct object_watch *w)
 {
     kube_request_cancel(w->request);
     kube_request_cancel(w->ask);
-    kube_timer_free(w->wake);
-    kube_timer_free(w->stall);
+    net_timer_free(w->wake);
+    net_timer_free(w->stall);
     kube_stream_done(&w->stream);
     for (size_t i = 0; i < ARRAY_LEN(w->strings); i++)
         free(w->strings[i]);
@@ -56,15 +56,15 @@ static void wait(struct object_watch *w, int64_t delay_ns)
     w->request = kube_request_cancel(w->request);
     w->ask = kube_request_cancel(w->ask);
     kube_stream_reset(&w->stream);
-    kube_timer_stop(w->stall);
-    kube_timer_start(w->wake, delay_ns);
+    net_timer_stop(w->stall);
+    net_timer_start(w->wake, delay_ns);
 }
 
 static void fail(struct object_watch *w, int64_t retry_after_ns)
 {
     if (w->opened_ns)
-        kube_backoff_lasted(&w->backoff, clock_now_ns() - w->opened_ns);
-    wait(w, kube_backoff_next(&w->backoff, retry_after_ns));
+        net_backoff_lasted(&w->backoff, clock_now_ns() - w->opened_ns);
+    wait(w, net_backoff_next(&w->backoff, retry_after_ns));
 }
 
 static bool on_line(void *ctx, const char *line, size_t length)
@@ -80,7 +80,7 @@ static bool on_line(void *ctx, const char *line, size_t length)
         fail(w, 0);
         return false;
     }
-    kube_backoff_reset(&w->backoff);
+    net_backoff_reset(&w->backoff);
     if (!is_bookmark)
         w->spec.changed(w->spec.ctx, strcmp(type, "DELETED") == 0 ? NULL : object);
     return !w->is_dead;
@@ -157,7 +157,7 @@ static void on_stall(void *ctx)
     struct object_watch *w = ctx;
     int64_t silent_ns = clock_now_ns() - w->last_bytes_ns;
     if (silent_ns < KUBE_WATCH_STALL_NS) {
-        kube_timer_start(w->stall, KUBE_WATCH_STALL_NS - silent_ns);
+        net_timer_start(w->stall, KUBE_WATCH_STALL_NS - silent_ns);
     } else {
         kube_client_distrust(w->client);
         wait(w, 0);
@@ -170,7 +170,7 @@ static void open_watch(void *ctx)
     CLEANUP(buf_done) struct buf path = {0};
     CLEANUP(free_ptr) char *selector = xasprintf("metadata.name=%s", w->spec.name);
     char seconds[24];
-    snprintf(seconds, sizeof(seconds), "%lld", (long long)kube_random_between(300, 600));
+    snprintf(seconds, sizeof(seconds), "%lld", (long long)net_random_between(300, 600));
     kube_path_add(&path, w->spec.api_version, w->spec.namespace, w->spec.resource, NULL);
     kube_path_add_query(&path, "watch", "1");
     kube_path_add_query(&path, "allowWatchBookmarks", "true");
@@ -178,7 +178,7 @@ static void open_watch(void *ctx)
     kube_path_add_query(&path, "timeoutSeconds", seconds);
     w->opened_ns = 0;
     w->last_bytes_ns = clock_now_ns();
-    kube_timer_start(w->stall, KUBE_WATCH_STALL_NS);
+    net_timer_start(w->stall, KUBE_WATCH_STALL_NS);
     struct kube_call call = {
         .what = w->what, .path = path.data, .opened = on_opened, .data = on_data, .done = on_end, .ctx = w};
     w->request = kube_request_start(w->client, &call);
@@ -200,9 +200,9 @@ struct object_watch *object_watch_new(struct kube_client *client, const struct o
     w->what_ask = xasprintf("get %s %s/%s", spec->resource, spec->namespace, spec->name);
     w->stream = (struct kube_stream){
         .max_line_bytes = spec->max_bytes, .line = on_line, .too_long = on_line_too_long, .ctx = w};
-    w->backoff = (struct kube_backoff){.base_ns = 250 * NS_PER_MS, .cap_ns = 5 * NS_PER_S};
-    w->wake = kube_timer_new(kube_client_loop(client), open_watch, w);
-    w->stall = kube_timer_new(kube_client_loop(client), on_stall, w);
+    w->backoff = (struct net_backoff){.base_ns = 250 * NS_PER_MS, .cap_ns = 5 * NS_PER_S};
+    w->wake = net_timer_new(kube_client_loop(client), open_watch, w);
+    w->stall = net_timer_new(kube_client_loop(client), on_stall, w);
     open_watch(w);
     return w;
 }

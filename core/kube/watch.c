@@ -25,9 +25,9 @@ static void destroy(struct kube_watch *w)
     w->pager = kube_pager_cancel(w->pager);
     w->request = kube_request_cancel(w->request);
     w->probe = kube_request_cancel(w->probe);
-    kube_timer_free(w->wake);
-    kube_timer_free(w->stall);
-    kube_timer_free(w->settle);
+    net_timer_free(w->wake);
+    net_timer_free(w->stall);
+    net_timer_free(w->settle);
     kube_stream_done(&w->stream);
     for (size_t i = 0; i < ARRAY_LEN(w->strings); i++)
         free(w->strings[i]);
@@ -54,9 +54,9 @@ void kube_watch_stop(struct kube_watch *w)
     w->request = kube_request_cancel(w->request);
     w->probe = kube_request_cancel(w->probe);
     kube_stream_reset(&w->stream);
-    kube_timer_stop(w->stall);
-    kube_timer_stop(w->settle);
-    kube_timer_stop(w->wake);
+    net_timer_stop(w->stall);
+    net_timer_stop(w->settle);
+    net_timer_stop(w->wake);
     w->state = IDLE;
     if (w->is_list_open) {
         w->is_list_open = false;
@@ -67,7 +67,7 @@ void kube_watch_stop(struct kube_watch *w)
 static void sleep_for(struct kube_watch *w, int64_t delay_ns)
 {
     w->state = SLEEP;
-    kube_timer_start(w->wake, delay_ns);
+    net_timer_start(w->wake, delay_ns);
 }
 
 void kube_watch_tell_restart(struct kube_watch *w, const char *reason)
@@ -94,17 +94,17 @@ void kube_watch_fail(struct kube_watch *w, const struct err *err, const char *re
 {
     struct err copy = *err; /* kube_watch_stop() may free what it lives in */
     if (w->state == WATCH && w->answered_ns)
-        kube_backoff_lasted(&w->backoff, clock_now_ns() - w->answered_ns);
+        net_backoff_lasted(&w->backoff, clock_now_ns() - w->answered_ns);
     w->is_doubted = true;
     kube_watch_stop(w);
     if (w->is_dead)
         return;
     /* Nobody's rights change within a second; and a refused request costs the server as much as a granted one. */
     int64_t least = copy.kind == ERR_DENIED ? 5 * NS_PER_S : 0;
-    int64_t delay = kube_backoff_next(&w->backoff, retry_after_ns > least ? retry_after_ns : least);
+    int64_t delay = net_backoff_next(&w->backoff, retry_after_ns > least ? retry_after_ns : least);
     /* A connection that does not come about costs the server nothing; when it is back, so are we. */
     if (copy.sys && delay > UNREACHABLE_CAP_NS)
-        delay = kube_random_between(UNREACHABLE_CAP_NS / 2, UNREACHABLE_CAP_NS);
+        delay = net_random_between(UNREACHABLE_CAP_NS / 2, UNREACHABLE_CAP_NS);
     sleep_for(w, delay);
     w->is_followed = false;
     w->ops->error(w->ctx, &copy, reason, delay);
@@ -139,7 +139,7 @@ void kube_watch_list_complete(struct kube_watch *w, const char *resource_version
     kube_watch_forget_version(w);
     w->resource_version = version;
     w->streaming_failures = 0;
-    kube_backoff_reset(&w->absent_backoff);
+    net_backoff_reset(&w->absent_backoff);
     w->is_list_open = false;
     w->is_doubted = false;
     w->ops->list_end(w->ctx, true);
@@ -206,7 +206,7 @@ static void on_absent(struct kube_watch *w)
     err_set(&err, ERR_NOTFOUND, "%s in %s is not served (is its CRD installed?)%s", w->selection.resource,
             w->selection.api_version, is_doubted ? "; its objects are kept until this is sure" : "");
     w->is_absence_confirmed = true;
-    int64_t delay = kube_backoff_next(&w->absent_backoff, ABSENT_BASE_NS);
+    int64_t delay = net_backoff_next(&w->absent_backoff, ABSENT_BASE_NS);
     sleep_for(w, delay);
     if (is_news) {
         w->is_absent = true;
@@ -283,10 +283,10 @@ int kube_watch_new(struct kube_client *client, struct kube_discovery *discovery,
     w->ctx = ctx;
     w->no_streaming_list = spec->no_streaming_list;
     w->stall_ns = spec->stall_ns ? spec->stall_ns : KUBE_WATCH_STALL_NS;
-    w->backoff = (struct kube_backoff){.base_ns = spec->backoff_base_ns ? spec->backoff_base_ns : 250 * NS_PER_MS,
-                                       .cap_ns = spec->backoff_cap_ns ? spec->backoff_cap_ns : 15 * NS_PER_S};
-    w->absent_backoff = (struct kube_backoff){.base_ns = ABSENT_BASE_NS, .cap_ns = ABSENT_CAP_NS};
-    w->wake = kube_timer_new(kube_client_loop(client), on_wake, w);
+    w->backoff = (struct net_backoff){.base_ns = spec->backoff_base_ns ? spec->backoff_base_ns : 250 * NS_PER_MS,
+                                      .cap_ns = spec->backoff_cap_ns ? spec->backoff_cap_ns : 15 * NS_PER_S};
+    w->absent_backoff = (struct net_backoff){.base_ns = ABSENT_BASE_NS, .cap_ns = ABSENT_CAP_NS};
+    w->wake = net_timer_new(kube_client_loop(client), on_wake, w);
     kube_watch_stream_init(w);
     sleep_for(w, 0);
     *ret_watch = w;

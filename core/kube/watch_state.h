@@ -5,10 +5,10 @@
 #ifndef HAPTIC_KUBE_WATCH_STATE_H
 #define HAPTIC_KUBE_WATCH_STATE_H
 
-#include "kube/backoff.h"
 #include "kube/stream.h"
-#include "kube/timer.h"
 #include "kube/watch.h"
+#include "net/backoff.h"
+#include "net/timer.h"
 
 #define KUBE_WATCH_STREAM_LIST_TRIES 2
 
@@ -30,9 +30,9 @@ struct kube_watch {
     struct kube_request *request;
     struct kube_stream stream;
     struct kube_request *probe; /* watch_history.c: beside the stream that is open */
-    struct kube_timer *wake, *stall;
-    struct kube_timer *settle; /* an open stream that does not end at once works */
-    struct kube_backoff backoff, absent_backoff;
+    struct net_timer *wake, *stall;
+    struct net_timer *settle; /* an open stream that does not end at once works */
+    struct net_backoff backoff, absent_backoff;
     char *resource_version; /* NULL: a list comes first */
     int64_t opened_ns, last_bytes_ns, gone_ns;
     int64_t answered_ns; /* since then this connection is open; 0: not yet */

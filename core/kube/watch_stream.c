@@ -50,7 +50,7 @@ static void stream_failed(struct kube_watch *w, const struct err *err, int64_t r
         if (is_calm) {
             /* Quite normal after a compaction or a restart of the server: no error, a list. */
             kube_watch_stop(w);
-            kube_backoff_reset(&w->backoff);
+            net_backoff_reset(&w->backoff);
             if (!w->is_dead)
                 kube_watch_tell_restart(w, "gone");
             if (!w->is_dead)
@@ -104,7 +104,7 @@ static bool take_bookmark(struct kube_watch *w, const struct watch_line *line)
     struct err err;
     w->events++;
     if (w->state == WATCH) {
-        kube_backoff_reset(&w->backoff);
+        net_backoff_reset(&w->backoff);
         w->has_bookmarks = true;
         w->silent = 0;
         set_version(w, line->version);
@@ -125,7 +125,7 @@ static bool take_object(struct kube_watch *w, struct watch_line *line)
     w->events++;
     line->event.received_ns = w->received_ns;
     if (w->state == WATCH) {
-        kube_backoff_reset(&w->backoff);
+        net_backoff_reset(&w->backoff);
         kube_watch_tell_followed(w);
         if (w->is_dead || w->state != WATCH)
             return false;
@@ -273,7 +273,7 @@ static void on_stall_timer(void *ctx)
     struct kube_watch *w = ctx;
     int64_t left_ns = patience_end_ns(w) - clock_now_ns();
     if (left_ns > 0) {
-        kube_timer_start(w->stall, left_ns);
+        net_timer_start(w->stall, left_ns);
         return;
     }
     kube_watch_enter(w);
@@ -290,7 +290,7 @@ static void on_opened(void *ctx)
     struct kube_watch *w = ctx;
     w->answered_ns = clock_now_ns();
     if (w->state == WATCH && !w->is_followed)
-        kube_timer_start(w->settle, w->stall_ns / 2 < SHORT_NS ? w->stall_ns / 2 : SHORT_NS);
+        net_timer_start(w->settle, w->stall_ns / 2 < SHORT_NS ? w->stall_ns / 2 : SHORT_NS);
     if (w->state == WATCH && w->is_doubted)
         kube_watch_probe(w);
 }
@@ -309,7 +309,7 @@ void kube_watch_open_stream(struct kube_watch *w, bool is_list)
     CLEANUP(free_ptr) char *what = xasprintf("watch %s", w->label);
     char seconds[24];
     /* The server ends the watch then; spread, so that not all watches of all replicas come back together. */
-    snprintf(seconds, sizeof(seconds), "%lld", (long long)kube_random_between(300, 600));
+    snprintf(seconds, sizeof(seconds), "%lld", (long long)net_random_between(300, 600));
     kube_selection_add_path(&path, &w->selection);
     kube_path_add_query(&path, "watch", "1");
     kube_path_add_query(&path, "allowWatchBookmarks", "true");
@@ -326,7 +326,7 @@ void kube_watch_open_stream(struct kube_watch *w, bool is_list)
     w->answered_ns = 0;
     w->opened_ns = w->last_bytes_ns = clock_now_ns();
     kube_stream_reset(&w->stream);
-    kube_timer_start(w->stall, patience_end_ns(w) - w->opened_ns);
+    net_timer_start(w->stall, patience_end_ns(w) - w->opened_ns);
     struct kube_call call = {
         .what = what, .path = path.data, .opened = on_opened, .data = on_data, .done = on_stream_done, .ctx = w};
     w->request = kube_request_start(w->client, &call);
@@ -338,6 +338,6 @@ void kube_watch_stream_init(struct kube_watch *w)
                                      .line = on_line,
                                      .too_long = on_line_too_long,
                                      .ctx = w};
-    w->stall = kube_timer_new(kube_client_loop(w->client), on_stall_timer, w);
-    w->settle = kube_timer_new(kube_client_loop(w->client), on_settled, w);
+    w->stall = net_timer_new(kube_client_loop(w->client), on_stall_timer, w);
+    w->settle = net_timer_new(kube_client_loop(w->client), on_settled, w);
 }

@@ -163,6 +163,9 @@ static void errors_name_place_and_remedy(void **state)
          "watchedResources: must name at least one resource"},
         {"maps: {m: {template: null}}\n", "haptic.yaml:1: maps.m.template: is missing"},
         {"dataplane: {driftPreventionInterval: 10ms}\n", "dataplane.driftPreventionInterval: must be at least 1s"},
+        {"podSelector: {matchLabels: {app: 'a,b'}}\n", "podSelector.matchLabels.app: not a label and its value"},
+        {"podSelector: {matchLabels: {app: 5}}\n", "podSelector.matchLabels.app: not a label and its value"},
+        {"podSelector: {matchExpressions: []}\n", "podSelector.matchExpressions: unknown field"},
         {"dataplane: {deploymentTimeout: 9000h}\n", "dataplane.deploymentTimeout: must be at most 168h"},
         {"templatingSettings: {renderMemoryBytes: 5}\n",
          "templatingSettings.renderMemoryBytes: must be a whole number"},
@@ -182,7 +185,7 @@ static void fields_without_effect_are_warned_of(void **state)
 {
     (void)state;
     static const char text[] =
-        "podSelector: {matchLabels: {app: haproxy}}\n"
+        "podSelector: {matchLabels: {app: haproxy, app.kubernetes.io/component: loadbalancer}}\n"
         "credentialsSecretRef: {name: haproxy-credentials}\n"
         "controller: {configPublishing: {compressionThreshold: 1}}\n"
         "dataplane:\n  port: 5555\n  mapsDir: /etc/haproxy/maps\n  sslCertsDir: /etc/haproxy/ssl\n"
@@ -197,7 +200,6 @@ static void fields_without_effect_are_warned_of(void **state)
         "sslCertificates: {a.pem: {template: x}}\n"
         "validationTests: {t: {}}\n";
     static const char *const wanted[] = {
-        "haptic.yaml:1: podSelector: has no effect: ",
         "haptic.yaml:2: credentialsSecretRef: has no effect: ",
         "haptic.yaml:3: controller.configPublishing: has no effect: ",
         "haptic.yaml:5: dataplane.port: has no effect: ",
@@ -223,6 +225,7 @@ static void fields_without_effect_are_warned_of(void **state)
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
         assert_int_equal(strncmp(c->warnings.items[i], wanted[i], strlen(wanted[i])), 0);
     assert_int_equal(c->min_deployment_interval_ns, 3 * NS_PER_S);
+    assert_string_equal(c->pod_selector, "app=haproxy,app.kubernetes.io/component=loadbalancer");
     assert_int_equal(c->kinds.length, 6);
     assert_string_equal(c->kinds.items[4].api_version, "v1");
     config_free(c);
@@ -237,14 +240,15 @@ static void settings_that_wait_for_a_restart_are_known(void **state)
 
     config_restart_fields(a, a, true, &names);
     assert_int_equal(names.length, 0);
-    b = parse("watchedResourcesIgnoreFields: [spec.x]\ncontroller: {leaderElection: {leaseName: other}}\n"
-              "dataplane: {minDeploymentInterval: 1s, deploymentTimeout: 9s, driftPreventionInterval: 9s}\n"
-              "templatingSettings: {renderTimeout: 1s, renderMemoryBytes: 100000000}\n",
-              &err);
+    b = parse(
+        "watchedResourcesIgnoreFields: [spec.x]\npodSelector: {matchLabels: {a: b}}\ncontroller: {leaderElection: {leaseName: other}}\n"
+        "dataplane: {minDeploymentInterval: 1s, deploymentTimeout: 9s, driftPreventionInterval: 9s}\n"
+        "templatingSettings: {renderTimeout: 1s, renderMemoryBytes: 100000000}\n",
+        &err);
     config_restart_fields(a, b, true, &names);
     assert_string_equal(
         buf_str(&names),
-        "controller.leaderElection,watchedResourcesIgnoreFields,dataplane.minDeploymentInterval,"
+        "controller.leaderElection,podSelector,watchedResourcesIgnoreFields,dataplane.minDeploymentInterval,"
         "dataplane.deploymentTimeout,templatingSettings.renderTimeout,templatingSettings.renderMemoryBytes");
     assert_true(config_kind_equal(&a->kinds.items[0], &b->kinds.items[0]));
     assert_false(config_kind_equal(&a->kinds.items[0], &a->kinds.items[1]));

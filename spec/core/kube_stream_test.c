@@ -1,8 +1,8 @@
 /* The watch stream's decoder: lines out of chunks that are cut anywhere, the limit, and names out of heads of lines. */
 #include "kube_script.h"
 
-#include "kube/backoff.h"
 #include "kube/stream.h"
+#include "net/backoff.h"
 
 struct heard {
     struct buf lines; /* each followed by '|' */
@@ -123,18 +123,18 @@ static void names_are_found_in_heads(void **state)
 
 static void backoff_grows_to_its_cap(void **state)
 {
-    struct kube_backoff b = {.base_ns = 100, .cap_ns = 1000};
+    struct net_backoff b = {.base_ns = 100, .cap_ns = 1000};
     int64_t top[] = {100, 200, 400, 800, 1000, 1000};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(top); i++) {
-        int64_t delay = kube_backoff_next(&b, 0);
+        int64_t delay = net_backoff_next(&b, 0);
         assert_in_range(delay, top[i] / 2, top[i]);
     }
-    assert_int_equal(kube_backoff_next(&b, 5000), 5000);
-    kube_backoff_reset(&b);
-    assert_in_range(kube_backoff_next(&b, 0), 50, 100);
+    assert_int_equal(net_backoff_next(&b, 5000), 5000);
+    net_backoff_reset(&b);
+    assert_in_range(net_backoff_next(&b, 0), 50, 100);
     b.failures = UINT32_MAX;
-    assert_in_range(kube_backoff_next(&b, 0), 500, 1000);
+    assert_in_range(net_backoff_next(&b, 0), 500, 1000);
 }
 
 int main(void)

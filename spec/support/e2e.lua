@@ -7,6 +7,7 @@ require("support.e2e_haptic")
 require("support.e2e_tls")
 require("support.e2e_traffic")
 require("support.e2e_replicas")
+require("support.e2e_fleet")
 require("support.e2e_world")
 
 return require("support.e2e_core")

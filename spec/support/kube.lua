@@ -232,6 +232,15 @@ function M.rules(lease_verbs)
   }
 end
 
+--- These rules and more.
+function M.rules_with(rules, ...)
+  local all = { unpack(rules) }
+  for _, rule in ipairs({ ... }) do
+    all[#all + 1] = rule
+  end
+  return all
+end
+
 --- Gives a user exactly these rules.
 function Kube:allow(user, rules)
   local name = "spec-" .. user

@@ -1,10 +1,10 @@
 /* The step doubles with each failure; shifting stops before it can overflow. Randomness comes from the kernel, so that
  * two replicas started in the same instant differ. */
-#include "kube/backoff.h"
+#include "net/backoff.h"
 
 #include <sys/random.h>
 
-int64_t kube_random_between(int64_t low, int64_t high)
+int64_t net_random_between(int64_t low, int64_t high)
 {
     uint64_t bits = 0;
     if (high <= low || getrandom(&bits, sizeof(bits), GRND_NONBLOCK) != (ssize_t)sizeof(bits))
@@ -12,7 +12,7 @@ int64_t kube_random_between(int64_t low, int64_t high)
     return low + (int64_t)(bits % ((uint64_t)(high - low) + 1));
 }
 
-int64_t kube_backoff_next(struct kube_backoff *b, int64_t retry_after_ns)
+int64_t net_backoff_next(struct net_backoff *b, int64_t retry_after_ns)
 {
     int64_t step = b->base_ns;
     for (unsigned i = 0; i < b->failures && step < b->cap_ns; i++)
@@ -21,17 +21,17 @@ int64_t kube_backoff_next(struct kube_backoff *b, int64_t retry_after_ns)
         step = b->cap_ns;
     if (b->failures < UINT32_MAX)
         b->failures++;
-    int64_t delay = kube_random_between(step / 2, step);
+    int64_t delay = net_random_between(step / 2, step);
     return delay > retry_after_ns ? delay : retry_after_ns;
 }
 
-void kube_backoff_lasted(struct kube_backoff *b, int64_t well_ns)
+void net_backoff_lasted(struct net_backoff *b, int64_t well_ns)
 {
     if (well_ns >= b->cap_ns)
         b->failures = 0;
 }
 
-void kube_backoff_reset(struct kube_backoff *b)
+void net_backoff_reset(struct net_backoff *b)
 {
     b->failures = 0;
 }

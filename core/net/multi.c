@@ -1,14 +1,14 @@
 /* The usual pairing: libcurl says by callbacks which sockets to poll and when to wake it, libuv does both, and each
  * wake-up is one curl_multi_socket_action(). Finished transfers are taken out only after that call has returned. */
-#include "kube/multi.h"
+#include "net/multi.h"
 
 #include "base/alloc.h"
-#include "kube/timer.h"
+#include "net/timer.h"
 
 struct multi {
     uv_loop_t *loop;
     CURLM *curl;
-    struct kube_timer *timer;
+    struct net_timer *timer;
     unsigned depth; /* of calls into libcurl that may run callbacks */
     const struct multi_ops *ops;
     void *ctx;
@@ -93,9 +93,9 @@ static int want_timer(CURLM *curl, long timeout_ms, void *ctx)
     struct multi *m = ctx;
     (void)curl;
     if (timeout_ms < 0)
-        kube_timer_stop(m->timer);
+        net_timer_stop(m->timer);
     else
-        kube_timer_start(m->timer, (int64_t)timeout_ms * 1000000);
+        net_timer_start(m->timer, (int64_t)timeout_ms * 1000000);
     return 0;
 }
 
@@ -105,7 +105,7 @@ struct multi *multi_new(uv_loop_t *loop, const struct multi_ops *ops, void *ctx)
     m->loop = loop;
     m->ops = ops;
     m->ctx = ctx;
-    m->timer = kube_timer_new(loop, on_timer, m);
+    m->timer = net_timer_new(loop, on_timer, m);
     m->curl = curl_multi_init();
     if (!m->curl)
         abort();
@@ -125,9 +125,14 @@ struct multi *multi_free(struct multi *m)
     if (!m)
         return NULL;
     curl_multi_cleanup(m->curl); /* asks for the removal of what is still polled */
-    kube_timer_free(m->timer);
+    net_timer_free(m->timer);
     free(m);
     return NULL;
+}
+
+void multi_keep(struct multi *m, long connections)
+{
+    curl_multi_setopt(m->curl, CURLMOPT_MAXCONNECTS, connections);
 }
 
 void multi_add(struct multi *m, CURL *easy)

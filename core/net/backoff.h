@@ -4,25 +4,25 @@
  * Exponential with a cap. Each delay is drawn from the upper half of its step, so that many clients of a server that
  * came back do not call at the same moment.
  */
-#ifndef HAPTIC_KUBE_BACKOFF_H
-#define HAPTIC_KUBE_BACKOFF_H
+#ifndef HAPTIC_NET_BACKOFF_H
+#define HAPTIC_NET_BACKOFF_H
 
 #include <stdint.h>
 
-struct kube_backoff {
+struct net_backoff {
     int64_t base_ns; /* the first step */
     int64_t cap_ns;
     unsigned failures; /* since the last reset */
 };
 
 /* Count a failure and return the delay after it, at least retry_after_ns (what the server asked for; 0: nothing). */
-int64_t kube_backoff_next(struct kube_backoff *b, int64_t retry_after_ns);
-void kube_backoff_reset(struct kube_backoff *b);
+int64_t net_backoff_next(struct net_backoff *b, int64_t retry_after_ns);
+void net_backoff_reset(struct net_backoff *b);
 /* Before a failure is counted: what fails now was well for well_ns. As long as the longest delay ends the row of
  * failures, whatever came or did not come meanwhile. */
-void kube_backoff_lasted(struct kube_backoff *b, int64_t well_ns);
+void net_backoff_lasted(struct net_backoff *b, int64_t well_ns);
 
 /* An evenly drawn number in [low, high]. */
-int64_t kube_random_between(int64_t low, int64_t high);
+int64_t net_random_between(int64_t low, int64_t high);
 
 #endif

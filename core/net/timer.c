@@ -1,10 +1,10 @@
 /* A uv_timer_t on the heap: its close callback frees it, so an owner needs no closing state of its own. */
-#include "kube/timer.h"
+#include "net/timer.h"
 
 #include "base/alloc.h"
 #include "base/clock.h"
 
-struct kube_timer {
+struct net_timer {
     uv_timer_t handle;
     void (*fire)(void *ctx);
     void *ctx;
@@ -12,7 +12,7 @@ struct kube_timer {
 
 static void on_timer(uv_timer_t *handle)
 {
-    struct kube_timer *t = handle->data;
+    struct net_timer *t = handle->data;
     t->fire(t->ctx);
 }
 
@@ -21,9 +21,9 @@ static void on_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-struct kube_timer *kube_timer_new(uv_loop_t *loop, void (*fire)(void *ctx), void *ctx)
+struct net_timer *net_timer_new(uv_loop_t *loop, void (*fire)(void *ctx), void *ctx)
 {
-    struct kube_timer *t = xcalloc(1, sizeof(*t));
+    struct net_timer *t = xcalloc(1, sizeof(*t));
     uv_timer_init(loop, &t->handle);
     t->handle.data = t;
     t->fire = fire;
@@ -31,14 +31,14 @@ struct kube_timer *kube_timer_new(uv_loop_t *loop, void (*fire)(void *ctx), void
     return t;
 }
 
-struct kube_timer *kube_timer_free(struct kube_timer *t)
+struct net_timer *net_timer_free(struct net_timer *t)
 {
     if (t)
         uv_close((uv_handle_t *)&t->handle, on_closed);
     return NULL;
 }
 
-void kube_timer_start(struct kube_timer *t, int64_t delay_ns)
+void net_timer_start(struct net_timer *t, int64_t delay_ns)
 {
     if (delay_ns < 0)
         delay_ns = 0;
@@ -49,12 +49,12 @@ void kube_timer_start(struct kube_timer *t, int64_t delay_ns)
     uv_timer_start(&t->handle, on_timer, delay_ns > 0 ? (uint64_t)(delay_ns / NS_PER_MS) + 1 : 0, 0);
 }
 
-void kube_timer_stop(struct kube_timer *t)
+void net_timer_stop(struct net_timer *t)
 {
     uv_timer_stop(&t->handle);
 }
 
-bool kube_timer_is_set(const struct kube_timer *t)
+bool net_timer_is_set(const struct net_timer *t)
 {
     return uv_is_active((const uv_handle_t *)&t->handle) != 0;
 }

@@ -6,8 +6,8 @@
  * request). multi_is_busy() says so; what has to wait is done in the settle callback, which runs when libcurl has
  * returned.
  */
-#ifndef HAPTIC_KUBE_MULTI_H
-#define HAPTIC_KUBE_MULTI_H
+#ifndef HAPTIC_NET_MULTI_H
+#define HAPTIC_NET_MULTI_H
 
 #include <curl/curl.h>
 #include <stdbool.h>
@@ -24,6 +24,8 @@ struct multi_ops {
 struct multi *multi_new(uv_loop_t *loop, const struct multi_ops *ops, void *ctx);
 /* Every transfer must have been removed. Its libuv handles close in the loop's next turn. */
 struct multi *multi_free(struct multi *m);
+/* So many idle connections are kept; 32 otherwise. */
+void multi_keep(struct multi *m, long connections);
 void multi_add(struct multi *m, CURL *easy);
 void multi_remove(struct multi *m, CURL *easy);
 bool multi_is_busy(const struct multi *m);

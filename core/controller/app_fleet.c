@@ -1,0 +1,194 @@
+/* The fleet of `run --haproxy fleet`: which members there are, and by what certificate they know this controller. The
+ * files are read again when they change, so that whoever renews them only has to write them. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/vec.h"
+#include "controller/app_parts.h"
+
+#define PEM_MAX ((size_t)1 << 20)
+#define LOOK_MS 2000
+#define MEMBERS_MAX 10000
+
+static bool may_write(void *ctx)
+{
+    const struct app *app = ctx;
+
+    return !app->stopping && app->leader != NULL && leader_may_write(app->leader);
+}
+
+static void refused_stale(void *ctx, int64_t highest_transitions)
+{
+    leader_refused_stale(((struct app *)ctx)->leader, highest_transitions);
+}
+
+static void settled(void *ctx)
+{
+    reconcile_fleet_settled(((struct app *)ctx)->reconcile);
+}
+
+/* ---- the identity ---- */
+
+static void close_file(FILE **file)
+{
+    if (*file != NULL)
+        fclose(*file);
+}
+
+static int read_file(const char *path, struct buf *out, struct err *err)
+{
+    CLEANUP(close_file) FILE *file = fopen(path, "re");
+    char chunk[4096];
+    size_t n;
+
+    if (file == NULL)
+        return err_set_sys(err, errno, "%s", path);
+    while ((n = fread(chunk, 1, sizeof(chunk), file)) > 0)
+        if (buf_try_add(out, chunk, n, err) < 0)
+            return err_wrap(err, "%s", path);
+    explicit_bzero(chunk, sizeof(chunk));
+    if (ferror(file))
+        return err_set_sys(err, errno, "read %s", path);
+    return strstr(buf_str(out), "-----BEGIN ") != NULL ? 0 : err_set(err, ERR_INVALID, "%s is not PEM", path);
+}
+
+static void wipe(struct buf *b)
+{
+    if (b->data != NULL)
+        explicit_bzero(b->data, b->capacity);
+    buf_done(b);
+}
+
+/* 1: taken, 0: as before, -1: cannot be read. */
+static int take_identity(struct app *app, struct err *err)
+{
+    CLEANUP(wipe) struct buf authority = {.max = PEM_MAX}, certificate = {.max = PEM_MAX}, key = {.max = PEM_MAX};
+    const struct app_options *o = &app->options;
+
+    if (read_file(o->fleet_authority, &authority, err) < 0 || read_file(o->fleet_certificate, &certificate, err) < 0 ||
+        read_file(o->fleet_key, &key, err) < 0)
+        return -1;
+    const char *const parts[] = {buf_str(&authority), buf_str(&certificate), buf_str(&key)};
+    const size_t lengths[] = {authority.length, certificate.length, key.length};
+    struct digest digest = digest_of_parts(ARRAY_LEN(parts), parts, lengths);
+    if (digest_equal(digest, app->identity_digest))
+        return 0;
+    app->identity_digest = digest;
+    const struct peer_identity identity = {.authority = parts[0], .certificate = parts[1], .key = parts[2]};
+    fleet_set_identity(app->fleet, &identity);
+    return 1;
+}
+
+static void on_identity(uv_timer_t *timer)
+{
+    struct app *app = timer->data;
+    struct err err;
+    int result = take_identity(app, &err);
+
+    if (result < 0)
+        log_debug("The certificate towards the agents cannot be read; the one in force stays", "error", err.text);
+    else if (result > 0)
+        log_info("The certificate towards the agents was read again", "certificate", app->options.fleet_certificate);
+}
+
+static int start_identity(struct app *app, struct err *err)
+{
+    const struct app_options *o = &app->options;
+
+    if (o->fleet_authority == NULL || o->fleet_certificate == NULL || o->fleet_key == NULL)
+        return err_set(err, ERR_INVALID,
+                       "--haproxy fleet needs --fleet-ca, --fleet-cert and --fleet-key: agents take offers only from a "
+                       "controller with a certificate");
+    if (take_identity(app, err) < 0)
+        return -1;
+    uv_timer_start(&app->identity_timer, on_identity, LOOK_MS, LOOK_MS);
+    return 0;
+}
+
+/* ---- members ---- */
+
+static int start_static(struct app *app, struct err *err)
+{
+    VEC(struct fleet_seat) seats = {0};
+    VEC(char *) names = {0};
+    int result = 0;
+
+    for (const char *at = app->options.members; result == 0 && *at != '\0';) {
+        size_t length = strcspn(at, ",");
+        char *name = xmemdup0(at, length);
+        struct fleet_seat seat = {.name = name};
+        vec_push(&names, name);
+        if (seats.length == MEMBERS_MAX)
+            result = err_set(err, ERR_LIMIT, "more than %d members", MEMBERS_MAX);
+        else
+            result = peer_address_parse(name, &seat.address, err);
+        vec_push(&seats, seat);
+        at += length + (at[length] == ',');
+    }
+    if (result == 0)
+        fleet_set_members(app->fleet, seats.items, seats.length);
+    for (size_t i = 0; i < names.length; i++)
+        free(names.items[i]);
+    vec_done(&names);
+    vec_done(&seats);
+    return result < 0 ? err_wrap(err, "--members") : 0;
+}
+
+static void on_pods(void *ctx, const struct fleet_seat *seats, size_t count)
+{
+    fleet_set_members(((struct app *)ctx)->fleet, seats, count);
+}
+
+static void on_pods_report(void *ctx, const char *kind, const struct err *err, const char *reason, int64_t retry_in_ns)
+{
+    watch_log_tell(&((struct app *)ctx)->watch_log, kind, err, reason, retry_in_ns);
+}
+
+static int start_selected(struct app *app, struct err *err)
+{
+    const struct app_options *o = &app->options;
+    const char *selector = o->member_selector ? o->member_selector : app->config->pod_selector;
+    const char *own = app->client == NULL ? NULL
+                      : o->pod_namespace  ? o->pod_namespace
+                                          : kube_client_config(app->client)->namespace;
+
+    if (app->client == NULL || selector == NULL)
+        return err_set(err, ERR_INVALID,
+                       "--haproxy fleet needs --members, or an API server and the labels of the Pods with an agent "
+                       "(--member-selector, or podSelector.matchLabels of the configuration)");
+    const struct member_pods_spec spec = {.selector = selector,
+                                          .namespaces = o->member_namespaces ? o->member_namespaces : own,
+                                          .port = o->member_port,
+                                          .stall_ns = o->watch_stall_ns,
+                                          .changed = on_pods,
+                                          .report = on_pods_report,
+                                          .ctx = app};
+    return member_pods_new(app->client, &spec, &app->member_pods, err) < 0 ? err_wrap(err, "the Pods of the members")
+                                                                           : 0;
+}
+
+int app_start_fleet(struct app *app, struct err *err)
+{
+    static const struct fleet_ops ops = {.may_write = may_write, .refused_stale = refused_stale, .settled = settled};
+    const struct fleet_config config = {.version = app->options.version,
+                                        .agent_name = app->options.agent_name,
+                                        .timeout_ns = app->config->deployment_timeout_ns + 10 * NS_PER_S};
+
+    app->fleet = fleet_new(app->loop, &config, reconcile_model(app->reconcile), store_vault(app->store), app->metrics,
+                           &ops, app);
+    if (start_identity(app, err) < 0)
+        return -1;
+    return app->options.members != NULL ? start_static(app, err) : start_selected(app, err);
+}
+
+void app_stop_fleet(struct app *app)
+{
+    uv_timer_stop(&app->identity_timer);
+    if (app->fleet != NULL)
+        fleet_rest(app->fleet);
+}

@@ -1,0 +1,304 @@
+/* The fleet knows the fence and the log of changes; what a member needs is worked out when it can be offered. */
+#include "controller/fleet.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "controller/fleet_state.h"
+#include "data/json.h"
+
+#define BACKOFF_BASE_NS (250 * NS_PER_MS)
+#define BACKOFF_CAP_NS (10 * NS_PER_S)
+#define REFUSED_AGAIN_NS (60 * NS_PER_S)
+
+static void on_timer(void *ctx)
+{
+    struct seat *s = ctx;
+    if (s->state == SEAT_REFUSED) /* it may be another HAProxy now */
+        s->offered[0] = '\0';
+    seat_step(s);
+}
+
+static struct seat *seat_new(struct fleet *f, const struct fleet_seat *from)
+{
+    struct seat *s = xcalloc(1, sizeof(*s));
+    s->fleet = f;
+    s->name = xstrdup(from->name);
+    s->address = from->address;
+    s->timer = net_timer_new(f->loop, on_timer, s);
+    s->backoff = (struct net_backoff){.base_ns = BACKOFF_BASE_NS, .cap_ns = BACKOFF_CAP_NS};
+    return s;
+}
+
+static void drop_metrics(struct seat *s)
+{
+    struct metrics *m = s->fleet->metrics;
+    metric_set(metric_gauge(m, "haptic_member_connected", "1 when the member's agent has answered.", "member", s->name),
+               0);
+    metric_set(
+        metric_gauge(m, "haptic_member_verified", "1 when the member serves what was accepted.", "member", s->name), 0);
+}
+
+static void seat_free(struct seat *s)
+{
+    seat_forget(s);
+    drop_metrics(s);
+    net_timer_free(s->timer);
+    free(s->name);
+    free(s);
+}
+
+struct fleet *fleet_new(uv_loop_t *loop, const struct fleet_config *config, struct model *model, struct vault *vault,
+                        struct metrics *metrics, const struct fleet_ops *ops, void *ctx)
+{
+    struct fleet *f = xcalloc(1, sizeof(*f));
+    CLEANUP(free_ptr) char *agent = xasprintf("haptic/%s", config->version);
+    f->loop = loop;
+    f->config = *config;
+    f->model = model;
+    f->vault = vault;
+    f->metrics = metrics;
+    f->ops = *ops;
+    f->ctx = ctx;
+    f->peers = peers_new(loop, agent, config->agent_name);
+    f->duration = metric_histogram(
+        metrics, "haptic_deployment_duration_seconds",
+        "From the first offer of a change until every member that can be reached serves it.");
+    return f;
+}
+
+static void forget_offers(struct fleet *f)
+{
+    peer_body_unref(f->whole.body);
+    peer_body_unref(f->delta.body);
+    f->whole = f->delta = (struct made_offer){0};
+}
+
+struct fleet *fleet_free(struct fleet *f)
+{
+    if (!f)
+        return NULL;
+    for (size_t i = 0; i < f->seats.length; i++)
+        seat_free(f->seats.items[i]);
+    vec_done(&f->seats);
+    forget_offers(f);
+    peers_free(f->peers);
+    change_log_done(&f->log);
+    free(f);
+    return NULL;
+}
+
+/* ---- which there are ---- */
+
+static struct seat *seat_of(const struct fleet *f, const struct fleet_seat *wanted)
+{
+    for (size_t i = 0; i < f->seats.length; i++) {
+        struct seat *s = f->seats.items[i];
+        if (strcmp(s->name, wanted->name) == 0 && strcmp(s->address.host, wanted->address.host) == 0 &&
+            s->address.port == wanted->address.port)
+            return s;
+    }
+    return NULL;
+}
+
+static void drop_unlisted(struct fleet *f)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < f->seats.length; i++) {
+        struct seat *s = f->seats.items[i];
+        if (s->listed) {
+            f->seats.items[kept++] = s;
+            continue;
+        }
+        log_info("A member has left", "member", s->name);
+        seat_free(s);
+    }
+    f->seats.length = kept;
+}
+
+void fleet_set_members(struct fleet *f, const struct fleet_seat *seats, size_t count)
+{
+    for (size_t i = 0; i < f->seats.length; i++)
+        f->seats.items[i]->listed = false;
+    for (size_t i = 0; i < count; i++) {
+        struct seat *s = seat_of(f, &seats[i]);
+        if (!s) {
+            s = seat_new(f, &seats[i]);
+            vec_push(&f->seats, s);
+            log_info("A member has come", "member", s->name, "address", s->address.host);
+        }
+        s->listed = true;
+    }
+    drop_unlisted(f);
+    peers_keep(f->peers, f->seats.length);
+    for (size_t i = 0; i < f->seats.length; i++)
+        seat_step(f->seats.items[i]);
+}
+
+void fleet_set_identity(struct fleet *f, const struct peer_identity *identity)
+{
+    peers_set_identity(f->peers, identity);
+    for (size_t i = 0; i < f->seats.length; i++)
+        seat_step(f->seats.items[i]);
+}
+
+/* ---- what they get ---- */
+
+static bool is_another_term(const struct fleet *f, const struct fence *fence)
+{
+    return !f->writing || f->transitions != fence->transitions || strcmp(f->holder, fence->holder) != 0;
+}
+
+static void begin_term(struct fleet *f, const struct fence *fence)
+{
+    f->writing = true;
+    f->transitions = fence->transitions;
+    snprintf(f->holder, sizeof(f->holder), "%s", fence->holder);
+    for (size_t i = 0; i < f->seats.length; i++)
+        seat_forget(f->seats.items[i]);
+}
+
+void fleet_offer(struct fleet *f, struct model_changes *changes, const struct fence *fence)
+{
+    struct digest digest = model_digest(f->model, MODEL_ACCEPTED);
+    bool begins = is_another_term(f, fence);
+    if (begins)
+        begin_term(f, fence);
+    f->generation = fence->generation;
+    if (begins || !changes)
+        change_log_reset(&f->log, digest);
+    else
+        change_log_add(&f->log, changes, digest);
+    if (changes)
+        vec_clear(&changes->items);
+    if (!f->unsettled) {
+        f->unsettled = true;
+        f->began_ns = clock_now_ns();
+        f->operations = f->reloads = 0;
+        f->sent = 0;
+    }
+    for (size_t i = 0; i < f->seats.length; i++)
+        seat_step(f->seats.items[i]);
+    fleet_look(f);
+}
+
+void fleet_rest(struct fleet *f)
+{
+    if (!f->writing)
+        return;
+    f->writing = f->unsettled = false;
+    forget_offers(f);
+    for (size_t i = 0; i < f->seats.length; i++)
+        seat_forget(f->seats.items[i]);
+}
+
+void fleet_verify(struct fleet *f)
+{
+    for (size_t i = 0; i < f->seats.length; i++) {
+        struct seat *s = f->seats.items[i];
+        s->verify_due = s->state == SEAT_VERIFIED || s->state == SEAT_DIVERGENT;
+        seat_step(s);
+    }
+}
+
+/* ---- what is told ---- */
+
+void fleet_status(const struct fleet *f, struct fleet_status *ret_status)
+{
+    *ret_status = (struct fleet_status){.members = f->seats.length};
+    for (size_t i = 0; i < f->seats.length; i++) {
+        const struct seat *s = f->seats.items[i];
+        ret_status->connected += s->connected;
+        ret_status->verified += s->state == SEAT_VERIFIED;
+        ret_status->refused += s->state == SEAT_REFUSED;
+        ret_status->divergent += s->state == SEAT_DIVERGENT;
+    }
+}
+
+/* A member that cannot be reached, or refuses, holds up nobody's deployment; one that was never asked does. */
+static bool holds_up(const struct seat *s)
+{
+    return s->state == SEAT_APPLY || s->state == SEAT_COMPARE || s->state == SEAT_DIVERGENT ||
+           (s->state == SEAT_CONNECT && !*s->problem);
+}
+
+void fleet_look(struct fleet *f)
+{
+    struct fleet_status status;
+    uint64_t similar;
+    for (size_t i = 0; i < f->seats.length; i++)
+        if (holds_up(f->seats.items[i]))
+            return;
+    if (!f->unsettled || f->seats.length == 0)
+        return;
+    f->unsettled = false;
+    fleet_status(f, &status);
+    int64_t took_ns = clock_now_ns() - f->began_ns;
+    metric_observe_ns(f->duration, took_ns);
+    if (f->reloads > 0 || (f->sent > 0 && log_limit_pass(&f->deployed_limit, NS_PER_S, &similar)))
+        log_info("Deployed to the fleet", "generation", log_int((int64_t)f->generation), "verified",
+                 log_int((int64_t)status.verified), "members", log_int((int64_t)status.members), "operations",
+                 log_int(f->operations), "reloads", log_int(f->reloads), "bytes", log_int((int64_t)f->sent), "duration",
+                 log_duration(took_ns));
+    f->ops.settled(f->ctx);
+}
+
+static void put_text(struct buf *json, const char *before, const char *text)
+{
+    buf_puts(json, before);
+    if (json_write_string(json, text, strlen(text), NULL) < 0)
+        buf_puts(json, "null");
+}
+
+void fleet_describe(const struct fleet *f, struct buf *json)
+{
+    buf_putc(json, '[');
+    for (size_t i = 0; i < f->seats.length; i++) {
+        const struct seat *s = f->seats.items[i];
+        put_text(json, i > 0 ? ",{\"member\":" : "{\"member\":", s->name);
+        put_text(json, ",\"address\":", s->address.host);
+        buf_printf(json,
+                   ",\"port\":%u,\"state\":\"%s\",\"connected\":%s,\"digest\":\"%s\",\"applies\":%" PRIu64
+                   ",\"reloads\":%" PRIu64 ",\"operations\":%u,\"microseconds\":%" PRId64,
+                   s->address.port, seat_state_name(s->state), s->connected ? "true" : "false", s->digest, s->applies,
+                   s->reloads, s->operations, s->applied_ns / 1000);
+        put_text(json, ",\"version\":", s->version);
+        put_text(json, ",\"haproxy\":", s->haproxy);
+        put_text(json, ",\"reload_reason\":", s->reload_reason);
+        put_text(json, ",\"problem\":", s->problem);
+        buf_putc(json, '}');
+    }
+    buf_putc(json, ']');
+}
+
+void fleet_collect(struct fleet *f)
+{
+    struct fleet_status status;
+    fleet_status(f, &status);
+    metric_set(metric_gauge(f->metrics, "haptic_members", "Members of the fleet."), (double)status.members);
+    metric_set(metric_gauge(f->metrics, "haptic_members_verified", "Members that serve what was accepted."),
+               (double)status.verified);
+    metric_set(metric_gauge(f->metrics, "haptic_members_refused", "Members whose HAProxy refuses what was accepted."),
+               (double)status.refused);
+    for (size_t i = 0; i < f->seats.length; i++) {
+        const struct seat *s = f->seats.items[i];
+        metric_set(metric_gauge(f->metrics, "haptic_member_connected", "1 when the member's agent has answered.",
+                                "member", s->name),
+                   s->connected);
+        metric_set(metric_gauge(f->metrics, "haptic_member_verified", "1 when the member serves what was accepted.",
+                                "member", s->name),
+                   s->state == SEAT_VERIFIED);
+        metric_set(metric_counter(f->metrics, "haptic_member_applies_total", "Offers that the member has taken.",
+                                  "member", s->name),
+                   (double)s->applies);
+        metric_set(metric_counter(f->metrics, "haptic_member_reloads_total", "Reloads of the member's HAProxy.",
+                                  "member", s->name),
+                   (double)s->reloads);
+        metric_set(
+            metric_gauge(f->metrics, "haptic_member_apply_seconds", "How long the last offer took.", "member", s->name),
+            (double)s->applied_ns / (double)NS_PER_S);
+    }
+}

@@ -1,0 +1,73 @@
+/* fleet.h — the members that this controller deploys to: agents beside HAProxies.
+ * Thread:  loop thread only.
+ * Owns:    a state machine and a back-off per member, the requests, the log of changes; borrows model and vault.
+ * Units:   *_ns nanoseconds.
+ * Errors:  of one member: its state, a log line, a metric. Members do not wait for each other.
+ *
+ * A member is at a digest. When that is not the model's, it is offered what has changed since, or everything. What it
+ * answers is believed about itself only: it cannot change what others get.
+ *
+ *   CONNECT ──state──► COMPARE ──offer──► APPLY ──applied──► VERIFIED ──(a change)──► APPLY
+ *      ▲                  ▲                 │ ├─(HAProxy refuses)──► REFUSED ──(a change)──► APPLY
+ *      │                  └──(from where?)──┘ └─(HAProxy is not level yet)──► DIVERGENT ──► COMPARE
+ *      └──────────────── no answer ─────────────────────────────────────────────────────────┘
+ */
+#ifndef HAPTIC_CONTROLLER_FLEET_H
+#define HAPTIC_CONTROLLER_FLEET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "agent/agent.h"
+#include "base/buf.h"
+#include "base/metric.h"
+#include "haproxy/model.h"
+#include "net/peer.h"
+#include "store/vault.h"
+
+struct fleet;
+
+struct fleet_ops {
+    /* May this replica write now? */
+    bool (*may_write)(void *ctx);
+    /* A member has seen a newer writer. */
+    void (*refused_stale)(void *ctx, int64_t highest_transitions);
+    /* Every member that can be reached has verified what was accepted. */
+    void (*settled)(void *ctx);
+};
+
+struct fleet_config {
+    const char *version;    /* of this program; in the user agent */
+    const char *agent_name; /* in the agents' certificates */
+    int64_t timeout_ns;     /* of one apply */
+};
+
+struct fleet *fleet_new(uv_loop_t *loop, const struct fleet_config *config, struct model *model, struct vault *vault,
+                        struct metrics *metrics, const struct fleet_ops *ops, void *ctx);
+struct fleet *fleet_free(struct fleet *f); /* NULL is fine; run the loop once more */
+
+/* The members there are: a member that stays keeps its state. name: for people, copied. */
+struct fleet_seat {
+    const char *name;
+    struct peer_address address;
+};
+void fleet_set_members(struct fleet *f, const struct fleet_seat *seats, size_t count);
+void fleet_set_identity(struct fleet *f, const struct peer_identity *identity);
+
+/* What was accepted has changed; changes: taken over, left empty. NULL: nothing is known about what changed. The fence
+ * is that of every offer from here on. */
+void fleet_offer(struct fleet *f, struct model_changes *changes, const struct fence *fence);
+/* This replica does not write any more. */
+void fleet_rest(struct fleet *f);
+/* Read everything back at each member. */
+void fleet_verify(struct fleet *f);
+
+struct fleet_status {
+    size_t members, connected, verified, refused, divergent;
+};
+void fleet_status(const struct fleet *f, struct fleet_status *ret_status);
+void fleet_describe(const struct fleet *f, struct buf *json); /* an array */
+void fleet_collect(struct fleet *f);
+
+#endif

@@ -1,0 +1,327 @@
+/* seat_step() looks at the state and begins the one request that is due; every answer ends in it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "controller/fleet_state.h"
+#include "data/json.h"
+
+#define STATE_TIMEOUT_NS (5 * NS_PER_S)
+#define LOOK_NS (5 * NS_PER_S)     /* a verified member is asked again */
+#define DIVERGENT_LOOK_NS NS_PER_S /* one that is not level */
+#define REFUSED_LOOK_NS (60 * NS_PER_S)
+#define WARN_NS (30 * NS_PER_S)
+#define WARN_MAX_NS (600 * NS_PER_S)
+#define ANSWER_MAX ((size_t)1 << 20)
+
+const char *seat_state_name(enum seat_state state)
+{
+    static const char *const names[] = {
+        [SEAT_CONNECT] = "connect",   [SEAT_COMPARE] = "compare",     [SEAT_APPLY] = "apply",
+        [SEAT_VERIFIED] = "verified", [SEAT_DIVERGENT] = "divergent", [SEAT_REFUSED] = "refused"};
+    return names[state];
+}
+
+static void wanted_digest(const struct seat *s, char ret_hex[DIGEST_HEX_SIZE])
+{
+    digest_hex(model_digest(s->fleet->model, MODEL_ACCEPTED), ret_hex);
+}
+
+static bool is_level(const struct seat *s)
+{
+    char wanted[DIGEST_HEX_SIZE];
+    wanted_digest(s, wanted);
+    return strcmp(s->digest, wanted) == 0;
+}
+
+static void set_problem(struct seat *s, const char *text)
+{
+    snprintf(s->problem, sizeof(s->problem), "%s", text);
+}
+
+static void complain(struct seat *s, const char *what, const char *text)
+{
+    uint64_t similar;
+    set_problem(s, text);
+    if (log_repeat_pass(&s->repeat, WARN_NS, WARN_MAX_NS, &similar))
+        log_warn(what, "member", s->name, "error", text, "similar", log_int((int64_t)similar));
+}
+
+static void look_again(struct seat *s, int64_t after_ns)
+{
+    net_timer_start(s->timer, after_ns);
+}
+
+static void lose(struct seat *s, const char *what, const char *text)
+{
+    s->state = SEAT_CONNECT;
+    s->connected = false;
+    complain(s, what, text);
+    look_again(s, net_backoff_next(&s->backoff, 0));
+    fleet_look(s->fleet);
+}
+
+/* ---- answers ---- */
+
+static void copy_string(yyjson_val *root, const char *name, char *to, size_t size)
+{
+    const char *text = yyjson_get_str(yyjson_obj_get(root, name));
+    snprintf(to, size, "%s", text ? text : "");
+}
+
+/* An answer that is none is as good as no answer. */
+static bool read_answer(struct seat *s, const struct peer_answer *answer, struct yyjson_doc **ret_doc)
+{
+    struct digest digest;
+    if (json_parse(answer->body, answer->length, ANSWER_MAX, ret_doc, NULL) < 0)
+        return false;
+    yyjson_val *root = yyjson_doc_get_root(*ret_doc);
+    const char *hex = yyjson_get_str(yyjson_obj_get(root, "digest"));
+    if (!hex || (*hex && !offer_digest_parse(hex, &digest)) || !yyjson_get_str(yyjson_obj_get(root, "result")))
+        return false;
+    copy_string(root, "digest", s->digest, sizeof(s->digest));
+    return true;
+}
+
+static void become_verified(struct seat *s)
+{
+    if (s->state != SEAT_VERIFIED && s->repeat.seen_ns)
+        log_info("Member serves what was accepted again", "member", s->name);
+    s->state = SEAT_VERIFIED;
+    s->repeat = (struct log_repeat){0};
+    s->problem[0] = '\0';
+    net_backoff_reset(&s->backoff);
+    look_again(s, LOOK_NS);
+    fleet_look(s->fleet);
+}
+
+static void become_divergent(struct seat *s, const char *text)
+{
+    s->state = SEAT_DIVERGENT;
+    complain(s, "Member is not level with what was accepted yet", text);
+    look_again(s, DIVERGENT_LOOK_NS);
+    fleet_look(s->fleet);
+}
+
+static void note_state(struct seat *s, yyjson_val *root)
+{
+    yyjson_val *haproxy = yyjson_obj_get(root, "haproxy");
+    copy_string(root, "version", s->version, sizeof(s->version));
+    copy_string(haproxy, "version", s->haproxy, sizeof(s->haproxy));
+    s->reloads = yyjson_get_uint(yyjson_obj_get(haproxy, "reloads"));
+}
+
+static void on_state(void *ctx, const struct peer_answer *answer, const struct err *err)
+{
+    struct seat *s = ctx;
+    CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
+    s->request = NULL;
+    if (err) {
+        lose(s, "Member cannot be reached", err->text);
+        return;
+    }
+    if (answer->status != 200 || !read_answer(s, answer, &doc)) {
+        lose(s, "Member answers nonsense", "its state is not one");
+        return;
+    }
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    s->connected = true;
+    note_state(s, root);
+    bool is_ready = yyjson_get_bool(yyjson_obj_get(root, "ready"));
+    bool is_open = yyjson_get_bool(yyjson_obj_get(root, "is_open"));
+    if (!is_level(s)) {
+        if (s->state != SEAT_REFUSED || strcmp(s->offered, s->digest) == 0)
+            s->state = SEAT_COMPARE;
+        seat_step(s);
+    } else if (is_ready && !is_open) {
+        become_verified(s);
+    } else {
+        const char *why = yyjson_get_str(yyjson_obj_get(root, is_ready ? "waits_for" : "problem"));
+        become_divergent(s, why && *why ? why : "HAProxy is not ready");
+    }
+}
+
+static void on_refused(struct seat *s, yyjson_val *root)
+{
+    const char *message = yyjson_get_str(yyjson_obj_get(root, "message"));
+    s->state = SEAT_REFUSED;
+    log_error("HAProxy of a member refuses what was accepted; it serves what it had before", "member", s->name, "error",
+              message ? message : "");
+    set_problem(s, message ? message : "refused");
+    look_again(s, REFUSED_LOOK_NS);
+    fleet_look(s->fleet);
+}
+
+static void on_stale(struct seat *s, yyjson_val *root)
+{
+    int64_t highest = yyjson_get_sint(yyjson_obj_get(root, "highest_transitions"));
+    const char *holder = yyjson_get_str(yyjson_obj_get(root, "highest_holder"));
+    struct fleet *f = s->fleet;
+    log_warn("Deployment refused: a newer leader has written", "member", s->name, "highest_transitions",
+             log_int(highest), "holder", holder ? holder : "");
+    s->state = SEAT_CONNECT;
+    set_problem(s, "a newer leader has written");
+    look_again(s, net_backoff_next(&s->backoff, 0));
+    f->ops.refused_stale(f->ctx, highest);
+}
+
+static void on_taken(struct seat *s, yyjson_val *root)
+{
+    struct fleet *f = s->fleet;
+    const char *result = yyjson_get_str(yyjson_obj_get(root, "result"));
+    s->operations = (unsigned)yyjson_get_uint(yyjson_obj_get(root, "operations"));
+    bool reloaded = yyjson_get_bool(yyjson_obj_get(root, "reloaded"));
+    copy_string(root, "reload_reason", s->reload_reason, sizeof(s->reload_reason));
+    s->applies++;
+    s->reloads += reloaded;
+    f->operations += s->operations;
+    f->reloads += reloaded;
+    s->needs_whole = false;
+    if (!is_level(s)) {
+        s->state = SEAT_COMPARE;
+        seat_step(s);
+    } else if (strcmp(result, "waits") == 0) {
+        become_divergent(s, *s->reload_reason ? s->reload_reason : "a reload waits");
+    } else {
+        become_verified(s);
+    }
+}
+
+static void on_applied(void *ctx, const struct peer_answer *answer, const struct err *err)
+{
+    struct seat *s = ctx;
+    CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
+    char before[DIGEST_HEX_SIZE];
+    s->request = NULL;
+    s->applied_ns = clock_now_ns() - s->asked_ns;
+    s->fleet->sent += answer->sent;
+    memcpy(before, s->digest, sizeof(before));
+    if (err || !read_answer(s, answer, &doc)) {
+        lose(s, err ? "Member cannot be reached" : "Member answers nonsense",
+             err ? err->text : "its answer is not one");
+        return;
+    }
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    const char *result = yyjson_get_str(yyjson_obj_get(root, "result")),
+               *message = yyjson_get_str(yyjson_obj_get(root, "message"));
+    s->connected = true;
+    if (answer->status == 200) {
+        on_taken(s, root);
+    } else if (strcmp(result, "stale") == 0) {
+        on_stale(s, root);
+    } else if (strcmp(result, "refused") == 0) {
+        on_refused(s, root);
+    } else if (strcmp(result, "unknown_baseline") == 0 && strcmp(before, s->digest) != 0) {
+        s->state = SEAT_COMPARE; /* now it is known where it is */
+        seat_step(s);
+    } else if (strcmp(result, "not_live") == 0) {
+        become_divergent(s, message ? message : result);
+    } else { /* busy, invalid, or something new */
+        s->needs_whole = s->needs_whole || strcmp(result, "busy") != 0;
+        lose(s, "Member does not take what was accepted", message ? message : result);
+    }
+}
+
+static void on_verified(void *ctx, const struct peer_answer *answer, const struct err *err)
+{
+    ((struct seat *)ctx)->verify_due = false;
+    on_applied(ctx, answer, err);
+}
+
+/* ---- questions and offers ---- */
+
+static void ask(struct seat *s, const char *path, struct peer_body *body, int64_t timeout_ns,
+                void (*done)(void *, const struct peer_answer *, const struct err *))
+{
+    const struct peer_call call = {
+        .address = &s->address, .path = path, .body = body, .timeout_ns = timeout_ns, .done = done, .ctx = s};
+    net_timer_stop(s->timer);
+    s->asked_ns = clock_now_ns();
+    s->request = peers_start(s->fleet->peers, &call);
+}
+
+/* The body of an offer from there to what is accepted; made once for all who need the same. */
+static struct peer_body *offer_from(struct fleet *f, const char *from, const struct offer_name *names, size_t count)
+{
+    struct made_offer *made = *from ? &f->delta : &f->whole;
+    struct digest result = model_digest(f->model, MODEL_ACCEPTED);
+    if (made->body && strcmp(made->from, from) == 0 && digest_equal(made->result, result) &&
+        made->transitions == f->transitions && made->generation == f->generation)
+        return made->body;
+    struct offer head = {.transitions = f->transitions, .generation = f->generation};
+    memcpy(head.holder, f->holder, sizeof(head.holder));
+    snprintf(head.from, sizeof(head.from), "%s", from);
+    peer_body_unref(made->body);
+    *made = (struct made_offer){
+        .result = result, .transitions = f->transitions, .generation = f->generation, .body = peer_body_new()};
+    snprintf(made->from, sizeof(made->from), "%s", from);
+    if (*from)
+        offer_write_delta(&made->body->bytes, f->model, f->vault, &head, names, count);
+    else
+        offer_write_whole(&made->body->bytes, f->model, f->vault, &head);
+    return made->body;
+}
+
+static void offer(struct seat *s)
+{
+    struct fleet *f = s->fleet;
+    const struct offer_name *names = NULL;
+    size_t count = 0;
+    bool is_delta = !s->needs_whole && *s->digest && change_log_since(&f->log, s->digest, &names, &count);
+    struct peer_body *body = offer_from(f, is_delta ? s->digest : "", names, count);
+    wanted_digest(s, s->offered);
+    s->state = SEAT_APPLY;
+    ask(s, "/v1/apply", body, f->config.timeout_ns, on_applied);
+}
+
+static void verify(struct seat *s)
+{
+    struct peer_body *nothing = peer_body_new();
+    ask(s, "/v1/verify", nothing, s->fleet->config.timeout_ns, on_verified);
+    peer_body_unref(nothing);
+}
+
+void seat_step(struct seat *s)
+{
+    struct fleet *f = s->fleet;
+    char wanted[DIGEST_HEX_SIZE];
+    if (s->request || !f->writing || !f->ops.may_write(f->ctx) || !peers_have_identity(f->peers) ||
+        model_is_empty(f->model, MODEL_ACCEPTED))
+        return;
+    wanted_digest(s, wanted);
+    switch (s->state) {
+    case SEAT_CONNECT:
+        if (!net_timer_is_set(s->timer))
+            ask(s, "/v1/state", NULL, STATE_TIMEOUT_NS, on_state);
+        return;
+    case SEAT_REFUSED:
+        if (strcmp(s->offered, wanted) == 0)
+            return; /* the same would be refused again */
+        offer(s);
+        return;
+    case SEAT_COMPARE:
+    case SEAT_VERIFIED:
+    case SEAT_DIVERGENT:
+        if (!is_level(s))
+            offer(s);
+        else if (s->verify_due)
+            verify(s);
+        else if (!net_timer_is_set(s->timer))
+            ask(s, "/v1/state", NULL, STATE_TIMEOUT_NS, on_state);
+        return;
+    case SEAT_APPLY:
+        return;
+    }
+}
+
+void seat_forget(struct seat *s)
+{
+    s->request = peer_cancel(s->request);
+    net_timer_stop(s->timer);
+    net_backoff_reset(&s->backoff);
+    s->state = SEAT_CONNECT;
+    s->connected = s->verify_due = false;
+    s->digest[0] = s->offered[0] = '\0';
+}

@@ -1,0 +1,84 @@
+/* fleet_state.h — what a fleet consists of, for its files only.
+ * Thread:  loop thread only.
+ *
+ *   fleet.c         life, which members there are, what is told about them
+ *   fleet_member.c  one member: its states, what is asked and offered, what its answers mean
+ */
+#ifndef HAPTIC_CONTROLLER_FLEET_STATE_H
+#define HAPTIC_CONTROLLER_FLEET_STATE_H
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "controller/change_log.h"
+#include "controller/fleet.h"
+#include "net/backoff.h"
+#include "net/timer.h"
+
+enum seat_state { SEAT_CONNECT, SEAT_COMPARE, SEAT_APPLY, SEAT_VERIFIED, SEAT_DIVERGENT, SEAT_REFUSED };
+
+/* One member. */
+struct seat {
+    struct fleet *fleet;
+    char *name;
+    struct peer_address address;
+    enum seat_state state;
+    bool listed;    /* during fleet_set_members() */
+    bool connected; /* the last request was answered */
+    bool needs_whole;
+    bool verify_due;                                        /* everything is to be read back */
+    char digest[DIGEST_HEX_SIZE], offered[DIGEST_HEX_SIZE]; /* where it is; what it was offered last */
+    char version[64], haproxy[64];
+    struct peer_request *request;
+    struct net_timer *timer; /* of the back-off, or the next look */
+    struct net_backoff backoff;
+    int64_t asked_ns, applied_ns; /* when the request began; how long the last apply took */
+    unsigned operations;          /* of the last apply */
+    uint64_t applies, reloads;
+    char problem[600], reload_reason[256];
+    struct log_repeat repeat;
+};
+
+/* An offer that several members may get. */
+struct made_offer {
+    char from[DIGEST_HEX_SIZE];
+    struct digest result;
+    int64_t transitions;
+    uint64_t generation;
+    struct peer_body *body; /* NULL: none */
+};
+
+struct fleet {
+    uv_loop_t *loop;
+    struct fleet_config config;
+    char *agent_name;
+    struct model *model;
+    struct vault *vault;
+    struct metrics *metrics;
+    struct fleet_ops ops;
+    void *ctx;
+    struct peers *peers;
+    VEC(struct seat *) seats;
+    struct change_log log;
+    bool writing;
+    int64_t transitions;
+    uint64_t generation;
+    char holder[OFFER_HOLDER_SIZE];
+    struct made_offer whole, delta;
+    /* The deployment that is under way. */
+    bool unsettled;
+    int64_t began_ns;
+    unsigned operations, reloads;
+    uint64_t sent;
+    struct log_limit deployed_limit;
+    struct metric *duration;
+};
+
+/* fleet_member.c */
+const char *seat_state_name(enum seat_state state);
+void seat_step(struct seat *s);   /* do what is due */
+void seat_forget(struct seat *s); /* a new term, or an end: what was asked is cancelled */
+
+/* fleet.c */
+void fleet_look(struct fleet *f); /* has everybody settled? */
+
+#endif

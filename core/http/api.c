@@ -1,0 +1,320 @@
+/* A request whose answer takes time is suspended, and its connection resumed when the answer is there. A client that
+ * goes away meanwhile is noticed by libmicrohttpd when the connection is resumed.
+ */
+#include "http/api.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/alloc.h"
+#include "base/vec.h"
+
+#define IDLE_S 15U
+#define CONNECTION_BYTES ((size_t)64 << 10)
+#define PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3"
+
+struct api_route {
+    const char *method, *path;
+    api_handler *handler;
+    void *ctx;
+};
+
+struct api_server {
+    struct MHD_Daemon *daemon;
+    struct identity *identity;
+    size_t max_body;
+    VEC(struct api_route) routes;
+    unsigned bodies; /* that are being received */
+    bool running;    /* inside MHD_run() */
+    uv_poll_t poll;
+    uv_timer_t timer;
+    int open_handles;
+};
+
+enum request_state {
+    REQUEST_RECEIVING, /* its body */
+    REQUEST_REFUSED,   /* the rest of its body is not wanted */
+    REQUEST_HANDLED,   /* the handler has it, suspended */
+    REQUEST_ANSWERED,  /* to be queued when libmicrohttpd asks */
+    REQUEST_QUEUED
+};
+
+struct api_request {
+    struct api_server *server;
+    struct MHD_Connection *connection;
+    enum request_state state;
+    bool has_body, suspended;
+    int64_t begun_ns;
+    struct buf body;
+    unsigned status;
+    const char *content_type;
+    struct buf answer;
+};
+
+static struct identity *the_identity;
+
+static int on_certificate(gnutls_session_t session, const gnutls_datum_t *names, int count,
+                          const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **ret_chain,
+                          unsigned *ret_length, gnutls_privkey_t *ret_key)
+{
+    (void)names;
+    (void)count;
+    (void)algorithms;
+    (void)algorithm_count;
+    return identity_serve(the_identity, session, ret_chain, ret_length, ret_key);
+}
+
+static void wipe(struct buf *b)
+{
+    if (b->data)
+        explicit_bzero(b->data, b->capacity);
+    buf_done(b);
+}
+
+static void run(struct api_server *s);
+
+static void on_run_timer(uv_timer_t *timer)
+{
+    run(timer->data);
+}
+
+void api_answer(struct api_request *request, unsigned status, const char *content_type, struct buf *body)
+{
+    request->status = status;
+    request->content_type = content_type;
+    request->answer = *body;
+    *body = (struct buf){0};
+    request->state = REQUEST_ANSWERED;
+    if (!request->suspended)
+        return;
+    request->suspended = false;
+    MHD_resume_connection(request->connection);
+    if (!request->server->running)
+        uv_timer_start(&request->server->timer, on_run_timer, 0, 0);
+}
+
+static void answer_text(struct api_request *request, unsigned status, const char *text)
+{
+    struct buf body = {0};
+    buf_printf(&body, "{\"result\":\"invalid\",\"message\":\"%s\"}\n", text);
+    api_answer(request, status, "application/json", &body);
+}
+
+static enum MHD_Result queue(struct api_request *request)
+{
+    size_t length = request->answer.length;
+    struct MHD_Response *response = MHD_create_response_from_buffer(length, buf_steal(&request->answer),
+                                                                    MHD_RESPMEM_MUST_FREE);
+    if (!response)
+        return MHD_NO;
+    MHD_add_response_header(response, "Content-Type", request->content_type);
+    MHD_add_response_header(response, "Cache-Control", "no-store");
+    enum MHD_Result result = MHD_queue_response(request->connection, request->status, response);
+    MHD_destroy_response(response);
+    request->state = REQUEST_QUEUED;
+    return result;
+}
+
+static void release_body(struct api_request *request)
+{
+    if (request->has_body)
+        request->server->bodies--;
+    request->has_body = false;
+    wipe(&request->body);
+}
+
+static void handle(struct api_request *request, const char *method, const char *path)
+{
+    struct api_server *s = request->server;
+    bool is_path = false;
+    for (size_t i = 0; i < s->routes.length; i++) {
+        const struct api_route *route = &s->routes.items[i];
+        if (strcmp(route->path, path) != 0)
+            continue;
+        is_path = true;
+        if (strcmp(route->method, method) != 0)
+            continue;
+        request->state = REQUEST_HANDLED;
+        route->handler(route->ctx, request, buf_str(&request->body), request->body.length);
+        release_body(request);
+        return;
+    }
+    answer_text(request, is_path ? 405 : 404, is_path ? "another method is needed" : "there is no such path");
+}
+
+static void receive(struct api_request *request, const char *bytes, size_t length)
+{
+    struct api_server *s = request->server;
+    if (request->state != REQUEST_RECEIVING)
+        return;
+    if (!request->has_body && s->bodies >= API_BODIES_MAX) {
+        request->state = REQUEST_REFUSED;
+        request->status = 503;
+        return;
+    }
+    s->bodies += !request->has_body;
+    request->has_body = true;
+    if (request->body.length + length > s->max_body || buf_try_add(&request->body, bytes, length, NULL) < 0) {
+        release_body(request);
+        request->state = REQUEST_REFUSED;
+        request->status = 413;
+    }
+}
+
+/* A body that says how long it is need not be received to be refused. */
+static bool announces_too_much(const struct api_server *s, struct MHD_Connection *connection)
+{
+    const char *text = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    return text && strtoull(text, NULL, 10) > s->max_body;
+}
+
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *upload, size_t *upload_size, void **state)
+{
+    struct api_server *s = ctx;
+    struct api_request *request = *state;
+    (void)version;
+    if (!request) {
+        request = xcalloc(1, sizeof(*request));
+        *request = (struct api_request){.server = s, .connection = connection, .begun_ns = clock_now_ns()};
+        buf_init(&request->body, s->max_body);
+        *state = request;
+        if (!announces_too_much(s, connection))
+            return MHD_YES;
+        answer_text(request, 413, "the body is too large");
+        return queue(request);
+    }
+    if (*upload_size > 0) {
+        size_t length = *upload_size;
+        *upload_size = 0;
+        if (clock_now_ns() - request->begun_ns > API_BODY_NS)
+            return MHD_NO;
+        receive(request, upload, length);
+        return MHD_YES;
+    }
+    if (request->state == REQUEST_REFUSED)
+        answer_text(request, request->status, request->status == 413 ? "the body is too large" : "too many bodies");
+    if (request->state == REQUEST_RECEIVING)
+        handle(request, method, url);
+    if (request->state == REQUEST_ANSWERED)
+        return queue(request);
+    if (request->state == REQUEST_HANDLED && !request->suspended) {
+        request->suspended = true;
+        MHD_suspend_connection(connection);
+    }
+    return MHD_YES;
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode code)
+{
+    struct api_request *request = *state;
+    (void)ctx;
+    (void)connection;
+    (void)code;
+    if (!request)
+        return;
+    release_body(request);
+    buf_done(&request->answer);
+    free(request);
+    *state = NULL;
+}
+
+static void on_ready(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    run(poll->data);
+}
+
+static void run(struct api_server *s)
+{
+    MHD_UNSIGNED_LONG_LONG timeout_ms;
+    s->running = true;
+    MHD_run(s->daemon);
+    s->running = false;
+    if (MHD_get_timeout(s->daemon, &timeout_ms) == MHD_YES)
+        uv_timer_start(&s->timer, on_run_timer, timeout_ms, 0);
+    else
+        uv_timer_stop(&s->timer);
+}
+
+static bool listen_at(struct api_server *s, const struct sockaddr *at, uint16_t port, unsigned flags)
+{
+    errno = 0;
+    s->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME | flags, port, NULL, NULL, on_request, s,
+        MHD_OPTION_SOCK_ADDR, at, MHD_OPTION_CONNECTION_LIMIT, API_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+        IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+        MHD_OPTION_HTTPS_CERT_CALLBACK, on_certificate, MHD_OPTION_HTTPS_PRIORITIES, PRIORITIES, MHD_OPTION_END);
+    if (!s->daemon && errno == 0)
+        errno = EADDRINUSE;
+    return s->daemon != NULL;
+}
+
+int api_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct identity *identity, size_t max_body,
+                   struct api_server **ret_server, struct err *err)
+{
+    struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    struct api_server *s = xcalloc(1, sizeof(*s));
+    bool listens;
+
+    s->identity = the_identity = identity;
+    s->max_body = max_body;
+    if (inet_pton(AF_INET, address, &in4.sin_addr) == 1) {
+        listens = listen_at(s, (const struct sockaddr *)&in4, port, 0);
+    } else if (inet_pton(AF_INET6, address, &in6.sin6_addr) == 1) {
+        bool both = IN6_IS_ADDR_UNSPECIFIED(&in6.sin6_addr);
+        listens = listen_at(s, (const struct sockaddr *)&in6, port, MHD_USE_IPv6 | (both ? MHD_USE_DUAL_STACK : 0));
+    } else {
+        free(s);
+        return err_set(err, ERR_INVALID, "\"%s\" is not an IP address to listen on", address);
+    }
+    if (!listens) {
+        free(s);
+        return err_set_sys(err, errno, "listen on %s port %u", address, port);
+    }
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    uv_poll_init(loop, &s->poll, info->epoll_fd);
+    uv_timer_init(loop, &s->timer);
+    s->poll.data = s->timer.data = s;
+    uv_poll_start(&s->poll, UV_READABLE, on_ready);
+    run(s);
+    *ret_server = s;
+    return 0;
+}
+
+void api_server_route(struct api_server *s, const char *method, const char *path, api_handler *handler, void *ctx)
+{
+    vec_push(&s->routes, ((struct api_route){.method = method, .path = path, .handler = handler, .ctx = ctx}));
+}
+
+uint16_t api_server_port(const struct api_server *s)
+{
+    return MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct api_server *s = handle->data;
+    if (--s->open_handles > 0)
+        return;
+    MHD_stop_daemon(s->daemon);
+    vec_done(&s->routes);
+    free(s);
+}
+
+struct api_server *api_server_free(struct api_server *s)
+{
+    if (!s)
+        return NULL;
+    s->open_handles = 2;
+    uv_close((uv_handle_t *)&s->poll, on_closed);
+    uv_close((uv_handle_t *)&s->timer, on_closed);
+    return NULL;
+}

@@ -1,0 +1,41 @@
+/* api.h — the agent's API: HTTP over TLS 1.3, for clients with a certificate of the controller's authority.
+ * Thread:  loop thread only; libmicrohttpd runs in its external mode.
+ * Owns:    the listening socket, its connections, the bodies that are being received (wiped when dropped).
+ * Errors:  ERR_INVALID for an address, ERR_SYS with it when it cannot be bound.
+ *
+ * Limits: API_CONNECTIONS_MAX connections; API_BODIES_MAX bodies at a time; a body of at most max_body bytes, received
+ * within API_BODY_NS; 15 s without progress end a connection. Whoever has no right certificate gets no answer: the
+ * handshake fails.
+ */
+#ifndef HAPTIC_HTTP_API_H
+#define HAPTIC_HTTP_API_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "http/identity.h"
+
+#define API_CONNECTIONS_MAX 64U
+#define API_BODIES_MAX 4U
+#define API_BODY_NS (60 * NS_PER_S)
+
+struct api_server;
+struct api_request;
+
+/* The request is answered by one call of api_answer(), at once or later. body: valid during the call. */
+typedef void api_handler(void *ctx, struct api_request *request, const char *body, size_t length);
+
+/* Sessions of GnuTLS lead back to one identity per process: at most one server. */
+int api_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct identity *identity, size_t max_body,
+                   struct api_server **ret_server, struct err *err) MUST_CHECK;
+/* method: "GET" or "POST"; borrowed, as path is. */
+void api_server_route(struct api_server *s, const char *method, const char *path, api_handler *handler, void *ctx);
+/* json: taken; left empty. */
+void api_answer(struct api_request *request, unsigned status, const char *content_type, struct buf *body);
+uint16_t api_server_port(const struct api_server *s);
+struct api_server *api_server_free(struct api_server *s); /* NULL is fine; run the loop once more */
+
+#endif

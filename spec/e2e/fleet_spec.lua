@@ -1,0 +1,334 @@
+--- Controllers, and five HAProxies of several versions with an agent beside each: changes arrive everywhere, whatever is
+--- killed, and nobody else is listened to.
+
+local cjson = require("cjson")
+local e2e = require("support.e2e")
+local kube = require("support.kube")
+local posix = require("support.posix")
+
+local SHORT = { enabled = true, lease_duration = "3s", renew_deadline = "2s", retry_period = "500ms" }
+local RULES = kube.rules({ "get", "list", "watch", "create", "update" })
+
+describe("a fleet", function()
+  local world = e2e.world("fleet", {
+    routes = { { "steady", "198.18.0.1" }, { "moving", "198.18.1.1" } }, clients = { "a", "b" }, rules = RULES,
+  })
+  local admin, scope, identity, members, controllers, http_port, status_port, changes
+
+  setup(function() admin = world:begin() end)
+  teardown(function() world:finish() end)
+  after_each(function() world:close() end)
+
+  before_each(function()
+    scope = world:open()
+    identity = scope:fleet_identity()
+    members, controllers, changes = {}, {}, 0
+    http_port, status_port = e2e.port(), e2e.port()
+  end)
+
+  local function start_members(...)
+    for i, series in ipairs({ ... }) do
+      members[i] = scope:member({
+        name = "member" .. i, identity = identity, series = series:gsub(" .*", ""), attach = series:find("attach") ~= nil,
+      })
+    end
+  end
+
+  local function urls()
+    local list = {}
+    for i, m in ipairs(members) do
+      list[i] = m.url
+    end
+    return table.concat(list, ",")
+  end
+
+  --- A controller of the oldest version among the members: what it renders is for all of them.
+  local function start_controller(name, options)
+    options = options or {}
+    local h = scope:haptic({
+      name = name, kubeconfig = world:kubeconfig(name), series = "3.0", directory = options.directory,
+      http_port = http_port, status_port = status_port,
+      config = e2e.config({
+        controller = { leader_election = options.election or SHORT }, podSelector = options.pod_selector,
+        -- All HAProxies of this machine share a port: each can be asked by a socket of its own.
+        templateSnippets = {
+          ["frontend-http-100-member"] = { template = 'bind "${HAPTIC_DIR}/http.sock" mode 600\n' },
+        },
+      }),
+      args = options.args or {
+        "--haproxy", "fleet", "--members", urls(), "--fleet-ca", identity.authority.crt, "--fleet-cert",
+        identity.controller_crt, "--fleet-key", identity.controller_key,
+      },
+    })
+    h.supervises = false
+    controllers[name] = h
+    return h
+  end
+
+  local function leader(seconds)
+    return scope:wait_for("one leader", seconds or 20, function()
+      local found = {}
+      for _, h in pairs(controllers) do
+        local ok, value = pcall(h.metric, h, "haptic_leader_election_is_leader")
+        if not h.ended and ok and value == 1 then
+          found[#found + 1] = h
+        end
+      end
+      return #found == 1 and found[1], #found .. " leaders"
+    end)
+  end
+
+  local function wait_verified(h, count, seconds)
+    scope:wait_for(count .. " verified members", seconds or 20, function()
+      local verified = h:metric("haptic_members_verified")
+      return verified == count, cjson.encode(h:state().members)
+    end)
+  end
+
+  --- Makes a change; returns who answers when it is live.
+  local function change()
+    changes = changes + 1
+    local address = ("198.18.%d.%d"):format(10 + math.floor(changes / 250), 1 + changes % 250)
+    admin:put(kube.slice("moving", { address }))
+    return address .. ":8001"
+  end
+
+  local function change_everywhere(seconds)
+    local wanted = change()
+    for _, m in ipairs(members) do
+      m:wait_answer("moving.example", wanted, seconds)
+    end
+    return wanted
+  end
+
+  it("serves what was accepted at five members of several versions", function()
+    start_members("3.0", "3.4", "3.2", "3.4 attach", "3.0 attach")
+    for _, m in ipairs(members) do
+      scope:wait_for("HAProxy to answer before there is a controller", 10, function()
+        return e2e.ask(m.minimal_port, "x") == 503
+      end)
+      assert.equal(503, (m:status("/readyz")))
+    end
+    local h = start_controller("a", { election = { enabled = false } }):wait_ready()
+    wait_verified(h, 5)
+    for _, m in ipairs(members) do
+      m:wait_answer("steady.example", "198.18.0.1:8001")
+      assert.equal(200, (m:status("/readyz")))
+      assert.equal(h:state().hash, m:state().digest)
+    end
+    local reloads = {}
+    for i, m in ipairs(members) do
+      reloads[i] = m:state().haproxy.reloads
+    end
+    for _ = 1, 3 do
+      change_everywhere()
+    end
+    wait_verified(h, 5)
+    for i, m in ipairs(members) do
+      assert.equal(reloads[i], m:state().haproxy.reloads, m.name .. " was reloaded for an address")
+      assert.equal(h:state().hash, m:state().digest)
+    end
+    assert.is_true(h:count_log('msg="Deployed to the fleet"') >= 1)
+    -- What needs a reload, too.
+    admin:put_route("new", "new.example", { "198.18.2.2" })
+    for _, m in ipairs(members) do
+      m:wait_answer("new.example", "198.18.2.2:8001")
+    end
+  end)
+
+  it("finds its members by the labels of their Pods", function()
+    local port = e2e.port()
+    local function pod(i, phase, labels)
+      local name = "haproxy-" .. i
+      admin:put({
+        kind = "Pod", apiVersion = "v1", metadata = { name = name, labels = labels or { app = "haproxy", tier = "edge" } },
+        spec = { containers = { { name = "haproxy", image = "haproxy:3.4" } }, terminationGracePeriodSeconds = 0 },
+      })
+      local path = admin:path("Pod", "default", name) .. "/status"
+      assert.equal(200, (admin:call("PATCH", path, {
+        status = { phase = phase, podIP = "127.0.1." .. i, podIPs = { { ip = "127.0.1." .. i } } },
+      }, "application/merge-patch+json")))
+    end
+    for i = 1, 3 do
+      members[i] = scope:member({
+        name = "member" .. i, identity = identity, series = "3.4", address = "127.0.1." .. i, port = port,
+      })
+    end
+    pod(1, "Running")
+    pod(2, "Pending")
+    pod(3, "Running", { app = "haproxy" })
+    admin:allow("alice", kube.rules_with(RULES, { apiGroups = { "" }, resources = { "pods" }, verbs = { "get", "list", "watch" } }))
+    local h = start_controller("a", {
+      election = { enabled = false }, pod_selector = { matchLabels = { app = "haproxy", tier = "edge" } },
+      args = {
+        "--haproxy", "fleet", "--member-port", tostring(port), "--fleet-ca", identity.authority.crt, "--fleet-cert",
+        identity.controller_crt, "--fleet-key", identity.controller_key,
+      },
+    }):wait_ready()
+    wait_verified(h, 1)
+    assert.equal("default/haproxy-1", h:state().members[1].member)
+    -- One begins to run, and is brought up to date at once.
+    pod(2, "Running")
+    members[2]:wait_answer("steady.example", "198.18.0.1:8001")
+    wait_verified(h, 2)
+    -- One goes.
+    admin:delete("Pod", "haproxy-1")
+    wait_verified(h, 1)
+    local wanted = change()
+    members[2]:wait_answer("moving.example", wanted)
+    assert.are_not.equal(wanted, select(2, members[1]:ask("moving.example")))
+    assert.equal(503, e2e.ask(members[3].minimal_port, "x"))
+  end)
+
+  it("goes on when the leader, an agent or a worker is killed", function()
+    start_members("3.0", "3.4", "3.4 attach")
+    start_controller("a")
+    start_controller("b")
+    local first = leader()
+    wait_verified(first, 3)
+    change_everywhere()
+    -- The leader.
+    first:kill()
+    controllers[first.name] = nil
+    local second = leader()
+    wait_verified(second, 3)
+    change_everywhere()
+    -- An agent: its HAProxy goes on serving, and what changed meanwhile comes when the agent is back.
+    members[2]:kill()
+    local wanted = change()
+    members[1]:wait_answer("moving.example", wanted)
+    assert.equal(200, (members[2]:ask("steady.example")))
+    members[2]:start()
+    members[2]:wait_answer("moving.example", wanted)
+    -- A worker.
+    posix.kill(members[1].haproxy:processes().worker, "KILL")
+    wanted = change()
+    members[1]:wait_answer("moving.example", wanted, 20)
+    wait_verified(second, 3)
+  end)
+
+  it("serves the last good bundle when everything but the member is down", function()
+    start_members("3.4", "3.0")
+    local h = start_controller("a", { election = { enabled = false } }):wait_ready()
+    wait_verified(h, 2)
+    local wanted = change_everywhere()
+    wait_verified(h, 2)
+    local digest = members[1]:state().digest
+    h:stop()
+    for _, m in ipairs(members) do
+      m:kill_all()
+    end
+    -- A volume whose other files were lost: the bundle is enough.
+    posix.run({ "sh", "-c", 'rm -rf "$1"/haproxy.cfg "$1"/maps "$1"/fence', "sh", members[2].directory })
+    local began = posix.now()
+    for _, m in ipairs(members) do
+      m:start()
+    end
+    for _, m in ipairs(members) do
+      m:wait_answer("moving.example", wanted)
+      assert.equal(digest, m:state().digest)
+      assert.equal(200, (m:status("/readyz")))
+    end
+    io.stderr:write(("\nback with the last good bundle after %.2f s\n"):format(posix.now() - began))
+    -- A damaged bundle is refused and named.
+    members[1]:kill_all()
+    local path = members[1].directory .. "/bundle"
+    local bytes = posix.read_file(path)
+    posix.write_file(path, bytes:sub(1, 300) .. "X" .. bytes:sub(302))
+    members[1]:start()
+    scope:wait_for("the damage to be named", 10, function()
+      return members[1].process:log():find('file=bundle error="at byte 0: damaged', 1, true) ~= nil
+    end)
+  end)
+
+  it("refuses a stale leader", function()
+    start_members("3.4")
+    local h = start_controller("a", { election = { enabled = false } }):wait_ready()
+    wait_verified(h, 1)
+    -- A newer leader was here.
+    posix.write_file(members[1].directory .. "/fence", "1000 1 somebody newer\n# version 2\n")
+    local answered = members[1]:state().digest
+    change()
+    h:wait_log("Deployment refused: a newer leader has written")
+    -- Alone, it knows that the earlier writer has ended, and goes on above it.
+    wait_verified(h, 1)
+    assert.are_not.equal(answered, members[1]:state().digest)
+    assert.is_true(tonumber(posix.read_file(members[1].directory .. "/fence"):match("^%d+")) > 1000)
+  end)
+
+  it("listens to nobody without a certificate of the controller's authority", function()
+    start_members("3.4")
+    local m = members[1]
+    local url = ("https://haptic-agent:%d/v1/state"):format(m.port)
+    scope:wait_for("the agent", 10, function() return m:status("/healthz") == 200 end)
+    local foreign = scope:authority("foreign")
+    local foreign_crt, foreign_key = foreign:issue({ subject = "/CN=controller" })
+    local expired_crt, expired_key = identity.authority:issue({ subject = "/CN=controller", expired = true })
+    for what, certificate in pairs({
+      none = {}, foreign = { "--cert", foreign_crt, "--key", foreign_key },
+      expired = { "--cert", expired_crt, "--key", expired_key },
+    }) do
+      local words = { unpack(certificate) }
+      words[#words + 1] = url
+      local code, status = m:curl(unpack(words))
+      assert.are_not.equal(0, code, what)
+      assert.equal(0, status, what)
+    end
+    -- TLS 1.2 is too old, and there is nothing without TLS.
+    local code = m:call("/v1/state", "--tls-max", "1.2")
+    assert.are_not.equal(0, code)
+    code = posix.run({ "sh", "-c", ('curl -s http://127.0.0.1:%d/v1/state || echo failed'):format(m.port) })
+    assert.matches("failed", code)
+    assert.equal("", m:state().digest)
+  end)
+
+  it("refuses bodies that are no offers, too large, or cut off, and paths that do not exist", function()
+    start_members("3.4")
+    local m = members[1]
+    scope:wait_for("the agent", 10, function() return m:status("/healthz") == 200 end)
+    local body = scope:path("body")
+    posix.write_file(body, "no offer")
+    local _, status, text = m:call("/v1/apply", "--data-binary", "@" .. body)
+    assert.equal(400, status)
+    assert.equal("invalid", cjson.decode(text).result)
+    _, status = m:call("/v1/apply", "--data-binary", "@" .. body, "-H", "Content-Length: 99999999999")
+    assert.equal(413, status)
+    _, status = m:call("/v1/apply")
+    assert.equal(405, status)
+    _, status = m:call("/v1/../../etc/passwd", "--path-as-is")
+    assert.equal(404, status)
+    -- Cut off: the client says more than it sends, and leaves.
+    m:call("/v1/apply", "--data-binary", "@" .. body, "-H", "Content-Length: 100000", "--max-time", "1")
+    assert.equal("", m:state().digest)
+  end)
+
+  it("reads renewed certificates again, and keeps to the new authority", function()
+    start_members("3.4")
+    local h = start_controller("a", { election = { enabled = false } }):wait_ready()
+    wait_verified(h, 1)
+    local old = {
+      authority = { crt = scope:path("old-ca") }, controller_crt = scope:path("old-crt"), controller_key = scope:path("old-key"),
+    }
+    posix.write_file(old.authority.crt, posix.read_file(identity.authority.crt))
+    posix.write_file(old.controller_crt, posix.read_file(identity.controller_crt))
+    posix.write_file(old.controller_key, posix.read_file(identity.controller_key))
+    local new = scope:fleet_identity()
+    for _, pair in ipairs({
+      { identity.authority.crt, new.authority.crt }, { identity.agent_crt, new.agent_crt },
+      { identity.agent_key, new.agent_key }, { identity.controller_crt, new.controller_crt },
+      { identity.controller_key, new.controller_key },
+    }) do
+      posix.write_file(pair[1], posix.read_file(pair[2]))
+    end
+    change_everywhere(20)
+    wait_verified(h, 1)
+    scope:wait_for("the old certificate to be refused", 10, function()
+      local code = members[1]:curl("--cert", old.controller_crt, "--key", old.controller_key,
+        ("https://haptic-agent:%d/v1/state"):format(members[1].port))
+      return code ~= 0
+    end)
+    scope:wait_for("the new certificate to be taken", 10, function()
+      return h:state().hash == members[1]:state().digest
+    end)
+  end)
+end)
