@@ -1,5 +1,5 @@
-/* An offer brings a receiver to the writer's state, whole or as a delta, at the same digest; what it replaced can be put
- * back; what is wrong about it changes nothing. */
+/* An offer brings a receiver to the writer's state, whole or as a delta, at the same digest; what it replaced can be
+ * put back; what is wrong about it changes nothing. */
 #include <time.h>
 
 #include "offer_support.h"

@@ -83,7 +83,8 @@ static UNUSED void writer_delta(struct writer *w, const char *from, struct buf *
 static UNUSED void assert_same_state(struct model *a, struct model *b)
 {
     CLEANUP(free_ptr) char *config_a = model_config(a, MODEL_ACCEPTED), *config_b = model_config(b, MODEL_ACCEPTED);
-    CLEANUP(free_ptr) char *map_a = model_map(a, MODEL_ACCEPTED, "host.map"), *map_b = model_map(b, MODEL_ACCEPTED, "host.map");
+    CLEANUP(free_ptr)
+    char *map_a = model_map(a, MODEL_ACCEPTED, "host.map"), *map_b = model_map(b, MODEL_ACCEPTED, "host.map");
     assert_string_equal(config_a, config_b);
     assert_string_equal(map_a, map_b);
     assert_true(digest_equal(model_digest(a, MODEL_ACCEPTED), model_digest(b, MODEL_ACCEPTED)));

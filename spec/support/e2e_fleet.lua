@@ -25,7 +25,8 @@ end
 function Scope:member(options)
   local m = setmetatable({
     scope = self, options = options, name = options.name, address = options.address or "127.0.0.1",
-    port = options.port or M.port(), status_port = M.port(), directory = self:path(options.name), minimal_port = M.port(),
+    port = options.port or M.port(), status_port = M.port(), directory = self:path(options.name),
+    minimal_port = M.port(),
     attach = options.attach,
   }, Member)
   m.url = ("https://%s:%d"):format(m.address, m.port)
@@ -40,9 +41,9 @@ end
 function Member:start()
   local o = self.options
   local argv = {
-    M.program(), "agent", "--directory", self.directory, "--listen", self.address .. ":" .. self.port, "--status-listen",
-    "127.0.0.1:" .. self.status_port, "--tls-cert", o.identity.agent_crt, "--tls-key", o.identity.agent_key, "--client-ca",
-    o.identity.authority.crt, "--minimal-bind", "127.0.0.1:" .. self.minimal_port, "--min-reload-interval", "100ms",
+    M.program(), "agent", "--directory", self.directory, "--listen", self.address .. ":" .. self.port,
+    "--status-listen", "127.0.0.1:" .. self.status_port, "--tls-cert", o.identity.agent_crt, "--tls-key",
+    o.identity.agent_key, "--client-ca", o.identity.authority.crt, "--minimal-bind", "127.0.0.1:" .. self.minimal_port, "--min-reload-interval", "100ms",
     "--log-level", "DEBUG",
   }
   local more = o.attach and { "--attach" } or { "--haproxy-binary", M.haproxy_binary(o.series) }
@@ -50,7 +51,8 @@ function Member:start()
     argv[#argv + 1] = word
   end
   self.process = posix.spawn({
-    name = self.name, argv = argv, env = { HOME = self.scope.directory }, output = self.output or self.scope:path(self.name .. ".log"),
+    name = self.name, argv = argv, env = { HOME = self.scope.directory },
+    output = self.output or self.scope:path(self.name .. ".log"),
   })
   self.output = self.process.output
   self.ended = false
@@ -83,7 +85,8 @@ end
 function Member:curl(...)
   local output, code = posix.run({
     "curl", "-s", "-w", "\n%{http_code}", "--max-time", "20", "--connect-to",
-    ("haptic-agent:%d:%s:%d"):format(self.port, self.address, self.port), "--cacert", self.options.identity.authority.crt, ...,
+    ("haptic-agent:%d:%s:%d"):format(self.port, self.address, self.port), "--cacert",
+    self.options.identity.authority.crt, ...,
   })
   local body, status = output:match("^(.*)\n(%d+)%s*$")
   return code, tonumber(status), body

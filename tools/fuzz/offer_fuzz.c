@@ -1,5 +1,5 @@
-/* An offer from outside: whatever the bytes are, it is refused with a reason, or its changes are made as a whole, can be
- * undone, and what the model then has is offered to another one that reaches the same digest. */
+/* An offer from outside: whatever the bytes are, it is refused with a reason, or its changes are made as a whole, can
+ * be undone, and what the model then has is offered to another one that reaches the same digest. */
 #include <assert.h>
 #include <string.h>
 
@@ -39,7 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct model *m = model_new();
     struct vault *vault = vault_new(1 << 20);
     /* A mutation has no right digest: here it is the one that the changes give. */
-    int result = model_direct_apply(m, &o.changes, true, direct_digest(&o.changes), o.changes.items.length, &undo, &err);
+    int result = model_direct_apply(m, &o.changes, true, direct_digest(&o.changes), o.changes.items.length, &undo,
+                                    &err);
     assert(result == 0);
     offer_take_values(&o, vault);
     offer_again(m, vault);
