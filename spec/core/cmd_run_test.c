@@ -186,7 +186,7 @@ static void what_is_wrong_is_named(void **state)
         {"--metrics-port 70000", "\"70000\" is not a port"},
         {"--metrics-port -1", "\"-1\" is not a port"},
         {"--metrics-port 80x", "\"80x\" is not a port"},
-        {"--haproxy remote", "write local or attach"},
+        {"--haproxy remote", "write local, attach or fleet"},
         {"--set x", "write KEY=VALUE"},
         {"--set =x", "write KEY=VALUE"},
         {"--log-level loud", "log level \"loud\""},
