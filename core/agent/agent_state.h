@@ -3,11 +3,13 @@
  *
  *   agent.c    life, events of the process, the public functions
  *   apply.c    one apply: fence → read → plan → run → read back → commit, or reload
+ *   versions.c  which HAProxy runs
  *   reload.c   a new process: reload and start
  *   prepare.c  the directory of an attached HAProxy that does not run yet
  *   pace.c     when the next reload may be made
  *   structural.c  what may go live without a check
  *   compare.c  what is wanted against what is live: sections, entries of maps, files
+ *   certificates.c  the same for certificates and crt-lists
  *   partial.c  what commands can do about a backend that needs a reload
  *   walk.c     the same for everything there is, in slices
  *   batch.c    the commands of a plan: sent, judged, read back, committed
@@ -51,9 +53,25 @@ struct touched_entry {
     size_t answer;
 };
 
+/* A certificate that an apply looks at. */
+struct touched_certificate {
+    char *path;
+    bool is_wanted;
+    struct digest digest; /* of its content */
+    char fingerprint[CERTIFICATE_FINGERPRINT_SIZE];
+    size_t answer;
+};
+
+struct touched_list {
+    struct live_list *list;
+    size_t answer;
+};
+
 struct touched {
     VEC(struct touched_backend) backends;
     VEC(struct touched_entry) entries;
+    VEC(struct touched_certificate) certificates;
+    VEC(struct touched_list) lists;
     struct map appearing; /* names of backends that are made */
 };
 
@@ -221,6 +239,9 @@ void apply_read(struct agent *a);                              /* read everythin
 /* The reload failed before it began: carry out the operations of the plan, then fail. */
 void apply_rest(struct agent *a, const struct err *err);
 
+/* versions.c: what the running HAProxy can do, by its answers. */
+void versions_read(struct agent *a, const char *show_version, const char *help);
+
 /* watch.c: the worker of this number answers. Another one than before is somebody else's reload. */
 bool watch_note_worker(struct agent *a, int pid);
 
@@ -259,6 +280,9 @@ void touch_entry(struct agent *a, struct touched *t, struct live_map *map, const
                  struct plan *plan);
 void touch_file(struct agent *a, enum contribution_kind kind, const char *path, const char *bytes, size_t length,
                 struct plan *plan);
+/* The same, or what commands can do, for what the model has of a file; bytes NULL: nothing. */
+void touch_stored(struct agent *a, struct touched *t, enum contribution_kind kind, const char *path, const char *bytes,
+                  size_t length, struct plan *plan);
 void touch_changes(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan);
 /* Does the entry open a route whose protection may need the reload that is due? It comes with that. */
 bool entry_is_guarded(const struct agent *a, const struct item *item, const struct plan *plan);
@@ -271,6 +295,22 @@ int wanted_parse(const struct agent *a, const char *name, enum model_state state
 bool backend_in_reach(const struct agent *a, const struct cfg_backend *wanted, const struct live_backend *live,
                       struct cfg_backend *ret_reach, struct cfg_backend *ret_view) MUST_CHECK;
 
+/* Move the operations of one item into the plan; its reason to reload, too. Are there any operations? */
+bool plan_take(struct plan *plan, struct plan *part);
+
+/* certificates.c: wanted: the content, with the values of Secrets; NULL: it is to go. */
+void touch_certificate(struct agent *a, struct touched *t, const char *path, const struct buf *wanted,
+                       struct plan *plan);
+void touch_list(struct agent *a, struct touched *t, struct live_list *list, struct plan *plan);
+/* What is asked of HAProxy when everything is read, after it was asked what it has loaded. */
+void certificates_commands(const struct agent *a, struct batch *b);
+void certificates_merge(struct agent *a, const struct runtime_answer *answers, size_t count);
+/* What is read back of those that are touched, and what follows from it. */
+void certificates_add_reads(struct agent *a, struct batch *b);
+int certificates_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers,
+                        struct err *err) MUST_CHECK;
+void certificates_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
+
 /* walk.c */
 void walk_begin(struct agent *a, struct walk *w);
 bool walk_step(struct walk *w, int64_t budget_ns); /* true: everything was compared */
@@ -281,6 +321,7 @@ void walk_note_drift(struct agent *a); /* after it has ended: counts and logs wh
 void batch_done(struct batch *b);
 /* The next commands of the plan; false when none are left. The last batch ends with the reads. */
 bool batch_next(struct agent *a, struct batch *b);
+size_t batch_add_read(struct batch *b, char *command); /* takes it */
 /* Only the reads, again. */
 void batch_reads(struct agent *a, struct batch *b);
 /* What the batch did, judged; -1 and why when something is not as it should be. */

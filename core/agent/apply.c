@@ -251,9 +251,21 @@ static void apply_surprise(struct agent *a, struct err *err, const char *kind)
 
 /* ---- reading everything ---- */
 
-enum { READ_HELP, READ_VERSION, READ_LINEAGE, READ_INFO, READ_BACKENDS, READ_MAPS, READ_SERVERS, READ_COUNT };
+enum {
+    READ_HELP,
+    READ_VERSION,
+    READ_LINEAGE,
+    READ_INFO,
+    READ_BACKENDS,
+    READ_MAPS,
+    READ_CERTIFICATES,
+    READ_LISTS,
+    READ_SERVERS,
+    READ_COUNT
+};
 static const char *const read_commands[READ_COUNT] = {
-    "help", "show version", "show env HAPTIC_LINEAGE", "show info", "show backend", "show map", "show servers state",
+    "help",     "show version",  "show env HAPTIC_LINEAGE", "show info",          "show backend",
+    "show map", "show ssl cert", "show ssl crt-list",       "show servers state",
 };
 
 /* For a group of commands; else the apply ends. */
@@ -267,6 +279,7 @@ static bool may_run(struct agent *a, int64_t *ret_deadline_ns)
     return false;
 }
 
+/* Maps, then certificates and their lists. */
 static void on_maps_read(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
     struct agent *a = ctx;
@@ -282,13 +295,14 @@ static void on_maps_read(void *ctx, const struct err *err, const struct runtime_
         if (map->used)
             live_merge_map(map, answers[i++].text);
     }
+    certificates_merge(a, answers + i, count - i);
     a->known = true;
     apply_step_later(a, step_compare, 0);
 }
 
 static void read_maps(struct agent *a)
 {
-    VEC(char *) commands = {0};
+    struct batch reads = {0};
     struct map_slot *slot;
     int64_t deadline_ns;
     if (!may_run(a, &deadline_ns))
@@ -296,17 +310,15 @@ static void read_maps(struct agent *a)
     for (size_t it = 0; (slot = map_next(&a->live->maps, &it));) {
         const struct live_map *map = slot->value;
         if (map->used)
-            vec_push(&commands, xasprintf("show map %s", map->path));
+            (void)batch_add_read(&reads, xasprintf("show map %s", map->path));
     }
-    if (!commands.length) {
+    certificates_commands(a, &reads);
+    if (!reads.commands.length)
         on_maps_read(a, NULL, NULL, 0);
-    } else {
-        a->call = runtime_run(a->loop, a->config.runtime_socket, (const char *const *)commands.items, commands.length,
+    else
+        a->call = runtime_run(a->loop, a->config.runtime_socket, reads.commands.items, reads.commands.length,
                               deadline_ns, READ_MAX_BYTES, on_maps_read, a);
-        for (size_t i = 0; i < commands.length; i++)
-            free(commands.items[i]);
-    }
-    vec_done(&commands);
+    batch_done(&reads);
 }
 
 /* "HAPTIC_LINEAGE=…" is the mark in what we know? Otherwise find out whether the disk has it. */
@@ -333,34 +345,6 @@ static bool lineage_is_known(struct agent *a, const char *answer)
     return true;
 }
 
-/* A HAProxy that was kept over an update runs what another version has checked. */
-static void note_version(struct agent *a)
-{
-    bool other = a->config.version && strcmp(a->config.version, a->caps.text) != 0;
-    metric_set(metric_gauge(a->metrics, "haptic_haproxy_version_differs",
-                            "1 when HAProxy runs in another version than the one that checks configurations."),
-               other);
-    if (!other) {
-        a->other_version[0] = '\0';
-        return;
-    }
-    if (strcmp(a->other_version, a->caps.text) == 0)
-        return;
-    snprintf(a->other_version, sizeof(a->other_version), "%s", a->caps.text);
-    log_warn("HAProxy runs in another version than the one that checks configurations: stop this HAProxy so that the "
-             "right one is started, or set --haproxy-binary to its executable",
-             "running", a->caps.text, "checks", a->config.version, "binary", a->config.binary);
-}
-
-static void read_caps(struct agent *a, const struct runtime_answer *answers)
-{
-    if (haproxy_version_parse(answers[READ_VERSION].text, &a->caps, NULL))
-        return;
-    haproxy_caps_from_help(&a->caps, answers[READ_HELP].text);
-    a->caps_known = true;
-    note_version(a);
-}
-
 static void on_read(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
     struct agent *a = ctx;
@@ -372,7 +356,7 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
         return;
     }
     a->running = true;
-    read_caps(a, answers);
+    versions_read(a, answers[READ_VERSION].text, answers[READ_HELP].text);
     const char *pid = strstr(answers[READ_INFO].text, "\nPid: ");
     int worker = 0;
     if (pid && sscanf(pid, "\nPid: %d", &worker) == 1) {
@@ -401,6 +385,7 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
     live_merge_backends(a->live, answers[READ_BACKENDS].text);
     live_merge_servers(a->live, answers[READ_SERVERS].text, true);
     live_merge_map_names(a->live, answers[READ_MAPS].text);
+    live_merge_certificates(a->live, answers[READ_CERTIFICATES].text, answers[READ_LISTS].text);
     read_maps(a);
 }
 

@@ -23,7 +23,7 @@ static void batch_add_stage(struct agent *a, struct batch *b, size_t stage)
     }
 }
 
-static size_t batch_add_read(struct batch *b, char *command)
+size_t batch_add_read(struct batch *b, char *command)
 {
     vec_push(&b->strings, command);
     vec_push(&b->commands, command);
@@ -47,6 +47,7 @@ static void batch_add_reads(struct agent *a, struct batch *b)
         if (plan_word(&words, t->key))
             t->answer = batch_add_read(b, xasprintf("get map %s", words.data));
     }
+    certificates_add_reads(a, b);
 }
 
 static bool adds_backend(const struct plan *plan)
@@ -62,10 +63,12 @@ bool batch_next(struct agent *a, struct batch *b)
     const struct plan *plan = &a->apply.plan;
     batch_done(b);
     while (a->apply.stage < PLAN_STAGES && !b->commands.length) {
-        /* Routes go together with what they lead to, unless that is a backend whose making might be refused. */
-        size_t last = a->apply.stage == PLAN_VANISH                         ? PLAN_VANISH
-                      : a->apply.stage == PLAN_APPEAR && adds_backend(plan) ? PLAN_APPEAR
-                                                                            : PLAN_UNROUTE;
+        /* Routes go together with what they lead to, unless that is a backend whose making might be refused, or a
+         * certificate. */
+        size_t last = a->apply.stage == PLAN_VANISH                                      ? PLAN_VANISH
+                      : a->apply.stage == PLAN_CERTIFY && plan->ops[PLAN_CERTIFY].length ? PLAN_CERTIFY
+                      : a->apply.stage <= PLAN_APPEAR && adds_backend(plan)              ? PLAN_APPEAR
+                                                                                         : PLAN_UNROUTE;
         while (a->apply.stage <= last)
             batch_add_stage(a, b, a->apply.stage++);
     }
@@ -94,6 +97,24 @@ static int surprise_describe(const struct agent *a, const char *answer, const ch
     return err_set(err, ERR_HAPROXY, "HAProxy answered '%.200s' to '%.200s'", clean_answer, clean_command);
 }
 
+static bool is_about_certificates(enum plan_op_type type)
+{
+    return type == PLAN_CERTIFICATE_ABORT || type == PLAN_CERTIFICATE_NEW || type == PLAN_CERTIFICATE_SET ||
+           type == PLAN_CERTIFICATE_COMMIT || type == PLAN_CERTIFICATE_DEL || type == PLAN_LIST_ADD ||
+           type == PLAN_LIST_DEL;
+}
+
+/* "set ssl cert FILE …", "add ssl crt-list FILE …": it is to be left alone. */
+static void avoid_file(struct agent *a, const char *command)
+{
+    for (unsigned word = 0; word < 3; word++) {
+        command += strcspn(command, " ");
+        command += strspn(command, " ");
+    }
+    CLEANUP(free_ptr) char *path = xmemdup0(command, strcspn(command, " \n"));
+    map_put(&a->apply.avoid, path, a);
+}
+
 /* "del server b/s", "set server b/s …", "add backend b …": b is to be left alone. */
 static void avoid_backend(struct agent *a, enum plan_op_type type, const char *command)
 {
@@ -116,7 +137,10 @@ int batch_judge(struct agent *a, const struct batch *b, const struct runtime_ans
     for (size_t i = 0; i < b->types.length; i++) {
         enum plan_op_type type = b->types.items[i];
         if (plan_judge(type, answers[i].text) == PLAN_SURPRISE) {
-            avoid_backend(a, type, b->commands.items[i]);
+            if (is_about_certificates(type))
+                avoid_file(a, b->commands.items[i]);
+            else
+                avoid_backend(a, type, b->commands.items[i]);
             if (!result)
                 result = surprise_describe(a, answers[i].text, b->commands.items[i], err);
             continue;
@@ -163,6 +187,8 @@ int touched_verify(struct agent *a, const struct touched *t, const struct runtim
         if (b->has_ops && backend_verify(b, live_backend(a->live, b->name), answer_of(answers, b->answer), err))
             return -1;
     }
+    if (certificates_verify(a, t, answers, err) < 0)
+        return -1;
     for (size_t i = 0; i < t->entries.length; i++) {
         const struct touched_entry *e = &t->entries.items[i];
         bool understood = true;
@@ -226,4 +252,5 @@ void touched_commit(struct agent *a, struct touched *t, const struct runtime_ans
             backend_commit(a, &t->backends.items[i], answer_of(answers, t->backends.items[i].answer));
     for (size_t i = 0; i < t->entries.length; i++)
         live_map_set(t->entries.items[i].map, t->entries.items[i].key, t->entries.items[i].wanted);
+    certificates_commit(a, t, answers);
 }

@@ -1,6 +1,6 @@
 /* An apply touches backends and map entries. Each is planned by itself, so that when one of them needs a reload that
- * has to wait, the others are carried out all the same, but for map entries whose backend is not there. Other sections,
- * files and certificates only ever need a reload: they are compared by digest.
+ * has to wait, the others are carried out all the same, but for map entries whose backend is not there. Other sections
+ * and files only ever need a reload: they are compared by digest.
  */
 #include <string.h>
 
@@ -19,12 +19,15 @@ void touched_done(struct touched *t)
         text_unref(t->entries.items[i].wanted);
     }
     vec_done(&t->entries);
+    for (size_t i = 0; i < t->certificates.length; i++)
+        free(t->certificates.items[i].path);
+    vec_done(&t->certificates);
+    vec_done(&t->lists);
     map_done(&t->appearing);
     map_init(&t->appearing, false);
 }
 
-/* Move the operations of one item into the plan; its reason to reload, too. */
-static bool plan_take(struct plan *plan, struct plan *part)
+bool plan_take(struct plan *plan, struct plan *part)
 {
     bool has_ops = !part->reload && plan_count(part) > 0;
     if (part->reload) {
@@ -229,43 +232,49 @@ void touch_file(struct agent *a, enum contribution_kind kind, const char *path, 
         plan_reload(plan, kind == CONTRIBUTION_FILE ? "file" : "certificate", "%s changed", path);
 }
 
-/* Files of which a part changed: another version of a Secret need not be another content. */
-struct changed_files {
-    struct agent *a;
-    struct map paths;
-    struct plan *plan;
-};
-
-static void touch_changed_file(void *ctx, enum contribution_kind kind, const char *name, const char *bytes,
-                               size_t length)
+void touch_stored(struct agent *a, struct touched *t, enum contribution_kind kind, const char *path, const char *bytes,
+                  size_t length, struct plan *plan)
 {
-    struct changed_files *files = ctx;
-    CLEANUP(free_ptr) char *path = image_file_path(kind, name);
-    if (map_del(&files->paths, path))
-        touch_file(files->a, kind, path, bytes, length, files->plan);
+    CLEANUP(expand_wipe) struct buf expanded = {0};
+    struct live_list *list = kind == CONTRIBUTION_CRT_LIST ? map_get(&a->live->lists, path) : NULL;
+    struct err err;
+    if (list && list->used && bytes) {
+        touch_list(a, t, list, plan);
+    } else if (kind == CONTRIBUTION_CERTIFICATE) {
+        if (bytes && expand(a->config.vault, EXPAND_FILE, bytes, length, &expanded, NULL, &err) < 0)
+            plan_reload(plan, "secret", "%s: %s", path, err.text);
+        else
+            touch_certificate(a, t, path, bytes ? &expanded : NULL, plan);
+    } else if (bytes) {
+        touch_file(a, kind, path, bytes, length, plan);
+    } else if (map_get(&a->live->files, path)) {
+        plan_reload(plan, "file", "%s is gone", path);
+    }
 }
 
-static void touch_files(struct agent *a, const struct model_changes *changes, struct plan *plan)
+/* Files of which a part changed: another version of a Secret need not be another content. Certificates come before the
+ * lists that name them. */
+static void touch_files(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan)
 {
-    struct changed_files files = {.a = a, .plan = plan};
+    static const enum contribution_kind kinds[] = {CONTRIBUTION_FILE, CONTRIBUTION_CERTIFICATE, CONTRIBUTION_CRT_LIST};
     unsigned reloads = plan->reloads;
-    const struct map_slot *slot;
-    for (size_t i = 0; i < changes->items.length; i++) {
-        const struct item *item = changes->items.items[i];
-        if (!image_has_file(item->kind))
-            continue;
-        CLEANUP(free_ptr) char *path = image_file_path(item->kind, item->scope);
-        map_put(&files.paths, path, a);
-    }
-    if (files.paths.count)
-        model_each_file(a->model, MODEL_ACCEPTED, touch_changed_file, &files);
-    for (size_t it = 0; (slot = map_next(&files.paths, &it));)
-        if (map_getn(&a->live->files, slot->key, slot->key_length))
-            plan_reload(plan, "file", "%.*s is gone", (int)slot->key_length, slot->key);
+    struct map seen = {0};
+    for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
+        for (size_t i = 0; i < changes->items.length; i++) {
+            const struct item *item = changes->items.items[i];
+            CLEANUP(buf_done) struct buf text = {0};
+            if (item->kind != kinds[k])
+                continue;
+            CLEANUP(free_ptr) char *path = image_file_path(item->kind, item->scope);
+            if (map_put(&seen, path, a))
+                continue;
+            bool exists = model_file_text(a->model, MODEL_ACCEPTED, item->kind, item->scope, &text);
+            touch_stored(a, t, item->kind, path, exists ? buf_str(&text) : NULL, text.length, plan);
+        }
+    map_done(&seen);
     for (size_t i = 0; plan->reloads != reloads && i < changes->items.length; i++)
         if (image_has_file(changes->items.items[i]->kind))
             pace_note_item(a, changes->items.items[i]);
-    map_done(&files.paths);
 }
 
 static bool is_of_section(const struct item *item)
@@ -289,7 +298,7 @@ void touch_changes(struct agent *a, struct touched *t, const struct model_change
         if (map_get(&seen, item->scope) == plan)
             pace_note_item(a, item);
     }
-    touch_files(a, changes, plan);
+    touch_files(a, t, changes, plan);
     for (size_t i = 0; i < changes->items.length; i++) {
         const struct item *item = changes->items.items[i];
         struct live_map *map = item->kind == CONTRIBUTION_MAP_ENTRY ? live_map(a->live, item->scope) : NULL;

@@ -67,6 +67,7 @@ struct live *live_free(struct live *l)
     map_done(&l->backends);
     map_done(&l->maps);
     map_done(&l->files);
+    live_certificates_done(l);
     map_done(&l->words);
     free(l);
     return NULL;
@@ -304,6 +305,7 @@ void live_load_file(struct live *l, const char *path, const char *bytes, size_t 
         map_put(&l->files, path, d);
     }
     *d = digest_of(bytes, length);
+    live_load_certificate(l, path, bytes, length);
 }
 
 void live_default_words(const struct live *l, const char *from, struct buf *out)

@@ -18,7 +18,9 @@
 #include "base/map.h"
 #include "base/text.h"
 #include "base/vec.h"
+#include "data/certificate.h"
 #include "haproxy/cfg.h"
+#include "haproxy/crt_list.h"
 
 /* A section that has no servers to change. */
 struct live_section {
@@ -46,6 +48,19 @@ struct live_map {
     VEC(char *) duplicates; /* references of entries whose key came before */
 };
 
+/* A crt-list. */
+struct live_list {
+    char *path;            /* "certs/https.list" */
+    struct crt_list lines; /* as HAProxy numbers them, once they were read */
+    bool used;             /* HAProxy has loaded it */
+};
+
+/* A certificate's file. Its content is in files, while it is known. */
+struct live_certificate {
+    char fingerprint[CERTIFICATE_FINGERPRINT_SIZE]; /* of that content; "" none */
+    bool loaded;                                    /* HAProxy has it among those that can be changed */
+};
+
 #define LIVE_LINEAGE_SIZE 33
 
 struct live {
@@ -53,6 +68,9 @@ struct live {
     struct map backends;             /* "backend x", "listen y" → struct live_backend */
     struct map maps;                 /* "host.map" → struct live_map */
     struct map files;                /* "files/x", "certs/y" → struct digest */
+    struct map lists;                /* "certs/x.list" → struct live_list */
+    struct map certificates;         /* "certs/x.pem" → struct live_certificate */
+    char *transaction;               /* the certificate that an open transaction is about; NULL: none */
     struct map words;                /* all words of the texts but for plain server lines: what may be a reference */
     bool implicit_from;              /* a section without "from" takes the defaults section before it */
     char lineage[LIVE_LINEAGE_SIZE]; /* "" unknown */
@@ -80,6 +98,18 @@ void live_merge_map(struct live_map *map, const char *show_map);
 /* The servers that `show servers state BACKEND` lists, sorted by name, their words unknown. ret_found must be
  * zeroed. */
 void live_parse_servers(const char *show_servers_state, struct cfg_backend *ret_found);
+
+/* `show ssl cert` and `show ssl crt-list` without a name: which are loaded, and a transaction that is open. */
+void live_merge_certificates(struct live *l, const char *show_ssl_cert, const char *show_ssl_crt_list);
+/* Does `show ssl cert NAME` tell that fingerprint? */
+bool live_certificate_answer_is(const char *show_ssl_cert, const char *fingerprint);
+/* It has that content now. */
+void live_certificate_set(struct live *l, const char *path, const struct digest *content, const char *fingerprint);
+/* Is it the path of a crt-list? */
+bool live_path_is_list(const char *path);
+/* For live.c: a file was taken in; everything of this file is dropped. */
+void live_load_certificate(struct live *l, const char *path, const char *bytes, size_t length);
+void live_certificates_done(struct live *l);
 
 bool live_name_is_backend(const char *section); /* or listen: its servers are known one by one */
 struct live_section *live_section(const struct live *l, const char *name);

@@ -88,8 +88,28 @@ static void walk_file(void *ctx, enum contribution_kind kind, const char *name, 
     struct walk *w = ctx;
     CLEANUP(free_ptr) char *path = image_file_path(kind, name);
     map_put(&w->seen, path, w);
-    if (!map_get(&w->news, path))
-        touch_file(w->a, kind, path, bytes, length, &w->a->apply.plan);
+    /* Of a list, each name is known by itself. */
+    if (kind == CONTRIBUTION_CRT_LIST || !map_get(&w->news, path))
+        touch_stored(w->a, &w->a->apply.touched, kind, path, bytes, length, &w->a->apply.plan);
+}
+
+/* Certificates that HAProxy has loaded and nobody wants; before them, a transaction that somebody left open. */
+static void walk_certificates(struct walk *w)
+{
+    struct apply *p = &w->a->apply;
+    struct map_slot *slot;
+    for (size_t it = 0; (slot = map_next(&w->a->live->certificates, &it));)
+        if (!map_getn(&w->seen, slot->key, slot->key_length) && !map_getn(&w->news, slot->key, slot->key_length))
+            touch_certificate(w->a, &p->touched, slot->key, NULL, &p->plan);
+}
+
+static void walk_transaction(struct walk *w)
+{
+    struct plan part = {0};
+    if (!w->a->live->transaction)
+        return;
+    plan_certificate_abort(&part, w->a->live->transaction);
+    (void)plan_take(&w->a->apply.plan, &part);
 }
 
 static void walk_files(struct walk *w)
@@ -97,9 +117,12 @@ static void walk_files(struct walk *w)
     struct map_slot *slot;
     map_clear(&w->seen);
     model_each_changed(w->a->model, note_file, w);
+    walk_transaction(w);
     model_each_file(w->a->model, MODEL_ACCEPTED, walk_file, w);
+    walk_certificates(w);
     for (size_t it = 0; (slot = map_next(&w->a->live->files, &it));)
-        if (!map_getn(&w->seen, slot->key, slot->key_length) && !map_getn(&w->news, slot->key, slot->key_length))
+        if (!map_getn(&w->seen, slot->key, slot->key_length) && !map_getn(&w->news, slot->key, slot->key_length) &&
+            !map_getn(&w->a->live->certificates, slot->key, slot->key_length))
             plan_reload(&w->a->apply.plan, "file", "%.*s is gone", (int)slot->key_length, slot->key);
 }
 

@@ -54,22 +54,33 @@ void crt_list_done(struct crt_list *list)
     vec_done(&list->lines);
 }
 
-/* Words with single blanks between them. */
-static char *words_joined(const char *at, const char *end)
+static int word_compare(const void *a, const void *b)
 {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+char *crt_list_options(const char *options, size_t length)
+{
+    VEC(char *) words = {0};
     struct buf out = {0};
-    while (at < end) {
-        at += strspn(at, BLANKS);
-        size_t length = strcspn(at, BLANKS);
-        if (at >= end)
+    const char *at = options, *end = options + length;
+    for (;;) {
+        while (at < end && strchr(BLANKS, *at))
+            at++;
+        const char *start = at;
+        while (at < end && !strchr(BLANKS, *at))
+            at++;
+        if (at == start)
             break;
-        if ((size_t)(end - at) < length)
-            length = (size_t)(end - at);
-        if (out.length)
-            buf_putc(&out, ' ');
-        buf_add(&out, at, length);
-        at += length;
+        vec_push(&words, xmemdup0(start, (size_t)(at - start)));
     }
+    if (words.length > 1)
+        qsort(words.items, words.length, sizeof(words.items[0]), word_compare);
+    for (size_t i = 0; i < words.length; i++) {
+        buf_printf(&out, "%s%s", i ? " " : "", words.items[i]);
+        free(words.items[i]);
+    }
+    vec_done(&words);
     return buf_steal(&out);
 }
 
@@ -95,7 +106,7 @@ static void parse_line(struct crt_list *list, const char *line, unsigned number,
     at += strspn(at, BLANKS);
     const char *close = *at == '[' ? strchr(at, ']') : NULL;
     if (close) {
-        parsed.options = words_joined(at + 1, close);
+        parsed.options = crt_list_options(at + 1, (size_t)(close - at - 1));
         at = close + 1;
     } else {
         parsed.options = xstrdup("");

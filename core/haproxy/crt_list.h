@@ -27,13 +27,15 @@ void crt_list_write(struct buf *out, const char *text, const char *const *names,
 
 struct crt_list_line {
     char *certificate; /* "certs/a.pem" */
-    char *options;     /* "alpn h2", single blanks; "" none */
+    char *options;     /* "alpn h2", words sorted, single blanks; "" none */
     VEC(char *) names; /* CRT_LIST_NOBODY included */
     unsigned number;   /* of HAProxy; in a file, the line's number */
 };
 struct crt_list {
     VEC(struct crt_list_line) lines;
 };
+/* Options as they are in a line: HAProxy tells them in an order of its own. malloc'ed. */
+char *crt_list_options(const char *options, size_t length);
 void crt_list_done(struct crt_list *list);
 void crt_list_line_done(struct crt_list_line *line);
 /* The lines of a file, or of `show ssl crt-list -n NAME`: those have ":NUMBER" behind the certificate. Appends. */

@@ -184,15 +184,20 @@ void model_each_map(const struct model *m, void (*fn)(void *ctx, const char *map
     free(groups);
 }
 
-static const struct group *map_group(const struct model *m, const char *map_name)
+static const struct group *group_find(const struct model *m, enum contribution_kind kind, const char *scope)
 {
-    size_t length = strlen(map_name);
+    size_t length = strlen(scope);
     char *name = xmalloc(length + 2);
-    name[0] = (char)CONTRIBUTION_MAP_ENTRY;
-    memcpy(name + 1, map_name, length);
+    name[0] = (char)kind;
+    memcpy(name + 1, scope, length);
     const struct group *g = map_getn(&m->groups, name, length + 1);
     free(name);
     return g;
+}
+
+static const struct group *map_group(const struct model *m, const char *map_name)
+{
+    return group_find(m, CONTRIBUTION_MAP_ENTRY, map_name);
 }
 
 bool model_map_exists(const struct model *m, enum model_state state, const char *map_name)
@@ -279,6 +284,38 @@ static bool write_group(const struct group *g, enum model_state state, struct bu
     }
     free(items);
     return count > 0;
+}
+
+bool model_file_text(const struct model *m, enum model_state state, enum contribution_kind kind, const char *name,
+                     struct buf *out)
+{
+    const struct group *g = group_find(m, kind, name);
+    return g && write_group(g, state, out);
+}
+
+struct item *model_list_item(const struct model *m, const char *list, const char *name)
+{
+    return item_find(m, CONTRIBUTION_CRT_LIST, list, name);
+}
+
+void model_each_list_item(const struct model *m, const char *list, void (*fn)(void *ctx, struct item *item), void *ctx)
+{
+    const struct group *g = group_find(m, CONTRIBUTION_CRT_LIST, list);
+    for (size_t i = 0; g && i < g->items.length; i++)
+        fn(ctx, g->items.items[i]);
+}
+
+bool model_list_names(const struct model *m, const char *list, const char *path)
+{
+    const struct group *g = group_find(m, CONTRIBUTION_CRT_LIST, list);
+    size_t length = strlen(path);
+    for (size_t i = 0; g && i < g->items.length; i++) {
+        const struct text *text = g->items.items[i]->accepted;
+        for (const char *at = text ? text->bytes : NULL; at && (at = strstr(at, path)); at += length)
+            if ((at == text->bytes || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
+                return true;
+    }
+    return false;
 }
 
 void model_each_file(const struct model *m, enum model_state state,

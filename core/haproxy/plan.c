@@ -45,6 +45,20 @@ const char *plan_op_name(enum plan_op_type type)
         return "map_set";
     case PLAN_MAP_DEL:
         return "map_del";
+    case PLAN_CERTIFICATE_ABORT:
+        return "certificate_abort";
+    case PLAN_CERTIFICATE_NEW:
+        return "certificate_new";
+    case PLAN_CERTIFICATE_SET:
+        return "certificate_set";
+    case PLAN_CERTIFICATE_COMMIT:
+        return "certificate_commit";
+    case PLAN_CERTIFICATE_DEL:
+        return "certificate_del";
+    case PLAN_LIST_ADD:
+        return "crt_list_add";
+    case PLAN_LIST_DEL:
+        return "crt_list_del";
     }
     return "unknown";
 }
@@ -52,8 +66,12 @@ const char *plan_op_name(enum plan_op_type type)
 void plan_done(struct plan *p)
 {
     for (size_t stage = 0; stage < PLAN_STAGES; stage++) {
-        for (size_t i = 0; i < p->ops[stage].length; i++)
-            free(p->ops[stage].items[i].command);
+        for (size_t i = 0; i < p->ops[stage].length; i++) {
+            char *command = p->ops[stage].items[i].command;
+            if (p->ops[stage].items[i].type == PLAN_CERTIFICATE_SET)
+                explicit_bzero(command, strlen(command));
+            free(command);
+        }
         vec_done(&p->ops[stage]);
     }
     free(STEAL(p->reload));
@@ -92,9 +110,7 @@ void plan_reload(struct plan *p, const char *reload_class, const char *format, .
     p->reload_class = reload_class;
 }
 
-static void plan_add(struct plan *p, enum plan_stage stage, enum plan_op_type type, const char *format, ...)
-    PRINTF_LIKE(4, 5);
-static void plan_add(struct plan *p, enum plan_stage stage, enum plan_op_type type, const char *format, ...)
+void plan_add(struct plan *p, enum plan_stage stage, enum plan_op_type type, const char *format, ...)
 {
     if (p->reload)
         return;
@@ -526,6 +542,14 @@ enum plan_verdict plan_judge(enum plan_op_type type, const char *answer)
     case PLAN_MAP_DEL:
         ok = !*answer || begins(line, "Key not found.");
         break;
+    case PLAN_CERTIFICATE_ABORT:
+    case PLAN_CERTIFICATE_NEW:
+    case PLAN_CERTIFICATE_SET:
+    case PLAN_CERTIFICATE_COMMIT:
+    case PLAN_CERTIFICATE_DEL:
+    case PLAN_LIST_ADD:
+    case PLAN_LIST_DEL:
+        return plan_judge_certificate(type, answer);
     }
     return ok ? PLAN_OK : PLAN_SURPRISE;
 }

@@ -6,10 +6,11 @@
  * Order: what is referred to appears before, and goes after, what refers to it, so that no request meets a backend
  * that is not there:
  *
+ *   PLAN_CERTIFY certificates, then lines of crt-lists that are added
  *   PLAN_APPEAR  backends, servers, changes of servers; servers that go where another one serves all the while
  *   PLAN_ROUTE   map entries added and changed
- *   PLAN_UNROUTE map entries removed
- *   PLAN_VANISH  the other servers removed, backends removed
+ *   PLAN_UNROUTE map entries removed, lines of crt-lists removed
+ *   PLAN_VANISH  the other servers removed, backends and certificates removed
  *
  * A stage is to be run only when every operation of the one before went well.
  */
@@ -23,7 +24,7 @@
 #include "haproxy/cfg.h"
 #include "haproxy/version.h"
 
-enum plan_stage { PLAN_APPEAR, PLAN_ROUTE, PLAN_UNROUTE, PLAN_VANISH, PLAN_STAGES };
+enum plan_stage { PLAN_CERTIFY, PLAN_APPEAR, PLAN_ROUTE, PLAN_UNROUTE, PLAN_VANISH, PLAN_STAGES };
 
 enum plan_op_type {
     PLAN_BACKEND_ADD,
@@ -41,6 +42,13 @@ enum plan_op_type {
     PLAN_MAP_ADD,
     PLAN_MAP_SET,
     PLAN_MAP_DEL,
+    PLAN_CERTIFICATE_ABORT,
+    PLAN_CERTIFICATE_NEW,
+    PLAN_CERTIFICATE_SET,
+    PLAN_CERTIFICATE_COMMIT,
+    PLAN_CERTIFICATE_DEL,
+    PLAN_LIST_ADD,
+    PLAN_LIST_DEL,
 };
 /* "backend_add", …: a label value. */
 const char *plan_op_name(enum plan_op_type type);
@@ -88,6 +96,21 @@ enum plan_verdict {
     PLAN_LATER,   /* a server or backend that still has connections */
     PLAN_SURPRISE /* anything else */
 };
+
+/* An operation's command. One that is longer than HAProxy takes is a reason to reload; nothing is added to a plan that
+ * has one. */
+void plan_add(struct plan *p, enum plan_stage stage, enum plan_op_type type, const char *format, ...) PRINTF_LIKE(4, 5);
+
+/* plan_certificate.c. path: "certs/a.pem"; pem: its blocks, without empty lines. is_there: HAProxy has loaded it. */
+void plan_certificate(struct plan *p, const char *path, const char *pem, bool is_there);
+void plan_certificate_remove(struct plan *p, const char *path);
+/* End a transaction that was left open. */
+void plan_certificate_abort(struct plan *p, const char *path);
+/* A line of a crt-list, with its end. */
+void plan_list_add(struct plan *p, const char *list, const char *line, size_t length);
+void plan_list_remove(struct plan *p, const char *list, const char *certificate, unsigned number);
+enum plan_verdict plan_judge_certificate(enum plan_op_type type, const char *answer);
+
 enum plan_verdict plan_judge(enum plan_op_type type, const char *answer);
 
 /* Does a running server look as wanted? What its agent check may change does not count. */

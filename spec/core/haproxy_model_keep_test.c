@@ -117,7 +117,7 @@ static void lines_are_read_back(void **state UNUSED)
     assert_string_equal(list.lines.items[1].options, "alpn h2");
     assert_int_equal(list.lines.items[1].number, 12);
     assert_string_equal(list.lines.items[1].names.items[1], "*.b.example");
-    assert_string_equal(list.lines.items[2].options, "verify optional ca-file c");
+    assert_string_equal(list.lines.items[2].options, "c ca-file optional verify");
     assert_int_equal(list.lines.items[2].names.length, 0);
     crt_list_done(&list);
     /* A line has at most a hundred names. */

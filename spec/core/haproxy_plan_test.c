@@ -21,7 +21,7 @@ static char *describe(const struct plan *p)
         buf_printf(&b, "reload %s: %s\n", p->reload_class, p->reload);
     for (size_t stage = 0; !p->reload && stage < PLAN_STAGES; stage++)
         for (size_t i = 0; i < p->ops[stage].length; i++)
-            buf_printf(&b, "%zu %s\n", stage, p->ops[stage].items[i].command);
+            buf_printf(&b, "%d %s\n", (int)stage - PLAN_APPEAR, p->ops[stage].items[i].command);
     return buf_steal(&b);
 }
 
@@ -206,10 +206,62 @@ static void test_answers(void **state)
         {PLAN_BACKEND_DEL, "Only a backend without server can be deleted.", PLAN_LATER},
         {PLAN_MAP_SET, "entry not found.", PLAN_SURPRISE},
         {PLAN_MAP_DEL, "Key not found.", PLAN_OK},
+        {PLAN_CERTIFICATE_NEW, "New empty certificate store 'certs/a.pem'!", PLAN_OK},
+        {PLAN_CERTIFICATE_NEW, "Certificate 'certs/a.pem' already exists!", PLAN_SURPRISE},
+        {PLAN_CERTIFICATE_SET, "Transaction created for certificate certs/a.pem!", PLAN_OK},
+        /* 2.6, while a transaction of another certificate is open: that one would get it. */
+        {PLAN_CERTIFICATE_SET, "Transaction updated for certificate certs/b.pem!", PLAN_SURPRISE},
+        {PLAN_CERTIFICATE_SET, "The ongoing transaction is about 'certs/b.pem' but you are trying to set 'certs/a.pem'",
+         PLAN_SURPRISE},
+        {PLAN_CERTIFICATE_SET,
+         "unable to load certificate from file 'certs/a.pem'.\nCan't load the payload\n"
+         "Can't update certs/a.pem!",
+         PLAN_SURPRISE},
+        {PLAN_CERTIFICATE_COMMIT, "Committing certs/a.pem...\nSuccess!", PLAN_OK},
+        {PLAN_CERTIFICATE_COMMIT, "No ongoing transaction! !\nCan't commit certs/a.pem!", PLAN_SURPRISE},
+        {PLAN_CERTIFICATE_ABORT, "Transaction aborted for certificate 'certs/a.pem'!", PLAN_OK},
+        {PLAN_CERTIFICATE_ABORT, "No ongoing transaction!", PLAN_OK},
+        {PLAN_CERTIFICATE_DEL, "Certificate 'certs/a.pem' deleted!", PLAN_OK},
+        {PLAN_CERTIFICATE_DEL, "Can't remove the certificate: certificate 'certs/a.pem' in use, can't be deleted!",
+         PLAN_LATER},
+        {PLAN_LIST_ADD, "Inserting certificate 'certs/a.pem' in crt-list 'certs/x.list'.\nSuccess!", PLAN_OK},
+        {PLAN_LIST_ADD, "Can't edit the crt-list: certificate 'certs/a.pem' does not exist!", PLAN_SURPRISE},
+        {PLAN_LIST_DEL, "Entry 'certs/a.pem' deleted in crtlist 'certs/x.list'!", PLAN_OK},
+        {PLAN_LIST_DEL,
+         "Can't delete the entry: certificate 'certs/a.pem' cannot be deleted, it is used as default "
+         "certificate by the following frontends:",
+         PLAN_SURPRISE},
         {PLAN_MAP_ADD, "Unknown map identifier. Please use #<id> or <file>.", PLAN_SURPRISE},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         assert_int_equal(plan_judge(cases[i].type, cases[i].answer), cases[i].verdict);
+}
+
+static void test_certificates(void **state)
+{
+    (void)state;
+    struct plan p = {0};
+    plan_list_remove(&p, "certs/x.list", "certs/b.pem", 3);
+    plan_certificate_abort(&p, "certs/z.pem");
+    plan_certificate(&p, "certs/a.pem", "A\nB\n", true);
+    plan_certificate(&p, "certs/n.pem", "N\n", false);
+    plan_list_add(&p, "certs/x.list", "certs/n.pem n.example\ncerts/other", 22);
+    plan_certificate_remove(&p, "certs/b.pem");
+    CLEANUP(free_ptr) char *got = describe(&p);
+    /* Certificates before anything is routed, and lines before what they name goes. */
+    assert_string_equal(got, "-1 abort ssl cert certs/z.pem\n-1 set ssl cert certs/a.pem <<\nA\nB\n\n"
+                             "-1 commit ssl cert certs/a.pem\n-1 new ssl cert certs/n.pem\n"
+                             "-1 set ssl cert certs/n.pem <<\nN\n\n-1 commit ssl cert certs/n.pem\n"
+                             "-1 add ssl crt-list certs/x.list <<\ncerts/n.pem n.example\n\n"
+                             "2 del ssl crt-list certs/x.list certs/b.pem:3\n3 del ssl cert certs/b.pem\n");
+    plan_done(&p);
+    CLEANUP(free_ptr) char *long_one = xmalloc(13002);
+    memset(long_one, 'a', 13001);
+    long_one[13001] = '\0';
+    plan_certificate(&p, "certs/a.pem", long_one, true);
+    assert_string_equal(p.reload_class, "certificate");
+    assert_int_equal(plan_count(&p), 0);
+    plan_done(&p);
 }
 
 int main(void)
@@ -217,7 +269,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_servers), cmocka_unit_test(test_backends),
         cmocka_unit_test(test_maps),    cmocka_unit_test(test_hostile_map_entries),
-        cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_answers), cmocka_unit_test(test_certificates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

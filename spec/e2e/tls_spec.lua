@@ -237,4 +237,137 @@ describe("TLS", function()
     end
     assert.truthy(reloads() >= 0)
   end)
+
+  --- Secrets and Ingresses for a list of certificates, each in one file.
+  local function put_many(certificates, with_ingresses)
+    local secrets, ingresses = {}, {}
+    for i, c in ipairs(certificates) do
+      secrets[i] = e2e.tls_secret("many-" .. i, c.cert, c.key)
+      ingresses[i] = kube.ingress({ name = "many-" .. i, host = c.name, service = "many" })
+      ingresses[i].spec.tls = { { hosts = { c.name }, secretName = "many-" .. i } }
+    end
+    if with_ingresses then
+      source:write("many-ingresses.yaml", kube.service("many"), kube.slice("many", { "198.18.0.9" }), unpack(ingresses))
+    end
+    source:write("many-secrets.yaml", unpack(secrets))
+  end
+
+  local MANY = { ["3.2"] = e2e.is_full and 500 or 100 }
+  for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
+    local count = MANY[series] or 10
+    it(("is renewed %d times, begins and ends without a reload and a failed handshake, on %s"):format(count, series),
+      function()
+        local first, second = scope:certificates(count, "many.example"), scope:certificates(count, "many.example")
+        put_many(first, true)
+        put_ingress("new", { "new.example" }, nil, "198.18.0.1")
+        put_ingress("more", { "more.example" }, nil, "198.18.0.2")
+        start(series)
+        local port = haptic.https_port
+        scope:wait_peers(port, first)
+        local before, names = reloads(), {}
+        for i, c in ipairs(first) do names[i] = c.name end
+        local load = scope:handshakes(port, names)
+        put_many(second)
+        scope:wait_peers(port, second)
+        -- A new one, and one more host for a certificate that is there.
+        local new = scope:certificate({ names = { "new.example", "more.example" } })
+        put_secret("new", new)
+        put_ingress("new", { "new.example" }, "new", "198.18.0.1")
+        scope:wait_peer(port, "new.example", new)
+        put_ingress("more", { "more.example" }, "new", "198.18.0.2")
+        scope:wait_peer(port, "more.example", new)
+        assert.equal(new.fingerprint, e2e.peer(port, "new.example"))
+        -- One host less, then the certificate goes.
+        put_ingress("new", { "new.example" }, nil, "198.18.0.1")
+        scope:wait_for("new.example to lose its certificate", 15, function()
+          return e2e.peer(port, "new.example") ~= new.fingerprint
+        end)
+        assert.equal(new.fingerprint, e2e.peer(port, "more.example"))
+        put_ingress("more", { "more.example" }, nil, "198.18.0.2")
+        scope:wait_for("the certificate to go", 15, function()
+          return not haptic.haproxy:ask("show ssl cert"):find("default_new.pem", 1, true)
+        end)
+        local handshakes, failed, problem = load.finish()
+        assert.equal(0, failed, problem)
+        assert.is_true(handshakes > 100)
+        assert.falsy(haptic.haproxy:ask("show ssl cert"):find("# transaction", 1, true))
+        assert.equal(before, reloads())
+        assert.is_true(haptic:metric("haptic_runtime_operations_total", { type = "certificate_commit" }) >= count)
+        assert.equal(0, haptic:metric("haptic_deployment_surprises_total") or 0)
+        -- What is on disk is what runs.
+        scope:wait_for("the directory to follow", 20, function()
+          return not posix.read_file(haptic.directory .. "/certs/default_new.pem")
+            and posix.read_file(haptic.directory .. "/certs/default_many-1.pem"):find(second[1].cert, 1, true)
+        end)
+        haptic.haproxy:processes()
+        posix.kill(haptic.haproxy:processes().worker, "KILL")
+        scope:wait_for("another worker", 20, function()
+          return e2e.peer(port, second[1].name) == second[1].fingerprint
+        end)
+        haptic:wait_ready()
+        scope:wait_peers(port, second)
+      end)
+  end
+
+  for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
+    it("is put right where somebody else changed HAProxy, and no transaction stays open, on " .. series, function()
+      local a = scope:certificate({ names = { "a.example", "b.example" } })
+      local other = scope:certificate({ names = { "a.example" } })
+      put_secret("a", a)
+      put_ingress("a", { "a.example", "b.example" }, "a", "198.18.0.1")
+      start(series, nil, { config = e2e.config({ watchedResources = CONFIG.watchedResources,
+        dataplane = { driftPreventionInterval = "1s" } }) })
+      local port, haproxy, before = haptic.https_port, haptic.haproxy, reloads()
+      local function ask(command) return assert(haproxy:ask(command)) end
+      local function wait_repaired(kind)
+        scope:wait_for("a repair: " .. kind, 15, function()
+          return (haptic:metric("haptic_drift_repairs_total", { kind = kind }) or 0) > 0
+        end)
+      end
+      -- A certificate, a line less, a line more, a certificate more.
+      ask("set ssl cert certs/default_a.pem <<\n" .. other.cert .. other.key .. "\n")
+      assert.matches("Success", ask("commit ssl cert certs/default_a.pem"))
+      wait_repaired("certificate_set")
+      scope:wait_peer(port, "a.example", a)
+      assert.matches("deleted in crtlist", ask("del ssl crt-list certs/https.list certs/default_a.pem"))
+      wait_repaired("crt_list_add")
+      scope:wait_peer(port, "b.example", a)
+      ask("add ssl crt-list certs/https.list <<\ncerts/default_a.pem other.example\n\n")
+      ask("new ssl cert certs/foreign.pem")
+      scope:wait_for("the foreign line and certificate to go", 15, function()
+        local text = ask("show ssl crt-list -n certs/https.list") .. ask("show ssl cert")
+        return not text:find("other.example", 1, true) and not text:find("foreign", 1, true), text
+      end)
+      -- A transaction that somebody left open, and a renewal.
+      ask("set ssl cert certs/default.pem <<\n" .. other.cert .. other.key .. "\n")
+      assert.matches("*certs/default.pem", ask("show ssl cert"), 1, true)
+      put_secret("a", other)
+      scope:wait_for("the transaction to be aborted", 15, function()
+        return not ask("show ssl cert"):find("# transaction", 1, true)
+      end)
+      local third = scope:certificate({ names = { "a.example" } })
+      put_secret("a", third)
+      scope:wait_peer(port, "a.example", third)
+      assert.not_equal(other.fingerprint, e2e.peer(port, "nobody.example"))
+      assert.equal(before, reloads())
+    end)
+  end
+
+  it("reloads for a chain that is longer than one command", function()
+    local issuer = scope:certificate({ names = { "issuer" } })
+    local leaf = scope:certificate({ names = { "a.example" }, issuer = issuer })
+    local names = {}
+    for i = 1, 255 do names[i] = ("a-long-name-to-make-a-large-certificate-%d.example"):format(i) end
+    names[256] = "a.example"
+    local large = scope:certificate({ names = names, issuer = issuer })
+    put_secret("a", leaf)
+    put_ingress("a", { "a.example" }, "a", "198.18.0.1")
+    start("3.2")
+    local before = reloads()
+    scope:wait_peer(haptic.https_port, "a.example", leaf)
+    source:write("default-secret-a.yaml", e2e.tls_secret("a", large.cert .. issuer.cert, large.key))
+    scope:wait_peer(haptic.https_port, "a.example", large)
+    assert.equal(before + 1, reloads())
+    haptic:wait_log("is longer than HAProxy takes in one command")
+  end)
 end)

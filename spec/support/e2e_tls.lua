@@ -30,6 +30,33 @@ function Scope:certificate(options)
   }
 end
 
+--- Certificates for 1.DOMAIN, 2.DOMAIN, …: a list like those of certificate().
+function Scope:certificates(count, domain)
+  local directory, list = self:path("certificates"), {}
+  posix.run({ "mkdir", directory })
+  run("many", directory, tostring(count), domain)
+  local key = posix.read_file(directory .. "/key.pem")
+  for i = 1, count do
+    list[i] = { name = i .. "." .. domain, cert = posix.read_file(directory .. "/" .. i .. ".pem"), key = key,
+      fingerprint = posix.read_file(directory .. "/" .. i .. ".fingerprint") }
+  end
+  return list
+end
+
+--- Waits until who asks for the name of each certificate of a list gets it.
+function Scope:wait_peers(port, certificates, seconds)
+  local file, wanted = self:path("names"), {}
+  for i, c in ipairs(certificates) do wanted[i] = c.name .. " " .. c.fingerprint end
+  local names = {}
+  for i, c in ipairs(certificates) do names[i] = c.name end
+  posix.write_file(file, table.concat(names, "\n") .. "\n")
+  self:wait_for(#names .. " names to get their certificates", seconds or 30, function()
+    local output = posix.run({ TOOL, "peers", tostring(port), file })
+    local all = table.concat(wanted, "\n") .. "\n"
+    return output == all, output:sub(1, 200)
+  end)
+end
+
 --- A Secret of type kubernetes.io/tls; cert and key are texts or nil.
 function M.tls_secret(name, cert, key, namespace)
   return {
