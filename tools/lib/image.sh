@@ -113,17 +113,11 @@ image_haproxy_path() {
 }
 
 image_haproxy_make() {
-  local symbol
   say "making the image of HAProxy $IMAGE_HAPROXY_SERIES"
   image_stored "$IMAGE_BASE" "$CACHE/image-base-trixie/image.tar" || die "the base image cannot be read; remove $CACHE/image-base-trixie."
   cache_scratch
   cp "$HERE"/images/haproxy/* "$SCRATCH/"
   cp "$CACHE/haproxy-$IMAGE_HAPROXY_SERIES/root/usr/sbin/haproxy" "$SCRATCH/haproxy"
-  # The base has an older PCRE2 than this build was made with, whose symbols carry no version: the linker would say so each time.
-  objdump -T "$SCRATCH/haproxy" | awk '/PCRE2_/ { print $NF }' >"$SCRATCH/symbols"
-  while read -r symbol; do
-    patchelf --clear-symbol-version "$symbol" "$SCRATCH/haproxy"
-  done <"$SCRATCH/symbols"
   image_build "$(image_haproxy_name)" "$SCRATCH" --build-arg "PACKAGES=$IMAGE_HAPROXY_PACKAGES"
   image_archive "$(image_haproxy_name)" "$1/image.tar"
 }

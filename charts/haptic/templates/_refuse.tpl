@@ -10,6 +10,15 @@
 {{- if and (eq .Values.haproxy.service.type "ClusterIP") (or .Values.haproxy.service.http.nodePort (eq .Values.haproxy.service.externalTrafficPolicy "Local")) -}}
 {{- fail "haproxy.service.type is ClusterIP: haproxy.service.http.nodePort and externalTrafficPolicy Local are for NodePort and LoadBalancer" -}}
 {{- end -}}
+{{- if and .Values.haproxy.hostPorts.http (ne .Values.haproxy.kind "DaemonSet") -}}
+{{- fail "haproxy.hostPorts.http is set and haproxy.kind is Deployment: two pods on a node could not have the port; use DaemonSet" -}}
+{{- end -}}
+{{- if and (not .Values.haproxy.agent.tls.managed) (eq (include "haptic.serverSecret" .) (include "haptic.clientSecret" .)) -}}
+{{- fail "haproxy.agent.tls.serverSecretName and clientSecretName are the same: an agent would have the controllers' certificate" -}}
+{{- end -}}
+{{- if le (int .Values.haproxy.terminationGracePeriodSeconds) (int .Values.haproxy.drainSeconds) -}}
+{{- fail "haproxy.terminationGracePeriodSeconds must be more than haproxy.drainSeconds" -}}
+{{- end -}}
 {{- if and .Values.controller.rbac.namespaces .Values.ingressClass.default -}}
 {{- fail "controller.rbac.namespaces is set and ingressClass.default is true: with Roles only, IngressClasses cannot be read" -}}
 {{- end -}}

@@ -1,0 +1,215 @@
+--- A whole Kubernetes of one node (tools/testenv k8s), the chart in it, and requests from inside the node.
+--
+-- The node takes minutes to build the first time, so these specs run only with E2E_CLUSTER=1. E2E_CLUSTER_DIR names a
+-- cluster of "tools/testenv k8s up" that is used and left as it is; without it each file of specs has one of its own.
+
+local posix = require("support.posix")
+
+local M = {}
+
+local CHART = "charts/haptic"
+local HOST = "web.example"
+
+--- Is there to be a cluster? Says so if not.
+function M.wanted()
+  if os.getenv("E2E_CLUSTER") == "1" then
+    return true
+  end
+  io.stderr:write("cluster specs are left out: a node of Kubernetes takes minutes to build; E2E_CLUSTER=1 runs them\n")
+  return false
+end
+
+local Cluster = {}
+Cluster.__index = Cluster
+
+local function must(argv)
+  local output, code = posix.run(argv)
+  if code ~= 0 then
+    error(table.concat(argv, " ") .. ": " .. output, 3)
+  end
+  return (output:gsub("%s+$", ""))
+end
+
+--- A cluster with an empty namespace "default", whose pods must meet the standard "restricted".
+function M.up()
+  local given = os.getenv("E2E_CLUSTER_DIR")
+  local cluster = setmetatable({ given = given, clients = 0 }, Cluster)
+  cluster.scratch = posix.make_temporary_directory("cluster")
+  cluster.directory = given or cluster.scratch .. "/node"
+  if not given then
+    must({ "tools/testenv", "k8s", "up", cluster.directory, "--owner", tostring(posix.pid()) })
+  end
+  cluster.kubeconfig = cluster.directory .. "/kubeconfig"
+  cluster.helm_program = must({ "sh", "-c", "tools/testenv helm 2>/dev/null" })
+  cluster:run("kubectl label namespace default pod-security.kubernetes.io/enforce=restricted --overwrite")
+  return cluster
+end
+
+function Cluster:down()
+  if not self.given then
+    posix.run({ "tools/testenv", "k8s", "down", self.directory })
+  end
+  posix.run({ "rm", "-rf", self.scratch })
+end
+
+--- A command line, in a shell with KUBECONFIG and helm: its output and exit code.
+function Cluster:sh(line)
+  return posix.run({
+    "bash", "-c", ("export KUBECONFIG=%s PATH=%s:$PATH; %s"):format(self.kubeconfig, self.helm_program:match("^(.*)/"), line),
+  })
+end
+
+--- The same, which must succeed. Returns its output.
+function Cluster:run(line)
+  local output, code = self:sh(line)
+  if code ~= 0 then
+    error(("%s: exit %d: %s"):format(line, code, output), 2)
+  end
+  return (output:gsub("%s+$", ""))
+end
+
+--- Runs a command line in the node, where pods and Services are reached.
+function Cluster:inside(line)
+  return posix.run({ "tools/testenv", "k8s", "exec", self.directory, "sh", "-c", line })
+end
+
+function Cluster:wait_for(what, seconds, condition)
+  local deadline, last = posix.now() + seconds, nil
+  repeat
+    local ok, result, seen = pcall(condition)
+    if ok and result then
+      return result
+    end
+    last = ok and seen or not ok and result or last
+    posix.sleep(0.2)
+  until posix.now() > deadline
+  error(("waited %g s for %s; last seen: %s\n%s"):format(seconds, what, tostring(last),
+    (self:sh("kubectl get pods -o wide; kubectl get events | tail -n 8"))), 2)
+end
+
+function Cluster:apply(text)
+  local path = self.scratch .. "/apply.yaml"
+  posix.write_file(path, text)
+  return self:run("kubectl apply -f " .. path)
+end
+
+--- What the values must say on this node: its images, and no load balancer.
+function Cluster:values()
+  local path = self.scratch .. "/node-values.yaml"
+  posix.write_file(path, [[
+controller:
+  image: {repository: localhost/haptic/haptic, tag: test, pullPolicy: Never}
+haproxy:
+  image: {repository: localhost/haptic/haproxy, tag: "3.4", pullPolicy: Never}
+  service: {type: NodePort}
+]])
+  return path
+end
+
+--- `helm install haproxy-ic charts/haptic …`, as the manual has it.
+function Cluster:install(arguments)
+  return self:run(("helm install haproxy-ic %s %s -f %s --wait --timeout 150s"):format(CHART, arguments or "", self:values()))
+end
+
+--- Removes the release, and waits until its pods are gone.
+function Cluster:uninstall()
+  self:sh("helm uninstall haproxy-ic --wait --timeout 120s")
+  self:sh("kubectl delete lease haptic-leader --ignore-not-found")
+  self:wait_for("the pods to be gone", 120, function()
+    return self:run("kubectl get pods -l app.kubernetes.io/name=haptic -o name") == ""
+  end)
+end
+
+--- Names of pods that are not about to end, by label selector.
+function Cluster:pods(selector)
+  local names = {}
+  local lines = self:run("kubectl get pods -l " .. selector
+    .. [[ -o go-template='{{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}}{{"\n"}}{{end}}{{end}}']])
+  for name in lines:gmatch("%S+") do
+    names[#names + 1] = name
+  end
+  return names
+end
+
+function Cluster:controllers()
+  return self:pods("app.kubernetes.io/name=haptic,app.kubernetes.io/component=controller")
+end
+
+--- The pods that HAProxy runs in.
+function Cluster:haproxies()
+  return self:pods("app.kubernetes.io/name=haptic,app.kubernetes.io/component=loadbalancer")
+end
+
+function Cluster:leader()
+  local holder = self:run("kubectl get lease haptic-leader -o jsonpath='{.spec.holderIdentity}'")
+  return holder ~= "" and holder or nil
+end
+
+--- The value of a metric of a pod, by `kubectl exec … wget`.
+function Cluster:metric(pod, name)
+  local text = self:run(("kubectl exec %s -- wget -qO- localhost:9090/metrics"):format(pod))
+  return tonumber(text:match("\n" .. name:gsub("%p", "%%%0") .. " (%S+)"))
+end
+
+-- ---- an application and requests ----
+
+--- A Deployment "web" of small web servers that say their pod's name, with a Service and an Ingress for web.example.
+function Cluster:application(name, replicas)
+  local text = posix.read_file("spec/cluster/application.yaml")
+  self:apply((text:gsub("NAME", name):gsub("REPLICAS", tostring(replicas))))
+  self:run("kubectl rollout status deployment/" .. name .. " --timeout=90s")
+end
+
+--- The address of HAProxy's Service.
+function Cluster:address()
+  return self:run("kubectl get service haptic-haproxy -o jsonpath='{.spec.clusterIP}'")
+end
+
+--- One request through the Service: status and body.
+function Cluster:ask(host)
+  local output = self:inside(("curl -s -m 3 -w '\\n%%{http_code}' -H 'Host: %s' http://%s/"):format(host or HOST, self:address()))
+  local body, status = output:match("^(.*)\n(%d+)%s*$")
+  return tonumber(status), body
+end
+
+function Cluster:wait_answer(host)
+  return self:wait_for("an answer through the Service", 60, function()
+    local status, body = self:ask(host)
+    return status == 200 and body, tostring(status) .. " " .. tostring(body)
+  end)
+end
+
+--- Asks all the time, on kept and on new connections, until `finish`.
+function Cluster:traffic(rate)
+  self.clients = self.clients + 1
+  local output = ("%s/client-%d.log"):format(self.scratch, self.clients)
+  local process = posix.spawn({
+    name = "client", output = output,
+    argv = { "tools/testenv", "k8s", "exec", self.directory, "python3", "spec/support/e2e_client",
+      self:address() .. ":80", tostring(rate or 50), HOST },
+  })
+  self:wait_for("the client's first answers", 20, function()
+    return (posix.read_file(output) or ""):find(" 200 ")
+  end)
+  return {
+    --- Ends it. Returns the number of requests, and those that failed as text, a line each.
+    finish = function()
+      -- It is in a session of its own, with the programs that lead into the node.
+      posix.run({ "kill", "-TERM", "--", "-" .. process.pid })
+      process:stop(10)
+      self:wait_for("the client's end", 15, function()
+        return (posix.read_file(output) or ""):find("\nagain %d+\n")
+      end)
+      local count, failed = 0, {}
+      for time, kind, host, status, detail in (posix.read_file(output) or ""):gmatch("([%d.]+) (%l+) (%S+) (%w+) ([^\n]*)\n") do
+        count = count + 1
+        if status ~= "200" then
+          failed[#failed + 1] = table.concat({ time, kind, host, status, detail }, " ")
+        end
+      end
+      return count, table.concat(failed, "\n")
+    end,
+  }
+end
+
+return M
