@@ -38,11 +38,12 @@ describe("the guide to high availability", function()
 
   it("holds as it is written", function()
     -- Deployment
-    cluster:install("--set replicaCount=2")
+    cluster:run([[helm install haproxy-ic charts/haptic \
+      --set replicaCount=2]])
     ready(2)
     cluster:application("web", 2)
     cluster:wait_answer()
-    local leader = one_leader()
+    one_leader()
 
     -- Scaling
     cluster:run("kubectl scale deployment haptic-controller --replicas=3")
@@ -50,7 +51,7 @@ describe("the guide to high availability", function()
     one_leader()
     cluster:run("kubectl scale deployment haptic-controller --replicas=2")
     ready(2)
-    leader = one_leader()
+    local leader = one_leader()
 
     -- Check the current leader
     find(cluster:run("kubectl get lease -n default haptic-leader -o yaml"), "holderIdentity: " .. leader:gsub("%p", "%%%0"),

@@ -7,7 +7,6 @@ local posix = require("support.posix")
 
 local M = {}
 
-local CHART = "charts/haptic"
 local HOST = "web.example"
 
 --- Is there to be a cluster? Says so if not.
@@ -55,7 +54,8 @@ end
 --- A command line, in a shell with KUBECONFIG and helm: its output and exit code.
 function Cluster:sh(line)
   return posix.run({
-    "bash", "-c", ("export KUBECONFIG=%s PATH=%s:$PATH; %s"):format(self.kubeconfig, self.helm_program:match("^(.*)/"), line),
+    "bash", "-c",
+    ("export KUBECONFIG=%s PATH=%s:$PATH; %s"):format(self.kubeconfig, self.helm_program:match("^(.*)/"), line),
   })
 end
 
@@ -93,22 +93,10 @@ function Cluster:apply(text)
   return self:run("kubectl apply -f " .. path)
 end
 
---- What the values must say on this node: its images, and no load balancer.
-function Cluster:values()
-  local path = self.scratch .. "/node-values.yaml"
-  posix.write_file(path, [[
-controller:
-  image: {repository: localhost/haptic/haptic, tag: test, pullPolicy: Never}
-haproxy:
-  image: {repository: localhost/haptic/haproxy, tag: "3.4", pullPolicy: Never}
-  service: {type: NodePort}
-]])
-  return path
-end
-
---- `helm install haproxy-ic charts/haptic …`, as the manual has it.
+--- `helm install haproxy-ic charts/haptic …`. Returns when all of it is ready. (Nobody here makes load balancers.)
 function Cluster:install(arguments)
-  return self:run(("helm install haproxy-ic %s %s -f %s --wait --timeout 150s"):format(CHART, arguments or "", self:values()))
+  return self:run("helm install haproxy-ic charts/haptic --set haproxy.service.type=NodePort --wait --timeout 150s "
+    .. (arguments or ""))
 end
 
 --- Removes the release, and waits until its pods are gone.
@@ -123,8 +111,8 @@ end
 --- Names of pods that are not about to end, by label selector.
 function Cluster:pods(selector)
   local names = {}
-  local lines = self:run("kubectl get pods -l " .. selector
-    .. [[ -o go-template='{{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}}{{"\n"}}{{end}}{{end}}']])
+  local template = [[{{range .items}}{{if not .metadata.deletionTimestamp}}{{.metadata.name}}{{"\n"}}{{end}}{{end}}]]
+  local lines = self:run(("kubectl get pods -l %s -o go-template='%s'"):format(selector, template))
   for name in lines:gmatch("%S+") do
     names[#names + 1] = name
   end
@@ -167,7 +155,8 @@ end
 
 --- One request through the Service: status and body.
 function Cluster:ask(host)
-  local output = self:inside(("curl -s -m 3 -w '\\n%%{http_code}' -H 'Host: %s' http://%s/"):format(host or HOST, self:address()))
+  local output = self:inside(("curl -s -m 3 -w '\\n%%{http_code}' -H 'Host: %s' http://%s/")
+    :format(host or HOST, self:address()))
   local body, status = output:match("^(.*)\n(%d+)%s*$")
   return tonumber(status), body
 end
@@ -201,7 +190,8 @@ function Cluster:traffic(rate)
         return (posix.read_file(output) or ""):find("\nagain %d+\n")
       end)
       local count, failed = 0, {}
-      for time, kind, host, status, detail in (posix.read_file(output) or ""):gmatch("([%d.]+) (%l+) (%S+) (%w+) ([^\n]*)\n") do
+      local log = posix.read_file(output) or ""
+      for time, kind, host, status, detail in log:gmatch("([%d.]+) (%l+) (%S+) (%w+) ([^\n]*)\n") do
         count = count + 1
         if status ~= "200" then
           failed[#failed + 1] = table.concat({ time, kind, host, status, detail }, " ")

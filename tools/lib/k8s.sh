@@ -74,6 +74,8 @@ k8s_up() {
     image "$name" >"$dir/run/image"
     ln -s "$(<"$dir/run/image")" "$dir/images/$name.tar"
   done
+  printf '%s %s\n' "$(image_haproxy_name)" "docker.io/library/haproxy:$IMAGE_HAPROXY_SERIES" \
+    "$(image_haptic_name)" "docker.io/library/haptic:$(sed -n 's/^appVersion: *//p' "$HERE/../charts/haptic/Chart.yaml")" >"$dir/images/names"
   # shellcheck source=tools/node/settings
   . "$dir/node.env"
   k8s_credentials "$dir" || die "openssl failed: $(tail -n 2 "$dir/log/openssl.log")"

@@ -32,6 +32,9 @@ endpoints:
 {{- if hasKey $config "watched_resources" -}}
 {{- fail "controller.config.watched_resources: write it \"watchedResources\": the chart adds to it" -}}
 {{- end -}}
+{{- if hasKey ($config.controller | default dict) "leaderElection" -}}
+{{- fail "controller.config.controller.leaderElection: write it \"leader_election\", as the defaults have it" -}}
+{{- end -}}
 {{- if .Values.controller.rbac.namespaces -}}
 {{- $_ := set $made "watchedResources" (include "haptic.kindsOfNamespaces" . | fromYaml) -}}
 {{- end -}}
