@@ -106,7 +106,6 @@ describe("the guide to high availability", function()
     cluster:install("--set replicaCount=1 --set controller.config.controller.leader_election.enabled=false")
     ready(1)
     find(cluster:run("kubectl logs deployment/haptic-controller"), "Leader election disabled", "kubectl logs")
-    cluster:apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: none}}")
     local values = cluster.scratch .. "/new-values.yaml"
     require("support.posix").write_file(values, [[
 replicaCount: 2
