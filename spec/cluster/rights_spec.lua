@@ -19,7 +19,7 @@ describe("rights", function()
   end
 
   it("are those that the manual lists, and no others", function()
-    cluster:install("--set replicaCount=2")
+    cluster:install("--set replicaCount=2 --set https.enabled=false")
     for _, kind in ipairs({ "ingresses.networking.k8s.io", "ingressclasses.networking.k8s.io", "services", "endpointslices.discovery.k8s.io" }) do
       for _, verb in ipairs({ "get", "list", "watch" }) do
         assert.equal("yes", can(verb, kind, "kube-system"), verb .. " " .. kind)
@@ -36,6 +36,10 @@ describe("rights", function()
       assert.equal("no", can(unpack(case)), table.concat(case, " "))
     end
     assert.equal("yes", can("get", "secrets/haptic-agent"))
+    -- With HTTPS: read Secrets, and no more.
+    cluster:run("helm upgrade haproxy-ic charts/haptic --reuse-values --set https.enabled=true --wait --timeout 150s")
+    assert.equal("yes", can("list", "secrets", "kube-system"))
+    assert.equal("no", can("update", "secrets"))
     -- No token in the pods of HAProxy, and none of the containers is another user than it should be.
     for _, pod in ipairs(cluster:haproxies()) do
       assert.equal("", (cluster:run(("kubectl exec %s -c haproxy -- sh -c 'ls /var/run/secrets 2>/dev/null || true'"):format(pod))))

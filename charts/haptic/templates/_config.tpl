@@ -21,10 +21,27 @@ endpoints:
   namespaces: {{ toJson $namespaces }}
 {{- end }}
 
+{{/* Secrets with certificates, and no others. */}}
+{{- define "haptic.kindOfCertificates" -}}
+apiVersion: v1
+resources: secrets
+indexBy: [metadata.namespace, metadata.name]
+fieldSelector: type=kubernetes.io/tls
+{{- with .Values.controller.rbac.namespaces }}
+namespaces: {{ toJson . }}
+{{- end }}
+{{- end }}
+
 {{- define "haptic.config" -}}
 {{- $config := deepCopy .Values.controller.config -}}
 {{- $settings := dict "ingress_class" .Values.ingressClass.name "controller_name" .Values.ingressClass.controllerName
       "http_port" 8080 "status_port" 8404 -}}
+{{- if .Values.https.enabled -}}
+{{- $_ := set $settings "https_port" 8443 -}}
+{{- with .Values.defaultSSLCertificate.secretName -}}
+{{- $_ := set $settings "default_certificate" (printf "%s/%s" ($.Values.defaultSSLCertificate.namespace | default $.Release.Namespace) .) -}}
+{{- end -}}
+{{- end -}}
 {{- $made := dict "templatingSettings" (dict "extraContext" $settings) -}}
 {{- if hasKey $config "templating_settings" -}}
 {{- fail "controller.config.templating_settings: write it \"templatingSettings\": the chart adds to it" -}}
@@ -35,8 +52,15 @@ endpoints:
 {{- if hasKey ($config.controller | default dict) "leaderElection" -}}
 {{- fail "controller.config.controller.leaderElection: write it \"leader_election\", as the defaults have it" -}}
 {{- end -}}
+{{- $kinds := dict -}}
 {{- if .Values.controller.rbac.namespaces -}}
-{{- $_ := set $made "watchedResources" (include "haptic.kindsOfNamespaces" . | fromYaml) -}}
+{{- $kinds = include "haptic.kindsOfNamespaces" . | fromYaml -}}
+{{- end -}}
+{{- if .Values.https.enabled -}}
+{{- $_ := set $kinds "secrets" (include "haptic.kindOfCertificates" . | fromYaml) -}}
+{{- end -}}
+{{- if $kinds -}}
+{{- $_ := set $made "watchedResources" $kinds -}}
 {{- end -}}
 {{- mergeOverwrite $made $config | toYaml -}}
 {{- end }}

@@ -7,11 +7,17 @@
 {{- if and (ne .Values.haproxy.service.type "LoadBalancer") (or .Values.haproxy.service.loadBalancerClass .Values.haproxy.service.loadBalancerSourceRanges) -}}
 {{- fail (printf "haproxy.service.type is %s: haproxy.service.loadBalancerClass and loadBalancerSourceRanges are for LoadBalancer" .Values.haproxy.service.type) -}}
 {{- end -}}
-{{- if and (eq .Values.haproxy.service.type "ClusterIP") (or .Values.haproxy.service.http.nodePort (eq .Values.haproxy.service.externalTrafficPolicy "Local")) -}}
-{{- fail "haproxy.service.type is ClusterIP: haproxy.service.http.nodePort and externalTrafficPolicy Local are for NodePort and LoadBalancer" -}}
+{{- if and (eq .Values.haproxy.service.type "ClusterIP") (or .Values.haproxy.service.http.nodePort .Values.haproxy.service.https.nodePort (eq .Values.haproxy.service.externalTrafficPolicy "Local")) -}}
+{{- fail "haproxy.service.type is ClusterIP: haproxy.service.http.nodePort, https.nodePort and externalTrafficPolicy Local are for NodePort and LoadBalancer" -}}
 {{- end -}}
-{{- if and .Values.haproxy.hostPorts.http (ne .Values.haproxy.kind "DaemonSet") -}}
-{{- fail "haproxy.hostPorts.http is set and haproxy.kind is Deployment: two pods on a node could not have the port; use DaemonSet" -}}
+{{- if and (or .Values.haproxy.hostPorts.http .Values.haproxy.hostPorts.https) (ne .Values.haproxy.kind "DaemonSet") -}}
+{{- fail "haproxy.hostPorts is set and haproxy.kind is Deployment: two pods on a node could not have the port; use DaemonSet" -}}
+{{- end -}}
+{{- if and .Values.defaultSSLCertificate.secretName (not .Values.https.enabled) -}}
+{{- fail "defaultSSLCertificate.secretName is set and https.enabled is false" -}}
+{{- end -}}
+{{- if and .Values.defaultSSLCertificate.namespace (not .Values.defaultSSLCertificate.secretName) -}}
+{{- fail "defaultSSLCertificate.namespace is set and defaultSSLCertificate.secretName is not" -}}
 {{- end -}}
 {{- if and (not .Values.haproxy.agent.tls.managed) (eq (include "haptic.serverSecret" .) (include "haptic.clientSecret" .)) -}}
 {{- fail "haproxy.agent.tls.serverSecretName and clientSecretName are the same: an agent would have the controllers' certificate" -}}
