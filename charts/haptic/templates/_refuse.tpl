@@ -13,6 +13,12 @@
 {{- if and (or .Values.haproxy.hostPorts.http .Values.haproxy.hostPorts.https) (ne .Values.haproxy.kind "DaemonSet") -}}
 {{- fail "haproxy.hostPorts is set and haproxy.kind is Deployment: two pods on a node could not have the port; use DaemonSet" -}}
 {{- end -}}
+{{- if and .Values.haproxy.autoscaling.enabled (ne .Values.haproxy.kind "Deployment") -}}
+{{- fail "haproxy.autoscaling.enabled is true and haproxy.kind is DaemonSet: only a Deployment is scaled" -}}
+{{- end -}}
+{{- if gt (int .Values.haproxy.autoscaling.minReplicas) (int .Values.haproxy.autoscaling.maxReplicas) -}}
+{{- fail "haproxy.autoscaling.minReplicas is more than haproxy.autoscaling.maxReplicas" -}}
+{{- end -}}
 {{- if and .Values.defaultSSLCertificate.secretName (not .Values.https.enabled) -}}
 {{- fail "defaultSSLCertificate.secretName is set and https.enabled is false" -}}
 {{- end -}}
