@@ -30,7 +30,8 @@ local UNAVAILABLE = "haptic_unavailable"
 local is_external_name = use("ingress.addresses").is_external_name
 local endpoints, names, foreign = use("ingress.endpoints"), use("ingress.names"), use("ingress.foreign")
 local tls = use("ingress.tls")
-local judge_ingress, judge_service, path_meant = foreign.judge_ingress, foreign.judge_service, foreign.path_meant
+local judge_ingress, path_meant = foreign.judge_ingress, foreign.path_meant
+local judge_service, is_refused = foreign.judge_service, foreign.is_refused
 local is_port, service_port, servers_of = endpoints.is_port, endpoints.service_port, endpoints.servers_of
 local is_label, host_key, path_problem, path_key = names.is_label, names.host_key, names.path_problem, names.path_key
 
@@ -80,62 +81,96 @@ end
 
 -- backends --------------------------------------------------------------------------------------------------
 
-local function external_server(out, b, service, port)
+local function external_name(service)
   local host = dig(service, "spec", "externalName")
-  local number = port.number
-  if number == nil then
-    local p = service_port(service, port)
-    number = p and p.port
-  end
-  if type(host) ~= "string" then host = "" end
-  host = host:lower():gsub("%.$", "")
-  if not is_external_name then
-    out:warn("InvalidExternalName", "service " .. service.metadata.name
-      .. " has an external name; those are switched off")
-  elseif not is_external_name(host) then
-    out:warn("InvalidExternalName", "the external name of service " .. service.metadata.name
-      .. " is no DNS name that may be used")
-  elseif not is_port(number) then
-    out:warn("ServicePortNotFound", "service " .. service.metadata.name .. " has no such port")
-  else
-    -- Not "libc": a name whose servers do not answer would hold up every start and reload, for everybody.
-    b:server({ name = "external", address = host, port = number, "resolvers", "default",
-      "resolve-prefer", RESOLVE_PREFER, "init-addr", "last,none" })
-  end
+  return type(host) == "string" and (host:lower():gsub("%.$", "")) or ""
 end
 
---- The backend of a Service's port; its name.
+local function external_port(service, port)
+  if port.number ~= nil then return port.number end
+  local p = service_port(service, port)
+  return p and p.port
+end
+
+--- What is wrong with the port of a Service that somebody leads to: a reason and a message, or nil.
+local function service_problem(service, name, port)
+  if not service then return "ServiceNotFound", "there is no service " .. name end
+  if is_refused(service) then
+    return "ProtectionNotSupported", "service " .. name
+      .. " is answered with 503: its own annotations protect it and are not honoured"
+  end
+  if dig(service, "spec", "type") ~= "ExternalName" then
+    if service_port(service, port) then return nil end
+    return "ServicePortNotFound", "service " .. name .. " has no TCP port " .. (port.number or port.name)
+  end
+  if not is_external_name then
+    return "InvalidExternalName", "service " .. name .. " has an external name; those are switched off"
+  end
+  if not is_external_name(external_name(service)) then
+    return "InvalidExternalName", "the external name of service " .. name .. " is no DNS name that may be used"
+  end
+  if not is_port(external_port(service, port)) then
+    return "ServicePortNotFound", "service " .. name .. " has no such port"
+  end
+  return nil
+end
+
+local function add_servers(out, b, service, port)
+  if dig(service, "spec", "type") == "ExternalName" then
+    -- Not "libc": a name whose servers do not answer would hold up every start and reload, for everybody.
+    b:server({ name = "external", address = external_name(service), port = external_port(service, port),
+      "resolvers", "default", "resolve-prefer", RESOLVE_PREFER, "init-addr", "last,none" })
+    return
+  end
+  local metadata, p = service.metadata, service_port(service, port)
+  local servers = servers_of(out, metadata.namespace, metadata.name, p.name or "", keeps_last(service))
+  if #servers > MANY_SERVERS then b:line("balance", "random") end
+  for _, s in ipairs(servers) do b:server(s) end
+end
+
+--- A port as a rule writes it, from what backends are named by.
+local function port_of(label)
+  return label:find("^%d+$") and { number = tonumber(label) } or { name = label }
+end
+
+--- The backend of a Service's port, one for all that lead to it. It belongs to the Service.
+local request_backend = each_requested(resources.services, "backend", function(service, out, asked)
+  local port = port_of(asked.key)
+  if service then judge_service(out, service) end
+  out:backend(asked.namespace .. "_" .. asked.name .. "_" .. asked.key, function(b)
+    if not service_problem(service, asked.name, port) then add_servers(out, b, service, port) end
+  end)
+end)
+
+--- What is added at the point "backend" may come from the Ingress. Then each Ingress writes the backend; the oldest
+--- one's counts, and the next one's where HAProxy refuses that.
+local function extended_backend(out, ing, service, name, port, label, backend)
+  if service then judge_service(out, service) end
+  out:backend(backend, function(b)
+    if service and is_refused(service) then return end
+    if not service_problem(service, name, port) then add_servers(out, b, service, port) end
+    apply("backend", b, { ingress = ing, service = service, namespace = ing.metadata.namespace, name = name,
+      port = label, backend = backend })
+  end)
+end
+
+--- The name of the backend of a Service's port, which will be there.
 local function backend_of(out, ing, service_backend)
-  local namespace = ing.metadata.namespace
-  local name = service_backend.name
+  local namespace, name = ing.metadata.namespace, service_backend.name
   local port = type(service_backend.port) == "table" and service_backend.port or {}
   local label = port.number ~= nil and port.number or port.name
   if not is_label(namespace) or not is_label(name) or not (is_port(label) or is_label(label) and label:find("%l")) then
     out:warn("InvalidBackend", "a backend names no service and port")
     return UNAVAILABLE
   end
-  local backend = namespace .. "_" .. name .. "_" .. label
-  local service = resources.services:get(namespace, name)
-  out:backend(backend, function(b)
-    if not service then
-      out:warn("ServiceNotFound", "there is no service " .. name)
-    elseif judge_service(out, service) then
-      return
-    elseif dig(service, "spec", "type") == "ExternalName" then
-      external_server(out, b, service, port)
-    else
-      local p = service_port(service, port)
-      if not p then
-        out:warn("ServicePortNotFound", "service " .. name .. " has no TCP port " .. label)
-      else
-        local servers = servers_of(out, namespace, name, p.name or "", keeps_last(service))
-        if #servers > MANY_SERVERS then b:line("balance", "random") end
-        for _, s in ipairs(servers) do b:server(s) end
-      end
-    end
-    apply("backend", b,
-      { ingress = ing, service = service, namespace = namespace, name = name, port = label, backend = backend })
-  end)
+  local backend, service = namespace .. "_" .. name .. "_" .. label, resources.services:get(namespace, name)
+  local reason, message = service_problem(service, name, port)
+  if reason then out:warn(reason, message) end
+  if extended("backend") then
+    extended_backend(out, ing, service, name, port, label, backend)
+  else
+    request_backend(namespace, name, tostring(label))
+  end
   return backend
 end
 

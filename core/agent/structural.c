@@ -125,7 +125,21 @@ static bool section_is_harmless(const struct agent *a, const char *name)
     return live_section(a->live, profile) && servers_are_harmless(a, &wanted, NULL);
 }
 
-static bool entry_is_harmless(const struct agent *a, const struct item *entry, const struct map *harmless)
+/* Does it go live without a reload, in the same step as an entry that leads to it? One that another fragment gives must
+ * be accepted by now. */
+static bool backend_comes(const struct agent *a, const char *name, struct map *harmless)
+{
+    const struct section *s = model_section(a->model, name);
+    if (map_get(harmless, name))
+        return true;
+    if (!s || !s->accepted_pieces || s->pending_pieces || (s->from && s->from->pending) ||
+        !section_is_harmless(a, s->name))
+        return false;
+    map_put(harmless, name, (void *)(uintptr_t)s);
+    return true;
+}
+
+static bool entry_is_harmless(const struct agent *a, const struct item *entry, struct map *harmless)
 {
     const struct live_map *map = live_map(a->live, entry->scope);
     if (!map || !map->used || !map->harmless || !entry->key[0])
@@ -138,7 +152,7 @@ static bool entry_is_harmless(const struct agent *a, const struct item *entry, c
         return false;
     CLEANUP(free_ptr) char *name = xasprintf("backend %s", entry->rendered->bytes);
     const struct live_backend *live = live_backend(a->live, name);
-    return (live && !live->gone) || map_get(harmless, name);
+    return (live && !live->gone) || backend_comes(a, name, harmless);
 }
 
 bool agent_is_structural(const struct agent *a, struct item *const *items, size_t count)

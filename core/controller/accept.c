@@ -73,7 +73,9 @@ void reconcile_accept(struct reconcile *r)
     if (!r->rendered || r->partial)
         return;
     struct settled settled;
+    model_review_gone(r->model);
     bool left = settle_structural(r->model, is_structural, r->agent, &settled);
+    model_review_gone(r->model);
     r->background_due = r->background_due || settled.beyond_servers;
     metric_add(r->structural, settled.groups);
     note_accepted(r);

@@ -15,6 +15,8 @@
 #define WATCH_MS 1000
 #define PROGRESS_NS (2 * NS_PER_S) /* nothing is said before */
 #define ADDRESSES_MAX 20
+/* At a start, what waits so that others are not harmed is waited for, but nobody can hold up a roll-out by it. */
+#define HELD_BACK_NS (60 * NS_PER_S)
 
 /* ---- readiness ---- */
 
@@ -32,6 +34,11 @@ static void say_not_listed(const struct app *app, struct buf *why)
         if (kind == NULL || !store_kind_is_synced(kind))
             buf_printf(why, "not synced: %s\n", name);
     }
+}
+
+static bool waits_for_held(const struct app *app, const struct reconcile_status *s)
+{
+    return !app->ever_ready && s->held_back > 0 && clock_now_ns() - app->started_ns < HELD_BACK_NS;
 }
 
 bool app_is_ready(const struct app *app, struct buf *why)
@@ -56,11 +63,15 @@ bool app_is_ready(const struct app *app, struct buf *why)
         say(why, writer ? "HAProxy does not run\n" : "HAProxy does not run: this replica does not lead\n");
     else if (s.validated && writer && !s.serving)
         say(why, "not live yet\n");
+    bool held = s.rendered && waits_for_held(app, &s);
+    if (why != NULL && held)
+        buf_printf(why, "not rendered yet: %llu fragments wait, see held_back in /debug/state\n",
+                   (unsigned long long)s.held_back);
     if (why != NULL && why->length > before && *s.problem != '\0')
         buf_printf(why, "%s%s%s\n", s.problem_line, *s.problem_line ? ": " : "", s.problem);
     bool ready = s.synced && s.rendered && s.validated && (!writer || s.serving) && (!needs_haproxy || a.running);
     ready = app_follows(app, why) && ready;
-    ready = app_has_leader(app, why) && ready;
+    ready = app_has_leader(app, why) && ready && !held;
     if (ready && s.failed > 0 && why != NULL)
         buf_printf(why, "%zu fragments of the templates fail: %zu keep their last accepted output, %zu have none\n",
                    s.failed, s.kept, s.failed - s.kept);
@@ -287,6 +298,8 @@ void app_describe(const struct app *app, struct buf *out)
     config_state_describe(&app->config_state, app->options.config_file, out);
     put_string(out, ",\"problem\":", s.problem);
     put_string(out, ",\"problem_line\":", s.problem_line);
+    buf_puts(out, ",\"held_back\":");
+    reconcile_describe_held(app->reconcile, out);
     buf_printf(out, ",\"pending\":%zu,\"problems\":", s.pending);
     reconcile_describe(app->reconcile, out);
     buf_puts(out, "}\n");

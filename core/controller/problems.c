@@ -70,6 +70,14 @@ const char *problems_message(const struct problems *p, const char *fragment_id)
     return f != NULL ? f->message : NULL;
 }
 
+void problems_keep(struct problems *p, const char *fragment_id)
+{
+    struct failure *f = map_get(&p->failures, fragment_id);
+
+    if (f != NULL)
+        f->epoch = p->epoch;
+}
+
 void problems_clear(struct problems *p, const char *fragment_id)
 {
     failure_free(map_del(&p->failures, fragment_id));

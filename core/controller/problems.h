@@ -27,6 +27,8 @@ bool problems_set(struct problems *p, const char *fragment_id, const char *owner
 bool problems_has(const struct problems *p, const char *fragment_id, const char *message);
 /* What it fails with; NULL when it does not. */
 const char *problems_message(const struct problems *p, const char *fragment_id);
+/* It is as it was, also after problems_replace_end(). */
+void problems_keep(struct problems *p, const char *fragment_id);
 void problems_clear(struct problems *p, const char *fragment_id);
 /* Note whether a fragment warns the owner of its object. */
 void problems_warn(struct problems *p, const struct fragment *f);

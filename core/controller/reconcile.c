@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "controller/ending.h"
 #include "controller/reconcile_state.h"
 #include "controller/regression.h"
 
@@ -202,23 +203,19 @@ static void on_gone(void *ctx, const char *fragment_id)
     notices_review(&r->notices, fragment_id, NULL, NULL);
 }
 
-#define ENDED "the renderer was ended while this ran"
-
-/* A fragment that is not run because it ended the renderer: with the limit that it passed. NULL for any other. */
-static char *with_cause(const struct reconcile *r, const struct fragment_failure *f)
+/* Its turn has not come: what there is of it stays. */
+static void on_waits(void *ctx, const char *fragment_id)
 {
-    const char *before = problems_message(&r->problems, f->id);
-    const char *cause = before != NULL ? strstr(before, ENDED) : NULL;
+    struct reconcile *r = ctx;
 
-    if (cause == NULL || strstr(f->message, "it ended the renderer before") == NULL)
-        return NULL;
-    return xasprintf("%s; %s", f->message, cause);
+    problems_keep(&r->problems, fragment_id);
+    model_fragment_await(r->model, fragment_id);
 }
 
 static void on_failed(void *ctx, const struct fragment_failure *f)
 {
     struct reconcile *r = ctx;
-    CLEANUP(free_ptr) char *joined = with_cause(r, f);
+    CLEANUP(free_ptr) char *joined = ending_cause(&r->problems, f);
     const char *message = joined != NULL ? joined : f->message;
     bool repeated = !problems_set(&r->problems, f->id, f->owner_kind, f->owner_id, message);
 
@@ -290,7 +287,8 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
     if (r->rendered)
         conflicts_update(&r->conflicts, r->model, tell_conflict, r);
     replace_begin(r);
-    if (r->partial && r->whole != 0 && stats->request >= r->whole)
+    held_update(&r->held, stats, clock_now_ns());
+    if (r->partial && r->whole != 0 && stats->request >= r->whole && !stats->unfinished)
         r->partial = false;
     reconcile_stage_move(&r->rendering_ns, &r->settled_ns);
     log_debug("Rendered", "fragments_run", log_int((int64_t)stats->fragments_run), "fragments_total",
@@ -302,20 +300,6 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
         r->ops.program(r->ctx, NULL);
     }
     reconcile_step(r);
-}
-
-/* Why the renderer was ended while a fragment ran, with the setting that decides about it. The caller frees it. */
-static char *death_message(const struct reconcile *r, const char *reason)
-{
-    if (strcmp(reason, "deadline") == 0 && r->config.render_timeout_ns > 0)
-        return xasprintf(ENDED ": a rendering may take %s "
-                               "(templatingSettings.renderTimeout)",
-                         log_duration(r->config.render_timeout_ns));
-    if (strcmp(reason, "memory") == 0 && r->config.render_memory_bytes > 0)
-        return xasprintf(ENDED ": it may use %llu bytes of memory "
-                               "(templatingSettings.renderMemoryBytes)",
-                         (unsigned long long)r->config.render_memory_bytes);
-    return xasprintf("the renderer ended while this ran: %s", reason);
 }
 
 static void on_died(void *ctx, const struct renderer_death *death)
@@ -330,7 +314,7 @@ static void on_died(void *ctx, const struct renderer_death *death)
                  death->owner_id);
         return;
     }
-    CLEANUP(free_ptr) char *message = death_message(r, death->reason);
+    CLEANUP(free_ptr) char *message = ending_message(&r->config, death->reason);
     log_warn("Renderer died; a new one is started and the last good rendering stays in force", "reason", death->reason,
              "template", death->template_name, "object_kind", death->owner_kind, "object", death->owner_id, "error",
              *death->fragment_id != '\0' ? message : death->reason);
@@ -375,6 +359,7 @@ static char *on_objection(void *ctx, const struct fragment_failure *failures, si
 static const struct renderer_events renderer_events = {
     .fragment = on_fragment,
     .gone = on_gone,
+    .waits = on_waits,
     .failed = on_failed,
     .rendered = on_rendered,
     .replaced = on_replaced,
@@ -475,6 +460,7 @@ struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *
         r->config.check.output_bytes = CHECK_OUTPUT_BYTES;
     r->validator = validator_new(loop, &r->config.check, r->model, metrics, &reconcile_validator_events, r);
     problems_init(&r->problems);
+    held_init(&r->held, metrics);
     r->dirty = true;
     r->compare_all = true;
     r->compare_why = "start";
@@ -559,6 +545,7 @@ struct reconcile *reconcile_free(struct reconcile *r)
     problems_done(&r->problems);
     notices_done(&r->notices);
     conflicts_done(&r->conflicts);
+    held_done(&r->held);
     r->model = model_free(r->model);
     uv_handle_t *handles[] = {(uv_handle_t *)&r->after_poll,  (uv_handle_t *)&r->no_wait,    (uv_handle_t *)&r->drift,
                               (uv_handle_t *)&r->retry,       (uv_handle_t *)&r->background, (uv_handle_t *)&r->recheck,
@@ -590,6 +577,7 @@ void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_st
         .conflicts = conflicts_count(&r->conflicts),
         .pending = model_pending(r->model),
         .problem_line = r->program_problem[0] ? "" : r->problem_line,
+        .held_back = r->held.by_size + r->held.by_time,
         .problem = r->program_problem[0] ? r->program_problem
                    : r->problem[0]       ? r->problem
                                          : r->deployed_problem,
@@ -621,4 +609,9 @@ void reconcile_describe(const struct reconcile *r, struct buf *out)
     out->length--; /* the end of the list */
     conflicts_describe(&r->conflicts, first, out);
     buf_putc(out, ']');
+}
+
+void reconcile_describe_held(const struct reconcile *r, struct buf *out)
+{
+    held_describe(&r->held, out);
 }

@@ -108,11 +108,14 @@ struct reconcile_status {
     size_t conflicts;         /* keys without effect, as an older object has them */
     const char *problem;      /* why the newest rendering is not accepted; "" when it is */
     const char *problem_line; /* the template's line that wrote what is refused; "" where that is not known */
+    uint64_t held_back;       /* fragments that wait for room or for their turn */
 };
 void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_status);
 uint64_t reconcile_generation(const struct reconcile *r);
 /* JSON of failed and quarantined fragments and of conflicts, for the debug endpoint:
  * [{"state":…,"fragment":…,"object":…,"message":…}, …]. */
 void reconcile_describe(const struct reconcile *r, struct buf *out);
+/* JSON of what waits for room or for its turn, by namespace. */
+void reconcile_describe_held(const struct reconcile *r, struct buf *out);
 
 #endif

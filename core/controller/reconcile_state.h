@@ -10,6 +10,7 @@
 #define HAPTIC_CONTROLLER_RECONCILE_STATE_H
 
 #include "controller/conflicts.h"
+#include "controller/held.h"
 #include "controller/messages.h"
 #include "controller/notices.h"
 #include "controller/problems.h"
@@ -72,6 +73,7 @@ struct reconcile {
     struct notices notices;
     bool reload_owed; /* the last deployment failed in its reload only: changes go on */
     struct log_repeat failed_repeat;
+    struct held held; /* namespaces that wait */
     struct log_limit stale_limit, deployed_limit;
     int64_t drift_ns;
 

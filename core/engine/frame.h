@@ -22,6 +22,7 @@ enum frame_type {
     FRAME_PUT = 'P',
     FRAME_DELETE = 'D',
     FRAME_SKIP = 'S',
+    FRAME_REST = 'A',
     FRAME_RENDER = 'R',
     FRAME_EXPLAIN = 'X',
     FRAME_ASK = 'Q',
@@ -30,6 +31,8 @@ enum frame_type {
     FRAME_FRAGMENT = 'f',
     FRAME_GONE = 'g',
     FRAME_FAILED = 'e',
+    FRAME_WAITS = 'w',
+    FRAME_HELD = 'h',
     FRAME_RENDERED = 'r',
     FRAME_EXPLAINED = 'x', /* also what answers FRAME_ASK */
     FRAME_LOG = 'l',

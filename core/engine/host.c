@@ -9,7 +9,9 @@
 #include <lauxlib.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <time.h>
 
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/log.h"
 #include "engine/contribution_check.h"
@@ -112,32 +114,69 @@ static struct field item_string(lua_State *L, struct buf *out, size_t mark, int 
 /* So much of the limit of a rendering is left to messages about fragments that would break it. */
 #define MESSAGES_SHARE 8
 
-/* The frame that begins at mark is complete: let it go, or take it back when its digest is argument 8. Returns one
- * result to Lua: the digest. */
+size_t host_output_max(const struct shared_page *page)
+{
+    return page->output_bytes - page->output_bytes / MESSAGES_SHARE;
+}
+
+/* What Lua keeps of a fragment that was sent. Without padding: it is compared as bytes. */
+struct sent {
+    struct digest digest;
+    uint64_t bytes;
+};
+
+static size_t sent_bytes(lua_State *L, int index)
+{
+    size_t length = 0;
+    const char *before = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &length) : NULL;
+    struct sent sent;
+
+    if (!before || length != sizeof(sent))
+        return 0;
+    memcpy(&sent, before, sizeof(sent));
+    return (size_t)sent.bytes;
+}
+
+static int refuse_fragment(lua_State *L, struct buf *out, size_t mark, const char *why, size_t missing_bytes)
+{
+    out->length = mark;
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    lua_pushnumber(L, (lua_Number)missing_bytes);
+    return 3;
+}
+
+/* The frame that begins at mark is complete: let it go, or take it back when it is that of argument 8, unless argument
+ * 9 is true. Argument 10: there is always room for it, as what it says protects. Results to Lua: its digest and size
+ * as one string; or nil and why not. */
 static int finish_unless_known(lua_State *L, struct vm *vm, size_t mark, size_t items)
 {
     struct buf *out = vm->output.out;
-    struct digest digest = digest_of(out->data + mark, out->length - mark);
-    size_t length = 0;
-    const char *before = lua_isstring(L, 8) ? lua_tolstring(L, 8, &length) : NULL;
+    struct sent sent = {.digest = digest_of(out->data + mark, out->length - mark),
+                        .bytes = ration_cost(out->length - mark, items)};
+    size_t before = sent_bytes(L, 8);
+    struct field namespace_name = room_namespace(check_field(L, 4));
+    bool known = before && memcmp(lua_tostring(L, 8), &sent, sizeof(sent)) == 0;
 
-    if (before && length == sizeof(digest) && memcmp(before, &digest, sizeof(digest)) == 0) {
+    bool must = lua_toboolean(L, 10);
+
+    if (!must && !known && sent.bytes > before && !room_fits(&vm->room, namespace_name, sent.bytes - before))
+        return refuse_fragment(L, out, mark, "room", sent.bytes - before);
+    if (known && !lua_toboolean(L, 9)) {
         out->length = mark;
     } else {
-        size_t max = vm->output.page->output_bytes, bytes = ration_cost(out->length - mark, items);
-        if (bytes > max - max / MESSAGES_SHARE - vm->rendered_bytes) {
-            out->length = mark;
-            return luaL_error(L, "the output of one rendering is larger than %d bytes",
-                              (int)(max - max / MESSAGES_SHARE));
-        }
-        vm->rendered_bytes += bytes;
+        size_t max = host_output_max(vm->output.page);
+        if (!must && (vm->rendered_bytes > max || sent.bytes > max - vm->rendered_bytes))
+            return refuse_fragment(L, out, mark, "later", 0);
+        vm->rendered_bytes += sent.bytes;
+        room_change(&vm->room, namespace_name, before, sent.bytes);
         finish(vm, mark);
     }
-    lua_pushlstring(L, (const char *)&digest, sizeof(digest));
+    lua_pushlstring(L, (const char *)&sent, sizeof(sent));
     return 1;
 }
 
-/* host.fragment(id, template, owner_kind, owner_id, created, items, n, before) → digest */
+/* host.fragment(id, template, owner_kind, owner_id, created, items, n, before, again) → digest, or nil and why not */
 static int host_fragment(lua_State *L)
 {
     struct vm *vm = vm_of(L);
@@ -190,16 +229,87 @@ static int host_fragment(lua_State *L)
     return finish_unless_known(L, vm, mark, (size_t)count);
 }
 
-/* host.gone(id) */
+/* host.gone(id, digest, owner_id) */
 static int host_gone(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     struct field id = check_name(L, 1, AT_HAND_ID_MAX);
-    size_t mark = frame_begin(vm->output.out, FRAME_GONE);
+    size_t bytes = sent_bytes(L, 2), mark = frame_begin(vm->output.out, FRAME_GONE);
+
+    add(vm->output.out, id);
+    finish(vm, mark);
+    if (bytes)
+        room_change(&vm->room, room_namespace(check_field(L, 3)), bytes, 0);
+    return 0;
+}
+
+/* host.waits(id) */
+static int host_waits(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct field id = check_name(L, 1, AT_HAND_ID_MAX);
+    size_t mark = frame_begin(vm->output.out, FRAME_WAITS);
 
     add(vm->output.out, id);
     finish(vm, mark);
     return 0;
+}
+
+/* host.held(namespace, by_size, by_time) */
+static int host_held(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct field namespace_name = check_name(L, 1, AT_HAND_OWNER_ID_MAX);
+    lua_Integer by_size = luaL_checkinteger(L, 2), by_time = luaL_checkinteger(L, 3);
+    size_t mark = frame_begin(vm->output.out, FRAME_HELD);
+
+    add(vm->output.out, namespace_name);
+    frame_add_number(vm->output.out, by_size);
+    frame_add_number(vm->output.out, by_time);
+    finish(vm, mark);
+    return 0;
+}
+
+/* host.fits(namespace, bytes) → boolean */
+static int host_fits(lua_State *L)
+{
+    struct field namespace_name = check_field(L, 1);
+    lua_Number bytes = luaL_checknumber(L, 2);
+
+    lua_pushboolean(L, bytes >= 0 && bytes < 1e15 && room_fits(&vm_of(L)->room, namespace_name, (size_t)bytes));
+    return 1;
+}
+
+/* host.released() → number */
+static int host_released(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)vm_of(L)->room.released);
+    return 1;
+}
+
+/* Seconds; none of these is within reach of a template. */
+static int host_clock(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)clock_now_ns() / (lua_Number)NS_PER_S);
+    return 1;
+}
+
+static int host_cpu(lua_State *L)
+{
+    struct timespec now = {0};
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / (lua_Number)NS_PER_S);
+    return 1;
+}
+
+/* host.input() → does any wait? */
+static int host_input(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+
+    lua_pushboolean(L, vm->output.input && vm->output.input(vm->output.ctx));
+    return 1;
 }
 
 /* host.failed(id, template, owner_kind, owner_id, created, message) */
@@ -278,8 +388,11 @@ static int host_address_parse(lua_State *L)
 void host_push(lua_State *L, struct vm *vm)
 {
     static const struct luaL_Reg functions[] = {
-        {"at", host_at},   {"fragment", host_fragment}, {"gone", host_gone},     {"failed", host_failed},
-        {"log", host_log}, {"digest", host_digest},     {"decode", host_decode}, {"address_parse", host_address_parse},
+        {"at", host_at},         {"fragment", host_fragment}, {"gone", host_gone},
+        {"failed", host_failed}, {"log", host_log},           {"digest", host_digest},
+        {"decode", host_decode}, {"waits", host_waits},       {"held", host_held},
+        {"fits", host_fits},     {"released", host_released}, {"clock", host_clock},
+        {"cpu", host_cpu},       {"input", host_input},       {"address_parse", host_address_parse},
     };
 
     lua_createtable(L, 0, (int)ARRAY_LEN(functions));
@@ -290,6 +403,8 @@ void host_push(lua_State *L, struct vm *vm)
     }
     lua_pushnumber(L, (lua_Number)vm->output.page->fragment_bytes);
     lua_setfield(L, -2, "fragment_bytes");
+    lua_pushnumber(L, (lua_Number)vm->output.page->deadline_ns / (lua_Number)NS_PER_S);
+    lua_setfield(L, -2, "deadline");
     lua_pushinteger(L, CONTRIBUTIONS_MAX);
     lua_setfield(L, -2, "contributions");
 }

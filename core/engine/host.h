@@ -4,9 +4,18 @@
  *          failure.
  *
  *   host.at(fragment_id, template, owner_kind, owner_id)       this fragment runs now
- *   host.fragment(id, template, owner_kind, owner_id, created, items, n, before) → digest
- *       items: kind, rank, order, scope, key, text of each of n; nothing is sent when the digest is `before`
- *   host.gone(id)
+ *   host.fragment(id, template, owner_kind, owner_id, created, items, n, before, again, must) → digest
+ *       items: kind, rank, order, scope, key, text of each of n; nothing is sent when the digest is `before`, unless
+ *       `again`. Or nil, why, bytes: "room": the namespace has no room for so many bytes more (room.h); "later":
+ *       as much as one rendering may have was sent
+ *   host.gone(id, digest, owner_id)
+ *   host.waits(id)                                            it exists, and its turn has not come
+ *   host.held(namespace, by_size, by_time)                    numbers of fragments that wait
+ *   host.fits(namespace, bytes)                               is there room for so many more?
+ *   host.released()                                           a number that grows when something shrinks
+ *   host.clock(), host.cpu()                                  seconds, monotonic and of the process
+ *   host.input()                                              does any wait?
+ *   host.deadline                                             seconds of one rendering
  *   host.failed(id, template, owner_kind, owner_id, created, message)
  *   host.log(level, message)                                  level: "debug", "info", "warn", "error"
  *   host.digest(string)                                       32 hexadecimal digits
@@ -17,8 +26,12 @@
 
 #include <lua.h>
 
+#include "engine/shared_page.h"
+
 struct vm;
 
+/* Bytes of all fragments together. */
+size_t host_output_max(const struct shared_page *page);
 /* Push the table. vm must outlive the state. */
 void host_push(lua_State *L, struct vm *vm);
 

@@ -7,15 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/map.h"
 #include "engine/contribution_check.h"
 #include "engine/reference.h"
 #include "engine/shared_page.h"
 
 #define DECLARATIONS_MAX 1000 /* of one fragment */
+#define WAIT_MAX_MS 3600000
+#define HELD_MAX 20000
 
 void intake_done(struct intake *in)
 {
+    intake_held_clear(in);
+    vec_done(&in->held);
     buf_done(&in->strings);
     vec_done(&in->items);
     vec_done(&in->sorted);
@@ -259,18 +264,44 @@ int intake_message(struct intake *in, struct frame *frame, const char **ret_mess
     return 0;
 }
 
-int intake_rendered(struct frame *frame, struct render_stats *ret_stats, struct err *err)
+int intake_held(struct intake *in, struct frame *frame, struct err *err)
 {
-    int64_t request, complete, run, total, duration, heap;
+    struct field namespace_name;
+    int64_t by_size, by_time;
+
+    if (in->held.length == HELD_MAX)
+        return err_set(err, ERR_LIMIT, "so many namespaces that wait: at most %d are told", HELD_MAX);
+    if (frame_name(frame, AT_HAND_OWNER_ID_MAX, &namespace_name, err) < 0 ||
+        frame_number(frame, 0, INT64_MAX, &by_size, err) < 0 || frame_number(frame, 0, INT64_MAX, &by_time, err) < 0 ||
+        frame_finish(frame, err) < 0)
+        return -1;
+    vec_push(&in->held, ((struct render_held){.namespace_name = xmemdup0(namespace_name.bytes, namespace_name.length),
+                                              .by_size = (uint64_t)by_size,
+                                              .by_time = (uint64_t)by_time}));
+    return 0;
+}
+
+void intake_held_clear(struct intake *in)
+{
+    for (size_t i = 0; i < in->held.length; i++)
+        free((char *)(uintptr_t)in->held.items[i].namespace_name);
+    vec_clear(&in->held);
+}
+
+int intake_rendered(struct frame *frame, struct render_stats *ret_stats, int64_t *ret_wait_ms, struct err *err)
+{
+    int64_t request, complete, run, total, duration, heap, unfinished;
 
     if (frame_number(frame, 0, INT64_MAX, &request, err) < 0 || frame_number(frame, 0, 1, &complete, err) < 0 ||
         frame_number(frame, 0, INT64_MAX, &run, err) < 0 || frame_number(frame, 0, INT64_MAX, &total, err) < 0 ||
         frame_number(frame, 0, INT64_MAX, &duration, err) < 0 || frame_number(frame, 0, INT64_MAX, &heap, err) < 0 ||
+        frame_number(frame, 0, 1, &unfinished, err) < 0 || frame_number(frame, -1, WAIT_MAX_MS, ret_wait_ms, err) < 0 ||
         frame_finish(frame, err) < 0)
         return -1;
     *ret_stats = (struct render_stats){
         .request = (uint64_t)request,
         .complete = complete == 1,
+        .unfinished = unfinished == 1,
         .fragments_run = (uint64_t)run,
         .fragments_total = (uint64_t)total,
         .duration_ns = duration,

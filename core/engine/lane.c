@@ -22,7 +22,9 @@
 #include "engine/child.h"
 #include "engine/feed.h"
 #include "engine/intake.h"
+#include "engine/penalties.h"
 #include "engine/ration.h"
+#include "engine/skips.h"
 
 /* Bytes queued in a process's socket buffer and before it. */
 #define BACKLOG_BYTES ((size_t)256 << 10)
@@ -35,13 +37,8 @@
 #define STEADY_NS (30 * NS_PER_S)
 /* A new program may kill this many processes in a row. */
 #define TRIES_MAX 5
-#define SKIPS_MAX 10000
 #define KINDS_MAX 256
 #define LOG_INTERVAL_NS (NS_PER_S / 10)
-
-struct skip {
-    char *id, *owner_kind, *owner_id;
-};
 
 struct question {
     uint64_t number;
@@ -57,7 +54,8 @@ struct lane {
     VEC(const char *) kinds;
     struct yyjson_doc *parsed; /* owns the names in kinds */
     uv_timer_t restart;
-    VEC(struct skip) skips;
+    struct skips skips;
+    struct penalties penalties;
     struct intake intake;
     struct log_limit log_limit;
     bool established;
@@ -69,6 +67,7 @@ struct lane {
     struct child *child; /* NULL: between two */
     struct feed feed;
     bool configured, first_done, rendering;
+    bool unfinished; /* its last answer was not all of it */
     uint64_t answered, request;
     int64_t asked_ns, serving_since_ns;
     struct ration ration;
@@ -76,41 +75,13 @@ struct lane {
     uint64_t question_number;
 };
 
-/* ── skipped fragments ───────────────────────────────────────────────────────────────────────────────────────────────── */
-
-static void skip_done(struct skip *s)
-{
-    free(s->id);
-    free(s->owner_kind);
-    free(s->owner_id);
-}
-
-static void skip_add(struct lane *lane, const struct at_hand *at_hand)
-{
-    if (lane->skips.length == SKIPS_MAX)
-        return;
-    vec_push(&lane->skips, ((struct skip){.id = xstrdup(at_hand->id),
-                                          .owner_kind = xstrdup(at_hand->owner_kind),
-                                          .owner_id = xstrdup(at_hand->owner_id)}));
-}
-
-static void skips_drop_owner(struct lane *lane, const char *kind, const char *id)
-{
-    for (size_t i = lane->skips.length; i-- > 0;) {
-        struct skip *s = &lane->skips.items[i];
-        if (strcmp(s->owner_id, id) == 0 && strcmp(s->owner_kind, kind) == 0) {
-            skip_done(s);
-            vec_swap_remove(&lane->skips, i);
-        }
-    }
-}
-
 /* ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
 /* What the process owes us has a deadline: the first answers ten times as much, since everything is new. */
 static bool owes_answer(const struct lane *lane)
 {
-    return !lane->configured || lane->rendering || lane->questions.length || lane->wanted > lane->answered;
+    return !lane->configured || lane->rendering || lane->questions.length || lane->wanted > lane->answered ||
+           lane->unfinished;
 }
 
 static void update_deadline(struct lane *lane)
@@ -125,10 +96,9 @@ static void send_render(struct lane *lane)
 {
     struct buf *out = child_out(lane->child);
 
-    for (size_t i = 0; i < lane->skips.length && !lane->first_done; i++) {
-        size_t mark = frame_begin(out, FRAME_SKIP);
-        frame_add_string(out, lane->skips.items[i].id);
-        frame_end(out, mark);
+    if (!lane->first_done) {
+        penalties_send(&lane->penalties, out, clock_now_ns());
+        skips_send(&lane->skips, out);
     }
     size_t mark = frame_begin(out, FRAME_RENDER);
     frame_add_number(out, (int64_t)lane->wanted);
@@ -136,6 +106,8 @@ static void send_render(struct lane *lane)
     lane->request = lane->wanted;
     lane->rendering = true;
     ration_rendering(&lane->ration);
+    lane->unfinished = false;
+    intake_held_clear(&lane->intake);
     lane->asked_ns = clock_now_ns();
     update_deadline(lane);
 }
@@ -151,7 +123,8 @@ void lane_pump(struct lane *lane)
         return;
     for (int round = 0; round < PUMP_ROUNDS; round++) {
         feed_pump(&lane->feed, child_out(lane->child), BACKLOG_BYTES);
-        if (feed_is_empty(&lane->feed) && lane->configured && !lane->rendering && lane->wanted > lane->answered)
+        if (feed_is_empty(&lane->feed) && lane->configured && !lane->rendering &&
+            (lane->wanted > lane->answered || lane->unfinished))
             send_render(lane);
         child_flush(lane->child);
         if (feed_is_empty(&lane->feed) || child_backlog_bytes(lane->child))
@@ -172,8 +145,8 @@ void lane_render(struct lane *lane, uint64_t number)
 
 void lane_store_changed(struct lane *lane, const struct store_kind *kind, const struct object *o)
 {
-    if (lane->skips.length)
-        skips_drop_owner(lane, store_kind_spec(kind)->name, o->id);
+    if (lane->skips.items.length)
+        skips_drop_owner(&lane->skips, store_kind_spec(kind)->name, o->id);
     feed_changed(&lane->feed, kind, o);
 }
 
@@ -264,20 +237,46 @@ static int on_output(struct lane *lane, struct frame *frame, size_t bytes, struc
         lane->events->failed(lane->ctx, lane, &failure);
     } else {
         const char *id;
-        if (intake_name(&lane->intake, frame, AT_HAND_ID_MAX, &id, err) < 0 || ration_gone(&lane->ration, id, err) < 0)
+        if (intake_name(&lane->intake, frame, AT_HAND_ID_MAX, &id, err) < 0 ||
+            (frame->type == FRAME_GONE && ration_gone(&lane->ration, id, err) < 0))
             return -1;
-        lane->events->gone(lane->ctx, lane, id);
+        if (frame->type == FRAME_GONE)
+            lane->events->gone(lane->ctx, lane, id);
+        else
+            lane->events->waits(lane->ctx, lane, id);
     }
     return 0;
+}
+
+/* Somebody's rest is over. */
+static void on_wake(uv_timer_t *timer)
+{
+    struct lane *lane = timer->data;
+    bool owed = owes_answer(lane);
+
+    lane->unfinished = true;
+    if (!owed)
+        update_deadline(lane);
+    lane_pump(lane);
+}
+
+/* The timer of restarts has nothing to do while there is a process. */
+static void wake_later(struct lane *lane, int64_t wait_ms)
+{
+    uv_timer_stop(&lane->restart);
+    if (wait_ms < 0)
+        return;
+    uv_update_time(lane->host->loop);
+    uv_timer_start(&lane->restart, on_wake, (uint64_t)wait_ms + 1, 0);
 }
 
 static int on_rendered(struct lane *lane, struct frame *frame, struct err *err)
 {
     struct metrics *m = lane->host->metrics;
     struct render_stats stats;
-    int64_t now = clock_now_ns();
+    int64_t now = clock_now_ns(), wait_ms;
 
-    if (intake_rendered(frame, &stats, err) < 0)
+    if (intake_rendered(frame, &stats, &wait_ms, err) < 0)
         return -1;
     if (!lane->rendering || stats.request != lane->request)
         return err_set(err, ERR_INVALID, "an answer to a request that was not made");
@@ -290,8 +289,13 @@ static int on_rendered(struct lane *lane, struct frame *frame, struct err *err)
     if (!lane->first_done)
         lane->serving_since_ns = now;
     lane->first_done = true;
+    lane->unfinished = stats.unfinished;
     lane->suspect[0] = '\0';
+    stats.held = lane->intake.held.items;
+    stats.held_count = lane->intake.held.length;
+    penalties_review(&lane->penalties, &stats, now);
     update_deadline(lane);
+    wake_later(lane, wait_ms);
     if (m) {
         metric_observe_ns(metric_histogram(m, "haptic_render_duration_seconds", "Time of one render in the renderer"),
                           stats.duration_ns);
@@ -348,7 +352,12 @@ static int on_frame(void *ctx, struct frame *frame, struct err *err)
     case FRAME_FRAGMENT:
     case FRAME_FAILED:
     case FRAME_GONE:
+    case FRAME_WAITS:
         return on_output(lane, frame, bytes, err);
+    case FRAME_HELD:
+        if (!lane->rendering)
+            return err_set(err, ERR_INVALID, "namespaces that wait, and nobody asked");
+        return intake_held(&lane->intake, frame, err);
     case FRAME_RENDERED:
         return on_rendered(lane, frame, err);
     case FRAME_EXPLAINED:
@@ -434,7 +443,8 @@ static void end_process(struct lane *lane)
 {
     lane->child = NULL;
     feed_done(&lane->feed);
-    lane->configured = lane->first_done = lane->rendering = false;
+    intake_held_clear(&lane->intake);
+    lane->configured = lane->first_done = lane->rendering = lane->unfinished = false;
     lane->answered = 0;
 }
 
@@ -450,8 +460,10 @@ static void on_exited(void *ctx, const char *reason)
     lane->deaths++;
     end_process(lane);
     bool blamed = is_blamed(lane, reason, at_hand.id);
-    if (blamed)
-        skip_add(lane, &at_hand);
+    if (blamed) {
+        skips_add(&lane->skips, &at_hand);
+        penalties_add(&lane->penalties, at_hand.owner_id, lane->host->limits.deadline_ns, clock_now_ns());
+    }
     count_restart(lane, reason);
     drop_questions(lane);
     if (!lane->events)
@@ -540,9 +552,8 @@ static void on_restart_closed(uv_handle_t *handle)
     buf_done(&lane->program);
     vec_done(&lane->kinds);
     yyjson_doc_free(lane->parsed);
-    for (size_t i = 0; i < lane->skips.length; i++)
-        skip_done(&lane->skips.items[i]);
-    vec_done(&lane->skips);
+    skips_done(&lane->skips);
+    penalties_done(&lane->penalties);
     intake_done(&lane->intake);
     ration_done(&lane->ration);
     vec_done(&lane->questions);

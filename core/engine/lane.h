@@ -29,6 +29,7 @@ struct lane_events {
     /* The output of a render; see struct renderer_events. */
     void (*fragment)(void *ctx, struct lane *lane, struct fragment *f);
     void (*gone)(void *ctx, struct lane *lane, const char *fragment_id);
+    void (*waits)(void *ctx, struct lane *lane, const char *fragment_id);
     void (*failed)(void *ctx, struct lane *lane, const struct fragment_failure *failure);
     void (*rendered)(void *ctx, struct lane *lane, const struct render_stats *stats);
     /* A process ended and another one is going to take its place. */

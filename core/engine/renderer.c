@@ -25,6 +25,7 @@
 struct held {
     struct fragment *fragment; /* or else a failure */
     struct fragment_failure failure;
+    char *waits; /* or else the id of one whose turn has not come */
 };
 
 struct renderer {
@@ -48,6 +49,7 @@ static void held_clear(struct renderer *r)
         free((char *)(uintptr_t)h->failure.owner_kind);
         free((char *)(uintptr_t)h->failure.owner_id);
         free((char *)(uintptr_t)h->failure.message);
+        free(h->waits);
     }
     vec_done(&r->held);
 }
@@ -68,6 +70,16 @@ static void on_gone(void *ctx, struct lane *lane, const char *fragment_id)
 
     if (lane != r->trying) /* whoever hears of a complete render drops what is not in it */
         r->events->gone(r->ctx, fragment_id);
+}
+
+static void on_waits(void *ctx, struct lane *lane, const char *fragment_id)
+{
+    struct renderer *r = ctx;
+
+    if (lane == r->trying)
+        vec_push(&r->held, ((struct held){.waits = xstrdup(fragment_id)}));
+    else
+        r->events->waits(r->ctx, fragment_id);
 }
 
 static void on_failed(void *ctx, struct lane *lane, const struct fragment_failure *failure)
@@ -119,6 +131,8 @@ static void take_over(struct renderer *r)
         struct held *h = &r->held.items[i];
         if (h->fragment)
             r->events->fragment(r->ctx, h->fragment);
+        else if (h->waits)
+            r->events->waits(r->ctx, h->waits);
         else
             r->events->failed(r->ctx, &h->failure);
     }
@@ -194,6 +208,7 @@ static const struct lane_events lane_events = {
     .configured = on_configured,
     .fragment = on_fragment,
     .gone = on_gone,
+    .waits = on_waits,
     .failed = on_failed,
     .rendered = on_rendered,
     .died = on_died,

@@ -7,8 +7,9 @@
  *
  * The renderer listens to the store by itself. renderer_render() asks for the newest state; at most one render is in
  * flight, and a request while one is means one more afterwards. During a render `fragment`, `gone` and `failed` arrive
- * for exactly the fragments whose output may have changed, then `rendered` once. After a restart every fragment
- * arrives again (`rendered` then has .complete set: fragments not seen since the restart no longer exist).
+ * for exactly the fragments whose output may have changed, then `rendered` once. Where the work of some namespaces
+ * would make others wait, it comes in several parts: .unfinished is set in all but the last. After a restart every
+ * fragment arrives again (`rendered` then has .complete set: fragments not seen since the restart no longer exist).
  */
 #ifndef HAPTIC_ENGINE_RENDERER_H
 #define HAPTIC_ENGINE_RENDERER_H
@@ -39,9 +40,19 @@ struct fragment_failure {
     const char *message; /* "ingress.lua:12: ... (ingresses shop/web)" */
 };
 
+/* Fragments of a namespace that have to wait, so that others are not harmed. */
+struct render_held {
+    const char *namespace_name;
+    uint64_t by_size; /* its share of all output is used up */
+    uint64_t by_time; /* it rests after one that took long, or ended a renderer */
+};
+
 struct render_stats {
-    uint64_t request;       /* number of the renderer_render() this answers */
-    bool complete;          /* all fragments that exist were reported (first render after a start or a new program) */
+    uint64_t request; /* number of the renderer_render() this answers */
+    bool complete;    /* all fragments that exist were reported (first render after a start or a new program) */
+    bool unfinished;  /* cut, so that others are heard: the rest follows by itself, and another `rendered` */
+    const struct render_held *held; /* during the event */
+    size_t held_count;
     uint64_t fragments_run; /* fragments executed */
     uint64_t fragments_total;
     int64_t duration_ns; /* inside the child */
@@ -62,6 +73,8 @@ struct renderer_death {
 struct renderer_events {
     void (*fragment)(void *ctx, struct fragment *f); /* take a reference to keep it */
     void (*gone)(void *ctx, const char *fragment_id);
+    /* In a complete render: the fragment exists, and its turn has not come yet. */
+    void (*waits)(void *ctx, const char *fragment_id);
     void (*failed)(void *ctx, const struct fragment_failure *failure);
     void (*rendered)(void *ctx, const struct render_stats *stats);
     /* A new program takes over: what came since the last `rendered` is void, all its fragments follow, then a complete

@@ -24,7 +24,7 @@ int luaopen_cjson(lua_State *L);
 
 static const char *const function_names[ENGINE_FUNCTIONS] = {
     [ENGINE_CONFIGURE] = "configure", [ENGINE_PUT] = "put",         [ENGINE_DELETE] = "delete", [ENGINE_SKIP] = "skip",
-    [ENGINE_RENDER] = "render",       [ENGINE_EXPLAIN] = "explain", [ENGINE_ASK] = "ask",
+    [ENGINE_RENDER] = "render",       [ENGINE_EXPLAIN] = "explain", [ENGINE_ASK] = "ask",       [ENGINE_REST] = "rest",
 };
 
 /* Message handler: a traceback for a string; for anything else its type, since converting it could raise again. */
@@ -152,7 +152,7 @@ static int set_up(lua_State *L)
     lua_call(L, 1, 1); /* -1: E */
     for (int i = 0; i < ENGINE_FUNCTIONS; i++) {
         lua_getfield(L, -1, function_names[i]);
-        if (!lua_isfunction(L, -1) && i != ENGINE_ASK) /* a test's engine has no prompt */
+        if (!lua_isfunction(L, -1) && i != ENGINE_ASK && i != ENGINE_REST) /* a test's engine lacks them */
             return luaL_error(L, "the engine lacks the function %s", function_names[i]);
         vm->functions[i] = luaL_ref(L, LUA_REGISTRYINDEX);
     }
@@ -182,8 +182,10 @@ int vm_new(const struct vm_options *options, const struct vm_output *output, str
     struct setup setup = {.vm = vm, .options = options};
 
     vm->output = *output;
+    room_init(&vm->room, host_output_max(output->page));
     vm->L = heap_open(&vm->heap, options->heap_bytes);
     if (!vm->L) {
+        room_done(&vm->room);
         free(vm);
         return err_set(err, ERR_LIMIT, "no memory for a Lua state");
     }
@@ -204,6 +206,7 @@ struct vm *vm_free(struct vm *vm)
     if (vm) {
         heap_close(&vm->heap, vm->L);
         decoder_done(&vm->decoder);
+        room_done(&vm->room);
         free(vm);
     }
     return NULL;
@@ -235,9 +238,12 @@ static void take_results(lua_State *L, const struct call *call)
         buf_add(call->ret_text, text ? text : "", text && length < MESSAGE_MAX ? length : text ? MESSAGE_MAX : 0);
     }
     if (call->ret_rendering) {
-        call->ret_rendering->complete = lua_toboolean(L, -3);
-        call->ret_rendering->run = lua_tointeger(L, -2);
-        call->ret_rendering->total = lua_tointeger(L, -1);
+        call->ret_rendering->complete = lua_toboolean(L, -5);
+        call->ret_rendering->run = lua_tointeger(L, -4);
+        call->ret_rendering->total = lua_tointeger(L, -3);
+        call->ret_rendering->unfinished = lua_toboolean(L, -2);
+        lua_Number wait_s = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : -1;
+        call->ret_rendering->wait_ms = wait_s < 0 ? -1 : wait_s < 3600 ? (int64_t)(wait_s * 1000) : 3600000;
     }
 }
 
@@ -292,7 +298,14 @@ int vm_configure(struct vm *vm, struct field program, struct buf *ret_problem, s
     struct call call = {.results = 1, .ret_text = ret_problem};
 
     call_string(&call, program);
-    return run(vm, &call, ENGINE_CONFIGURE, err);
+    if (run(vm, &call, ENGINE_CONFIGURE, err) < 0)
+        return -1;
+    if (ret_problem->length == 0) { /* everything is rendered anew */
+        size_t max_bytes = vm->room.max_bytes;
+        room_done(&vm->room);
+        room_init(&vm->room, max_bytes);
+    }
+    return 0;
 }
 
 int vm_put(struct vm *vm, const struct field *fields, size_t count, int64_t created, struct err *err)
@@ -327,9 +340,20 @@ int vm_skip(struct vm *vm, struct field fragment, struct err *err)
     return run(vm, &call, ENGINE_SKIP, err);
 }
 
+int vm_rest(struct vm *vm, struct field namespace_name, int64_t ms, struct err *err)
+{
+    struct call call = {0};
+
+    if (vm->functions[ENGINE_REST] == LUA_REFNIL)
+        return 0;
+    call_string(&call, namespace_name);
+    call_number(&call, ms);
+    return run(vm, &call, ENGINE_REST, err);
+}
+
 int vm_render(struct vm *vm, struct vm_rendering *ret_rendering, struct err *err)
 {
-    struct call call = {.results = 3, .ret_rendering = ret_rendering};
+    struct call call = {.results = 5, .ret_rendering = ret_rendering};
 
     heap_load_end(&vm->heap, vm->L);
     vm->rendered_bytes = 0;

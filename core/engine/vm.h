@@ -34,6 +34,7 @@ struct vm_options {
 struct vm_output {
     struct buf *out;
     void (*flush)(void *ctx);
+    bool (*input)(void *ctx); /* does input wait? NULL: never */
     void *ctx;
     struct shared_page *page;
 };
@@ -44,8 +45,9 @@ int vm_new(const struct vm_options *options, const struct vm_output *output, str
 struct vm *vm_free(struct vm *vm);
 
 struct vm_rendering {
-    bool complete;
+    bool complete, unfinished;
     int64_t run, total;
+    int64_t wait_ms; /* -1: nothing waits */
 };
 
 /* The engine's functions. A raised error is the engine's own fault; what templates do wrong it reports by frames. */
@@ -54,6 +56,8 @@ int vm_configure(struct vm *vm, struct field program, struct buf *ret_problem, s
 int vm_put(struct vm *vm, const struct field *fields, size_t count, int64_t created, struct err *err) MUST_CHECK;
 int vm_delete(struct vm *vm, struct field kind, struct field id, struct err *err) MUST_CHECK;
 int vm_skip(struct vm *vm, struct field fragment, struct err *err) MUST_CHECK;
+/* The fragments of a namespace are not run for so long. */
+int vm_rest(struct vm *vm, struct field namespace_name, int64_t ms, struct err *err) MUST_CHECK;
 int vm_render(struct vm *vm, struct vm_rendering *ret_rendering, struct err *err) MUST_CHECK;
 int vm_explain(struct vm *vm, struct field fragment, int64_t kind, struct field scope, struct field key, int64_t line,
                struct buf *ret_where, struct err *err) MUST_CHECK;

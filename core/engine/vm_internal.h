@@ -4,6 +4,7 @@
 
 #include "engine/decode.h"
 #include "engine/heap.h"
+#include "engine/room.h"
 #include "engine/vm.h"
 
 enum engine_function {
@@ -11,6 +12,7 @@ enum engine_function {
     ENGINE_PUT,
     ENGINE_DELETE,
     ENGINE_SKIP,
+    ENGINE_REST, /* may be absent */
     ENGINE_RENDER,
     ENGINE_EXPLAIN,
     ENGINE_ASK,
@@ -22,6 +24,7 @@ struct vm {
     struct heap heap;
     struct decoder decoder;
     struct vm_output output;
+    struct room room;
     size_t rendered_bytes;           /* of fragments, in the render at hand */
     int functions[ENGINE_FUNCTIONS]; /* references in the registry */
     int traceback;

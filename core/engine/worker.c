@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "engine/contribution.h"
 #include "engine/jail.h"
 
@@ -63,6 +64,14 @@ static void flush(void *ctx)
             die(WORKER_EXIT_OK);
     }
     buf_clear(&w->out);
+}
+
+static bool has_input(void *ctx)
+{
+    struct pollfd fd = {.fd = WORKER_SOCKET_FD, .events = POLLIN};
+
+    (void)ctx;
+    return poll(&fd, 1, 0) > 0;
 }
 
 /* Read what there is; false when there is nothing. */
@@ -153,6 +162,16 @@ static int do_skip(struct worker *w, struct frame *frame, struct err *err)
     return frame_field(frame, &fragment, err) < 0 ? -1 : vm_skip(w->vm, fragment, err);
 }
 
+static int do_rest(struct worker *w, struct frame *frame, struct err *err)
+{
+    struct field namespace_name;
+    int64_t ms;
+
+    if (frame_field(frame, &namespace_name, err) < 0 || frame_number(frame, 0, INT32_MAX, &ms, err) < 0)
+        return -1;
+    return vm_rest(w->vm, namespace_name, ms, err);
+}
+
 static int do_render(struct worker *w, struct frame *frame, struct err *err)
 {
     struct vm_rendering rendering = {0};
@@ -167,6 +186,8 @@ static int do_render(struct worker *w, struct frame *frame, struct err *err)
     frame_add_number(&w->out, rendering.total);
     frame_add_number(&w->out, clock_now_ns() - begin);
     frame_add_number(&w->out, (int64_t)vm_heap_bytes(w->vm));
+    frame_add_number(&w->out, rendering.unfinished);
+    frame_add_number(&w->out, rendering.wait_ms);
     frame_end(&w->out, mark);
     return 0;
 }
@@ -216,6 +237,8 @@ static int dispatch(struct worker *w, struct frame *frame, struct err *err)
         return do_delete(w, frame, err);
     case FRAME_SKIP:
         return do_skip(w, frame, err);
+    case FRAME_REST:
+        return do_rest(w, frame, err);
     case FRAME_RENDER:
         return do_render(w, frame, err);
     case FRAME_EXPLAIN:
@@ -283,7 +306,7 @@ _Noreturn void worker_run(const struct vm_options *options)
 {
     struct worker w = {0};
     struct vm_options adjusted = *options;
-    struct vm_output output = {.out = &w.out, .flush = flush, .ctx = &w};
+    struct vm_output output = {.out = &w.out, .flush = flush, .input = has_input, .ctx = &w};
     struct stat st;
     struct err err;
 
@@ -304,7 +327,8 @@ _Noreturn void worker_run(const struct vm_options *options)
     buf_init(&w.in, FRAME_TO_RENDERER_MAX + 2 * READ_BYTES);
     output.page = w.page;
     adjusted.heap_bytes = heap_maximum(memory_bytes);
-    digest_of("", 0); /* OpenSSL reads its configuration the first time */
+    digest_of("", 0);      /* OpenSSL reads its configuration the first time */
+    (void)map_hash("", 0); /* and maps draw their key */
     if (vm_new(&adjusted, &output, &w.vm, &err) < 0 || jail_enter(WORKER_SOCKET_FD, memory_bytes, &err) < 0)
         refuse(WORKER_EXIT_SETUP, &err);
     serve(&w);

@@ -50,7 +50,7 @@ static void contribution_replace(struct model *m, struct item *item, struct frag
 }
 
 /* Let the contributions of one version take the place of another's. Either may be NULL. */
-static void record_activate(struct model *m, struct record *r, struct fragment *now)
+void record_activate(struct model *m, struct record *r, struct fragment *now)
 {
     struct fragment *before = r->active;
     if (before == now)
@@ -177,8 +177,9 @@ void model_fragment_put(struct model *m, struct fragment *f)
         map_put(&m->records, f->id, r);
     }
     r->epoch = m->epoch;
-    if (r->newest == f)
+    if (r->newest == f && !r->gone)
         return;
+    gone_end(m, r);
     f = model_resolve_kept(m, r, f);
     if (r->reason && !fragments_equal(r->newest, f))
         record_end_quarantine(m, r);
@@ -190,9 +191,11 @@ void model_fragment_put(struct model *m, struct fragment *f)
     guard_review(m, r);
 }
 
-static void model_record_drop(struct model *m, const char *id, struct record *r)
+void record_drop(struct model *m, struct record *r)
 {
+    CLEANUP(free_ptr) char *id = xstrdup(r->newest->id);
     record_end_quarantine(m, r);
+    gone_end(m, r);
     record_activate(m, r, NULL);
     guard_forget(m, r);
     list_remove(&m->unsettled, r, unsettled_slot);
@@ -205,8 +208,11 @@ void model_fragment_drop(struct model *m, const char *fragment_id)
 {
     model_reap(m);
     struct record *r = map_get(&m->records, fragment_id);
-    if (r)
-        model_record_drop(m, fragment_id, r);
+    if (!r)
+        return;
+    record_end_quarantine(m, r);
+    if (!gone_begin(m, r))
+        record_drop(m, r);
 }
 
 void model_replace_begin(struct model *m)
@@ -228,8 +234,7 @@ void model_replace_end(struct model *m)
     vec_done(&gone);
 }
 
-/* What it says is no longer of today: what others say comes first. */
-static void fragment_yield(struct model *m, struct fragment *f)
+void fragment_yield(struct model *m, struct fragment *f)
 {
     if (f->stale)
         return;
@@ -243,22 +248,42 @@ static void fragment_yield(struct model *m, struct fragment *f)
     }
 }
 
-void model_fragment_keep(struct model *m, const char *fragment_id)
+/* There is such a fragment, perhaps again. NULL when nothing is known of it. */
+static struct record *record_exists(struct model *m, const char *fragment_id)
 {
     struct record *r = map_get(&m->records, fragment_id);
     if (!r)
-        return;
+        return NULL;
     r->epoch = m->epoch;
+    if (r->gone) {
+        gone_end(m, r);
+        if (!r->reason)
+            record_activate(m, r, r->newest);
+    }
+    return r;
+}
+
+void model_fragment_keep(struct model *m, const char *fragment_id)
+{
     model_reap(m);
+    struct record *r = record_exists(m, fragment_id);
+    if (!r)
+        return;
     if (r->active)
         fragment_yield(m, r->active);
     guard_review(m, r);
 }
 
+void model_fragment_await(struct model *m, const char *fragment_id)
+{
+    model_reap(m);
+    (void)record_exists(m, fragment_id);
+}
+
 struct fragment *model_fragment(const struct model *m, const char *fragment_id)
 {
     struct record *r = map_get(&m->records, fragment_id);
-    return r ? r->newest : NULL;
+    return r && (!r->gone || r->active) ? r->newest : NULL;
 }
 
 bool model_quarantine(struct model *m, const char *fragment_id, const char *reason)
@@ -371,6 +396,7 @@ void model_check_begin(struct model *m)
 {
     if (m->check_running)
         model_check_end(m, false);
+    model_review_gone(m);
     model_reap(m);
     m->check_running = true;
     m->checking_digest = m->rendered_digest;
@@ -544,6 +570,7 @@ struct model *model_free(struct model *m)
     vec_done(&m->disturbed);
     vec_done(&m->unsettled);
     vec_done(&m->settling);
+    vec_done(&m->due);
     vec_done(&m->unkept);
     for (size_t i = 0; i < m->kept_gone.length; i++)
         fragment_unref(m->kept_gone.items[i]);

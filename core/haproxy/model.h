@@ -18,7 +18,7 @@
  * Consistency: what refers to a section (a map entry whose value names a backend, the "from" of a section) is not
  * accepted while that section is rendered but not accepted, and the last piece of a section is not accepted as absent
  * while something accepted refers to it. model_accept() of such an item is carried out as soon as it can be. What the
- * templates themselves render and HAProxy accepts is taken as it is.
+ * templates themselves render and HAProxy accepts is taken as it is. A section that goes as a whole waits as a whole.
  *
  * A section is one unit where its "from" changes: the "from" is accepted together with every piece that is pending
  * beside it, or not at all, and what a check saw of a section counts only if nothing of it was accepted meanwhile. So
@@ -105,6 +105,8 @@ struct section {
     bool disturbed;               /* an item of it was accepted beside the check under way */
     bool visited;                 /* its part of a good check was looked at */
     uint32_t accepted_references; /* accepted map entries and "from"s that name this section */
+    uint32_t rendered_references; /* rendered ones */
+    struct record *left_by;       /* the fragment that gave it is gone, and something leads to it */
     VEC(struct item *)
     waiting; /* wanted items that wait for this section to be accepted, or for its references to go */
     char storage[];
@@ -116,15 +118,23 @@ struct model *model_free(struct model *m);
 /* Take over a fragment's newest output (a reference is taken). Releases a quarantine when the output differs from the
  * one that was quarantined. */
 void model_fragment_put(struct model *m, struct fragment *f);
-/* The fragment no longer exists. */
+/* The fragment no longer exists. A backend that it alone gave stays as it was accepted last as long as an entry of a
+ * map leads to it: the fragment of that entry may fail, or be quarantined, and so not know that it goes on asking for
+ * it. */
 void model_fragment_drop(struct model *m, const char *fragment_id);
+/* Look again at those that stay so, where something has changed for them. Before and after model_accept() for all that
+ * is pending; a check looks by itself. */
+void model_review_gone(struct model *m);
 /* Drop all fragments that were not put since the matching begin (after a renderer's restart). */
 void model_replace_begin(struct model *m);
 void model_replace_end(struct model *m);
 /* It exists but could not be rendered: its contributions so far stay, also across model_replace_end(); in a section
  * that others emit too, theirs count. */
 void model_fragment_keep(struct model *m, const char *fragment_id);
-struct fragment *model_fragment(const struct model *m, const char *fragment_id); /* newest; NULL when unknown */
+/* It exists and was not rendered yet: what there is of it stays as it is. */
+void model_fragment_await(struct model *m, const char *fragment_id);
+/* newest; NULL: unknown, or gone and without effect */
+struct fragment *model_fragment(const struct model *m, const char *fragment_id);
 
 /* Use the last accepted contributions of this fragment (none, if it never had any) until its output changes.
  * Again for a quarantined fragment (its last accepted contributions are refused as well): leave it out altogether.

@@ -22,10 +22,13 @@ static struct section *reference_missing(struct model *m, const struct item *ite
     return s && s->rendered_pieces && !s->accepted_pieces ? s : NULL;
 }
 
-/* Would a section lose its last piece that something accepted refers to? After a check only if it is rendered again. */
+/* Would a section lose its last piece, or one of all that are to go, while something accepted refers to it? After a
+ * check only if it is rendered again. */
 static bool section_is_needed(const struct section *s, size_t going, bool checked)
 {
-    return going && s->accepted_pieces == going && s->accepted_references && (!checked || s->rendered_pieces);
+    if (!going || !s->accepted_references)
+        return false;
+    return s->rendered_pieces ? s->accepted_pieces == going : !checked;
 }
 
 /* The section that forbids to accept the unit in this state; NULL: nothing does. */

@@ -23,9 +23,10 @@ static struct section *section_get(struct model *m, const char *name, size_t len
     return s;
 }
 
-static void section_release(struct model *m, struct section *s)
+void section_release(struct model *m, struct section *s)
 {
-    if (s->from || s->pieces.length || s->accepted_references || s->waiting.length)
+    if (s->from || s->pieces.length || s->accepted_references || s->rendered_references || s->waiting.length ||
+        s->left_by)
         return;
     map_del(&m->sections, s->name);
     vec_done(&s->pieces);
@@ -268,6 +269,21 @@ void item_update_pending(struct model *m, struct item *item)
         list_add(&m->idle, item, idle_slot);
 }
 
+/* The rendered text becomes another one: what it leads to is counted. */
+static void count_references(struct model *m, const struct item *item, const struct text *text)
+{
+    if (!item_refers(item))
+        return;
+    struct section *to = section_find(m, item->kind, text, true);
+    if (to && to->rendered_references++ == 0)
+        gone_note(m, to);
+    struct section *from = section_find(m, item->kind, item->rendered, false);
+    if (from && --from->rendered_references == 0) {
+        gone_note(m, from);
+        section_release(m, from);
+    }
+}
+
 /* Bring the rendered text level with the candidates. */
 void item_settle(struct model *m, struct item *item)
 {
@@ -288,6 +304,8 @@ void item_settle(struct model *m, struct item *item)
     }
     if (item->kind == CONTRIBUTION_SECTION && !text != !item->rendered)
         item->section->rendered_pieces += text ? 1 : (uint32_t)-1;
+    if (!text_equal(text, item->rendered))
+        count_references(m, item, text);
     text_ref(text);
     text_unref(item->rendered);
     item->rendered = text;
@@ -347,6 +365,7 @@ void item_set_accepted(struct model *m, struct item *item, struct text *text, in
     if (appeared)
         section_retry_waiting(m, appeared);
     if (released) {
+        gone_note(m, released);
         section_retry_waiting(m, released);
         section_release(m, released);
     }
@@ -451,6 +470,8 @@ void candidate_add(struct model *m, struct item *item, struct fragment *f, struc
     size_t at = item->candidate_count++;
     item->candidates[at] = (struct candidate){f, c};
     candidate_sift(item, at);
+    if (item->section)
+        gone_note(m, item->section);
     if (item->contested || (item->rendered && !text_equal(c->text, item->rendered)))
         item_mark_contested(m, item);
 }

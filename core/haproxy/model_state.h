@@ -22,6 +22,8 @@ struct record {
     struct fragment *kept;   /* good at the last model_take_kept() */
     uint32_t unkept_slot;    /* in model.unkept; UINT32_MAX when kept is good */
     unsigned epoch;
+    bool gone; /* there is no such fragment; newest is what stays of it while something leads to that */
+    bool due;  /* in model.due */
 };
 
 /* Items of one kind and scope that are written together: a map, a file, a certificate, a crt-list. */
@@ -69,6 +71,7 @@ struct model {
     VEC(struct section *) disturbed;
     VEC(struct record *) unsettled; /* active is not good */
     VEC(struct record *) settling;  /* something of them was accepted: to be settled when all of it is */
+    VEC(struct record *) due;       /* gone: what leads to what they left has changed */
     struct digest rendered_digest, accepted_digest, checking_digest;
     /* model_kept.c */
     bool tracks_kept;
@@ -142,6 +145,8 @@ static inline bool item_refers(const struct item *item)
 {
     return item->kind == CONTRIBUTION_SECTION_FROM || (item->kind == CONTRIBUTION_MAP_ENTRY && item->key[0]);
 }
+/* Free it when nothing is left of it. */
+void section_release(struct model *m, struct section *s);
 /* Has it any item? */
 bool section_is_known(const struct section *s);
 /* Does a contribution of this kind become an item? */
@@ -218,7 +223,20 @@ bool guard_allows(struct model *m, const struct item *item, bool checked);
 /* Is it a route that a fragment other than its own protects? */
 bool guard_protects(const struct model *m, const struct item *item, bool checked);
 
+/* model_gone.c */
+/* The fragment of a record does not exist any more. False: nothing of it has to stay, the record is to be dropped. */
+bool gone_begin(struct model *m, struct record *r);
+/* It exists again, or is dropped. */
+void gone_end(struct model *m, struct record *r);
+/* What leads to this section, or gives it, has changed. */
+void gone_note(struct model *m, const struct section *s);
+
 /* model.c: a version of a fragment of which everything is accepted is the one to go back to. */
 void record_settle(struct model *m, struct record *r);
+/* Let a version of it be what takes part; NULL: none. */
+void record_activate(struct model *m, struct record *r, struct fragment *now);
+void record_drop(struct model *m, struct record *r);
+/* What it says is no longer of today: what others say comes first. */
+void fragment_yield(struct model *m, struct fragment *f);
 
 #endif

@@ -2,9 +2,15 @@
 --
 -- A chunk that returns function(host) → E. The host gives:
 --   host.at(fragment_id, template, owner_kind, owner_id)       before a fragment runs
---   host.fragment(id, template, owner_kind, owner_id, created, items, n, before) → digest of the output (a string)
---     its output: n contributions, six values each; nothing is sent when its digest is `before`
---   host.gone(id), host.failed(id, template, owner_kind, owner_id, created, message)
+--   host.fragment(id, template, owner_kind, owner_id, created, items, n, before, again) → digest of the output (string)
+--     its output: n contributions, six values each; nothing is sent when its digest is `before`, unless `again`.
+--     Or nil and why it is not taken: "room" and the bytes that are missing, or "later"
+--   host.gone(id, digest, owner_id)
+--   host.waits(id): it exists and was not rendered yet
+--   host.failed(id, template, owner_kind, owner_id, created, message)
+--   host.held(namespace, n by size, n by time): fragments that wait
+--   host.fits(namespace, bytes) → boolean, host.released() → number; see room.lua
+--   host.clock(), host.cpu(), host.input(), host.deadline; see turns.lua
 --   host.log(level, message), host.digest(string) → 32 hexadecimal digits
 --   host.fragment_bytes, host.contributions: limits of one fragment's output
 --   host.decode(json) → value, in which null is absent: Kubernetes means the same by both; or nil and a message
@@ -17,7 +23,7 @@ sandbox.install()
 return function(host)
   local E = {}
   local current
-  local skipped_early = {}
+  local skipped_early, resting_early = {}, {}
 
   --- Load a program. On failure the one in force stays.
   ---@param document string JSON
@@ -29,7 +35,8 @@ return function(host)
     if not loaded then return message end
     current = loaded
     for id in pairs(skipped_early) do current.fragments:skip(id) end
-    skipped_early = {}
+    for namespace, seconds in pairs(resting_early) do current.fragments.turns:rest(namespace, seconds) end
+    skipped_early, resting_early = {}, {}
     return ""
   end
 
@@ -55,12 +62,20 @@ return function(host)
     if current then current.fragments:skip(fragment_id) else skipped_early[fragment_id] = true end
   end
 
-  --- Run the fragments that something changed for.
+  --- The fragments of a namespace wait for so many milliseconds: one of them has ended a renderer.
+  function E.rest(namespace, ms)
+    local seconds = ms / 1000
+    if current then current.fragments.turns:rest(namespace, seconds) else resting_early[namespace] = seconds end
+  end
+
+  --- Run the fragments that something changed for, or the part whose turn it is.
   ---@return boolean complete first render of this program: everything that exists was reported
   ---@return number fragments run
   ---@return number fragments in all
+  ---@return boolean unfinished something is left that can go on at once
+  ---@return number|nil seconds until something else can
   function E.render()
-    if not current then return false, 0, 0 end
+    if not current then return false, 0, 0, false, nil end
     return current.fragments:render()
   end
 

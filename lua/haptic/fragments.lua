@@ -1,21 +1,25 @@
 --- fragments.lua — definitions, fragments, and which of them run.
 --
--- A *definition* is a template function with a name. A *fragment* is the definition applied to one object (each) or
--- to nothing (static). A fragment runs when its object or anything it read has changed; its output goes to the host
--- when it differs from what was sent before, of which a digest is kept. A *shared value* is computed when first asked
--- for and again when what it read has changed; those who asked run again only if the value is another one.
+-- A *definition* is a template function with a name. A *fragment* is the definition applied to one object (each), to
+-- nothing (static), or to what other fragments ask for (requests.lua). A fragment runs when its object or anything it
+-- read has changed; its output goes to the host when it differs from what was sent before, of which a digest is kept.
+-- A *shared value* is computed when first asked for and again when what it read has changed; those who asked run again
+-- only if the value is another one.
 local emitters = require("haptic.emitters")
-local objects = require("haptic.objects")
 local reads = require("haptic.reads")
-local seal = require("haptic.seal")
+local requests = require("haptic.requests")
+local room = require("haptic.room")
+local shared = require("haptic.shared")
 local table_new = require("table.new")
 local text = require("haptic.text")
+local turns = require("haptic.turns")
 
 local M = {}
 
 local type, error, pairs, ipairs, next = type, error, pairs, ipairs, next
 local setmetatable, pcall = setmetatable, pcall
 local format = string.format
+local select = select
 local sort = table.sort
 local handler = text.handler
 
@@ -31,7 +35,7 @@ Fragments.__index = Fragments
 ---@param host table see engine.lua
 ---@param settings table {digest=, allow_raw=, checked=}
 function M.new(host, settings)
-  return setmetatable({
+  local self = setmetatable({
     host = host, settings = emitters.settings(settings), tracker = reads.new(), objects = nil,
     items = {},
     defs = {}, by_name = {}, by_kind = {}, total = 0,
@@ -39,8 +43,11 @@ function M.new(host, settings)
     -- values_out: shared values that were handed out since they were looked at; careful: templates change what they are
     -- handed, so each run is looked at
     values_out = {}, careful = false,
-    out = nil, running = nil, runs = 0,
+    out = nil, running = nil, runs = 0, computing = 0,
+    turns = turns.new(host), room = room.new(host),
   }, Fragments)
+  self.requests = requests.new(self, function(def, id) return self:add(def, nil, id) end)
+  return self
 end
 
 -- What is dirty stands in a list and says so itself: a set that once held all fragments would cost a walk over all its
@@ -58,46 +65,87 @@ function Fragments:marker()
 end
 
 --- Add a definition. kind: a watched kind's name, or nil for a static one. closed: it protects its object's routes,
---- which lead to this backend while it has no output in force; nil: it protects nothing.
+--- which lead to this backend while it has no output in force; nil: it protects nothing. is_requested: by requests for
+--- an object of that kind, not for each one.
 ---@return table definition
-function Fragments:define(template, name, kind, fn, closed)
+function Fragments:define(template, name, kind, fn, closed, is_requested)
   local full = template .. ":" .. name
   if self.by_name[full] then error("there is a fragment " .. full .. " already; give this one another name", 3) end
   local def = { index = #self.defs + 1, name = full, template = template, kind = kind, fn = fn, by_owner = {},
     closed = closed, prefix = kind and full .. "/" .. kind .. "/" or full }
   self.defs[def.index] = def
   self.by_name[full] = def
-  if kind then
+  if is_requested then
+    self.requests:define(def)
+  elseif kind then
     self.by_kind[kind] = self.by_kind[kind] or {}
     table.insert(self.by_kind[kind], def)
   end
   return def
 end
 
---- A fragment's name. It is not kept: each would be one more string for the collector.
-local function id_of(f)
-  return f.owner and f.def.prefix .. f.owner.id or f.def.prefix
+--- What tells a definition's fragments from each other; "" for a static one.
+local function key_of(f)
+  return f.request or f.owner and f.owner.id or ""
 end
 
--- Of a fragment, which there is one of for each object: def, owner, dirty, digest; seldom failed; four places read.
-local FIELDS, READS = 4, 8
+--- A fragment's name. It is not kept: each would be one more string for the collector.
+local function id_of(f)
+  return f.def.prefix .. key_of(f)
+end
 
-local function add(self, def, record)
-  local f = table_new(READS, FIELDS)
-  f.def, f.owner, f.dirty = def, record, false
-  if record then def.by_owner[record.id] = f end
+--- Kind, identity and creation time of the object that a fragment belongs to.
+local function owner_of(self, f)
+  local def, owner, id = f.def, f.owner, nil
+  if f.request then
+    id = requests.object_id(f)
+    owner = self.objects.kinds[def.kind].by_id[id]
+  end
+  return def.kind or "", id or owner and owner.id or "", owner and owner.created or 0
+end
+
+--- The identity of the object that a fragment belongs to, "" for a static one.
+function Fragments:owner_id(f) return (select(2, owner_of(self, f))) end
+
+-- Of a fragment, which there is one of for each object: def, owner or request, dirty, digest; seldom failed; four
+-- places read.
+local FIELDS, READS, REQUESTED_READS = 4, 8, 4
+
+--- A new fragment: of an object, of a request, or of nothing.
+function Fragments:add(def, record, request)
+  local f = table_new(request and REQUESTED_READS or READS, FIELDS)
+  f.def, f.owner, f.request, f.dirty = def, record, request, false
+  if record or request then def.by_owner[key_of(f)] = f end
   self.total = self.total + 1
   mark(self.dirty, f)
   return f
 end
 
+--- A fragment is no more.
+local function drop(self, def, f)
+  def.by_owner[key_of(f)] = nil
+  self.total = self.total - 1
+  f.dirty = false
+  self.tracker:forget(f)
+  self.requests:forget(f)
+  self.room:forget(f)
+  local id = id_of(f)
+  self.skipped[id] = nil
+  if f.digest or f.failed then
+    self.gone[#self.gone + 1] = { id = id, digest = f.digest, owner_id = self:owner_id(f) }
+  end
+  if f.declared then
+    self.gone[#self.gone + 1] = { id = id .. GUARD, digest = f.declared, owner_id = self:owner_id(f) }
+  end
+end
+
 --- All definitions are made: fragments of the static ones, and of objects that are there.
 function Fragments:start()
   for _, def in ipairs(self.defs) do
-    if def.kind then
-      for _, record in pairs(self.objects.kinds[def.kind].by_id) do add(self, def, record) end
-    else
-      def.static = add(self, def, nil)
+    if def.kind and not def.requested then
+      for _, record in pairs(self.objects.kinds[def.kind].by_id) do self:add(def, record) end
+    elseif not def.kind then
+      def.static = self:add(def)
     end
   end
 end
@@ -109,7 +157,7 @@ function Fragments:object_put(kind, record, is_new)
   for i = 1, #defs do
     local def = defs[i]
     local f = def.by_owner[record.id]
-    if f then mark(self.dirty, f) else f = add(self, def, record) end
+    if f then mark(self.dirty, f) else f = self:add(def, record) end
     if not is_new and next(self.skipped) then self.skipped[id_of(f)] = nil end
   end
 end
@@ -121,16 +169,7 @@ function Fragments:object_deleted(kind, record)
   for i = 1, #defs do
     local def = defs[i]
     local f = def.by_owner[record.id]
-    if f then
-      def.by_owner[record.id] = nil
-      self.total = self.total - 1
-      f.dirty = false
-      self.tracker:forget(f)
-      local id = id_of(f)
-      self.skipped[id] = nil
-      if f.digest or f.failed then self.gone[#self.gone + 1] = id end
-      if f.declared then self.gone[#self.gone + 1] = id .. GUARD end
-    end
+    if f then drop(self, def, f) end
   end
 end
 
@@ -140,7 +179,13 @@ function Fragments:skip(id) self.skipped[id] = true end
 local function apply(self, f)
   local def, out = f.def, self.out
   if def.closed then emitters.put_guard(out, id_of(f), def.closed) end
-  if def.kind then def.fn(self.objects:decoded(f.owner), out) else def.fn(out) end
+  if f.request then
+    self.requests:apply(f, out)
+  elseif def.kind then
+    def.fn(self.objects:decoded(f.owner), out)
+  else
+    def.fn(out)
+  end
   emitters.finish(out)
 end
 
@@ -165,7 +210,7 @@ end
 --- Run twice what should be a pure function, and look whether it changed an object.
 local function check(self, f, first)
   local object_id, path = self.objects:changed()
-  local label = self:spoiled_values()[1]
+  local label = shared.spoiled(self)[1]
   if object_id then
     return format("the template changed the object %s at %s; objects are read-only", object_id, path)
   end
@@ -192,27 +237,52 @@ local function declare_guard(self, f)
   local out = emitters.new(self.settings, id .. GUARD)
   emitters.put_guard(out, id, def.closed)
   f.declared = self.host.fragment(id .. GUARD, def.template, def.kind, owner.id, owner.created or 0, out.items, out.n,
-    f.declared)
+    f.declared, false, true)
 end
 
 local function fail(self, f, message)
-  local def, owner = f.def, f.owner
+  local def = f.def
+  local kind, owner_id, created = owner_of(self, f)
   if def.closed then declare_guard(self, f) end
   if not text.has_place(message) then message = place_of(def) .. ": " .. message end
-  if def.kind then message = format("%s (%s %s)", message, def.kind, owner.id) end
+  if def.kind then message = format("%s (%s %s)", message, kind, owner_id) end
   f.failed = true
-  self.host.failed(id_of(f), def.template, def.kind or "", owner and owner.id or "", owner and owner.created or 0,
-    message)
+  self.host.failed(id_of(f), def.template, kind, owner_id, created, message)
 end
 
 -- The list of contributions is used again by the next fragment unless it has become long.
 local ITEMS_KEEP = 1000
 
+--- Hand a fragment's output to the host, which refuses what breaks a limit or cannot stand in an output.
+---@return boolean ok
+---@return string|nil message
+local function put_out(self, f, out, id, kind, owner_id, created)
+  local ok, result, reason, bytes = pcall(self.host.fragment, id, f.def.template, kind, owner_id, created, out.items,
+    out.n, f.digest, f.failed and true or false)
+  if not ok then return false, handler(result) end
+  if result then
+    f.digest, f.failed = result, nil
+    self.room:forget(f)
+    if f.declared then
+      self.host.gone(id .. GUARD, f.declared, owner_id)
+      f.declared = nil
+    end
+    return true
+  end
+  if reason == "later" then
+    self.later = f -- as much as may leave in one rendering has left
+    return false
+  end
+  local namespace = turns.namespace(owner_id)
+  self.room:hold(namespace, f, bytes)
+  return false, "held back: " .. (namespace == "" and "this output" or "namespace " .. namespace)
+    .. " has its share of the room that there is for the output of all; it is rendered when there is more"
+end
+
 local function run(self, f)
-  local def, owner, host, id = f.def, f.owner, self.host, id_of(f)
-  local kind, owner_id = def.kind or "", owner and owner.id or ""
+  local def, host, id = f.def, self.host, id_of(f)
+  local kind, owner_id, created = owner_of(self, f)
   if self.skipped[id] then
-    self.tracker:forget(f)
     fail(self, f, "not run: it ended the renderer before; it waits for a change of its object")
     return
   end
@@ -221,105 +291,28 @@ local function run(self, f)
   local checking = self.settings.checked or self.careful or self.runs % SAMPLE == 0
   if checking then self.objects:watch() end
   local out = emitters.new(self.settings, id, self.items)
+  local asked = self.requests:of(f)
   local ok, result = run_into(self, f, out, true)
   if checking then
     local complaint = check(self, f, out)
     if ok and complaint then ok, result = false, complaint end
   end
-  if ok then
-    -- The host refuses what breaks a limit or cannot stand in an output.
-    ok, result = pcall(host.fragment, id, def.template, kind, owner_id, owner and owner.created or 0, out.items, out.n,
-      not f.failed and f.digest or nil)
-    if ok then
-      f.digest, f.failed = result, nil
-      if f.declared then
-        f.declared = nil
-        host.gone(id .. GUARD)
-      end
-    else
-      result = handler(result)
-    end
+  if self.requests:block(f) and ok then
+    self.requests:keep(f, asked)
+    out.items = nil
+    return
   end
-  if not ok then fail(self, f, result) end
+  local is_first = f.request and not f.digest and not f.failed
+  if ok then
+    ok, result = put_out(self, f, out, id, kind, owner_id, created)
+  end
+  if not ok then
+    if result then fail(self, f, result) end
+    self.requests:keep(f, asked)
+  end
+  if is_first then self.requests:arrived(f) end
   if out.n > ITEMS_KEEP then self.items = {} end
   out.items = nil -- a template that has kept `out` cannot write into another fragment's output
-end
-
--- Shared values ---------------------------------------------------------------------------------------------
-
-local function compute(self, value)
-  if value.running then error("the shared value " .. value.label .. " depends on itself", 0) end
-  local quiet = value.spoiled and not value.dirty
-  value.running = true
-  value.dirty = false
-  local watching = self.careful and not self.objects.handed
-  if watching then self.objects:watch() end
-  local ok, result = self.tracker:run(value, value.def.fn, handler, value.key)
-  value.running = nil
-  value.dirty = false
-  local object_id, path = nil, nil
-  if watching then object_id, path = self.objects:changed() end
-  if ok and object_id then
-    ok = false
-    result = format("the shared value %s changed the object %s at %s; objects are read-only", value.label, object_id,
-      path)
-  end
-  local sealed = nil
-  if ok and type(result) == "table" then
-    local made, problem = seal.make(result)
-    sealed = made
-    if problem then ok, result = false, "the shared value " .. value.label .. " " .. problem end
-  end
-  -- One that was changed by a reader is as it was, for those who have read it before that.
-  local same = quiet
-    or value.known and value.ok == ok and objects.difference(value.result, result, "", {}) == nil
-  if quiet or not same then value.result, value.seal = result, sealed end
-  value.known, value.ok, value.spoiled = true, ok, nil
-  return not same
-end
-
---- Define a shared value.
----@return function getter takes an optional key (string) and gives the value
-function Fragments:share(template, name, fn)
-  local full = template .. ":" .. name
-  if self.shared_defs[full] then error("there is a shared value " .. full .. " already", 3) end
-  local def = { name = full, fn = fn, values = {} }
-  self.shared_defs[full] = def
-  local readers = {}
-  return function(key)
-    if key == nil then key = "" elseif type(key) ~= "string" then
-      error("a shared value's key is a string, got a " .. type(key), 2)
-    end
-    local value = def.values[key]
-    if not value then
-      value = { value_of = readers, def = def, key = key, label = full .. (key ~= "" and "(" .. key .. ")" or "") }
-      def.values[key] = value
-    end
-    if not value.known or value.dirty then
-      if compute(self, value) then reads.each(readers, key, self:marker()) end
-    end
-    self.tracker:record(readers, key)
-    if not value.ok then error(value.result, 0) end
-    if value.seal then self.values_out[value] = true end
-    return value.result
-  end
-end
-
---- The labels of shared values that a reader has changed since the last look; they are computed anew when next asked
---- for.
----@return table
----@return table values
-function Fragments:spoiled_values()
-  local labels, values = {}, {}
-  for value in pairs(self.values_out) do
-    if value.ok and value.seal and not seal.holds(value.result, value.seal) then
-      value.known, value.spoiled = false, true
-      labels[#labels + 1], values[#values + 1] = value.label, value
-    end
-  end
-  if next(self.values_out) then self.values_out = {} end
-  sort(labels)
-  return labels, values
 end
 
 --- Each template that changes something has failed after the first; one that is no function of its input may go on.
@@ -330,7 +323,7 @@ local REVIEWS_MAX = 8
 ---@return boolean again there is something to run
 local function review(self, round)
   local changed = self.objects:review()
-  local labels, values = self:spoiled_values()
+  local labels, values = shared.spoiled(self)
   if not changed and #labels == 0 then return false end
   if round > REVIEWS_MAX then
     self.host.log("error", "a template goes on to change what it is handed, each time another way: " ..
@@ -346,38 +339,19 @@ local function review(self, round)
   return true
 end
 
-local function settle_shared(self)
-  while #self.dirty_shared > 0 do
-    local list = self.dirty_shared
-    self.dirty_shared = {}
-    sort(list, function(a, b) return a.label < b.label end)
-    for _, value in ipairs(list) do
-      if value.dirty then
-        if not reads.is_read(value.value_of, value.key) then
-          value.dirty = false
-          self.tracker:forget(value)
-          value.def.values[value.key] = nil
-        elseif compute(self, value) then
-          reads.each(value.value_of, value.key, self:marker())
-        end
-      end
-    end
-  end
-end
-
 --- More than one dirty fragment, in the order in which they run: those that protect, the others; by definition, then by
 --- owner.
 local function in_order(self, dirty)
   -- Strings are sorted without a call of a function for each comparison.
   local by_def = {}
   for i = 1, #dirty do
-    local def, owner = dirty[i].def, dirty[i].owner
+    local def = dirty[i].def
     local ids = by_def[def]
     if not ids then
       ids = {}
       by_def[def] = ids
     end
-    ids[#ids + 1] = owner and owner.id or ""
+    ids[#ids + 1] = key_of(dirty[i])
   end
   local list, n = {}, 0
   local function take(protecting)
@@ -401,28 +375,106 @@ local function in_order(self, dirty)
   return list
 end
 
---- Run a fragment if it is dirty; 1 if it was.
-local function run_dirty(self, f)
-  if not f.dirty then return 0 end
+--- Run a fragment if it is dirty and its namespace does not rest; 1 if it ran.
+local function run_dirty(self, f, namespace)
+  if not f.dirty or self.turns:keep_resting(namespace, f) then return 0 end
+  self.turns:start()
   run(self, f)
+  self.turns:stop(namespace, self.complete)
   -- A shared value that changed while it ran was read in its new state.
   f.dirty = false
+  if self.later then
+    self.later = nil
+    mark(self.dirty, f)
+    self.cut = true
+  end
   return 1
 end
 
---- Run what has to run.
+--- Run fragments in turns of their namespaces. What is left when the rendering is cut is dirty as before.
+local function run_turns(self, list)
+  local owed, count = self.turns, 0
+  local groups = owed:groups(list, function(f) return turns.namespace(self:owner_id(f)) end)
+  local left = #groups
+  local function run_turn(group)
+    local namespace, since = group.namespace, owed.had[group.namespace]
+    while group.at <= #group.list do
+      self.cut = self.cut or owed:is_over(namespace, self.complete)
+      if self.cut or left > 1 and owed:is_next(namespace, since) then return end
+      count = count + run_dirty(self, group.list[group.at], namespace)
+      group.at = group.at + 1
+    end
+    left = left - 1
+  end
+  while left > 0 and not self.cut do
+    for i = 1, #groups do
+      if groups[i].at <= #groups[i].list then run_turn(groups[i]) end
+    end
+  end
+  for _, group in ipairs(groups) do
+    for i = group.at, #group.list do self.dirty[#self.dirty + 1] = group.list[i] end
+  end
+  return count
+end
+
+local function send_gone(self)
+  if #self.gone == 0 then return end
+  sort(self.gone, function(a, b) return a.id < b.id end)
+  for _, f in ipairs(self.gone) do self.host.gone(f.id, f.digest, f.owner_id) end
+  self.gone = {}
+end
+
+--- What nobody asks for goes; what waited for something that has come runs.
+local function settle(self)
+  self.requests:settle(function(def, f) drop(self, def, f) end)
+  if next(self.turns.resting) == nil then self.requests:release() end
+  self.room:retry(self:marker())
+end
+
+--- Define a shared value.
+---@return function getter takes an optional key (string) and gives the value
+function Fragments:share(template, name, fn) return shared.define(self, template, name, fn) end
+
+--- So many namespaces are told by name.
+local TOLD_MAX = 10000
+
+--- Tell the host who has something held back and, the first time, what is there and not rendered yet.
+local function tell_held(self)
+  local host, told, more_room, more_time = self.host, 0, 0, 0
+  self.room:each(function(namespace, count)
+    told = told + 1
+    if told <= TOLD_MAX then host.held(namespace, count, 0) else more_room = more_room + count end
+  end)
+  self.turns:each_resting(function(namespace, list)
+    told = told + 1
+    if told <= TOLD_MAX then host.held(namespace, 0, #list) else more_time = more_time + #list end
+  end)
+  if told > TOLD_MAX then host.held("(others)", more_room, more_time) end
+  if not self.complete then return end
+  local function waits(f)
+    if f.dirty and not f.digest then host.waits(id_of(f)) end
+  end
+  for _, f in ipairs(self.dirty) do waits(f) end
+  self.turns:each_resting(function(_, list)
+    for _, f in ipairs(list) do waits(f) end
+  end)
+end
+
+--- Run what has to run, or the part whose turn it is.
 ---@return boolean complete
 ---@return number run
 ---@return number total
+---@return boolean unfinished something is left that can go on at once
+---@return number|nil seconds until something else can
 function Fragments:render()
   local complete, count, reviews = self.complete, 0, 0
-  if #self.gone > 0 then
-    sort(self.gone)
-    for _, id in ipairs(self.gone) do self.host.gone(id) end
-    self.gone = {}
-  end
-  while true do
-    settle_shared(self)
+  self.cut = false
+  for _, f in ipairs(self.turns:begin() or {}) do self.dirty[#self.dirty + 1] = f end
+  send_gone(self)
+  while not self.cut do
+    self.turns:pause()
+    shared.settle(self)
+    if #self.dirty == 0 then settle(self) end
     local dirty = self.dirty
     local n = #dirty
     if n == 0 then
@@ -433,15 +485,17 @@ function Fragments:render()
     if n == 1 then
       local f = dirty[1]
       dirty[1] = nil
-      count = count + run_dirty(self, f)
+      count = count + run_dirty(self, f, turns.namespace(self:owner_id(f)))
     else
       self.dirty = {}
-      local list = in_order(self, dirty)
-      for i = 1, #list do count = count + run_dirty(self, list[i]) end
+      count = count + run_turns(self, in_order(self, dirty))
     end
   end
+  self.requests:settle(function(def, f) drop(self, def, f) end)
+  send_gone(self)
+  tell_held(self)
   self.complete, self.careful = false, false
-  return complete, count, self.total
+  return complete, count, self.total, self.cut, self.turns:wait()
 end
 
 --- Find a fragment by its id.

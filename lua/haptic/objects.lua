@@ -152,6 +152,13 @@ function Objects:decoded(record)
   return t
 end
 
+--- One object by identity, or nil; a read.
+function Objects:read(kind, id)
+  self.tracker:record(kind.id_readers, id)
+  local record = kind.by_id[id]
+  return record and self:decoded(record) or nil
+end
+
 local function by_id(a, b) return a.id < b.id end
 
 local function tables_of(self, records)
@@ -204,9 +211,7 @@ function Objects:accessor(kind)
       end
       id = namespace .. "/" .. name
     end
-    tracker:record(kind.id_readers, id)
-    local record = kind.by_id[id]
-    return record and self:decoded(record) or nil
+    return self:read(kind, id)
   end
 
   --- All objects, sorted by id.

@@ -102,6 +102,14 @@ function Program:api(template, accessors, resources)
     F:define(template, name, kind_of(resource, "each"), fn, closed)
   end
 
+  function A.each_requested(resource, name, fn)
+    only_loading(self, "each_requested")
+    if type(fn) ~= "function" or type(name) ~= "string" then
+      error("each_requested: expected resources.KIND, a name, a function", 2)
+    end
+    return F.requests:getter(F:define(template, name, kind_of(resource, "each_requested"), fn, nil, true))
+  end
+
   function A.fragment(name, fn)
     only_loading(self, "fragment")
     if type(fn) ~= "function" or type(name) ~= "string" then error("fragment: expected a name and a function", 2) end
@@ -154,6 +162,11 @@ function Program:api(template, accessors, resources)
     for _, step in ipairs(self.points:steps(point)) do
       if step.fn then step.fn(body, context) else body:include(step.name, context) end
     end
+  end
+
+  function A.extended(point)
+    if self.loading then error("extended is for when functions run: later scripts may add to the point", 2) end
+    return #self.points:steps(point) > 0
   end
 
   function A.snippets(point)
@@ -246,7 +259,7 @@ function Program:prompt_api() return self:api("prompt", self.accessors, self.res
 
 function Program:owner_id()
   local f = self.fragments.running
-  return f and f.owner and f.owner.id or ""
+  return f and self.fragments:owner_id(f) or ""
 end
 
 local function names_of(t) return t and sandbox.sorted_keys(t) or {} end

@@ -64,14 +64,42 @@ function Reads:record(place, key)
   self.n = n + 2
 end
 
+--- The key under which a place table has the list of keys that have lost their last reader.
+local WATCHED = {}
+
+--- From now on the keys of a place table that lose their last reader are added to a list, perhaps more than once.
+function M.watch(place, list) place[WATCHED] = list end
+
+local function clear(place, key)
+  place[key] = nil
+  local list = place[WATCHED]
+  if list then list[#list + 1] = key end
+end
+
+-- What stands under a key: its reader; or, of more than one, a list of two to FEW with their number at [0], or a set.
+-- Most places with several readers have two, and a list is a third of a set.
+local FEW = 4
+
 local function add(place, key, reader)
   local at = place[key]
   if at == nil then
     place[key] = reader
   elseif at.many then
     if not at.many[reader] then at.many[reader], at.count = true, at.count + 1 end
+  elseif at[0] then
+    local n = at[0]
+    for i = 1, n do
+      if at[i] == reader then return end
+    end
+    if n < FEW then
+      at[n + 1], at[0] = reader, n + 1
+      return
+    end
+    local many = { [reader] = true }
+    for i = 1, n do many[at[i]] = true end
+    place[key] = { many = many, count = n + 1 }
   elseif at ~= reader then
-    place[key] = { many = { [at] = true, [reader] = true }, count = 2 }
+    place[key] = { [0] = 2, at, reader }
   end
 end
 
@@ -79,10 +107,20 @@ local function remove(place, key, reader)
   local at = place[key]
   if at == nil then return end
   if at == reader then
-    place[key] = nil
-  elseif at.many and at.many[reader] then
+    clear(place, key)
+  elseif at.many then
+    if not at.many[reader] then return end
     at.many[reader], at.count = nil, at.count - 1
-    if at.count == 0 then place[key] = nil end
+    if at.count == 0 then clear(place, key) end
+  elseif at[0] then
+    local n = at[0]
+    for i = 1, n do
+      if at[i] == reader then
+        at[i], at[n], at[0] = at[n], nil, n - 1
+        break
+      end
+    end
+    if at[0] == 1 then place[key] = at[1] end
   end
 end
 
@@ -91,6 +129,27 @@ function Reads.forget(_, reader)
   for i = #reader, 1, -2 do
     remove(reader[i - 1], reader[i], reader)
     reader[i], reader[i - 1] = nil, nil
+  end
+end
+
+--- A reader reads besides what it read in its last run: a list of place, key, place, key, …
+function Reads.also(_, reader, list)
+  local known = {}
+  for i = 1, #reader, 2 do
+    local keys = known[reader[i]]
+    if not keys then
+      keys = {}
+      known[reader[i]] = keys
+    end
+    keys[reader[i + 1]] = true
+  end
+  local n = #reader
+  for i = 1, #list, 2 do
+    local place, key = list[i], list[i + 1]
+    if not (known[place] and known[place][key]) then
+      reader[n + 1], reader[n + 2], n = place, key, n + 2
+      add(place, key, reader)
+    end
   end
 end
 
@@ -145,6 +204,8 @@ function M.each(place, key, mark)
   if at == nil then return end
   if at.many then
     for reader in next, at.many do mark(reader) end
+  elseif at[0] then
+    for i = 1, at[0] do mark(at[i]) end
   else
     mark(at)
   end

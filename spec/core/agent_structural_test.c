@@ -58,6 +58,25 @@ static void structural(struct world *w, const char *series)
     const struct emitted nowhere[] = {{CONTRIBUTION_MAP_ENTRY, "host.map", "x.example", "nowhere", 0, 0}};
     model_put(w->model, "x", nowhere, 1);
     assert_false(judge(w));
+    /* A backend that another fragment gives: it must be accepted, and come without a reload. */
+    for (size_t i = 0; i < 2; i++) {
+        CLEANUP(free_ptr) char *line = server_line("s2", 1, cases[i * 2].words);
+        const struct emitted alone[] = {{CONTRIBUTION_SECTION, "backend alone", "body", line, 30, 0},
+                                        {CONTRIBUTION_SECTION_FROM, "backend alone", "from", "base", 30, 0}};
+        const struct emitted leads[] = {{CONTRIBUTION_MAP_ENTRY, "host.map", "alone.example", "alone", 0, 0}};
+        model_put(w->model, "alone", alone, ARRAY_LEN(alone));
+        model_put(w->model, "leads", leads, ARRAY_LEN(leads));
+        struct item *entry = model_map_item(w->model, "host.map", "alone.example");
+        assert_false(agent_is_structural(w->agent, &entry, 1));
+        struct section *section = model_section(w->model, "backend alone");
+        model_accept(w->model, section->pieces.items[0]);
+        model_accept(w->model, section->from);
+        assert_int_equal(agent_is_structural(w->agent, &entry, 1), cases[i * 2].expected && dynamic);
+        model_fragment_drop(w->model, "leads");
+        model_fragment_drop(w->model, "alone");
+        model_check(w->model, true);
+        world_apply(w, false);
+    }
     const struct emitted other[] = {{CONTRIBUTION_MAP_ENTRY, "other.map", "x.example", "app", 0, 0}};
     model_put(w->model, "x", other, 1);
     assert_false(judge(w));

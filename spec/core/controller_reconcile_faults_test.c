@@ -27,7 +27,7 @@ static void poison_from_the_start_and_later(void **state)
     assert_int_equal(
         log_count(w.log, "msg=\"Object quarantined: HAProxy refuses what its template made; it is left out"), 1);
     /* one of them is the one that is not run any more */
-    assert_int_equal(log_count(w.log, "msg=\"Template failed"), 2);
+    WAIT_UNTIL(&w, log_count(w.log, "msg=\"Template failed") == 2);
     /* While running: their last good output stays, others go on. */
     put_thing(&w, "raw", "text: repaired");
     put_thing(&w, "fails", "text: repaired");

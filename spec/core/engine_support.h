@@ -72,6 +72,9 @@ struct watched {
     struct map failures;  /* id → message */
     struct map seen;      /* ids since the last `rendered` */
     unsigned fragments_told, renders, deaths, refusals;
+    const char *waited_for; /* a fragment's id; then, whether it came, and whether that rendering lasts */
+    bool seen_after, in_rendering;
+    uint64_t held_by_size, held_by_time;
     struct render_stats stats;
     char reason[300], at_hand[2049], owner[1025], refusal[17000], where[1000];
     bool explained;
@@ -91,11 +94,20 @@ static inline void watch_fragment(void *ctx, struct fragment *f)
     map_put(&w->fragments, f->id, fragment_ref(f));
     map_put(&w->seen, f->id, w);
     w->fragments_told++;
+    w->in_rendering = true;
+    w->seen_after = w->seen_after || (w->waited_for && strcmp(w->waited_for, f->id) == 0);
 }
 
 static inline void watch_gone(void *ctx, const char *id)
 {
     watched_drop(ctx, id);
+}
+
+static inline void watch_waits(void *ctx, const char *id)
+{
+    struct watched *w = ctx;
+
+    map_put(&w->seen, id, w);
 }
 
 static inline void watch_failed(void *ctx, const struct fragment_failure *failure)
@@ -126,6 +138,12 @@ static inline void watch_rendered(void *ctx, const struct render_stats *stats)
     map_clear(&w->seen);
     w->stats = *stats;
     w->renders++;
+    w->in_rendering = false;
+    w->held_by_size = w->held_by_time = 0;
+    for (size_t i = 0; i < stats->held_count; i++) {
+        w->held_by_size += stats->held[i].by_size;
+        w->held_by_time += stats->held[i].by_time;
+    }
 }
 
 static inline void watch_died(void *ctx, const struct renderer_death *death)
@@ -167,6 +185,7 @@ static inline struct watched *watched_new(const struct renderer_limits *limits)
     static const struct renderer_events events = {
         .fragment = watch_fragment,
         .gone = watch_gone,
+        .waits = watch_waits,
         .failed = watch_failed,
         .rendered = watch_rendered,
         .died = watch_died,

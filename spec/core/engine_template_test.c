@@ -285,32 +285,144 @@ static void a_limit_is_not_for_a_template_to_catch(void **state)
     watched_free(w);
 }
 
-/* Many fragments that are each within their limit: those that are too much fail, the renderer goes on. */
-static void a_rendering_has_a_limit(void **state)
+static const char big_files[] =
+    "{\"kinds\":[{\"name\":\"things\",\"parts\":2}],\"scripts\":[{\"name\":\"big.lua\",\"source\":"
+    "\"each(resources.things, function(o, out) "
+    "out:file(o.metadata.name, ('x'):rep(2^20 * tonumber(o.spec.text))) end)\"}],"
+    "\"snippets\":{},\"maps\":{},\"files\":{},\"haproxyConfig\":null,\"extraContext\":{},\"capabilities\":{}}";
+
+static void put_big(struct watched *w, const char *namespace_name, const char *name, const char *size)
+{
+    CLEANUP(free_ptr)
+    char *json = xasprintf("{\"metadata\":{\"namespace\":\"%s\",\"name\":\"%s\"},\"spec\":{\"text\":\"%s\"}}",
+                           namespace_name, name, size);
+    struct err err;
+    bool changed;
+
+    if (store_put_json(watched_kind(w, "things"), json, strlen(json), &changed, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+static void delete_big(struct watched *w, const char *namespace_name, const char *name)
+{
+    bool existed;
+
+    store_delete(watched_kind(w, "things"), namespace_name, name, &existed);
+    assert_true(existed);
+}
+
+/* Many fragments that are each within their limit: a namespace holds no more than what stays free for others. What is
+ * more waits, is told, and is rendered when there is room; others' changes in the same rendering are not harmed. */
+static void room_is_shared(void **state)
 {
     (void)state;
-    static const struct renderer_limits limits = {.output_bytes = (size_t)8 << 20};
-    static const char program[] =
-        "{\"kinds\":[{\"name\":\"things\",\"parts\":2}],\"scripts\":[{\"name\":\"big.lua\",\"source\":"
-        "\"each(resources.things, function(o, out) out:file(o.metadata.name, ('x'):rep(2^20)) end)\"}],"
-        "\"snippets\":{},\"maps\":{},\"files\":{},\"haproxyConfig\":null,\"extraContext\":{},\"capabilities\":{}}";
+    static const struct renderer_limits limits = {.output_bytes = (size_t)8 << 20}; /* an eighth is for messages */
     struct watched *w = watched_new(&limits);
 
     for (int i = 0; i < 20; i++) {
         char name[16];
         snprintf(name, sizeof(name), "t%02d", i);
-        watched_put(w, "things", name, "x");
+        put_big(w, "greedy", name, "1");
+    }
+    put_big(w, "victim", "small", "0.01");
+    renderer_render(w->renderer);
+    renderer_set_program(w->renderer, big_files, strlen(big_files));
+    WAIT_UNTIL(w, w->renders || w->refusals || w->deaths);
+    assert_int_equal(w->deaths, 0);
+    assert_non_null(map_get(&w->fragments, "big.lua:each/things/victim/small"));
+    assert_int_equal(w->fragments.count, 4); /* 3 of 7 MiB, as 3.5 is the half */
+    assert_int_equal(w->failures.count, 17);
+    const char *message = map_get(&w->failures, "big.lua:each/things/greedy/t19");
+    assert_non_null(message);
+    assert_non_null(strstr(message, "held back: namespace greedy has its share of the room"));
+    assert_non_null(strstr(message, "(things greedy/t19)"));
+    assert_int_equal(w->held_by_size, 17);
+
+    /* The victim's change in the same rendering as the other's attempts. */
+    put_big(w, "greedy", "t19", "1.1");
+    put_big(w, "victim", "small", "1.5");
+    watched_render(w);
+    assert_null(map_get(&w->failures, "big.lua:each/things/victim/small"));
+    assert_int_equal(w->fragments.count, 4);
+
+    /* What waits is rendered as soon as there is room, without a change of its own. */
+    delete_big(w, "victim", "small");
+    delete_big(w, "greedy", "t00");
+    watched_render(w);
+    assert_non_null(map_get(&w->fragments, "big.lua:each/things/greedy/t03"));
+    assert_int_equal(w->fragments.count, 3);
+    assert_int_equal(w->held_by_size, 16);
+    for (int i = 1; i < 18; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "t%02d", i);
+        delete_big(w, "greedy", name);
+        watched_render(w);
+    }
+    assert_int_equal(w->fragments.count, 2);
+    assert_int_equal(w->failures.count, 0);
+    assert_int_equal(w->held_by_size, 0);
+    assert_int_equal(w->deaths, 0);
+    watched_free(w);
+}
+
+/* One namespace's work is cut into parts, between which others are heard; a fragment that ends the renderer lets its
+ * namespace rest in the next one, not the others. */
+static void work_is_shared(void **state)
+{
+    (void)state;
+    static const struct renderer_limits limits = {.deadline_ns = 2 * NS_PER_S};
+    static const char program[] =
+        "{\"kinds\":[{\"name\":\"things\",\"parts\":2}],\"scripts\":[{\"name\":\"work.lua\",\"source\":"
+        "\"each(resources.things, function(o, out) local n = 0 if o.spec.text == 'hang' then while true do end end "
+        "for i = 1, tonumber(o.spec.text) do n = (n * 31 + i) % 1000003 end out:file(o.metadata.name, n .. '') end)\"}],"
+        "\"snippets\":{},\"maps\":{},\"files\":{},\"haproxyConfig\":null,\"extraContext\":{},\"capabilities\":{}}";
+    struct watched *w = watched_new(&limits);
+
+    put_big(w, "victim", "small", "1");
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "t%02d", i);
+        put_big(w, "greedy", name, "1");
     }
     renderer_render(w->renderer);
     renderer_set_program(w->renderer, program, strlen(program));
     WAIT_UNTIL(w, w->renders || w->refusals || w->deaths);
+
+    /* Its namespace has more to do than one turn, and the victim's change comes in the middle. */
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "t%02d", i);
+        put_big(w, "greedy", name, "2000000");
+    }
+    renderer_render(w->renderer);
+    uv_run(&w->loop, UV_RUN_NOWAIT);
+    put_big(w, "victim", "small", "2");
+    unsigned told = w->fragments_told;
+    w->waited_for = "work.lua:each/things/victim/small";
+    uint64_t request = renderer_render(w->renderer);
+    WAIT_UNTIL(w, w->seen_after && !w->in_rendering);
+    assert_true(w->stats.unfinished || w->held_by_time);
+    assert_in_range(w->fragments_told - told, 1, 39);
+    WAIT_UNTIL(w, w->stats.request >= request && !w->stats.unfinished && w->held_by_time == 0);
+    assert_int_equal(w->fragments.count, 41);
+    assert_int_equal(w->fragments_told - told, 41);
     assert_int_equal(w->deaths, 0);
-    assert_int_equal(w->fragments.count, 6); /* an eighth is left to messages */
-    assert_int_equal(w->failures.count, 14);
-    const char *message = map_get(&w->failures, "big.lua:each/things/default/t19");
-    assert_non_null(message);
-    assert_true(strncmp(message, "big.lua:1: the output of one rendering is larger than", 53) == 0);
-    assert_non_null(strstr(message, "(things default/t19)"));
+
+    /* All of them hang: the first one costs a renderer, the others wait; the victim does not. */
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "t%02d", i);
+        put_big(w, "greedy", name, "hang");
+    }
+    put_big(w, "victim", "small", "3");
+    request = renderer_render(w->renderer);
+    WAIT_UNTIL(w, w->deaths == 1 && w->stats.request >= request && w->stats.complete);
+    assert_int_equal(w->deaths, 1);
+    assert_int_equal(w->held_by_time, 40);
+    assert_string_equal(w->owner, "greedy/t00");
+    put_big(w, "victim", "small", "4");
+    watched_render(w);
+    assert_int_equal(w->deaths, 1);
     watched_free(w);
 }
 
@@ -351,7 +463,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(hostile_scripts_are_refused),
         cmocka_unit_test(endless_output_is_stopped_at_its_line),
         cmocka_unit_test(a_limit_is_not_for_a_template_to_catch),
-        cmocka_unit_test(a_rendering_has_a_limit),
+        cmocka_unit_test(room_is_shared),
+        cmocka_unit_test(work_is_shared),
         cmocka_unit_test(successors_of_a_glutton_have_memory),
     };
 

@@ -32,7 +32,7 @@ static struct fragment *random_fragment(unsigned id)
     static const char *const hosts[] = {"h1", "h2", "h3", ""};
     static const char *const values[] = {"a", "b", "c", "elsewhere"};
     static const char *const profiles[] = {"p", "q"};
-    struct emitted e[8];
+    struct emitted e[9];
     size_t n = 0;
     char name[16];
     snprintf(name, sizeof(name), "f%u", id);
@@ -51,6 +51,8 @@ static struct fragment *random_fragment(unsigned id)
         e[n++] = (struct emitted){CONTRIBUTION_FILE, "e.http", "", texts[dice(3)], 0, 0};
     if (dice(6) == 0)
         e[n++] = (struct emitted){CONTRIBUTION_WARNING, "", "Reason", "message", 0, 0};
+    /* Who has an entry of a map does not stay when it is dropped (haproxy_model_gone_test). */
+    e[n++] = (struct emitted){CONTRIBUTION_MAP_ENTRY, "own.map", name, "1", 0, 0};
     return fragment_make(name, name, (int64_t)dice(3), e, n);
 }
 

@@ -67,12 +67,19 @@ Host.__index = Host
 --- A new host. Its `fragments`: id → {id, template, kind, owner, created, items = list of {kind, rank, order, scope,
 --- key, text}}.
 function M.new()
-  local self = setmetatable({ fragments = {}, failures = {}, sent = {}, at_log = {}, gone_log = {} }, Host)
+  local self = setmetatable({ fragments = {}, failures = {}, sent = {}, at_log = {}, gone_log = {}, bytes = {},
+    by_namespace = {}, total = 0, freed = 0, max_bytes = math.huge, held = {}, waits = {} }, Host)
   self.api = {
     at = function(id) self.at_log[#self.at_log + 1] = id end,
-    fragment = function(id, template, kind, owner, created, items, n, before)
+    fragment = function(id, template, kind, owner, created, items, n, before, again)
       local digest = signature(items, n)
-      if digest == before then return digest end
+      local bytes, old = #digest, before and self.bytes[id] or 0
+      for i = 1, n * 6 do bytes = bytes + #tostring(items[i]) end
+      local namespace = owner:match("^(.-)/") or ""
+      if bytes > old and not self:has_room(namespace, bytes - old) then return nil, "room", bytes - old end
+      self:account(namespace, bytes - old)
+      self.bytes[id] = bytes
+      if digest == before and not again then return digest end
       local list = {}
       for i = 0, n - 1 do
         list[i + 1] = { kind = items[i * 6 + 1], rank = items[i * 6 + 2], order = items[i * 6 + 3],
@@ -85,10 +92,20 @@ function M.new()
       return digest
     end,
     gone = function(id)
+      local f = self.fragments[id]
+      if f then self:account(f.owner:match("^(.-)/") or "", -(self.bytes[id] or 0)) end
+      self.bytes[id] = nil
       self.fragments[id], self.failures[id] = nil, nil
       self.gone_log[#self.gone_log + 1] = id
     end,
     failed = function(id, _, _, _, _, message) self.failures[id] = message end,
+    held = function(namespace, by_size, by_time)
+      local h = self.held[namespace] or { size = 0, time = 0 }
+      self.held[namespace] = { size = h.size + by_size, time = h.time + by_time }
+    end,
+    waits = function(id) self.waits[#self.waits + 1] = id end,
+    fits = function(namespace, bytes) return self:has_room(namespace, bytes) end,
+    released = function() return self.freed end,
     log = function() end,
     digest = M.digest,
     decode = M.decode,
@@ -98,7 +115,18 @@ function M.new()
 end
 
 --- Forget what was noted since the last call.
-function Host:reset() self.sent, self.at_log, self.gone_log = {}, {}, {} end
+function Host:reset() self.sent, self.at_log, self.gone_log, self.held, self.waits = {}, {}, {}, {}, {} end
+
+--- The rule of core/engine/room.c: a namespace may hold as much as stays free for others.
+function Host:has_room(namespace, bytes)
+  return self.total + bytes + (self.by_namespace[namespace] or 0) + bytes <= self.max_bytes
+end
+
+function Host:account(namespace, bytes)
+  self.total = self.total + bytes
+  self.by_namespace[namespace] = (self.by_namespace[namespace] or 0) + bytes
+  if bytes < 0 then self.freed = self.freed + 1 end
+end
 
 local function wins(a, b)
   if a.created ~= b.created then

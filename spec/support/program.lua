@@ -56,6 +56,8 @@ Engine.__index = Engine
 function M.engine(options)
   local h = host.new()
   if options then h.api.fragment_bytes, h.api.contributions = options.fragment_bytes, options.contributions end
+  for name, value in pairs(options and options.host or {}) do h.api[name] = value end
+  h.max_bytes = options and options.output_bytes or h.max_bytes
   local E = require("haptic.engine")(h.api)
   local message = E.configure(M.document(options))
   if message ~= "" then error(message, 2) end
@@ -87,9 +89,9 @@ function Engine:delete(kind, id) self.E.delete(kind, id) end
 --- Render; the fragments that ran, in order.
 function Engine:render()
   self.host:reset()
-  local complete, run, total = self.E.render()
-  return { complete = complete, run = run, total = total, ran = self.host.at_log, sent = self.host.sent,
-    gone = self.host.gone_log }
+  local complete, run, total, unfinished, wait = self.E.render()
+  return { complete = complete, run = run, total = total, unfinished = unfinished, wait = wait,
+    ran = self.host.at_log, sent = self.host.sent, gone = self.host.gone_log }
 end
 
 function Engine:output() return self.host:output() end

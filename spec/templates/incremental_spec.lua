@@ -98,9 +98,9 @@ describe("incremental rendering", function()
     assert.is_true(first.complete)
     e:put("endpoints", program.slice("app-7-1", "app-7", 8080, { { "10.0.0.2" } }))
     local r = e:render()
-    assert.same({ "ingress.lua:routes/ingresses/default/app-7" }, r.ran)
+    assert.same({ "ingress.lua:backend/services/default/app-7/80" }, r.ran)
     assert.same(r.ran, r.sent)
-    -- What the fragment does not use leads to a run and to nothing sent.
+    -- What the fragments do not use leads to a run and to nothing sent.
     local s = program.service("app-7")
     s.metadata.annotations = { note = "x" }
     e:put("services", s)
@@ -111,9 +111,18 @@ describe("incremental rendering", function()
     -- A new Ingress is one fragment.
     e:put("ingresses", program.ingress("new", { rules = { { host = "new.example", paths = { { "/", "Prefix", "app-7" } } } } }))
     assert.same({ "ingress.lua:routes/ingresses/default/new" }, e:render().ran)
-    -- Both Ingresses of a Service follow it.
+    -- Both Ingresses of a Service share its backend.
     e:put("endpoints", program.slice("app-7-1", "app-7", 8080, { { "10.0.0.3" } }))
-    assert.equal(2, e:render().run)
+    assert.equal(1, e:render().run)
+    -- It goes with the last of them.
+    local backend = "ingress.lua:backend/services/default/app-7/80"
+    e:delete("ingresses", "default/new")
+    assert.same({ "ingress.lua:routes/ingresses/default/new" }, e:render().gone)
+    e:delete("ingresses", "default/app-7")
+    assert.same({ "ingress.lua:routes/ingresses/default/app-7", backend }, e:render().gone)
+    -- The route comes behind the backend that it leads to.
+    e:put("ingresses", program.ingress("app-7", { rules = { { host = "x.example", paths = { { "/", "Prefix", "app-7" } } } } }))
+    assert.same({ backend, "ingress.lua:routes/ingresses/default/app-7" }, e:render().sent)
   end)
 
   it("does not depend on the order of endpoints in a slice", function()

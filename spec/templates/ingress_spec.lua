@@ -268,7 +268,7 @@ describe("Ingress classes", function()
     e:render()
     assert.equal("", e:output().maps["path-prefix.map"])
     e:put("ingressclasses", class("edge", OURS))
-    assert.same({ "ingress.lua:routes/ingresses/default/i" }, e:render().ran)
+    assert.same({ "ingress.lua:backend/services/default/web/80", "ingress.lua:routes/ingresses/default/i" }, e:render().sent)
     assert.equal("k.example/ default_web_80\n", e:output().maps["path-prefix.map"])
     e:put("ingressclasses", class("unrelated", OTHER))
     assert.equal(1, e:render().run) -- no class is not ours by another reason now

@@ -10,14 +10,14 @@ local function rendered(objects, options)
   return e:output(), e
 end
 
---- The configuration with one endpoint of that address, and the warnings of its Ingress.
+--- The configuration with one endpoint of that address, and the warnings of its Service.
 local function with_endpoint(address, context)
   local o = rendered({
     { "services", service("web") },
     { "endpoints", slice("web-1", "web", 80, { { address } }, { addressType = address:find(":", 1, true) and "IPv6" or "IPv4" }) },
     { "ingresses", ingress("i", { rules = { { host = "t.example", paths = { { "/" } } } } }) },
   }, { context = context })
-  return o.config:match("\n    (server [^\n]*)"), (o.warnings["default/i"] or {}).InvalidEndpoint
+  return o.config:match("\n    (server [^\n]*)"), (o.warnings["default/web"] or {}).InvalidEndpoint
 end
 
 local function with_external(name, context)

@@ -118,9 +118,14 @@ local function judge_ingress(out, ing)
   return judge_annotations(out, ing, "Ingress", "")
 end
 
---- The same of a Service: whether its backends answer 503.
-local function judge_service(out, service)
-  return (judge_annotations(out, service, "Service", ""))
+--- Tell the owner of a Service.
+local function judge_service(out, service) judge_annotations(out, service, "Service", "") end
+
+--- Does a Service ask for protection that is not honoured, so that its backends answer 503?
+local function is_refused(service)
+  if not REFUSES or dig(service, "metadata", "annotations") == nil then return false end
+  local _, protects = sorted(service, "Service")
+  return #protects > 0
 end
 
 --- The path that a rule means. "/*" at the end is how other controllers write a prefix, where the type of the path
@@ -136,4 +141,5 @@ local function path_meant(out, path, path_type)
   return path
 end
 
-provide("ingress.foreign", { judge_ingress = judge_ingress, judge_service = judge_service, path_meant = path_meant })
+provide("ingress.foreign", { judge_ingress = judge_ingress, judge_service = judge_service, is_refused = is_refused,
+  path_meant = path_meant })

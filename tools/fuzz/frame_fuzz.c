@@ -32,6 +32,8 @@ static int take(struct intake *in, struct frame *frame, struct err *err)
     struct fragment *f;
     struct fragment_failure failure;
     struct render_stats stats;
+    struct render_held held;
+    int64_t wait_ms;
     const char *text;
 
     switch (frame->type) {
@@ -44,12 +46,15 @@ static int take(struct intake *in, struct frame *frame, struct err *err)
     case FRAME_FAILED:
         return intake_failure(in, frame, &failure, err);
     case FRAME_GONE:
+    case FRAME_WAITS:
         return intake_name(in, frame, 2048, &text, err);
     case FRAME_CONFIGURED:
     case FRAME_LOG:
         return intake_message(in, frame, &text, err);
     case FRAME_RENDERED:
-        return intake_rendered(frame, &stats, err);
+        return intake_rendered(frame, &stats, &wait_ms, err);
+    case FRAME_HELD:
+        return intake_held(in, frame, &held, err);
     default:
         return -1;
     }

@@ -1,0 +1,27 @@
+/* skips.h — fragments that have ended a renderer: no other process runs them until their owner changes.
+ * Thread:  loop thread only.
+ * Owns:    copies of the names.
+ */
+#ifndef HAPTIC_ENGINE_SKIPS_H
+#define HAPTIC_ENGINE_SKIPS_H
+
+#include "base/buf.h"
+#include "base/vec.h"
+#include "engine/shared_page.h"
+
+struct skip {
+    char *id, *owner_kind, *owner_id;
+};
+
+struct skips {
+    VEC(struct skip) items;
+};
+
+void skips_done(struct skips *s);
+/* What was at hand when a process ended. */
+void skips_add(struct skips *s, const struct at_hand *at_hand);
+void skips_drop_owner(struct skips *s, const char *kind, const char *id);
+/* Tell a new process. */
+void skips_send(const struct skips *s, struct buf *out);
+
+#endif

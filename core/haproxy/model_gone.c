@@ -1,0 +1,131 @@
+/* What stays of a fragment that is gone. A backend may be given by one fragment and be led to by another one's entries
+ * of maps. Where that other one fails or is quarantined, what it had is in force, and leads to a backend that nobody
+ * gives any more. So the record of the fragment stays, as it was accepted last: as a candidate, behind everybody
+ * else's, while something rendered leads there; without any while only something accepted does, which is about to
+ * change.
+ *
+ * Only fragments that give nothing but backends, what they are derived from, and files stay: no entry of a map, so none
+ * leads to itself, and nothing that listens.
+ */
+#include <string.h>
+
+#include "haproxy/model_state.h"
+
+static bool is_backend(const struct contribution *c)
+{
+    return (c->kind == CONTRIBUTION_SECTION || c->kind == CONTRIBUTION_SECTION_FROM) &&
+           strncmp(c->scope, "backend ", 8) == 0;
+}
+
+static bool may_stay(const struct fragment *f)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        const struct contribution *c = &f->items[i];
+        bool is_section = c->kind == CONTRIBUTION_SECTION || c->kind == CONTRIBUTION_SECTION_FROM;
+        if (c->kind == CONTRIBUTION_GUARD || (c->kind == CONTRIBUTION_MAP_ENTRY && c->key[0]) ||
+            (is_section && !is_backend(c) && strncmp(c->scope, "defaults ", 9) != 0))
+            return false;
+    }
+    return true;
+}
+
+/* Whoever gives a backend says what it is derived from. */
+static bool is_given_by_others(const struct record *r, const struct section *s)
+{
+    const struct item *item = s->from ? s->from : s->pieces.length ? s->pieces.items[0] : NULL;
+    for (size_t i = 0; item && i < item->candidate_count; i++)
+        if (item->candidates[i].fragment != r->active)
+            return true;
+    return false;
+}
+
+/* What leads to the backends that a version gives and nobody else does. */
+static void count_leading(const struct model *m, const struct record *r, const struct fragment *f, size_t *ret_rendered,
+                          size_t *ret_accepted)
+{
+    *ret_rendered = *ret_accepted = 0;
+    for (size_t i = 0; i < f->count; i++) {
+        const struct contribution *c = &f->items[i];
+        const struct section *s = is_backend(c) ? map_get(&m->sections, c->scope) : NULL;
+        if (!s || (!s->rendered_references && !s->accepted_references) || is_given_by_others(r, s))
+            continue;
+        *ret_rendered += s->rendered_references;
+        *ret_accepted += s->accepted_references;
+    }
+}
+
+static void mark(struct model *m, const struct fragment *f, struct record *from, struct record *to)
+{
+    for (size_t i = 0; i < f->count; i++) {
+        struct section *s = is_backend(&f->items[i]) ? map_get(&m->sections, f->items[i].scope) : NULL;
+        if (!s || s->left_by != from)
+            continue;
+        s->left_by = to;
+        section_release(m, s);
+    }
+}
+
+bool gone_begin(struct model *m, struct record *r)
+{
+    struct fragment *last = r->good ? r->good : r->active;
+    size_t rendered, accepted;
+    if (r->gone)
+        return true;
+    if (!last || !may_stay(last))
+        return false;
+    count_leading(m, r, last, &rendered, &accepted);
+    if (!rendered && !accepted)
+        return false;
+    fragment_ref(last);
+    fragment_unref(r->newest);
+    r->newest = last;
+    r->gone = true;
+    guard_note(m, r);
+    mark(m, last, NULL, r);
+    record_activate(m, r, rendered ? last : NULL);
+    if (r->active)
+        fragment_yield(m, r->active);
+    guard_review(m, r);
+    return true;
+}
+
+void gone_end(struct model *m, struct record *r)
+{
+    if (!r->gone)
+        return;
+    r->gone = false;
+    mark(m, r->newest, r, NULL);
+    for (size_t i = m->due.length; r->due && i-- > 0;)
+        if (m->due.items[i] == r) {
+            vec_swap_remove(&m->due, i);
+            r->due = false;
+        }
+}
+
+void gone_note(struct model *m, const struct section *s)
+{
+    struct record *r = s->left_by;
+    if (!r || r->due)
+        return;
+    r->due = true;
+    vec_push(&m->due, r);
+}
+
+void model_review_gone(struct model *m)
+{
+    while (m->due.length) {
+        struct record *r = m->due.items[m->due.length - 1];
+        size_t rendered, accepted;
+        m->due.length--;
+        r->due = false;
+        count_leading(m, r, r->newest, &rendered, &accepted);
+        if (!rendered && !accepted) {
+            record_drop(m, r);
+        } else if (!rendered && r->active) {
+            record_activate(m, r, NULL);
+        } else if (rendered && !r->active && !r->reason) {
+            record_activate(m, r, r->newest);
+            fragment_yield(m, r->active);
+        }
+    }
+}
