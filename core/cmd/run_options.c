@@ -20,6 +20,7 @@ enum option_id {
     OPT_MEMBER_NAMESPACES,
     OPT_MEMBER_PORT,
     OPT_AGENT_NAME,
+    OPT_FLEET_SECRET,
     OPT_FLEET_CA,
     OPT_FLEET_CERT,
     OPT_FLEET_KEY,
@@ -69,6 +70,10 @@ static const struct option_row {
     {"member-port", "PORT", "MEMBER_PORT", "5555", "fleet: the port of the agent in these Pods", OPT_MEMBER_PORT},
     {"agent-name", "NAME", "AGENT_NAME", "haptic-agent", "fleet: the DNS name in the agents' certificates",
      OPT_AGENT_NAME},
+    {"fleet-secret", "NAME", "FLEET_SECRET", NULL,
+     "fleet: the Secret with the certificates, in the controller's namespace; the leader makes and renews them. Or give "
+     "files:",
+     OPT_FLEET_SECRET},
     {"fleet-ca", "FILE", "FLEET_CA", NULL, "fleet: the authority of the agents' certificates (PEM)", OPT_FLEET_CA},
     {"fleet-cert", "FILE", "FLEET_CERT", NULL, "fleet: the controller's certificate (PEM); read again when it changes",
      OPT_FLEET_CERT},
@@ -210,6 +215,11 @@ static int set_option(struct run_options *o, int id, const char *value, bool fro
         return parse_port("member port", value, &app->member_port, err);
     case OPT_AGENT_NAME:
         app->agent_name = value;
+        return 0;
+    case OPT_FLEET_SECRET:
+        if (*value == '\0' || value[strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-.")] != '\0')
+            return err_set(err, ERR_INVALID, "--fleet-secret %.64s: not the name of a Secret", value);
+        app->fleet_secret = value;
         return 0;
     case OPT_FLEET_CA:
         app->fleet_authority = value;

@@ -89,6 +89,7 @@ static void on_leader_changed(void *ctx, bool is_leader)
 
     if (is_leader && app->agent != NULL && may_write(app))
         look_at_fence(app);
+    app_fleet_step(app);
     if (app->reconcile != NULL)
         reconcile_kick(app->reconcile);
 }
@@ -368,7 +369,8 @@ static int start_all(struct app *app, struct err *err)
     if (start_leader(app, app->config, err) < 0 || start_store(app, err) < 0)
         return -1;
     if (place_make_directory(o->haproxy_dir, &app->directory, err) < 0 ||
-        default_certificate_init(&app->default_certificate, app->directory, store_vault(app->store), err) < 0)
+        default_certificate_init(&app->default_certificate, o->fleet ? NULL : app->directory, store_vault(app->store),
+                                 err) < 0)
         return -1;
     sweep_leftovers();
     start_rendering(app);
@@ -499,6 +501,7 @@ struct app *app_free(struct app *app)
     app->renderer = renderer_free(app->renderer);
     app->agent = agent_free(app->agent);
     app->member_pods = member_pods_free(app->member_pods);
+    app->fleet_secret = fleet_secret_free(app->fleet_secret);
     app->fleet = fleet_free(app->fleet);
     app->sealer = sealer_free(app->sealer);
     app->expiry = expiry_free(app->expiry);

@@ -29,6 +29,7 @@ struct app_options {
     const char *member_selector, *member_namespaces; /* labels of their Pods; NULL: the configuration's */
     uint16_t member_port;                            /* of an agent in a Pod */
     const char *agent_name;                          /* in the agents' certificates */
+    const char *fleet_secret; /* with the certificates, made when it is not there; NULL: the files */
     const char *fleet_authority, *fleet_certificate, *fleet_key; /* PEM files */
     const char *haproxy_binary;
     const char *check_reads; /* further paths that the check may read, separated by ":"; NULL: none */

@@ -96,14 +96,50 @@ static void on_identity(uv_timer_t *timer)
         log_info("The certificate towards the agents was read again", "certificate", app->options.fleet_certificate);
 }
 
+static void on_secret(void *ctx, const struct peer_identity *identity)
+{
+    fleet_set_identity(((struct app *)ctx)->fleet, identity);
+}
+
+static const char *own_namespace(const struct app *app)
+{
+    if (app->options.pod_namespace != NULL || app->client == NULL)
+        return app->options.pod_namespace;
+    return kube_client_config(app->client)->namespace;
+}
+
+static int start_secret(struct app *app, struct err *err)
+{
+    const struct fleet_secret_spec spec = {.namespace = own_namespace(app),
+                                           .name = app->options.fleet_secret,
+                                           .agent_name = app->options.agent_name,
+                                           .may_write = may_write,
+                                           .changed = on_secret,
+                                           .ctx = app};
+
+    if (app->client == NULL)
+        return err_set(err, ERR_INVALID,
+                       "--fleet-secret needs an API server; give --fleet-ca, --fleet-cert and --fleet-key");
+    app->fleet_secret = fleet_secret_new(app->client, &spec);
+    return 0;
+}
+
+void app_fleet_step(struct app *app)
+{
+    if (app->fleet_secret != NULL)
+        fleet_secret_step(app->fleet_secret);
+}
+
 static int start_identity(struct app *app, struct err *err)
 {
     const struct app_options *o = &app->options;
 
+    if (o->fleet_secret != NULL && o->fleet_certificate == NULL)
+        return start_secret(app, err);
     if (o->fleet_authority == NULL || o->fleet_certificate == NULL || o->fleet_key == NULL)
         return err_set(err, ERR_INVALID,
-                       "--haproxy fleet needs --fleet-ca, --fleet-cert and --fleet-key: agents take offers only from a "
-                       "controller with a certificate");
+                       "--haproxy fleet needs --fleet-secret, or --fleet-ca, --fleet-cert and --fleet-key: agents take "
+                       "offers only from a controller with a certificate");
     if (take_identity(app, err) < 0)
         return -1;
     uv_timer_start(&app->identity_timer, on_identity, LOOK_MS, LOOK_MS);
@@ -153,16 +189,14 @@ static int start_selected(struct app *app, struct err *err)
 {
     const struct app_options *o = &app->options;
     const char *selector = o->member_selector ? o->member_selector : app->config->pod_selector;
-    const char *own = app->client == NULL ? NULL
-                      : o->pod_namespace  ? o->pod_namespace
-                                          : kube_client_config(app->client)->namespace;
 
     if (app->client == NULL || selector == NULL)
         return err_set(err, ERR_INVALID,
                        "--haproxy fleet needs --members, or an API server and the labels of the Pods with an agent "
                        "(--member-selector, or podSelector.matchLabels of the configuration)");
     const struct member_pods_spec spec = {.selector = selector,
-                                          .namespaces = o->member_namespaces ? o->member_namespaces : own,
+                                          .namespaces = o->member_namespaces ? o->member_namespaces
+                                                                             : own_namespace(app),
                                           .port = o->member_port,
                                           .stall_ns = o->watch_stall_ns,
                                           .changed = on_pods,

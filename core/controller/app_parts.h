@@ -18,6 +18,7 @@
 #include "controller/default_certificate.h"
 #include "controller/expiry.h"
 #include "controller/fleet.h"
+#include "controller/fleet_secret.h"
 #include "controller/leader.h"
 #include "controller/member_pods.h"
 #include "controller/reconcile.h"
@@ -54,6 +55,7 @@ struct app {
     struct agent *agent; /* NULL with a fleet */
     struct fleet *fleet; /* NULL with an agent */
     struct member_pods *member_pods;
+    struct fleet_secret *fleet_secret;
     uv_timer_t identity_timer;
     struct digest identity_digest;
     int open_handles;
@@ -97,6 +99,8 @@ bool app_is_synced(void *ctx);
 /* app_fleet.c */
 int app_start_fleet(struct app *app, struct err *err) MUST_CHECK;
 void app_stop_fleet(struct app *app);
+/* Leadership has changed. */
+void app_fleet_step(struct app *app);
 
 /* app_follow.c: part of readiness; why: as in app_is_ready(). */
 bool app_follows(const struct app *app, struct buf *why);

@@ -1,11 +1,11 @@
-/* default_certificate.h — what clients get that ask for a name nobody has a certificate for: one of our own, for no name
- * that exists.
+/* default_certificate.h — what clients get that ask for a name nobody has a certificate for: one of our own, for no
+ * name that exists.
  * Thread:  loop thread; before the loop runs.
  * Owns:    its value in the vault.
  * Errors:  0, or -1 with *err set.
  *
- * It is made at the first start and kept beside haproxy.cfg (default.pem, mode 600), so that clients who have accepted it
- * see the same one again. Nothing in templates is random: they get a handle of it.
+ * It is made at the first start and kept beside haproxy.cfg (default.pem, mode 600), so that clients who have accepted
+ * it see the same one again. Nothing in templates is random: they get a handle of it.
  */
 #ifndef HAPTIC_CONTROLLER_DEFAULT_CERTIFICATE_H
 #define HAPTIC_CONTROLLER_DEFAULT_CERTIFICATE_H

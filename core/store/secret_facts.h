@@ -3,7 +3,8 @@
  * Owns:    nothing.
  * Units:   *_s Unix seconds.
  *
- *     "x509": {"validity": "valid", "not_before": 1, "not_after": 2, "names": ["shop.example.com"], "key_type": "ECDSA",
+ *     "x509": {"validity": "valid", "not_before": 1, "not_after": 2, "names": ["shop.example.com"], "key_type":
+ *     "ECDSA",
  *              "key_bits": 256, "certificates": 2, "strays": 0, "reordered": false, "problem": "…", "chain": handle,
  *              "authorities": {"certificates": 1, "problem": "…"}}
  *

@@ -17,7 +17,13 @@ describe("a fleet", function()
 
   setup(function() admin = world:begin() end)
   teardown(function() world:finish() end)
-  after_each(function() world:close() end)
+  after_each(function()
+    world:close()
+    admin:delete("Secret", "fleet")
+    for _, pod in ipairs(admin:list("Pod", "default")) do
+      admin:delete_by_force("Pod", pod.metadata.name)
+    end
+  end)
 
   before_each(function()
     scope = world:open()
@@ -178,6 +184,50 @@ describe("a fleet", function()
     members[2]:wait_answer("moving.example", wanted)
     assert.are_not.equal(wanted, select(2, members[1]:ask("moving.example")))
     assert.equal(503, e2e.ask(members[3].minimal_port, "x"))
+  end)
+
+  it("makes its certificates in a Secret, and renews them", function()
+    local secrets = {
+      { apiGroups = { "" }, resources = { "secrets" }, verbs = { "create" } },
+      { apiGroups = { "" }, resources = { "secrets" }, resourceNames = { "fleet" }, verbs = { "get", "update", "watch" } },
+    }
+    admin:allow("alice", kube.rules_with(RULES, unpack(secrets)))
+    local function data()
+      local secret = admin:get("Secret", "fleet")
+      return secret and secret.data
+    end
+    local function decoded(key)
+      local path = scope:path(key)
+      posix.run({ "sh", "-c", 'printf %s "$1" | base64 -d >"$2"', "sh", data()[key], path })
+      return path
+    end
+    local port = e2e.port()
+    local args = { "--haproxy", "fleet", "--members", "https://127.0.0.1:" .. port, "--fleet-secret", "fleet" }
+    start_controller("a", { args = args })
+    start_controller("b", { args = args })
+    local first = leader()
+    scope:wait_for("the Secret", 10, function() return data() ~= nil end)
+    identity = {
+      authority = { crt = decoded("ca.crt") }, agent_crt = decoded("agent.crt"), agent_key = decoded("agent.key"),
+      controller_crt = decoded("controller.crt"), controller_key = decoded("controller.key"),
+    }
+    members[1] = scope:member({ name = "member1", identity = identity, series = "3.4", port = port })
+    wait_verified(first, 1, 30)
+    -- The other replica reads what the leader has made.
+    first:kill()
+    controllers[first.name] = nil
+    local second = leader()
+    wait_verified(second, 1, 30)
+    -- One that cannot be used any more is issued anew, by the same authority.
+    local before = data()
+    admin:patch("Secret", "fleet", { data = { ["controller.crt"] = before["agent.crt"] } })
+    scope:wait_for("another certificate", 10, function()
+      local now = data()["controller.crt"]
+      return now ~= before["agent.crt"] and now ~= before["controller.crt"]
+    end)
+    assert.equal(before["ca.crt"], data()["ca.crt"])
+    change_everywhere(20)
+    wait_verified(second, 1)
   end)
 
   it("goes on when the leader, an agent or a worker is killed", function()

@@ -19,6 +19,7 @@ local RESOURCES = {
   Pod = { "/api/v1", "pods" },
   Role = { "/apis/rbac.authorization.k8s.io/v1", "roles" },
   RoleBinding = { "/apis/rbac.authorization.k8s.io/v1", "rolebindings" },
+  Secret = { "/api/v1", "secrets" },
   Service = { "/api/v1", "services" },
 }
 

@@ -1,0 +1,249 @@
+/* What the Secret says is judged whenever it changes, when this replica begins to lead, and once an hour. The write
+ * carries the resourceVersion that was judged: when two replicas write, one of them is refused, and sees the other's. */
+#include "controller/fleet_secret.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "data/json.h"
+#include "kube/blob.h"
+#include "kube/object_watch.h"
+#include "kube/path.h"
+#include "net/authority.h"
+#include "net/timer.h"
+
+#define SECRET_MAX ((size_t)2 << 20)
+#define LOOK_NS (3600 * NS_PER_S)
+#define AGAIN_NS (2 * NS_PER_S)
+#define REQUEST_NS (10 * NS_PER_S)
+#define CONTROLLER_NAME "haptic-controller"
+#define OURS "haproxy-haptic.org/fleet-certificates"
+
+enum key_of_secret { CA_CRT, CA_KEY, AGENT_CRT, AGENT_KEY, CONTROLLER_CRT, CONTROLLER_KEY, KEY_COUNT };
+static const char *const key_names[KEY_COUNT] = {"ca.crt",    "ca.key",         "agent.crt",
+                                                 "agent.key", "controller.crt", "controller.key"};
+
+enum secret_state { SECRET_UNKNOWN, SECRET_ABSENT, SECRET_OURS, SECRET_FOREIGN };
+
+struct fleet_secret {
+    struct kube_client *client;
+    struct fleet_secret_spec spec;
+    struct object_watch *watch;
+    struct kube_request *request;
+    struct net_timer *timer;
+    enum secret_state state;
+    char *resource_version;
+    struct buf values[KEY_COUNT];
+    struct log_limit limit;
+};
+
+static void wipe(struct buf *b)
+{
+    if (b->data)
+        explicit_bzero(b->data, b->capacity);
+    buf_done(b);
+}
+
+static void forget(struct fleet_secret *s)
+{
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        wipe(&s->values[i]);
+    free(s->resource_version);
+    s->resource_version = NULL;
+}
+
+static const char *value(const struct fleet_secret *s, enum key_of_secret key)
+{
+    return buf_str(&s->values[key]);
+}
+
+/* ---- reading ---- */
+
+static void read_values(struct fleet_secret *s, yyjson_val *secret)
+{
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        const char *text = yyjson_get_str(yyjson_obj_get(yyjson_obj_get(secret, "data"), key_names[i]));
+        struct kube_blob blob = {0};
+        if (text && kube_blob_set_base64(&blob, text, NULL) == 0 && blob.bytes)
+            buf_add(&s->values[i], blob.bytes, blob.length);
+        kube_blob_done(&blob);
+    }
+}
+
+static void tell(struct fleet_secret *s)
+{
+    const struct peer_identity identity = {
+        .authority = value(s, CA_CRT), .certificate = value(s, CONTROLLER_CRT), .key = value(s, CONTROLLER_KEY)};
+    if (*identity.authority && *identity.certificate && *identity.key)
+        s->spec.changed(s->spec.ctx, &identity);
+}
+
+static void on_secret(void *ctx, yyjson_val *secret)
+{
+    struct fleet_secret *s = ctx;
+    forget(s);
+    s->state = SECRET_ABSENT;
+    if (secret) {
+        const char *version = json_str(secret, "metadata", "resourceVersion");
+        s->state = json_str(secret, "metadata", "annotations", OURS) ? SECRET_OURS : SECRET_FOREIGN;
+        s->resource_version = version ? xstrdup(version) : NULL;
+        read_values(s, secret);
+        tell(s);
+    }
+    fleet_secret_step(s);
+}
+
+static void on_denied(void *ctx, const struct err *err)
+{
+    const struct fleet_secret *s = ctx;
+    log_error("The Secret with the certificates of the fleet cannot be read; agents cannot be reached without it",
+              "secret", s->spec.name, "error", err->text);
+}
+
+/* ---- writing ---- */
+
+static void on_written(void *ctx, const struct kube_response *response, const struct err *err)
+{
+    struct fleet_secret *s = ctx;
+    uint64_t similar;
+    (void)response;
+    s->request = NULL;
+    if (!err) {
+        log_info("Wrote the certificates of the fleet", "secret", s->spec.name);
+        return; /* the watch brings them */
+    }
+    if (err->kind != ERR_CONFLICT && log_limit_pass(&s->limit, 60 * NS_PER_S, &similar))
+        log_error("The certificates of the fleet cannot be written", "secret", s->spec.name, "error", err->text,
+                  "similar", log_int((int64_t)similar));
+    net_timer_start(s->timer, AGAIN_NS);
+}
+
+static void add_value(struct buf *json, bool first, const char *name, const struct buf *bytes)
+{
+    char *text = kube_base64_encode(buf_str(bytes), bytes->length);
+    buf_printf(json, "%s\"%s\":\"%s\"", first ? "" : ",", name, text);
+    explicit_bzero(text, strlen(text));
+    free(text);
+}
+
+static void write_secret(struct fleet_secret *s, const struct buf *values)
+{
+    CLEANUP(wipe) struct buf json = {0};
+    CLEANUP(buf_done) struct buf path = {0};
+    bool is_new = s->state == SECRET_ABSENT;
+    kube_path_add(&path, "v1", s->spec.namespace, "secrets", is_new ? NULL : s->spec.name);
+    buf_printf(&json,
+               "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"type\":\"Opaque\",\"metadata\":{\"name\":\"%s\","
+               "\"namespace\":\"%s\",\"annotations\":{\"" OURS "\":\"true\"}",
+               s->spec.name, s->spec.namespace);
+    if (s->resource_version)
+        buf_printf(&json, ",\"resourceVersion\":\"%s\"", s->resource_version);
+    buf_puts(&json, "},\"data\":{");
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        add_value(&json, i == 0, key_names[i], &values[i]);
+    buf_puts(&json, "}}");
+    const struct kube_call call = {.what = is_new ? "create the Secret of the fleet" : "update the Secret of the fleet",
+                                   .method = is_new ? "POST" : "PUT",
+                                   .path = buf_str(&path),
+                                   .body = buf_str(&json),
+                                   .body_length = json.length,
+                                   .deadline_ns = clock_now_ns() + REQUEST_NS,
+                                   .done = on_written,
+                                   .ctx = s};
+    s->request = kube_request_start(s->client, &call);
+}
+
+static bool authority_is_usable(const struct fleet_secret *s)
+{
+    struct buf certificate = {0}, key = {0};
+    bool usable = authority_issue(value(s, CA_CRT), value(s, CA_KEY), AUTHORITY_AGENT, s->spec.agent_name,
+                                  AUTHORITY_ISSUED_LIFE_S, &certificate, &key, NULL) == 0;
+    wipe(&certificate);
+    wipe(&key);
+    return usable;
+}
+
+static int make(const struct fleet_secret *s, struct buf *values, struct err *err)
+{
+    if (authority_is_usable(s)) {
+        buf_puts(&values[CA_CRT], value(s, CA_CRT));
+        buf_puts(&values[CA_KEY], value(s, CA_KEY));
+    } else if (authority_make(&values[CA_CRT], &values[CA_KEY], err) < 0) {
+        return -1;
+    }
+    const char *crt = buf_str(&values[CA_CRT]), *key = buf_str(&values[CA_KEY]);
+    if (authority_issue(crt, key, AUTHORITY_AGENT, s->spec.agent_name, AUTHORITY_ISSUED_LIFE_S, &values[AGENT_CRT],
+                        &values[AGENT_KEY], err) < 0)
+        return -1;
+    return authority_issue(crt, key, AUTHORITY_CONTROLLER, CONTROLLER_NAME, AUTHORITY_ISSUED_LIFE_S,
+                           &values[CONTROLLER_CRT], &values[CONTROLLER_KEY], err);
+}
+
+static bool is_good(const struct fleet_secret *s, const char **ret_why)
+{
+    return authority_is_good(value(s, CA_CRT), value(s, AGENT_CRT), value(s, AGENT_KEY), s->spec.agent_name, ret_why) &&
+           authority_is_good(value(s, CA_CRT), value(s, CONTROLLER_CRT), value(s, CONTROLLER_KEY), CONTROLLER_NAME,
+                             ret_why);
+}
+
+void fleet_secret_step(struct fleet_secret *s)
+{
+    struct buf values[KEY_COUNT] = {0};
+    const char *why = "there is none yet";
+    struct err err;
+    bool may = s->state == SECRET_ABSENT || s->state == SECRET_OURS;
+    if (s->request || !may || !s->spec.may_write(s->spec.ctx) || (s->state == SECRET_OURS && is_good(s, &why)))
+        return;
+    log_info("Making the certificates of the fleet", "secret", s->spec.name, "why", why);
+    if (make(s, values, &err) < 0)
+        log_error("The certificates of the fleet cannot be made", "error", err.text);
+    else
+        write_secret(s, values);
+    for (size_t i = 0; i < KEY_COUNT; i++)
+        wipe(&values[i]);
+}
+
+static void on_timer(void *ctx)
+{
+    struct fleet_secret *s = ctx;
+    net_timer_start(s->timer, LOOK_NS);
+    fleet_secret_step(s);
+}
+
+/* ---- life ---- */
+
+struct fleet_secret *fleet_secret_new(struct kube_client *client, const struct fleet_secret_spec *spec)
+{
+    struct fleet_secret *s = xcalloc(1, sizeof(*s));
+    s->client = client;
+    s->spec = *spec;
+    s->timer = net_timer_new(kube_client_loop(client), on_timer, s);
+    net_timer_start(s->timer, LOOK_NS);
+    const struct object_watch_spec watch = {.api_version = "v1",
+                                            .resource = "secrets",
+                                            .namespace = spec->namespace,
+                                            .name = spec->name,
+                                            .max_bytes = SECRET_MAX,
+                                            .asks_absence = true,
+                                            .changed = on_secret,
+                                            .denied = on_denied,
+                                            .ctx = s};
+    s->watch = object_watch_new(client, &watch);
+    return s;
+}
+
+struct fleet_secret *fleet_secret_free(struct fleet_secret *s)
+{
+    if (!s)
+        return NULL;
+    object_watch_free(s->watch);
+    kube_request_cancel(s->request);
+    net_timer_free(s->timer);
+    forget(s);
+    free(s);
+    return NULL;
+}
