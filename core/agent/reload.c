@@ -66,10 +66,12 @@ static void on_reloaded(void *ctx, const struct master_reload_result *result)
     a->reload_call = NULL;
     a->last_reload_ns = clock_now_ns();
     if (result->err) {
-        if (result->err->kind != ERR_HAPROXY)
+        struct err err = *result->err; /* HAProxy quotes what it dislikes */
+        vault_redact_err(a->config.vault, &err);
+        if (err.kind != ERR_HAPROXY)
             a->worker_pid = 0; /* it may still happen, and is ours then */
-        agent_forget_live(a, result->err->text);
-        reload_failed(a, result->err);
+        agent_forget_live(a, err.text);
+        reload_failed(a, &err);
         return;
     }
     expand_wipe(&a->previous_config);

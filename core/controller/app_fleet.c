@@ -211,6 +211,7 @@ int app_start_fleet(struct app *app, struct err *err)
     static const struct fleet_ops ops = {.may_write = may_write, .refused_stale = refused_stale, .settled = settled};
     const struct fleet_config config = {.version = app->options.version,
                                         .agent_name = app->options.agent_name,
+                                        .haproxy = app->caps.text,
                                         .timeout_ns = app->config->deployment_timeout_ns + 10 * NS_PER_S};
 
     app->fleet = fleet_new(app->loop, &config, reconcile_model(app->reconcile), store_vault(app->store), app->metrics,

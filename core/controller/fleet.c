@@ -283,6 +283,12 @@ void fleet_collect(struct fleet *f)
                (double)status.verified);
     metric_set(metric_gauge(f->metrics, "haptic_members_refused", "Members whose HAProxy refuses what was accepted."),
                (double)status.refused);
+    size_t differing = 0;
+    for (size_t i = 0; i < f->seats.length; i++)
+        differing += f->seats.items[i]->haproxy_differs;
+    metric_set(metric_gauge(f->metrics, "haptic_members_of_another_version",
+                            "Members whose HAProxy is of another version than the one that checks."),
+               (double)differing);
     for (size_t i = 0; i < f->seats.length; i++) {
         const struct seat *s = f->seats.items[i];
         metric_set(metric_gauge(f->metrics, "haptic_member_connected", "1 when the member's agent has answered.",

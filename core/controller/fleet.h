@@ -40,6 +40,7 @@ struct fleet_ops {
 struct fleet_config {
     const char *version;    /* of this program; in the user agent */
     const char *agent_name; /* in the agents' certificates */
+    const char *haproxy;    /* version that checks here; told when a member's is another one */
     int64_t timeout_ns;     /* of one apply */
 };
 

@@ -105,12 +105,25 @@ static void become_divergent(struct seat *s, const char *text)
     fleet_look(s->fleet);
 }
 
+/* "3.4.7-1" and "3.4.2" are. */
+static bool same_series(const char *a, const char *b)
+{
+    size_t first = strcspn(a, "."), length = first + (a[first] == '.' ? 1 + strcspn(a + first + 1, ".-") : 0);
+    return strncmp(a, b, length) == 0 && (b[length] == '\0' || b[length] == '.' || b[length] == '-');
+}
+
 static void note_state(struct seat *s, yyjson_val *root)
 {
     yyjson_val *haproxy = yyjson_obj_get(root, "haproxy");
     copy_string(root, "version", s->version, sizeof(s->version));
     copy_string(haproxy, "version", s->haproxy, sizeof(s->haproxy));
     s->reloads = yyjson_get_uint(yyjson_obj_get(haproxy, "reloads"));
+    bool differs = *s->haproxy && !same_series(s->haproxy, s->fleet->config.haproxy);
+    if (differs && !s->haproxy_differs)
+        log_warn(
+            "A member's HAProxy is of another version than the one that checks here; it may refuse what is accepted",
+            "member", s->name, "haproxy", s->haproxy, "checked_by", s->fleet->config.haproxy);
+    s->haproxy_differs = differs;
 }
 
 static void on_state(void *ctx, const struct peer_answer *answer, const struct err *err)

@@ -1,5 +1,6 @@
 /* What the Secret says is judged whenever it changes, when this replica begins to lead, and once an hour. The write
- * carries the resourceVersion that was judged: when two replicas write, one of them is refused, and sees the other's. */
+ * carries the resourceVersion that was judged: when two replicas write, one of them is refused, and sees the
+ * other's. */
 #include "controller/fleet_secret.h"
 
 #include <stdlib.h>

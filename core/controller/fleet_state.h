@@ -28,6 +28,7 @@ struct seat {
     bool verify_due;                                        /* everything is to be read back */
     char digest[DIGEST_HEX_SIZE], offered[DIGEST_HEX_SIZE]; /* where it is; what it was offered last */
     char version[64], haproxy[64];
+    bool haproxy_differs; /* from the one that checks here, in its first two numbers */
     struct peer_request *request;
     struct net_timer *timer; /* of the back-off, or the next look */
     struct net_backoff backoff;

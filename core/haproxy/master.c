@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "haproxy/runtime.h"
 
+#define ALERTS_MAX 600
 #define POLL_MS 20
 #define ANSWER_BYTES ((size_t)4 << 20)
 #define PROCESSES_MAX 4096
@@ -208,6 +209,21 @@ static void ask_former(struct master_call *call)
     call_step(call);
 }
 
+/* Its first alerts, which say what is wrong and where. */
+static void add_alerts(const char *log, struct buf *out)
+{
+    for (const char *line = log; *line && out->length < ALERTS_MAX;) {
+        size_t length = strcspn(line, "\n");
+        const char *text = memmem(line, length, "[ALERT]", 7);
+        const char *words = text ? memmem(text, length - (size_t)(text - line), ": ", 2) : NULL;
+        if (words)
+            buf_printf(out, ": %.*s", (int)(length - (size_t)(words + 2 - line)), words + 2);
+        line += length + (line[length] == '\n');
+    }
+    if (out->length > ALERTS_MAX)
+        out->length = ALERTS_MAX;
+}
+
 static void on_reload(struct master_call *call, const struct err *err, const char *answer)
 {
     if (err && err->kind != ERR_IO) {
@@ -227,8 +243,11 @@ static void on_reload(struct master_call *call, const struct err *err, const cha
         return;
     }
     struct err refused;
+    CLEANUP(buf_done) struct buf alerts = {0};
+    add_alerts(call->log, &alerts);
     if (strncmp(answer, "Success=0", 9) == 0)
-        err_set(&refused, ERR_HAPROXY, "HAProxy at %s refused the configuration at the reload", call->path);
+        err_set(&refused, ERR_HAPROXY, "HAProxy at %s refused the configuration at the reload%.*s", call->path,
+                (int)alerts.length, buf_str(&alerts));
     else
         err_set(&refused, ERR_HAPROXY, "HAProxy at %s: reload: %.200s", call->path, answer);
     call_end(call, &refused);

@@ -95,8 +95,7 @@ static X509 *begin_certificate(EVP_PKEY *key, const char *common_name, int64_t l
     X509 *c = X509_new();
     X509_NAME *subject = c ? X509_get_subject_name(c) : NULL;
     if (c && X509_set_version(c, X509_VERSION_3) && set_serial(c) == 0 && X509_set_pubkey(c, key) &&
-        X509_gmtime_adj(X509_getm_notBefore(c), -BEFORE_S) &&
-        X509_gmtime_adj(X509_getm_notAfter(c), (long)life_s) &&
+        X509_gmtime_adj(X509_getm_notBefore(c), -BEFORE_S) && X509_gmtime_adj(X509_getm_notAfter(c), (long)life_s) &&
         X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)common_name, -1, -1, 0))
         return c;
     X509_free(c);

@@ -300,8 +300,10 @@ struct peers *peers_free(struct peers *p)
 {
     if (!p)
         return NULL;
-    while (p->requests)
-        peer_cancel(p->requests);
+    for (struct peer_request *r = p->requests, *next; r; r = next) {
+        next = r->next;
+        peer_cancel(r);
+    }
     multi_free(p->multi);
     net_timer_free(p->starter);
     forget_identity(p);

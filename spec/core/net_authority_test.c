@@ -58,8 +58,8 @@ static void another_authority_or_key_is_seen(void **state)
     make(&other, AUTHORITY_AGENT, AUTHORITY_ISSUED_LIFE_S);
     assert_string_equal(why_not(&m, buf_str(&other.authority), "haptic-agent"),
                         "a certificate is not of the authority");
-    assert_false(authority_is_good(buf_str(&m.authority), buf_str(&m.certificate), buf_str(&other.key), "haptic-agent",
-                                   &why));
+    assert_false(
+        authority_is_good(buf_str(&m.authority), buf_str(&m.certificate), buf_str(&other.key), "haptic-agent", &why));
     assert_string_equal(why, "a key is not that of its certificate");
     assert_false(authority_is_good("", buf_str(&m.certificate), buf_str(&m.key), "haptic-agent", &why));
     assert_string_equal(why, "a certificate or key cannot be read");
@@ -111,13 +111,12 @@ static void what_is_no_authority_issues_nothing(void **state)
     struct err err;
     (void)state;
     make(&m, AUTHORITY_AGENT, AUTHORITY_ISSUED_LIFE_S);
-    assert_int_equal(authority_issue("no PEM", buf_str(&m.authority_key), AUTHORITY_AGENT, "x", 60, &certificate, &key,
-                                     &err),
-                     -1);
+    assert_int_equal(
+        authority_issue("no PEM", buf_str(&m.authority_key), AUTHORITY_AGENT, "x", 60, &certificate, &key, &err), -1);
     assert_int_equal(err.kind, ERR_INVALID);
-    assert_int_equal(authority_issue(buf_str(&m.authority), buf_str(&m.key), AUTHORITY_AGENT, "x", 60, &certificate,
-                                     &key, &err),
-                     -1);
+    assert_int_equal(
+        authority_issue(buf_str(&m.authority), buf_str(&m.key), AUTHORITY_AGENT, "x", 60, &certificate, &key, &err),
+        -1);
     assert_int_equal(certificate.length + key.length, 0);
     made_done(&m);
 }

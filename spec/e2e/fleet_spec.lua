@@ -52,13 +52,14 @@ describe("a fleet", function()
   local function start_controller(name, options)
     options = options or {}
     local h = scope:haptic({
-      name = name, kubeconfig = world:kubeconfig(name), series = "3.0", directory = options.directory,
+      name = name, kubeconfig = world:kubeconfig(name), series = options.series or "3.0", directory = options.directory,
       http_port = http_port, status_port = status_port,
       config = e2e.config({
         controller = { leader_election = options.election or SHORT }, podSelector = options.pod_selector,
         -- All HAProxies of this machine share a port: each can be asked by a socket of its own.
         templateSnippets = {
           ["frontend-http-100-member"] = { template = 'bind "${HAPTIC_DIR}/http.sock" mode 600\n' },
+          ["own.lua"] = options.script and { template = options.script } or nil,
         },
       }),
       args = options.args or {
@@ -289,6 +290,65 @@ describe("a fleet", function()
     scope:wait_for("the damage to be named", 10, function()
       return members[1].process:log():find('file=bundle error="at byte 0: damaged', 1, true) ~= nil
     end)
+  end)
+
+  it("takes back what one member's HAProxy refuses, and goes on with the others", function()
+    start_members("3.4", "3.0")
+    -- What 3.4 knows and 3.0 does not, as soon as there is an Ingress of that name.
+    local h = start_controller("a", {
+      election = { enabled = false }, series = "3.4", script = [[
+        section("frontend http", { name = "newer", order = 460 }, function(b)
+          if resources.ingresses:get("default", "newer") then
+            b:line("http-request", "set-var(txn.x)", "str(a),aes_cbc_enc(128,txn.k,txn.k)")
+          end
+        end)
+      ]],
+    }):wait_ready()
+    wait_verified(h, 2)
+    assert.equal(1, h:metric("haptic_members_of_another_version"))
+    local before = members[2]:state()
+    admin:put_route("newer", "newer.example", { "198.18.2.1" })
+    members[1]:wait_answer("newer.example", "198.18.2.1:8001")
+    scope:wait_for("the refusal", 15, function()
+      return h:metric("haptic_members_refused") == 1, cjson.encode(h:state().members)
+    end)
+    local after = members[2]:state()
+    assert.equal(before.digest, after.digest)
+    assert.matches("aes_cbc_enc", after.refused)
+    members[2]:wait_answer("steady.example", "198.18.0.1:8001")
+    scope:wait_for("the member to be level with what it had", 10, function()
+      return members[2]:status("/readyz") == 200
+    end)
+    -- The next change that it takes brings it back.
+    admin:delete("Ingress", "newer")
+    wait_verified(h, 2)
+    change_everywhere()
+  end)
+
+  it("starts an attached HAProxy again with the last good bundle", function()
+    start_members("3.4 attach")
+    local m = members[1]
+    local h = start_controller("a", { election = { enabled = false } }):wait_ready()
+    wait_verified(h, 1)
+    local wanted = change_everywhere()
+    wait_verified(h, 1)
+    h:stop()
+    -- The pod's containers are started again, with an empty directory but for the bundle.
+    m:kill_all()
+    posix.run({ "sh", "-c", 'rm -rf "$1"/haproxy.cfg "$1"/maps "$1"/*.sock', "sh", m.directory })
+    m:start()
+    m:start_haproxy()
+    m:wait_answer("moving.example", wanted)
+    scope:wait_for("the agent to be ready", 10, function() return m:status("/readyz") == 200 end)
+    assert.equal(0, m:state().haproxy.reloads)
+    -- HAProxy's container alone.
+    local pids = m.haproxy:processes()
+    posix.kill(pids.master, "KILL")
+    posix.kill(pids.worker, "KILL")
+    scope:wait_for("HAProxy to be gone", 5, function() return not posix.is_alive(pids.master) end)
+    m:start_haproxy()
+    m:wait_answer("moving.example", wanted)
+    scope:wait_for("the agent to be ready", 10, function() return m:status("/readyz") == 200 end)
   end)
 
   it("refuses a stale leader", function()
