@@ -145,9 +145,10 @@ end)
 -- Exact entries before prefixes, the host itself before its wildcard before no host: the first that is found. A
 -- prefix ends in "/" in the map, as does the text it is compared with: so it ends with a whole element of the path,
 -- and the longest one wins.
-section("frontend http", { name = "http-routing", order = 500 }, function(b)
+local function write_routing(b, variable, ...)
+  local conditions = { "!{", "var(" .. variable .. ")", "-m", "found", "}", ... }
   local function look_up(expression)
-    b:line("http-request", "set-var(txn.backend)", expression, "unless", "{", "var(txn.backend)", "-m", "found", "}")
+    b:line("http-request", "set-var(" .. variable .. ")", expression, "if", unpack(conditions))
   end
   local exact, prefix, default = path:map("path-exact.map"), path:map("path-prefix.map"),
     path:map("default-backend.map")
@@ -161,7 +162,11 @@ section("frontend http", { name = "http-routing", order = 500 }, function(b)
   look_up("str(*.),concat(,txn.domain),map_str(" .. default .. ")")
   look_up("str(*),map_str(" .. default .. ")")
   look_up("str(**),map_str(" .. default .. ")")
-end)
+end
+
+section("frontend http", { name = "http-routing", order = 500 }, function(b) write_routing(b, "txn.backend") end)
+-- For libraries: where a request would lead to, into a variable of theirs.
+provide("base.routing", write_routing)
 
 section("frontend http", { name = "http-backend", order = 900 }, function(b)
   b:line("use_backend", "%[var(txn.backend)]", "if", "{", "var(txn.backend)", "-m", "found", "}")

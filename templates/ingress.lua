@@ -154,16 +154,27 @@ local function extended_backend(out, ing, service, name, port, label, backend)
   end)
 end
 
---- The name of the backend of a Service's port, which will be there.
-local function backend_of(out, ing, service_backend)
-  local namespace, name = ing.metadata.namespace, service_backend.name
+--- The name of the backend of a Service's port, the port and its label; nil when it cannot be one.
+local function backend_name(ing, service_backend)
+  local namespace = ing.metadata.namespace
+  local name = service_backend.name
   local port = type(service_backend.port) == "table" and service_backend.port or {}
   local label = port.number ~= nil and port.number or port.name
   if not is_label(namespace) or not is_label(name) or not (is_port(label) or is_label(label) and label:find("%l")) then
+    return nil
+  end
+  return namespace .. "_" .. name .. "_" .. label, port, label
+end
+
+--- The name of the backend of a Service's port, which will be there.
+local function backend_of(out, ing, service_backend)
+  local namespace, name = ing.metadata.namespace, service_backend.name
+  local backend, port, label = backend_name(ing, service_backend)
+  if not backend then
     out:warn("InvalidBackend", "a backend names no service and port")
     return UNAVAILABLE
   end
-  local backend, service = namespace .. "_" .. name .. "_" .. label, resources.services:get(namespace, name)
+  local service = resources.services:get(namespace, name)
   local reason, message = service_problem(service, name, port)
   if reason then out:warn(reason, message) end
   if extended("backend") then
@@ -252,14 +263,16 @@ end)
 
 local SILENT = { event = function() end, warn = function() end }
 
---- Where the valid routes of an Ingress stand in the maps: {host=, map=, key=}.
+--- Where the valid routes of an Ingress stand in the maps: {host=, map=, key=, backend=}.
 local function places(ing)
   local list = {}
   for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
     local host = host_key(rule.host)
     for _, p in ipairs(host and dig(rule, "http", "paths") or {}) do
       local map, key = place(SILENT, p)
-      if map then list[#list + 1] = { host = host, map = map, key = key } end
+      local service = dig(p, "backend", "service")
+      local backend = type(service) == "table" and backend_name(ing, service)
+      if map and backend then list[#list + 1] = { host = host, map = map, key = key, backend = backend } end
     end
   end
   return list

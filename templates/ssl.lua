@@ -3,7 +3,7 @@
 -- One frontend serves both ports, so each rule holds on both. Which name gets which certificate is the list
 -- https.list; routes.lua of the library ingress fills it. Settings: docs/templates.md, "The ssl library".
 
-local binds = use("base.binds")
+local binds, write_routing = use("base.binds"), use("base.routing")
 
 local BINDS = "addresses to bind, such as :443 or [::]:443 v6only"
 
@@ -79,24 +79,34 @@ local function write_guard(b)
     "ssl_fc_sni,lower,strcmp(txn.host)", "eq", 0, "}")
 end
 
---- Which routes lead from HTTP to HTTPS: as in the maps of the routes, the first that is found counts. The values are
---- "CODE:PORT" or "off". Where TLS ends in front of HAProxy, the trusted proxy says "https".
-local function write_redirect(b)
-  local exact, prefix = path:map("redirect-exact.map"), path:map("redirect-prefix.map")
-  b:acl("asks_https", { "req.hdr(x-forwarded-proto)", "-i" }, "https")
-  -- Whoever proves that a host is his by an answer over HTTP has no certificate yet.
-  b:acl("acme_challenge", "path_beg", "/.well-known/acme-challenge/")
+--- What a route has besides its backend: as in the maps of the routes, the first that is found counts. The last field
+--- of the value is the route's backend: what is found is another route's where a request leads to another one, whose
+--- owner may be somebody else.
+local function write_look_up(b, variable, maps, ...)
+  local exact, prefix = path:map(maps .. "-exact.map"), path:map(maps .. "-prefix.map")
+  local conditions = { "!{", "var(" .. variable .. ")", "-m", "found", "}", ... }
   local function look_up(expression)
-    b:line("http-request", "set-var(txn.redirect)", expression, "if", "!asks_https", "!acme_challenge", "!{",
-      "var(txn.redirect)", "-m", "found", "}")
+    b:line("http-request", "set-var(" .. variable .. ")", expression, "if", unpack(conditions))
   end
   look_up("var(txn.host),concat(,txn.path),map_str(" .. exact .. ")")
   look_up("var(txn.host),concat(,txn.path,/),map_beg(" .. prefix .. ")")
   look_up("str(*.),concat(,txn.domain),concat(,txn.path),map_str(" .. exact .. ")")
   look_up("str(*.),concat(,txn.domain),concat(,txn.path,/),map_beg(" .. prefix .. ")")
+  write_routing(b, "txn.route", "{", "var(" .. variable .. ")", "-m", "found", "}")
+  b:line("http-request", "unset-var(" .. variable .. ")", "unless", "{",
+    "var(" .. variable .. "),field(-1,:),strcmp(txn.route)", "eq", 0, "}")
+end
+
+--- Which routes lead from HTTP to HTTPS. The values are "CODE:PORT:BACKEND" or "off:BACKEND". Where TLS ends in front
+--- of HAProxy, the trusted proxy says "https".
+local function write_redirect(b)
+  b:acl("asks_https", { "req.hdr(x-forwarded-proto)", "-i" }, "https")
+  -- Whoever proves that a host is his by an answer over HTTP has no certificate yet.
+  b:acl("acme_challenge", "path_beg", "/.well-known/acme-challenge/")
+  write_look_up(b, "txn.redirect", "redirect", "!asks_https", "!acme_challenge")
   for _, code in ipairs(CODES) do
     b:line("http-request", "redirect", "location", "https://%[var(txn.host)]%[pathq]", "code", code, "if", "{",
-      "var(txn.redirect)", "-m", "str", code .. ":" .. STANDARD_PORT, "}")
+      "var(txn.redirect)", "-m", "beg", code .. ":" .. STANDARD_PORT .. ":", "}")
     b:line("http-request", "redirect", "location", "https://%[var(txn.host)]:%[var(txn.redirect),field(2,:)]%[pathq]",
       "code", code, "if", "{", "var(txn.redirect)", "-m", "beg", code .. ":", "}")
   end

@@ -76,6 +76,10 @@ describe("TLS", function()
         ["haproxy.org/ssl-redirect-code"] = "308", ["haproxy.org/ssl-redirect-port"] = "8443",
       })
       put_ingress("plain", { "plain.example" }, nil, "198.18.0.4")
+      -- Somebody else's path on a host with TLS.
+      local guest = kube.ingress({ name = "guest", host = "shop.example", service = "guest", namespace = "guest" })
+      guest.spec.rules[1].http.paths[1].path = "/guest"
+      source:write("guest.yaml", guest, kube.service("guest", "guest"), kube.slice("guest", { "198.18.0.5" }, 8001, "guest"))
       start(series, { hsts = true, hsts_max_age = 600 })
       local port = haptic.https_port
       assert.equal(shop.fingerprint, e2e.peer(port, "shop.example"))
@@ -109,6 +113,9 @@ describe("TLS", function()
       assert.equal(308, answer.status)
       assert.equal("https://other.example:8443/x", answer.headers.location)
       assert.equal(200, plain("shop.example", "/.well-known/acme-challenge/token").status)
+      answer = plain("shop.example", "/guest/x")
+      assert.equal(200, answer.status)
+      assert.matches("198.18.0.5:8001", answer.body, 1, true)
       -- A request for another host than TLS was begun for.
       assert.equal(421, e2e.https({ port = port, sni = "shop.example", host = "other.example" }).status)
       assert.equal(200, e2e.https({ port = port, sni = "shop.example", host = "SHOP.example:443" }).status)
@@ -236,6 +243,40 @@ describe("TLS", function()
       assert.falsy(text:find("PRIVATE KEY", 1, true))
     end
     assert.truthy(reloads() >= 0)
+  end)
+
+  it("leaves out a certificate that HAProxy itself refuses, and only that", function()
+    local good = scope:certificate({ names = { "good.example" } })
+    put_secret("good", good)
+    put_ingress("good", { "good.example" }, "good", "198.18.0.1")
+    put_ingress("own", { "own.example" }, nil, "198.18.0.2")
+    put_ingress("wrong", { "wrong.example" }, nil, "198.18.0.3", { ["example.com/pem"] = "garbage" })
+    start("3.2", nil, { config = e2e.config({
+      watchedResources = CONFIG.watchedResources,
+      templatingSettings = { extraContext = { honoured_annotations = { "example.com/*" } } },
+      templateSnippets = { ["own.lua"] = { template = [[
+each(resources.ingresses, "own-pem", function(ing, out)
+  local name = ing.metadata.name
+  if name ~= "own" and name ~= "wrong" then return end
+  local secret = resources.secrets:get("default", "good")
+  local pem = dig(ing, "metadata", "annotations", "example.com/pem") or secret.data["tls.crt"] .. "\n" .. secret.data["tls.key"]
+  out:certificate("own_" .. name .. ".pem", { cert = pem })
+  out:crt_list("https.list", "own_" .. name .. ".pem", { sni = name .. ".example" })
+end)
+]] } },
+    }) })
+    local port = haptic.https_port
+    assert.equal(good.fingerprint, e2e.peer(port, "good.example"))
+    assert.equal(good.fingerprint, e2e.peer(port, "own.example"))
+    assert.equal(e2e.peer(port, "nobody.example"), e2e.peer(port, "wrong.example"))
+    assert.equal(200, plain("wrong.example").status)
+    wait_told("default/wrong", "certs/own_wrong.pem")
+    assert.equal(1, haptic:state().quarantined and #haptic:state().quarantined or haptic:metric("haptic_quarantined_objects"))
+    -- Good once, and refused later: what was good stays.
+    put_ingress("own", { "own.example" }, nil, "198.18.0.2", { ["example.com/pem"] = "garbage as well" })
+    wait_told("default/own", "certs/own_own.pem")
+    assert.equal(good.fingerprint, e2e.peer(port, "own.example"))
+    assert.equal(good.fingerprint, e2e.peer(port, "good.example"))
   end)
 
   --- Secrets and Ingresses for a list of certificates, each in one file.

@@ -45,8 +45,8 @@ local function read_port(s)
   return port and port >= 1 and port <= 65535 and port or nil
 end
 
---- What the map of redirects has for the routes of an Ingress: "302:443", or "off" where its owner says so; nil where
---- nobody asks for one. And whether that is for all of its hosts, or for those with TLS.
+--- What the map of redirects has for the routes of an Ingress in front of their backends: "302:443", or "off" where its
+--- owner says so; nil where nobody asks for one. And whether that is for all of its hosts, or for those with TLS.
 local function redirect_of(out, ing, tls)
   local wanted = annotated(out, ing, REDIRECT, read_bool, "true or false")
   if wanted == "no" then return "off", true end
@@ -110,7 +110,8 @@ local function has_tls(hosts, host)
   return hosts[host] or hosts["*." .. (host:match("^[^.]+%.(.+)$") or "")] or false
 end
 
---- Put out the certificates of an Ingress, and the redirects of its routes: `routes` gives map and key of each.
+--- Put out the certificates of an Ingress, and the redirects of its routes: `routes` gives host, map, key and backend
+--- of each.
 local function put(out, ing, routes)
   local tls = dig(ing, "spec", "tls")
   if type(tls) ~= "table" then tls = nil end
@@ -121,9 +122,11 @@ local function put(out, ing, routes)
       out:warn("InvalidTls", "spec.tls has more than " .. MAX_ENTRIES .. " entries; the rest has no effect")
       break
     end
-    local list = hosts_of(out, ing, entry)
-    for _, host in ipairs(list) do hosts[host] = true end
-    add_entry(out, ing, entry, list, of)
+    if type(entry) == "table" then
+      local list = hosts_of(out, ing, entry)
+      for _, host in ipairs(list) do hosts[host] = true end
+      add_entry(out, ing, entry, list, of)
+    end
   end
   for host, has in pairs(of) do
     table.sort(has.files)
@@ -133,7 +136,7 @@ local function put(out, ing, routes)
   for _, route in ipairs(routes(ing)) do
     if route.host ~= "" and (everywhere or has_tls(hosts, route.host)) then
       out:map_entry(route.map == "path-exact.map" and "redirect-exact.map" or "redirect-prefix.map",
-        route.host .. route.key, redirect)
+        route.host .. route.key, redirect .. ":" .. route.backend)
     end
   end
 end

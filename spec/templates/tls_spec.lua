@@ -1,0 +1,188 @@
+--- spec.tls and redirects: what the templates make of them, of right and of hostile values.
+local host = require("spec.support.host")
+local program = require("spec.support.program")
+
+local CERTIFICATE, CRT_LIST = 4, 5
+local OWN = "HapticSecret0123456789abcdef0123456789abcdefEnd"
+local HANDLE = "HapticSecret" .. ("ab"):rep(16) .. "End"
+
+local function secret(name, names, facts)
+  local x509 = { validity = "valid", not_before = 1, not_after = 2, usable = true, names = names, key_type = "ECDSA",
+    key_bits = 256, certificates = 1, strays = 0, reordered = false, chain = HANDLE }
+  for k, v in pairs(facts or {}) do x509[k] = v end
+  return { metadata = { namespace = "default", name = name }, type = "kubernetes.io/tls",
+    data = { ["tls.crt"] = HANDLE, ["tls.key"] = HANDLE }, x509 = x509 }
+end
+
+local function engine(context, capabilities)
+  local kinds = { { name = "secrets", parts = 2 }, unpack(program.KINDS) }
+  return program.engine({ kinds = kinds, context = context, capabilities = capabilities
+    or { version = "3.2", major = 3, minor = 2, default_certificate = OWN } })
+end
+
+local function ingress(name, tls, more)
+  local spec = { tls = tls, rules = { { host = name .. ".example", paths = { { "/" }, { "/x", "Exact" } } } } }
+  for k, v in pairs(more or {}) do spec[k] = v end
+  return program.ingress(name, spec)
+end
+
+--- Certificates and lines: name → text, with "keep " in front where they ask to stay.
+local function tables(e)
+  local certificates, lines = {}, {}
+  for _, item in ipairs(e.host:winners()) do
+    local text = (item.rank == 1 and "keep " or "") .. item.text
+    if item.kind == CERTIFICATE then certificates[item.scope] = text end
+    if item.kind == CRT_LIST then lines[item.key] = text end
+  end
+  return certificates, lines
+end
+
+describe("The ssl library", function()
+  it("gives hosts of spec.tls their certificates and redirects", function()
+    local e = engine()
+    e:put("secrets", secret("s", { "*.example", "a.example" }))
+    e:put("ingresses", ingress("a", { { hosts = { "a.example", "b.example" }, secretName = "s" } }))
+    e:put("ingresses", ingress("plain", nil))
+    e:render()
+    assert.same({}, e.host.failures)
+    local certificates, lines = tables(e)
+    assert.same({ ["default.pem"] = OWN .. "\n", ["default_s.pem"] = HANDLE .. "\n" .. HANDLE .. "\n" }, certificates)
+    assert.same({ [""] = "certs/default.pem", ["a.example"] = "certs/default_s.pem",
+      ["b.example"] = "certs/default_s.pem" }, lines)
+    local output = e:output()
+    assert.equal("a.example/ 302:443:default_web_80\n", output.maps["redirect-prefix.map"])
+    assert.equal("a.example/x 302:443:default_web_80\n", output.maps["redirect-exact.map"])
+    assert.is_nil(output.warnings["default/a"].TlsNotSupported)
+    assert.matches("bind :8443 ssl crt-list certs/https.list alpn h2,http/1.1\n", output.config, 1, true)
+  end)
+
+  it("is not there without Secrets, without a default certificate, or when it is switched off", function()
+    for _, e in ipairs({ program.engine({}), engine({ https = false }), engine(nil, { version = "3.2" }) }) do
+      e:put("ingresses", ingress("a", { { hosts = { "a.example" }, secretName = "s" } }))
+      e:render()
+      local output = e:output()
+      assert.matches("spec.tls", output.warnings["default/a"].TlsNotSupported)
+      assert.is_nil(output.config:find("crt-list", 1, true))
+    end
+    local e = engine({ tls_elsewhere = true })
+    e:put("ingresses", ingress("a", { { hosts = { "a.example" }, secretName = "s" } }))
+    e:render()
+    assert.is_nil((e:output().warnings["default/a"] or {}).TlsNotSupported)
+    assert.equal("", e:output().maps["redirect-prefix.map"])
+  end)
+
+  it("keeps what was there where a Secret cannot be used, and names the reason", function()
+    for reason, s in pairs({
+      InvalidCertificate = secret("s", {}, { problem = "the key is encrypted: store it without a password" }),
+      CertificateExpired = secret("s", { "a.example" }, { validity = "ended" }),
+      CertificateNotYetValid = secret("s", { "a.example" }, { validity = "early" }),
+      TlsSecretNotFound = secret("other", { "a.example" }),
+    }) do
+      local e = engine()
+      e:put("secrets", s)
+      e:put("ingresses", ingress("a", { { hosts = { "a.example" }, secretName = "s" } }))
+      e:render()
+      local certificates, lines = tables(e)
+      assert.equal("keep ", certificates["default_s.pem"], reason)
+      assert.equal("keep certs/default_s.pem", lines["a.example"])
+      assert.is_string(e:output().warnings["default/a"][reason])
+    end
+  end)
+
+  it("gives no host a certificate that is not for it", function()
+    local e = engine()
+    e:put("secrets", secret("s", { "*.example", "other.test" }))
+    e:put("ingresses", ingress("a", { { hosts = { "a.example", "a.b.example", "bank.test", "*.example" }, secretName = "s" } }))
+    e:render()
+    local _, lines = tables(e)
+    assert.is_nil(lines["a.b.example"])
+    assert.is_nil(lines["bank.test"])
+    assert.equal("certs/default_s.pem", lines["*.example"])
+    local told = e:output().warnings["default/a"].CertificateHostMismatch
+    assert.matches("bank.test", told)
+    assert.matches("a.b.example", told)
+  end)
+
+  it("reads annotations, and passes over what they cannot be", function()
+    local tls = { { hosts = { "a.example" }, secretName = "s" } }
+    local cases = {
+      { { ["haproxy.org/ssl-redirect"] = "false" }, "off" },
+      { { ["haproxy.org/ssl-redirect-code"] = "301" }, "301:443" },
+      { { ["haproxy.org/ssl-redirect-port"] = "8443" }, "302:8443" },
+      { { ["haproxy.org/ssl-redirect"] = "perhaps", ["haproxy.org/ssl-redirect-code"] = "200" }, "302:443", true },
+      { { ["haproxy.org/ssl-redirect-port"] = "443\n http-request deny" }, "302:443", true },
+      { { ["haproxy.org/ssl-redirect-port"] = "70000" }, "302:443", true },
+      { { ["haproxy-haptic.org/ssl-redirect-code"] = "307", ["haproxy.org/ssl-redirect-code"] = "301" }, "307:443" },
+    }
+    for _, case in ipairs(cases) do
+      local e = engine()
+      e:put("secrets", secret("s", { "a.example" }))
+      e:put("ingresses", ingress("a", tls, { annotations = case[1] }))
+      e:render()
+      local output = e:output()
+      assert.equal("a.example/ " .. case[2] .. ":default_web_80\n", output.maps["redirect-prefix.map"])
+      assert.equal(case[3] or false, output.warnings["default/a"].InvalidAnnotation ~= nil)
+      assert.is_nil(output.warnings["default/a"].AnnotationIgnored)
+    end
+    local e = engine({ ssl_redirect = false })
+    e:put("ingresses", ingress("a", tls))
+    e:put("ingresses", ingress("forced", nil, { annotations = { ["haproxy.org/ssl-redirect"] = "true" } }))
+    e:render()
+    assert.equal("forced.example/ 302:443:default_web_80\n", e:output().maps["redirect-prefix.map"])
+  end)
+
+  it("takes hostile values of spec.tls for nothing", function()
+    local hostile = {
+      "text", 7, { "text" }, { 5 }, { { hosts = "a.example", secretName = "s" } }, { { hosts = { 5, {}, "" }, secretName = "s" } },
+      { { hosts = { "a.example\n bind :1" }, secretName = "s" } }, { { hosts = { "A.Example" }, secretName = "s" } },
+      { { hosts = { "*" }, secretName = "s" } }, { { hosts = { "*.*.example" }, secretName = "s" } },
+      { { hosts = { "a.example" }, secretName = "../../etc/passwd" } }, { { hosts = { "a.example" }, secretName = 5 } },
+      { { hosts = { "a.example" }, secretName = "s\n" } }, { { hosts = { "a.example" }, secretName = {} } },
+      { { hosts = { HANDLE }, secretName = HANDLE } },
+    }
+    for i, tls in ipairs(hostile) do
+      local e = engine()
+      e:put("secrets", secret("s", { "*.example" }))
+      e:put("ingresses", ingress("good", { { hosts = { "good.example" }, secretName = "s" } }))
+      e:put("ingresses", ingress("a", tls))
+      e:render()
+      local _, lines = tables(e)
+      local known = { [""] = true, ["good.example"] = true, ["a.example"] = true }
+      for name, text in pairs(lines) do
+        assert.is_true(known[name], i .. ": " .. name)
+        assert.matches("^k?e?e?p? ?certs/[%w_.]+%.pem$", text)
+      end
+      assert.equal("certs/default_s.pem", lines["good.example"])
+      assert.is_nil(e:output().config:find("\n    bind :1\n", 1, true))
+      assert.is_nil(e.host.failures["ingress.lua:tls/ingresses/default/a"], i)
+    end
+  end)
+
+  it("limits entries and hosts", function()
+    local tls, hosts = {}, {}
+    for i = 1, 101 do tls[i] = { hosts = { "a.example" }, secretName = "s" } end
+    for i = 1, 1001 do hosts[i] = "h" .. i .. ".example" end
+    local e = engine()
+    e:put("secrets", secret("s", { "*.example" }))
+    e:put("ingresses", ingress("a", tls))
+    e:put("ingresses", ingress("b", { { hosts = hosts, secretName = "s" } }))
+    e:render()
+    local _, lines = tables(e)
+    local count = 0
+    for _ in pairs(lines) do count = count + 1 end
+    assert.equal(1002, count)
+    assert.is_string(e:output().warnings["default/a"].InvalidTls)
+  end)
+
+  it("serves a default certificate of the administrator, and its own where that cannot be used", function()
+    local e = engine({ default_certificate = "default/wild" })
+    e:put("secrets", secret("wild", { "*.example" }))
+    e:render()
+    assert.equal(HANDLE .. "\n" .. HANDLE .. "\n", (tables(e))["default.pem"])
+    e:delete("secrets", "default/wild")
+    e:render()
+    assert.equal("keep " .. OWN .. "\n", (tables(e))["default.pem"])
+    assert.equal(4, CERTIFICATE)
+    assert.is_table(host)
+  end)
+end)
