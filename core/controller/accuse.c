@@ -1,5 +1,6 @@
 /* Files first, since a bad certificate is reported with the line of the bind that uses it; then lines; then sections.
- * Lines of the text that was checked are found by an index that is made for the first complaint that needs it. */
+ * Lines, maps, lists of certificates are found by indexes, each of which is made for the first complaint that needs it;
+ * a section is looked through once. */
 #include "controller/accuse.h"
 
 #include <stdio.h>
@@ -43,51 +44,61 @@ void evidence_collect(struct evidence *e, const struct model *m, struct disk_fil
     struct buf text = {0};
 
     model_write_config(m, MODEL_CHECKING, &text, &e->lines);
-    e->config = xmemdup0(buf_str(&text), text.length);
+    e->config.text = xmemdup0(buf_str(&text), text.length);
     size_t length = text.length;
     disk_files_take(files, DISK_CONFIG, buf_steal(&text), length);
     model_each_map(m, collect_map, &c);
     model_each_file(m, MODEL_CHECKING, collect_file, &c);
 }
 
+static void evidence_map_done(struct evidence_map *map)
+{
+    free(map->name);
+    free(map->text);
+    vec_done(&map->starts);
+}
+
 void evidence_done(struct evidence *e)
 {
     model_lines_done(&e->lines);
-    free(STEAL(e->config));
-    for (size_t i = 0; i < e->maps.length; i++) {
-        free(e->maps.items[i].name);
-        free(e->maps.items[i].text);
-    }
+    evidence_map_done(&e->config);
+    e->config = (struct evidence_map){0};
+    for (size_t i = 0; i < e->maps.length; i++)
+        evidence_map_done(&e->maps.items[i]);
     vec_done(&e->maps);
 }
 
 /* ---- from complaints to items ---- */
 
 struct court {
-    const struct evidence *evidence;
+    struct evidence *evidence;
     const struct model *model;
     struct accusations *accusations;
-    struct map seen;          /* ids of fragments that are accused already, or have changed since the check */
-    struct map files;         /* files whose item has been looked for */
-    VEC(const char *) starts; /* of the lines of the text at hand */
-    const char *indexed;
+    struct map seen;     /* ids of fragments that are accused already, or have changed since the check */
+    struct map files;    /* files whose item has been looked for: the answer */
+    struct map sections; /* the same */
+    struct map maps;     /* name → struct evidence_map */
+    struct map lists;    /* pending lists of certificates: name → an item of it */
+    bool has_maps, has_lists;
 };
 
+/* What files and sections have for an answer. */
+#define FOUND ((void *)(uintptr_t)2)
+#define NOT_FOUND ((void *)(uintptr_t)1)
+
 /* Line number (1-based) of a text, and its length without the newline; NULL when it has fewer. */
-static const char *line_of(struct court *c, const char *text, unsigned number, size_t *ret_length)
+static const char *line_of(struct court *c, struct evidence_map *text, unsigned number, size_t *ret_length)
 {
-    if (c->indexed != text) {
-        vec_clear(&c->starts);
-        for (const char *at = text; *at != '\0';) {
-            vec_push(&c->starts, at);
+    if (text->starts.length == 0)
+        for (const char *at = text->text; *at != '\0';) {
+            c->accusations->steps++;
+            vec_push(&text->starts, at);
             at += strcspn(at, "\n");
             at += *at == '\n';
         }
-        c->indexed = text;
-    }
-    if (number == 0 || number > c->starts.length)
+    if (number == 0 || number > text->starts.length)
         return NULL;
-    const char *line = c->starts.items[number - 1];
+    const char *line = text->starts.items[number - 1];
     *ret_length = strcspn(line, "\n");
     return line;
 }
@@ -129,56 +140,61 @@ static bool is_unchanged(const struct item *item)
     return item->in_check && text_equal(item->checking, item->rendered);
 }
 
+static struct evidence_map *map_named(struct court *c, const char *name)
+{
+    for (size_t i = 0; !c->has_maps && i < c->evidence->maps.length; i++) {
+        c->accusations->steps++;
+        (void)map_put(&c->maps, c->evidence->maps.items[i].name, &c->evidence->maps.items[i]);
+    }
+    c->has_maps = true;
+    return map_get(&c->maps, name);
+}
+
 static bool accuse_map_line(struct court *c, const struct check_message *m)
 {
     const char *name = m->file + strlen("maps/");
     size_t length = 0;
+    struct evidence_map *map = map_named(c, name);
+    const char *line = map != NULL ? line_of(c, map, m->file_line, &length) : NULL;
 
-    for (size_t i = 0; i < c->evidence->maps.length; i++) {
-        const struct evidence_map *map = &c->evidence->maps.items[i];
-        const char *line = strcmp(map->name, name) == 0 ? line_of(c, map->text, m->file_line, &length) : NULL;
-        if (line == NULL)
-            continue;
-        size_t key_length = strcspn(line, " \n");
-        CLEANUP(free_ptr) char *key = xmemdup0(line, key_length);
-        const struct item *item = model_map_item(c->model, name, key);
-        const char *value = line + key_length + (line[key_length] == ' ');
-        size_t value_length = length - (size_t)(value - line);
-        if (item != NULL && item->rendered != NULL && item->rendered->length == value_length &&
-            memcmp(item->rendered->bytes, value, value_length) == 0)
-            accuse_item(c, item, 0, m->text);
-        else
-            c->accusations->superseded = true;
-        return true;
-    }
-    return false;
+    if (line == NULL)
+        return false;
+    size_t key_length = strcspn(line, " \n");
+    CLEANUP(free_ptr) char *key = xmemdup0(line, key_length);
+    const struct item *item = model_map_item(c->model, name, key);
+    const char *value = line + key_length + (line[key_length] == ' ');
+    size_t value_length = length - (size_t)(value - line);
+    if (item != NULL && item->rendered != NULL && item->rendered->length == value_length &&
+        memcmp(item->rendered->bytes, value, value_length) == 0)
+        accuse_item(c, item, 0, m->text);
+    else
+        c->accusations->superseded = true;
+    return true;
 }
 
-struct file_search {
-    const char *name;
-    const struct item *item;
-};
-
-static void search_file(void *ctx, struct item *item)
+static void note_list(void *ctx, struct item *item)
 {
-    struct file_search *s = ctx;
+    struct court *c = ctx;
 
-    if (item->kind == CONTRIBUTION_CRT_LIST && strcmp(item->scope, s->name) == 0 && item->winner != NULL)
-        s->item = item;
+    c->accusations->steps++;
+    if (item->kind == CONTRIBUTION_CRT_LIST && item->winner != NULL)
+        (void)map_put(&c->lists, item->scope, item);
 }
 
 /* The pending item of a file; of a list of certificates, one of them. */
-static const struct item *file_item(const struct court *c, const char *name, bool is_certificate)
+static const struct item *file_item(struct court *c, const char *name, bool is_certificate)
 {
-    struct file_search s = {.name = name};
     const struct item *item = model_file_item(c->model, is_certificate ? CONTRIBUTION_CERTIFICATE : CONTRIBUTION_FILE,
                                               name);
 
     if (item != NULL && item->pending && item->winner != NULL)
         return item;
-    if (is_certificate)
-        model_each_pending(c->model, search_file, &s);
-    return s.item;
+    if (!is_certificate)
+        return NULL;
+    if (!c->has_lists)
+        model_each_pending(c->model, note_list, c);
+    c->has_lists = true;
+    return map_get(&c->lists, name);
 }
 
 /* A file that the check was to decide about. */
@@ -193,12 +209,13 @@ static bool accuse_file(struct court *c, const struct check_message *m)
     bool is_certificate = strncmp(m->file, "certs/", 6) == 0;
     if (!is_certificate && strncmp(m->file, "files/", 6) != 0)
         return false;
-    if (map_get(&c->files, m->file) != NULL)
-        return true;
+    const void *known = map_get(&c->files, m->file);
+    if (known != NULL)
+        return known == FOUND;
     const struct item *item = file_item(c, slash + 1, is_certificate);
+    (void)map_put(&c->files, m->file, item != NULL ? FOUND : NOT_FOUND);
     if (item == NULL)
         return false;
-    (void)map_put(&c->files, m->file, c);
     if (is_unchanged(item))
         accuse_item(c, item, 0, m->text);
     else
@@ -219,7 +236,7 @@ static bool accuse_line(struct court *c, const struct check_message *m)
     if (m->line == 0 || m->line > c->evidence->lines.lines.length)
         return false;
     const struct model_origin *origin = &c->evidence->lines.lines.items[m->line - 1];
-    const char *line = line_of(c, c->evidence->config, m->line, &length);
+    const char *line = line_of(c, &c->evidence->config, m->line, &length);
     if (origin->item == NULL || line == NULL)
         return false;
     if (origin->header) {
@@ -239,18 +256,19 @@ static bool accuse_line(struct court *c, const struct check_message *m)
 }
 
 /* A section that is complained about as a whole: its pending pieces, if they are all of one fragment. */
-static bool accuse_section(struct court *c, const struct check_message *m)
+static bool judge_section(struct court *c, const struct check_message *m)
 {
     static const char *const types[] = {"backend", "frontend", "listen", "defaults"};
     const struct item *found = NULL;
 
-    for (size_t i = 0; m->name != NULL && i < ARRAY_LEN(types); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
         if (m->section != NULL && strcmp(m->section, "proxy") != 0 && strcmp(m->section, types[i]) != 0)
             continue;
         CLEANUP(free_ptr) char *name = xasprintf("%s %s", types[i], m->name);
         const struct section *s = model_section(c->model, name);
         for (size_t j = 0; s != NULL && j < s->pieces.length; j++) {
             const struct item *item = s->pieces.items[j];
+            c->accusations->steps++;
             if (!item->pending || item->winner == NULL)
                 continue;
             if (found != NULL && found->winner != item->winner)
@@ -267,7 +285,20 @@ static bool accuse_section(struct court *c, const struct check_message *m)
     return true;
 }
 
-void accuse(const struct evidence *e, const struct model *m, const struct check_message *messages, size_t count,
+static bool accuse_section(struct court *c, const struct check_message *m)
+{
+    if (m->name == NULL)
+        return false;
+    CLEANUP(free_ptr) char *key = xasprintf("%s %s", m->section != NULL ? m->section : "", m->name);
+    const void *known = map_get(&c->sections, key);
+    if (known != NULL)
+        return known == FOUND;
+    bool found = judge_section(c, m);
+    (void)map_put(&c->sections, key, found ? FOUND : NOT_FOUND);
+    return found;
+}
+
+void accuse(struct evidence *e, const struct model *m, const struct check_message *messages, size_t count,
             struct accusations *ret_accusations)
 {
     struct court c = {.evidence = e, .model = m, .accusations = ret_accusations};
@@ -279,7 +310,9 @@ void accuse(const struct evidence *e, const struct model *m, const struct check_
             (void)accuse_section(&c, &messages[i]);
     map_done(&c.seen);
     map_done(&c.files);
-    vec_done(&c.starts);
+    map_done(&c.sections);
+    map_done(&c.maps);
+    map_done(&c.lists);
 }
 
 void accusations_done(struct accusations *a)

@@ -19,12 +19,13 @@
 
 struct evidence_map {
     char *name, *text;
+    VEC(const char *) starts; /* of its lines; made for the first complaint about one */
 };
 
 /* What a check was given. */
 struct evidence {
     struct model_lines lines;
-    char *config;
+    struct evidence_map config;
     VEC(struct evidence_map) maps;
 };
 
@@ -43,9 +44,10 @@ struct accusations {
     VEC(struct accusation) items; /* at most one of each fragment */
     bool superseded;              /* a complaint was about something that has changed since: ask again */
     size_t lines;                 /* that were looked for in a text: the work, at most one a fragment */
+    size_t steps;                 /* through lines, maps, pending items and pieces to find what complaints mean */
 };
 /* Before model_check_end(). */
-void accuse(const struct evidence *e, const struct model *m, const struct check_message *messages, size_t count,
+void accuse(struct evidence *e, const struct model *m, const struct check_message *messages, size_t count,
             struct accusations *ret_accusations);
 void accusations_done(struct accusations *a);
 

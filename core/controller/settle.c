@@ -1,12 +1,15 @@
 /* Pending items are grouped by the fragment they come from, those in a running check included: a part of a fragment is
- * never judged without the rest. A group may depend on another one (a route on a backend that an older object emits),
- * so the groups are gone through as long as that helps. */
+ * never judged without the rest. A group may depend on another one (a route on a backend that another fragment gives),
+ * so the groups are gone through again while that helps, in turn from either end: a chain in their order or against it
+ * takes two rounds. After some rounds what is left of a chain in no order is HAProxy's to judge. */
 #include "controller/settle.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/map.h"
+
+#define ROUNDS_MAX 8
 
 struct group {
     VEC(struct item *) items;
@@ -49,17 +52,15 @@ static bool changes_more_than_servers(const struct group *group)
 bool settle_structural(struct model *model, settle_judge *is_harmless, const void *ctx, struct settled *ret_settled)
 {
     struct grouping g = {0};
-    bool progress = true;
 
     *ret_settled = (struct settled){0};
 
     model_each_pending(model, group_item, &g);
-    /* A group may depend on another one (a route on a backend that an older object emits), so go round while that
-     * helps. */
-    while (progress) {
+    bool progress = true;
+    for (size_t round = 0; progress && round < ROUNDS_MAX; round++) {
         progress = false;
         for (size_t i = 0; i < g.groups.length; i++) {
-            struct group *group = g.groups.items[i];
+            struct group *group = g.groups.items[round % 2 == 0 ? i : g.groups.length - 1 - i];
             if (group->waiting == 0 || !is_harmless(ctx, group->items.items, group->items.length))
                 continue;
             ret_settled->beyond_servers = ret_settled->beyond_servers || changes_more_than_servers(group);

@@ -240,8 +240,8 @@ local function server_line(s)
     end
     line, n = line .. " weight " .. format("%d", weight), 5
   end
-  for i = 1, #s do line = line .. " " .. quote(s[i], "server: a further word") end
   if n + #s > word.MAX_WORDS then error("server: more than " .. word.MAX_WORDS .. " words", 0) end
+  for i = 1, #s do line = line .. " " .. quote(s[i], "server: a further word") end
   return line
 end
 

@@ -49,10 +49,67 @@ static void one_line_of_a_text_is_looked_for(void **state)
     assert_int_equal(lines_looked_for(2000), 2);
 }
 
+/* Complaints about lines of as many maps, in turn with lines of the configuration, about files that nobody gives, and
+ * about one section with as many pieces. */
+static size_t steps_taken(unsigned size)
+{
+    struct model *m = model_new();
+    struct evidence e = {0};
+    struct disk_files files = {0};
+    struct accusations a;
+    VEC(struct check_message) messages = {0};
+    VEC(char *) names = {0};
+
+    model_put_base(m, 8000, "");
+    for (unsigned i = 0; i < size; i++) {
+        CLEANUP(free_ptr) char *id = xasprintf("o%u", i), *map = xasprintf("m%u.map", i);
+        const struct emitted emitted[] = {
+            {CONTRIBUTION_MAP_ENTRY, map, "key", "value", 0, 0},
+            {CONTRIBUTION_MAP_ENTRY, "all.map", id, "value", 0, 0},
+            {CONTRIBUTION_SECTION, "backend many", id, "server s 192.0.2.1:80\n", 30, 1},
+        };
+        model_put(m, id, emitted, ARRAY_LEN(emitted));
+        vec_push(&names, xasprintf("maps/%s", map));
+        vec_push(&names, xasprintf("certs/none%u.pem", i));
+    }
+    model_check_begin(m);
+    evidence_collect(&e, m, &files);
+    for (unsigned i = 0; i < size; i++) {
+        vec_push(&messages, ((struct check_message){.file = names.items[2 * i + 1], .text = "no such file"}));
+        vec_push(&messages, ((struct check_message){.file = "maps/all.map", .file_line = i + 1, .text = "wrong"}));
+        vec_push(&messages, ((struct check_message){.file = names.items[2 * i], .file_line = 1, .text = "wrong"}));
+        vec_push(&messages, ((struct check_message){.line = i + 1, .text = "unknown keyword"}));
+        vec_push(&messages, ((struct check_message){.section = "backend", .name = "many", .text = "wrong"}));
+    }
+    accuse(&e, m, messages.items, messages.length, &a);
+    assert_in_range(a.items.length, size, size + 1); /* and the base */
+    assert_false(a.superseded);
+    size_t steps = a.steps;
+    accusations_done(&a);
+    model_check_end(m, false);
+    evidence_done(&e);
+    disk_files_done(&files);
+    vec_done(&messages);
+    for (size_t i = 0; i < names.length; i++)
+        free(names.items[i]);
+    vec_done(&names);
+    model_free(m);
+    return steps;
+}
+
+static void complaints_cost_their_number(void **state)
+{
+    (void)state;
+    size_t once = steps_taken(1000), twice = steps_taken(2000);
+    assert_true(once > 1000);
+    assert_true(twice < once * 2 + 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_line_of_a_text_is_looked_for),
+        cmocka_unit_test(complaints_cost_their_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
