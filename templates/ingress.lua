@@ -40,6 +40,10 @@ local is_label, host_key, path_problem, path_key = names.is_label, names.host_ke
 local classes = shared("classes", function()
   local ours, any, default, any_default = {}, false, false, false
   ours[CLASS] = true
+  -- Whoever may read some namespaces only may not read IngressClasses: our own name counts, and of others nothing is known.
+  if not watched("ingressclasses") then
+    return { ours = ours, without = context.watch_without_class == true, unknown = true }
+  end
   for _, class in ipairs(resources.ingressclasses:list()) do
     any = true
     local mine = dig(class, "spec", "controller") == CONTROLLER
@@ -61,12 +65,12 @@ local function is_ours(ing, out)
   if class == nil then class = dig(ing, "metadata", "annotations", "kubernetes.io/ingress.class") end
   local known = classes()
   if class == nil or class == "" then
-    if not known.without and not known.any_default then
+    if not known.without and not known.any_default and not known.unknown then
       out:event("ClassNotFound", "the Ingress names no class, and no IngressClass is the default: it is not served")
     end
     return known.without
   end
-  if field ~= nil and known.ours[class] == nil then
+  if field ~= nil and known.ours[class] == nil and not known.unknown then
     out:event("ClassNotFound", ("there is no IngressClass %s; the Ingress is not served here"):format(tostring(class)))
   end
   return known.ours[class] == true

@@ -262,6 +262,26 @@ describe("Ingress classes", function()
     end)
   end
 
+  it("that may not be read leave our own name, and nothing is said of others", function()
+    local kinds = {}
+    for _, kind in ipairs(program.KINDS) do
+      if kind.name ~= "ingressclasses" then kinds[#kinds + 1] = kind end
+    end
+    for _, case in ipairs({
+      { true, { ingressClassName = "haptic" } }, { true, annotation("haptic") }, { false, { ingressClassName = "edge" } },
+      { false, { ingressClassName = false } }, { true, { ingressClassName = false }, { watch_without_class = true } },
+    }) do
+      local e = program.engine({ kinds = kinds, context = case[3] })
+      case[2].rules = { { host = "k.example", paths = { { "/" } } } }
+      e:put("ingresses", ingress("i", case[2]))
+      e:render()
+      assert.equal(case[1], e:output().maps["path-prefix.map"] ~= "")
+      for _, item in ipairs(e.host.fragments["ingress.lua:routes/ingresses/default/i"].items) do
+        assert.not_equal("ClassNotFound", item.key)
+      end
+    end
+  end)
+
   it("that change are followed", function()
     local e = program.engine()
     e:put("ingresses", ingress("i", { ingressClassName = "edge", rules = { { host = "k.example", paths = { { "/" } } } } }))

@@ -1,7 +1,9 @@
 #!/bin/sh
-# Before the controller starts: the certificates with which controllers and agents know each other. Whoever comes first makes them, all
-# at once, from an authority whose key is thrown away, and keeps them in two Secrets: CLIENT_SECRET has everything, for the controllers;
-# SERVER_SECRET what the pods of HAProxy may have. Where both exist nothing is done.
+# Before the controller starts: certificates that nobody else makes. Whoever comes first makes them; where they are there, nothing is done.
+#
+# CLIENT_SECRET, SERVER_SECRET   with which controllers and agents know each other, made at once, from an authority whose key is thrown
+#                                away. The first Secret has everything, for the controllers; the second what the pods of HAProxy may have
+# DEFAULT_SECRET                 what clients of HTTPS get who ask for no known host
 set -eu
 umask 077
 account=/var/run/secrets/kubernetes.io/serviceaccount
@@ -35,12 +37,13 @@ get() {
 # field NAME: what the Secret in the file "answer" has under that name, still encoded.
 field() { sed -n 's/^.*"'"$1"'": *"\([A-Za-z0-9+/=]*\)".*$/\1/p' answer | head -n 1; }
 
-# create NAME KEY=VALUE...: 0 also when somebody else was faster.
+# create NAME TYPE KEY=VALUE...: 0 also when somebody else was faster.
 create() {
-  name=$1
-  shift
+  name=$1 type=$2
+  shift 2
   {
-    printf '{"apiVersion":"v1","kind":"Secret","type":"Opaque","metadata":{"name":"%s","labels":{"app.kubernetes.io/managed-by":"haptic"}},"data":{' "$name"
+    printf '{"apiVersion":"v1","kind":"Secret","type":"%s","metadata":{"name":"%s","labels":{"app.kubernetes.io/managed-by":"haptic"}},"data":{' \
+      "$type" "$name"
     comma=''
     for pair in "$@"; do
       printf '%s"%s":"%s"' "$comma" "${pair%%=*}" "${pair#*=}"
@@ -67,19 +70,31 @@ certificate() {
 
 encoded() { base64 -w0 "$1"; }
 
-get "$CLIENT_SECRET" || {
-  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=haptic $POD_NAMESPACE" \
-    -addext basicConstraints=critical,CA:TRUE,pathlen:0 -addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.crt 2>>log
-  certificate "$SERVER_NAME" serverAuth
-  certificate haptic-controller clientAuth
-  create "$CLIENT_SECRET" "ca.crt=$(encoded ca.crt)" "tls.crt=$(encoded haptic-controller.crt)" "tls.key=$(encoded haptic-controller.key)" \
-    "server.crt=$(encoded "$SERVER_NAME.crt")" "server.key=$(encoded "$SERVER_NAME.key")"
-  get "$CLIENT_SECRET" || exit 1
+between_controllers_and_agents() {
+  get "$CLIENT_SECRET" || {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj "/CN=haptic $POD_NAMESPACE" \
+      -addext basicConstraints=critical,CA:TRUE,pathlen:0 -addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.crt 2>>log
+    certificate "$SERVER_NAME" serverAuth
+    certificate haptic-controller clientAuth
+    create "$CLIENT_SECRET" Opaque "ca.crt=$(encoded ca.crt)" \
+      "tls.crt=$(encoded haptic-controller.crt)" "tls.key=$(encoded haptic-controller.key)" \
+      "server.crt=$(encoded "$SERVER_NAME.crt")" "server.key=$(encoded "$SERVER_NAME.key")"
+    get "$CLIENT_SECRET"
+  }
+  ca=$(field 'ca\.crt') crt=$(field 'server\.crt') key=$(field 'server\.key')
+  # The volume of a Secret that did not exist would have kept the pod from starting: the container beside this one has files.
+  for name in ca.crt tls.crt tls.key; do
+    field "$(printf '%s' "$name" | sed 's/\./\\./')" | base64 -d >"$CERTIFICATES/$name"
+  done
+  get "$SERVER_SECRET" || create "$SERVER_SECRET" Opaque "ca.crt=$ca" "tls.crt=$crt" "tls.key=$key"
 }
-ca=$(field 'ca\.crt') crt=$(field 'server\.crt') key=$(field 'server\.key')
-get "$SERVER_SECRET" || create "$SERVER_SECRET" "ca.crt=$ca" "tls.crt=$crt" "tls.key=$key"
-# For the container beside this one: the volume of a Secret that did not exist would have kept the pod from starting.
-get "$CLIENT_SECRET"
-for name in ca.crt tls.crt tls.key; do
-  field "$(printf '%s' "$name" | sed 's/\./\\./')" | base64 -d >"$CERTIFICATES/$name"
-done
+
+default_of_https() {
+  get "$DEFAULT_SECRET" && return
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=default.haptic.invalid \
+    -addext subjectAltName=DNS:default.haptic.invalid -keyout default.key -out default.crt 2>>log
+  create "$DEFAULT_SECRET" kubernetes.io/tls "tls.crt=$(encoded default.crt)" "tls.key=$(encoded default.key)"
+}
+
+[ -z "${CLIENT_SECRET:-}" ] || between_controllers_and_agents
+[ -z "${DEFAULT_SECRET:-}" ] || default_of_https

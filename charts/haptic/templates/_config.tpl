@@ -28,7 +28,7 @@ resources: secrets
 indexBy: [metadata.namespace, metadata.name]
 fieldSelector: type=kubernetes.io/tls
 {{- with .Values.controller.rbac.namespaces }}
-namespaces: {{ toJson . }}
+namespaces: {{ append . $.Release.Namespace | uniq | sortAlpha | toJson }}
 {{- end }}
 {{- end }}
 
@@ -38,9 +38,7 @@ namespaces: {{ toJson . }}
       "http_port" 8080 "status_port" 8404 -}}
 {{- if .Values.https.enabled -}}
 {{- $_ := set $settings "https_port" 8443 -}}
-{{- with .Values.defaultSSLCertificate.secretName -}}
-{{- $_ := set $settings "default_certificate" (printf "%s/%s" ($.Values.defaultSSLCertificate.namespace | default $.Release.Namespace) .) -}}
-{{- end -}}
+{{- $_ := set $settings "default_certificate" (printf "%s/%s" (.Values.defaultSSLCertificate.namespace | default .Release.Namespace) (include "haptic.defaultSecret" .)) -}}
 {{- end -}}
 {{- $made := dict "templatingSettings" (dict "extraContext" $settings) -}}
 {{- if hasKey $config "templating_settings" -}}

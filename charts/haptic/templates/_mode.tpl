@@ -12,6 +12,19 @@ leads offers; both know each other by certificates. */}}
 {{- .Values.haproxy.agent.tls.clientSecretName | default (printf "%s-agent-client" (include "haptic.fullname" .)) -}}
 {{- end }}
 
+{{/* The Secret with the certificate for clients that ask for no known host, and whether it is made here ("": no). */}}
+{{- define "haptic.defaultSecret" -}}
+{{- .Values.defaultSSLCertificate.secretName | default (printf "%s-default-certificate" (include "haptic.fullname" .)) -}}
+{{- end }}
+{{- define "haptic.makesDefault" -}}
+{{- if and .Values.https.enabled (not .Values.defaultSSLCertificate.secretName) -}}yes{{- end -}}
+{{- end }}
+
+{{/* Are any certificates made by the controller's pods? */}}
+{{- define "haptic.makesCertificates" -}}
+{{- if or .Values.haproxy.agent.tls.managed (include "haptic.makesDefault" .) -}}yes{{- end -}}
+{{- end }}
+
 {{/* What "haptic run" is told about HAProxy. */}}
 {{- define "haptic.haproxyArgs" -}}
 {{- $labels := include "haptic.selector" (list . "loadbalancer") | fromYaml -}}
@@ -40,6 +53,7 @@ leads offers; both know each other by certificates. */}}
       valueFrom:
         fieldRef:
           fieldPath: metadata.namespace
+    {{- if .Values.haproxy.agent.tls.managed }}
     - name: CLIENT_SECRET
       value: {{ include "haptic.clientSecret" . }}
     - name: SERVER_SECRET
@@ -48,6 +62,11 @@ leads offers; both know each other by certificates. */}}
       value: {{ .Values.haproxy.agent.tls.serverName }}
     - name: CERTIFICATES
       value: /etc/haptic-tls
+    {{- end }}
+    {{- if include "haptic.makesDefault" . }}
+    - name: DEFAULT_SECRET
+      value: {{ include "haptic.defaultSecret" . }}
+    {{- end }}
   resources:
     {{- toYaml .Values.resources | nindent 4 }}
   securityContext:
@@ -56,8 +75,10 @@ leads offers; both know each other by certificates. */}}
     - name: config
       mountPath: /etc/haptic
       readOnly: true
+    {{- if .Values.haproxy.agent.tls.managed }}
     - name: tls
       mountPath: /etc/haptic-tls
+    {{- end }}
     - name: tmp
       mountPath: /tmp
     - name: token

@@ -22,6 +22,9 @@
 {{- if and .Values.defaultSSLCertificate.secretName (not .Values.https.enabled) -}}
 {{- fail "defaultSSLCertificate.secretName is set and https.enabled is false" -}}
 {{- end -}}
+{{- if and .Values.controller.rbac.namespaces .Values.defaultSSLCertificate.namespace (not (has .Values.defaultSSLCertificate.namespace (append .Values.controller.rbac.namespaces .Release.Namespace))) -}}
+{{- fail "defaultSSLCertificate.namespace is not among controller.rbac.namespaces: the controller may not read it" -}}
+{{- end -}}
 {{- if and .Values.defaultSSLCertificate.namespace (not .Values.defaultSSLCertificate.secretName) -}}
 {{- fail "defaultSSLCertificate.namespace is set and defaultSSLCertificate.secretName is not" -}}
 {{- end -}}
