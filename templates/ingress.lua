@@ -40,7 +40,7 @@ local is_label, host_key, path_problem, path_key = names.is_label, names.host_ke
 local classes = shared("classes", function()
   local ours, any, default, any_default = {}, false, false, false
   ours[CLASS] = true
-  -- Whoever may read some namespaces only may not read IngressClasses: our own name counts, and of others nothing is known.
+  -- Rights in some namespaces only do not reach IngressClasses: our own name counts, and nothing is known of others.
   if not watched("ingressclasses") then
     return { ours = ours, without = context.watch_without_class == true, unknown = true }
   end
