@@ -337,7 +337,7 @@ static int read_name(struct frame *frame, enum contribution_kind *ret_kind, char
 static int read_named(struct reading *r, struct frame *frame, bool goes, struct err *err)
 {
     CLEANUP(free_ptr) char *scope = NULL, *key = NULL;
-    enum contribution_kind kind;
+    enum contribution_kind kind = CONTRIBUTION_GUARD;
     if (read_name(frame, &kind, &scope, &key, err) < 0)
         return -1;
     if (goes)
