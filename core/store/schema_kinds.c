@@ -17,6 +17,10 @@
     { \
         .name = n, .type = SCHEMA_STRING, .values = v \
     }
+#define TEXT(n, f) \
+    { \
+        .name = n, .type = SCHEMA_STRING, .format = f \
+    }
 #define INT(n) \
     { \
         .name = n, .type = SCHEMA_INT \
@@ -28,6 +32,10 @@
 #define MAP(n) \
     { \
         .name = n, .type = SCHEMA_STRINGS \
+    }
+#define DATA(n) \
+    { \
+        .name = n, .type = SCHEMA_STRINGS, .key_format = schema_format_data_key \
     }
 #define ANY(n) \
     { \
@@ -62,8 +70,11 @@ const struct schema_field schema_metadata[] = {
     STR("creationTimestamp"),
     STR("deletionTimestamp"),
     INT("deletionGracePeriodSeconds"),
-    MAP("labels"),
-    MAP("annotations"),
+    {.name = "labels",
+     .type = SCHEMA_STRINGS,
+     .key_format = schema_format_label_key,
+     .format = schema_format_label_value},
+    {.name = "annotations", .type = SCHEMA_STRINGS, .key_format = schema_format_annotation_key},
     ANY("ownerReferences"),
     STR_LIST("finalizers"),
     ANY("managedFields"),
@@ -73,36 +84,72 @@ const struct schema_field schema_metadata[] = {
 /* ---- Ingress ---- */
 
 static const struct schema_field backend_port[] = {
-    STR("name"),
-    {.name = "number", .type = SCHEMA_INT, .low = 1, .high = 65535},
+    TEXT("name", schema_format_port_name),
+    {.name = "number", .type = SCHEMA_INT, .low = 0, .high = 65535}, /* 0 counts as absent */
     END,
 };
-static const struct schema_field backend_service[] = {STR_REQUIRED("name"), OBJ("port", backend_port), END};
-static const struct schema_field backend[] = {OBJ("service", backend_service), ANY("resource"), END};
+static const struct schema_field backend_service[] = {
+    {.name = "name", .type = SCHEMA_STRING, .is_required = true, .format = schema_format_service},
+    OBJ("port", backend_port),
+    END,
+};
+static const struct schema_field backend[] = {
+    {.name = "service", .type = SCHEMA_OBJECT, .table = backend_service, .rule = schema_rule_backend_port},
+    ANY("resource"),
+    END,
+};
 static const struct schema_field path[] = {
     STR("path"),
     {.name = "pathType", .type = SCHEMA_STRING, .is_required = true, .values = path_types},
-    {.name = "backend", .type = SCHEMA_OBJECT, .is_required = true, .table = backend},
+    {.name = "backend", .type = SCHEMA_OBJECT, .is_required = true, .table = backend, .rule = schema_rule_backend},
     END,
 };
 static const struct schema_field http[] = {
-    {.name = "paths", .type = SCHEMA_OBJECT, .is_list = true, .is_required = true, .table = path},
+    {.name = "paths",
+     .type = SCHEMA_OBJECT,
+     .is_list = true,
+     .is_required = true,
+     .table = path,
+     .rule = schema_rule_path},
     END,
 };
-static const struct schema_field rule[] = {STR("host"), OBJ("http", http), END};
-static const struct schema_field tls[] = {STR_LIST("hosts"), STR("secretName"), END};
-static const struct schema_field ingress_spec[] = {
-    STR("ingressClassName"), OBJ("defaultBackend", backend), OBJ_LIST("rules", rule), OBJ_LIST("tls", tls), END,
+static const struct schema_field rule[] = {
+    TEXT("host", schema_format_host),
+    {.name = "http", .type = SCHEMA_OBJECT, .table = http, .rule = schema_rule_http},
+    END,
 };
-static const struct schema_field ingress[] = {OBJ("spec", ingress_spec), ANY("status"), END};
+static const struct schema_field tls[] = {
+    {.name = "hosts", .type = SCHEMA_STRING, .is_list = true, .format = schema_format_tls_host},
+    TEXT("secretName", schema_format_optional_name),
+    END,
+};
+static const struct schema_field ingress_spec[] = {
+    TEXT("ingressClassName", schema_format_subdomain),
+    {.name = "defaultBackend", .type = SCHEMA_OBJECT, .table = backend, .rule = schema_rule_backend},
+    OBJ_LIST("rules", rule),
+    OBJ_LIST("tls", tls),
+    END,
+};
+static const struct schema_field ingress[] = {
+    {.name = "spec", .type = SCHEMA_OBJECT, .table = ingress_spec, .rule = schema_rule_ingress_spec},
+    ANY("status"),
+    END,
+};
 
-static const struct schema_field class_spec[] = {STR("controller"), ANY("parameters"), END};
-static const struct schema_field ingress_class[] = {OBJ("spec", class_spec), END};
+static const struct schema_field class_spec[] = {
+    {.name = "controller", .type = SCHEMA_STRING, .is_required = true, .format = schema_format_controller},
+    ANY("parameters"),
+    END,
+};
+static const struct schema_field ingress_class[] = {
+    {.name = "spec", .type = SCHEMA_OBJECT, .table = class_spec},
+    END,
+};
 
 /* ---- Service ---- */
 
 static const struct schema_field service_port[] = {
-    STR("name"),
+    TEXT("name", schema_format_optional_label),
     ONE_OF("protocol", protocols),
     STR("appProtocol"),
     {.name = "port", .type = SCHEMA_INT, .is_required = true, .low = 1, .high = 65535},
@@ -111,7 +158,7 @@ static const struct schema_field service_port[] = {
     END,
 };
 static const struct schema_field service_spec[] = {
-    OBJ_LIST("ports", service_port),
+    {.name = "ports", .type = SCHEMA_OBJECT, .is_list = true, .table = service_port, .rule = schema_rule_target_port},
     MAP("selector"),
     STR("clusterIP"),
     STR_LIST("clusterIPs"),
@@ -133,7 +180,11 @@ static const struct schema_field service_spec[] = {
     STR("trafficDistribution"),
     END,
 };
-static const struct schema_field service[] = {OBJ("spec", service_spec), ANY("status"), END};
+static const struct schema_field service[] = {
+    {.name = "spec", .type = SCHEMA_OBJECT, .table = service_spec, .rule = schema_rule_service_spec},
+    ANY("status"),
+    END,
+};
 
 /* ---- EndpointSlice ---- */
 
@@ -145,7 +196,7 @@ static const struct schema_field reference[] = {
 static const struct schema_field endpoint[] = {
     {.name = "addresses", .type = SCHEMA_STRING, .is_list = true, .is_required = true},
     OBJ("conditions", conditions),
-    STR("hostname"),
+    TEXT("hostname", schema_format_label),
     OBJ("targetRef", reference),
     MAP("deprecatedTopology"),
     STR("nodeName"),
@@ -154,7 +205,7 @@ static const struct schema_field endpoint[] = {
     END,
 };
 static const struct schema_field slice_port[] = {
-    STR("name"), ONE_OF("protocol", protocols), INT("port"), STR("appProtocol"), END,
+    TEXT("name", schema_format_optional_label), ONE_OF("protocol", protocols), INT("port"), STR("appProtocol"), END,
 };
 static const struct schema_field slice[] = {
     {.name = "addressType", .type = SCHEMA_STRING, .is_required = true, .values = address_types},
@@ -165,15 +216,15 @@ static const struct schema_field slice[] = {
 
 /* ---- Secret, ConfigMap ---- */
 
-static const struct schema_field secret[] = {BOOL("immutable"), MAP("data"), MAP("stringData"), STR("type"), END};
-static const struct schema_field config_map[] = {BOOL("immutable"), MAP("data"), MAP("binaryData"), END};
+static const struct schema_field secret[] = {BOOL("immutable"), DATA("data"), DATA("stringData"), STR("type"), END};
+static const struct schema_field config_map[] = {BOOL("immutable"), DATA("data"), DATA("binaryData"), END};
 
 const struct schema_kind schema_kinds[] = {
-    {"networking.k8s.io/v1", "Ingress", SCHEMA_NAME_SUBDOMAIN, ingress},
-    {"networking.k8s.io/v1", "IngressClass", SCHEMA_NAME_SUBDOMAIN, ingress_class},
-    {"v1", "Service", SCHEMA_NAME_LABEL, service},
-    {"discovery.k8s.io/v1", "EndpointSlice", SCHEMA_NAME_SUBDOMAIN, slice},
-    {"v1", "Secret", SCHEMA_NAME_SUBDOMAIN, secret},
-    {"v1", "ConfigMap", SCHEMA_NAME_SUBDOMAIN, config_map},
+    {"networking.k8s.io/v1", "Ingress", schema_format_subdomain, ingress, NULL},
+    {"networking.k8s.io/v1", "IngressClass", schema_format_subdomain, ingress_class, NULL},
+    {"v1", "Service", schema_format_service, service, NULL},
+    {"discovery.k8s.io/v1", "EndpointSlice", schema_format_subdomain, slice, schema_rule_slice},
+    {"v1", "Secret", schema_format_subdomain, secret, NULL},
+    {"v1", "ConfigMap", schema_format_subdomain, config_map, schema_rule_config_map},
     {.kind = NULL},
 };

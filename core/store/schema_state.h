@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "store/schema_format.h"
+#include "store/schema_rule.h"
+
 enum schema_type {
     SCHEMA_STRING,
     SCHEMA_INT,
@@ -22,14 +25,16 @@ struct schema_field {
     const char *const *values;        /* of a string: NULL-terminated; NULL: any */
     const struct schema_field *table; /* of an object: ends with a row without a name */
     int low, high;                    /* of an integer, when high is not 0 */
+    schema_format *format;            /* of a string, or of the values of strings; may be NULL */
+    schema_format *key_format;        /* of the keys of strings; may be NULL */
+    schema_rule *rule;                /* of an object; may be NULL */
 };
-
-enum schema_name { SCHEMA_NAME_SUBDOMAIN, SCHEMA_NAME_LABEL };
 
 struct schema_kind {
     const char *api_version, *kind;
-    enum schema_name name;
+    schema_format *name;
     const struct schema_field *table; /* besides apiVersion, kind and metadata */
+    schema_rule *rule;                /* may be NULL */
 };
 
 extern const struct schema_kind schema_kinds[]; /* ends with a row without a kind */

@@ -404,7 +404,7 @@ static void types_are_judged_as_the_server_does(void **state)
         {"apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n  ports:\n  - {port: 70000}\n",
          "6: Service default/s: spec.ports[0].port: must be from 1 to 65535;"},
         {"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: s}\nspec:\n  rules:\n"
-         "  - http: {paths: [{path: /, backend: {}}]}\n",
+         "  - http: {paths: [{path: /, backend: {service: {name: b, port: {number: 1}}}}]}\n",
          "6: Ingress default/s: spec.rules[0].http.paths[0].pathType: is missing;"},
         {"apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: s}\nspec:\n  rules: {host: a}\n",
          "5: Ingress default/s: spec.rules: must be a list;"},
