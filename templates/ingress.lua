@@ -27,6 +27,9 @@ local RESOLVE_PREFER = context.resolve_prefer
 
 local UNAVAILABLE = "haptic_unavailable"
 
+--- An output for what is told elsewhere.
+local SILENT = { event = function() end, warn = function() end }
+
 local is_external_name = use("ingress.addresses").is_external_name
 local endpoints, names, foreign = use("ingress.endpoints"), use("ingress.names"), use("ingress.foreign")
 local tls = use("ingress.tls")
@@ -231,6 +234,11 @@ local function add_path(out, ing, host, p, done)
   local map, route = place(out, p)
   if not map then return end
   local backend = resolve(out, ing, p.backend, done)
+  -- With the route, so that neither is there without the other.
+  if done.clients then
+    out:map_entry(map == "path-exact.map" and "client-exact.map" or "client-prefix.map", host .. route,
+      done.clients .. ":" .. backend)
+  end
   if not out:map_entry(map, host .. route, backend) then
     out:warn("DuplicatePath", "host " .. (host == "" and "*" or host) .. " has path " .. route
       .. " twice; the first one counts")
@@ -242,6 +250,7 @@ each(resources.ingresses, "routes", function(ing, out)
   local refused, is_canary = judge_ingress(out, ing)
   if is_canary then return end
   local done, hosts = { refused = refused }, {}
+  if tls.protects then done.clients = select(2, tls.clients_of(SILENT, ing)) end
   for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
     local host, problem = host_key(rule.host)
     if not host then
@@ -259,13 +268,14 @@ each(resources.ingresses, "routes", function(ing, out)
     for host in pairs(hosts) do
       backend = backend or resolve(out, ing, default, done)
       out:map_entry("default-backend.map", host == "" and "*" or host, backend)
+      if done.clients then
+        out:map_entry("client-default.map", host == "" and "*" or host, done.clients .. ":" .. backend)
+      end
     end
   end
 end)
 
 -- TLS ------------------------------------------------------------------------------------------------------
-
-local SILENT = { event = function() end, warn = function() end }
 
 --- Where the valid routes of an Ingress stand in the maps: {host=, map=, key=, backend=}.
 local function places(ing)

@@ -66,7 +66,9 @@ end
 
 local function write_binds(b)
   for _, words in ipairs(binds(context.https_bind, context.https_port)) do
-    for _, w in ipairs({ "ssl", "crt-list", path:crt_list(LIST), "alpn", "h2,http/1.1" }) do words[#words + 1] = w end
+    -- A client's certificate that is no good is told by a rule, not by the end of the handshake.
+    for _, w in ipairs({ "ssl", "crt-list", path:crt_list(LIST), "alpn", "h2,http/1.1", "crt-ignore-err", "all",
+      "ca-ignore-err", "all" }) do words[#words + 1] = w end
     b:line("bind", unpack(words))
   end
 end
@@ -82,7 +84,7 @@ end
 --- What a route has besides its backend: as in the maps of the routes, the first that is found counts. The last field
 --- of the value is the route's backend: what is found is another route's where a request leads to another one, whose
 --- owner may be somebody else.
-local function write_look_up(b, variable, maps, ...)
+local function write_look_up(b, variable, maps, all, ...)
   local exact, prefix = path:map(maps .. "-exact.map"), path:map(maps .. "-prefix.map")
   local conditions = { "!{", "var(" .. variable .. ")", "-m", "found", "}", ... }
   local function look_up(expression)
@@ -92,6 +94,14 @@ local function write_look_up(b, variable, maps, ...)
   look_up("var(txn.host),concat(,txn.path,/),map_beg(" .. prefix .. ")")
   look_up("str(*.),concat(,txn.domain),concat(,txn.path),map_str(" .. exact .. ")")
   look_up("str(*.),concat(,txn.domain),concat(,txn.path,/),map_beg(" .. prefix .. ")")
+  if all then
+    local default = path:map(maps .. "-default.map")
+    look_up("var(txn.path),map_str(" .. exact .. ")")
+    look_up("var(txn.path),concat(/),map_beg(" .. prefix .. ")")
+    look_up("var(txn.host),map_str(" .. default .. ")")
+    look_up("str(*.),concat(,txn.domain),map_str(" .. default .. ")")
+    look_up("str(*),map_str(" .. default .. ")")
+  end
   write_routing(b, "txn.route", "{", "var(" .. variable .. ")", "-m", "found", "}")
   b:line("http-request", "unset-var(" .. variable .. ")", "unless", "{",
     "var(" .. variable .. "),field(-1,:),strcmp(txn.route)", "eq", 0, "}")
@@ -103,12 +113,30 @@ local function write_redirect(b)
   b:acl("asks_https", { "req.hdr(x-forwarded-proto)", "-i" }, "https")
   -- Whoever proves that a host is his by an answer over HTTP has no certificate yet.
   b:acl("acme_challenge", "path_beg", "/.well-known/acme-challenge/")
-  write_look_up(b, "txn.redirect", "redirect", "!asks_https", "!acme_challenge")
+  write_look_up(b, "txn.redirect", "redirect", false, "!asks_https", "!acme_challenge")
   for _, code in ipairs(CODES) do
     b:line("http-request", "redirect", "location", "https://%[var(txn.host)]%[pathq]", "code", code, "if", "{",
       "var(txn.redirect)", "-m", "beg", code .. ":" .. STANDARD_PORT .. ":", "}")
     b:line("http-request", "redirect", "location", "https://%[var(txn.host)]:%[var(txn.redirect),field(2,:)]%[pathq]",
       "code", code, "if", "{", "var(txn.redirect)", "-m", "beg", code .. ":", "}")
+  end
+end
+
+--- Which routes need a certificate of the client: "required:BACKEND" or "optional:BACKEND". It was verified in the
+--- handshake, by the authorities of the name that was asked for: so the host has to be that name, whatever the setting
+--- for others. Over HTTP there is none; only who proves that a host is his gets through.
+local function write_clients(b)
+  write_look_up(b, "txn.client", "client", true)
+  b:acl("wants_client", { "var(txn.client)", "-m", "found" })
+  b:acl("needs_client", { "var(txn.client)", "-m", "beg" }, "required:")
+  b:line("http-request", "return", "status", 421, "content-type", "text/plain", "string", "misdirected request", "if",
+    "wants_client", "{", "ssl_fc", "}", "!{", "ssl_fc_sni,lower,strcmp(txn.host)", "eq", 0, "}")
+  b:line("http-request", "return", "status", 495, "content-type", "text/plain", "string",
+    "the client's certificate is not accepted", "if", "wants_client", "{", "ssl_c_used", "}", "!{", "ssl_c_verify", 0,
+    "}")
+  for _, where in ipairs({ { "{", "ssl_fc", "}" }, { "!{", "ssl_fc", "}", "!acme_challenge" } }) do
+    b:line("http-request", "return", "status", 496, "content-type", "text/plain", "string",
+      "a certificate of the client is needed", "if", "needs_client", "!{", "ssl_c_used", "}", unpack(where))
   end
 end
 
@@ -126,10 +154,14 @@ if ON then
     section("frontend http", { name = "https-guard", order = 405 }, write_guard)
   end
   section("frontend http", { name = "https-redirect", order = 410 }, write_redirect)
+  section("frontend http", { name = "https-clients", order = 415 }, write_clients)
   if context.hsts then section("frontend http", { name = "https-hsts", order = 420 }, write_hsts) end
   fragment("https-maps", function(out)
     out:map("redirect-exact.map", { duplicate = "DuplicateRedirect", means = "redirect of host and path" })
     out:map("redirect-prefix.map", { duplicate = "DuplicateRedirect", means = "redirect of host and path" })
+    out:map("client-exact.map", { duplicate = "DuplicatePath", means = "client certificates of host and path" })
+    out:map("client-prefix.map", { duplicate = "DuplicatePath", means = "client certificates of host and path" })
+    out:map("client-default.map", { duplicate = "DuplicateDefaultBackend", means = "client certificates of host" })
   end)
 end
 
@@ -170,6 +202,22 @@ local function certificate(out, namespace, name, file, fallback)
   return file, secret.x509
 end
 
+--- Put out the authorities of a Secret, by which clients are verified. Returns the file.
+local function authorities(out, namespace, name)
+  local secret = resources.secrets:get(namespace, name)
+  local facts = secret and secret.x509 and secret.x509.authorities
+  local problem = not secret and "there is no Secret " .. namespace .. "/" .. name
+    or not facts and "Secret " .. namespace .. "/" .. name .. " has no ca.crt" or facts and facts.problem
+  local file = file_of(namespace, name):gsub("%.pem$", ".ca.pem")
+  if problem then
+    out:warn("InvalidClientCa", problem .. "; the authorities that were in use stay, or else no client is let in")
+    out:certificate(file, { keep = true })
+  else
+    out:certificate(file, { ca = secret.data["ca.crt"] })
+  end
+  return file
+end
+
 --- Has a certificate a host's name? A wildcard stands for one label.
 local function covers(facts, host)
   local wildcard = "*." .. (host:match("^[^.]+%.(.+)$") or "")
@@ -192,4 +240,5 @@ if ON then
   end)
 end
 
-provide("ssl", { on = ON, list = LIST, codes = CODES, certificate = certificate, covers = covers })
+provide("ssl", { on = ON, list = LIST, codes = CODES, certificate = certificate, authorities = authorities,
+  covers = covers })

@@ -32,6 +32,8 @@ struct resolving {
     struct buf line;
     size_t named, missing; /* certificates of the line at hand */
     const char *done;      /* so much of it is in `line` */
+    const char *options;   /* where they begin; NULL: none */
+    bool incomplete;       /* they name one that is not there */
 };
 
 static void resolve(struct resolving *r, const struct contribution *c, const struct text *text)
@@ -52,23 +54,30 @@ static void take_certificate(void *ctx, const struct reference *ref)
     struct resolving *r = ctx;
     if (ref->folder != REFERENCE_CERTS)
         return;
-    r->named++;
+    r->named += !r->options || ref->path < r->options;
     if (map_getn(&r->certificates, ref->name, ref->name_length))
         return;
+    if (r->options && ref->path > r->options) {
+        r->incomplete = true;
+        return;
+    }
     r->missing++;
     buf_add(&r->line, r->done, (size_t)(ref->path - r->done));
     r->done = ref->path + ref->path_length;
 }
 
-/* A line without the certificates that are not there; none when there are no others. */
+/* A line without the certificates that are not there; none when there are no others, or when an option names one that
+ * is not there: it may be what clients are verified by. */
 static void resolve_line(struct resolving *r, const struct contribution *c)
 {
     buf_clear(&r->line);
     r->named = r->missing = 0;
     r->done = c->text->bytes;
+    r->options = strchr(c->text->bytes, '[');
+    r->incomplete = false;
     references_each(c->text->bytes, c->text->length, take_certificate, r);
     buf_puts(&r->line, r->done);
-    if (r->missing == r->named)
+    if (r->missing == r->named || r->incomplete)
         return;
     struct text *text = text_new(buf_str(&r->line), r->line.length);
     vec_push(&r->texts, text);

@@ -311,8 +311,10 @@ bool model_list_names(const struct model *m, const char *list, const char *path)
     size_t length = strlen(path);
     for (size_t i = 0; g && i < g->items.length; i++) {
         const struct text *text = g->items.items[i]->accepted;
+        const char *options = text ? strchr(text->bytes, '[') : NULL;
         for (const char *at = text ? text->bytes : NULL; at && (at = strstr(at, path)); at += length)
-            if ((at == text->bytes || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
+            if ((!options || at < options) && (at == text->bytes || at[-1] == ' ') &&
+                (at[length] == ' ' || at[length] == '\0'))
                 return true;
     }
     return false;

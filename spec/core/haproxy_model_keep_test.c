@@ -85,6 +85,28 @@ static void a_line_loses_what_is_not_there(void **state UNUSED)
     model_free(m);
 }
 
+static void options_have_to_be_whole(void **state UNUSED)
+{
+    struct model *m = model_new();
+    const struct emitted closed[] = {CERTIFICATE("a.pem", "a\n"), KEPT_CERTIFICATE("ca.pem", ""),
+                                     KEPT_LINE("a.example", "certs/a.pem [ca-file certs/ca.pem verify optional]")};
+    const struct emitted open[] = {CERTIFICATE("a.pem", "a\n"), CERTIFICATE("ca.pem", "c\n"),
+                                   KEPT_LINE("a.example", "certs/a.pem [ca-file certs/ca.pem verify optional]")};
+
+    model_put(m, "x", closed, 3);
+    assert_files(m, MODEL_RENDERED, "== 4 a.pem\na\n");
+    model_put(m, "x", open, 3);
+    model_check(m, true);
+    model_put(m, "x", closed, 3);
+    assert_files(m, MODEL_RENDERED,
+                 "== 4 a.pem\na\n== 4 ca.pem\nc\n== 5 https.list\n"
+                 "certs/a.pem [ca-file certs/ca.pem verify optional] a.example\n");
+    assert_true(model_list_names(m, "https.list", "certs/a.pem"));
+    assert_false(model_list_names(m, "https.list", "certs/ca.pem"));
+    assert_false(model_list_names(m, "https.list", "certs/a"));
+    model_free(m);
+}
+
 static void names_are_grouped(void **state UNUSED)
 {
     struct model *m = model_new();
@@ -140,6 +162,7 @@ int main(void)
         cmocka_unit_test(what_was_accepted_stays),
         cmocka_unit_test(what_it_comes_with_counts_where_nothing_was),
         cmocka_unit_test(a_line_loses_what_is_not_there),
+        cmocka_unit_test(options_have_to_be_whole),
         cmocka_unit_test(names_are_grouped),
         cmocka_unit_test(lines_are_read_back),
     };

@@ -245,6 +245,74 @@ describe("TLS", function()
     assert.truthy(reloads() >= 0)
   end)
 
+  for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
+    it("asks clients for certificates, and lets nobody in without what that needs, on " .. series, function()
+      local ca = scope:certificate({ names = { "authority" }, key = "authority" })
+      local client = scope:certificate({ names = { "client" }, issuer = ca })
+      local stranger = scope:certificate({ names = { "stranger" } })
+      local server = scope:certificate({ names = { "in.example", "maybe.example", "no-ca.example", "open.example" } })
+      put_secret("server", server)
+      source:write("ca.yaml", { apiVersion = "v1", kind = "Secret", metadata = { namespace = "default", name = "ca" },
+        stringData = { ["ca.crt"] = ca.cert } })
+      local function annotations(more)
+        local list = { ["haproxy-haptic.org/client-ca"] = "ca", ["haproxy.org/ssl-redirect"] = "false" }
+        for k, v in pairs(more or {}) do list[k] = v end
+        return list
+      end
+      put_ingress("in", { "in.example" }, "server", "198.18.0.1", annotations())
+      put_ingress("maybe", { "maybe.example" }, "server", "198.18.0.2",
+        annotations({ ["haproxy-haptic.org/client-verify"] = "optional" }))
+      put_ingress("no-ca", { "no-ca.example" }, "server", "198.18.0.3",
+        annotations({ ["haproxy-haptic.org/client-ca"] = "there-is-none" }))
+      put_ingress("no-tls", { "no-tls.example" }, nil, "198.18.0.4", annotations())
+      put_ingress("open", { "open.example" }, "server", "198.18.0.5", { ["haproxy.org/ssl-redirect"] = "false" })
+      -- A default backend and a rule without a host are routes as well.
+      source:write("rest.yaml", { apiVersion = "networking.k8s.io/v1", kind = "Ingress",
+        metadata = { namespace = "default", name = "rest", annotations = { ["haproxy-haptic.org/client-ca"] = "ca" } },
+        spec = { ingressClassName = "haptic", defaultBackend = { service = { name = "in", port = { number = 80 } } },
+          rules = { { http = { paths = { { path = "/rest", pathType = "Prefix",
+            backend = { service = { name = "in", port = { number = 80 } } } } } } } } } })
+      start(series, { sni_mismatch = "allow" })
+      local function status(host, who, sni)
+        local args = who and { "--cert", who.directory .. "/cert.pem", "--key", who.directory .. "/key.pem" } or {}
+        local answer, reason = e2e.https({ port = haptic.https_port, host = host, sni = sni or host, args = args })
+        return answer and answer.status or reason
+      end
+      local function assert_all()
+        assert.same({ 496, 495, 200 }, { status("in.example"), status("in.example", stranger), status("in.example", client) })
+        assert.same({ 200, 495, 200 },
+          { status("maybe.example"), status("maybe.example", stranger), status("maybe.example", client) })
+        assert.same({ 496, 496 }, { status("no-ca.example"), status("no-ca.example", client) })
+        assert.same({ 496, 496 }, { status("no-tls.example"), status("no-tls.example", client) })
+        assert.same({ 200, 200 }, { status("open.example"), status("open.example", stranger) })
+        -- Not by the name of another host, with or without a certificate.
+        assert.same({ 421, 421 }, { status("in.example", client, "open.example"), status("maybe.example", nil, "open.example") })
+        assert.equal(200, status("open.example", nil, "maybe.example"))
+        -- Nor over HTTP.
+        for _, host in ipairs({ "in.example", "no-ca.example", "no-tls.example" }) do
+          assert.equal(496, plain(host).status)
+          assert.equal(200, plain(host, "/.well-known/acme-challenge/x").status)
+        end
+        assert.equal(200, plain("maybe.example").status)
+        for _, path in ipairs({ "/", "/rest/x" }) do
+          assert.equal(496, plain("anything.example", path).status)
+          assert.equal(421, e2e.https({ port = haptic.https_port, sni = "open.example", host = "anything.example", path = path }).status)
+          assert.equal(496, e2e.https({ port = haptic.https_port, host = "anything.example", path = path }).status)
+        end
+      end
+      assert_all()
+      -- Authorities that go bad stay; those that are there at last count.
+      source:write("ca.yaml", { apiVersion = "v1", kind = "Secret", metadata = { namespace = "default", name = "ca" },
+        stringData = { ["ca.crt"] = "garbage" } })
+      wait_told("default/in", "has no certificate that can be read")
+      assert_all()
+      source:write("late.yaml", { apiVersion = "v1", kind = "Secret", stringData = { ["ca.crt"] = ca.cert },
+        metadata = { namespace = "default", name = "there-is-none" } })
+      scope:wait_for("the late authorities to count", 15, function() return status("no-ca.example", client) == 200 end)
+      assert.equal(496, status("no-ca.example"))
+    end)
+  end
+
   it("leaves out a certificate that HAProxy itself refuses, and only that", function()
     local good = scope:certificate({ names = { "good.example" } })
     put_secret("good", good)

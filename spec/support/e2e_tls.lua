@@ -16,8 +16,8 @@ local function run(...)
 end
 
 --- Makes a certificate with its key: {cert, key, fingerprint (SHA-1 in hexadecimal digits)}.
----@param options table names (DNS names); key ("ec", "rsa", "weak"); days (-1: it has expired); from (days from now);
---- password; issuer (another one, which then signs it)
+---@param options table names (DNS names); key ("ec", "rsa", "weak", "authority"); days (-1: it has expired); from (days
+--- from now); password; issuer (another one, which then signs it)
 function Scope:certificate(options)
   local directory = self:path("certificate")
   posix.run({ "mkdir", directory })

@@ -53,7 +53,7 @@ describe("The ssl library", function()
     assert.equal("a.example/ 302:443:default_web_80\n", output.maps["redirect-prefix.map"])
     assert.equal("a.example/x 302:443:default_web_80\n", output.maps["redirect-exact.map"])
     assert.is_nil(output.warnings["default/a"].TlsNotSupported)
-    assert.matches("bind :8443 ssl crt-list certs/https.list alpn h2,http/1.1\n", output.config, 1, true)
+    assert.matches("bind :8443 ssl crt-list certs/https.list alpn h2,http/1.1 ", output.config, 1, true)
   end)
 
   it("is not there without Secrets, without a default certificate, or when it is switched off", function()
@@ -129,6 +129,35 @@ describe("The ssl library", function()
     e:put("ingresses", ingress("forced", nil, { annotations = { ["haproxy.org/ssl-redirect"] = "true" } }))
     e:render()
     assert.equal("forced.example/ 302:443:default_web_80\n", e:output().maps["redirect-prefix.map"])
+  end)
+
+  it("closes the routes that ask for client certificates where there is no HTTPS", function()
+    local e = engine({ https = false })
+    e:put("services", program.service("web"))
+    e:put("ingresses", ingress("a", nil, { annotations = { ["haproxy-haptic.org/client-ca"] = "ca" } }))
+    e:render()
+    local output = e:output()
+    assert.equal("a.example/ haptic_unavailable\n", output.maps["path-prefix.map"])
+    assert.matches("client%-ca", output.warnings["default/a"].ProtectionNotSupported)
+  end)
+
+  it("asks for client certificates with the route, and takes what is wrong for the stricter", function()
+    for written, wanted in pairs({ required = "required", optional = "optional", off = "required", [""] = "required" }) do
+      for _, ca in ipairs({ "ca", "../x", "A" }) do
+        local e = engine()
+        e:put("secrets", secret("s", { "a.example" }))
+        e:put("ingresses", ingress("a", { { hosts = { "a.example" }, secretName = "s" } }, { annotations = {
+          ["haproxy-haptic.org/client-ca"] = ca, ["haproxy-haptic.org/client-verify"] = written } }))
+        e:render()
+        local output = e:output()
+        local mode = ca == "ca" and wanted or "required"
+        assert.equal("a.example/ " .. mode .. ":default_web_80\n", output.maps["client-prefix.map"])
+        assert.equal("a.example/x " .. mode .. ":default_web_80\n", output.maps["client-exact.map"])
+        local _, lines = tables(e)
+        assert.equal(ca == "ca" and "keep certs/default_s.pem [ca-file certs/default_ca.ca.pem verify optional]"
+          or "certs/default_s.pem", lines["a.example"])
+      end
+    end
   end)
 
   it("takes hostile values of spec.tls for nothing", function()

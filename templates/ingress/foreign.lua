@@ -17,7 +17,10 @@ settings({
 
 local OURS = "haproxy-haptic.org"
 --- Keys of ours, by the kind of the object that has them.
-local OWN = { Service = { ["keep-last-ready"] = true }, Ingress = {} }
+local OWN = { Service = { ["keep-last-ready"] = true },
+  Ingress = TLS and { ["client-ca"] = true, ["client-verify"] = true } or {} }
+--- Those that protect, where they are not honoured.
+local OWN_PROTECTS = { ["client-ca"] = true }
 
 --- Room for keys in one message.
 local MAX_KEYS_BYTES = 800
@@ -88,7 +91,8 @@ local function sorted(object, kind)
         ignored[#ignored + 1] = annotation
       end
     elseif prefix == OURS and not OWN[kind][key] and not is_honoured(annotation) then
-      ignored[#ignored + 1] = annotation
+      local list = OWN_PROTECTS[key] and protects or ignored
+      list[#list + 1] = annotation
     end
   end
   return ignored, protects, canary

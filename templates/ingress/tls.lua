@@ -57,6 +57,23 @@ local function redirect_of(out, ing, tls)
   return code .. ":" .. (port or context.ssl_redirect_port), wanted == "yes"
 end
 
+--- Whose certificates an Ingress asks of its clients: the name of a Secret, and "required" or "optional". Whatever is
+--- wrong with what its owner wrote is taken for the stricter.
+local function clients_of(out, ing)
+  local annotations = dig(ing, "metadata", "annotations")
+  local name = annotations and annotations["haproxy-haptic.org/client-ca"]
+  if name == nil then return nil end
+  local verify = annotations["haproxy-haptic.org/client-verify"]
+  if verify ~= nil and verify ~= "required" and verify ~= "optional" then
+    out:warn("InvalidAnnotation", "haproxy-haptic.org/client-verify: expected required or optional")
+  end
+  if type(name) ~= "string" or #name > 253 or not name:find("^[a-z0-9][a-z0-9.-]*$") then
+    out:warn("InvalidAnnotation", "haproxy-haptic.org/client-ca: expected the name of a Secret with ca.crt")
+    return nil, "required"
+  end
+  return name, verify == "optional" and "optional" or "required"
+end
+
 --- The hosts that an entry of spec.tls is for; without any, those of the rules.
 local function hosts_of(out, ing, entry)
   local written = type(entry.hosts) == "table" and entry.hosts or {}
@@ -128,9 +145,15 @@ local function put(out, ing, routes)
       add_entry(out, ing, entry, list, of)
     end
   end
+  local authorities = clients_of(out, ing)
+  local options, keep = nil, nil
+  if authorities then
+    local file = ssl.authorities(out, ing.metadata.namespace, authorities)
+    options, keep = { "ca-file", path:cert(file), "verify", "optional" }, true
+  end
   for host, has in pairs(of) do
     table.sort(has.files)
-    out:crt_list(ssl.list, has.files, { sni = host, keep = has.keep or nil })
+    out:crt_list(ssl.list, has.files, { sni = host, keep = has.keep or keep, options = options })
   end
   if redirect == nil then return end
   for _, route in ipairs(routes(ing)) do
@@ -141,4 +164,4 @@ local function put(out, ing, routes)
   end
 end
 
-provide("ingress.tls", { on = ON, put = put })
+provide("ingress.tls", { on = ON, put = put, clients_of = clients_of, protects = loaded and ssl.on })
