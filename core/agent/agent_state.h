@@ -8,6 +8,7 @@
  *   prepare.c  the directory of an attached HAProxy that does not run yet
  *   pace.c     when the next reload may be made
  *   structural.c  what may go live without a check
+ *   judge.c    the same without an HAProxy to look at
  *   compare.c  what is wanted against what is live: sections, entries of maps, files
  *   certificates.c  the same for certificates and crt-lists
  *   partial.c  what commands can do about a backend that needs a reload

@@ -60,10 +60,12 @@ static bool check_waits(struct reconcile *r)
     return true;
 }
 
-static bool is_structural(const void *agent, struct item *const *items, size_t count)
+static bool is_structural(const void *ctx, struct item *const *items, size_t count)
 {
-    /* Members are elsewhere, and of several versions: each change is checked by HAProxy here. */
-    return agent != NULL && agent_is_structural(agent, items, count);
+    const struct reconcile *r = ctx;
+
+    return r->agent != NULL ? agent_is_structural(r->agent, items, count)
+                            : r->judge != NULL && judge_is_structural(r->judge, items, count);
 }
 
 void reconcile_accept(struct reconcile *r)
@@ -74,7 +76,7 @@ void reconcile_accept(struct reconcile *r)
         return;
     struct settled settled;
     model_review_gone(r->model);
-    bool left = settle_structural(r->model, is_structural, r->agent, &settled);
+    bool left = settle_structural(r->model, is_structural, r, &settled);
     model_review_gone(r->model);
     r->background_due = r->background_due || settled.beyond_servers;
     metric_add(r->structural, settled.groups);

@@ -93,6 +93,7 @@ static void deploy_to_fleet(struct reconcile *r, int64_t transitions)
 
     if (model_is_empty(r->model, MODEL_ACCEPTED))
         return;
+    judge_see(r->judge);
     model_take_changes(r->model, &changes);
     if (changes.items.length > 0 || r->compare_all) {
         bool all = r->compare_all;
@@ -146,6 +147,8 @@ void reconcile_deploy(struct reconcile *r)
     if (!writer) {
         /* What changes meanwhile is found by the comparison from scratch that begins each term. */
         struct model_changes dropped = {0};
+        if (r->judge != NULL)
+            judge_see(r->judge);
         model_take_changes(r->model, &dropped);
         model_changes_done(&dropped);
         r->live = false;

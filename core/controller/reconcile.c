@@ -510,6 +510,7 @@ void reconcile_attach_fleet(struct reconcile *r, struct renderer *renderer, stru
 {
     r->renderer = renderer;
     r->fleet = fleet;
+    r->judge = judge_new(r->model, r->config.check.vault);
     soon(r);
 }
 
@@ -546,6 +547,7 @@ struct reconcile *reconcile_free(struct reconcile *r)
     notices_done(&r->notices);
     conflicts_done(&r->conflicts);
     held_done(&r->held);
+    r->judge = judge_free(r->judge);
     r->model = model_free(r->model);
     uv_handle_t *handles[] = {(uv_handle_t *)&r->after_poll,  (uv_handle_t *)&r->no_wait,    (uv_handle_t *)&r->drift,
                               (uv_handle_t *)&r->retry,       (uv_handle_t *)&r->background, (uv_handle_t *)&r->recheck,

@@ -9,6 +9,7 @@
 #ifndef HAPTIC_CONTROLLER_RECONCILE_STATE_H
 #define HAPTIC_CONTROLLER_RECONCILE_STATE_H
 
+#include "agent/judge.h"
 #include "controller/conflicts.h"
 #include "controller/held.h"
 #include "controller/messages.h"
@@ -29,6 +30,7 @@ struct reconcile {
     struct renderer *renderer;
     struct agent *agent; /* NULL: there is a fleet */
     struct fleet *fleet; /* NULL: there is an agent */
+    struct judge *judge; /* with a fleet */
 
     uv_check_t after_poll;
     uv_idle_t no_wait; /* keeps the loop from sleeping before after_poll */

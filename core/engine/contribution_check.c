@@ -55,6 +55,8 @@ const char *contribution_problem(const struct contribution_input *c)
             return "its text has a NUL";
         return c->text_length > 0 && c->text[c->text_length - 1] != '\n' ? "its last line has no end" : NULL;
     case CONTRIBUTION_SECTION_FROM:
+        if (c->key_length != strlen("from") || memcmp(c->key, "from", c->key_length) != 0)
+            return "a section has one \"from\", and its key is that word"; /* whoever keeps sections relies on it */
         return has_control(c->text, c->text_length) ? "the name of a section has a control character" : NULL;
     case CONTRIBUTION_MAP_ENTRY:
     case CONTRIBUTION_CRT_LIST:

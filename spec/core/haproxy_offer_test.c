@@ -220,6 +220,7 @@ static void test_what_no_writer_says_is_refused(void **state)
         {CONTRIBUTION_MAP_ENTRY, "host.map", "k", "v\nw"},
         {CONTRIBUTION_SECTION, "global\nfrontend x", "k", "v\n"},
         {CONTRIBUTION_SECTION, "global", "k", "no end of line"},
+        {CONTRIBUTION_SECTION_FROM, "frontend x", "other", "base"},
         {CONTRIBUTION_WARNING, "", "Reason", "message"},
         {CONTRIBUTION_GUARD, "", "x", "backend"},
     };

@@ -127,10 +127,13 @@ describe("a fleet", function()
     for i, m in ipairs(members) do
       reloads[i] = m:state().haproxy.reloads
     end
+    local checks, accepted = h:metric("haptic_validations_total"), h:metric("haptic_accepted_total")
     for _ = 1, 3 do
       change_everywhere()
     end
     wait_verified(h, 5)
+    assert.equal(checks, h:metric("haptic_validations_total"))
+    assert.equal(accepted + 3, h:metric("haptic_accepted_total"))
     for i, m in ipairs(members) do
       assert.equal(reloads[i], m:state().haproxy.reloads, m.name .. " was reloaded for an address")
       assert.equal(h:state().hash, m:state().digest)

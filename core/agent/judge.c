@@ -1,0 +1,101 @@
+/* An agent that runs nothing: its live view is what a process would have that loads the accepted state. A change of
+ * servers is carried along; a change of other sections makes the view stale.
+ */
+#include "agent/judge.h"
+
+#include <string.h>
+
+#include "agent/agent_state.h"
+#include "base/alloc.h"
+
+struct judge {
+    struct agent agent; /* model, vault, live, shapes, what HAProxy can do; the rest stays zero */
+    bool stale;
+};
+
+struct judge *judge_new(struct model *model, struct vault *vault)
+{
+    struct judge *j = xcalloc(1, sizeof(*j));
+    j->agent.model = model;
+    j->agent.config.vault = vault;
+    j->agent.known = j->agent.caps_known = true;
+    j->agent.live = live_new();
+    j->stale = true;
+    return j;
+}
+
+struct judge *judge_free(struct judge *j)
+{
+    if (!j)
+        return NULL;
+    live_free(j->agent.live);
+    map_done(&j->agent.shapes);
+    free(j);
+    return NULL;
+}
+
+/* ---- carrying along ---- */
+
+static void see_backend(struct judge *j, const char *name)
+{
+    CLEANUP(cfg_backend_done) struct cfg_backend wanted = {0};
+    struct live_backend *live = live_backend(j->agent.live, name);
+    bool is_wanted;
+    if (wanted_parse(&j->agent, name, MODEL_ACCEPTED, &wanted, &is_wanted, NULL) < 0 || !is_wanted || !live ||
+        strcmp(live->cfg.from, wanted.from) != 0 || !digest_equal(live->cfg.other, wanted.other)) {
+        j->stale = true;
+        return;
+    }
+    cfg_backend_done(&live->cfg);
+    live->cfg = wanted;
+    memset(&wanted, 0, sizeof(wanted));
+    for (size_t i = 0; i < live->cfg.servers.length; i++)
+        if (live->cfg.servers.items[i]->words_known)
+            shape_learn(&j->agent, live->cfg.servers.items[i], live->cfg.from);
+}
+
+static void see_item(void *ctx, struct item *item)
+{
+    struct judge *j = ctx;
+    bool is_section = item->kind == CONTRIBUTION_SECTION || item->kind == CONTRIBUTION_SECTION_FROM;
+    struct live_map *map = item->kind == CONTRIBUTION_MAP_ENTRY ? live_map(j->agent.live, item->scope) : NULL;
+    if (j->stale)
+        return;
+    if (is_section && live_name_is_backend(item->scope))
+        see_backend(j, item->scope);
+    else /* which entries there are decides nothing, only whether HAProxy uses their map */
+        j->stale = is_section || (item->kind == CONTRIBUTION_MAP_ENTRY && (!map || !item->key[0]));
+}
+
+void judge_see(struct judge *j)
+{
+    if (!j->stale)
+        model_each_changed(j->agent.model, see_item, j);
+}
+
+/* ---- making it anew ---- */
+
+static void look_anew(struct judge *j)
+{
+    CLEANUP(expand_wipe) struct buf text = {0};
+    struct map_slot *slot;
+    struct err err;
+    j->agent.live = live_free(j->agent.live);
+    j->agent.live = live_new();
+    model_write_config(j->agent.model, MODEL_ACCEPTED, &text, NULL);
+    if (expand_buf(j->agent.config.vault, EXPAND_CONFIG, &text, NULL, &err) < 0)
+        return; /* stays stale: HAProxy is asked about everything */
+    live_load_config(j->agent.live, buf_str(&text), text.length);
+    for (size_t it = 0; (slot = map_next(&j->agent.live->maps, &it));)
+        ((struct live_map *)slot->value)->used = true;
+    shapes_learn_all(&j->agent);
+    j->stale = false;
+}
+
+bool judge_is_structural(struct judge *j, struct item *const *items, size_t count)
+{
+    judge_see(j);
+    if (j->stale)
+        look_anew(j);
+    return !j->stale && agent_is_structural(&j->agent, items, count);
+}
