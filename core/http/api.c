@@ -12,7 +12,10 @@
 
 #include "base/alloc.h"
 #include "base/vec.h"
+#include "http/crowd.h"
 
+/* Some are shut already and not yet noticed. */
+#define CONNECTIONS_MAX (2 * CROWD_MAX)
 #define IDLE_S 15U
 #define CONNECTION_BYTES ((size_t)64 << 10)
 #define PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3"
@@ -29,7 +32,8 @@ struct api_server {
     size_t max_body;
     VEC(struct api_route) routes;
     unsigned bodies; /* that are being received */
-    bool running;    /* inside MHD_run() */
+    struct crowd crowd;
+    bool running; /* inside MHD_run() */
     uv_poll_t poll;
     uv_timer_t timer;
     int open_handles;
@@ -172,6 +176,27 @@ static bool announces_too_much(const struct api_server *s, struct MHD_Connection
     return text && strtoull(text, NULL, 10) > s->max_body;
 }
 
+static void on_connection(void *ctx, struct MHD_Connection *connection, void **guest,
+                          enum MHD_ConnectionNotificationCode code)
+{
+    struct api_server *s = ctx;
+    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+        crowd_leave(&s->crowd, STEAL(*guest));
+        return;
+    }
+    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    *guest = crowd_enter(&s->crowd, fd, info ? info->client_addr : NULL);
+}
+
+/* Whoever asks has a certificate: it is not the one that has to leave. */
+static void stir(struct api_server *s, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    if (info && info->socket_context)
+        crowd_stir(&s->crowd, info->socket_context);
+}
+
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *upload, size_t *upload_size, void **state)
 {
@@ -183,6 +208,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         *request = (struct api_request){.server = s, .connection = connection, .begun_ns = clock_now_ns()};
         buf_init(&request->body, s->max_body);
         *state = request;
+        stir(s, connection);
         if (!announces_too_much(s, connection))
             return MHD_YES;
         answer_text(request, 413, "the body is too large");
@@ -246,11 +272,12 @@ static void run(struct api_server *s)
 static bool listen_at(struct api_server *s, const struct sockaddr *at, uint16_t port, unsigned flags)
 {
     errno = 0;
-    s->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME | flags, port, NULL, NULL, on_request, s,
-        MHD_OPTION_SOCK_ADDR, at, MHD_OPTION_CONNECTION_LIMIT, API_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-        MHD_OPTION_HTTPS_CERT_CALLBACK, on_certificate, MHD_OPTION_HTTPS_PRIORITIES, PRIORITIES, MHD_OPTION_END);
+    s->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME | flags, port, NULL, NULL,
+                                 on_request, s, MHD_OPTION_SOCK_ADDR, at, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+                                 CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_HTTPS_CERT_CALLBACK,
+                                 on_certificate, MHD_OPTION_HTTPS_PRIORITIES, PRIORITIES, MHD_OPTION_END);
     if (!s->daemon && errno == 0)
         errno = EADDRINUSE;
     return s->daemon != NULL;

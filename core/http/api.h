@@ -3,9 +3,9 @@
  * Owns:    the listening socket, its connections, the bodies that are being received (wiped when dropped).
  * Errors:  ERR_INVALID for an address, ERR_SYS with it when it cannot be bound.
  *
- * Limits: API_CONNECTIONS_MAX connections; API_BODIES_MAX bodies at a time; a body of at most max_body bytes, received
- * within API_BODY_NS; 15 s without progress end a connection. Whoever has no right certificate gets no answer: the
- * handshake fails.
+ * Limits: 256 connections, of one address 64, beyond which the quietest has to leave (crowd.h); API_BODIES_MAX bodies
+ * at a time; a body of at most max_body bytes, received within API_BODY_NS; 15 s without progress end a connection.
+ * Whoever has no right certificate gets no answer: the handshake fails.
  */
 #ifndef HAPTIC_HTTP_API_H
 #define HAPTIC_HTTP_API_H
@@ -18,7 +18,6 @@
 #include "base/clock.h"
 #include "http/identity.h"
 
-#define API_CONNECTIONS_MAX 64U
 #define API_BODIES_MAX 4U
 #define API_BODY_NS (60 * NS_PER_S)
 

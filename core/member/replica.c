@@ -26,6 +26,8 @@
 #define HEADER "haptic sealed 1 "
 #define HEADER_MAX 128
 #define WARN_NS (60 * NS_PER_S)
+#define UNDO_MAX 64 /* lists, and */
+#define OPEN_MAX ((size_t)16 << 20)
 
 struct replica {
     char *directory;
@@ -163,7 +165,7 @@ void replica_commit(struct replica *r)
 {
     CLEANUP(close_fd) int at = -1;
     struct err err;
-    bool is_news = r->open.length > 0;
+    bool is_news = replica_is_open(r);
     if (is_news && disk_directory_open(r->directory, &at, &err) < 0) {
         warn_of_write(r, err.text, err.sys);
     } else if (is_news) {
@@ -196,6 +198,26 @@ static int take(struct replica *r, const struct offer *o, struct direct_changes 
     return 0;
 }
 
+/* HAProxy is away for long, and offers go on: one list is enough to go back to the last commit, which is the oldest
+ * text of each item, and the next commit writes everything. */
+static void fold(struct replica *r)
+{
+    struct direct_changes *oldest = &r->undo.items[0];
+    for (size_t i = 1; i < r->undo.length; i++) {
+        struct direct_changes *later = &r->undo.items[i];
+        for (size_t k = 0; k < later->items.length; k++) {
+            const struct direct_change *c = &later->items.items[k];
+            if (!direct_find(oldest, c->kind, c->scope, c->key))
+                (void)!direct_put(oldest, c, NULL);
+        }
+        direct_done(later);
+    }
+    r->undo.length = 1;
+    expand_wipe(&r->open);
+    r->open_is_whole = false;
+    r->file_is_behind = true;
+}
+
 int replica_take(struct replica *r, const struct offer *o, const char *bytes, size_t length, struct err *err)
 {
     struct direct_changes undo;
@@ -207,6 +229,8 @@ int replica_take(struct replica *r, const struct offer *o, const char *bytes, si
         r->open_is_whole = true;
     }
     seal(&r->open, bytes, length);
+    if (r->undo.length > UNDO_MAX || (r->undo.length > 1 && r->open.length > OPEN_MAX))
+        fold(r);
     return 0;
 }
 

@@ -231,6 +231,53 @@ static void test_what_is_refused_goes_back_to_the_commit(void **state)
     directory_remove(directory);
 }
 
+/* HAProxy is away, and offers go on and on. */
+static void test_many_open_offers_go_back_to_the_commit(void **state)
+{
+    char *directory = directory_new();
+    struct replica_restored restored;
+    struct receiver r;
+    struct writer w;
+    (void)state;
+    writer_begin(&w);
+    receiver_begin(&r, directory);
+    take_whole(&r, &w);
+    writer_set(&w, 3, 1);
+    take_delta(&r, &w);
+    replica_commit(r.replica);
+    CLEANUP(free_ptr) char *good = digest_of_replica(&r);
+    CLEANUP(free_ptr) char *config = model_config(r.model, MODEL_ACCEPTED);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 300; i++) {
+            writer_set(&w, i % 9, i % 5);
+            take_delta(&r, &w);
+            struct model_changes changes = {0};
+            model_take_changes(r.model, &changes);
+            model_changes_done(&changes);
+        }
+        if (round == 1)
+            break;
+        replica_roll_back(r.replica);
+        CLEANUP(free_ptr) char *now = digest_of_replica(&r);
+        CLEANUP(free_ptr) char *again = model_config(r.model, MODEL_ACCEPTED);
+        assert_string_equal(now, good);
+        assert_string_equal(again, config);
+        writer_set(&w, 3, 1);
+        take_whole(&r, &w);
+    }
+    replica_commit(r.replica);
+    CLEANUP(free_ptr) char *last = digest_of_replica(&r);
+    receiver_end(&r);
+    receiver_begin(&r, directory);
+    assert_true(replica_restore(r.replica, &restored, complain));
+    CLEANUP(free_ptr) char *now = digest_of_replica(&r);
+    assert_string_equal(now, last);
+    assert_same_state(w.model, r.model);
+    receiver_end(&r);
+    writer_end(&w);
+    directory_remove(directory);
+}
+
 static void test_an_offer_from_elsewhere_is_told_where_this_is(void **state)
 {
     char *directory = directory_new();
@@ -263,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_what_was_being_written_does_not_count),
         cmocka_unit_test(test_a_damaged_copy_is_named_and_the_one_before_used),
         cmocka_unit_test(test_what_is_refused_goes_back_to_the_commit),
+        cmocka_unit_test(test_many_open_offers_go_back_to_the_commit),
         cmocka_unit_test(test_an_offer_from_elsewhere_is_told_where_this_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -415,6 +415,21 @@ describe("a fleet", function()
     assert.equal("", m:state().digest)
   end)
 
+  it("is reached while others hold connections open", function()
+    start_members("3.4")
+    local h = start_controller("a", { election = { enabled = false } }):wait_ready()
+    wait_verified(h, 1)
+    local held = {}
+    for i = 1, 150 do
+      held[i] = assert(posix.connect("127.0.0.1", members[1].port, posix.now() + 5))
+    end
+    change_everywhere()
+    wait_verified(h, 1)
+    for _, socket in ipairs(held) do
+      socket:close()
+    end
+  end)
+
   it("reads renewed certificates again, and keeps to the new authority", function()
     start_members("3.4")
     local h = start_controller("a", { election = { enabled = false } }):wait_ready()
