@@ -9,14 +9,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "controller/app_parts.h"
+#include "controller/held.h"
 #include "data/json.h"
 
 #define WATCH_START_MS 50
 #define WATCH_MS 1000
 #define PROGRESS_NS (2 * NS_PER_S) /* nothing is said before */
 #define ADDRESSES_MAX 20
-/* At a start, what waits so that others are not harmed is waited for, but nobody can hold up a roll-out by it. */
-#define HELD_BACK_NS (60 * NS_PER_S)
 
 /* ---- readiness ---- */
 
@@ -34,11 +33,6 @@ static void say_not_listed(const struct app *app, struct buf *why)
         if (kind == NULL || !store_kind_is_synced(kind))
             buf_printf(why, "not synced: %s\n", name);
     }
-}
-
-static bool waits_for_held(const struct app *app, const struct reconcile_status *s)
-{
-    return !app->ever_ready && s->held_back > 0 && clock_now_ns() - app->started_ns < HELD_BACK_NS;
 }
 
 bool app_is_ready(const struct app *app, struct buf *why)
@@ -63,7 +57,7 @@ bool app_is_ready(const struct app *app, struct buf *why)
         say(why, writer ? "HAProxy does not run\n" : "HAProxy does not run: this replica does not lead\n");
     else if (s.validated && writer && !s.serving)
         say(why, "not live yet\n");
-    bool held = s.rendered && waits_for_held(app, &s);
+    bool held = s.rendered && !app->ever_ready && held_delays_start(s.held_back, clock_now_ns() - app->started_ns);
     if (why != NULL && held)
         buf_printf(why, "not rendered yet: %llu fragments wait, see held_back in /debug/state\n",
                    (unsigned long long)s.held_back);

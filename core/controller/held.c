@@ -16,6 +16,7 @@
 /* A line for one namespace after another, when many begin to wait at once. */
 #define NAMED_NS (NS_PER_S / 2)
 #define DESCRIBED_MAX 1000
+#define START_MAX_NS (60 * NS_PER_S)
 
 struct entry {
     char *name;
@@ -124,6 +125,11 @@ void held_update(struct held *h, const struct render_stats *stats, int64_t now_n
     metric_set(h->fragments_by_size, (double)h->by_size);
     metric_set(h->fragments_by_time, (double)h->by_time);
     metric_set(h->namespaces, (double)h->by_namespace.count);
+}
+
+bool held_delays_start(uint64_t fragments, int64_t age_ns)
+{
+    return fragments > 0 && age_ns < START_MAX_NS;
 }
 
 static int compare_entries(const void *a, const void *b)

@@ -27,6 +27,9 @@ void held_init(struct held *h, struct metrics *metrics);
 void held_done(struct held *h);
 /* What a rendering said. */
 void held_update(struct held *h, const struct render_stats *stats, int64_t now_ns);
+/* Is it too early to be ready, so long after the start, while so many fragments wait? What waits is waited for, but
+ * nobody can hold up a roll-out by it. */
+bool held_delays_start(uint64_t fragments, int64_t age_ns);
 /* [{"namespace":…,"for":"room","fragments":…}, …] */
 void held_describe(const struct held *h, struct buf *out);
 
