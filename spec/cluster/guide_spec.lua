@@ -11,6 +11,10 @@ describe("the guide to high availability", function()
 
   setup(function() cluster = k8s.up() end)
   teardown(function() cluster:down() end)
+  after_each(function()
+    cluster:uninstall()
+    cluster:forget("web")
+  end)
 
   local function ready(count)
     cluster:wait_for(count .. " ready controllers", 90, function()
@@ -102,7 +106,6 @@ describe("the guide to high availability", function()
   end)
 
   it("brings one replica to several", function()
-    cluster:uninstall()
     cluster:install("--set replicaCount=1 --set controller.config.controller.leader_election.enabled=false")
     ready(1)
     find(cluster:run("kubectl logs deployment/haptic-controller"), "Leader election disabled", "kubectl logs")

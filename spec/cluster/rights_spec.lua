@@ -30,12 +30,12 @@ describe("rights", function()
     end
     for _, case in ipairs({
       { "list", "secrets" }, { "watch", "secrets" }, { "get", "secrets" }, { "update", "secrets" }, { "create", "secrets", "kube-system" },
-      { "get", "secrets/haptic-agent", "kube-system" }, { "get", "pods", "kube-system" }, { "create", "pods" }, { "create", "pods/exec" },
+      { "update", "secrets/haptic-default-certificate" }, { "get", "secrets/haptic-fleet", "kube-system" }, { "get", "pods", "kube-system" }, { "create", "pods" }, { "create", "pods/exec" },
       { "delete", "leases" }, { "get", "configmaps" }, { "get", "nodes" }, { "impersonate", "users" },
     }) do
       assert.equal("no", can(unpack(case)), table.concat(case, " "))
     end
-    assert.equal("yes", can("get", "secrets/haptic-agent"))
+    assert.equal("yes", can("update", "secrets/haptic-fleet"))
     -- With HTTPS: read Secrets, and no more.
     cluster:run("helm upgrade haproxy-ic charts/haptic --reuse-values --set https.enabled=true --wait --timeout 150s")
     assert.equal("yes", can("list", "secrets", "kube-system"))
@@ -65,6 +65,6 @@ describe("rights", function()
     local certificate = cluster:inside(("echo | openssl s_client -connect %s:443 -servername web.example 2>&1")
       :format(cluster:address()))
     assert(certificate:find("CN *= *default.haptic.invalid"), certificate)
-    cluster:sh("kubectl delete -n default deployment,service,ingress,configmap web")
+    cluster:forget("web")
   end)
 end)

@@ -18,6 +18,7 @@ describe("no request fails", function()
   end)
   teardown(function()
     cluster:uninstall()
+    cluster:forget("web")
     cluster:down()
   end)
 

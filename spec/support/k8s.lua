@@ -148,6 +148,11 @@ function Cluster:application(name, replicas)
   self:run("kubectl rollout status deployment/" .. name .. " --timeout=90s")
 end
 
+--- Removes an application.
+function Cluster:forget(name)
+  self:run("kubectl delete --ignore-not-found --timeout=90s ingress,service,deployment,configmap " .. name)
+end
+
 --- The address of HAProxy's Service.
 function Cluster:address()
   return self:run("kubectl get service haptic-haproxy -o jsonpath='{.spec.clusterIP}'")

@@ -79,8 +79,9 @@ def main():
     wrong += [f"{path}: tools/chart/changes.yaml has no other value for it" for path in sorted(known - set(changes))]
     wrong += [f"{path}: tools/chart/changes.yaml has it, values.yaml does not" for path in sorted(set(changes) - known)]
     for path, change in changes.items():
-        beside = change.get("with", {})
-        for text, values in ((f"{path}: the default", beside), (f"{path}: {change['to']!r}", {**beside, path: change["to"]})):
+        both = change.get("with", {})
+        other = {**both, **change.get("beside", {}), path: change["to"]}
+        for text, values in ((f"{path}: the default", both), (f"{path}: {change['to']!r}", other)):
             output, refusal = render(json.dumps(values))
             if output is None:
                 wrong.append(f"{text} is refused: {refusal}")

@@ -28,7 +28,14 @@
 {{- if and .Values.defaultSSLCertificate.namespace (not .Values.defaultSSLCertificate.secretName) -}}
 {{- fail "defaultSSLCertificate.namespace is set and defaultSSLCertificate.secretName is not" -}}
 {{- end -}}
-{{- if and (not .Values.haproxy.agent.tls.managed) (eq (include "haptic.serverSecret" .) (include "haptic.clientSecret" .)) -}}
+{{- $tls := .Values.haproxy.agent.tls -}}
+{{- if and $tls.managed (or $tls.serverSecretName $tls.clientSecretName) -}}
+{{- fail "haproxy.agent.tls.managed is true: serverSecretName and clientSecretName are for certificates that somebody else makes" -}}
+{{- end -}}
+{{- if and (not $tls.managed) (not (and $tls.serverSecretName $tls.clientSecretName)) -}}
+{{- fail "haproxy.agent.tls.managed is false: name the Secrets in haproxy.agent.tls.serverSecretName and clientSecretName" -}}
+{{- end -}}
+{{- if and (not $tls.managed) (eq $tls.serverSecretName $tls.clientSecretName) -}}
 {{- fail "haproxy.agent.tls.serverSecretName and clientSecretName are the same: an agent would have the controllers' certificate" -}}
 {{- end -}}
 {{- if le (int .Values.haproxy.terminationGracePeriodSeconds) (int .Values.haproxy.drainSeconds) -}}
