@@ -30,7 +30,8 @@ describe("rights", function()
     end
     for _, case in ipairs({
       { "list", "secrets" }, { "watch", "secrets" }, { "get", "secrets" }, { "update", "secrets" }, { "create", "secrets", "kube-system" },
-      { "update", "secrets/haptic-default-certificate" }, { "get", "secrets/haptic-fleet", "kube-system" }, { "get", "pods", "kube-system" }, { "create", "pods" }, { "create", "pods/exec" },
+      { "update", "secrets/haptic-default-certificate" },
+      { "get", "secrets/haptic-fleet", "kube-system" }, { "get", "pods", "kube-system" }, { "create", "pods" }, { "create", "pods/exec" },
       { "delete", "leases" }, { "get", "configmaps" }, { "get", "nodes" }, { "impersonate", "users" },
     }) do
       assert.equal("no", can(unpack(case)), table.concat(case, " "))
