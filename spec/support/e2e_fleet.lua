@@ -56,6 +56,9 @@ function Member:start()
   })
   self.output = self.process.output
   self.ended = false
+  self.scope:wait_for(self.name .. " to run", 10, function()
+    return self:status("/healthz") == 200, M.tail(self.process:log(), 5)
+  end)
 end
 
 --- What a Kubernetes node does beside a sidecar: HAProxy is started when the agent says that it may be.
