@@ -140,3 +140,49 @@ for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
     end)
   end)
 end
+
+describe("objects that want the same path", function()
+  local world = e2e.world("equal", { routes = { { "steady", "198.18.0.1" } } })
+  local admin, scope, haptic
+
+  setup(function() admin = world:begin() end)
+  teardown(function() world:finish() end)
+  after_each(function() world:close() end)
+
+  --- The newest Event of that reason about the Ingress.
+  local function event_of(ingress, reason)
+    for _, event in ipairs(admin:list("Event", "default")) do
+      if event.involvedObject.kind == "Ingress" and event.involvedObject.name == ingress and event.reason == reason then
+        return event
+      end
+    end
+  end
+
+  it("the younger one's owner is told in the log, an Event, the metric and the state", function()
+    scope = world:open()
+    admin:put(kube.service("younger"))
+    admin:put(kube.slice("younger", { "198.18.0.2" }))
+    haptic = scope:haptic({ kubeconfig = world:kubeconfig() }):wait_ready()
+    scope:wait_answer(haptic.http_port, "steady.example", "198.18.0.1:8001")
+    posix.sleep(1.1) -- creationTimestamp has whole seconds
+    admin:put(kube.ingress({ name = "younger", host = "steady.example", service = "younger" }))
+    haptic:wait_log("DuplicatePath.*younger", 10)
+    local event
+    scope:wait_for("the Event", 10, function()
+      event = event_of("younger", "DuplicatePath")
+      return event
+    end)
+    assert.equal("Warning", event.type)
+    assert.truthy(event.message:find("steady.example", 1, true))
+    assert.truthy(event.message:find("default/steady", 1, true))
+    assert.equal(admin:get("Ingress", "younger").metadata.uid, event.involvedObject.uid)
+    assert.equal(1, haptic:metric("haptic_conflicts"))
+    assert.truthy(haptic:get("/debug/state").body:find("default/younger", 1, true))
+    assert.equal("198.18.0.1:8001", select(2, e2e.ask(haptic.http_port, "steady.example")))
+    assert.is_nil(event_of("steady", "DuplicatePath"))
+    -- The older one goes: the route is the other's, and nothing is wrong any more.
+    admin:delete("Ingress", "steady")
+    scope:wait_answer(haptic.http_port, "steady.example", "198.18.0.2:8001")
+    scope:wait_for("the metric to fall", 10, function() return haptic:metric("haptic_conflicts") == 0 end)
+  end)
+end)
