@@ -86,7 +86,6 @@ static void on_written(void *ctx, const struct disk_result *result)
 /* Only an empty folder, or one that has what this command writes, is written to: its files are removed. */
 static int check_directory(const char *path, struct err *err)
 {
-    CLEANUP(free_ptr) char *config = NULL;
     struct stat st;
 
     if (stat(path, &st) < 0)

@@ -32,7 +32,6 @@ static int take(struct intake *in, struct frame *frame, struct err *err)
     struct fragment *f;
     struct fragment_failure failure;
     struct render_stats stats;
-    struct render_held held;
     int64_t wait_ms;
     const char *text;
 
@@ -54,7 +53,7 @@ static int take(struct intake *in, struct frame *frame, struct err *err)
     case FRAME_RENDERED:
         return intake_rendered(frame, &stats, &wait_ms, err);
     case FRAME_HELD:
-        return intake_held(in, frame, &held, err);
+        return intake_held(in, frame, err);
     default:
         return -1;
     }
