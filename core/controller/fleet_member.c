@@ -165,6 +165,7 @@ static void on_refused(struct seat *s, yyjson_val *root)
     set_problem(s, message ? message : "refused");
     look_again(s, REFUSED_LOOK_NS);
     fleet_look(s->fleet);
+    seat_step(s); /* something newer may have been accepted meanwhile */
 }
 
 static void on_stale(struct seat *s, yyjson_val *root)
