@@ -14,6 +14,8 @@ M.rows = {
   capabilities = { "capabilities.NAME", "What HAProxy can do: version, major, minor, dynamic_backends, quic, …" },
   each = { "each(resources.KIND, \"name\", function(object, out) … end)",
     "One fragment for each object. While a script loads." },
+  each_requested = { "each_requested(resources.KIND, \"name\", function(object, out, asked) … end)",
+    "One fragment for each object and key that others ask for with the function it returns. While a script loads." },
   fragment = { "fragment(\"name\", function(out) … end)", "A fragment of no object. While a script loads." },
   section = { "section(\"frontend http\", {order = 450}, function(b) … end)",
     "A piece of a section, of no object. While a script loads." },
