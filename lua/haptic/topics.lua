@@ -25,6 +25,7 @@ M.rows = {
   settings = { "settings{ name = {type = …, default = …, doc = …} }",
     "Declare settings of extraContext with their types. While a script loads." },
   apply = { "apply(\"point\", b, it)", "Open a point: what extends it is written here." },
+  extended = { "extended(\"point\")", "Whether anything is added at a point. While a function runs." },
   snippets = { "snippets(\"point\")", "The text snippets of a point: a list of {name, order}." },
   replace = { "replace(\"file.lua:name\", function(object, out) … end)",
     "Take the place of a fragment. While a script loads." },
