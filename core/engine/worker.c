@@ -33,6 +33,7 @@
 struct worker {
     struct vm *vm;
     struct buf in, out;
+    size_t unread; /* of in, behind the frame at hand */
     struct shared_page *page;
 };
 
@@ -68,10 +69,10 @@ static void flush(void *ctx)
 
 static bool has_input(void *ctx)
 {
+    const struct worker *w = ctx;
     struct pollfd fd = {.fd = WORKER_SOCKET_FD, .events = POLLIN};
 
-    (void)ctx;
-    return poll(&fd, 1, 0) > 0;
+    return w->unread > 0 || poll(&fd, 1, 0) > 0;
 }
 
 /* Read what there is; false when there is nothing. */
@@ -260,6 +261,7 @@ static void handle(struct worker *w)
         struct err err;
         size_t size;
         int found = frame_read(w->in.data + done, w->in.length - done, FRAME_TO_RENDERER_MAX, &frame, &size, &err);
+        w->unread = found > 0 ? w->in.length - done - size : 0;
         if (found < 0 || (found && dispatch(w, &frame, &err) < 0))
             fail(w, &err);
         if (!found)
