@@ -303,10 +303,10 @@ bool plan_take(struct plan *plan, struct plan *part);
 void touch_certificate(struct agent *a, struct touched *t, const char *path, const struct buf *wanted,
                        struct plan *plan);
 void touch_list(struct agent *a, struct touched *t, struct live_list *list, struct plan *plan);
-/* What is asked of HAProxy when everything is read, after it was asked what it has loaded. */
+/* The commands of a full read, once the names of the loaded certificates and lists are known. */
 void certificates_commands(const struct agent *a, struct batch *b);
 void certificates_merge(struct agent *a, const struct runtime_answer *answers, size_t count);
-/* What is read back of those that are touched, and what follows from it. */
+/* After an apply: the commands that read back what it touched, their comparison with what is wanted, and the result. */
 void certificates_add_reads(struct agent *a, struct batch *b);
 int certificates_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers,
                         struct err *err) MUST_CHECK;

@@ -1,10 +1,10 @@
-/* Certificates and crt-lists that HAProxy has loaded are changed while it runs. What is loaded is asked of HAProxy when
- * everything is read: a certificate's content is known by its fingerprint, a list's lines are read whole. A transaction
- * that somebody left open (a process that was killed between two commands) blocks every other one, or on 2.6 takes up
- * what is meant for another certificate: it is aborted before anything else is done.
+/* Changes loaded certificates and crt-lists at runtime. A full read asks HAProxy which ones it has loaded, the
+ * fingerprint of each certificate, and the lines of each list. A process that is killed between two commands leaves a
+ * transaction open. It blocks all others; on 2.6 it even takes what is set for another certificate. So an open
+ * transaction is aborted before anything else.
  *
- * Names of a list come and go by lines: first the lines that names need are added, and after the routes have changed
- * those that nobody needs are deleted. A line that loses one of its names is written anew without it.
+ * A name is added to a list, or removed, by lines. First the lines for new names are added. After the routes have
+ * changed, unused lines are deleted. A line that loses one of several names is replaced by one without it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -75,7 +75,7 @@ void touch_certificate(struct agent *a, struct touched *t, const char *path, con
 
 /* ---- lists ---- */
 
-/* What a line has: a certificate with options. */
+/* The certificate and the options of one crt-list line. */
 struct use {
     const char *certificate, *options;
     size_t certificate_length, options_length;
@@ -117,7 +117,7 @@ static const struct item *item_of(const struct agent *a, const char *list, const
     return model_list_item(a->model, list + strlen("certs/"), strcmp(name, CRT_LIST_NOBODY) == 0 ? "" : name);
 }
 
-/* What was accepted since the apply began comes with the next changes; until then its lines stay. */
+/* An item that changed after this apply began belongs to the next one; until then its lines stay. */
 static bool is_wanted(const struct agent *a, const char *list, const char *name, const struct crt_list_line *line)
 {
     struct use uses[USES_MAX];

@@ -9,7 +9,6 @@
 #include <uv.h>
 
 #include "base/clock.h"
-#include "base/families.h"
 #include "base/log.h"
 #include "cmd/agent_options.h"
 #include "cmd/cmd.h"
@@ -125,13 +124,6 @@ static void serve_metrics(void *ctx, struct http_answer *answer)
     metric_expose(((struct beside *)ctx)->metrics, &answer->body);
 }
 
-static const char *plain_address(const struct agent_endpoint *e)
-{
-    if (strcmp(e->address, "*") != 0)
-        return e->address;
-    return families_of_machine().ipv6 ? "::" : "0.0.0.0";
-}
-
 static int start_http(struct beside *b, struct err *err)
 {
     const struct agent_options *o = &b->options;
@@ -139,7 +131,7 @@ static int start_http(struct beside *b, struct err *err)
 
     if (identity_new(&files, &b->identity, err) < 0)
         return -1;
-    if (api_server_new(&b->loop, plain_address(&o->listen), o->listen.port, b->identity, BODY_MAX, &b->api, err) < 0)
+    if (api_server_new(&b->loop, o->listen.address, o->listen.port, b->identity, BODY_MAX, &b->api, err) < 0)
         return err_wrap(err, "--listen");
     api_server_route(b->api, "GET", "/v1/state", serve_state, b);
     api_server_route(b->api, "POST", "/v1/apply", serve_apply, b);

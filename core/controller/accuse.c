@@ -82,7 +82,7 @@ struct court {
     bool has_maps, has_lists;
 };
 
-/* What files and sections have for an answer. */
+/* Cached results of a search for a file or a section. */
 #define FOUND ((void *)(uintptr_t)2)
 #define NOT_FOUND ((void *)(uintptr_t)1)
 

@@ -4,8 +4,8 @@
  * Units:   *_ns nanoseconds.
  * Errors:  of one member: its state, a log line, a metric. Members do not wait for each other.
  *
- * A member is at a digest. When that is not the model's, it is offered what has changed since, or everything. What it
- * answers is believed about itself only: it cannot change what others get.
+ * Each member reports the digest of its state. When it differs from the model's, the member gets an offer: the changes
+ * since that digest, or the whole state. A member's answers affect this member only.
  *
  *   CONNECT ──state──► COMPARE ──offer──► APPLY ──applied──► VERIFIED ──(a change)──► APPLY
  *      ▲                  ▲                 │ ├─(HAProxy refuses)──► REFUSED ──(a change)──► APPLY

@@ -177,11 +177,11 @@ static int read_head(struct reading *r, struct frame *frame, struct err *err)
     return 0;
 }
 
-static int read_value(struct reading *r, struct frame *frame, struct err *err)
+int bundle_read_value(struct bundle *b, struct frame *frame, struct err *err)
 {
     struct field fields[4];
-    char *strings[3] = {0};
-    if (r->bundle->values.count == BUNDLE_VALUES_MAX)
+    char *strings[3];
+    if (b->values.count >= BUNDLE_VALUES_MAX)
         return err_set(err, ERR_LIMIT, "more than %d values", BUNDLE_VALUES_MAX);
     for (size_t i = 0; i < 3; i++)
         if (frame_name(frame, NAME_MAX_BYTES, &fields[i], err) < 0)
@@ -192,7 +192,7 @@ static int read_value(struct reading *r, struct frame *frame, struct err *err)
         return err_set(err, ERR_INVALID, "a value without the digits of a handle");
     for (size_t i = 0; i < 3; i++)
         strings[i] = xmemdup0(fields[i].bytes, fields[i].length);
-    bundle_put_value(r->bundle, strings[0], strings[1], strings[2], fields[3].bytes, fields[3].length);
+    bundle_put_value(b, strings[0], strings[1], strings[2], fields[3].bytes, fields[3].length);
     for (size_t i = 0; i < 3; i++)
         free(strings[i]);
     return 0;
@@ -259,7 +259,7 @@ static int read_frame(struct reading *r, struct frame *frame, struct err *err)
     case FRAME_SEAL_HEAD:
         return read_head(r, frame, err);
     case FRAME_SEAL_VALUE:
-        return read_value(r, frame, err);
+        return bundle_read_value(r->bundle, frame, err);
     case FRAME_FRAGMENT:
         return read_part(r, frame, err);
     case FRAME_GONE:

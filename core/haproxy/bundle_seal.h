@@ -21,6 +21,8 @@
 #include "base/err.h"
 #include "haproxy/bundle.h"
 
+struct frame;
+
 #define BUNDLE_VERSION 1
 #define BUNDLE_FRAME_MAX ((size_t)64 << 20)
 #define BUNDLE_PARTS_MAX 2000000
@@ -29,6 +31,8 @@
 void seal_head(struct buf *out, const char *haproxy);
 void seal_value(struct buf *out, const char *digits, const char *secret, const char *key, const char *bytes,
                 size_t length);
+/* Reads what seal_value() wrote into the bundle; offers hold the same frames. Wrong or too many: ERR_INVALID, ERR_LIMIT. */
+int bundle_read_value(struct bundle *b, struct frame *frame, struct err *err) MUST_CHECK;
 void seal_part(struct buf *out, const struct fragment *part);
 void seal_gone(struct buf *out, const char *fragment_id);
 void seal_mark(struct buf *out, const struct bundle_stamp *stamp, size_t parts, struct digest digest,

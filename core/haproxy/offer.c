@@ -243,27 +243,6 @@ static int read_head(struct reading *r, struct frame *frame, struct err *err)
     return 0;
 }
 
-static int read_value(struct reading *r, struct frame *frame, struct err *err)
-{
-    struct field fields[4];
-    char *strings[3];
-    if (r->offer->values->values.count >= OFFER_VALUES_MAX)
-        return err_set(err, ERR_LIMIT, "more than %d values", OFFER_VALUES_MAX);
-    for (size_t i = 0; i < 3; i++)
-        if (frame_name(frame, NAME_MAX_BYTES, &fields[i], err) < 0)
-            return -1;
-    if (frame_field(frame, &fields[3], err) < 0 || frame_finish(frame, err) < 0)
-        return -1;
-    if (fields[0].length != BUNDLE_DIGITS)
-        return err_set(err, ERR_INVALID, "a value without the digits of a handle");
-    for (size_t i = 0; i < 3; i++)
-        strings[i] = xmemdup0(fields[i].bytes, fields[i].length);
-    bundle_put_value(r->offer->values, strings[0], strings[1], strings[2], fields[3].bytes, fields[3].length);
-    for (size_t i = 0; i < 3; i++)
-        free(strings[i]);
-    return 0;
-}
-
 /* A name becomes a path below the directory: nothing may lead out of it. */
 static bool is_named_well(enum contribution_kind kind, const char *scope)
 {
@@ -373,7 +352,7 @@ static int read_frame(struct reading *r, struct frame *frame, struct err *err)
     case FRAME_OFFER_HEAD:
         return read_head(r, frame, err);
     case FRAME_SEAL_VALUE:
-        return read_value(r, frame, err);
+        return bundle_read_value(r->offer->values, frame, err);
     case FRAME_FRAGMENT:
         return read_items(r, frame, err);
     case FRAME_OFFER_GUARDED:

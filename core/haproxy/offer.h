@@ -27,7 +27,6 @@
 #define OFFER_VERSION 1
 #define OFFER_HOLDER_SIZE 320
 #define OFFER_ITEMS_MAX 4000000
-#define OFFER_VALUES_MAX 1000000
 
 struct offer {
     int64_t transitions;

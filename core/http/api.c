@@ -3,16 +3,15 @@
  */
 #include "http/api.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/alloc.h"
 #include "base/vec.h"
 #include "http/crowd.h"
+#include "http/listen.h"
 
 /* Some are shut already and not yet noticed. */
 #define CONNECTIONS_MAX (2 * CROWD_MAX)
@@ -269,15 +268,16 @@ static void run(struct api_server *s)
         uv_timer_stop(&s->timer);
 }
 
-static bool listen_at(struct api_server *s, const struct sockaddr *at, uint16_t port, unsigned flags)
+/* False with errno set. */
+static bool listen_at(struct api_server *s, const struct listen_address *at, uint16_t port)
 {
     errno = 0;
-    s->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME | flags, port, NULL, NULL,
-                                 on_request, s, MHD_OPTION_SOCK_ADDR, at, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-                                 MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-                                 CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_HTTPS_CERT_CALLBACK,
-                                 on_certificate, MHD_OPTION_HTTPS_PRIORITIES, PRIORITIES, MHD_OPTION_END);
+    s->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME | at->flags, port, NULL, NULL, on_request, s,
+        MHD_OPTION_SOCK_ADDR, &at->at.any, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+        IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_HTTPS_CERT_CALLBACK, on_certificate,
+        MHD_OPTION_HTTPS_PRIORITIES, PRIORITIES, MHD_OPTION_END);
     if (!s->daemon && errno == 0)
         errno = EADDRINUSE;
     return s->daemon != NULL;
@@ -286,23 +286,13 @@ static bool listen_at(struct api_server *s, const struct sockaddr *at, uint16_t 
 int api_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct identity *identity, size_t max_body,
                    struct api_server **ret_server, struct err *err)
 {
-    struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    struct listen_address at;
+    if (listen_address(address, port, &at, err) < 0)
+        return -1;
     struct api_server *s = xcalloc(1, sizeof(*s));
-    bool listens;
-
     s->identity = the_identity = identity;
     s->max_body = max_body;
-    if (inet_pton(AF_INET, address, &in4.sin_addr) == 1) {
-        listens = listen_at(s, (const struct sockaddr *)&in4, port, 0);
-    } else if (inet_pton(AF_INET6, address, &in6.sin6_addr) == 1) {
-        bool both = IN6_IS_ADDR_UNSPECIFIED(&in6.sin6_addr);
-        listens = listen_at(s, (const struct sockaddr *)&in6, port, MHD_USE_IPv6 | (both ? MHD_USE_DUAL_STACK : 0));
-    } else {
-        free(s);
-        return err_set(err, ERR_INVALID, "\"%s\" is not an IP address to listen on", address);
-    }
-    if (!listens) {
+    if (!listen_at(s, &at, port)) {
         free(s);
         return err_set_sys(err, errno, "listen on %s port %u", address, port);
     }

@@ -27,7 +27,7 @@ struct api_request;
 /* The request is answered by one call of api_answer(), at once or later. body: valid during the call. */
 typedef void api_handler(void *ctx, struct api_request *request, const char *body, size_t length);
 
-/* Sessions of GnuTLS lead back to one identity per process: at most one server. */
+/* address: as listen.h has it. Sessions of GnuTLS lead back to one identity per process: at most one server. */
 int api_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct identity *identity, size_t max_body,
                    struct api_server **ret_server, struct err *err) MUST_CHECK;
 /* method: "GET" or "POST"; borrowed, as path is. */

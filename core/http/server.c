@@ -2,18 +2,16 @@
  * timer. Its limits of connections turn the newest away, whoever that is; so they are set beyond ours (crowd.h). */
 #include "http/server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/alloc.h"
-#include "base/families.h"
 #include "base/vec.h"
 #include "http/crowd.h"
+#include "http/listen.h"
 #include "http/loopback.h"
 
 /* Some are shut already and not yet noticed. */
@@ -146,55 +144,28 @@ static void run(struct http_server *s)
         uv_timer_stop(&s->timer);
 }
 
-/* Listen at one address. False with errno set. */
-static bool listen_at(struct http_server *s, const struct sockaddr *at, uint16_t port, unsigned flags)
+/* False with errno set. */
+static bool listen_at(struct http_server *s, const struct listen_address *at, uint16_t port)
 {
     errno = 0;
-    s->daemon = MHD_start_daemon(MHD_USE_EPOLL | flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR, at,
-                                 MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_NOTIFY_CONNECTION,
-                                 on_connection, s, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
+    s->daemon = MHD_start_daemon(MHD_USE_EPOLL | at->flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR,
+                                 &at->at.any, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
                                  MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_END);
     if (s->daemon == NULL && errno == 0)
         errno = EADDRINUSE;
     return s->daemon != NULL;
 }
 
-/* "[::1]" is "::1". */
-static const char *without_brackets(const char *address, char buffer[INET6_ADDRSTRLEN])
-{
-    size_t length = strlen(address);
-
-    if (length < 3 || length - 2 >= INET6_ADDRSTRLEN || address[0] != '[' || address[length - 1] != ']')
-        return address;
-    memcpy(buffer, address + 1, length - 2);
-    buffer[length - 2] = '\0';
-    return buffer;
-}
-
 int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct http_server **ret_server,
                     struct err *err)
 {
-    struct sockaddr_in in4 = {.sin_family = AF_INET, .sin_port = htons(port)};
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    char buffer[INET6_ADDRSTRLEN];
-    const char *plain = without_brackets(address, buffer);
-    bool everywhere = strcmp(address, HTTP_SERVER_EVERYWHERE) == 0, listens;
+    struct listen_address at;
 
-    if (everywhere && !families_of_machine().ipv6)
-        plain = "0.0.0.0";
-    else if (everywhere)
-        plain = "::";
+    if (listen_address(address, port, &at, err) < 0)
+        return -1;
     struct http_server *s = xcalloc(1, sizeof(*s));
-    if (inet_pton(AF_INET, plain, &in4.sin_addr) == 1) {
-        listens = listen_at(s, (const struct sockaddr *)&in4, port, 0);
-    } else if (inet_pton(AF_INET6, plain, &in6.sin6_addr) == 1) {
-        bool both = IN6_IS_ADDR_UNSPECIFIED(&in6.sin6_addr);
-        listens = listen_at(s, (const struct sockaddr *)&in6, port, MHD_USE_IPv6 | (both ? MHD_USE_DUAL_STACK : 0));
-    } else {
-        free(s);
-        return err_set(err, ERR_INVALID, "\"%s\" is not an IP address to listen on", address);
-    }
-    if (!listens) {
+    if (!listen_at(s, &at, port)) {
         free(s);
         return err_set_sys(err, errno, "listen on %s port %u", address, port);
     }

@@ -24,10 +24,7 @@ struct http_answer {
 };
 typedef void http_handler(void *ctx, struct http_answer *answer);
 
-/* All addresses of the machine, IPv6 where there is any. */
-#define HTTP_SERVER_EVERYWHERE "*"
-
-/* address: HTTP_SERVER_EVERYWHERE, "127.0.0.1", "::1", "[::]" …; port 0: any (see http_server_port). */
+/* address: as listen.h has it; port 0: any (see http_server_port). */
 int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct http_server **ret_server,
                     struct err *err) MUST_CHECK;
 /* path is compared in whole; summary is for the index at "/". Both are borrowed. */

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "base/families.h"
+#include "http/listen.h"
 #include "http/server.h"
 
 struct world {
@@ -435,7 +436,7 @@ static bool can_connect(int family, const struct sockaddr *at, socklen_t length)
 
 static void it_listens_on_both_families(void **state)
 {
-    static const char *const everywhere[] = {HTTP_SERVER_EVERYWHERE, "::", "[::]"};
+    static const char *const everywhere[] = {LISTEN_EVERYWHERE, "::", "[::]"};
     struct families families = families_of_machine();
     struct world w;
     struct err err;

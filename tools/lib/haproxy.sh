@@ -54,6 +54,9 @@ haproxy_make() {
   die "this machine's Debian mirror has no HAProxy $SERIES (its newest found: ${version%%-*})."
 }
 
+# haproxy_unpacked SERIES: prints where the program lies as Debian built it, for a system that has its libraries.
+haproxy_unpacked() { find "$CACHE/haproxy-$1" -path '*/usr/sbin/haproxy' -type f; }
+
 # haproxy_unpack ARCHIVES FOLDER: FOLDER/root is the packages' files, FOLDER/haproxy the program that runs with them.
 haproxy_unpack() {
   local into=$2 deb dirs interpreter

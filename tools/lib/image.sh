@@ -77,22 +77,22 @@ image_base_make() {
   debian_release
   cache_scratch
   say "making the base image: Debian 13 without manuals"
-  debootstrap --variant=minbase trixie "$SCRATCH/root" "$(debian_mirror)" >"$into/debootstrap.log" 2>&1 || {
+  debootstrap --variant=minbase trixie "$SCRATCH/system" "$(debian_mirror)" >"$into/debootstrap.log" 2>&1 || {
     tail -n 5 "$into/debootstrap.log" >&2
     die "debootstrap could not make Debian 13 from this machine's mirror."
   }
   (
-    cd "$SCRATCH/root"
+    cd "$SCRATCH/system"
     rm -rf var/cache/apt/* var/cache/ldconfig/aux-cache var/lib/apt/lists/* var/log/* var/lib/dpkg/*-old \
       var/cache/debconf/*-old usr/share/{doc,man,info,locale}/*
     mkdir -p etc/dpkg/dpkg.cfg.d
     printf 'path-exclude /usr/share/%s/*\n' doc man info locale >etc/dpkg/dpkg.cfg.d/slim
+    # How this machine reaches its mirror (a proxy, for one) holds in the image's builds, too.
+    proxies=$(apt-config dump | grep -E '^Acquire::https?::Proxy ' || true)
+    [ -z "$proxies" ] || printf '%s\n' "$proxies" >etc/apt/apt.conf.d/90machine
   )
-  # How this machine reaches its mirror (a proxy, for one) holds in the image's builds, too.
-  apt-config dump | grep -E '^Acquire::https?::Proxy ' >"$SCRATCH/root/etc/apt/apt.conf.d/90machine" ||
-    rm "$SCRATCH/root/etc/apt/apt.conf.d/90machine"
   container=$(image_tool from --signature-policy "$HERE/images/policy.json" scratch)
-  image_tool add -q "$container" "$SCRATCH/root" / >/dev/null
+  image_tool add -q "$container" "$SCRATCH/system" / >/dev/null
   image_tool config --cmd bash "$container"
   image_tool commit -q --signature-policy "$HERE/images/policy.json" --timestamp 0 "$container" "$IMAGE_BASE" >/dev/null
   image_tool rm "$container" >/dev/null
@@ -117,7 +117,7 @@ image_haproxy_make() {
   image_stored "$IMAGE_BASE" "$CACHE/image-base-trixie/image.tar" || die "the base image cannot be read; remove $CACHE/image-base-trixie."
   cache_scratch
   cp "$HERE"/images/haproxy/* "$SCRATCH/"
-  cp "$CACHE/haproxy-$IMAGE_HAPROXY_SERIES/root/usr/sbin/haproxy" "$SCRATCH/haproxy"
+  cp "$(haproxy_unpacked "$IMAGE_HAPROXY_SERIES")" "$SCRATCH/haproxy"
   image_build "$(image_haproxy_name)" "$SCRATCH" --build-arg "PACKAGES=$IMAGE_HAPROXY_PACKAGES"
   image_archive "$(image_haproxy_name)" "$1/image.tar"
 }
