@@ -239,6 +239,5 @@ int main(void)
         cmocka_unit_test(lines_may_be_cut), cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(real_reloads),
     };
-    signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -460,6 +460,5 @@ int main(void)
         cmocka_unit_test(output_is_followed_and_kept_small),
         cmocka_unit_test(long_paths_are_refused),
     };
-    signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -443,6 +443,5 @@ int main(void)
         cmocka_unit_test(cancelled_calls_are_silent),
         cmocka_unit_test(real_haproxy),
     };
-    signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

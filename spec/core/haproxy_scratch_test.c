@@ -174,6 +174,5 @@ int main(void)
         cmocka_unit_test(a_sweep_takes_nothing_from_who_is_making_one),
         cmocka_unit_test(what_a_killed_process_has_left_is_swept_and_not_before),
     };
-    signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
