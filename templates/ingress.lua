@@ -32,11 +32,12 @@ local SILENT = { event = function() end, warn = function() end }
 
 local is_external_name = use("ingress.addresses").is_external_name
 local endpoints, names, foreign = use("ingress.endpoints"), use("ingress.names"), use("ingress.foreign")
-local tls = use("ingress.tls")
+local tls, server_tls, levels = use("ingress.tls"), use("ingress.server_tls"), use("ingress.backend_keys")
 local judge_ingress, path_meant = foreign.judge_ingress, foreign.path_meant
 local judge_service, is_refused = foreign.judge_service, foreign.is_refused
 local is_port, service_port, servers_of = endpoints.is_port, endpoints.service_port, endpoints.servers_of
 local is_label, host_key, path_problem, path_key = names.is_label, names.host_key, names.path_problem, names.path_key
+local is_domain = names.is_domain
 
 -- which Ingresses are ours ----------------------------------------------------------------------------------
 
@@ -122,17 +123,26 @@ local function service_problem(service, name, port)
   return nil
 end
 
-local function add_servers(out, b, service, port)
+--- ing: the Ingress whose own backend it is, or nil.
+local function add_servers(out, b, service, port, ing)
+  local list = { { object = service, out = out } }
+  -- The Ingress' owner is told by the Ingress' own fragment.
+  if ing then table.insert(list, 1, { object = ing, out = SILENT }) end
+  local words, is_open = server_tls.words(out, list, service.metadata.namespace)
+  if not is_open then return end
   if dig(service, "spec", "type") == "ExternalName" then
     -- Not "libc": a name whose servers do not answer would hold up every start and reload, for everybody.
     b:server({ name = "external", address = external_name(service), port = external_port(service, port),
-      "resolvers", "default", "resolve-prefer", RESOLVE_PREFER, "init-addr", "last,none" })
+      "resolvers", "default", "resolve-prefer", RESOLVE_PREFER, "init-addr", "last,none", unpack(words) })
     return
   end
   local metadata, p = service.metadata, service_port(service, port)
   local servers = servers_of(out, metadata.namespace, metadata.name, p.name or "", keeps_last(service))
   if #servers > MANY_SERVERS then b:line("balance", "random") end
-  for _, s in ipairs(servers) do b:server(s) end
+  for _, s in ipairs(servers) do
+    for i, w in ipairs(words) do s[i] = w end
+    b:server(s)
+  end
 end
 
 --- A port as a rule writes it, from what backends are named by.
@@ -140,28 +150,33 @@ local function port_of(label)
   return label:find("^%d+$") and { number = tonumber(label) } or { name = label }
 end
 
---- The backend of a Service's port, one for all that lead to it. It belongs to the Service.
+--- The backend of a Service's port, one for all that lead to it, or one for an Ingress of its own: then the key is
+--- PORT.INGRESS (labels have no "."). It belongs to the Service.
 local request_backend = each_requested(resources.services, "backend", function(service, out, asked)
-  local port = port_of(asked.key)
+  local label, owner = asked.key:match("^([^.]+)%.(.+)$")
+  local port = port_of(label or asked.key)
+  local backend = asked.namespace .. "_" .. asked.name .. "_" .. (label or asked.key)
+  local ing = owner and resources.ingresses:get(asked.namespace, owner)
   if service then judge_service(out, service) end
-  out:backend(asked.namespace .. "_" .. asked.name .. "_" .. asked.key, function(b)
-    if not service_problem(service, asked.name, port) then add_servers(out, b, service, port) end
+  out:backend(owner and backend .. "_" .. owner or backend, function(b)
+    if not service_problem(service, asked.name, port) then add_servers(out, b, service, port, ing) end
   end)
 end)
 
 --- What is added at the point "backend" may come from the Ingress. Then each Ingress writes the backend; the oldest
 --- one's counts, and the next one's where HAProxy refuses that.
-local function extended_backend(out, ing, service, name, port, label, backend)
+local function extended_backend(out, ing, service, name, port, label, backend, owner)
   if service then judge_service(out, service) end
   out:backend(backend, function(b)
     if service and is_refused(service) then return end
-    if not service_problem(service, name, port) then add_servers(out, b, service, port) end
+    if not service_problem(service, name, port) then add_servers(out, b, service, port, owner and ing) end
     apply("backend", b, { ingress = ing, service = service, namespace = ing.metadata.namespace, name = name,
       port = label, backend = backend })
   end)
 end
 
---- The name of the backend of a Service's port, the port and its label; nil when it cannot be one.
+--- The name of the backend of a Service's port, the port, its label, and the Ingress' name where the backend is its
+--- own; nil when it cannot be one.
 local function backend_name(ing, service_backend)
   local namespace = ing.metadata.namespace
   local name = service_backend.name
@@ -170,13 +185,17 @@ local function backend_name(ing, service_backend)
   if not is_label(namespace) or not is_label(name) or not (is_port(label) or is_label(label) and label:find("%l")) then
     return nil
   end
-  return namespace .. "_" .. name .. "_" .. label, port, label
+  local backend, owner = namespace .. "_" .. name .. "_" .. label, ing.metadata.name
+  if not levels.is_own(ing, resources.services:get(namespace, name)) or not is_domain(owner) then
+    return backend, port, label
+  end
+  return backend .. "_" .. owner, port, label, owner
 end
 
 --- The name of the backend of a Service's port, which will be there.
 local function backend_of(out, ing, service_backend)
   local namespace, name = ing.metadata.namespace, service_backend.name
-  local backend, port, label = backend_name(ing, service_backend)
+  local backend, port, label, owner = backend_name(ing, service_backend)
   if not backend then
     out:warn("InvalidBackend", "a backend names no service and port")
     return UNAVAILABLE
@@ -185,9 +204,9 @@ local function backend_of(out, ing, service_backend)
   local reason, message = service_problem(service, name, port)
   if reason then out:warn(reason, message) end
   if extended("backend") then
-    extended_backend(out, ing, service, name, port, label, backend)
+    extended_backend(out, ing, service, name, port, label, backend, owner)
   else
-    request_backend(namespace, name, tostring(label))
+    request_backend(namespace, name, owner and label .. "." .. owner or tostring(label))
   end
   return backend
 end
@@ -251,6 +270,7 @@ each(resources.ingresses, "routes", function(ing, out)
   if is_canary then return end
   local done, hosts = { refused = refused }, {}
   if tls.protects then done.clients = select(2, tls.clients_of(SILENT, ing)) end
+  server_tls.judge(out, ing)
   for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
     local host, problem = host_key(rule.host)
     if not host then

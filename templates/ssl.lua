@@ -26,8 +26,10 @@ settings({
     doc = "a Host other than the name that TLS was begun for" },
 })
 
+--- Can certificates come from Secrets? Where one is missing, the default certificate stands in its place.
+local HAS_SECRETS = watched("secrets") and capabilities.default_certificate ~= nil
 --- Is there HTTPS at all? It needs Secrets, and a certificate for those that ask for none.
-local ON = context.https and watched("secrets") and capabilities.default_certificate ~= nil
+local ON = context.https and HAS_SECRETS
 
 local LIST, DEFAULT = "https.list", "default.pem"
 --- Codes that a redirect can have.
@@ -188,13 +190,15 @@ local function problem_of(secret, id)
 end
 
 --- Put out the certificate of a Secret. One that cannot be used stays as it was, and the owner is told. fallback: what
---- it is where it never was anything. Returns the file, and the facts of one that can be used.
-local function certificate(out, namespace, name, file, fallback)
+--- it is where it never was anything. told: who hears what is wrong, else out. Returns the file, and the facts of one
+--- that can be used.
+local function certificate(out, namespace, name, file, fallback, told)
   local secret = resources.secrets:get(namespace, name)
   local reason, message = problem_of(secret, namespace .. "/" .. name)
   file = file or file_of(namespace, name)
   if reason then
-    out:warn(reason, message .. "; the certificate that was in use stays, or else the default one")
+    told = told or out
+    told:warn(reason, message .. "; the certificate that was in use stays, or else the default one")
     out:certificate(file, { cert = fallback, keep = true })
     return file, nil
   end
@@ -214,6 +218,34 @@ local function authorities(out, namespace, name)
     out:certificate(file, { keep = true })
   else
     out:certificate(file, { ca = secret.data["ca.crt"] })
+  end
+  return file
+end
+
+--- The authorities of a Secret for servers: ca.crt, or tls.crt where there is none. nil, a Reason and words where there
+--- are none that can be used.
+local function server_problem(namespace, name)
+  local secret = resources.secrets:get(namespace, name)
+  local facts = secret and secret.x509
+  if facts and facts.authorities and not facts.authorities.problem then return secret.data["ca.crt"] end
+  if facts and not facts.authorities and facts.certificates and facts.certificates > 0 then
+    return secret.data["tls.crt"]
+  end
+  local id = "Secret " .. namespace .. "/" .. name
+  return nil, "InvalidServerCa", (secret and id .. " has no authorities that can be read" or "there is no " .. id)
+    .. "; those that were in use stay, or else no server is trusted"
+end
+
+--- Put out the authorities by which servers are verified; `told` is who hears what is wrong. Where they were never
+--- good, they are our own default certificate, which has signed nobody.
+local function server_authorities(out, told, namespace, name)
+  local bytes, reason, message = server_problem(namespace, name)
+  local file = file_of(namespace, name):gsub("%.pem$", ".server-ca.pem")
+  if bytes then
+    out:certificate(file, { ca = bytes })
+  else
+    told:warn(reason, message)
+    out:certificate(file, { ca = capabilities.default_certificate, keep = true })
   end
   return file
 end
@@ -241,4 +273,7 @@ if ON then
 end
 
 provide("ssl", { on = ON, list = LIST, codes = CODES, certificate = certificate, authorities = authorities,
-  covers = covers })
+  server_authorities = server_authorities, server_problem = server_problem, covers = covers, has_secrets = HAS_SECRETS,
+  problem = function(namespace, name)
+    return problem_of(resources.secrets:get(namespace, name), namespace .. "/" .. name)
+  end })

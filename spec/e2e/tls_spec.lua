@@ -313,6 +313,111 @@ describe("TLS", function()
     end)
   end
 
+  for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
+    it("goes on to servers, which are verified where their owner says by whom, on " .. series, function()
+      local ca = scope:certificate({ names = { "authority" }, key = "authority" })
+      local server = scope:certificate({ names = { "backend.example" }, issuer = ca })
+      local client = scope:certificate({ names = { "client" }, issuer = ca })
+      local other = scope:certificate({ names = { "other" }, key = "authority" })
+      local servers = {}
+      for _, kind in ipairs({ "open", "mutual" }) do
+        servers[kind] = e2e.port()
+        scope:tls_server({ port = servers[kind], certificate = server, clients = kind == "mutual" and ca or nil })
+      end
+      source:write("ca.yaml", { apiVersion = "v1", kind = "Secret", metadata = { namespace = "default", name = "ca" },
+        stringData = { ["ca.crt"] = ca.cert } })
+      put_secret("other", other)
+      put_secret("client", client)
+      -- Name, annotations without their prefix, status, server; what the server tells of the connection.
+      local cases = {
+        { "blind", { ["server-ssl"] = "true" }, 200, "open", "sni=- alpn=h2" },
+        { "h1", { ["server-ssl"] = "on", ["server-proto"] = "h1" }, 200, "open", "sni=- alpn=http/1.1" },
+        { "good", { ["server-ssl"] = "true", ["server-ca"] = "default/ca", ["server-sni"] = "backend.example" }, 200, "open",
+          "sni=backend.example" },
+        { "by-ca", { ["server-ca"] = "ca" }, 200, "open", "sni=-" },
+        { "mutual", { ["server-ca"] = "ca", ["server-crt"] = "client" }, 200, "mutual", "client=client" },
+        { "late", { ["server-ca"] = "there-is-none" }, 503, "open" },
+        { "stranger", { ["server-ca"] = "other" }, 503, "open" },
+        { "nobody", { ["server-ca"] = "ca" }, 502, "mutual" },
+        { "name", { ["server-ca"] = "ca", ["server-sni"] = "wrong.example" }, 503, "open" },
+        { "foreign", { ["server-ca"] = "elsewhere/ca" }, 503, "open" },
+        { "foreign-crt", { ["server-crt"] = "elsewhere/client" }, 503, "open" },
+        { "hostile", { ["server-ca"] = "ca", ["server-sni"] = "x) verify none" }, 503, "open" },
+        { "hostile-ca", { ["server-ca"] = "ca verify none" }, 503, "open" },
+      }
+      -- The same by the Service's annotations, and by an Ingress', of one Service that has none.
+      for _, case in ipairs(cases) do
+        local name, annotations = case[1], {}
+        for k, v in pairs(case[2]) do annotations["haproxy.org/" .. k] = v end
+        local service = kube.service(name)
+        service.metadata.annotations = annotations
+        source:write(name .. ".yaml", kube.ingress({ name = name, host = name .. ".example", service = name }), service,
+          kube.slice(name, { "198.18.0.1" }, servers[case[4]]),
+          kube.ingress({ name = "i-" .. name, host = "i-" .. name .. ".example", service = "bare-" .. case[4],
+            annotations = annotations }))
+      end
+      for kind, port in pairs(servers) do
+        source:write("bare-" .. kind .. ".yaml", kube.service("bare-" .. kind), kube.slice("bare-" .. kind, { "198.18.0.1" }, port))
+      end
+      put_ingress("plain", { "plain.example" }, nil, "198.18.0.2")
+      -- Each refusal would be tried again for longer than a client waits.
+      start(series, { retries = 0 })
+      local function assert_all()
+        for _, case in ipairs(cases) do
+          for _, name in ipairs({ case[1], "i-" .. case[1] }) do
+            local answer
+            scope:wait_for(name .. " to answer " .. case[3], 15, function()
+              answer = plain(name .. ".example")
+              -- HTTP/2 learns of a refused client in the handshake or behind it.
+              return answer and (answer.status == case[3] or case[3] == 502 and answer.status == 503),
+                answer and answer.status
+            end)
+            if case[5] then assert.matches(case[5], answer.body, 1, true, name) end
+          end
+        end
+        assert.equal(200, plain("plain.example").status)
+      end
+      assert_all()
+      assert.equal(0, haptic:metric("haptic_quarantined_objects") or 0)
+      for _, id in ipairs({ "default/late", "default/i-late" }) do wait_told(id, "there is no Secret default/there-is-none") end
+      for _, id in ipairs({ "default/hostile", "default/i-hostile" }) do wait_told(id, "expected a DNS name in lower case") end
+      for _, id in ipairs({ "default/foreign", "default/i-foreign" }) do wait_told(id, "expected the name of a Secret") end
+      -- Authorities that go bad stay; those that come at last count.
+      source:write("ca.yaml", { apiVersion = "v1", kind = "Secret", metadata = { namespace = "default", name = "ca" },
+        stringData = { ["ca.crt"] = "garbage" } })
+      wait_told("default/good", "has no authorities that can be read")
+      assert_all()
+      source:write("late-ca.yaml", { apiVersion = "v1", kind = "Secret", stringData = { ["ca.crt"] = ca.cert },
+        metadata = { namespace = "default", name = "there-is-none" } })
+      cases[6][3] = 200
+      assert_all()
+      -- Endpoints of such a backend come and go without a reload; on 3.4 whole backends, too.
+      local before = reloads()
+      source:write("endpoints.yaml", kube.ingress({ name = "e", host = "e.example", service = "e",
+        annotations = { ["haproxy.org/server-ca"] = "there-is-none" } }), kube.service("e"),
+        kube.slice("e", { "198.18.0.1" }, servers.open))
+      scope:wait_for("e.example to answer", 15, function()
+        local answer = plain("e.example")
+        return answer and answer.status == 200
+      end)
+      if series == "3.4" then
+        assert.equal(before, reloads())
+      else
+        scope:wait_for("that reload to be counted", 10, function() return reloads() > before end)
+      end
+      before = reloads()
+      source:write("endpoints.yaml", kube.ingress({ name = "e", host = "e.example", service = "e",
+        annotations = { ["haproxy.org/server-ca"] = "there-is-none" } }), kube.service("e"),
+        kube.slice("e", { "198.18.0.3", "198.18.0.4" }, servers.open))
+      scope:wait_for("the new endpoints to serve", 15, function()
+        local stat = haptic.haproxy:ask("show servers state default_e_80_e")
+        return stat:find("198.18.0.4", 1, true) and not stat:find("198.18.0.1", 1, true), stat
+      end)
+      assert.equal(200, plain("e.example").status)
+      if series ~= "2.6" then assert.equal(before, reloads()) end
+    end)
+  end
+
   it("leaves out a certificate that HAProxy itself refuses, and only that", function()
     local good = scope:certificate({ names = { "good.example" } })
     put_secret("good", good)

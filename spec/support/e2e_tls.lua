@@ -102,6 +102,15 @@ function M.https(options)
   return { status = tonumber(status), version = version, headers = headers, body = body }
 end
 
+--- A server with TLS, HTTP/1.1 and HTTP/2, that tells of each connection: "sni=NAME alpn=PROTOCOL client=NAME".
+---@param options table port; certificate; clients (the authority of certificates that it asks clients for)
+function Scope:tls_server(options)
+  local process = self:spawn({ name = "TLS server", argv = { TOOL, "serve", tostring(options.port),
+    options.certificate.directory, options.clients and options.clients.directory or "-" } })
+  self:wait_for("the TLS server", 10, function() return process:log():find("ready", 1, true) end)
+  return process
+end
+
 --- Waits until who asks for the name gets that certificate.
 function Scope:wait_peer(port, name, certificate, seconds)
   self:wait_for(("%q to get its certificate"):format(name), seconds or 15, function()

@@ -3,7 +3,7 @@
 -- None of it is passed over in silence. What protects a route and is not honoured closes the route, unless the
 -- administrator decides otherwise.
 
-local families = use("ingress.families")
+local families, levels = use("ingress.families"), use("ingress.backend_keys")
 local has_ssl, ssl = pcall(use, "ssl")
 local TLS = has_ssl and ssl.on
 
@@ -42,10 +42,9 @@ local SSL_KEYS = { ["ssl-redirect"] = true, ["ssl-redirect-code"] = true, ["ssl-
 
 local function is_honoured(annotation)
   if honoured[annotation] then return true end
-  if TLS then
-    local prefix, key = annotation:match("^([^/]+)/(.+)$")
-    if SSL_KEYS[key] and (prefix == "haproxy.org" or prefix == OURS) then return true end
-  end
+  local prefix, key = annotation:match("^([^/]+)/(.+)$")
+  if prefix and levels.is_key(prefix, key) then return true end
+  if TLS and SSL_KEYS[key] and (prefix == "haproxy.org" or prefix == OURS) then return true end
   for _, beginning in ipairs(honoured_beginnings) do
     if annotation:starts_with(beginning) then return true end
   end
