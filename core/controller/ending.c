@@ -8,12 +8,14 @@
 
 #define ENDED "the renderer was ended while this ran"
 
-char *ending_message(const struct reconcile_config *config, const char *reason)
+char *ending_message(const struct reconcile_config *config, const struct renderer_death *death)
 {
+    const char *reason = death->reason, *place = death->place;
+
     if (strcmp(reason, "deadline") == 0 && config->render_timeout_ns > 0)
-        return xasprintf(ENDED ": a rendering may take %s "
-                               "(templatingSettings.renderTimeout)",
-                         log_duration(config->render_timeout_ns));
+        return xasprintf("%s%s" ENDED ": a rendering may take %s "
+                         "(templatingSettings.renderTimeout)",
+                         place, *place != '\0' ? ": " : "", log_duration(config->render_timeout_ns));
     if (strcmp(reason, "memory") == 0 && config->render_memory_bytes > 0)
         return xasprintf(ENDED ": it may use %llu bytes of memory "
                                "(templatingSettings.renderMemoryBytes)",
@@ -28,5 +30,7 @@ char *ending_cause(const struct problems *problems, const struct fragment_failur
 
     if (cause == NULL || strstr(f->message, "it ended the renderer before") == NULL)
         return NULL;
-    return xasprintf("%s; %s", f->message, cause);
+    while (cause > before && cause[-1] != ';') /* the line stands before it */
+        cause--;
+    return xasprintf("%s; %s", f->message, cause + strspn(cause, " "));
 }

@@ -9,8 +9,8 @@
 #include "controller/reconcile.h"
 #include "engine/renderer.h"
 
-/* Why it was ended, with the setting that decides about it. */
-char *ending_message(const struct reconcile_config *config, const char *reason);
+/* Why it was ended, with the template's line, and the setting that decides about it. */
+char *ending_message(const struct reconcile_config *config, const struct renderer_death *death);
 /* A fragment that is not run because it ended the renderer: its failure with the limit that it passed, as it was told
  * before. NULL for any other. */
 char *ending_cause(const struct problems *problems, const struct fragment_failure *f);

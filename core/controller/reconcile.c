@@ -310,11 +310,11 @@ static void on_died(void *ctx, const struct renderer_death *death)
         return;
     if (death->is_trial) {
         log_warn("Renderer died with the templates of a new configuration; those in force serve on", "reason",
-                 death->reason, "template", death->template_name, "object_kind", death->owner_kind, "object",
-                 death->owner_id);
+                 death->reason, "template", death->template_name, "place", death->place, "object_kind",
+                 death->owner_kind, "object", death->owner_id);
         return;
     }
-    CLEANUP(free_ptr) char *message = ending_message(&r->config, death->reason);
+    CLEANUP(free_ptr) char *message = ending_message(&r->config, death);
     log_warn("Renderer died; a new one is started and the last good rendering stays in force", "reason", death->reason,
              "template", death->template_name, "object_kind", death->owner_kind, "object", death->owner_id, "error",
              *death->fragment_id != '\0' ? message : death->reason);

@@ -468,11 +468,13 @@ static void on_exited(void *ctx, const char *reason)
     drop_questions(lane);
     if (!lane->events)
         return;
+    /* What ends in another way ends at another line than that of the last sample. */
+    const char *place = strcmp(reason, "deadline") == 0 ? at_hand.place : "";
     bool loading_kills = !was_configured && (strcmp(reason, "deadline") == 0 || strcmp(reason, "memory") == 0);
     if (!lane->established && (loading_kills || (!blamed && lane->deaths >= TRIES_MAX))) {
-        char message[400];
-        snprintf(message, sizeof(message), "the renderer ended while it %s: %s",
-                 was_configured ? "rendered with the program" : "loaded the program", reason);
+        CLEANUP(free_ptr)
+        char *message = xasprintf("%s%sthe renderer ended while it %s: %s", place, *place != '\0' ? ": " : "",
+                                  was_configured ? "rendered with the program" : "loaded the program", reason);
         lane->events->refused(lane->ctx, lane, message);
         return;
     }
@@ -480,7 +482,8 @@ static void on_exited(void *ctx, const char *reason)
                                    .fragment_id = at_hand.id,
                                    .template_name = at_hand.template_name,
                                    .owner_kind = at_hand.owner_kind,
-                                   .owner_id = at_hand.owner_id};
+                                   .owner_id = at_hand.owner_id,
+                                   .place = place};
     restart_later(lane);
     lane->events->died(lane->ctx, lane, &death);
 }
@@ -498,7 +501,7 @@ static void start(struct lane *lane)
         lane->deaths++;
         snprintf(reason, sizeof(reason), "setup: %.250s", err.text);
         restart_later(lane);
-        lane->events->died(lane->ctx, lane, &(struct renderer_death){reason, "", "", "", "", false});
+        lane->events->died(lane->ctx, lane, &(struct renderer_death){reason, "", "", "", "", "", false});
         return;
     }
     ration_begin(&lane->ration, lane->host->limits.output_bytes);

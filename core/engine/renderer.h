@@ -65,6 +65,8 @@ struct renderer_death {
     /* What ran at that moment; "" where nothing did. The fragment is skipped after the restart until its owner
      * changes. */
     const char *fragment_id, *template_name, *owner_kind, *owner_id;
+    /* "ingress.lua:12": the line that ran when the deadline passed; "" where it is not known. */
+    const char *place;
     /* It ran a new program that is being tried: what is in force is not touched. The fragment comes as a failure when
      * the new program has rendered. */
     bool is_trial;

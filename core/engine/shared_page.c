@@ -72,6 +72,7 @@ void shared_page_begin(struct shared_page *page, const struct field *id, const s
                        const struct field *owner_kind, const struct field *owner_id)
 {
     atomic_store_explicit(&page->active, 0, memory_order_relaxed);
+    atomic_store_explicit(&page->place_length, 0, memory_order_relaxed);
     page->id_length = note(page->id, sizeof(page->id), id);
     page->template_length = note(page->template_name, sizeof(page->template_name), template_name);
     page->owner_kind_length = note(page->owner_kind, sizeof(page->owner_kind), owner_kind);
@@ -83,6 +84,23 @@ void shared_page_begin(struct shared_page *page, const struct field *id, const s
 void shared_page_end(struct shared_page *page)
 {
     atomic_store_explicit(&page->active, 0, memory_order_release);
+}
+
+void shared_page_place(struct shared_page *page, const char *template_name, int line)
+{
+    char text[AT_HAND_PLACE_MAX], digits[12];
+    size_t length = strnlen(template_name, AT_HAND_PLACE_MAX - sizeof(digits) - 1), count = 0;
+
+    memcpy(text, template_name, length);
+    text[length++] = ':';
+    for (; line > 0 && count < sizeof(digits); line /= 10)
+        digits[count++] = (char)('0' + line % 10);
+    while (count > 0)
+        text[length++] = digits[--count];
+    atomic_store_explicit(&page->place_length, 0, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    memcpy(page->place, text, length);
+    atomic_store_explicit(&page->place_length, (uint32_t)length, memory_order_release);
 }
 
 /* Untrusted: a length may be anything, and so may the bytes. A note with a control character is nobody's name. */
@@ -100,6 +118,10 @@ static bool copy_out(char *to, const char *from, uint32_t length, size_t max)
 
 bool shared_page_read(const struct shared_page *page, struct at_hand *ret_at_hand)
 {
+    uint32_t place_length = atomic_load_explicit(&page->place_length, memory_order_acquire);
+
+    if (!copy_out(ret_at_hand->place, page->place, place_length, AT_HAND_PLACE_MAX))
+        ret_at_hand->place[0] = '\0';
     if (atomic_load_explicit(&page->active, memory_order_acquire) &&
         copy_out(ret_at_hand->id, page->id, page->id_length, AT_HAND_ID_MAX) &&
         copy_out(ret_at_hand->template_name, page->template_name, page->template_length, AT_HAND_TEMPLATE_MAX) &&

@@ -22,6 +22,7 @@
 #define AT_HAND_TEMPLATE_MAX 512
 #define AT_HAND_OWNER_KIND_MAX 256
 #define AT_HAND_OWNER_ID_MAX 1024
+#define AT_HAND_PLACE_MAX 80
 
 struct shared_page {
     /* Written by the core before the child starts. */
@@ -35,6 +36,8 @@ struct shared_page {
     char template_name[AT_HAND_TEMPLATE_MAX];
     char owner_kind[AT_HAND_OWNER_KIND_MAX];
     char owner_id[AT_HAND_OWNER_ID_MAX];
+    _Atomic uint32_t place_length; /* 0: no line of a template was seen since this began */
+    char place[AT_HAND_PLACE_MAX];
 };
 
 /* What ran, as C strings; all empty where nothing did. */
@@ -43,6 +46,7 @@ struct at_hand {
     char template_name[AT_HAND_TEMPLATE_MAX + 1];
     char owner_kind[AT_HAND_OWNER_KIND_MAX + 1];
     char owner_id[AT_HAND_OWNER_ID_MAX + 1];
+    char place[AT_HAND_PLACE_MAX + 1]; /* "ingress.lua:12", where it was; also while a program loads. "": not known */
 };
 
 /* Core: make a page; *ret_fd (close-on-exec) is for the child. */
@@ -56,8 +60,10 @@ struct field;
 void shared_page_begin(struct shared_page *page, const struct field *id, const struct field *template_name,
                        const struct field *owner_kind, const struct field *owner_id);
 void shared_page_end(struct shared_page *page);
+/* The line that runs. Safe in a signal handler. */
+void shared_page_place(struct shared_page *page, const char *template_name, int line);
 
-/* Core: copy out what is at hand; false when nothing is. */
+/* Core: copy out what is at hand; false when nothing is (but .place may be known). */
 bool shared_page_read(const struct shared_page *page, struct at_hand *ret_at_hand);
 
 #endif

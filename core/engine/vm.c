@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "engine/embedded.h"
 #include "engine/host.h"
+#include "engine/sampler.h"
 #include "engine/vm_internal.h"
 #include "engine/worker.h"
 
@@ -199,6 +200,11 @@ int vm_new(const struct vm_options *options, const struct vm_output *output, str
     heap_load_begin(&vm->heap, vm->L);
     *ret_vm = vm;
     return 0;
+}
+
+void vm_sample(struct vm *vm)
+{
+    sampler_start(vm->L, vm->output.page, vm->output.page->deadline_ns);
 }
 
 struct vm *vm_free(struct vm *vm)

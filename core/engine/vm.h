@@ -41,6 +41,8 @@ struct vm_output {
 
 int vm_new(const struct vm_options *options, const struct vm_output *output, struct vm **ret_vm, struct err *err)
     MUST_CHECK;
+/* Note in the shared page which line of a template runs, from now on (sampler.h). For one state per process. */
+void vm_sample(struct vm *vm);
 /* Also called for NULL; always returns NULL. */
 struct vm *vm_free(struct vm *vm);
 

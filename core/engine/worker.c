@@ -331,7 +331,10 @@ _Noreturn void worker_run(const struct vm_options *options)
     adjusted.heap_bytes = heap_maximum(memory_bytes);
     digest_of("", 0);      /* OpenSSL reads its configuration the first time */
     (void)map_hash("", 0); /* and maps draw their key */
-    if (vm_new(&adjusted, &output, &w.vm, &err) < 0 || jail_enter(WORKER_SOCKET_FD, memory_bytes, &err) < 0)
+    if (vm_new(&adjusted, &output, &w.vm, &err) < 0)
+        refuse(WORKER_EXIT_SETUP, &err);
+    vm_sample(w.vm);
+    if (jail_enter(WORKER_SOCKET_FD, memory_bytes, &err) < 0)
         refuse(WORKER_EXIT_SETUP, &err);
     serve(&w);
 }

@@ -30,7 +30,7 @@ static const struct finding_code_row rows[] = {
     [FINDING_RENDERER_KILLED] =
         {"HT0203", FINDING_ERROR, "A template ended the renderer",
          "A fragment took more time or memory than templatingSettings.renderTimeout or renderMemoryBytes allow. It is "
-         "left out until its object changes.",
+         "left out until its object changes. When the time was up, the line that ran is named.",
          "Look for a loop that does not end, or for output that grows with the square of the input."},
     [FINDING_REFUSED_OBJECT] =
         {"HT0301", FINDING_ERROR, "HAProxy refuses the output of one object",

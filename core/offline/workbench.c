@@ -162,8 +162,8 @@ static void on_died(void *ctx, const struct renderer_death *death)
     w->complete = false;
     if (*death->fragment_id != '\0') {
         CLEANUP(free_ptr)
-        char *message = xasprintf("%s: the renderer was ended while it ran this template: %s", death->template_name,
-                                  death->reason);
+        char *message = xasprintf("%s: the renderer was ended while it ran this template: %s",
+                                  *death->place != '\0' ? death->place : death->template_name, death->reason);
         failure_put(w, FINDING_RENDERER_KILLED, death->fragment_id, death->owner_kind, death->owner_id, message);
         return;
     }

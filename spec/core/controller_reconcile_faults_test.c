@@ -22,7 +22,7 @@ static void poison_from_the_start_and_later(void **state)
     assert_non_null(strstr(buf_str(&problems), "\"object\":\"things default/loops\""));
     assert_non_null(strstr(buf_str(&problems),
                            "not run: it ended the renderer before; it waits for a change of its object "
-                           "(things default/loops); the renderer was ended while this ran: a "
+                           "(things default/loops); things.lua:4: the renderer was ended while this ran: a "
                            "rendering may take 700ms (templatingSettings.renderTimeout)"));
     assert_int_equal(
         log_count(w.log, "msg=\"Object quarantined: HAProxy refuses what its template made; it is left out"), 1);

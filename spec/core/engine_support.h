@@ -76,7 +76,7 @@ struct watched {
     bool seen_after, in_rendering;
     uint64_t held_by_size, held_by_time;
     struct render_stats stats;
-    char reason[300], at_hand[2049], owner[1025], refusal[17000], where[1000];
+    char reason[300], at_hand[2049], owner[1025], place[100], refusal[17000], where[1000];
     bool explained;
 };
 
@@ -154,6 +154,7 @@ static inline void watch_died(void *ctx, const struct renderer_death *death)
     snprintf(w->reason, sizeof(w->reason), "%s", death->reason);
     snprintf(w->at_hand, sizeof(w->at_hand), "%s", death->fragment_id);
     snprintf(w->owner, sizeof(w->owner), "%s", death->owner_id);
+    snprintf(w->place, sizeof(w->place), "%s", death->place);
 }
 
 static inline void watch_refused(void *ctx, const char *message)

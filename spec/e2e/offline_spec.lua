@@ -145,6 +145,30 @@ templateSnippets:
       assert.matches("undeclared global 'nobody'", f.message)
     end)
 
+    it("names the line of a loop that does not end", function()
+      local script = finding([[
+templatingSettings: {renderTimeout: 1s}
+templateSnippets:
+  own.lua:
+    template: |
+      extend("backend", 100, function(b, it)
+        local n = 0
+        while n >= 0 do n = n + 1 end
+      end)
+]])
+      assert.same({ "HT0203", "own.lua", 3 }, { script.code, script.file, script.line })
+      assert.equal("ingresses default/shop", script.object)
+      local text = finding([[
+templatingSettings: {renderTimeout: 1s}
+templateSnippets:
+  backend-500-x:
+    template: |
+      http-request set-header X-A ok
+      {% while true do end %}
+]])
+      assert.same({ "HT0203", "backend-500-x", 2 }, { text.code, text.file, text.line })
+    end)
+
     it("names the line and the object of what HAProxy refuses", function()
       local f = finding([[
 templateSnippets:
