@@ -221,6 +221,7 @@ struct agent {
     struct err owed;      /* why the last reload could not be made; ERR_NONE: none is owed */
     char *owed_reason;
     char other_version[64]; /* the running version that was warned of */
+    bool version_tried;     /* a reload was to bring the version that checks */
     struct log_repeat surprise_repeat;
 };
 
@@ -240,8 +241,9 @@ void apply_read(struct agent *a);                              /* read everythin
 /* The reload failed before it began: carry out the operations of the plan, then fail. */
 void apply_rest(struct agent *a, const struct err *err);
 
-/* versions.c: what the running HAProxy can do, by its answers. */
-void versions_read(struct agent *a, const char *show_version, const char *help);
+/* versions.c: what the running HAProxy can do, by its answers. True: it is of another version than the one that checks,
+ * and a reload is to be made for that, once. */
+bool versions_read(struct agent *a, const char *show_version, const char *help);
 
 /* watch.c: the worker of this number answers. Another one than before is somebody else's reload. */
 bool watch_note_worker(struct agent *a, int pid);

@@ -356,7 +356,7 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
         return;
     }
     a->running = true;
-    versions_read(a, answers[READ_VERSION].text, answers[READ_HELP].text);
+    bool replaces = versions_read(a, answers[READ_VERSION].text, answers[READ_HELP].text);
     const char *pid = strstr(answers[READ_INFO].text, "\nPid: ");
     int worker = 0;
     if (pid && sscanf(pid, "\nPid: %d", &worker) == 1) {
@@ -377,6 +377,14 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
         }
         plan_done(&p->plan);
         plan_reload(&p->plan, "unknown", "what HAProxy runs was not loaded from this directory as it is");
+        p->round = ROUND_RELOAD;
+        reload_begin(a);
+        return;
+    }
+    if (replaces && a->apply.round != ROUND_REST) {
+        struct apply *p = &a->apply;
+        plan_done(&p->plan);
+        plan_reload(&p->plan, "version", "HAProxy %s runs, and %s checks", a->caps.text, a->config.version);
         p->round = ROUND_RELOAD;
         reload_begin(a);
         return;

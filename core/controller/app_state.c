@@ -269,9 +269,9 @@ void app_describe(const struct app *app, struct buf *out)
         s.validated ? "true" : "false", s.live ? "true" : "false", (unsigned long long)s.generation,
         digest_hex(s.digest, hex));
     buf_printf(out,
-               "\"haproxy\":{\"running\":%s,\"version\":\"%s\",\"pid\":%d,\"reloads\":%llu,"
+               "\"haproxy\":{\"running\":%s,\"version\":\"%s\",\"checked_by\":\"%s\",\"pid\":%d,\"reloads\":%llu,"
                "\"operations\":%llu,\"old_workers\":%u},",
-               a.running ? "true" : "false", a.caps.text, a.haproxy_pid, (unsigned long long)a.reloads,
+               a.running ? "true" : "false", a.caps.text, app->caps.text, a.haproxy_pid, (unsigned long long)a.reloads,
                (unsigned long long)a.operations, a.workers_old);
     if (app->fleet != NULL) {
         buf_puts(out, "\"members\":");

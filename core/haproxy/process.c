@@ -218,13 +218,14 @@ static void spawn(struct process *p)
 {
     CLEANUP(free_ptr) char *master = xasprintf("%s,mode,600,level,admin", p->master_socket);
     /* -dr: a server whose name does not resolve now must not keep everything else from starting. */
-    char *arguments[] = {p->binary, (char *)(uintptr_t) "-W", (char *)(uintptr_t) "-dr",      (char *)(uintptr_t) "-S",
-                         master,    (char *)(uintptr_t) "-f", (char *)(uintptr_t)DISK_CONFIG, NULL};
+    char *program = (char *)(uintptr_t)process_program(p);
+    char *arguments[] = {program, (char *)(uintptr_t) "-W", (char *)(uintptr_t) "-dr",      (char *)(uintptr_t) "-S",
+                         master,  (char *)(uintptr_t) "-f", (char *)(uintptr_t)DISK_CONFIG, NULL};
     uv_stdio_container_t stdio[3] = {{.flags = UV_IGNORE},
                                      {.flags = UV_INHERIT_FD, .data.fd = p->log.fd},
                                      {.flags = UV_INHERIT_FD, .data.fd = p->log.fd}};
     uv_process_options_t options = {.exit_cb = on_child_exit,
-                                    .file = p->binary,
+                                    .file = program,
                                     .args = arguments,
                                     .env = p->environment.items,
                                     .flags = UV_PROCESS_DETACHED,
@@ -348,6 +349,7 @@ struct process *process_new(uv_loop_t *loop, const struct process_config *config
 void process_start(struct process *p)
 {
     assert(p->state == PROCESS_STOPPED);
+    (void)process_program(p); /* for one that runs already */
     state_set(p, PROCESS_ADOPTING);
     process_ask(p);
 }

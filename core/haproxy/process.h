@@ -11,7 +11,7 @@
  * HAProxy runs in a session of its own with the directory as working directory and HAPTIC_DIR, its output goes to
  * DIRECTORY/haproxy.log, which is followed and kept small here: no pipe of ours can break or block it. A HAProxy that
  * already runs on the directory (its master socket answers, or the process of DIRECTORY/haproxy.pid still works there)
- * is adopted instead of started.
+ * is adopted instead of started. At its next reload it becomes the program of this config.
  */
 #ifndef HAPTIC_HAPROXY_PROCESS_H
 #define HAPTIC_HAPROXY_PROCESS_H

@@ -51,6 +51,9 @@ void process_prepare(struct process *p);          /* none does */
 bool process_adopt(struct process *p, pid_t pid); /* one does: watch it; false when it is gone already */
 void process_became_running(struct process *p);   /* it answers, as in p->answer */
 
+/* process_program.c: what to execute, relative to the directory. The next reload of one that runs executes it, too. */
+const char *process_program(const struct process *p);
+
 /* process_ask.c */
 void process_ask(struct process *p); /* ends in one of those, or in another question by the timer */
 void process_ask_cancel(struct process *p);
