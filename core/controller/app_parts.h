@@ -12,6 +12,7 @@
 
 #include "agent/agent.h"
 #include "base/log_lasting.h"
+#include "base/resident.h"
 #include "controller/app.h"
 #include "controller/config.h"
 #include "controller/config_state.h"
@@ -72,6 +73,7 @@ struct app {
 
     /* app_state.c */
     uv_timer_t watch_timer;
+    struct resident resident;
     int64_t started_ns;
     bool was_ready, ever_ready, is_unready_said;
     struct log_lasting progress, unready;

@@ -1,6 +1,6 @@
 /* Readiness is computed when it is asked for. A timer looks at it to log what a person at the terminal waits for: what
  * is slow at the start, that it is ready and where it answers, and when that changes. */
-#include <stdio.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -141,6 +141,22 @@ static void log_progress(struct app *app, const struct buf *why)
              log_duration(now - app->started_ns));
 }
 
+/* Some milliseconds of work for 100 MB, a few times in the life of the process. */
+static void look_at_memory(struct app *app)
+{
+    int64_t begin = clock_now_ns();
+    size_t before = resident_bytes();
+
+    if (!resident_is_trim_due(&app->resident, before, begin))
+        return;
+    malloc_trim(0);
+    int64_t end = clock_now_ns();
+    size_t after = resident_bytes();
+    resident_trimmed(&app->resident, after);
+    log_debug("Memory was given back", "before_bytes", log_int((int64_t)before), "after_bytes", log_int((int64_t)after),
+              "duration", log_duration(end - begin));
+}
+
 static void on_watch(uv_timer_t *timer)
 {
     struct app *app = timer->data;
@@ -164,6 +180,7 @@ static void on_watch(uv_timer_t *timer)
         log_progress(app, &why);
     }
     app->was_ready = ready;
+    look_at_memory(app);
 }
 
 void app_watch_ready(struct app *app)
@@ -179,7 +196,6 @@ void app_collect(void *ctx)
     struct app *app = ctx;
     struct reconcile_status status;
     struct rusage usage;
-    long pages = 0, resident = 0;
 
     expiry_collect(app->expiry);
     for (size_t i = 0; i < store_kind_count(app->store); i++) {
@@ -225,13 +241,8 @@ void app_collect(void *ctx)
     metric_set(metric_counter(app->metrics, "process_cpu_seconds_total", "CPU time of this process."),
                (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
                    (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
-    FILE *statm = fopen("/proc/self/statm", "re");
-    if (statm != NULL) {
-        if (fscanf(statm, "%ld %ld", &pages, &resident) == 2)
-            metric_set(metric_gauge(app->metrics, "process_resident_memory_bytes", "Resident memory of this process."),
-                       (double)resident * (double)sysconf(_SC_PAGESIZE));
-        fclose(statm);
-    }
+    metric_set(metric_gauge(app->metrics, "process_resident_memory_bytes", "Resident memory of this process."),
+               (double)resident_bytes());
 }
 
 static void put_string(struct buf *out, const char *before, const char *text)

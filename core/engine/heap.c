@@ -13,10 +13,10 @@
 
 #include "base/clock.h"
 
-#define GROWTH_PERCENT 100
+#define GROWTH_PERCENT 50
 #define GROWTH_BYTES ((size_t)8 << 20)
-#define PAUSE_PERCENT 225
-#define FIRST_BYTES ((size_t)32 << 20)
+#define PAUSE_PERCENT 175
+#define FIRST_BYTES ((size_t)12 << 20)
 #define FIRST_PAUSE_PERCENT 400
 /* Work of one lua_gc(LUA_GCSTEP, 0) in a quiet moment, per cent of what was allocated: some 10 µs at a time. */
 #define STEP_MULTIPLIER 800

@@ -8,6 +8,7 @@ require("support.e2e_tls")
 require("support.e2e_traffic")
 require("support.e2e_replicas")
 require("support.e2e_fleet")
+require("support.e2e_reloads")
 require("support.e2e_world")
 
 return require("support.e2e_core")
