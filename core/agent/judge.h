@@ -3,9 +3,9 @@
  * Owns:    its own view of the accepted state. Borrows model and vault.
  *
  * The same rules as agent_is_structural(), for a HAProxy of any version that runs the accepted state: servers of a
- * backend, and entries of maps whose value is a backend that is there. Backends that come or go are never harmless here:
- * not every version can do that without a reload. After a change that is more than that, the view is made anew when it
- * is needed.
+ * backend, and entries of maps whose value is a backend that is there. Backends that come or go are never harmless
+ * here: not every version can do that without a reload. After a change that is more than that, the view is made anew
+ * when it is needed.
  */
 #ifndef HAPTIC_AGENT_JUDGE_H
 #define HAPTIC_AGENT_JUDGE_H

@@ -8,7 +8,7 @@
 
 #define STEADY_NS (10 * NS_PER_S)
 #define STEADY_BYTES ((size_t)1 << 20)
-#define GROWTH_PART 5 /* one fifth … */
+#define GROWTH_PART 5                  /* one fifth … */
 #define GROWTH_BYTES ((size_t)8 << 20) /* … and at least so much */
 
 size_t resident_bytes(void)

@@ -31,7 +31,8 @@ struct frame;
 void seal_head(struct buf *out, const char *haproxy);
 void seal_value(struct buf *out, const char *digits, const char *secret, const char *key, const char *bytes,
                 size_t length);
-/* Reads what seal_value() wrote into the bundle; offers hold the same frames. Wrong or too many: ERR_INVALID, ERR_LIMIT. */
+/* Reads what seal_value() wrote into the bundle; offers hold the same frames. Wrong or too many: ERR_INVALID,
+ * ERR_LIMIT. */
 int bundle_read_value(struct bundle *b, struct frame *frame, struct err *err) MUST_CHECK;
 void seal_part(struct buf *out, const struct fragment *part);
 void seal_gone(struct buf *out, const char *fragment_id);

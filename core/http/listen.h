@@ -21,7 +21,8 @@ struct listen_address {
     unsigned flags; /* of libmicrohttpd */
 };
 
-/* address: LISTEN_EVERYWHERE, "127.0.0.1", "::1", "[::]" …; "::" serves IPv4, too. ERR_INVALID names what is no address. */
+/* address: LISTEN_EVERYWHERE, "127.0.0.1", "::1", "[::]" …; "::" serves IPv4, too. ERR_INVALID names what is no
+ * address. */
 int listen_address(const char *address, uint16_t port, struct listen_address *ret, struct err *err) MUST_CHECK;
 
 #endif

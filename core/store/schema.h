@@ -5,9 +5,9 @@
  *          Service, Secret, ConfigMap (v1), ObjectMeta.
  *
  * Of other kinds only the metadata is looked at. Null counts as absent. A wrong type, a missing field and a wrong name
- * are errors; an unknown field is a warning, as the server ignores it with one. So are texts, addresses and combinations
- * of fields that the server refuses. Laxer than the server: an absent spec, a Service without ports, special addresses
- * (loopback, link-local) of endpoints, and sizes.
+ * are errors; an unknown field is a warning, as the server ignores it with one. So are texts, addresses and
+ * combinations of fields that the server refuses. Laxer than the server: an absent spec, a Service without ports,
+ * special addresses (loopback, link-local) of endpoints, and sizes.
  */
 #ifndef HAPTIC_STORE_SCHEMA_H
 #define HAPTIC_STORE_SCHEMA_H
