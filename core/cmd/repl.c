@@ -18,6 +18,7 @@
 #include "data/json.h"
 #include "offline/change.h"
 #include "offline/line_editor.h"
+#include "offline/prompt_request.h"
 
 #define SESSION_MAX 1000
 #define CHUNK_MAX ((size_t)1 << 20)
@@ -53,6 +54,7 @@ struct repl {
     VEC(char *) session; /* chunks that were evaluated without an error, in order */
     struct buf pending;  /* lines of an unfinished chunk */
     struct buf changes;
+    struct stage *stage; /* of what was rendered last; NULL: none was needed */
     uv_signal_t interrupt;
     struct timespec config_time;
     bool evaluating, failed, ended;
@@ -85,6 +87,7 @@ static void print_findings(struct repl *r)
 
 static void render(struct repl *r, bool show)
 {
+    r->stage = stage_free(r->stage);
     buf_clear(&r->changes);
     workbench_listen(r->common.workbench, show ? on_change : NULL, r);
     bool rendered = workbench_render(r->common.workbench);
@@ -124,6 +127,23 @@ static void change_object(struct repl *r, struct yyjson_val *command)
     render(r, true);
 }
 
+static void make_request(struct repl *r, struct yyjson_val *request)
+{
+    CLEANUP(buf_done) struct buf text = {.max = CHUNK_MAX}, answer = {0};
+    bool as_expected;
+    struct err err;
+
+    if (json_write(&text, request, NULL, &err) < 0 ||
+        prompt_request(r->common.workbench, r->common.options.haproxy_binary, buf_str(&text), &r->stage, &answer,
+                       &as_expected, &err) < 0) {
+        printf("error: %s\n", err.text);
+        r->failed = true;
+        return;
+    }
+    printf("%s\n", buf_str(&answer));
+    r->failed = !as_expected;
+}
+
 static void carry_out(struct repl *r, const char *json)
 {
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
@@ -138,6 +158,8 @@ static void carry_out(struct repl *r, const char *json)
     const char *name = json_str(root, "command");
     if (strcmp(name ? name : "", "render") == 0)
         render(r, true);
+    else if (strcmp(name ? name : "", "request") == 0)
+        make_request(r, json_at(root, "request"));
     else
         change_object(r, root);
 }
@@ -377,6 +399,7 @@ static int serve(struct repl *r)
         read_lines(r);
     }
     line_editor_free(r->editor);
+    r->stage = stage_free(r->stage);
     uv_close((uv_handle_t *)&r->interrupt, NULL);
     return r->failed ? EXIT_FINDINGS : EXIT_CLEAN;
 }

@@ -17,6 +17,14 @@ static const struct contribution *contribution_of(const struct fragment *f, cons
     return NULL;
 }
 
+char *origin_where(struct workbench *w, const struct model_origin *origin)
+{
+    const struct fragment *f = origin->item ? origin->item->winner : NULL;
+    const struct contribution *c = f ? contribution_of(f, origin->item) : NULL;
+
+    return c != NULL ? workbench_where(w, f->id, c, origin->line) : xstrdup("");
+}
+
 static void put_writer(struct workbench *w, const struct fragment *f, const struct contribution *c, unsigned line,
                        struct buf *out)
 {

@@ -14,4 +14,7 @@ int origin_of_line(struct workbench *w, size_t line, struct buf *out, struct err
 int origin_of_object(struct workbench *w, const char *kind, const char *id, struct buf *out, struct err *err)
     MUST_CHECK;
 
+/* The template line that wrote a line of the assembled text: "ingress.lua:42", "" unknown. malloc'ed. */
+char *origin_where(struct workbench *w, const struct model_origin *origin);
+
 #endif

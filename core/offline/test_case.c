@@ -141,6 +141,16 @@ static int read_context(struct reader *r, yyjson_val *value, void *object)
     return 0;
 }
 
+static int read_requests(struct reader *r, yyjson_val *value, void *object)
+{
+    return request_cases_read(r, value, &((struct test_case *)object)->requests);
+}
+
+static int read_servers(struct reader *r, yyjson_val *value, void *object)
+{
+    return script_cases_read(r, value, &((struct test_case *)object)->servers);
+}
+
 static const struct field test_fields[] = {
     {.name = "description", .type = FIELD_STRING, .offset = offsetof(struct test_case, description)},
     {.name = "minHAProxyVersion", .type = FIELD_STRING, .offset = offsetof(struct test_case, min_version)},
@@ -148,6 +158,8 @@ static const struct field test_fields[] = {
     {.name = "fixtures", .type = FIELD_ANY, .read = read_fixtures},
     {.name = "extraContext", .type = FIELD_ANY, .read = read_context},
     {.name = "assertions", .type = FIELD_ANY, .read = read_assertions},
+    {.name = "requests", .type = FIELD_ANY, .read = read_requests},
+    {.name = "servers", .type = FIELD_ANY, .read = read_servers},
     {0},
 };
 
@@ -171,8 +183,10 @@ static int read_tests(struct reader *r, yyjson_val *tests, struct test_cases *ca
             return -1;
         if (strcmp(t->name, "_global") == 0)
             cases->global = t;
-        else if (t->assertions.length == 0)
-            return reader_fail(r, key, "assertions", "is missing or empty: a test that asserts nothing cannot fail");
+        else if (t->assertions.length == 0 && t->requests.items.length == 0)
+            return reader_fail(r, key, "assertions",
+                               "is missing or empty, and there are no requests: a test that "
+                               "asserts nothing cannot fail");
     }
     return 0;
 }
@@ -228,6 +242,8 @@ void test_cases_done(struct test_cases *cases)
         for (size_t j = 0; j < t->assertions.length; j++)
             assertion_done(&t->assertions.items[j]);
         vec_done(&t->assertions);
+        request_cases_done(&t->requests);
+        script_cases_done(&t->servers);
     }
     vec_done(&cases->items);
     yaml_docs_done(&cases->docs);

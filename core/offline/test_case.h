@@ -9,6 +9,7 @@
 
 #include "controller/config.h"
 #include "data/yaml.h"
+#include "offline/request_case.h"
 
 enum assertion_type {
     ASSERT_HAPROXY_VALID,
@@ -34,6 +35,8 @@ struct test_case {
     struct config_strings requires;         /* libraries and watched kinds, without which it is skipped */
     yyjson_val *fixtures;                   /* kind → list of objects; NULL: none */
     VEC(struct assertion) assertions;
+    struct request_cases requests;
+    struct script_cases servers;
     size_t line;
 };
 

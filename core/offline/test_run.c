@@ -10,9 +10,9 @@
 #include "data/json.h"
 #include "data/jsonpath.h"
 #include "offline/pattern.h"
+#include "offline/request_run.h"
 #include "offline/test_target.h"
 
-#define CONTEXT_LINES 3
 #define SHOWN_BYTES 400
 /* More objects are put several at a time: each step renders. */
 #define STEPS_MAX 50
@@ -31,6 +31,7 @@ struct running {
     struct findings findings;
     struct workbench *w;
     bool rendered;
+    struct disk_files files; /* as they were rendered, before a check may have put something aside */
 };
 
 static void add_failure(struct running *r, size_t line, char *message)
@@ -107,18 +108,6 @@ static size_t line_at(const char *text, size_t offset)
     return line;
 }
 
-static void put_context(const char *text, size_t line, struct buf *out)
-{
-    size_t from = line > CONTEXT_LINES ? line - CONTEXT_LINES : 1, at = 1;
-
-    for (const char *p = text; *p != '\0' && at <= line + CONTEXT_LINES; at++) {
-        size_t length = strcspn(p, "\n");
-        if (at >= from)
-            buf_printf(out, "\n  %c %5zu | %.*s", at == line ? '>' : ' ', at, (int)length, p);
-        p += length + (p[length] == '\n');
-    }
-}
-
 /* ---- assertions ---- */
 
 static int count_matches(const struct pattern *p, const struct buf *text, size_t *ret_count, size_t *ret_first,
@@ -160,7 +149,7 @@ static int judge_count(struct running *r, const struct assertion *a, const struc
         size_t line = line_at(buf_str(text), first);
         CLEANUP(buf_done) struct buf origin = {0};
         buf_printf(&message, "expected %s not to contain /%s/; line %zu does", target, a->pattern, line);
-        put_context(buf_str(text), line, &message);
+        test_put_context(buf_str(text), line, &message);
         if (is_config)
             test_line_origin(r->w, line, &origin);
         if (origin.length > 0)
@@ -187,7 +176,7 @@ static void judge_equals(struct running *r, const struct assertion *a, const str
     CLEANUP(free_ptr) char *wanted = shown(expected);
     buf_printf(&message, "%s differs from what was expected, first in line %zu", a->target ? a->target : DISK_CONFIG,
                line);
-    put_context(actual, line, &message);
+    test_put_context(actual, line, &message);
     buf_printf(&message, "\n  expected:\n%s", wanted);
     add_failure(r, a->line, buf_steal(&message));
 }
@@ -300,6 +289,58 @@ static bool expects_error(const struct test_case *t)
     return false;
 }
 
+/* ---- requests ---- */
+
+/* What the controller would not deploy is not asked. */
+static int is_deployable(struct running *r, bool *ret_deployable, struct err *err)
+{
+    size_t before = r->result->failures.length;
+    const struct assertion valid = {.line = r->test->line};
+
+    for (size_t i = 0; i < r->test->assertions.length; i++)
+        if (r->test->assertions.items[i].type == ASSERT_HAPROXY_VALID && before > 0) {
+            *ret_deployable = false; /* said already, or something else is wrong */
+            return 0;
+        }
+    int result = judge_valid(r, &valid, err);
+    *ret_deployable = r->result->failures.length == before;
+    return result;
+}
+
+static int run_requests(struct running *r, struct err *err)
+{
+    const struct test_case *t = r->test;
+    const struct script_cases *servers = &t->servers;
+    struct stage *stage = NULL;
+    bool deployable;
+    struct err why;
+
+    if (t->requests.items.length == 0 || !r->rendered)
+        return 0;
+    if (is_deployable(r, &deployable, err) < 0)
+        return -1;
+    if (!deployable)
+        return 0;
+    if (stage_new(r->w, r->options->haproxy_binary, servers->items.items, servers->items.length, &stage, &why) < 0) {
+        if (why.kind != ERR_HAPROXY && why.kind != ERR_INVALID && why.kind != ERR_LIMIT) {
+            *err = why;
+            return -1;
+        }
+        add_failure(r, t->line, xstrdup(why.text));
+        return 0;
+    }
+    for (size_t i = 0; i < t->requests.items.length; i++) {
+        const struct request_case *c = &t->requests.items.items[i];
+        CLEANUP(buf_done) struct buf message = {0};
+        if (request_run(stage, r->w, c, r->options->seed, &message, &why) < 0)
+            add_failure(r, c->line, xstrdup(why.text));
+        else if (message.length > 0)
+            add_failure(r, c->line, buf_steal(&message));
+    }
+    stage_free(stage);
+    return 0;
+}
+
 /* ---- the second rendering ---- */
 
 static uint64_t next_random(uint64_t *state)
@@ -323,12 +364,12 @@ static void shuffle(struct object_list *list, uint64_t seed)
 
 static void compare_files(struct running *r, struct workbench *other)
 {
-    CLEANUP(disk_files_done) struct disk_files a = {0}, b = {0};
+    CLEANUP(disk_files_done) struct disk_files b = {0};
+    const struct disk_files *a = &r->files;
 
-    workbench_files(r->w, &a);
     workbench_files(other, &b);
-    for (size_t i = 0; i < a.items.length || i < b.items.length; i++) {
-        const struct disk_file *x = i < a.items.length ? &a.items.items[i] : NULL;
+    for (size_t i = 0; i < a->items.length || i < b.items.length; i++) {
+        const struct disk_file *x = i < a->items.length ? &a->items.items[i] : NULL;
         const struct disk_file *y = i < b.items.length ? &b.items.items[i] : NULL;
         if (x != NULL && y != NULL && strcmp(x->path, y->path) == 0 && x->length == y->length &&
             memcmp(x->bytes, y->bytes, x->length) == 0)
@@ -344,7 +385,7 @@ static void compare_files(struct running *r, struct workbench *other)
             "something that it has not read",
             path);
         if (y != NULL)
-            put_context(y->bytes, line_at(y->bytes, at), &message);
+            test_put_context(y->bytes, line_at(y->bytes, at), &message);
         add_failure(r, r->test->line, buf_steal(&message));
         return;
     }
@@ -460,7 +501,11 @@ static int run(struct running *r, struct err *err)
         return 0;
     }
     r->rendered = workbench_render(r->w);
+    if (r->rendered)
+        workbench_files(r->w, &r->files);
     result = run_assertions(r, err);
+    if (result == 0)
+        result = run_requests(r, err);
     if (result == 0 && r->rendered)
         result = render_by_steps(r, &objects, &options, err);
     vec_done(&objects.items);
@@ -477,6 +522,7 @@ int test_run(uv_loop_t *loop, const struct test_cases *cases, const struct test_
     int result = run(&r, err);
     workbench_free(r.w);
     findings_done(&r.findings);
+    disk_files_done(&r.files);
     ret_result->duration_ns = clock_now_ns() - begun;
     return result;
 }

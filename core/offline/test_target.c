@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "offline/origin.h"
+
+#define CONTEXT_LINES 3
 
 static const struct {
     const char *prefix, *folder;
@@ -93,7 +96,21 @@ void test_line_origin(struct workbench *w, size_t line, struct buf *out)
         return;
     const struct item *item = lines.lines.items[line - 1].item;
     const struct fragment *f = item->winner;
-    if (f != NULL)
-        buf_printf(out, "%s, piece %s, written by %s%s%s (%s)", item->scope, item->key, f->owner_kind,
-                   *f->owner_kind ? " " : "a template of no object", f->owner_id, f->template_name);
+    if (f == NULL)
+        return;
+    CLEANUP(free_ptr) char *where = origin_where(w, &lines.lines.items[line - 1]);
+    buf_printf(out, "%s, piece %s, written by %s%s%s (%s)", item->scope, item->key, f->owner_kind,
+               *f->owner_kind ? " " : "a template of no object", f->owner_id, *where ? where : f->template_name);
+}
+
+void test_put_context(const char *text, size_t line, struct buf *out)
+{
+    size_t from = line > CONTEXT_LINES ? line - CONTEXT_LINES : 1, at = 1;
+
+    for (const char *p = text; *p != '\0' && at <= line + CONTEXT_LINES; at++) {
+        size_t length = strcspn(p, "\n");
+        if (at >= from)
+            buf_printf(out, "\n  %c %5zu | %.*s", at == line ? '>' : ' ', at, (int)length, p);
+        p += length + (p[length] == '\n');
+    }
 }

@@ -12,7 +12,10 @@
  * *ret_config: it is haproxy.cfg. */
 int test_target(struct workbench *w, const struct findings *findings, const char *target, struct buf *ret_text,
                 bool *ret_config, struct err *err) MUST_CHECK;
-/* "backend x from ingresses shop/web (ingress.lua)": who wrote a line (from 1) of haproxy.cfg; "" unknown. */
+/* "backend x, piece body, written by ingresses shop/web (ingress.lua:42)": who wrote a line (from 1) of haproxy.cfg; ""
+ * unknown. */
 void test_line_origin(struct workbench *w, size_t line, struct buf *out);
+/* Append a line (from 1) of a text with three more before and behind it, each after a line end. */
+void test_put_context(const char *text, size_t line, struct buf *out);
 
 #endif

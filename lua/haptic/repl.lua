@@ -85,6 +85,14 @@ local function functions(self)
 
   function A.render() return command("render", {}) end
 
+  --- A request to a real HAProxy with what is rendered: the fields of a test's request.
+  function A.request(request)
+    if type(request) ~= "table" then
+      error("request: expected a table such as {host = \"shop.test\", path = \"/\"}", 2)
+    end
+    return command("request", { request = request })
+  end
+
   --- Names of all fragments, or of those in which a plain text occurs.
   function A.fragments(part)
     local list = {}

@@ -56,6 +56,8 @@ M.rows = {
   edit = { "edit(object, function(o) … end)", "Change a copy of an object, render, and show what changed." },
   remove = { "remove(object)", "Delete an object here, render, and show what changed." },
   render = { "render()", "Render, and show what changed since the last time." },
+  request = { "request{host = \"shop.test\", path = \"/\", …}",
+    "Ask a real HAProxy with what is rendered; the fields are those of a test's request." },
   fragments = { "fragments(\"part\")", "The names of all fragments, or of those that have this text." },
   reads = { "reads(\"fragment\")", "What the fragment has read: it runs again when one of these changes." },
   output = { "output(\"fragment\")", "What the fragment puts out." },
