@@ -84,8 +84,10 @@ static int read_or_make(const char *directory, struct buf *pem, struct err *err)
         return 0;
     if (err->kind != ERR_NOTFOUND || pem->length) {
         CLEANUP(free_ptr) char *path = xasprintf("%s/" DEFAULT_CERTIFICATE_FILE, directory);
+        CLEANUP(close_fd) int at = -1;
         log_warn("The default certificate cannot be used any more; making another one", "file", path);
-        (void)unlink(path);
+        if (disk_directory_open(directory, &at, NULL) == 0)
+            (void)unlinkat(at, DEFAULT_CERTIFICATE_FILE, 0);
     }
     expand_wipe(pem);
     if (make(pem, err) < 0 || keep(directory, pem, err) < 0)

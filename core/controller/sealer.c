@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "base/vec.h"
 #include "haproxy/bundle_seal.h"
+#include "haproxy/disk.h"
 #include "haproxy/expand.h"
 
 #define TEMPORARY ".accepted.tmp"
@@ -190,12 +191,24 @@ static void wake(struct sealer *s, int64_t after_ns)
         uv_timer_start(&s->timer, on_timer, (uint64_t)(after_ns > 0 ? after_ns / NS_PER_MS + 1 : 0), 0);
 }
 
+/* -1 with errno: also where a part of its path has become a link. */
+static int directory_open(const struct sealer *s, int *ret_fd)
+{
+    struct err err;
+
+    errno = 0;
+    if (disk_directory_open(s->directory, ret_fd, &err) == 0)
+        return 0;
+    errno = err.kind == ERR_INVALID ? ELOOP : err.kind == ERR_NOTFOUND ? ENOENT : errno ? errno : EIO;
+    return -1;
+}
+
 static void drop_next(struct sealer *s)
 {
-    CLEANUP(free_ptr) char *path = xasprintf("%s/" TEMPORARY, s->directory);
+    CLEANUP(close_fd) int at = -1;
 
-    if (s->next.fd >= 0)
-        (void)unlink(path);
+    if (s->next.fd >= 0 && directory_open(s, &at) == 0)
+        (void)unlinkat(at, TEMPORARY, 0);
     file_close(&s->next);
     list_clear(s);
     s->discard_sync = s->syncing;
@@ -232,15 +245,17 @@ static void fail(struct sealer *s, const char *what, int reason)
 
 static void begin_building(struct sealer *s)
 {
-    CLEANUP(free_ptr) char *path = xasprintf("%s/" TEMPORARY, s->directory);
+    CLEANUP(close_fd) int at = -1;
 
     if (s->syncing) { /* of a file that was given up: its number must not be used again before it has ended */
         wake(s, RETRY_MIN_NS / 10);
         return;
     }
     drop_next(s);
-    (void)unlink(path);
-    s->next.fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (directory_open(s, &at) == 0) {
+        (void)unlinkat(at, TEMPORARY, 0);
+        s->next.fd = openat(at, TEMPORARY, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    }
     if (s->next.fd < 0) {
         fail(s, "open " TEMPORARY, errno);
         return;
@@ -254,10 +269,9 @@ static void begin_building(struct sealer *s)
 
 static bool take_place(struct sealer *s)
 {
-    CLEANUP(free_ptr) char *from = xasprintf("%s/" TEMPORARY, s->directory);
-    CLEANUP(free_ptr) char *to = xasprintf("%s/" SEALER_FILE, s->directory);
+    CLEANUP(close_fd) int at = -1;
 
-    if (rename(from, to) < 0) {
+    if (directory_open(s, &at) < 0 || renameat(at, TEMPORARY, at, SEALER_FILE) < 0) {
         fail(s, "rename to " SEALER_FILE, errno);
         return false;
     }

@@ -17,32 +17,39 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "haproxy/disk.h"
 #include "haproxy/process_internal.h"
+#include "haproxy/socket_path.h"
 
+#define PID_FILE "haproxy.pid"
 #define ASK_NS NS_PER_S /* one question while adopting or starting */
 
 /* Its number is kept beside its configuration: while a master loads a configuration anew (before 3.1) nobody listens
  * on its socket. */
 void process_pid_keep(const struct process *p)
 {
-    CLEANUP(free_ptr) char *path = xasprintf("%s/haproxy.pid", p->directory);
-    CLEANUP(close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    CLEANUP(close_fd) int at = -1;
+    if (disk_directory_open(p->directory, &at, NULL) < 0)
+        return;
+    CLEANUP(close_fd) int fd = openat(at, PID_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0 || dprintf(fd, "%d\n", (int)p->pid) < 0)
-        (void)unlink(path); /* none is better than a wrong one */
+        (void)unlinkat(at, PID_FILE, 0); /* none is better than a wrong one */
 }
 
 /* The process of that number, if it still works in our directory; 0: none. */
 static pid_t pid_kept(const struct process *p)
 {
-    CLEANUP(free_ptr) char *path = xasprintf("%s/haproxy.pid", p->directory);
-    CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    CLEANUP(close_fd) int at = -1;
+    if (disk_directory_open(p->directory, &at, NULL) < 0)
+        return 0;
+    CLEANUP(close_fd) int fd = openat(at, PID_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     char text[16] = "", link[32];
     struct stat ours, its;
     if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
         return 0;
     long pid = strtol(text, NULL, 10);
     snprintf(link, sizeof(link), "/proc/%ld/cwd", pid);
-    bool same = pid > 1 && stat(link, &its) == 0 && stat(p->directory, &ours) == 0 && its.st_dev == ours.st_dev &&
+    bool same = pid > 1 && stat(link, &its) == 0 && fstat(at, &ours) == 0 && its.st_dev == ours.st_dev &&
                 its.st_ino == ours.st_ino;
     return same ? (pid_t)pid : 0;
 }
@@ -53,12 +60,15 @@ static pid_t listener_pid(const struct process *p)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct ucred peer = {0};
     socklen_t length = sizeof(peer);
+    struct socket_path path;
     CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    memcpy(address.sun_path, p->master_socket, strlen(p->master_socket) + 1);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) < 0)
+    if (fd < 0 || socket_path_open(p->master_socket, &path, NULL) < 0)
         return 0;
-    return peer.pid;
+    memcpy(address.sun_path, path.path, sizeof(address.sun_path));
+    bool known = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+                 getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0;
+    socket_path_close(&path);
+    return known ? peer.pid : 0;
 }
 
 static void ask_again(struct process *p)

@@ -23,6 +23,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/vec.h"
+#include "haproxy/socket_path.h"
 
 #define DEFAULT_MAX_ANSWER_BYTES ((size_t)256 << 20)
 #define READ_BYTES ((size_t)65536)
@@ -338,11 +339,15 @@ struct runtime_call *runtime_run_gated(uv_loop_t *loop, const char *socket_path,
     for (size_t i = 0; i < count && !call->failed_early; i++)
         if (command_add(call, commands[i], &call->err) < 0)
             call->failed_early = true;
+    struct socket_path socket = {.directory = -1};
+    if (!call->failed_early && count > 0 && socket_path_open(call->path, &socket, &call->err) < 0)
+        call->failed_early = true;
     bool at_once = call->failed_early || count == 0;
     int64_t wait_ms = (deadline_ns + NS_PER_MS - 1) / NS_PER_MS;
     uv_timer_start(&call->timer, on_timer, at_once ? 0 : (uint64_t)(wait_ms > 0 ? wait_ms : 1), 0);
     if (!at_once)
-        uv_pipe_connect(&call->connect, &call->pipe, call->path, on_connect);
+        uv_pipe_connect(&call->connect, &call->pipe, socket.path, on_connect); /* done when it returns */
+    socket_path_close(&socket);
     return call;
 }
 

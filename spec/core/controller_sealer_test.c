@@ -259,6 +259,38 @@ static void a_full_disk_harms_nothing(void **state)
     end(&w);
 }
 
+/* Somebody puts a link in the place of the directory: nothing is written or removed behind it. */
+static void a_directory_that_becomes_a_link(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w);
+    put(&w, "a", 1);
+    model_check(w.model, true);
+    wait_level(&w);
+    CLEANUP(free_ptr) char *aside = xasprintf("%s.aside", w.directory);
+    char *trap = directory_new();
+    file_write(trap, ".accepted.tmp", "theirs");
+    assert_int_equal(rename(w.directory, aside), 0);
+    assert_int_equal(symlink(trap, w.directory), 0);
+    w.writes = false; /* a new term begins a new file */
+    sealer_step(w.sealer);
+    w.writes = true;
+    put(&w, "b", 1);
+    model_check(w.model, true);
+    sealer_step(w.sealer);
+    loop_sleep(&w.loop, 50);
+    assert_true(metric_of(&w, "haptic_seal_failures_total ") >= 1);
+    CLEANUP(free_ptr) char *kept = file_read(trap, ".accepted.tmp");
+    assert_string_equal(kept, "theirs");
+    assert_null(file_read(trap, SEALER_FILE));
+    assert_int_equal(unlink(w.directory), 0);
+    assert_int_equal(rename(aside, w.directory), 0);
+    wait_level(&w);
+    directory_remove(trap);
+    end(&w);
+}
+
 static void a_directory_that_is_gone(void **state)
 {
     (void)state;
@@ -318,6 +350,7 @@ int main(void)
         cmocka_unit_test(who_may_not_write_does_not),
         cmocka_unit_test(a_newer_writer_s_file_stays),
         cmocka_unit_test(a_full_disk_harms_nothing),
+        cmocka_unit_test(a_directory_that_becomes_a_link),
         cmocka_unit_test(a_directory_that_is_gone),
         cmocka_unit_test(values_are_there_for_who_uses_them),
     };

@@ -1,0 +1,69 @@
+/* The directory is opened part by part. Then the path of the socket is a name in /proc/self/fd. */
+#include "haproxy/socket_path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+
+static bool is_foreign_link(int at, const char *name)
+{
+    struct stat st;
+
+    return fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode) && st.st_uid != 0 &&
+           st.st_uid != geteuid();
+}
+
+static int step(int at, const char *path, const char *part, struct err *err)
+{
+    int fd = openat(at, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (fd < 0 && (errno == ELOOP || errno == ENOTDIR)) {
+        if (is_foreign_link(at, part))
+            return err_set(err, ERR_INVALID, "socket %s: \"%s\" in its path is a link of another user", path, part);
+        fd = openat(at, part, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    }
+    return fd < 0 ? err_set_sys(err, errno, "socket %s", path) : fd;
+}
+
+int socket_path_open(const char *path, struct socket_path *ret_path, struct err *err)
+{
+    CLEANUP(free_ptr) char *copy = xstrdup(path);
+    char *name = strrchr(copy, '/'), *rest = copy, *part;
+    CLEANUP(close_fd) int at = open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    *ret_path = (struct socket_path){.directory = -1};
+    if (at < 0)
+        return err_set_sys(err, errno, "socket %s", path);
+    if (name)
+        *name++ = '\0';
+    while (name && (part = strsep(&rest, "/"))) {
+        if (!*part)
+            continue;
+        int next = step(at, path, part, err);
+        if (next < 0)
+            return -1;
+        close(at);
+        at = next;
+    }
+    name = name ? name : copy;
+    if (is_foreign_link(at, name))
+        return err_set(err, ERR_INVALID, "socket %s is a link of another user", path);
+    int length = snprintf(ret_path->path, sizeof(ret_path->path), "/proc/self/fd/%d/%s", at, name);
+    if (length < 0 || (size_t)length >= sizeof(ret_path->path))
+        return err_set(err, ERR_LIMIT, "socket %s: its name is too long", path);
+    ret_path->directory = at;
+    at = -1;
+    return 0;
+}
+
+void socket_path_close(struct socket_path *p)
+{
+    close_fd(&p->directory);
+}
