@@ -362,12 +362,14 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
     if (pid && sscanf(pid, "\nPid: %d", &worker) == 1) {
         a->known = watch_note_worker(a, worker) && a->known;
     }
-    if (!lineage_is_known(a, answers[READ_LINEAGE].text)) {
+    bool lineage = lineage_is_known(a, answers[READ_LINEAGE].text);
+    if (!lineage && a->apply.round == ROUND_REST) {
+        /* Nothing but what HAProxy tells. The reload remains owed. */
+        live_free(a->live);
+        a->live = live_new();
+        a->level = false;
+    } else if (!lineage) {
         struct apply *p = &a->apply;
-        if (p->round == ROUND_REST) {
-            apply_finish(a);
-            return;
-        }
         if (p->round == ROUND_AFTER_RELOAD) {
             struct err other;
             err_set(&other, ERR_HAPROXY, "the process behind %s did not load %s/" DISK_CONFIG " at the reload",
@@ -377,6 +379,7 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
         }
         plan_done(&p->plan);
         plan_reload(&p->plan, "unknown", "what HAProxy runs was not loaded from this directory as it is");
+        p->dropped = true;
         p->round = ROUND_RELOAD;
         reload_begin(a);
         return;

@@ -302,8 +302,10 @@ static void plan_server_change(struct plan *p, const char *backend, const struct
     if (!cfg_server_same_words(s, live)) {
         if (!another_serves(live_backend, wanted, s->name, default_words)) {
             plan_reload(p, "server",
-                        "backend %s: server %s changes more than address, port, weight and state, and no other server "
-                        "could take its requests meanwhile",
+                        live->words_known ? "backend %s: server %s changes more than address, port, weight and state, "
+                                            "and no other server could take its requests meanwhile"
+                                          : "backend %s: how server %s was made is not known here, and no other "
+                                            "server could take its requests meanwhile",
                         backend, s->name);
             return;
         }

@@ -106,6 +106,43 @@ static void test_full_directory_and_takeover(void **state)
     each_series(full, &(const struct agent_config){0});
 }
 
+/* The same with a HAProxy whose configuration the directory no longer has: what it tells itself has to do. */
+static void full_and_unknown(struct world *w, const char *series)
+{
+    (void)series;
+    CLEANUP(free_ptr) char *config = xasprintf("%s/haproxy.cfg", w->directory);
+    route(w, "b.example", "other", 1);
+    world_apply(w, false);
+    world_sleep(w, 200);
+    directory_fills(w);
+    assert_int_equal(unlink(config), 0);
+    take_over(w);
+    for (int i = 2; i < 4; i++) {
+        route(w, "b.example", "other", i);
+        world_try(w, i == 2);
+        assert_rest_is_live(w);
+        assert_answer(w, "b.example", i == 2 ? "c" : "d");
+        assert_answer(w, "a.example", "a");
+    }
+    /* A backend of which nothing is known may lack what protects a route: a new route waits. */
+    route(w, "c.example", "other", 3);
+    world_try(w, true);
+    assert_rest_is_live(w);
+    assert_false(is_answer(w, "c.example", "d"));
+    directory_has_room(w);
+    world_apply(w, true);
+    assert_true(w->reloaded);
+    assert_true(is_live(w));
+    assert_answer(w, "b.example", "d");
+    assert_answer(w, "c.example", "d");
+}
+
+static void test_full_directory_and_unknown_haproxy(void **state)
+{
+    (void)state;
+    each_series(full_and_unknown, &(const struct agent_config){0});
+}
+
 /* No core dump of a HAProxy lands in its directory. */
 static void core_limit(struct world *w, const char *series)
 {
@@ -135,6 +172,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_full_directory_and_takeover),
+        cmocka_unit_test(test_full_directory_and_unknown_haproxy),
         cmocka_unit_test(test_no_core_dump),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
