@@ -94,6 +94,36 @@ point("global", "global")
 
 -- defaults --------------------------------------------------------------------------------------------------
 
+--- After some connections in a row that failed, a server gets no requests until a check reaches it. While it answers,
+--- checks are rare: Kubernetes' probes decide who is ready.
+local function write_observe(b)
+  if OBSERVE then
+    b:line("default-server", "check", "inter", context.check_interval, "fastinter", "1s", "downinter",
+      context.dead_server_retry, "rise", 1, "fall", 3, "observe", "layer4", "error-limit",
+      context.dead_server_errors, "on-error", "mark-down")
+  end
+end
+
+--- Ways to choose a server that need no HTTP.
+local TCP_BALANCE = { roundrobin = true, leastconn = true, source = true, first = true, random = true,
+  ["static-rr"] = true }
+
+--- What backends in mode tcp have, for libraries; they are derived from nothing.
+provide("base.tcp", function(b)
+  b:line("mode", "tcp")
+  b:line("log", "global")
+  b:line("balance", TCP_BALANCE[context.balance:match("^[%w-]+")] and context.balance or "roundrobin")
+  b:line("option", "redispatch")
+  b:line("load-server-state-from-file", "global")
+  b:line("retries", context.retries)
+  write_observe(b)
+  b:line("timeout", "connect", context.timeout_connect)
+  b:line("timeout", "server", context.timeout_server)
+  b:line("timeout", "queue", context.timeout_queue)
+  b:line("timeout", "tunnel", context.timeout_tunnel)
+  b:line("timeout", "server-fin", context.timeout_server_fin)
+end)
+
 section("defaults base", { name = "defaults", order = 100, from = false }, function(b)
   b:line("mode", "http")
   b:line("log", "global")
@@ -105,13 +135,7 @@ section("defaults base", { name = "defaults", order = 100, from = false }, funct
   b:line("option", "idle-close-on-response") -- idle connections get one more answer from a worker that stops
   b:line("retries", context.retries)
   b:line("retry-on", "conn-failure")
-  -- After some connections in a row that failed, a server gets no requests until a check reaches it. While it answers,
-  -- checks are rare: Kubernetes' probes decide who is ready.
-  if OBSERVE then
-    b:line("default-server", "check", "inter", context.check_interval, "fastinter", "1s", "downinter",
-      context.dead_server_retry, "rise", 1, "fall", 3, "observe", "layer4", "error-limit",
-      context.dead_server_errors, "on-error", "mark-down")
-  end
+  write_observe(b)
   b:line("timeout", "connect", context.timeout_connect)
   b:line("timeout", "client", context.timeout_client)
   b:line("timeout", "server", context.timeout_server)

@@ -33,6 +33,7 @@ local SILENT = { event = function() end, warn = function() end }
 local is_external_name = use("ingress.addresses").is_external_name
 local endpoints, names, foreign = use("ingress.endpoints"), use("ingress.names"), use("ingress.foreign")
 local tls, server_tls, levels = use("ingress.tls"), use("ingress.server_tls"), use("ingress.backend_keys")
+local passthrough = use("ingress.passthrough")
 local judge_ingress, path_meant = foreign.judge_ingress, foreign.path_meant
 local judge_service, is_refused = foreign.judge_service, foreign.is_refused
 local is_port, service_port, servers_of = endpoints.is_port, endpoints.service_port, endpoints.servers_of
@@ -123,13 +124,8 @@ local function service_problem(service, name, port)
   return nil
 end
 
---- ing: the Ingress whose own backend it is, or nil.
-local function add_servers(out, b, service, port, ing)
-  local list = { { object = service, out = out } }
-  -- The Ingress' owner is told by the Ingress' own fragment.
-  if ing then table.insert(list, 1, { object = ing, out = SILENT }) end
-  local words, is_open = server_tls.words(out, list, service.metadata.namespace)
-  if not is_open then return end
+--- words: what each server line has besides.
+local function add_servers(out, b, service, port, words)
   if dig(service, "spec", "type") == "ExternalName" then
     -- Not "libc": a name whose servers do not answer would hold up every start and reload, for everybody.
     b:server({ name = "external", address = external_name(service), port = external_port(service, port),
@@ -143,6 +139,15 @@ local function add_servers(out, b, service, port, ing)
     for i, w in ipairs(words) do s[i] = w end
     b:server(s)
   end
+end
+
+--- The servers of a backend for HTTP. ing: the Ingress whose own backend it is, or nil.
+local function add_http_servers(out, b, service, port, ing)
+  local list = { { object = service, out = out } }
+  -- The Ingress' owner is told by the Ingress' own fragment.
+  if ing then table.insert(list, 1, { object = ing, out = SILENT }) end
+  local words, is_open = server_tls.words(out, list, service.metadata.namespace)
+  if is_open then add_servers(out, b, service, port, words) end
 end
 
 --- A port as a rule writes it, from what backends are named by.
@@ -159,9 +164,19 @@ local request_backend = each_requested(resources.services, "backend", function(s
   local ing = owner and resources.ingresses:get(asked.namespace, owner)
   if service then judge_service(out, service) end
   out:backend(owner and backend .. "_" .. owner or backend, function(b)
-    if not service_problem(service, asked.name, port) then add_servers(out, b, service, port, ing) end
+    if not service_problem(service, asked.name, port) then add_http_servers(out, b, service, port, ing) end
   end)
 end)
+
+--- The backend of a Service's port for connections whose TLS is passed through. Nothing is added to it.
+local request_passthrough = passthrough.on and each_requested(resources.services, "passthrough",
+  function(service, out, asked)
+    local port = port_of(asked.key)
+    local backend = asked.namespace .. "_" .. asked.name .. "_" .. asked.key .. "__tcp"
+    out:backend(backend, { from = passthrough.defaults }, function(b)
+      if not service_problem(service, asked.name, port) then add_servers(out, b, service, port, {}) end
+    end)
+  end)
 
 --- What is added at the point "backend" may come from the Ingress. Then each Ingress writes the backend; the oldest
 --- one's counts, and the next one's where HAProxy refuses that.
@@ -169,7 +184,7 @@ local function extended_backend(out, ing, service, name, port, label, backend, o
   if service then judge_service(out, service) end
   out:backend(backend, function(b)
     if service and is_refused(service) then return end
-    if not service_problem(service, name, port) then add_servers(out, b, service, port, owner and ing) end
+    if not service_problem(service, name, port) then add_http_servers(out, b, service, port, owner and ing) end
     apply("backend", b, { ingress = ing, service = service, namespace = ing.metadata.namespace, name = name,
       port = label, backend = backend })
   end)
@@ -228,6 +243,21 @@ local function resolve(out, ing, backend, done)
   return UNAVAILABLE
 end
 
+--- The name of the backend that the TLS of a path's host goes on to; nil when there can be none.
+local function passthrough_backend(out, ing, backend)
+  local service_backend = dig(backend, "service")
+  local namespace, name = ing.metadata.namespace, dig(service_backend, "name")
+  local _, port, label = backend_name(ing, type(service_backend) == "table" and service_backend or {})
+  if not label then
+    out:warn("InvalidBackend", "a backend names no service and port")
+    return nil
+  end
+  local reason, message = service_problem(resources.services:get(namespace, name), name, port)
+  if reason then out:warn(reason, message) end
+  request_passthrough(namespace, name, tostring(label))
+  return namespace .. "_" .. name .. "_" .. label .. "__tcp"
+end
+
 local PATH_TYPES = { Exact = "path-exact.map", Prefix = "path-prefix.map", ImplementationSpecific = "path-prefix.map" }
 
 --- The map that a path of a rule belongs to, and the path in its key; nil when it cannot be one.
@@ -268,7 +298,12 @@ each(resources.ingresses, "routes", function(ing, out)
   if not is_ours(ing, out) then return end
   local refused, is_canary = judge_ingress(out, ing)
   if is_canary then return end
-  local done, hosts = { refused = refused }, {}
+  local passes = passthrough.state(out, ing)
+  -- What is not told apart by HTTP here is not served by HTTP either.
+  local done, hosts = { refused = refused or passes ~= nil }, {}
+  if not refused and passes ~= "refused" then
+    passthrough.put(out, ing, passes, function(p) return passthrough_backend(out, ing, p.backend) end)
+  end
   if tls.protects then done.clients = select(2, tls.clients_of(SILENT, ing)) end
   server_tls.judge(out, ing)
   for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
@@ -299,14 +334,16 @@ end)
 
 --- Where the valid routes of an Ingress stand in the maps: {host=, map=, key=, backend=}.
 local function places(ing)
-  local list = {}
+  local list, passes = {}, passthrough.state(SILENT, ing)
   for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
     local host = host_key(rule.host)
     for _, p in ipairs(host and dig(rule, "http", "paths") or {}) do
       local map, key = place(SILENT, p)
       local service = dig(p, "backend", "service")
       local backend = type(service) == "table" and backend_name(ing, service)
-      if map and backend then list[#list + 1] = { host = host, map = map, key = key, backend = backend } end
+      if map and backend then
+        list[#list + 1] = { host = host, map = map, key = key, backend = passes and UNAVAILABLE or backend }
+      end
     end
   end
   return list
@@ -315,8 +352,8 @@ end
 -- A fragment of its own: a certificate that HAProxy refuses is no reason to hold back a route.
 if tls.on then
   each(resources.ingresses, "tls", function(ing, out)
-    if (dig(ing, "spec", "tls") or dig(ing, "metadata", "annotations")) and is_ours(ing, SILENT) then
-      tls.put(out, ing, places)
+    if (dig(ing, "spec", "tls") or dig(ing, "metadata", "annotations") or passthrough.on) and is_ours(ing, SILENT) then
+      tls.put(out, ing, places, passthrough.state(SILENT, ing) == "passed")
     end
   end)
 end

@@ -3,7 +3,7 @@
 -- One frontend serves both ports, so each rule holds on both. Which name gets which certificate is the list
 -- https.list; routes.lua of the library ingress fills it. Settings: docs/templates.md, "The ssl library".
 
-local binds, write_routing = use("base.binds"), use("base.routing")
+local binds, write_routing, passthrough = use("base.binds"), use("base.routing"), use("ssl.passthrough")
 
 local BINDS = "addresses to bind, such as :443 or [::]:443 v6only"
 
@@ -30,6 +30,9 @@ settings({
 local HAS_SECRETS = watched("secrets") and capabilities.default_certificate ~= nil
 --- Is there HTTPS at all? It needs Secrets, and a certificate for those that ask for none.
 local ON = context.https and HAS_SECRETS
+
+--- May TLS be passed through? Then a frontend of its own has the port.
+local PASSES = ON and context.ssl_passthrough
 
 local LIST, DEFAULT = "https.list", "default.pem"
 --- Codes that a redirect can have.
@@ -67,7 +70,8 @@ end
 -- frontend http ---------------------------------------------------------------------------------------------
 
 local function write_binds(b)
-  for _, words in ipairs(binds(context.https_bind, context.https_port)) do
+  local addresses = PASSES and { passthrough.inner_bind() } or binds(context.https_bind, context.https_port)
+  for _, words in ipairs(addresses) do
     -- A client's certificate that is no good is told by a rule, not by the end of the handshake.
     for _, w in ipairs({ "ssl", "crt-list", path:crt_list(LIST), "alpn", "h2,http/1.1", "crt-ignore-err", "all",
       "ca-ignore-err", "all" }) do words[#words + 1] = w end
@@ -149,6 +153,7 @@ local function write_hsts(b)
   b:line("http-after-response", "set-header", "Strict-Transport-Security", value, "if", "{", "ssl_fc", "}")
 end
 
+passthrough.put(PASSES)
 if ON then
   section("global", { name = "ssl-global", order = 150 }, write_global)
   section("frontend http", { name = "https-bind", order = 110 }, write_binds)
@@ -272,7 +277,8 @@ if ON then
   end)
 end
 
-provide("ssl", { on = ON, list = LIST, codes = CODES, certificate = certificate, authorities = authorities,
+provide("ssl", { on = ON, passes_through = PASSES, passthrough_map = passthrough.map, terminate = passthrough.terminate,
+  tcp_defaults = passthrough.defaults, list = LIST, codes = CODES, certificate = certificate, authorities = authorities,
   server_authorities = server_authorities, server_problem = server_problem, covers = covers, has_secrets = HAS_SECRETS,
   problem = function(namespace, name)
     return problem_of(resources.secrets:get(namespace, name), namespace .. "/" .. name)

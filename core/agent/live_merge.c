@@ -95,8 +95,10 @@ static struct cfg_server *server_from_columns(const struct column *c)
 /* Take over words of the server that was known by this name. */
 static struct cfg_server *server_with_words(struct cfg_server *found, const struct cfg_server *known)
 {
-    /* A name that was changed by a command is told; one that was resolved at the start may not be. */
-    bool renamed = !found->literal && strcasecmp(found->address, known->address) != 0;
+    /* A name that was changed by a command is told; one that was resolved at the start may not be. What has no network
+     * address (a Unix socket) is told as "-". */
+    bool renamed = !found->literal && strcmp(found->address, "-") != 0 &&
+                   strcasecmp(found->address, known->address) != 0;
     struct cfg_server *s = known->literal || !known->words_known || renamed
                                ? cfg_server_copy(known, found->address, found->port)
                                : cfg_server_copy(known, known->address, known->port);

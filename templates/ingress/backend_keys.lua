@@ -4,7 +4,7 @@
 
 local SERVER_KEYS = { ["server-ssl"] = true, ["server-ca"] = true, ["server-crt"] = true, ["server-sni"] = true,
   ["server-proto"] = true }
-local KEYS = { ["standalone-backend"] = true }
+local KEYS = { ["standalone-backend"] = true, ["ssl-passthrough"] = true }
 for key in pairs(SERVER_KEYS) do KEYS[key] = true end
 
 --- Of two prefixes the first counts.

@@ -128,11 +128,12 @@ local function has_tls(hosts, host)
 end
 
 --- Put out the certificates of an Ingress, and the redirects of its routes: `routes` gives host, map, key and backend
---- of each.
-local function put(out, ing, routes)
+--- of each. passes: its TLS is passed through, so it needs no certificates and is HTTPS everywhere.
+local function put(out, ing, routes, passes)
   local tls = dig(ing, "spec", "tls")
   if type(tls) ~= "table" then tls = nil end
-  local redirect, everywhere = redirect_of(out, ing, tls)
+  local redirect, everywhere = redirect_of(out, ing, passes or tls)
+  if passes then tls, everywhere = nil, true end
   local of, hosts = {}, {}
   for i, entry in ipairs(tls or {}) do
     if i > MAX_ENTRIES then

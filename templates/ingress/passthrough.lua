@@ -1,0 +1,81 @@
+--- passthrough.lua — Ingresses whose TLS is not ended here: the name in the client's hello leads to their servers.
+--
+-- Nothing of HTTP is seen of such a connection, so nothing that protects by HTTP can hold: together with such an
+-- annotation, and where passing through is switched off, the Ingress answers 503.
+
+local loaded, ssl = pcall(use, "ssl")
+local backend_keys, families, names = use("ingress.backend_keys"), use("ingress.families"), use("ingress.names")
+
+local ON = loaded and ssl.passes_through and not context.tls_elsewhere
+local OFF = { [""] = true, ["false"] = true, off = true, no = true, none = true }
+
+--- The first annotation of an object that protects; honoured or not.
+local function protecting(object)
+  for annotation, value in pairs(dig(object, "metadata", "annotations") or {}) do
+    local prefix, key = tostring(annotation):match("^([^/]+)/(.+)$")
+    local family = families[prefix] or prefix == "haproxy-haptic.org" and families["haproxy.org"]
+    if family and family[key] and not OFF[tostring(value):trim():lower()] then return annotation end
+  end
+  return nil
+end
+
+--- The Services of an Ingress' rules, in their order.
+local function services_of(ing)
+  local list = {}
+  for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
+    for _, p in ipairs(dig(rule, "http", "paths") or {}) do
+      local name = dig(p, "backend", "service", "name")
+      if names.is_label(name) and names.is_label(ing.metadata.namespace) then
+        list[#list + 1] = resources.services:get(ing.metadata.namespace, name)
+      end
+    end
+  end
+  return list
+end
+
+--- What becomes of an Ingress' TLS: nil (it ends here), "passed", or "refused". Its own annotation counts, then that of
+--- the first of its Services that has one.
+local function state(out, ing)
+  local list = { { object = ing, out = out } }
+  local services = services_of(ing)
+  for _, service in ipairs(services) do list[#list + 1] = { object = service, out = out } end
+  local value, key = backend_keys.annotated(list, "ssl-passthrough")
+  if value == nil then return nil end
+  local wanted = backend_keys.read_bool(value)
+  if wanted == nil then out:warn("InvalidAnnotation", key .. ": expected true or false") end
+  if not wanted then return nil end
+  if not ON then
+    out:warn("PassthroughNotSupported", key .. ": answered with 503; it needs the setting ssl_passthrough: true, and "
+      .. "HTTPS")
+    return "refused"
+  end
+  local protects = protecting(ing)
+  for _, service in ipairs(services) do protects = protects or protecting(service) end
+  if protects then
+    out:warn("ProtectionNotSupported", ("answered with 503, because %s protects and cannot be honoured together with "
+      .. "%s"):format(protects, key))
+    return "refused"
+  end
+  return "passed"
+end
+
+--- Put out where the names of an Ingress lead. backend_of gives the backend of a path.
+local function put(out, ing, passes, backend_of)
+  if not ON then return end
+  local tls = dig(ing, "spec", "tls")
+  if not passes and type(tls) ~= "table" then return end
+  local done = {}
+  for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
+    local host = names.host_key(rule.host)
+    if host == "" and passes then
+      out:warn("InvalidHost", "a rule without a host cannot have its TLS passed through")
+    elseif host and not done[host] then
+      done[host] = true
+      local p = passes and dig(rule, "http", "paths", 1)
+      local target = not passes and ssl.terminate or p and backend_of(p)
+      if target and host ~= "" then out:map_entry(ssl.passthrough_map, host, target) end
+    end
+  end
+end
+
+provide("ingress.passthrough", { on = ON, state = state, put = put, defaults = loaded and ssl.tcp_defaults })
