@@ -14,9 +14,9 @@ files["tools/fuzz"] = { globals = { "fuzz_allowed" }, read_globals = { "fuzz_bud
 files["templates"] = {
   std = "luajit",
   read_globals = {
-    "address_parse", "apply", "b64decode", "b64encode", "capabilities", "context", "dig", "each", "each_requested",
-    "extend", "extended", "fail", "format_escape", "fragment", "from_env", "group_by", "hash", "json", "json_decode",
-    "keys", "path", "point", "provide", "regex_escape", "replace", "resources", "section", "settings", "shared",
-    "snippets", "sort_by", "use", "warn", "watched",
+    "address_parse", "annotated", "annotation", "annotations", "apply", "b64decode", "b64encode", "capabilities",
+    "context", "dig", "each", "each_requested", "extend", "extended", "fail", "family", "format_escape", "fragment",
+    "from_env", "group_by", "hash", "json", "json_decode", "keys", "path", "point", "provide", "regex_escape",
+    "replace", "resources", "section", "settings", "shared", "snippets", "sort_by", "use", "warn", "watched",
   },
 }

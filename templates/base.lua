@@ -186,6 +186,13 @@ local function write_routing(b, variable, ...)
   look_up("str(*.),concat(,txn.domain),map_str(" .. default .. ")")
   look_up("str(*),map_str(" .. default .. ")")
   look_up("str(**),map_str(" .. default .. ")")
+  -- Behind the backend there may be what else the route has (base/effects.lua).
+  local has_record = { "if", "{", "var(" .. variable .. ")", "-m", "sub", "@", "}" }
+  if variable == "txn.backend" then
+    b:line("http-request", "set-var(txn.record)", "var(txn.backend),field(2,@)", unpack(has_record))
+    b:line("http-request", "set-var(txn.effects)", "var(txn.backend),field(3,@)", unpack(has_record))
+  end
+  b:line("http-request", "set-var(" .. variable .. ")", "var(" .. variable .. "),field(1,@)", unpack(has_record))
 end
 
 section("frontend http", { name = "http-routing", order = 500 }, function(b) write_routing(b, "txn.backend") end)

@@ -34,6 +34,7 @@ local is_external_name = use("ingress.addresses").is_external_name
 local endpoints, names, foreign = use("ingress.endpoints"), use("ingress.names"), use("ingress.foreign")
 local tls, server_tls, levels = use("ingress.tls"), use("ingress.server_tls"), use("ingress.backend_keys")
 local passthrough = use("ingress.passthrough")
+local effects = use("effects")
 local judge_ingress, path_meant = foreign.judge_ingress, foreign.path_meant
 local judge_service, is_refused = foreign.judge_service, foreign.is_refused
 local is_port, service_port, servers_of = endpoints.is_port, endpoints.service_port, endpoints.servers_of
@@ -207,7 +208,7 @@ local function backend_name(ing, service_backend)
   return backend .. "_" .. owner, port, label, owner
 end
 
---- The name of the backend of a Service's port, which will be there.
+--- The name of the backend of a Service's port, which will be there, and the Service.
 local function backend_of(out, ing, service_backend)
   local namespace, name = ing.metadata.namespace, service_backend.name
   local backend, port, label, owner = backend_name(ing, service_backend)
@@ -223,7 +224,7 @@ local function backend_of(out, ing, service_backend)
   else
     request_backend(namespace, name, owner and label .. "." .. owner or tostring(label))
   end
-  return backend
+  return backend, service
 end
 
 -- rules -----------------------------------------------------------------------------------------------------
@@ -236,7 +237,10 @@ local function resolve(out, ing, backend, done)
     local s = backend.service
     local id = tostring(s.name) .. "\n" .. tostring(dig(s, "port", "number")) .. "\n"
       .. tostring(dig(s, "port", "name"))
-    if not done[id] then done[id] = backend_of(out, ing, s) end
+    if not done[id] then
+      local name, service = backend_of(out, ing, s)
+      done[id], done.services[name] = name, service
+    end
     return done[id]
   end
   out:warn("InvalidBackend", "only services can be backends")
@@ -256,6 +260,17 @@ local function passthrough_backend(out, ing, backend)
   if reason then out:warn(reason, message) end
   request_passthrough(namespace, name, tostring(label))
   return namespace .. "_" .. name .. "_" .. label .. "__tcp"
+end
+
+--- What the value of a route is: the backend, and what else the route has. done: as in resolve().
+local function route_value(out, ing, backend, done)
+  if backend == UNAVAILABLE then return backend end
+  local suffix = done.suffixes[backend]
+  if suffix == nil then
+    suffix = effects.suffix_of(out, ing, done.services[backend]) or false
+    done.suffixes[backend] = suffix
+  end
+  return suffix and backend .. suffix or UNAVAILABLE
 end
 
 local PATH_TYPES = { Exact = "path-exact.map", Prefix = "path-prefix.map", ImplementationSpecific = "path-prefix.map" }
@@ -288,7 +303,7 @@ local function add_path(out, ing, host, p, done)
     out:map_entry(map == "path-exact.map" and "client-exact.map" or "client-prefix.map", host .. route,
       done.clients .. ":" .. backend)
   end
-  if not out:map_entry(map, host .. route, backend) then
+  if not out:map_entry(map, host .. route, route_value(out, ing, backend, done)) then
     out:warn("DuplicatePath", "host " .. (host == "" and "*" or host) .. " has path " .. route
       .. " twice; the first one counts")
   end
@@ -300,7 +315,7 @@ each(resources.ingresses, "routes", function(ing, out)
   if is_canary then return end
   local passes = passthrough.state(out, ing)
   -- What is not told apart by HTTP here is not served by HTTP either.
-  local done, hosts = { refused = refused or passes ~= nil }, {}
+  local done, hosts = { refused = refused or passes ~= nil, suffixes = {}, services = {} }, {}
   if not refused and passes ~= "refused" then
     passthrough.put(out, ing, passes, function(p) return passthrough_backend(out, ing, p.backend) end)
   end
@@ -322,7 +337,7 @@ each(resources.ingresses, "routes", function(ing, out)
     local backend
     for host in pairs(hosts) do
       backend = backend or resolve(out, ing, default, done)
-      out:map_entry("default-backend.map", host == "" and "*" or host, backend)
+      out:map_entry("default-backend.map", host == "" and "*" or host, route_value(out, ing, backend, done))
       if done.clients then
         out:map_entry("client-default.map", host == "" and "*" or host, done.clients .. ":" .. backend)
       end
@@ -400,5 +415,5 @@ provide("ingress", {
   is_ours = function(ing, out) return is_ours(ing, out) end,
   routes = routes,
   servers = servers,
-  backend = function(out, ing, service, port) return backend_of(out, ing, { name = service, port = port }) end,
+  backend = function(out, ing, service, port) return (backend_of(out, ing, { name = service, port = port })) end,
 })

@@ -150,7 +150,9 @@ static bool entry_is_harmless(const struct agent *a, const struct item *entry, s
     if (!plan_word(&word, entry->key) || strpbrk(entry->key, " \t") || entry->key[0] == '#' ||
         vault_is_in(entry->key, strlen(entry->key)))
         return false;
-    CLEANUP(free_ptr) char *name = xasprintf("backend %s", entry->rendered->bytes);
+    const char *value = entry->rendered->bytes;
+    CLEANUP(free_ptr)
+    char *name = xasprintf("backend %.*s", (int)model_backend_length(value, entry->rendered->length), value);
     const struct live_backend *live = live_backend(a->live, name);
     return (live && !live->gone) || backend_comes(a, name, harmless);
 }

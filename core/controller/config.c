@@ -371,6 +371,8 @@ struct config *config_new_default(void)
     vec_push(&c->libraries, xstrdup("base"));
     vec_push(&c->libraries, xstrdup("ssl"));
     vec_push(&c->libraries, xstrdup("ingress"));
+    vec_push(&c->libraries, xstrdup("effects"));
+    vec_push(&c->libraries, xstrdup("haproxy_org"));
     c->extra_context = xstrdup("{}");
     c->allow_raw = true;
     c->leader_election = true;

@@ -15,7 +15,8 @@
  * that took part in a check that ended well (also with contributions that lost to another fragment's, which that check
  * has not seen).
  *
- * Consistency: what refers to a section (a map entry whose value names a backend, the "from" of a section) is not
+ * Consistency: what refers to a section (a map entry whose value names a backend, alone or in front of an "@" and what
+ * else a route has; the "from" of a section) is not
  * accepted while that section is rendered but not accepted, and the last piece of a section is not accepted as absent
  * while something accepted refers to it. model_accept() of such an item is carried out as soon as it can be. What the
  * templates themselves render and HAProxy accepts is taken as it is. A section that goes as a whole waits as a whole.
@@ -206,6 +207,8 @@ void model_write_map(const struct model *m, enum model_state state, const char *
 void model_each_map_entry(const struct model *m, enum model_state state, const char *map_name,
                           void (*fn)(void *ctx, const char *key, const char *value), void *ctx);
 struct item *model_map_item(const struct model *m, const char *map_name, const char *key); /* NULL when unknown */
+/* Length of the name of a backend in the value of a map entry: the value ends, or goes on with "@". */
+size_t model_backend_length(const char *value, size_t length);
 struct item *model_file_item(const struct model *m, enum contribution_kind kind, const char *name); /* likewise */
 /* The accepted names of a crt-list ("https.list"); NULL when unknown. Does one of them name that file
  * ("certs/a.pem")? */

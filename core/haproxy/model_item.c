@@ -39,6 +39,12 @@ bool section_is_known(const struct section *s)
     return s && (s->from || s->pieces.length);
 }
 
+size_t model_backend_length(const char *value, size_t length)
+{
+    const char *at = memchr(value, '@', length);
+    return at ? (size_t)(at - value) : length;
+}
+
 /* The same; create: made when nothing is known of it. */
 static struct section *section_find(struct model *m, enum contribution_kind kind, const struct text *text, bool create)
 {
@@ -47,9 +53,10 @@ static struct section *section_find(struct model *m, enum contribution_kind kind
                                                            : NULL;
     if (!type || !text || !text->length)
         return NULL;
+    size_t length = kind == CONTRIBUTION_MAP_ENTRY ? model_backend_length(text->bytes, text->length) : text->length;
     buf_clear(&m->scratch);
     buf_puts(&m->scratch, type);
-    buf_add(&m->scratch, text->bytes, text->length);
+    buf_add(&m->scratch, text->bytes, length);
     if (create)
         return section_get(m, m->scratch.data, m->scratch.length);
     return map_getn(&m->sections, m->scratch.data, m->scratch.length);

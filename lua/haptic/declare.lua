@@ -5,13 +5,17 @@
 -- annotation have nothing but text.
 --
 --   bool                              true, false
+--   switch                            true, on, yes, enabled, 1; false, off, no, disabled, 0; in any case
 --   integer    min=, max=             a whole number
---   duration   min=, max=             "5s", "1m30s"; the value is text in HAProxy's notation
+--   duration   min=, max=, unit=      "5s", "1m30s"; the value is text in HAProxy's notation. unit: of a plain number
 --   size       min=, max=             "64k", "1Gi", a number; the value is a number of bytes
 --   enum       values={…}             one of these texts
 --   text       pattern=, expects=     no control characters; expects: the pattern in words, for the message
 --   list       pattern=, expects=     of texts; a text is taken apart at commas and blanks
 --   addresses                         a list of IPv4 and IPv6 addresses and networks
+--   lines      max=                   a list of lines without blanks at their ends; empty ones are left out
+--
+-- parse=: a function that turns such a value into the one that is meant, or returns nil and what it must be.
 local nearest = require("haptic.nearest")
 local sandbox = require("haptic.sandbox")
 local word = require("haptic.word")
@@ -123,6 +127,16 @@ function READ.bool(v)
   return nil, "true or false"
 end
 
+local SWITCH = { ["true"] = true, on = true, yes = true, enabled = true, ["1"] = true, ["false"] = false, off = false,
+  no = false, disabled = false, ["0"] = false }
+
+function READ.switch(v)
+  if type(v) == "boolean" then return v end
+  local value = type(v) == "string" and #v <= 20 and SWITCH[v:lower()]
+  if type(value) == "boolean" and SWITCH[tostring(v):lower()] ~= nil then return value end
+  return nil, "true or false"
+end
+
 function READ.integer(v, spec)
   local n = whole(v)
   if n and in_range(n, spec) then return n end
@@ -130,6 +144,7 @@ function READ.integer(v, spec)
 end
 
 function READ.duration(v, spec)
+  if spec.unit and find(as_text(v) or "", "^%d+$") then v = as_text(v) .. spec.unit end
   local ms, parts = milliseconds(v)
   if ms and ms <= MAX_MS and in_range(ms, spec, milliseconds) then
     if parts == 1 then return v end
@@ -175,6 +190,22 @@ function READ.addresses(v)
   return list
 end
 
+--- Lines that one value can have.
+local MAX_LINES = 100
+
+function READ.lines(v, spec)
+  local max, lines = spec.max or MAX_LINES, {}
+  local expects = format("at most %d lines without control characters", max)
+  if type(v) ~= "string" or #v > MAX_TEXT then return nil, expects end
+  for line in gmatch(v, "[^\r\n]+") do
+    line = match(line, "^%s*(.-)%s*$")
+    if find(line, "[%c\127]") then return nil, expects end
+    if line ~= "" then lines[#lines + 1] = line end
+  end
+  if #lines > max then return nil, expects end
+  return lines
+end
+
 --- A value as a message shows it.
 function M.show(v)
   if type(v) == "string" then return word.show(v) end
@@ -191,19 +222,24 @@ end
 ---@return string|nil message what it must be, and what it is
 function M.read(spec, v)
   local value, expects = READ[spec.type](v, spec)
+  if value ~= nil and spec.parse then
+    value, expects = spec.parse(value)
+    expects = expects or "something else"
+  end
   if value == nil then return nil, "must be " .. expects .. ", not " .. M.show(v) end
   return value, nil
 end
 
-local COMMON = { type = true, default = true, doc = true }
+local COMMON = { type = true, default = true, doc = true, parse = true }
 local FIELDS = {
-  bool = {}, integer = { min = true, max = true }, duration = { min = true, max = true },
+  bool = {}, integer = { min = true, max = true }, duration = { min = true, max = true, unit = true },
   size = { min = true, max = true }, enum = { values = true }, text = { pattern = true, expects = true },
-  list = { pattern = true, expects = true }, addresses = {},
+  list = { pattern = true, expects = true }, addresses = {}, switch = {}, lines = { max = true },
 }
 
 --- Is a specification itself right? Raises what is wrong; the author's line is `level` above the caller.
-function M.spec(what, spec, level)
+---@param more table|nil further fields that it may have: set of names
+function M.spec(what, spec, level, more)
   level = (level or 1) + 1
   if type(spec) ~= "table" then error(what .. ": expected a table with a type", level) end
   local fields = FIELDS[spec.type]
@@ -214,8 +250,10 @@ function M.spec(what, spec, level)
   local known = {}
   for k in pairs(COMMON) do known[k] = true end
   for k in pairs(fields) do known[k] = true end
+  for k in pairs(more or {}) do known[k] = true end
   nearest.check_fields(spec, known, what, level)
   if spec.type == "enum" and type(spec.values) ~= "table" then error(what .. ": an enum needs values", level) end
+  if spec.parse ~= nil and type(spec.parse) ~= "function" then error(what .. ": parse is a function", level) end
   if spec.default ~= nil then
     local value, message = M.read(spec, spec.default)
     if value == nil then error(what .. ": the default " .. message, level) end

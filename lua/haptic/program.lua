@@ -2,6 +2,7 @@
 --
 -- The authoring API is put together here: what a script can call while it loads, what its functions can call while
 -- they run. docs/templates.md is its manual.
+local annotations_of = require("haptic.annotations")
 local emitters = require("haptic.emitters")
 local fragments = require("haptic.fragments")
 local helpers = require("haptic.helpers")
@@ -188,6 +189,24 @@ function Program:api(template, accessors, resources)
     self.context_settings:declare(template, specs, 2)
   end
 
+  --- Declare annotations: name → declaration (annotations.lua).
+  function A.annotations(specs)
+    only_loading(self, "annotations")
+    self.annotations:declare(template, specs, 2)
+  end
+
+  --- The keys of a family of controllers, for declared annotations and for those without effect.
+  function A.family(prefix, keys)
+    only_loading(self, "family")
+    self.annotations:family(prefix, keys, 2)
+  end
+
+  --- Values of declared names: levels are {kind=, values=, family=}, the nearest to the route first.
+  function A.annotated(names, levels, tell) return self.annotations:read(names, levels, tell) end
+
+  --- What is known of an annotation's key on a kind of object; nil when it is not declared.
+  function A.annotation(key, kind) return self.annotations:look(key, kind) end
+
   function A.provide(name, value)
     only_loading(self, "provide")
     if self.provided[name] ~= nil then error("provide: " .. sandbox.tostring(name) .. " is provided already", 2) end
@@ -315,7 +334,7 @@ function M.load(source, host, before)
   local self = setmetatable({
     source = source, settings = settings, fragments = F, templates = text.new(settings), loading = true,
     provided = {}, replacements = {},
-    context_settings = settings_of.new(source.extraContext),
+    context_settings = settings_of.new(source.extraContext), annotations = annotations_of.new(),
   }, Program)
   for _, k in ipairs(source.kinds or {}) do
     if type(k.name) ~= "string" or type(k.parts) ~= "number" or k.parts % 1 ~= 0 or k.parts < 0 then

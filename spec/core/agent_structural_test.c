@@ -55,7 +55,10 @@ static void structural(struct world *w, const char *series)
     const struct emitted route[] = {{CONTRIBUTION_MAP_ENTRY, "host.map", "x.example", "app", 0, 0}};
     model_put(w->model, "x", route, 1);
     assert_true(judge(w));
-    const struct emitted nowhere[] = {{CONTRIBUTION_MAP_ENTRY, "host.map", "x.example", "nowhere", 0, 0}};
+    const struct emitted more[] = {{CONTRIBUTION_MAP_ENTRY, "host.map", "x.example", "app@shop/web@+cors+", 0, 0}};
+    model_put(w->model, "x", more, 1);
+    assert_true(judge(w));
+    const struct emitted nowhere[] = {{CONTRIBUTION_MAP_ENTRY, "host.map", "x.example", "nowhere@app", 0, 0}};
     model_put(w->model, "x", nowhere, 1);
     assert_false(judge(w));
     /* A backend that another fragment gives: it must be accepted, and come without a reload. */

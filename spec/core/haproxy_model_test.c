@@ -182,6 +182,26 @@ static void test_a_route_is_never_accepted_before_its_backend(void **state)
     model_free(m);
 }
 
+/* What else a route has stands behind an "@". */
+static void test_a_route_with_more_than_a_backend_leads_to_it(void **state)
+{
+    (void)state;
+    struct model *m = model_new();
+    PUT(m, "x", 1, {CONTRIBUTION_SECTION, "backend x", "body", "s\n", 0, 0},
+        {CONTRIBUTION_MAP_ENTRY, "m.map", "h", "x@shop/web@+cors+", 0, 0});
+    model_accept(m, pending_item(m, CONTRIBUTION_MAP_ENTRY, "m.map", "h"));
+    assert_map(m, MODEL_ACCEPTED, "m.map", "");
+    model_accept(m, pending_item(m, CONTRIBUTION_SECTION, "backend x", "body"));
+    assert_map(m, MODEL_ACCEPTED, "m.map", "h x@shop/web@+cors+\n");
+    model_fragment_drop(m, "x");
+    model_accept(m, pending_item(m, CONTRIBUTION_SECTION, "backend x", "body"));
+    CLEANUP(free_ptr) char *still = model_config(m, MODEL_ACCEPTED);
+    assert_string_equal(still, "backend x\n    s\n");
+    model_accept(m, pending_item(m, CONTRIBUTION_MAP_ENTRY, "m.map", "h"));
+    assert_true(model_is_empty(m, MODEL_ACCEPTED));
+    model_free(m);
+}
+
 static void test_a_check_does_not_take_a_backend_from_a_route_accepted_meanwhile(void **state)
 {
     (void)state;
@@ -291,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_canonical_text_and_origin_of_lines),
         cmocka_unit_test(test_quarantine_keeps_what_was_accepted),
         cmocka_unit_test(test_a_route_is_never_accepted_before_its_backend),
+        cmocka_unit_test(test_a_route_with_more_than_a_backend_leads_to_it),
         cmocka_unit_test(test_a_check_does_not_take_a_backend_from_a_route_accepted_meanwhile),
         cmocka_unit_test(test_replacing_drops_what_is_not_seen),
         cmocka_unit_test(test_cost_of_an_edit_does_not_grow),

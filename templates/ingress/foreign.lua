@@ -78,20 +78,25 @@ local function is_switched_on(value) return not OFF[tostring(value):trim():lower
 --- Sort the annotations of an object into those that are passed over and those that protect.
 local function sorted(object, kind)
   local ignored, protects, canary = {}, {}, nil
-  for annotation, value in pairs(dig(object, "metadata", "annotations") or {}) do
-    local prefix, key = tostring(annotation):match("^([^/]+)/(.+)$")
+  for name, value in pairs(dig(object, "metadata", "annotations") or {}) do
+    local prefix, key = tostring(name):match("^([^/]+)/(.+)$")
     local family = families[prefix]
-    if family and not is_honoured(annotation) then
+    local known = prefix and annotation(name, kind)
+    local is_ours = known and known.is_honoured or is_honoured(name)
+    if not is_ours and known then
+      local list = known.protects and is_switched_on(value) and protects or ignored
+      list[#list + 1] = name .. " (" .. known.refused .. ")"
+    elseif not is_ours and family then
       if is_switched_on(value) and (family[key] or refuses_in_snippet(key, tostring(value))) then
-        protects[#protects + 1] = annotation
+        protects[#protects + 1] = name
       elseif key == "canary" and is_switched_on(value) then
-        canary = annotation
+        canary = name
       else
-        ignored[#ignored + 1] = annotation
+        ignored[#ignored + 1] = name
       end
-    elseif prefix == OURS and not OWN[kind][key] and not is_honoured(annotation) then
+    elseif not is_ours and prefix == OURS and not OWN[kind][key] then
       local list = OWN_PROTECTS[key] and protects or ignored
-      list[#list + 1] = annotation
+      list[#list + 1] = name
     end
   end
   return ignored, protects, canary

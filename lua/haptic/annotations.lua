@@ -1,0 +1,221 @@
+--- annotations.lua — annotations that scripts have declared: types, keys, and what becomes of them.
+--
+-- A declaration has what is known of a value that people write at their objects: type and default, the effect, whether
+-- it protects, and the sentences of the documentation. A family of controllers has keys for these values. It says as
+-- well which of its keys have no effect here, and why.
+--
+-- The level that is nearest to the route counts: Ingress, Service, ConfigMap, then the default. A value that is wrong
+-- is told and passed over in favour of the next level. Where a value that protects is wrong and no level has a right
+-- one, the caller learns it, and closes the route.
+local declare = require("haptic.declare")
+local nearest = require("haptic.nearest")
+local sandbox = require("haptic.sandbox")
+local word = require("haptic.word")
+
+local M = {}
+
+local type, error, pairs, ipairs, setmetatable = type, error, pairs, ipairs, setmetatable
+local find, format, sort = string.find, string.format, table.sort
+
+--- Kinds of objects, the nearest to the route first.
+M.KINDS = { "Ingress", "Service", "ConfigMap" }
+
+--- Keys of this family count more than those of others.
+local OURS = "haproxy-haptic.org"
+
+--- What a declaration has besides the type.
+local FIELDS = { families = true, on = true, merge = true, effect = true, protects = true, reload = true, lines = true,
+  tested = true }
+local MERGES = { first = true, join = true }
+local FAMILY_FIELDS = { honoured = true, refused = true }
+local HONOURED_FIELDS = { keys = true, on = true, note = true }
+local REFUSED_FIELDS = { keys = true, on = true, reason = true, protects = true, elsewhere = true }
+
+local Annotations = {}
+Annotations.__index = Annotations
+
+function M.new() return setmetatable({ specs = {}, by_key = {}, short = {} }, Annotations) end
+
+--- A list of kinds as a set.
+local function kinds_of(what, list, level)
+  local kinds = {}
+  if type(list) ~= "table" or #list == 0 then
+    error(what .. ": on: expected a list of " .. table.concat(M.KINDS, ", "), level + 1)
+  end
+  for _, kind in ipairs(list) do
+    if kind ~= M.KINDS[1] and kind ~= M.KINDS[2] and kind ~= M.KINDS[3] then
+      error(what .. ": on: there is no kind " .. word.show(sandbox.tostring(kind)) .. nearest.hint(kind, M.KINDS),
+        level + 1)
+    end
+    kinds[kind] = true
+  end
+  return kinds
+end
+
+--- Give a declaration a key; spec nil: the key has no effect.
+local function add_key(self, prefix, short, entry, level)
+  if type(prefix) ~= "string" or not find(prefix, "^[%w.-]+$") or type(short) ~= "string"
+    or not find(short, "^[%w._/<>-]+$") then
+    error("annotations: no valid key: " .. word.show(sandbox.tostring(prefix) .. "/" .. sandbox.tostring(short)),
+      level + 1)
+  end
+  local key = prefix .. "/" .. short
+  local other = self.by_key[key]
+  if other then
+    error(format("annotations: the key %s is that of %s already", key, other.spec and other.spec.name or "the family"),
+      level + 1)
+  end
+  entry.key, entry.prefix, entry.short = key, prefix, short
+  self.by_key[key] = entry
+  local spec = entry.spec
+  if not spec then return end
+  spec.entries[#spec.entries + 1] = entry
+  entry.sequence = #spec.entries
+  sort(spec.entries, function(a, b)
+    if (a.prefix == OURS) ~= (b.prefix == OURS) then return a.prefix == OURS end
+    return a.sequence < b.sequence
+  end)
+end
+
+local function as_list(v) return type(v) == "table" and v or { v } end
+
+local function check(what, spec, level)
+  local function problem(message) error(what .. ": " .. message, level + 1) end
+  if type(spec) ~= "table" then problem("expected a table") end
+  if type(spec.doc) ~= "string" then problem("doc: expected a sentence") end
+  if spec.merge ~= nil and not MERGES[spec.merge] then problem("merge: expected first or join") end
+  if spec.families ~= nil and type(spec.families) ~= "table" then problem("families: expected the keys of each") end
+  declare.spec(what, spec, level + 1, FIELDS)
+end
+
+--- Declare annotations: name → declaration. The author's line is `level` above the caller.
+function Annotations:declare(template, specs, level)
+  level = (level or 1) + 1
+  if type(specs) ~= "table" then error("annotations: expected a table of names and declarations", level) end
+  for _, name in ipairs(sandbox.sorted_keys(specs)) do
+    local written, what = specs[name], "annotations: " .. sandbox.tostring(name)
+    if type(name) ~= "string" or not find(name, "^%a[%w_]*$") then
+      error("annotations: a name is letters, digits and \"_\", got " .. word.show(sandbox.tostring(name)), level)
+    end
+    if self.specs[name] then error(format("%s is declared in %s already", what, self.specs[name].template), level) end
+    check(what, written, level)
+    local spec = {}
+    for k, v in pairs(written) do spec[k] = v end
+    spec.template, spec.name, spec.entries, spec.kinds = template, name, {}, kinds_of(what, written.on, level)
+    if written.default ~= nil then spec.value = declare.read(written, written.default) end
+    self.specs[name] = spec
+    for _, prefix in ipairs(sandbox.sorted_keys(written.families or {})) do
+      for i, short in ipairs(as_list(written.families[prefix])) do
+        add_key(self, prefix, short, { spec = spec, kinds = spec.kinds, is_old = i > 1 }, level)
+      end
+    end
+  end
+end
+
+--- Keys of a family: honoured: name → key, list of keys, or {keys=, on=, note=}; refused: list of {keys=, on=, reason=,
+--- protects=}; elsewhere: the key is honoured by other means than a declaration, and reason says how.
+function Annotations:family(prefix, family, level)
+  level = (level or 1) + 1
+  local what = "family " .. sandbox.tostring(prefix)
+  if type(family) ~= "table" then error(what .. ": expected a table of honoured and refused keys", level) end
+  nearest.check_fields(family, FAMILY_FIELDS, what, level)
+  for _, name in ipairs(sandbox.sorted_keys(family.honoured or {})) do
+    local spec, written = self.specs[name], family.honoured[name]
+    if not spec then
+      error(format("%s: %s is not declared%s", what, sandbox.tostring(name),
+        nearest.hint(name, sandbox.sorted_keys(self.specs))), level)
+    end
+    if type(written) ~= "table" or written.keys == nil then written = { keys = as_list(written) } end
+    nearest.check_fields(written, HONOURED_FIELDS, what .. ": " .. name, level)
+    local kinds = written.on and kinds_of(what .. ": " .. name, written.on, level) or spec.kinds
+    for i, short in ipairs(as_list(written.keys)) do
+      add_key(self, prefix, short, { spec = spec, kinds = kinds, is_old = i > 1, note = written.note }, level)
+    end
+  end
+  for _, refused in ipairs(family.refused or {}) do
+    if type(refused) ~= "table" or type(refused.reason) ~= "string" then
+      error(what .. ": refused: expected a list of {keys=, on=, reason=}", level)
+    end
+    nearest.check_fields(refused, REFUSED_FIELDS, what .. ": refused", level)
+    local kinds = kinds_of(what .. ": refused", refused.on, level)
+    for _, short in ipairs(as_list(refused.keys)) do
+      add_key(self, prefix, short, { kinds = kinds, refused = refused.reason, protects = refused.protects == true,
+        elsewhere = refused.elsewhere == true }, level)
+    end
+  end
+end
+
+--- What a level has for a name: the value, and the key of one that was wrong.
+local function read_level(spec, level, tell)
+  local wrong
+  for _, entry in ipairs(spec.entries) do
+    local written
+    if entry.kinds[level.kind] and (not level.family or level.family == entry.prefix) then
+      written = level.values[level.family and entry.short or entry.key]
+    end
+    if written ~= nil and written ~= "" then
+      local value, message = declare.read(spec, written)
+      if value ~= nil then return value, wrong end
+      wrong = wrong or entry.key
+      if tell then tell(level.kind, entry.key, message) end
+    end
+  end
+  return nil, wrong
+end
+
+--- Values of declared names.
+---@param names table list
+---@param levels table list of {kind=, values= (key → text), family=}, the nearest to the route first. With a family,
+--- the keys have no prefix.
+---@param tell function|nil (kind, key, message) of a value that is wrong
+---@return table values name → value; absent where there is none
+---@return table wrong name → key, of a value that is wrong where no level has a right one
+function Annotations:read(names, levels, tell)
+  local values, wrong = {}, {}
+  for _, name in ipairs(names) do
+    local spec = self.specs[name]
+    if not spec then
+      error("annotated: " .. word.show(sandbox.tostring(name)) .. " is not declared"
+        .. nearest.hint(name, sandbox.sorted_keys(self.specs)), 3)
+    end
+    local joined
+    for _, level in ipairs(levels) do
+      local value, bad = read_level(spec, level, tell)
+      wrong[name] = wrong[name] or bad
+      if value ~= nil and spec.merge == "join" then
+        joined = joined or {}
+        for _, item in ipairs(value) do joined[#joined + 1] = item end
+      elseif value ~= nil then
+        values[name] = value
+        break
+      end
+    end
+    if joined then values[name] = joined end
+    if values[name] ~= nil then wrong[name] = nil else values[name] = spec.value end
+  end
+  return values, wrong
+end
+
+--- What is known of a key on a kind of object: name, is_honoured, protects, refused (the reason); nil when nobody has
+--- declared it.
+function Annotations:look(key, kind)
+  local entry = self.by_key[key]
+  if not entry then return nil end
+  local spec = entry.spec
+  local protects = entry.protects or spec ~= nil and spec.protects == true
+  local is_honoured = (spec ~= nil or entry.elsewhere) and entry.kinds[kind] == true
+  return { name = spec and spec.name, is_honoured = is_honoured, protects = protects, is_old = entry.is_old,
+    is_value = spec ~= nil, refused = not is_honoured and (entry.refused or "it has no effect on a " .. kind) or nil }
+end
+
+--- The keys of a family, for documentation: a list sorted by key.
+function Annotations:keys(prefix)
+  local list = {}
+  for _, key in ipairs(sandbox.sorted_keys(self.by_key)) do
+    local entry = self.by_key[key]
+    if entry.prefix == prefix then list[#list + 1] = entry end
+  end
+  return list
+end
+
+return M

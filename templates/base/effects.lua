@@ -1,0 +1,144 @@
+--- effects.lua — what a route has besides its backend.
+--
+-- In the maps of routes, a value may go on behind the backend: "BACKEND@RECORD@+word+word+". The words say which
+-- effects the route has, RECORD is the key of their values in the maps of the effects. So two routes to one backend are
+-- independent, and a new value is an entry of a map. A request for a route without a record passes over all rules of
+-- effects at once.
+--
+-- Effects apply in the fixed order of ORDER, whatever the order of the declarations. Rules of an effect are static: as
+-- they are there from the start, its first use needs no reload.
+
+--- Places in the frontend http. Behind 880, `http-request` rules run only for routes with a record.
+local ORDER = {
+  source = 881,   -- whose request it is
+  access = 882,   -- who may ask at all
+  limit = 883,    -- how often
+  cors = 884,     -- preflight requests carry no credentials: they are answered before
+  redirect = 885, -- for those who have no need to log in here
+  auth = 886,     -- who has logged in
+  capture = 887,  -- for the log: what the client sent
+  header = 888,   -- what the pod gets
+  host = 889,
+  path = 890,
+  custom = 895,   -- effects of users' scripts
+}
+
+local effects, is_sorted = {}, true
+
+--- The words of a condition: the route has one of these words.
+local function has(...)
+  local words = {}
+  for i, word in ipairs({ ... }) do
+    if i > 1 then words[#words + 1] = "or" end
+    for _, w in ipairs({ "{", "var(txn.effects)", "-m", "sub", "+" .. word .. "+", "}" }) do words[#words + 1] = w end
+  end
+  return words
+end
+
+--- Write a line; a table among the words stands for the words in it.
+local function write(b, ...)
+  local words = {}
+  for _, word in ipairs({ ... }) do
+    if type(word) == "table" then
+      for _, w in ipairs(word) do words[#words + 1] = w end
+    else
+      words[#words + 1] = word
+    end
+  end
+  b:line(unpack(words))
+end
+
+--- Declare an effect.
+--   place        a name of ORDER
+--   annotations  names of declared annotations; put() gets their values
+--   maps         names of maps
+--   rules(rule, has)  writes its rules in the frontend: rule(word, …); has(word, …) gives the words of the condition
+--   put(values, record, out, ing)   emits the values of a route by record:entry() and returns its words; or
+--                nil and a message: the route is closed
+local function declare(name, effect)
+  local place = ORDER[effect.place] or fail("effect " .. name .. ": there is no place " .. tostring(effect.place))
+  effects[#effects + 1] = { name = name, order = place, sequence = #effects, annotations = effect.annotations,
+    put = effect.put }
+  is_sorted = false
+  if effect.rules then
+    section("frontend http", { name = "effect-" .. name, order = place, key = "effect " .. name }, function(b)
+      effect.rules(function(...) write(b, ...) end, has)
+    end)
+  end
+  if effect.maps then
+    fragment("effect-" .. name .. "-maps", function(out)
+      for _, map in ipairs(effect.maps) do out:map(map) end
+    end)
+  end
+end
+
+section("frontend http", { name = "effects", order = 880 }, function(b)
+  b:line("http-request", "allow", "unless", "{", "var(txn.record)", "-m", "found", "}")
+end)
+
+local Record = {}
+
+--- An entry of a map for this record: the key is the record and `suffix`.
+function Record.entry(record, map, suffix, value) return record.out:map_entry(map, record.id .. suffix, value) end
+
+--- The declared annotations of an object; nil when it has none.
+local function values_of(object, kind)
+  local annotations = dig(object, "metadata", "annotations")
+  if annotations == nil then return nil end
+  local values
+  for key, value in pairs(annotations) do
+    local known = annotation(key, kind)
+    if known and known.is_honoured and value ~= "" then
+      values = values or {}
+      values[key] = value
+    end
+  end
+  return values
+end
+
+--- What stands behind the backend in the routes of an Ingress to a Service: "" when nothing does, nil when these routes
+--- are closed. below: further levels, behind Ingress and Service.
+local function suffix_of(out, ing, service, below)
+  local own, services = values_of(ing, "Ingress"), values_of(service, "Service")
+  if not own and not services and not below then return "" end
+  if not is_sorted then
+    effects, is_sorted = sort_by(sort_by(effects, "sequence"), "order"), true
+  end
+  local levels = {}
+  if own then levels[1] = { kind = "Ingress", values = own } end
+  if services then levels[#levels + 1] = { kind = "Service", values = services } end
+  if below then levels[#levels + 1] = below end
+  local m = ing.metadata
+  local id = m.namespace .. "/" .. m.name
+  if services then id = id .. "/" .. service.metadata.name end
+  if not id:find("^[%w./-]+$") then id = hash(id) end
+  local record = { id = id, out = out, entry = Record.entry }
+  local closed = false
+  local function tell(kind, key, message)
+    if kind == "ConfigMap" then return end
+    local what = kind == "Service" and "service " .. service.metadata.name .. ": " or ""
+    out:warn("InvalidAnnotation", ("%s%s %s; it has no effect"):format(what, key, message))
+  end
+  local words = {}
+  for _, effect in ipairs(effects) do
+    local values, wrong = annotated(effect.annotations, levels, tell)
+    for _, key in pairs(wrong) do
+      local known = annotation(key, "Ingress") or annotation(key, "Service")
+      if known and known.protects then
+        out:warn("InvalidProtection", key .. " protects and is wrong: answered with 503")
+        closed = true
+      end
+    end
+    local given, message = effect.put(values, record, out, ing)
+    if message then
+      out:warn("InvalidProtection", message .. ": answered with 503")
+      closed = true
+    end
+    for _, word in ipairs(given or {}) do words[#words + 1] = word end
+  end
+  if closed then return nil end
+  if #words == 0 then return "" end
+  return "@" .. id .. "@+" .. table.concat(words, "+") .. "+"
+end
+
+provide("effects", { declare = declare, suffix_of = suffix_of, has = has, write = write })
