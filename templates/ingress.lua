@@ -33,7 +33,7 @@ local SILENT = { event = function() end, warn = function() end }
 local is_external_name = use("ingress.addresses").is_external_name
 local endpoints, names, foreign = use("ingress.endpoints"), use("ingress.names"), use("ingress.foreign")
 local tls, server_tls, levels = use("ingress.tls"), use("ingress.server_tls"), use("ingress.backend_keys")
-local passthrough = use("ingress.passthrough")
+local passthrough, status = use("ingress.passthrough"), use("ingress.publish")
 local effects = use("effects")
 local judge_ingress, path_meant = foreign.judge_ingress, foreign.path_meant
 local judge_service, is_refused = foreign.judge_service, foreign.is_refused
@@ -80,6 +80,12 @@ local function is_ours(ing, out)
     out:event("ClassNotFound", ("there is no IngressClass %s; the Ingress is not served here"):format(tostring(class)))
   end
   return known.ours[class] == true
+end
+
+--- Does another controller serve it? Not known while its IngressClass is missing.
+local function is_others(ing)
+  local class = dig(ing, "spec", "ingressClassName")
+  return class ~= nil and classes().ours[class] == false
 end
 
 --- Are endpoints of a Service kept in use while none is ready?
@@ -310,7 +316,11 @@ local function add_path(out, ing, host, p, done)
 end
 
 each(resources.ingresses, "routes", function(ing, out)
-  if not is_ours(ing, out) then return end
+  if not is_ours(ing, out) then
+    if is_others(ing) then status.withdraw(out, ing) end
+    return
+  end
+  status.publish(out)
   local refused, is_canary = judge_ingress(out, ing)
   if is_canary then return end
   local passes = passthrough.state(out, ing)

@@ -18,7 +18,8 @@ static const struct option_row rows[] = {
      "write all files there, and remove others from its maps, files and certs folders. It must be empty, or have been "
      "written by this command"},
     {RENDER_TYPE, 't', "type", "TYPE", NULL, NULL,
-     "without -d: print haproxy.cfg only (cfg), or maps, certs, files; all: everything"},
+     "without -d: print haproxy.cfg only (cfg), or maps, certs, files; all: everything. status: what is to stand in the "
+     "status of objects"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy to render for (haproxy in PATH)"},
@@ -50,7 +51,7 @@ struct render {
 
 static int set(void *ctx, int id, const char *value, struct err *err)
 {
-    static const char *const types[] = {"cfg", "maps", "certs", "files", "all"};
+    static const char *const types[] = {"cfg", "maps", "certs", "files", "all", "status"};
     struct render *r = ctx;
 
     if (id == RENDER_DIRECTORY) {
@@ -64,7 +65,7 @@ static int set(void *ctx, int id, const char *value, struct err *err)
             r->type = types[i];
             return 0;
         }
-    return err_set(err, ERR_INVALID, "there is no type \"%.32s\": cfg, maps, certs, files or all", value);
+    return err_set(err, ERR_INVALID, "there is no type \"%.32s\": cfg, maps, certs, files, all or status", value);
 }
 
 /* ---- to a directory ---- */
@@ -180,7 +181,10 @@ static int finish(struct render *r)
     struct err err;
 
     if (r->common.workbench != NULL && workbench_render(r->common.workbench)) {
-        workbench_files(r->common.workbench, &files);
+        if (r->type != NULL && strcmp(r->type, "status") == 0 && r->directory == NULL)
+            workbench_status(r->common.workbench, &files);
+        else
+            workbench_files(r->common.workbench, &files);
         if (format != FINDING_JSON && r->directory == NULL)
             print_text(r, &files);
     }

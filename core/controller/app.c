@@ -213,6 +213,7 @@ static void on_stepped(void *ctx)
     app_on_config_step(app);
     if (app->sealer != NULL)
         sealer_step(app->sealer);
+    status_writer_step(app->status_writer);
 }
 
 static void start_sealing(struct app *app)
@@ -335,6 +336,8 @@ static void start_rendering(struct app *app)
                                              .stepped = on_stepped,
                                              .is_synced = app_is_synced,
                                              .received_ns = received_ns,
+                                             .heard = app_on_heard,
+                                             .reviewed = app_on_reviewed,
                                              .notify = notify};
     const struct app_options *o = &app->options;
     const struct reconcile_config reconcile = {
@@ -374,6 +377,7 @@ static int start_all(struct app *app, struct err *err)
         return -1;
     sweep_leftovers();
     start_rendering(app);
+    app_start_status(app);
     /* HAProxy last: what cannot start leaves none behind. */
     if (app_set_program(app, app->config, err) < 0 || start_source(app, err) < 0 || start_haproxy(app, err) < 0)
         return -1;
@@ -470,6 +474,7 @@ void app_stop(struct app *app, void (*stopped)(void *ctx), void *ctx)
 {
     if (app->sealer != NULL)
         sealer_stop(app->sealer);
+    status_writer_stop(app->status_writer);
     app->stopping = true;
     app->stopped = stopped;
     app->stopped_ctx = ctx;
@@ -504,6 +509,7 @@ struct app *app_free(struct app *app)
     app->fleet_secret = fleet_secret_free(app->fleet_secret);
     app->fleet = fleet_free(app->fleet);
     app->sealer = sealer_free(app->sealer);
+    app->status_writer = status_writer_free(app->status_writer);
     app->expiry = expiry_free(app->expiry);
     app->sweeper = sweeper_free(app->sweeper);
     app->reconcile = reconcile_free(app->reconcile);

@@ -5,6 +5,7 @@
  *   app_config.c  a changed configuration takes the place of the one in force
  *   app_fleet.c   the members of a fleet and the identity towards them
  *   app_follow.c  is what is known current, and does anybody deploy it
+ *   app_status.c  the status of objects
  *   app_state.c   readiness, metrics, the debug page, what is logged about the progress
  */
 #ifndef HAPTIC_CONTROLLER_APP_PARTS_H
@@ -24,6 +25,7 @@
 #include "controller/member_pods.h"
 #include "controller/reconcile.h"
 #include "controller/sealer.h"
+#include "controller/status_writer.h"
 #include "controller/sweeper.h"
 #include "controller/watch_log.h"
 #include "engine/renderer.h"
@@ -53,8 +55,9 @@ struct app {
     struct expiry *expiry;
     struct sweeper *sweeper;
     struct sealer *sealer;
-    struct agent *agent; /* NULL with a fleet */
-    struct fleet *fleet; /* NULL with an agent */
+    struct status_writer *status_writer; /* NULL: without an API server */
+    struct agent *agent;                 /* NULL with a fleet */
+    struct fleet *fleet;                 /* NULL with an agent */
     struct member_pods *member_pods;
     struct fleet_secret *fleet_secret;
     uv_timer_t identity_timer;
@@ -103,6 +106,11 @@ int app_start_fleet(struct app *app, struct err *err) MUST_CHECK;
 void app_stop_fleet(struct app *app);
 /* Leadership has changed. */
 void app_fleet_step(struct app *app);
+
+/* app_status.c */
+void app_start_status(struct app *app);
+void app_on_heard(void *ctx, struct fragment *before, struct fragment *now);
+void app_on_reviewed(void *ctx);
 
 /* app_follow.c: part of readiness; why: as in app_is_ready(). */
 bool app_follows(const struct app *app, struct buf *why);

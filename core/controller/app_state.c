@@ -303,6 +303,8 @@ void app_describe(const struct app *app, struct buf *out)
     config_state_describe(&app->config_state, app->options.config_file, out);
     put_string(out, ",\"problem\":", s.problem);
     put_string(out, ",\"problem_line\":", s.problem_line);
+    buf_puts(out, ",\"status\":");
+    status_writer_describe(app->status_writer, out);
     buf_puts(out, ",\"held_back\":");
     reconcile_describe_held(app->reconcile, out);
     buf_printf(out, ",\"pending\":%zu,\"problems\":", s.pending);

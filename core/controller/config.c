@@ -28,6 +28,7 @@ static const struct field kind_fields[] = {
     {.name = "labelSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, label_selector)},
     {.name = "fieldSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, field_selector)},
     {.name = "namespaces", .type = FIELD_STRINGS, .offset = offsetof(struct config_kind, namespaces)},
+    {.name = "statusPatch", .type = FIELD_BOOL, .offset = offsetof(struct config_kind, status_patch)},
     {.name = "namespaceSelector",
      .type = FIELD_WITHOUT_EFFECT,
      .note = "name the namespaces in \"namespaces\", or all are watched"},
@@ -41,6 +42,12 @@ static const struct field kind_fields[] = {
      .note = "there is no admission webhook"},
     {0},
 };
+
+/* The library writes its addresses there. */
+static bool is_ingress(const char *api_version, const char *resource)
+{
+    return strcmp(api_version, "networking.k8s.io/v1") == 0 && strcmp(resource, "ingresses") == 0;
+}
 
 static void kind_done(struct config_kind *k)
 {
@@ -128,6 +135,8 @@ static int read_kinds(struct reader *r, yyjson_val *value, void *object)
             result = check_kind_name(r, key, kind.name);
         if (result == 0)
             result = reader_object(r, item, kind_fields, &kind);
+        if (result == 0 && yyjson_obj_get(item, "statusPatch") == NULL && yyjson_obj_get(item, "status_patch") == NULL)
+            kind.status_patch = is_ingress(kind.api_version, kind.resource);
         if (result == 0)
             result = check_index(r, item, &kind);
         r->path[prefix] = '\0';
@@ -353,6 +362,7 @@ static void add_kind(struct config *c, const char *name, const char *api_version
     struct config_kind kind = {
         .name = xstrdup(name), .api_version = xstrdup(api_version), .resource = xstrdup(resource), .is_built_in = true};
 
+    kind.status_patch = is_ingress(api_version, resource);
     vec_push(&kind.index_by, xstrdup(index_1));
     if (index_2 != NULL)
         vec_push(&kind.index_by, xstrdup(index_2));

@@ -35,7 +35,8 @@ struct config_kind {
     char *name, *api_version, *resource;
     char *label_selector, *field_selector; /* NULL: all */
     struct config_strings index_by, namespaces;
-    bool is_built_in; /* the document does not name it */
+    bool is_built_in;  /* the document does not name it */
+    bool status_patch; /* templates may wish what stands in the status of its objects */
 };
 
 /* A named template text. */

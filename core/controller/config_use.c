@@ -84,6 +84,8 @@ int config_program(const struct config *c, const struct haproxy_caps *caps, cons
         size_t parts = c->kinds.items[j].index_by.length;
         yyjson_mut_obj_add_str(doc, kind, "name", c->kinds.items[j].name);
         yyjson_mut_obj_add_uint(doc, kind, "parts", parts > 0 ? parts : 2);
+        if (c->kinds.items[j].status_patch)
+            yyjson_mut_obj_add_bool(doc, kind, "status", true);
     }
     put_scripts(doc, yyjson_mut_obj_add_arr(doc, root, "scripts"), c);
     put_texts(doc, yyjson_mut_obj_add_obj(doc, root, "snippets"), &c->snippets, false);

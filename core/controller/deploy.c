@@ -30,6 +30,8 @@ static void on_applied(void *ctx, const struct agent_result *result)
         bool waited = r->reload_waits;
         r->live = true;
         r->reload_waits = result->reload_after_ns > 0;
+        if (!r->reload_waits)
+            r->live_generation = r->deploying_generation + 1;
         if (r->applying_ns != 0 && !r->reload_waits)
             metric_observe_ns(r->reconcile_duration, clock_now_ns() - r->applying_ns);
         if (!r->reload_waits)
@@ -103,6 +105,7 @@ static void deploy_to_fleet(struct reconcile *r, int64_t transitions)
         r->compare_all = false;
         r->live = true;
         reconcile_stage_move(&r->settled_ns, &r->applying_ns);
+        r->deploying_generation = r->generation;
         if (all)
             log_debug("Comparing everything with the fleet", "why", r->compare_why);
         fleet_offer(r->fleet, &changes, &fence);
@@ -116,9 +119,16 @@ static void deploy_to_fleet(struct reconcile *r, int64_t transitions)
 
 void reconcile_fleet_settled(struct reconcile *r)
 {
+    struct fleet_status status;
+
+    fleet_status(r->fleet, &status);
+    if (status.verified > 0)
+        r->live_generation = r->deploying_generation + 1;
     if (r->applying_ns != 0)
         metric_observe_ns(r->reconcile_duration, clock_now_ns() - r->applying_ns);
     r->applying_ns = 0;
+    if (!r->stopped && r->ops.stepped != NULL)
+        r->ops.stepped(r->ctx);
 }
 
 /* ---- either ---- */
@@ -152,6 +162,7 @@ void reconcile_deploy(struct reconcile *r)
         model_take_changes(r->model, &dropped);
         model_changes_done(&dropped);
         r->live = false;
+        r->live_generation = r->deploying_generation = 0;
         if (r->fleet != NULL)
             fleet_rest(r->fleet);
         return;
@@ -177,6 +188,7 @@ void reconcile_deploy(struct reconcile *r)
                           .holder = r->ops.fence_holder ? r->ops.fence_holder(r->ctx) : r->config.identity};
     reconcile_stage_move(&r->settled_ns, &r->applying_ns);
     r->compare_all = r->compare_all && !all;
+    r->deploying_generation = r->generation;
     if (all)
         log_debug("Comparing everything with HAProxy", "why", r->compare_why);
     if (!agent_apply(r->agent, all ? NULL : &changes, &fence, on_applied, r))

@@ -188,6 +188,8 @@ static void on_fragment(void *ctx, struct fragment *f)
         tell_messages(r, f, &review.messages);
     problems_clear(&r->problems, f->id);
     problems_warn(&r->problems, f);
+    if (r->ops.heard != NULL)
+        r->ops.heard(r->ctx, model_fragment(r->model, f->id), f);
     model_fragment_put(r->model, f);
     notices_review(&r->notices, f->id, notice_is_true, &review);
     messages_done(&review.messages);
@@ -199,6 +201,8 @@ static void on_gone(void *ctx, const char *fragment_id)
 
     problems_clear(&r->problems, fragment_id);
     problems_unwarn(&r->problems, fragment_id);
+    if (r->ops.heard != NULL)
+        r->ops.heard(r->ctx, model_fragment(r->model, fragment_id), NULL);
     model_fragment_drop(r->model, fragment_id);
     notices_review(&r->notices, fragment_id, NULL, NULL);
 }
@@ -279,11 +283,14 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
     if (stats->complete) {
         model_replace_end(r->model);
         problems_replace_end(&r->problems, r->model);
+        if (r->ops.reviewed != NULL)
+            r->ops.reviewed(r->ctx);
         r->rendered = true;
         if (r->restored)
             tell_kept(r);
         r->restored = r->stands_in = false;
     }
+    r->rendered_request = stats->request;
     if (r->rendered)
         conflicts_update(&r->conflicts, r->model, tell_conflict, r);
     replace_begin(r);
@@ -389,9 +396,9 @@ static void render(struct reconcile *r)
         return;
     r->dirty = false;
     reconcile_stage_move(&r->changed_ns, &r->rendering_ns);
-    uint64_t request = renderer_render(r->renderer);
+    r->requested = renderer_render(r->renderer);
     if (r->whole == 0)
-        r->whole = request;
+        r->whole = r->requested;
 }
 
 void reconcile_step(struct reconcile *r)
@@ -602,6 +609,21 @@ enum reconcile_verdict reconcile_verdict(const struct reconcile *r, char **ret_p
 uint64_t reconcile_generation(const struct reconcile *r)
 {
     return r->generation;
+}
+
+uint64_t reconcile_live_generation(const struct reconcile *r)
+{
+    return r->live_generation;
+}
+
+uint64_t reconcile_requested(const struct reconcile *r)
+{
+    return r->requested;
+}
+
+uint64_t reconcile_rendered(const struct reconcile *r)
+{
+    return r->rendered_request;
 }
 
 void reconcile_describe(const struct reconcile *r, struct buf *out)

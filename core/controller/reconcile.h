@@ -43,6 +43,10 @@ struct reconcile_ops {
     void (*stepped)(void *ctx);
     /* Is everything listed that the templates in force read? NULL: every kind of the store. */
     bool (*is_synced)(void *ctx);
+    /* A fragment's newest output (now NULL: it is gone), before the model has it. May be NULL. */
+    void (*heard)(void *ctx, struct fragment *before, struct fragment *now);
+    /* A complete rendering is in the model: what it has not is gone. May be NULL. */
+    void (*reviewed)(void *ctx);
     /* Something to tell the owner of an object, besides the log. owner_kind "" for the templates themselves. */
     void (*notify)(void *ctx, bool warning, const char *owner_kind, const char *owner_id, const char *reason,
                    const char *message);
@@ -112,6 +116,12 @@ struct reconcile_status {
 };
 void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_status);
 uint64_t reconcile_generation(const struct reconcile *r);
+/* One more than the generation that HAProxy, or every member that can be reached, serves as this replica's last
+ * deployment has it; 0: none. */
+uint64_t reconcile_live_generation(const struct reconcile *r);
+/* Numbers of renderings: the last one that was asked for, the last one that ended. */
+uint64_t reconcile_requested(const struct reconcile *r);
+uint64_t reconcile_rendered(const struct reconcile *r);
 /* JSON of failed and quarantined fragments and of conflicts, for the debug endpoint:
  * [{"state":…,"fragment":…,"object":…,"message":…}, …]. */
 void reconcile_describe(const struct reconcile *r, struct buf *out);

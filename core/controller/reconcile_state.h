@@ -62,6 +62,9 @@ struct reconcile {
     char program_problem[1100], deployed_problem[1100];
     int64_t transitions; /* fence of the last deployment */
     uint64_t generation;
+    uint64_t deploying_generation; /* of the deployment under way, or the last one */
+    uint64_t live_generation;      /* one more than what is live; 0: nothing */
+    uint64_t requested, rendered_request;
     struct digest accepted_digest;
     int64_t accepted_ns;
     int64_t last_check_ns;  /* duration */

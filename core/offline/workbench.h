@@ -61,6 +61,8 @@ int workbench_reload(struct workbench *w, struct err *err) MUST_CHECK;
 int workbench_validate(struct workbench *w, const char *haproxy_binary, struct err *err) MUST_CHECK;
 /* All files: haproxy.cfg, maps, files, certificates. Handles stand for the values of Secrets. */
 void workbench_files(struct workbench *w, struct disk_files *ret_files);
+/* What the templates wish for the status of objects: "status/KIND/NAMESPACE/NAME.json". */
+void workbench_status(struct workbench *w, struct disk_files *ret_files);
 
 const struct haproxy_caps *workbench_caps(const struct workbench *w);
 const struct config *workbench_config(const struct workbench *w);

@@ -4,6 +4,7 @@
  *   workbench.c        life, rendering, a prompt's questions, files
  *   workbench_read.c   configuration, objects and HAProxy's capabilities, before the first rendering
  *   workbench_check.c  what HAProxy says of a rendering
+ *   workbench_status.c what is wished for the status of objects
  */
 #ifndef HAPTIC_OFFLINE_WORKBENCH_STATE_H
 #define HAPTIC_OFFLINE_WORKBENCH_STATE_H

@@ -8,6 +8,7 @@
 local certificates = require("haptic.certificates")
 local nearest = require("haptic.nearest")
 local profile = require("haptic.profile")
+local statuses = require("haptic.status")
 local word = require("haptic.word")
 local sandbox = require("haptic.sandbox")
 
@@ -50,9 +51,9 @@ end
 M.call_site = call_site
 
 -- Fields that no template can name: what all outputs of a program share, what a body has gathered, how many bytes an
--- output has so far, with those of bodies that are not finished, which limit it has passed first, and the innermost
--- body that is being written.
-local SETTINGS, GATHERED, BYTES, PASSED, OPEN = {}, {}, {}, {}, {}
+-- output has so far, with those of bodies that are not finished, which limit it has passed first, the innermost body
+-- that is being written, and the kind of the fragment's object.
+local SETTINGS, GATHERED, BYTES, PASSED, OPEN, KIND = {}, {}, {}, {}, {}, {}
 
 --- Raise that a limit was passed. A template may catch that, and what it put out is then cut off anywhere: the output
 --- remembers, and finish() raises it again. Raised at level 0: the handler puts the template's line in front
@@ -637,9 +638,21 @@ function Out:event(reason, message)
   message_put(self, M.EVENT, reason, message, 2)
 end
 
---- Nothing writes an object's status yet: an error is better than a patch that nobody sees.
-function Out.status()
-  error("status: patches of an object's status are not there yet; tell its owner by out:warn() or out:event()", 2)
+--- What is to stand in the status of the fragment's object, or of another one of a declared kind:
+--- {kind=, namespace=, name=}. What was wished before stays until another wish takes its place.
+function Out:status(value, target)
+  check_self(self, SETTINGS, "out", "status", 2)
+  local ok, scope, key, text = pcall(statuses.wish, value, target, self[KIND], self[SETTINGS].statuses or {})
+  if not ok then error("status: " .. scope, 2) end
+  if not put(self, M.STATUS, 0, 0, scope, key, text) then
+    error("status: this fragment wishes something else for the same object already: put it into one call", 2)
+  end
+end
+
+--- An output belongs to a fragment of an object of this kind.
+function M.belongs(out, kind)
+  out[KIND] = kind
+  return out
 end
 
 --- Fragment `id` protects its object's routes: they lead to the backend `closed` while it has no output in force.

@@ -216,7 +216,7 @@ local function check(self, f, first)
   end
   if label then return format("the template changed the shared value %s; shared values are read-only", label) end
   if not self.settings.checked then return nil end
-  local again = emitters.new(self.settings, id_of(f))
+  local again = emitters.belongs(emitters.new(self.settings, id_of(f)), f.def.kind)
   local ok, message = run_into(self, f, again, false)
   if not ok then return "the template failed when run a second time: " .. message end
   if not emitters.is_same(first, again) then
@@ -290,7 +290,7 @@ local function run(self, f)
   self.runs = self.runs + 1
   local checking = self.settings.checked or self.careful or self.runs % SAMPLE == 0
   if checking then self.objects:watch() end
-  local out = emitters.new(self.settings, id, self.items)
+  local out = emitters.belongs(emitters.new(self.settings, id, self.items), kind)
   local asked = self.requests:of(f)
   local ok, result = run_into(self, f, out, true)
   if checking then
@@ -518,7 +518,7 @@ end
 function Fragments:explain(id, kind, scope, key, line0)
   local f = self:find(id)
   if not f then return "" end
-  local out = emitters.new(self.settings, id, nil, true)
+  local out = emitters.belongs(emitters.new(self.settings, id, nil, true), f.def.kind)
   if not run_into(self, f, out, false) then return "" end
   for i = 1, out.n do
     local at = (i - 1) * 6

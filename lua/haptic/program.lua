@@ -11,6 +11,7 @@ local objects = require("haptic.objects")
 local points_of = require("haptic.points")
 local sandbox = require("haptic.sandbox")
 local settings_of = require("haptic.settings")
+local statuses = require("haptic.status")
 local text = require("haptic.text")
 local word = require("haptic.word")
 
@@ -244,6 +245,9 @@ function Program:api(template, accessors, resources)
 
   function A.watched(name) return accessors[name] ~= nil end
 
+  --- May the status of this kind's objects be written?
+  function A.may_patch_status(name) return self.settings.statuses[name] == true end
+
   function A.hash(v)
     if type(v) ~= "string" then error("hash: expected a string, got " .. type(v), 2) end
     return self.settings.digest(v)
@@ -329,7 +333,8 @@ function M.load(source, host, before)
   if type(source) ~= "table" then return nil, "the program is not an object" end
   local settings = { digest = host.digest, decode = host.decode,
     address_parse = host.address_parse, allow_raw = source.allowRaw == true,
-    checked = source.checked == true, max_bytes = host.fragment_bytes, max_contributions = host.contributions }
+    checked = source.checked == true, max_bytes = host.fragment_bytes, max_contributions = host.contributions,
+    statuses = statuses.declared(source.kinds) }
   local F = fragments.new(host, settings)
   local self = setmetatable({
     source = source, settings = settings, fragments = F, templates = text.new(settings), loading = true,

@@ -125,7 +125,7 @@ local function functions(self)
   function A.output(id)
     local f = type(id) == "string" and F:find(id)
     if not f then error("output: there is no fragment of that name; fragments(\"part\") lists them", 2) end
-    local out = emitters.new(self.program.settings, id)
+    local out = emitters.belongs(emitters.new(self.program.settings, id), f.def.kind)
     if f.owner then f.def.fn(self.program.objects:decoded(f.owner), out) else f.def.fn(out) end
     emitters.finish(out)
     return self:contributions(out)

@@ -43,6 +43,7 @@ M.rows = {
   fail = { "fail(message)", "End this fragment: its last good output stays, the owner is told." },
   warn = { "warn(object, \"Reason\", message)", "Tell the owner of the fragment." },
   watched = { "watched(\"KIND\")", "Is this kind among the watched ones?" },
+  may_patch_status = { "may_patch_status(\"KIND\")", "May out:status() write the status of its objects?" },
   path = { "path:map(name), path:file(name), path:cert(name), path:crt_list(name)",
     "The path of a file, for the configuration." },
   keys = { "keys(t)", "The keys of a table in order." },

@@ -70,7 +70,8 @@ describe("a mistake", function()
       in_backend('b:server({ name = "a", address = "10.0.0.1", port = 1, wieght = 3 })'),
       'mine.lua:2: server: unknown field "wieght"; did you mean "weight"?' },
     ["out:status"] = { in_fragment("out:status({ x = 1 })"),
-      "mine.lua:2: status: patches of an object's status are not there yet; tell its owner by out:warn() or out:event()" },
+      "mine.lua:2: status: this fragment has no object of its own: name one, "
+      .. "out:status(value, {kind = …, namespace = …, name = …})" },
     ["an unknown function"] = { 'fragmnt("f", function() end)', "mine.lua:1: undeclared global 'fragmnt'; did you mean 'fragment'?" },
     ["an unknown fragment to replace"] = { 'replace("ingress.lua:rutes", function() end)',
       'mine.lua:1: replace: there is no fragment "ingress.lua:rutes"; did you mean "ingress.lua:routes"?' },

@@ -29,8 +29,8 @@ function M.libraries()
 end
 
 M.KINDS = {
-  { name = "ingresses", parts = 2 }, { name = "ingressclasses", parts = 1 }, { name = "services", parts = 2 },
-    { name = "endpoints", parts = 2 },
+  { name = "ingresses", parts = 2, status = true }, { name = "ingressclasses", parts = 1 },
+  { name = "services", parts = 2 }, { name = "endpoints", parts = 2 },
 }
 
 --- A program document. options: context, scripts (list of {name, source}), libraries (false: none), kinds, snippets,

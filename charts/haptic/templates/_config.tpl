@@ -13,12 +13,29 @@ services:
   apiVersion: v1
   resources: services
   indexBy: [metadata.namespace, metadata.name]
+  {{- with include "haptic.publishedService" . }}
+  namespaces: {{ append $namespaces (splitList "/" . | first) | uniq | sortAlpha | toJson }}
+  {{- else }}
   namespaces: {{ toJson $namespaces }}
+  {{- end }}
 endpoints:
   apiVersion: discovery.k8s.io/v1
   resources: endpointslices
   indexBy: [metadata.namespace, 'metadata.labels.kubernetes\.io/service-name']
   namespaces: {{ toJson $namespaces }}
+{{- end }}
+
+{{/* The Service whose addresses stand in the status of Ingresses; empty: none. */}}
+{{- define "haptic.publishedService" -}}
+{{- with .Values.controller.ingressStatus -}}
+{{- if .enabled -}}
+{{- if .publishService -}}
+{{- .publishService -}}
+{{- else if not (or .publishAddresses .publishNodes) -}}
+{{- printf "%s/%s-haproxy" $.Release.Namespace (include "haptic.fullname" $) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{/* Secrets with certificates, and no others. */}}
@@ -40,6 +57,16 @@ namespaces: {{ append . $.Release.Namespace | uniq | sortAlpha | toJson }}
 {{- $_ := set $settings "https_port" 8443 -}}
 {{- $_ := set $settings "default_certificate" (printf "%s/%s" (.Values.defaultSSLCertificate.namespace | default .Release.Namespace) (include "haptic.defaultSecret" .)) -}}
 {{- end -}}
+{{- with include "haptic.publishedService" . -}}
+{{- $_ := set $settings "publish_service" . -}}
+{{- end -}}
+{{- $status := .Values.controller.ingressStatus -}}
+{{- if and $status.enabled $status.publishAddresses -}}
+{{- $_ := set $settings "publish_addresses" $status.publishAddresses -}}
+{{- end -}}
+{{- if and $status.enabled $status.publishNodes -}}
+{{- $_ := set $settings "publish_nodes" $status.publishNodes -}}
+{{- end -}}
 {{- $made := dict "templatingSettings" (dict "extraContext" $settings) -}}
 {{- if hasKey $config "templating_settings" -}}
 {{- fail "controller.config.templating_settings: write it \"templatingSettings\": the chart adds to it" -}}
@@ -56,6 +83,9 @@ namespaces: {{ append . $.Release.Namespace | uniq | sortAlpha | toJson }}
 {{- end -}}
 {{- if .Values.https.enabled -}}
 {{- $_ := set $kinds "secrets" (include "haptic.kindOfCertificates" . | fromYaml) -}}
+{{- end -}}
+{{- if and $status.enabled $status.publishNodes -}}
+{{- $_ := set $kinds "nodes" (dict "apiVersion" "v1" "resources" "nodes" "indexBy" (list "metadata.name")) -}}
 {{- end -}}
 {{- if $kinds -}}
 {{- $_ := set $made "watchedResources" $kinds -}}

@@ -41,6 +41,13 @@
 {{- if le (int .Values.haproxy.terminationGracePeriodSeconds) (int .Values.haproxy.drainSeconds) -}}
 {{- fail "haproxy.terminationGracePeriodSeconds must be more than haproxy.drainSeconds" -}}
 {{- end -}}
+{{- if and .Values.controller.rbac.namespaces .Values.controller.ingressStatus.publishNodes -}}
+{{- fail "controller.rbac.namespaces is set and controller.ingressStatus.publishNodes, too: with Roles only, nodes cannot be read" -}}
+{{- end -}}
+{{- $published := .Values.controller.ingressStatus.publishService -}}
+{{- if and .Values.controller.rbac.namespaces $published (not (has (splitList "/" $published | first) (append .Values.controller.rbac.namespaces .Release.Namespace))) -}}
+{{- fail "the namespace of controller.ingressStatus.publishService is not among controller.rbac.namespaces: the controller may not read it" -}}
+{{- end -}}
 {{- if and .Values.controller.rbac.namespaces .Values.ingressClass.default -}}
 {{- fail "controller.rbac.namespaces is set and ingressClass.default is true: with Roles only, IngressClasses cannot be read" -}}
 {{- end -}}

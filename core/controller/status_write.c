@@ -1,0 +1,309 @@
+/* Every answer ends in status_pump(). A conflict means that somebody else wrote: the object is read and compared once
+ * more. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "controller/status_merge.h"
+#include "controller/status_state.h"
+#include "data/json.h"
+#include "kube/path.h"
+
+#define DEADLINE_NS (10 * NS_PER_S)
+#define REST_MIN_NS NS_PER_S
+#define REST_MAX_NS (300 * NS_PER_S)
+#define CONFLICTS_MAX 4
+#define WELL_NS (600 * NS_PER_S) /* what was level that long begins with short rests again */
+#define WARN_NS (10 * NS_PER_S)
+#define WARN_MAX_NS (3600 * NS_PER_S)
+
+struct call {
+    struct status_writer *writer;
+    struct status_entry *entry; /* NULL: it has gone */
+};
+
+void status_cancel(struct status_writer *w, struct status_entry *e)
+{
+    if (e->request == NULL)
+        return;
+    ((struct call *)e->call)->entry = NULL;
+    e->request = kube_request_cancel(e->request);
+    e->call = NULL;
+    w->in_flight--;
+}
+
+/* ---- failures ---- */
+
+static void count(struct status_writer *w, const char *result)
+{
+    if (w->metrics != NULL)
+        metric_add(metric_counter(w->metrics, "haptic_status_writes_total",
+                                  "Writes of objects' status by what became of them.", "result", result),
+                   1);
+}
+
+static int64_t rest_ns(unsigned failures)
+{
+    int64_t rest = REST_MIN_NS;
+
+    while (failures-- > 1 && rest < REST_MAX_NS)
+        rest *= 2;
+    return rest < REST_MAX_NS ? rest : REST_MAX_NS;
+}
+
+static void rest(struct status_writer *w, struct status_entry *e)
+{
+    if (e->failures < UINT16_MAX)
+        e->failures++;
+    e->due_ns = clock_now_ns() + rest_ns(e->failures);
+    status_move(w, e, STATUS_RESTS);
+}
+
+static void complain(struct status_writer *w, const struct status_entry *e, const char *text)
+{
+    uint64_t similar;
+
+    snprintf(w->error, sizeof(w->error), "%s %s: %s", e->kind, e->id, text);
+    if (log_repeat_pass(&w->warned, WARN_NS, WARN_MAX_NS, &similar))
+        log_warn("The status of an object cannot be written; it is tried again", "object_kind", e->kind, "object",
+                 e->id, "error", text, "similar", log_int((int64_t)similar));
+}
+
+static void pause_all(struct status_writer *w, int64_t retry_after_ns)
+{
+    int64_t until = clock_now_ns() + net_backoff_next(&w->pause, retry_after_ns);
+
+    if (until > w->paused_ns)
+        w->paused_ns = until;
+}
+
+static void fail(struct status_writer *w, struct status_entry *e, const struct kube_response *response,
+                 const struct err *err)
+{
+    bool slow_down = response->status == 429, denied = err->kind == ERR_DENIED;
+    bool no_answer = response->status == 0 || response->status >= 500;
+
+    count(w, "failed");
+    complain(w, e, err->text);
+    w->failures++;
+    /* What concerns everybody, or looks like it. */
+    if (slow_down || denied || (no_answer && w->failures >= STATUS_IN_FLIGHT))
+        pause_all(w, response->retry_after_ns);
+    if (slow_down || denied)
+        status_move(w, e, STATUS_QUEUED);
+    else
+        rest(w, e);
+}
+
+/* ---- requests ---- */
+
+static void read_object(struct status_writer *w, struct status_entry *e);
+static void compare(struct status_writer *w, struct status_entry *e, const char *json, size_t length,
+                    const char *resource_version);
+
+/* The entry of an answer; NULL: it has gone. */
+static struct status_entry *answered(struct call *call)
+{
+    struct status_entry *e = call->entry;
+
+    if (e == NULL)
+        return NULL;
+    e->request = NULL;
+    e->call = NULL;
+    call->entry = NULL;
+    call->writer->in_flight--;
+    return e;
+}
+
+void status_well(struct status_writer *w)
+{
+    w->failures = 0;
+    net_backoff_reset(&w->pause);
+}
+
+static void settle(struct status_writer *w, struct status_entry *e)
+{
+    if (e->again) {
+        e->again = false;
+        status_wait(w, e);
+    } else {
+        status_move(w, e, STATUS_LEVEL);
+    }
+}
+
+static void on_written(void *ctx, const struct kube_response *response, const struct err *err)
+{
+    struct call *call = ctx;
+    struct status_writer *w = call->writer;
+    struct status_entry *e = answered(call);
+
+    if (e == NULL)
+        return;
+    if (err == NULL) {
+        status_well(w);
+        count(w, "written");
+        w->written++;
+        e->conflicts = 0;
+        e->anew = false;
+        e->wrote_ns = clock_now_ns();
+        settle(w, e);
+    } else if (err->kind == ERR_CONFLICT && e->conflicts < CONFLICTS_MAX) {
+        count(w, "conflict");
+        e->conflicts++;
+        e->wrote = 0;
+        read_object(w, e);
+    } else {
+        e->conflicts = 0;
+        e->wrote = 0;
+        fail(w, e, response, err);
+    }
+    status_pump(w);
+}
+
+static void on_read(void *ctx, const struct kube_response *response, const struct err *err)
+{
+    struct call *call = ctx;
+    struct status_writer *w = call->writer;
+    struct status_entry *e = answered(call);
+    CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
+    struct err wrong;
+
+    if (e == NULL)
+        return;
+    if (err != NULL) {
+        if (err->kind == ERR_NOTFOUND)
+            status_move(w, e, STATUS_LEVEL); /* the store will hear of it */
+        else
+            fail(w, e, response, err);
+    } else if (json_parse(response->body, response->length, response->length + 1, &doc, &wrong) < 0) {
+        fail(w, e, response, &wrong);
+    } else {
+        compare(w, e, response->body, response->length,
+                json_str(yyjson_doc_get_root(doc), "metadata", "resourceVersion"));
+    }
+    status_pump(w);
+}
+
+static bool path_of(const struct status_writer *w, const struct status_entry *e, bool status, struct buf *path)
+{
+    const struct store_kind *kind = store_kind_by_name(w->store, e->kind);
+    const struct object *o = kind != NULL ? store_get(kind, e->id) : NULL;
+
+    if (o == NULL)
+        return false;
+    const struct store_kind_spec *spec = store_kind_spec(kind);
+    kube_path_add(path, spec->api_version, *o->namespace ? o->namespace : NULL, spec->resource, o->name);
+    if (status) {
+        buf_puts(path, "/status");
+        kube_path_add_query(path, "fieldManager", STATUS_MANAGER);
+        kube_path_add_query(path, "force", "true");
+    }
+    return true;
+}
+
+static void start(struct status_writer *w, struct status_entry *e, const char *method, const struct buf *body,
+                  kube_done *done)
+{
+    CLEANUP(buf_done) struct buf path = {0};
+    int64_t deadline_ns = clock_now_ns() + DEADLINE_NS, end_ns = w->ops.write_end_ns(w->ctx);
+
+    if (!path_of(w, e, body != NULL, &path)) {
+        status_move(w, e, STATUS_LEVEL);
+        return;
+    }
+    CLEANUP(free_ptr) char *what = xasprintf("%s status of %s %s", body != NULL ? "write" : "read", e->kind, e->id);
+    struct call *call = xcalloc(1, sizeof(*call));
+    *call = (struct call){.writer = w, .entry = e};
+    const struct kube_call request = {.what = what,
+                                      .method = method,
+                                      .path = buf_str(&path),
+                                      .body = body != NULL ? buf_str(body) : NULL,
+                                      .body_length = body != NULL ? body->length : 0,
+                                      .content_type = "application/apply-patch+yaml",
+                                      .deadline_ns = deadline_ns < end_ns ? deadline_ns : end_ns,
+                                      .done = done,
+                                      .ctx = call,
+                                      .free_ctx = free};
+    e->call = call;
+    e->again = false;
+    w->in_flight++;
+    status_move(w, e, body != NULL ? STATUS_WRITING : STATUS_READING);
+    e->request = kube_request_start(w->client, &request);
+}
+
+static void read_object(struct status_writer *w, struct status_entry *e)
+{
+    start(w, e, "GET", NULL, on_read);
+}
+
+/* Somebody else undoes what is written, again and again: not faster than that. True: it rests. */
+static bool is_undone(struct status_writer *w, struct status_entry *e, uint64_t what)
+{
+    int64_t now = clock_now_ns();
+
+    if (e->wrote != what || e->wrote == 0)
+        return false;
+    if (now - e->wrote_ns > WELL_NS)
+        e->failures = 0;
+    if (now - e->wrote_ns >= rest_ns(e->failures + 1u)) {
+        if (e->failures < UINT16_MAX)
+            e->failures++;
+        return false;
+    }
+    e->due_ns = e->wrote_ns + rest_ns(e->failures + 1u);
+    status_move(w, e, STATUS_RESTS);
+    return true;
+}
+
+static uint64_t hash_of_wishes(const char *const *texts, size_t count)
+{
+    uint64_t sum = 1;
+
+    for (size_t i = 0; i < count; i++)
+        sum = sum * 31 + map_hash(texts[i], strlen(texts[i]));
+    return sum != 0 ? sum : 1;
+}
+
+static void compare(struct status_writer *w, struct status_entry *e, const char *json, size_t length,
+                    const char *resource_version)
+{
+    const struct store_kind *kind = store_kind_by_name(w->store, e->kind);
+    CLEANUP(buf_done) struct buf body = {0};
+    VEC(const char *) texts = {0};
+    struct err err;
+    bool differs = false;
+
+    for (uint32_t i = 0; i < e->count; i++)
+        vec_push(&texts, e->wishes[i].contribution->text->bytes);
+    const struct status_object object = {.api_version = kind != NULL ? store_kind_spec(kind)->api_version : "",
+                                         .resource = kind != NULL ? store_kind_spec(kind)->resource : "",
+                                         .json = json,
+                                         .length = length};
+    uint64_t what = hash_of_wishes(texts.items, texts.length);
+    int result = status_merge(&object, resource_version, texts.items, texts.length, e->anew && e->wrote != 0,
+                              clock_wall_s(), &differs, &body, &err);
+    vec_done(&texts);
+    if (result < 0) {
+        complain(w, e, err.text);
+        rest(w, e);
+    } else if (!differs) {
+        e->conflicts = 0;
+        settle(w, e);
+    } else if (!is_undone(w, e, what)) {
+        e->wrote = what;
+        w->tokens_ns -= STATUS_TOKEN_NS;
+        start(w, e, "PATCH", &body, on_written);
+    }
+}
+
+void status_compare(struct status_writer *w, struct status_entry *e)
+{
+    const struct store_kind *kind = store_kind_by_name(w->store, e->kind);
+    const struct object *o = kind != NULL ? store_get(kind, e->id) : NULL;
+
+    if (o == NULL || !w->ops.is_declared(w->ctx, e->kind))
+        status_move(w, e, STATUS_LEVEL);
+    else
+        compare(w, e, o->json, o->json_length, o->resource_version);
+}

@@ -1,0 +1,93 @@
+--- status.lua — what a fragment wants to stand in the status of an object.
+--
+-- A wish is a value: the core merges it with what is there, compares, and writes only what differs. Of conditions it
+-- sets observedGeneration and lastTransitionTime; so rendering stays a function of the objects.
+local helpers = require("haptic.helpers")
+local nearest = require("haptic.nearest")
+local secret = require("haptic.secret")
+local word = require("haptic.word")
+
+local M = {}
+
+local type, error, ipairs, pairs = type, error, ipairs, pairs
+local find, format = string.find, string.format
+
+--- Longest text of a wish, in bytes.
+M.MAX_BYTES = 65536
+
+local TARGET_FIELDS = { kind = true, namespace = true, name = true }
+local STAMPED = { "observedGeneration", "lastTransitionTime" }
+
+local function check_condition(c)
+  if type(c) ~= "table" or type(c.type) ~= "string" or c.type == "" then error("a condition needs a type", 0) end
+  if c.status ~= "True" and c.status ~= "False" and c.status ~= "Unknown" then
+    error(format("condition %s: status is \"True\", \"False\" or \"Unknown\"", word.show(c.type)), 0)
+  end
+  if type(c.reason) ~= "string" or not find(c.reason, "^%a[%w_,:]*$") then
+    error(format("condition %s: reason is one CamelCase word", word.show(c.type)), 0)
+  end
+  for _, field in ipairs(STAMPED) do
+    if c[field] ~= nil then error(format("condition %s: %s is set by the controller", word.show(c.type), field), 0) end
+  end
+  if c.message == nil then error(format("condition %s: a message is missing; it may be \"\"", word.show(c.type)), 0) end
+end
+
+local function check(v, depth)
+  if type(v) == "string" and secret.is_in(v) then error("the value of a Secret cannot stand in a status", 0) end
+  if type(v) ~= "table" or depth > 64 then return end
+  for k, x in pairs(v) do
+    if type(k) == "string" and secret.is_in(k) then error("the value of a Secret cannot stand in a status", 0) end
+    if k == "conditions" and type(x) == "table" then
+      for _, c in ipairs(x) do check_condition(c) end
+    end
+    check(x, depth + 1)
+  end
+end
+
+--- Whose status it is: the name of its kind and its identity.
+local function target_of(target, kind)
+  if target == nil then
+    if not kind or kind == "" then
+      error("this fragment has no object of its own: name one, "
+        .. "out:status(value, {kind = …, namespace = …, name = …})", 0)
+    end
+    return kind, ""
+  end
+  if type(target) ~= "table" then error("the object is a table {kind = …, namespace = …, name = …}", 0) end
+  nearest.check_fields(target, TARGET_FIELDS, "object", -1)
+  for _, field in ipairs({ "kind", "name" }) do
+    local v = target[field]
+    if type(v) ~= "string" or v == "" or find(v, "[%c/]") then error("the object's " .. field .. " is missing", 0) end
+  end
+  local namespace = target.namespace
+  if namespace ~= nil and (type(namespace) ~= "string" or find(namespace, "[%c/]")) then
+    error("the object's namespace is no name", 0)
+  end
+  return target.kind, namespace and namespace ~= "" and namespace .. "/" .. target.name or target.name
+end
+
+--- Scope, key and text of a wish.
+---@param value table
+---@param target table|nil
+---@param kind string|nil of the fragment's own object
+---@param declared table kinds whose status may be written
+function M.wish(value, target, kind, declared)
+  local scope, key = target_of(target, kind)
+  if not declared[scope] then
+    error(format("the status of %s may not be written: set watchedResources.%s.statusPatch to true", scope, scope), 0)
+  end
+  if type(value) ~= "table" or #value > 0 then error("the status is a table of fields", 0) end
+  check(value, 1)
+  local text = helpers.json_encode(value)
+  if #text > M.MAX_BYTES then error(format("the status is %d bytes long, more than the %d", #text, M.MAX_BYTES), 0) end
+  return key == "" and "" or scope, key, text
+end
+
+--- The kinds of a program whose status may be written.
+function M.declared(kinds)
+  local set = {}
+  for _, k in ipairs(kinds or {}) do set[k.name] = k.status == true or nil end
+  return set
+end
+
+return M

@@ -1,0 +1,292 @@
+--- The status of Ingresses, before a real API server: what a watcher sees through faults, hand-overs and restarts.
+
+local cjson = require("cjson")
+local e2e = require("support.e2e")
+local kube = require("support.kube")
+local posix = require("support.posix")
+
+local NOTE = "haproxy-haptic.org/status-entries"
+local FOREIGN = { ip = "203.0.113.9", ports = { { port = 80, protocol = "TCP" } } }
+local RULES = kube.rules_with(kube.rules({ "get", "list", "watch", "create", "update" }),
+  { apiGroups = { "networking.k8s.io" }, resources = { "ingresses/status" }, verbs = { "patch" } })
+
+describe("the status of Ingresses", function()
+  local world = e2e.world("status", {
+    routes = { { "one", "198.18.0.1" }, { "two", "198.18.0.2" } }, clients = { "a", "b", "c" }, rules = RULES,
+  })
+  local admin, faults, scope, watcher
+
+  setup(function()
+    local cluster
+    admin, cluster, faults = world:begin()
+    assert.is_truthy(cluster)
+  end)
+  teardown(function() world:finish() end)
+
+  --- The entries of the publish Service; none: it has no address.
+  local function publish(...)
+    local list = {}
+    for i, ip in ipairs({ ... }) do list[i] = { ip = ip } end
+    admin:patch_status("Service", "lb", { loadBalancer = { ingress = #list > 0 and list or cjson.null } })
+  end
+
+  local function entries(name)
+    local ing = admin:get("Ingress", name)
+    local status = ing and ing.status and ing.status.loadBalancer or {}
+    return status.ingress or {}, ing
+  end
+
+  --- Names of the entries, "A B".
+  local function names(list)
+    local words = {}
+    for i, e in ipairs(list) do words[i] = e.ip or e.hostname end
+    return table.concat(words, " ")
+  end
+
+  local function wait_status(name, wanted, seconds)
+    return scope:wait_for(("the status of %s to be %q"):format(name, wanted), seconds or 20, function()
+      local list, ing = entries(name)
+      local now = names(list)
+      return now == wanted and ing, now
+    end)
+  end
+
+  local function config(more)
+    local c = e2e.config({ templatingSettings = { extraContext = { publish_service = "default/lb" } } })
+    for key, value in pairs(more or {}) do c[key] = value end
+    return c
+  end
+
+  local function start(options)
+    options = options or {}
+    options.kubeconfig = world:kubeconfig("a")
+    options.config = options.config or config()
+    options.name = "a"
+    return scope:haptic(options):wait_ready()
+  end
+
+  local function watch()
+    local path = "/apis/networking.k8s.io/v1/namespaces/default/ingresses?watch=1"
+    return scope:spawn({ name = "watcher", output = scope:path("watch.json"),
+      argv = { "curl", "-sN", ("http://127.0.0.1:%d%s"):format(admin.port, path) } })
+  end
+
+  --- What the watcher saw: name → the list of entries of each version.
+  local function seen()
+    local by_name = {}
+    for line in watcher:log():gmatch("[^\n]+") do
+      local ok, event = pcall(cjson.decode, line)
+      local o = ok and event.object
+      if o and o.metadata then
+        local list = by_name[o.metadata.name] or {}
+        by_name[o.metadata.name] = list
+        list[#list + 1] = { type = event.type,
+          names = names(o.status and o.status.loadBalancer and o.status.loadBalancer.ingress or {}) }
+      end
+    end
+    return by_name
+  end
+
+  --- A status that was there is never empty again; a foreign entry that was there stays.
+  local function assert_unharmed()
+    local count = 0
+    for name, versions in pairs(seen()) do
+      local filled, foreign = false, false
+      for i, v in ipairs(versions) do
+        count = count + 1
+        if v.type ~= "DELETED" then
+          assert.is_false(filled and v.names == "", ("%s became empty in version %d"):format(name, i))
+          local has = v.names:find(FOREIGN.ip, 1, true) ~= nil
+          assert.is_false(foreign and not has, ("%s lost a foreign entry in version %d: %s"):format(name, i, v.names))
+          filled, foreign = v.names ~= "", has
+        end
+      end
+    end
+    assert.is_true(count > 0, "the watcher saw nothing")
+  end
+
+  before_each(function()
+    scope = world:open()
+    local lb = kube.service("lb")
+    lb.spec.type = "LoadBalancer"
+    admin:put(lb)
+    publish("192.0.2.1")
+    watcher = watch()
+  end)
+  after_each(function() world:close() end)
+
+  it("has the addresses of the publish Service when the route is live", function()
+    local haptic = start()
+    local ing = wait_status("one", "192.0.2.1")
+    wait_status("two", "192.0.2.1")
+    assert.equal("192.0.2.1", ing.metadata.annotations[NOTE])
+    local manager
+    for _, m in ipairs(ing.metadata.managedFields) do
+      if m.manager == "haptic-status" then manager = m end
+    end
+    assert.equal("Apply", manager.operation)
+    assert.equal("status", manager.subresource)
+    -- A new one: its route answers when the status is there.
+    admin:put_route("late", "late.example", { "198.18.0.3" })
+    wait_status("late", "192.0.2.1")
+    assert.equal("198.18.0.3:8001", select(2, e2e.ask(haptic.http_port, "late.example")))
+    -- Nothing more is written, whatever else happens.
+    local written = haptic:metric("haptic_status_writes_total", { result = "written" })
+    assert.equal(3, written)
+    admin:put(kube.slice("one", { "198.18.0.9" }))
+    scope:wait_answer(haptic.http_port, "one.example", "198.18.0.9:8001")
+    assert.equal(written, haptic:metric("haptic_status_writes_total", { result = "written" }))
+    -- Another address, and one more.
+    publish("192.0.2.2", "192.0.2.3")
+    for _, name in ipairs({ "one", "two", "late" }) do wait_status(name, "192.0.2.2 192.0.2.3") end
+    assert_unharmed()
+  end)
+
+  it("stays while the Service has no address, or is away", function()
+    local haptic = start()
+    wait_status("one", "192.0.2.1")
+    publish()
+    admin:put_route("late", "late.example", { "198.18.0.3" })
+    scope:wait_answer(haptic.http_port, "late.example", "198.18.0.3:8001")
+    admin:delete("Service", "lb")
+    admin:put(kube.slice("late", { "198.18.0.4" }))
+    scope:wait_answer(haptic.http_port, "late.example", "198.18.0.4:8001")
+    assert.equal("192.0.2.1", names((entries("one"))))
+    assert.equal("", names((entries("late"))))
+    -- A restart in the meantime takes nothing away either.
+    haptic:kill()
+    start({ directory = haptic.directory, http_port = haptic.http_port })
+    assert.equal("192.0.2.1", names((entries("one"))))
+    local lb = kube.service("lb")
+    lb.spec.type = "LoadBalancer"
+    admin:put(lb)
+    publish("192.0.2.5")
+    for _, name in ipairs({ "one", "two", "late" }) do wait_status(name, "192.0.2.5") end
+    assert_unharmed()
+  end)
+
+  it("keeps the entries of others, also those that come later", function()
+    admin:patch_status("Ingress", "one", { loadBalancer = { ingress = { FOREIGN } } })
+    local haptic = start()
+    wait_status("one", "203.0.113.9 192.0.2.1")
+    assert.same(FOREIGN, entries("one")[1])
+    admin:patch_status("Ingress", "two", { loadBalancer = { ingress = { { ip = "192.0.2.1" }, FOREIGN } } })
+    publish("192.0.2.2")
+    wait_status("one", "203.0.113.9 192.0.2.2")
+    wait_status("two", "203.0.113.9 192.0.2.2")
+    -- The address changes while nobody is there to see it.
+    haptic:kill()
+    publish("192.0.2.3")
+    start({ directory = haptic.directory, http_port = haptic.http_port })
+    wait_status("one", "203.0.113.9 192.0.2.3")
+    wait_status("two", "203.0.113.9 192.0.2.3")
+    -- Somebody takes ours away: it comes back.
+    admin:patch_status("Ingress", "one", { loadBalancer = { ingress = { FOREIGN } } })
+    wait_status("one", "203.0.113.9 192.0.2.3")
+    assert_unharmed()
+  end)
+
+  it("of an Ingress that another controller serves by now loses ours", function()
+    start()
+    wait_status("one", "192.0.2.1")
+    admin:patch_status("Ingress", "one", { loadBalancer = { ingress = { { ip = "192.0.2.1" }, FOREIGN } } })
+    -- A class that nobody knows: not yet.
+    admin:patch("Ingress", "one", { spec = { ingressClassName = "theirs" } })
+    admin:put_route("late", "late.example", { "198.18.0.3" })
+    wait_status("late", "192.0.2.1")
+    assert.equal("192.0.2.1 203.0.113.9", names((entries("one"))))
+    admin:put({ kind = "IngressClass", apiVersion = "networking.k8s.io/v1",
+      metadata = { name = "theirs", labels = { spec = "yes" } }, spec = { controller = "example.com/other" } })
+    local ing = wait_status("one", "203.0.113.9")
+    assert.is_nil((ing.metadata.annotations or {})[NOTE])
+    assert_unharmed()
+  end)
+
+  for _, fault in ipairs({
+    { action = "status", code = 409 }, { action = "status", code = 422, reason = "Invalid" },
+    { action = "status", code = 500 }, { action = "lose" }, { action = "drop" },
+  }) do
+    local what = fault.code and "the answer " .. fault.code or "an answer that is lost (" .. fault.action .. ")"
+    it("is written in spite of " .. what .. ", and others at once", function()
+      local rule = { path = "/ingresses/one/status", method = "PATCH" }
+      for key, value in pairs(fault) do rule[key] = value end
+      local id = faults:rule(rule)
+      local haptic = start()
+      wait_status("two", "192.0.2.1", 5)
+      haptic:wait_log("status of an object cannot be written.*ingresses.*default/one", 10)
+      if fault.action ~= "lose" then assert.equal("", names((entries("one")))) end
+      faults:heal(id)
+      wait_status("one", "192.0.2.1")
+      scope:wait_for("quiet", 15, function()
+        local state = haptic:state().status
+        return state.rest == 0 and state.queued == 0 and state.under_way == 0 and state.wait_to_be_live == 0
+      end)
+      assert.is_true(haptic:count_log("status of an object cannot be written") <= 2)
+      assert_unharmed()
+    end)
+  end
+
+  it("pauses as long as the server asks for", function()
+    faults:rule({ action = "status", code = 429, retry_after = 2, path = "/status%?", method = "PATCH", count = 1 })
+    faults:rule({ action = "status", code = 429, retry_after = 2, path = "/status", method = "PATCH", count = 1 })
+    start()
+    wait_status("one", "192.0.2.1")
+    wait_status("two", "192.0.2.1")
+    local writes = {}
+    for _, request in ipairs(faults:find_requests("/ingresses/%w+/status")) do writes[#writes + 1] = request.time end
+    table.sort(writes)
+    assert.is_true(writes[#writes] - writes[1] >= 2)
+    assert_unharmed()
+  end)
+
+  it("waits for the right to write it, and says so", function()
+    admin:allow("alice", kube.rules({ "get", "list", "watch", "create", "update" }))
+    local haptic = start()
+    scope:wait_answer(haptic.http_port, "one.example", "198.18.0.1:8001")
+    haptic:wait_log("status of an object cannot be written.*may not patch ingresses/status")
+    admin:allow("alice", RULES)
+    wait_status("one", "192.0.2.1", 60)
+    wait_status("two", "192.0.2.1")
+    assert_unharmed()
+  end)
+
+  it("goes on over every kind of hand-over", function()
+    local replicas = scope:replicas({
+      names = { "a", "b", "c" },
+      kubeconfig = function(name) return world:kubeconfig(name) end,
+      config = function()
+        return config({ controller = { leader_election = { enabled = true, lease_duration = "3s",
+          renew_deadline = "2s", retry_period = "500ms" } } })
+      end,
+    })
+    replicas:wait_leader(30)
+    replicas:wait_all_ready()
+    admin:patch_status("Ingress", "one", { loadBalancer = { ingress = { FOREIGN } } })
+    wait_status("one", "203.0.113.9 192.0.2.1")
+    local n = 10
+    local function change(before)
+      n = n + 1
+      before(replicas:wait_leader(30))
+      publish("192.0.2." .. n)
+      wait_status("one", "203.0.113.9 192.0.2." .. n, 30)
+      wait_status("two", "192.0.2." .. n, 30)
+    end
+    change(function(leader) leader:stop() replicas:start(leader.name) end)
+    change(function(leader) leader:kill() replicas:start(leader.name) end)
+    local id
+    change(function(leader)
+      id = faults:rule({ action = "drop", client = leader.name, path = "/leases" })
+      scope:wait_for("the leader to lose its lease", 15, function()
+        return leader:metric("haptic_leader_election_is_leader") == 0
+      end)
+    end)
+    faults:heal(id)
+    -- Nobody but the leader writes.
+    replicas:wait_leader(30)
+    for _, leader in ipairs(replicas:leaders()) do
+      for _, other in ipairs(replicas:others(leader)) do assert.equal(0, other:state().status.under_way) end
+    end
+    posix.sleep(0.5)
+    assert_unharmed()
+  end)
+end)
