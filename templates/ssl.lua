@@ -4,6 +4,7 @@
 -- https.list; routes.lua of the library ingress fills it. Settings: docs/templates.md, "The ssl library".
 
 local binds, write_routing, passthrough = use("base.binds"), use("base.routing"), use("ssl.passthrough")
+local http3 = use("ssl.http3")
 
 local BINDS = "addresses to bind, such as :443 or [::]:443 v6only"
 
@@ -154,6 +155,7 @@ local function write_hsts(b)
 end
 
 passthrough.put(PASSES)
+http3.put(ON, LIST)
 if ON then
   section("global", { name = "ssl-global", order = 150 }, write_global)
   section("frontend http", { name = "https-bind", order = 110 }, write_binds)

@@ -84,8 +84,8 @@ static bool read_all(int fd, char *text, size_t size)
 int place_probe(const char *program, struct haproxy_caps *ret_caps, struct err *err)
 {
     posix_spawn_file_actions_t actions;
-    char *const argv[] = {(char *)(uintptr_t)program, (char[]){"-v"}, NULL};
-    char text[4096];
+    char *const argv[] = {(char *)(uintptr_t)program, (char[]){"-vv"}, NULL};
+    char text[32768];
     int fds[2], status = 0;
     pid_t pid;
 
@@ -104,11 +104,12 @@ int place_probe(const char *program, struct haproxy_caps *ret_caps, struct err *
     if (failed == 0)
         (void)waitpid(pid, &status, 0);
     if (!ended)
-        return err_set(err, ERR_TIMEOUT, "%s -v does not end: is it HAProxy? (give another --haproxy-binary)", program);
+        return err_set(err, ERR_TIMEOUT, "%s -vv does not end: is it HAProxy? (give another --haproxy-binary)",
+                       program);
     if (failed != 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 127))
-        return err_set_sys(err, failed ? failed : ENOENT, "run %s -v (give another --haproxy-binary)", program);
+        return err_set_sys(err, failed ? failed : ENOENT, "run %s -vv (give another --haproxy-binary)", program);
     if (haproxy_version_parse(text, ret_caps, err) < 0)
-        return err_wrap(err, "%s -v (give another --haproxy-binary)", program);
+        return err_wrap(err, "%s -vv (give another --haproxy-binary)", program);
     return 0;
 }
 

@@ -21,6 +21,16 @@ static int number(const char **p)
     return *p == start ? -1 : value;
 }
 
+/* Is a word in the list of features of `haproxy -vv`? */
+static bool has_feature(const char *text, const char *feature)
+{
+    size_t length = strlen(feature);
+    for (const char *at = text; (at = strstr(at, feature)); at += length)
+        if (at > text && at[-1] == ' ' && (at[length] == ' ' || at[length] == '\n' || !at[length]))
+            return true;
+    return false;
+}
+
 int haproxy_version_parse(const char *text, struct haproxy_caps *ret_caps, struct err *err)
 {
     struct haproxy_caps caps = {0};
@@ -44,7 +54,8 @@ int haproxy_version_parse(const char *text, struct haproxy_caps *ret_caps, struc
     caps.server_removable = at_least(&caps, 3, 0);
     caps.dynamic_backends = at_least(&caps, 3, 4);
     caps.reload_reports = at_least(&caps, 2, 7);
-    caps.quic = strstr(text, "+QUIC") != NULL;
+    caps.quic = has_feature(text, "+QUIC");
+    caps.quic_limited = caps.quic && has_feature(text, "+QUIC_OPENSSL_COMPAT");
     *ret_caps = caps;
     return 0;
 }

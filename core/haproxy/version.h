@@ -1,5 +1,5 @@
 /* version.h — what a HAProxy can do.
- * Source:  asked of the binary (`haproxy -v`) or of the running process (`show version`, `help`), never guessed from a
+ * Source:  asked of the binary (`haproxy -vv`) or of the running process (`show version`, `help`), never guessed from a
  *          package name.
  */
 #ifndef HAPTIC_HAPROXY_VERSION_H
@@ -17,10 +17,11 @@ struct haproxy_caps {
     bool dynamic_backends; /* add backend … from …, publish backend, del backend (3.4) */
     bool reload_reports;   /* the master CLI's reload waits and answers Success=… (2.7) */
     bool quic;
+    bool quic_limited; /* its TLS library has no QUIC: `limited-quic` is needed, and 0-RTT is missing */
 };
 
-/* Parse "HAProxy version 3.2.1-1 2025/…" or "3.2.1-1". quic is known only from the output of `haproxy -vv`, which
- * begins with that line too. */
+/* Parse "HAProxy version 3.2.1-1 2025/…" or "3.2.1-1". quic and quic_limited are known only from the output of
+ * `haproxy -vv`, which begins with that line too. */
 int haproxy_version_parse(const char *text, struct haproxy_caps *ret_caps, struct err *err) MUST_CHECK;
 /* Refine by the output of the CLI's `help` (of a worker, at level admin). */
 void haproxy_caps_from_help(struct haproxy_caps *caps, const char *help_text);

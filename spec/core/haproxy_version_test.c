@@ -36,6 +36,28 @@ static void versions_are_read(void **state UNUSED)
     }
 }
 
+static void features_are_whole_words(void **state UNUSED)
+{
+    static const struct {
+        const char *features;
+        bool quic, limited;
+    } cases[] = {
+        {"-PROMEX +QUIC -QUIC_OPENSSL_COMPAT +RT", true, false},
+        {"-PROMEX +QUIC +QUIC_OPENSSL_COMPAT +RT", true, true},
+        {"-PROMEX -QUIC -QUIC_OPENSSL_COMPAT", false, false},
+        {"+QUIC_OPENSSL_COMPAT", false, false},
+        {"+RT +QUIC", true, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct haproxy_caps caps;
+        CLEANUP(free_ptr)
+        char *text = xasprintf("HAProxy version 3.4.7 2026/10/14\nFeature list : %s\n", cases[i].features);
+        assert_int_equal(haproxy_version_parse(text, &caps, NULL), 0);
+        assert_int_equal(caps.quic, cases[i].quic);
+        assert_int_equal(caps.quic_limited, cases[i].limited);
+    }
+}
+
 static void help_overrules_the_number(void **state UNUSED)
 {
     struct haproxy_caps caps;
@@ -74,6 +96,7 @@ static void real_versions_agree(void **state UNUSED)
         pclose(p);
         struct haproxy_caps caps;
         assert_int_equal(haproxy_version_parse(text, &caps, NULL), 0);
+        assert_int_equal(caps.quic, strstr(text, "USE_QUIC=1") != NULL);
         assert_int_equal(caps.major, haproxy_series[i][0] - '0');
         assert_int_equal(caps.minor, haproxy_series[i][2] - '0');
 
@@ -98,6 +121,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(versions_are_read),
+        cmocka_unit_test(features_are_whole_words),
         cmocka_unit_test(help_overrules_the_number),
         cmocka_unit_test(real_versions_agree),
     };

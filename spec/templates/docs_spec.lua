@@ -62,13 +62,13 @@ describe("docs/templates.md", function()
     local page = program.read("docs/templates.md")
     local declared = {}
     for _, script in ipairs(program.libraries()) do
-      for key in script.source:gmatch("\n  ([%l_]+) = { type = ") do
+      for key in script.source:gmatch("\n  (%l[%l%d_]*) = { type = ") do
         declared[key] = true
         assert.is_truthy(page:find("`" .. key .. "`", 1, true) or page:find("`" .. key .. ":", 1, true), key)
       end
     end
     for _, script in ipairs(program.libraries()) do
-      for key in script.source:gmatch("context%.([%l_]+)") do assert.is_true(declared[key], key .. " is not declared") end
+      for key in script.source:gmatch("context%.(%l[%l%d_]*)") do assert.is_true(declared[key], key .. " is not declared") end
       for reason in script.source:gmatch("out:%l+%(\"(%u%a+)\"") do assert.is_truthy(page:find("`" .. reason .. "`", 1, true), reason) end
     end
     local table_of_settings = page:match("\n(| key | type | default .-)\n\n")
@@ -76,7 +76,7 @@ describe("docs/templates.md", function()
     for line in table_of_settings:gmatch("[^\n]+") do
       local keys = line:match("^| (`[^|]+) |") or ""
       rows = rows + (keys ~= "" and 1 or 0)
-      for key in keys:gmatch("`([%l_]+)`") do assert.is_true(declared[key], key .. " is not declared") end
+      for key in keys:gmatch("`(%l[%l%d_]*)`") do assert.is_true(declared[key], key .. " is not declared") end
     end
     assert.is_true(rows > 10)
   end)
