@@ -15,6 +15,7 @@
 #include "cmd/version.h"
 #include "controller/place.h"
 #include "engine/jail.h"
+#include "haproxy/expand.h"
 #include "http/api.h"
 #include "http/server.h"
 #include "member/member.h"
@@ -79,6 +80,18 @@ static void serve_api_metrics(void *ctx, struct api_request *request, const char
     api_answer(request, 200, "text/plain; version=0.0.4; charset=utf-8", &text);
 }
 
+static void serve_bundle(void *ctx, struct api_request *request, const char *body, size_t length)
+{
+    CLEANUP(expand_wipe) struct buf out = {0};
+
+    (void)body;
+    (void)length;
+    bool found = member_write_bundle(((struct beside *)ctx)->member, &out);
+    if (!found)
+        buf_puts(&out, "not configured\n");
+    api_answer(request, found ? 200 : 404, found ? "application/octet-stream" : "text/plain; charset=utf-8", &out);
+}
+
 static void serve_api_health(void *ctx, struct api_request *request, const char *body, size_t length)
 {
     CLEANUP(buf_done) struct buf why = {0};
@@ -136,6 +149,7 @@ static int start_http(struct beside *b, struct err *err)
     api_server_route(b->api, "GET", "/v1/state", serve_state, b);
     api_server_route(b->api, "POST", "/v1/apply", serve_apply, b);
     api_server_route(b->api, "POST", "/v1/verify", serve_verify, b);
+    api_server_route(b->api, "GET", "/v1/bundle", serve_bundle, b);
     api_server_route(b->api, "GET", "/metrics", serve_api_metrics, b);
     api_server_route(b->api, "GET", "/health", serve_api_health, b);
     if (o->status.port == 0)

@@ -216,18 +216,40 @@ static void on_stepped(void *ctx)
     status_writer_step(app->status_writer);
 }
 
-static void start_sealing(struct app *app)
+/* The newer one of what this directory and what a member has. 0: nothing was taken up. */
+static int restore(struct app *app, const struct recall_answer *member, struct restored *ret_restored, struct err *err)
+{
+    struct model *model = reconcile_model(app->reconcile);
+    struct vault *vault = store_vault(app->store);
+    struct bundle_stamp own = {.transitions = INT64_MIN};
+    struct restored found;
+
+    if (member == NULL || member->member == NULL)
+        return restore_accepted(app->directory, model, vault, ret_restored, err);
+    if (restore_stamp(app->directory, &own, err) < 0 && err->kind != ERR_NOTFOUND)
+        log_warn("What was accepted here before the start cannot be read; what the fleet serves is taken up", "error",
+                 err->text);
+    if (own.transitions >= member->transitions &&
+        (own.transitions > member->transitions || own.generation >= member->generation))
+        return restore_accepted(app->directory, model, vault, ret_restored, err);
+    if (restore_offer(member->bytes, member->length, model, vault, &found, err) < 0)
+        return err_wrap(err, "member %s", member->member);
+    *ret_restored = found;
+    return 0;
+}
+
+void app_start_sealing(struct app *app, const struct recall_answer *member)
 {
     static const struct sealer_ops ops = {.may_write = may_write, .is_newest = is_newest, .stamp = stamp};
-    struct model *model = reconcile_model(app->reconcile);
     struct restored restored;
     struct err err;
 
-    if (restore_accepted(app->directory, model, store_vault(app->store), &restored, &err) == 0) {
+    if (restore(app, member, &restored, &err) == 0) {
         reconcile_restored(app->reconcile);
-        log_info("Took up what was accepted before the start", "fragments", log_int((int64_t)restored.parts),
-                 "transitions", log_int(restored.stamp.transitions), "generation",
-                 log_int((int64_t)restored.stamp.generation), "haproxy", restored.haproxy);
+        log_info(restored.haproxy[0] != '\0' ? "Took up what was accepted before the start"
+                                             : "Took up what the fleet serves",
+                 "fragments", log_int((int64_t)restored.parts), "transitions", log_int(restored.stamp.transitions),
+                 "generation", log_int((int64_t)restored.stamp.generation), "haproxy", restored.haproxy);
         if (restored.left_out > 0)
             log_warn("Not taken up: output that needs values of Secrets which are not there", "fragments",
                      log_int((int64_t)restored.left_out));
@@ -238,8 +260,8 @@ static void start_sealing(struct app *app)
         log_error("What was accepted before the start cannot be read; objects whose templates fail now have no output",
                   "error", err.text);
     }
-    app->sealer = sealer_new(app->loop, app->directory, app->caps.text, model, store_vault(app->store), app->metrics,
-                             &ops, app);
+    app->sealer = sealer_new(app->loop, app->directory, app->caps.text, reconcile_model(app->reconcile),
+                             store_vault(app->store), app->metrics, &ops, app);
 }
 
 /* ---- start ---- */
@@ -381,7 +403,8 @@ static int start_all(struct app *app, struct err *err)
     /* HAProxy last: what cannot start leaves none behind. */
     if (app_set_program(app, app->config, err) < 0 || start_source(app, err) < 0 || start_haproxy(app, err) < 0)
         return -1;
-    start_sealing(app);
+    if (app->recall == NULL)
+        app_start_sealing(app, NULL);
     if (app->fleet != NULL)
         reconcile_attach_fleet(app->reconcile, app->renderer, app->fleet);
     else

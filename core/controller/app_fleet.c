@@ -27,6 +27,34 @@ static void refused_stale(void *ctx, int64_t highest_transitions)
     leader_refused_stale(((struct app *)ctx)->leader, highest_transitions);
 }
 
+/* ---- what the fleet serves, at the start ---- */
+
+static void on_recalled(void *ctx, const struct recall_answer *answer)
+{
+    struct app *app = ctx;
+
+    app_start_sealing(app, answer);
+    app->recall = recall_free(app->recall);
+    if (!app->stopping)
+        reconcile_kick(app->reconcile);
+}
+
+static void set_members(struct app *app, const struct fleet_seat *seats, size_t count)
+{
+    if (app->recall != NULL)
+        recall_set_members(app->recall, seats, count);
+    fleet_set_members(app->fleet, seats, count);
+}
+
+static void set_identity(struct app *app, const struct peer_identity *identity)
+{
+    fleet_set_identity(app->fleet, identity);
+    if (app->recall != NULL)
+        recall_step(app->recall);
+}
+
+/* ---- the fleet's questions ---- */
+
 static void settled(void *ctx)
 {
     reconcile_fleet_settled(((struct app *)ctx)->reconcile);
@@ -80,7 +108,7 @@ static int take_identity(struct app *app, struct err *err)
         return 0;
     app->identity_digest = digest;
     const struct peer_identity identity = {.authority = parts[0], .certificate = parts[1], .key = parts[2]};
-    fleet_set_identity(app->fleet, &identity);
+    set_identity(app, &identity);
     return 1;
 }
 
@@ -98,7 +126,7 @@ static void on_identity(uv_timer_t *timer)
 
 static void on_secret(void *ctx, const struct peer_identity *identity)
 {
-    fleet_set_identity(((struct app *)ctx)->fleet, identity);
+    set_identity(ctx, identity);
 }
 
 static const char *own_namespace(const struct app *app)
@@ -167,7 +195,7 @@ static int start_static(struct app *app, struct err *err)
         at += length + (at[length] == ',');
     }
     if (result == 0)
-        fleet_set_members(app->fleet, seats.items, seats.length);
+        set_members(app, seats.items, seats.length);
     for (size_t i = 0; i < names.length; i++)
         free(names.items[i]);
     vec_done(&names);
@@ -177,7 +205,7 @@ static int start_static(struct app *app, struct err *err)
 
 static void on_pods(void *ctx, const struct fleet_seat *seats, size_t count)
 {
-    fleet_set_members(((struct app *)ctx)->fleet, seats, count);
+    set_members(ctx, seats, count);
 }
 
 static void on_pods_report(void *ctx, const char *kind, const struct err *err, const char *reason, int64_t retry_in_ns)
@@ -216,6 +244,7 @@ int app_start_fleet(struct app *app, struct err *err)
 
     app->fleet = fleet_new(app->loop, &config, reconcile_model(app->reconcile), store_vault(app->store), app->metrics,
                            &ops, app);
+    app->recall = recall_new(app->loop, fleet_peers(app->fleet), on_recalled, app);
     if (start_identity(app, err) < 0)
         return -1;
     return app->options.members != NULL ? start_static(app, err) : start_selected(app, err);
@@ -224,6 +253,7 @@ int app_start_fleet(struct app *app, struct err *err)
 void app_stop_fleet(struct app *app)
 {
     uv_timer_stop(&app->identity_timer);
+    app->recall = recall_free(app->recall);
     if (app->fleet != NULL)
         fleet_rest(app->fleet);
 }

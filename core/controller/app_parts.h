@@ -23,6 +23,7 @@
 #include "controller/fleet_secret.h"
 #include "controller/leader.h"
 #include "controller/member_pods.h"
+#include "controller/recall.h"
 #include "controller/reconcile.h"
 #include "controller/sealer.h"
 #include "controller/status_writer.h"
@@ -58,6 +59,7 @@ struct app {
     struct status_writer *status_writer; /* NULL: without an API server */
     struct agent *agent;                 /* NULL with a fleet */
     struct fleet *fleet;                 /* NULL with an agent */
+    struct recall *recall;               /* what the fleet serves is being asked for; nothing is rendered before */
     struct member_pods *member_pods;
     struct fleet_secret *fleet_secret;
     uv_timer_t identity_timer;
@@ -104,6 +106,8 @@ bool app_is_synced(void *ctx);
 /* app_fleet.c */
 int app_start_fleet(struct app *app, struct err *err) MUST_CHECK;
 void app_stop_fleet(struct app *app);
+/* app.c: read what was accepted before the start, here or (NULL: nobody) by a member. */
+void app_start_sealing(struct app *app, const struct recall_answer *member);
 /* Leadership has changed. */
 void app_fleet_step(struct app *app);
 

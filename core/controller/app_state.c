@@ -47,6 +47,8 @@ bool app_is_ready(const struct app *app, struct buf *why)
         agent_status(app->agent, &a);
     if (!s.synced)
         say_not_listed(app, why);
+    if (app->recall != NULL)
+        say(why, "not read yet: what the fleet serves\n");
     if (s.synced && !s.rendered)
         say(why, "not rendered yet\n");
     if (s.rendered && !s.validated)

@@ -185,6 +185,11 @@ void fleet_offer(struct fleet *f, struct model_changes *changes, const struct fe
     fleet_look(f);
 }
 
+struct peers *fleet_peers(const struct fleet *f)
+{
+    return f->peers;
+}
+
 void fleet_rest(struct fleet *f)
 {
     if (!f->writing)

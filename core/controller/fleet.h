@@ -64,6 +64,9 @@ void fleet_rest(struct fleet *f);
 /* Read everything back at each member. */
 void fleet_verify(struct fleet *f);
 
+/* Connections to the members, for questions that are no matter of a deployment. Borrowed. */
+struct peers *fleet_peers(const struct fleet *f);
+
 struct fleet_status {
     size_t members, connected, verified, refused, divergent;
 };

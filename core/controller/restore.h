@@ -23,5 +23,10 @@ struct restored {
 /* Read DIRECTORY/accepted into an empty model: everything in it is rendered and accepted afterwards. */
 int restore_accepted(const char *directory, struct model *model, struct vault *vault, struct restored *ret_restored,
                      struct err *err) MUST_CHECK;
+/* Who made that file. */
+int restore_stamp(const char *directory, struct bundle_stamp *ret_stamp, struct err *err) MUST_CHECK;
+/* The same from what a member of the fleet serves: an offer of everything (haproxy/offer.h). */
+int restore_offer(const char *bytes, size_t length, struct model *model, struct vault *vault,
+                  struct restored *ret_restored, struct err *err) MUST_CHECK;
 
 #endif

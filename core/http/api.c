@@ -107,13 +107,24 @@ static void answer_text(struct api_request *request, unsigned status, const char
     api_answer(request, status, "application/json", &body);
 }
 
+/* Answers may have values of Secrets in them. */
+static void free_answer(void *ctx)
+{
+    wipe(ctx);
+    free(ctx);
+}
+
 static enum MHD_Result queue(struct api_request *request)
 {
-    size_t length = request->answer.length;
-    struct MHD_Response *response = MHD_create_response_from_buffer(length, buf_steal(&request->answer),
-                                                                    MHD_RESPMEM_MUST_FREE);
-    if (!response)
+    struct buf *answer = xcalloc(1, sizeof(*answer));
+    *answer = request->answer;
+    request->answer = (struct buf){0};
+    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
+        answer->length, (void *)(uintptr_t)buf_str(answer), free_answer, answer);
+    if (!response) {
+        free_answer(answer);
         return MHD_NO;
+    }
     MHD_add_response_header(response, "Content-Type", request->content_type);
     MHD_add_response_header(response, "Cache-Control", "no-store");
     enum MHD_Result result = MHD_queue_response(request->connection, request->status, response);

@@ -397,6 +397,16 @@ void member_describe(struct member *m, struct buf *json)
     buf_puts(json, "}\n");
 }
 
+bool member_write_bundle(const struct member *m, struct buf *out)
+{
+    const struct offer head = {.transitions = replica_transitions(m->replica),
+                               .generation = replica_generation(m->replica)};
+    if (replica_is_minimal(m->replica))
+        return false;
+    offer_write_whole(out, m->model, m->vault, &head);
+    return true;
+}
+
 void member_collect(struct member *m)
 {
     struct agent_status s;

@@ -46,6 +46,9 @@ void member_offer(struct member *m, const char *bytes, size_t length, member_ans
 /* Read everything back from HAProxy and compare it. */
 void member_verify(struct member *m, member_answer *answer, void *ctx);
 void member_describe(struct member *m, struct buf *json);
+/* What HAProxy is to serve, as an offer of everything, for a controller that has lost its memory. False: there is
+ * nothing. The values of Secrets are in it: whoever has it wipes it. */
+bool member_write_bundle(const struct member *m, struct buf *out);
 /* Is there a configuration for HAProxy to start with, if somebody else starts it? */
 bool member_may_start(const struct member *m);
 /* Does HAProxy serve what was last accepted? why: what is missing. */

@@ -54,13 +54,18 @@ struct peer_body *peer_body_ref(struct peer_body *b)
     return b;
 }
 
+static void wipe(struct buf *b)
+{
+    if (b->data)
+        explicit_bzero(b->data, b->capacity);
+    buf_done(b);
+}
+
 struct peer_body *peer_body_unref(struct peer_body *b)
 {
     if (!b || --b->refs > 0)
         return NULL;
-    if (b->bytes.data)
-        explicit_bzero(b->bytes.data, b->bytes.capacity);
-    buf_done(&b->bytes);
+    wipe(&b->bytes);
     free(b);
     return NULL;
 }
@@ -109,7 +114,7 @@ static void request_free(struct peer_request *r)
     curl_slist_free_all(r->connect_to);
     curl_slist_free_all(r->headers);
     peer_body_unref(r->body);
-    buf_done(&r->answer);
+    wipe(&r->answer);
     free(r->path);
     free(r->url);
     free(r);
@@ -206,7 +211,7 @@ struct peer_request *peers_start(struct peers *p, const struct peer_call *call)
     r->timeout_ns = call->timeout_ns;
     r->done = call->done;
     r->ctx = call->ctx;
-    buf_init(&r->answer, ANSWER_MAX);
+    buf_init(&r->answer, call->max_answer ? call->max_answer : ANSWER_MAX);
     r->next = p->requests;
     if (r->next)
         r->next->prev = r;
@@ -247,7 +252,7 @@ static void on_finished(void *ctx, CURL *easy, CURLcode result)
     void *done_ctx = r->ctx;
     request_free(r);
     done(done_ctx, &answer, result == CURLE_OK ? NULL : &err);
-    buf_done(&kept);
+    wipe(&kept);
 }
 
 static void on_settle(void *ctx)

@@ -1,6 +1,7 @@
 /* peer.h — requests to agents, over TLS 1.3 with a certificate on both sides.
  * Thread:  loop thread only; callbacks come from the loop, never from inside a call.
- * Owns:    connections, and a copy of the identity; a body is shared by reference and wiped with the last one.
+ * Owns:    connections, and a copy of the identity; a body is shared by reference and wiped with the last one; answers
+ *          are wiped.
  * Units:   *_ns nanoseconds.
  * Errors:  IO (no connection, no answer, the wrong certificate), TIMEOUT, LIMIT (the answer is too large).
  *
@@ -59,6 +60,7 @@ struct peer_call {
     const char *path;                   /* "/v1/state"; copied */
     struct peer_body *body;             /* NULL: GET; a reference is taken */
     int64_t timeout_ns;
+    size_t max_answer; /* bytes; 0: 1 MiB */
     void (*done)(void *ctx, const struct peer_answer *answer, const struct err *err);
     void *ctx;
 };

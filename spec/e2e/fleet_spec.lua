@@ -60,6 +60,7 @@ describe("a fleet", function()
         templateSnippets = {
           ["frontend-http-100-member"] = { template = 'bind "${HAPTIC_DIR}/http.sock" mode 600\n' },
           ["own.lua"] = options.script and { template = options.script } or nil,
+          ["backend-500-own"] = options.snippet and { template = options.snippet } or nil,
         },
       }),
       args = options.args or {
@@ -107,6 +108,33 @@ describe("a fleet", function()
     end
     return wanted
   end
+
+  it("keeps its routes when a controller that knows nothing comes with templates that fail for every object", function()
+    start_members("3.0", "3.2", "3.4")
+    local a = start_controller("a"):wait_ready()
+    wait_verified(a, 3)
+    local last = change_everywhere()
+    a:stop()
+    -- Another machine: no directory of its own. `it` is not known in a text snippet.
+    local b = start_controller("b", { snippet = "http-request set-header X-A {{ it.name }}\n" }):wait_ready()
+    b:wait_log('msg="Took up what the fleet serves"')
+    wait_verified(b, 3)
+    assert.equal(2, b:metric("haptic_failed_objects"))
+    for _, m in ipairs(members) do
+      m:wait_answer("moving.example", last)
+      m:wait_answer("steady.example", "198.18.0.1:8001")
+    end
+    -- What depends on no failing template goes on, and the repaired template takes over.
+    b:stop()
+    local c = start_controller("c"):wait_ready()
+    wait_verified(c, 3)
+    assert.equal(0, c:metric("haptic_failed_objects"))
+    change_everywhere()
+    -- A member that is away for the start, and one that knows an older state, do not count.
+    for _, h in pairs({ a, b, c }) do
+      assert.equal(0, h:count_log("level=ERROR.*fleet"))
+    end
+  end)
 
   it("serves what was accepted at five members of several versions", function()
     start_members("3.0", "3.4", "3.2", "3.4 attach", "3.0 attach")

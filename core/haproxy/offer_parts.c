@@ -1,0 +1,60 @@
+/* An owner's items may come in several frames, of which each made a fragment of its own. */
+#include "haproxy/offer_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/vec.h"
+
+static int compare_owners(const void *a, const void *b)
+{
+    const struct direct_change *const *x = a, *const *y = b;
+    int order = strcmp((*x)->owner->id, (*y)->owner->id);
+    return order ? order : (*x > *y) - (*x < *y); /* as they stand in the list */
+}
+
+static struct fragment *make_part(const struct direct_change *const *changes, size_t count)
+{
+    const struct fragment *owner = changes[0]->owner;
+    const struct fragment_head head = {.id = owner->id,
+                                       .template_name = owner->template_name,
+                                       .owner_kind = owner->owner_kind,
+                                       .owner_id = owner->owner_id,
+                                       .owner_created_s = owner->owner_created_s};
+    VEC(struct contribution_input) inputs = {0};
+    for (size_t i = 0; i < count; i++) {
+        const struct direct_change *c = changes[i];
+        vec_push(&inputs, ((struct contribution_input){.kind = c->kind,
+                                                       .rank = c->rank,
+                                                       .order = c->order,
+                                                       .scope = c->scope,
+                                                       .scope_length = strlen(c->scope),
+                                                       .key = c->key,
+                                                       .key_length = strlen(c->key),
+                                                       .text = c->text->bytes,
+                                                       .text_length = c->text->length}));
+    }
+    struct fragment *part = fragment_new(&head, inputs.items, inputs.length);
+    vec_done(&inputs);
+    return part;
+}
+
+void offer_each_part(const struct offer *o, void (*fn)(void *ctx, struct fragment *part), void *ctx)
+{
+    VEC(const struct direct_change *) sorted = {0};
+    for (size_t i = 0; i < o->changes.items.length; i++)
+        if (o->changes.items.items[i].text)
+            vec_push(&sorted, &o->changes.items.items[i]);
+    if (sorted.length)
+        qsort(sorted.items, sorted.length, sizeof(*sorted.items), compare_owners);
+    for (size_t at = 0; at < sorted.length;) {
+        size_t end = at + 1;
+        while (end < sorted.length && strcmp(sorted.items[end]->owner->id, sorted.items[at]->owner->id) == 0)
+            end++;
+        struct fragment *part = make_part(&sorted.items[at], end - at);
+        fn(ctx, part);
+        fragment_unref(part);
+        at = end;
+    }
+    vec_done(&sorted);
+}
