@@ -81,6 +81,7 @@ void reconcile_accept(struct reconcile *r)
     r->background_due = r->background_due || settled.beyond_servers;
     metric_add(r->structural, settled.groups);
     note_accepted(r);
+    reconcile_relieve_released(r);
     if ((left || r->unfinished || r->check_due) && (!validator_busy(r->validator) || validator_is_idle(r->validator))) {
         if (r->refused && digest_equal(model_digest(r->model, MODEL_RENDERED), r->refused_digest))
             return;
@@ -125,6 +126,7 @@ static void on_quarantined(void *ctx, const struct conviction *c)
 
     metric_add(r->quarantines, 1);
     r->ops.notify(r->ctx, true, f->owner_kind, f->owner_id, "Quarantined", c->message);
+    reconcile_told_quarantine(r, f);
     if (!notices_pass(&r->notices))
         return;
     struct explain_ctx *e = xmalloc(sizeof(*e));

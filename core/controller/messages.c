@@ -48,6 +48,13 @@ void messages_done(struct messages *m)
     map_done(&m->index);
 }
 
+bool messages_has_reason(const struct messages *m, enum contribution_kind kind, const char *reason)
+{
+    char name[128];
+
+    return map_getn(&m->index, name, name_of(name, sizeof(name), kind, reason)) != NULL;
+}
+
 bool messages_has(const struct messages *m, enum contribution_kind kind, const char *reason, const char *text)
 {
     char name[128];

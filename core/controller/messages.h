@@ -29,6 +29,7 @@ struct messages {
 /* f NULL: it says nothing. */
 void messages_init(struct messages *m, const struct fragment *f);
 void messages_done(struct messages *m);
+bool messages_has_reason(const struct messages *m, enum contribution_kind kind, const char *reason);
 bool messages_has(const struct messages *m, enum contribution_kind kind, const char *reason, const char *text);
 
 #endif

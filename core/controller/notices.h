@@ -27,6 +27,7 @@ enum notice_kind {
     NOTICE_FAILURE,
     NOTICE_CONFLICT, /* an older object has the key */
     NOTICE_GAIN,     /* it had, and is gone */
+    NOTICE_OVER,     /* what was told is no longer so */
 };
 
 struct notice {

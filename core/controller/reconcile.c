@@ -89,13 +89,15 @@ static bool notice_is_true(void *ctx, const struct notice *n)
     case NOTICE_CONFLICT:
     case NOTICE_GAIN:
         return conflicts_holds(&review->r->conflicts, n);
+    case NOTICE_OVER:
+        return reconcile_is_over(review->r, n, &review->messages);
     }
     return false;
 }
 
 static bool is_warning(const struct notice *n)
 {
-    return n->kind != NOTICE_EVENT && n->kind != NOTICE_GAIN;
+    return n->kind != NOTICE_EVENT && n->kind != NOTICE_GAIN && n->kind != NOTICE_OVER;
 }
 
 static void tell(struct reconcile *r, const struct notice *n)
@@ -116,6 +118,7 @@ static void tell(struct reconcile *r, const struct notice *n)
                       (char *)NULL);
     }
     r->ops.notify(r->ctx, is_warning(n), n->owner_kind, n->owner_id, n->reason, n->message);
+    reconcile_told(r, n);
 }
 
 /* It has lasted. A rendering without the object may still be to come, or have replaced everything. */
@@ -192,6 +195,7 @@ static void on_fragment(void *ctx, struct fragment *f)
         r->ops.heard(r->ctx, model_fragment(r->model, f->id), f);
     model_fragment_put(r->model, f);
     notices_review(&r->notices, f->id, notice_is_true, &review);
+    reconcile_relieve(r, f->id, &review.messages);
     messages_done(&review.messages);
 }
 
@@ -205,6 +209,7 @@ static void on_gone(void *ctx, const char *fragment_id)
         r->ops.heard(r->ctx, model_fragment(r->model, fragment_id), NULL);
     model_fragment_drop(r->model, fragment_id);
     notices_review(&r->notices, fragment_id, NULL, NULL);
+    reconcile_relieve(r, fragment_id, NULL);
 }
 
 /* Its turn has not come: what there is of it stays. */
@@ -268,12 +273,15 @@ static void tell_kept(struct reconcile *r)
                   "objects", buf_str(&objects), "error", kept.message);
 }
 
-static void tell_conflict(void *ctx, const struct notice *n)
+void reconcile_tell_later(struct reconcile *r, const struct notice *n)
 {
-    struct reconcile *r = ctx;
-
     notices_wait(&r->notices, n, clock_now_ns());
     start_notices(r);
+}
+
+static void tell_conflict(void *ctx, const struct notice *n)
+{
+    reconcile_tell_later(ctx, n);
 }
 
 static void on_rendered(void *ctx, const struct render_stats *stats)
@@ -285,6 +293,7 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
         problems_replace_end(&r->problems, r->model);
         if (r->ops.reviewed != NULL)
             r->ops.reviewed(r->ctx);
+        reconcile_relieve_gone(r);
         r->rendered = true;
         if (r->restored)
             tell_kept(r);
@@ -330,6 +339,7 @@ static void on_died(void *ctx, const struct renderer_death *death)
         (void)problems_set(&r->problems, death->fragment_id, death->owner_kind, death->owner_id, message);
         model_fragment_keep(r->model, death->fragment_id);
         r->ops.notify(r->ctx, true, death->owner_kind, death->owner_id, "RendererKilled", message);
+        relief_note(&r->relief, death->fragment_id, death->owner_kind, death->owner_id, "RendererKilled");
     }
     r->dirty = true;
     soon(r);
@@ -467,6 +477,8 @@ struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *
         r->config.check.output_bytes = CHECK_OUTPUT_BYTES;
     r->validator = validator_new(loop, &r->config.check, r->model, metrics, &reconcile_validator_events, r);
     problems_init(&r->problems);
+    relief_init(&r->relief);
+    relief_init(&r->released);
     held_init(&r->held, metrics);
     r->dirty = true;
     r->compare_all = true;
@@ -550,6 +562,8 @@ struct reconcile *reconcile_free(struct reconcile *r)
         return NULL;
     reconcile_stop(r);
     validator_free(r->validator);
+    relief_done(&r->relief);
+    relief_done(&r->released);
     problems_done(&r->problems);
     notices_done(&r->notices);
     conflicts_done(&r->conflicts);

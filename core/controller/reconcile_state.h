@@ -5,6 +5,7 @@
  *   reconcile.c  life, store → renderer → model, the step that looks at everything
  *   accept.c     rendered → accepted
  *   deploy.c     accepted → live
+ *   relieve.c    when what was told of an object is over
  */
 #ifndef HAPTIC_CONTROLLER_RECONCILE_STATE_H
 #define HAPTIC_CONTROLLER_RECONCILE_STATE_H
@@ -16,6 +17,7 @@
 #include "controller/notices.h"
 #include "controller/problems.h"
 #include "controller/reconcile.h"
+#include "controller/relief.h"
 #include "controller/validate.h"
 
 struct reconcile {
@@ -76,7 +78,8 @@ struct reconcile {
 
     struct problems problems; /* fragments that fail */
     struct notices notices;
-    bool reload_owed; /* the last deployment failed in its reload only: changes go on */
+    struct relief relief, released; /* messages and failures that were told; quarantines that were */
+    bool reload_owed;               /* the last deployment failed in its reload only: changes go on */
     struct log_repeat failed_repeat;
     struct held held; /* namespaces that wait */
     struct log_limit stale_limit, deployed_limit;
@@ -89,6 +92,19 @@ struct reconcile {
 void reconcile_step(struct reconcile *r);
 /* The time of the oldest change goes on to the next stage. */
 void reconcile_stage_move(int64_t *from, int64_t *to);
+
+/* Tell the owner when it has lasted; n: copied. */
+void reconcile_tell_later(struct reconcile *r, const struct notice *n);
+
+/* relieve.c */
+void reconcile_told(struct reconcile *r, const struct notice *n);
+void reconcile_told_quarantine(struct reconcile *r, const struct fragment *f);
+/* The fragment's messages are these now; NULL: none. Its failure was noted before. */
+void reconcile_relieve(struct reconcile *r, const char *fragment_id, const struct messages *messages);
+void reconcile_relieve_gone(struct reconcile *r);     /* fragments that a complete rendering has not */
+void reconcile_relieve_released(struct reconcile *r); /* something was accepted */
+/* Of a NOTICE_OVER: is it still so? */
+bool reconcile_is_over(const struct reconcile *r, const struct notice *n, const struct messages *messages);
 
 /* accept.c */
 extern const struct validator_events reconcile_validator_events; /* ctx: the reconciler */

@@ -1,0 +1,100 @@
+/* When is a problem over that an owner was told of? Asked when its fragment changes, and, of a quarantine, when
+ * something was accepted. Like the problem itself it is told when it has lasted. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "controller/reconcile_state.h"
+
+#define OVER "ProblemSolved"
+#define QUARANTINED "Quarantined"
+#define FAILED "TemplateFailed"
+#define KILLED "RendererKilled"
+
+struct look {
+    struct reconcile *r;
+    const struct messages *messages;
+    const char *fragment_id;
+};
+
+/* Does what was told with this reason still hold? */
+static bool holds(void *ctx, const char *reason)
+{
+    const struct look *look = ctx;
+
+    if (strcmp(reason, FAILED) == 0 || strcmp(reason, KILLED) == 0)
+        return problems_is_failing(&look->r->problems, look->fragment_id);
+    return look->messages != NULL && messages_has_reason(look->messages, CONTRIBUTION_WARNING, reason);
+}
+
+static void over(void *ctx, const char *owner_kind, const char *owner_id, const char *reason)
+{
+    const struct look *look = ctx;
+    CLEANUP(free_ptr) char *message = xasprintf("%s: no longer the case", reason);
+
+    reconcile_tell_later(look->r, &(struct notice){.kind = NOTICE_OVER,
+                                                   .fragment_id = look->fragment_id,
+                                                   .owner_kind = owner_kind,
+                                                   .owner_id = owner_id,
+                                                   .reason = OVER,
+                                                   .message = message});
+}
+
+void reconcile_told(struct reconcile *r, const struct notice *n)
+{
+    if (n->kind == NOTICE_WARNING || n->kind == NOTICE_FAILURE)
+        relief_note(&r->relief, n->fragment_id, n->owner_kind, n->owner_id, n->reason);
+}
+
+void reconcile_told_quarantine(struct reconcile *r, const struct fragment *f)
+{
+    relief_note(&r->released, f->id, f->owner_kind, f->owner_id, QUARANTINED);
+}
+
+void reconcile_relieve(struct reconcile *r, const char *fragment_id, const struct messages *messages)
+{
+    struct look look = {.r = r, .messages = messages, .fragment_id = fragment_id};
+
+    relief_review(&r->relief, fragment_id, holds, over, &look);
+}
+
+static void relieve_if_gone(void *ctx, const char *fragment_id)
+{
+    struct reconcile *r = ctx;
+
+    if (model_fragment(r->model, fragment_id) == NULL && !problems_is_failing(&r->problems, fragment_id))
+        reconcile_relieve(r, fragment_id, NULL);
+}
+
+void reconcile_relieve_gone(struct reconcile *r)
+{
+    relief_each(&r->relief, relieve_if_gone, r);
+}
+
+static void relieve_if_released(void *ctx, const char *fragment_id)
+{
+    struct reconcile *r = ctx;
+    struct look look = {.r = r, .fragment_id = fragment_id};
+    bool is_gone = model_fragment(r->model, fragment_id) == NULL;
+
+    if (is_gone || (model_quarantine_reason(r->model, fragment_id) == NULL && model_is_settled(r->model, fragment_id)))
+        relief_review(&r->released, fragment_id, NULL, over, &look);
+}
+
+void reconcile_relieve_released(struct reconcile *r)
+{
+    if (relief_count(&r->released) > 0)
+        relief_each(&r->released, relieve_if_released, r);
+}
+
+bool reconcile_is_over(const struct reconcile *r, const struct notice *n, const struct messages *messages)
+{
+    CLEANUP(free_ptr) char *reason = xmemdup0(n->message, strcspn(n->message, ":"));
+
+    if (strcmp(reason, QUARANTINED) == 0)
+        return model_quarantine_reason(r->model, n->fragment_id) == NULL;
+    if (strcmp(reason, FAILED) == 0 || strcmp(reason, KILLED) == 0)
+        return !problems_is_failing(&r->problems, n->fragment_id);
+    return !messages_has_reason(messages, CONTRIBUTION_WARNING, reason);
+}
