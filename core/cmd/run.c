@@ -150,6 +150,14 @@ static void on_signal(uv_signal_t *handle, int signum)
         stop(run, signum);
 }
 
+/* A process that has nothing running yet: what was made goes with it. */
+static void on_failed(void *ctx, const struct err *err)
+{
+    (void)ctx;
+    log_error("Cannot start", "error", err->text);
+    exit(1);
+}
+
 static int start(struct run *run, struct run_options *o, struct err *err)
 {
     log_set_level(o->log_level);
@@ -157,12 +165,16 @@ static int start(struct run *run, struct run_options *o, struct err *err)
     uv_loop_init(&run->loop);
     run->metrics = metrics_new();
     run->grace_ns = o->app.grace_ns;
+    o->app.failed = on_failed;
+    o->app.failed_ctx = run;
     metric_set(
         metric_gauge(run->metrics, "haptic_build_info", "The program's version; always 1.", "version", HAPTIC_VERSION),
         1);
     log_info("HAProxy Template Ingress Controller starting", "version", HAPTIC_VERSION, "config",
-             o->app.config_file ? o->app.config_file : "built-in", "source",
-             o->app.source_dir ? o->app.source_dir : "API server", "haproxy",
+             o->app.config_file       ? o->app.config_file
+             : o->app.config_resource ? o->app.config_resource
+                                      : "built-in",
+             "source", o->app.source_dir ? o->app.source_dir : "API server", "haproxy",
              o->app.fleet    ? "fleet"
              : o->app.attach ? "attach"
                              : "local",

@@ -13,6 +13,7 @@
 
 enum option_id {
     OPT_CONFIG = 256,
+    OPT_CONFIG_RESOURCE,
     OPT_SOURCE,
     OPT_HAPROXY,
     OPT_MEMBERS,
@@ -53,6 +54,10 @@ static const struct option_row {
      "configuration: a YAML document in the shape of HAProxyTemplateConfig.spec; followed while running. Without it "
      "the built-in libraries serve Ingress",
      OPT_CONFIG},
+    {"config-resource", "NAMESPACE/NAME", "CONFIG_RESOURCE", NULL,
+     "configuration: the resource HAProxyTemplateConfig of that name, instead of a file; followed while running. While it "
+     "is missing or wrong at the start, nothing is started",
+     OPT_CONFIG_RESOURCE},
     {"source", "DIR", "SOURCE", NULL,
      "take the objects from a folder of manifests (*.yaml *.yml *.json) instead of an API server; followed while "
      "running",
@@ -192,6 +197,9 @@ static int set_option(struct run_options *o, int id, const char *value, bool fro
     switch ((enum option_id)id) {
     case OPT_CONFIG:
         app->config_file = value;
+        return 0;
+    case OPT_CONFIG_RESOURCE:
+        app->config_resource = value;
         return 0;
     case OPT_SOURCE:
         app->source_dir = value;
@@ -341,6 +349,9 @@ int run_options_parse(struct run_options *o, int argc, char **argv, struct err *
     }
     if (optind < argc)
         return err_set(err, ERR_INVALID, "unexpected argument \"%.64s\"; see haptic run --help", argv[optind]);
+    if (o->app.config_resource != NULL && (o->app.config_file != NULL || o->app.source_dir != NULL))
+        return err_set(err, ERR_INVALID, "--config-resource and %s exclude each other",
+                       o->app.config_file != NULL ? "--config" : "--source");
     warn_of_doubles(o);
     /* Who writes the folder runs this program; the example's backends are on this machine. The last one counts: a flag
      * of the user comes after it. */

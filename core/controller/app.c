@@ -211,6 +211,7 @@ static void on_stepped(void *ctx)
     struct app *app = ctx;
 
     app_on_config_step(app);
+    app_report_config(app);
     if (app->sealer != NULL)
         sealer_step(app->sealer);
     status_writer_step(app->status_writer);
@@ -378,18 +379,16 @@ static void start_rendering(struct app *app)
                                  app->reconcile, app->metrics);
 }
 
-static int start_all(struct app *app, struct err *err)
+int app_begin(struct app *app, struct err *err)
 {
     const struct app_options *o = &app->options;
 
-    if (app_load_config(app, &app->config, err) < 0)
-        return -1;
     if (app->config->has_log_level && !o->log_level_fixed)
         log_set_level(app->config->log_level);
     config_warn(app->config);
     if (place_find_program(o->haproxy_binary, &app->haproxy, err) < 0 || place_probe(app->haproxy, &app->caps, err) < 0)
         return -1;
-    if (o->source_dir == NULL && start_client(app, err) < 0)
+    if (o->source_dir == NULL && app->client == NULL && start_client(app, err) < 0)
         return -1;
     if (start_leader(app, app->config, err) < 0 || start_store(app, err) < 0)
         return -1;
@@ -410,9 +409,22 @@ static int start_all(struct app *app, struct err *err)
     else
         reconcile_attach(app->reconcile, app->renderer, app->agent);
     metrics_on_collect(app->metrics, app_collect, app);
-    app_watch_config(app);
     app_watch_ready(app);
     return 0;
+}
+
+static int start_all(struct app *app, struct err *err)
+{
+    if (app->options.config_resource != NULL) {
+        if (start_client(app, err) < 0 || app_open_config(app, err) < 0)
+            return -1;
+        app_wait_for_config(app, "it was not read yet");
+        app_watch_ready(app);
+        return 0;
+    }
+    if (app_open_config(app, err) < 0 || app_load_config(app, &app->config, err) < 0)
+        return -1;
+    return app_begin(app, err);
 }
 
 static void open_handles(struct app *app)
@@ -421,8 +433,7 @@ static void open_handles(struct app *app)
     uv_timer_init(app->loop, &app->config_timer);
     uv_timer_init(app->loop, &app->watch_timer);
     uv_timer_init(app->loop, &app->identity_timer);
-    uv_fs_poll_init(app->loop, &app->config_poll);
-    app->stop_poll.data = app->config_timer.data = app->watch_timer.data = app->config_poll.data = app;
+    app->stop_poll.data = app->config_timer.data = app->watch_timer.data = app;
     app->identity_timer.data = app;
 }
 
@@ -493,8 +504,23 @@ static void on_stop_poll(uv_timer_t *timer)
         release(app);
 }
 
+/* Nothing was started. */
+static void on_stop_unstarted(uv_timer_t *timer)
+{
+    all_stopped(timer->data);
+}
+
 void app_stop(struct app *app, void (*stopped)(void *ctx), void *ctx)
 {
+    uv_timer_stop(&app->watch_timer);
+    uv_timer_stop(&app->config_timer);
+    if (app->reconcile == NULL) {
+        app->stopping = true;
+        app->stopped = stopped;
+        app->stopped_ctx = ctx;
+        uv_timer_start(&app->stop_poll, on_stop_unstarted, 0, 0);
+        return;
+    }
     if (app->sealer != NULL)
         sealer_stop(app->sealer);
     status_writer_stop(app->status_writer);
@@ -503,9 +529,6 @@ void app_stop(struct app *app, void (*stopped)(void *ctx), void *ctx)
     app->stopped_ctx = ctx;
     app->stop_deadline_ns = clock_now_ns() + DEPLOYMENT_END_NS;
     reconcile_stop(app->reconcile);
-    uv_timer_stop(&app->watch_timer);
-    uv_timer_stop(&app->config_timer);
-    uv_fs_poll_stop(&app->config_poll);
     app_stop_fleet(app);
     uv_timer_start(&app->stop_poll, on_stop_poll, 0, 2);
 }
@@ -537,6 +560,8 @@ struct app *app_free(struct app *app)
     app->sweeper = sweeper_free(app->sweeper);
     app->reconcile = reconcile_free(app->reconcile);
     app->leader = leader_free(app->leader);
+    app->config_report = config_report_free(app->config_report);
+    app->config_source = config_source_free(app->config_source);
     app->events = kube_events_free(app->events);
     app->client = kube_client_free(app->client);
     default_certificate_done(&app->default_certificate);
@@ -544,13 +569,14 @@ struct app *app_free(struct app *app)
     app->config = config_free(app->config);
     app_forget_next_config(app);
     config_state_done(&app->config_state);
+    free(app->waits_for);
+    free(app->part_refused);
     free(app->haproxy);
     free(app->directory);
     free(app->master_socket);
     free(app->runtime_socket);
     uv_handle_t *handles[] = {(uv_handle_t *)&app->stop_poll, (uv_handle_t *)&app->config_timer,
-                              (uv_handle_t *)&app->watch_timer, (uv_handle_t *)&app->config_poll,
-                              (uv_handle_t *)&app->identity_timer};
+                              (uv_handle_t *)&app->watch_timer, (uv_handle_t *)&app->identity_timer};
     app->open_handles = ARRAY_LEN(handles);
     for (size_t i = 0; i < ARRAY_LEN(handles); i++)
         uv_close(handles[i], on_closed);

@@ -21,11 +21,12 @@ struct app;
 struct app_options {
     const char *executable; /* this program, for the renderer */
     const char *version;
-    const char *config_file;                         /* NULL: the built-in configuration */
-    const char *source_dir;                          /* NULL: the API server */
-    bool attach;                                     /* to a HAProxy that somebody else supervises */
-    bool fleet;                                      /* the members of a fleet, each with an agent; no HAProxy here */
-    const char *members;                             /* "https://HOST:PORT,…"; NULL: found by a selector */
+    const char *config_file;     /* NULL: a resource, or the built-in configuration */
+    const char *config_resource; /* [NAMESPACE/]NAME of the resource that is the configuration; NULL: none */
+    const char *source_dir;      /* NULL: the API server */
+    bool attach;                 /* to a HAProxy that somebody else supervises */
+    bool fleet;                  /* the members of a fleet, each with an agent; no HAProxy here */
+    const char *members;         /* "https://HOST:PORT,…"; NULL: found by a selector */
     const char *member_selector, *member_namespaces; /* labels of their Pods; NULL: the configuration's */
     uint16_t member_port;                            /* of an agent in a Pod */
     const char *agent_name;                          /* in the agents' certificates */
@@ -43,10 +44,15 @@ struct app_options {
     bool log_level_fixed;             /* the command line's wins over the configuration's */
     int64_t grace_ns;                 /* for an orderly end */
     int64_t watch_stall_ns;           /* silence after which a watch's connection is given up; 0: kube/watch.h's */
+    /* What cannot run was found out only after the configuration had come: nothing is started. */
+    void (*failed)(void *ctx, const struct err *err);
+    void *failed_ctx;
 };
 
 int app_new(uv_loop_t *loop, const struct app_options *options, struct metrics *metrics, struct app **ret_app,
             struct err *err) MUST_CHECK;
+/* With a configuration that is a resource, app_new() returns at once; everything else is started when it has come and
+ * is right. Until then nothing is touched. */
 /* End in order: the deployment under way ends or is given up, the Lease is released, HAProxy is stopped unless it is
  * to stay; then stopped is called. */
 void app_stop(struct app *app, void (*stopped)(void *ctx), void *ctx);

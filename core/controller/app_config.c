@@ -10,15 +10,14 @@
 #include "base/log.h"
 #include "controller/app_parts.h"
 
-#define POLL_MS 500
 #define WAIT_MS 50
 #define COMPLAIN_NS (10 * NS_PER_S)
 #define REPLACE_NS (60 * NS_PER_S)
 
 int app_load_config(struct app *app, struct config **ret_config, struct err *err)
 {
-    if (app->options.config_file != NULL)
-        return config_load(app->options.config_file, ret_config, err);
+    if (app->config_source != NULL)
+        return config_source_load(app->config_source, ret_config, err);
     *ret_config = config_new_default();
     return 0;
 }
@@ -96,10 +95,12 @@ static void refuse_next(struct app *app, const char *why)
     CLEANUP(config_cleanup) struct config *refused = STEAL(app->next_config);
 
     log_error("Configuration refused; the old one stays in force", "error", why);
+    app->refused_by_haproxy = false;
     config_state_set(&app->config_state, CONFIG_REFUSED, why);
     app_forget_next_config(app);
     keep_only(app, app->config);
     clear_metrics(app, refused);
+    app_report_config(app);
 }
 
 void app_on_program(void *ctx, const char *problem)
@@ -126,7 +127,7 @@ void app_on_program(void *ctx, const char *problem)
 /* After each step of the reconciler: has HAProxy judged the first rendering of new templates? */
 void app_on_config_step(struct app *app)
 {
-    const char *file = app->options.config_file ? app->options.config_file : "built-in";
+    const char *file = app_config_name(app);
     CLEANUP(free_ptr) char *problem = NULL;
 
     if (app->config_state.standing != CONFIG_UNCHECKED)
@@ -136,12 +137,16 @@ void app_on_config_step(struct app *app)
         return;
     case RECONCILE_ACCEPTED:
         log_info("Configuration in force", "config", file);
+        app->in_force_generation = reconcile_generation(app->reconcile) + 1;
+        app->part_looked_ns = 0;
+        app->is_deployed = false;
         config_state_set(&app->config_state, CONFIG_IN_FORCE, NULL);
         return;
     case RECONCILE_REFUSED:
         log_error("HAProxy refuses what the templates of the new configuration make; its last accepted configuration "
                   "stays",
                   "config", file, "error", problem);
+        app->refused_by_haproxy = true;
         config_state_set(&app->config_state, CONFIG_REFUSED, problem);
         return;
     }
@@ -191,6 +196,7 @@ static void take_next(struct app *app, struct config *next)
         keep_only(app, app->config);
     }
     config_state_set(&app->config_state, CONFIG_WAITING, NULL);
+    app->in_force_generation = 0;
     app->next_config = next;
     app->next_complained = false;
     app->next_replaces = has_other_kind(app->config, next);
@@ -218,7 +224,7 @@ static void note_same_text(struct app *app)
 {
     config_state_found(&app->config_state);
     if (app->config_state.standing == CONFIG_REFUSED && app->next_config == NULL) {
-        log_info("The configuration file has the text again that is in force", "config", app->options.config_file);
+        log_info("The configuration file has the text again that is in force", "config", app_config_name(app));
         config_state_set(&app->config_state, CONFIG_UNCHECKED, NULL);
         app_on_config_step(app);
     }
@@ -232,6 +238,7 @@ static void read_again(struct app *app, bool even_if_same)
 
     if (app_load_config(app, &next, &err) < 0) {
         log_error("Configuration refused; the old one stays in force", "error", err.text);
+        app->refused_by_haproxy = false;
         config_state_set(&app->config_state, CONFIG_REFUSED, err.text);
         return;
     }
@@ -245,36 +252,73 @@ static void read_again(struct app *app, bool even_if_same)
     take_next(app, next);
 }
 
-static void on_config_file(uv_fs_poll_t *poll, int status, const uv_stat_t *before, const uv_stat_t *now)
+static void on_changed(void *ctx)
 {
-    struct app *app = poll->data;
+    struct app *app = ctx;
 
-    (void)before;
-    (void)now;
     if (app->stopping)
         return;
-    if (status < 0) {
-        log_error("Configuration file cannot be read; the old configuration stays in force", "error",
-                  uv_strerror(status));
-        config_state_set(&app->config_state, CONFIG_MISSING, uv_strerror(status));
-    } else
+    if (app->config == NULL)
+        app_on_first_config(app);
+    else
         read_again(app, false);
+}
+
+static void on_missing(void *ctx, const char *why)
+{
+    struct app *app = ctx;
+
+    if (app->stopping)
+        return;
+    if (app->config == NULL) {
+        app_wait_for_config(app, why);
+        return;
+    }
+    if (app->options.config_resource != NULL)
+        log_error("Configuration resource cannot be read; the old configuration stays in force", "config",
+                  app_config_name(app), "error", why);
+    else
+        log_error("Configuration file cannot be read; the old configuration stays in force", "error", why);
+    config_state_set(&app->config_state, CONFIG_MISSING, why);
+}
+
+static void on_seen(void *ctx)
+{
+    struct app *app = ctx;
+
+    if (app->stopping)
+        return;
+    app_report_config(app); /* first: what was found of another text is no judgement of this one */
+    config_report_see(app->config_report);
 }
 
 void app_reload_config(struct app *app)
 {
     if (app->stopping)
         return;
-    if (app->options.config_file == NULL) {
+    if (app->config_source == NULL) {
         log_info("There is no configuration file to read again");
         return;
     }
-    log_info("Reading the configuration again", "config", app->options.config_file);
-    read_again(app, true);
+    log_info("Reading the configuration again", "config", app_config_name(app));
+    if (app->config == NULL)
+        app_on_first_config(app);
+    else
+        read_again(app, true);
 }
 
-void app_watch_config(struct app *app)
+int app_open_config(struct app *app, struct err *err)
 {
+    static const struct config_source_ops ops = {.changed = on_changed, .missing = on_missing, .seen = on_seen};
+
+    if (app->options.config_resource != NULL)
+        return app_open_resource(app, &ops, err);
     if (app->options.config_file != NULL)
-        uv_fs_poll_start(&app->config_poll, on_config_file, app->options.config_file, POLL_MS);
+        app->config_source = config_source_file(app->loop, app->options.config_file, &ops, app);
+    return 0;
+}
+
+const char *app_config_name(const struct app *app)
+{
+    return app->config_source != NULL ? config_source_name(app->config_source) : "built-in";
 }

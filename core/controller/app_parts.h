@@ -2,6 +2,7 @@
  * Thread:  loop thread only.
  *
  *   app.c         start and end, what the parts ask of each other
+ *   app_resource.c  a configuration that is a resource: waited for, and what becomes of it is told there
  *   app_config.c  a changed configuration takes the place of the one in force
  *   app_fleet.c   the members of a fleet and the identity towards them
  *   app_follow.c  is what is known current, and does anybody deploy it
@@ -16,6 +17,8 @@
 #include "base/resident.h"
 #include "controller/app.h"
 #include "controller/config.h"
+#include "controller/config_report.h"
+#include "controller/config_source.h"
 #include "controller/config_state.h"
 #include "controller/default_certificate.h"
 #include "controller/expiry.h"
@@ -66,8 +69,15 @@ struct app {
     struct digest identity_digest;
     int open_handles;
 
-    /* app_config.c */
-    uv_fs_poll_t config_poll;
+    /* app_config.c, app_resource.c */
+    struct config_source *config_source; /* NULL: built-in */
+    struct config_report *config_report; /* of a resource */
+    char *waits_for;                     /* why there is no configuration yet */
+    bool refused_by_haproxy;             /* and not by us */
+    uint64_t in_force_generation;        /* in which it was judged; 0: it was not */
+    bool is_deployed;                    /* that generation was live since */
+    char *part_refused;                  /* by HAProxy, of the templates themselves; NULL: nothing */
+    int64_t part_looked_ns;
     uv_timer_t config_timer;          /* a configuration waits for its kinds */
     struct config_state config_state; /* of the file's newest text */
     struct config *next_config;       /* read, and not in force yet; NULL: none */
@@ -92,16 +102,27 @@ struct app {
 
 /* app.c: kinds were added to the store or removed. */
 int app_reload_source(struct app *app, struct err *err) MUST_CHECK;
+/* app.c: the configuration is there: start everything. */
+int app_begin(struct app *app, struct err *err) MUST_CHECK;
 
 /* app_config.c */
 int app_load_config(struct app *app, struct config **ret_config, struct err *err) MUST_CHECK;
 int app_set_program(struct app *app, const struct config *config, struct err *err) MUST_CHECK;
-void app_watch_config(struct app *app);
+int app_open_config(struct app *app, struct err *err) MUST_CHECK;
+const char *app_config_name(const struct app *app);
 void app_forget_next_config(struct app *app);
 /* For the reconciler. */
 void app_on_program(void *ctx, const char *problem); /* NULL: it is in force */
 void app_on_config_step(struct app *app);
 bool app_is_synced(void *ctx);
+
+/* app_resource.c: a configuration that is a resource */
+int app_open_resource(struct app *app, const struct config_source_ops *ops, struct err *err) MUST_CHECK;
+/* It came, or changed, before anything was started. */
+void app_on_first_config(struct app *app);
+void app_wait_for_config(struct app *app, const char *why);
+/* What is known of it goes to its status. */
+void app_report_config(struct app *app);
 
 /* app_fleet.c */
 int app_start_fleet(struct app *app, struct err *err) MUST_CHECK;

@@ -39,6 +39,12 @@ bool app_is_ready(const struct app *app, struct buf *why)
 {
     struct reconcile_status s;
     struct agent_status a = {.running = app->fleet != NULL};
+    if (app->reconcile == NULL) {
+        if (why != NULL)
+            buf_printf(why, "waiting for the configuration %s: %s\n", app_config_name(app),
+                       app->waits_for != NULL ? app->waits_for : "");
+        return false;
+    }
     bool writer = leader_may_write(app->leader);
     size_t before = why ? why->length : 0;
 
@@ -164,7 +170,7 @@ static void on_watch(uv_timer_t *timer)
     struct app *app = timer->data;
     CLEANUP(buf_done) struct buf why = {0};
 
-    if (app->stopping)
+    if (app->stopping || app->reconcile == NULL)
         return;
     bool ready = app_is_ready(app, &why);
     if (ready && !app->was_ready) {
@@ -272,6 +278,11 @@ void app_describe(const struct app *app, struct buf *out)
     struct agent_status a = {0};
     char hex[DIGEST_HEX_SIZE];
 
+    if (app->reconcile == NULL) {
+        put_string(out, "{\"ready\":false,\"problem\":", app->waits_for != NULL ? app->waits_for : "");
+        buf_puts(out, "}\n");
+        return;
+    }
     reconcile_status(app->reconcile, &s);
     if (app->agent != NULL)
         agent_status(app->agent, &a);
@@ -302,7 +313,7 @@ void app_describe(const struct app *app, struct buf *out)
         put_unfollowed(app, store_kind_spec(kind)->name, out);
     }
     buf_puts(out, "},\"config\":");
-    config_state_describe(&app->config_state, app->options.config_file, out);
+    config_state_describe(&app->config_state, app->config_source != NULL ? app_config_name(app) : NULL, out);
     put_string(out, ",\"problem\":", s.problem);
     put_string(out, ",\"problem_line\":", s.problem_line);
     buf_puts(out, ",\"status\":");
@@ -316,5 +327,6 @@ void app_describe(const struct app *app, struct buf *out)
 
 void app_write_config(const struct app *app, struct buf *out)
 {
-    model_write_config(reconcile_model(app->reconcile), MODEL_ACCEPTED, out, NULL);
+    if (app->reconcile != NULL)
+        model_write_config(reconcile_model(app->reconcile), MODEL_ACCEPTED, out, NULL);
 }

@@ -498,7 +498,8 @@ static int check_whole(struct reader *r, yyjson_val *spec)
     return 0;
 }
 
-int config_parse(const char *name, const char *text, size_t length, struct config **ret_config, struct err *err)
+static int parse(const char *name, const char *text, size_t length, bool is_resource, struct config **ret_config,
+                 struct err *err)
 {
     CLEANUP(yaml_docs_done) struct yaml_docs docs = {0};
     CLEANUP(config_cleanup) struct config *c = config_new_default();
@@ -511,6 +512,7 @@ int config_parse(const char *name, const char *text, size_t length, struct confi
     if (docs.length != 1)
         return err_set(err, ERR_INVALID, "%s: must hold one YAML document, not %zu", name, docs.length);
     struct reader r = {.config = c, .warnings = &c->warnings, .doc = &docs.items[0], .file = name, .err = err};
+    r.has_no_lines = is_resource;
     yyjson_val *spec = yyjson_doc_get_root(r.doc->json);
     if (!yyjson_is_obj(spec))
         return err_set(err, ERR_INVALID, "%s:1: must be an object with the fields of HAProxyTemplateConfig.spec", name);
@@ -531,6 +533,17 @@ int config_parse(const char *name, const char *text, size_t length, struct confi
     c->digest = digest_of(text, length);
     *ret_config = STEAL(c);
     return 0;
+}
+
+int config_parse(const char *name, const char *text, size_t length, struct config **ret_config, struct err *err)
+{
+    return parse(name, text, length, false, ret_config, err);
+}
+
+int config_parse_resource(const char *name, const char *spec, size_t length, struct config **ret_config,
+                          struct err *err)
+{
+    return parse(name, spec, length, true, ret_config, err);
 }
 
 int config_load(const char *path, struct config **ret_config, struct err *err)

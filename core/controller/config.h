@@ -79,6 +79,9 @@ struct config *config_new_default(void);
 /* Read a document. name: for messages. */
 int config_parse(const char *name, const char *text, size_t length, struct config **ret_config, struct err *err)
     MUST_CHECK;
+/* Read the spec of a resource, as JSON: messages have the path of a field, and no line. */
+int config_parse_resource(const char *name, const char *spec, size_t length, struct config **ret_config,
+                          struct err *err) MUST_CHECK;
 int config_load(const char *path, struct config **ret_config, struct err *err) MUST_CHECK;
 struct config *config_free(struct config *c); /* NULL is fine */
 void config_cleanup(struct config **c);

@@ -15,6 +15,8 @@
 
 int reader_fail(struct reader *r, const yyjson_val *at, const char *key, const char *message)
 {
+    if (r->has_no_lines)
+        return err_set(r->err, ERR_INVALID, "%s: spec.%s%s: %s", r->file, r->path, key, message);
     return err_set(r->err, ERR_INVALID, "%s:%zu: %s%s: %s", r->file, yaml_line(r->doc, at), r->path, key, message);
 }
 
@@ -107,8 +109,11 @@ static void warn_of(struct reader *r, yyjson_val *key, yyjson_val *value, const 
 
     if (f->harmless != NULL && json_scalar_text(value, &text, &err) == 0 && strcmp(buf_str(&text), f->harmless) == 0)
         return;
-    vec_push(r->warnings,
-             xasprintf("%s:%zu: %s%s: has no effect: %s", r->file, yaml_line(r->doc, key), r->path, f->name, f->note));
+    if (r->has_no_lines)
+        vec_push(r->warnings, xasprintf("%s: spec.%s%s: has no effect: %s", r->file, r->path, f->name, f->note));
+    else
+        vec_push(r->warnings, xasprintf("%s:%zu: %s%s: has no effect: %s", r->file, yaml_line(r->doc, key), r->path,
+                                        f->name, f->note));
 }
 
 static int read_strings(struct reader *r, yyjson_val *value, const char *key, struct config_strings *out)

@@ -18,7 +18,8 @@ struct reader {
     struct config_strings *warnings;
     const struct yaml_doc *doc;
     const char *file;
-    char path[256]; /* of the object being read, with a dot at its end */
+    bool has_no_lines; /* a resource: its text is nobody's file */
+    char path[256];    /* of the object being read, with a dot at its end */
     struct err *err;
 };
 

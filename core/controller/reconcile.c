@@ -357,7 +357,7 @@ static void on_program_failed(void *ctx, const char *message)
     }
     snprintf(r->program_problem, sizeof(r->program_problem), "templates do not load: %s", message);
     log_error("Templates do not load; the previous ones, if any, stay in force", "error", message);
-    r->ops.program(r->ctx, "its templates do not load");
+    r->ops.program(r->ctx, r->program_problem);
     /* The directory may be older than what was accepted last; HAProxy starts with it. */
     r->stands_in = r->restored;
     reconcile_step(r);

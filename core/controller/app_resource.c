@@ -1,0 +1,189 @@
+/* Until the resource is there and right nothing else is started: no election, no HAProxy, no write. Afterwards it is
+ * rolled out as a file is. */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "controller/app_parts.h"
+
+/* Not live for that long is worth a condition. */
+#define LATE_NS (10 * NS_PER_S)
+#define FORMER "the configuration before it stays in force"
+
+static bool may_write(void *ctx)
+{
+    const struct app *app = ctx;
+
+    /* Before there is an election all replicas say the same. */
+    return !app->stopping && (app->leader == NULL || leader_may_write(app->leader));
+}
+
+int app_open_resource(struct app *app, const struct config_source_ops *ops, struct err *err)
+{
+    const char *name = app->options.config_resource, *slash = strchr(name, '/');
+    const char *own = app->options.pod_namespace != NULL ? app->options.pod_namespace
+                                                         : kube_client_config(app->client)->namespace;
+    CLEANUP(free_ptr) char *namespace = slash != NULL ? xmemdup0(name, (size_t)(slash - name)) : xstrdup(own);
+
+    name = slash != NULL ? slash + 1 : name;
+    if (*namespace == '\0' || *name == '\0' || strchr(name, '/') != NULL)
+        return err_set(err, ERR_INVALID, "--config-resource %.128s: write NAMESPACE/NAME",
+                       app->options.config_resource);
+    app->config_source = config_source_resource(app->client, namespace, name, ops, app);
+    app->config_report = config_report_new(app->client, app->config_source, app->events, may_write, app);
+    return 0;
+}
+
+void app_wait_for_config(struct app *app, const char *why)
+{
+    bool same = app->waits_for != NULL && strcmp(app->waits_for, why) == 0;
+
+    if (same)
+        return;
+    free(app->waits_for);
+    app->waits_for = xstrdup(why);
+    log_warn("Waiting for the configuration; nothing is started before it is there and right", "config",
+             app_config_name(app), "reason", why);
+}
+
+void app_on_first_config(struct app *app)
+{
+    struct err err;
+
+    if (app_load_config(app, &app->config, &err) < 0) {
+        app_wait_for_config(app, err.text);
+        app_report_config(app);
+        return;
+    }
+    log_info("Configuration read", "config", app_config_name(app));
+    free(STEAL(app->waits_for));
+    config_state_set(&app->config_state, CONFIG_UNCHECKED, NULL);
+    if (app_begin(app, &err) < 0 && app->options.failed != NULL)
+        app->options.failed(app->options.failed_ctx, &err);
+}
+
+/* ---- what is told of it ---- */
+
+static const struct config_condition not_rendered = {CONFIG_UNKNOWN, "NotAccepted", "it was not rendered"};
+static const struct config_condition former = {CONFIG_FALSE, "NotInForce", FORMER};
+
+static void report_refused(struct app *app, const char *reason, const char *why)
+{
+    config_report_set(app->config_report, &(struct config_findings){.accepted = {CONFIG_FALSE, reason, why},
+                                                                    .rendered = not_rendered,
+                                                                    .deployed = former});
+}
+
+static const struct config_condition accepted = {CONFIG_TRUE, "Valid", "it is valid, and its templates load"};
+
+static void note_part(void *ctx, const struct fragment *f, const char *reason)
+{
+    struct app *app = ctx;
+
+    if (*f->owner_kind == '\0' && app->part_refused == NULL)
+        app->part_refused = xasprintf("%s: %s", f->id, reason);
+}
+
+/* What HAProxy refuses of the templates themselves, whatever the objects are; NULL: nothing. Looked for once a second:
+ * the objects may be many. */
+static const char *part_refused(struct app *app, size_t quarantined)
+{
+    int64_t now = clock_now_ns();
+
+    if (quarantined == 0) {
+        free(STEAL(app->part_refused));
+        return NULL;
+    }
+    if (app->part_looked_ns == 0 || now - app->part_looked_ns > NS_PER_S) {
+        app->part_looked_ns = now;
+        free(STEAL(app->part_refused));
+        model_each_quarantined(reconcile_model(app->reconcile), note_part, app);
+    }
+    return app->part_refused;
+}
+
+static void report_in_force(struct app *app)
+{
+    struct reconcile_status s;
+    uint64_t live = reconcile_live_generation(app->reconcile);
+    bool late = clock_now_ns() - app->config_state.since_ns > LATE_NS;
+
+    app->is_deployed = app->is_deployed || (live != 0 && live >= app->in_force_generation);
+    reconcile_status(app->reconcile, &s);
+    if (!app->is_deployed && !late) {
+        config_report_set(app->config_report, NULL);
+        return;
+    }
+    const char *part = part_refused(app, s.quarantined);
+    if (part != NULL) {
+        config_report_set(
+            app->config_report,
+            &(struct config_findings){.accepted = accepted,
+                                      .rendered = {CONFIG_FALSE, "RefusedByHAProxy", part},
+                                      .deployed = {CONFIG_FALSE, "PartRefused", "a part of it has its former text"}});
+        return;
+    }
+    struct config_findings f = {.accepted = accepted,
+                                .rendered = {CONFIG_TRUE, "Rendered", "HAProxy takes what its templates make"}};
+    if (app->is_deployed)
+        f.deployed = (struct config_condition){CONFIG_TRUE, "Live", "it is live"};
+    else
+        f.deployed = (struct config_condition){CONFIG_FALSE, "NotLive", *s.problem ? s.problem : "it is not live yet"};
+    config_report_set(app->config_report, &f);
+}
+
+static void report_unchecked(struct app *app)
+{
+    struct reconcile_status s;
+
+    reconcile_status(app->reconcile, &s);
+    if (!s.rendered && *s.problem != '\0')
+        report_refused(app, "TemplatesRefused", s.problem);
+    else
+        config_report_set(app->config_report, NULL);
+}
+
+void app_report_config(struct app *app)
+{
+    const char *reason = app->config_state.reason ? app->config_state.reason : "";
+
+    if (app->config_report == NULL)
+        return;
+    if (app->config == NULL) {
+        report_refused(app, "Invalid", app->waits_for ? app->waits_for : "");
+        return;
+    }
+    if (app->reconcile == NULL)
+        return;
+    switch (app->config_state.standing) {
+    case CONFIG_IN_FORCE:
+        report_in_force(app);
+        return;
+    case CONFIG_UNCHECKED:
+        report_unchecked(app);
+        return;
+    case CONFIG_WAITING:
+        if (app->next_complained)
+            config_report_set(app->config_report,
+                              &(struct config_findings){
+                                  .accepted = {CONFIG_UNKNOWN, "KindsNotListed", "it waits until its kinds are listed"},
+                                  .rendered = not_rendered,
+                                  .deployed = former});
+        else
+            config_report_set(app->config_report, NULL);
+        return;
+    case CONFIG_MISSING:
+        config_report_set(app->config_report, NULL);
+        return;
+    case CONFIG_REFUSED:
+        if (!app->refused_by_haproxy)
+            report_refused(app, "Refused", reason);
+        else
+            config_report_set(app->config_report,
+                              &(struct config_findings){.accepted = accepted,
+                                                        .rendered = {CONFIG_FALSE, "RefusedByHAProxy", reason},
+                                                        .deployed = former});
+        return;
+    }
+}

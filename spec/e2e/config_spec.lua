@@ -1,0 +1,205 @@
+--- The configuration as a resource, before a real API server: waited for, followed, refused, repaired, gone.
+
+local e2e = require("support.e2e")
+local http = require("support.http")
+local kube = require("support.kube")
+local posix = require("support.posix")
+
+local RULES = kube.rules_with(kube.rules({ "get", "list", "watch", "create", "update" }),
+  { apiGroups = { "haproxy-haptic.org" }, resources = { "haproxytemplateconfigs" }, verbs = { "get", "watch" } },
+  { apiGroups = { "haproxy-haptic.org" }, resources = { "haproxytemplateconfigs/status" }, verbs = { "patch" } })
+
+describe("a configuration that is a resource", function()
+  local world = e2e.world("config", { routes = { { "steady", "198.18.0.1" } }, clients = { "a", "b" }, rules = RULES })
+  local admin, cluster, scope
+
+  setup(function()
+    admin, cluster = world:begin()
+    local output, code = posix.run({ "kubectl", "--kubeconfig", cluster.admin_kubeconfig, "apply", "--server-side", "-f",
+      "charts/haptic/crds/haproxytemplateconfigs.yaml" })
+    assert.equal(0, code, output)
+    admin:know("HAProxyTemplateConfig", "/apis/haproxy-haptic.org/v1alpha1", "haproxytemplateconfigs")
+    world.suite:wait_for("the CRD to be served", 20, function()
+      return admin:call("GET", "/apis/haproxy-haptic.org/v1alpha1/haproxytemplateconfigs") == 200
+    end)
+  end)
+  teardown(function() world:finish() end)
+  before_each(function() scope = world:open() end)
+  after_each(function()
+    world:close()
+    admin:delete("HAProxyTemplateConfig", "main")
+  end)
+
+  --- A header that every answer has.
+  local function header(text)
+    return { ["hello.lua"] = { template = 'section("frontend http", { name = "hello", order = 450 }, function(b)\n'
+      .. '  b:line("http-response", "set-header", "X-Hello", "' .. text .. '")\nend)\n' } }
+  end
+
+  local function put(changes)
+    local spec = e2e.config(changes)
+    return admin:put({ kind = "HAProxyTemplateConfig", apiVersion = "haproxy-haptic.org/v1alpha1",
+      metadata = { name = "main", namespace = "default" }, spec = spec })
+  end
+
+  local function start(options)
+    options = options or {}
+    options.name = options.name or "a"
+    options.kubeconfig = world:kubeconfig(options.name)
+    options.config = false
+    options.args = { "--config-resource", "default/main" }
+    return scope:haptic(options)
+  end
+
+  local function hello(haptic)
+    local answer = http.request({ port = haptic.http_port, path = "/", host = "steady.example" })
+    return answer and answer.headers and answer.headers["x-hello"]
+  end
+
+  --- "Accepted=True(Valid) …" of the generation that the resource has; nil while they speak of another one.
+  local function conditions()
+    local object = admin:get("HAProxyTemplateConfig", "main")
+    local words, by_type = {}, {}
+    for _, c in ipairs(object.status and object.status.conditions or {}) do
+      if c.observedGeneration ~= object.metadata.generation then return nil, "of generation " .. c.observedGeneration end
+      words[#words + 1] = ("%s=%s(%s)"):format(c.type, c.status, c.reason)
+      by_type[c.type] = c
+    end
+    table.sort(words)
+    return #words > 0 and table.concat(words, " "), by_type
+  end
+
+  local function wait_conditions(wanted, seconds)
+    local all
+    scope:wait_for("the conditions " .. wanted, seconds or 20, function()
+      local words, by_type = conditions()
+      all = by_type
+      return words == wanted, words or by_type
+    end)
+    return all
+  end
+
+  local function wait_condition(name)
+    local output, code = posix.run({ "kubectl", "--kubeconfig", cluster.admin_kubeconfig, "wait", "--for=condition=" .. name,
+      "--timeout=20s", "htplcfg/main" })
+    assert.equal(0, code, output)
+  end
+
+  local DEPLOYED = "Accepted=True(Valid) Deployed=True(Live) Rendered=True(Rendered)"
+  local REFUSED = "Accepted=False(Refused) Deployed=False(NotInForce) Rendered=Unknown(NotAccepted)"
+
+  it("is waited for, and nothing is touched before", function()
+    local haptic = start()
+    haptic:wait_log("Waiting for the configuration.*default/main.*there is no such resource", 10)
+    assert.is_true(haptic:is_running())
+    assert.equal(200, haptic:get("/healthz").status)
+    local ready, why = haptic:is_ready()
+    assert.is_false(ready)
+    assert.matches("waiting for the configuration HAProxyTemplateConfig default/main", why)
+    assert.is_nil(posix.read_file(haptic.directory .. "/haproxy.cfg"))
+    assert.same({}, posix.children(haptic.pid))
+    -- A wrong one: said on it, and still nothing.
+    put({ dataplane = { minDeploymentIntervall = "1s" } })
+    local c = wait_conditions("Accepted=False(Invalid) Deployed=False(NotInForce) Rendered=Unknown(NotAccepted)")
+    assert.matches('spec.dataplane.minDeploymentIntervall: unknown field; did you mean "minDeploymentInterval"',
+      c.Accepted.message)
+    assert.is_nil(posix.read_file(haptic.directory .. "/haproxy.cfg"))
+    -- The right one.
+    admin:delete("HAProxyTemplateConfig", "main")
+    put({ templateSnippets = header("one") })
+    haptic:wait_ready()
+    scope:wait_answer(haptic.http_port, "steady.example", "198.18.0.1:8001")
+    wait_condition("Deployed")
+    wait_conditions(DEPLOYED)
+    scope:wait_for("the header", 5, function() return hello(haptic) == "one", hello(haptic) end)
+  end)
+
+  it("is followed: changed, broken, repaired, deleted, and there again", function()
+    put({ templateSnippets = header("one") })
+    local haptic = start():wait_ready()
+    wait_conditions(DEPLOYED)
+    local client = scope:client({ port = haptic.http_port, hosts = { "steady.example" } })
+    local before = haptic.haproxy:processes()
+
+    put({ templateSnippets = header("two") })
+    wait_condition("Deployed")
+    scope:wait_for("the new header", 10, function() return hello(haptic) == "two", hello(haptic) end)
+
+    -- A template that does not compile: the former one serves, the line is named on the resource.
+    put({ templateSnippets = { ["hello.lua"] = { template = "section('frontend http', {}, function(b)\n  b:line(\nend)\n" } } })
+    local c = wait_conditions(REFUSED)
+    assert.matches("hello.lua:%d+", c.Accepted.message)
+    assert.equal("two", hello(haptic))
+    local told
+    scope:wait_for("an Event", 10, function()
+      for _, e in ipairs(admin:list("Event", "default")) do
+        if e.involvedObject.kind == "HAProxyTemplateConfig" and e.type == "Warning" then told = e end
+      end
+      return told
+    end)
+    assert.matches("hello.lua:%d+", told.message)
+
+    -- A field that does not exist.
+    put({ templateSnippets = header("three"), loging = { level = "INFO" } })
+    c = wait_conditions(REFUSED)
+    assert.matches('spec.loging: unknown field; did you mean "logging"', c.Accepted.message)
+    assert.equal("two", hello(haptic))
+
+    -- Lines that HAProxy refuses.
+    put({ templateSnippets = { ["hello.lua"] = { template = 'section("frontend http", { name = "hello", order = 450 },\n'
+      .. '  function(b) b:line("http-response", "nonsense") end)\n' } } })
+    c = wait_conditions("Accepted=True(Valid) Deployed=False(PartRefused) Rendered=False(RefusedByHAProxy)")
+    assert.matches("nonsense", c.Rendered.message)
+    assert.equal("two", hello(haptic))
+
+    -- Repaired.
+    put({ templateSnippets = header("four") })
+    wait_conditions(DEPLOYED)
+    scope:wait_for("the repaired header", 10, function() return hello(haptic) == "four", hello(haptic) end)
+
+    -- Gone: it stays in force; there again: it is followed.
+    admin:delete("HAProxyTemplateConfig", "main")
+    haptic:wait_log("Configuration resource cannot be read; the old configuration stays in force", 10)
+    assert.equal("four", hello(haptic))
+    put({ templateSnippets = header("five") })
+    wait_condition("Deployed")
+    scope:wait_for("the new header", 10, function() return hello(haptic) == "five", hello(haptic) end)
+    assert.equal(before.master, haptic.haproxy:processes().master)
+    client:finish(20)
+  end)
+
+  it("survives a restart, and its status is not written anew", function()
+    put({ templateSnippets = header("one") })
+    local haptic = start():wait_ready()
+    wait_conditions(DEPLOYED)
+    local version = admin:get("HAProxyTemplateConfig", "main").metadata.resourceVersion
+    haptic:kill()
+    haptic = start({ name = "a", directory = haptic.directory, http_port = haptic.http_port,
+      status_port = haptic.status_port }):wait_ready()
+    posix.sleep(1)
+    assert.equal("one", hello(haptic))
+    assert.equal(version, admin:get("HAProxyTemplateConfig", "main").metadata.resourceVersion)
+  end)
+
+  it("works as a file, too", function()
+    put({ templateSnippets = header("one") })
+    local output = posix.run({ "kubectl", "--kubeconfig", cluster.admin_kubeconfig, "get", "htplcfg", "main", "-o", "yaml" })
+    local file = scope:path("main.yaml")
+    posix.write_file(file, output)
+    local haptic = scope:haptic({ name = "b", kubeconfig = world:kubeconfig("b"), config_file = file }):wait_ready()
+    scope:wait_for("the header", 10, function() return hello(haptic) == "one", hello(haptic) end)
+  end)
+
+  it("is refused by the API server where its types are wrong", function()
+    local status, answer = admin:call("POST", "/apis/haproxy-haptic.org/v1alpha1/namespaces/default/haproxytemplateconfigs",
+      { kind = "HAProxyTemplateConfig", apiVersion = "haproxy-haptic.org/v1alpha1", metadata = { name = "main" },
+        spec = { templateSnippets = { x = { template = 1 } } } })
+    assert.equal(422, status)
+    assert.matches("spec.templateSnippets.x.template", answer.message)
+    status, answer = admin:call("POST", "/apis/haproxy-haptic.org/v1alpha1/namespaces/default/haproxytemplateconfigs",
+      { kind = "HAProxyTemplateConfig", apiVersion = "haproxy-haptic.org/v1alpha1", metadata = { name = "main" },
+        spec = { controller = { leaderElection = { enabled = false }, leader_election = { enabled = true } } } })
+    assert.equal(422, status)
+    assert.matches("write one of them", answer.message)
+  end)
+end)
