@@ -11,6 +11,8 @@ int cmd_validate(int argc, char **argv);
 int cmd_test(int argc, char **argv);
 int cmd_repl(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+/* 0, 1 when the API server refuses, 2 for wrong usage. */
+int cmd_crds(int argc, char **argv);
 int cmd_renderer(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

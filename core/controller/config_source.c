@@ -126,7 +126,8 @@ int config_source_load(struct config_source *s, struct config **ret_config, stru
     if (s->path != NULL)
         return config_load(s->path, ret_config, err);
     if (s->json.length == 0)
-        return err_set(err, ERR_NOTFOUND, "%s: there is no such resource", s->name);
+        return err_set(err, ERR_NOTFOUND, "%s: %s", s->name,
+                       s->is_missing ? "there is no such resource" : "it was not read yet");
     if (s->spec.length == 0)
         return err_set(err, ERR_INVALID, "%s: spec: is missing", s->name);
     return config_parse_resource(s->name, buf_str(&s->spec), s->spec.length, ret_config, err);

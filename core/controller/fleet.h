@@ -33,7 +33,7 @@ struct fleet_ops {
     bool (*may_write)(void *ctx);
     /* A member has seen a newer writer. */
     void (*refused_stale)(void *ctx, int64_t highest_transitions);
-    /* Every member that can be reached has verified what was accepted. */
+    /* Every member that can be reached has verified what was accepted; or a further one has. */
     void (*settled)(void *ctx);
 };
 

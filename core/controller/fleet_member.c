@@ -87,14 +87,19 @@ static bool read_answer(struct seat *s, const struct peer_answer *answer, struct
 
 static void become_verified(struct seat *s)
 {
-    if (s->state != SEAT_VERIFIED && s->repeat.seen_ns)
+    bool was_verified = s->state == SEAT_VERIFIED;
+    struct fleet *f = s->fleet;
+    if (!was_verified && s->repeat.seen_ns)
         log_info("Member serves what was accepted again", "member", s->name);
     s->state = SEAT_VERIFIED;
     s->repeat = (struct log_repeat){0};
     s->problem[0] = '\0';
     net_backoff_reset(&s->backoff);
     look_again(s, LOOK_NS);
-    fleet_look(s->fleet);
+    fleet_look(f);
+    /* Everybody had settled without it, perhaps with nobody at all. */
+    if (!was_verified && !f->unsettled)
+        f->ops.settled(f->ctx);
 }
 
 static void become_divergent(struct seat *s, const char *text)

@@ -54,6 +54,8 @@ void status_pump(struct status_writer *w);
 
 /* status_write.c */
 void status_compare(struct status_writer *w, struct status_entry *e); /* with what the store has; writes */
+/* Is it our own write that came back, and level? Then there is nothing to queue it for. */
+bool status_is_echo(struct status_writer *w, const struct status_entry *e);
 void status_cancel(struct status_writer *w, struct status_entry *e);
 void status_well(struct status_writer *w); /* nothing fails at the moment */
 

@@ -256,34 +256,52 @@ static bool is_undone(struct status_writer *w, struct status_entry *e, uint64_t 
     return true;
 }
 
-static uint64_t hash_of_wishes(const char *const *texts, size_t count)
-{
-    uint64_t sum = 1;
+struct wishes {
+    VEC(const char *) texts;
+    uint64_t hash; /* never 0 */
+};
 
-    for (size_t i = 0; i < count; i++)
-        sum = sum * 31 + map_hash(texts[i], strlen(texts[i]));
-    return sum != 0 ? sum : 1;
+static void wishes_done(struct wishes *wishes)
+{
+    vec_done(&wishes->texts);
+}
+
+static struct wishes wishes_of(const struct status_entry *e)
+{
+    struct wishes all = {.hash = 1};
+
+    for (uint32_t i = 0; i < e->count; i++) {
+        const struct text *text = e->wishes[i].contribution->text;
+        vec_push(&all.texts, text->bytes);
+        all.hash = all.hash * 31 + text->digest.low;
+    }
+    all.hash += all.hash == 0;
+    return all;
+}
+
+static struct status_object object_of(const struct status_writer *w, const struct status_entry *e, const char *json,
+                                      size_t length)
+{
+    const struct store_kind *kind = store_kind_by_name(w->store, e->kind);
+
+    return (struct status_object){.api_version = kind != NULL ? store_kind_spec(kind)->api_version : "",
+                                  .resource = kind != NULL ? store_kind_spec(kind)->resource : "",
+                                  .json = json,
+                                  .length = length};
 }
 
 static void compare(struct status_writer *w, struct status_entry *e, const char *json, size_t length,
                     const char *resource_version)
 {
-    const struct store_kind *kind = store_kind_by_name(w->store, e->kind);
     CLEANUP(buf_done) struct buf body = {0};
-    VEC(const char *) texts = {0};
+    CLEANUP(wishes_done) struct wishes wishes = wishes_of(e);
+    const struct status_object object = object_of(w, e, json, length);
+    uint64_t what = wishes.hash;
     struct err err;
     bool differs = false;
 
-    for (uint32_t i = 0; i < e->count; i++)
-        vec_push(&texts, e->wishes[i].contribution->text->bytes);
-    const struct status_object object = {.api_version = kind != NULL ? store_kind_spec(kind)->api_version : "",
-                                         .resource = kind != NULL ? store_kind_spec(kind)->resource : "",
-                                         .json = json,
-                                         .length = length};
-    uint64_t what = hash_of_wishes(texts.items, texts.length);
-    int result = status_merge(&object, resource_version, texts.items, texts.length, e->anew && e->wrote != 0,
-                              clock_wall_s(), &differs, &body, &err);
-    vec_done(&texts);
+    int result = status_merge(&object, resource_version, wishes.texts.items, wishes.texts.length,
+                              e->anew && e->wrote != 0, clock_wall_s(), &differs, &body, &err);
     if (result < 0) {
         complain(w, e, err.text);
         rest(w, e);
@@ -306,4 +324,21 @@ void status_compare(struct status_writer *w, struct status_entry *e)
         status_move(w, e, STATUS_LEVEL);
     else
         compare(w, e, o->json, o->json_length, o->resource_version);
+}
+
+bool status_is_echo(struct status_writer *w, const struct status_entry *e)
+{
+    const struct store_kind *kind = store_kind_by_name(w->store, e->kind);
+    const struct object *o = kind != NULL ? store_get(kind, e->id) : NULL;
+    CLEANUP(buf_done) struct buf body = {0};
+    CLEANUP(wishes_done) struct wishes wishes = wishes_of(e);
+    struct err err;
+    bool differs = true;
+
+    if (o == NULL || e->wrote != wishes.hash)
+        return false;
+    const struct status_object object = object_of(w, e, o->json, o->json_length);
+    return status_merge(&object, NULL, wishes.texts.items, wishes.texts.length, false, clock_wall_s(), &differs, &body,
+                        &err) == 0 &&
+           !differs;
 }

@@ -177,7 +177,7 @@ static void scan(struct status_writer *w, int64_t now_ns)
     for (size_t i = l->items.length; i-- > 0;) {
         struct status_entry *e = l->items.items[i];
         if (is_live(w, e))
-            status_move(w, e, STATUS_QUEUED);
+            status_move(w, e, status_is_echo(w, e) ? STATUS_LEVEL : STATUS_QUEUED);
     }
 }
 
@@ -290,6 +290,7 @@ static void begin(struct status_writer *w)
         struct status_entry *e = slot->value;
         e->failures = 0;
         e->conflicts = 0;
+        e->wrote = 0; /* another leader may have written since */
         status_wait(w, e);
     }
 }

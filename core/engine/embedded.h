@@ -1,5 +1,5 @@
-/* embedded.h — the Lua files that are part of the binary: lua/haptic (the engine) and templates (the built-in
- * libraries).
+/* embedded.h — the files that are part of the binary: lua/haptic (the engine), templates (the built-in libraries) and
+ * core/cmd/crds (definitions of resources).
  * Thread:  any; constant.
  */
 #ifndef HAPTIC_ENGINE_EMBEDDED_H

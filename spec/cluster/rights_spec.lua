@@ -36,6 +36,8 @@ describe("rights", function()
     }) do
       assert.equal("no", can(unpack(case)), table.concat(case, " "))
     end
+    assert.equal("yes", can("patch", "ingresses.networking.k8s.io --subresource=status", "kube-system"))
+    assert.equal("no", can("update", "ingresses.networking.k8s.io --subresource=status"))
     assert.equal("yes", can("update", "secrets/haptic-fleet"))
     -- With HTTPS: read Secrets, and no more.
     cluster:run("helm upgrade haproxy-ic charts/haptic --reuse-values --set https.enabled=true --wait --timeout 150s")

@@ -15,9 +15,13 @@ describe("a configuration that is a resource", function()
 
   setup(function()
     admin, cluster = world:begin()
-    local output, code = posix.run({ "kubectl", "--kubeconfig", cluster.admin_kubeconfig, "apply", "--server-side", "-f",
+    -- As Helm does it, and then as the program does.
+    local output, code = posix.run({ "kubectl", "--kubeconfig", cluster.admin_kubeconfig, "create", "-f",
       "charts/haptic/crds/haproxytemplateconfigs.yaml" })
     assert.equal(0, code, output)
+    output, code = posix.run({ e2e.program(), "crds", "apply", "--kubeconfig", cluster.admin_kubeconfig })
+    assert.equal(0, code, output)
+    assert.equal("customresourcedefinition/haproxytemplateconfigs.haproxy-haptic.org applied\n", output)
     admin:know("HAProxyTemplateConfig", "/apis/haproxy-haptic.org/v1alpha1", "haproxytemplateconfigs")
     world.suite:wait_for("the CRD to be served", 20, function()
       return admin:call("GET", "/apis/haproxy-haptic.org/v1alpha1/haproxytemplateconfigs") == 200
@@ -112,6 +116,14 @@ describe("a configuration that is a resource", function()
     wait_condition("Deployed")
     wait_conditions(DEPLOYED)
     scope:wait_for("the header", 5, function() return hello(haptic) == "one", hello(haptic) end)
+  end)
+
+  it("is waited for by a program that ends in order", function()
+    local haptic = start()
+    haptic:wait_log("there is no such resource", 10)
+    haptic:signal("HUP")
+    haptic:wait_log("Reading the configuration again", 5)
+    haptic:stop(10)
   end)
 
   it("is followed: changed, broken, repaired, deleted, and there again", function()

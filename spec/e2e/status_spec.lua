@@ -250,6 +250,30 @@ describe("the status of Ingresses", function()
     assert_unharmed()
   end)
 
+  it("is written when a member of the fleet has verified the route", function()
+    local identity = scope:fleet_identity()
+    local member = scope:member({ name = "member", identity = identity, series = "3.2" })
+    local haptic = scope:haptic({
+      name = "a", kubeconfig = world:kubeconfig("a"),
+      -- How long a member that stands still is waited for.
+      config = config({ dataplane = { minDeploymentInterval = "100ms", deploymentTimeout = "2s" } }),
+      args = { "--haproxy", "fleet", "--members", member.url, "--fleet-ca", identity.authority.crt, "--fleet-cert",
+        identity.controller_crt, "--fleet-key", identity.controller_key },
+    })
+    haptic.supervises = false
+    wait_status("one", "192.0.2.1")
+    wait_status("two", "192.0.2.1")
+    -- Nobody can be reached: what is accepted now is not live anywhere.
+    member.process:signal("STOP")
+    admin:put_route("late", "late.example", { "198.18.0.3" })
+    haptic:wait_log("Member cannot be reached", 60)
+    assert.equal("", names((entries("late"))))
+    assert.equal(1, haptic:state().status.wait_to_be_live)
+    member.process:signal("CONT")
+    wait_status("late", "192.0.2.1", 40)
+    assert_unharmed()
+  end)
+
   it("goes on over every kind of hand-over", function()
     local replicas = scope:replicas({
       names = { "a", "b", "c" },
