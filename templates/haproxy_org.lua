@@ -14,6 +14,17 @@ local KEYS = {
     response_set_header = "response-set-header",
     set_host = "set-host",
     path_rewrite = "path-rewrite",
+    load_balance = "load-balance",
+    cookie_persistence = "cookie-persistence",
+    cookie_persistence_no_dynamic = "cookie-persistence-no-dynamic",
+    check = "check",
+    check_http = "check-http",
+    check_interval = "check-interval",
+    timeout_check = "timeout-check",
+    pod_maxconn = "pod-maxconn",
+    abortonclose = "abortonclose",
+    send_proxy_protocol = "send-proxy-protocol",
+    forwarded_for = "forwarded-for",
   },
 }
 

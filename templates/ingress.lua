@@ -34,7 +34,7 @@ local is_external_name = use("ingress.addresses").is_external_name
 local endpoints, names, foreign = use("ingress.endpoints"), use("ingress.names"), use("ingress.foreign")
 local tls, server_tls, levels = use("ingress.tls"), use("ingress.server_tls"), use("ingress.backend_keys")
 local passthrough, status = use("ingress.passthrough"), use("ingress.publish")
-local effects = use("effects")
+local effects, backend_values = use("effects"), use("ingress.backend_annotations")
 local judge_ingress, path_meant = foreign.judge_ingress, foreign.path_meant
 local judge_service, is_refused = foreign.judge_service, foreign.is_refused
 local is_port, service_port, servers_of = endpoints.is_port, endpoints.service_port, endpoints.servers_of
@@ -131,12 +131,15 @@ local function service_problem(service, name, port)
   return nil
 end
 
---- words: what each server line has besides.
-local function add_servers(out, b, service, port, words)
+--- words: what each server line has besides. values: of the backend; nil for none.
+local function add_servers(out, b, service, port, words, values)
   if dig(service, "spec", "type") == "ExternalName" then
     -- Not "libc": a name whose servers do not answer would hold up every start and reload, for everybody.
-    b:server({ name = "external", address = external_name(service), port = external_port(service, port),
-      "resolvers", "default", "resolve-prefer", RESOLVE_PREFER, "init-addr", "last,none", unpack(words) })
+    local s = { name = "external", address = external_name(service), port = external_port(service, port),
+      "resolvers", "default", "resolve-prefer", RESOLVE_PREFER, "init-addr", "last,none" }
+    for _, w in ipairs(words) do s[#s + 1] = w end
+    if values then backend_values.add_words(s, values, s.name) end
+    b:server(s)
     return
   end
   local metadata, p = service.metadata, service_port(service, port)
@@ -144,6 +147,7 @@ local function add_servers(out, b, service, port, words)
   if #servers > MANY_SERVERS then b:line("balance", "random") end
   for _, s in ipairs(servers) do
     for i, w in ipairs(words) do s[i] = w end
+    if values then backend_values.add_words(s, values, s.name) end
     b:server(s)
   end
 end
@@ -154,7 +158,14 @@ local function add_http_servers(out, b, service, port, ing)
   -- The Ingress' owner is told by the Ingress' own fragment.
   if ing then table.insert(list, 1, { object = ing, out = SILENT }) end
   local words, is_open = server_tls.words(out, list, service.metadata.namespace)
-  if is_open then add_servers(out, b, service, port, words) end
+  if not is_open then return end
+  local function tell(kind, key, message)
+    if kind == "Service" then out:warn("InvalidAnnotation", key .. " " .. message .. "; it has no effect") end
+  end
+  local objects = { { kind = "Ingress", object = ing }, { kind = "Service", object = service } }
+  local values = backend_values.read(objects, tell)
+  backend_values.write(b, values)
+  add_servers(out, b, service, port, words, values)
 end
 
 --- A port as a rule writes it, from what backends are named by.
@@ -331,6 +342,8 @@ each(resources.ingresses, "routes", function(ing, out)
   end
   if tls.protects then done.clients = select(2, tls.clients_of(SILENT, ing)) end
   server_tls.judge(out, ing)
+  backend_values.read({ { kind = "Ingress", object = ing } },
+    function(_, key, message) out:warn("InvalidAnnotation", key .. " " .. message .. "; it has no effect") end)
   for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
     local host, problem = host_key(rule.host)
     if not host then

@@ -5,7 +5,8 @@ local M = {}
 -- Directives of a backend that a named defaults section may hold (HAProxy's keyword matrix, 2.6 to 3.4). Rules are
 -- evaluated in the order defaults, then backend: they move only when nothing that could refer to them stays behind.
 local MOVES = {
-  balance = true, compression = true, cookie = true, ["default-server"] = true, errorfile = true, errorfiles = true,
+  balance = true, compression = true, cookie = true, ["default-server"] = true,
+    ["dynamic-cookie-key"] = true, errorfile = true, errorfiles = true,
   errorloc = true, errorloc302 = true, errorloc303 = true, fullconn = true, ["hash-type"] = true,
     ["hash-balance-factor"] = true,
   ["http-check"] = true, ["http-error"] = true, ["http-reuse"] = true, ["http-send-name-header"] = true,

@@ -2,6 +2,8 @@
 --
 -- An Ingress with such an annotation has backends of its own, so that two Ingresses of one Service are independent.
 
+local values = use("ingress.backend_annotations")
+
 local SERVER_KEYS = { ["server-ssl"] = true, ["server-ca"] = true, ["server-crt"] = true, ["server-sni"] = true,
   ["server-proto"] = true }
 local KEYS = { ["standalone-backend"] = true, ["ssl-passthrough"] = true }
@@ -36,9 +38,10 @@ end
 --- Does an Ingress need backends of its own?
 local function is_own(ing, service)
   local annotations = dig(ing, "metadata", "annotations")
-  for annotation in pairs(annotations or {}) do
-    local prefix, key = tostring(annotation):match("^([^/]+/)(.+)$")
+  for name in pairs(annotations or {}) do
+    local prefix, key = tostring(name):match("^([^/]+/)(.+)$")
     if SERVER_KEYS[key] and (prefix == PREFIXES[1] or prefix == PREFIXES[2]) then return true end
+    if prefix and values.is_key(name) then return true end
   end
   local value = annotated({ { object = ing }, { object = service } }, "standalone-backend")
   return value ~= nil and read_bool(value) == true

@@ -1,0 +1,256 @@
+--- Annotations about backends by real requests: over HTTP and over HTTPS, in all series of HAProxy, of an Ingress and of
+--- a Service.
+
+local e2e = require("support.e2e")
+local http = require("support.http")
+local kube = require("support.kube")
+local posix = require("support.posix")
+
+local SECRETS = { secrets = { apiVersion = "v1", resources = "secrets",
+  indexBy = { "metadata.namespace", "metadata.name" } } }
+local PODS = { "198.18.0.1", "198.18.0.2", "198.18.0.3", "198.18.0.4" }
+
+describe("Annotations about backends:", function()
+  local scope, source, haptic, port
+
+  before_each(function()
+    e2e.backends()
+    scope = e2e.scope("backends")
+    source = scope:manifests()
+    local ready = scope:path("echo.sock")
+    port = e2e.port()
+    scope:spawn({ name = "echo", argv = { "python3", "spec/support/echo.py", tostring(port), ready } })
+    scope:wait_for("the echo", 10, function() return select(2, posix.run({ "test", "-S", ready })) == 0 end)
+  end)
+  after_each(function() scope:close() end)
+
+  local function prefixed(annotations)
+    local all = {}
+    for key, value in pairs(annotations or {}) do all["haproxy.org/" .. key] = value end
+    return all
+  end
+
+  --- A Service with pods. options: pods, port, annotations (of the Service).
+  local function put_service(name, options)
+    local service = kube.service(name)
+    service.metadata.annotations = prefixed(options.annotations)
+    source:write("service-" .. name .. ".yaml", service, kube.slice(name, options.pods or PODS, options.port or port))
+  end
+
+  --- An Ingress for NAME.example.
+  local function put(name, service, annotations)
+    source:write("ingress-" .. name .. ".yaml", kube.ingress({ name = name, host = name .. ".example", service = service,
+      annotations = prefixed(annotations) }))
+  end
+
+  local function start(series, context)
+    haptic = scope:haptic({ source = source.path, series = series, https = true, config = e2e.config({
+      watchedResources = SECRETS, templatingSettings = { extraContext = context } }) }):wait_ready()
+  end
+
+  --- One request: the pod's address, the answer.
+  local function one(scheme, name, headers, path)
+    local at = scheme == "https" and haptic.https_port or haptic.http_port
+    local argv = { "curl", "-sSk", "-i", "-m", "5", "--http1.1", "--resolve", ("%s.example:%d:127.0.0.1"):format(name, at) }
+    for _, header in ipairs(headers or {}) do argv[#argv + 1], argv[#argv + 2] = "-H", header end
+    argv[#argv + 1] = ("%s://%s.example:%d%s"):format(scheme, name, at, path or "/")
+    local text = posix.run(argv)
+    return text:match("\r\n\r\n(198%.18%.0%.%d+) "), text
+  end
+
+  --- Which pods answer a number of requests: address → how often.
+  local function pods(scheme, name, headers, path)
+    local seen, count = {}, 0
+    for i = 1, 8 do
+      local pod, text = one(scheme, name, type(headers) == "function" and headers(i) or headers,
+        path)
+      assert.is_string(pod, text)
+      count = count + (seen[pod] and 0 or 1)
+      seen[pod] = (seen[pod] or 0) + 1
+    end
+    return count, seen
+  end
+
+  local function each_scheme(fn)
+    for _, scheme in ipairs({ "http", "https" }) do fn(scheme) end
+  end
+
+  local function told(id, text) haptic:wait_log("object=default/" .. id:gsub("%-", "%%-") .. " .*" .. text) end
+
+  for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
+    it("chooses servers, for each Ingress of a Service by itself, on " .. series, function()
+      put_service("web", {})
+      put_service("by-service", { annotations = { ["load-balance"] = "source" } })
+      put("plain", "web")
+      put("source", "web", { ["load-balance"] = "source" })
+      put("header", "web", { ["load-balance"] = "hdr(X-User)" })
+      put("param", "web", { ["load-balance"] = "url_param user check_post" })
+      put("uri", "web", { ["load-balance"] = "uri whole depth 4" })
+      put("few", "web", { ["load-balance"] = "random(2)" })
+      put("service", "by-service")
+      put("over", "by-service", { ["load-balance"] = "roundrobin" })
+      local bad = { "roundrobin\n  server x 127.0.0.1:1", "hdr(x) }", "sourсe", "random(999)", "uri depth 99999",
+        "url_param a b", "hash %[src]" }
+      for i, value in ipairs(bad) do put("bad-" .. i, "by-service", { ["load-balance"] = value }) end
+      start(series)
+      each_scheme(function(scheme)
+        assert.equal(4, (pods(scheme, "plain")))
+        for _, name in ipairs({ "source", "service", "uri" }) do assert.equal(1, (pods(scheme, name)), name) end
+        assert.equal(1, (pods(scheme, "param", nil, "/?user=ada")))
+        assert.equal(1, (pods(scheme, "header", { "X-User: ada" })))
+        assert.is_true(pods(scheme, "header", function(i) return { "X-User: user" .. i * 7919 } end) > 1)
+        assert.is_true(pods(scheme, "few") > 1)
+        assert.equal(4, (pods(scheme, "over")))
+        -- The value of the next level counts where this one is wrong.
+        for i = 1, #bad do assert.equal(1, (pods(scheme, "bad-" .. i))) end
+      end)
+      for i = 1, #bad do told("bad-" .. i, "load.balance") end
+      assert.equal(0, haptic:metric("haptic_quarantined_objects") or 0)
+      -- Pods come and go without a reload.
+      local before = haptic:state().haproxy.reloads
+      put_service("web", { pods = { "198.18.0.1", "198.18.0.2", "198.18.0.5" } })
+      scope:wait_for("another pod", 15, function()
+        local _, seen = pods("http", "plain")
+        return seen["198.18.0.5"] and not seen["198.18.0.3"]
+      end)
+      if series ~= "2.6" then assert.equal(before, haptic:state().haproxy.reloads) end
+    end)
+
+    it("keeps clients at their servers, on " .. series, function()
+      put_service("web", {})
+      put("plain", "web")
+      put("dynamic", "web", { ["cookie-persistence"] = "stay" })
+      put("named", "web", { ["cookie-persistence-no-dynamic"] = "pod" })
+      put("bad", "web", { ["cookie-persistence"] = "a b; secure" })
+      start(series)
+      local kept = {}
+      each_scheme(function(scheme)
+        for name, cookie in pairs({ dynamic = "stay", named = "pod" }) do
+          local pod, text = one(scheme, name)
+          local value = text:match("[Ss]et%-[Cc]ookie: " .. cookie .. "=([^;\r]+)")
+          assert.is_string(value, text)
+          local count, seen = pods(scheme, name, { "Cookie: " .. cookie .. "=" .. value })
+          assert.equal(1, count)
+          assert.equal(8, seen[pod])
+          kept[name] = { cookie = cookie .. "=" .. value, pod = pod }
+        end
+        for _, name in ipairs({ "plain", "bad" }) do
+          assert.falsy(select(2, one(scheme, name)):lower():find("set-cookie", 1, true))
+        end
+      end)
+      told("bad", "cookie.persistence")
+      -- Another pod comes: nobody is moved, and it keeps its own clients.
+      local before = haptic:state().haproxy.reloads
+      put_service("web", { pods = { "198.18.0.1", "198.18.0.2", "198.18.0.3", "198.18.0.4", "198.18.0.5" } })
+      scope:wait_for("another pod", 15, function()
+        local _, seen = pods("http", "plain")
+        return seen["198.18.0.5"]
+      end)
+      for name, k in pairs(kept) do
+        local _, seen = pods("http", name, { "Cookie: " .. k.cookie })
+        assert.equal(8, seen[k.pod])
+      end
+      scope:wait_for("the new pod's own cookie", 15, function()
+        local pod, text = one("http", "dynamic")
+        local value = text:match("[Ss]et%-[Cc]ookie: (stay=[^;\r]+)")
+        if pod ~= "198.18.0.5" then return false, pod end
+        local _, seen = pods("http", "dynamic", { "Cookie: " .. tostring(value) })
+        return seen["198.18.0.5"] == 8, value
+      end)
+      if series == "3.2" or series == "3.4" then assert.equal(before, haptic:state().haproxy.reloads) end
+    end)
+
+    it("looks whether servers answer, on " .. series, function()
+      local dead = e2e.port()
+      put_service("web", {})
+      put_service("mixed", { pods = PODS })
+      put("http", "web", { ["check-http"] = "GET /health HTTP/1.1", ["check-interval"] = "200ms", ["timeout-check"] = "1s" })
+      put("tcp", "web", { check = "true", ["check-interval"] = "300ms" })
+      put("off", "web", { check = "false" })
+      put_service("dead", { port = dead })
+      put("dead", "dead", { check = "on", ["check-interval"] = "200ms" })
+      put("bad", "web", { ["check-http"] = "GET /a b c d", ["check-interval"] = "often", ["timeout-check"] = "-1s", check = "maybe" })
+      start(series)
+      local function status(backend)
+        local text = haptic.haproxy:ask("show stat " .. backend .. " 4 -1")
+        return text:match("\n[^,]+,[^,]+," .. ("[^,]*,"):rep(15) .. "([^,]*),") or text
+      end
+      scope:wait_for("the checks", 15, function()
+        local _, seen = status("default_web_80_http"), status("default_dead_80_dead")
+        return seen == "DOWN", seen
+      end)
+      scope:wait_for("the HTTP checks", 15, function()
+        local stat = haptic.haproxy:ask("show stat default_web_80_http 4 -1")
+        return stat:find("L7OK", 1, true), stat
+      end)
+      scope:wait_for("the TCP checks", 15, function()
+        local stat = haptic.haproxy:ask("show stat default_web_80_tcp 4 -1")
+        return stat:find("L4OK", 1, true), stat
+      end)
+      assert.equal("no check", status("default_web_80_off"))
+      each_scheme(function(scheme)
+        for _, name in ipairs({ "http", "tcp", "off", "bad" }) do assert.is_string((one(scheme, name))) end
+        assert.matches("503", select(2, one(scheme, "dead")))
+      end)
+      for _, key in ipairs({ "check.http", "check.interval", "timeout.check", "org.check " }) do told("bad", key) end
+    end)
+
+    it("limits what a pod gets at the same time, drops requests whose clients have gone, on " .. series, function()
+      put_service("web", {})
+      put("limited", "web", { ["pod-maxconn"] = "10", abortonclose = "true" })
+      put("bad", "web", { ["pod-maxconn"] = "0", abortonclose = "2" })
+      start(series, { haproxy_pods = 4 })
+      local config = haptic:get("/debug/config").body
+      local backend = config:match("\n(backend default_web_80_limited .-)\n\n") or config
+      local _, count = backend:gsub(" maxconn 3%f[%s%z]", "")
+      assert.equal(4, count, backend)
+      local profile = config:match("\n(defaults " .. backend:match("from (%S+)"):gsub("%-", "%%-") .. " .-)\n\n")
+      assert.matches("\n    option abortonclose", profile, 1, true)
+      each_scheme(function(scheme)
+        for _, name in ipairs({ "limited", "bad" }) do assert.equal(4, (pods(scheme, name))) end
+      end)
+      for _, key in ipairs({ "pod.maxconn", "abortonclose" }) do told("bad", key) end
+      -- HAProxy itself says what the limit is.
+      local stat = haptic.haproxy:ask("show stat default_web_80_limited 4 -1")
+      assert.matches("\ndefault_web_80_limited,[^,]+,0,0,0,%d+,3,", stat)
+    end)
+
+    it("tells pods the client's address, on " .. series, function()
+      put_service("web", {})
+      local proxied = e2e.port()
+      -- A server that takes the PROXY protocol only, and tells what it was told.
+      local file = scope:path("proxied.cfg")
+      posix.write_file(file, ([[
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 5s
+  timeout server 5s
+frontend f
+  bind :%d accept-proxy
+  http-request return status 200 content-type text/plain lf-string "198.18.0.1 %%[src]\n"
+]]):format(proxied))
+      scope:spawn({ name = "proxied", argv = { e2e.haproxy_binary("3.2"), "-db", "-f", file } })
+      put_service("proxied", { port = proxied })
+      put("v1", "proxied", { ["send-proxy-protocol"] = "proxy" })
+      put("v2", "proxied", { ["send-proxy-protocol"] = "proxy-v2" })
+      put("ssl", "proxied", { ["send-proxy-protocol"] = "proxy-v2-ssl-cn" })
+      put("plain", "web")
+      put("hidden", "web", { ["forwarded-for"] = "false" })
+      put("bad", "web", { ["send-proxy-protocol"] = "v3", ["forwarded-for"] = "sometimes" })
+      start(series)
+      each_scheme(function(scheme)
+        for _, name in ipairs({ "v1", "v2", "ssl" }) do
+          assert.matches("198.18.0.1 127.0.0.1\n", select(2, one(scheme, name)), 1, true)
+        end
+        for _, name in ipairs({ "plain", "bad" }) do
+          assert.matches("x-forwarded-for: 127.0.0.1", select(2, one(scheme, name)):lower(), 1, true)
+        end
+        assert.falsy(select(2, one(scheme, "hidden")):lower():find("x-forwarded-for", 1, true))
+        assert.is_string((one(scheme, "hidden")))
+      end)
+      for _, key in ipairs({ "send.proxy.protocol", "forwarded.for" }) do told("bad", key) end
+      assert.is_nil(http.request({ port = proxied, host = "x", path = "/", timeout = 3 }))
+    end)
+  end
+end)

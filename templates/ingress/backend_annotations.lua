@@ -1,0 +1,197 @@
+--- backend_annotations.lua — annotations about what HAProxy does in a backend: how it chooses, checks and limits servers.
+--
+-- Lines go into a profile, which backends with the same lines share; words stand at each server. Families of
+-- controllers have keys for these values (haproxy_org.lua).
+
+settings({
+  haproxy_pods = { type = "integer", min = 1, max = 10000, default = 1,
+    doc = "HAProxys that share the limits of pod-maxconn" },
+})
+
+local ON = { "Ingress", "Service" }
+
+local function words_of(value)
+  local words = {}
+  for w in value:gmatch("%S+") do words[#words + 1] = w end
+  return words
+end
+
+-- load-balance ----------------------------------------------------------------------------------------------
+
+--- Algorithms without arguments. static-rr differs from roundrobin in nothing that is used here, and HAProxy can add no
+--- server to it.
+local PLAIN = { roundrobin = "roundrobin", ["static-rr"] = "roundrobin", leastconn = "leastconn", first = "first",
+  source = "source", random = "random", uri = "uri" }
+--- Those by which a request is always led to the same server.
+local HASHES = { source = true, uri = true, url_param = true, hdr = true }
+--- What may stand behind: word → whether a number does.
+local ARGUMENTS = {
+  uri = { len = true, depth = true, whole = false, ["path-only"] = false },
+  url_param = { check_post = false },
+  hdr = { use_domain_only = false },
+}
+local EXPECTS = "roundrobin, static-rr, leastconn, first, source, random, random(N), uri [len N] [depth N] [whole] "
+  .. "[path-only], url_param NAME [check_post], hdr(NAME) [use_domain_only]"
+
+--- The words of a balance line, or nil and what is expected.
+local function parse_balance(value)
+  local words = words_of(value)
+  local first, name = words[1] or "", nil
+  local result = {}
+  if first:find("^random%(%d%d?%)$") and tonumber(first:match("%d+")) > 0 then
+    result[1] = first
+  elseif first == "url_param" and words[2] and words[2]:find("^[%w._-]+$") then
+    result[1], result[2], name = "url_param", words[2], "url_param"
+    table.remove(words, 2)
+  elseif first:find("^hdr%([%w_-]+%)$") then
+    result[1], name = first, "hdr"
+  elseif PLAIN[first] then
+    result[1], name = PLAIN[first], first
+  else
+    return nil, EXPECTS
+  end
+  local known, i = ARGUMENTS[name] or {}, 2
+  while words[i] do
+    local has_number = known[words[i]]
+    if has_number == nil then return nil, EXPECTS end
+    result[#result + 1] = words[i]
+    if has_number then
+      i = i + 1
+      if not (words[i] and words[i]:find("^%d%d?%d?%d?$")) then return nil, EXPECTS end
+      result[#result + 1] = words[i]
+    end
+    i = i + 1
+  end
+  return { words = result, hashes = HASHES[name] == true }
+end
+
+-- checks ----------------------------------------------------------------------------------------------------
+
+local METHODS = { GET = true, HEAD = true, OPTIONS = true, POST = true }
+local CHECK_EXPECTS = "a path, or a method (GET, HEAD, OPTIONS, POST), a path and perhaps HTTP/1.0 or HTTP/1.1"
+
+local function parse_check(value)
+  local words = words_of(value)
+  if #words == 0 then return nil, CHECK_EXPECTS end
+  if #words == 1 then words = { "OPTIONS", words[1] } end
+  local method, path, version = words[1]:upper(), words[2], words[3] or "HTTP/1.0"
+  if #words > 3 or not METHODS[method] or #path > 1024 or not path:find("^/[%w%-._~!$&'()*+,;=:@%%/?]*$")
+    or version ~= "HTTP/1.0" and version ~= "HTTP/1.1" then
+    return nil, CHECK_EXPECTS
+  end
+  return { method = method, path = path, version = version }
+end
+
+local function parse_cookie(value)
+  if #value <= 64 and value:find("^[%w_.-]+$") then return value end
+  return nil, "a name of a cookie: up to 64 letters, digits, '_', '-' or '.'"
+end
+
+local PROXY = { proxy = "send-proxy", ["proxy-v1"] = "send-proxy", ["proxy-v2"] = "send-proxy-v2",
+  ["proxy-v2-ssl"] = "send-proxy-v2-ssl", ["proxy-v2-ssl-cn"] = "send-proxy-v2-ssl-cn" }
+
+local TESTED = "backend_annotations_spec: "
+local PROFILE = "lines that no backend has had yet"
+
+annotations({
+  load_balance = { type = "text", parse = parse_balance, on = ON, effect = "backend", reload = PROFILE,
+    doc = "How a server is chosen.", lines = "balance …; hash-type consistent", tested = TESTED .. "chooses servers" },
+  cookie_persistence = { type = "text", parse = parse_cookie, on = ON, effect = "backend", reload = PROFILE,
+    doc = "Clients stay at a server by a cookie of this name, also over reloads and while other servers come and go.",
+    lines = "cookie NAME insert indirect nocache dynamic", tested = TESTED .. "keeps clients at their servers" },
+  cookie_persistence_no_dynamic = { type = "text", parse = parse_cookie, on = ON, effect = "backend",
+    reload = "lines that no backend has had yet; servers that come and go, before 3.2",
+    doc = "The same with the pod's name as the value of the cookie.", lines = "cookie NAME insert indirect nocache",
+    tested = TESTED .. "keeps clients at their servers" },
+  check = { type = "switch", on = ON, effect = "backend",
+    doc = "Whether HAProxy itself looks whether servers can be reached, and how often (check-interval).",
+    lines = "server … check inter 2s", tested = TESTED .. "looks whether servers answer" },
+  check_http = { type = "text", parse = parse_check, on = ON, effect = "backend", reload = PROFILE,
+    doc = "Checks are requests: a path, or method and path. A server counts that answers 2xx or 3xx.",
+    lines = "option httpchk; http-check send …", tested = TESTED .. "looks whether servers answer" },
+  check_interval = { type = "duration", min = "100ms", on = ON, effect = "backend", doc = "Time between two checks.",
+    lines = "server … inter TIME", tested = TESTED .. "looks whether servers answer" },
+  timeout_check = { type = "duration", min = "1ms", on = ON, effect = "backend", reload = PROFILE,
+    doc = "How long an answer to a check may take.", lines = "timeout check TIME",
+    tested = TESTED .. "looks whether servers answer" },
+  pod_maxconn = { type = "integer", min = 1, max = 1000000, on = ON, effect = "backend",
+    doc = "Requests at the same time that a pod gets; the setting haproxy_pods says how many HAProxys share that.",
+    lines = "server … maxconn N", tested = TESTED .. "limits what a pod gets at the same time" },
+  abortonclose = { type = "switch", on = ON, effect = "backend", reload = PROFILE,
+    doc = "Requests that wait are dropped when their clients have gone.", lines = "option abortonclose",
+    tested = TESTED .. "drops requests whose clients have gone" },
+  send_proxy_protocol = { type = "enum", values = keys(PROXY), on = ON, effect = "backend",
+    doc = "Pods are told the client's address by the PROXY protocol.", lines = "server … send-proxy-v2",
+    tested = TESTED .. "tells pods the client's address" },
+  forwarded_for = { type = "switch", on = ON, effect = "backend", reload = PROFILE,
+    doc = "Whether pods get X-Forwarded-For.", lines = "http-request del-header X-Forwarded-For",
+    tested = TESTED .. "tells pods the client's address" },
+})
+
+local NAMES = { "load_balance", "cookie_persistence", "cookie_persistence_no_dynamic", "check", "check_http",
+  "check_interval", "timeout_check", "pod_maxconn", "abortonclose", "send_proxy_protocol", "forwarded_for" }
+local IS_NAME = {}
+for _, name in ipairs(NAMES) do IS_NAME[name] = true end
+
+--- Whoever knows it can choose a pod; nobody learns more by it than which ones there are.
+local COOKIE_KEY = hash("cookies of haptic"):sub(1, 16)
+local CHECK_INTERVAL = "2s"
+
+--- Is it the key of such a value, on an Ingress?
+local function is_key(key)
+  local known = annotation(key, "Ingress")
+  return known ~= nil and known.is_honoured and IS_NAME[known.name] == true
+end
+
+--- The values of a backend. objects: {kind=, object=}, the nearest to the route first; tell(kind, key, message).
+local function read(objects, tell)
+  local levels = {}
+  for _, o in ipairs(objects) do
+    local values = dig(o.object, "metadata", "annotations")
+    if values then levels[#levels + 1] = { kind = o.kind, values = values } end
+  end
+  if #levels == 0 then return {} end
+  return (annotated(NAMES, levels, tell))
+end
+
+--- Write the lines of a backend.
+local function write(b, v)
+  if v.load_balance then
+    b:line("balance", unpack(v.load_balance.words))
+    -- A server that comes or goes moves few of the others' clients; and HAProxy can add servers to no other kind.
+    if v.load_balance.hashes then b:line("hash-type", "consistent") end
+  end
+  if v.cookie_persistence then
+    b:line("cookie", v.cookie_persistence, "insert", "indirect", "nocache", "dynamic")
+    b:line("dynamic-cookie-key", COOKIE_KEY)
+  elseif v.cookie_persistence_no_dynamic then
+    b:line("cookie", v.cookie_persistence_no_dynamic, "insert", "indirect", "nocache")
+  end
+  if v.check_http then
+    local c, host = v.check_http, {}
+    if c.version == "HTTP/1.1" then host = { "hdr", "Host", "localhost" } end
+    b:line("option", "httpchk")
+    b:line("http-check", "send", "meth", c.method, "uri", c.path, "ver", c.version, unpack(host))
+  end
+  if v.timeout_check then b:line("timeout", "check", v.timeout_check) end
+  if v.abortonclose ~= nil then
+    if v.abortonclose then b:line("option", "abortonclose") else b:line("no", "option", "abortonclose") end
+  end
+  if v.forwarded_for == false then b:line("http-request", "del-header", "X-Forwarded-For") end
+end
+
+--- The words of a server, behind those that it has.
+local function add_words(words, v, server_name)
+  local function add(...)
+    for _, w in ipairs({ ... }) do words[#words + 1] = w end
+  end
+  local check = v.check
+  if check == nil and (v.check_http or v.check_interval) then check = true end
+  if check then add("check", "inter", v.check_interval or CHECK_INTERVAL) end
+  if check == false then add("no-check") end
+  if v.pod_maxconn then add("maxconn", math.ceil(v.pod_maxconn / context.haproxy_pods)) end
+  if v.send_proxy_protocol then add(PROXY[v.send_proxy_protocol]) end
+  if v.cookie_persistence_no_dynamic and not v.cookie_persistence then add("cookie", server_name) end
+end
+
+provide("ingress.backend_annotations", { is_key = is_key, read = read, write = write, add_words = add_words })
