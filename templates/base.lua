@@ -3,7 +3,7 @@
 -- Settings (extraContext) and extension points with their order numbers: docs/templates.md. A route is an entry of a
 -- map and a backend; nothing here changes when routes do.
 
-local binds = use("base.binds")
+local binds, setting = use("base.binds"), use("base.configmap").setting
 
 local WORD, BINDS = "^[^%c%s]+$", "addresses to bind, such as :80 or [::]:80 v6only"
 
@@ -78,14 +78,15 @@ section("global", { name = "global", order = 100 }, function(b)
     "listeners")
   -- Where the system's limit is enormous, tables sized by it would be too; where it is lower, HAProxy takes that.
   b:line("fd-hard-limit", context.fd_hard_limit)
-  local maxconn = context.maxconn or default_maxconn()
+  local maxconn = setting("maxconn") or default_maxconn()
   if maxconn then b:line("maxconn", maxconn) end
   -- HAProxy reserves a descriptor for the check of each server, of which few are used at a time: too low a limit for
   -- all of them is no reason not to start.
   if OBSERVE then b:line("no", "strict-limits") end
-  if context.threads then b:line("nbthread", context.threads) end
+  local threads = setting("threads")
+  if threads then b:line("nbthread", threads) end
   -- Old workers end: after this long, or when so many reloads have passed over them.
-  b:line("hard-stop-after", context.hard_stop_after)
+  b:line("hard-stop-after", setting("hard_stop_after"))
   b:line("mworker-max-reloads", context.max_reloads)
   b:line("spread-checks", 5)
   b:line("server-state-file", from_env("HAPTIC_DIR", "/servers.state")) -- addresses of names outlive a reload
@@ -117,18 +118,21 @@ provide("base.tcp", function(b)
   b:line("load-server-state-from-file", "global")
   b:line("retries", context.retries)
   write_observe(b)
-  b:line("timeout", "connect", context.timeout_connect)
-  b:line("timeout", "server", context.timeout_server)
-  b:line("timeout", "queue", context.timeout_queue)
-  b:line("timeout", "tunnel", context.timeout_tunnel)
-  b:line("timeout", "server-fin", context.timeout_server_fin)
+  b:line("timeout", "connect", setting("timeout_connect"))
+  b:line("timeout", "server", setting("timeout_server"))
+  b:line("timeout", "queue", setting("timeout_queue"))
+  b:line("timeout", "tunnel", setting("timeout_tunnel"))
+  b:line("timeout", "server-fin", setting("timeout_server_fin"))
 end)
 
 section("defaults base", { name = "defaults", order = 100, from = false }, function(b)
   b:line("mode", "http")
   b:line("log", "global")
   if context.access_log then b:line("option", "httplog") end
-  b:line("option", "dontlognull")
+  if setting("dontlognull") ~= false then b:line("option", "dontlognull") end
+  if setting("logasap") then b:line("option", "logasap") end
+  local mode = setting("http_connection_mode")
+  if mode then b:line("option", mode) end
   b:line("balance", context.balance)
   b:line("option", "redispatch")
   b:line("load-server-state-from-file", "global")
@@ -136,15 +140,15 @@ section("defaults base", { name = "defaults", order = 100, from = false }, funct
   b:line("retries", context.retries)
   b:line("retry-on", "conn-failure")
   write_observe(b)
-  b:line("timeout", "connect", context.timeout_connect)
-  b:line("timeout", "client", context.timeout_client)
-  b:line("timeout", "server", context.timeout_server)
-  b:line("timeout", "http-request", context.timeout_http_request)
-  b:line("timeout", "http-keep-alive", context.timeout_http_keep_alive)
-  b:line("timeout", "queue", context.timeout_queue)
-  b:line("timeout", "tunnel", context.timeout_tunnel)
-  b:line("timeout", "client-fin", context.timeout_client_fin)
-  b:line("timeout", "server-fin", context.timeout_server_fin)
+  b:line("timeout", "connect", setting("timeout_connect"))
+  b:line("timeout", "client", setting("timeout_client"))
+  b:line("timeout", "server", setting("timeout_server"))
+  b:line("timeout", "http-request", setting("timeout_http_request"))
+  b:line("timeout", "http-keep-alive", setting("timeout_http_keep_alive"))
+  b:line("timeout", "queue", setting("timeout_queue"))
+  b:line("timeout", "tunnel", setting("timeout_tunnel"))
+  b:line("timeout", "client-fin", setting("timeout_client_fin"))
+  b:line("timeout", "server-fin", setting("timeout_server_fin"))
 end)
 point("defaults", "defaults base")
 

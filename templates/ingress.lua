@@ -158,6 +158,7 @@ local function add_http_servers(out, b, service, port, ing)
   -- The Ingress' owner is told by the Ingress' own fragment.
   if ing then table.insert(list, 1, { object = ing, out = SILENT }) end
   local words, is_open = server_tls.words(out, list, service.metadata.namespace)
+  effects.write_backend(b, ing, service)
   if not is_open then return end
   local function tell(kind, key, message)
     if kind == "Service" then out:warn("InvalidAnnotation", key .. " " .. message .. "; it has no effect") end

@@ -4,8 +4,9 @@ local e2e = require("support.e2e")
 local kube = require("support.kube")
 local posix = require("support.posix")
 
-local SECRETS = { secrets = { apiVersion = "v1", resources = "secrets",
-  indexBy = { "metadata.namespace", "metadata.name" } } }
+local NAMED = { "metadata.namespace", "metadata.name" }
+local KINDS = { secrets = { apiVersion = "v1", resources = "secrets", indexBy = NAMED },
+  configmaps = { apiVersion = "v1", resources = "configmaps", indexBy = NAMED } }
 local SERIES = { "2.6", "3.0", "3.2", "3.4" }
 local PREFIX = "haproxy.org/"
 
@@ -40,9 +41,9 @@ describe("Annotations:", function()
       kube.slice(options.service or name, { "127.0.0.1" }, port, options.namespace))
   end
 
-  local function start(series, context, kinds)
+  local function start(series, context)
     haptic = scope:haptic({ source = source.path, series = series, https = true, config = e2e.config({
-      watchedResources = kinds or SECRETS, templatingSettings = { extraContext = context } }) }):wait_ready()
+      watchedResources = KINDS, templatingSettings = { extraContext = context } }) }):wait_ready()
   end
 
   --- One request: {status, headers, body}. options: from (address), method, headers (list), user.
@@ -201,20 +202,153 @@ describe("Annotations:", function()
       path("lines", "/c", "/c")
       path("none", "/a/b?c=d", "/a/b?c=d")
     end)
+
+    it("asks for a name and a password, on " .. series, function()
+      local function users(name, data)
+        source:write("secret-" .. name .. ".yaml", { apiVersion = "v1", kind = "Secret", type = "Opaque",
+          metadata = { name = name, namespace = "default" }, stringData = data })
+      end
+      -- "ada" with the password "secret", by `openssl passwd -5 -salt salt secret` and -apr1.
+      users("team", { ada = "$5$salt$kpa26zwgX83BPSR8d7w93OIXbFt/d3UOTZaAu5vsTM6" })
+      users("apr1", { ada = "$apr1$salt$VEpBc9VHGUKwI9.yg13Iu0" })
+      put("locked", { ["auth-type"] = "basic-auth", ["auth-secret"] = "default/team", ["auth-realm"] = "The team" })
+      put("short", { ["auth-type"] = "basic-auth", ["auth-secret"] = "team" })
+      put("missing", { ["auth-type"] = "basic-auth", ["auth-secret"] = "default/nobody" })
+      put("foreign", { ["auth-type"] = "basic-auth", ["auth-secret"] = "kube-system/team" })
+      put("digest", { ["auth-type"] = "digest", ["auth-secret"] = "team" })
+      put("unknown", { ["auth-type"] = "basic-auth", ["auth-secret"] = "apr1" })
+      put("free", {})
+      start(series)
+      both("locked", "/", nil, function(answer)
+        assert.equal(401, answer.status)
+        assert.equal('Basic realm="The team"', answer.headers["www-authenticate"])
+      end)
+      status("locked", "/", { user = "ada:wrong" }, 401)
+      status("locked", "/", { user = "bob:secret" }, 401)
+      status("locked", "/", { user = "ada:secret" }, 200)
+      status("short", "/", { user = "ada:secret" }, 200)
+      status("short", "/", nil, 401)
+      for _, name in ipairs({ "missing", "foreign", "digest", "unknown" }) do
+        both(name, "/", { user = "ada:secret" }, function(answer)
+          assert.truthy(answer.status == 503 or name == "unknown" and answer.status == 401, name .. answer.status)
+        end)
+      end
+      status("free", "/", nil, 200)
+    end)
+
+    it("lets pages of other hosts read answers, on " .. series, function()
+      put("all", { ["cors-enable"] = "true" })
+      put("some", { ["cors-enable"] = "on", ["cors-allow-origin"] = "https://(a|b)\\.example", ["cors-allow-methods"] = "GET, PUT",
+        ["cors-allow-headers"] = "X-One,X-Two", ["cors-allow-credentials"] = "true", ["cors-max-age"] = "2m",
+        ["cors-respond-to-options"] = "true" })
+      put("none", {})
+      start(series)
+      local origin = { headers = { "Origin: https://a.example" } }
+      both("all", "/", origin, function(answer)
+        assert.equal("*", answer.headers["access-control-allow-origin"])
+        assert.equal("*", answer.headers["access-control-allow-methods"])
+        assert.equal("5", answer.headers["access-control-max-age"])
+        assert.is_nil(answer.headers["access-control-allow-credentials"])
+      end)
+      both("some", "/", origin, function(answer)
+        assert.equal(200, answer.status)
+        assert.equal("https://a.example", answer.headers["access-control-allow-origin"])
+        assert.equal("GET, PUT", answer.headers["access-control-allow-methods"])
+        assert.equal("X-One, X-Two", answer.headers["access-control-allow-headers"])
+        assert.equal("true", answer.headers["access-control-allow-credentials"])
+        assert.equal("120", answer.headers["access-control-max-age"])
+        assert.equal("Origin", answer.headers.vary)
+      end)
+      origin.method = "OPTIONS"
+      status("some", "/", origin, 204)
+      status("all", "/", origin, 200)
+      for _, other in ipairs({ "https://c.example", "https://a.example.attacker.test", "http://a.example" }) do
+        both("some", "/", { method = "OPTIONS", headers = { "Origin: " .. other } }, function(answer)
+          assert.equal(200, answer.status)
+          assert.is_nil(answer.headers["access-control-allow-origin"])
+        end)
+      end
+      both("none", "/", origin, function(answer) assert.is_nil(answer.headers["access-control-allow-origin"]) end)
+    end)
+
+    it("refuses who asks too often, on " .. series, function()
+      put("slow", { ["rate-limit-requests"] = "4", ["rate-limit-period"] = "1h", ["rate-limit-status-code"] = "429" })
+      put("plain", { ["rate-limit-requests"] = "2", ["rate-limit-period"] = "1h" })
+      put("excepted", { ["rate-limit-requests"] = "1", ["rate-limit-period"] = "1h", ["rate-limit-whitelist"] = "127.0.0.1" })
+      put("free", {})
+      start(series)
+      local function seen(name, count, options)
+        local statuses = {}
+        for i = 1, count do statuses[i] = one(i % 2 == 0 and "https" or "http", name, "/", options).status end
+        return table.concat(statuses, " ")
+      end
+      assert.equal("200 200 200 200 429 429", seen("slow", 6))
+      assert.equal("200 200 200 200 429 429", seen("slow", 6, { from = "127.0.0.2" }))
+      assert.equal("200 200 403 403", seen("plain", 4))
+      assert.equal("200 200 200", seen("excepted", 3))
+      assert.equal("200 403", seen("excepted", 2, { from = "127.0.0.2" }))
+      assert.equal("200 200 200 200 200 200", seen("free", 6))
+    end)
+
+    it("shows what was asked for in the log, on " .. series, function()
+      put("seen", { ["request-capture"] = "hdr(X-Trace)\ncookie(session)", ["request-capture-len"] = "8" })
+      put("other", {})
+      local log_port = e2e.port()
+      local log = scope:spawn({ name = "syslog", argv = { "python3", "-uc", "import socket, sys\ns = socket.socket(2, 2)\n"
+        .. "s.bind(('127.0.0.1', int(sys.argv[1])))\nprint('ready')\nwhile True: print(s.recv(65536))", tostring(log_port) } })
+      scope:wait_for("the receiver of logs", 10, function() return log:log():find("ready", 1, true) end)
+      start(series, { access_log = true, log_target = "127.0.0.1:" .. log_port })
+      both("seen", "/", { headers = { "X-Trace: abcdefghijkl", "Cookie: session=s1; a=b" } }, function(answer)
+        assert.equal(200, answer.status)
+      end)
+      scope:wait_for("the captures in the log", 10, function()
+        return log:log():find("{s1|abcdefgh}", 1, true) ~= nil, log:log():sub(-600)
+      end)
+      status("other", "/", { headers = { "X-Trace: zzzz" } }, 200)
+      assert.is_nil(log:log():find("zzzz", 1, true))
+    end)
+
+    it("takes the client from a trusted proxy's header, on " .. series, function()
+      put("behind", { ["src-ip-header"] = "X-Real-IP", ["allow-list"] = "192.0.2.7" })
+      put("forwarded", { ["src-ip-header"] = "X-Forwarded-For", ["allow-list"] = "192.0.2.7" })
+      start(series, { trusted_proxies = { "127.0.0.1" } })
+      status("behind", "/", { headers = { "X-Real-IP: 192.0.2.7" } }, 200)
+      status("behind", "/", { headers = { "X-Real-IP: 192.0.2.8" } }, 403)
+      status("behind", "/", nil, 403)
+      status("behind", "/", { headers = { "X-Real-IP: 192.0.2.7" }, from = "127.0.0.2" }, 403)
+      status("forwarded", "/", { headers = { "X-Forwarded-For: 192.0.2.7" } }, 200)
+      status("forwarded", "/", { headers = { "X-Forwarded-For: 192.0.2.7, 10.0.0.1" } }, 403)
+    end)
+
+    it("ends what takes too long, on " .. series, function()
+      put("short", { ["timeout-server"] = "300ms" })
+      put("long", {})
+      start(series, { timeout_server = "30s" })
+      local before = posix.now()
+      assert.equal(504, one("http", "short", "/slow").status)
+      assert.equal(504, one("https", "short", "/slow").status)
+      assert.truthy(posix.now() - before < 2.8)
+      assert.equal(200, one("http", "long", "/slow").status)
+      status("short", "/", nil, 200)
+    end)
   end
 
-  it("come, change and go without a reload on 3.4", function()
+  --- Waits until a route answers with a status, or with a text in the body.
+  local function wait(name, wanted, path)
+    scope:wait_for(name .. (path or "/") .. " to be " .. tostring(wanted), 15, function()
+      local answer = one("http", name, path)
+      if type(wanted) == "number" then return answer.status == wanted, tostring(answer.status) end
+      return answer.body:find(wanted, 1, true) ~= nil, answer.body
+    end)
+  end
+
+  it("come, change and go without a reload on 3.4, but for those that say so", function()
+    source:write("secret.yaml", { apiVersion = "v1", kind = "Secret", type = "Opaque", metadata = { name = "team",
+      namespace = "default" }, stringData = { ada = "$5$salt$kpa26zwgX83BPSR8d7w93OIXbFt/d3UOTZaAu5vsTM6" } })
     put("first", {})
     start("3.4")
-    local reloads = haptic:state().haproxy.reloads
-    local function wait(name, path, wanted)
-      scope:wait_for(name .. (path or "/") .. " to be " .. tostring(wanted), 15, function()
-        local answer = one("http", name, path)
-        if type(wanted) == "number" then return answer.status == wanted, tostring(answer.status) end
-        return answer.body:find(wanted, 1, true) ~= nil, answer.body
-      end)
-    end
     for i, case in ipairs({
+      -- new Ingress with these, its answer; other values, the answer; reloads: of the new one, of the change
       { { ["allow-list"] = "10.0.0.0/8" }, 403, { ["allow-list"] = "127.0.0.1,10.0.0.0/8" }, 200 },
       { { ["deny-list"] = "127.0.0.1" }, 403, { ["deny-list"] = "127.0.0.2" }, 200 },
       { { ["request-redirect"] = "a.example" }, 302, { ["request-redirect"] = "a.example", ["request-redirect-code"] = "307" },
@@ -224,15 +358,56 @@ describe("Annotations:", function()
       { { ["set-host"] = "one.example" }, "one.example", { ["set-host"] = "two.example" }, "two.example" },
       { { ["path-rewrite"] = "/one" }, "GET /one ", { ["path-rewrite"] = "/(.*) /two/\\1" }, "GET /two/ " },
       { { ["response-set-header"] = "X-A b" }, 200, {}, 200 },
+      { { ["cors-enable"] = "true", ["cors-allow-origin"] = "https://a.example" }, 200, { ["cors-enable"] = "true" }, 200 },
+      { { ["rate-limit-requests"] = "1", ["rate-limit-period"] = "1h" }, 403, { ["rate-limit-requests"] = "1",
+        ["rate-limit-period"] = "1h", ["rate-limit-status-code"] = "429" }, 429 },
+      { { ["timeout-server"] = "5s" }, 200, { ["timeout-server"] = "200ms" }, 504, path = "/slow" },
+      { { ["auth-type"] = "basic-auth", ["auth-secret"] = "team" }, 401, { ["auth-type"] = "basic-auth",
+        ["auth-secret"] = "nobody" }, 503, reloads = 1 },
+      { { ["request-capture"] = "hdr(x-a)" }, 200, { ["request-capture"] = "path" }, 200, reloads = 1 },
     }) do
-      local name = "case" .. i
+      local name, reloads = "case" .. i, haptic:state().haproxy.reloads
       put(name, case[1])
-      wait(name, "/", case[2])
+      wait(name, case[2], case.path)
+      scope:wait_for("the reload of case " .. i, 10, function()
+        return haptic:state().haproxy.reloads == reloads + (case.reloads or 0), tostring(haptic:state().haproxy.reloads)
+      end)
       put(name, case[3])
-      wait(name, "/", case[4])
+      wait(name, case[4], case.path)
       put(name, {})
-      wait(name, "/", 200)
-      assert.equal(reloads, haptic:state().haproxy.reloads, "reloads of case " .. i)
+      wait(name, 200)
+      if not case.reloads then assert.equal(reloads, haptic:state().haproxy.reloads, "reloads of case " .. i) end
     end
+  end)
+
+  it("follow a ConfigMap, in front of which Ingresses count", function()
+    local function put_map(data)
+      source:write("configmap.yaml", { apiVersion = "v1", kind = "ConfigMap",
+        metadata = { name = "haproxy", namespace = "default" }, data = data })
+    end
+    put_map({ ["allow-list"] = "10.0.0.0/8", ["timeout-server"] = "300ms", ["timeout-client"] = "x",
+      ["global-config-snippet"] = "stats socket /tmp/x", ["unheard-of"] = "1", maxconn = "1234" })
+    put("plain", {})
+    put("own", { ["allow-list"] = "127.0.0.1" })
+    put("wrong", { ["allow-list"] = "nonsense" })
+    start("3.4", { configmap = "default/haproxy" })
+    status("plain", "/", nil, 403)
+    status("own", "/", nil, 200)
+    -- What is wrong is passed over in favour of the ConfigMap.
+    status("wrong", "/", nil, 403)
+    assert.equal(504, one("http", "own", "/slow").status)
+    local config = posix.read_file(haptic.directory .. "/haproxy.cfg")
+    assert.matches("\n    maxconn 1234\n", config, 1, true)
+    assert.matches("\n    timeout client 60s\n", config, 1, true)
+    assert.is_nil(config:find("/tmp/x", 1, true))
+    local told = haptic:get("/debug/state").body
+    for _, key in ipairs({ "timeout%-client must be", "unheard%-of has no effect", "global%-config%-snippet has no effect",
+      "haproxy.org/allow%-list must be" }) do
+      assert.matches(key, told)
+    end
+    put_map({ ["allow-list"] = "127.0.0.0/8", ["response-set-header"] = "X-All yes" })
+    wait("plain", 200)
+    assert.equal("yes", one("https", "plain", "/").headers["x-all"])
+    scope:wait_for("the time limit to go", 15, function() return one("http", "own", "/slow").status == 200 end)
   end)
 end)

@@ -4,7 +4,7 @@
     echo.py PORT READY_SOCKET
 
 Listens on all IPv4 addresses and, where there is IPv6, on all of those; then on READY_SOCKET, a Unix socket, where it
-answers the same. "Upgrade" to websocket or h2c is accepted with 101; every line after that is echoed.
+answers the same. A path that begins with /slow takes three seconds. "Upgrade" to websocket or h2c is accepted with 101; every line after that is echoed.
 """
 import base64
 import hashlib
@@ -13,6 +13,7 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455
 
@@ -39,6 +40,8 @@ class Handler(socketserver.StreamRequestHandler):
             name, _, value = header.partition(b":")
             low[name.strip().lower()] = value.strip()
         self.rfile.read(int(low.get(b"content-length", 0)))
+        if b" /slow" in line:
+            time.sleep(3)
         here = self.request.getsockname()
         address = here[0] if isinstance(here, tuple) else "unix"
         text = address.encode() + b" " + line + b"".join(headers)

@@ -30,11 +30,11 @@ local SERVED, CLOSED = "a.example/ default_web_80\n", "a.example/ haptic_unavail
 
 describe("Annotations of other controllers", function()
   it("are named to the owner when they have no effect, each of them", function()
-    local o = annotated({ ["nginx.ingress.kubernetes.io/rewrite-target"] = "/", ["haproxy.org/timeout-server"] = "5s", ["haproxy-ingress.github.io/hsts"] = "true",
+    local o = annotated({ ["nginx.ingress.kubernetes.io/rewrite-target"] = "/", ["haproxy.org/check-interval"] = "5s", ["haproxy-ingress.github.io/hsts"] = "true",
       ["alb.ingress.kubernetes.io/scheme"] = "internal", ["example.com/note"] = "x", ["kubernetes.io/ingress.class"] = "haptic",
       ["haproxy-haptic.org/unheard-of"] = "1" })
     local text = told(o, "AnnotationIgnored")
-    for _, key in ipairs({ "nginx.ingress.kubernetes.io/rewrite-target", "haproxy.org/timeout-server", "haproxy-ingress.github.io/hsts",
+    for _, key in ipairs({ "nginx.ingress.kubernetes.io/rewrite-target", "haproxy.org/check-interval", "haproxy-ingress.github.io/hsts",
       "alb.ingress.kubernetes.io/scheme", "haproxy-haptic.org/unheard-of" }) do
       assert.is_truthy(text:find(key, 1, true), key)
     end
@@ -55,7 +55,7 @@ describe("Annotations of other controllers", function()
       "nginx.ingress.kubernetes.io/auth-tls-secret=s", "nginx.ingress.kubernetes.io/auth-tls-verify-client=on",
       "nginx.ingress.kubernetes.io/whitelist-source-range=10.0.0.0/8", "nginx.ingress.kubernetes.io/denylist-source-range=10.0.0.0/8",
       "nginx.ingress.kubernetes.io/configuration-snippet=deny all;", "nginx.ingress.kubernetes.io/server-snippet=auth_basic on;",
-      "haproxy.org/auth-type=basic-auth", "ingress.kubernetes.io/allow-list=10.0.0.0/8", "ingress.kubernetes.io/deny-list=10.0.0.0/8", "ingress.kubernetes.io/whitelist=10.0.0.0/8",
+      "ingress.kubernetes.io/auth-secret=s", "ingress.kubernetes.io/allow-list=10.0.0.0/8", "ingress.kubernetes.io/deny-list=10.0.0.0/8", "ingress.kubernetes.io/whitelist=10.0.0.0/8",
       "ingress.kubernetes.io/blacklist=10.0.0.0/8", "haproxy.org/backend-config-snippet=http-request deny if TRUE",
       "haproxy-ingress.github.io/auth-secret=s", "haproxy-ingress.github.io/oauth=oauth2_proxy", "haproxy-ingress.github.io/auth-tls-secret=s",
       "haproxy-ingress.github.io/allowlist-source-range=10.0.0.0/8", "ingress.kubernetes.io/auth-type=basic", "ingress.kubernetes.io/whitelist-source-range=10.0.0.0/8",

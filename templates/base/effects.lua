@@ -10,19 +10,23 @@
 
 --- Places in the frontend http. Behind 880, `http-request` rules run only for routes with a record.
 local ORDER = {
-  source = 881,   -- whose request it is
-  access = 882,   -- who may ask at all
-  limit = 883,    -- how often
-  cors = 884,     -- preflight requests carry no credentials: they are answered before
-  redirect = 885, -- for those who have no need to log in here
-  auth = 886,     -- who has logged in
-  capture = 887,  -- for the log: what the client sent
-  header = 888,   -- what the pod gets
-  host = 889,
-  path = 890,
-  custom = 895,   -- effects of users' scripts
+  source = 881,      -- whose request it is
+  access = 882,      -- who may ask at all
+  limit = 883,       -- how often
+  cors = 884,        -- preflight requests carry no credentials: they are answered before
+  redirect = 885,    -- for those who have no need to log in here
+  auth_before = 886, -- which list of users
+  auth = 887,        -- who has logged in; a piece for each list
+  auth_after = 888,  -- there is no such list
+  capture = 889,     -- for the log: what the client sent
+  header = 890,      -- what the pod gets
+  host = 891,
+  path = 892,
+  timeout = 893,     -- how long it may take
+  custom = 895,      -- effects of users' scripts
 }
 
+local configmap = use("base.configmap")
 local effects, is_sorted = {}, true
 
 --- The words of a condition: the route has one of these words.
@@ -51,14 +55,23 @@ end
 --- Declare an effect.
 --   place        a name of ORDER
 --   annotations  names of declared annotations; put() gets their values
+--   follows      false: what the ConfigMap has for these names is no value of routes
 --   maps         names of maps
+--   backend(rule)     writes its rules in the backends of Ingresses and Services that have one of the annotations; such
+--                an Ingress has backends of its own
 --   rules(rule, has)  writes its rules in the frontend: rule(word, …); has(word, …) gives the words of the condition
 --   put(values, record, out, ing)   emits the values of a route by record:entry() and returns its words; or
 --                nil and a message: the route is closed
 local function declare(name, effect)
   local place = ORDER[effect.place] or fail("effect " .. name .. ": there is no place " .. tostring(effect.place))
   effects[#effects + 1] = { name = name, order = place, sequence = #effects, annotations = effect.annotations,
-    put = effect.put }
+    put = effect.put, follows = effect.follows ~= false, backend = effect.backend }
+  if effect.backend then
+    -- With the profile of such a backend from the start, the first one needs no reload.
+    fragment("effect-" .. name .. "-backend", function(out)
+      out:backend("haptic_" .. name, function(b) effect.backend(function(...) write(b, ...) end) end)
+    end)
+  end
   is_sorted = false
   if effect.rules then
     section("frontend http", { name = "effect-" .. name, order = place, key = "effect " .. name }, function(b)
@@ -96,10 +109,27 @@ local function values_of(object, kind)
   return values
 end
 
+--- What the ConfigMap has for routes, as a level; false when it has nothing for them.
+local below_all = shared("configmap-effects", function()
+  local level, names, values = configmap.level(), {}, nil
+  for _, effect in ipairs(effects) do
+    for _, name in ipairs(effect.follows and effect.annotations or {}) do names[name] = true end
+  end
+  for key, value in pairs(level.values) do
+    local known = annotation(level.family .. "/" .. key, "ConfigMap")
+    if known and known.is_honoured and names[known.name] and value ~= "" then
+      values = values or {}
+      values[key] = value
+    end
+  end
+  return values and { kind = level.kind, family = level.family, values = values } or false
+end)
+
 --- What stands behind the backend in the routes of an Ingress to a Service: "" when nothing does, nil when these routes
---- are closed. below: further levels, behind Ingress and Service.
-local function suffix_of(out, ing, service, below)
+--- are closed.
+local function suffix_of(out, ing, service)
   local own, services = values_of(ing, "Ingress"), values_of(service, "Service")
+  local below = configmap.is_set and below_all() or nil
   if not own and not services and not below then return "" end
   if not is_sorted then
     effects, is_sorted = sort_by(sort_by(effects, "sequence"), "order"), true
@@ -141,4 +171,33 @@ local function suffix_of(out, ing, service, below)
   return "@" .. id .. "@+" .. table.concat(words, "+") .. "+"
 end
 
-provide("effects", { declare = declare, suffix_of = suffix_of, has = has, write = write })
+--- The effects with rules in backends that an object asks for, in order.
+local function backend_effects(object, kind)
+  local values, list = values_of(object, kind), {}
+  for key in pairs(values or {}) do
+    local known = annotation(key, kind)
+    for _, effect in ipairs(effects) do
+      for _, name in ipairs(effect.backend and effect.annotations or {}) do
+        if name == known.name then list[#list + 1] = effect end
+      end
+    end
+  end
+  return list
+end
+
+--- Does an Ingress need backends of its own?
+local function is_own(ing) return #backend_effects(ing, "Ingress") > 0 end
+
+--- Write what effects have in a backend. ing: the Ingress whose own backend it is, or nil.
+local function write_backend(b, ing, service)
+  local written = {}
+  for _, list in ipairs({ backend_effects(ing, "Ingress"), backend_effects(service, "Service") }) do
+    for _, effect in ipairs(list) do
+      if not written[effect.name] then effect.backend(function(...) write(b, ...) end) end
+      written[effect.name] = true
+    end
+  end
+end
+
+provide("effects", { is_own = is_own, write_backend = write_backend, declare = declare, suffix_of = suffix_of,
+  has = has, write = write, order = ORDER })

@@ -75,7 +75,8 @@ for kind, action in pairs({ request = "http-request", response = "http-response"
         record:entry(map, ":" .. f.name, f.value)
         local value = "var(txn.record),concat(:" .. f.name .. "),map_str(" .. path:map(map) .. ")"
         -- The same text for whoever uses this name: one rule.
-        out:section("frontend http", { order = 888, key = "effect " .. word .. " " .. f.name }, function(b)
+        local opts = { order = effects.order.header, key = "effect " .. word .. " " .. f.name }
+        out:section("frontend http", opts, function(b)
           effects.write(b, action, "set-header", f.name, "%[" .. value .. "]", "if", effects.has(word), "{", value,
             "-m", "found", "}")
         end)

@@ -7,7 +7,7 @@ use("effects").declare("access", {
   annotations = { "allow_list", "deny_list" },
   maps = { addresses.map },
   rules = function(rule, has)
-    addresses.write_key(rule, { "if", unpack(has("allow", "deny")) })
+    addresses.write_key(rule, { "if", unpack(has("allow", "deny", "limit")) })
     rule("http-request", "deny", "if", has("deny"), addresses.listed("deny"))
     -- A client without an address, behind a socket of this machine.
     rule("http-request", "deny", "if", has("deny"), "!{", "var(txn.ip)", "-m", "found", "}")

@@ -3,7 +3,7 @@
 -- Expressions are keys of a map that is searched by regular expressions, with the record and the number of the line in
 -- front: so those of other routes fail at their first bytes, and a new one is an entry.
 
-local patterns = use("effects.patterns")
+local patterns = use("base.patterns")
 
 local PATHS, EXPRESSIONS = "rewrite.map", "rewrite-regex.map"
 local MAX_LINES, MAX_BYTES = 4, 1000
@@ -61,9 +61,7 @@ use("effects").declare("rewrite", {
     for n, rewrite in ipairs(values.path_rewrite or {}) do
       if rewrite.expression then
         words[n] = "rewrite" .. n
-        local key = "^" .. regex_escape(record.id) .. ":" .. n .. ":"
-        local rest = rewrite.expression:match("^%^(.*)$")
-        key = rest and key .. "(?:" .. rest .. ")" or key .. ".*?(?:" .. rewrite.expression .. ")"
+        local key = patterns.key(record.id .. ":" .. n .. ":", rewrite.expression)
         record.out:map_entry(EXPRESSIONS, key, rewrite.path)
       else
         words[n] = "path" .. n

@@ -3,6 +3,7 @@
 -- An Ingress with such an annotation has backends of its own, so that two Ingresses of one Service are independent.
 
 local values = use("ingress.backend_annotations")
+local effects = use("effects")
 
 local SERVER_KEYS = { ["server-ssl"] = true, ["server-ca"] = true, ["server-crt"] = true, ["server-sni"] = true,
   ["server-proto"] = true }
@@ -38,6 +39,7 @@ end
 --- Does an Ingress need backends of its own?
 local function is_own(ing, service)
   local annotations = dig(ing, "metadata", "annotations")
+  if annotations and effects.is_own(ing) then return true end
   for name in pairs(annotations or {}) do
     local prefix, key = tostring(name):match("^([^/]+/)(.+)$")
     if SERVER_KEYS[key] and (prefix == PREFIXES[1] or prefix == PREFIXES[2]) then return true end

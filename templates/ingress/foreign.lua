@@ -84,7 +84,8 @@ local function sorted(object, kind)
     local known = prefix and annotation(name, kind)
     local is_ours = known and known.is_honoured or is_honoured(name)
     if not is_ours and known then
-      local list = known.protects and is_switched_on(value) and protects or ignored
+      local is_closing = known.protects or refuses_in_snippet(key, tostring(value))
+      local list = is_closing and is_switched_on(value) and protects or ignored
       list[#list + 1] = name .. " (" .. known.refused .. ")"
     elseif not is_ours and family then
       if is_switched_on(value) and (family[key] or refuses_in_snippet(key, tostring(value))) then

@@ -142,4 +142,10 @@ local function check(text)
   return parser.groups
 end
 
-provide("effects.patterns", { check = check })
+--- The key of a map that is searched by regular expressions: the beginning as it stands, then the expression.
+local function key(beginning, expression)
+  local rest = expression:match("^%^(.*)$")
+  return "^" .. regex_escape(beginning) .. (rest and "(?:" .. rest .. ")" or ".*?(?:" .. expression .. ")")
+end
+
+provide("base.patterns", { check = check, key = key })
