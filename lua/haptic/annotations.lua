@@ -15,7 +15,7 @@ local word = require("haptic.word")
 local M = {}
 
 local type, error, pairs, ipairs, setmetatable = type, error, pairs, ipairs, setmetatable
-local find, format, sort = string.find, string.format, table.sort
+local find, format, match, sort = string.find, string.format, string.match, table.sort
 
 --- Kinds of objects, the nearest to the route first.
 M.KINDS = { "Ingress", "Service", "ConfigMap" }
@@ -153,6 +153,7 @@ local function read_level(spec, level, tell)
     if entry.kinds[level.kind] and (not level.family or level.family == entry.prefix) then
       written = level.values[level.family and entry.short or entry.key]
     end
+    if type(written) == "string" then written = match(written, "^%s*(.-)%s*$") end
     if written ~= nil and written ~= "" then
       local value, message = declare.read(spec, written)
       if value ~= nil then return value, wrong end
@@ -208,12 +209,33 @@ function Annotations:look(key, kind)
     is_value = spec ~= nil, refused = not is_honoured and (entry.refused or "it has no effect on a " .. kind) or nil }
 end
 
---- The keys of a family, for documentation: a list sorted by key.
+local DOCUMENTED = { "type", "min", "max", "values", "unit", "default", "doc", "effect", "lines", "reload",
+  "tested" }
+
+--- The keys of a family, for documentation: a list sorted by key. Each has the declaration's fields, short (the key
+--- without the prefix), on, old_for (the key that it is an older spelling of), protects, note; or refused or elsewhere,
+--- and reason.
 function Annotations:keys(prefix)
-  local list = {}
+  local list, first = {}, {}
+  for _, entry in pairs(self.by_key) do
+    if entry.prefix == prefix and entry.spec and not entry.is_old then first[entry.spec] = entry.short end
+  end
   for _, key in ipairs(sandbox.sorted_keys(self.by_key)) do
     local entry = self.by_key[key]
-    if entry.prefix == prefix then list[#list + 1] = entry end
+    if entry.prefix == prefix then
+      local spec, on = entry.spec, {}
+      for _, kind in ipairs(M.KINDS) do
+        if entry.kinds[kind] then on[#on + 1] = kind end
+      end
+      local row = { key = key, short = entry.short, on = on, note = entry.note,
+        protects = entry.protects or spec ~= nil and spec.protects == true }
+      for _, field in ipairs(spec and DOCUMENTED or {}) do row[field] = spec[field] end
+      if entry.is_old then row.old_for = first[spec] end
+      if not spec then
+        row.reason, row.elsewhere, row.refused = entry.refused, entry.elsewhere or nil, not entry.elsewhere or nil
+      end
+      list[#list + 1] = row
+    end
   end
   return list
 end

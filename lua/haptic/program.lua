@@ -205,6 +205,9 @@ function Program:api(template, accessors, resources)
   --- Values of declared names: levels are {kind=, values=, family=}, the nearest to the route first.
   function A.annotated(names, levels, tell) return self.annotations:read(names, levels, tell) end
 
+  --- The keys of a family with what is declared of them.
+  function A.annotation_keys(prefix) return self.annotations:keys(prefix) end
+
   --- What is known of an annotation's key on a kind of object; nil when it is not declared.
   function A.annotation(key, kind) return self.annotations:look(key, kind) end
 

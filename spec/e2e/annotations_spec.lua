@@ -93,6 +93,7 @@ describe("Annotations:", function()
       put("allowed", { ["allow-list"] = "127.0.0.0/30, ::1" })
       put("other", { ["allow-list"] = "10.0.0.0/8,192.0.2.1,127.0.0.2" })
       put("denied", { ["deny-list"] = "127.0.0.2/31" })
+      put("spelled", { allowlist = "10.0.0.0/8", denylist = "10.0.0.0/8" })
       put("mixed", { whitelist = "127.0.0.0/8", blacklist = "127.0.0.1" })
       put("open", { ["allow-list"] = "0.0.0.0/0,::/0" })
       put("free", {})
@@ -112,6 +113,7 @@ describe("Annotations:", function()
       status("denied", "/", { from = "127.0.0.2" }, 403)
       status("denied", "/", { from = "127.0.0.3" }, 403)
       status("denied", "/", { from = "127.0.0.4" }, 200)
+      status("spelled", "/", nil, 403)
       status("mixed", "/", nil, 403)
       status("mixed", "/", { from = "127.0.0.2" }, 200)
       status("open", "/", nil, 200)
@@ -408,6 +410,19 @@ describe("Annotations:", function()
     put_map({ ["allow-list"] = "127.0.0.0/8", ["response-set-header"] = "X-All yes" })
     wait("plain", 200)
     assert.equal("yes", one("https", "plain", "/").headers["x-all"])
+    put_map({ ["timeout-connect"] = "11", ["timeout-client"] = "12s", ["timeout-server"] = "13s", ["timeout-queue"] = "14s",
+      ["timeout-http-request"] = "15s", ["timeout-http-keep-alive"] = "16s", ["timeout-tunnel"] = "17m", ["nbthread"] = "2",
+      ["timeout-client-fin"] = "18s", ["timeout-server-fin"] = "19s", ["hard-stop-after"] = "20m", dontlognull = "false",
+      logasap = "true", ["http-connection-mode"] = "http-server-close" })
+    scope:wait_for("the settings", 15, function()
+      local now = posix.read_file(haptic.directory .. "/haproxy.cfg")
+      for _, line in ipairs({ "timeout connect 11ms", "timeout client 12s", "timeout server 13000ms", "timeout queue 14s",
+        "timeout http-request 15s", "timeout http-keep-alive 16s", "timeout tunnel 17m", "nbthread 2", "timeout client-fin 18s",
+        "timeout server-fin 19s", "hard-stop-after 20m", "option logasap", "option http-server-close" }) do
+        if not now:find("\n    " .. line .. "\n", 1, true) then return false, line end
+      end
+      return not now:find("option dontlognull", 1, true), "dontlognull"
+    end)
     scope:wait_for("the time limit to go", 15, function() return one("http", "own", "/slow").status == 200 end)
   end)
 end)

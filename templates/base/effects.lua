@@ -173,12 +173,16 @@ end
 
 --- The effects with rules in backends that an object asks for, in order.
 local function backend_effects(object, kind)
-  local values, list = values_of(object, kind), {}
-  for key in pairs(values or {}) do
-    local known = annotation(key, kind)
-    for _, effect in ipairs(effects) do
-      for _, name in ipairs(effect.backend and effect.annotations or {}) do
-        if name == known.name then list[#list + 1] = effect end
+  local annotations, list = dig(object, "metadata", "annotations"), {}
+  if annotations == nil then return list end
+  for _, effect in ipairs(effects) do
+    if effect.backend then
+      local values, wrong = annotated(effect.annotations, { { kind = kind, values = annotations } })
+      for _, name in ipairs(effect.annotations) do
+        if values[name] ~= nil or wrong[name] ~= nil then
+          list[#list + 1] = effect
+          break
+        end
       end
     end
   end

@@ -37,14 +37,10 @@ for _, key in ipairs(context.honoured_annotations) do
   end
 end
 
---- Keys that the library ssl honours, whoever else honours them.
-local SSL_KEYS = { ["ssl-redirect"] = true, ["ssl-redirect-code"] = true, ["ssl-redirect-port"] = true }
-
 local function is_honoured(annotation)
   if honoured[annotation] then return true end
   local prefix, key = annotation:match("^([^/]+)/(.+)$")
   if prefix and levels.is_key(prefix, key) then return true end
-  if TLS and SSL_KEYS[key] and (prefix == "haproxy.org" or prefix == OURS) then return true end
   for _, beginning in ipairs(honoured_beginnings) do
     if annotation:starts_with(beginning) then return true end
   end

@@ -1,61 +1,66 @@
 --- tls.lua — spec.tls of an Ingress: which of its hosts have which certificates, and which lead from HTTP to HTTPS.
 
 local loaded, ssl = pcall(use, "ssl")
-local names = use("ingress.names")
+local names, configmap = use("ingress.names"), use("base.configmap")
 
 local ON = loaded and ssl.on and not context.tls_elsewhere
 
 --- Certificates that one Ingress can have, and hosts of one of them.
 local MAX_ENTRIES, MAX_HOSTS = 100, 1000
 
---- Annotations: with the value of an Ingress, the one before counts.
-local REDIRECT = { "haproxy-haptic.org/ssl-redirect", "haproxy.org/ssl-redirect" }
-local REDIRECT_CODE = { "haproxy-haptic.org/ssl-redirect-code", "haproxy.org/ssl-redirect-code" }
-local REDIRECT_PORT = { "haproxy-haptic.org/ssl-redirect-port", "haproxy.org/ssl-redirect-port" }
-
 local CODES = {}
 for _, code in ipairs(ON and ssl.codes or {}) do CODES[code] = true end
 
---- The value of the first of these annotations that can be read; a wrong one is told and passed over.
-local function annotated(out, ing, keys, read, expects)
-  local annotations = dig(ing, "metadata", "annotations") or {}
-  for _, key in ipairs(keys) do
-    local written = annotations[key]
-    local value = written ~= nil and read(tostring(written):trim()) or nil
-    if value ~= nil then return value end
-    if written ~= nil then out:warn("InvalidAnnotation", ("%s: expected %s"):format(key, expects)) end
-  end
-  return nil
+--- The same key in each family.
+local function in_families(key)
+  return { ["haproxy-haptic.org"] = key, ["haproxy.org"] = key, ["haproxy.com"] = key }
 end
 
-local function read_bool(s)
-  s = s:lower()
-  if s == "true" or s == "on" or s == "yes" or s == "enabled" then return "yes" end
-  if s == "false" or s == "off" or s == "no" or s == "disabled" then return "no" end
-  return nil
+local TESTED = "tls_spec: is ended for exact names and wildcards, and unknown names get nobody's certificate"
+
+if ON then
+  annotations({
+    ssl_redirect = {
+      type = "switch", on = { "Ingress", "ConfigMap" }, families = in_families("ssl-redirect"), effect = "ssl-redirect",
+      doc = "HTTP leads to HTTPS. Without it, where the host is in spec.tls and the setting ssl_redirect is true.",
+      lines = "http-request redirect location https://%[var(txn.host)]%[pathq] code CODE", tested = TESTED,
+    },
+    ssl_redirect_code = {
+      type = "integer", on = { "Ingress", "ConfigMap" }, families = in_families("ssl-redirect-code"),
+      parse = function(code)
+        if CODES[code] then return code end
+        return nil, "301, 302, 303, 307 or 308"
+      end,
+      effect = "ssl-redirect", doc = "Status of that answer: the setting ssl_redirect_code.",
+      lines = "http-request redirect … code CODE", tested = TESTED,
+    },
+    ssl_redirect_port = {
+      type = "integer", min = 1, max = 65535, on = { "Ingress", "ConfigMap" },
+      families = in_families("ssl-redirect-port"), effect = "ssl-redirect",
+      doc = "Port in the address that clients are led to: the setting ssl_redirect_port.",
+      lines = "http-request redirect location https://%[var(txn.host)]:PORT%[pathq]", tested = TESTED,
+    },
+  })
 end
 
-local function read_code(s)
-  local code = s:find("^%d+$") and tonumber(s)
-  return code and CODES[code] and code or nil
-end
-
-local function read_port(s)
-  local port = #s <= 5 and s:find("^%d+$") and tonumber(s)
-  return port and port >= 1 and port <= 65535 and port or nil
-end
+local REDIRECT = { "ssl_redirect", "ssl_redirect_code", "ssl_redirect_port" }
 
 --- What the map of redirects has for the routes of an Ingress in front of their backends: "302:443", or "off" where its
 --- owner says so; nil where nobody asks for one. And whether that is for all of its hosts, or for those with TLS.
 local function redirect_of(out, ing, tls)
-  local wanted = annotated(out, ing, REDIRECT, read_bool, "true or false")
-  if wanted == "no" then return "off", true end
-  if wanted == nil and not (tls and context.ssl_redirect) then return nil end
-  local code = annotated(out, ing, REDIRECT_CODE, read_code, "301, 302, 303, 307 or 308")
-  local port = annotated(out, ing, REDIRECT_PORT, read_port, "a port")
-  code = code or CODES[context.ssl_redirect_code] and context.ssl_redirect_code or 302
-  return code .. ":" .. (port or context.ssl_redirect_port), wanted == "yes"
+  local levels = { { kind = "Ingress", values = dig(ing, "metadata", "annotations") or {} } }
+  if configmap.is_set then levels[2] = configmap.level() end
+  local values = annotated(REDIRECT, levels, function(kind, key, message)
+    if kind == "Ingress" then out:warn("InvalidAnnotation", key .. " " .. message .. "; it has no effect") end
+  end)
+  if values.ssl_redirect == false then return "off", true end
+  if not values.ssl_redirect and not (tls and context.ssl_redirect) then return nil end
+  local code = values.ssl_redirect_code or CODES[context.ssl_redirect_code] and context.ssl_redirect_code or 302
+  return code .. ":" .. (values.ssl_redirect_port or context.ssl_redirect_port), values.ssl_redirect == true
 end
+
+--- May an Ingress without annotations and TLS have a redirect, too?
+local function is_everybody() return configmap.is_set and configmap.level().values["ssl-redirect"] ~= nil end
 
 --- Whose certificates an Ingress asks of its clients: the name of a Secret, and "required" or "optional". Whatever is
 --- wrong with what its owner wrote is taken for the stricter.
@@ -165,4 +170,5 @@ local function put(out, ing, routes, passes)
   end
 end
 
-provide("ingress.tls", { on = ON, put = put, clients_of = clients_of, protects = loaded and ssl.on })
+provide("ingress.tls", { is_everybody = is_everybody, on = ON, put = put, clients_of = clients_of,
+  protects = loaded and ssl.on })

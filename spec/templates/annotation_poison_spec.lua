@@ -1,0 +1,169 @@
+-- Bad values of each annotation that is honoured: the owner is told, nothing of them is in the output, others keep what
+-- they have, and HAProxy takes the configuration.
+local haproxy = require("spec.support.haproxy")
+local program = require("spec.support.program")
+
+local LOOK_ALIKE = "\208\176" -- the Cyrillic letter that looks like "a"
+local EVIL = "zz-evil"
+
+--- What no type takes.
+local INJECTIONS = {
+  "x\n    http-request deny " .. EVIL, EVIL .. "\0", ("9"):rep(9000) .. EVIL, EVIL .. "\27[31m",
+  "\255\254" .. EVIL,
+}
+
+local SWITCH = { "tru" .. LOOK_ALIKE, "2", "true false", EVIL, "{}" }
+local ADDRESSES = { "10.0.0.0/33", "300.1.1.1", "patterns/" .. EVIL, "10.0.0.1;" .. EVIL, "::1/129",
+  "\239\188\145\239\188\144.0.0.1" }
+local DURATION = { "-1s", "5 s", "1e3s", "99999999999999d", "5s" .. EVIL, "5\208\181" }
+local STATUS = { "99", "200", "99999999999999999999", "3O2", "302 " .. EVIL, "-302" }
+local HEADER = { EVIL, "Host " .. EVIL, "Transfer-Encoding chunked", "Content-Length 0", "X-" .. LOOK_ALIKE .. " " .. EVIL,
+  "X-A %[env(HOME)]" .. EVIL, "X-A " .. ("y"):rep(5000), 'X-A:b "' .. EVIL, "X A\r\nSet-Cookie: " .. EVIL .. "\226\128\168" }
+local HOST = { EVIL .. "/x", EVIL .. ":99999", "a b", EVIL .. "\226\128\139", "a..b", "%[src]", "-a", "a:" }
+local EXPRESSION = { "(a+)+" .. EVIL, "(" .. EVIL, "[" .. EVIL, "a{1,5000}", "(?=a)" .. EVIL, "\\1", "(a|aa)*" .. EVIL,
+  "*a", ".*.*.*.*" .. EVIL, LOOK_ALIKE }
+local LIMIT = { "0", "-5", "1.5", "99999999999999999999", "ten", "1 " .. EVIL }
+
+local function expressions(format)
+  local list = {}
+  for i, e in ipairs(EXPRESSION) do list[i] = format:format(e) end
+  return list
+end
+
+--- Bad values, by key; needs: the annotations without which the key has no effect.
+local CORPUS = {
+  ["allow-list"] = ADDRESSES, whitelist = ADDRESSES, allowlist = ADDRESSES,
+  ["deny-list"] = ADDRESSES, blacklist = ADDRESSES, denylist = ADDRESSES,
+  ["rate-limit-whitelist"] = ADDRESSES,
+  ["request-redirect"] = { "ftp://" .. EVIL, "//" .. EVIL, EVIL .. "/path", "https://" .. EVIL .. ":0", "https://a b",
+    "javascript:" .. EVIL, "%[src]" },
+  ["request-redirect-code"] = STATUS,
+  ["request-set-header"] = HEADER, ["response-set-header"] = HEADER,
+  ["set-host"] = HOST,
+  ["path-rewrite"] = { EVIL, "/%[src]" .. EVIL, "/a b c " .. EVIL, "/a /\\2", "/\\2", "/a?" .. EVIL, "/\226\128\174",
+    "/1\n/2\n/3\n/4\n/5" .. EVIL, unpack(expressions("%s /x")) },
+  ["auth-type"] = { "basic", "digest", EVIL, "b" .. LOOK_ALIKE .. "sic-auth", "basic-auth basic-auth" },
+  ["auth-secret"] = { "a/b/c" .. EVIL, "../" .. EVIL, "UPPER/" .. EVIL, EVIL .. "/", "nobody", "other/users",
+    "users\226\128\139" },
+  ["auth-realm"] = { 'a"' .. EVIL, "a/b", ("r"):rep(101), "r\226\128\168", "%[env(HOME)]" .. EVIL, "r;" .. EVIL },
+  ["cors-enable"] = SWITCH, ["cors-allow-credentials"] = SWITCH, ["cors-respond-to-options"] = SWITCH,
+  ["cors-allow-origin"] = EXPRESSION,
+  ["cors-allow-methods"] = { "GET;" .. EVIL, "G" .. LOOK_ALIKE .. "T", "GET\tPUT" .. EVIL, "(" .. EVIL, ",", "%[src]" },
+  ["cors-allow-headers"] = { "X:" .. EVIL, "X-" .. LOOK_ALIKE, "X\tY" .. EVIL, "{" .. EVIL, " , ", "%[src]" },
+  ["cors-max-age"] = DURATION,
+  ["rate-limit-requests"] = LIMIT, ["rate-limit-period"] = { "0", "2h", "1ms", unpack(DURATION) },
+  ["rate-limit-status-code"] = { "418", "600", unpack(STATUS) },
+  ["request-capture"] = { "env(HOME)" .. EVIL, "hdr(a),lua." .. EVIL, "hdr(" .. EVIL, "req.body", "hdr(a b)", "path path",
+    "hdr(" .. LOOK_ALIKE .. ")" },
+  ["request-capture-len"] = { "0", "-1", "9999", "ten", "1e2", "128 " .. EVIL },
+  ["src-ip-header"] = { "X-" .. LOOK_ALIKE, "a b", "X:" .. EVIL, ("x"):rep(65), "%[src]", "x," .. EVIL },
+  ["timeout-server"] = { "0", "25d", unpack(DURATION) },
+}
+local NEEDS = {
+  ["request-redirect-code"] = { ["request-redirect"] = "new.example" },
+  ["auth-type"] = { ["auth-secret"] = "users" }, ["auth-secret"] = { ["auth-type"] = "basic-auth" },
+  ["auth-realm"] = { ["auth-type"] = "basic-auth", ["auth-secret"] = "users" },
+  ["rate-limit-period"] = { ["rate-limit-requests"] = "5" },
+  ["rate-limit-status-code"] = { ["rate-limit-requests"] = "5" },
+  ["rate-limit-whitelist"] = { ["rate-limit-requests"] = "5" },
+  ["request-capture-len"] = { ["request-capture"] = "path" },
+}
+for _, key in ipairs({ "origin", "methods", "headers", "credentials" }) do
+  NEEDS["cors-allow-" .. key] = { ["cors-enable"] = "true" }
+end
+NEEDS["cors-max-age"], NEEDS["cors-respond-to-options"] = { ["cors-enable"] = "true" }, { ["cors-enable"] = "true" }
+
+local OWN = "HapticSecret0123456789abcdef0123456789abcdefEnd"
+
+local function engine(version)
+  local major, minor = version:match("^(%d+)%.(%d+)")
+  local e = program.engine({ kinds = { { name = "secrets", parts = 2 }, unpack(program.KINDS) }, checked = false,
+    context = { trusted_proxies = { "192.0.2.1" }, https = false },
+    capabilities = { version = version, major = tonumber(major), minor = tonumber(minor) } })
+  e:put("services", program.service("web"))
+  e:put("secrets", { metadata = { namespace = "default", name = "users" }, data = { ada = OWN } })
+  e:put("endpoints", program.slice("web-1", "web", 80, { { "10.0.0.1" } }))
+  e:put("ingresses", program.ingress("neighbour", { annotations = { ["haproxy.org/allow-list"] = "10.0.0.0/8" },
+    rules = { { host = "n.example", paths = { { "/" } } } } }))
+  return e
+end
+
+--- Put an Ingress for each bad value; returns name → {key, value}.
+local function put_all(e)
+  local cases, n = {}, 0
+  for key, values in pairs(CORPUS) do
+    local all = {}
+    for _, list in ipairs({ values, INJECTIONS }) do
+      for _, value in ipairs(list) do all[#all + 1] = value end
+    end
+    for _, value in ipairs(all) do
+      n = n + 1
+      local name = "case" .. n
+      local annotations = { ["haproxy.org/" .. key] = value }
+      for other, good in pairs(NEEDS[key] or {}) do annotations["haproxy.org/" .. other] = good end
+      e:put("ingresses", program.ingress(name, { annotations = annotations,
+        rules = { { host = name .. ".example", paths = { { "/" } } } } }))
+      cases[name] = { key = key, value = value }
+    end
+  end
+  return cases, n
+end
+
+describe("Bad values of annotations", function()
+  it("of each honoured key are tried, five at least", function()
+    local source = program.read("templates/haproxy_org.lua")
+    local honoured = source:match("honoured = {(.-)\n  },")
+    for key in honoured:gmatch('"([%l-]+)"') do
+      local only_configmap = program.read("templates/base/configmap.lua"):find('\n  ' .. key:gsub("-", "_") .. " = {", 1, true)
+        or key:find("^timeout%-") and key ~= "timeout-server" or key == "nbthread"
+      assert.truthy(only_configmap or CORPUS[key] and #CORPUS[key] >= 5, key)
+    end
+  end)
+
+  -- Those without and with headers whose names are values.
+  for _, version in ipairs({ "2.6", "3.4" }) do
+    it("are told, and leave nothing behind, with HAProxy " .. version, function()
+      local e = engine(version)
+      e:render()
+      local before = e:output()
+      local cases, n = put_all(e)
+      assert.truthy(n > 300)
+      e:render()
+      assert.same({}, e.host.failures)
+      local o = e:output()
+      local routes = "\n" .. o.maps["path-prefix.map"]
+      for name, case in pairs(cases) do
+        local told = o.warnings["default/" .. name] or {}
+        local what = ("%s = %q"):format(case.key, case.value:sub(1, 60))
+        assert.truthy(told.InvalidAnnotation or told.InvalidProtection, what)
+        -- A route that was to be protected is closed.
+        local route = routes:match("\n" .. name .. "%.example/ (%S+)")
+        if case.key:find("list$") and case.key ~= "rate-limit-whitelist" or case.key:find("^auth%-[ts]") then
+          assert.equal("haptic_unavailable", route, what)
+        end
+      end
+      assert.is_nil(o.config:find(EVIL, 1, true))
+      for name, text in pairs(o.maps) do assert.is_nil(text:find(EVIL, 1, true), name) end
+      assert.equal(before.maps["path-prefix.map"], routes:match("n%.example/ [^\n]+\n"))
+      if version == "3.4" then
+        for _, line in ipairs({ "allow:8:0A 1" }) do assert.truthy(o.maps["addresses.map"]:find(line, 1, true)) end
+      end
+      -- HAProxy takes it: the newest rendering is for that series.
+      o.config = o.config:gsub(OWN, "$5$salt$kpa26zwgX83BPSR8d7w93OIXbFt/d3UOTZaAu5vsTM6")
+      local checked = 0
+      for _, binary in ipairs(haproxy.binaries()) do
+        local is_series = haproxy.sh(binary .. " -v"):find("version " .. version, 1, true)
+        if is_series then
+          local folder = haproxy.folder()
+          haproxy.write(folder, o)
+          haproxy.sh("sed -i 's|default-path config|default-path origin " .. folder .. "|' " .. folder .. "/haproxy.cfg")
+          local ok, words = haproxy.check(binary, folder)
+          haproxy.remove(folder)
+          assert.truthy(ok, words)
+          checked = checked + 1
+        end
+      end
+      if checked == 0 then pending("there is no HAProxy " .. version .. " to check the output with") end
+    end)
+  end
+end)

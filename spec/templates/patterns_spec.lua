@@ -1,0 +1,34 @@
+-- Regular expressions of people: which are taken, with how many groups, and which are refused.
+local program = require("spec.support.program")
+
+local GOOD = { ["/api/(.*)"] = 1, ["^/a(/|$)(.*)"] = 2, ["^/v[0-9]+/([^/]+)/?$"] = 1, ["/x"] = 0, ["(?:a|b)c"] = 0,
+  ["\\d{1,3}\\.\\w+"] = 0, ["https?://(www\\.)?example\\.com"] = 1, ["/[a-z0-9_-]*"] = 0, ["(ab)+"] = 1, ["a{2}"] = 0,
+  ["/([^/]*)/([^/]*)/([^/]*)"] = 3 }
+local BAD = { "", "^", "(", ")", "a)", "[a", "[z-a]", "[[:alpha:]]", "a**", "*a", "a{101}", "a{3,2}", "a{x}", "(a+)+", "(a|b)*", "((a+)?)*",
+  "(?=a)", "(?i)a", "(*ACCEPT)", "\\1", "a\\", "\\q", "a^b", "a$b", ".*.*.*.*", "a b", "a\tb", "\195\164", ("a"):rep(501), "]", "a}",
+  ("("):rep(30) .. ("."):rep(1) .. (")"):rep(30), "(a){2,}(b+)+" }
+
+describe("Regular expressions of annotations", function()
+  it("are those that HAProxy takes and matches soon", function()
+    local list = {}
+    for text in pairs(GOOD) do list[#list + 1] = text end
+    for _, text in ipairs(BAD) do list[#list + 1] = text end
+    local e = program.engine({ scripts = { { name = "mine.lua", source = ([[
+      local check, list = use("base.patterns").check, json_decode(%q)
+      fragment("f", function(out)
+        local seen = {}
+        for i, text in ipairs(list) do
+          local groups, problem = check(text)
+          seen[i] = { groups = groups or -1, problem = problem or "" }
+        end
+        out:file("seen.json", json({ seen = seen }))
+      end)]]):format(require("cjson").encode(list)) } } })
+    e:render()
+    assert.same({}, e.host.failures)
+    local seen = require("cjson").decode(e:output().files["seen.json"]).seen
+    for i, text in ipairs(list) do
+      assert.equal(GOOD[text] or -1, seen[i].groups, text .. ": " .. seen[i].problem)
+      if not GOOD[text] then assert.truthy(#seen[i].problem > 5, text) end
+    end
+  end)
+end)

@@ -1,0 +1,120 @@
+--- annotations.lua — docs/annotations.md from the declarations.
+--
+--   luajit tools/annotations.lua [--check]      writes the page, or says whether it is the current one
+package.path = "./?.lua;lua/?.lua;" .. package.path
+local cjson = require("cjson")
+local program = require("spec.support.program")
+
+local PAGE, FAMILY = "docs/annotations.md", "haproxy.org"
+
+local M = {}
+
+--- The keys of a family as the libraries declare them.
+function M.keys(family)
+  local kinds = { { name = "secrets", parts = 2 }, { name = "configmaps", parts = 2 }, unpack(program.KINDS) }
+  local e = program.engine({ kinds = kinds, capabilities = { version = "3.4", major = 3, minor = 4,
+    default_certificate = "HapticSecret0123456789abcdef0123456789abcdefEnd" },
+    scripts = { { name = "keys.lua", source = ([[fragment("keys", function(out)
+      out:file("keys.json", json({ keys = annotation_keys(%q) }))
+    end)]]):format(family) } } })
+  e:render()
+  return cjson.decode(e:output().files["keys.json"]).keys
+end
+
+local function cell(text) return (tostring(text or ""):gsub("|", "\\|"):gsub("\n", " ")) end
+
+local function code(text) return text and text ~= "" and "`" .. cell(text) .. "`" or "" end
+
+--- A type in words.
+local function type_of(k)
+  local range = k.min and k.max and (" %s to %s"):format(k.min, k.max) or k.min and " from " .. k.min
+    or k.max and " up to " .. k.max or ""
+  if k.values then return table.concat(k.values, ", ") end
+  if k.type == "switch" then return "true, false" end
+  if k.type == "duration" then return "duration" .. range .. (k.unit and "; a plain number is " .. k.unit or "") end
+  if k.type == "lines" then return "lines" end
+  if k.type == "addresses" then return "addresses, networks" end
+  return k.type .. range
+end
+
+local NAMES = { Ingress = "I", Service = "S", ConfigMap = "C" }
+
+local function kinds_of(k)
+  local list = {}
+  for _, kind in ipairs({ "Ingress", "Service", "ConfigMap" }) do
+    for _, on in ipairs(k.on) do
+      if on == kind then list[#list + 1] = NAMES[kind] end
+    end
+  end
+  return table.concat(list, " ")
+end
+
+--- The whole page.
+function M.page()
+  local out = {}
+  local function add(...) out[#out + 1] = (...):format(select(2, ...)) end
+  add("# Annotations of %s", FAMILY)
+  add("")
+  add("This page is written by `tools/annotations.lua` from the declarations in `templates/`; a test compares them.")
+  add("[Writing templates](templates.md#annotations) says how values are read, what becomes of wrong ones, and how you")
+  add("declare your own.")
+  add("The prefix `haproxy.com` means the same.")
+  add("")
+  add("Where: I an Ingress, S a Service, C the ConfigMap that the setting `configmap` names (its keys have no prefix).")
+  add("The first that has a right value counts, in this order.")
+  add("")
+  add("## Keys with an effect")
+  add("")
+  add("| key | where | type | default | effect | HAProxy | needs a reload | tested by |")
+  add("| --- | --- | --- | --- | --- | --- | --- | --- |")
+  local refused = {}
+  for _, k in ipairs(M.keys(FAMILY)) do
+    if k.refused or k.elsewhere then
+      refused[#refused + 1] = k
+    elseif k.old_for then
+      add("| `%s` | %s | | | an older spelling of `%s` | | | |", k.short, kinds_of(k), k.old_for)
+    else
+      local default = k.default
+      if type(default) == "table" then default = table.concat(default, ", ") end
+      add("| `%s` | %s | %s | %s | %s%s%s | %s | %s | %s |", k.short, kinds_of(k), cell(type_of(k)),
+        default ~= nil and code(tostring(default)) or "", cell(k.doc), k.protects and " **Protects.**" or "",
+        k.note and " " .. cell(k.note) or "", code(k.lines), cell(k.reload or "no"), code(k.tested))
+    end
+  end
+  add("")
+  add("Where the value of a key that **protects** is wrong, and no other level has a right one, the routes answer 503.")
+  add("")
+  add("## Other keys")
+  add("")
+  add("Where such a key is set, the owner is told, with this reason. If it protects, the routes answer 503.")
+  add("")
+  add("| key | where | |")
+  add("| --- | --- | --- |")
+  for _, k in ipairs(refused) do
+    add("| `%s` | %s | %s%s |", k.short, kinds_of(k), k.elsewhere and "honoured: " or "no effect: ",
+      cell(k.reason) .. (k.protects and " **Protects.**" or ""))
+  end
+  add("")
+  return table.concat(out, "\n")
+end
+
+M.PAGE, M.FAMILY = PAGE, FAMILY
+
+if arg and arg[0] and arg[0]:find("tools/annotations.lua", 1, true) then
+  local text = M.page()
+  local f = io.open(PAGE, "rb")
+  local now = f and f:read("*a") or ""
+  if f then f:close() end
+  if arg[1] == "--check" then
+    if now ~= text then
+      io.stderr:write(PAGE .. " is not current: run luajit tools/annotations.lua\n")
+      os.exit(1)
+    end
+  else
+    local w = assert(io.open(PAGE, "wb"))
+    w:write(text)
+    w:close()
+  end
+end
+
+return M
