@@ -58,6 +58,14 @@ local CORPUS = {
   ["request-capture-len"] = { "0", "-1", "9999", "ten", "1e2", "128 " .. EVIL },
   ["src-ip-header"] = { "X-" .. LOOK_ALIKE, "a b", "X:" .. EVIL, ("x"):rep(65), "%[src]", "x," .. EVIL },
   ["timeout-server"] = { "0", "25d", unpack(DURATION) },
+  ["load-balance"] = { "round" .. LOOK_ALIKE, EVIL, "hdr(" .. EVIL, "roundrobin " .. EVIL, "random(0)", "uri len x" .. EVIL },
+  ["cookie-persistence"] = { "a b" .. EVIL, "a;" .. EVIL, LOOK_ALIKE, ("c"):rep(65), "%[src]" .. EVIL },
+  ["cookie-persistence-no-dynamic"] = { "a b" .. EVIL, "a;" .. EVIL, LOOK_ALIKE, ("c"):rep(65), "%[src]" .. EVIL },
+  check = SWITCH, abortonclose = SWITCH, ["forwarded-for"] = SWITCH,
+  ["check-http"] = { "x" .. EVIL, "DELETE /" .. EVIL, "GET / HTTP/9 " .. EVIL, "GET /%[src] a b " .. EVIL, "/" .. LOOK_ALIKE },
+  ["check-interval"] = DURATION, ["timeout-check"] = DURATION,
+  ["pod-maxconn"] = LIMIT,
+  ["send-proxy-protocol"] = { "proxy-v3", EVIL, "true", "prox" .. LOOK_ALIKE, "proxy proxy" },
 }
 local NEEDS = {
   ["request-redirect-code"] = { ["request-redirect"] = "new.example" },

@@ -30,11 +30,11 @@ local SERVED, CLOSED = "a.example/ default_web_80\n", "a.example/ haptic_unavail
 
 describe("Annotations of other controllers", function()
   it("are named to the owner when they have no effect, each of them", function()
-    local o = annotated({ ["nginx.ingress.kubernetes.io/rewrite-target"] = "/", ["haproxy.org/check-interval"] = "5s", ["haproxy-ingress.github.io/hsts"] = "true",
+    local o = annotated({ ["nginx.ingress.kubernetes.io/rewrite-target"] = "/", ["haproxy.org/server-slots"] = "5", ["haproxy-ingress.github.io/hsts"] = "true",
       ["alb.ingress.kubernetes.io/scheme"] = "internal", ["example.com/note"] = "x", ["kubernetes.io/ingress.class"] = "haptic",
       ["haproxy-haptic.org/unheard-of"] = "1" })
     local text = told(o, "AnnotationIgnored")
-    for _, key in ipairs({ "nginx.ingress.kubernetes.io/rewrite-target", "haproxy.org/check-interval", "haproxy-ingress.github.io/hsts",
+    for _, key in ipairs({ "nginx.ingress.kubernetes.io/rewrite-target", "haproxy.org/server-slots", "haproxy-ingress.github.io/hsts",
       "alb.ingress.kubernetes.io/scheme", "haproxy-haptic.org/unheard-of" }) do
       assert.is_truthy(text:find(key, 1, true), key)
     end

@@ -1,4 +1,4 @@
---- backend_annotations.lua — annotations about what HAProxy does in a backend: how it chooses, checks and limits servers.
+--- backend_annotations.lua — annotations about a backend: how HAProxy chooses, checks and limits its servers.
 --
 -- Lines go into a profile, which backends with the same lines share; words stand at each server. Families of
 -- controllers have keys for these values (haproxy_org.lua).
