@@ -62,9 +62,11 @@ describe("docs/templates.md", function()
     local page = program.read("docs/templates.md")
     local declared = {}
     for _, script in ipairs(program.libraries()) do
-      for key in script.source:gmatch("\n  (%l[%l%d_]*) = { type = ") do
-        declared[key] = true
-        assert.is_truthy(page:find("`" .. key .. "`", 1, true) or page:find("`" .. key .. ":", 1, true), key)
+      for settings in script.source:gmatch("\nsettings(%b())") do
+        for key in settings:gmatch("\n  (%l[%l%d_]*) = { type = ") do
+          declared[key] = true
+          assert.is_truthy(page:find("`" .. key .. "`", 1, true) or page:find("`" .. key .. ":", 1, true), key)
+        end
       end
     end
     for _, script in ipairs(program.libraries()) do
