@@ -15,9 +15,9 @@ files["templates"] = {
   std = "luajit",
   read_globals = {
     "address_parse", "annotated", "annotation", "annotation_keys", "annotations", "apply", "b64decode", "b64encode",
-    "capabilities", "context", "dig", "each", "each_requested", "extend", "extended", "fail", "family", "format_escape", "fragment",
-    "from_env", "group_by", "hash", "json", "json_decode", "keys", "may_patch_status", "path", "point", "provide",
-    "regex_escape", "replace", "resources", "section", "settings", "shared", "snippets", "sort_by", "use",
-    "warn", "watched",
+    "capabilities", "context", "dig", "each", "each_requested", "extend", "extended", "fail", "family",
+    "format_escape", "fragment", "from_env", "group_by", "hash", "json", "json_decode", "keys", "may_patch_status",
+    "path", "point", "provide", "regex_escape", "replace", "resources", "section", "settings", "shared", "snippets",
+    "sort_by", "use", "warn", "watched",
   },
 }
