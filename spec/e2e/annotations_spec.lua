@@ -335,6 +335,23 @@ describe("Annotations:", function()
     end)
   end
 
+  it("never stand in front of another Ingress' route on the host, such as an ACME solver's", function()
+    put("redirected", { ["request-redirect"] = "new.example" })
+    put("closed", { ["allow-list"] = "10.0.0.0/8", ["auth-type"] = "basic-auth", ["auth-secret"] = "nobody" })
+    put("limited", { ["deny-list"] = "0.0.0.0/0", ["path-rewrite"] = "/nothing" })
+    for _, host in ipairs({ "redirected", "closed", "limited" }) do
+      put("solver-" .. host, {}, { "/.well-known/acme-challenge/token" }, { host = host })
+    end
+    start("3.4")
+    for host, without in pairs({ redirected = 302, closed = 503, limited = 403 }) do
+      status(host, "/", nil, without)
+      both(host, "/.well-known/acme-challenge/token", nil, function(answer)
+        assert.equal(200, answer.status)
+        assert.matches("GET /.well-known/acme-challenge/token HTTP", answer.body, 1, true)
+      end)
+    end
+  end)
+
   --- Waits until a route answers with a status, or with a text in the body.
   local function wait(name, wanted, path)
     scope:wait_for(name .. (path or "/") .. " to be " .. tostring(wanted), 15, function()
