@@ -76,6 +76,7 @@ struct app {
     bool refused_by_haproxy;             /* and not by us */
     uint64_t in_force_generation;        /* in which it was judged; 0: it was not */
     bool is_deployed;                    /* that generation was live since */
+    int64_t reports_since_ns;            /* since when this replica leads; 0: it does not */
     char *part_refused;                  /* by HAProxy, of the templates themselves; NULL: nothing */
     int64_t part_looked_ns;
     uv_timer_t config_timer;          /* a configuration waits for its kinds */

@@ -107,8 +107,17 @@ static void report_in_force(struct app *app)
 {
     struct reconcile_status s;
     uint64_t live = reconcile_live_generation(app->reconcile);
-    bool late = clock_now_ns() - app->config_state.since_ns > LATE_NS;
+    int64_t now = clock_now_ns();
 
+    if (!may_write(app)) {
+        app->reports_since_ns = 0;
+        config_report_set(app->config_report, NULL);
+        return;
+    }
+    /* Who begins to lead has not deployed anything yet: that says nothing of the configuration. */
+    if (app->reports_since_ns == 0)
+        app->reports_since_ns = now;
+    bool late = now - app->config_state.since_ns > LATE_NS && now - app->reports_since_ns > LATE_NS;
     app->is_deployed = app->is_deployed || (live != 0 && live >= app->in_force_generation);
     reconcile_status(app->reconcile, &s);
     if (!app->is_deployed && !late) {

@@ -193,6 +193,26 @@ describe("a configuration that is a resource", function()
     assert.equal(version, admin:get("HAProxyTemplateConfig", "main").metadata.resourceVersion)
   end)
 
+  it("keeps its conditions over a hand-over", function()
+    local election = { controller = { leader_election = { enabled = true, lease_duration = "3s", renew_deadline = "2s",
+      retry_period = "500ms" } }, templateSnippets = header("one") }
+    put(election)
+    local a = start({ name = "a" }):wait_ready()
+    wait_conditions(DEPLOYED)
+    local b = start({ name = "b" })
+    b:wait_log("Configuration in force", 10)
+    -- Longer than a condition waits before it says that nothing is live.
+    posix.sleep(11)
+    local version = admin:get("HAProxyTemplateConfig", "main").metadata.resourceVersion
+    a:stop()
+    scope:wait_for("b to lead", 15, function() return b:metric("haptic_leader_election_is_leader") == 1 end)
+    scope:wait_for("b to have deployed", 10, function() return b:state().live end)
+    posix.sleep(1)
+    assert.equal(version, admin:get("HAProxyTemplateConfig", "main").metadata.resourceVersion)
+    put({ controller = election.controller, templateSnippets = header("two") })
+    wait_conditions(DEPLOYED)
+  end)
+
   it("works as a file, too", function()
     put({ templateSnippets = header("one") })
     local output = posix.run({ "kubectl", "--kubeconfig", cluster.admin_kubeconfig, "get", "htplcfg", "main", "-o", "yaml" })
