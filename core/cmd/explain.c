@@ -9,6 +9,7 @@
 #include "cmd/workbench_options.h"
 #include "haproxy/disk.h"
 #include "offline/origin.h"
+#include "offline/origin_route.h"
 
 enum { EXPLAIN_MARKDOWN = WORKBENCH_OWN, EXPLAIN_SOURCE };
 
@@ -26,14 +27,15 @@ static const struct option_row rows[] = {
 
 static const struct option_table table = {
     .command = "explain",
-    .arguments = "[CODE… | haproxy.cfg:LINE | KIND NAMESPACE/NAME]",
+    .arguments = "[CODE… | haproxy.cfg:LINE | KIND NAMESPACE/NAME | HOST/PATH]",
     .text =
         "Says what the code of a finding means, what a running controller does then, and what to do; where a line of "
-        "the rendered\nhaproxy.cfg comes from; or what an object gives to the output. Without an argument: all "
-        "codes.\n\n"
+        "the rendered\nhaproxy.cfg comes from; what an object gives to the output; or where a request goes. Without an "
+        "argument: all codes.\n\n"
         "  haptic explain HT0301\n"
         "  haptic explain -s examples/manifests haproxy.cfg:42\n"
-        "  haptic explain -s examples/manifests ingress default/shop\n\n"
+        "  haptic explain -s examples/manifests ingress default/shop\n"
+        "  haptic explain -s examples/manifests shop.localhost/cart\n\n"
         "Exit status: 0 explained, 1 the templates do not load, 2 no such thing or unreadable input.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
@@ -89,7 +91,7 @@ static int explain_codes(const struct explain *e)
         if (row == NULL) {
             fprintf(stderr,
                     "haptic explain: no finding has the code %s; haptic explain lists them. A line is written "
-                    "haproxy.cfg:LINE, an object KIND NAMESPACE/NAME\n",
+                    "haproxy.cfg:LINE, an object KIND NAMESPACE/NAME, a request HOST/PATH\n",
                     e->what.items.items[i]);
             return EXIT_USAGE;
         }
@@ -112,12 +114,29 @@ static size_t line_number(const char *text)
     return *end == '\0' ? line : 0;
 }
 
+/* "shop.test/cart", "https://shop.test/" */
+static bool is_route(const struct explain *e)
+{
+    return e->what.items.length == 1 && strchr(e->what.items.items[0], '/') != NULL;
+}
+
 static bool is_about_output(const struct explain *e)
 {
     const struct option_arguments *a = &e->what;
 
-    return (a->items.length == 1 && strncmp(a->items.items[0], DISK_CONFIG ":", strlen(DISK_CONFIG ":")) == 0) ||
+    return is_route(e) ||
+           (a->items.length == 1 && strncmp(a->items.items[0], DISK_CONFIG ":", strlen(DISK_CONFIG ":")) == 0) ||
            (a->items.length == 2 && finding_code_find(a->items.items[0]) == NULL);
+}
+
+/* What HAProxy refuses of an object is put aside in a cluster: find out what that is. */
+static int check_object(struct explain *e, struct err *err)
+{
+    const struct workbench_options *options = &e->common.options;
+
+    if (e->what.items.length != 2 || options->haproxy_version != NULL)
+        return 0;
+    return workbench_validate(e->common.workbench, options->haproxy_binary, err);
 }
 
 static int explain_output(struct explain *e)
@@ -130,8 +149,15 @@ static int explain_output(struct explain *e)
         (void)workbench_command_report(&e->common, stderr);
         return EXIT_FINDINGS;
     }
-    int result = e->what.items.length == 1 ? origin_of_line(e->common.workbench, line_number(what[0]), &text, &err)
-                                           : origin_of_object(e->common.workbench, what[0], what[1], &text, &err);
+    if (check_object(e, &err) < 0) {
+        fprintf(stderr, "haptic explain: %s\n", err.text);
+        return EXIT_USAGE;
+    }
+    const struct workbench_options *options = &e->common.options;
+    const char *binary = options->haproxy_version == NULL ? options->haproxy_binary : NULL;
+    int result = is_route(e)                 ? origin_of_route(e->common.workbench, binary, what[0], &text, &err)
+                 : e->what.items.length == 1 ? origin_of_line(e->common.workbench, line_number(what[0]), &text, &err)
+                                             : origin_of_object(e->common.workbench, what[0], what[1], &text, &err);
     if (result < 0) {
         fprintf(stderr, "haptic explain: %s\n", err.text);
         return EXIT_USAGE;

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cmd/debug_pages.h"
 #include "cmd/run_options.h"
 #include "cmd/version.h"
 #include "controller/app.h"
@@ -63,19 +64,6 @@ static void serve_metrics(void *ctx, struct http_answer *answer)
     metric_expose(run->metrics, &answer->body);
 }
 
-static void serve_state(void *ctx, struct http_answer *answer)
-{
-    struct run *run = ctx;
-
-    answer->content_type = "application/json";
-    app_describe(run->app, &answer->body);
-}
-
-static void serve_config(void *ctx, struct http_answer *answer)
-{
-    app_write_config(((struct run *)ctx)->app, &answer->body);
-}
-
 static int start_http(struct run *run, const struct run_options *o, struct err *err)
 {
     if (o->metrics_port != 0) {
@@ -91,8 +79,6 @@ static int start_http(struct run *run, const struct run_options *o, struct err *
         if (http_server_new(&run->loop, "127.0.0.1", o->debug_port, &run->debug_http, err) < 0)
             return err_wrap(err, "debug (choose another --debug-port)");
         http_server_local(run->debug_http);
-        http_server_route(run->debug_http, "/debug/state", "what the controller knows", serve_state, run);
-        http_server_route(run->debug_http, "/debug/config", "the accepted haproxy.cfg", serve_config, run);
     }
     return 0;
 }
@@ -182,6 +168,8 @@ static int start(struct run *run, struct run_options *o, struct err *err)
     /* First what may be taken already: the loop does not run yet, so nobody asks before there is an app. */
     if (start_http(run, o, err) < 0 || app_new(&run->loop, &o->app, run->metrics, &run->app, err) < 0)
         return -1;
+    if (run->debug_http != NULL)
+        debug_pages_add(run->debug_http, run->app);
     uv_timer_init(&run->loop, &run->hurry);
     uv_signal_init(&run->loop, &run->term);
     uv_signal_init(&run->loop, &run->interrupt);

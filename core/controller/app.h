@@ -16,6 +16,7 @@
 #include "kube/config.h"
 
 struct app;
+struct model;
 
 /* What the command line and the environment say. Strings are borrowed for the life of the app. */
 struct app_options {
@@ -67,5 +68,7 @@ bool app_is_ready(const struct app *app, struct buf *why);
 void app_describe(const struct app *app, struct buf *out);
 /* The accepted haproxy.cfg. */
 void app_write_config(const struct app *app, struct buf *out);
+/* What is rendered and accepted; read it during the call only. */
+const struct model *app_model(const struct app *app);
 
 #endif

@@ -330,3 +330,8 @@ void app_write_config(const struct app *app, struct buf *out)
     if (app->reconcile != NULL)
         model_write_config(reconcile_model(app->reconcile), MODEL_ACCEPTED, out, NULL);
 }
+
+const struct model *app_model(const struct app *app)
+{
+    return reconcile_model(app->reconcile);
+}

@@ -73,12 +73,30 @@ static void on_connection(void *ctx, struct MHD_Connection *connection, void **g
     *guest = crowd_enter(&s->crowd, fd, info ? info->client_addr : NULL);
 }
 
+const char *http_argument(const struct http_answer *answer, const char *name)
+{
+    return MHD_lookup_connection_value(answer->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+static bool fits(const char *path, const char *url, const char **ret_rest)
+{
+    size_t length = strlen(path);
+
+    if (strcmp(path, url) == 0)
+        return true;
+    if (length < 2 || path[length - 1] != '/' || strncmp(path, url, length) != 0)
+        return false;
+    *ret_rest = url + length;
+    return true;
+}
+
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *upload, size_t *upload_size, void **request)
 {
     static int seen;
     struct http_server *s = ctx;
-    struct http_answer answer = {.status = MHD_HTTP_OK, .content_type = "text/plain; charset=utf-8"};
+    struct http_answer answer = {
+        .status = MHD_HTTP_OK, .content_type = "text/plain; charset=utf-8", .rest = "", .connection = connection};
 
     (void)version;
     (void)upload;
@@ -108,7 +126,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         return MHD_YES;
     }
     for (size_t i = 0; i < s->routes.length; i++) {
-        if (strcmp(s->routes.items[i].path, url) == 0) {
+        if (fits(s->routes.items[i].path, url, &answer.rest)) {
             s->routes.items[i].handler(s->routes.items[i].ctx, &answer);
             return respond(connection, &answer);
         }

@@ -21,14 +21,19 @@ struct http_answer {
     unsigned status;          /* 200 when the handler is called */
     const char *content_type; /* text/plain */
     struct buf body;
+    const char *rest; /* of a route whose path ends in "/": what the client's path has behind it; else "" */
+    void *connection; /* for http_argument() */
 };
 typedef void http_handler(void *ctx, struct http_answer *answer);
 
 /* address: as listen.h has it; port 0: any (see http_server_port). */
 int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct http_server **ret_server,
                     struct err *err) MUST_CHECK;
-/* path is compared in whole; summary is for the index at "/". Both are borrowed. */
+/* path is compared in whole, unless it ends in "/": then it is a beginning. summary is for the index at "/". Both are
+ * borrowed. */
 void http_server_route(struct http_server *s, const char *path, const char *summary, http_handler *handler, void *ctx);
+/* The value of an argument behind "?", decoded; NULL: it is not there. Valid during the handler's call. */
+const char *http_argument(const struct http_answer *answer, const char *name);
 /* Answer only requests whose Host is a loopback name or address (421 to others). */
 void http_server_local(struct http_server *s);
 uint16_t http_server_port(const struct http_server *s);

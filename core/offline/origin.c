@@ -62,6 +62,7 @@ int origin_of_line(struct workbench *w, size_t line, struct buf *out, struct err
 }
 
 struct object_origin {
+    const struct model *model;
     struct buf *out;
     size_t fragments;
 };
@@ -79,11 +80,16 @@ static void put_fragment(void *ctx, const struct fragment *f)
 
     o->fragments++;
     buf_printf(o->out, "fragment %s (%s)\n", f->id, f->template_name);
+    const char *reason = model_quarantine_reason(o->model, f->id);
+    if (reason != NULL)
+        buf_printf(o->out, "  quarantined: %s\n", reason);
     for (size_t i = 0; i < f->count; i++) {
         const struct contribution *c = &f->items[i];
         const struct item *item = c->item;
-        const char *lost = item != NULL && item->winner != NULL && item->winner != f ? " (lost to an older object)"
-                                                                                     : "";
+        const struct fragment *winner = item != NULL && item->winner != f ? item->winner : NULL;
+        CLEANUP(free_ptr)
+        char *lost = winner ? xasprintf(" (lost to %s %s, which is older)", winner->owner_kind, winner->owner_id)
+                            : xstrdup("");
         size_t first = strcspn(c->text->bytes, "\n");
         buf_printf(o->out, "  %-8s %s%s%s%s\n", names[c->kind], c->scope, *c->key && *c->scope ? " " : "", c->key,
                    lost);
@@ -111,7 +117,7 @@ static struct store_kind *find_kind(struct store *s, const char *name, const cha
 
 int origin_of_object(struct workbench *w, const char *kind_name, const char *id, struct buf *out, struct err *err)
 {
-    struct object_origin o = {.out = out};
+    struct object_origin o = {.model = workbench_model(w), .out = out};
     struct store_kind *kind = find_kind(workbench_store(w), kind_name, id);
 
     if (kind == NULL || store_get(kind, id) == NULL)

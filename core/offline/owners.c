@@ -33,7 +33,9 @@ static void look_at_entry(void *ctx, const char *key, const char *value)
 {
     struct search *s = ctx;
 
-    if (strcmp(value, s->backend) == 0)
+    size_t length = model_backend_length(value, strlen(value));
+
+    if (strlen(s->backend) == length && strncmp(value, s->backend, length) == 0)
         add(s->out, model_map_item(workbench_model(s->w), s->map, key));
 }
 

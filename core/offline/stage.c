@@ -313,6 +313,22 @@ static char *sni_of(const struct stage_request *r)
     return name;
 }
 
+/* HAProxy names the last rule that ended its list; one that let the request pass answered nothing. */
+static size_t answering_line(const struct stage *s, size_t line)
+{
+    const char *at = buf_str((struct buf *)(uintptr_t)&s->text.text);
+    char kind[32], action[32];
+
+    for (size_t i = 1; i < line && at != NULL; i++) {
+        at = strchr(at, '\n');
+        at = at ? at + 1 : NULL;
+    }
+    if (line == 0 || at == NULL || sscanf(at, " %31s %31s", kind, action) != 2 || strcmp(action, "allow") == 0 ||
+        strcmp(action, "accept") == 0)
+        return 0;
+    return line_before(s, line);
+}
+
 /* "FRONTEND/BACKEND/SERVER/LINE"; names have no "/" unless their author wants so. */
 static void read_route(const struct stage *s, const char *route, struct stage_answer *a)
 {
@@ -326,7 +342,7 @@ static void read_route(const struct stage *s, const char *route, struct stage_an
     a->frontend = parts[0];
     a->backend = parts[1];
     a->server = parts[2];
-    a->line = line_before(s, strtoul(parts[3], NULL, 10));
+    a->line = answering_line(s, strtoul(parts[3], NULL, 10));
     free(parts[3]);
     if (strcmp(a->backend, a->frontend) == 0) /* none was chosen */
         *a->backend = '\0';

@@ -1,0 +1,117 @@
+--- Who wrote what: the debug pages of a running controller, and the same questions asked of files.
+
+local e2e = require("support.e2e")
+local http = require("support.http")
+local json = require("cjson")
+local kube = require("support.kube")
+local posix = require("support.posix")
+
+local SEED = tonumber(os.getenv("DEBUG_SEED")) or math.floor(posix.now() * 1000) % 2147483647
+local REQUESTS = 150
+
+describe("the debug pages", function()
+  local scope, source, haptic
+
+  setup(function()
+    e2e.backends()
+    scope = e2e.scope("debug")
+    source = scope:manifests()
+    source:write("class.yaml", kube.ingress_class())
+  end)
+  teardown(function() scope:close() end)
+
+  --- A page of the controller: its body, its status.
+  local function page(path)
+    local answer = assert(haptic:get(path))
+    return answer.body, answer.status
+  end
+
+  local function explain(words)
+    return (posix.run({ "sh", "-c", ("%s explain -s %s --haproxy-version 3.2 %s"):format(e2e.program(), source.path, words) }))
+  end
+
+  --- The same numbers on every machine.
+  local function dice_of(seed)
+    local state = seed % 2147483646 + 1
+    return function(list)
+      state = state * 16807 % 2147483647
+      return list[state % #list + 1]
+    end
+  end
+
+  it("know the way of a request as HAProxy goes it", function()
+    print("DEBUG_SEED=" .. SEED)
+    local pick = dice_of(SEED)
+    local hosts = { "a.test", "b.a.test", "*.a.test", "*.test", "c.test" }
+    local paths = { "/", "/x", "/x/", "/x/y", "/X", "/x%2Fy", "/y" }
+    local used = {}
+    for i = 1, 12 do
+      local name, host, path, type = "r" .. i, pick(hosts), pick(paths), pick({ "Prefix", "Exact" })
+      if not used[host .. path .. type] then
+        used[host .. path .. type] = true
+        source:write(name .. ".yaml", kube.service(name), kube.slice(name, { "127.7.0." .. i }),
+          kube.ingress({ name = name, host = host, paths = { { path = path, service = name, type = type } } }))
+      end
+    end
+    local everybody = kube.ingress({ name = "zz", service = "r1" })
+    everybody.spec.rules = nil
+    everybody.spec.defaultBackend = { service = { name = "r1", port = { number = 80 } } }
+    source:write("zz.yaml", everybody)
+    haptic = scope:haptic({ source = source.path })
+    haptic:wait_ready()
+    local asked = { "a.test", "A.test:80", "b.a.test", "x.a.test", "z.y.test", "c.test.", "d.test" }
+    local wanted = { "/", "/x", "/x/", "/x/y", "/x/y/z", "/xy", "/X", "/x%2fy", "/x%2Fy", "/y?x=/x", "/q" }
+    for i = 1, REQUESTS do
+      local host, path = pick(asked), pick(wanted)
+      local answer = assert(http.request({ port = haptic.http_port, host = host, path = path }))
+      local query = ("/debug/route?host=%s&path=%s"):format(host, (path:gsub("%%", "%%25"):gsub("?", "%%3F")))
+      local body, status = page(query)
+      assert.equal(200, status)
+      local route = json.decode(body)
+      local server = route.backend ~= json.null and route.backend.servers[1]
+      assert.equal(answer.status == 200 and answer.body or "no such route",
+        server and ("%s:%d\n"):format(server.address, server.port) or "no such route",
+        ("DEBUG_SEED=%d, request %d: %s%s"):format(SEED, i, host, path))
+    end
+    local route = json.decode((page("/debug/route?host=nobody&path=/q")))
+    assert.equal("ingresses default/zz", route.entry.object)
+    assert.equal("default-backend.map", route.entry.map)
+    assert.equal("default_r1_80", route.backend.name)
+    assert.equal("services default/r1", route.backend.writers[1].object)
+    assert.equal("ingress.lua", route.backend.writers[1].template)
+    assert.equal(400, select(2, page("/debug/route")))
+  end)
+
+  it("say who wrote each line and each entry", function()
+    local config = page("/debug/config")
+    local document = json.decode((page("/debug/config?origin=1")))
+    local lines = {}
+    for i, line in ipairs(document.lines) do
+      assert.equal(i, line.line)
+      lines[i] = line.text
+    end
+    assert.equal(config, table.concat(lines, "\n") .. "\n")
+    local found
+    for _, line in ipairs(document.lines) do
+      if line.section == "backend default_r1_80" and line.text:find("    server ", 1, true) then found = line end
+    end
+    assert.equal("services default/r1", found.object)
+    assert.equal("body", found.piece)
+    assert.matches("^ingress.lua:backend/services/default/r1", found.fragment)
+    assert.matches("default%-backend.map\n", (page("/debug/maps")))
+    assert.equal("* default_r1_80\n", (page("/debug/maps/default-backend.map")):match("%*[^\n]*\n"))
+    local map = json.decode((page("/debug/maps/default-backend.map?origin=1")))
+    assert.equal("ingresses default/zz", map.entries[1].object)
+    for _, path in ipairs({ "/debug/maps/", "/debug/maps/nobody.map", "/debug/maps/..%2fx", "/debug/mapsx", "/debug/config/x" }) do
+      assert.equal(404, select(2, page(path)), path)
+    end
+    assert.matches("/debug/route +%?host=&path=: ", (page("/debug/nothing")))
+  end)
+
+  it("answer offline, too, with the lines of the templates", function()
+    local text = explain("nobody.example/q")
+    assert.matches("\n  map entry: maps/default%-backend.map: %* %-> default_r1_80\n    object: ingresses default/zz, template: ingress.lua:%d+\n", text)
+    assert.matches("\n  backend: default_r1_80\n    object: services default/r1, template: ingress.lua:%d+\n", text)
+    assert.matches("\n  server: haproxy.cfg:%d+: server 127%.7%.0%.1_8001 127%.7%.0%.1:8001\n    object: services default/r1", text)
+  end)
+end)
