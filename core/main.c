@@ -17,6 +17,7 @@ static const struct subcommand {
     {"test", cmd_test, "offline: the validationTests of a configuration"},
     {"repl", cmd_repl, "offline: a Lua prompt in the renderer's jail"},
     {"crds", cmd_crds, "the definitions of the controller's resources: print them, or apply them to a cluster"},
+    {"diff", cmd_diff, "offline: what a change would do to a running HAProxy, and who wrote what changed"},
     {"explain", cmd_explain, "what the code of a finding means, and what to do"},
     {"version", cmd_version, "the program's version"},
     {"renderer", cmd_renderer, "the jailed process that runs the templates; started by other commands"},

@@ -10,6 +10,7 @@ int cmd_render(int argc, char **argv);
 int cmd_validate(int argc, char **argv);
 int cmd_test(int argc, char **argv);
 int cmd_repl(int argc, char **argv);
+int cmd_diff(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 /* 0, 1 when the API server refuses, 2 for wrong usage. */
 int cmd_crds(int argc, char **argv);

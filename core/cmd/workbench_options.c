@@ -38,10 +38,9 @@ int workbench_command_set(struct workbench_command *c, int id, const char *value
     }
 }
 
-bool workbench_command_begin(struct workbench_command *c, const char *name, int *ret_status)
+void workbench_command_prepare(struct workbench_command *c)
 {
     size_t size = sizeof(c->executable);
-    struct err err;
 
     log_set_fd(STDERR_FILENO); /* standard output is for what was asked for */
     log_set_level(LOG_ERROR);
@@ -56,6 +55,13 @@ bool workbench_command_begin(struct workbench_command *c, const char *name, int 
     c->options.extra_context = c->sets.items;
     c->options.haproxy_binary = c->binaries.length > 0 ? c->binaries.items[0] : "haproxy";
     c->options.progress = isatty(STDERR_FILENO);
+}
+
+bool workbench_command_begin(struct workbench_command *c, const char *name, int *ret_status)
+{
+    struct err err;
+
+    workbench_command_prepare(c);
     if (workbench_new(&c->loop, &c->options, &c->findings, &c->workbench, &err) < 0) {
         fprintf(stderr, "haptic %s: %s\n", name, err.text);
         *ret_status = EXIT_USAGE;

@@ -68,7 +68,9 @@ struct workbench_command {
 
 /* One option of the shared ones; ERR_INVALID for another id. */
 int workbench_command_set(struct workbench_command *c, int id, const char *value, struct err *err) MUST_CHECK;
-/* After the options are read: make the workbench. False: ended already, with *ret_status. */
+/* After the options are read: everything but the workbench. */
+void workbench_command_prepare(struct workbench_command *c);
+/* The same, and make the workbench. False: ended already, with *ret_status. */
 bool workbench_command_begin(struct workbench_command *c, const char *name, int *ret_status);
 /* Print the findings to that stream; the exit status. quiet: nothing when there are none and the format is text. */
 int workbench_command_report(struct workbench_command *c, FILE *to);

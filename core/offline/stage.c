@@ -19,8 +19,8 @@
 #include "base/clock.h"
 #include "controller/place.h"
 #include "haproxy/check.h"
-#include "haproxy/expand.h"
 #include "haproxy/scratch.h"
+#include "offline/expanded.h"
 #include "offline/stage_text.h"
 
 #define START_NS (20 * NS_PER_S)
@@ -49,25 +49,6 @@ static void wait_a_little(void)
 
 /* ---- files ---- */
 
-static int expand_file(struct vault *v, struct disk_file *file, struct err *err)
-{
-    enum expand_as as = strcmp(file->path, DISK_CONFIG) == 0   ? EXPAND_CONFIG
-                        : strncmp(file->path, "maps/", 5) == 0 ? EXPAND_MAP
-                                                               : EXPAND_FILE;
-    struct buf text = {0};
-
-    buf_add(&text, file->bytes, file->length);
-    if (expand_buf(v, as, &text, NULL, err) < 0) {
-        expand_wipe(&text);
-        return err_wrap(err, "%s", file->path);
-    }
-    explicit_bzero(file->bytes, file->length);
-    free(file->bytes);
-    file->length = text.length;
-    file->bytes = buf_steal(&text);
-    return 0;
-}
-
 static int write_files(struct stage *s, struct err *err)
 {
     CLEANUP(disk_files_done) struct disk_files files = {0};
@@ -82,7 +63,7 @@ static int write_files(struct stage *s, struct err *err)
             file->length = s->text.text.length;
             file->bytes = xmemdup0(buf_str(&s->text.text), s->text.text.length);
         }
-        if (expand_file(store_vault(workbench_store(s->w)), file, err) < 0)
+        if (expanded_file(store_vault(workbench_store(s->w)), file, err) < 0)
             return -1;
     }
     if (s->text.listeners.length == 0)

@@ -314,6 +314,19 @@ void workbench_each_of(struct workbench *w, const char *kind, const char *id,
     vec_done(&own);
 }
 
+void workbench_each_fragment(const struct workbench *w, void (*fn)(void *ctx, const struct fragment *f), void *ctx)
+{
+    struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(&w->fragments, &it));)
+        fn(ctx, slot->value);
+}
+
+const struct fragment *workbench_fragment(const struct workbench *w, const char *id)
+{
+    return map_get(&w->fragments, id);
+}
+
 int workbench_reload(struct workbench *w, struct err *err)
 {
     CLEANUP(buf_done) struct buf program = {0};

@@ -52,6 +52,9 @@ void workbench_listen(struct workbench *w, workbench_changed *changed, void *ctx
 char *workbench_ask(struct workbench *w, const char *mode, const char *question);
 /* Where a line (from 0) of a contribution was written: "ingress.lua:42", "" unknown. malloc'ed. */
 char *workbench_where(struct workbench *w, const char *fragment_id, const struct contribution *c, unsigned line);
+/* All fragments, in no order; one by its name, NULL: there is none. */
+void workbench_each_fragment(const struct workbench *w, void (*fn)(void *ctx, const struct fragment *f), void *ctx);
+const struct fragment *workbench_fragment(const struct workbench *w, const char *id);
 /* Walk the fragments of one object in the order of their names; kind: name of a watched kind. */
 void workbench_each_of(struct workbench *w, const char *kind, const char *id,
                        void (*fn)(void *ctx, const struct fragment *f), void *ctx);

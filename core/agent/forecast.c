@@ -1,0 +1,98 @@
+/* The answers of HAProxy's command line are written here as it would give them, so that one reader serves both. */
+#include "agent/forecast.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "agent/agent_state.h"
+#include "base/alloc.h"
+
+#define NO_BUDGET_NS (INT64_C(3600) * NS_PER_S)
+
+static const struct disk_file *file_of(const struct disk_files *files, const char *path)
+{
+    for (size_t i = 0; i < files->items.length; i++)
+        if (strcmp(files->items.items[i].path, path) == 0)
+            return &files->items.items[i];
+    return NULL;
+}
+
+static void load_config(struct live *live, const struct disk_files *files)
+{
+    const struct disk_file *config = file_of(files, DISK_CONFIG);
+    struct map_slot *slot;
+
+    if (config != NULL)
+        live_load_config(live, config->bytes, config->length);
+    for (size_t it = 0; (slot = map_next(&live->maps, &it));)
+        ((struct live_map *)slot->value)->used = true;
+}
+
+/* Does a line of a loaded list name the certificate? */
+static bool is_listed(const struct live *live, const char *path)
+{
+    struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(&live->lists, &it));) {
+        const struct live_list *list = slot->value;
+        for (size_t i = 0; live_refers(live, list->path) && i < list->lines.lines.length; i++)
+            if (strcmp(list->lines.lines.items[i].certificate, path) == 0)
+                return true;
+    }
+    return false;
+}
+
+static void load_certificates(struct live *live, const struct disk_files *files)
+{
+    CLEANUP(buf_done) struct buf certificates = {0}, lists = {0};
+
+    for (size_t i = 0; i < files->items.length; i++) {
+        const char *path = files->items.items[i].path;
+        if (strncmp(path, "certs/", 6) != 0)
+            continue;
+        if (live_path_is_list(path) && live_refers(live, path))
+            buf_printf(&lists, "%s\n", path);
+        else if (!live_path_is_list(path) && (live_refers(live, path) || is_listed(live, path)))
+            buf_printf(&certificates, "%s\n", path);
+    }
+    live_merge_certificates(live, buf_str(&certificates), buf_str(&lists));
+}
+
+static void load(struct live *live, const struct disk_files *files)
+{
+    load_config(live, files);
+    for (size_t i = 0; i < files->items.length; i++) {
+        const struct disk_file *f = &files->items.items[i];
+        if (strncmp(f->path, "maps/", 5) == 0)
+            live_load_map(live, f->path + 5, f->bytes, f->length);
+        else if (strcmp(f->path, DISK_CONFIG) != 0)
+            live_load_file(live, f->path, f->bytes, f->length);
+    }
+    load_certificates(live, files);
+}
+
+void forecast_make(const struct disk_files *running, struct model *wanted, struct vault *vault,
+                   const struct haproxy_caps *caps, struct plan *ret_plan)
+{
+    struct agent *a = xcalloc(1, sizeof(*a));
+    struct model_changes news = {0};
+
+    model_take_changes(wanted, &news); /* a comparison of everything passes news over */
+    model_changes_done(&news);
+    a->model = wanted;
+    a->config.vault = vault;
+    a->caps = *caps;
+    a->caps_known = a->known = true;
+    a->live = live_new();
+    load(a->live, running);
+    walk_begin(a, &a->apply.walk);
+    while (!walk_step(&a->apply.walk, NO_BUDGET_NS))
+        continue;
+    *ret_plan = a->apply.plan;
+    walk_done(&a->apply.walk);
+    touched_done(&a->apply.touched);
+    map_done(&a->apply.touched.appearing);
+    pace_done(a);
+    live_free(a->live);
+    free(a);
+}

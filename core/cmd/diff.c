@@ -1,0 +1,178 @@
+/* haptic diff: what would a change do to a running HAProxy, and who wrote what changed? */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "cmd/cmd.h"
+#include "cmd/workbench_options.h"
+#include "offline/difference.h"
+
+enum { DIFF_NEW_CONFIG = WORKBENCH_OWN, DIFF_FAIL_ON, DIFF_DETAILED };
+
+/* With --detailed-exitcode. */
+enum { EXIT_ERROR = 1, EXIT_CHANGES = 2 };
+
+static const struct option_row rows[] = {
+    WORKBENCH_ROW_CONFIG,
+    {DIFF_NEW_CONFIG, 'C', "new-config", "FILE", NULL, NULL, "the configuration afterwards (that of --config)"},
+    WORKBENCH_ROW_SET,
+    {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
+     "the HAProxy that runs; may be repeated, each is asked (haproxy in PATH)"},
+    {DIFF_FAIL_ON, 0, "fail-on", "reload", NULL, NULL, "exit status 1 when one of them needs a reload"},
+    {DIFF_DETAILED, 0, "detailed-exitcode", NULL, NULL, NULL, "exit status 0 no change, 1 error, 2 changes"},
+    WORKBENCH_ROW_HELP,
+};
+
+static const struct option_table table = {
+    .command = "diff",
+    .arguments = "BEFORE [AFTER]",
+    .text = "Renders two states, has each checked by HAProxy, and says what the running controller would do to come "
+            "from one to the other:\nruntime commands, or a reload and why. Below: fragments that are new (+), changed "
+            "(~) and gone (-), with their lines.\nBEFORE, AFTER: manifests, as for the other commands; without AFTER "
+            "the configuration alone changes.\n\n"
+            "  haptic diff old-manifests new-manifests\n"
+            "  haptic diff -c old.yaml -C new.yaml --fail-on reload examples/manifests\n\n"
+            "Exit status: 0 compared, 1 findings or --fail-on, 2 wrong usage or unreadable input.",
+    .rows = rows,
+    .count = ARRAY_LEN(rows),
+};
+
+struct diff {
+    struct workbench_command common;
+    const char *new_config;
+    bool fail_on_reload, detailed;
+    struct findings findings;
+    size_t changes;
+    bool reloads;
+    struct buf text; /* of the first HAProxy */
+};
+
+static int set(void *ctx, int id, const char *value, struct err *err)
+{
+    struct diff *d = ctx;
+
+    switch (id) {
+    case DIFF_NEW_CONFIG:
+        d->new_config = value;
+        return 0;
+    case DIFF_FAIL_ON:
+        if (strcmp(value, "reload") != 0)
+            return err_set(err, ERR_INVALID, "\"%.32s\": only \"reload\" is known", value);
+        d->fail_on_reload = true;
+        return 0;
+    case DIFF_DETAILED:
+        d->detailed = true;
+        return 0;
+    default:
+        return workbench_command_set(&d->common, id, value, err);
+    }
+}
+
+/* One state, rendered for a HAProxy and checked by it. False: findings say why not; or -1 in *ret_result. */
+static bool make(struct diff *d, const char *config, const char *source, const char *binary,
+                 struct workbench **ret_workbench, int *ret_result, struct err *err)
+{
+    const char *const sources[] = {source, NULL};
+    struct workbench_options options = d->common.options;
+
+    options.config_file = config;
+    options.sources = sources;
+    options.haproxy_binary = binary;
+    *ret_result = workbench_new(&d->common.loop, &options, &d->findings, ret_workbench, err);
+    if (*ret_result < 0 || *ret_workbench == NULL || !workbench_render(*ret_workbench))
+        return false;
+    *ret_result = workbench_validate(*ret_workbench, binary, err);
+    return *ret_result == 0 && findings_count(&d->findings, FINDING_ERROR) == 0;
+}
+
+static void say(struct diff *d, const struct difference *difference, const char *version)
+{
+    if (difference->reload != NULL)
+        printf("HAProxy %s: a reload: %s%s%s%s\n", version, difference->reload, *difference->place ? " (" : "",
+               difference->place, *difference->place ? ")" : "");
+    else if (difference->operations > 0)
+        printf("HAProxy %s: %zu runtime command%s, no reload\n", version, difference->operations,
+               difference->operations == 1 ? "" : "s");
+    else
+        printf("HAProxy %s: nothing to do\n", version);
+    d->reloads |= difference->reload != NULL;
+}
+
+static int compare_for(struct diff *d, const char *binary, struct err *err)
+{
+    const char *const *what = d->common.sources.items.items;
+    const char *config = d->common.options.config_file, *new_config = d->new_config ? d->new_config : config;
+    struct workbench *before = NULL, *now = NULL;
+    CLEANUP(buf_done) struct buf text = {0};
+    struct difference difference = {0};
+    int result = 0;
+
+    if (make(d, config, what[0], binary, &before, &result, err) &&
+        make(d, new_config, d->common.sources.items.length > 1 ? what[1] : what[0], binary, &now, &result, err)) {
+        result = difference_judge(before, now, &difference, err);
+        size_t count = result == 0 ? difference_write(before, now, &text) : 0;
+        if (result == 0)
+            say(d, &difference, workbench_caps(now)->text);
+        if (d->text.length == 0)
+            buf_add(&d->text, buf_str(&text), text.length);
+        d->changes = count > d->changes ? count : d->changes;
+        difference_done(&difference);
+    }
+    workbench_free(before);
+    workbench_free(now);
+    return result;
+}
+
+static int serve(struct diff *d)
+{
+    static const char *const usual[] = {"haproxy"};
+    const char *const *binaries = d->common.binaries.length > 0 ? d->common.binaries.items : usual;
+    size_t count = d->common.binaries.length > 0 ? d->common.binaries.length : 1;
+    int wrong = d->detailed ? EXIT_ERROR : EXIT_FINDINGS;
+    struct err err;
+
+    for (size_t i = 0; i < count; i++) {
+        if (compare_for(d, binaries[i], &err) < 0) {
+            fprintf(stderr, "haptic diff: %s\n", err.text);
+            return d->detailed ? EXIT_ERROR : EXIT_USAGE;
+        }
+        if (findings_count(&d->findings, FINDING_ERROR) > 0) {
+            CLEANUP(buf_done) struct buf text = {0};
+            findings_write(&d->findings, FINDING_TEXT, false, "", &text);
+            fwrite(buf_str(&text), 1, text.length, stdout);
+            return wrong;
+        }
+    }
+    fwrite(buf_str(&d->text), 1, d->text.length, stdout);
+    if (d->fail_on_reload && d->reloads)
+        return wrong;
+    return d->detailed && d->changes > 0 ? EXIT_CHANGES : EXIT_CLEAN;
+}
+
+int cmd_diff(int argc, char **argv)
+{
+    struct diff d = {0};
+    struct err err;
+    int status = EXIT_CLEAN;
+
+    if (options_parse(&table, argc, argv, set, &d, &d.common.sources, &err) < 0) {
+        fprintf(stderr, "haptic diff: %s\n", err.text);
+        status = d.detailed ? EXIT_ERROR : EXIT_USAGE;
+    } else if (d.common.help) {
+        options_print_help(&table);
+    } else if (d.common.sources.items.length < 1 || d.common.sources.items.length > 2) {
+        fprintf(stderr, "haptic diff: which manifests? write haptic diff BEFORE [AFTER]\n");
+        status = d.detailed ? EXIT_ERROR : EXIT_USAGE;
+    } else {
+        workbench_command_prepare(&d.common);
+        status = serve(&d);
+    }
+    workbench_command_done(&d.common);
+    findings_done(&d.findings);
+    buf_done(&d.text);
+    return status;
+}

@@ -1,0 +1,96 @@
+--- haptic diff: what it says of a change is what the controller then does.
+
+local e2e = require("support.e2e")
+local kube = require("support.kube")
+local posix = require("support.posix")
+
+local STEPS = {
+  { "an endpoint is replaced", function(d)
+    d:write("web.yaml", kube.route("web", "web.test", { "198.18.0.9" }))
+  end, function(ask) return ask("web.test") == "198.18.0.9:8001" end },
+  { "a path is added", function(d)
+    d:write("path.yaml", kube.ingress({ name = "path", host = "web.test", paths = { { path = "/more", service = "web" } } }))
+  end, function(ask) return ask("web.test", "/more") == "198.18.0.9:8001" end },
+  { "a route with a Service of its own is added", function(d)
+    d:write("two.yaml", kube.route("two", "two.test", { "198.18.0.2" }))
+  end, function(ask) return ask("two.test") == "198.18.0.2:8001" end },
+  { "an Ingress goes", function(d) os.remove(d.path .. "/path.yaml") end,
+    function(ask) return ask("web.test", "/less") == "198.18.0.9:8001" end },
+}
+
+describe("haptic diff", function()
+  local scope
+
+  setup(function() e2e.backends() end)
+  before_each(function() scope = e2e.scope("diff") end)
+  after_each(function() scope:close() end)
+
+  --- What it prints, and its exit status.
+  local function diff(words)
+    return posix.run({ "sh", "-c", e2e.program() .. " diff " .. words .. " 2>&1" })
+  end
+
+  for _, series in ipairs({ "3.0", "3.4" }) do
+    it("knows what the controller will do, on " .. series, function()
+      local source = scope:manifests()
+      source:write("class.yaml", kube.ingress_class())
+      source:write("web.yaml", kube.route("web", "web.test", { "198.18.0.1" }))
+      local haptic = scope:haptic({ source = source.path, series = series })
+      haptic:wait_ready()
+      scope:wait_answer(haptic.http_port, "web.test", "198.18.0.1:8001")
+      local before, after = scope:path("before"), scope:manifests()
+      local reload_seen = false
+      for _, step in ipairs(STEPS) do
+        posix.run({ "sh", "-c", ("rm -rf %s; cp -r %s %s; cp %s/* %s"):format(before, source.path, before, source.path, after.path) })
+        step[2](after)
+        local text, code = diff(("--haproxy-binary %s %s %s"):format(e2e.haproxy_binary(series), before, after.path))
+        assert.equal(0, code, text)
+        local reloads = haptic:state().haproxy.reloads
+        step[2](source)
+        scope:wait_for(step[1], 20, function()
+          return step[3](function(host, path) return (select(2, e2e.ask(haptic.http_port, host, path))) end)
+        end)
+        scope:wait_for("quiet", 20, function()
+          local s = haptic:state()
+          return s.live and s.problem == ""
+        end)
+        local said = text:find(": a reload: ", 1, true) ~= nil
+        if said then
+          scope:wait_for("a reload: " .. step[1], 20, function() return haptic:state().haproxy.reloads > reloads end)
+        end
+        assert.equal(said and reloads + 1 or reloads, haptic:state().haproxy.reloads, step[1] .. ": " .. text)
+        reload_seen = reload_seen or said
+      end
+      assert.equal(series == "3.0", reload_seen)
+    end)
+  end
+
+  it("says nothing to do, names owners, and has exit statuses", function()
+    local source, other = scope:manifests(), scope:manifests()
+    for _, d in ipairs({ source, other }) do
+      d:write("class.yaml", kube.ingress_class())
+      d:write("web.yaml", kube.route("web", "web.test", { "198.18.0.1" }))
+    end
+    local text, code = diff("--detailed-exitcode " .. source.path .. " " .. other.path)
+    assert.matches("^HAProxy %S+: nothing to do\n$", text)
+    assert.equal(0, code)
+    other:write("web.yaml", kube.route("web", "web.test", { "198.18.0.2" }))
+    text, code = diff("--detailed-exitcode --fail-on reload " .. source.path .. " " .. other.path)
+    assert.matches("^HAProxy %S+: %d+ runtime commands?, no reload\n~ ingress.lua:backend/services/default/web/80\n"
+      .. "  backend default_web_80 body\n    %- server 198.18.0.1_8001 198.18.0.1:8001\n    %+ server 198.18.0.2_8001 198.18.0.2:8001\n$", text)
+    assert.equal(2, code)
+    local new = scope:path("new.yaml")
+    posix.write_file(new, "templateSnippets:\n  frontend-http-450-x: {template: 'http-request deny if { path /no }'}\n")
+    text, code = diff(("-C %s --fail-on reload %s"):format(new, source.path))
+    assert.matches("^HAProxy %S+: a reload: frontend http changed %(frontend%-http%-450%-x:1%)\n", text)
+    assert.matches("\n    %+ http%-request deny if { path /no }\n", text)
+    assert.equal(1, code)
+    posix.write_file(new, "templateSnippets:\n  frontend-http-450-x: {template: 'no-such-directive'}\n")
+    text, code = diff(("-C %s %s"):format(new, source.path))
+    assert.matches("unknown keyword 'no%-such%-directive'", text)
+    assert.equal(1, code)
+    assert.equal(2, select(2, diff("")))
+    assert.equal(2, select(2, diff("--fail-on rain " .. source.path)))
+    assert.equal(1, select(2, diff("--detailed-exitcode " .. scope:path("nobody"))))
+  end)
+end)
