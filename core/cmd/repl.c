@@ -19,6 +19,7 @@
 #include "offline/change.h"
 #include "offline/line_editor.h"
 #include "offline/prompt_request.h"
+#include "offline/saved_test.h"
 
 #define SESSION_MAX 1000
 #define CHUNK_MAX ((size_t)1 << 20)
@@ -54,7 +55,8 @@ struct repl {
     VEC(char *) session; /* chunks that were evaluated without an error, in order */
     struct buf pending;  /* lines of an unfinished chunk */
     struct buf changes;
-    struct stage *stage; /* of what was rendered last; NULL: none was needed */
+    struct saved_test saved; /* the requests of this session */
+    struct stage *stage;     /* of what was rendered last; NULL: none was needed */
     uv_signal_t interrupt;
     struct timespec config_time;
     bool evaluating, failed, ended;
@@ -124,23 +126,25 @@ static void change_object(struct repl *r, struct yyjson_val *command)
         CLEANUP(free_ptr) char *namespace = slash ? xmemdup0(id, (size_t)(slash - id)) : xstrdup("");
         store_delete(kind, namespace, slash ? slash + 1 : id, NULL);
     }
+    saved_test_done(&r->saved); /* its requests were about other objects */
     render(r, true);
 }
 
 static void make_request(struct repl *r, struct yyjson_val *request)
 {
-    CLEANUP(buf_done) struct buf text = {.max = CHUNK_MAX}, answer = {0};
+    CLEANUP(buf_done) struct buf text = {.max = CHUNK_MAX}, answer = {0}, noted = {0};
     bool as_expected;
     struct err err;
 
     if (json_write(&text, request, NULL, &err) < 0 ||
         prompt_request(r->common.workbench, r->common.options.haproxy_binary, buf_str(&text), &r->stage, &answer,
-                       &as_expected, &err) < 0) {
+                       &noted, &as_expected, &err) < 0) {
         printf("error: %s\n", err.text);
         r->failed = true;
         return;
     }
     printf("%s\n", buf_str(&answer));
+    saved_test_note(&r->saved, buf_str(&noted));
     r->failed = !as_expected;
 }
 
@@ -255,6 +259,7 @@ static void follow_config(struct repl *r, bool even_if_same)
         return;
     }
     printf("%s: templates loaded again\n", file);
+    saved_test_done(&r->saved);
     replay(r);
 }
 
@@ -264,6 +269,7 @@ static void help(void)
 {
     puts(":help          this list; help() says what Lua has\n"
          ":load FILE     evaluate a file\n"
+         ":save FILE     write the objects, and the requests since they changed, as a test\n"
          ":reload        load the configuration again, and what it has read\n"
          ":quit          end, as Ctrl-D does");
 }
@@ -291,6 +297,26 @@ static void load_file(struct repl *r, const char *path)
     }
 }
 
+static void save(struct repl *r, const char *path)
+{
+    size_t left_out = 0;
+    struct err err;
+
+    if (r->saved.requests.length == 0) {
+        printf("error: nothing was asked: request{host = …} first\n");
+        r->failed = true;
+    } else if (saved_test_write(&r->saved, r->common.workbench, path, &left_out, &err) < 0) {
+        printf("error: %s\n", err.text);
+        r->failed = true;
+    } else {
+        printf("%s: %zu request%s", path, r->saved.requests.length, r->saved.requests.length == 1 ? "" : "s");
+        if (left_out > 0)
+            printf("; %zu Secret%s left out, write them by hand", left_out, left_out == 1 ? " is" : "s are");
+        putchar('\n');
+        r->failed = false;
+    }
+}
+
 static void command(struct repl *r, const char *line)
 {
     if (strcmp(line, ":quit") == 0 || strcmp(line, ":q") == 0) {
@@ -299,6 +325,8 @@ static void command(struct repl *r, const char *line)
         help();
     } else if (strcmp(line, ":reload") == 0) {
         follow_config(r, true);
+    } else if (strncmp(line, ":save ", 6) == 0) {
+        save(r, line + 6 + strspn(line + 6, " "));
     } else if (strncmp(line, ":load ", 6) == 0) {
         load_file(r, line + 6 + strspn(line + 6, " "));
     } else {
@@ -422,6 +450,7 @@ int cmd_repl(int argc, char **argv)
     for (size_t i = 0; i < r.session.length; i++)
         free(r.session.items[i]);
     vec_done(&r.session);
+    saved_test_done(&r.saved);
     vec_done(&r.chunks_given);
     buf_done(&r.pending);
     buf_done(&r.changes);

@@ -33,13 +33,24 @@ static const struct option_row rows[] = {
 
 static const struct option_table table = {
     .command = "test",
+    .arguments = "[TESTS…]",
     .text =
         "Runs the validationTests of a configuration: renders the objects of each test and judges its assertions. "
         "Each test is rendered a\nsecond time with its objects one by one in another order; both must give the same "
-        "bytes.\n\n  haptic test -c my.yaml\n  haptic test -c my.yaml --run '^tls' -o junit\n\n"
+        "bytes.\nTESTS: files with validationTests beside those of the configuration.\n\n  haptic test -c my.yaml\n  haptic test -c my.yaml --run '^tls' -o junit\n\n"
         "Exit status: 0 all passed, 1 a test failed or none was run, 2 wrong usage or unreadable input.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
+};
+
+struct test_file {
+    const char *path;
+    struct test_cases cases;
+};
+
+struct chosen_test {
+    const struct test_case *test;
+    const struct test_file *file;
 };
 
 enum test_format { FORMAT_FINDINGS, FORMAT_TEXT, FORMAT_JSON, FORMAT_JUNIT, FORMAT_TAP };
@@ -50,8 +61,9 @@ struct test_command {
     uint64_t seed;
     bool seed_given;
     enum test_format format;
-    struct test_cases cases;
-    VEC(const struct test_case *) chosen;
+    struct option_arguments more; /* files with tests */
+    VEC(struct test_file) files;  /* the configuration first */
+    VEC(struct chosen_test) chosen;
     VEC(struct test_result) results;
     size_t passed, failed, skipped;
     struct buf report;
@@ -97,6 +109,23 @@ static int set(void *ctx, int id, const char *value, struct err *err)
 
 /* ---- which tests ---- */
 
+static int choose_of(struct test_command *t, const struct test_file *file, const struct pattern *pattern,
+                     struct err *err)
+{
+    for (size_t i = 0; i < file->cases.items.length; i++) {
+        const struct test_case *test = &file->cases.items.items[i];
+        size_t start, end;
+        if (test == file->cases.global)
+            continue;
+        int found = pattern == NULL ? 1 : pattern_find(pattern, test->name, strlen(test->name), 0, &start, &end, err);
+        if (found < 0)
+            return -1;
+        if (found > 0)
+            vec_push(&t->chosen, ((struct chosen_test){.test = test, .file = file}));
+    }
+    return 0;
+}
+
 static int choose(struct test_command *t, struct err *err)
 {
     struct pattern *pattern = NULL;
@@ -104,22 +133,14 @@ static int choose(struct test_command *t, struct err *err)
 
     if (t->run != NULL && pattern_new(t->run, &pattern, err) < 0)
         return -1;
-    for (size_t i = 0; i < t->cases.items.length && result >= 0; i++) {
-        const struct test_case *test = &t->cases.items.items[i];
-        size_t start, end;
-        if (test == t->cases.global)
-            continue;
-        int found = pattern == NULL ? 1 : pattern_find(pattern, test->name, strlen(test->name), 0, &start, &end, err);
-        result = found < 0 ? -1 : 0;
-        if (found > 0)
-            vec_push(&t->chosen, test);
-    }
+    for (size_t i = 0; i < t->files.length && result >= 0; i++)
+        result = choose_of(t, &t->files.items[i], pattern, err);
     pattern_free(pattern);
     uint64_t state = t->seed;
     for (size_t i = t->chosen.length; i > 1; i--) { /* in a random order: no test may need another */
         state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
         size_t j = (size_t)((state >> 33) % i);
-        const struct test_case *swapped = t->chosen.items[i - 1];
+        struct chosen_test swapped = t->chosen.items[i - 1];
         t->chosen.items[i - 1] = t->chosen.items[j];
         t->chosen.items[j] = swapped;
     }
@@ -134,15 +155,16 @@ static const char *milliseconds(int64_t ns, char text[32])
     return text;
 }
 
-static void report_text(struct test_command *t, const struct test_case *test, const struct test_result *r, bool colour)
+static void report_text(const struct chosen_test *chosen, const struct test_result *r, bool colour)
 {
+    const struct test_case *test = chosen->test;
     const char *begin = !colour ? "" : r->verdict == TEST_FAILED ? "\033[31m" : "\033[33m";
 
     if (r->verdict == TEST_SKIPPED)
         printf("%sskipped%s %s: %s\n", begin, colour ? "\033[0m" : "", test->name, r->skipped);
     for (size_t i = 0; i < r->failures.length; i++)
-        printf("%sfailed%s  %s (%s:%zu): %s\n", begin, colour ? "\033[0m" : "", test->name,
-               t->common.options.config_file, r->failures.items[i].line, r->failures.items[i].message);
+        printf("%sfailed%s  %s (%s:%zu): %s\n", begin, colour ? "\033[0m" : "", test->name, chosen->file->path,
+               r->failures.items[i].line, r->failures.items[i].message);
 }
 
 static void add_json(struct buf *out, const char *text)
@@ -215,12 +237,13 @@ static void report_tap(struct test_command *t, const struct test_case *test, con
 
 static void report(struct test_command *t, size_t number, bool colour)
 {
-    const struct test_case *test = t->chosen.items[number];
+    const struct chosen_test *chosen = &t->chosen.items[number];
+    const struct test_case *test = chosen->test;
     const struct test_result *r = &t->results.items[number];
 
     switch (t->format) {
     case FORMAT_TEXT:
-        report_text(t, test, r, colour);
+        report_text(chosen, r, colour);
         break;
     case FORMAT_JSON:
         report_json(t, test, r);
@@ -235,7 +258,7 @@ static void report(struct test_command *t, size_t number, bool colour)
         for (size_t i = 0; i < r->failures.length; i++) {
             CLEANUP(free_ptr) char *message = xasprintf("%s: %s", test->name, r->failures.items[i].message);
             findings_add(&t->common.findings, &(struct finding){.code = FINDING_TEST_FAILED,
-                                                                .file = t->common.options.config_file,
+                                                                .file = chosen->file->path,
                                                                 .line = r->failures.items[i].line,
                                                                 .message = message});
         }
@@ -280,8 +303,9 @@ static int run_all(struct test_command *t)
 
     for (size_t i = 0; i < t->chosen.length; i++) {
         struct test_result r;
-        if (test_run(&t->common.loop, &t->cases, t->chosen.items[i], &options, &r, &err) < 0) {
-            fprintf(stderr, "haptic test: %s: %s\n", t->chosen.items[i]->name, err.text);
+        const struct chosen_test *chosen = &t->chosen.items[i];
+        if (test_run(&t->common.loop, &chosen->file->cases, chosen->test, &options, &r, &err) < 0) {
+            fprintf(stderr, "haptic test: %s: %s\n", chosen->test->name, err.text);
             test_result_done(&r);
             return EXIT_USAGE;
         }
@@ -306,6 +330,27 @@ static int refuse(struct test_command *t, const char *why)
     return EXIT_FINDINGS;
 }
 
+/* The configuration's own tests, then those of further files; each has a _global of its own. */
+static int load_files(struct test_command *t, struct err *err)
+{
+    vec_reserve(&t->files, t->more.items.length + 1); /* what is chosen points into it */
+    for (size_t i = 0; i <= t->more.items.length; i++) {
+        const char *path = i == 0 ? t->common.options.config_file : t->more.items.items[i - 1];
+        vec_push(&t->files, ((struct test_file){.path = path}));
+        if (test_cases_load(path, &t->files.items[i].cases, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static bool has_tests(const struct test_command *t)
+{
+    for (size_t i = 0; i < t->files.length; i++)
+        if (t->files.items[i].cases.items.length > 0)
+            return true;
+    return false;
+}
+
 static int serve(struct test_command *t)
 {
     struct err err;
@@ -322,15 +367,15 @@ static int serve(struct test_command *t)
         return EXIT_FINDINGS;
     }
     t->common.workbench = workbench_free(t->common.workbench);
-    if (test_cases_load(t->common.options.config_file, &t->cases, &err) < 0)
+    if (load_files(t, &err) < 0)
         return refuse(t, err.text);
     if (choose(t, &err) < 0) {
         fprintf(stderr, "haptic test: --run: %s\n", err.text);
         return EXIT_USAGE;
     }
     if (t->chosen.length == 0)
-        return refuse(t, t->cases.items.length == 0 ? "the configuration has no validationTests"
-                                                    : "no test has a name that --run chooses");
+        return refuse(t, has_tests(t) ? "no test has a name that --run chooses"
+                                      : "the configuration has no validationTests");
     return run_all(t);
 }
 
@@ -340,20 +385,25 @@ int cmd_test(int argc, char **argv)
     struct err err;
     int status = EXIT_CLEAN;
 
-    if (options_parse(&table, argc, argv, set, &t, &t.common.sources, &err) < 0) {
+    if (options_parse(&table, argc, argv, set, &t, &t.more, &err) < 0) {
         fprintf(stderr, "haptic test: %s\n", err.text);
         status = EXIT_USAGE;
     } else if (t.common.help) {
         options_print_help(&table);
-    } else if (workbench_command_begin(&t.common, "test", &status)) {
-        status = serve(&t);
+    } else {
+        vec_push(&t.common.sources.items, NULL); /* each test has objects of its own */
+        if (workbench_command_begin(&t.common, "test", &status))
+            status = serve(&t);
     }
     workbench_command_done(&t.common);
     for (size_t i = 0; i < t.results.length; i++)
         test_result_done(&t.results.items[i]);
     vec_done(&t.results);
     vec_done(&t.chosen);
-    test_cases_done(&t.cases);
+    for (size_t i = 0; i < t.files.length; i++)
+        test_cases_done(&t.files.items[i].cases);
+    vec_done(&t.files);
+    vec_done(&t.more.items);
     buf_done(&t.report);
     return status;
 }

@@ -19,8 +19,9 @@ static int read_case(const char *request, struct yaml_docs *docs, struct request
 }
 
 int prompt_request(struct workbench *w, const char *haproxy_binary, const char *request, struct stage **stage,
-                   struct buf *out, bool *ret_as_expected, struct err *err)
+                   struct buf *out, struct buf *ret_case, bool *ret_as_expected, struct err *err)
 {
+    CLEANUP(buf_done) struct buf expected = {0};
     CLEANUP(request_case_done) struct request_case c = {0};
     struct yaml_docs docs = {0};
     int result = read_case(request, &docs, &c, err);
@@ -34,7 +35,12 @@ int prompt_request(struct workbench *w, const char *haproxy_binary, const char *
         if (result == 0 && *ret_as_expected)
             buf_puts(out, "as expected");
     } else if (result == 0) {
-        result = request_show(*stage, w, &c, out, err);
+        result = request_show(*stage, w, &c, out, &expected, err);
+    }
+    buf_puts(ret_case, request);
+    if (expected.length > 0) { /* as the last member */
+        ret_case->length -= strlen("}");
+        buf_printf(ret_case, "%s\"expect\":%s}", strcmp(request, "{}") == 0 ? "" : ",", buf_str(&expected));
     }
     yaml_docs_done(&docs);
     return result;

@@ -8,8 +8,9 @@
 
 #include "offline/stage.h"
 
-/* request: as JSON. *stage is made when it is NULL. out: the answer, or what differs from its expect. */
+/* request: as JSON. *stage is made when it is NULL. out: the answer, or what differs from its expect. ret_case: the
+ * request with an expect, as JSON. */
 int prompt_request(struct workbench *w, const char *haproxy_binary, const char *request, struct stage **stage,
-                   struct buf *out, bool *ret_as_expected, struct err *err) MUST_CHECK;
+                   struct buf *out, struct buf *ret_case, bool *ret_as_expected, struct err *err) MUST_CHECK;
 
 #endif

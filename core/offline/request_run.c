@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "data/certificate.h"
+#include "data/json.h"
 #include "offline/owners.h"
 #include "offline/pattern.h"
 #include "offline/test_target.h"
@@ -380,13 +381,36 @@ int request_run(struct stage *s, struct workbench *w, const struct request_case 
     return 0;
 }
 
-int request_show(struct stage *s, struct workbench *w, const struct request_case *c, struct buf *out, struct err *err)
+/* {"status":200,"backend":"shop_web_80"} */
+static void put_expected(const struct stage_answer *a, struct buf *out)
+{
+    const char *location = exchange_header(&a->http, "location");
+    struct err ignored;
+
+    if (a->http.status == 0) {
+        buf_puts(out, "{\"closed\":true}");
+        return;
+    }
+    buf_printf(out, "{\"status\":%ld", a->http.status);
+    buf_puts(out, ",\"backend\":");
+    if (json_write_string(out, a->backend, strlen(a->backend), &ignored) < 0)
+        buf_puts(out, "\"\"");
+    size_t before = out->length;
+    buf_puts(out, ",\"redirect\":");
+    if (location == NULL || json_write_string(out, location, strlen(location), &ignored) < 0)
+        out->length = before;
+    buf_putc(out, '}');
+}
+
+int request_show(struct stage *s, struct workbench *w, const struct request_case *c, struct buf *out,
+                 struct buf *ret_expected, struct err *err)
 {
     CLEANUP(stage_answer_done) struct stage_answer a = {0};
     uint64_t state = 0;
 
     if (ask(s, c, &state, &a, err) < 0)
         return -1;
+    put_expected(&a, ret_expected);
     if (a.http.status == 0)
         buf_printf(out, "no answer: %s", a.closed);
     else

@@ -13,8 +13,8 @@
  * objects that the answer is from; nothing when all is as expected. seed: for random clients. */
 int request_run(struct stage *s, struct workbench *w, const struct request_case *c, uint64_t seed,
                 struct buf *ret_message, struct err *err) MUST_CHECK;
-/* The answer to one request, for a person. */
-int request_show(struct stage *s, struct workbench *w, const struct request_case *c, struct buf *out, struct err *err)
-    MUST_CHECK;
+/* The answer to one request, for a person; and as JSON what a test would expect of it. */
+int request_show(struct stage *s, struct workbench *w, const struct request_case *c, struct buf *out,
+                 struct buf *ret_expected, struct err *err) MUST_CHECK;
 
 #endif

@@ -314,4 +314,29 @@ validationTests:
     assert.matches("\n  status: expected 404, actual 200\n", out)
     assert.equal(1, status)
   end)
+
+  it("are saved as a test", function()
+    write("session", 'request{host = "shop.localhost"}\n'
+      .. 'edit(resources.ingresses:get("default", "shop"), function(o) o.spec.rules[1].host = "new.test" end)\n'
+      .. 'request{host = "new.test", path = "/cart"}\nrequest{host = "new.test", expect = {status = 200}}\n'
+      .. 'request{host = "shop.localhost"}\n:save ' .. dir .. "/new-host.yaml\n:save " .. dir .. "/new-host.yaml\n")
+    local out, _, status = sh(("sh -c 'exec %s repl examples/manifests <%s/session'"):format(BIN, dir))
+    assert.matches("/new%-host.yaml: 3 requests\nerror: [^\n]*: File exists\n$", out)
+    assert.equal(1, status)
+    local config = write("own.yaml", "validationTests:\n  mine: {assertions: [{type: haproxy_valid}]}\n")
+    local text, err, code = sh(("%s test -c %s %s/new-host.yaml"):format(BIN, config, dir))
+    assert.equal(0, code, text .. err)
+    assert.matches("^Tests: 2 passed, 0 failed, 0 skipped; ", text)
+    -- what is saved is what is expected
+    write("new-host.yaml", (read(dir .. "/new-host.yaml"):gsub("default_cart_80", "default_web_http")))
+    text, _, code = sh(("%s test -c %s --run host %s/new-host.yaml"):format(BIN, config, dir))
+    assert.equal(1, code)
+    assert.truthy(text:find("failed  new-host (" .. dir .. "/new-host.yaml:", 1, true), text)
+    assert.truthy(text:find('\n  backend: expected "default_web_http", actual "default_cart_80"\n', 1, true), text)
+    text, err, code = sh(("%s test -c %s %s/nobody.yaml"):format(BIN, config, dir))
+    assert.matches("nobody.yaml cannot be read", text .. err)
+    assert.equal(1, code)
+    out = sh(BIN .. " repl examples/manifests -e 'x = 1' -e ':save " .. dir .. "/x'")
+    assert.matches("^error: nothing was asked", out)
+  end)
 end)
