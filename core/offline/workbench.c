@@ -18,6 +18,7 @@
 struct failure {
     enum finding_code code;
     char *object, *message;
+    bool is_trial; /* of templates that are being tried, or the first ones: they are about to be in force */
 };
 
 /* ---- progress ---- */
@@ -56,6 +57,17 @@ static void failure_free(struct failure *f)
     free(f->object);
     free(f->message);
     free(f);
+}
+
+/* Somebody ended a renderer: what waits for its namespace's rest is not waited for. */
+static bool has_killer(const struct workbench *w)
+{
+    struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(&w->failures, &it));)
+        if (((struct failure *)slot->value)->code == FINDING_RENDERER_KILLED)
+            return true;
+    return false;
 }
 
 static void failures_clear(struct workbench *w)
@@ -116,6 +128,14 @@ static void on_gone(void *ctx, const char *fragment_id)
     model_fragment_drop(w->model, fragment_id);
 }
 
+/* Its turn comes with a later part of this rendering, unless nobody waits for that. */
+static void on_waits(void *ctx, const char *fragment_id)
+{
+    struct workbench *w = ctx;
+
+    model_fragment_await(w->model, fragment_id);
+}
+
 static void on_failed(void *ctx, const struct fragment_failure *f)
 {
     struct workbench *w = ctx;
@@ -126,30 +146,58 @@ static void on_failed(void *ctx, const struct fragment_failure *f)
         failure_put(w, FINDING_FRAGMENT_FAILED, f->id, f->owner_kind, f->owner_id, f->message);
 }
 
+/* Is more of it to come by itself? What has no room never comes. */
+static bool is_partial(const struct workbench *w, const struct render_stats *stats)
+{
+    if (stats->unfinished)
+        return true;
+    for (size_t i = 0; i < stats->held_count; i++)
+        if (stats->held[i].by_time > 0)
+            return !has_killer(w);
+    return false;
+}
+
 static void on_rendered(void *ctx, const struct render_stats *stats)
 {
     struct workbench *w = ctx;
+    struct map_slot *slot;
 
     if (stats->complete) {
         model_replace_end(w->model);
         w->complete = true;
+        for (size_t it = 0; (slot = map_next(&w->failures, &it));)
+            ((struct failure *)slot->value)->is_trial = false;
     }
     model_replace_begin(w->model);
-    if (!w->complete || stats->request < w->requested)
+    if (!w->complete || stats->request < w->requested || is_partial(w, stats))
         return;
     w->stats = *stats;
     w->rendering = RENDERING_DONE;
     uv_stop(w->loop);
 }
 
-/* Other templates: what they do not say no longer exists. */
+/* Other templates: what they do not say no longer exists. What ended their renderer while they were tried is said by
+ * nobody else. */
 static void on_replaced(void *ctx)
 {
     struct workbench *w = ctx;
+    struct map kept = {0};
+    struct map_slot *slot;
 
+    for (size_t it = 0; (slot = map_next(&w->failures, &it));) {
+        struct failure *f = slot->value;
+        if (f->is_trial) {
+            f->is_trial = false;
+            map_putn(&kept, slot->key, slot->key_length, f);
+            slot->value = NULL;
+        }
+    }
     model_replace_begin(w->model);
     fragments_clear(w);
     failures_clear(w);
+    for (size_t it = 0; (slot = map_next(&kept, &it));)
+        map_putn(&w->failures, slot->key, slot->key_length, slot->value);
+    map_done(&kept);
     w->complete = false;
 }
 
@@ -157,14 +205,18 @@ static void on_died(void *ctx, const struct renderer_death *death)
 {
     struct workbench *w = ctx;
 
-    model_replace_begin(w->model);
-    fragments_clear(w);
-    w->complete = false;
+    bool is_trial = death->is_trial || !w->complete;
+    if (!death->is_trial) {
+        model_replace_begin(w->model);
+        fragments_clear(w);
+        w->complete = false;
+    }
     if (*death->fragment_id != '\0') {
         CLEANUP(free_ptr)
         char *message = xasprintf("%s: the renderer was ended while it ran this template: %s",
                                   *death->place != '\0' ? death->place : death->template_name, death->reason);
         failure_put(w, FINDING_RENDERER_KILLED, death->fragment_id, death->owner_kind, death->owner_id, message);
+        ((struct failure *)map_get(&w->failures, death->fragment_id))->is_trial = is_trial;
         return;
     }
     CLEANUP(free_ptr) char *message = xasprintf("the renderer ended: %s", death->reason);
@@ -183,6 +235,7 @@ static void on_program_failed(void *ctx, const char *message)
 static const struct renderer_events renderer_events = {
     .fragment = on_fragment,
     .gone = on_gone,
+    .waits = on_waits,
     .failed = on_failed,
     .rendered = on_rendered,
     .replaced = on_replaced,
