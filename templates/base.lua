@@ -50,6 +50,7 @@ settings({
     doc = "for external names, instead of those of /etc/resolv.conf" },
   dns_payload_size = { type = "integer", min = 512, max = 65535, default = 8192, doc = "largest answer" },
   dns_hold_valid = { type = "duration", min = "1s", default = "10s", doc = "how long an answer counts" },
+  proxy_protocol = { type = "addresses", default = {}, doc = "load balancers that begin with the PROXY protocol" },
   trusted_proxies = { type = "addresses", default = {}, doc = "whose forwarding headers are believed" },
   restrict_header_names = { type = "enum", values = { "delete", "reject", "preserve" }, default = "delete",
     doc = "what happens to unusual header names" },
@@ -169,6 +170,15 @@ end)
 section("frontend http", { name = "http-bind", order = 100 }, function(b)
   for _, words in ipairs(binds(context.http_bind, context.http_port)) do b:line("bind", unpack(words)) end
 end)
+
+--- Who is to tell his client by the PROXY protocol has to; nobody else may.
+local function write_proxy(b)
+  if #context.proxy_protocol == 0 then return end
+  b:acl("sends_proxy", "src", unpack(context.proxy_protocol))
+  b:line("tcp-request", "connection", "expect-proxy", "layer4", "if", "sends_proxy")
+end
+section("frontend http", { name = "http-proxy-protocol", order = 105 }, write_proxy)
+provide("base.proxy", write_proxy)
 
 -- Exact entries before prefixes, the host itself before its wildcard before no host: the first that is found. A
 -- prefix ends in "/" in the map, as does the text it is compared with: so it ends with a whole element of the path,

@@ -23,6 +23,9 @@ settings({
   hsts_max_age = { type = "integer", min = 0, max = 315360000, default = 31536000, doc = "seconds" },
   hsts_include_subdomains = { type = "bool", default = false, doc = "and for all names below" },
   hsts_preload = { type = "bool", default = false, doc = "for the browsers' list" },
+  tls_alpn = { type = "list", pattern = "^[%w./-]+$", expects = "names of protocols", default = { "h2", "http/1.1" },
+    doc = "protocols that clients are offered" },
+  strict_sni = { type = "bool", default = false, doc = "end handshakes for names without a certificate" },
   sni_mismatch = { type = "enum", values = { "reject", "allow" }, default = "reject",
     doc = "a Host other than the name that TLS was begun for" },
 })
@@ -74,8 +77,10 @@ local function write_binds(b)
   local addresses = PASSES and { passthrough.inner_bind() } or binds(context.https_bind, context.https_port)
   for _, words in ipairs(addresses) do
     -- A client's certificate that is no good is told by a rule, not by the end of the handshake.
-    for _, w in ipairs({ "ssl", "crt-list", path:crt_list(LIST), "alpn", "h2,http/1.1", "crt-ignore-err", "all",
-      "ca-ignore-err", "all" }) do words[#words + 1] = w end
+    for _, w in ipairs({ "ssl", "crt-list", path:crt_list(LIST), "alpn", table.concat(context.tls_alpn, ","),
+      "crt-ignore-err", "all", "ca-ignore-err", "all", context.strict_sni and "strict-sni" or nil }) do
+      words[#words + 1] = w
+    end
     b:line("bind", unpack(words))
   end
 end

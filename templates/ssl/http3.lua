@@ -31,7 +31,8 @@ local function write_binds(b, list)
         for k = 0, count or -1 do line[#line + 1] = words[i + k] end
         i = i + 1 + (count or 0)
       end
-      for _, w in ipairs({ "ssl", "crt-list", list, "alpn", "h3", "crt-ignore-err", "all", "ca-ignore-err", "all" }) do
+      for _, w in ipairs({ "ssl", "crt-list", list, "alpn", "h3", "crt-ignore-err", "all", "ca-ignore-err", "all",
+        context.strict_sni and "strict-sni" or nil }) do
         line[#line + 1] = w
       end
       b:line("bind", unpack(line))

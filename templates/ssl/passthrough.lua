@@ -4,7 +4,7 @@
 -- passthrough.map: a backend, or TERMINATE. All else goes by a Unix socket to the frontend http, with the client's
 -- address (PROXY protocol). All of it is there as soon as the setting is true, so names come and go as entries.
 
-local binds, write_tcp = use("base.binds"), use("base.tcp")
+local binds, write_tcp, write_proxy = use("base.binds"), use("base.tcp"), use("base.proxy")
 
 settings({
   ssl_passthrough = { type = "bool", default = false, doc = "Ingresses may have their TLS passed through" },
@@ -24,6 +24,7 @@ local function write_frontend(b)
   b:line("timeout", "client-fin", context.timeout_client_fin)
   b:line("timeout", "tunnel", context.timeout_tunnel)
   for _, words in ipairs(binds(context.https_bind, context.https_port)) do b:line("bind", unpack(words)) end
+  write_proxy(b)
   b:line("tcp-request", "inspect-delay", context.timeout_http_request)
   b:acl("client_hello", "req.ssl_hello_type", 1)
   local found = { "{", "var(txn.passthrough)", "-m", "found", "}" }

@@ -38,12 +38,14 @@ endpoints:
 {{- end -}}
 {{- end }}
 
-{{/* Secrets with certificates, and no others. */}}
+{{/* Secrets with certificates, and no others unless they are asked for. */}}
 {{- define "haptic.kindOfCertificates" -}}
 apiVersion: v1
 resources: secrets
 indexBy: [metadata.namespace, metadata.name]
+{{- if eq .Values.https.secrets "tls" }}
 fieldSelector: type=kubernetes.io/tls
+{{- end }}
 {{- with .Values.controller.rbac.namespaces }}
 namespaces: {{ append . $.Release.Namespace | uniq | sortAlpha | toJson }}
 {{- end }}

@@ -1,0 +1,84 @@
+--- cert-manager's way to certificates, with a real API server: many orders at once for hosts that lead from HTTP to HTTPS.
+
+local e2e = require("support.e2e")
+local http = require("support.http")
+local kube = require("support.kube")
+local posix = require("support.posix")
+
+local SECRETS = { secrets = { apiVersion = "v1", resources = "secrets",
+  indexBy = { "metadata.namespace", "metadata.name" } } }
+local COUNT = 50
+--- Seconds in which the way to a solver is there, as the documentation says.
+local BOUND = 2
+
+describe("Certificates by ACME", function()
+  local world = e2e.world("acme", {})
+  local admin, scope
+
+  setup(function() admin = world:begin() end)
+  teardown(function() world:finish() end)
+  before_each(function() scope = world:open() end)
+  after_each(function() world:close() end)
+
+  for _, series in ipairs({ "3.2", "3.4" }) do
+    it(COUNT .. " at once: each solver is reached in spite of the redirect, then each host has its own, on " .. series, function()
+      local port, ready = e2e.port(), scope:path("solver.sock")
+      scope:spawn({ name = "solver", argv = { "python3", "spec/support/echo.py", tostring(port), ready } })
+      scope:wait_for("the solver", 10, function() return select(2, posix.run({ "test", "-S", ready })) == 0 end)
+      admin:put(kube.service("app"))
+      admin:put(kube.slice("app", { "198.18.0.1" }))
+      for i = 1, COUNT do
+        local ing = kube.ingress({ name = "app-" .. i, host = i .. ".acme.example", service = "app",
+          annotations = { ["haproxy.org/ssl-redirect"] = "true" } })
+        ing.spec.tls = { { hosts = { i .. ".acme.example" }, secretName = "acme-" .. i } }
+        admin:put(ing)
+      end
+      local haptic = scope:haptic({ kubeconfig = world.cluster.admin_kubeconfig, series = series, https = true,
+        config = e2e.config({ watchedResources = SECRETS }) }):wait_ready()
+      local function plain(i, path)
+        return http.request({ port = haptic.http_port, host = i .. ".acme.example", path = path, timeout = 5 })
+      end
+      scope:wait_for("the redirect", 20, function()
+        local answer = plain(COUNT, "/")
+        return answer and answer.status == 302
+      end)
+      local default, before = e2e.peer(haptic.https_port, "1.acme.example"), haptic:state().haproxy.reloads
+      local text, code = posix.run({ "spec/support/e2e_acme", tostring(admin.port), tostring(haptic.http_port), tostring(port),
+        tostring(COUNT) })
+      assert.equal(0, code, text)
+      local slowest = 0
+      for i = 1, COUNT do
+        local seconds, others = text:match("\n" .. i .. "%.acme%.example ([%d.]+) (%S+)")
+        if i == 1 then seconds, others = text:match("^1%.acme%.example ([%d.]+) (%S+)") end
+        assert.is_string(seconds, text)
+        slowest = math.max(slowest, tonumber(seconds))
+        -- Never a redirect, nor a server's failure: the application itself answers, or the solver has nobody yet.
+        for status in others:gmatch("%d+") do assert.truthy(status == "200" or status == "503", text) end
+      end
+      if series == "3.4" then
+        assert.is_true(slowest < BOUND, "the slowest way to a solver took " .. slowest .. " s")
+        assert.equal(before, haptic:state().haproxy.reloads)
+      end
+      -- All the while everything else leads to HTTPS. The certificates come, the solvers go.
+      for i = 1, COUNT, 7 do assert.equal(302, plain(i, "/").status) end
+      local certificates = scope:certificates(COUNT, "acme.example")
+      local reloads = haptic:state().haproxy.reloads
+      for i, c in ipairs(certificates) do admin:put(e2e.tls_secret("acme-" .. i, c.cert, c.key)) end
+      scope:wait_peers(haptic.https_port, certificates)
+      assert.equal(reloads, haptic:state().haproxy.reloads)
+      assert.not_equal(default, certificates[1].fingerprint)
+      for i = 1, COUNT do
+        for kind, name in pairs({ Ingress = "cm-acme-http-solver-" .. i, Service = "cm-acme-http-solver-" .. i,
+          EndpointSlice = "cm-acme-http-solver-" .. i }) do
+          admin:delete(kind, name)
+        end
+      end
+      scope:wait_for("the solvers to go", 20, function()
+        local answer = plain(COUNT, "/.well-known/acme-challenge/token-" .. COUNT .. "-Zm9v")
+        return answer and answer.body:find("198.18.0.1:8001", 1, true), answer and answer.body
+      end)
+      if series == "3.4" then assert.equal(before, haptic:state().haproxy.reloads) end
+      assert.equal(0, haptic:count_log("level=ERROR"))
+    end)
+  end
+end)
