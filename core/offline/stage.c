@@ -237,21 +237,31 @@ static int fail_listener(const struct stage *s, const struct stage_request *r, s
                    r->tls ? "" : "out", buf_str(&list));
 }
 
+/* How well a listener fits; 0: not at all. Where TLS is passed through by names, clients come to a listener without
+ * TLS, and the one with TLS behind it is for that alone. */
+static int fitness(const struct stage_listener *l, const struct stage_request *r)
+{
+    if (r->port != 0)
+        return l->port != r->port ? 0 : l->tls == r->tls ? 2 : 1;
+    if (l->tls == r->tls)
+        return l->internal ? 1 : l->port == 0 ? 3 : 4;
+    return r->tls && l->port % 1000 == 443 ? 2 : 0;
+}
+
 static int find_listener(const struct stage *s, const struct stage_request *r, const struct stage_listener **ret_l,
                          struct err *err)
 {
-    const struct stage_listener *best = NULL;
+    int best = 0;
 
+    *ret_l = NULL;
     for (size_t i = 0; i < s->text.listeners.length; i++) {
-        const struct stage_listener *l = &s->text.listeners.items[i];
-        bool fits = r->port != 0 ? l->port == r->port : l->tls == r->tls;
-        bool better = best == NULL ||
-                      (r->port != 0 ? l->tls == r->tls && best->tls != r->tls : l->port != 0 && best->port == 0);
-        if (fits && better)
-            best = l;
+        int fits = fitness(&s->text.listeners.items[i], r);
+        if (fits > best) {
+            *ret_l = &s->text.listeners.items[i];
+            best = fits;
+        }
     }
-    *ret_l = best;
-    return best != NULL ? 0 : fail_listener(s, r, err);
+    return best > 0 ? 0 : fail_listener(s, r, err);
 }
 
 /* One line of the PROXY protocol. */

@@ -296,6 +296,10 @@ validationTests:
     local out, err, status = sh(BIN .. " test -c " .. config)
     assert.equal(0, status, out .. err)
     assert.is_nil((out .. err):find("PRIVATE", 1, true))
+    -- TLS that ends behind a frontend which looks at names
+    write("tls.yaml", "templatingSettings: {extraContext: {ssl_passthrough: true}}\n" .. read(config))
+    out, err, status = sh(BIN .. " test -c " .. config)
+    assert.equal(0, status, out .. err)
   end)
 
   it("are asked at the prompt", function()
