@@ -20,6 +20,7 @@ enum option_id {
     OPT_MEMBER_SELECTOR,
     OPT_MEMBER_NAMESPACES,
     OPT_MEMBER_PORT,
+    OPT_MEMBER_SHARE,
     OPT_AGENT_NAME,
     OPT_FLEET_SECRET,
     OPT_FLEET_CA,
@@ -72,6 +73,8 @@ static const struct option_row {
      "fleet: labels of the Pods with an agent (podSelector of the configuration)", OPT_MEMBER_SELECTOR},
     {"member-namespaces", "NAMES", "MEMBER_NAMESPACES", NULL,
      "fleet: where these Pods are, separated by commas (the controller's own namespace)", OPT_MEMBER_NAMESPACES},
+    {"member-share", "PERCENT", "MEMBER_SHARE", "25",
+     "fleet: of the members, so many take a change at a time that may need a reload; one goes first", OPT_MEMBER_SHARE},
     {"member-port", "PORT", "MEMBER_PORT", "5555", "fleet: the port of the agent in these Pods", OPT_MEMBER_PORT},
     {"agent-name", "NAME", "AGENT_NAME", "haptic-agent", "fleet: the DNS name in the agents' certificates",
      OPT_AGENT_NAME},
@@ -164,6 +167,19 @@ void run_options_print_help(void)
            "again.\n");
 }
 
+static int parse_percent(const char *value, unsigned *ret_percent, struct err *err)
+{
+    char *end;
+    unsigned long percent = strtoul(value, &end, 10);
+
+    if (*end == '%')
+        end++;
+    if (end == value || *end != '\0' || percent < 1 || percent > 100)
+        return err_set(err, ERR_INVALID, "--member-share %.64s: a number from 1 to 100", value);
+    *ret_percent = (unsigned)percent;
+    return 0;
+}
+
 static int parse_port(const char *what, const char *text, uint16_t *ret_port, struct err *err)
 {
     char *end;
@@ -221,6 +237,8 @@ static int set_option(struct run_options *o, int id, const char *value, bool fro
         return 0;
     case OPT_MEMBER_PORT:
         return parse_port("member port", value, &app->member_port, err);
+    case OPT_MEMBER_SHARE:
+        return parse_percent(value, &app->member_share, err);
     case OPT_AGENT_NAME:
         app->agent_name = value;
         return 0;

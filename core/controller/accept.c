@@ -229,7 +229,9 @@ static void on_validated(void *ctx, const struct validation *v)
     if (*v->problem == '\0')
         r->refused_text[0] = r->problem_line[0] = '\0';
     notices_sum_up(&r->notices);
+    uint64_t before = r->generation;
     note_accepted(r);
+    r->checked_since = r->checked_since || r->generation != before;
     reconcile_step(r);
 }
 

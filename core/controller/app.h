@@ -30,7 +30,8 @@ struct app_options {
     const char *members;         /* "https://HOST:PORT,…"; NULL: found by a selector */
     const char *member_selector, *member_namespaces; /* labels of their Pods; NULL: the configuration's */
     uint16_t member_port;                            /* of an agent in a Pod */
-    const char *agent_name;                          /* in the agents' certificates */
+    unsigned member_share;    /* per cent of the members that may take at a time what had to be checked */
+    const char *agent_name;   /* in the agents' certificates */
     const char *fleet_secret; /* with the certificates, made when it is not there; NULL: the files */
     const char *fleet_authority, *fleet_certificate, *fleet_key; /* PEM files */
     const char *haproxy_binary;

@@ -240,6 +240,7 @@ int app_start_fleet(struct app *app, struct err *err)
     const struct fleet_config config = {.version = app->options.version,
                                         .agent_name = app->options.agent_name,
                                         .haproxy = app->caps.text,
+                                        .share_percent = app->options.member_share,
                                         .timeout_ns = app->config->deployment_timeout_ns + 10 * NS_PER_S};
 
     app->fleet = fleet_new(app->loop, &config, reconcile_model(app->reconcile), store_vault(app->store), app->metrics,

@@ -108,7 +108,8 @@ static void deploy_to_fleet(struct reconcile *r, int64_t transitions)
         r->deploying_generation = r->generation;
         if (all)
             log_debug("Comparing everything with the fleet", "why", r->compare_why);
-        fleet_offer(r->fleet, &changes, &fence);
+        fleet_offer(r->fleet, &changes, r->checked_since, &fence);
+        r->checked_since = false;
         if (all)
             fleet_verify(r->fleet);
     } else {

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "controller/fleet_state.h"
+#include "controller/fleet_pace.h"
 #include "data/json.h"
 
 #define BACKOFF_BASE_NS (250 * NS_PER_MS)
@@ -20,6 +20,13 @@ static void on_timer(void *ctx)
     if (s->state == SEAT_REFUSED) /* it may be another HAProxy now */
         s->offered[0] = '\0';
     seat_step(s);
+}
+
+static void on_pacer(void *ctx)
+{
+    struct fleet *f = ctx;
+    for (size_t i = 0; i < f->seats.length; i++)
+        seat_step(f->seats.items[i]);
 }
 
 static struct seat *seat_new(struct fleet *f, const struct fleet_seat *from)
@@ -64,6 +71,7 @@ struct fleet *fleet_new(uv_loop_t *loop, const struct fleet_config *config, stru
     f->ops = *ops;
     f->ctx = ctx;
     f->peers = peers_new(loop, agent, config->agent_name);
+    f->pacer = net_timer_new(loop, on_pacer, f);
     f->duration = metric_histogram(
         metrics, "haptic_deployment_duration_seconds",
         "From the first offer of a change until every member that can be reached serves it.");
@@ -85,6 +93,7 @@ struct fleet *fleet_free(struct fleet *f)
         seat_free(f->seats.items[i]);
     vec_done(&f->seats);
     forget_offers(f);
+    net_timer_free(f->pacer);
     peers_free(f->peers);
     change_log_done(&f->log);
     free(f);
@@ -161,12 +170,14 @@ static void begin_term(struct fleet *f, const struct fence *fence)
         seat_forget(f->seats.items[i]);
 }
 
-void fleet_offer(struct fleet *f, struct model_changes *changes, const struct fence *fence)
+void fleet_offer(struct fleet *f, struct model_changes *changes, bool checked, const struct fence *fence)
 {
     struct digest digest = model_digest(f->model, MODEL_ACCEPTED);
     bool begins = is_another_term(f, fence);
     if (begins)
         begin_term(f, fence);
+    if (begins || checked)
+        pace_begin(f);
     f->generation = fence->generation;
     if (begins || !changes)
         change_log_reset(&f->log, digest);
@@ -195,6 +206,8 @@ void fleet_rest(struct fleet *f)
     if (!f->writing)
         return;
     f->writing = f->unsettled = false;
+    f->pace = PACE_FREE;
+    net_timer_stop(f->pacer);
     forget_offers(f);
     for (size_t i = 0; i < f->seats.length; i++)
         seat_forget(f->seats.items[i]);
@@ -217,7 +230,7 @@ void fleet_status(const struct fleet *f, struct fleet_status *ret_status)
     for (size_t i = 0; i < f->seats.length; i++) {
         const struct seat *s = f->seats.items[i];
         ret_status->connected += s->connected;
-        ret_status->verified += s->state == SEAT_VERIFIED;
+        ret_status->verified += s->state == SEAT_VERIFIED && seat_is_level(s);
         ret_status->refused += s->state == SEAT_REFUSED;
         ret_status->divergent += s->state == SEAT_DIVERGENT;
     }
@@ -227,6 +240,7 @@ void fleet_status(const struct fleet *f, struct fleet_status *ret_status)
 static bool holds_up(const struct seat *s)
 {
     return s->state == SEAT_APPLY || s->state == SEAT_COMPARE || s->state == SEAT_DIVERGENT ||
+           (s->state == SEAT_VERIFIED && !seat_is_level(s)) || /* it is being asked something */
            (s->state == SEAT_CONNECT && !*s->problem);
 }
 
@@ -301,7 +315,7 @@ void fleet_collect(struct fleet *f)
                    s->connected);
         metric_set(metric_gauge(f->metrics, "haptic_member_verified", "1 when the member serves what was accepted.",
                                 "member", s->name),
-                   s->state == SEAT_VERIFIED);
+                   s->state == SEAT_VERIFIED && seat_is_level(s));
         metric_set(metric_counter(f->metrics, "haptic_member_applies_total", "Offers that the member has taken.",
                                   "member", s->name),
                    (double)s->applies);

@@ -42,6 +42,7 @@ struct fleet_config {
     const char *agent_name; /* in the agents' certificates */
     const char *haproxy;    /* version that checks here; told when a member's is another one */
     int64_t timeout_ns;     /* of one apply */
+    unsigned share_percent; /* of the members that may take at a time what had to be checked */
 };
 
 struct fleet *fleet_new(uv_loop_t *loop, const struct fleet_config *config, struct model *model, struct vault *vault,
@@ -56,9 +57,10 @@ struct fleet_seat {
 void fleet_set_members(struct fleet *f, const struct fleet_seat *seats, size_t count);
 void fleet_set_identity(struct fleet *f, const struct peer_identity *identity);
 
-/* What was accepted has changed; changes: taken over, left empty. NULL: nothing is known about what changed. The fence
+/* What was accepted has changed; changes: taken over, left empty. NULL: nothing is known about what changed. checked:
+ * HAProxy had to check it, so members may have to reload; then they take it one after another (fleet_pace.h). The fence
  * is that of every offer from here on. */
-void fleet_offer(struct fleet *f, struct model_changes *changes, const struct fence *fence);
+void fleet_offer(struct fleet *f, struct model_changes *changes, bool checked, const struct fence *fence);
 /* This replica does not write any more. */
 void fleet_rest(struct fleet *f);
 /* Read everything back at each member. */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "controller/fleet_state.h"
+#include "controller/fleet_pace.h"
 #include "data/json.h"
 
 #define STATE_TIMEOUT_NS (5 * NS_PER_S)
@@ -29,7 +29,7 @@ static void wanted_digest(const struct seat *s, char ret_hex[DIGEST_HEX_SIZE])
     digest_hex(model_digest(s->fleet->model, MODEL_ACCEPTED), ret_hex);
 }
 
-static bool is_level(const struct seat *s)
+bool seat_is_level(const struct seat *s)
 {
     char wanted[DIGEST_HEX_SIZE];
     wanted_digest(s, wanted);
@@ -149,7 +149,7 @@ static void on_state(void *ctx, const struct peer_answer *answer, const struct e
     note_state(s, root);
     bool is_ready = yyjson_get_bool(yyjson_obj_get(root, "ready"));
     bool is_open = yyjson_get_bool(yyjson_obj_get(root, "is_open"));
-    if (!is_level(s)) {
+    if (!seat_is_level(s)) {
         if (s->state != SEAT_REFUSED || strcmp(s->offered, s->digest) == 0)
             s->state = SEAT_COMPARE;
         seat_step(s);
@@ -198,7 +198,7 @@ static void on_taken(struct seat *s, yyjson_val *root)
     f->operations += s->operations;
     f->reloads += reloaded;
     s->needs_whole = false;
-    if (!is_level(s)) {
+    if (!seat_is_level(s)) {
         s->state = SEAT_COMPARE;
         seat_step(s);
     } else if (strcmp(result, "waits") == 0) {
@@ -211,6 +211,7 @@ static void on_taken(struct seat *s, yyjson_val *root)
 static void on_applied(void *ctx, const struct peer_answer *answer, const struct err *err)
 {
     struct seat *s = ctx;
+    struct fleet *f = s->fleet;
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
     char before[DIGEST_HEX_SIZE];
     s->request = NULL;
@@ -220,6 +221,7 @@ static void on_applied(void *ctx, const struct peer_answer *answer, const struct
     if (err || !read_answer(s, answer, &doc)) {
         lose(s, err ? "Member cannot be reached" : "Member answers nonsense",
              err ? err->text : "its answer is not one");
+        pace_next(f, false);
         return;
     }
     yyjson_val *root = yyjson_doc_get_root(doc);
@@ -241,6 +243,7 @@ static void on_applied(void *ctx, const struct peer_answer *answer, const struct
         s->needs_whole = s->needs_whole || strcmp(result, "busy") != 0;
         lose(s, "Member does not take what was accepted", message ? message : result);
     }
+    pace_next(f, answer->status == 200);
 }
 
 static void on_verified(void *ctx, const struct peer_answer *answer, const struct err *err)
@@ -288,6 +291,10 @@ static void offer(struct seat *s)
     struct fleet *f = s->fleet;
     const struct offer_name *names = NULL;
     size_t count = 0;
+    if (!pace_allows(f, s)) {
+        s->state = SEAT_COMPARE;
+        return;
+    }
     bool is_delta = !s->needs_whole && *s->digest && change_log_since(&f->log, s->digest, &names, &count);
     struct peer_body *body = offer_from(f, is_delta ? s->digest : "", names, count);
     wanted_digest(s, s->offered);
@@ -323,7 +330,7 @@ void seat_step(struct seat *s)
     case SEAT_COMPARE:
     case SEAT_VERIFIED:
     case SEAT_DIVERGENT:
-        if (!is_level(s))
+        if (!seat_is_level(s))
             offer(s);
         else if (s->verify_due)
             verify(s);

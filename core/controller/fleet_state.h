@@ -3,6 +3,7 @@
  *
  *   fleet.c         life, which members there are, what is told about them
  *   fleet_member.c  one member: its states, what is asked and offered, what its answers mean
+ *   fleet_pace.c    who may take now what may need a reload
  */
 #ifndef HAPTIC_CONTROLLER_FLEET_STATE_H
 #define HAPTIC_CONTROLLER_FLEET_STATE_H
@@ -14,6 +15,7 @@
 #include "net/backoff.h"
 #include "net/timer.h"
 
+enum pace { PACE_FREE, PACE_FIRST, PACE_REST };
 enum seat_state { SEAT_CONNECT, SEAT_COMPARE, SEAT_APPLY, SEAT_VERIFIED, SEAT_DIVERGENT, SEAT_REFUSED };
 
 /* One member. */
@@ -65,6 +67,8 @@ struct fleet {
     uint64_t generation;
     char holder[OFFER_HOLDER_SIZE];
     struct made_offer whole, delta;
+    enum pace pace;
+    struct net_timer *pacer; /* to look again who may go on */
     /* The deployment that is under way. */
     bool unsettled;
     int64_t began_ns;
@@ -76,8 +80,9 @@ struct fleet {
 
 /* fleet_member.c */
 const char *seat_state_name(enum seat_state state);
-void seat_step(struct seat *s);   /* do what is due */
-void seat_forget(struct seat *s); /* a new term, or an end: what was asked is cancelled */
+bool seat_is_level(const struct seat *s); /* with what is accepted */
+void seat_step(struct seat *s);           /* do what is due */
+void seat_forget(struct seat *s);         /* a new term, or an end: what was asked is cancelled */
 
 /* fleet.c */
 void fleet_look(struct fleet *f); /* has everybody settled? */

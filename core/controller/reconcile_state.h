@@ -63,6 +63,7 @@ struct reconcile {
     char refused_text[1100], problem_line[600]; /* the templates' own part in it, and the line that wrote it; or "" */
     char program_problem[1100], deployed_problem[1100];
     int64_t transitions; /* fence of the last deployment */
+    bool checked_since;  /* something was accepted by a check since then */
     uint64_t generation;
     uint64_t deploying_generation; /* of the deployment under way, or the last one */
     uint64_t live_generation;      /* one more than what is live; 0: nothing */

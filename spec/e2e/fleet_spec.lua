@@ -56,6 +56,7 @@ describe("a fleet", function()
       http_port = http_port, status_port = status_port,
       config = e2e.config({
         controller = { leader_election = options.election or SHORT }, podSelector = options.pod_selector,
+        templatingSettings = options.libraries and { libraries = options.libraries } or nil,
         -- All HAProxies of this machine share a port: each can be asked by a socket of its own.
         templateSnippets = {
           ["frontend-http-100-member"] = { template = 'bind "${HAPTIC_DIR}/http.sock" mode 600\n' },
@@ -172,6 +173,62 @@ describe("a fleet", function()
     for _, m in ipairs(members) do
       m:wait_answer("new.example", "198.18.2.2:8001")
     end
+  end)
+
+  it("reloads one member first, and then a share of them at a time", function()
+    start_members("3.0", "3.2", "3.4", "3.2", "3.4")
+    local h = start_controller("a", { election = { enabled = false } }):wait_ready()
+    wait_verified(h, 5)
+    local function reload_times()
+      local list = {}
+      for _, m in ipairs(members) do
+        local times = {}
+        for hour, minute, second, duration, unit in m.process:log():gmatch(
+          'T(%d+):(%d+):([%d.]+)Z [^\n]*msg="HAProxy was reloaded"[^\n]*duration=([%d.]+)(%a+)') do
+          local to = tonumber(hour) * 3600 + tonumber(minute) * 60 + tonumber(second)
+          times[#times + 1] = { from = to - tonumber(duration) * (unit == "s" and 1 or unit == "ms" and 1e-3 or 1e-6),
+            to = to, name = m.name }
+        end
+        list[#list + 1] = times[#times]
+        list[#list].count = #times
+      end
+      table.sort(list, function(a, b) return a.from < b.from end)
+      return list
+    end
+    local before = reload_times()
+    -- A quarter of five is one.
+    local function reconfigure(seconds)
+      posix.write_file(h.config_file, (posix.read_file(h.config_file):gsub('"timeout_connect":"%d+s"',
+        ('"timeout_connect":"%ds"'):format(seconds))))
+      h:signal("HUP")
+    end
+    reconfigure(3)
+    scope:wait_for("five reloads", 30, function()
+      local now = reload_times()
+      for i, r in ipairs(now) do
+        if r.count == before[i].count then return false end
+      end
+      return true
+    end)
+    wait_verified(h, 5)
+    local now = reload_times()
+    assert.equal(5, #now)
+    for i = 2, 5 do
+      assert.is_true(now[i].from >= now[i - 1].to - 0.005, ("%s was reloaded before %s had ended"):format(now[i].name, now[i - 1].name))
+    end
+    -- The first one hangs: it holds up the others for a while only. What needs no reload does not wait at all.
+    members[1].process:signal("STOP")
+    local wanted = change()
+    for i = 2, 5 do members[i]:wait_answer("moving.example", wanted, 2) end
+    reconfigure(4)
+    for i = 2, 5 do
+      scope:wait_for(members[i].name .. " to have it", 20, function()
+        return posix.read_file(members[i].directory .. "/haproxy.cfg"):find("timeout connect 4s", 1, true) ~= nil
+      end)
+    end
+    members[1].process:signal("CONT")
+    wait_verified(h, 5, 40)
+    assert.truthy(posix.read_file(members[1].directory .. "/haproxy.cfg"):find("timeout connect 4s", 1, true))
   end)
 
   it("finds its members by the labels of their Pods", function()
@@ -328,7 +385,8 @@ describe("a fleet", function()
     start_members("3.4", "3.0")
     -- What 3.4 knows and 3.0 does not, as soon as there is an Ingress of that name.
     local h = start_controller("a", {
-      election = { enabled = false }, series = "3.4", script = [[
+      -- The library effects makes use of what 3.4 knows, and of nothing else.
+      election = { enabled = false }, series = "3.4", libraries = { "base", "ingress" }, script = [[
         section("frontend http", { name = "newer", order = 460 }, function(b)
           if resources.ingresses:get("default", "newer") then
             b:line("http-request", "set-var(txn.x)", "str(a),aes_cbc_enc(128,txn.k,txn.k)")
