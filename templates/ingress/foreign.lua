@@ -147,4 +147,4 @@ local function path_meant(out, path, path_type)
 end
 
 provide("ingress.foreign", { judge_ingress = judge_ingress, judge_service = judge_service, is_refused = is_refused,
-  path_meant = path_meant })
+  path_meant = path_meant, is_honoured = is_honoured })
