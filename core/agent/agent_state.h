@@ -74,6 +74,8 @@ struct touched {
     VEC(struct touched_certificate) certificates;
     VEC(struct touched_list) lists;
     struct map appearing; /* names of backends that are made */
+    struct map listed;    /* certificates that crt-lists name; asked when one is not loaded */
+    bool listed_known;
 };
 
 /* A comparison of everything, in slices. The names are taken at its begin. What the model has accepted since the apply

@@ -13,19 +13,54 @@
 #include "base/alloc.h"
 #include "data/certificate.h"
 
-/* ---- certificates ---- */
+/* The certificate and the options of one crt-list line. */
+struct use {
+    const char *certificate, *options;
+    size_t certificate_length, options_length;
+};
+#define USES_MAX 8
 
-/* Does a list that HAProxy has loaded name it, in what is wanted? */
-static bool is_listed(const struct agent *a, const char *path)
+/* "certs/a.pem certs/b.pem [alpn h2]" */
+static size_t uses_of(const char *text, struct use uses[USES_MAX])
+{
+    const char *options = strchr(text, '['), *end = options ? options : text + strlen(text);
+    size_t n = 0;
+    for (const char *at = text; n < USES_MAX && (at += strspn(at, " ")) < end;) {
+        size_t length = strcspn(at, " [");
+        if (length == 0)
+            break;
+        uses[n++] = (struct use){.certificate = at,
+                                 .certificate_length = length,
+                                 .options = options ? options + 1 : "",
+                                 .options_length = options ? strcspn(options + 1, "]") : 0};
+        at += length;
+    }
+    return n;
+}
+
+/* ---- which certificates the lists name ---- */
+
+static void note_listed(void *ctx, struct item *item)
+{
+    struct touched *t = ctx;
+    struct use uses[USES_MAX];
+    size_t n = item->accepted ? uses_of(item->accepted->bytes, uses) : 0;
+    for (size_t i = 0; i < n; i++)
+        (void)map_putn(&t->listed, uses[i].certificate, uses[i].certificate_length, t);
+}
+
+/* Does a list that HAProxy has loaded name it, in what is wanted? All names are gathered for the first question. */
+static bool is_listed(const struct agent *a, struct touched *t, const char *path)
 {
     const struct map_slot *slot;
-    for (size_t it = 0; (slot = map_next(&a->live->lists, &it));) {
-        const struct live_list *list = slot->value;
-        if (list->used && model_list_names(a->model, slot->key + strlen("certs/"), path))
-            return true;
-    }
-    return false;
+    for (size_t it = 0; !t->listed_known && (slot = map_next(&a->live->lists, &it));)
+        if (((const struct live_list *)slot->value)->used)
+            model_each_list_item(a->model, slot->key + strlen("certs/"), note_listed, t);
+    t->listed_known = true;
+    return map_get(&t->listed, path) != NULL;
 }
+
+/* ---- certificates ---- */
 
 static void plan_content(struct touched *t, struct plan *plan, struct live_certificate *live, const char *path,
                          const struct buf *bytes, struct plan *part)
@@ -63,7 +98,7 @@ void touch_certificate(struct agent *a, struct touched *t, const char *path, con
             return;
         plan_certificate_remove(&part, path);
         vec_push(&t->certificates, ((struct touched_certificate){.path = xstrdup(path)}));
-    } else if ((live && live->loaded) || is_listed(a, path)) {
+    } else if ((live && live->loaded) || is_listed(a, t, path)) {
         plan_content(t, plan, live, path, wanted, &part);
     } else if (!known || !digest_equal(*known, digest_of(buf_str(wanted), wanted->length))) {
         /* HAProxy has it otherwise than by a list, or not at all. */
@@ -74,31 +109,6 @@ void touch_certificate(struct agent *a, struct touched *t, const char *path, con
 }
 
 /* ---- lists ---- */
-
-/* The certificate and the options of one crt-list line. */
-struct use {
-    const char *certificate, *options;
-    size_t certificate_length, options_length;
-};
-#define USES_MAX 8
-
-/* "certs/a.pem certs/b.pem [alpn h2]" */
-static size_t uses_of(const char *text, struct use uses[USES_MAX])
-{
-    const char *options = strchr(text, '['), *end = options ? options : text + strlen(text);
-    size_t n = 0;
-    for (const char *at = text; n < USES_MAX && (at += strspn(at, " ")) < end;) {
-        size_t length = strcspn(at, " [");
-        if (length == 0)
-            break;
-        uses[n++] = (struct use){.certificate = at,
-                                 .certificate_length = length,
-                                 .options = options ? options + 1 : "",
-                                 .options_length = options ? strcspn(options + 1, "]") : 0};
-        at += length;
-    }
-    return n;
-}
 
 static bool line_is(const struct crt_list_line *line, const struct use *use)
 {

@@ -25,6 +25,9 @@ void touched_done(struct touched *t)
     vec_done(&t->lists);
     map_done(&t->appearing);
     map_init(&t->appearing, false);
+    map_done(&t->listed);
+    map_init(&t->listed, false);
+    t->listed_known = false;
 }
 
 bool plan_take(struct plan *plan, struct plan *part)

@@ -210,11 +210,9 @@ struct item *model_map_item(const struct model *m, const char *map_name, const c
 /* Length of the name of a backend in the value of a map entry: the value ends, or goes on with "@". */
 size_t model_backend_length(const char *value, size_t length);
 struct item *model_file_item(const struct model *m, enum contribution_kind kind, const char *name); /* likewise */
-/* The accepted names of a crt-list ("https.list"); NULL when unknown. Does one of them name that file
- * ("certs/a.pem")? */
+/* The accepted names of a crt-list ("https.list"); NULL when unknown. */
 struct item *model_list_item(const struct model *m, const char *list, const char *name);
 void model_each_list_item(const struct model *m, const char *list, void (*fn)(void *ctx, struct item *item), void *ctx);
-bool model_list_names(const struct model *m, const char *list, const char *path);
 /* The content of one of those files; false when it has none in this state. Appends. */
 bool model_file_text(const struct model *m, enum model_state state, enum contribution_kind kind, const char *name,
                      struct buf *out);

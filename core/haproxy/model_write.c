@@ -305,21 +305,6 @@ void model_each_list_item(const struct model *m, const char *list, void (*fn)(vo
         fn(ctx, g->items.items[i]);
 }
 
-bool model_list_names(const struct model *m, const char *list, const char *path)
-{
-    const struct group *g = group_find(m, CONTRIBUTION_CRT_LIST, list);
-    size_t length = strlen(path);
-    for (size_t i = 0; g && i < g->items.length; i++) {
-        const struct text *text = g->items.items[i]->accepted;
-        const char *options = text ? strchr(text->bytes, '[') : NULL;
-        for (const char *at = text ? text->bytes : NULL; at && (at = strstr(at, path)); at += length)
-            if ((!options || at < options) && (at == text->bytes || at[-1] == ' ') &&
-                (at[length] == ' ' || at[length] == '\0'))
-                return true;
-    }
-    return false;
-}
-
 void model_each_file(const struct model *m, enum model_state state,
                      void (*fn)(void *ctx, enum contribution_kind kind, const char *name, const char *bytes,
                                 size_t length),

@@ -241,20 +241,36 @@ static bool server_may_be_down(const struct cfg_server *s, const struct cfg_back
            (default_words && words_have_health(buf_str(default_words), default_words->length));
 }
 
-/* Does the backend keep a server that takes requests while this one is replaced, whatever becomes of the commands? */
-static bool another_serves(const struct cfg_backend *live, const struct cfg_backend *wanted, const char *name,
-                           const struct buf *default_words)
+/* Two servers of a backend that take requests while others are replaced, whatever becomes of the commands. Which they
+ * are is found once for all servers of the backend. */
+struct stayers {
+    bool known;
+    const char *names[2]; /* NULL: there is none, or no second one */
+};
+
+static void stayers_find(struct stayers *ret, const struct cfg_backend *live, const struct cfg_backend *wanted,
+                         const struct buf *default_words)
 {
-    for (size_t i = 0; i < live->servers.length; i++) {
+    size_t count = 0;
+    *ret = (struct stayers){.known = true};
+    for (size_t i = 0; i < live->servers.length && count < ARRAY_LEN(ret->names); i++) {
         const struct cfg_server *s = live->servers.items[i];
-        if (strcmp(s->name, name) == 0 || s->leaving || s->admin != CFG_READY || s->weight == 0)
+        if (s->leaving || s->admin != CFG_READY || s->weight == 0)
             continue;
         const struct cfg_server *stays = cfg_backend_server(wanted, s->name);
         if (stays && cfg_server_same_words(stays, s) && address_matches(stays, s) && stays->admin == CFG_READY &&
             stays->weight > 0 && !server_may_be_down(stays, wanted, default_words))
-            return true;
+            ret->names[count++] = s->name;
     }
-    return false;
+}
+
+/* Is there one besides this? "": besides none. */
+static bool another_serves(struct stayers *stayers, const struct cfg_backend *live, const struct cfg_backend *wanted,
+                           const char *name, const struct buf *default_words)
+{
+    if (!stayers->known)
+        stayers_find(stayers, live, wanted, default_words);
+    return stayers->names[0] && (strcmp(stayers->names[0], name) != 0 || stayers->names[1]);
 }
 
 static const char *admin_name(enum cfg_admin admin)
@@ -297,10 +313,11 @@ static bool name_may_change(const struct cfg_server *s, const struct cfg_server 
 
 static void plan_server_change(struct plan *p, const char *backend, const struct cfg_server *s,
                                const struct cfg_server *live, const struct cfg_backend *wanted,
-                               const struct cfg_backend *live_backend, const struct buf *default_words)
+                               const struct cfg_backend *live_backend, struct stayers *stayers,
+                               const struct buf *default_words)
 {
     if (!cfg_server_same_words(s, live)) {
-        if (!another_serves(live_backend, wanted, s->name, default_words)) {
+        if (!another_serves(stayers, live_backend, wanted, s->name, default_words)) {
             plan_reload(p, "server",
                         live->words_known ? "backend %s: server %s changes more than address, port, weight and state, "
                                             "and no other server could take its requests meanwhile"
@@ -396,6 +413,7 @@ static void plan_backend_change(struct plan *p, const struct haproxy_caps *caps,
                                 const struct cfg_backend *wanted, const struct cfg_backend *live,
                                 const struct buf *default_words)
 {
+    struct stayers stayers = {0};
     if (strcmp(wanted->from, live->from) != 0 || !digest_equal(wanted->other, live->other)) {
         plan_reload(p, "backend", "backend %s changed in more than its servers", name);
         return;
@@ -403,7 +421,7 @@ static void plan_backend_change(struct plan *p, const struct haproxy_caps *caps,
     for (size_t i = 0; i < wanted->servers.length; i++) {
         const struct cfg_server *s = wanted->servers.items[i], *old = cfg_backend_server(live, s->name);
         if (old)
-            plan_server_change(p, name, s, old, wanted, live, default_words);
+            plan_server_change(p, name, s, old, wanted, live, &stayers, default_words);
         else if (caps->dynamic_servers)
             plan_server_add(p, name, s, wanted, default_words);
         else
@@ -412,7 +430,7 @@ static void plan_backend_change(struct plan *p, const struct haproxy_caps *caps,
     }
     /* What comes and what goes in one write: until the second one, requests would go on being given to what is no
      * longer there. Should a server that was to come be refused, the backend has still one that serves. */
-    enum plan_stage stage = another_serves(live, wanted, "", default_words) ? PLAN_APPEAR : PLAN_VANISH;
+    enum plan_stage stage = another_serves(&stayers, live, wanted, "", default_words) ? PLAN_APPEAR : PLAN_VANISH;
     for (size_t i = 0; i < live->servers.length; i++)
         if (!cfg_backend_server(wanted, live->servers.items[i]->name))
             plan_server_remove(p, stage, name, live->servers.items[i]);

@@ -150,6 +150,24 @@ static bool file_judge(struct source_dir *d, struct dir_file *file, const struct
     return is_taken;
 }
 
+/* key: taken over. */
+static void hold(struct dir_file *file, char *key)
+{
+    (void)map_put(&file->held, key, file);
+    free(key);
+}
+
+/* Of a kind, or of all: there are no more than kinds. beginning: taken over. */
+static void hold_beginning(struct dir_file *file, char *beginning)
+{
+    for (size_t i = 0; i < file->held_beginnings.length; i++)
+        if (strcmp(file->held_beginnings.items[i], beginning) == 0) {
+            free(beginning);
+            return;
+        }
+    vec_push(&file->held_beginnings, beginning);
+}
+
 static void file_match_kinds(struct source_dir *d, struct dir_file *file, struct map *own, size_t object)
 {
     const struct manifest_object *o = &file->manifest.items[object];
@@ -166,7 +184,7 @@ static void file_match_kinds(struct source_dir *d, struct dir_file *file, struct
         is_watched = true;
         store_kind_set_object_kind(kind, o->kind);
         if (!is_taken) /* its last good version stays */
-            vec_push(&file->held, xasprintf("%s/%s%s%s", spec->name, o->namespace, *o->namespace ? "/" : "", o->name));
+            hold(file, xasprintf("%s/%s%s%s", spec->name, o->namespace, *o->namespace ? "/" : "", o->name));
         else if (passes(d, spec, o))
             file_add_entry(d, file, own, kind, object);
     }
@@ -179,7 +197,7 @@ static void file_match_kinds(struct source_dir *d, struct dir_file *file, struct
 static void file_hold(struct source_dir *d, struct dir_file *file, const struct manifest_object *o)
 {
     if (o->hold == MANIFEST_HOLD_ALL)
-        vec_push(&file->held, xstrdup(""));
+        hold_beginning(file, xstrdup(""));
     if (o->hold != MANIFEST_HOLD_OBJECT && o->hold != MANIFEST_HOLD_KIND)
         return;
     CLEANUP(free_ptr) char *resource = manifest_resource_of(o->kind);
@@ -188,23 +206,27 @@ static void file_hold(struct source_dir *d, struct dir_file *file, const struct 
         if (strcmp(spec->resource, resource) != 0)
             continue;
         if (o->hold == MANIFEST_HOLD_KIND) {
-            vec_push(&file->held, xasprintf("%s/", spec->name));
+            hold_beginning(file, xasprintf("%s/", spec->name));
             continue;
         }
-        vec_push(&file->held, xasprintf("%s/%s/%s", spec->name, o->namespace, o->name));
-        vec_push(&file->held, xasprintf("%s/%s", spec->name, o->name));
+        hold(file, xasprintf("%s/%s/%s", spec->name, o->namespace, o->name));
+        hold(file, xasprintf("%s/%s", spec->name, o->name));
     }
 }
 
 bool dir_file_holds(const struct dir_file *file, const char *key)
 {
-    for (size_t i = 0; i < file->held.length; i++) {
-        const char *held = file->held.items[i];
-        size_t length = strlen(held);
-        if (length == 0 || (held[length - 1] == '/' ? strncmp(key, held, length) == 0 : strcmp(key, held) == 0))
+    for (size_t i = 0; i < file->held_beginnings.length; i++)
+        if (strncmp(key, file->held_beginnings.items[i], strlen(file->held_beginnings.items[i])) == 0)
             return true;
-    }
-    return false;
+    return map_get(&file->held, key) != NULL;
+}
+
+static void held_clear(struct dir_file *file)
+{
+    map_done(&file->held);
+    map_init(&file->held, false);
+    dir_keys_clear(&file->held_beginnings);
 }
 
 bool dir_file_load(struct source_dir *d, struct dir_file *file)
@@ -214,7 +236,7 @@ bool dir_file_load(struct source_dir *d, struct dir_file *file)
     struct map own;
 
     file->is_wrong = file->is_whole = false;
-    dir_keys_clear(&file->held);
+    held_clear(file);
     if (file_parse(file, &at, &file->manifest, &err) < 0) {
         dir_file_wrong(d, file, at.line, err.text);
         return false;
@@ -238,7 +260,7 @@ void dir_file_unload(struct dir_file *file)
     for (size_t i = 0; i < file->entries.length; i++)
         free(file->entries.items[i].key);
     vec_clear(&file->entries);
-    dir_keys_clear(&file->held);
+    held_clear(file);
     manifest_done(&file->manifest);
     file->is_fresh = false;
 }
@@ -254,7 +276,7 @@ void dir_file_free(struct dir_file *file)
 {
     dir_file_unload(file);
     vec_done(&file->entries);
-    vec_done(&file->held);
+    vec_done(&file->held_beginnings);
     dir_keys_clear(&file->keys);
     vec_done(&file->keys);
     free(file->path);

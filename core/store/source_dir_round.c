@@ -12,6 +12,7 @@
 /* Who defines an object. */
 struct claim {
     VEC(struct dir_file *) files;
+    struct dir_file *first; /* with the smallest path; NULL: to be found */
     struct dir_file *owner; /* whose object is in the store */
     bool is_touched;
 };
@@ -58,6 +59,8 @@ static void claim_remove(struct source_dir *d, const char *key, struct dir_file 
         }
     if (claim->owner == file)
         claim->owner = NULL;
+    if (claim->first == file)
+        claim->first = NULL;
 }
 
 /* True when the file did not claim the key before. */
@@ -69,6 +72,8 @@ static bool claim_add(struct source_dir *d, const char *key, struct dir_file *fi
         if (claim->files.items[i] == file)
             return false;
     vec_push(&claim->files, file);
+    if (claim->first && strcmp(file->path, claim->first->path) < 0)
+        claim->first = file;
     return true;
 }
 
@@ -94,14 +99,12 @@ static void file_claim(struct source_dir *d, struct dir_file *file)
     vec_done(&before);
 }
 
-static struct dir_file *claim_first(const struct claim *claim)
+static struct dir_file *claim_first(struct claim *claim)
 {
-    struct dir_file *first = NULL;
-
-    for (size_t i = 0; i < claim->files.length; i++)
-        if (!first || strcmp(claim->files.items[i]->path, first->path) < 0)
-            first = claim->files.items[i];
-    return first;
+    for (size_t i = 0; i < claim->files.length && !(claim->first && i == 0); i++)
+        if (!claim->first || strcmp(claim->files.items[i]->path, claim->first->path) < 0)
+            claim->first = claim->files.items[i];
+    return claim->first;
 }
 
 /* ── a round ─────────────────────────────────────────────────────────────────────────────────────────────────────────── */
@@ -144,8 +147,9 @@ static void put_fresh(struct source_dir *d, struct dir_file *file, struct map *s
     }
 }
 
-/* A key whose owner was not read in this round: its object is in a file that did not change. */
-static void put_inherited(struct source_dir *d, const char *key, struct claim *claim, struct dir_file *owner)
+/* Keys whose owner was not read in this round: their objects are in a file that did not change. All of one file are put
+ * when the first of them is met. */
+static void put_inherited(struct source_dir *d, struct dir_file *owner, const struct map *settled)
 {
     if (!owner->is_fresh) {
         struct stat known = owner->stat; /* so that a change since then is still seen as one */
@@ -155,11 +159,15 @@ static void put_inherited(struct source_dir *d, const char *key, struct claim *c
             return;
         vec_push(&d->dirty, owner);
     }
-    for (size_t i = 0; i < owner->entries.length; i++)
-        if (strcmp(owner->entries.items[i].key, key) == 0) {
-            claim->owner = owner;
-            put_entry(d, owner, &owner->entries.items[i]);
-        }
+    for (size_t i = 0; i < owner->entries.length; i++) {
+        const struct dir_entry *entry = &owner->entries.items[i];
+        struct claim *claim = map_get(&d->claims, entry->key);
+        if (!claim || !claim->is_touched || claim->owner == owner || claim_first(claim) != owner ||
+            map_get(settled, entry->key))
+            continue;
+        claim->owner = owner;
+        put_entry(d, owner, entry);
+    }
 }
 
 static void delete_key(struct source_dir *d, const char *key)
@@ -175,18 +183,21 @@ static void delete_key(struct source_dir *d, const char *key)
 
 static void settle(struct source_dir *d)
 {
-    struct map settled;
+    struct map settled, inherited;
 
     map_init(&settled, true);
+    map_init(&inherited, true);
     for (size_t i = 0; i < d->dirty.length; i++)
         put_fresh(d, d->dirty.items[i], &settled);
     /* Somebody in this round may have put itself before the owner so far. */
     for (size_t i = 0; i < d->touched.length; i++) {
         struct claim *claim = map_get(&d->claims, d->touched.items[i]);
         struct dir_file *first = claim_first(claim);
-        if (first && !map_get(&settled, d->touched.items[i]) && claim->owner != first)
-            put_inherited(d, d->touched.items[i], claim, first);
+        if (first && !map_get(&settled, d->touched.items[i]) && claim->owner != first &&
+            !map_put(&inherited, first->path, first))
+            put_inherited(d, first, &settled);
     }
+    map_done(&inherited);
     map_done(&settled);
     for (size_t i = 0; i < d->touched.length; i++) {
         struct claim *claim = map_get(&d->claims, d->touched.items[i]);

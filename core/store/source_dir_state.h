@@ -42,7 +42,9 @@ struct dir_file {
     struct manifest manifest;
     VEC(struct dir_entry) entries;
     bool is_whole;        /* the file could be read: what it does not name any more goes, unless it is held */
-    struct dir_keys held; /* keys, or beginnings of keys, that stay because of something that is wrong */
+    /* Keys, and beginnings of keys, that stay because of something that is wrong. */
+    struct map held;
+    struct dir_keys held_beginnings;
 };
 
 struct source_dir {
