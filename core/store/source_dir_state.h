@@ -41,7 +41,7 @@ struct dir_file {
     bool is_fresh;
     struct manifest manifest;
     VEC(struct dir_entry) entries;
-    bool is_whole;        /* the file could be read: what it does not name any more goes, unless it is held */
+    bool is_whole; /* the file could be read: what it does not name any more goes, unless it is held */
     /* Keys, and beginnings of keys, that stay because of something that is wrong. */
     struct map held;
     struct dir_keys held_beginnings;
