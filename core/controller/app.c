@@ -370,7 +370,8 @@ static void start_rendering(struct app *app)
         .render_memory_bytes = app->config->render_memory_bytes,
         .check = {.binary = app->haproxy, .readable = app->options.check_reads, .vault = store_vault(app->store)}};
     const struct renderer_limits limits = {.deadline_ns = app->config->render_timeout_ns,
-                                           .memory_bytes = (size_t)app->config->render_memory_bytes};
+                                           .memory_bytes = (size_t)app->config->render_memory_bytes,
+                                           .output_bytes = (size_t)app->config->render_output_bytes};
 
     app->reconcile = reconcile_new(app->loop, &reconcile, app->store, app->metrics, &ops, app);
     app->expiry = expiry_new(app->loop, app->store, app->metrics);

@@ -306,6 +306,11 @@ static const struct field templating_fields[] = {
      .offset = offsetof(struct config, render_memory_bytes),
      .min = 64 << 20,
      .max = INT64_MAX / 2},
+    {.name = "renderOutputBytes",
+     .type = FIELD_INT,
+     .offset = offsetof(struct config, render_output_bytes),
+     .min = 8 << 20,
+     .max = INT64_MAX / 2},
     {0},
 };
 
@@ -395,6 +400,7 @@ struct config *config_new_default(void)
     c->deployment_timeout_ns = 30 * NS_PER_S;
     c->render_timeout_ns = 10 * NS_PER_S;
     c->render_memory_bytes = (uint64_t)1 << 30;
+    c->render_output_bytes = (uint64_t)256 << 20;
     return c;
 }
 

@@ -68,7 +68,7 @@ struct config {
 
     int64_t min_deployment_interval_ns, drift_prevention_interval_ns, deployment_timeout_ns;
     int64_t render_timeout_ns;
-    uint64_t render_memory_bytes;
+    uint64_t render_memory_bytes, render_output_bytes;
 
     struct config_strings warnings; /* "FILE:LINE: dataplane.port: has no effect: …" */
     struct digest digest;           /* of the text; zero for the built-in configuration */

@@ -268,6 +268,7 @@ void config_restart_fields(const struct config *a, const struct config *b, bool 
         {"dataplane.deploymentTimeout", a->deployment_timeout_ns != b->deployment_timeout_ns},
         {"templatingSettings.renderTimeout", a->render_timeout_ns != b->render_timeout_ns},
         {"templatingSettings.renderMemoryBytes", a->render_memory_bytes != b->render_memory_bytes},
+        {"templatingSettings.renderOutputBytes", a->render_output_bytes != b->render_output_bytes},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)

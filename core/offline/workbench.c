@@ -453,7 +453,8 @@ static int make_renderer(struct workbench *w, struct err *err)
 {
     CLEANUP(buf_done) struct buf program = {0};
     const struct renderer_limits limits = {.deadline_ns = w->config->render_timeout_ns,
-                                           .memory_bytes = (size_t)w->config->render_memory_bytes};
+                                           .memory_bytes = (size_t)w->config->render_memory_bytes,
+                                           .output_bytes = (size_t)w->config->render_output_bytes};
 
     if (workbench_program(w, &program, err) < 0)
         return -1;

@@ -243,13 +243,14 @@ static void settings_that_wait_for_a_restart_are_known(void **state)
     b = parse(
         "watchedResourcesIgnoreFields: [spec.x]\npodSelector: {matchLabels: {a: b}}\ncontroller: {leaderElection: {leaseName: other}}\n"
         "dataplane: {minDeploymentInterval: 1s, deploymentTimeout: 9s, driftPreventionInterval: 9s}\n"
-        "templatingSettings: {renderTimeout: 1s, renderMemoryBytes: 100000000}\n",
+        "templatingSettings: {renderTimeout: 1s, renderMemoryBytes: 100000000, renderOutputBytes: 10000000}\n",
         &err);
     config_restart_fields(a, b, true, &names);
     assert_string_equal(
         buf_str(&names),
         "controller.leaderElection,podSelector,watchedResourcesIgnoreFields,dataplane.minDeploymentInterval,"
-        "dataplane.deploymentTimeout,templatingSettings.renderTimeout,templatingSettings.renderMemoryBytes");
+        "dataplane.deploymentTimeout,templatingSettings.renderTimeout,templatingSettings.renderMemoryBytes,"
+        "templatingSettings.renderOutputBytes");
     assert_true(config_kind_equal(&a->kinds.items[0], &b->kinds.items[0]));
     assert_false(config_kind_equal(&a->kinds.items[0], &a->kinds.items[1]));
     assert_false(digest_equal(a->digest, b->digest));

@@ -98,7 +98,7 @@ namespaces: {{ append . $.Release.Namespace | uniq | sortAlpha | toJson }}
 {{/* What of it is read at a start only: a change restarts the pods. */}}
 {{- define "haptic.configOfStart" -}}
 {{- $config := include "haptic.config" . | fromYaml -}}
-{{- $rendering := pick ($config.templatingSettings | default dict) "renderTimeout" "render_timeout" "renderMemoryBytes" "render_memory_bytes" -}}
+{{- $rendering := pick ($config.templatingSettings | default dict) "renderTimeout" "render_timeout" "renderMemoryBytes" "render_memory_bytes" "renderOutputBytes" "render_output_bytes" -}}
 {{- pick $config "controller" "dataplane" "watchedResourcesIgnoreFields" "watched_resources_ignore_fields" | toJson -}}
 {{- toJson $rendering -}}
 {{- end }}
