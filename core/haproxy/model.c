@@ -562,6 +562,7 @@ struct model *model_free(struct model *m)
         free(o);
     }
     map_done(&m->owners);
+    text_unref(m->closed);
     vec_done(&m->pending);
     vec_done(&m->changed);
     vec_done(&m->contested);

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "haproxy/model_state.h"
+#include "haproxy/route_text.h"
 
 /* ---- objects ---- */
 
@@ -80,6 +81,22 @@ static enum guard_level owner_level(const struct model *m, const struct owner *o
     return level;
 }
 
+/* A piece of a frontend that has routes as lines. */
+static bool is_line_route(const struct item *item, const struct text *text)
+{
+    const char *at = text ? text->bytes : "", *name;
+    size_t length;
+    return item->kind == CONTRIBUTION_SECTION && text &&
+           (strncmp(item->scope, "frontend ", 9) == 0 || strncmp(item->scope, "listen ", 7) == 0) &&
+           route_text_next(&at, &name, &length);
+}
+
+/* May an item be a route? Its text decides. */
+static bool is_of_routes(const struct item *item)
+{
+    return item->kind == CONTRIBUTION_MAP_ENTRY || item->kind == CONTRIBUTION_SECTION;
+}
+
 static void owner_review(struct model *m, struct owner *o)
 {
     enum guard_level before = o->level;
@@ -91,7 +108,8 @@ static void owner_review(struct model *m, struct owner *o)
     for (size_t i = 0; i < o->records.length; i++) {
         const struct fragment *f = o->records.items[i]->active;
         for (size_t k = 0; f && k < f->count; k++)
-            if (f->items[k].kind == CONTRIBUTION_MAP_ENTRY && f->items[k].item)
+            if (f->items[k].item && is_of_routes(f->items[k].item) &&
+                (f->items[k].kind == CONTRIBUTION_MAP_ENTRY || is_line_route(f->items[k].item, f->items[k].text)))
                 item_settle(m, f->items[k].item);
     }
 }
@@ -126,6 +144,22 @@ static bool is_closed(const struct owner *o, const struct text *text)
     return false;
 }
 
+/* Do all lines lead to where closed routes lead? */
+static bool lines_are_closed(const struct owner *o, const struct text *text)
+{
+    const char *at = text->bytes, *name;
+    size_t length;
+    while (route_text_next(&at, &name, &length)) {
+        bool closed = false;
+        for (size_t i = 0; i < o->guards.length && !closed; i++)
+            closed = o->guards.items[i].closed->length == length &&
+                     memcmp(o->guards.items[i].closed->bytes, name, length) == 0;
+        if (!closed)
+            return false;
+    }
+    return true;
+}
+
 static bool is_guardian(const struct owner *o, const char *fragment_id)
 {
     for (size_t i = 0; i < o->guards.length; i++)
@@ -136,11 +170,13 @@ static bool is_guardian(const struct owner *o, const char *fragment_id)
 
 void guard_note_accepted(struct model *m, struct item *item)
 {
-    if (!m->has_guards || item->kind != CONTRIBUTION_MAP_ENTRY)
+    if (!m->has_guards || !is_of_routes(item))
         return;
     struct owner *before = item->open_for, *o = (struct owner *)(uintptr_t)owner_of(m, item->accepted_by);
-    bool is_open = o && is_route(m, item, item->accepted) && !is_closed(o, item->accepted) &&
-                   !is_guardian(o, item->accepted_by->id);
+    bool is_open = o && !is_guardian(o, item->accepted_by->id) &&
+                   (item->kind == CONTRIBUTION_MAP_ENTRY
+                        ? is_route(m, item, item->accepted) && !is_closed(o, item->accepted)
+                        : is_line_route(item, item->accepted) && !lines_are_closed(o, item->accepted));
     item->open_for = is_open ? o : NULL;
     if (item->open_for)
         item->open_for->open_routes++;
@@ -206,8 +242,54 @@ void guard_review(struct model *m, const struct record *r)
 
 /* ---- routes ---- */
 
+/* Is everything accepted that this version gives? Where an older object gives the same, what that gives counts. */
+static bool is_in_force(const struct model *m, const struct fragment *f)
+{
+    for (size_t i = 0; f && i < f->count; i++) {
+        const struct contribution *c = &f->items[i];
+        if (!kind_is_output(c->kind))
+            continue;
+        const struct item *item = item_find(m, c->kind, c->scope, c->key);
+        if (!item || !item->accepted)
+            return false;
+        bool is_its = !item->winner || strcmp(item->winner->id, f->id) == 0;
+        if (is_its && !text_equal(item->accepted, c->text) && !is_route(m, item, c->text))
+            return false;
+    }
+    return f != NULL;
+}
+
+/* Lines of a frontend go live by a reload, with what protects them. So they open a check later than that: when all that
+ * the protecting fragments give is accepted. */
+static bool lines_may_open(const struct model *m, const struct owner *o, const struct item *item,
+                           const struct text *text)
+{
+    if (o->level != GUARD_CLOSED && text_equal(item->accepted, text))
+        return true;
+    for (size_t i = 0; i < o->guards.length; i++) {
+        const struct record *r = map_get(&m->records, o->guards.items[i].guardian);
+        if (!r || !r->active || r->pending || !is_in_force(m, r->active))
+            return false;
+    }
+    return o->level == GUARD_OPEN;
+}
+
+static struct text *line_text(struct model *m, const struct item *item, struct text *text)
+{
+    const struct owner *o = owner_of(m, item->winner);
+    if (!o || is_guardian(o, item->winner->id) || lines_may_open(m, o, item, text))
+        return text;
+    CLEANUP(buf_done) struct buf closed = {0};
+    route_text_close(text->bytes, o->guards.items[0].closed->bytes, &closed);
+    text_unref(m->closed);
+    m->closed = text_new(buf_str(&closed), closed.length);
+    return m->closed;
+}
+
 struct text *guard_text(const struct model *m, const struct item *item, struct text *text)
 {
+    if (m->has_guards && is_line_route(item, text))
+        return line_text((struct model *)(uintptr_t)m, item, text);
     if (!m->closed_owners || !is_route(m, item, text))
         return text;
     const struct owner *o = owner_of(m, item->winner);
@@ -235,23 +317,6 @@ bool model_is_guarded(const struct model *m, const struct item *item)
     return item->guarded || (o && is_route(m, item, item->accepted) && !is_closed(o, item->accepted));
 }
 
-/* Is everything accepted that this version gives? Where an older object gives the same, what that gives counts. */
-static bool is_in_force(const struct model *m, const struct fragment *f)
-{
-    for (size_t i = 0; f && i < f->count; i++) {
-        const struct contribution *c = &f->items[i];
-        if (!kind_is_output(c->kind))
-            continue;
-        const struct item *item = item_find(m, c->kind, c->scope, c->key);
-        if (!item || !item->accepted)
-            return false;
-        bool is_its = !item->winner || strcmp(item->winner->id, f->id) == 0;
-        if (is_its && !text_equal(item->accepted, c->text) && !is_route(m, item, c->text))
-            return false;
-    }
-    return f != NULL;
-}
-
 static bool owner_is_ready(const struct model *m, struct owner *o)
 {
     for (size_t i = 0; i < o->guards.length; i++) {
@@ -270,6 +335,15 @@ static bool protects(const struct fragment *f)
     return false;
 }
 
+/* Is all of the present version of a fragment that protects accepted, or about to be? */
+static bool is_replaced(const struct model *m, const char *guardian)
+{
+    const struct record *r = map_get(&m->records, guardian);
+    if (!r || !r->active)
+        return false;
+    return !r->pending || (m->check_ending && is_in_force(m, r->checking ? r->checking : r->active));
+}
+
 bool guard_releases(const struct model *m, const struct item *item)
 {
     if (!m->has_guards || !item->accepted || !protects(item->accepted_by))
@@ -277,10 +351,13 @@ bool guard_releases(const struct model *m, const struct item *item)
     const struct owner *o = owner_find((struct model *)(uintptr_t)m, item->accepted_by);
     if (!o || !o->open_routes)
         return true;
-    const struct record *r = map_get(&m->records, item->accepted_by->id);
-    if (!r || !r->active || o->level == GUARD_CLOSED)
-        return false;
-    return !r->pending || (m->check_ending && is_in_force(m, r->checking ? r->checking : r->active));
+    if (is_guardian(o, item->accepted_by->id))
+        return is_replaced(m, item->accepted_by->id) && o->level != GUARD_CLOSED;
+    /* It is no longer to protect them: when others are, not before those do. */
+    for (size_t i = 0; i < o->guards.length; i++)
+        if (!is_replaced(m, o->guards.items[i].guardian))
+            return false;
+    return true;
 }
 
 bool guard_allows(struct model *m, const struct item *item, bool checked)
@@ -319,5 +396,7 @@ void guard_settled(struct model *m, const struct record *r)
         for (size_t k = 0; f && k < f->count; k++)
             if (f->items[k].kind == CONTRIBUTION_MAP_ENTRY && f->items[k].item && f->items[k].item->wanted)
                 item_try_accept(m, f->items[k].item);
+            else if (f->items[k].item && is_line_route(f->items[k].item, f->items[k].text))
+                item_settle(m, f->items[k].item);
     }
 }

@@ -81,6 +81,7 @@ struct model {
     struct map owners;    /* owner.key → struct owner, keys borrowed */
     bool has_guards;      /* there has been one: owners is kept */
     size_t closed_owners; /* with a level other than GUARD_OPEN */
+    struct text *closed;  /* model_guard.c: the text of a closed route that was asked for last */
     unsigned checks_ended;
     bool check_running;
     bool check_ending; /* what it saw is being accepted */

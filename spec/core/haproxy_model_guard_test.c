@@ -104,6 +104,120 @@ static void routes_are_closed_while_nothing_protects_them(void **state)
     model_free(m);
 }
 
+/* Routes that are lines of a frontend: an object without what protects it has none that leads to its backend. */
+static void put_lines(struct model *m, const char *object, const char *lines)
+{
+    CLEANUP(free_ptr) char *id = xasprintf("lines/%s", object), *section = xasprintf("backend b_%s", object);
+    const struct emitted routes[] = {
+        {CONTRIBUTION_SECTION, section, "body", "server s 192.0.2.1:80\n", 400, 0},
+        {CONTRIBUTION_SECTION_FROM, section, "from", "base", 400, 0},
+        {CONTRIBUTION_SECTION, "frontend http", id, lines, 300, 2},
+    };
+    model_put_owned(m, id, object, 1, routes, ARRAY_LEN(routes));
+}
+
+#define LINES "acl x path /a\nuse_backend b_a if x\n  use_backend  \"b_a\" if { path '/ b' }\ndefault_backend b_a\n"
+#define LINES_CLOSED \
+    "acl x path /a\nuse_backend closed if x\n  use_backend  closed if { path '/ b' }\ndefault_backend closed\n"
+
+static void assert_lines(struct model *m, enum model_state state, const char *expected)
+{
+    CLEANUP(free_ptr) char *config = model_config(m, state);
+    CLEANUP(buf_done) struct buf indented = {0};
+
+    for (const char *at = expected; *at;) {
+        size_t length = strcspn(at, "\n") + 1;
+        buf_puts(&indented, "    ");
+        buf_add(&indented, at, length);
+        at += length;
+    }
+    if (*expected ? !strstr(config, buf_str(&indented)) : strstr(config, "_backend ") != NULL)
+        fail_msg("no '%s' in '%s'", buf_str(&indented), config);
+}
+
+/* The templates protect nothing of it any more: what did goes, and the routes stay. Where another fragment protects
+ * instead, that has to be in force first. */
+static void what_no_longer_protects_goes(void **state)
+{
+    struct model *m = world();
+    (void)state;
+    put_guard(m, "a", "http-request deny\n");
+    put_routes(m, "a", "server s 192.0.2.1:80\n");
+    model_check(m, true);
+    assert_map(m, MODEL_ACCEPTED, OPEN);
+    model_fragment_drop(m, "guard/a");
+    model_check(m, true);
+    assert_map(m, MODEL_ACCEPTED, OPEN);
+    assert_not_accepted(m, "http-request deny");
+
+    put_guard(m, "a", "http-request deny\n");
+    model_check(m, true);
+    const struct emitted other[] = {{CONTRIBUTION_GUARD, "", "other/a", "closed", 0, 0},
+                                    {CONTRIBUTION_SECTION, "frontend http", "other/a", "http-request auth\n", 300, 1}};
+    model_fragment_drop(m, "guard/a");
+    model_put_owned(m, "other/a", "a", 1, other, ARRAY_LEN(other));
+    model_check(m, false);
+    assert_true(model_convict(m, "other/a", CONTRIBUTION_SECTION, "frontend http", "other/a", "refused"));
+    model_check_begin(m);
+    assert_accepted(m, "http-request deny");
+    model_check_end(m, true);
+    assert_map(m, MODEL_ACCEPTED, CLOSED);
+    model_put_owned(m, "other/a", "a", 2, other, ARRAY_LEN(other));
+    model_check(m, true);
+    model_free(m);
+}
+
+static void lines_are_routes_as_well(void **state)
+{
+    struct model *m = world();
+    (void)state;
+
+    /* The template of what protects fails from the start. */
+    put_declaration(m, "a");
+    put_lines(m, "a", LINES);
+    put_lines(m, "free", "use_backend b_free if TRUE\n");
+    model_check(m, true);
+    assert_lines(m, MODEL_ACCEPTED, LINES_CLOSED);
+    assert_lines(m, MODEL_ACCEPTED, "use_backend b_free if TRUE\n");
+    /* It has output: that is accepted first, then the lines open. */
+    put_guard(m, "a", "http-request deny\n");
+    model_fragment_drop(m, "guard/a#guard");
+    assert_lines(m, MODEL_RENDERED, LINES_CLOSED);
+    model_check(m, true);
+    assert_lines(m, MODEL_ACCEPTED, LINES_CLOSED);
+    assert_accepted(m, "http-request deny");
+    assert_lines(m, MODEL_RENDERED, LINES);
+    model_check(m, true);
+    assert_lines(m, MODEL_ACCEPTED, LINES);
+    /* Refused: the older pair stays; other lines are closed. */
+    put_guard(m, "a", "http-request auth\n");
+    assert_true(model_convict(m, "guard/a", CONTRIBUTION_SECTION, "frontend http", "guard/a", "refused"));
+    assert_lines(m, MODEL_RENDERED, LINES);
+    put_lines(m, "a", "use_backend b_a if { path /new }\n");
+    model_check(m, true);
+    assert_lines(m, MODEL_ACCEPTED, "use_backend closed if { path /new }\n");
+    put_lines(m, "a", LINES);
+    put_guard(m, "a", "http-request deny 1\n");
+    for (int i = 0; i < 2; i++)
+        model_check(m, true);
+    assert_lines(m, MODEL_ACCEPTED, LINES);
+    /* What protects is not given any more, and the object says no longer that it is protected. */
+    model_fragment_drop(m, "guard/a");
+    for (int i = 0; i < 2; i++)
+        model_check(m, true);
+    assert_lines(m, MODEL_ACCEPTED, LINES);
+    assert_not_accepted(m, "http-request deny");
+    /* It fails without an older version: closed, and only then the protection goes. */
+    put_guard(m, "a", "http-request deny\n");
+    for (int i = 0; i < 2; i++)
+        model_check(m, true);
+    put_declaration(m, "a");
+    model_fragment_drop(m, "guard/a");
+    model_check(m, true);
+    assert_lines(m, MODEL_ACCEPTED, LINES_CLOSED);
+    model_free(m);
+}
+
 static void an_older_pair_stays_in_force_and_nothing_else(void **state)
 {
     struct model *m = world();
@@ -292,6 +406,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(routes_are_closed_while_nothing_protects_them),
+        cmocka_unit_test(what_no_longer_protects_goes),
+        cmocka_unit_test(lines_are_routes_as_well),
         cmocka_unit_test(an_older_pair_stays_in_force_and_nothing_else),
         cmocka_unit_test(a_route_is_opened_after_what_protects_it),
         cmocka_unit_test(an_open_route_is_a_protected_one),
