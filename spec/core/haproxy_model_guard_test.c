@@ -312,6 +312,18 @@ static void route_is_protected(void *ctx, const char *key, const char *value)
     fail_msg("%s is open, and nothing protects it", key);
 }
 
+/* Of each object one line, too. */
+static void lines_are_protected(struct model *m)
+{
+    CLEANUP(free_ptr) char *config = model_config(m, MODEL_ACCEPTED);
+    for (const char *at = config; (at = strstr(at, "use_backend b_"));) {
+        char object[2] = {at[strlen("use_backend b_")], '\0'}, value[8];
+        snprintf(value, sizeof(value), "b_%s", object);
+        route_is_protected(m, at, value);
+        at += strlen("use_backend b_");
+    }
+}
+
 static void accept_one(void *ctx, struct item *item)
 {
     if (dice(3) == 0)
@@ -334,11 +346,19 @@ static void an_open_route_is_a_protected_one(void **state)
         put_declaration(m, object);
     }
     for (unsigned round = 0; round < end; round++) {
-        char object[2] = {(char)('a' + dice(OBJECTS)), '\0'}, guard[16], routes[16], declared[32];
+        char object[2] = {(char)('a' + dice(OBJECTS)), '\0'}, guard[16], routes[16], declared[32], lines[16], line[64];
         snprintf(guard, sizeof(guard), "guard/%s", object);
         snprintf(declared, sizeof(declared), "%s#guard", guard);
         snprintf(routes, sizeof(routes), "routes/%s", object);
-        switch (dice(15)) {
+        snprintf(lines, sizeof(lines), "lines/%s", object);
+        snprintf(line, sizeof(line), "use_backend b_%s if { path /%u }\n", object, dice(2));
+        switch (dice(18)) {
+        case 16:
+            put_lines(m, object, line);
+            break;
+        case 17:
+            model_fragment_drop(m, lines);
+            break;
         case 0:
             put_guard(m, object, texts[dice(3)]);
             model_fragment_drop(m, declared);
@@ -373,6 +393,7 @@ static void an_open_route_is_a_protected_one(void **state)
         case 11: /* the object goes, and one of its name comes */
             model_fragment_drop(m, dice(2) ? guard : declared);
             model_fragment_drop(m, routes);
+            model_fragment_drop(m, lines);
             model_fragment_drop(m, guard);
             put_declaration(m, object);
             break;
@@ -381,6 +402,7 @@ static void an_open_route_is_a_protected_one(void **state)
             break;
         }
         model_each_map_entry(m, MODEL_ACCEPTED, "m.map", route_is_protected, m);
+        lines_are_protected(m);
         CLEANUP(free_ptr) char *map = model_map(m, MODEL_ACCEPTED, "m.map");
         opened += map && strstr(map, " b_") != NULL;
     }
@@ -395,10 +417,13 @@ static void an_open_route_is_a_protected_one(void **state)
         put_guard(m, object, texts[0]);
         put_routes(m, object, servers[0]);
     }
-    model_check(m, true);
+    for (int i = 0; i < 2; i++) /* lines open a check later */
+        model_check(m, true);
     assert_int_equal(model_pending(m), 0);
     CLEANUP(free_ptr) char *map = model_map(m, MODEL_ACCEPTED, "m.map");
     assert_null(strstr(map, "closed"));
+    CLEANUP(free_ptr) char *config = model_config(m, MODEL_ACCEPTED);
+    assert_null(strstr(config, "use_backend closed"));
     model_free(m);
 }
 
