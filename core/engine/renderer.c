@@ -110,7 +110,7 @@ static char *objection(struct renderer *r)
     if (!r->in_force || !r->events->objection)
         return NULL;
     for (size_t i = 0; i < r->held.length; i++)
-        if (!r->held.items[i].fragment)
+        if (!r->held.items[i].fragment && !r->held.items[i].waits)
             vec_push(&failures, r->held.items[i].failure);
     if (failures.length)
         why = r->events->objection(r->ctx, failures.items, failures.length);

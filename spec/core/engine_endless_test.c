@@ -186,6 +186,30 @@ static void a_program_that_does_not_load_says_its_line(void **state)
     }
 }
 
+/* New templates with an endless loop end their renderer, and the namespace rests in the next one: what waits there is
+ * no failure. */
+static void what_waits_is_no_failure(void **state)
+{
+    (void)state;
+    static const struct endless good = {
+        "good", {"each(resources.things, function(o, out) out:file(o.metadata.name, 'x') end)"}, NULL, NULL, NULL};
+    static const char loops[] =
+        "{\"kinds\":[{\"name\":\"things\",\"parts\":2}],\"scripts\":[{\"name\":\"a.lua\",\"source\":"
+        "\"each(resources.things, function(o, out) if o.spec.text == 'hang' then while true do end end "
+        "out:file(o.metadata.name, 'x') end)\"}],\"snippets\":{},\"maps\":{},\"files\":{},"
+        "\"haproxyConfig\":null,\"extraContext\":{},\"capabilities\":{},\"allowRaw\":true}";
+    struct watched *w = run_program(&good);
+
+    watched_put(w, "things", "hangs", "hang");
+    WAIT_UNTIL(w, w->renders);
+    watched_render(w);
+    renderer_set_program(w->renderer, loops, strlen(loops));
+    WAIT_UNTIL(w, w->asked > 0 && w->deaths == 1);
+    assert_int_equal(w->asked_failures, 1);
+    assert_int_equal(w->refusals, 0);
+    watched_free(w);
+}
+
 /* A place is the child's to write: whatever it holds, what the core reads is a short text without control
  * characters. */
 static void a_place_is_not_trusted(void **state)
@@ -220,6 +244,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_fragment_says_its_line),
         cmocka_unit_test(others_have_no_line),
         cmocka_unit_test(a_program_that_does_not_load_says_its_line),
+        cmocka_unit_test(what_waits_is_no_failure),
         cmocka_unit_test(a_place_is_not_trusted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -76,6 +76,8 @@ struct watched {
     bool seen_after, in_rendering;
     uint64_t held_by_size, held_by_time;
     struct render_stats stats;
+    unsigned asked; /* whether new templates may take over */
+    size_t asked_failures;
     char reason[300], at_hand[2049], owner[1025], place[100], refusal[17000], where[1000];
     bool explained;
 };
@@ -157,6 +159,19 @@ static inline void watch_died(void *ctx, const struct renderer_death *death)
     snprintf(w->place, sizeof(w->place), "%s", death->place);
 }
 
+/* What is told of new templates before they take over. */
+static inline char *watch_objection(void *ctx, const struct fragment_failure *failures, size_t count)
+{
+    struct watched *w = ctx;
+
+    for (size_t i = 0; i < count; i++)
+        if (!failures[i].id || !failures[i].message || !failures[i].owner_kind || !failures[i].owner_id)
+            fail_msg("a failure without a name, the %zuth of %zu", i + 1, count);
+    w->asked += 1;
+    w->asked_failures = count;
+    return NULL;
+}
+
 static inline void watch_refused(void *ctx, const char *message)
 {
     struct watched *w = ctx;
@@ -191,6 +206,7 @@ static inline struct watched *watched_new(const struct renderer_limits *limits)
         .rendered = watch_rendered,
         .died = watch_died,
         .program_failed = watch_refused,
+        .objection = watch_objection,
     };
     struct watched *w = xcalloc(1, sizeof(*w));
 
