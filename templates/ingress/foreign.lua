@@ -146,5 +146,11 @@ local function path_meant(out, path, path_type)
   return path
 end
 
+--- Has an annotation an effect? kind: "Ingress" or "Service".
+local function has_effect(name, kind)
+  local known = annotation(name, kind)
+  return known and known.is_honoured or is_honoured(name)
+end
+
 provide("ingress.foreign", { judge_ingress = judge_ingress, judge_service = judge_service, is_refused = is_refused,
-  path_meant = path_meant, is_honoured = is_honoured })
+  path_meant = path_meant, is_honoured = has_effect })
