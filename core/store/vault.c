@@ -400,22 +400,37 @@ static void redact_cut(struct redaction *r, const struct entry *e)
                 r->owner[r->length - n + k] = e;
 }
 
-/* A value with characters that quoting changes is looked for as it is written in haproxy.cfg and on the command line,
- * too. */
+/* The ways to write a value in haproxy.cfg, on the command line and in a log-format: what stands before which
+ * characters. */
+static const struct {
+    const char *special, *before;
+} quotings[] = {{"'", "'\\'"}, {" ;\\", "\\"}, {"%", "%"}};
+
+/* A value with characters that quoting changes is looked for as it is written there, too. Only windows with such a
+ * character differ from those of the value itself: so the cost is that of these characters. */
 static void redact_quoted(struct redaction *r, const struct entry *e)
 {
-    static const char *const special[] = {"'", " ;\\", "%"}, *const before[] = {"'\\'", "\\", "%"};
-    for (size_t form = 0; form < ARRAY_LEN(special); form++) {
-        CLEANUP(buf_done) struct buf quoted = {0};
-        for (size_t i = 0; i < e->length; i++) {
-            if (e->bytes[i] && strchr(special[form], e->bytes[i]))
-                buf_puts(&quoted, before[form]);
-            buf_putc(&quoted, e->bytes[i]);
-        }
-        if (quoted.length > e->length)
+    CLEANUP(buf_done) struct buf quoted = {0};
+    for (size_t form = 0; form < ARRAY_LEN(quotings); form++) {
+        bool is_special[256] = {false};
+        for (const char *c = quotings[form].special; *c; c++)
+            is_special[(unsigned char)*c] = true;
+        for (size_t at = 0; at < e->length; at++) {
+            if (!is_special[(unsigned char)e->bytes[at]])
+                continue;
+            size_t from = at >= WINDOW - 1 ? at - (WINDOW - 1) : 0;
+            size_t to = e->length - at > WINDOW ? at + WINDOW : e->length;
+            buf_clear(&quoted);
+            for (size_t i = from; i < to; i++) {
+                if (is_special[(unsigned char)e->bytes[i]])
+                    buf_puts(&quoted, quotings[form].before);
+                buf_putc(&quoted, e->bytes[i]);
+            }
             redact_windows(r, e, quoted.data, quoted.length);
-        explicit_bzero(quoted.data, quoted.capacity);
+        }
     }
+    if (quoted.data)
+        explicit_bzero(quoted.data, quoted.capacity);
 }
 
 static void redact_write(const struct redaction *r, struct buf *out)
