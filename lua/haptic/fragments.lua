@@ -375,9 +375,12 @@ local function in_order(self, dirty)
   return list
 end
 
---- Run a fragment if it is dirty and its namespace does not rest; 1 if it ran.
+--- Run a fragment if it is dirty and its namespace does not rest; 1 if it ran, or is known to fail.
 local function run_dirty(self, f, namespace)
-  if not f.dirty or self.turns:keep_resting(namespace, f) then return 0 end
+  if not f.dirty then return 0 end
+  -- What is not run takes no time: that it fails is told at once, so that new templates are not taken for good.
+  local is_skipped = next(self.skipped) ~= nil and self.skipped[id_of(f)]
+  if not is_skipped and self.turns:keep_resting(namespace, f) then return 0 end
   self.turns:start()
   run(self, f)
   self.turns:stop(namespace, self.complete)
