@@ -59,6 +59,13 @@ namespaces: {{ append . $.Release.Namespace | uniq | sortAlpha | toJson }}
 {{- $_ := set $settings "https_port" 8443 -}}
 {{- $_ := set $settings "default_certificate" (printf "%s/%s" (.Values.defaultSSLCertificate.namespace | default .Release.Namespace) (include "haptic.defaultSecret" .)) -}}
 {{- end -}}
+{{- if and .Values.https.enabled .Values.https.http3 -}}
+{{- $_ := set $settings "http3" true -}}
+{{- end -}}
+{{- /* What pods of HAProxy share, such as pod-maxconn. How many there are with a DaemonSet or with autoscaling is not known here. */ -}}
+{{- if and (eq .Values.haproxy.kind "Deployment") (not .Values.haproxy.autoscaling.enabled) (gt (int .Values.haproxy.replicaCount) 0) -}}
+{{- $_ := set $settings "haproxy_pods" (int .Values.haproxy.replicaCount) -}}
+{{- end -}}
 {{- with include "haptic.publishedService" . -}}
 {{- $_ := set $settings "publish_service" . -}}
 {{- end -}}

@@ -19,6 +19,9 @@
 {{- if gt (int .Values.haproxy.autoscaling.minReplicas) (int .Values.haproxy.autoscaling.maxReplicas) -}}
 {{- fail "haproxy.autoscaling.minReplicas is more than haproxy.autoscaling.maxReplicas" -}}
 {{- end -}}
+{{- if and .Values.https.http3 (not .Values.https.enabled) -}}
+{{- fail "https.http3 is set and https.enabled is false" -}}
+{{- end -}}
 {{- if and .Values.defaultSSLCertificate.secretName (not .Values.https.enabled) -}}
 {{- fail "defaultSSLCertificate.secretName is set and https.enabled is false" -}}
 {{- end -}}
