@@ -58,8 +58,7 @@ int socket_path_open(const char *path, struct socket_path *ret_path, struct err 
     int length = snprintf(ret_path->path, sizeof(ret_path->path), "/proc/self/fd/%d/%s", at, name);
     if (length < 0 || (size_t)length >= sizeof(ret_path->path))
         return err_set(err, ERR_LIMIT, "socket %s: its name is too long", path);
-    ret_path->directory = at;
-    at = -1;
+    ret_path->directory = steal_fd(&at);
     return 0;
 }
 
