@@ -17,7 +17,7 @@ describe("a fleet under faults", function()
     routes = { { "steady", "198.18.0.1" }, { "moving", "198.18.1.1" } }, clients = { "a", "b" },
     rules = kube.rules({ "get", "list", "watch", "create", "update" }),
   })
-  local admin, scope, faults, identity, members, controllers, http_port, status_port, generation_of, random
+  local admin, scope, faults, identity, members, controllers, http_port, status_port, generation_of, random, cut
 
   setup(function()
     local begun = { world:begin() }
@@ -25,7 +25,7 @@ describe("a fleet under faults", function()
   end)
   teardown(function() world:finish() end)
   after_each(function()
-    posix.run({ "iptables", "-F", "INPUT" })
+    if cut then posix.run({ "ip", "route", "del", "blackhole", cut .. "/32", "table", "local" }) end
     world:close()
   end)
 
@@ -65,6 +65,13 @@ describe("a fleet under faults", function()
       if ok and value == 1 then return h end
     end
     return nil
+  end
+
+  --- What goes to that address of this network is lost.
+  local function route(what, address)
+    local output, code = posix.run({ "ip", "route", what, "blackhole", address .. "/32", "table", "local" })
+    assert(code == 0, output)
+    cut = what == "add" and address or nil
   end
 
   -- faults: each begins something and returns its name, for how long it lasts, what it explains to a client, and how it
@@ -130,11 +137,8 @@ describe("a fleet under faults", function()
 
   function FAULTS.member_is_cut_off()
     local m = members[random(#members)]
-    local rule = { "INPUT", "-p", "tcp", "-d", "127.0.0.1", "--dport", tostring(m.port), "-j", "DROP" }
-    posix.run({ "iptables", "-A", unpack(rule) })
-    return "cut of the network to " .. m.name, 2 + random(4), nil, function()
-      posix.run({ "iptables", "-D", unpack(rule) })
-    end
+    route("add", m.address)
+    return "cut of the network to " .. m.name, 2 + random(4), nil, function() route("del", m.address) end
   end
 
   function FAULTS.api_server_is_away()
@@ -160,7 +164,7 @@ describe("a fleet under faults", function()
     local ok, reason = pcall(function()
       for i, series in ipairs(MEMBERS) do
         members[i] = scope:member({ name = "member" .. i, identity = identity, series = series:gsub(" .*", ""),
-          attach = series:find("attach") ~= nil })
+          attach = series:find("attach") ~= nil, address = "127.0.3." .. i })
       end
       start_controller("a")
       start_controller("b")
