@@ -95,8 +95,8 @@ static struct cfg_server *server_from_columns(const struct column *c)
 /* Take over words of the server that was known by this name. */
 static struct cfg_server *server_with_words(struct cfg_server *found, const struct cfg_server *known)
 {
-    /* A name that was changed by a command is told; one that was resolved at the start may not be. What has no network
-     * address (a Unix socket) is told as "-". */
+    /* HAProxy names a server's host if a command has set it, and not always if it was resolved at the start. For a
+     * Unix socket it prints "-". */
     bool renamed = !found->literal && strcmp(found->address, "-") != 0 &&
                    strcasecmp(found->address, known->address) != 0;
     struct cfg_server *s = known->literal || !known->words_known || renamed

@@ -129,7 +129,7 @@ static bool is_about_output(const struct explain *e)
            (a->items.length == 2 && finding_code_find(a->items.items[0]) == NULL);
 }
 
-/* What HAProxy refuses of an object is put aside in a cluster: find out what that is. */
+/* A running controller quarantines objects whose output HAProxy refuses. The same check finds them here. */
 static int check_object(struct explain *e, struct err *err)
 {
     const struct workbench_options *options = &e->common.options;

@@ -46,7 +46,7 @@ struct app_options {
     bool log_level_fixed;             /* the command line's wins over the configuration's */
     int64_t grace_ns;                 /* for an orderly end */
     int64_t watch_stall_ns;           /* silence after which a watch's connection is given up; 0: kube/watch.h's */
-    /* What cannot run was found out only after the configuration had come: nothing is started. */
+    /* The configuration came after the start, and the program cannot run with it. Nothing is started. */
     void (*failed)(void *ctx, const struct err *err);
     void *failed_ctx;
 };
@@ -69,7 +69,7 @@ bool app_is_ready(const struct app *app, struct buf *why);
 void app_describe(const struct app *app, struct buf *out);
 /* The accepted haproxy.cfg. */
 void app_write_config(const struct app *app, struct buf *out);
-/* What is rendered and accepted; read it during the call only. */
+/* The model of what is rendered and accepted. Borrowed for the call. */
 const struct model *app_model(const struct app *app);
 
 #endif

@@ -122,7 +122,7 @@ int app_open_resource(struct app *app, const struct config_source_ops *ops, stru
 /* It came, or changed, before anything was started. */
 void app_on_first_config(struct app *app);
 void app_wait_for_config(struct app *app, const char *why);
-/* What is known of it goes to its status. */
+/* Write the state of the configuration to the status of its resource. */
 void app_report_config(struct app *app);
 
 /* app_fleet.c */

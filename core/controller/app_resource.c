@@ -85,8 +85,8 @@ static void note_part(void *ctx, const struct fragment *f, const char *reason)
         app->part_refused = xasprintf("%s: %s", f->id, reason);
 }
 
-/* What HAProxy refuses of the templates themselves, whatever the objects are; NULL: nothing. Looked for once a second:
- * the objects may be many. */
+/* The first quarantined fragment that belongs to no object, and the reason; NULL: there is none. The search walks over
+ * all quarantined fragments, so it runs once a second at most. */
 static const char *part_refused(struct app *app, size_t quarantined)
 {
     int64_t now = clock_now_ns();
@@ -114,7 +114,7 @@ static void report_in_force(struct app *app)
         config_report_set(app->config_report, NULL);
         return;
     }
-    /* Who begins to lead has not deployed anything yet: that says nothing of the configuration. */
+    /* A new leader has deployed nothing yet. This is no statement about the configuration. */
     if (app->reports_since_ns == 0)
         app->reports_since_ns = now;
     bool late = now - app->config_state.since_ns > LATE_NS && now - app->reports_since_ns > LATE_NS;

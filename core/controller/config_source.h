@@ -3,7 +3,7 @@
  * Owns:    its handles, its watch, a copy of the resource. Borrows loop and client.
  * Errors:  of reading: by config_source_load(), each time it is asked.
  *
- * A source only says that there may be another text. Whoever has it loads it, and decides what becomes of it.
+ * A source only says that the text may have changed. Its owner loads the text and decides about it.
  */
 #ifndef HAPTIC_CONTROLLER_CONFIG_SOURCE_H
 #define HAPTIC_CONTROLLER_CONFIG_SOURCE_H

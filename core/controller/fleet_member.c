@@ -29,13 +29,6 @@ static void wanted_digest(const struct seat *s, char ret_hex[DIGEST_HEX_SIZE])
     digest_hex(model_digest(s->fleet->model, MODEL_ACCEPTED), ret_hex);
 }
 
-bool seat_is_level(const struct seat *s)
-{
-    char wanted[DIGEST_HEX_SIZE];
-    wanted_digest(s, wanted);
-    return strcmp(s->digest, wanted) == 0;
-}
-
 static void set_problem(struct seat *s, const char *text)
 {
     snprintf(s->problem, sizeof(s->problem), "%s", text);

@@ -14,6 +14,9 @@
 
 #define PACE_HOLD_NS (5 * NS_PER_S)
 
+/* Is the member at what is accepted? */
+bool seat_is_level(const struct seat *s);
+
 /* A change that was checked is to be offered. */
 void pace_begin(struct fleet *f);
 /* May this member be offered it now? If not, pace_next() comes back to it. */

@@ -80,9 +80,8 @@ struct fleet {
 
 /* fleet_member.c */
 const char *seat_state_name(enum seat_state state);
-bool seat_is_level(const struct seat *s); /* with what is accepted */
-void seat_step(struct seat *s);           /* do what is due */
-void seat_forget(struct seat *s);         /* a new term, or an end: what was asked is cancelled */
+void seat_step(struct seat *s);   /* do what is due */
+void seat_forget(struct seat *s); /* a new term, or an end: what was asked is cancelled */
 
 /* fleet.c */
 void fleet_look(struct fleet *f); /* has everybody settled? */
