@@ -5,10 +5,6 @@
 -- every Ingress.
 
 settings({
-  controller_name = { type = "text", default = "haproxy-haptic.org/controller",
-    doc = "spec.controller of the IngressClasses that are ours" },
-  ingress_class = { type = "text", default = "haptic", doc = "a class that is ours even without an IngressClass" },
-  watch_without_class = { type = "bool", doc = "take Ingresses without a class" },
   default_backend = { type = "text", pattern = "^[a-z0-9-]+/[a-z0-9-]+:[a-z0-9-]+$", expects = "namespace/service:port",
     doc = "serves what no Ingress matches" },
   keep_last_ready = { type = "bool", default = false, doc = "endpoints that are not ready serve while none is" },
@@ -17,7 +13,6 @@ settings({
 
 point("backend")
 
-local CONTROLLER, CLASS = context.controller_name, context.ingress_class
 -- Round robin is made for up to 4095 servers.
 local MANY_SERVERS = 4000
 
@@ -31,6 +26,7 @@ local UNAVAILABLE = "haptic_unavailable"
 local SILENT = { event = function() end, warn = function() end }
 
 local is_external_name = use("ingress.addresses").is_external_name
+local classes = use("ingress.classes")
 local endpoints, names, foreign = use("ingress.endpoints"), use("ingress.names"), use("ingress.foreign")
 local tls, server_tls, levels = use("ingress.tls"), use("ingress.server_tls"), use("ingress.backend_keys")
 local passthrough, status = use("ingress.passthrough"), use("ingress.publish")
@@ -41,52 +37,8 @@ local is_port, service_port, servers_of = endpoints.is_port, endpoints.service_p
 local is_label, host_key, path_problem, path_key = names.is_label, names.host_key, names.path_problem, names.path_key
 local is_domain = names.is_domain
 
--- which Ingresses are ours ----------------------------------------------------------------------------------
-
-local classes = shared("classes", function()
-  local ours, any, default, any_default = {}, false, false, false
-  ours[CLASS] = true
-  -- Rights in some namespaces only do not reach IngressClasses: our own name counts, and nothing is known of others.
-  if not watched("ingressclasses") then
-    return { ours = ours, without = context.watch_without_class == true, unknown = true }
-  end
-  for _, class in ipairs(resources.ingressclasses:list()) do
-    any = true
-    local mine = dig(class, "spec", "controller") == CONTROLLER
-    ours[class.metadata.name] = mine
-    if dig(class, "metadata", "annotations", "ingressclass.kubernetes.io/is-default-class") == "true" then
-      any_default = true
-      default = default or mine
-    end
-  end
-  local without = context.watch_without_class
-  if without == nil then without = default or not any end
-  return { ours = ours, without = without or default, any_default = any_default }
-end)
-
---- Is an Ingress served here? Where that leaves it to nobody, its owner is told.
-local function is_ours(ing, out)
-  local field = dig(ing, "spec", "ingressClassName")
-  local class = field
-  if class == nil then class = dig(ing, "metadata", "annotations", "kubernetes.io/ingress.class") end
-  local known = classes()
-  if class == nil or class == "" then
-    if not known.without and not known.any_default and not known.unknown then
-      out:event("ClassNotFound", "the Ingress names no class, and no IngressClass is the default: it is not served")
-    end
-    return known.without
-  end
-  if field ~= nil and known.ours[class] == nil and not known.unknown then
-    out:event("ClassNotFound", ("there is no IngressClass %s; the Ingress is not served here"):format(tostring(class)))
-  end
-  return known.ours[class] == true
-end
-
---- Does another controller serve it? Not known while its IngressClass is missing.
-local function is_others(ing)
-  local class = dig(ing, "spec", "ingressClassName")
-  return class ~= nil and classes().ours[class] == false
-end
+--- Is an Ingress served here?
+local function is_ours(ing, out) return classes.mode_of(ing, out) ~= nil end
 
 --- Are endpoints of a Service kept in use while none is ready?
 local function keeps_last(service)
@@ -328,11 +280,12 @@ local function add_path(out, ing, host, p, done)
 end
 
 each(resources.ingresses, "routes", function(ing, out)
-  if not is_ours(ing, out) then
-    if is_others(ing) then status.withdraw(out, ing) end
+  local mode = classes.mode_of(ing, out)
+  if not mode then
+    if classes.is_others(ing) then status.withdraw(out, ing) end
     return
   end
-  status.publish(out)
+  status.publish(out, mode)
   local refused, is_canary = judge_ingress(out, ing)
   if is_canary then return end
   local passes = passthrough.state(out, ing)

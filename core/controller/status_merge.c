@@ -7,11 +7,14 @@
 #include <time.h>
 
 #include "base/alloc.h"
+#include "controller/status_level.h"
+#include "controller/status_lists.h"
 #include "data/json.h"
 #include "store/vault.h"
 
 #define OBJECT_MAX ((size_t)8 << 20)
 #define ENTRIES_MAX 1000
+#define OPTIONS "$options" /* no field of an object begins with "$" */
 #define DEPTH_MAX 64
 #define TIME_SIZE sizeof("2006-01-02T15:04:05Z")
 
@@ -112,6 +115,7 @@ int status_merge_wishes(const char *const *wishes, size_t count, struct buf *out
 
     if (add_wishes(doc, status, wishes, count, err) < 0)
         return -1;
+    (void)yyjson_mut_obj_remove_key(status, OPTIONS);
     return write_text(status, out, err);
 }
 
@@ -122,20 +126,6 @@ struct stamp {
     int64_t generation; /* 0: the object has none */
     char now[TIME_SIZE];
 };
-
-static yyjson_val *condition_there(yyjson_val *list, const char *type)
-{
-    size_t i, n;
-    yyjson_val *item;
-
-    yyjson_arr_foreach(list, i, n, item)
-    {
-        const char *name = json_str(item, "type");
-        if (name != NULL && type != NULL && strcmp(name, type) == 0)
-            return item;
-    }
-    return NULL;
-}
 
 static void set_field(yyjson_mut_doc *doc, mut *object, const char *name, mut *value)
 {
@@ -154,15 +144,13 @@ static void stamp_condition(const struct stamp *s, mut *condition, yyjson_val *t
     set_field(s->doc, condition, "lastTransitionTime", yyjson_mut_strcpy(s->doc, stays ? since : s->now));
 }
 
-static bool is_within(mut *wished, yyjson_val *there, bool but_conditions, unsigned depth);
-
 /* The element of a list that this one is about: equal but for the conditions in it. */
 static yyjson_val *element_there(yyjson_val *list, mut *wished)
 {
     size_t i, n;
     yyjson_val *item;
 
-    yyjson_arr_foreach(list, i, n, item) if (is_within(wished, item, true, 0)) return item;
+    yyjson_arr_foreach(list, i, n, item) if (status_is_within(wished, item, true)) return item;
     return NULL;
 }
 
@@ -186,65 +174,11 @@ static void stamp_all(const struct stamp *s, mut *wished, yyjson_val *there, uns
         {
             const char *type = yyjson_mut_get_str(yyjson_mut_obj_get(item, "type"));
             if (conditions && type != NULL)
-                stamp_condition(s, item, condition_there(at, type));
+                stamp_condition(s, item, status_condition(at, type));
             else
                 stamp_all(s, item, element_there(at, item), depth + 1);
         }
     }
-}
-
-/* ---- is it there already? ---- */
-
-static bool scalar_is(mut *wished, yyjson_val *there)
-{
-    CLEANUP(free_ptr) char *a = yyjson_mut_val_write(wished, 0, NULL);
-    CLEANUP(free_ptr) char *b = yyjson_val_write(there, 0, NULL);
-
-    return a != NULL && b != NULL && strcmp(a, b) == 0;
-}
-
-static bool list_is_within(mut *wished, yyjson_val *there, bool conditions, bool but_conditions, unsigned depth)
-{
-    size_t i, n;
-    mut *item;
-
-    if (!yyjson_is_arr(there) || (!conditions && yyjson_mut_arr_size(wished) != yyjson_arr_size(there)))
-        return false;
-    yyjson_mut_arr_foreach(wished, i, n, item)
-    {
-        const char *type = conditions ? yyjson_mut_get_str(yyjson_mut_obj_get(item, "type")) : NULL;
-        yyjson_val *other = type != NULL ? condition_there(there, type) : yyjson_arr_get(there, i);
-        if (other == NULL || !is_within(item, other, but_conditions, depth + 1))
-            return false;
-    }
-    return true;
-}
-
-/* but_conditions: lists of conditions may differ. */
-static bool is_within(mut *wished, yyjson_val *there, bool but_conditions, unsigned depth)
-{
-    size_t i, n;
-    mut *key, *value;
-
-    if (depth > DEPTH_MAX)
-        return false;
-    if (!yyjson_mut_is_obj(wished))
-        return yyjson_mut_is_arr(wished) ? list_is_within(wished, there, false, but_conditions, depth)
-                                         : there != NULL && scalar_is(wished, there);
-    if (!yyjson_is_obj(there))
-        return false;
-    yyjson_mut_obj_foreach(wished, i, n, key, value)
-    {
-        const char *name = yyjson_mut_get_str(key);
-        yyjson_val *at = yyjson_obj_get(there, name);
-        bool conditions = strcmp(name, "conditions") == 0 && yyjson_mut_is_arr(value);
-        if (conditions && but_conditions)
-            continue;
-        if (conditions ? !list_is_within(value, at, true, but_conditions, depth + 1)
-                       : !is_within(value, at, but_conditions, depth + 1))
-            return false;
-    }
-    return true;
 }
 
 /* ---- the list of all controllers ---- */
@@ -298,6 +232,7 @@ struct shared_list {
     yyjson_val *there;
     const char *note; /* the annotation; NULL: none */
     struct buf noted; /* what it is to be */
+    bool kept;        /* it is left as it is */
 };
 
 /* Does everything stand there, and nothing that was ours and is not wished any more? */
@@ -307,12 +242,14 @@ static bool shared_is_level(const struct shared_list *l)
     yyjson_val *entry;
     mut *item;
 
+    if (l->kept)
+        return true;
     if (strcmp(l->note != NULL ? l->note : "", buf_str(&l->noted)) != 0)
         return false;
     yyjson_mut_arr_foreach(l->wished, j, m, item)
     {
         bool found = false;
-        yyjson_arr_foreach(l->there, i, n, entry) found = found || is_within(item, entry, false, 0);
+        yyjson_arr_foreach(l->there, i, n, entry) found = found || status_is_within(item, entry, false);
         if (!found)
             return false;
     }
@@ -354,9 +291,25 @@ static mut *shared_keep(yyjson_mut_doc *doc, yyjson_val *there, const char *note
     return list;
 }
 
-/* False when the wishes do not speak of such a list, and nothing of it is ours. */
+/* Has somebody else an entry there? */
+static bool shared_has_others(yyjson_val *there, const char *note, mut *wished)
+{
+    size_t i, n;
+    yyjson_val *entry;
+
+    yyjson_arr_foreach(there, i, n, entry)
+    {
+        const char *name = entry_name(entry);
+        if (!is_noted(note, name) && !is_wished(wished, name))
+            return true;
+    }
+    return false;
+}
+
+/* False when the wishes do not speak of such a list, and nothing of it is ours. alone: the list is left as it is while
+ * others have entries in it. */
 static bool shared_find(const struct status_object *object, yyjson_mut_doc *doc, mut *status, yyjson_val *root,
-                        struct shared_list *ret_list)
+                        bool alone, struct shared_list *ret_list)
 {
     if (strcmp(object->api_version, "networking.k8s.io/v1") != 0 || strcmp(object->resource, "ingresses") != 0)
         return false;
@@ -365,12 +318,13 @@ static bool shared_find(const struct status_object *object, yyjson_mut_doc *doc,
     yyjson_val *there = json_at(root, "status", "loadBalancer", "ingress");
     if (list == NULL && note == NULL)
         return false;
-    if (list == NULL)
+    bool kept = alone && list != NULL && shared_has_others(there, note, list);
+    if (list == NULL || kept)
         list = shared_keep(doc, there, note);
     /* Lua has one empty table for both. */
     bool is_empty = yyjson_mut_is_obj(list) && yyjson_mut_obj_size(list) == 0;
     *ret_list = (struct shared_list){
-        .holder = holder, .wished = is_empty ? yyjson_mut_arr(doc) : list, .there = there, .note = note};
+        .holder = holder, .wished = is_empty ? yyjson_mut_arr(doc) : list, .there = there, .note = note, .kept = kept};
     size_t i, n;
     mut *item;
     yyjson_mut_arr_foreach(ret_list->wished, i, n, item)
@@ -457,6 +411,7 @@ int status_merge(const struct status_object *object, const char *resource_versio
     CLEANUP(mut_doc_done) yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     mut *status = yyjson_mut_obj(doc);
     struct shared_list list = {0};
+    struct status_lists lists = {0};
     struct stamp stamp = {.doc = doc};
 
     if (json_parse(object->json, object->length, OBJECT_MAX, &known, err) < 0 ||
@@ -465,23 +420,29 @@ int status_merge(const struct status_object *object, const char *resource_versio
     yyjson_val *root = yyjson_doc_get_root(known), *there = yyjson_obj_get(root, "status");
     stamp.generation = json_int_or(0, root, "metadata", "generation");
     format_time(now_s, stamp.now);
+    mut *options = yyjson_mut_obj_remove_key(status, OPTIONS);
     stamp_all(&stamp, status, there, 0);
-    bool shared = shared_find(object, doc, status, root, &list);
+    if (status_lists_take(&lists, doc, options, status, there, err) < 0)
+        return -1;
+    bool shared = shared_find(object, doc, status, root, yyjson_mut_get_bool(yyjson_mut_obj_get(options, "alone")),
+                              &list);
     int result = shared ? shared_check(&list, err) : 0;
-    bool level = !shared || (result == 0 && shared_is_level(&list));
+    bool level = status_lists_are_level(&lists) && (!shared || (result == 0 && shared_is_level(&list)));
     if (result == 0 && shared) {
         /* It is compared by its own rule. */
         (void)yyjson_mut_obj_remove_key(list.holder, "ingress");
         if (yyjson_mut_obj_size(list.holder) == 0)
             (void)yyjson_mut_obj_remove_key(status, "loadBalancer");
     }
-    bool within = yyjson_mut_obj_size(status) == 0 || is_within(status, there, false, 0);
+    bool within = yyjson_mut_obj_size(status) == 0 || status_is_within(status, there, false);
     *ret_differs = result == 0 && (!level || !within || (anew && !shared));
     if (*ret_differs && shared)
         put_shared(doc, status, shared_merge(doc, &list));
-    if (*ret_differs)
-        result = write_body(doc, root, object->api_version, shared ? resource_version : NULL, buf_str(&list.noted),
-                            status, body, err);
+    if (*ret_differs) {
+        status_lists_put(&lists, doc, status);
+        result = write_body(doc, root, object->api_version, shared || lists.count > 0 ? resource_version : NULL,
+                            buf_str(&list.noted), status, body, err);
+    }
     buf_done(&list.noted);
     return result;
 }

@@ -11,6 +11,9 @@
  * status.loadBalancer.ingress of an Ingress is one list of all controllers, which the server exchanges as a whole. Here
  * it is merged: entries of others stay where they are. Which entries are ours is noted in the annotation
  * STATUS_ENTRIES, in the same write. An empty list is the wish that no entry of ours is there.
+ *
+ * A wish may have options, in the field "$options": {"alone":true}: that list is left as it is while others have
+ * entries in it; {"shared":…}: further lists of all controllers (status_lists.h).
  */
 #ifndef HAPTIC_CONTROLLER_STATUS_MERGE_H
 #define HAPTIC_CONTROLLER_STATUS_MERGE_H

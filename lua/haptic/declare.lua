@@ -14,6 +14,7 @@
 --   list       pattern=, expects=     of texts; a text is taken apart at commas and blanks
 --   addresses                         a list of IPv4 and IPv6 addresses and networks
 --   lines      max=                   a list of lines without blanks at their ends; empty ones are left out
+--   records    fields={NAME=spec}     a list of tables; as text "name=a status=b; name=c"
 --
 -- parse=: a function that turns such a value into the one that is meant, or returns nil and what it must be.
 local nearest = require("haptic.nearest")
@@ -118,7 +119,7 @@ local function range_words(spec)
   return ""
 end
 
--- Each gives the value, or nil and what it must be.
+-- Each gives the value, or nil and what it must be; or nil, nil and the whole message.
 local READ = {}
 
 function READ.bool(v)
@@ -206,10 +207,58 @@ function READ.lines(v, spec)
   return lines
 end
 
+local MAX_RECORDS = 100
+
+--- The tables of a list, or of a text that is one; nil when it is neither.
+local function as_records(v)
+  if type(v) == "table" then
+    for k, record in pairs(v) do
+      if type(k) ~= "number" or type(record) ~= "table" then return nil end
+    end
+    return #v <= MAX_RECORDS and v or nil
+  end
+  local text, list = as_text(v), {}
+  for part in gmatch(text or "", "[^;]+") do
+    local record = {}
+    for item in gmatch(part, "%S+") do
+      local name, value = match(item, "^([^=]+)=(.*)$")
+      if not name then return nil end
+      record[name] = value
+    end
+    if next(record) ~= nil then list[#list + 1] = record end
+  end
+  return text and #list <= MAX_RECORDS and list or nil
+end
+
+function READ.records(v, spec)
+  local names = sandbox.sorted_keys(spec.fields)
+  local expects = "a list of records with " .. table.concat(names, ", ")
+  local given, list = as_records(v), {}
+  if not given then return nil, expects end
+  for i, record in ipairs(given) do
+    local read = {}
+    for name in pairs(record) do
+      if not spec.fields[name] then
+        return nil, nil, format("has no field %s in number %d%s", word.show(sandbox.tostring(name)), i,
+          nearest.hint(name, names))
+      end
+    end
+    for _, name in ipairs(names) do
+      local field, problem = record[name], nil
+      if field == nil then field = spec.fields[name].default end
+      if field ~= nil then read[name], problem = M.read(spec.fields[name], field) end
+      if problem then return nil, nil, format("needs another %s in number %d: it %s", name, i, problem) end
+    end
+    list[i] = read
+  end
+  return list
+end
+
 --- A value as a message shows it.
 function M.show(v)
   if type(v) == "string" then return word.show(v) end
   if type(v) ~= "table" then return sandbox.tostring(v) end
+  if type(v[1]) == "table" then return "a list of tables" end
   local shown = {}
   for i = 1, math.min(#v, 5) do shown[i] = sandbox.tostring(v[i]) end
   return #v == 0 and "a table" or word.show(table.concat(shown, ", "))
@@ -221,7 +270,8 @@ end
 ---@return any value nil when it is wrong
 ---@return string|nil message what it must be, and what it is
 function M.read(spec, v)
-  local value, expects = READ[spec.type](v, spec)
+  local value, expects, problem = READ[spec.type](v, spec)
+  if problem then return nil, problem end
   if value ~= nil and spec.parse then
     value, expects = spec.parse(value)
     expects = expects or "something else"
@@ -235,6 +285,7 @@ local FIELDS = {
   bool = {}, integer = { min = true, max = true }, duration = { min = true, max = true, unit = true },
   size = { min = true, max = true }, enum = { values = true }, text = { pattern = true, expects = true },
   list = { pattern = true, expects = true }, addresses = {}, switch = {}, lines = { max = true },
+  records = { fields = true },
 }
 
 --- Is a specification itself right? Raises what is wrong; the author's line is `level` above the caller.
@@ -252,6 +303,10 @@ function M.spec(what, spec, level, more)
   for k in pairs(fields) do known[k] = true end
   for k in pairs(more or {}) do known[k] = true end
   nearest.check_fields(spec, known, what, level)
+  if spec.type == "records" then
+    if type(spec.fields) ~= "table" then error(what .. ": records need fields", level) end
+    for _, name in ipairs(sandbox.sorted_keys(spec.fields)) do M.spec(what .. "." .. name, spec.fields[name], level) end
+  end
   if spec.type == "enum" and type(spec.values) ~= "table" then error(what .. ": an enum needs values", level) end
   if spec.parse ~= nil and type(spec.parse) ~= "function" then error(what .. ": parse is a function", level) end
   if spec.default ~= nil then

@@ -639,10 +639,11 @@ function Out:event(reason, message)
 end
 
 --- What is to stand in the status of the fragment's object, or of another one of a declared kind:
---- {kind=, namespace=, name=}. What was wished before stays until another wish takes its place.
-function Out:status(value, target)
+--- {kind=, namespace=, name=}. What was wished before stays until another wish takes its place. options: {alone=,
+--- shared=}, of lists that other controllers write as well.
+function Out:status(value, target, options)
   check_self(self, SETTINGS, "out", "status", 2)
-  local ok, scope, key, text = pcall(statuses.wish, value, target, self[KIND], self[SETTINGS].statuses or {})
+  local ok, scope, key, text = pcall(statuses.wish, value, target, self[KIND], self[SETTINGS].statuses or {}, options)
   if not ok then error("status: " .. scope, 2) end
   if not put(self, M.STATUS, 0, 0, scope, key, text) then
     error("status: this fragment wishes something else for the same object already: put it into one call", 2)

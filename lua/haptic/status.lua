@@ -9,13 +9,15 @@ local word = require("haptic.word")
 
 local M = {}
 
-local type, error, ipairs, pairs = type, error, ipairs, pairs
+local type, error, ipairs, pairs, tostring = type, error, ipairs, pairs, tostring
 local find, format = string.find, string.format
 
 --- Longest text of a wish, in bytes.
 M.MAX_BYTES = 65536
 
 local TARGET_FIELDS = { kind = true, namespace = true, name = true }
+local OPTION_FIELDS = { alone = true, shared = true }
+local SHARED_FIELDS = { owner = true, value = true, key = true }
 local STAMPED = { "observedGeneration", "lastTransitionTime" }
 
 local function check_condition(c)
@@ -32,10 +34,37 @@ local function check_condition(c)
   if c.message == nil then error(format("condition %s: a message is missing; it may be \"\"", word.show(c.type)), 0) end
 end
 
+--- Lists that several controllers write: name → {owner=, value=} or {key=} (core/controller/status_lists.h).
+local function check_shared(shared)
+  if type(shared) ~= "table" then error("shared is a table of lists' names", 0) end
+  for name, by in pairs(shared) do
+    local what = "shared." .. tostring(name)
+    if type(name) ~= "string" or type(by) ~= "table" then error(what .. " is {owner =, value =} or {key =}", 0) end
+    nearest.check_fields(by, SHARED_FIELDS, what, -1)
+    local by_owner = type(by.owner) == "string" and type(by.value) == "string" and by.key == nil
+    if not by_owner and not (type(by.key) == "string" and by.owner == nil and by.value == nil) then
+      error(what .. " is {owner =, value =} or {key =}", 0)
+    end
+  end
+end
+
+--- The wish with its options in it.
+local function with_options(value, options)
+  if options == nil then return value end
+  if type(options) ~= "table" then error("the options are a table {alone = …, shared = …}", 0) end
+  nearest.check_fields(options, OPTION_FIELDS, "options", -1)
+  if options.alone ~= nil and type(options.alone) ~= "boolean" then error("alone is true or false", 0) end
+  if options.shared ~= nil then check_shared(options.shared) end
+  local wish = { ["$options"] = { alone = options.alone, shared = options.shared } }
+  for k, v in pairs(value) do wish[k] = v end
+  return wish
+end
+
 local function check(v, depth)
   if type(v) == "string" and secret.is_in(v) then error("the value of a Secret cannot stand in a status", 0) end
   if type(v) ~= "table" or depth > 64 then return end
   for k, x in pairs(v) do
+    if type(k) == "string" and depth == 1 and find(k, "^%$") then error("a field does not begin with \"$\"", 0) end
     if type(k) == "string" and secret.is_in(k) then error("the value of a Secret cannot stand in a status", 0) end
     if k == "conditions" and type(x) == "table" then
       for _, c in ipairs(x) do check_condition(c) end
@@ -71,14 +100,15 @@ end
 ---@param target table|nil
 ---@param kind string|nil of the fragment's own object
 ---@param declared table kinds whose status may be written
-function M.wish(value, target, kind, declared)
+---@param options table|nil
+function M.wish(value, target, kind, declared, options)
   local scope, key = target_of(target, kind)
   if not declared[scope] then
     error(format("the status of %s may not be written: set watchedResources.%s.statusPatch to true", scope, scope), 0)
   end
   if type(value) ~= "table" or #value > 0 then error("the status is a table of fields", 0) end
   check(value, 1)
-  local text = helpers.json_encode(value)
+  local text = helpers.json_encode(with_options(value, options))
   if #text > M.MAX_BYTES then error(format("the status is %d bytes long, more than the %d", #text, M.MAX_BYTES), 0) end
   return key == "" and "" or scope, key, text
 end

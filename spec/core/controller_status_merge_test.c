@@ -101,6 +101,24 @@ static void test_no_wish_for_the_list_keeps_it(void **state)
                                                            "," A "]}}}");
 }
 
+/* Another controller serves the object still: nothing is written, whatever is ours there. */
+static void test_alone(void **state)
+{
+    (void)state;
+#define ALONE(entries) "{\"$options\":{\"alone\":true},\"loadBalancer\":{\"ingress\":" entries "}}"
+    assert_int_equal(ingress(NULL, "[" F "]", ALONE("[" A "]")), 0);
+    assert_int_equal(ingress("192.0.2.1", "[" F "]", ALONE("[" A "]")), 0);
+    assert_int_equal(ingress("192.0.2.1", "[" F "," A "]", ALONE("[" B "]")), 0);
+    /* Empty, or ours. */
+    assert_int_equal(ingress(NULL, NULL, ALONE("[" A "]")), 1);
+    assert_string_equal(body.data, HEAD NOTED("192.0.2.1") LIST("[" A "]"));
+    assert_int_equal(ingress("192.0.2.1", "[]", ALONE("[" A "]")), 1);
+    assert_string_equal(body.data, HEAD NOTED("192.0.2.1") LIST("[" A "]"));
+    assert_int_equal(ingress("192.0.2.1", "[" A "]", ALONE("[" B "]")), 1);
+    assert_string_equal(body.data, HEAD NOTED("lb.example") LIST("[" B "]"));
+    assert_int_equal(ingress("192.0.2.1", "[" A "]", ALONE("[" A "]")), 0);
+}
+
 static void test_wishes_that_cannot_be(void **state)
 {
     (void)state;
@@ -165,6 +183,60 @@ static void test_conditions_deep_in_lists(void **state)
     assert_non_null(strstr(body.data, CONDITION("Accepted", "True", "2", "2020-01-01T00:00:00Z")));
 }
 
+#define SHARED_PARENTS \
+    "{\"$options\":{\"shared\":{\"parents\":{\"owner\":\"controllerName\",\"value\":\"us\"}}},\"parents\":"
+#define PARENT(controller, name) "{\"controllerName\":\"" controller "\",\"name\":\"" name "\"}"
+#define PARENTS(list) CONFIG("1", ",\"status\":{\"parents\":[" list "]}")
+
+/* Elements of other controllers stay in their places, and the write is refused when they changed in between. */
+static void test_lists_by_owner(void **state)
+{
+    (void)state;
+    assert_int_equal(thing(PARENTS(PARENT("them", "a")), SHARED_PARENTS "[" PARENT("us", "a") "]}"), 1);
+    assert_non_null(strstr(body.data, "\"parents\":[" PARENT("them", "a") "," PARENT("us", "a") "]"));
+    assert_non_null(strstr(body.data, "\"resourceVersion\":\"7\""));
+    assert_null(strstr(body.data, "$options"));
+    assert_int_equal(
+        thing(PARENTS(PARENT("us", "a") "," PARENT("them", "a")), SHARED_PARENTS "[" PARENT("us", "a") "]}"), 0);
+    /* Ours that is not wished any more goes; another controller's never. */
+    assert_int_equal(thing(PARENTS(PARENT("us", "old") "," PARENT("them", "a") "," PARENT("us", "a")),
+                           SHARED_PARENTS "[" PARENT("us", "a") "]}"),
+                     1);
+    assert_non_null(strstr(body.data, "\"parents\":[" PARENT("them", "a") "," PARENT("us", "a") "]"));
+    assert_int_equal(thing(PARENTS(PARENT("us", "a") "," PARENT("them", "a")), SHARED_PARENTS "{}}"), 1);
+    assert_non_null(strstr(body.data, "\"parents\":[" PARENT("them", "a") "]"));
+    /* An element in another one's name is refused. */
+    assert_int_equal(thing(PARENTS(PARENT("them", "a")), SHARED_PARENTS "[" PARENT("them", "a") "]}"), -1);
+    assert_non_null(strstr(err.text, "an element of status.parents has no controllerName us"));
+}
+
+#define SHARED_CONDITIONS "{\"$options\":{\"shared\":{\"conditions\":{\"key\":\"type\"}}},\"conditions\":"
+
+/* A list of conditions that the server exchanges as a whole: types of others stay. */
+static void test_lists_by_key(void **state)
+{
+    (void)state;
+    const char *wish = SHARED_CONDITIONS "[" WISHED("Ready", "True") "]}";
+    const char *object = CONFIG("3", ",\"status\":{\"conditions\":[" CONDITION(
+                                         "Ready", "False", "1", "t") "," CONDITION("Other", "False", "1", "t") "]}");
+
+    assert_int_equal(thing(object, wish), 1);
+    assert_non_null(strstr(body.data, "\"conditions\":[" CONDITION("Ready", "True", "3", NOW_TEXT) "," CONDITION(
+                                          "Other", "False", "1", "t") "]"));
+    assert_int_equal(
+        thing(CONFIG("3", ",\"status\":{\"conditions\":[" CONDITION("Other", "False", "1", "t") "," CONDITION(
+                              "Ready", "True", "3", "2020-01-01T00:00:00Z") "]}"),
+              wish),
+        0);
+    assert_int_equal(thing(CONFIG("3", ""), wish), 1);
+    assert_non_null(strstr(body.data, "\"conditions\":[" CONDITION("Ready", "True", "3", NOW_TEXT) "]"));
+    assert_int_equal(thing(object, SHARED_CONDITIONS "[" WISHED("Ready", "True") "," WISHED("Ready", "False") "]}"),
+                     -1);
+    assert_non_null(strstr(err.text, "two elements with the type Ready"));
+    assert_int_equal(thing(object, "{\"$options\":{\"shared\":{\"conditions\":{}}},\"conditions\":[]}"), -1);
+    assert_non_null(strstr(err.text, "say {owner =, value =} or {key =}"));
+}
+
 static void test_wishes_of_several(void **state)
 {
     (void)state;
@@ -196,7 +268,10 @@ int main(void)
         cmocka_unit_test(test_ours_was_taken_away),
         cmocka_unit_test(test_not_ours_any_more),
         cmocka_unit_test(test_no_wish_for_the_list_keeps_it),
+        cmocka_unit_test(test_alone),
         cmocka_unit_test(test_wishes_that_cannot_be),
+        cmocka_unit_test(test_lists_by_owner),
+        cmocka_unit_test(test_lists_by_key),
         cmocka_unit_test(test_conditions_are_stamped),
         cmocka_unit_test(test_conditions_deep_in_lists),
         cmocka_unit_test(test_wishes_of_several),

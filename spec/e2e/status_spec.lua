@@ -202,6 +202,59 @@ describe("the status of Ingresses", function()
     assert_unharmed()
   end)
 
+  it("of further classes is written as they say", function()
+    local function class(name)
+      admin:put({ kind = "IngressClass", apiVersion = "networking.k8s.io/v1", metadata = { name = name, labels = { spec = "yes" } },
+        spec = { controller = "example.com/other" } })
+    end
+    for i, name in ipairs({ "never", "handover", "own" }) do
+      class(name)
+      admin:put_route(name, name .. ".example", { "198.18.0." .. 2 + i })
+      admin:patch("Ingress", name, { spec = { ingressClassName = name } })
+      admin:patch_status("Ingress", name, { loadBalancer = { ingress = { FOREIGN } } })
+    end
+    local haptic = start({ config = config({ templatingSettings = { extraContext = { publish_service = "default/lb",
+      ingress_classes = { { name = "never", status = "never" }, { name = "handover", status = "handover" }, { name = "own" } },
+    } } }) })
+    wait_status("one", "192.0.2.1")
+    wait_status("own", "203.0.113.9 192.0.2.1")
+    for i, name in ipairs({ "never", "handover", "own" }) do
+      scope:wait_answer(haptic.http_port, name .. ".example", ("198.18.0.%d:8001"):format(2 + i))
+    end
+    publish("192.0.2.2")
+    wait_status("own", "203.0.113.9 192.0.2.2")
+    -- The other one stops, and takes its address away.
+    local function touched(name)
+      for _, m in ipairs(admin:get("Ingress", name).metadata.managedFields) do
+        if m.manager == "haptic-status" then return true end
+      end
+      return false
+    end
+    assert.same({ "203.0.113.9", "203.0.113.9" }, { names((entries("never"))), names((entries("handover"))) })
+    assert.same({ false, false, true }, { touched("never"), touched("handover"), touched("own") })
+    assert_unharmed()
+    for _, name in ipairs({ "never", "handover" }) do
+      admin:patch_status("Ingress", name, { loadBalancer = { ingress = cjson.null } })
+    end
+    wait_status("handover", "192.0.2.2")
+    publish("192.0.2.3")
+    wait_status("handover", "192.0.2.3")
+    -- It comes back: nobody fights for the list.
+    admin:patch_status("Ingress", "handover", { loadBalancer = { ingress = { FOREIGN } } })
+    publish("192.0.2.4")
+    wait_status("own", "203.0.113.9 192.0.2.4")
+    assert.same({ "", "203.0.113.9" }, { names((entries("never"))), names((entries("handover"))) })
+    assert.is_false(touched("never"))
+    -- A restart changes nothing of that.
+    haptic:stop()
+    start({ directory = haptic.directory, http_port = haptic.http_port, config = config({ templatingSettings = {
+      extraContext = { publish_service = "default/lb", ingress_classes = { { controller = "example.com/other",
+        status = "handover" } } } } }) })
+    wait_status("never", "192.0.2.4")
+    wait_status("own", "203.0.113.9 192.0.2.4")
+    assert.equal("203.0.113.9", names((entries("handover"))))
+  end)
+
   for _, fault in ipairs({
     { action = "status", code = 409 }, { action = "status", code = 422, reason = "Invalid" },
     { action = "status", code = 500 }, { action = "lose" }, { action = "drop" },

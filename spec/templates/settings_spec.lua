@@ -38,6 +38,21 @@ describe("a setting that is wrong", function()
     assert.falsy(config:find("from_trusted_proxy", 1, true))
   end)
 
+  it("of records names the record and its field", function()
+    for _, case in ipairs({
+      { { { name = "a", status = "maybe" } },
+        'needs another status in number 1: it must be one of never, handover, own, not "maybe"' },
+      { { { name = "a" }, { nane = "b" } }, 'has no field "nane" in number 2; did you mean "name"?' },
+      { "name=a b", 'must be a list of records with controller, name, status, not "name=a b"' },
+      { { "a" }, 'must be a list of records with controller, name, status, not "a"' },
+      { { { status = "own" } }, "must be a list of records with name or controller, not a list of tables" },
+    }) do
+      assert.same({ "InvalidSetting: extraContext.ingress_classes " .. case[2] .. "; it is left out" },
+        (said({ ingress_classes = case[1] })))
+    end
+    assert.same({}, (said({ ingress_classes = "name=a status=never; controller=b.example/c" })))
+  end)
+
   it("means the same as text and as a value", function()
     local typed = { http_port = 81, access_log = false, prometheus = false, trusted_proxies = { "10.0.0.0/8", "fd00::/8" },
       watch_without_class = false, http_bind = { ":80", "[::]:80" }, timeout_server = "90s" }

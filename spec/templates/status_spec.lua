@@ -91,6 +91,56 @@ describe("the status of an Ingress", function()
     assert.is_nil(wish(e))
   end)
 
+  it("has the addresses of nodes with a ready pod of HAProxy only, where the pods are watched", function()
+    local function ready(name, status, labels)
+      return { metadata = { name = name, labels = labels }, status = { conditions = { { type = "Ready", status = status } } } }
+    end
+    local kinds = { { name = "nodes", parts = 1 }, { name = "haproxy_pods", parts = 2 } }
+    for _, k in ipairs(program.KINDS) do kinds[#kinds + 1] = k end
+    local objects = {}
+    for i = 1, 4 do
+      local node = ready("n" .. i, "True")
+      node.status.addresses = { { type = "InternalIP", address = "10.0.0." .. i } }
+      objects[i] = { "nodes", node }
+    end
+    local function pod(name, node, status, deleted)
+      local p = ready(name, status)
+      p.metadata.namespace, p.metadata.deletionTimestamp = "haptic", deleted
+      p.spec = { nodeName = node }
+      return p
+    end
+    for _, p in ipairs({ pod("a", "n1", "True"), pod("b", "n2", "False"), pod("c", "n3", "True", "2024-01-01T00:00:00Z"), pod("d") }) do
+      objects[#objects + 1] = { "haproxy_pods", p }
+    end
+    local e = engine({ publish_nodes = "internal" }, objects, { kinds = kinds })
+    assert.equal(entries('{"ip":"10.0.0.1"}'), wish(e))
+    e:put("haproxy_pods", pod("d", "n4", "True"))
+    e:render()
+    assert.equal(entries('{"ip":"10.0.0.1"},{"ip":"10.0.0.4"}'), wish(e))
+    -- None is ready: what stands there stays.
+    e:put("haproxy_pods", pod("a", "n1", "False"))
+    e:put("haproxy_pods", pod("d", "n4", "False"))
+    e:render()
+    assert.is_nil(wish(e))
+  end)
+
+  it("is written as the class says", function()
+    local theirs = { "ingressclasses", { metadata = { name = "theirs" }, spec = { controller = "example.com/x" } } }
+    local function of(mode, class)
+      return wish(engine({ publish_addresses = { "192.0.2.1" },
+        ingress_classes = { { controller = "example.com/x", status = mode } } }, { theirs }, { class = class or "theirs",
+        annotations = { ["haproxy-haptic.org/status-entries"] = "192.0.2.1" } }))
+    end
+    assert.equal(entries('{"ip":"192.0.2.1"}'), of(nil))
+    assert.equal(entries('{"ip":"192.0.2.1"}'), of("own"))
+    assert.equal('{"$options":{"alone":true},' .. entries('{"ip":"192.0.2.1"}'):sub(2), of("handover"))
+    assert.is_nil(of("never"))
+    assert.equal(entries('{"ip":"192.0.2.1"}'), of("never", "haptic"))
+    -- Our own class by name.
+    assert.is_nil(wish(engine({ publish_addresses = { "192.0.2.1" }, ingress_classes = { { name = "haptic", status = "never" } } },
+      {}, { class = "haptic" })))
+  end)
+
   it("of one that another controller serves loses what is noted as ours", function()
     local theirs = { "ingressclasses", { metadata = { name = "theirs" }, spec = { controller = "example.com/x" } } }
     local noted = { ["haproxy-haptic.org/status-entries"] = "192.0.2.1" }

@@ -9,7 +9,8 @@ settings({
   publish_addresses = { type = "list", pattern = "^[%w:][%w.:-]*$", expects = "IP addresses and host names",
     doc = "addresses that are written there" },
   publish_nodes = { type = "enum", values = { "external", "internal" },
-    doc = "write the nodes' addresses of this type there; needs the kind nodes among watchedResources" },
+    doc = "write the nodes' addresses of this type there; needs the kind nodes among watchedResources, and "
+      .. "haproxy_pods for only those with a ready pod of HAProxy" },
 })
 
 --- Which entries of the list are ours is noted there (core/controller/status_merge.h).
@@ -43,17 +44,31 @@ local function add_service(add)
   for _, address in ipairs(dig(service, "spec", "externalIPs") or {}) do add(address) end
 end
 
-local function is_ready(node)
-  if dig(node, "metadata", "labels", EXCLUDED) ~= nil then return false end
-  for _, c in ipairs(dig(node, "status", "conditions") or {}) do
+--- A node, or a pod.
+local function is_ready(object)
+  for _, c in ipairs(dig(object, "status", "conditions") or {}) do
     if c.type == "Ready" then return c.status == "True" end
   end
   return false
 end
 
+--- The names of nodes with a ready pod of HAProxy; nil: it is not known where its pods are.
+local function nodes_of_pods()
+  if not watched("haproxy_pods") then return nil end
+  local names = {}
+  for _, pod in ipairs(resources.haproxy_pods:list()) do
+    local node = dig(pod, "spec", "nodeName")
+    if node and is_ready(pod) and dig(pod, "metadata", "deletionTimestamp") == nil then names[node] = true end
+  end
+  return names
+end
+
 local function add_nodes(add)
+  local serves = nodes_of_pods()
   for _, node in ipairs(resources.nodes:list()) do
-    for _, a in ipairs(is_ready(node) and dig(node, "status", "addresses") or {}) do
+    local is_usable = is_ready(node) and dig(node, "metadata", "labels", EXCLUDED) == nil
+    if serves and not serves[node.metadata.name] then is_usable = false end
+    for _, a in ipairs(is_usable and dig(node, "status", "addresses") or {}) do
       if a.type == NODE_TYPES[context.publish_nodes] then add(a.address) end
     end
   end
@@ -79,10 +94,13 @@ end)
 local MAY = may_patch_status("ingresses")
 local ON = MAY and (context.publish_service ~= nil or context.publish_addresses ~= nil or NODES)
 
---- Of an Ingress that is served here.
-local function publish(out)
-  local list = ON and published() or {}
-  if #list > 0 then out:status({ loadBalancer = { ingress = list } }) end
+--- Of an Ingress that is served here. mode: "own"; "handover": not while another controller has an address there;
+--- "never".
+local function publish(out, mode)
+  local list = ON and mode ~= "never" and published() or {}
+  if #list > 0 then
+    out:status({ loadBalancer = { ingress = list } }, nil, mode == "handover" and { alone = true } or nil)
+  end
 end
 
 --- Of an Ingress whose class is another controller's: what is noted as ours goes.

@@ -51,10 +51,30 @@ namespaces: {{ append . $.Release.Namespace | uniq | sortAlpha | toJson }}
 {{- end }}
 {{- end }}
 
+{{/* The pods of HAProxy: their nodes are those that can be published. */}}
+{{- define "haptic.kindOfPods" -}}
+apiVersion: v1
+resources: pods
+indexBy: [metadata.namespace, metadata.name]
+namespaces: [{{ .Release.Namespace }}]
+labelSelector: {{ include "haptic.selectorTerms" . }}
+{{- end }}
+
 {{- define "haptic.config" -}}
 {{- $config := deepCopy .Values.controller.config -}}
 {{- $settings := dict "ingress_class" .Values.ingressClass.name "controller_name" .Values.ingressClass.controllerName
       "http_port" 8080 "status_port" 8404 -}}
+{{- $classes := list -}}
+{{- range .Values.ingressClass.further -}}
+{{- $class := dict -}}
+{{- with .name }}{{ $_ := set $class "name" . }}{{ end -}}
+{{- with .controllerName }}{{ $_ := set $class "controller" . }}{{ end -}}
+{{- with .status }}{{ $_ := set $class "status" . }}{{ end -}}
+{{- $classes = append $classes $class -}}
+{{- end -}}
+{{- if $classes -}}
+{{- $_ := set $settings "ingress_classes" $classes -}}
+{{- end -}}
 {{- if .Values.https.enabled -}}
 {{- $_ := set $settings "https_port" 8443 -}}
 {{- $_ := set $settings "default_certificate" (printf "%s/%s" (.Values.defaultSSLCertificate.namespace | default .Release.Namespace) (include "haptic.defaultSecret" .)) -}}
@@ -95,6 +115,7 @@ namespaces: {{ append . $.Release.Namespace | uniq | sortAlpha | toJson }}
 {{- end -}}
 {{- if and $status.enabled $status.publishNodes -}}
 {{- $_ := set $kinds "nodes" (dict "apiVersion" "v1" "resources" "nodes" "indexBy" (list "metadata.name")) -}}
+{{- $_ := set $kinds "haproxy_pods" (include "haptic.kindOfPods" . | fromYaml) -}}
 {{- end -}}
 {{- if $kinds -}}
 {{- $_ := set $made "watchedResources" $kinds -}}

@@ -33,16 +33,20 @@ leads offers; both know each other by certificates. */}}
 {{- if and .Values.https.enabled (not .Values.defaultSSLCertificate.secretName) -}}yes{{- end -}}
 {{- end }}
 
-{{/* What "haptic run" is told about HAProxy. */}}
-{{- define "haptic.haproxyArgs" -}}
-{{- $labels := include "haptic.selector" (list . "loadbalancer") | fromYaml -}}
+{{/* The selector of HAProxy's pods as one text. */}}
+{{- define "haptic.selectorTerms" -}}
 {{- $terms := list -}}
-{{- range $key, $value := $labels -}}
+{{- range $key, $value := include "haptic.selector" (list . "loadbalancer") | fromYaml -}}
 {{- $terms = append $terms (printf "%s=%s" $key $value) -}}
 {{- end -}}
+{{- $terms | sortAlpha | join "," -}}
+{{- end }}
+
+{{/* What "haptic run" is told about HAProxy. */}}
+{{- define "haptic.haproxyArgs" -}}
 - --haproxy=fleet
 - --haproxy-dir=/run/haptic/haproxy
-- --member-selector={{ $terms | sortAlpha | join "," }}
+- --member-selector={{ include "haptic.selectorTerms" . }}
 - --member-port=5555
 - --agent-name={{ .Values.haproxy.agent.tls.serverName }}
 {{- if .Values.haproxy.agent.tls.managed }}

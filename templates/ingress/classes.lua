@@ -1,0 +1,93 @@
+--- classes.lua — which Ingresses are ours, and what may be done with their status.
+--
+-- Ours are the classes of our controller and the class by our name. ingress_classes adds others: those of a migration
+-- belong to another controller, which may serve them at the same time.
+
+settings({
+  controller_name = { type = "text", default = "haproxy-haptic.org/controller",
+    doc = "spec.controller of the IngressClasses that are ours" },
+  ingress_class = { type = "text", default = "haptic", doc = "a class that is ours even without an IngressClass" },
+  ingress_classes = { type = "records", default = {},
+    fields = {
+      name = { type = "text", pattern = "^[a-z0-9][a-z0-9.-]*$", expects = "the name of a class" },
+      controller = { type = "text", pattern = "^%w[%w./_-]*$", expects = "spec.controller of IngressClasses" },
+      status = { type = "enum", values = { "never", "handover", "own" }, default = "own" },
+    },
+    parse = function(list)
+      for _, entry in ipairs(list) do
+        if not entry.name and not entry.controller then return nil, "a list of records with name or controller" end
+      end
+      return list
+    end,
+    doc = "further classes that are served: by name, by controller or by both; and whether their status is written" },
+  watch_without_class = { type = "bool", doc = "take Ingresses without a class" },
+})
+
+local CONTROLLER, CLASS = context.controller_name, context.ingress_class
+local FURTHER = context.ingress_classes
+
+--- The mode of a class's status; nil: the class is not served. controller: nil where there is no such IngressClass.
+local function mode_of(name, controller)
+  for _, by_name in ipairs({ true, false }) do
+    for _, entry in ipairs(FURTHER) do
+      local same_controller = entry.controller == controller or entry.controller == nil
+      if by_name and entry.name == name and (same_controller or controller == nil) then return entry.status end
+      if not by_name and entry.name == nil and controller ~= nil and same_controller then return entry.status end
+    end
+  end
+  local is_ours = controller == CONTROLLER or name == CLASS and controller == nil
+  return is_ours and "own" or nil
+end
+
+--- served: class → mode, false for one of another controller; without: the mode of Ingresses that name none, or nil.
+local classes = shared("classes", function()
+  local served, any, any_default, default = {}, false, false, nil
+  served[CLASS] = mode_of(CLASS, nil)
+  for _, entry in ipairs(FURTHER) do
+    if entry.name then served[entry.name] = mode_of(entry.name, nil) end
+  end
+  local own = served[CLASS]
+  -- Rights in some namespaces only do not reach IngressClasses: names count, and nothing is known of others.
+  if not watched("ingressclasses") then
+    return { served = served, without = context.watch_without_class == true and own or nil, unknown = true }
+  end
+  for _, class in ipairs(resources.ingressclasses:list()) do
+    any = true
+    local mode = mode_of(class.metadata.name, dig(class, "spec", "controller") or "")
+    served[class.metadata.name] = mode or false
+    if dig(class, "metadata", "annotations", "ingressclass.kubernetes.io/is-default-class") == "true" then
+      any_default = true
+      default = default or mode
+    end
+  end
+  local without = context.watch_without_class
+  if without == nil then without = not any end
+  return { served = served, without = default or without and own or nil, any_default = any_default }
+end)
+
+--- Is an Ingress served here? The mode of its status: "never", "handover" or "own"; nil where it is not. Where that
+--- leaves it to nobody, its owner is told.
+local function mode_of_ingress(ing, out)
+  local field = dig(ing, "spec", "ingressClassName")
+  local class = field
+  if class == nil then class = dig(ing, "metadata", "annotations", "kubernetes.io/ingress.class") end
+  local known = classes()
+  if class == nil or class == "" then
+    if not known.without and not known.any_default and not known.unknown then
+      out:event("ClassNotFound", "the Ingress names no class, and no IngressClass is the default: it is not served")
+    end
+    return known.without
+  end
+  if field ~= nil and known.served[class] == nil and not known.unknown then
+    out:event("ClassNotFound", ("there is no IngressClass %s; the Ingress is not served here"):format(tostring(class)))
+  end
+  return known.served[class] or nil
+end
+
+--- Does another controller serve it? Not known while its IngressClass is missing.
+local function is_others(ing)
+  local class = dig(ing, "spec", "ingressClassName")
+  return class ~= nil and classes().served[class] == false
+end
+
+provide("ingress.classes", { mode_of = mode_of_ingress, is_others = is_others })
