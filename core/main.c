@@ -4,23 +4,21 @@
 
 #include "base/cleanup.h"
 #include "cmd/cmd.h"
+#include "cmd/subcommand.h"
 
-static const struct subcommand {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *help;
-} subcommands[] = {
-    {"run", cmd_run, "the controller: watch, render, validate, deploy"},
-    {"agent", cmd_agent, "beside an HAProxy: its only writer, told by the controller what to serve"},
-    {"render", cmd_render, "offline: what the templates make of a folder of manifests"},
-    {"validate", cmd_validate, "offline: the same, checked by HAProxy, with findings"},
-    {"test", cmd_test, "offline: the validationTests of a configuration"},
-    {"repl", cmd_repl, "offline: a Lua prompt in the renderer's jail"},
-    {"crds", cmd_crds, "the definitions of the controller's resources: print them, or apply them to a cluster"},
-    {"diff", cmd_diff, "offline: what a change would do to a running HAProxy, and who wrote what changed"},
-    {"explain", cmd_explain, "what the code of a finding means, and what to do"},
-    {"version", cmd_version, "the program's version"},
-    {"renderer", cmd_renderer, "the jailed process that runs the templates; started by other commands"},
+static const struct subcommand subcommands[] = {
+    {"run", cmd_run, "the controller: watch, render, validate, deploy", cmd_run_options},
+    {"agent", cmd_agent, "beside an HAProxy: its only writer, told by the controller what to serve", cmd_agent_options},
+    {"render", cmd_render, "offline: what the templates make of a folder of manifests", cmd_render_options},
+    {"validate", cmd_validate, "offline: the same, checked by HAProxy, with findings", cmd_validate_options},
+    {"test", cmd_test, "offline: the validationTests of a configuration", cmd_test_options},
+    {"repl", cmd_repl, "offline: a Lua prompt in the renderer's jail", cmd_repl_options},
+    {"crds", cmd_crds, "the definitions of the controller's resources: print them, or apply them to a cluster", cmd_crds_options},
+    {"diff", cmd_diff, "offline: what a change would do to a running HAProxy, and who wrote what changed", cmd_diff_options},
+    {"explain", cmd_explain, "what the code of a finding means, and what to do", cmd_explain_options},
+    {"snapshot", cmd_snapshot, "what a configuration watches, taken from a cluster, with fakes in the place of Secrets", cmd_snapshot_options},
+    {"version", cmd_version, "the program's version", NULL},
+    {"renderer", cmd_renderer, "the jailed process that runs the templates; started by other commands", NULL},
 };
 
 static void print_help(FILE *to)
@@ -28,6 +26,8 @@ static void print_help(FILE *to)
     fprintf(to, "usage: haptic COMMAND [ARGUMENTS]\n\n");
     for (size_t i = 0; i < ARRAY_LEN(subcommands); i++)
         fprintf(to, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
+    fprintf(to, "  %-10s %s\n  %-10s %s\n", "completion", "a completion script for bash, zsh or fish", "man",
+            "a manual page of a command, in roff");
 }
 
 int main(int argc, char **argv)
@@ -45,6 +45,10 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < ARRAY_LEN(subcommands); i++)
         if (strcmp(argv[1], subcommands[i].name) == 0)
             return subcommands[i].run(argc - 1, argv + 1);
+    if (strcmp(argv[1], "completion") == 0)
+        return completion_print(subcommands, ARRAY_LEN(subcommands), argc - 1, argv + 1);
+    if (strcmp(argv[1], "man") == 0)
+        return manual_print(subcommands, ARRAY_LEN(subcommands), argc - 1, argv + 1);
     fprintf(stderr, "haptic: there is no command \"%s\"; haptic --help lists them\n", argv[1]);
     return 2;
 }

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "cmd/cmd.h"
 #include "cmd/options.h"
 
 enum option_id {
@@ -181,4 +182,9 @@ int agent_options_parse(struct agent_options *o, int argc, char **argv, struct e
 void agent_options_print_help(void)
 {
     options_print_help(&table);
+}
+
+const struct option_table *cmd_agent_options(void)
+{
+    return &table;
 }

@@ -14,7 +14,22 @@ int cmd_diff(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
 /* 0, 1 when the API server refuses, 2 for wrong usage. */
 int cmd_crds(int argc, char **argv);
+/* 0, 1 when the API server refuses, 2 for wrong usage. */
+int cmd_snapshot(int argc, char **argv);
 int cmd_renderer(int argc, char **argv);
 int cmd_version(int argc, char **argv);
+
+/* Their options, for shell completion and manual pages. */
+struct option_table;
+const struct option_table *cmd_run_options(void);
+const struct option_table *cmd_agent_options(void);
+const struct option_table *cmd_render_options(void);
+const struct option_table *cmd_validate_options(void);
+const struct option_table *cmd_test_options(void);
+const struct option_table *cmd_repl_options(void);
+const struct option_table *cmd_diff_options(void);
+const struct option_table *cmd_explain_options(void);
+const struct option_table *cmd_crds_options(void);
+const struct option_table *cmd_snapshot_options(void);
 
 #endif

@@ -194,3 +194,8 @@ int cmd_crds(int argc, char **argv)
     vec_done(&arguments.items);
     return status;
 }
+
+const struct option_table *cmd_crds_options(void)
+{
+    return &table;
+}

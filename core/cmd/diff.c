@@ -176,3 +176,8 @@ int cmd_diff(int argc, char **argv)
     buf_done(&d.text);
     return status;
 }
+
+const struct option_table *cmd_diff_options(void)
+{
+    return &table;
+}

@@ -197,3 +197,8 @@ int cmd_explain(int argc, char **argv)
     vec_done(&e.what.items);
     return status;
 }
+
+const struct option_table *cmd_explain_options(void)
+{
+    return &table;
+}

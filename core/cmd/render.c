@@ -222,3 +222,8 @@ int cmd_render(int argc, char **argv)
     workbench_command_done(&r.common);
     return status;
 }
+
+const struct option_table *cmd_render_options(void)
+{
+    return &table;
+}

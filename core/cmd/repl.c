@@ -456,3 +456,8 @@ int cmd_repl(int argc, char **argv)
     buf_done(&r.changes);
     return status;
 }
+
+const struct option_table *cmd_repl_options(void)
+{
+    return &table;
+}

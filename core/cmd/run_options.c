@@ -10,6 +10,8 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "cmd/cmd.h"
+#include "cmd/options.h"
 
 enum option_id {
     OPT_CONFIG = 256,
@@ -47,7 +49,7 @@ enum option_id {
     OPT_HELP,
 };
 
-static const struct option_row {
+static const struct run_row {
     const char *name, *argument, *environment, *fallback, *help;
     int id;
 } option_rows[] = {
@@ -122,6 +124,14 @@ static const struct option_row {
     {"help", NULL, NULL, NULL, "this text", OPT_HELP},
 };
 
+#define ABOUT \
+    "Watches Kubernetes objects, renders HAProxy's configuration from them with Lua templates, has HAProxy itself " \
+    "check it, and keeps a\n" \
+    "HAProxy at that state. Several replicas elect a leader by a Lease; only the leader deploys.\n\n" \
+    "  haptic run --source examples/manifests        without a cluster: manifests from a folder, a HAProxy of its " \
+    "own\n" \
+    "  haptic run --kubeconfig ~/.kube/config        with a cluster"
+
 static void print_wrapped(const char *text, size_t indent, size_t width)
 {
     size_t column = indent;
@@ -144,16 +154,10 @@ static void print_wrapped(const char *text, size_t indent, size_t width)
 void run_options_print_help(void)
 {
     printf(
-        "Usage: haptic run [OPTION…]\n\n"
-        "Watches Kubernetes objects, renders HAProxy's configuration from them with Lua templates, has HAProxy itself "
-        "check it, and keeps a\n"
-        "HAProxy at that state. Several replicas elect a leader by a Lease; only the leader deploys.\n\n"
-        "  haptic run --source examples/manifests        without a cluster: manifests from a folder, a HAProxy of its "
-        "own\n"
-        "  haptic run --kubeconfig ~/.kube/config        with a cluster\n\nOptions (a flag wins over the environment "
+        "Usage: haptic run [OPTION…]\n\n" ABOUT "\n\nOptions (a flag wins over the environment "
         "variable in brackets):\n");
     for (size_t i = 0; i < ARRAY_LEN(option_rows); i++) {
-        const struct option_row *o = &option_rows[i];
+        const struct run_row *o = &option_rows[i];
         int n = printf("  --%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
         printf("%*s", n < 28 ? 28 - n : 1, "");
         print_wrapped(o->help, 28, 110);
@@ -343,7 +347,7 @@ int run_options_parse(struct run_options *o, int argc, char **argv, struct err *
     int id;
 
     for (size_t i = 0; i < ARRAY_LEN(option_rows); i++) {
-        const struct option_row *row = &option_rows[i];
+        const struct run_row *row = &option_rows[i];
         const char *value = row->environment ? getenv(row->environment) : NULL;
         bool fallback = value == NULL || *value == '\0' || is_service_link(row->id, value);
         longs[i] = (struct option){
@@ -394,4 +398,21 @@ void run_options_done(struct run_options *o)
 {
     free(o->default_dir);
     vec_done(&o->sets);
+}
+
+const struct option_table *cmd_run_options(void)
+{
+    static struct option_row rows[ARRAY_LEN(option_rows)];
+    static const struct option_table table = {.command = "run", .text = ABOUT, .rows = rows, .count = ARRAY_LEN(rows)};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct run_row *o = &option_rows[i];
+        rows[i] = (struct option_row){.id = o->id,
+                                      .name = o->name,
+                                      .argument = o->argument,
+                                      .environment = o->environment,
+                                      .fallback = o->fallback,
+                                      .help = o->help};
+    }
+    return &table;
 }

@@ -407,3 +407,8 @@ int cmd_test(int argc, char **argv)
     buf_done(&t.report);
     return status;
 }
+
+const struct option_table *cmd_test_options(void)
+{
+    return &table;
+}

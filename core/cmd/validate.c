@@ -78,3 +78,8 @@ int cmd_validate(int argc, char **argv)
     workbench_command_done(&c);
     return status;
 }
+
+const struct option_table *cmd_validate_options(void)
+{
+    return &table;
+}

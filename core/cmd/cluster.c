@@ -1,0 +1,124 @@
+#include "cmd/cluster.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "cmd/version.h"
+#include "controller/config_source.h"
+#include "data/json.h"
+#include "kube/path.h"
+
+#define DEADLINE_NS (30 * NS_PER_S)
+
+bool cluster_set(struct cluster *c, int id, const char *value)
+{
+    switch (id) {
+    case CLUSTER_KUBECONFIG:
+        c->overrides.kubeconfig = value;
+        return true;
+    case CLUSTER_CONTEXT:
+        c->overrides.context = value;
+        return true;
+    case CLUSTER_SERVER:
+        c->overrides.server = value;
+        return true;
+    default:
+        return false;
+    }
+}
+
+int cluster_open(struct cluster *c, struct err *err)
+{
+    const struct kube_client_options options = {.version = HAPTIC_VERSION};
+    struct kube_config config;
+
+    if (kube_config_load(&config, &c->overrides, err) < 0)
+        return err_wrap(err, "no API server");
+    uv_loop_init(&c->loop);
+    c->client = kube_client_new(&c->loop, &config, &options);
+    return 0;
+}
+
+void cluster_close(struct cluster *c)
+{
+    if (c->client == NULL)
+        return;
+    c->client = kube_client_free(c->client);
+    uv_run(&c->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&c->loop);
+}
+
+struct answer {
+    bool is_there;
+    struct buf *body;
+    struct err err;
+};
+
+static void on_answer(void *ctx, const struct kube_response *response, const struct err *err)
+{
+    struct answer *a = ctx;
+
+    a->is_there = true;
+    if (err != NULL)
+        a->err = *err;
+    else
+        buf_add(a->body, response->body, response->length);
+}
+
+int cluster_get(struct cluster *c, const char *what, const char *path, struct buf *body, struct err *err)
+{
+    struct answer a = {.body = body};
+    const struct kube_call call = {.what = what,
+                                   .path = path,
+                                   .accept = "*/*",
+                                   .deadline_ns = clock_now_ns() + DEADLINE_NS,
+                                   .retries = 2,
+                                   .done = on_answer,
+                                   .ctx = &a};
+
+    kube_request_start(c->client, &call);
+    while (!a.is_there)
+        uv_run(&c->loop, UV_RUN_ONCE);
+    if (a.err.kind == ERR_NONE)
+        return 0;
+    *err = a.err;
+    return -1;
+}
+
+static int read_resource(struct cluster *c, const char *resource, struct config **ret_config, struct buf *ret_object,
+                         struct err *err)
+{
+    CLEANUP(buf_done) struct buf path = {0}, spec = {0};
+    CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
+    const char *slash = strchr(resource, '/'), *name = slash ? slash + 1 : resource;
+    CLEANUP(free_ptr)
+    char *namespace = slash ? xmemdup0(resource, (size_t)(slash - resource))
+                            : xstrdup(kube_client_config(c->client)->namespace);
+
+    if (*namespace == '\0' || *name == '\0' || strchr(name, '/') != NULL)
+        return err_set(err, ERR_INVALID, "--config-resource %.128s: write NAMESPACE/NAME", resource);
+    kube_path_add(&path, CONFIG_API_VERSION, namespace, CONFIG_RESOURCE, name);
+    CLEANUP(free_ptr) char *what = xasprintf(CONFIG_KIND " %s/%s", namespace, name);
+    if (cluster_get(c, what, buf_str(&path), ret_object, err) < 0 ||
+        json_parse(buf_str(ret_object), ret_object->length, CONFIG_FILE_MAX, &doc, err) < 0)
+        return -1;
+    struct yyjson_val *value = json_at(yyjson_doc_get_root(doc), "spec");
+    if (value != NULL && json_write(&spec, value, NULL, err) < 0)
+        return -1;
+    if (value == NULL)
+        buf_puts(&spec, "{}");
+    return config_parse_resource(what, buf_str(&spec), spec.length, ret_config, err);
+}
+
+int cluster_config(struct cluster *c, const char *file, const char *resource, struct config **ret_config,
+                   struct buf *ret_object, struct err *err)
+{
+    if (resource != NULL)
+        return read_resource(c, resource, ret_config, ret_object, err);
+    if (file != NULL)
+        return config_load(file, ret_config, err);
+    *ret_config = config_new_default();
+    return 0;
+}
