@@ -142,6 +142,12 @@ int manual_print(const struct subcommand *commands, size_t count, int argc, char
         print_overview(commands, count);
         return 0;
     }
+    if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+        for (size_t i = 0; i < count; i++)
+            if (commands[i].options != NULL)
+                printf("%s\n", commands[i].name);
+        return 0;
+    }
     for (size_t i = 0; argc == 2 && i < count; i++)
         if (commands[i].options != NULL && strcmp(commands[i].name, argv[1]) == 0) {
             print_command(&commands[i]);

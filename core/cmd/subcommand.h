@@ -17,7 +17,7 @@ struct subcommand {
 
 /* haptic completion bash|zsh|fish: a script for that shell. 0, or 2 for wrong usage. */
 int completion_print(const struct subcommand *commands, size_t count, int argc, char **argv);
-/* haptic man [COMMAND]: a manual page in roff. */
+/* haptic man [COMMAND]: a manual page in roff; --list: the commands that have one. */
 int manual_print(const struct subcommand *commands, size_t count, int argc, char **argv);
 
 #endif

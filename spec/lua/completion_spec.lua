@@ -1,0 +1,100 @@
+--- Shell completion and manual pages: made from the tables of options, and taken by the programs that read them.
+
+local posix = require("support.posix")
+
+local BIN = os.getenv("HAPTIC_BIN") or "build/release/core/haptic"
+
+local function run(...) return posix.run({ ... }) end
+local function sh(script) return posix.run({ "bash", "-c", script }) end
+local function has(program) return select(2, sh("command -v " .. program .. " >/dev/null")) == 0 end
+
+--- What bash offers behind these words, sorted, in one line.
+local function bash(directory, ...)
+  local words = { ... }
+  for i, word in ipairs(words) do words[i] = "'" .. word .. "'" end
+  local output, code = sh(("cd %s && source <(%s completion bash) && COMP_WORDS=(haptic %s) COMP_CWORD=%d && "
+    .. "_haptic 2>/dev/null; printf '%%s\\n' \"${COMPREPLY[@]}\" | sort | tr '\\n' ' '"):format(directory, posix.real_path(BIN),
+    table.concat(words, " "), #words))
+  assert.equal(0, code, output)
+  return (output:gsub("%s+$", ""))
+end
+
+describe("completion", function()
+  local directory
+
+  setup(function()
+    directory = posix.make_temporary_directory("/tmp/haptic-completion.")
+    run("mkdir", directory .. "/folder")
+    posix.write_file(directory .. "/file.yaml", "")
+  end)
+  teardown(function() run("rm", "-rf", directory) end)
+
+  it("by bash: commands, options, their values, files", function()
+    assert.equal("render renderer repl", bash(directory, "re"))
+    assert.equal("--haproxy-binary --haproxy-version", bash(directory, "render", "--hap"))
+    assert.equal("junit", bash(directory, "validate", "-o", "ju"))
+    assert.equal("attach", bash(directory, "run", "--haproxy", "a"))
+    -- bash cuts words at "=".
+    assert.equal("attach", bash(directory, "run", "--haproxy", "=", "a"))
+    assert.equal("attach fleet local", bash(directory, "run", "--haproxy", "="))
+    assert.equal("folder", bash(directory, "render", "-d", "f"))
+    assert.equal("file.yaml folder", bash(directory, "render", "--set", "a=b", "f"))
+    assert.equal("apply", bash(directory, "crds", ""))
+    assert.equal("bash fish zsh", bash(directory, "completion", ""))
+    assert.equal("", bash(directory, "no-such-command", ""))
+  end)
+
+  it("by zsh and fish: scripts that these shells read", function()
+    for shell, words in pairs({ zsh = { "#compdef haptic", "'(-d --directory)'{-d,--directory}'[" },
+      fish = { "complete -c haptic -n '__fish_seen_subcommand_from render' -l directory -s d" } }) do
+      local script, code = run(BIN, "completion", shell)
+      assert.equal(0, code)
+      for _, word in ipairs(words) do assert.truthy(script:find(word, 1, true), word) end
+      if has(shell) then
+        posix.write_file(directory .. "/" .. shell, script)
+        local output
+        output, code = run(shell, "-n", directory .. "/" .. shell)
+        assert.equal(0, code, output)
+      else
+        print("left out: " .. shell .. " reading its script, as it is not installed")
+      end
+    end
+    local output, code = run(BIN, "completion", "tcsh")
+    assert.equal(2, code)
+    assert.matches("bash, zsh or fish", output)
+  end)
+
+  it("man pages: one for each command, with each option, and no warning", function()
+    local names = run(BIN, "man", "--list")
+    assert.matches("\nsnapshot\n", names)
+    for name in names:gmatch("%a+") do
+      local page, code = run(BIN, "man", name)
+      assert.equal(0, code)
+      local help = run(BIN, name, "--help")
+      for option in help:gmatch("\n  %-?%a?,? *%-%-([%w-]+)") do
+        assert.truthy(page:find("\\fB\\-\\-" .. option:gsub("%-", "\\-"), 1, true), name .. " --" .. option)
+      end
+      posix.write_file(directory .. "/" .. name .. ".1", page)
+    end
+    posix.write_file(directory .. "/haptic.1", (run(BIN, "man")))
+    for _, checker in ipairs({ "groff -man -Tutf8 -ww -z", "mandoc -Tlint -Wwarning" }) do
+      if has(checker:match("%a+")) then
+        assert.equal("", (sh(("for p in %s/*.1; do %s $p; done 2>&1"):format(directory, checker))))
+      else
+        print("left out: " .. checker .. ", as it is not installed")
+      end
+    end
+    assert.equal(2, select(2, run(BIN, "man", "nothing")))
+  end)
+
+  it("are installed by cmake", function()
+    local build = BIN:match("^(.*)/core/haptic$")
+    local output, code = run("cmake", "--install", build, "--prefix", directory .. "/installed")
+    assert.equal(0, code, output)
+    for _, path in ipairs({ "man/man1/haptic.1", "man/man1/haptic-render.1", "man/man1/haptic-run.1",
+      "bash-completion/completions/haptic", "zsh/site-functions/_haptic", "fish/vendor_completions.d/haptic.fish" }) do
+      assert.is_true(#(posix.read_file(directory .. "/installed/share/" .. path) or "") > 200, path)
+    end
+    assert.equal((run(BIN, "man", "diff")), posix.read_file(directory .. "/installed/share/man/man1/haptic-diff.1"))
+  end)
+end)
