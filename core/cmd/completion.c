@@ -184,7 +184,8 @@ static void print_zsh(const struct subcommand *commands, size_t count)
             printf(takes_files(table) ? "            '*:file:_files'\n" : "            && return\n");
         printf("        ;;\n");
     }
-    printf("    esac\n}\nif [[ $zsh_eval_context[-1] == loadautofunc ]]; then _haptic \"$@\"; else compdef _haptic haptic; fi\n");
+    printf(
+        "    esac\n}\nif [[ $zsh_eval_context[-1] == loadautofunc ]]; then _haptic \"$@\"; else compdef _haptic haptic; fi\n");
 }
 
 /* ---- fish ---- */

@@ -153,9 +153,8 @@ static void print_wrapped(const char *text, size_t indent, size_t width)
 
 void run_options_print_help(void)
 {
-    printf(
-        "Usage: haptic run [OPTION…]\n\n" ABOUT "\n\nOptions (a flag wins over the environment "
-        "variable in brackets):\n");
+    printf("Usage: haptic run [OPTION…]\n\n" ABOUT "\n\nOptions (a flag wins over the environment "
+           "variable in brackets):\n");
     for (size_t i = 0; i < ARRAY_LEN(option_rows); i++) {
         const struct run_row *o = &option_rows[i];
         int n = printf("  --%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");

@@ -22,7 +22,8 @@ struct explain_ctx {
     bool left_out;
 };
 
-static void note_accepted(struct reconcile *r)
+/* checks 0: by structure. */
+static void note_accepted(struct reconcile *r, unsigned checks, int64_t check_ns)
 {
     struct digest digest = model_digest(r->model, MODEL_ACCEPTED);
 
@@ -31,6 +32,7 @@ static void note_accepted(struct reconcile *r)
     r->accepted_digest = digest;
     r->accepted_ns = clock_now_ns();
     r->generation++;
+    history_accepted(&r->history, r->generation, model_pending(r->model), checks, check_ns);
 }
 
 static void on_background(uv_timer_t *timer)
@@ -80,7 +82,7 @@ void reconcile_accept(struct reconcile *r)
     model_review_gone(r->model);
     r->background_due = r->background_due || settled.beyond_servers;
     metric_add(r->structural, settled.groups);
-    note_accepted(r);
+    note_accepted(r, 0, 0);
     reconcile_relieve_released(r);
     if ((left || r->unfinished || r->check_due) && (!validator_busy(r->validator) || validator_is_idle(r->validator))) {
         if (r->refused && digest_equal(model_digest(r->model, MODEL_RENDERED), r->refused_digest))
@@ -230,7 +232,9 @@ static void on_validated(void *ctx, const struct validation *v)
         r->refused_text[0] = r->problem_line[0] = '\0';
     notices_sum_up(&r->notices);
     uint64_t before = r->generation;
-    note_accepted(r);
+    note_accepted(r, v->checks, v->duration_ns);
+    if (v->outcome == VALIDATION_REFUSED)
+        history_refused(&r->history, r->generation, v->checks, v->duration_ns, v->problem);
     r->checked_since = r->checked_since || r->generation != before;
     reconcile_step(r);
 }

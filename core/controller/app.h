@@ -69,7 +69,12 @@ bool app_is_ready(const struct app *app, struct buf *why);
 void app_describe(const struct app *app, struct buf *out);
 /* The accepted haproxy.cfg. */
 void app_write_config(const struct app *app, struct buf *out);
-/* The model of what is rendered and accepted. Borrowed for the call. */
+/* The model of what is rendered and accepted; NULL: the configuration is waited for. Borrowed for the call. */
 const struct model *app_model(const struct app *app);
+/* The last generations and messages; NULL as well. */
+const struct history *app_history(const struct app *app);
+struct renderer *app_renderer(const struct app *app); /* NULL as well */
+/* The effective configuration as JSON: what is watched, loaded and set. */
+void app_write_settings(const struct app *app, struct buf *out);
 
 #endif

@@ -333,5 +333,15 @@ void app_write_config(const struct app *app, struct buf *out)
 
 const struct model *app_model(const struct app *app)
 {
-    return reconcile_model(app->reconcile);
+    return app->reconcile != NULL ? reconcile_model(app->reconcile) : NULL;
+}
+
+const struct history *app_history(const struct app *app)
+{
+    return app->reconcile != NULL ? reconcile_history(app->reconcile) : NULL;
+}
+
+struct renderer *app_renderer(const struct app *app)
+{
+    return app->renderer;
 }

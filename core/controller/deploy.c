@@ -30,8 +30,11 @@ static void on_applied(void *ctx, const struct agent_result *result)
         bool waited = r->reload_waits;
         r->live = true;
         r->reload_waits = result->reload_after_ns > 0;
-        if (!r->reload_waits)
+        if (!r->reload_waits) {
             r->live_generation = r->deploying_generation + 1;
+            history_live(&r->history, r->deploying_generation, result->reloaded, result->operations,
+                         result->duration_ns);
+        }
         if (r->applying_ns != 0 && !r->reload_waits)
             metric_observe_ns(r->reconcile_duration, clock_now_ns() - r->applying_ns);
         if (!r->reload_waits)
@@ -78,6 +81,7 @@ static void on_applied(void *ctx, const struct agent_result *result)
             log_warn("Deployment failed; it is tried again", "error", result->err->text, "live",
                      result->rest_is_live ? "all that needs no reload" : "not known", "retry_in",
                      log_duration(r->retry_ns), "similar", log_int((int64_t)suppressed));
+        history_failed(&r->history, r->deploying_generation, result->err->text);
         snprintf(r->deployed_problem, sizeof(r->deployed_problem), "%s", result->err->text);
         if (!r->stopped && !waits)
             uv_timer_start(&r->retry, on_retry, (uint64_t)(r->retry_ns / NS_PER_MS), 0);
@@ -123,8 +127,11 @@ void reconcile_fleet_settled(struct reconcile *r)
     struct fleet_status status;
 
     fleet_status(r->fleet, &status);
-    if (status.verified > 0)
+    if (status.verified > 0) {
         r->live_generation = r->deploying_generation + 1;
+        history_live(&r->history, r->deploying_generation, false, 0,
+                     r->applying_ns != 0 ? clock_now_ns() - r->applying_ns : 0);
+    }
     if (r->applying_ns != 0)
         metric_observe_ns(r->reconcile_duration, clock_now_ns() - r->applying_ns);
     r->applying_ns = 0;

@@ -1,5 +1,5 @@
-/* embedded.h — the files that are part of the binary: lua/haptic (the engine), templates (the built-in libraries) and
- * core/cmd/crds (definitions of resources).
+/* embedded.h — the files that are part of the binary: lua/haptic (the engine), templates (the built-in libraries),
+ * core/cmd/crds (definitions of resources) and core/cmd/page (the debug page for a browser).
  * Thread:  any; constant.
  */
 #ifndef HAPTIC_ENGINE_EMBEDDED_H

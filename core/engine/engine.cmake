@@ -1,4 +1,4 @@
-# The renderer and its core side. lua/haptic/*.lua, templates/*.lua, templates/*/*.lua and core/cmd/crds/*.yaml become part of the library: an assembler file includes the
+# The renderer and its core side. lua/haptic/*.lua, templates/*.lua, templates/*/*.lua, core/cmd/crds/*.yaml and core/cmd/page/page.* become part of the library: an assembler file includes the
 # bytes, a C header names them. (The assembler is fast at any size, and link-time optimisation leaves it alone.)
 enable_language(ASM)
 find_library(LUA_CJSON NAMES liblua5.1-cjson.a REQUIRED) # Lua 5.1's ABI is LuaJIT's
@@ -6,7 +6,7 @@ find_library(LUA_CJSON NAMES liblua5.1-cjson.a REQUIRED) # Lua 5.1's ABI is LuaJ
 set(embedded_dir ${CMAKE_CURRENT_BINARY_DIR}/embedded/engine)
 file(GLOB embedded_files CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}
      ${CMAKE_SOURCE_DIR}/lua/haptic/*.lua ${CMAKE_SOURCE_DIR}/templates/*.lua
-     ${CMAKE_SOURCE_DIR}/templates/*/*.lua ${CMAKE_SOURCE_DIR}/core/cmd/crds/*.yaml)
+     ${CMAKE_SOURCE_DIR}/templates/*/*.lua ${CMAKE_SOURCE_DIR}/core/cmd/crds/*.yaml ${CMAKE_SOURCE_DIR}/core/cmd/page/page.*)
 list(SORT embedded_files COMPARE STRING)
 set(embedded_asm "/* Written by core/engine/engine.cmake. */\n.section .rodata\n")
 set(embedded_externs "")

@@ -1,5 +1,6 @@
 /* libmicrohttpd with its own epoll descriptor, which the loop polls: no thread, no lock. Its next time-out becomes a
- * timer. Its limits of connections turn the newest away, whoever that is; so they are set beyond ours (crowd.h). */
+ * timer. A request whose answer takes time is suspended; a client that goes away meanwhile is noticed afterwards. Its
+ * limits of connections turn the newest away, whoever that is; so they are set beyond ours (crowd.h). */
 #include "http/server.h"
 
 #include <errno.h>
@@ -19,14 +20,26 @@
 #define IDLE_S 15U
 #define CONNECTION_BYTES ((size_t)16 << 10) /* for the head of a request */
 
+static int request_seen; /* its address stands for a request whose head was read */
+
 struct route {
     const char *path, *summary;
     http_handler *handler;
     void *ctx;
 };
 
+/* An answer that takes time. */
+struct http_later {
+    struct http_server *server; /* NULL: closed meanwhile */
+    struct MHD_Connection *connection;
+    struct http_answer answer;
+    bool is_given, is_suspended;
+};
+
 struct http_server {
     struct MHD_Daemon *daemon;
+    VEC(struct http_later *) waiting;
+    bool runs; /* inside MHD_run() */
     VEC(struct route) routes;
     uv_poll_t poll;
     uv_timer_t timer;
@@ -48,6 +61,8 @@ static enum MHD_Result respond(struct MHD_Connection *connection, struct http_an
         MHD_add_response_header(response, "Allow", "GET, HEAD");
     MHD_add_response_header(response, "Cache-Control", "no-store");
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (answer->policy != NULL)
+        MHD_add_response_header(response, "Content-Security-Policy", answer->policy);
     enum MHD_Result result = MHD_queue_response(connection, answer->status, response);
     MHD_destroy_response(response);
     return result;
@@ -78,6 +93,84 @@ const char *http_argument(const struct http_answer *answer, const char *name)
     return MHD_lookup_connection_value(answer->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
+/* ---- answers that take time ---- */
+
+struct http_later *http_answer_later(struct http_answer *answer)
+{
+    answer->later = xcalloc(1, sizeof(*answer->later));
+    return answer->later;
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void stop_waiting(struct http_server *s, struct http_later *later)
+{
+    for (size_t i = 0; i < s->waiting.length; i++)
+        if (s->waiting.items[i] == later) {
+            vec_swap_remove(&s->waiting, i);
+            return;
+        }
+}
+
+void http_later_answer(struct http_later *later, unsigned status, const char *content_type, struct buf *body)
+{
+    struct http_server *s = later->server;
+
+    if (later->is_suspended && s == NULL) {
+        buf_done(body);
+        free(later);
+        return;
+    }
+    later->answer.status = status;
+    later->answer.content_type = content_type;
+    later->answer.body = *body;
+    *body = (struct buf){0};
+    later->is_given = true;
+    if (!later->is_suspended)
+        return;
+    stop_waiting(s, later);
+    later->is_suspended = false;
+    MHD_resume_connection(later->connection);
+    if (!s->runs)
+        uv_timer_start(&s->timer, on_timer, 0, 0);
+}
+
+static enum MHD_Result respond_later(struct http_server *s, struct MHD_Connection *connection,
+                                     struct http_answer *answer, void **request)
+{
+    struct http_later *later = answer->later;
+
+    if (later->is_given) {
+        enum MHD_Result result = respond(connection, &later->answer);
+        free(later);
+        return result;
+    }
+    later->server = s;
+    later->connection = connection;
+    later->is_suspended = true;
+    vec_push(&s->waiting, later);
+    *request = later;
+    MHD_suspend_connection(connection);
+    return MHD_YES;
+}
+
+/* A client that is gone when its answer comes. */
+static void on_completed(void *ctx, struct MHD_Connection *connection, void **request,
+                         enum MHD_RequestTerminationCode code)
+{
+    (void)ctx;
+    (void)connection;
+    (void)code;
+    if (*request == NULL || *request == &request_seen)
+        return;
+    struct http_later *later = *request;
+    *request = NULL;
+    if (later->is_suspended) /* the server ends: who was asked frees it */
+        return;
+    buf_done(&later->answer.body);
+    free(later);
+}
+
 static bool fits(const char *path, const char *url, const char **ret_rest)
 {
     size_t length = strlen(path);
@@ -93,13 +186,19 @@ static bool fits(const char *path, const char *url, const char **ret_rest)
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *upload, size_t *upload_size, void **request)
 {
-    static int seen;
     struct http_server *s = ctx;
     struct http_answer answer = {
         .status = MHD_HTTP_OK, .content_type = "text/plain; charset=utf-8", .rest = "", .connection = connection};
 
     (void)version;
     (void)upload;
+    if (*request != NULL && *request != &request_seen) { /* its answer is there */
+        struct http_later *later = *request;
+        *request = &request_seen;
+        enum MHD_Result result = respond(connection, &later->answer);
+        free(later);
+        return result;
+    }
     if (*request == NULL) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
         if (info && info->socket_context)
@@ -118,7 +217,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         return respond(connection, &answer);
     }
     if (*request == NULL) {
-        *request = &seen; /* the first call only announces the headers */
+        *request = &request_seen; /* the first call only announces the headers */
         return MHD_YES;
     }
     if (*upload_size > 0) {
@@ -128,7 +227,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     for (size_t i = 0; i < s->routes.length; i++) {
         if (fits(s->routes.items[i].path, url, &answer.rest)) {
             s->routes.items[i].handler(s->routes.items[i].ctx, &answer);
-            return respond(connection, &answer);
+            return answer.later ? respond_later(s, connection, &answer, request) : respond(connection, &answer);
         }
     }
     if (strcmp(url, "/") != 0)
@@ -155,7 +254,9 @@ static void run(struct http_server *s)
 {
     MHD_UNSIGNED_LONG_LONG timeout_ms;
 
+    s->runs = true;
     MHD_run(s->daemon);
+    s->runs = false;
     if (MHD_get_timeout(s->daemon, &timeout_ms) == MHD_YES)
         uv_timer_start(&s->timer, on_timer, timeout_ms, 0);
     else
@@ -166,9 +267,10 @@ static void run(struct http_server *s)
 static bool listen_at(struct http_server *s, const struct listen_address *at, uint16_t port)
 {
     errno = 0;
-    s->daemon = MHD_start_daemon(MHD_USE_EPOLL | at->flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR,
-                                 &at->at.any, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
+    s->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | at->flags, port, NULL, NULL, on_request, s,
+                                 MHD_OPTION_SOCK_ADDR, &at->at.any, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_NOTIFY_COMPLETED,
+                                 on_completed, s, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
                                  MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_END);
     if (s->daemon == NULL && errno == 0)
         errno = EADDRINUSE;
@@ -220,6 +322,11 @@ static void on_closed(uv_handle_t *handle)
 
     if (--s->open_handles > 0)
         return;
+    for (size_t i = 0; i < s->waiting.length; i++) {
+        s->waiting.items[i]->server = NULL;
+        MHD_resume_connection(s->waiting.items[i]->connection);
+    }
+    vec_done(&s->waiting);
     MHD_stop_daemon(s->daemon);
     vec_done(&s->routes);
     free(s);

@@ -16,13 +16,16 @@
 #include "base/buf.h"
 
 struct http_server;
+struct http_later;
 
 struct http_answer {
     unsigned status;          /* 200 when the handler is called */
     const char *content_type; /* text/plain */
     struct buf body;
-    const char *rest; /* of a route whose path ends in "/": what the client's path has behind it; else "" */
-    void *connection; /* for http_argument() */
+    const char *rest;         /* of a route whose path ends in "/": what the client's path has behind it; else "" */
+    const char *policy;       /* Content-Security-Policy; NULL: none */
+    struct http_later *later; /* not NULL: the answer is given by http_later_answer() */
+    void *connection;         /* for http_argument() */
 };
 typedef void http_handler(void *ctx, struct http_answer *answer);
 
@@ -34,6 +37,10 @@ int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct 
 void http_server_route(struct http_server *s, const char *path, const char *summary, http_handler *handler, void *ctx);
 /* The value of an argument behind "?", decoded; NULL: it is not there. Valid during the handler's call. */
 const char *http_argument(const struct http_answer *answer, const char *name);
+/* For a handler that cannot answer at once: the rest of *answer is filled by one call of http_later_answer(), which may
+ * come from inside the handler. body: taken, left empty. */
+struct http_later *http_answer_later(struct http_answer *answer);
+void http_later_answer(struct http_later *later, unsigned status, const char *content_type, struct buf *body);
 /* Answer only requests whose Host is a loopback name or address (421 to others). */
 void http_server_local(struct http_server *s);
 uint16_t http_server_port(const struct http_server *s);

@@ -1,4 +1,5 @@
-/* SHAKE-256 of a label gives the bytes: of a private key as it is, of an RSA prime the place where the search begins. */
+/* SHAKE-256 of a label gives the bytes: of a private key as it is, of an RSA prime the place where the search
+ * begins. */
 #include "offline/fake_key.h"
 
 #include <openssl/bn.h>

@@ -18,7 +18,8 @@ struct fake_keys {
     VEC(struct fake_key {
         char *label;
         EVP_PKEY *key;
-    }) items;
+    })
+    items;
 };
 void fake_keys_done(struct fake_keys *k);
 

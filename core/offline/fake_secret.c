@@ -41,9 +41,8 @@ struct hash_shape {
 };
 
 static const struct hash_shape shapes[] = {
-    {"$1$", 0, 22},    {"$5$", 0, 43},     {"$6$", 0, 86},    {"$2a$", 22, 31}, {"$2b$", 22, 31},
-    {"$2y$", 22, 31},  {"$2x$", 22, 31},   {"$apr1$", 0, 22}, {"$y$", 0, 43},   {"$gy$", 0, 43},
-    {"$7$", 0, 43},    {"{SHA}", 0, 28},
+    {"$1$", 0, 22},   {"$5$", 0, 43},    {"$6$", 0, 86}, {"$2a$", 22, 31}, {"$2b$", 22, 31}, {"$2y$", 22, 31},
+    {"$2x$", 22, 31}, {"$apr1$", 0, 22}, {"$y$", 0, 43}, {"$gy$", 0, 43},  {"$7$", 0, 43},   {"{SHA}", 0, 28},
 };
 
 /* A hash at the text's beginning, and its length to the end of the line. */
@@ -141,7 +140,8 @@ static bool write_hashes(struct fake_secrets *f, const char *bytes, size_t lengt
         const char *line = bytes + at, *stop = memchr(line, '\n', length - at);
         size_t n = stop != NULL ? (size_t)(stop - line) : length - at, hash_length = 0;
         const char *colon = memchr(line, ':', n);
-        size_t user = colon != NULL && (size_t)(colon - line) < USER_MAX && *line != '$' ? (size_t)(colon - line) + 1 : 0;
+        size_t user = colon != NULL && (size_t)(colon - line) < USER_MAX && *line != '$' ? (size_t)(colon - line) + 1
+                                                                                         : 0;
         const struct hash_shape *shape = shape_of(line + user, n - user, &hash_length);
         if (shape == NULL && n > 0)
             return false;

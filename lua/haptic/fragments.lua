@@ -72,7 +72,7 @@ function Fragments:define(template, name, kind, fn, closed, is_requested)
   local full = template .. ":" .. name
   if self.by_name[full] then error("there is a fragment " .. full .. " already; give this one another name", 3) end
   local def = { index = #self.defs + 1, name = full, template = template, kind = kind, fn = fn, by_owner = {},
-    closed = closed, prefix = kind and full .. "/" .. kind .. "/" or full }
+    closed = closed, prefix = kind and full .. "/" .. kind .. "/" or full, runs = 0, seconds = 0, reads = 0 }
   self.defs[def.index] = def
   self.by_name[full] = def
   if is_requested then
@@ -288,11 +288,13 @@ local function run(self, f)
   end
   host.at(id, def.template, kind, owner_id)
   self.runs = self.runs + 1
+  self.turns.counted = def -- who is told its time (turns.lua)
   local checking = self.settings.checked or self.careful or self.runs % SAMPLE == 0
   if checking then self.objects:watch() end
   local out = emitters.belongs(emitters.new(self.settings, id, self.items), kind)
   local asked = self.requests:of(f)
   local ok, result = run_into(self, f, out, true)
+  def.runs, def.reads = def.runs + 1, def.reads + #f / 2
   if checking then
     local complaint = check(self, f, out)
     if ok and complaint then ok, result = false, complaint end

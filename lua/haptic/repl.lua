@@ -131,6 +131,22 @@ local function functions(self)
     return self:contributions(out)
   end
 
+  --- What the definitions of fragments have cost since the renderer began: JSON of those that took most time.
+  function A.counters(most)
+    local list = {}
+    for _, def in ipairs(F.defs) do
+      local count = def.static and 1 or 0
+      for _ in pairs(def.by_owner) do count = count + 1 end
+      list[#list + 1] = { name = def.name, fragments = count, runs = def.runs, seconds = def.seconds, reads = def.reads }
+    end
+    table.sort(list, function(a, b)
+      if a.seconds ~= b.seconds then return a.seconds > b.seconds end
+      return a.name < b.name
+    end)
+    for i = #list, (tonumber(most) or 40) + 1, -1 do list[i] = nil end
+    return printer.raw(helpers.json_encode(list))
+  end
+
   function A.yaml(v) return printer.raw(printer.yaml(v)) end
   function A.print(...)
     for i = 1, select("#", ...) do

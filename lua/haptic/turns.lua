@@ -33,6 +33,7 @@ function M.new(host)
   return setmetatable({
     clock = host.clock, cpu = host.cpu, input = host.input, deadline = host.deadline or 10,
     debts = {}, rests = {}, resting = {}, began = host.clock and host.clock() or 0, mark = nil,
+    counted = nil, -- the definition whose fragment runs: its `seconds` grow
     had = {}, somebody = nil, many = false, -- of this rendering
   }, Turns)
 end
@@ -113,6 +114,10 @@ function Turns:stop(namespace, is_first)
   local now = self.cpu()
   local seconds = now - self.mark
   self.mark = now
+  if self.counted then
+    self.counted.seconds = self.counted.seconds + seconds
+    self.counted = nil
+  end
   if namespace == "" then return end
   self.many = self.many or self.somebody ~= nil and self.somebody ~= namespace
   self.somebody = namespace

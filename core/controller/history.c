@@ -1,0 +1,217 @@
+/* Two rings. */
+#include "controller/history.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "data/json.h"
+
+/* Cut between characters: what is cut stands in JSON. */
+static void copy_text(char *to, size_t size, const char *text)
+{
+    size_t length = strlen(text);
+
+    if (length >= size) {
+        length = size - 1;
+        while (length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80)
+            length--;
+    }
+    memcpy(to, text, length);
+    to[length] = '\0';
+}
+
+void history_init(struct history *h)
+{
+    *h = (struct history){.events = xcalloc(HISTORY_EVENTS, sizeof(*h->events))};
+    copy_text(h->trigger, sizeof(h->trigger), "start");
+}
+
+void history_done(struct history *h)
+{
+    free(h->events);
+    h->events = NULL;
+}
+
+/* Called for each change of the store: only the first of a rendering costs something. */
+void history_trigger(struct history *h, const char *kind, const char *namespace, const char *name)
+{
+    h->changes++;
+    if (h->trigger[0] != '\0')
+        return;
+    char text[HISTORY_TEXT * 2];
+    snprintf(text, sizeof(text), "%s%s%s%s%s", kind, *name ? " " : "", namespace, *namespace ? "/" : "", name);
+    copy_text(h->trigger, sizeof(h->trigger), text);
+}
+
+void history_asked(struct history *h)
+{
+    if (h->trigger[0] != '\0')
+        memcpy(h->asked, h->trigger, sizeof(h->asked));
+    h->asked_changes = h->changes;
+    h->trigger[0] = '\0';
+    h->changes = 0;
+}
+
+void history_rendered(struct history *h, uint64_t fragments_run, int64_t render_ns, uint64_t pending)
+{
+    h->fragments_run = fragments_run;
+    h->render_ns = render_ns;
+    h->pending = pending;
+}
+
+static struct history_generation *add(struct history *h, uint64_t generation, enum history_verdict verdict)
+{
+    struct history_generation *g = &h->generations[h->generation_count++ % HISTORY_GENERATIONS];
+
+    *g = (struct history_generation){.generation = generation,
+                                     .time_us = clock_wall_us(),
+                                     .changes = h->asked_changes,
+                                     .fragments_run = h->fragments_run,
+                                     .render_ns = h->render_ns,
+                                     .verdict = verdict};
+    copy_text(g->trigger, sizeof(g->trigger), h->asked[0] != '\0' ? h->asked : "an earlier change");
+    return g;
+}
+
+void history_accepted(struct history *h, uint64_t generation, uint64_t pending, unsigned checks, int64_t check_ns)
+{
+    struct history_generation *g = add(h, generation, HISTORY_ACCEPTED);
+
+    g->items = h->pending > pending ? h->pending - pending : 0;
+    g->checks = checks;
+    g->check_ns = check_ns;
+    h->pending = pending;
+}
+
+static struct history_generation *newest(struct history *h)
+{
+    return h->generation_count > 0 ? &h->generations[(h->generation_count - 1) % HISTORY_GENERATIONS] : NULL;
+}
+
+/* The same is refused again and again while nothing changes. */
+void history_refused(struct history *h, uint64_t generation, unsigned checks, int64_t check_ns, const char *problem)
+{
+    struct history_generation *g = newest(h);
+    char text[HISTORY_TEXT];
+
+    copy_text(text, sizeof(text), problem);
+    if (g == NULL || g->verdict != HISTORY_REFUSED || strcmp(g->problem, text) != 0)
+        g = add(h, generation, HISTORY_REFUSED);
+    memcpy(g->problem, text, sizeof(text));
+    g->checks = checks;
+    g->check_ns = check_ns;
+}
+
+/* A later generation is live with all before it. */
+static struct history_generation *reach(struct history *h, uint64_t generation, enum history_deployment state)
+{
+    struct history_generation *last = NULL;
+
+    for (uint64_t i = 0; i < HISTORY_GENERATIONS && i < h->generation_count; i++) {
+        struct history_generation *g = &h->generations[i];
+        if (g->verdict != HISTORY_ACCEPTED || g->generation > generation || g->deployment == HISTORY_LIVE)
+            continue;
+        if (state == HISTORY_LIVE || g->generation == generation)
+            g->deployment = state;
+        if (g->generation == generation)
+            last = g;
+    }
+    return last;
+}
+
+void history_live(struct history *h, uint64_t generation, bool reloaded, unsigned operations, int64_t deploy_ns)
+{
+    struct history_generation *g = reach(h, generation, HISTORY_LIVE);
+
+    if (g == NULL)
+        return;
+    g->problem[0] = '\0';
+    g->reloaded = reloaded;
+    g->operations = operations;
+    g->deploy_ns = deploy_ns;
+}
+
+void history_failed(struct history *h, uint64_t generation, const char *problem)
+{
+    struct history_generation *g = reach(h, generation, HISTORY_FAILED);
+
+    if (g != NULL)
+        copy_text(g->problem, sizeof(g->problem), problem);
+}
+
+void history_event(struct history *h, bool warning, const char *kind, const char *id, const char *reason,
+                   const char *message)
+{
+    struct history_event *e = &h->events[h->event_count++ % HISTORY_EVENTS];
+    char object[HISTORY_TEXT * 2];
+
+    *e = (struct history_event){.time_us = clock_wall_us(), .warning = warning};
+    snprintf(object, sizeof(object), "%s%s%s", kind, *kind ? " " : "", id);
+    copy_text(e->object, sizeof(e->object), object);
+    copy_text(e->reason, sizeof(e->reason), reason);
+    copy_text(e->message, sizeof(e->message), message);
+}
+
+/* ---- JSON ---- */
+
+static void put_string(struct buf *out, const char *before, const char *text)
+{
+    buf_puts(out, before);
+    if (json_write_string(out, text, strlen(text), NULL) < 0)
+        buf_puts(out, "null"); /* only bytes that are no text end here */
+}
+
+static void put_time(struct buf *out, const char *before, int64_t time_us)
+{
+    char text[CLOCK_RFC3339_SIZE];
+
+    put_string(out, before, clock_format_micro(time_us, text));
+}
+
+static double seconds(int64_t ns)
+{
+    return (double)ns / (double)NS_PER_S;
+}
+
+void history_write_generations(const struct history *h, struct buf *out)
+{
+    static const char *const verdicts[] = {[HISTORY_ACCEPTED] = "accepted", [HISTORY_REFUSED] = "refused"};
+    static const char *const deployments[] = {
+        [HISTORY_OPEN] = "open", [HISTORY_LIVE] = "live", [HISTORY_FAILED] = "failed"};
+
+    buf_puts(out, "{\"generations\":[");
+    for (uint64_t i = 0; i < HISTORY_GENERATIONS && i < h->generation_count; i++) {
+        const struct history_generation *g = &h->generations[(h->generation_count - 1 - i) % HISTORY_GENERATIONS];
+        buf_printf(out, "%s{\"generation\":%" PRIu64, i > 0 ? "," : "", g->generation);
+        put_time(out, ",\"time\":", g->time_us);
+        put_string(out, ",\"trigger\":", g->trigger);
+        buf_printf(out,
+                   ",\"changes\":%" PRIu64 ",\"fragments_run\":%" PRIu64 ",\"items\":%" PRIu64
+                   ",\"render_seconds\":%.6f,\"checks\":%u,\"check_seconds\":%.6f,\"verdict\":\"%s\"",
+                   g->changes, g->fragments_run, g->items, seconds(g->render_ns), g->checks, seconds(g->check_ns),
+                   verdicts[g->verdict]);
+        put_string(out, ",\"problem\":", g->problem);
+        buf_printf(out, ",\"deployment\":\"%s\",\"reloaded\":%s,\"operations\":%u,\"deploy_seconds\":%.6f}",
+                   deployments[g->deployment], g->reloaded ? "true" : "false", g->operations, seconds(g->deploy_ns));
+    }
+    buf_puts(out, "]}\n");
+}
+
+void history_write_events(const struct history *h, struct buf *out)
+{
+    buf_puts(out, "{\"events\":[");
+    for (uint64_t i = 0; i < HISTORY_EVENTS && i < h->event_count; i++) {
+        const struct history_event *e = &h->events[(h->event_count - 1 - i) % HISTORY_EVENTS];
+        put_time(out, i > 0 ? ",{\"time\":" : "{\"time\":", e->time_us);
+        buf_printf(out, ",\"type\":\"%s\"", e->warning ? "Warning" : "Normal");
+        put_string(out, ",\"object\":", e->object);
+        put_string(out, ",\"reason\":", e->reason);
+        put_string(out, ",\"message\":", e->message);
+        buf_putc(out, '}');
+    }
+    buf_puts(out, "]}\n");
+}
