@@ -137,7 +137,8 @@ local function functions(self)
     for _, def in ipairs(F.defs) do
       local count = def.static and 1 or 0
       for _ in pairs(def.by_owner) do count = count + 1 end
-      list[#list + 1] = { name = def.name, fragments = count, runs = def.runs, seconds = def.seconds, reads = def.reads }
+      list[#list + 1] = { name = def.name, fragments = count, runs = def.runs, seconds = def.seconds,
+        reads = def.reads }
     end
     table.sort(list, function(a, b)
       if a.seconds ~= b.seconds then return a.seconds > b.seconds end
