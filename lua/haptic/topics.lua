@@ -69,7 +69,7 @@ M.rows = {
   request = { "request{host = \"shop.test\", path = \"/\", …}",
     "Ask a real HAProxy with what is rendered; the fields are those of a test's request." },
   counters = { "counters([most])",
-    "At the prompt: what the definitions of fragments have cost, as JSON: runs, seconds, reads; the most expensive first." },
+    "At the prompt: what the definitions of fragments have cost, as JSON; the most expensive first." },
   fragments = { "fragments(\"part\")", "The names of all fragments, or of those that have this text." },
   reads = { "reads(\"fragment\")", "What the fragment has read: it runs again when one of these changes." },
   output = { "output(\"fragment\")", "What the fragment puts out." },
