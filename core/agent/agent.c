@@ -342,6 +342,7 @@ void agent_stop(struct agent *a, bool stop_haproxy, int64_t grace_ns, void (*sto
     bool was_known = a->known;
     bool was_busy = a->apply.busy;
     apply_cancel(a);
+    expect_end(a);
     a->known = was_known && !was_busy;
     watch_cancel(a);
     if (a->leave_call)

@@ -106,6 +106,9 @@ struct agent *agent_free(struct agent *a); /* after stopped */
 bool agent_apply(struct agent *a, struct model_changes *changes, const struct fence *fence, agent_done *done,
                  void *ctx);
 bool agent_busy(const struct agent *a);
+/* An apply with changes will probably follow at once: have a connection to HAProxy ready for it. Writes nothing, and
+ * may be called without need. */
+void agent_expect(struct agent *a);
 /* Attached, and HAProxy does not run: write the directory, so that whoever starts it finds what is accepted. After an
  * apply, which has taken the fence. False when nothing was begun; changed() tells the end. */
 bool agent_prepare(struct agent *a);

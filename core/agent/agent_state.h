@@ -176,6 +176,7 @@ struct agent {
 
     struct apply apply;
     struct runtime_call *call;
+    struct runtime_call *expected; /* a connection for commands that will come */
     struct master_call *reload_call, *poll_call;
     struct runtime_call *probe_call;
     struct watched master_watched, worker_watched;
@@ -246,6 +247,11 @@ void apply_rest(struct agent *a, const struct err *err);
 /* versions.c: what the running HAProxy can do, by its answers. True: it is of another version than the one that checks,
  * and a reload is to be made for that, once. */
 bool versions_read(struct agent *a, const char *show_version, const char *help);
+
+/* expect.c: commands with the gate, on the connection that agent_expect() has made if there is one; done gets a. */
+struct runtime_call *expect_run(struct agent *a, const char *const *commands, size_t count, int64_t deadline_ns,
+                                size_t max_answer_bytes, runtime_done *done);
+void expect_end(struct agent *a); /* another worker answers, or will soon */
 
 /* watch.c: the worker of this number answers. Another one than before is somebody else's reload. */
 bool watch_note_worker(struct agent *a, int pid);

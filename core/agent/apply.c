@@ -50,6 +50,7 @@ void agent_forget_live(struct agent *a, const char *why)
     }
     a->known = false;
     a->live_ok = false;
+    expect_end(a);
 }
 
 static int fence_is_highest(struct agent *a, struct err *err)
@@ -550,8 +551,7 @@ static void step_batch(struct agent *a)
         return;
     journal_begin(a, &p->touched);
     a->level = false;
-    a->call = runtime_run_gated(a->loop, a->config.runtime_socket, p->batch.commands.items, p->batch.commands.length,
-                                deadline_ns, READ_MAX_BYTES, agent_gate, on_batch, a);
+    a->call = expect_run(a, p->batch.commands.items, p->batch.commands.length, deadline_ns, READ_MAX_BYTES, on_batch);
 }
 
 /* Compare again, without the backends that did not do as they were told: those have to wait for the reload. */

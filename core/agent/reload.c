@@ -99,6 +99,7 @@ static void after_reload_write(struct agent *a, const struct err *err)
         reload_failed(a, &refused);
         return;
     }
+    expect_end(a);
     a->reload_call = master_reload(a->loop, a->config.master_socket, deadline_ns, on_reloaded, a);
 }
 
@@ -243,6 +244,7 @@ void apply_process_ready(struct agent *a)
         take_next(a);
         a->last_reload_ns = clock_now_ns();
         a->known = false; /* until it is read */
+        expect_end(a);
     }
     if (!a->apply.busy || !a->apply.waits_for_process)
         return;

@@ -411,6 +411,8 @@ static void render(struct reconcile *r)
     reconcile_stage_move(&r->changed_ns, &r->rendering_ns);
     history_asked(&r->history);
     r->requested = renderer_render(r->renderer);
+    if (r->agent != NULL && r->live && r->ops.may_write(r->ctx))
+        agent_expect(r->agent);
     if (r->whole == 0)
         r->whole = r->requested;
 }

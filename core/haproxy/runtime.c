@@ -7,7 +7,8 @@
  * the connection ends after an empty line.
  *
  * A call with a gate sends two lines first: "prompt" and its idle time; the answer to the second one is not the
- * caller's. What follows is written by parts_write(), one part for each time that everything before is answered.
+ * caller's. What follows is written by parts_write(), one part for each time that everything before is answered. An
+ * expected call is one that stops after these two lines: its commands are added by call_claim().
  *
  * While a payload is read HAProxy prompts with "+ " for each of its lines, for some, or (3.2, when it comes in pieces)
  * for some of them more than once.
@@ -44,8 +45,10 @@ struct runtime_call {
     VEC(bool) has_payload; /* per command */
     VEC(char *) names;     /* per command: its first words, for messages */
     size_t expected;
-    runtime_gate *gate; /* NULL: everything is written at once */
-    VEC(size_t) ends;   /* in out, per command */
+    runtime_gate *gate;         /* NULL: everything is written at once */
+    struct runtime_call **slot; /* of a call that is expected and has no commands yet; else NULL */
+    bool idle_told, is_writing; /* the first answer is that to the idle time; a write is under way */
+    VEC(size_t) ends;           /* in out, per command */
     size_t written, written_commands;
     size_t scanned; /* bytes of in that hold no end of the current answer */
     size_t begin;   /* where the current answer begins */
@@ -87,8 +90,10 @@ static void call_finish(struct runtime_call *call, bool ok)
     runtime_done *done = call->done;
     assert(done);
     call->done = NULL;
+    if (call->slot)
+        *STEAL(call->slot) = NULL;
     VEC(struct runtime_answer) answers = {0};
-    for (size_t i = call->gate ? 1 : 0; i < call->answers.length; i++) {
+    for (size_t i = call->idle_told ? 1 : 0; i < call->answers.length; i++) {
         const struct span *s = &call->answers.items[i];
         call->in.data[s->offset + s->length] = '\0'; /* a newline or the prompt stands there */
         struct runtime_answer answer = {.text = call->in.data + s->offset, .length = s->length};
@@ -211,14 +216,17 @@ static void on_end(struct runtime_call *call, ssize_t status)
 }
 
 /* A failed write needs no care of its own: the read side ends too, with HAProxy's last words before it. */
-static void on_write(uv_write_t *request UNUSED, int status UNUSED)
+static void on_write(uv_write_t *request, int status UNUSED)
 {
+    struct runtime_call *call = request->data;
+    call->is_writing = false;
 }
 
 static bool part_write(struct runtime_call *call, size_t end)
 {
     uv_buf_t bytes = uv_buf_init(call->out.data + call->written, (unsigned)(end - call->written));
     call->written = end;
+    call->is_writing = true;
     if (uv_write(&call->write, (uv_stream_t *)&call->pipe, &bytes, 1, on_write) == 0)
         return true;
     err_set(&call->err, ERR_IO, "HAProxy at %s: cannot write", call->path);
@@ -254,7 +262,9 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *chunk UN
     if (over)
         err_set(&call->err, ERR_LIMIT, "HAProxy at %s: the answer to \"%s\" passes the limit of %zu bytes", call->path,
                 current_name(call), call->max_answer_bytes);
-    if (over || call_scan(call) || !parts_write(call))
+    bool is_over = over || call_scan(call) || !parts_write(call);
+    /* An expected call has had its answer: it is ready. */
+    if (is_over && !(call->slot && call->err.kind == ERR_NONE))
         call_finish(call, call->err.kind == ERR_NONE);
 }
 
@@ -273,7 +283,7 @@ static void on_connect(uv_connect_t *request, int status)
         call_finish(call, false);
         return;
     }
-    call->written_commands = call->gate ? 1 : call->expected;
+    call->written_commands = call->idle_told ? 1 : call->expected;
     if (!part_write(call, call->ends.items[call->written_commands - 1]))
         call_finish(call, false);
 }
@@ -306,21 +316,20 @@ struct runtime_call *runtime_run(uv_loop_t *loop, const char *socket_path, const
     return runtime_run_gated(loop, socket_path, commands, count, deadline_ns, max_answer_bytes, NULL, done, ctx);
 }
 
-struct runtime_call *runtime_run_gated(uv_loop_t *loop, const char *socket_path, const char *const *commands,
-                                       size_t count, int64_t deadline_ns, size_t max_answer_bytes, runtime_gate *gate,
-                                       runtime_done *done, void *ctx)
+/* A call that connects at once and has no commands but its first lines. */
+static struct runtime_call *call_new(uv_loop_t *loop, const char *socket_path, bool tells_idle, size_t max_answer_bytes,
+                                     runtime_done *done, void *ctx)
 {
     struct runtime_call *call = xcalloc(1, sizeof(*call));
     char idle[64];
-    call->gate = count ? gate : NULL;
-    call->expected = count + (call->gate != NULL);
+    call->idle_told = tells_idle;
     call->done = done;
     call->ctx = ctx;
     call->max_answer_bytes = max_answer_bytes ? max_answer_bytes : DEFAULT_MAX_ANSWER_BYTES;
     buf_init(&call->in, call->max_answer_bytes + 2 * READ_BYTES);
     uv_pipe_init(loop, &call->pipe, 0);
     uv_timer_init(loop, &call->timer);
-    call->pipe.data = call->timer.data = call->connect.data = call;
+    call->pipe.data = call->timer.data = call->connect.data = call->write.data = call;
     call->open_handles = 2;
 
     size_t path_length = strlen(socket_path);
@@ -334,20 +343,83 @@ struct runtime_call *runtime_run_gated(uv_loop_t *loop, const char *socket_path,
     }
     buf_puts(&call->out, "prompt\n");
     snprintf(idle, sizeof(idle), "set timeout cli %ds", (int)(RUNTIME_IDLE_NS / NS_PER_S));
-    if (call->gate && command_add(call, idle, &call->err) < 0)
+    if (tells_idle && command_add(call, idle, &call->err) < 0)
         call->failed_early = true;
+    call->expected = call->ends.length;
+    return call;
+}
+
+static void commands_add(struct runtime_call *call, const char *const *commands, size_t count)
+{
     for (size_t i = 0; i < count && !call->failed_early; i++)
         if (command_add(call, commands[i], &call->err) < 0)
             call->failed_early = true;
+    call->expected += count;
+}
+
+/* Connect, and end by the timer whatever happens. */
+static void call_begin(struct runtime_call *call, int64_t limit_ns)
+{
     struct socket_path socket = {.directory = -1};
-    if (!call->failed_early && count > 0 && socket_path_open(call->path, &socket, &call->err) < 0)
+    if (!call->failed_early && call->expected > 0 && socket_path_open(call->path, &socket, &call->err) < 0)
         call->failed_early = true;
-    bool at_once = call->failed_early || count == 0;
-    int64_t wait_ms = (deadline_ns + NS_PER_MS - 1) / NS_PER_MS;
+    bool at_once = call->failed_early || call->expected == 0;
+    int64_t wait_ms = (limit_ns + NS_PER_MS - 1) / NS_PER_MS;
     uv_timer_start(&call->timer, on_timer, at_once ? 0 : (uint64_t)(wait_ms > 0 ? wait_ms : 1), 0);
     if (!at_once)
         uv_pipe_connect(&call->connect, &call->pipe, socket.path, on_connect); /* done when it returns */
     socket_path_close(&socket);
+}
+
+struct runtime_call *runtime_run_gated(uv_loop_t *loop, const char *socket_path, const char *const *commands,
+                                       size_t count, int64_t deadline_ns, size_t max_answer_bytes, runtime_gate *gate,
+                                       runtime_done *done, void *ctx)
+{
+    struct runtime_call *call = call_new(loop, socket_path, gate && count, max_answer_bytes, done, ctx);
+    call->gate = count ? gate : NULL;
+    commands_add(call, commands, count);
+    call_begin(call, deadline_ns);
+    return call;
+}
+
+/* Nobody waits for an expected call. */
+static void on_unclaimed(void *ctx UNUSED, const struct err *err UNUSED, const struct runtime_answer *answers UNUSED,
+                         size_t count UNUSED)
+{
+}
+
+void runtime_expect(uv_loop_t *loop, const char *socket_path, int64_t life_ns, struct runtime_call **slot)
+{
+    struct runtime_call *call = call_new(loop, socket_path, true, 0, on_unclaimed, NULL);
+    call->slot = slot;
+    *slot = call;
+    call_begin(call, life_ns);
+}
+
+struct runtime_call *runtime_run_expected(struct runtime_call *expected, const char *const *commands, size_t count,
+                                          int64_t deadline_ns, size_t max_answer_bytes, runtime_gate *gate,
+                                          runtime_done *done, void *ctx)
+{
+    struct runtime_call *call = expected;
+    assert(call->done == on_unclaimed && gate && count > 0);
+    if (call->failed_early || call->is_writing) {
+        /* It failed just now, or its first lines still lie in the buffer that would grow. */
+        call = runtime_run_gated(expected->pipe.loop, expected->path, commands, count, deadline_ns, max_answer_bytes,
+                                 gate, done, ctx);
+        runtime_cancel(expected);
+        return call;
+    }
+    call->slot = NULL;
+    call->gate = gate;
+    call->done = done;
+    call->ctx = ctx;
+    call->max_answer_bytes = max_answer_bytes ? max_answer_bytes : DEFAULT_MAX_ANSWER_BYTES;
+    commands_add(call, commands, count);
+    /* Before it is connected, or answered, the callbacks go on with it. */
+    if (!call->failed_early && call->answers.length > 0 && !parts_write(call))
+        call->failed_early = true;
+    int64_t wait_ms = call->failed_early ? 0 : (deadline_ns + NS_PER_MS - 1) / NS_PER_MS;
+    uv_timer_start(&call->timer, on_timer, wait_ms > 0 || call->failed_early ? (uint64_t)wait_ms : 1, 0);
     return call;
 }
 
@@ -355,5 +427,7 @@ void runtime_cancel(struct runtime_call *call)
 {
     assert(call->done);
     call->done = NULL;
+    if (call->slot)
+        *STEAL(call->slot) = NULL;
     call_close(call);
 }

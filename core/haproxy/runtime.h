@@ -7,7 +7,9 @@
  *          path too long for a socket. What an answer says is the caller's to judge: HAProxy has no status codes.
  * Source:  HAProxy management guide, section 9.3 (prompt mode, payload).
  *
- * Every call makes a fresh connection: a kept one would go on talking to the old worker after a reload.
+ * Every call makes a fresh connection: a kept one would go on talking to the old worker after a reload. Whoever knows
+ * that commands will come soon can have the connection of a gated call made before (runtime_expect()), so that its
+ * first answer is no time that they wait for.
  *
  * A process can be stopped at any place, and what it writes then arrives late. A call with a gate bounds how late:
  * HAProxy answers on the connection first and is told to close it after RUNTIME_IDLE_NS without input. Only then the
@@ -50,6 +52,16 @@ typedef int runtime_gate(void *ctx, struct err *err);
 struct runtime_call *runtime_run_gated(uv_loop_t *loop, const char *socket_path, const char *const *commands,
                                        size_t count, int64_t deadline_ns, size_t max_answer_bytes, runtime_gate *gate,
                                        runtime_done *done, void *ctx);
+/* A connection for one gated call that will come: made now, and HAProxy is told its idle time on it. Sets *slot, and
+ * clears it when the connection is given up: it failed, HAProxy closed it, or life_ns have passed. Nothing is reported:
+ * runtime_run_gated() serves as well. slot must stay valid until it is NULL. End it early with runtime_cancel(). The
+ * caller ends it before a reload. */
+void runtime_expect(uv_loop_t *loop, const char *socket_path, int64_t life_ns, struct runtime_call **slot);
+/* runtime_run_gated() on an expected connection, which becomes the call; the caller has cleared its slot. Returns the
+ * call: expected itself, or a new one when expected cannot be used. */
+struct runtime_call *runtime_run_expected(struct runtime_call *expected, const char *const *commands, size_t count,
+                                          int64_t deadline_ns, size_t max_answer_bytes, runtime_gate *gate,
+                                          runtime_done *done, void *ctx);
 /* Abandon: done is not called. */
 void runtime_cancel(struct runtime_call *call);
 

@@ -331,6 +331,29 @@ static void cancelled_calls_are_silent(void **state UNUSED)
     }
 }
 
+/* Nobody is told of a connection that was expected and is lost; its slot is empty then. */
+static void expected_connections_end(void **state UNUSED)
+{
+    for (int how = 0; how < 4; how++) {
+        uv_loop_t loop;
+        struct runtime_call *slot = NULL;
+        struct peer peer = {.close_after = how == 0};
+        uv_loop_init(&loop);
+        peer_start(&peer, &loop, how == 1 ? "what is this\n" : "\n> \n> ");
+        runtime_expect(&loop, how == 2 ? "/nonexistent/haptic.sock" : peer.path, how == 3 ? NS_PER_MS : 60 * SECOND,
+                       &slot);
+        assert_non_null(slot);
+        bool is_over = false;
+        for (int64_t end = clock_now_ns() + 10 * SECOND; !is_over && clock_now_ns() < end;) {
+            uv_run(&loop, UV_RUN_NOWAIT);
+            is_over = slot == NULL;
+        }
+        assert_true(is_over);
+        peer_end(&peer);
+        loop_end(&loop);
+    }
+}
+
 /* --- real HAProxy --- */
 
 static void run(struct outcome *o, const char *path, const char *const *commands, size_t count)
@@ -378,6 +401,57 @@ static void real_commands(struct haproxy *h)
     outcome_done(&o);
 }
 
+struct gated {
+    struct outcome o; /* first: the gate and done have the same ctx */
+    unsigned asked;
+    bool refuses;
+};
+
+static int count_gate(void *ctx, struct err *err)
+{
+    struct gated *g = ctx;
+    g->asked++;
+    return g->refuses ? err_set(err, ERR_STALE, "not now") : 0;
+}
+
+/* The commands may come at any moment of the connection's life: before it is made, while HAProxy answers,
+ * afterwards. */
+static void real_expected(struct haproxy *h)
+{
+    static const char *const commands[] = {"set server one/s1 weight 9", "get weight one/s1"};
+    static const char *const refused[] = {"set server one/s1 weight 3"};
+    for (int turns = 0; turns < 40; turns++) {
+        uv_loop_t loop;
+        struct gated g = {.refuses = turns % 4 == 3};
+        struct runtime_call *slot = NULL;
+        uv_loop_init(&loop);
+        runtime_expect(&loop, h->runtime_socket, 60 * SECOND, &slot);
+        for (int i = 0; i < turns; i++) {
+            uv_run(&loop, UV_RUN_NOWAIT);
+            if (turns > 20)
+                usleep(200);
+        }
+        assert_non_null(slot);
+        if (turns % 5 == 4) {
+            runtime_cancel(slot);
+            assert_null(slot);
+            loop_end(&loop);
+            continue;
+        }
+        runtime_run_expected(STEAL(slot), g.refuses ? refused : commands, g.refuses ? 1 : 2, 10 * SECOND, 0, count_gate,
+                             outcome_take, &g);
+        assert_false(g.o.told);
+        assert_true(loop_until(&loop, &g.o.told, 20));
+        assert_int_equal(g.asked, 1);
+        assert_int_equal(g.o.err.kind, g.refuses ? ERR_STALE : ERR_NONE);
+        assert_int_equal(g.o.count, g.refuses ? 0 : 2);
+        if (!g.refuses)
+            assert_string_equal(g.o.texts.items[1], "9 (initial 1)");
+        outcome_done(&g.o);
+        loop_end(&loop);
+    }
+}
+
 /* Both directions full: some MB of commands whose answers are tens of MB. */
 static void real_flood(struct haproxy *h)
 {
@@ -419,6 +493,7 @@ static void real_haproxy(void **state UNUSED)
         print_message("HAProxy %s\n", haproxy_series[i]);
         found++;
         real_commands(&h);
+        real_expected(&h);
         real_flood(&h);
         haproxy_end(&h);
     }
@@ -429,19 +504,13 @@ static void real_haproxy(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers_are_cut_at_prompts),
-        cmocka_unit_test(masters_prompt_is_learnt),
-        cmocka_unit_test(payload_prompts_are_left_out),
-        cmocka_unit_test(last_answer_may_end_with_the_connection),
-        cmocka_unit_test(early_end_keeps_what_was_complete),
-        cmocka_unit_test(nonsense_is_refused),
-        cmocka_unit_test(silence_ends_at_the_deadline),
-        cmocka_unit_test(answers_have_a_limit),
-        cmocka_unit_test(what_is_no_command_is_refused),
-        cmocka_unit_test(connecting_can_fail),
-        cmocka_unit_test(nothing_to_run_is_done_at_once),
-        cmocka_unit_test(cancelled_calls_are_silent),
-        cmocka_unit_test(real_haproxy),
+        cmocka_unit_test(answers_are_cut_at_prompts),        cmocka_unit_test(masters_prompt_is_learnt),
+        cmocka_unit_test(payload_prompts_are_left_out),      cmocka_unit_test(last_answer_may_end_with_the_connection),
+        cmocka_unit_test(early_end_keeps_what_was_complete), cmocka_unit_test(nonsense_is_refused),
+        cmocka_unit_test(silence_ends_at_the_deadline),      cmocka_unit_test(answers_have_a_limit),
+        cmocka_unit_test(what_is_no_command_is_refused),     cmocka_unit_test(connecting_can_fail),
+        cmocka_unit_test(nothing_to_run_is_done_at_once),    cmocka_unit_test(cancelled_calls_are_silent),
+        cmocka_unit_test(expected_connections_end),          cmocka_unit_test(real_haproxy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
