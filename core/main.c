@@ -18,6 +18,10 @@ static const struct subcommand subcommands[] = {
     {"diff", cmd_diff, "offline: what a change would do to a running HAProxy, and who wrote what changed",
      cmd_diff_options},
     {"explain", cmd_explain, "what the code of a finding means, and what to do", cmd_explain_options},
+    {"annotations", cmd_annotations, "offline: the keys of annotations that are declared, also as JSON",
+     cmd_annotations_options},
+    {"policy", cmd_policy, "offline: an admission policy that refuses annotations with wrong values",
+     cmd_policy_options},
     {"snapshot", cmd_snapshot, "what a configuration watches, taken from a cluster, with fakes in the place of Secrets",
      cmd_snapshot_options},
     {"version", cmd_version, "the program's version", NULL},
@@ -28,8 +32,8 @@ static void print_help(FILE *to)
 {
     fprintf(to, "usage: haptic COMMAND [ARGUMENTS]\n\n");
     for (size_t i = 0; i < ARRAY_LEN(subcommands); i++)
-        fprintf(to, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
-    fprintf(to, "  %-10s %s\n  %-10s %s\n", "completion", "a completion script for bash, zsh or fish", "man",
+        fprintf(to, "  %-11s %s\n", subcommands[i].name, subcommands[i].help);
+    fprintf(to, "  %-11s %s\n  %-11s %s\n", "completion", "a completion script for bash, zsh or fish", "man",
             "a manual page of a command, in roff");
 }
 

@@ -22,6 +22,8 @@ annotations({
   },
   request_redirect = {
     type = "text", parse = redirect.parse, on = { "Ingress", "ConfigMap" }, effect = "redirect",
+    shape = "^(https?://)?[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?$",
+    expects = "a host, with http:// or https:// in front and a port behind it where they are needed",
     doc = "Requests are answered with the same path and query at another host.",
     lines = "http-request redirect location %[var(txn.to_scheme)]://%[var(txn.to),word(3,|)]%[pathq] code …",
     tested = "annotations_spec: redirects to another host",
@@ -53,6 +55,7 @@ annotations({
   },
   set_host = {
     type = "text", parse = headers.parse_host, on = { "Ingress", "ConfigMap" }, effect = "host",
+    shape = "^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?$", expects = "a host, and a port behind it where it is needed",
     doc = "The Host that the pods get.",
     lines = "http-request set-header Host %[var(txn.record),map_str(maps/host.map)]",
     tested = "annotations_spec: changes host and path of what the pod gets",
@@ -73,6 +76,8 @@ annotations({
   },
   auth_secret = {
     type = "text", parse = auth.parse_secret, on = { "Ingress", "ConfigMap" }, effect = "auth", protects = true,
+    shape = "^([a-z0-9-]+/)?[a-z0-9][a-z0-9.-]*$",
+    expects = "the name of a Secret, with its namespace and a / in front of it or without",
     reload = "another list of users",
     doc = "A Secret of the Ingress' namespace: its keys are names, its values are crypt(3) hashes ($5$, $6$, …). "
       .. "Where it is missing, or HAProxy's system does not know a hash ($apr1$, {SHA}), the route answers 503.",

@@ -12,6 +12,9 @@ int cmd_test(int argc, char **argv);
 int cmd_repl(int argc, char **argv);
 int cmd_diff(int argc, char **argv);
 int cmd_explain(int argc, char **argv);
+/* From the declarations of annotations: 0 done, 1 the templates do not load, 2 wrong usage. */
+int cmd_policy(int argc, char **argv);
+int cmd_annotations(int argc, char **argv);
 /* 0, 1 when the API server refuses, 2 for wrong usage. */
 int cmd_crds(int argc, char **argv);
 /* 0, 1 when the API server refuses, 2 for wrong usage. */
@@ -29,6 +32,8 @@ const struct option_table *cmd_test_options(void);
 const struct option_table *cmd_repl_options(void);
 const struct option_table *cmd_diff_options(void);
 const struct option_table *cmd_explain_options(void);
+const struct option_table *cmd_policy_options(void);
+const struct option_table *cmd_annotations_options(void);
 const struct option_table *cmd_crds_options(void);
 const struct option_table *cmd_snapshot_options(void);
 

@@ -25,7 +25,7 @@ local OURS = "haproxy-haptic.org"
 
 --- What a declaration has besides the type.
 local FIELDS = { families = true, on = true, merge = true, effect = true, protects = true, reload = true, lines = true,
-  tested = true }
+  tested = true, shape = true }
 local MERGES = { first = true, join = true }
 local FAMILY_FIELDS = { honoured = true, refused = true }
 local HONOURED_FIELDS = { keys = true, on = true, note = true }
@@ -83,6 +83,7 @@ local function check(what, spec, level)
   local function problem(message) error(what .. ": " .. message, level + 1) end
   if type(spec) ~= "table" then problem("expected a table") end
   if type(spec.doc) ~= "string" then problem("doc: expected a sentence") end
+  if spec.shape ~= nil and type(spec.shape) ~= "string" then problem("shape: expected a regular expression (RE2)") end
   if spec.merge ~= nil and not MERGES[spec.merge] then problem("merge: expected first or join") end
   if spec.families ~= nil and type(spec.families) ~= "table" then problem("families: expected the keys of each") end
   declare.spec(what, spec, level + 1, FIELDS)
@@ -209,7 +210,7 @@ function Annotations:look(key, kind)
     is_value = spec ~= nil, refused = not is_honoured and (entry.refused or "it has no effect on a " .. kind) or nil }
 end
 
-local DOCUMENTED = { "type", "min", "max", "values", "unit", "default", "doc", "effect", "lines", "reload",
+local DOCUMENTED = { "type", "min", "max", "values", "unit", "shape", "default", "doc", "effect", "lines", "reload",
   "tested" }
 
 --- The keys of a family, for documentation: a list sorted by key. Each has the declaration's fields, short (the key

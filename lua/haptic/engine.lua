@@ -87,10 +87,13 @@ return function(host)
   end
 
   --- A prompt's question about the program in force.
-  ---@param mode string "evaluate" or "complete"
+  ---@param mode string "evaluate", "complete", or "declared": of annotations, see policy.lua
   ---@return string see repl.lua
   function E.ask(mode, question)
     if not current then return "error\nno program is loaded" end
+    if mode == "declared" then
+      return require("haptic.policy").answer(current.annotations, host.decode(question) or {})
+    end
     current.repl = current.repl or require("haptic.repl").new(current, current:prompt_api())
     if mode == "complete" then return current.repl:complete(question) end
     return current.repl:evaluate(question)

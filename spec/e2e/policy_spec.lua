@@ -1,19 +1,44 @@
---- The admission policy that is made of the declarations: a real API server takes it, and refuses what it says.
+--- What is made of the declarations of annotations for others: admission policies, which a real API server takes and
+--- which refuse what they say, and the list of keys.
 
+local cjson = require("cjson")
 local e2e = require("support.e2e")
 local kube = require("support.kube")
 local posix = require("support.posix")
 
-describe("The policy of annotations", function()
-  it("lets right values in and refuses wrong ones", function()
-    local scope = e2e.scope("policy")
-    local cluster = scope:cluster()
-    local output, code = posix.run({ "kubectl", "--kubeconfig", cluster.admin_kubeconfig, "apply", "-f",
-      "examples/annotation-policy.yaml" })
+local OWN = [[
+watchedResources: {}
+templateSnippets:
+  own.lua:
+    template: |
+      annotations({
+        team_limit = { type = "integer", min = 1, max = 9, on = { "Ingress" }, families = { ["example.org"] = "limit" },
+          doc = "Requests that a team may have." },
+      })
+]]
+
+describe("Declared annotations", function()
+  local scope
+
+  before_each(function() scope = e2e.scope("policy") end)
+  after_each(function() scope:close() end)
+
+  local function run(...)
+    local output, code = posix.run({ e2e.program(), ... })
     assert(code == 0, output)
-    local function put(name, annotations)
+    return output
+  end
+
+  it("make a policy that lets right values in and refuses wrong ones with the sentence of the Event", function()
+    local cluster = scope:cluster()
+    local file, own = scope:path("policy.yaml"), scope:path("own.yaml")
+    posix.write_file(own, OWN)
+    posix.write_file(file, run("policy", "-c", own))
+    local output, code = posix.run({ "kubectl", "--kubeconfig", cluster.admin_kubeconfig, "apply", "-f", file })
+    assert(code == 0, output)
+    local function put(name, annotations, prefix)
       local all = {}
-      for key, value in pairs(annotations) do all["haproxy.org/" .. key] = value end
+      for key, value in pairs(annotations) do all[(prefix or "haproxy.org/") .. key] = value end
       return pcall(cluster.admin.put, cluster.admin, kube.ingress({ name = name, host = name .. ".example", service = "web",
         annotations = all }))
     end
@@ -21,18 +46,68 @@ describe("The policy of annotations", function()
       local ok, message = put("probe", { ["cors-enable"] = "perhaps" })
       return not ok and tostring(message):find("must be true or false", 1, true) ~= nil, tostring(message)
     end)
-    for name, annotations in pairs({ switch = { ["cors-enable"] = "On" }, list = { ["allow-list"] = "10.0.0.0/8, ::1" },
-      number = { ["rate-limit-requests"] = "10", ["rate-limit-period"] = "500" }, time = { ["cors-max-age"] = "5m" },
-      empty = { ["cors-enable"] = "", ["allow-list"] = "" }, others = { ["path-rewrite"] = "/x" } }) do
-      local ok, message = put("good-" .. name, annotations)
+    for i, annotations in ipairs({
+      { ["cors-enable"] = "On" }, { ["allow-list"] = "10.0.0.0/8, ::1\n192.0.2.1" }, { ["allow-list"] = "10.1.2.3/8" },
+      { ["rate-limit-requests"] = " 10 ", ["rate-limit-period"] = "500" }, { ["cors-max-age"] = "1m30s" }, { ["cors-max-age"] = "2d" },
+      { ["cors-enable"] = "", ["allow-list"] = "" }, { ["path-rewrite"] = "/x\n\n/a /b\n/c /d\n/e /f" },
+      { ["request-redirect"] = "https://a.example:8443" }, { ["auth-type"] = "basic-auth", ["auth-secret"] = "ns/users" },
+      { ["set-host"] = "a.example" }, { ["unheard-of"] = "x" },
+    }) do
+      local ok, message = put("good-" .. i, annotations)
       assert.is_true(ok, tostring(message))
     end
-    for name, annotations in pairs({ list = { ["allow-list"] = "patterns/x" }, number = { ["rate-limit-requests"] = "0" },
-      text = { ["rate-limit-requests"] = "many" }, time = { ["cors-max-age"] = "5" }, type = { ["auth-type"] = "digest" } }) do
-      local ok, message = put("bad-" .. name, annotations)
-      assert.is_false(ok, name)
-      assert.matches("haproxy.org/", tostring(message), 1, true)
+    for i, case in ipairs({
+      { { ["allow-list"] = "patterns/x" }, "must be a list of addresses or networks, such as 10.0.0.0/8, not \"patterns/x\"" },
+      { { ["allow-list"] = "10.0.0.0/8, 10.0.0.999" }, "must be a list of addresses" },
+      { { ["deny-list"] = "10.0.0.0/33" }, "must be a list of addresses" },
+      { { ["rate-limit-requests"] = "0" }, "must be a whole number from 1 to 1000000, not \"0\"" },
+      { { ["rate-limit-requests"] = "many" }, "must be a whole number" },
+      { { ["rate-limit-period"] = "9ms" }, "must be a duration" }, { { ["rate-limit-period"] = "9" }, "must be a duration" },
+      { { ["rate-limit-period"] = "2h" }, "must be a duration" }, { { ["cors-max-age"] = "5" }, "must be a duration" },
+      { { ["auth-type"] = "digest" }, "must be one of basic-auth, not \"digest\"" },
+      { { ["auth-secret"] = "a/b/c" }, "must be the name of a Secret" }, { { ["request-redirect"] = "a b" }, "must be a host" },
+      { { ["set-host"] = "a_b\nuser" }, "must be a host" }, { { whitelist = "office" }, "haproxy.org/whitelist must be" },
+      { { ["path-rewrite"] = "/a\n/b\n/c\n/d\n/e" }, "must be at most 4 lines" },
+      { { ["cors-enable"] = ("x"):rep(300000 / 4) }, "must be true or false" },
+    }) do
+      local ok, message = put("bad-" .. i, case[1])
+      assert.is_false(ok, cjson.encode(case[1]):sub(1, 200))
+      message = tostring(message)
+      assert.truthy(message:find(case[2], 1, true), message:sub(1, 1000) .. " " .. case[2])
     end
-    scope:close()
+    -- The templates' own, and Services.
+    assert.is_true((put("own", { limit = "9" }, "example.org/")))
+    local ok, message = put("own-bad", { limit = "10" }, "example.org/")
+    assert.is_false(ok)
+    assert.matches('example.org/limit must be a whole number from 1 to 9, not', tostring(message), 1, true)
+    local service = kube.service("web")
+    service.metadata.annotations = { ["haproxy.org/check"] = "often" }
+    ok, message = pcall(cluster.admin.put, cluster.admin, service)
+    assert.is_false(ok)
+    assert.matches("haproxy.org/check must be true or false", tostring(message), 1, true)
+    service.metadata.annotations = { ["haproxy.org/check"] = "true", ["haproxy.org/cors-enable"] = "of no meaning here" }
+    assert.is_true(pcall(cluster.admin.put, cluster.admin, service))
+  end)
+
+  it("are listed for editors and shells", function()
+    local own = scope:path("own.yaml")
+    posix.write_file(own, OWN)
+    local by_key = {}
+    for _, row in ipairs(cjson.decode(run("annotations", "-c", own, "-o", "json")).annotations) do by_key[row.key] = row end
+    assert.same({ key = "example.org/limit", kinds = { "Ingress" }, has_effect = true, type = "integer", min = 1, max = 9,
+      expects = "a whole number from 1 to 9", description = "Requests that a team may have." }, by_key["example.org/limit"])
+    assert.same({ "true", "false" }, by_key["haproxy.org/cors-enable"].values)
+    assert.equal("haproxy.org/allow-list", by_key["haproxy.org/whitelist"].replaced_by)
+    assert.is_true(by_key["haproxy.org/allow-list"].protects)
+    assert.is_false(by_key["haproxy.org/cr-backend"].has_effect)
+    assert.is_string(by_key["haproxy.org/cr-backend"].reason)
+    local text = run("annotations", "-c", own, "--family", "example.org")
+    assert.equal("example.org/limit\tIngress\ta whole number from 1 to 9\n", text)
+    local output, code = posix.run({ e2e.program(), "annotations", "--family", "example.com" })
+    assert.same({ 2, "haptic annotations: no annotation with the prefix example.com is declared\n" }, { code, output })
+    output, code = posix.run({ e2e.program(), "policy", "--action", "shout" })
+    assert.equal(2, code)
+    assert.matches("deny, warn or audit", output, 1, true)
+    assert.matches("validationActions: [Warn]", run("policy", "--family", "haproxy.org", "--action", "warn"), 1, true)
   end)
 end)

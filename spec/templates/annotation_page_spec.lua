@@ -8,11 +8,6 @@ describe("docs/annotations.md", function()
     assert.equal(page.page(), program.read(page.PAGE), "run luajit tools/annotations.lua")
   end)
 
-  it("has an admission policy beside it, from the same declarations", function()
-    local policy = require("tools.annotation_policy")
-    assert.equal(policy.policy(page.FAMILY), program.read(policy.FILE), "run luajit tools/annotation_policy.lua")
-  end)
-
   it("names a test of each key with an effect, which is there", function()
     local count = 0
     for _, k in ipairs(page.keys(page.FAMILY)) do

@@ -123,8 +123,18 @@ local function judge_ingress(out, ing)
   return judge_annotations(out, ing, "Ingress", "")
 end
 
---- Tell the owner of a Service.
-local function judge_service(out, service) judge_annotations(out, service, "Service", "") end
+--- Tell the owner of a Service what it asks for in vain, also where a wrong value is one of the routes to it.
+local function judge_service(out, service)
+  judge_annotations(out, service, "Service", "")
+  for key, value in pairs(dig(service, "metadata", "annotations") or {}) do
+    local known = annotation(key, "Service")
+    if known and known.is_honoured and known.is_value then
+      annotated({ known.name }, { { kind = "Service", values = { [key] = value } } }, function(_, name, message)
+        out:warn("InvalidAnnotation", name .. " " .. message .. "; it has no effect")
+      end)
+    end
+  end
+end
 
 --- Does a Service ask for protection that is not honoured, so that its backends answer 503?
 local function is_refused(service)

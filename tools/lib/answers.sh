@@ -36,3 +36,21 @@ default_directory() {
 http_port_of() {
     sed -n '/^frontend http\( \|$\)/,/^[^ ]/ s/^ *bind [^ ]*:\([0-9][0-9]*\).*/\1/p' "$1" | head -n 1
 }
+
+# https_port_of FILE: the port of the first "bind" with TLS there.
+https_port_of() {
+    sed -n '/^frontend http\( \|$\)/,/^[^ ]/ s/^ *bind [^ ]*:\([0-9][0-9]*\) .*ssl.*/\1/p' "$1" | head -n 1
+}
+
+# recipes_of DIR HTTP_PORT HTTPS_PORT: what the manifests in DIR say that can be tried ("# try:"), and what is seen then ("# see:"), with these
+# ports in the place of 8080 and 8443. Nothing when they say nothing.
+recipes_of() {
+    local file
+    for file in "$1"/*.yaml; do
+        [ -f "$file" ] || continue
+        grep -q '^# try: ' "$file" || continue
+        printf '  %s\n' "$(sed -n '1 s/^# //p' "$file")"
+        sed -n -e "/^# try: /{s/localhost:8080/localhost:${2:-8080}/g; s/localhost:8443/localhost:${3:-8443}/g; s/^# try: /    /p}" \
+            -e 's/^# see: /        # /p' "$file"
+    done
+}
