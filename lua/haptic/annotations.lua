@@ -28,7 +28,10 @@ local FIELDS = { families = true, on = true, merge = true, effect = true, protec
   tested = true, shape = true }
 local MERGES = { first = true, join = true }
 local FAMILY_FIELDS = { honoured = true, refused = true }
-local HONOURED_FIELDS = { keys = true, on = true, note = true }
+local HONOURED_FIELDS = { keys = true, on = true, note = true, type = true, unit = true, min = true, max = true,
+  values = true, pattern = true, expects = true, parse = true, shape = true }
+--- Fields by which a family's values may be written in another way than the declaration says.
+local READER_FIELDS = { "type", "unit", "min", "max", "values", "pattern", "expects", "parse", "shape" }
 local REFUSED_FIELDS = { keys = true, on = true, reason = true, protects = true, elsewhere = true }
 
 local Annotations = {}
@@ -79,6 +82,29 @@ end
 
 local function as_list(v) return type(v) == "table" and v or { v } end
 
+--- How values of a family's key are read: as the declaration says, or another way to the same value. A parse of the
+--- family's own comes before the declaration's.
+local function reader_of(what, spec, written, level)
+  local reader, differs = {}, false
+  for _, field in ipairs(READER_FIELDS) do
+    reader[field] = spec[field]
+    if written[field] ~= nil and field ~= "parse" then reader[field], differs = written[field], true end
+  end
+  if written.parse ~= nil then
+    if type(written.parse) ~= "function" then error(what .. ": parse is a function", level + 1) end
+    local own, declared = written.parse, spec.parse
+    reader.parse, differs = function(value)
+      local mine, expects = own(value)
+      if mine == nil or not declared then return mine, expects end
+      return declared(mine)
+    end, true
+  end
+  if not differs then return nil end
+  reader.doc = spec.doc
+  declare.spec(what, reader, level + 1, { shape = true })
+  return reader
+end
+
 local function check(what, spec, level)
   local function problem(message) error(what .. ": " .. message, level + 1) end
   if type(spec) ~= "table" then problem("expected a table") end
@@ -113,7 +139,8 @@ function Annotations:declare(template, specs, level)
   end
 end
 
---- Keys of a family: honoured: name → key, list of keys, or {keys=, on=, note=}; refused: list of {keys=, on=, reason=,
+--- Keys of a family: honoured: name → key, list of keys, or {keys=, on=, note=} and fields of the type where the family
+--- writes the value in another way; refused: list of {keys=, on=, reason=,
 --- protects=}; elsewhere: the key is honoured by other means than a declaration, and reason says how.
 function Annotations:family(prefix, family, level)
   level = (level or 1) + 1
@@ -129,8 +156,10 @@ function Annotations:family(prefix, family, level)
     if type(written) ~= "table" or written.keys == nil then written = { keys = as_list(written) } end
     nearest.check_fields(written, HONOURED_FIELDS, what .. ": " .. name, level)
     local kinds = written.on and kinds_of(what .. ": " .. name, written.on, level) or spec.kinds
+    local reader = reader_of(what .. ": " .. name, spec, written, level)
     for i, short in ipairs(as_list(written.keys)) do
-      add_key(self, prefix, short, { spec = spec, kinds = kinds, is_old = i > 1, note = written.note }, level)
+      add_key(self, prefix, short, { spec = spec, kinds = kinds, is_old = i > 1, note = written.note, reader = reader },
+        level)
     end
   end
   for _, refused in ipairs(family.refused or {}) do
@@ -156,7 +185,7 @@ local function read_level(spec, level, tell)
     end
     if type(written) == "string" then written = match(written, "^%s*(.-)%s*$") end
     if written ~= nil and written ~= "" then
-      local value, message = declare.read(spec, written)
+      local value, message = declare.read(entry.reader or spec, written)
       if value ~= nil then return value, wrong end
       wrong = wrong or entry.key
       if tell then tell(level.kind, entry.key, message) end
@@ -231,6 +260,9 @@ function Annotations:keys(prefix)
       local row = { key = key, short = entry.short, on = on, note = entry.note,
         protects = entry.protects or spec ~= nil and spec.protects == true }
       for _, field in ipairs(spec and DOCUMENTED or {}) do row[field] = spec[field] end
+      for _, field in ipairs(entry.reader and READER_FIELDS or {}) do
+        if field ~= "parse" then row[field] = entry.reader[field] end
+      end
       if entry.is_old then row.old_for = first[spec] end
       if not spec then
         row.reason, row.elsewhere, row.refused = entry.refused, entry.elsewhere or nil, not entry.elsewhere or nil

@@ -37,8 +37,9 @@ function M.keys(annotations, prefixes)
   end
   for _, prefix in ipairs(sandbox.sorted_keys(families)) do
     for _, row in ipairs(annotations:keys(prefix)) do
-      local spec = annotations.by_key[row.key].spec
-      row.prefix, row.expects = prefix, spec and expected(spec) or nil
+      local entry = annotations.by_key[row.key]
+      local reader = entry.reader or entry.spec
+      row.prefix, row.expects = prefix, reader and expected(reader) or nil
       if row.type == "switch" or row.type == "bool" then row.values = { "true", "false" } end
       list[#list + 1] = row
     end
