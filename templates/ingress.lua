@@ -344,7 +344,8 @@ end
 -- A fragment of its own: a certificate that HAProxy refuses is no reason to hold back a route.
 if tls.on then
   each(resources.ingresses, "tls", function(ing, out)
-    if (dig(ing, "spec", "tls") or dig(ing, "metadata", "annotations") or passthrough.on) and is_ours(ing, SILENT) then
+    local may_have = dig(ing, "spec", "tls") or dig(ing, "metadata", "annotations") or passthrough.on
+    if (may_have or tls.is_everybody()) and is_ours(ing, SILENT) then
       tls.put(out, ing, places, passthrough.state(SILENT, ing) == "passed")
     end
   end)

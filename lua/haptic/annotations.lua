@@ -188,7 +188,7 @@ local function read_level(spec, level, tell)
       local value, message = declare.read(entry.reader or spec, written)
       if value ~= nil then return value, wrong end
       wrong = wrong or entry.key
-      if tell then tell(level.kind, entry.key, message) end
+      if tell and not level.silent then tell(level.kind, entry.key, message) end
     end
   end
   return nil, wrong
@@ -196,8 +196,8 @@ end
 
 --- Values of declared names.
 ---@param names table list
----@param levels table list of {kind=, values= (key → text), family=}, the nearest to the route first. With a family,
---- the keys have no prefix.
+---@param levels table list of {kind=, values= (key → text), family=, silent=}, the nearest to the route first. With a
+--- family, the keys have no prefix; of a silent level nothing is told.
 ---@param tell function|nil (kind, key, message) of a value that is wrong
 ---@return table values name → value; absent where there is none
 ---@return table wrong name → key, of a value that is wrong where no level has a right one

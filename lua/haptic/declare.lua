@@ -15,6 +15,7 @@
 --   addresses                         a list of IPv4 and IPv6 addresses and networks
 --   lines      max=                   a list of lines without blanks at their ends; empty ones are left out
 --   records    fields={NAME=spec}     a list of tables; as text "name=a status=b; name=c"
+--   map                               a table of names and texts
 --
 -- parse=: a function that turns such a value into the one that is meant, or returns nil and what it must be.
 local nearest = require("haptic.nearest")
@@ -23,7 +24,7 @@ local word = require("haptic.word")
 
 local M = {}
 
-local type, error, tonumber, pairs, ipairs = type, error, tonumber, pairs, ipairs
+local type, error, tonumber, tostring, pairs, ipairs = type, error, tonumber, tostring, pairs, ipairs
 local find, match, gsub, gmatch, format, floor = string.find, string.match, string.gsub, string.gmatch, string.format,
   math.floor
 
@@ -207,6 +208,18 @@ function READ.lines(v, spec)
   return lines
 end
 
+function READ.map(v)
+  local expects, read, count = "a table of names and texts", {}, 0
+  if type(v) ~= "table" then return nil, expects end
+  for name, value in pairs(v) do
+    local text = type(value) == "boolean" and tostring(value) or as_text(value)
+    if type(name) ~= "string" or not text then return nil, expects end
+    read[name], count = text, count + 1
+  end
+  if count > MAX_LIST then return nil, expects end
+  return read
+end
+
 local MAX_RECORDS = 100
 
 --- The tables of a list, or of a text that is one; nil when it is neither.
@@ -285,7 +298,7 @@ local FIELDS = {
   bool = {}, integer = { min = true, max = true }, duration = { min = true, max = true, unit = true },
   size = { min = true, max = true }, enum = { values = true }, text = { pattern = true, expects = true },
   list = { pattern = true, expects = true }, addresses = {}, switch = {}, lines = { max = true },
-  records = { fields = true },
+  records = { fields = true }, map = {},
 }
 
 --- Is a specification itself right? Raises what is wrong; the author's line is `level` above the caller.

@@ -118,8 +118,9 @@ function RULES.lines(row)
   return rule
 end
 
-function RULES.addresses()
-  return "v.findAll(" .. cel("[^,\\s]+") .. ").all(a, isIP(a) || isCIDR(a))"
+function RULES.addresses(row)
+  local named = row.references and format(" || a.startsWith(%s)", cel(row.references)) or ""
+  return "v.findAll(" .. cel("[^,\\s]+") .. ").all(a, isIP(a) || isCIDR(a)" .. named .. ")"
 end
 
 --- CEL has no days; a value in days is not compared with the limits.

@@ -80,7 +80,9 @@ describe("forty Ingresses of another controller", function()
     source:write("pods.yaml", unpack(objects))
     haptic = scope:haptic({ source = source.path, series = "3.4", https = true, config = e2e.config({
       watchedResources = KINDS, templatingSettings = { extraContext = {
-        ingress_classes = { { controller = "haproxy.org/ingress-controller/haproxy", status = "never" } },
+        -- The port of redirects that the other controller has where nobody says one.
+        ingress_classes = { { controller = "haproxy.org/ingress-controller/haproxy", status = "never",
+          defaults = { ["haproxy.org/ssl-redirect-port"] = "8443" } } },
         configmap = "haproxy-controller/haproxy-kubernetes-ingress", ssl_passthrough = true, trusted_proxies = { "127.0.0.9" },
         access_log = true, log_target = "127.0.0.1:" .. logs } } }) }):wait_ready()
   end)
@@ -138,13 +140,13 @@ describe("forty Ingresses of another controller", function()
 
   it("lead to HTTPS where a host has a certificate, or where they say so", function()
     for url, wanted in pairs({
-      ["http://shop.example.com/a?b=c"] = { 302, "https://shop.example.com/a?b=c" },
-      ["http://shop.example.com/checkout/1"] = { 301, "https://shop.example.com/checkout/1" },
+      ["http://shop.example.com/a?b=c"] = { 302, "https://shop.example.com:8443/a?b=c" },
+      ["http://shop.example.com/checkout/1"] = { 301, "https://shop.example.com:8443/checkout/1" },
       ["http://desk.pay.example/x"] = { 302, "https://desk.pay.example:8443/x" },
       ["http://www.old-shop.example/a?b=c"] = { 301, "https://shop.example.com/a?b=c" },
       ["http://sale.example.com/a"] = { 302, "http://shop.example.com:8080/a" },
       ["https://sale.example.com/a"] = { 302, "https://shop.example.com:8080/a" },
-      ["http://terminal.pay.example/"] = { 302, "https://terminal.pay.example/" },
+      ["http://terminal.pay.example/"] = { 302, "https://terminal.pay.example:8443/" },
     }) do
       local answer = ask(url)
       assert.same(wanted, { answer.status, answer.headers.location }, url)

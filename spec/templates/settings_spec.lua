@@ -43,8 +43,9 @@ describe("a setting that is wrong", function()
       { { { name = "a", status = "maybe" } },
         'needs another status in number 1: it must be one of never, handover, own, not "maybe"' },
       { { { name = "a" }, { nane = "b" } }, 'has no field "nane" in number 2; did you mean "name"?' },
-      { "name=a b", 'must be a list of records with controller, name, status, not "name=a b"' },
-      { { "a" }, 'must be a list of records with controller, name, status, not "a"' },
+      { { { name = "a", defaults = { "x" } } }, "needs another defaults in number 1: it must be a table of names and texts, not \"x\"" },
+      { "name=a b", 'must be a list of records with controller, defaults, name, status, not "name=a b"' },
+      { { "a" }, 'must be a list of records with controller, defaults, name, status, not "a"' },
       { { { status = "own" } }, "must be a list of records with name or controller, not a list of tables" },
     }) do
       assert.same({ "InvalidSetting: extraContext.ingress_classes " .. case[2] .. "; it is left out" },

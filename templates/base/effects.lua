@@ -125,12 +125,16 @@ local below_all = shared("configmap-effects", function()
   return values and { kind = level.kind, family = level.family, values = values } or false
 end)
 
+--- What an Ingress has by its class, for annotations that no level has: key → text, or nil.
+local function by_class() return nil end
+local function set_class(fn) by_class = fn end
+
 --- What stands behind the backend in the routes of an Ingress to a Service: "" when nothing does, nil when these routes
 --- are closed.
 local function suffix_of(out, ing, service)
   local own, services = values_of(ing, "Ingress"), values_of(service, "Service")
-  local below = configmap.is_set and below_all() or nil
-  if not own and not services and not below then return "" end
+  local below, class = configmap.is_set and below_all() or nil, by_class(ing)
+  if not own and not services and not below and not class then return "" end
   if not is_sorted then
     effects, is_sorted = sort_by(sort_by(effects, "sequence"), "order"), true
   end
@@ -138,6 +142,7 @@ local function suffix_of(out, ing, service)
   if own then levels[1] = { kind = "Ingress", values = own } end
   if services then levels[#levels + 1] = { kind = "Service", values = services } end
   if below then levels[#levels + 1] = below end
+  if class then levels[#levels + 1] = { kind = "Ingress", values = class, silent = true } end
   local m = ing.metadata
   local id = m.namespace .. "/" .. m.name
   if services then id = id .. "/" .. service.metadata.name end
@@ -174,10 +179,12 @@ end
 --- The effects with rules in backends that an object asks for, in order.
 local function backend_effects(object, kind)
   local annotations, list = dig(object, "metadata", "annotations"), {}
-  if annotations == nil then return list end
+  local class = object and kind == "Ingress" and by_class(object) or nil
+  if annotations == nil and class == nil then return list end
   for _, effect in ipairs(effects) do
     if effect.backend then
-      local values, wrong = annotated(effect.annotations, { { kind = kind, values = annotations } })
+      local values, wrong = annotated(effect.annotations, { { kind = kind, values = annotations or {} },
+        { kind = kind, values = class or {} } })
       for _, name in ipairs(effect.annotations) do
         if values[name] ~= nil or wrong[name] ~= nil then
           list[#list + 1] = effect
@@ -203,5 +210,15 @@ local function write_backend(b, ing, service)
   end
 end
 
-provide("effects", { is_own = is_own, write_backend = write_backend, declare = declare, suffix_of = suffix_of,
-  has = has, write = write, order = ORDER })
+--- Is it a value of routes?
+local function is_of_routes(name)
+  for _, effect in ipairs(effects) do
+    for _, known in ipairs(effect.annotations) do
+      if known == name then return true end
+    end
+  end
+  return false
+end
+
+provide("effects", { set_class = set_class, is_of_routes = is_of_routes, is_own = is_own,
+  write_backend = write_backend, declare = declare, suffix_of = suffix_of, has = has, write = write, order = ORDER })

@@ -39,7 +39,7 @@ end
 --- Does an Ingress need backends of its own?
 local function is_own(ing, service)
   local annotations = dig(ing, "metadata", "annotations")
-  if annotations and effects.is_own(ing) then return true end
+  if effects.is_own(ing) then return true end
   for name in pairs(annotations or {}) do
     local prefix, key = tostring(name):match("^([^/]+/)(.+)$")
     if SERVER_KEYS[key] and (prefix == PREFIXES[1] or prefix == PREFIXES[2]) then return true end

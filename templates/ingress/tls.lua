@@ -1,7 +1,7 @@
 --- tls.lua — spec.tls of an Ingress: which of its hosts have which certificates, and which lead from HTTP to HTTPS.
 
 local loaded, ssl = pcall(use, "ssl")
-local names, configmap = use("ingress.names"), use("base.configmap")
+local classes, names, configmap = use("ingress.classes"), use("ingress.names"), use("base.configmap")
 
 local ON = loaded and ssl.on and not context.tls_elsewhere
 
@@ -49,7 +49,9 @@ local REDIRECT = { "ssl_redirect", "ssl_redirect_code", "ssl_redirect_port" }
 --- owner says so; nil where nobody asks for one. And whether that is for all of its hosts, or for those with TLS.
 local function redirect_of(out, ing, tls)
   local levels = { { kind = "Ingress", values = dig(ing, "metadata", "annotations") or {} } }
+  local class = classes.defaults_of(ing)
   if configmap.is_set then levels[2] = configmap.level() end
+  if class then levels[#levels + 1] = { kind = "Ingress", values = class, silent = true } end
   local values = annotated(REDIRECT, levels, function(kind, key, message)
     if kind == "Ingress" then out:warn("InvalidAnnotation", key .. " " .. message .. "; it has no effect") end
   end)
@@ -60,7 +62,9 @@ local function redirect_of(out, ing, tls)
 end
 
 --- May an Ingress without annotations and TLS have a redirect, too?
-local function is_everybody() return configmap.is_set and configmap.level().values["ssl-redirect"] ~= nil end
+local function is_everybody()
+  return classes.has_defaults or configmap.is_set and configmap.level().values["ssl-redirect"] ~= nil
+end
 
 --- Whose certificates an Ingress asks of its clients: the name of a Secret, and "required" or "optional". Whatever is
 --- wrong with what its owner wrote is taken for the stricter.

@@ -70,6 +70,7 @@ labelSelector: {{ include "haptic.selectorTerms" . }}
 {{- with .name }}{{ $_ := set $class "name" . }}{{ end -}}
 {{- with .controllerName }}{{ $_ := set $class "controller" . }}{{ end -}}
 {{- with .status }}{{ $_ := set $class "status" . }}{{ end -}}
+{{- with .defaults }}{{ $_ := set $class "defaults" . }}{{ end -}}
 {{- $classes = append $classes $class -}}
 {{- end -}}
 {{- if $classes -}}
