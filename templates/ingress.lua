@@ -294,7 +294,10 @@ each(resources.ingresses, "routes", function(ing, out)
   if not refused and passes ~= "refused" then
     passthrough.put(out, ing, passes, function(p) return passthrough_backend(out, ing, p.backend) end)
   end
-  if tls.protects then done.clients = select(2, tls.clients_of(SILENT, ing)) end
+  if tls.protects then
+    local _, verify, page = tls.clients_of(SILENT, ing)
+    done.clients = page and verify .. ":" .. page or verify
+  end
   server_tls.judge(out, ing)
   backend_values.read({ { kind = "Ingress", object = ing } },
     function(_, key, message) out:warn("InvalidAnnotation", key .. " " .. message .. "; it has no effect") end)

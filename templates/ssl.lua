@@ -28,6 +28,11 @@ settings({
   strict_sni = { type = "bool", default = false, doc = "end handshakes for names without a certificate" },
   sni_mismatch = { type = "enum", values = { "reject", "allow" }, default = "reject",
     doc = "a Host other than the name that TLS was begun for" },
+  sni_mismatch_status = { type = "integer", min = 400, max = 499, default = 421, doc = "status of that answer" },
+  client_missing_status = { type = "integer", min = 400, max = 499, default = 496,
+    doc = "status for a client without the certificate that its route requires" },
+  client_invalid_status = { type = "integer", min = 400, max = 499, default = 495,
+    doc = "status for a client whose certificate is not accepted" },
 })
 
 --- Can certificates come from Secrets? Where one is missing, the default certificate stands in its place.
@@ -88,8 +93,9 @@ end
 --- Rules about a certificate or a client's certificate are rules about the name that TLS was begun for: on a connection
 --- for one host there are no requests for another. Browsers try again on a connection of its own (RFC 9110, 15.5.20).
 local function write_guard(b)
-  b:line("http-request", "return", "status", 421, "content-type", "text/plain", "string", "misdirected request", "if",
-    "{", "ssl_fc", "}", "{", "ssl_fc_sni", "-m", "found", "}", "{", "var(txn.host)", "-m", "found", "}", "!{",
+  b:line("http-request", "return", "status", context.sni_mismatch_status, "content-type", "text/plain", "string",
+    "misdirected request", "if", "{", "ssl_fc", "}", "{", "ssl_fc_sni", "-m", "found", "}", "{", "var(txn.host)", "-m",
+    "found", "}", "!{",
     "ssl_fc_sni,lower,strcmp(txn.host)", "eq", 0, "}")
 end
 
@@ -134,21 +140,29 @@ local function write_redirect(b)
   end
 end
 
---- Which routes need a certificate of the client: "required:BACKEND" or "optional:BACKEND". It was verified in the
---- handshake, by the authorities of the name that was asked for: so the host has to be that name, whatever the setting
---- for others. Over HTTP there is none; only who proves that a host is his gets through.
+--- Which routes need a certificate of the client: "required:BACKEND" or "optional:BACKEND", or with a page for those
+--- who are not let in, "required:https://example.com/why:BACKEND". It was verified in the handshake, by the authorities
+--- of the name that was asked for: so the host has to be that name, whatever the setting for others. Over HTTP there is
+--- none; only who proves that a host is his gets through.
 local function write_clients(b)
   write_look_up(b, "txn.client", "client", true)
   b:acl("wants_client", { "var(txn.client)", "-m", "found" })
   b:acl("needs_client", { "var(txn.client)", "-m", "beg" }, "required:")
-  b:line("http-request", "return", "status", 421, "content-type", "text/plain", "string", "misdirected request", "if",
-    "wants_client", "{", "ssl_fc", "}", "!{", "ssl_fc_sni,lower,strcmp(txn.host)", "eq", 0, "}")
-  b:line("http-request", "return", "status", 495, "content-type", "text/plain", "string",
-    "the client's certificate is not accepted", "if", "wants_client", "{", "ssl_c_used", "}", "!{", "ssl_c_verify", 0,
+  b:line("http-request", "return", "status", context.sni_mismatch_status, "content-type", "text/plain", "string",
+    "misdirected request", "if", "wants_client", "{", "ssl_fc", "}", "!{", "ssl_fc_sni,lower,strcmp(txn.host)", "eq", 0,
     "}")
+  b:line("http-request", "set-var(txn.client_page)", [[var(txn.client),regsub("^[a-z]+:",""),regsub(":[^:]*$","")]],
+    "if", "{", "var(txn.client)", "-m", "reg", "^[a-z]+:.+:", "}")
+  local function refuse(status, text, ...)
+    b:line("http-request", "redirect", "location", "%[var(txn.client_page)]", "code", 302, "if", "{",
+      "var(txn.client_page)", "-m", "found", "}", ...)
+    b:line("http-request", "return", "status", status, "content-type", "text/plain", "string", text, "if", ...)
+  end
+  refuse(context.client_invalid_status, "the client's certificate is not accepted", "wants_client", "{", "ssl_c_used",
+    "}", "!{", "ssl_c_verify", 0, "}")
   for _, where in ipairs({ { "{", "ssl_fc", "}" }, { "!{", "ssl_fc", "}", "!acme_challenge" } }) do
-    b:line("http-request", "return", "status", 496, "content-type", "text/plain", "string",
-      "a certificate of the client is needed", "if", "needs_client", "!{", "ssl_c_used", "}", unpack(where))
+    refuse(context.client_missing_status, "a certificate of the client is needed", "needs_client", "!{", "ssl_c_used",
+      "}", unpack(where))
   end
 end
 
@@ -218,7 +232,23 @@ local function certificate(out, namespace, name, file, fallback, told)
   return file, secret.x509
 end
 
---- Put out the authorities of a Secret, by which clients are verified. Returns the file.
+--- Put out the revoked certificates of a Secret, if it has any. Returns the file, or nil. Once HAProxy has them, they
+--- stay while they cannot be read.
+local function revocations(out, namespace, name, secret)
+  local facts = dig(secret, "x509", "revocations")
+  if not facts then return nil end
+  local file = file_of(namespace, name):gsub("%.pem$", ".crl.pem")
+  if facts.problem then
+    out:warn("InvalidClientCrl", "Secret " .. namespace .. "/" .. name .. ": " .. facts.problem
+      .. "; the list that was in use stays, or else no client is let in")
+    out:certificate(file, { keep = true })
+  else
+    out:certificate(file, { crl = secret.data["ca.crl"] })
+  end
+  return file
+end
+
+--- Put out the authorities of a Secret, by which clients are verified. Returns the words for HAProxy.
 local function authorities(out, namespace, name)
   local secret = resources.secrets:get(namespace, name)
   local facts = secret and secret.x509 and secret.x509.authorities
@@ -231,7 +261,9 @@ local function authorities(out, namespace, name)
   else
     out:certificate(file, { ca = secret.data["ca.crt"] })
   end
-  return file
+  local list = revocations(out, namespace, name, secret)
+  if list then return { "ca-file", path:cert(file), "crl-file", path:cert(list), "verify", "optional" } end
+  return { "ca-file", path:cert(file), "verify", "optional" }
 end
 
 --- The authorities of a Secret for servers: ca.crt, or tls.crt where there is none. nil, a Reason and words where there

@@ -10,7 +10,8 @@
  *   structural.c  what may go live without a check
  *   judge.c    the same without an HAProxy to look at
  *   compare.c  what is wanted against what is live: sections, entries of maps, files
- *   certificates.c  the same for certificates and crt-lists
+ *   certificates.c  the same for certificates, authorities, revocations
+ *   crt_lists.c  the same for crt-lists
  *   partial.c  what commands can do about a backend that needs a reload
  *   walk.c     the same for everything there is, in slices
  *   batch.c    the commands of a plan: sent, judged, read back, committed
@@ -54,12 +55,13 @@ struct touched_entry {
     size_t answer;
 };
 
-/* A certificate that an apply looks at. */
+/* A file for TLS that an apply looks at. */
 struct touched_certificate {
     char *path;
+    enum ssl_file_kind kind;
     bool is_wanted;
     struct digest digest; /* of its content */
-    char fingerprint[CERTIFICATE_FINGERPRINT_SIZE];
+    struct ssl_file_mark mark;
     size_t answer;
 };
 
@@ -74,7 +76,7 @@ struct touched {
     VEC(struct touched_certificate) certificates;
     VEC(struct touched_list) lists;
     struct map appearing; /* names of backends that are made */
-    struct map listed;    /* certificates that crt-lists name; asked when one is not loaded */
+    struct map listed;    /* files that crt-lists name, as what; asked when one is not loaded */
     bool listed_known;
 };
 
@@ -312,9 +314,16 @@ bool plan_take(struct plan *plan, struct plan *part);
 /* certificates.c: wanted: the content, with the values of Secrets; NULL: it is to go. */
 void touch_certificate(struct agent *a, struct touched *t, const char *path, const struct buf *wanted,
                        struct plan *plan);
+/* crt_lists.c: what loaded lists name, in what is wanted: fn is called with the path and what it is there. */
+void lists_each_file(const struct agent *a,
+                     void (*fn)(void *ctx, enum ssl_file_kind kind, const char *path, size_t length), void *ctx);
+int list_verify(const struct agent *a, const struct live_list *list, const struct runtime_answer *answer,
+                struct err *err) MUST_CHECK;
 void touch_list(struct agent *a, struct touched *t, struct live_list *list, struct plan *plan);
 /* The commands of a full read, once the names of the loaded certificates and lists are known. */
 void certificates_commands(const struct agent *a, struct batch *b);
+void certificates_merge_names(struct agent *a, const struct runtime_answer answers[SSL_FILE_KINDS],
+                              const struct runtime_answer *lists); /* of commands without a name */
 void certificates_merge(struct agent *a, const struct runtime_answer *answers, size_t count);
 /* After an apply: the commands that read back what it touched, their comparison with what is wanted, and the result. */
 void certificates_add_reads(struct agent *a, struct batch *b);

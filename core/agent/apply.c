@@ -259,15 +259,17 @@ enum {
     READ_INFO,
     READ_BACKENDS,
     READ_MAPS,
-    READ_CERTIFICATES,
-    READ_LISTS,
+    READ_CERTIFICATES, /* and what follows in enum ssl_file_kind */
+    READ_LISTS = READ_CERTIFICATES + SSL_FILE_KINDS,
     READ_SERVERS,
     READ_COUNT
 };
+/* clang-format off */
 static const char *const read_commands[READ_COUNT] = {
-    "help",     "show version",  "show env HAPTIC_LINEAGE", "show info",          "show backend",
-    "show map", "show ssl cert", "show ssl crt-list",       "show servers state",
+    "help", "show version", "show env HAPTIC_LINEAGE", "show info", "show backend", "show map", "show ssl cert",
+    "show ssl ca-file", "show ssl crl-file", "show ssl crt-list", "show servers state",
 };
+/* clang-format on */
 
 /* For a group of commands; else the apply ends. */
 static bool may_run(struct agent *a, int64_t *ret_deadline_ns)
@@ -397,7 +399,7 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
     live_merge_backends(a->live, answers[READ_BACKENDS].text);
     live_merge_servers(a->live, answers[READ_SERVERS].text, true);
     live_merge_map_names(a->live, answers[READ_MAPS].text);
-    live_merge_certificates(a->live, answers[READ_CERTIFICATES].text, answers[READ_LISTS].text);
+    certificates_merge_names(a, answers + READ_CERTIFICATES, &answers[READ_LISTS]);
     read_maps(a);
 }
 

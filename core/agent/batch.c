@@ -100,8 +100,8 @@ static int surprise_describe(const struct agent *a, const char *answer, const ch
 static bool is_about_certificates(enum plan_op_type type)
 {
     return type == PLAN_CERTIFICATE_ABORT || type == PLAN_CERTIFICATE_NEW || type == PLAN_CERTIFICATE_SET ||
-           type == PLAN_CERTIFICATE_COMMIT || type == PLAN_CERTIFICATE_DEL || type == PLAN_LIST_ADD ||
-           type == PLAN_LIST_DEL;
+           type == PLAN_CERTIFICATE_ADD || type == PLAN_CERTIFICATE_COMMIT || type == PLAN_CERTIFICATE_DEL ||
+           type == PLAN_LIST_ADD || type == PLAN_LIST_DEL;
 }
 
 /* "set ssl cert FILE …", "add ssl crt-list FILE …": it is to be left alone. */

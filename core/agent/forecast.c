@@ -28,34 +28,45 @@ static void load_config(struct live *live, const struct disk_files *files)
         ((struct live_map *)slot->value)->used = true;
 }
 
-/* Does a line of a loaded list name the certificate? */
-static bool is_listed(const struct live *live, const char *path)
+/* What a file is in a configuration that names it; SSL_FILE_KINDS: nothing does. */
+static enum ssl_file_kind kind_of(const struct live *live, const struct disk_file *f)
 {
+    enum ssl_file_kind kind = ssl_file_kind_of(f->bytes, f->length);
     struct map_slot *slot;
 
     for (size_t it = 0; (slot = map_next(&live->lists, &it));) {
         const struct live_list *list = slot->value;
-        for (size_t i = 0; live_refers(live, list->path) && i < list->lines.lines.length; i++)
-            if (strcmp(list->lines.lines.items[i].certificate, path) == 0)
-                return true;
+        for (size_t i = 0; live_refers(live, list->path) && i < list->lines.lines.length; i++) {
+            const struct crt_list_line *line = &list->lines.lines.items[i];
+            if (strcmp(line->certificate, f->path) == 0)
+                return SSL_CERTIFICATE;
+            if (*line->options && live_text_refers(line->options, strlen(line->options), f->path))
+                return kind == SSL_REVOCATIONS ? kind : SSL_AUTHORITIES;
+        }
     }
-    return false;
+    return live_refers(live, f->path) ? (int)kind : SSL_FILE_KINDS;
 }
 
 static void load_certificates(struct live *live, const struct disk_files *files)
 {
-    CLEANUP(buf_done) struct buf certificates = {0}, lists = {0};
+    struct buf names[SSL_FILE_KINDS + 1] = {0}; /* the last one: of nothing */
+    const char *answers[SSL_FILE_KINDS];
+    CLEANUP(buf_done) struct buf lists = {0};
 
     for (size_t i = 0; i < files->items.length; i++) {
-        const char *path = files->items.items[i].path;
-        if (strncmp(path, "certs/", 6) != 0)
+        const struct disk_file *f = &files->items.items[i];
+        if (strncmp(f->path, "certs/", 6) != 0)
             continue;
-        if (live_path_is_list(path) && live_refers(live, path))
-            buf_printf(&lists, "%s\n", path);
-        else if (!live_path_is_list(path) && (live_refers(live, path) || is_listed(live, path)))
-            buf_printf(&certificates, "%s\n", path);
+        if (!live_path_is_list(f->path))
+            buf_printf(&names[kind_of(live, f)], "%s\n", f->path);
+        else if (live_refers(live, f->path))
+            buf_printf(&lists, "%s\n", f->path);
     }
-    live_merge_certificates(live, buf_str(&certificates), buf_str(&lists));
+    for (int kind = 0; kind < SSL_FILE_KINDS; kind++)
+        answers[kind] = buf_str(&names[kind]);
+    live_merge_certificates(live, answers, buf_str(&lists));
+    for (int kind = 0; kind <= SSL_FILE_KINDS; kind++)
+        buf_done(&names[kind]);
 }
 
 static void load(struct live *live, const struct disk_files *files)

@@ -21,6 +21,7 @@
 #include "data/certificate.h"
 #include "haproxy/cfg.h"
 #include "haproxy/crt_list.h"
+#include "haproxy/ssl_file.h"
 
 /* A section that has no servers to change. */
 struct live_section {
@@ -55,26 +56,27 @@ struct live_list {
     bool used;             /* HAProxy has loaded it */
 };
 
-/* A certificate's file. Its content is in files, while it is known. */
+/* A file for TLS. Its content is in files, while it is known. */
 struct live_certificate {
-    char fingerprint[CERTIFICATE_FINGERPRINT_SIZE]; /* of that content; "" none */
-    bool loaded;                                    /* HAProxy has it among those that can be changed */
+    struct ssl_file_mark marks[SSL_FILE_KINDS]; /* of that content, as whatever HAProxy may have loaded it */
+    bool loaded[SSL_FILE_KINDS];                /* HAProxy has it among those that can be changed */
 };
+bool live_certificate_is_loaded(const struct live_certificate *c); /* as anything; NULL: no */
 
 #define LIVE_LINEAGE_SIZE 33
 
 struct live {
-    struct map sections;             /* "frontend http" → struct live_section */
-    struct map backends;             /* "backend x", "listen y" → struct live_backend */
-    struct map maps;                 /* "host.map" → struct live_map */
-    struct map files;                /* "files/x", "certs/y" → struct digest */
-    struct map lists;                /* "certs/x.list" → struct live_list */
-    struct map certificates;         /* "certs/x.pem" → struct live_certificate */
-    char *transaction;               /* the certificate that an open transaction is about; NULL: none */
-    struct map words;                /* all words of the texts but for plain server lines: what may be a reference */
-    bool implicit_from;              /* a section without "from" takes the defaults section before it */
-    char lineage[LIVE_LINEAGE_SIZE]; /* "" unknown */
-    size_t leaving;                  /* servers that are leaving */
+    struct map sections;                /* "frontend http" → struct live_section */
+    struct map backends;                /* "backend x", "listen y" → struct live_backend */
+    struct map maps;                    /* "host.map" → struct live_map */
+    struct map files;                   /* "files/x", "certs/y" → struct digest */
+    struct map lists;                   /* "certs/x.list" → struct live_list */
+    struct map certificates;            /* "certs/x.pem" → struct live_certificate */
+    char *transactions[SSL_FILE_KINDS]; /* the file that an open transaction is about; NULL: none */
+    struct map words;                   /* all words of the texts but for plain server lines: what may be a reference */
+    bool implicit_from;                 /* a section without "from" takes the defaults section before it */
+    char lineage[LIVE_LINEAGE_SIZE];    /* "" unknown */
+    size_t leaving;                     /* servers that are leaving */
 };
 
 struct live *live_new(void);
@@ -99,12 +101,12 @@ void live_merge_map(struct live_map *map, const char *show_map);
  * zeroed. */
 void live_parse_servers(const char *show_servers_state, struct cfg_backend *ret_found);
 
-/* `show ssl cert` and `show ssl crt-list` without a name: which are loaded, and a transaction that is open. */
-void live_merge_certificates(struct live *l, const char *show_ssl_cert, const char *show_ssl_crt_list);
-/* Does `show ssl cert NAME` tell that fingerprint? */
-bool live_certificate_answer_is(const char *show_ssl_cert, const char *fingerprint);
-/* It has that content now. */
-void live_certificate_set(struct live *l, const char *path, const struct digest *content, const char *fingerprint);
+/* `show ssl cert`, `… ca-file`, `… crl-file` and `show ssl crt-list` without a name: which are loaded, and transactions
+ * that are open. */
+void live_merge_certificates(struct live *l, const char *const show_ssl[SSL_FILE_KINDS], const char *show_ssl_crt_list);
+/* HAProxy has it as that, with that content, now. */
+void live_certificate_set(struct live *l, const char *path, enum ssl_file_kind kind, const struct digest *content,
+                          const struct ssl_file_mark *mark);
 /* Is it the path of a crt-list? */
 bool live_path_is_list(const char *path);
 /* For live.c: a file was taken in; everything of this file is dropped. */

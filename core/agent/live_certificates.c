@@ -50,8 +50,8 @@ void live_load_certificate(struct live *l, const char *path, const char *bytes, 
         crt_list_parse(&list->lines, bytes, length, false);
     } else if (is_in_folder(path, strlen(path))) {
         struct live_certificate *c = certificate_get(l, path);
-        if (!certificate_fingerprint(bytes, length, c->fingerprint))
-            c->fingerprint[0] = '\0';
+        for (int kind = 0; kind < SSL_FILE_KINDS; kind++)
+            c->marks[kind] = ssl_file_mark((enum ssl_file_kind)kind, bytes, length);
     }
 }
 
@@ -68,64 +68,73 @@ void live_certificates_done(struct live *l)
         free(slot->value);
     map_done(&l->lists);
     map_done(&l->certificates);
-    free(STEAL(l->transaction));
+    for (int kind = 0; kind < SSL_FILE_KINDS; kind++)
+        free(STEAL(l->transactions[kind]));
 }
 
-/* Call fn for each line that is the name of a file of ours, or "*" and one. */
-static void names_each(struct live *l, const char *answer, void (*fn)(struct live *l, const char *name))
+/* Call fn for each line that begins with the name of a file of ours, or "*" and one. Behind that of authorities it says
+ * how many there are. */
+static void names_each(struct live *l, int kind, const char *answer,
+                       void (*fn)(struct live *l, int kind, const char *name))
 {
     while (*answer) {
-        size_t length = strcspn(answer, "\n");
+        size_t length = strcspn(answer, " \n");
         const char *name = *answer == '*' ? answer + 1 : answer;
         if (is_in_folder(name, length - (size_t)(name - answer))) {
             CLEANUP(free_ptr) char *copy = xmemdup0(answer, length);
-            fn(l, copy);
+            fn(l, kind, copy);
         }
-        answer += length + (answer[length] == '\n');
+        answer += strcspn(answer, "\n");
+        answer += *answer == '\n';
     }
 }
 
-static void note_certificate(struct live *l, const char *name)
+static void note_certificate(struct live *l, int kind, const char *name)
 {
     if (*name == '*') {
-        free(l->transaction);
-        l->transaction = xstrdup(name + 1);
+        free(l->transactions[kind]);
+        l->transactions[kind] = xstrdup(name + 1);
     } else {
-        certificate_get(l, name)->loaded = true;
+        certificate_get(l, name)->loaded[kind] = true;
     }
 }
 
-static void note_list(struct live *l, const char *name)
+static void note_list(struct live *l, int kind, const char *name)
 {
+    (void)kind;
     if (live_path_is_list(name))
         list_get(l, name)->used = true;
 }
 
-void live_merge_certificates(struct live *l, const char *show_ssl_cert, const char *show_ssl_crt_list)
+bool live_certificate_is_loaded(const struct live_certificate *c)
+{
+    for (int kind = 0; c && kind < SSL_FILE_KINDS; kind++)
+        if (c->loaded[kind])
+            return true;
+    return false;
+}
+
+void live_merge_certificates(struct live *l, const char *const show_ssl[SSL_FILE_KINDS], const char *show_ssl_crt_list)
 {
     struct map_slot *slot;
     for (size_t it = 0; (slot = map_next(&l->certificates, &it));)
-        ((struct live_certificate *)slot->value)->loaded = false;
+        memset(((struct live_certificate *)slot->value)->loaded, 0, sizeof(((struct live_certificate *)0)->loaded));
     for (size_t it = 0; (slot = map_next(&l->lists, &it));)
         ((struct live_list *)slot->value)->used = false;
-    free(STEAL(l->transaction));
-    names_each(l, show_ssl_cert, note_certificate);
-    names_each(l, show_ssl_crt_list, note_list);
+    for (int kind = 0; kind < SSL_FILE_KINDS; kind++) {
+        free(STEAL(l->transactions[kind]));
+        names_each(l, kind, show_ssl[kind], note_certificate);
+    }
+    names_each(l, 0, show_ssl_crt_list, note_list);
 }
 
-bool live_certificate_answer_is(const char *show_ssl_cert, const char *fingerprint)
-{
-    static const char mark[] = "SHA1 FingerPrint: ";
-    const char *at = strstr(show_ssl_cert, mark);
-    return at && strncmp(at + strlen(mark), fingerprint, strlen(fingerprint)) == 0;
-}
-
-void live_certificate_set(struct live *l, const char *path, const struct digest *content, const char *fingerprint)
+void live_certificate_set(struct live *l, const char *path, enum ssl_file_kind kind, const struct digest *content,
+                          const struct ssl_file_mark *mark)
 {
     struct live_certificate *c = certificate_get(l, path);
     struct digest *d = map_get(&l->files, path);
-    c->loaded = true;
-    snprintf(c->fingerprint, sizeof(c->fingerprint), "%s", fingerprint);
+    c->loaded[kind] = true;
+    c->marks[kind] = *mark;
     if (!d) {
         d = xmalloc(sizeof(*d));
         map_put(&l->files, path, d);

@@ -93,7 +93,7 @@ static void walk_file(void *ctx, enum contribution_kind kind, const char *name, 
         touch_stored(w->a, &w->a->apply.touched, kind, path, bytes, length, &w->a->apply.plan);
 }
 
-/* Certificates that HAProxy has loaded and nobody wants; before them, a transaction that somebody left open. */
+/* Certificates that HAProxy has loaded and nobody wants; before them, transactions that were left open. */
 static void walk_certificates(struct walk *w)
 {
     struct apply *p = &w->a->apply;
@@ -105,11 +105,13 @@ static void walk_certificates(struct walk *w)
 
 static void walk_transaction(struct walk *w)
 {
-    struct plan part = {0};
-    if (!w->a->live->transaction)
-        return;
-    plan_certificate_abort(&part, w->a->live->transaction);
-    (void)plan_take(&w->a->apply.plan, &part);
+    for (int kind = 0; kind < SSL_FILE_KINDS; kind++) {
+        struct plan part = {0};
+        if (!w->a->live->transactions[kind])
+            continue;
+        plan_certificate_abort(&part, (enum ssl_file_kind)kind, w->a->live->transactions[kind]);
+        (void)plan_take(&w->a->apply.plan, &part);
+    }
 }
 
 static void walk_files(struct walk *w)

@@ -283,6 +283,9 @@ static void chain_order(struct certificates *c, size_t leaf, struct certificate_
             sorted.items[sorted.count++] = c->items[i];
     for (size_t i = 0; i < c->count; i++)
         f->reordered |= sorted.items[i] != c->items[i];
+    STACK_OF(OPENSSL_STRING) *responders = X509_get1_ocsp(c->items[leaf]);
+    f->ocsp = sk_OPENSSL_STRING_num(responders) > 0 && c->count - f->strays > 1;
+    X509_email_free(responders);
     *c = sorted;
     ERR_clear_error();
 }
@@ -336,6 +339,29 @@ void certificate_read_authorities(const char *bytes, size_t length, struct certi
         f->not_after_s = i == 0 || until < f->not_after_s ? until : f->not_after_s;
     }
     certificates_done(&c);
+}
+
+void certificate_read_revocations(const char *bytes, size_t length, struct certificate_facts *f)
+{
+    *f = (struct certificate_facts){.key_type = ""};
+    BIO *bio = length <= CERTIFICATE_BYTES_MAX ? BIO_new_mem_buf(bytes, (int)length) : NULL;
+    X509_CRL *list;
+    if (!bio)
+        problem(f, "ca.crl is longer than 512 KiB");
+    while (bio && (list = PEM_read_bio_X509_CRL(bio, NULL, NULL, NULL))) {
+        int64_t until = time_read(X509_CRL_get0_nextUpdate(list));
+        if (until && (!f->not_after_s || until < f->not_after_s))
+            f->not_after_s = until;
+        f->certificates++;
+        X509_CRL_free(list);
+    }
+    unsigned long error = ERR_peek_last_error();
+    if (bio && f->certificates == 0)
+        problem(f, "ca.crl has no list of revoked certificates that can be read (PEM)");
+    else if (bio && ERR_GET_REASON(error) != PEM_R_NO_START_LINE)
+        problem(f, "ca.crl has a part that cannot be read");
+    ERR_clear_error();
+    BIO_free(bio);
 }
 
 /* ---- for HAProxy's command line ---- */

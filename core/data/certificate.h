@@ -29,6 +29,7 @@ struct certificate_facts {
     size_t certificates;
     bool reordered;    /* the chain was not in order: ret_chain differs from what was given */
     size_t strays;     /* certificates that are not part of the chain */
+    bool ocsp;         /* it names an OCSP responder, and its issuer is in the chain */
     char problem[200]; /* why it cannot be used; "" when it can */
 };
 void certificate_facts_done(struct certificate_facts *f);
@@ -40,6 +41,8 @@ void certificate_read(const char *chain, size_t chain_length, const char *key, s
                       struct certificate_facts *ret_facts, struct buf *ret_chain);
 /* The same of certificates without a key: authorities that others are verified against. */
 void certificate_read_authorities(const char *bytes, size_t length, struct certificate_facts *ret_facts);
+/* Lists of revoked certificates: how many there are, and when the first of them has to be replaced (not_after_s). */
+void certificate_read_revocations(const char *bytes, size_t length, struct certificate_facts *ret_facts);
 
 /* The fingerprint of the first certificate of a file; false when there is none. */
 bool certificate_fingerprint(const char *pem, size_t length, char ret_text[CERTIFICATE_FINGERPRINT_SIZE]);

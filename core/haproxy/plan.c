@@ -51,6 +51,8 @@ const char *plan_op_name(enum plan_op_type type)
         return "certificate_new";
     case PLAN_CERTIFICATE_SET:
         return "certificate_set";
+    case PLAN_CERTIFICATE_ADD:
+        return "certificate_add";
     case PLAN_CERTIFICATE_COMMIT:
         return "certificate_commit";
     case PLAN_CERTIFICATE_DEL:
@@ -565,6 +567,7 @@ enum plan_verdict plan_judge(enum plan_op_type type, const char *answer)
     case PLAN_CERTIFICATE_ABORT:
     case PLAN_CERTIFICATE_NEW:
     case PLAN_CERTIFICATE_SET:
+    case PLAN_CERTIFICATE_ADD:
     case PLAN_CERTIFICATE_COMMIT:
     case PLAN_CERTIFICATE_DEL:
     case PLAN_LIST_ADD:

@@ -22,6 +22,7 @@
 
 #include "base/vec.h"
 #include "haproxy/cfg.h"
+#include "haproxy/ssl_file.h"
 #include "haproxy/version.h"
 
 enum plan_stage { PLAN_CERTIFY, PLAN_APPEAR, PLAN_ROUTE, PLAN_UNROUTE, PLAN_VANISH, PLAN_STAGES };
@@ -45,6 +46,7 @@ enum plan_op_type {
     PLAN_CERTIFICATE_ABORT,
     PLAN_CERTIFICATE_NEW,
     PLAN_CERTIFICATE_SET,
+    PLAN_CERTIFICATE_ADD, /* more authorities, to a transaction */
     PLAN_CERTIFICATE_COMMIT,
     PLAN_CERTIFICATE_DEL,
     PLAN_LIST_ADD,
@@ -101,11 +103,13 @@ enum plan_verdict {
  * has one. */
 void plan_add(struct plan *p, enum plan_stage stage, enum plan_op_type type, const char *format, ...) PRINTF_LIKE(4, 5);
 
-/* plan_certificate.c. path: "certs/a.pem"; pem: its blocks, without empty lines. is_there: HAProxy has loaded it. */
-void plan_certificate(struct plan *p, const char *path, const char *pem, bool is_there);
-void plan_certificate_remove(struct plan *p, const char *path);
+/* plan_certificate.c: a file for TLS, of each kind. path: "certs/a.pem"; pem: its blocks, without empty lines.
+ * is_there: HAProxy has loaded it. */
+void plan_certificate(struct plan *p, const struct haproxy_caps *caps, enum ssl_file_kind kind, const char *path,
+                      const char *pem, bool is_there);
+void plan_certificate_remove(struct plan *p, enum ssl_file_kind kind, const char *path);
 /* End a transaction that was left open. */
-void plan_certificate_abort(struct plan *p, const char *path);
+void plan_certificate_abort(struct plan *p, enum ssl_file_kind kind, const char *path);
 /* A line of a crt-list, with its end. */
 void plan_list_add(struct plan *p, const char *list, const char *line, size_t length);
 void plan_list_remove(struct plan *p, const char *list, const char *certificate, unsigned number);

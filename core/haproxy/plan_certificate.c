@@ -1,6 +1,7 @@
-/* A certificate changes by a transaction: its content is set, which HAProxy may refuse, and then committed. What
+/* A file for TLS changes by a transaction: its content is set, which HAProxy may refuse, and then committed. What
  * HAProxy says of a success is words in the middle of its answer. On 2.6 a transaction that is open takes up what is
- * set for another certificate ("Transaction updated"): only a new one is right.
+ * set for another certificate ("Transaction updated"): only a new one is right. Authorities that are longer than one
+ * command are added one after another, where HAProxy has that command.
  */
 #include <string.h>
 
@@ -10,26 +11,69 @@
  * about 14 400 bytes. */
 #define PAYLOAD_MAX 13000
 
-void plan_certificate(struct plan *p, const char *path, const char *pem, bool is_there)
+static void plan_set(struct plan *p, bool add, enum ssl_file_kind kind, const char *path, const char *pem,
+                     size_t length)
 {
-    if (strlen(pem) > PAYLOAD_MAX) {
+    if (add)
+        plan_add(p, PLAN_CERTIFY, PLAN_CERTIFICATE_ADD, "add ssl %s %s <<\n%.*s", ssl_file_word(kind), path,
+                 (int)length, pem);
+    else
+        plan_add(p, PLAN_CERTIFY, PLAN_CERTIFICATE_SET, "set ssl %s %s <<\n%.*s", ssl_file_word(kind), path,
+                 (int)length, pem);
+}
+
+/* The length of the blocks at the begin of pem that fit into one command; 0 when the first one does not. */
+static size_t blocks_that_fit(const char *pem)
+{
+    size_t fits = 0;
+    for (const char *at = pem; (at = strstr(at, "-----END "));) {
+        at += strcspn(at, "\n");
+        at += *at == '\n';
+        if ((size_t)(at - pem) > PAYLOAD_MAX)
+            break;
+        fits = (size_t)(at - pem);
+    }
+    return fits;
+}
+
+void plan_certificate(struct plan *p, const struct haproxy_caps *caps, enum ssl_file_kind kind, const char *path,
+                      const char *pem, bool is_there)
+{
+    struct plan part = {0};
+    bool in_parts = strlen(pem) > PAYLOAD_MAX && kind == SSL_AUTHORITIES && caps->authorities_in_parts;
+    size_t first = in_parts ? blocks_that_fit(pem) : strlen(pem);
+    if (first == 0 || first > PAYLOAD_MAX) {
         plan_reload(p, "certificate", "%s is longer than HAProxy takes in one command", path);
         return;
     }
     if (!is_there)
-        plan_add(p, PLAN_CERTIFY, PLAN_CERTIFICATE_NEW, "new ssl cert %s", path);
-    plan_add(p, PLAN_CERTIFY, PLAN_CERTIFICATE_SET, "set ssl cert %s <<\n%s", path, pem);
-    plan_add(p, PLAN_CERTIFY, PLAN_CERTIFICATE_COMMIT, "commit ssl cert %s", path);
+        plan_add(&part, PLAN_CERTIFY, PLAN_CERTIFICATE_NEW, "new ssl %s %s", ssl_file_word(kind), path);
+    plan_set(&part, false, kind, path, pem, first);
+    for (const char *at = pem + first; *at;) {
+        size_t length = blocks_that_fit(at);
+        if (length == 0) {
+            plan_reload(p, "certificate", "%s has an authority that is longer than HAProxy takes in one command", path);
+            plan_done(&part);
+            return;
+        }
+        plan_set(&part, true, kind, path, at, length);
+        at += length;
+    }
+    plan_add(&part, PLAN_CERTIFY, PLAN_CERTIFICATE_COMMIT, "commit ssl %s %s", ssl_file_word(kind), path);
+    for (size_t i = 0; i < part.ops[PLAN_CERTIFY].length; i++)
+        vec_push(&p->ops[PLAN_CERTIFY], part.ops[PLAN_CERTIFY].items[i]);
+    vec_clear(&part.ops[PLAN_CERTIFY]);
+    plan_done(&part);
 }
 
-void plan_certificate_remove(struct plan *p, const char *path)
+void plan_certificate_remove(struct plan *p, enum ssl_file_kind kind, const char *path)
 {
-    plan_add(p, PLAN_VANISH, PLAN_CERTIFICATE_DEL, "del ssl cert %s", path);
+    plan_add(p, PLAN_VANISH, PLAN_CERTIFICATE_DEL, "del ssl %s %s", ssl_file_word(kind), path);
 }
 
-void plan_certificate_abort(struct plan *p, const char *path)
+void plan_certificate_abort(struct plan *p, enum ssl_file_kind kind, const char *path)
 {
-    plan_add(p, PLAN_CERTIFY, PLAN_CERTIFICATE_ABORT, "abort ssl cert %s", path);
+    plan_add(p, PLAN_CERTIFY, PLAN_CERTIFICATE_ABORT, "abort ssl %s %s", ssl_file_word(kind), path);
 }
 
 void plan_list_add(struct plan *p, const char *list, const char *line, size_t length)
@@ -42,24 +86,42 @@ void plan_list_remove(struct plan *p, const char *list, const char *certificate,
     plan_add(p, PLAN_UNROUTE, PLAN_LIST_DEL, "del ssl crt-list %s %s:%u", list, certificate, number);
 }
 
+/* "Transaction created for certificate", "transaction created for CA", "… CRL". */
+static bool says(const char *answer, const char *const words[], size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strstr(answer, words[i]))
+            return true;
+    return false;
+}
+
 enum plan_verdict plan_judge_certificate(enum plan_op_type type, const char *answer)
 {
-    const char *success = "";
+    static const char *const aborted[] = {"No ongoing transaction", "Transaction aborted"},
+                             *const made[] = {"New empty certificate store", "New CA file created",
+                                              "New CRL file created"},
+                             *const set[] = {"Transaction created for certificate", "transaction created for CA",
+                                             "transaction created for CRL"},
+                             *const added[] = {"transaction updated for CA"}, *const done[] = {"Success!"},
+                             *const deleted[] = {"deleted!"}, *const unlisted[] = {"deleted in crtlist"};
+    bool ok = false;
     if (type == PLAN_CERTIFICATE_ABORT)
-        success = strstr(answer, "No ongoing transaction") ? "No ongoing transaction" : "Transaction aborted";
+        ok = says(answer, aborted, ARRAY_LEN(aborted));
     if (type == PLAN_CERTIFICATE_NEW)
-        success = "New empty certificate store";
+        ok = says(answer, made, ARRAY_LEN(made));
     if (type == PLAN_CERTIFICATE_SET)
-        success = "Transaction created for certificate";
+        ok = says(answer, set, ARRAY_LEN(set));
+    if (type == PLAN_CERTIFICATE_ADD)
+        ok = says(answer, added, ARRAY_LEN(added));
     if (type == PLAN_CERTIFICATE_COMMIT || type == PLAN_LIST_ADD)
-        success = "Success!";
+        ok = says(answer, done, ARRAY_LEN(done));
     if (type == PLAN_LIST_DEL)
-        success = "deleted in crtlist";
+        ok = says(answer, unlisted, ARRAY_LEN(unlisted));
     if (type == PLAN_CERTIFICATE_DEL) {
         /* Something else names it: it is looked at again when everything is compared. */
         if (strstr(answer, "in use"))
             return PLAN_LATER;
-        success = "deleted!";
+        ok = says(answer, deleted, ARRAY_LEN(deleted));
     }
-    return *success && strstr(answer, success) ? PLAN_OK : PLAN_SURPRISE;
+    return ok ? PLAN_OK : PLAN_SURPRISE;
 }

@@ -54,6 +54,8 @@ int haproxy_version_parse(const char *text, struct haproxy_caps *ret_caps, struc
     caps.server_removable = at_least(&caps, 3, 0);
     caps.dynamic_backends = at_least(&caps, 3, 4);
     caps.reload_reports = at_least(&caps, 2, 7);
+    caps.authorities_in_parts = at_least(&caps, 2, 7);
+    caps.authorities_end_sessions = at_least(&caps, 3, 2);
     caps.quic = has_feature(text, "+QUIC");
     caps.quic_limited = caps.quic && has_feature(text, "+QUIC_OPENSSL_COMPAT");
     *ret_caps = caps;
@@ -80,4 +82,5 @@ void haproxy_caps_from_help(struct haproxy_caps *caps, const char *help_text)
     caps->server_removable = has_command(help_text, "wait");
     caps->dynamic_backends = has_command(help_text, "add backend") && has_command(help_text, "publish backend") &&
                              has_command(help_text, "del backend");
+    caps->authorities_in_parts = has_command(help_text, "add ssl ca-file");
 }

@@ -11,11 +11,14 @@
 
 struct haproxy_caps {
     int major, minor, patch;
-    char text[64];         /* "3.2.1-1" */
-    bool dynamic_servers;  /* add server, del server */
-    bool server_removable; /* wait … srv-removable */
-    bool dynamic_backends; /* add backend … from …, publish backend, del backend (3.4) */
-    bool reload_reports;   /* the master CLI's reload waits and answers Success=… (2.7) */
+    char text[64];             /* "3.2.1-1" */
+    bool dynamic_servers;      /* add server, del server */
+    bool server_removable;     /* wait … srv-removable */
+    bool dynamic_backends;     /* add backend … from …, publish backend, del backend (3.4) */
+    bool reload_reports;       /* the master CLI's reload waits and answers Success=… (2.7) */
+    bool authorities_in_parts; /* add ssl ca-file (2.7) */
+    /* Sessions that were begun under other authorities or revocations are not taken up again (3.2). */
+    bool authorities_end_sessions;
     bool quic;
     bool quic_limited; /* its TLS library has no QUIC: `limited-quic` is needed, and 0-RTT is missing */
 };

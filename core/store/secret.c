@@ -35,7 +35,7 @@ struct concealing {
         struct buf bytes;
         bool is_there;
         char handle[VAULT_HANDLE_LENGTH + 1];
-    } chain, key, authorities;
+    } chain, key, authorities, revocations;
 };
 
 static void bytes_wipe(struct buf *b)
@@ -50,6 +50,7 @@ static struct plain *plain_of(struct concealing *c, const char *key)
     return strcmp(key, "tls.crt") == 0   ? &c->chain
            : strcmp(key, "tls.key") == 0 ? &c->key
            : strcmp(key, "ca.crt") == 0  ? &c->authorities
+           : strcmp(key, "ca.crl") == 0  ? &c->revocations
                                          : NULL;
 }
 
@@ -147,7 +148,7 @@ static int member_copy(struct buf *out, struct yyjson_val *object, const char *n
 /* The facts of a certificate. One whose chain is not in order gets a value of its own, in order. */
 static int facts_write(struct concealing *c, const char *type, struct buf *out, struct err *err)
 {
-    struct certificate_facts facts = {0}, authorities = {0};
+    struct certificate_facts facts = {0}, authorities = {0}, revocations = {0};
     struct buf chain = {0};
     const struct plain *p = &c->chain;
     char ordered[VAULT_HANDLE_LENGTH + 1];
@@ -160,6 +161,8 @@ static int facts_write(struct concealing *c, const char *type, struct buf *out, 
                      c->key.is_there ? buf_str(&c->key.bytes) : NULL, c->key.bytes.length, &facts, &chain);
     if (c->authorities.is_there)
         certificate_read_authorities(buf_str(&c->authorities.bytes), c->authorities.bytes.length, &authorities);
+    if (c->revocations.is_there)
+        certificate_read_revocations(buf_str(&c->revocations.bytes), c->revocations.bytes.length, &revocations);
     if (facts.reordered && !facts.problem[0]) {
         c->name.key = "tls.crt in order";
         result = vault_put(c->vault, &c->hold, &c->name, buf_str(&chain), chain.length, ordered, err);
@@ -167,10 +170,11 @@ static int facts_write(struct concealing *c, const char *type, struct buf *out, 
     }
     if (result == 0)
         secret_facts_write(out, &facts, facts.problem[0] ? NULL : handle, c->authorities.is_there ? &authorities : NULL,
-                           clock_wall_s());
+                           c->revocations.is_there ? &revocations : NULL, clock_wall_s());
     buf_done(&chain);
     certificate_facts_done(&facts);
     certificate_facts_done(&authorities);
+    certificate_facts_done(&revocations);
     return result;
 }
 
@@ -217,6 +221,7 @@ int secret_conceal(struct vault *v, struct yyjson_val *value, struct yyjson_doc 
     bytes_wipe(&c.chain.bytes);
     bytes_wipe(&c.key.bytes);
     bytes_wipe(&c.authorities.bytes);
+    bytes_wipe(&c.revocations.bytes);
     if (result == 0)
         result = json_parse(text.data, text.length, TEXT_MAX, ret_doc, err);
     if (result < 0) {

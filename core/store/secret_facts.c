@@ -16,7 +16,8 @@ const char *secret_validity(const struct secret_dates *dates, int64_t now_s)
 }
 
 void secret_facts_write(struct buf *out, const struct certificate_facts *f, const char *chain_handle,
-                        const struct certificate_facts *authorities, int64_t now_s)
+                        const struct certificate_facts *authorities, const struct certificate_facts *revocations,
+                        int64_t now_s)
 {
     const struct secret_dates dates = {.not_before_s = f->not_before_s, .not_after_s = f->not_after_s};
 
@@ -24,8 +25,10 @@ void secret_facts_write(struct buf *out, const struct certificate_facts *f, cons
                secret_validity(&dates, now_s), f->not_before_s, f->not_after_s, f->problem[0] ? "false" : "true");
     for (size_t i = 0; i < f->names.length; i++)
         buf_printf(out, "%s\"%s\"", i ? "," : "", f->names.items[i]);
-    buf_printf(out, "],\"key_type\":\"%s\",\"key_bits\":%d,\"certificates\":%zu,\"strays\":%zu,\"reordered\":%s",
-               f->key_type, f->key_bits, f->certificates, f->strays, f->reordered ? "true" : "false");
+    buf_printf(out,
+               "],\"key_type\":\"%s\",\"key_bits\":%d,\"certificates\":%zu,\"strays\":%zu,\"reordered\":%s,\"ocsp\":%s",
+               f->key_type, f->key_bits, f->certificates, f->strays, f->reordered ? "true" : "false",
+               f->ocsp ? "true" : "false");
     if (f->problem[0])
         buf_printf(out, ",\"problem\":\"%s\"", f->problem);
     if (chain_handle)
@@ -35,6 +38,13 @@ void secret_facts_write(struct buf *out, const struct certificate_facts *f, cons
                    authorities->not_after_s);
         if (authorities->problem[0])
             buf_printf(out, ",\"problem\":\"%s\"", authorities->problem);
+        buf_putc(out, '}');
+    }
+    if (revocations) {
+        buf_printf(out, ",\"revocations\":{\"lists\":%zu,\"next_update\":%" PRId64, revocations->certificates,
+                   revocations->not_after_s);
+        if (revocations->problem[0])
+            buf_printf(out, ",\"problem\":\"%s\"", revocations->problem);
         buf_putc(out, '}');
     }
     buf_putc(out, '}');

@@ -6,7 +6,9 @@
  *     "x509": {"validity": "valid", "not_before": 1, "not_after": 2, "names": ["shop.example.com"], "key_type":
  *     "ECDSA",
  *              "key_bits": 256, "certificates": 2, "strays": 0, "reordered": false, "problem": "…", "chain": handle,
- *              "authorities": {"certificates": 1, "problem": "…"}}
+ *              "ocsp": true, "authorities": {"certificates": 1, "problem": "…"}, "revocations": {"lists": 1,
+ *              "next_update":
+ *              3, "problem": "…"}}
  *
  * validity is "early" before not_before, "ended" after not_after. It is the only fact that depends on the time: so
  * rendering stays a pure function of the objects, and the object changes when a date has passed
@@ -22,10 +24,11 @@
 #include "base/buf.h"
 #include "data/certificate.h"
 
-/* Append the member x509, with a comma in front. chain_handle: NULL where the certificate cannot be used. authorities:
- * NULL where there are none. */
+/* Append the member x509, with a comma in front. chain_handle: NULL where the certificate cannot be used. authorities,
+ * revocations: NULL where there are none. */
 void secret_facts_write(struct buf *out, const struct certificate_facts *f, const char *chain_handle,
-                        const struct certificate_facts *authorities, int64_t now_s);
+                        const struct certificate_facts *authorities, const struct certificate_facts *revocations,
+                        int64_t now_s);
 
 /* What of it is needed again later, from an object's JSON. False when it has no facts. */
 struct secret_dates {

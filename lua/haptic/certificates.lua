@@ -17,7 +17,7 @@ M.KEEP = 1
 --- Names that one call may have, and certificates of one name (one of each type of key).
 M.MAX_NAMES, M.MAX_CERTIFICATES = 1000, 4
 
-local CERTIFICATE_FIELDS = { cert = true, key = true, ca = true, keep = true }
+local CERTIFICATE_FIELDS = { cert = true, key = true, ca = true, crl = true, keep = true }
 local LIST_FIELDS = { sni = true, options = true, keep = true }
 
 local function certificate_name(name)
@@ -44,7 +44,7 @@ local function certificate(name, parts)
   if type(parts) ~= "table" then error("expected a table {cert = …, key = …}", 0) end
   nearest.check_fields(parts, CERTIFICATE_FIELDS, "certificate", -1)
   local rank, texts = check_keep(parts.keep), {}
-  for _, field in ipairs({ "cert", "key", "ca" }) do
+  for _, field in ipairs({ "cert", "key", "ca", "crl" }) do
     local part = parts[field]
     if part ~= nil then
       if type(part) ~= "string" or part == "" then error(field .. " is no text", 0) end
@@ -52,7 +52,7 @@ local function certificate(name, parts)
       texts[#texts + 1] = "\n"
     end
   end
-  if #texts == 0 and rank == 0 then error("it has neither cert nor key nor ca", 0) end
+  if #texts == 0 and rank == 0 then error("it has neither cert nor key nor ca nor crl", 0) end
   return name, rank, concat(texts)
 end
 
@@ -106,8 +106,8 @@ end
 ---@param Out table
 ---@param kinds table {CERTIFICATE=, CRT_LIST=}
 function M.install(Out, kinds, put, check)
-  --- A certificate as a file: {cert=, key=, ca=}, handles or PEM. keep: the file as this fragment gave it last stays,
-  --- if there is one; what is given here only counts if not.
+  --- A certificate as a file: {cert=, key=, ca=, crl=}, handles or PEM. keep: the file as this fragment gave it last
+  --- stays, if there is one; what is given here only counts if not.
   function Out:certificate(name, parts)
     check(self, "certificate", 2)
     local ok, file, rank, text = pcall(certificate, name, parts)

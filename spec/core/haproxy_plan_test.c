@@ -240,13 +240,14 @@ static void test_answers(void **state)
 static void test_certificates(void **state)
 {
     (void)state;
+    const struct haproxy_caps caps = {.dynamic_servers = true};
     struct plan p = {0};
     plan_list_remove(&p, "certs/x.list", "certs/b.pem", 3);
-    plan_certificate_abort(&p, "certs/z.pem");
-    plan_certificate(&p, "certs/a.pem", "A\nB\n", true);
-    plan_certificate(&p, "certs/n.pem", "N\n", false);
+    plan_certificate_abort(&p, SSL_CERTIFICATE, "certs/z.pem");
+    plan_certificate(&p, &caps, SSL_CERTIFICATE, "certs/a.pem", "A\nB\n", true);
+    plan_certificate(&p, &caps, SSL_CERTIFICATE, "certs/n.pem", "N\n", false);
     plan_list_add(&p, "certs/x.list", "certs/n.pem n.example\ncerts/other", 22);
-    plan_certificate_remove(&p, "certs/b.pem");
+    plan_certificate_remove(&p, SSL_CERTIFICATE, "certs/b.pem");
     CLEANUP(free_ptr) char *got = describe(&p);
     /* Certificates before anything is routed, and lines before what they name goes. */
     assert_string_equal(got, "-1 abort ssl cert certs/z.pem\n-1 set ssl cert certs/a.pem <<\nA\nB\n\n"
@@ -258,7 +259,7 @@ static void test_certificates(void **state)
     CLEANUP(free_ptr) char *long_one = xmalloc(13002);
     memset(long_one, 'a', 13001);
     long_one[13001] = '\0';
-    plan_certificate(&p, "certs/a.pem", long_one, true);
+    plan_certificate(&p, &caps, SSL_CERTIFICATE, "certs/a.pem", long_one, true);
     assert_string_equal(p.reload_class, "certificate");
     assert_int_equal(plan_count(&p), 0);
     plan_done(&p);

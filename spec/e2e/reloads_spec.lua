@@ -53,9 +53,9 @@ end
 function World:secret(c, name, certificate)
   self:put(c, "secret-" .. name, e2e.tls_secret(name, certificate.cert, certificate.key, c.namespace))
 end
-function World:authority(c, name, certificate)
-  self:put(c, "secret-" .. name, { apiVersion = "v1", kind = "Secret", stringData = { ["ca.crt"] = certificate.cert },
-    metadata = { namespace = c.namespace, name = name } })
+function World:authority(c, name, certificate, revocations)
+  self:put(c, "secret-" .. name, { apiVersion = "v1", kind = "Secret", metadata = { namespace = c.namespace, name = name },
+    stringData = { ["ca.crt"] = certificate.cert, ["ca.crl"] = revocations } })
 end
 --- The configuration file with these changes; they add up.
 function World:configure(fn)
@@ -250,6 +250,14 @@ change("TLS", "a certificate and its host names go", {
     end)
   end,
 })
+local function wait_client(w, c, status)
+  w.scope:wait_for(c.text, 20, function()
+    local answer, reason = e2e.https({ port = w.haptic.https_port, host = c.namespace .. ".example", args = { "--cert",
+      c.client.directory .. "/cert.pem", "--key", c.client.directory .. "/key.pem" } })
+    return answer and answer.status == status, answer and answer.status or reason
+  end)
+end
+
 change("TLS", "an Ingress asks its clients for certificates", {
   before = function(w, c)
     c.ca = w.scope:certificate({ names = { "authority" }, key = "authority" })
@@ -275,13 +283,64 @@ change("TLS", "the authorities of its clients are renewed", {
     c.client = w.scope:certificate({ names = { "client" }, issuer = c.ca })
     w:authority(c, "ca", c.ca)
   end,
-  live = function(w, c)
-    w.scope:wait_for(c.text, 20, function()
-      local answer = e2e.https({ port = w.haptic.https_port, host = c.namespace .. ".example", args = { "--cert",
-        c.client.directory .. "/cert.pem", "--key", c.client.directory .. "/key.pem" } })
-      return answer and answer.status == 200
-    end)
+  live = function(w, c) wait_client(w, c, 200) end,
+})
+
+change("TLS", "the authorities of its clients get a list of revoked certificates", {
+  before = function(w, c)
+    c.ca = w.scope:certificate({ names = { "authority" }, key = "authority" })
+    c.client = w.scope:certificate({ names = { "client" }, issuer = c.ca })
+    w:authority(c, "ca", c.ca)
+    with_tls(w, c, { annotations = { ["haproxy-haptic.org/client-ca"] = "ca" } })
   end,
+  make = function(w, c) w:authority(c, "ca", c.ca, w.scope:revocations(c.ca, { c.client })) end,
+  live = function(w, c) wait_client(w, c, 495) end,
+})
+change("TLS", "a list of revoked certificates is renewed", {
+  before = function(w, c)
+    c.ca = w.scope:certificate({ names = { "authority" }, key = "authority" })
+    c.client = w.scope:certificate({ names = { "client" }, issuer = c.ca })
+    w:authority(c, "ca", c.ca, w.scope:revocations(c.ca, {}))
+    with_tls(w, c, { annotations = { ["haproxy-haptic.org/client-ca"] = "ca" } })
+  end,
+  make = function(w, c) w:authority(c, "ca", c.ca, w.scope:revocations(c.ca, { c.client })) end,
+  live = function(w, c) wait_client(w, c, 495) end,
+})
+
+--- A Service whose server has a certificate of an authority; with: annotations beside server-ca.
+local function with_tls_server(w, c, authority, with)
+  c.ca = w.scope:certificate({ names = { "authority" }, key = "authority" })
+  c.port = e2e.port()
+  w.scope:tls_server({ port = c.port, certificate = w.scope:certificate({ names = { "server" }, issuer = c.ca }) })
+  w:authority(c, "ca", authority or c.ca)
+  w:service(c, "web")
+  w:slice(c, "web", { address(c.number, 1) }, c.port)
+  c.annotations = { ["haproxy.org/server-ca"] = "ca" }
+  for k, v in pairs(with or {}) do c.annotations[k] = v end
+end
+local function a_stranger(w) return w.scope:certificate({ names = { "a stranger" }, key = "authority" }) end
+
+change("TLS", "a new backend verifies its servers", {
+  before = function(w, c) with_tls_server(w, c) end,
+  make = function(w, c) w:ingress(c, { annotations = c.annotations }) end,
+  live = function(w, c) w:status(c, 200) end,
+})
+change("TLS", "the authorities that verify servers are renewed", {
+  before = function(w, c)
+    with_tls_server(w, c, a_stranger(w))
+    w:ingress(c, { annotations = c.annotations })
+  end,
+  make = function(w, c) w:authority(c, "ca", c.ca) end,
+  live = function(w, c) w:status(c, 200) end,
+})
+change("TLS", "the same for servers that are shown a certificate", {
+  before = function(w, c)
+    with_tls_server(w, c, a_stranger(w), { ["haproxy.org/server-crt"] = "own" })
+    w:secret(c, "own", w.scope:certificate({ names = { "client" } }))
+    w:ingress(c, { annotations = c.annotations })
+  end,
+  make = function(w, c) w:authority(c, "ca", c.ca) end,
+  live = function(w, c) w:status(c, 200) end,
 })
 
 -- the administrator's own -----------------------------------------------------------------------------------
@@ -341,11 +400,14 @@ local function reasons(haptic)
   return list
 end
 
---- Is everything live, and each reload in the log?
+--- Is everything live, and each reload that HAProxy has begun in the log?
 local function is_quiet(w)
-  local state = w.haptic:state()
+  local asked, processes = pcall(w.haptic.haproxy.processes, w.haptic.haproxy)
+  if not asked then return false end
+  local state, begun = w.haptic:state(), processes.reloads
+  w.untold = w.untold or begun - state.haproxy.reloads
   return state.live and state.pending == 0 and state.problem == "" and state.haproxy.reloads == #reasons(w.haptic)
-    and w.haptic:metric("haptic_reload_wait_seconds") == 0
+    and begun == w.untold + state.haproxy.reloads and w.haptic:metric("haptic_reload_wait_seconds") == 0
 end
 
 --- Waits until it is quiet and stays so: what a check in the background asks for comes a little later.

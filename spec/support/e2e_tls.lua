@@ -30,6 +30,20 @@ function Scope:certificate(options)
   }
 end
 
+--- A list by which an authority revokes certificates: PEM.
+function Scope:revocations(authority, certificates)
+  local file, words = self:path("crl"), {}
+  for i, c in ipairs(certificates) do words[i] = c.directory end
+  run("crl", authority.directory, file, unpack(words))
+  return posix.read_file(file)
+end
+
+--- A client that takes its session up again and again; its log tells what changes: "200 resumed".
+function Scope:resuming_client(port, name, certificate)
+  return self:spawn({ name = "a client with a session", argv = { TOOL, "resume", tostring(port), name,
+    certificate.directory } })
+end
+
 --- Certificates for 1.DOMAIN, 2.DOMAIN, …: a list like those of certificate().
 function Scope:certificates(count, domain)
   local directory, list = self:path("certificates"), {}

@@ -18,7 +18,7 @@ settings({
 local OURS = "haproxy-haptic.org"
 --- Keys of ours, by the kind of the object that has them.
 local OWN = { Service = { ["keep-last-ready"] = true },
-  Ingress = { ["client-ca"] = TLS, ["client-verify"] = TLS, ["status-entries"] = true } }
+  Ingress = { ["client-ca"] = TLS, ["client-verify"] = TLS, ["client-error-page"] = TLS, ["status-entries"] = true } }
 --- Those that protect, where they are not honoured.
 local OWN_PROTECTS = { ["client-ca"] = true }
 

@@ -66,8 +66,19 @@ local function is_everybody()
   return classes.has_defaults or configmap.is_set and configmap.level().values["ssl-redirect"] ~= nil
 end
 
---- Whose certificates an Ingress asks of its clients: the name of a Secret, and "required" or "optional". Whatever is
---- wrong with what its owner wrote is taken for the stricter.
+--- Where clients are led that are not let in: an address, or a path; nil: they are told so by the status.
+local function page_of(out, annotations)
+  local page = annotations["haproxy-haptic.org/client-error-page"]
+  if page == nil then return nil end
+  local path = type(page) == "string" and #page <= 1024 and (page:match("^https?://[%w.-]+(/.*)$")
+    or page:match("^https?://[%w.-]+:%d+(/.*)$") or page:match("^/.*$"))
+  if path and not path:find("^//") and path:find("^[%w/._~?=&%%+-]+$") then return page end
+  out:warn("InvalidAnnotation", "haproxy-haptic.org/client-error-page: expected an address such as "
+    .. "https://example.com/why or a path; clients are told by the status")
+end
+
+--- Whose certificates an Ingress asks of its clients: the name of a Secret, "required" or "optional", and the page for
+--- those who are not let in. Whatever is wrong with what its owner wrote is taken for the stricter.
 local function clients_of(out, ing)
   local annotations = dig(ing, "metadata", "annotations")
   local name = annotations and annotations["haproxy-haptic.org/client-ca"]
@@ -80,7 +91,7 @@ local function clients_of(out, ing)
     out:warn("InvalidAnnotation", "haproxy-haptic.org/client-ca: expected the name of a Secret with ca.crt")
     return nil, "required"
   end
-  return name, verify == "optional" and "optional" or "required"
+  return name, verify == "optional" and "optional" or "required", page_of(out, annotations)
 end
 
 --- The hosts that an entry of spec.tls is for; without any, those of the rules.
@@ -158,8 +169,7 @@ local function put(out, ing, routes, passes)
   local authorities = clients_of(out, ing)
   local options, keep = nil, nil
   if authorities then
-    local file = ssl.authorities(out, ing.metadata.namespace, authorities)
-    options, keep = { "ca-file", path:cert(file), "verify", "optional" }, true
+    options, keep = ssl.authorities(out, ing.metadata.namespace, authorities), true
   end
   for host, has in pairs(of) do
     table.sort(has.files)

@@ -1,0 +1,306 @@
+/* Changes loaded crt-lists at runtime. A name is added to a list, or removed, by lines. First the lines for new names
+ * are added. After the routes have changed, unused lines are deleted. A line that loses one of several names is
+ * replaced by one without it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent/agent_state.h"
+#include "base/alloc.h"
+
+/* The certificate and the options of one crt-list line. */
+struct use {
+    const char *certificate, *options;
+    size_t certificate_length, options_length;
+};
+#define USES_MAX 8
+
+/* "certs/a.pem certs/b.pem [alpn h2]" */
+static size_t uses_of(const char *text, struct use uses[USES_MAX])
+{
+    const char *options = strchr(text, '['), *end = options ? options : text + strlen(text);
+    size_t n = 0;
+    for (const char *at = text; n < USES_MAX && (at += strspn(at, " ")) < end;) {
+        size_t length = strcspn(at, " [");
+        if (length == 0)
+            break;
+        uses[n++] = (struct use){.certificate = at,
+                                 .certificate_length = length,
+                                 .options = options ? options + 1 : "",
+                                 .options_length = options ? strcspn(options + 1, "]") : 0};
+        at += length;
+    }
+    return n;
+}
+
+/* ---- which files the lists name ---- */
+
+struct naming {
+    void (*fn)(void *ctx, enum ssl_file_kind kind, const char *path, size_t length);
+    void *ctx;
+};
+
+/* "ca-file certs/a.ca.pem verify optional" */
+static void options_each_file(const struct naming *naming, const struct use *use)
+{
+    const char *end = use->options + use->options_length;
+    enum ssl_file_kind kind = SSL_CERTIFICATE;
+    for (const char *at = use->options; at < end;) {
+        size_t length = strcspn(at, " ]");
+        if (kind != SSL_CERTIFICATE)
+            naming->fn(naming->ctx, kind, at, length);
+        kind = length == 7 && memcmp(at, "ca-file", 7) == 0    ? SSL_AUTHORITIES
+               : length == 8 && memcmp(at, "crl-file", 8) == 0 ? SSL_REVOCATIONS
+                                                               : SSL_CERTIFICATE;
+        at += length;
+        at += strspn(at, " ");
+        if (length == 0 && *at != ' ')
+            break;
+    }
+}
+
+static void item_each_file(void *ctx, struct item *item)
+{
+    const struct naming *naming = ctx;
+    struct use uses[USES_MAX];
+    size_t n = item->accepted ? uses_of(item->accepted->bytes, uses) : 0;
+    for (size_t i = 0; i < n; i++)
+        naming->fn(naming->ctx, SSL_CERTIFICATE, uses[i].certificate, uses[i].certificate_length);
+    if (n)
+        options_each_file(naming, &uses[0]);
+}
+
+void lists_each_file(const struct agent *a,
+                     void (*fn)(void *ctx, enum ssl_file_kind kind, const char *path, size_t length), void *ctx)
+{
+    struct naming naming = {fn, ctx};
+    const struct map_slot *slot;
+    for (size_t it = 0; (slot = map_next(&a->live->lists, &it));)
+        if (((const struct live_list *)slot->value)->used)
+            model_each_list_item(a->model, slot->key + strlen("certs/"), item_each_file, &naming);
+}
+
+/* ---- lines ---- */
+
+static bool line_is(const struct crt_list_line *line, const struct use *use)
+{
+    if (strlen(line->certificate) != use->certificate_length ||
+        memcmp(line->certificate, use->certificate, use->certificate_length) != 0)
+        return false;
+    if (!use->options_length)
+        return !*line->options;
+    CLEANUP(free_ptr) char *options = crt_list_options(use->options, use->options_length);
+    return strcmp(line->options, options) == 0;
+}
+
+/* A name of a line, as the model has it. */
+static const struct item *item_of(const struct agent *a, const char *list, const char *name)
+{
+    return model_list_item(a->model, list + strlen("certs/"), strcmp(name, CRT_LIST_NOBODY) == 0 ? "" : name);
+}
+
+/* An item that changed after this apply began belongs to the next one; until then its lines stay. */
+static bool is_wanted(const struct agent *a, const char *list, const char *name, const struct crt_list_line *line)
+{
+    struct use uses[USES_MAX];
+    const struct item *item = item_of(a, list, name);
+    if (item && item->changed)
+        return true;
+    size_t n = item && item->accepted ? uses_of(item->accepted->bytes, uses) : 0;
+    for (size_t i = 0; i < n; i++)
+        if (line_is(line, &uses[i]))
+            return true;
+    return false;
+}
+
+/* Is each of a line's names wanted as it stands there? */
+static bool line_stays(const struct agent *a, const char *list, const struct crt_list_line *line)
+{
+    for (size_t i = 0; i < line->names.length; i++)
+        if (!is_wanted(a, list, line->names.items[i], line))
+            return false;
+    return line->names.length > 0;
+}
+
+/* Lines that come: by certificate and options, the names that need one. */
+struct coming {
+    struct map groups; /* "certs/a.pem [alpn h2]" → VEC of names */
+};
+struct names {
+    VEC(const char *) items; /* borrowed */
+};
+
+static void coming_add(struct coming *c, const struct use *use, const char *name)
+{
+    CLEANUP(free_ptr)
+    char *key = use->options_length ? xasprintf("%.*s [%.*s]", (int)use->certificate_length, use->certificate,
+                                                (int)use->options_length, use->options)
+                                    : xasprintf("%.*s", (int)use->certificate_length, use->certificate);
+    struct names *names = map_get(&c->groups, key);
+    if (!names) {
+        names = xcalloc(1, sizeof(*names));
+        map_put(&c->groups, key, names);
+    }
+    vec_push(&names->items, name);
+}
+
+/* The table of what stays: "name\ncertificate [options]". */
+static void key_of(struct buf *key, const char *name, const char *certificate, size_t certificate_length,
+                   const char *options)
+{
+    buf_clear(key);
+    buf_puts(key, name);
+    buf_putc(key, '\n');
+    buf_add(key, certificate, certificate_length);
+    buf_putc(key, '\n');
+    buf_puts(key, options);
+}
+
+struct list_plan {
+    struct agent *a;
+    const struct live_list *list;
+    struct map stays; /* key_of() of each name of each line that stays */
+    struct coming coming;
+    struct buf key;
+    bool default_changes;
+};
+
+static void need_item(void *ctx, struct item *item)
+{
+    struct list_plan *lp = ctx;
+    struct use uses[USES_MAX];
+    size_t n = item->accepted && !item->changed ? uses_of(item->accepted->bytes, uses) : 0;
+    for (size_t i = 0; i < n; i++) {
+        CLEANUP(free_ptr) char *options = crt_list_options(uses[i].options, uses[i].options_length);
+        key_of(&lp->key, *item->key ? item->key : CRT_LIST_NOBODY, uses[i].certificate, uses[i].certificate_length,
+               options);
+        if (map_getn(&lp->stays, lp->key.data, lp->key.length))
+            continue;
+        lp->default_changes |= !*item->key;
+        coming_add(&lp->coming, &uses[i], item->key);
+    }
+}
+
+/* ---- what lines name that HAProxy has not loaded: it was wanted all the while, and nothing has named it ---- */
+
+struct loading {
+    struct agent *a;
+    struct touched *t;
+    struct plan *plan;
+};
+
+static bool is_touched(const struct touched *t, const char *path)
+{
+    for (size_t i = 0; i < t->certificates.length; i++)
+        if (t->certificates.items[i].is_wanted && strcmp(t->certificates.items[i].path, path) == 0)
+            return true;
+    return false;
+}
+
+static void load_file(void *ctx, enum ssl_file_kind kind, const char *name, size_t length)
+{
+    const struct loading *l = ctx;
+    CLEANUP(free_ptr) char *path = xmemdup0(name, length);
+    CLEANUP(buf_done) struct buf text = {0};
+    const struct live_certificate *live = map_get(&l->a->live->certificates, path);
+    if ((live && live->loaded[kind]) || strncmp(path, "certs/", 6) != 0 || is_touched(l->t, path) ||
+        !model_file_text(l->a->model, MODEL_ACCEPTED, CONTRIBUTION_CERTIFICATE, path + strlen("certs/"), &text))
+        return;
+    touch_stored(l->a, l->t, CONTRIBUTION_CERTIFICATE, path, buf_str(&text), text.length, l->plan);
+}
+
+static void load_files(struct agent *a, struct touched *t, const struct coming *coming, struct plan *plan)
+{
+    struct loading loading = {a, t, plan};
+    const struct naming naming = {load_file, &loading};
+    const struct map_slot *slot;
+    struct use uses[USES_MAX];
+    for (size_t it = 0; (slot = map_next(&coming->groups, &it));)
+        if (uses_of(slot->key, uses) > 0) {
+            load_file(&loading, SSL_CERTIFICATE, uses[0].certificate, uses[0].certificate_length);
+            options_each_file(&naming, &uses[0]);
+        }
+}
+
+static void add_lines(struct list_plan *lp, struct plan *part)
+{
+    const struct map_slot *slot;
+    CLEANUP(buf_done) struct buf text = {0};
+    for (size_t it = 0; (slot = map_next(&lp->coming.groups, &it));) {
+        const struct names *names = slot->value;
+        buf_clear(&text);
+        crt_list_write(&text, slot->key, names->items.items, names->items.length);
+        for (const char *line = buf_str(&text); *line;) {
+            size_t length = strcspn(line, "\n") + 1;
+            plan_list_add(part, lp->list->path, line, length);
+            line += length;
+        }
+    }
+}
+
+void touch_list(struct agent *a, struct touched *t, struct live_list *list, struct plan *plan)
+{
+    struct list_plan lp = {.a = a, .list = list};
+    struct plan part = {0};
+    struct map_slot *slot;
+    VEC(const struct crt_list_line *) goes = {0};
+
+    if (a->apply.round == ROUND_REST && map_get(&a->apply.avoid, list->path)) {
+        plan_reload(plan, "certificate", "%s did not change as it was told", list->path);
+        return;
+    }
+    for (size_t i = 0; i < list->lines.lines.length; i++) {
+        const struct crt_list_line *line = &list->lines.lines.items[i];
+        bool stays = line_stays(a, list->path, line);
+        if (!stays)
+            vec_push(&goes, line);
+        for (size_t k = 0; stays && k < line->names.length; k++) {
+            key_of(&lp.key, line->names.items[k], line->certificate, strlen(line->certificate), line->options);
+            map_putn(&lp.stays, lp.key.data, lp.key.length, a);
+        }
+    }
+    model_each_list_item(a->model, list->path + strlen("certs/"), need_item, &lp);
+    for (size_t i = 0; i < goes.length; i++)
+        for (size_t k = 0; k < goes.items[i]->names.length; k++)
+            lp.default_changes |= strcmp(goes.items[i]->names.items[k], CRT_LIST_NOBODY) == 0;
+    if (lp.default_changes) {
+        plan_reload(&part, "certificate", "%s: another default certificate", list->path);
+    } else {
+        load_files(a, t, &lp.coming, plan);
+        add_lines(&lp, &part);
+        for (size_t i = 0; i < goes.length; i++)
+            plan_list_remove(&part, list->path, goes.items[i]->certificate, goes.items[i]->number);
+    }
+    if (plan_take(plan, &part))
+        vec_push(&t->lists, ((struct touched_list){.list = list}));
+    for (size_t it = 0; (slot = map_next(&lp.coming.groups, &it));) {
+        vec_done(&((struct names *)slot->value)->items);
+        free(slot->value);
+    }
+    map_done(&lp.coming.groups);
+    map_done(&lp.stays);
+    buf_done(&lp.key);
+    vec_done(&goes);
+}
+
+/* ---- proving ---- */
+
+/* Are there only lines that are wanted? That those which were to come are there HAProxy has said itself. */
+int list_verify(const struct agent *a, const struct live_list *list, const struct runtime_answer *answer,
+                struct err *err)
+{
+    struct crt_list found = {0};
+    int result = 0;
+    crt_list_parse(&found, answer->text, answer->length, true);
+    for (size_t i = 0; i < found.lines.length && result == 0; i++) {
+        const struct crt_list_line *line = &found.lines.items[i];
+        for (size_t k = 0; k < line->names.length && result == 0; k++) {
+            const char *name = line->names.items[k];
+            if (!is_wanted(a, list->path, name, line))
+                result = err_set(err, ERR_HAPROXY, "%s: the line of %s with %s is still there", list->path,
+                                 line->certificate, name);
+        }
+    }
+    crt_list_done(&found);
+    return result;
+}
