@@ -58,6 +58,7 @@ int haproxy_version_parse(const char *text, struct haproxy_caps *ret_caps, struc
     caps.authorities_end_sessions = at_least(&caps, 3, 2);
     caps.quic = has_feature(text, "+QUIC");
     caps.quic_limited = caps.quic && has_feature(text, "+QUIC_OPENSSL_COMPAT");
+    caps.lua = has_feature(text, "+LUA");
     *ret_caps = caps;
     return 0;
 }

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "store/password_facts.h"
 #include "store/secret_facts.h"
 
 #define TEXT_MAX ((size_t)16 << 20)
@@ -29,7 +30,7 @@ struct concealing {
     struct vault *vault;
     struct vault_name name;
     struct vault_hold *hold;
-    struct buf data, lengths; /* members of the two objects */
+    struct buf data, lengths, passwords; /* members of the objects */
     size_t count;
     struct plain { /* values that facts are taken from */
         struct buf bytes;
@@ -70,6 +71,9 @@ static int value_add(struct concealing *c, const char *key, const char *bytes, s
         return -1;
     buf_printf(&c->data, "%s\"%s\":\"%s\"", c->data.length ? "," : "", key, handle);
     buf_printf(&c->lengths, "%s\"%s\":%zu", c->lengths.length ? "," : "", key, length);
+    CLEANUP(buf_done) struct buf password = {0};
+    if (password_facts_write(&password, bytes, length))
+        buf_printf(&c->passwords, "%s\"%s\":%s", c->passwords.length ? "," : "", key, buf_str(&password));
     struct plain *plain = plain_of(c, key);
     if (plain) {
         bytes_wipe(&plain->bytes);
@@ -197,6 +201,8 @@ static int object_write(struct concealing *c, struct yyjson_val *value, struct b
     if (result == 0)
         buf_printf(out, "%s\"data\":{%s},\"lengths\":{%s}", out->length > 1 ? "," : "", buf_str(&c->data),
                    buf_str(&c->lengths));
+    if (result == 0 && c->passwords.length)
+        buf_printf(out, ",\"passwords\":{%s}", buf_str(&c->passwords));
     if (result == 0)
         result = facts_write(c, string_or_empty(json_str(value, "type")), out, err);
     buf_putc(out, '}');
@@ -218,6 +224,7 @@ int secret_conceal(struct vault *v, struct yyjson_val *value, struct yyjson_doc 
     int result = object_write(&c, value, &text, err);
     buf_done(&c.data);
     buf_done(&c.lengths);
+    buf_done(&c.passwords);
     bytes_wipe(&c.chain.bytes);
     bytes_wipe(&c.key.bytes);
     bytes_wipe(&c.authorities.bytes);

@@ -20,6 +20,7 @@ bool secret_is_kind(const char *api_version, const char *resource);
  *     metadata (without kubectl's copy of the object), type, immutable,
  *     data:    {KEY: handle}, of data and stringData
  *     lengths: {KEY: bytes}
+ *     passwords: {KEY: facts} of values that are hashes of passwords (store/password_facts.h); where there are any
  *     x509:    facts of tls.crt, tls.key and ca.crt (store/secret_facts.h); where there is one of them, or the type is
  *              kubernetes.io/tls
  *

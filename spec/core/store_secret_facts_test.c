@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "certificates.h"
 #include "data/json.h"
+#include "store/password_facts.h"
 #include "store/store.h"
 #include "store/vault.h"
 
@@ -145,11 +146,41 @@ static void validity_follows_the_time(void **state UNUSED)
     made_done(&m);
 }
 
+/* The scheme of each hash is told, and nothing else of it; what is no hash is passed over. */
+static void passwords_have_a_scheme(void **state UNUSED)
+{
+    static const struct {
+        const char *value, *facts;
+    } cases[] = {
+        {"$apr1$salt$VEpBc9VHGUKwI9.yg13Iu0", "{\"scheme\":\"apr1\"}"},
+        {"{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", "{\"scheme\":\"sha1\"}"},
+        {"{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n", "{\"scheme\":\"sha1\",\"line_end\":true}"},
+        {"$2y$12$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "{\"scheme\":\"bcrypt\",\"cost\":12}"},
+        {"$5$salt$kpa26zwgX83BPSR8d7w93OIXbFt/d3UOTZaAu5vsTM6", "{\"scheme\":\"sha256\",\"cost\":5000}"},
+        {"$6$rounds=656000$salt$x", "{\"scheme\":\"sha512\",\"cost\":656000}"},
+        {"$6$rounds=x$salt$x", "{\"scheme\":\"sha512\"}"},
+        {"$6$rounds=99999999999999999999$salt$x", "{\"scheme\":\"sha512\"}"},
+        {"$2y$", ""},
+        {"$2y$1", "{\"scheme\":\"bcrypt\"}"},
+        {"{SHA}", ""},
+        {"{SHA}short", ""},
+        {"hunter2", ""},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CLEANUP(buf_done) struct buf out = {0};
+        bool is_hash = password_facts_write(&out, cases[i].value, strlen(cases[i].value));
+        assert_string_equal(buf_str(&out), cases[i].facts);
+        assert_int_equal(is_hash, cases[i].facts[0] != '\0');
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(facts_are_beside_handles),
         cmocka_unit_test(validity_follows_the_time),
+        cmocka_unit_test(passwords_have_a_scheme),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
