@@ -3,7 +3,7 @@
 -- Settings (extraContext) and extension points with their order numbers: docs/templates.md. A route is an entry of a
 -- map and a backend; nothing here changes when routes do.
 
-local binds, setting = use("base.binds"), use("base.configmap").setting
+local binds, setting, has_page = use("base.binds"), use("base.configmap").setting, use("base.error_files")
 
 local WORD, BINDS = "^[^%c%s]+$", "addresses to bind, such as :80 or [::]:80 v6only"
 
@@ -74,7 +74,8 @@ end
 section("global", { name = "global", order = 100 }, function(b)
   -- Relative paths of maps and files begin where the configuration lies.
   b:line("default-path", "config")
-  b:line("log", context.log_target, "format", "raw", "local0", context.log_level)
+  local targets = setting("log_targets") or { { context.log_target, "format", "raw", "local0", context.log_level } }
+  for _, words in ipairs(targets) do b:line("log", unpack(words)) end
   b:line("stats", "socket", from_env("HAPTIC_DIR", "/runtime.sock"), "mode", 600, "level", "admin", "expose-fd",
     "listeners")
   -- Where the system's limit is enormous, tables sized by it would be too; where it is lower, HAProxy takes that.
@@ -126,13 +127,24 @@ provide("base.tcp", function(b)
   b:line("timeout", "server-fin", setting("timeout_server_fin"))
 end)
 
+--- The line of a connection in the log of a frontend in mode tcp.
+provide("base.tcp_log", function(b)
+  if not context.access_log then return end
+  local log_format = setting("log_format_tcp")
+  if log_format then b:line("log-format", log_format) else b:line("option", "tcplog") end
+end)
+
 section("defaults base", { name = "defaults", order = 100, from = false }, function(b)
   b:line("mode", "http")
   b:line("log", "global")
-  if context.access_log then b:line("option", "httplog") end
+  local log_format = setting("log_format")
+  if context.access_log and log_format then b:line("log-format", log_format) end
+  if context.access_log and not log_format then b:line("option", "httplog") end
   if setting("dontlognull") ~= false then b:line("option", "dontlognull") end
   if setting("logasap") then b:line("option", "logasap") end
-  local mode = setting("http_connection_mode")
+  local mode = setting("http_connection_mode") or setting("http_server_close") and "http-server-close"
+  local keeps = setting("http_keep_alive")
+  if not mode and keeps ~= nil then mode = keeps and "http-keep-alive" or "httpclose" end
   if mode then b:line("option", mode) end
   b:line("balance", context.balance)
   b:line("option", "redispatch")
@@ -173,8 +185,9 @@ end)
 
 --- Who is to tell his client by the PROXY protocol has to; nobody else may.
 local function write_proxy(b)
-  if #context.proxy_protocol == 0 then return end
-  b:acl("sends_proxy", "src", unpack(context.proxy_protocol))
+  local senders = setting("proxy_protocol")
+  if #senders == 0 then return end
+  b:acl("sends_proxy", "src", unpack(senders))
   b:line("tcp-request", "connection", "expect-proxy", "layer4", "if", "sends_proxy")
 end
 section("frontend http", { name = "http-proxy-protocol", order = 105 }, write_proxy)
@@ -230,8 +243,11 @@ end)
 -- Their names have one "_": those of services have two.
 fragment("backends", function(out)
   out:backend("haptic_notfound", { profile = false }, function(b)
-    b:line("http-request", "return", "status", 404, "content-type", "text/plain", "string",
-      context.not_found_text)
+    if has_page("404") then
+      b:line("http-request", "deny", "deny_status", 404)
+    else
+      b:line("http-request", "return", "status", 404, "content-type", "text/plain", "string", context.not_found_text)
+    end
   end)
   -- Without servers: HAProxy answers 503. Where a rule names something that cannot be a backend.
   out:backend("haptic_unavailable", { profile = false }, function() end)

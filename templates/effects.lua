@@ -5,17 +5,21 @@
 
 local headers, redirect, rewrite = use("effects.headers"), use("effects.redirect"), use("effects.rewrite")
 local auth, capture, cors = use("effects.auth"), use("effects.capture"), use("effects.cors")
+local named = use("effects.addresses_named")
 local limit, source, milliseconds = use("effects.limit"), use("effects.source"), use("effects.timeouts").milliseconds
 
 annotations({
   allow_list = {
-    type = "addresses", on = { "Ingress", "ConfigMap" }, effect = "access", protects = true,
-    doc = "Clients with other addresses than these get 403.",
+    type = "addresses", references = named.BEGINNING, parse = named.parse, on = { "Ingress", "ConfigMap" },
+    effect = "access", protects = true,
+    doc = "Clients with other addresses than these get 403. patterns/NAME is a list of the ConfigMap that the setting "
+      .. "pattern_lists names.",
     lines = "http-request deny if … !{ var(txn.record),concat(:allow:,txn.ip_key),map_beg(…) -m found }",
     tested = "annotations_spec: lets in by lists of addresses",
   },
   deny_list = {
-    type = "addresses", on = { "Ingress", "ConfigMap" }, effect = "access", protects = true,
+    type = "addresses", references = named.BEGINNING, parse = named.parse, on = { "Ingress", "ConfigMap" },
+    effect = "access", protects = true,
     doc = "Clients with these addresses get 403, also where allow-list has them.",
     lines = "http-request deny if … { var(txn.record),concat(:deny:,txn.ip_key),map_beg(…) -m found }",
     tested = "annotations_spec: lets in by lists of addresses",
@@ -78,10 +82,12 @@ annotations({
     type = "text", parse = auth.parse_secret, on = { "Ingress", "ConfigMap" }, effect = "auth", protects = true,
     shape = "^([a-z0-9-]+/)?[a-z0-9][a-z0-9.-]*$",
     expects = "the name of a Secret, with its namespace and a / in front of it or without",
-    reload = "another list of users",
-    doc = "A Secret of the Ingress' namespace: its keys are names, its values are crypt(3) hashes ($5$, $6$, …). "
-      .. "Where it is missing, or HAProxy's system does not know a hash ($apr1$, {SHA}), the route answers 503.",
-    lines = "userlist users_NAMESPACE_NAME; user NAME password HASH",
+    reload = "another list of users of crypt(3); the first with $apr1$",
+    doc = "A Secret of the Ingress' namespace: its keys are names, its values are hashes as htpasswd and openssl make "
+      .. "them: {SHA}, $apr1$ (where HAProxy has Lua), and those of crypt(3) ($5$, $6$, bcrypt, …). Who cannot log in, "
+      .. "and hashes that take long, are told. Where the Secret is missing, or has nobody who can log in, the route "
+      .. "answers 503.",
+    lines = "userlist users_NAMESPACE_NAME; user NAME password HASH; or an entry of auth-hashes.map",
     tested = "annotations_spec: asks for a name and a password",
   },
   auth_realm = {
@@ -147,7 +153,8 @@ annotations({
     tested = "annotations_spec: refuses who asks too often",
   },
   rate_limit_whitelist = {
-    type = "addresses", on = { "Ingress", "ConfigMap" }, effect = "limit", doc = "Clients that are never refused.",
+    type = "addresses", references = named.BEGINNING, parse = named.parse, on = { "Ingress", "ConfigMap" },
+    effect = "limit", doc = "Clients that are never refused.",
     lines = "http-request unset-var(txn.limit) if … map_beg(maps/addresses.map) -m found",
     tested = "annotations_spec: refuses who asks too often",
   },

@@ -29,8 +29,8 @@ local is_external_name = use("ingress.addresses").is_external_name
 local classes = use("ingress.classes")
 local endpoints, names, foreign = use("ingress.endpoints"), use("ingress.names"), use("ingress.foreign")
 local tls, server_tls, levels = use("ingress.tls"), use("ingress.server_tls"), use("ingress.backend_keys")
-local passthrough, status = use("ingress.passthrough"), use("ingress.publish")
-local effects, backend_values = use("effects"), use("ingress.backend_annotations")
+local passthrough, status, configmap = use("ingress.passthrough"), use("ingress.publish"), use("base.configmap")
+local effects, backend_values, tcp = use("effects"), use("ingress.backend_annotations"), use("ingress.tcp")
 local judge_ingress, path_meant = foreign.judge_ingress, foreign.path_meant
 local judge_service, is_refused = foreign.judge_service, foreign.is_refused
 local is_port, service_port, servers_of = endpoints.is_port, endpoints.service_port, endpoints.servers_of
@@ -104,19 +104,27 @@ local function add_servers(out, b, service, port, words, values)
   end
 end
 
+--- What is told of a wrong value about a backend.
+local function wrong_value(kind, key, message)
+  local known = annotation(key, kind)
+  return key .. " " .. message .. (known and known.protects
+    and "; answered with 503, unless the Service or the ConfigMap has a right one" or "; it has no effect")
+end
+
 --- The servers of a backend for HTTP. ing: the Ingress whose own backend it is, or nil.
 local function add_http_servers(out, b, service, port, ing)
-  local list = { { object = service, out = out } }
+  local list = { { kind = "Service", object = service, out = out } }
   -- The Ingress' owner is told by the Ingress' own fragment.
-  if ing then table.insert(list, 1, { object = ing, out = SILENT }) end
+  if ing then table.insert(list, 1, { kind = "Ingress", object = ing, out = SILENT }) end
+  levels.judge(out, service, "Service")
   local words, is_open = server_tls.words(out, list, service.metadata.namespace)
   effects.write_backend(b, ing, service)
   if not is_open then return end
   local function tell(kind, key, message)
-    if kind == "Service" then out:warn("InvalidAnnotation", key .. " " .. message .. "; it has no effect") end
+    if kind == "Service" then out:warn("InvalidAnnotation", wrong_value(kind, key, message)) end
   end
-  local objects = { { kind = "Ingress", object = ing }, { kind = "Service", object = service } }
-  local values = backend_values.read(objects, tell)
+  local values, is_closed = backend_values.read(list, tell)
+  if is_closed then return end
   backend_values.write(b, values)
   add_servers(out, b, service, port, words, values)
 end
@@ -148,6 +156,26 @@ local request_passthrough = passthrough.on and each_requested(resources.services
       if not service_problem(service, asked.name, port) then add_servers(out, b, service, port, {}) end
     end)
   end)
+
+--- The backend of a Service's port for connections of a port of their own; its servers have the Service's words.
+local request_tcp = tcp.is_set and each_requested(resources.services, "tcp", function(service, out, asked)
+  local port = port_of(asked.key)
+  if service then judge_service(out, service) end
+  out:backend(asked.namespace .. "_" .. asked.name .. "_" .. asked.key .. "__port", { from = tcp.defaults }, function(b)
+    if service_problem(service, asked.name, port) then return end
+    local values = backend_values.read({ { kind = "Service", object = service } })
+    values.cookie_persistence_no_dynamic = nil
+    add_servers(out, b, service, port, {}, values)
+  end)
+end)
+
+tcp.put(function(out, namespace, name, label)
+  local reason, message = service_problem(resources.services:get(namespace, name), namespace .. "/" .. name,
+    port_of(label))
+  if reason then out:warn(reason, message) end
+  request_tcp(namespace, name, label)
+  return namespace .. "_" .. name .. "_" .. label .. "__port"
+end)
 
 --- What is added at the point "backend" may come from the Ingress. Then each Ingress writes the backend; the oldest
 --- one's counts, and the next one's where HAProxy refuses that.
@@ -299,8 +327,9 @@ each(resources.ingresses, "routes", function(ing, out)
     done.clients = page and verify .. ":" .. page or verify
   end
   server_tls.judge(out, ing)
+  levels.judge(out, ing, "Ingress")
   backend_values.read({ { kind = "Ingress", object = ing } },
-    function(_, key, message) out:warn("InvalidAnnotation", key .. " " .. message .. "; it has no effect") end)
+    function(kind, key, message) out:warn("InvalidAnnotation", wrong_value(kind, key, message)) end)
   for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
     local host, problem = host_key(rule.host)
     if not host then
@@ -355,13 +384,16 @@ if tls.on then
 end
 
 -- The controller's own default, behind all others.
-if context.default_backend ~= nil then
-  local namespace, name, port = context.default_backend:match("^([a-z0-9-]+)/([a-z0-9-]+):([a-z0-9-]+)$")
-  local number = tonumber(port)
+if context.default_backend ~= nil or configmap.is_set then
   fragment("default-backend", function(out)
+    local wanted = configmap.setting("default_backend")
+    if wanted == nil then return end
+    local namespace, name, label = wanted:match("^([^/]+)/([^:]+):?(.*)$")
+    local service = label == "" and resources.services:get(namespace, name)
+    local number = tonumber(label) or dig(service, "spec", "ports", 1, "port")
+    local port = number and { number = number } or { name = label }
     local ing = { metadata = { namespace = namespace, name = "default-backend" } }
-    local backend = backend_of(out, ing, { name = name, port = number and { number = number } or { name = port } })
-    out:map_entry("default-backend.map", "**", backend)
+    out:map_entry("default-backend.map", "**", (backend_of(out, ing, { name = name, port = port })))
   end)
 end
 

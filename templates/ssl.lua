@@ -4,7 +4,7 @@
 -- https.list; routes.lua of the library ingress fills it. Settings: docs/templates.md, "The ssl library".
 
 local binds, write_routing, passthrough = use("base.binds"), use("base.routing"), use("ssl.passthrough")
-local http3 = use("ssl.http3")
+local http3, setting = use("ssl.http3"), use("base.configmap").setting
 
 local BINDS = "addresses to bind, such as :443 or [::]:443 v6only"
 
@@ -82,8 +82,8 @@ local function write_binds(b)
   local addresses = PASSES and { passthrough.inner_bind() } or binds(context.https_bind, context.https_port)
   for _, words in ipairs(addresses) do
     -- A client's certificate that is no good is told by a rule, not by the end of the handshake.
-    for _, w in ipairs({ "ssl", "crt-list", path:crt_list(LIST), "alpn", table.concat(context.tls_alpn, ","),
-      "crt-ignore-err", "all", "ca-ignore-err", "all", context.strict_sni and "strict-sni" or nil }) do
+    for _, w in ipairs({ "ssl", "crt-list", path:crt_list(LIST), "alpn", table.concat(setting("tls_alpn"), ","),
+      "crt-ignore-err", "all", "ca-ignore-err", "all", setting("strict_sni") and "strict-sni" or nil }) do
       words[#words + 1] = w
     end
     b:line("bind", unpack(words))
@@ -306,10 +306,11 @@ end
 if ON then
   fragment("default-certificate", function(out)
     local own = capabilities.default_certificate
-    if context.default_certificate == nil then
+    local wanted = setting("default_certificate")
+    if wanted == nil then
       out:certificate(DEFAULT, { cert = own })
     else
-      local namespace, name = context.default_certificate:match("^([^/]+)/(.+)$")
+      local namespace, name = wanted:match("^([^/]+)/(.+)$")
       certificate(out, namespace, name, DEFAULT, own)
     end
     out:crt_list(LIST, DEFAULT)

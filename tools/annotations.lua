@@ -12,7 +12,8 @@ local M = {}
 --- The keys of a family as the libraries declare them.
 function M.keys(family)
   local kinds = { { name = "secrets", parts = 2 }, { name = "configmaps", parts = 2 }, unpack(program.KINDS) }
-  local e = program.engine({ kinds = kinds, capabilities = { version = "3.4", major = 3, minor = 4,
+  local e = program.engine({ kinds = kinds, context = { config_snippets = { "Ingress", "Service", "ConfigMap" } },
+    capabilities = { version = "3.4", major = 3, minor = 4,
     default_certificate = "HapticSecret0123456789abcdef0123456789abcdefEnd" },
     scripts = { { name = "keys.lua", source = ([[fragment("keys", function(out)
       out:file("keys.json", json({ keys = annotation_keys(%q) }))
@@ -33,7 +34,9 @@ local function type_of(k)
   if k.type == "switch" then return "true, false" end
   if k.type == "duration" then return "duration" .. range .. (k.unit and "; a plain number is " .. k.unit or "") end
   if k.type == "lines" then return "lines" end
-  if k.type == "addresses" then return "addresses, networks" end
+  if k.type == "addresses" then
+    return "addresses, networks" .. (k.references and ", `" .. k.references .. "NAME`" or "")
+  end
   return k.type .. range
 end
 
@@ -70,7 +73,7 @@ function M.page()
   add("| --- | --- | --- | --- | --- | --- | --- | --- |")
   local refused = {}
   for _, k in ipairs(M.keys(FAMILY)) do
-    if k.refused or k.elsewhere then
+    if k.refused then
       refused[#refused + 1] = k
     elseif k.old_for then
       add("| `%s` | %s | | | an older spelling of `%s` | | | |", k.short, kinds_of(k), k.old_for)
@@ -92,8 +95,7 @@ function M.page()
   add("| key | where | |")
   add("| --- | --- | --- |")
   for _, k in ipairs(refused) do
-    add("| `%s` | %s | %s%s |", k.short, kinds_of(k), k.elsewhere and "honoured: " or "no effect: ",
-      cell(k.reason) .. (k.protects and " **Protects.**" or ""))
+    add("| `%s` | %s | %s%s |", k.short, kinds_of(k), cell(k.reason), k.protects and " **Protects.**" or "")
   end
   add("")
   return table.concat(out, "\n")

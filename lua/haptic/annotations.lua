@@ -29,10 +29,10 @@ local FIELDS = { families = true, on = true, merge = true, effect = true, protec
 local MERGES = { first = true, join = true }
 local FAMILY_FIELDS = { honoured = true, refused = true }
 local HONOURED_FIELDS = { keys = true, on = true, note = true, type = true, unit = true, min = true, max = true,
-  values = true, pattern = true, expects = true, parse = true, shape = true }
+  values = true, pattern = true, expects = true, parse = true, shape = true, reason = true }
 --- Fields by which a family's values may be written in another way than the declaration says.
 local READER_FIELDS = { "type", "unit", "min", "max", "values", "pattern", "expects", "parse", "shape" }
-local REFUSED_FIELDS = { keys = true, on = true, reason = true, protects = true, elsewhere = true }
+local REFUSED_FIELDS = { keys = true, on = true, reason = true, protects = true }
 
 local Annotations = {}
 Annotations.__index = Annotations
@@ -139,9 +139,9 @@ function Annotations:declare(template, specs, level)
   end
 end
 
---- Keys of a family: honoured: name → key, list of keys, or {keys=, on=, note=} and fields of the type where the family
---- writes the value in another way; refused: list of {keys=, on=, reason=,
---- protects=}; elsewhere: the key is honoured by other means than a declaration, and reason says how.
+--- Keys of a family: honoured: name → key, list of keys, or {keys=, on=, note=, reason=} and fields of the type where
+--- the family writes the value in another way; reason: why they have no effect on other kinds of objects; refused: list of
+--- {keys=, on=, reason=, protects=}.
 function Annotations:family(prefix, family, level)
   level = (level or 1) + 1
   local what = "family " .. sandbox.tostring(prefix)
@@ -158,8 +158,8 @@ function Annotations:family(prefix, family, level)
     local kinds = written.on and kinds_of(what .. ": " .. name, written.on, level) or spec.kinds
     local reader = reader_of(what .. ": " .. name, spec, written, level)
     for i, short in ipairs(as_list(written.keys)) do
-      add_key(self, prefix, short, { spec = spec, kinds = kinds, is_old = i > 1, note = written.note, reader = reader },
-        level)
+      add_key(self, prefix, short, { spec = spec, kinds = kinds, is_old = i > 1, note = written.note, reader = reader,
+        refused = written.reason }, level)
     end
   end
   for _, refused in ipairs(family.refused or {}) do
@@ -169,8 +169,8 @@ function Annotations:family(prefix, family, level)
     nearest.check_fields(refused, REFUSED_FIELDS, what .. ": refused", level)
     local kinds = kinds_of(what .. ": refused", refused.on, level)
     for _, short in ipairs(as_list(refused.keys)) do
-      add_key(self, prefix, short, { kinds = kinds, refused = refused.reason, protects = refused.protects == true,
-        elsewhere = refused.elsewhere == true }, level)
+      add_key(self, prefix, short, { kinds = kinds, refused = refused.reason, protects = refused.protects == true },
+        level)
     end
   end
 end
@@ -234,17 +234,17 @@ function Annotations:look(key, kind)
   if not entry then return nil end
   local spec = entry.spec
   local protects = entry.protects or spec ~= nil and spec.protects == true
-  local is_honoured = (spec ~= nil or entry.elsewhere) and entry.kinds[kind] == true
+  local is_honoured = spec ~= nil and entry.kinds[kind] == true
   return { name = spec and spec.name, is_honoured = is_honoured, protects = protects, is_old = entry.is_old,
     is_value = spec ~= nil, refused = not is_honoured and (entry.refused or "it has no effect on a " .. kind) or nil }
 end
 
-local DOCUMENTED = { "type", "min", "max", "values", "unit", "shape", "default", "doc", "effect", "lines", "reload",
-  "tested" }
+local DOCUMENTED = { "type", "references", "min", "max", "values", "unit", "shape", "default", "doc", "effect",
+  "lines", "reload", "tested" }
 
 --- The keys of a family, for documentation: a list sorted by key. Each has the declaration's fields, short (the key
---- without the prefix), on, old_for (the key that it is an older spelling of), protects, note; or refused or elsewhere,
---- and reason.
+--- without the prefix), on, old_for (the key that it is an older spelling of), protects, note; or refused and
+--- reason.
 function Annotations:keys(prefix)
   local list, first = {}, {}
   for _, entry in pairs(self.by_key) do
@@ -265,7 +265,7 @@ function Annotations:keys(prefix)
       end
       if entry.is_old then row.old_for = first[spec] end
       if not spec then
-        row.reason, row.elsewhere, row.refused = entry.refused, entry.elsewhere or nil, not entry.elsewhere or nil
+        row.reason, row.refused = entry.refused, true
       end
       list[#list + 1] = row
     end

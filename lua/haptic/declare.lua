@@ -12,7 +12,8 @@
 --   enum       values={…}             one of these texts
 --   text       pattern=, expects=     no control characters; expects: the pattern in words, for the message
 --   list       pattern=, expects=     of texts; a text is taken apart at commas and blanks
---   addresses                         a list of IPv4 and IPv6 addresses and networks
+--   addresses  references=            a list of IPv4 and IPv6 addresses and networks; with references, a beginning
+--                                     such as "patterns/", also of names of lists behind it
 --   lines      max=                   a list of lines without blanks at their ends; empty ones are left out
 --   records    fields={NAME=spec}     a list of tables; as text "name=a status=b; name=c"
 --   map                               a table of names and texts
@@ -25,8 +26,8 @@ local word = require("haptic.word")
 local M = {}
 
 local type, error, tonumber, tostring, pairs, ipairs = type, error, tonumber, tostring, pairs, ipairs
-local find, match, gsub, gmatch, format, floor = string.find, string.match, string.gsub, string.gmatch, string.format,
-  math.floor
+local find, match, gsub, gmatch, format, floor, sub = string.find, string.match, string.gsub, string.gmatch,
+  string.format, math.floor, string.sub
 
 local MAX_TEXT, MAX_LIST = 8192, 1000
 
@@ -183,11 +184,18 @@ function READ.list(v, spec)
   return list
 end
 
-function READ.addresses(v)
+--- Is it the name of a list?
+local function is_reference(s, beginning)
+  return beginning ~= nil and sub(s, 1, #beginning) == beginning and #s <= 200
+    and find(s, "^%w[%w._-]*$", #beginning + 1) ~= nil
+end
+
+function READ.addresses(v, spec)
   local list, expects = as_list(v), "a list of addresses or networks, such as 10.0.0.0/8"
+  if spec.references then expects = expects .. ", or " .. spec.references .. "NAME" end
   if not list then return nil, expects end
   for _, item in ipairs(list) do
-    if not is_network(item) then return nil, expects end
+    if not is_network(item) and not is_reference(item, spec.references) then return nil, expects end
   end
   return list
 end
@@ -297,7 +305,7 @@ local COMMON = { type = true, default = true, doc = true, parse = true }
 local FIELDS = {
   bool = {}, integer = { min = true, max = true }, duration = { min = true, max = true, unit = true },
   size = { min = true, max = true }, enum = { values = true }, text = { pattern = true, expects = true },
-  list = { pattern = true, expects = true }, addresses = {}, switch = {}, lines = { max = true },
+  list = { pattern = true, expects = true }, addresses = { references = true }, switch = {}, lines = { max = true },
   records = { fields = true }, map = {},
 }
 

@@ -212,13 +212,18 @@ describe("Annotations:", function()
       end
       -- "ada" with the password "secret", by `openssl passwd -5 -salt salt secret` and -apr1.
       users("team", { ada = "$5$salt$kpa26zwgX83BPSR8d7w93OIXbFt/d3UOTZaAu5vsTM6" })
-      users("apr1", { ada = "$apr1$salt$VEpBc9VHGUKwI9.yg13Iu0" })
+      users("apr1", { ada = "$apr1$salt$VEpBc9VHGUKwI9.yg13Iu0", bob = "$apr1$TOOLONGSA$x", eve = "$apr1$" })
+      users("mixed", { ada = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", bob = "$apr1$salt$VEpBc9VHGUKwI9.yg13Iu0",
+        eve = "$5$salt$kpa26zwgX83BPSR8d7w93OIXbFt/d3UOTZaAu5vsTM6", slow = "$6$rounds=60000$salt$x" })
+      users("useless", { ada = "{SSHA}abc", bob = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n" })
       put("locked", { ["auth-type"] = "basic-auth", ["auth-secret"] = "default/team", ["auth-realm"] = "The team" })
       put("short", { ["auth-type"] = "basic-auth", ["auth-secret"] = "team" })
       put("missing", { ["auth-type"] = "basic-auth", ["auth-secret"] = "default/nobody" })
       put("foreign", { ["auth-type"] = "basic-auth", ["auth-secret"] = "kube-system/team" })
       put("digest", { ["auth-type"] = "digest", ["auth-secret"] = "team" })
-      put("unknown", { ["auth-type"] = "basic-auth", ["auth-secret"] = "apr1" })
+      put("htpasswd", { ["auth-type"] = "basic-auth", ["auth-secret"] = "apr1" })
+      put("mixed", { ["auth-type"] = "basic-auth", ["auth-secret"] = "mixed" })
+      put("useless", { ["auth-type"] = "basic-auth", ["auth-secret"] = "useless" })
       put("free", {})
       start(series)
       both("locked", "/", nil, function(answer)
@@ -230,10 +235,20 @@ describe("Annotations:", function()
       status("locked", "/", { user = "ada:secret" }, 200)
       status("short", "/", { user = "ada:secret" }, 200)
       status("short", "/", nil, 401)
-      for _, name in ipairs({ "missing", "foreign", "digest", "unknown" }) do
-        both(name, "/", { user = "ada:secret" }, function(answer)
-          assert.truthy(answer.status == 503 or name == "unknown" and answer.status == 401, name .. answer.status)
-        end)
+      for _, name in ipairs({ "missing", "foreign", "digest", "useless" }) do status(name, "/", { user = "ada:secret" }, 503) end
+      -- What htpasswd writes by default, and of old.
+      status("htpasswd", "/", nil, 401)
+      for user, wanted in pairs({ ["ada:secret"] = 200, ["ada:Secret"] = 401, ["ada:"] = 401, ["bob:secret"] = 401,
+        ["eve:"] = 401, ["eve:x"] = 401, [":secret"] = 401, ["nobody:secret"] = 401 }) do
+        status("htpasswd", "/", { user = user }, wanted)
+      end
+      for user, wanted in pairs({ ["ada:secret"] = 200, ["ada:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="] = 401, ["ada:x"] = 401,
+        ["bob:secret"] = 200, ["bob:x"] = 401, ["eve:secret"] = 200, ["eve:x"] = 401, ["slow:x"] = 401 }) do
+        status("mixed", "/", { user = user }, wanted)
+      end
+      local told = haptic:get("/debug/state").body
+      for _, text in ipairs({ "SlowPasswordHash", "slow: each request", "UserCannotLogIn", "nobody of the Secret default/useless" }) do
+        assert.matches(text, told, 1, true)
       end
       status("free", "/", nil, 200)
     end)

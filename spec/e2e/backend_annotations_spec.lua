@@ -253,4 +253,40 @@ frontend f
       assert.is_nil(http.request({ port = proxied, host = "x", path = "/", timeout = 3 }))
     end)
   end
+
+  for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
+    it("keeps an Ingress' backend apart, and takes values of the ConfigMap, on " .. series, function()
+      local function put_map(data)
+        source:write("configmap.yaml", { apiVersion = "v1", kind = "ConfigMap",
+          metadata = { name = "haproxy", namespace = "default" }, data = data })
+      end
+      put_map({ ["cookie-persistence"] = "all", ["pod-maxconn"] = "9", ["load-balance"] = "nonsense" })
+      put_service("web", {})
+      put_service("apart", { annotations = { ["standalone-backend"] = "true" } })
+      put("shared", "web")
+      put("alone", "web", { ["standalone-backend"] = "yes" })
+      put("own", "web", { ["cookie-persistence"] = "mine" })
+      put("both-a", "apart")
+      put("wrong", "web", { ["standalone-backend"] = "maybe", ["cookie-persistence"] = "a b" })
+      haptic = scope:haptic({ source = source.path, series = series, https = true, config = e2e.config({
+        watchedResources = { secrets = SECRETS.secrets, configmaps = { apiVersion = "v1", resources = "configmaps",
+          indexBy = { "metadata.namespace", "metadata.name" } } },
+        templatingSettings = { extraContext = { configmap = "default/haproxy" } } }) }):wait_ready()
+      local function cookie_of(scheme, name) return select(2, one(scheme, name)):match("[Ss]et%-[Cc]ookie: (%w+)=") end
+      each_scheme(function(scheme)
+        for name, cookie in pairs({ shared = "all", alone = "all", own = "mine", ["both-a"] = "all", wrong = "all" }) do
+          assert.equal(cookie, cookie_of(scheme, name), name)
+        end
+      end)
+      for _, backend in ipairs({ "default_web_80", "default_web_80_alone", "default_web_80_own", "default_apart_80_both-a" }) do
+        assert.matches("\n" .. backend .. ",", haptic.haproxy:ask("show stat " .. backend .. " 4 -1"), 1, true)
+      end
+      told("wrong", "standalone.backend")
+      told("haproxy", "load.balance must be")
+      -- The ConfigMap's new value counts at once.
+      put_map({ ["cookie-persistence"] = "other" })
+      scope:wait_for("the other cookie", 15, function() return cookie_of("http", "shared") == "other" end)
+      assert.equal("mine", cookie_of("http", "own"))
+    end)
+  end
 end)

@@ -95,7 +95,7 @@ describe("TLS passed through", function()
       assert.equal(default, e2e.peer(port, "guarded.example"))
       assert.same({ 200, 200 }, { plain("odd.example").status, https("odd.example").status })
       haptic:wait_log("default/guarded.*protects and cannot be honoured together")
-      haptic:wait_log("default/odd.*expected true or false")
+      haptic:wait_log("default/odd.*must be true or false")
       -- What is no TLS at all ends there.
       assert.is_nil((http.request({ port = port, host = "pass.example", path = "/", timeout = 3 }) or {}).status)
       -- From here to there and back are entries, and on 3.4 so is a new Service.

@@ -380,8 +380,8 @@ describe("TLS", function()
       assert_all()
       assert.equal(0, haptic:metric("haptic_quarantined_objects") or 0)
       for _, id in ipairs({ "default/late", "default/i-late" }) do wait_told(id, "there is no Secret default/there-is-none") end
-      for _, id in ipairs({ "default/hostile", "default/i-hostile" }) do wait_told(id, "expected a DNS name in lower case") end
-      for _, id in ipairs({ "default/foreign", "default/i-foreign" }) do wait_told(id, "expected the name of a Secret") end
+      for _, id in ipairs({ "default/hostile", "default/i-hostile" }) do wait_told(id, "a DNS name in lower case") end
+      for _, id in ipairs({ "default/foreign", "default/i-foreign" }) do wait_told(id, "names no Secret in the namespace") end
       -- Authorities that go bad stay; those that come at last count.
       source:write("ca.yaml", { apiVersion = "v1", kind = "Secret", metadata = { namespace = "default", name = "ca" },
         stringData = { ["ca.crt"] = "garbage" } })

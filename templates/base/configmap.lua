@@ -36,6 +36,45 @@ local declared = {
   logasap = {
     type = "switch", doc = "A line in the log before the answer has ended.", lines = "option logasap (defaults)",
   },
+  http_keep_alive = {
+    type = "switch",
+    doc = "An older way to write http-connection-mode: http-keep-alive, or httpclose where it is false.",
+    lines = "option http-keep-alive | httpclose (defaults)",
+  },
+  http_server_close = {
+    type = "switch", doc = "An older way to write http-connection-mode: http-server-close.",
+    lines = "option http-server-close (defaults)",
+  },
+  proxy_protocol = {
+    type = "addresses", doc = "Load balancers whose connections have to begin with the PROXY protocol.",
+    lines = "tcp-request connection expect-proxy layer4 if { src … }",
+  },
+  strict_sni = {
+    type = "switch", doc = "Handshakes for names without a certificate end.", lines = "bind … strict-sni",
+  },
+  tls_alpn = {
+    type = "list", pattern = "^[%w./-]+$", expects = "names of protocols", doc = "Protocols that clients are offered.",
+    lines = "bind … alpn h2,http/1.1",
+  },
+  http3_max_age = {
+    type = "integer", min = 1, max = 31536000,
+    doc = "Seconds for which clients remember that there is HTTP/3 (setting http3).",
+    lines = "http-after-response set-header Alt-Svc …",
+  },
+  default_certificate = {
+    type = "text", pattern = "^[a-z0-9-]+/[a-z0-9.-]+$", expects = "namespace/name of a Secret", reload = "no",
+    doc = "The certificate for names that have none.", lines = "bind … crt-list (certs/default.pem)",
+  },
+  default_backend = {
+    type = "text", pattern = "^[a-z0-9-]+/[a-z0-9-]+:?[a-z0-9-]*$",
+    expects = "namespace/service or namespace/service:port",
+    reload = "no", doc = "The Service for what no Ingress matches; its first port where none is named.",
+    lines = "an entry of default-backend.map",
+  },
+  rate_limit_size = {
+    type = "size", min = 1000, max = 100000000, doc = "Clients that rate limits remember, of all routes together.",
+    lines = "stick-table … size N",
+  },
 }
 for name, what in pairs(LIMITS) do
   declared["timeout_" .. name] = {
@@ -43,9 +82,17 @@ for name, what in pairs(LIMITS) do
     lines = "timeout " .. name:gsub("_", "-") .. " TIME (defaults)",
   }
 end
-for _, spec in pairs(declared) do
-  spec.on, spec.effect, spec.reload = { "ConfigMap" }, "settings", "each value"
-  spec.tested = "annotations_spec: follow a ConfigMap, in front of which Ingresses count"
+--- Those that another test shows.
+local IS_LATER = {}
+for name in ([[http_keep_alive http_server_close proxy_protocol strict_sni tls_alpn http3_max_age default_certificate
+  default_backend rate_limit_size]]):gmatch("%S+") do
+  IS_LATER[name] = true
+end
+for name, spec in pairs(declared) do
+  spec.on, spec.effect = { "ConfigMap" }, "settings"
+  spec.reload = spec.reload ~= "no" and "each value" or nil
+  spec.tested = IS_LATER[name] and "configmap_spec: have settings with the keys of a family"
+    or "annotations_spec: follow a ConfigMap, in front of which Ingresses count"
 end
 annotations(declared)
 
@@ -83,4 +130,23 @@ if NAME and watched("configmaps") then
   end)
 end
 
-provide("base.configmap", { setting = setting, level = level, is_set = NAME ~= nil })
+--- Another ConfigMap, which the text "namespace/name" names. data() gives what it has, while functions run; each(fn)
+--- runs fn(data, out) for it. what: for names of fragments.
+local function named(text, what)
+  local namespace, name = (text or ""):match("^([^/]+)/(.+)$")
+  local is_there = namespace ~= nil and watched("configmaps")
+  local data = shared(what, function()
+    local map = is_there and resources.configmaps:get(namespace, name)
+    return map and map.data or {}
+  end)
+  local function each_one(fn)
+    if not is_there then return end
+    each(resources.configmaps, what, function(map, out)
+      if map.metadata.namespace == namespace and map.metadata.name == name then fn(map.data or {}, out) end
+    end)
+  end
+  return { is_set = namespace ~= nil, data = data, each = each_one }
+end
+
+provide("base.configmap", { named = named, setting = setting, level = level, is_set = NAME ~= nil,
+  namespace = NAMESPACE })

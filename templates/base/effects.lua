@@ -15,14 +15,15 @@ local ORDER = {
   limit = 883,       -- how often
   cors = 884,        -- preflight requests carry no credentials: they are answered before
   redirect = 885,    -- for those who have no need to log in here
-  auth_before = 886, -- which list of users
-  auth = 887,        -- who has logged in; a piece for each list
-  auth_after = 888,  -- there is no such list
-  capture = 889,     -- for the log: what the client sent
-  header = 890,      -- what the pod gets
-  host = 891,
-  path = 892,
-  timeout = 893,     -- how long it may take
+  auth_before = 886, -- which list of users, and hashes that HAProxy's lists do not know
+  auth_hash = 887,   -- those that a script computes
+  auth = 888,        -- who has logged in; a piece for each list
+  auth_after = 889,  -- there is no such list
+  capture = 890,     -- for the log: what the client sent
+  header = 891,      -- what the pod gets
+  host = 892,
+  path = 893,
+  timeout = 894,     -- how long it may take
   custom = 895,      -- effects of users' scripts
 }
 

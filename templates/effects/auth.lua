@@ -1,12 +1,18 @@
---- auth.lua — user names and passwords, from a Secret whose keys are the names and whose values are crypt(3) hashes.
+--- auth.lua — user names and passwords, from a Secret whose keys are the names and whose values are hashes.
 --
--- The list of users and the rule that asks for them are in one fragment, which belongs to the Secret: HAProxy refuses a
--- hash that its system does not know ($apr1$, {SHA}), and then nothing of the fragment is in force. A route that needs
--- a list which is not there answers 503.
+-- Hashes of crypt(3) are a list of users of HAProxy's. It and the rule that asks for them are in one fragment, which
+-- belongs to the Secret: HAProxy refuses a hash that its system does not know, and then nothing of the fragment is in
+-- force. {SHA} and $apr1$, which htpasswd makes, are entries of a map that the request's password is compared with. A
+-- route that needs a list which is not there answers 503.
 
-local effects = use("effects")
+local effects, apr1 = use("effects"), use("effects.apr1")
 
-local MAP = "auth.map"
+local MAP, HASHES = "auth.map", "auth-hashes.map"
+
+--- From here on a login holds up the requests of others for some ten milliseconds: HAProxy computes it between them.
+--- Measured: sha512 with 5000 rounds takes 1.5 ms, with 656000 198 ms; bcrypt 10 takes 54 ms, 12 213 ms; yescrypt 18
+--- ms.
+local SLOW = { bcrypt = 9, sha256 = 50000, sha512 = 50000, scrypt = 0, yescrypt = 0 }
 
 --- A realm: it is part of a fragment's name and of a header.
 local function parse_realm(text)
@@ -26,19 +32,54 @@ end
 
 local function list_name(namespace, name) return "users_" .. namespace .. "_" .. name end
 
+--- The users of a Secret by how their passwords are verified: {crypt=, sha1=, apr1=, none=}, lists of names.
+--- tell(reason, message) hears of those that cannot log in, or cost much.
+local function sort_users(secret, tell)
+  local by = { crypt = {}, sha1 = {}, apr1 = {}, none = {} }
+  for _, user in ipairs(keys(secret.data or {})) do
+    local facts = dig(secret, "passwords", user) or {}
+    local scheme, kind = facts.scheme, "crypt"
+    if not user:find("^[%w._-]+$") then
+      kind = "none"
+    elseif facts.line_end then
+      kind = "none"
+      tell("UserCannotLogIn", user .. ": a line end is behind the hash; write it without one, as printf %s does")
+    elseif scheme == "ssha" then
+      kind = "none"
+      tell("UserCannotLogIn", user .. ": {SSHA} is not supported; make the hash anew by `htpasswd -nb2 USER PASSWORD`")
+    elseif scheme == "sha1" then
+      kind = "sha1"
+    elseif scheme == "apr1" then
+      kind = apr1.on and "apr1" or "none"
+      if not apr1.on then
+        tell("UserCannotLogIn", user .. ": $apr1$ needs a HAProxy with Lua; make the hash anew by `openssl passwd -5`")
+      end
+    elseif SLOW[scheme] and (facts.cost or SLOW[scheme]) >= SLOW[scheme] then
+      tell("SlowPasswordHash", ("%s: each request with a password computes %s%s, which holds up the others; "
+        .. "`openssl passwd -5` makes one that is quick"):format(user, scheme,
+        facts.cost and " (" .. facts.cost .. ")" or ""))
+    end
+    by[kind][#by[kind] + 1] = user
+  end
+  return by
+end
+
 local request_users = watched("secrets") and each_requested(resources.secrets, "users", function(secret, out, asked)
   if not secret then return end
   local list = list_name(asked.namespace, asked.name)
+  local by = sort_users(secret, function(reason, message) out:warn(reason, message) end)
   out:section("userlist " .. list, { order = 100, key = "users" }, function(b)
-    for user, hash_handle in pairs(secret.data or {}) do
-      if user:find("^[%w._-]+$") then b:line("user", user, "password", hash_handle) end
-    end
+    for _, user in ipairs(by.crypt) do b:line("user", user, "password", secret.data[user]) end
   end)
+  for _, users in ipairs({ by.sha1, by.apr1 }) do
+    for _, user in ipairs(users) do out:map_entry(HASHES, list .. ":" .. user, secret.data[user]) end
+  end
+  if #by.apr1 > 0 then apr1.put(out) end
   local id = list .. "|" .. asked.key
   out:section("frontend http", { order = effects.order.auth, key = "auth " .. id }, function(b)
     local needed = { effects.has("auth"), { "{", "var(txn.auth)", "-m", "str", id, "}" } }
-    effects.write(b, "http-request", "auth", "realm", asked.key, "if", needed[1], needed[2], "!{",
-      "http_auth(" .. list .. ")", "}")
+    effects.write(b, "http-request", "auth", "realm", asked.key, "if", needed[1], needed[2], "!{", "var(txn.auth_ok)",
+      "-m", "found", "}", "!{", "http_auth(" .. list .. ")", "}")
     effects.write(b, "http-request", "set-var(txn.auth_done)", "bool(true)", "if", needed[1], needed[2])
   end)
 end)
@@ -46,9 +87,18 @@ end)
 effects.declare("auth", {
   place = "auth_before",
   annotations = { "auth_type", "auth_secret", "auth_realm" },
-  maps = { MAP },
+  maps = { MAP, HASHES },
   rules = function(rule, has)
-    rule("http-request", "set-var(txn.auth)", "var(txn.record),map_str(" .. path:map(MAP) .. ")", "if", has("auth"))
+    local function set(name, expression, ...)
+      rule("http-request", "set-var(txn." .. name .. ")", expression, "if", has("auth"), ...)
+    end
+    set("auth", "var(txn.record),map_str(" .. path:map(MAP) .. ")")
+    set("auth_user", "http_auth_user")
+    set("auth_hash", "var(txn.auth),field(1,|),concat(:,txn.auth_user),map_str(" .. path:map(HASHES) .. ")")
+    local has_hash = { "{", "var(txn.auth_hash)", "-m", "beg", "{SHA}", "}" }
+    set("auth_sha1", "http_auth_pass,sha1,base64", has_hash)
+    set("auth_sha1", "str({SHA}),concat(,txn.auth_sha1)", has_hash)
+    set("auth_ok", "bool(true)", has_hash, "{", "var(txn.auth_sha1),secure_memcmp(txn.auth_hash)", "}")
   end,
   put = function(values, record, _, ing)
     if not values.auth_type and not values.auth_secret then return nil end
@@ -61,10 +111,15 @@ effects.declare("auth", {
     end
     if not request_users then return nil, "auth-secret needs secrets among watchedResources" end
     local secret = resources.secrets:get(namespace, ref.name)
-    if not secret then return nil, "auth-secret: there is no Secret " .. namespace .. "/" .. ref.name end
-    local users = 0
-    for _ in pairs(secret.data or {}) do users = users + 1 end
-    if users == 0 then return nil, "auth-secret: the Secret " .. namespace .. "/" .. ref.name .. " has no users" end
+    local id = namespace .. "/" .. ref.name
+    if not secret then return nil, "auth-secret: there is no Secret " .. id end
+    if #keys(secret.data or {}) == 0 then return nil, "auth-secret: the Secret " .. id .. " has no users" end
+    local told = {}
+    local by = sort_users(secret, function(reason, message) told[#told + 1] = { reason, message } end)
+    for _, t in ipairs(told) do record.out:warn(t[1], "auth-secret " .. id .. ": " .. t[2]) end
+    if #by.crypt + #by.sha1 + #by.apr1 == 0 then
+      return nil, "auth-secret: nobody of the Secret " .. id .. " can log in"
+    end
     request_users(namespace, ref.name, values.auth_realm)
     record:entry(MAP, "", list_name(namespace, ref.name) .. "|" .. values.auth_realm)
     return { "auth" }

@@ -4,11 +4,15 @@
 -- period / requests (the generic cell rate algorithm). A request is refused when that time is further ahead than what
 -- the burst allows; refused requests cost nothing. So one table serves all routes, whatever their rates are.
 --
+-- HAProxys that share the table (fleet.lua) tell each other the number of a client as it changes. Each counts exactly
+-- what it sees; requests that reach several of them within one message's time may each be let through.
+--
 -- Times are tenths of milliseconds in 31 bits, which wrap after two days and a half: their difference is taken within
 -- these bits, and more than half of them is the past. Entries that nobody asks for go after an hour, the longest
 -- period.
 
-local addresses = use("effects.addresses")
+local addresses, named = use("effects.addresses"), use("effects.addresses_named")
+local setting, fleet = use("base.configmap").setting, use("effects.fleet")
 
 settings({
   rate_limit_size = { type = "integer", min = 1000, max = 100000000, default = 100000,
@@ -29,15 +33,15 @@ end
 
 fragment("limits", function(out)
   out:backend(TABLE, { from = false, profile = false }, function(b)
-    b:line("stick-table", "type", "binary", "len", 20, "size", context.rate_limit_size, "expire", "1h", "store",
-      "gpt(1)")
+    b:line("stick-table", "type", "binary", "len", 20, "size", setting("rate_limit_size"), "expire", "1h", "store",
+      "gpt(1)", unpack(fleet.words))
   end)
 end)
 
 use("effects").declare("limit", {
   place = "limit",
   annotations = { "rate_limit_requests", "rate_limit_period", "rate_limit_status_code", "rate_limit_whitelist" },
-  maps = { MAP, addresses.map },
+  maps = { MAP, addresses.map, named.map },
   rules = function(rule, has)
     local limited = { "if", "{", "var(txn.limit)", "-m", "found", "}" }
     local function set(name, expression, ...) rule("http-request", "set-var(txn." .. name .. ")", expression, ...) end
@@ -45,6 +49,8 @@ use("effects").declare("limit", {
     set("limit", "var(txn.record),map_str(" .. path:map(MAP) .. ")", "if", has("limit"))
     rule("http-request", "deny", "deny_status", 503, "if", has("limit"), "!{", "var(txn.limit)", "-m", "found", "}")
     rule("http-request", "unset-var(txn.limit)", "if", has("limit-free"), addresses.listed("free"))
+    named.write(rule, has, "free")
+    rule("http-request", "unset-var(txn.limit)", "if", has("free-named"), named.listed("free"))
     set("limit_interval", "var(txn.limit),field(1,|),add(0)", limited)
     set("limit_tolerance", "var(txn.limit),field(2,|),add(0)", limited)
     set("limit_status", "var(txn.limit),field(3,|)", limited)
@@ -68,8 +74,10 @@ use("effects").declare("limit", {
     local interval = math.max(math.floor(period / values.rate_limit_requests), 1)
     record:entry(MAP, "", ("%d|%d|%d"):format(interval, math.max(period - interval, 0), values.rate_limit_status_code))
     if not values.rate_limit_whitelist then return { "limit" } end
-    addresses.put(record, "free", values.rate_limit_whitelist)
-    return { "limit", "limit-free" }
+    local more, problem = named.put(record, "free", values.rate_limit_whitelist)
+    if problem then record.out:warn("InvalidAnnotation", "rate-limit-whitelist: " .. problem
+      .. "; it has no effect") end
+    return { "limit", "limit-free", more }
   end,
 })
 

@@ -8,7 +8,9 @@ settings({
     doc = "HAProxys that share the limits of pod-maxconn" },
 })
 
-local ON = { "Ingress", "Service" }
+local ON = { "Ingress", "Service", "ConfigMap" }
+
+local configmap, snippets = use("base.configmap"), use("base.snippets")
 
 local function words_of(value)
   local words = {}
@@ -130,6 +132,7 @@ annotations({
 
 local NAMES = { "load_balance", "cookie_persistence", "cookie_persistence_no_dynamic", "check", "check_http",
   "check_interval", "timeout_check", "pod_maxconn", "abortonclose", "send_proxy_protocol", "forwarded_for" }
+if snippets.on then NAMES[#NAMES + 1] = "backend_config_snippet" end
 local IS_NAME = {}
 for _, name in ipairs(NAMES) do IS_NAME[name] = true end
 
@@ -143,15 +146,29 @@ local function is_key(key)
   return known ~= nil and known.is_honoured and IS_NAME[known.name] == true
 end
 
---- The values of a backend. objects: {kind=, object=}, the nearest to the route first; tell(kind, key, message).
+--- What the ConfigMap has for all backends, as a level; false when it has nothing for them.
+local below_all = shared("configmap-backends", function()
+  local level = configmap.level()
+  for key in pairs(level.values) do
+    local known = annotation(level.family .. "/" .. key, "ConfigMap")
+    if known and known.is_honoured and IS_NAME[known.name] then return level end
+  end
+  return false
+end)
+
+--- The values of a backend, and whether it must have no servers. objects: {kind=, object=}, the nearest to the route
+--- first; tell(kind, key, message).
 local function read(objects, tell)
   local levels = {}
   for _, o in ipairs(objects) do
     local values = dig(o.object, "metadata", "annotations")
     if values then levels[#levels + 1] = { kind = o.kind, values = values } end
   end
-  if #levels == 0 then return {} end
-  return (annotated(NAMES, levels, tell))
+  local below = configmap.is_set and below_all() or nil
+  if below then levels[#levels + 1] = below end
+  if #levels == 0 then return {}, false end
+  local v, wrong = annotated(NAMES, levels, tell)
+  return v, wrong.backend_config_snippet ~= nil
 end
 
 --- Write the lines of a backend.
@@ -178,6 +195,7 @@ local function write(b, v)
     if v.abortonclose then b:line("option", "abortonclose") else b:line("no", "option", "abortonclose") end
   end
   if v.forwarded_for == false then b:line("http-request", "del-header", "X-Forwarded-For") end
+  snippets.write(b, v.backend_config_snippet)
 end
 
 --- The words of a server, behind those that it has.

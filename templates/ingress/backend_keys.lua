@@ -1,57 +1,116 @@
---- backend_keys.lua — annotations about a backend: the Ingress' value counts before the Service's.
+--- backend_keys.lua — annotations about a backend as a whole: TLS to its servers, who shares it, TLS that is passed on.
 --
--- An Ingress with such an annotation has backends of its own, so that two Ingresses of one Service are independent.
+-- An Ingress with an annotation about servers has backends of its own, so that two Ingresses of one Service are
+-- independent.
 
-local values = use("ingress.backend_annotations")
+local values, configmap = use("ingress.backend_annotations"), use("base.configmap")
 local effects = use("effects")
 
-local SERVER_KEYS = { ["server-ssl"] = true, ["server-ca"] = true, ["server-crt"] = true, ["server-sni"] = true,
-  ["server-proto"] = true }
-local KEYS = { ["standalone-backend"] = true, ["ssl-passthrough"] = true }
-for key in pairs(SERVER_KEYS) do KEYS[key] = true end
+local BACKENDS = { "Ingress", "Service", "ConfigMap" }
 
---- Of two prefixes the first counts.
-local PREFIXES = { "haproxy-haptic.org/", "haproxy.org/" }
-local ON = { ["true"] = true, on = true, yes = true, enabled = true }
-local OFF = { ["false"] = true, off = true, no = true, disabled = true }
-
---- true or false, or nil when it is neither.
-local function read_bool(text)
-  text = text:lower()
-  if ON[text] then return true end
-  if OFF[text] then return false end
-  return nil
+--- The same key in each family.
+local function in_families(key)
+  return { ["haproxy-haptic.org"] = key, ["haproxy.org"] = key, ["haproxy.com"] = key }
 end
 
---- The value of a key in the first of these levels that has it: the text, the whole key, and the level. A level is
---- {object=, out=}: out is who is told what is wrong.
-local function annotated(levels, key)
-  for _, level in ipairs(levels) do
-    local annotations = dig(level.object, "metadata", "annotations") or {}
-    for _, prefix in ipairs(PREFIXES) do
-      local value = annotations[prefix .. key]
-      if value ~= nil then return tostring(value):trim(), prefix .. key, level end
-    end
+--- "NAME", or "NAMESPACE/NAME" of a Secret.
+local function parse_secret(text)
+  local namespace, name = text:match("^([^/]+)/([^/]+)$")
+  name = name or text
+  if #name > 253 or not name:find("^[a-z0-9][a-z0-9.-]*$") or namespace and not namespace:find("^[a-z0-9-]+$") then
+    return nil, "the name of a Secret in the namespace of the Service"
   end
-  return nil
+  return { namespace = namespace, name = name }
+end
+
+local TLS_TEST = "tls_spec: goes on to servers, which are verified where their owner says by whom"
+
+annotations({
+  server_ssl = {
+    type = "switch", on = BACKENDS, families = in_families("server-ssl"), effect = "server-tls",
+    doc = "TLS to the pods, whose certificates are not verified without server-ca. What is neither true nor false is "
+      .. "taken for true.",
+    lines = "server … ssl alpn h2,http/1.1 verify none", tested = TLS_TEST,
+  },
+  server_proto = {
+    type = "text", on = BACKENDS, families = in_families("server-proto"), effect = "server-tls",
+    parse = function(text)
+      text = text:lower()
+      if text == "h1" or text == "h2" then return text end
+      return nil, "h1 or h2"
+    end,
+    doc = "The protocol that pods are spoken to by: h1 or h2.", lines = "server … proto h2, or alpn", tested = TLS_TEST,
+  },
+  server_ca = {
+    type = "text", parse = parse_secret, on = BACKENDS, families = in_families("server-ca"), effect = "server-tls",
+    protects = true,
+    doc = "A Secret with the authorities (ca.crt, or tls.crt) that have to have signed the pods' certificates. Of a "
+      .. "ConfigMap: NAMESPACE/NAME.",
+    lines = "server … ssl verify required ca-file certs/NAMESPACE_NAME.server-ca.pem", reload = "another Secret",
+    tested = TLS_TEST,
+  },
+  server_crt = {
+    type = "text", parse = parse_secret, on = BACKENDS, families = in_families("server-crt"), effect = "server-tls",
+    protects = true, doc = "A Secret with the certificate that pods are shown. Of a ConfigMap: NAMESPACE/NAME.",
+    lines = "server … ssl crt certs/NAMESPACE_NAME.pem", reload = "another Secret", tested = TLS_TEST,
+  },
+  server_sni = {
+    type = "text", pattern = "^[a-z0-9][a-z0-9.-]*$", expects = "a DNS name in lower case", on = BACKENDS,
+    families = in_families("server-sni"), effect = "server-tls", protects = true,
+    doc = "The name that pods are asked for in the handshake, and that their certificates have to have.",
+    lines = "server … sni str(NAME) verifyhost NAME", tested = TLS_TEST,
+  },
+  standalone_backend = {
+    type = "switch", on = { "Ingress", "Service" }, families = in_families("standalone-backend"), effect = "backend",
+    doc = "The Ingress has backends of its own; of a Service: each of its Ingresses.",
+    lines = "backend NAMESPACE_SERVICE_PORT_INGRESS",
+    tested = "backend_annotations_spec: keeps an Ingress' backend apart, and takes values of the ConfigMap",
+  },
+  ssl_passthrough = {
+    type = "switch", on = BACKENDS, families = in_families("ssl-passthrough"), effect = "passthrough",
+    doc = "TLS goes on to the pods as it is, by the name that the client asks for. It needs the setting "
+      .. "ssl_passthrough; without it the routes answer 503.",
+    lines = "use_backend %[var(txn.passthrough)]",
+    tested = "passthrough_spec: stands beside hosts whose TLS ends here, and comes and goes",
+  },
+})
+
+local SERVER = { server_ssl = true, server_proto = true, server_ca = true, server_crt = true, server_sni = true }
+
+--- The annotations of objects as levels: {kind=, object=, out=} of each, the nearest to the route first; the ConfigMap
+--- behind them.
+local function levels_of(objects)
+  local levels = {}
+  for _, o in ipairs(objects) do
+    local annotations = dig(o.object, "metadata", "annotations")
+    if annotations then levels[#levels + 1] = { kind = o.kind, values = annotations, out = o.out } end
+  end
+  if configmap.is_set then levels[#levels + 1] = configmap.level() end
+  return levels
 end
 
 --- Does an Ingress need backends of its own?
 local function is_own(ing, service)
   local annotations = dig(ing, "metadata", "annotations")
   if effects.is_own(ing) then return true end
-  for name in pairs(annotations or {}) do
-    local prefix, key = tostring(name):match("^([^/]+/)(.+)$")
-    if SERVER_KEYS[key] and (prefix == PREFIXES[1] or prefix == PREFIXES[2]) then return true end
-    if prefix and values.is_key(name) then return true end
+  for key in pairs(annotations or {}) do
+    local known = annotation(key, "Ingress")
+    if known and known.is_honoured and (SERVER[known.name] or values.is_key(key)) then return true end
   end
-  local value = annotated({ { object = ing }, { object = service } }, "standalone-backend")
-  return value ~= nil and read_bool(value) == true
+  local levels = {}
+  if annotations then levels[1] = { kind = "Ingress", values = annotations } end
+  local of_service = dig(service, "metadata", "annotations")
+  if of_service then levels[#levels + 1] = { kind = "Service", values = of_service } end
+  return #levels > 0 and annotated({ "standalone_backend" }, levels).standalone_backend == true
 end
 
---- Is it a key about a backend, of ours or of haproxy.org's?
-local function is_key(prefix, key)
-  return KEYS[key] == true and (prefix .. "/" == PREFIXES[1] or prefix .. "/" == PREFIXES[2])
+--- Tell the owner of an object what is wrong with such a value of his, of which nobody else tells.
+local function judge(out, object, kind)
+  local annotations = dig(object, "metadata", "annotations")
+  if annotations == nil then return end
+  annotated({ "standalone_backend" }, { { kind = kind, values = annotations } }, function(_, key, message)
+    out:warn("InvalidAnnotation", key .. " " .. message .. "; it has no effect")
+  end)
 end
 
-provide("ingress.backend_keys", { annotated = annotated, read_bool = read_bool, is_own = is_own, is_key = is_key })
+provide("ingress.backend_keys", { judge = judge, levels_of = levels_of, is_own = is_own })

@@ -3,7 +3,7 @@
 -- None of it is passed over in silence. What protects a route and is not honoured closes the route, unless the
 -- administrator decides otherwise.
 
-local families, levels = use("ingress.families"), use("ingress.backend_keys")
+local families = use("ingress.families")
 local has_ssl, ssl = pcall(use, "ssl")
 local TLS = has_ssl and ssl.on
 
@@ -39,8 +39,6 @@ end
 
 local function is_honoured(annotation)
   if honoured[annotation] then return true end
-  local prefix, key = annotation:match("^([^/]+)/(.+)$")
-  if prefix and levels.is_key(prefix, key) then return true end
   for _, beginning in ipairs(honoured_beginnings) do
     if annotation:starts_with(beginning) then return true end
   end
@@ -80,7 +78,8 @@ local function sorted(object, kind)
     local known = prefix and annotation(name, kind)
     local is_ours = known and known.is_honoured or is_honoured(name)
     if not is_ours and known then
-      local is_closing = known.protects or refuses_in_snippet(key, tostring(value))
+      local is_closing = known.protects
+      if key:find("snippet", 1, true) then is_closing = refuses_in_snippet(key, tostring(value)) end
       local list = is_closing and is_switched_on(value) and protects or ignored
       list[#list + 1] = name .. " (" .. known.refused .. ")"
     elseif not is_ours and family then

@@ -34,16 +34,18 @@ local function services_of(ing)
 end
 
 --- What becomes of an Ingress' TLS: nil (it ends here), "passed", or "refused". Its own annotation counts, then that of
---- the first of its Services that has one.
+--- the first of its Services that has one, then the ConfigMap's.
 local function state(out, ing)
-  local list = { { object = ing, out = out } }
   local services = services_of(ing)
-  for _, service in ipairs(services) do list[#list + 1] = { object = service, out = out } end
-  local value, key = backend_keys.annotated(list, "ssl-passthrough")
-  if value == nil then return nil end
-  local wanted = backend_keys.read_bool(value)
-  if wanted == nil then out:warn("InvalidAnnotation", key .. ": expected true or false") end
+  local list = { { kind = "Ingress", object = ing } }
+  for _, service in ipairs(services) do list[#list + 1] = { kind = "Service", object = service } end
+  local levels = backend_keys.levels_of(list)
+  if #levels == 0 then return nil end
+  local wanted = annotated({ "ssl_passthrough" }, levels, function(kind, key, message)
+    if kind ~= "ConfigMap" then out:warn("InvalidAnnotation", key .. " " .. message .. "; it has no effect") end
+  end).ssl_passthrough
   if not wanted then return nil end
+  local key = "ssl-passthrough"
   if not ON then
     out:warn("PassthroughNotSupported", key .. ": answered with 503; it needs the setting ssl_passthrough: true, and "
       .. "HTTPS")

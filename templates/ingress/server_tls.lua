@@ -4,70 +4,75 @@
 -- have signed nobody, and what cannot be read at all leaves no server.
 
 local loaded, ssl = pcall(use, "ssl")
-local names, levels = use("ingress.names"), use("ingress.backend_keys")
+local names, keys, configmap = use("ingress.names"), use("ingress.backend_keys"), use("base.configmap")
 
 local SECRETS = loaded and ssl.has_secrets
-local PROTOCOLS = { h1 = "http/1.1", h2 = "h2" }
+local ALPN = { h1 = "http/1.1", h2 = "h2" }
 --- HAProxy from 3.3 on asks servers for the name in "Host", and verifies that. A fetch that finds nothing means no name
 --- in all versions.
 local NO_NAME = "var(txn.no_name)"
+local NAMES = { "server_ssl", "server_proto", "server_ca", "server_crt", "server_sni" }
+local SILENT = { warn = function() end }
 
---- The name of a Secret in this namespace; nil when it is none.
-local function secret_name(value, namespace)
-  local name = value
-  if value:find("/", 1, true) then
-    local other
-    other, name = value:match("^([^/]*)/(.*)$")
-    if other ~= namespace then return nil end
+--- The first of these levels that has a right value for a name.
+local function level_of(levels, name)
+  for _, level in ipairs(levels) do
+    if annotated({ name }, { level })[name] ~= nil then return level end
   end
-  return #name <= 253 and name:find("^[a-z0-9][a-z0-9.-]*$") and name or nil
+  return nil
 end
 
---- Read the Secret that a key names: {name=, out=}, or nil. is_closed: nothing can be made of what is there.
-local function read_secret(list, key, namespace)
-  local value, whole_key, level = levels.annotated(list, key)
-  if value == nil then return nil, false end
-  local name = secret_name(value, namespace)
-  if name and SECRETS then return { name = name, out = level.out }, false end
-  level.out:warn("InvalidServerSecret", whole_key .. ": " .. (name and "Secrets are not watched"
-    or "expected the name of a Secret in the namespace of the Service") .. "; requests get 503")
-  return nil, true
+--- The Secret that a value names: {namespace=, name=, out=}, or nil where it cannot be used. Who wrote it hears why.
+local function secret_of(levels, name, ref, namespace)
+  local level = level_of(levels, name)
+  local out, key = level.out or SILENT, name:gsub("_", "-")
+  local is_admin = level.kind == "ConfigMap"
+  local wanted = ref.namespace or is_admin and configmap.namespace or namespace
+  if not is_admin and wanted ~= namespace then
+    out:warn("InvalidServerSecret", key .. " names no Secret in the namespace of the Service; requests get 503")
+    return nil
+  end
+  if not SECRETS then
+    out:warn("InvalidServerSecret", key .. ": Secrets are not watched; requests get 503")
+    return nil
+  end
+  return { namespace = wanted, name = ref.name, out = out }
 end
 
 --- What the levels say about TLS to servers: nil without TLS and protocol; `closed` where no server can be trusted.
+--- list: {kind=, object=, out=} of each, the nearest to the route first.
 local function read(list, namespace)
-  local wanted, key, level = levels.annotated(list, "server-ssl")
-  local on = wanted ~= nil and levels.read_bool(wanted)
-  if on == nil then
-    level.out:warn("InvalidAnnotation", key .. ": expected true or false; TLS is used")
-    on = true
-  end
-  local read_proto, proto_key, proto_level = levels.annotated(list, "server-proto")
-  local proto = read_proto and read_proto:lower()
-  if proto and not PROTOCOLS[proto] then
-    proto_level.out:warn("InvalidAnnotation", proto_key .. ": expected h1 or h2")
-    proto = nil
-  end
-  local result = { proto = proto }
+  local levels = keys.levels_of(list)
+  if #levels == 0 then return nil end
+  local outs = {}
+  for _, level in ipairs(levels) do outs[level.kind] = level.out end
+  local v, wrong = annotated(NAMES, levels, function(kind, key, message)
+    if not outs[kind] then return end
+    local what = annotation(key, kind).protects and "requests get 503, unless another level has a right one"
+      or "it has no effect"
+    outs[kind]:warn("InvalidAnnotation", key .. " " .. message .. "; " .. what)
+  end)
+  local result = { proto = v.server_proto }
+  local on = v.server_ssl
+  if wrong.server_ssl then on = true end
   -- An owner who says "false" means it; who names authorities or a certificate wants TLS.
-  if wanted ~= nil and not on then return proto and result or nil end
-  local ca_closed, crt_closed
-  result.ca, ca_closed = read_secret(list, "server-ca", namespace)
-  result.crt, crt_closed = read_secret(list, "server-crt", namespace)
-  result.tls = on or result.ca ~= nil or result.crt ~= nil
-  result.closed = ca_closed or crt_closed
-  if result.closed then return result end
-  local sni, sni_key, sni_level = levels.annotated(list, "server-sni")
-  if sni ~= nil and result.tls then
-    if names.is_domain(sni) then
-      result.sni = sni
-    else
-      sni_level.out:warn("InvalidAnnotation", sni_key .. ": expected a DNS name in lower case"
-        .. (result.ca and "; requests get 503" or ""))
-      result.closed = result.ca ~= nil
+  if on == false then return result.proto and result or nil end
+  result.closed = wrong.server_ca ~= nil or wrong.server_crt ~= nil
+  for field, name in pairs({ ca = "server_ca", crt = "server_crt" }) do
+    if v[name] then
+      result[field] = secret_of(levels, name, v[name], namespace)
+      result.closed = result.closed or result[field] == nil
     end
   end
-  return (result.tls or proto) and result or nil
+  result.tls = on == true or result.ca ~= nil or result.crt ~= nil
+  if result.closed then return result end
+  if result.tls then
+    result.sni = v.server_sni
+    if wrong.server_sni or v.server_sni and not names.is_domain(v.server_sni) then
+      result.sni, result.closed = nil, result.ca ~= nil
+    end
+  end
+  return (result.tls or result.proto) and result or nil
 end
 
 --- The words that each server line has for TLS, and whether there may be servers at all.
@@ -81,16 +86,17 @@ local function words(out, list, namespace)
   end
   if wanted.proto == "h2" then add("proto", "h2") end
   if not wanted.tls then return result, true end
-  add("ssl", "alpn", PROTOCOLS[wanted.proto] or "h2,http/1.1")
+  add("ssl", "alpn", ALPN[wanted.proto] or "h2,http/1.1")
   if wanted.ca then
-    local file = ssl.server_authorities(out, wanted.ca.out, namespace, wanted.ca.name)
+    local file = ssl.server_authorities(out, wanted.ca.out, wanted.ca.namespace, wanted.ca.name)
     add("verify", "required", "ca-file", path:cert(file))
     if wanted.sni then add("verifyhost", wanted.sni) end
   else
     add("verify", "none")
   end
   if wanted.crt then
-    local file = ssl.certificate(out, namespace, wanted.crt.name, nil, capabilities.default_certificate, wanted.crt.out)
+    local file = ssl.certificate(out, wanted.crt.namespace, wanted.crt.name, nil, capabilities.default_certificate,
+      wanted.crt.out)
     add("crt", path:cert(file))
   end
   add("sni", wanted.sni and "str(" .. wanted.sni .. ")" or NO_NAME)
@@ -100,15 +106,15 @@ end
 
 --- Tell the owner of an Ingress what is wrong with its own annotations.
 local function judge(out, ing)
-  local wanted = read({ { object = ing, out = out } }, ing.metadata.namespace)
+  local wanted = read({ { kind = "Ingress", object = ing, out = out } }, ing.metadata.namespace)
   if not wanted or wanted.closed then return end
   local reason, message
   if wanted.ca then
-    reason, message = select(2, ssl.server_problem(ing.metadata.namespace, wanted.ca.name))
+    reason, message = select(2, ssl.server_problem(wanted.ca.namespace, wanted.ca.name))
     if reason then out:warn(reason, message) end
   end
   if wanted.crt then
-    reason, message = ssl.problem(ing.metadata.namespace, wanted.crt.name)
+    reason, message = ssl.problem(wanted.crt.namespace, wanted.crt.name)
     if reason then out:warn(reason, message) end
   end
 end

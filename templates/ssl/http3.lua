@@ -1,6 +1,6 @@
 --- http3.lua — HTTP/3: the frontend http at the same ports by UDP, and clients are told so.
 
-local binds = use("base.binds")
+local binds, setting = use("base.binds"), use("base.configmap").setting
 
 settings({
   http3 = { type = "bool", default = false, doc = "HTTP/3, where HAProxy was built with QUIC" },
@@ -32,7 +32,7 @@ local function write_binds(b, list)
         i = i + 1 + (count or 0)
       end
       for _, w in ipairs({ "ssl", "crt-list", list, "alpn", "h3", "crt-ignore-err", "all", "ca-ignore-err", "all",
-        context.strict_sni and "strict-sni" or nil }) do
+        setting("strict_sni") and "strict-sni" or nil }) do
         line[#line + 1] = w
       end
       b:line("bind", unpack(line))
@@ -43,7 +43,7 @@ end
 --- Clients that came by TCP learn of it (RFC 9114, 3.1.1).
 local function write_alt_svc(b)
   b:line("http-after-response", "set-header", "Alt-Svc",
-    ('h3=":%d"; ma=%d'):format(context.ssl_redirect_port, context.http3_max_age), "if", "{", "ssl_fc", "}")
+    ('h3=":%d"; ma=%d'):format(context.ssl_redirect_port, setting("http3_max_age")), "if", "{", "ssl_fc", "}")
 end
 
 --- The pieces of it. on: is there HTTPS? Only a frontend that is there is added to.

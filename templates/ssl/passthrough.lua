@@ -5,6 +5,7 @@
 -- address (PROXY protocol). All of it is there as soon as the setting is true, so names come and go as entries.
 
 local binds, write_tcp, write_proxy = use("base.binds"), use("base.tcp"), use("base.proxy")
+local write_tcp_log, setting = use("base.tcp_log"), use("base.configmap").setting
 
 settings({
   ssl_passthrough = { type = "bool", default = false, doc = "Ingresses may have their TLS passed through" },
@@ -18,11 +19,11 @@ local function inner_bind() return { from_env("HAPTIC_DIR", "/https.sock"), "mod
 local function write_frontend(b)
   b:line("mode", "tcp")
   b:line("log", "global")
-  if context.access_log then b:line("option", "tcplog") end
+  write_tcp_log(b)
   b:line("option", "dontlognull")
-  b:line("timeout", "client", context.timeout_client)
-  b:line("timeout", "client-fin", context.timeout_client_fin)
-  b:line("timeout", "tunnel", context.timeout_tunnel)
+  b:line("timeout", "client", setting("timeout_client"))
+  b:line("timeout", "client-fin", setting("timeout_client_fin"))
+  b:line("timeout", "tunnel", setting("timeout_tunnel"))
   for _, words in ipairs(binds(context.https_bind, context.https_port)) do b:line("bind", unpack(words)) end
   write_proxy(b)
   b:line("tcp-request", "inspect-delay", context.timeout_http_request)

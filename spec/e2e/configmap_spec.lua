@@ -1,0 +1,170 @@
+--- What an administrator keeps in ConfigMaps, by real requests: ports for TCP, pages of errors, lists of addresses, and
+--- settings with the keys of a family. All of it is followed while the program runs.
+
+local e2e = require("support.e2e")
+local kube = require("support.kube")
+local posix = require("support.posix")
+
+local NAMED = { "metadata.namespace", "metadata.name" }
+local KINDS = { secrets = { apiVersion = "v1", resources = "secrets", indexBy = NAMED },
+  configmaps = { apiVersion = "v1", resources = "configmaps", indexBy = NAMED } }
+
+describe("ConfigMaps:", function()
+  local scope, source, haptic, port
+
+  before_each(function()
+    scope = e2e.scope("configmaps")
+    source = scope:manifests()
+    port = e2e.port()
+    local echo = scope:spawn({ name = "echo", argv = { "python3", "spec/support/echo.py", tostring(port),
+      scope:path("echo.sock") } })
+    scope:wait_for("the echo", 10, function()
+      return posix.run({ "curl", "-s", "127.0.0.1:" .. port }) ~= "", echo:log()
+    end)
+  end)
+  after_each(function() scope:close() end)
+
+  local function put_map(name, data)
+    source:write("configmap-" .. name .. ".yaml", { apiVersion = "v1", kind = "ConfigMap",
+      metadata = { name = name, namespace = "default" }, data = data })
+  end
+
+  local function put(name, annotations)
+    local all = {}
+    for key, value in pairs(annotations or {}) do all["haproxy.org/" .. key] = value end
+    source:write("ingress-" .. name .. ".yaml", kube.ingress({ name = name, host = name .. ".example", service = name,
+      annotations = all }), kube.service(name), kube.slice(name, { "127.0.0.1" }, port))
+  end
+
+  local function start(series, context)
+    haptic = scope:haptic({ source = source.path, series = series, https = true, config = e2e.config({
+      watchedResources = KINDS, templatingSettings = { extraContext = context } }) }):wait_ready()
+  end
+
+  --- The status and the body of a request; more: further words of curl.
+  local function ask(url, ...)
+    local argv = { "curl", "-sSk", "-m", "5", "-w", "\n%{http_code}", url }
+    for _, word in ipairs({ ... }) do argv[#argv + 1] = word end
+    local text, code = posix.run(argv)
+    if code ~= 0 then return 0, text end
+    local body, status = text:match("^(.*)\n(%d+)$")
+    return tonumber(status), body
+  end
+  local function host(name, ...)
+    return ask("http://127.0.0.1:" .. haptic.http_port .. "/", "-H", "Host: " .. name .. ".example", ...)
+  end
+
+  local function wait(what, wanted, fn)
+    scope:wait_for(what, 15, function()
+      local status, body = fn()
+      return status == wanted or body:find(wanted, 1, true) ~= nil, status .. " " .. body
+    end)
+  end
+
+  for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
+    it("lead ports to Services, give pages of errors and lists of addresses, on " .. series, function()
+      local ports = { e2e.port(), e2e.port(), e2e.port() }
+      put("web", {})
+      put("other", {})
+      put("inside", { ["allow-list"] = "patterns/office" })
+      put("outside", { ["deny-list"] = "patterns/office" })
+      put("spared", { ["rate-limit-requests"] = "1", ["rate-limit-period"] = "1h",
+        ["rate-limit-whitelist"] = "192.0.2.1, patterns/office" })
+      put("unknown", { ["deny-list"] = "patterns/nobody" })
+      put("broken", { ["deny-list"] = "patterns/broken" })
+      put("gone", { ["server-ca"] = "x y" })
+      put_map("ports", { [tostring(ports[1])] = "default/web:80", [tostring(ports[2])] = "default/web:80:ssl",
+        [tostring(haptic and haptic.http_port or 1)] = "nonsense", ["8404x"] = "default/web:80" })
+      put_map("pages", { ["503"] = "HTTP/1.0 503 Sorry\nContent-Type: text/plain\nContent-Length: 3\n\nback soon\n",
+        ["404"] = "<p>nothing here</p>", ["403"] = "HTTP/1.1 200 OK\r\n\r\n", ["418"] = "teapot" })
+      put_map("lists", { office = "127.0.0.0/31 # here\n\n::1\n", broken = "127.0.0.1\nsomewhere" })
+      start(series, { tcp_services = "default/ports", error_files = "default/pages", pattern_lists = "default/lists" })
+      -- Connections.
+      assert.equal(200, (ask("http://127.0.0.1:" .. ports[1] .. "/")))
+      assert.equal(200, (ask("https://127.0.0.1:" .. ports[2] .. "/")))
+      assert.matches("nothing here", select(2, host("nobody")), 1, true)
+      assert.equal(404, (host("nobody")))
+      assert.matches("back soon", select(2, host("gone")), 1, true)
+      -- Lists.
+      assert.equal(200, (host("inside")))
+      assert.equal(403, (host("inside", "--interface", "127.0.0.2")))
+      assert.equal(403, (host("outside")))
+      assert.equal(200, (host("outside", "--interface", "127.0.0.2")))
+      assert.same({ 200, 200 }, { (host("spared")), (host("spared")) })
+      assert.same({ 200, 403 }, { (host("spared", "--interface", "127.0.0.2")), (host("spared", "--interface", "127.0.0.2")) })
+      assert.equal(503, (host("unknown")))
+      assert.equal(503, (host("broken")))
+      local told = haptic:get("/debug/state").body
+      for _, text in ipairs({ "InvalidTcpService", "8404x is no port", "InvalidErrorFile", "418 is no status", "403 has the status 200",
+        "InvalidList", "broken: line 2", "there is no list patterns/nobody" }) do
+        assert.matches(text, told, 1, true)
+      end
+      -- Another list, and another Service at a port, need no reload.
+      local before = haptic:state().haproxy.reloads
+      put_map("lists", { office = "127.0.0.2\n", nobody = "192.0.2.0/24" })
+      wait("the other list", 403, function() return host("inside") end)
+      assert.equal(200, (host("outside")))
+      wait("the list that was missing", 200, function() return host("unknown") end)
+      if series == "3.4" then
+        put_map("ports", { [tostring(ports[1])] = "default/other:80", [tostring(ports[2])] = "default/web:80:ssl" })
+        scope:wait_for("the other Service", 15, function()
+          return haptic.haproxy:ask("show map maps/tcp-services.map"):find("default_other_80__port", 1, true)
+        end)
+        assert.equal(200, (ask("http://127.0.0.1:" .. ports[1] .. "/")))
+      end
+      assert.equal(before, haptic:state().haproxy.reloads)
+      -- A new port, and one that goes.
+      put_map("ports", { [tostring(ports[3])] = "default/web:80" })
+      wait("the new port", 200, function() return ask("http://127.0.0.1:" .. ports[3] .. "/") end)
+      wait("the old port to go", 0, function() return ask("http://127.0.0.1:" .. ports[1] .. "/") end)
+      put_map("pages", { ["404"] = "<p>another page</p>" })
+      wait("the other page", "another page", function() return host("nobody") end)
+      assert.equal(0, haptic:metric("haptic_quarantined_objects") or 0)
+    end)
+
+    it("have settings with the keys of a family, on " .. series, function()
+      local log_port = e2e.port()
+      local log = scope:spawn({ name = "syslog", argv = { "python3", "-uc", "import socket, sys\ns = socket.socket(2, 2)\n"
+        .. "s.bind(('127.0.0.1', int(sys.argv[1])))\nprint('ready')\nwhile True: print(s.recv(65536))", tostring(log_port) } })
+      scope:wait_for("the receiver of logs", 10, function() return log:log():find("ready", 1, true) end)
+      local front = scope:certificate({ names = { "front.example" } })
+      source:write("front.yaml", { apiVersion = "v1", kind = "Secret", type = "kubernetes.io/tls",
+        metadata = { name = "front", namespace = "default" }, stringData = { ["tls.crt"] = front.cert, ["tls.key"] = front.key } })
+      put("web", {})
+      put("own", { ["forwarded-for"] = "true", ["load-balance"] = "leastconn" })
+      put_map("haproxy", { ["ssl-certificate"] = "default/front", ["syslog-server"] = "address:127.0.0.1, port:" .. log_port .. ", facility:local3, level:info",
+        ["log-format"] = "seen %HM %[capture.req.uri,lower]|%ST", ["default-backend-service"] = "default/web",
+        ["forwarded-for"] = "false", ["load-balance"] = "source", ["http-server-close"] = "true",
+        ["rate-limit-size"] = "64k", ["quic-alt-svc-max-age"] = "77", ["log-format-tcp"] = "%ci:%cp" })
+      start(series, { configmap = "default/haproxy", access_log = true })
+      -- What no Ingress matches.
+      assert.equal(200, (host("nobody")))
+      scope:wait_for("the line in the log", 10, function()
+        return log:log():find("seen GET /|200", 1, true), log:log():sub(-400)
+      end)
+      assert.matches("front.example", posix.run({ "curl", "-skv", "-m", "5", ("https://127.0.0.1:%d/"):format(haptic.https_port) }),
+        1, true)
+      -- For all backends; an Ingress counts more.
+      assert.falsy(select(2, host("web")):lower():find("x-forwarded-for", 1, true))
+      assert.truthy(select(2, host("own")):lower():find("x-forwarded-for", 1, true))
+      local config = posix.read_file(haptic.directory .. "/haproxy.cfg")
+      for _, line in ipairs({ "balance source", "balance leastconn", "option http-server-close" }) do
+        assert.matches("\n    " .. line .. "\n", config, 1, true)
+      end
+      assert.matches("size 65536", config, 1, true)
+      -- The load balancer in front begins with the PROXY protocol.
+      put_map("haproxy", { ["proxy-protocol"] = "127.0.0.0/31", ["tls-alpn"] = "http/1.1", ["client-strict-sni"] = "true",
+        ["http-keep-alive"] = "false", ["ssl-certificate"] = "default/front" })
+      wait("the PROXY protocol", 200, function() return host("web", "--haproxy-protocol") end)
+      wait("nobody without it", 0, function() return host("web") end)
+      assert.equal(200, (host("web", "--interface", "127.0.0.2")))
+      assert.truthy(select(2, host("web", "--interface", "127.0.0.2")):lower():find("x-forwarded-for", 1, true))
+      -- There is no certificate for that name, and no protocol but HTTP/1.1.
+      assert.equal(0, (ask(("https://127.0.0.1:%d/"):format(haptic.https_port), "--haproxy-protocol")))
+      config = posix.read_file(haptic.directory .. "/haproxy.cfg")
+      assert.matches(" alpn http/1.1 ", config, 1, true)
+      assert.matches("\n    option httpclose\n", config, 1, true)
+      assert.equal(0, haptic:metric("haptic_quarantined_objects") or 0)
+    end)
+  end
+end)

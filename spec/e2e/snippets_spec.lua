@@ -1,0 +1,90 @@
+--- Lines of configuration in annotations and in the ConfigMap, by real requests: where they are allowed, and where one is
+--- refused.
+
+local e2e = require("support.e2e")
+local kube = require("support.kube")
+local posix = require("support.posix")
+
+local NAMED = { "metadata.namespace", "metadata.name" }
+local KINDS = { configmaps = { apiVersion = "v1", resources = "configmaps", indexBy = NAMED },
+  secrets = { apiVersion = "v1", resources = "secrets", indexBy = NAMED } }
+
+describe("Lines of configuration in objects", function()
+  local scope, source, haptic, port
+
+  before_each(function()
+    scope = e2e.scope("snippets")
+    source = scope:manifests()
+    port = e2e.port()
+    local echo = scope:spawn({ name = "echo", argv = { "python3", "spec/support/echo.py", tostring(port),
+      scope:path("echo.sock") } })
+    scope:wait_for("the echo", 10, function() return posix.run({ "curl", "-s", "127.0.0.1:" .. port }) ~= "", echo:log() end)
+  end)
+  after_each(function() scope:close() end)
+
+  local function put(name, snippet, of_service)
+    local service = kube.service(name)
+    service.metadata.annotations = of_service and { ["haproxy.org/backend-config-snippet"] = of_service } or nil
+    source:write("ingress-" .. name .. ".yaml", kube.ingress({ name = name, host = name .. ".example", service = name,
+      annotations = snippet and { ["haproxy.org/backend-config-snippet"] = snippet } or nil }), service,
+      kube.slice(name, { "127.0.0.1" }, port))
+  end
+
+  local function put_map(data)
+    source:write("configmap.yaml", { apiVersion = "v1", kind = "ConfigMap",
+      metadata = { name = "haproxy", namespace = "default" }, data = data })
+  end
+
+  --- Status, and head and body, of the same request over HTTP and HTTPS.
+  local function both(name, path, fn)
+    for _, scheme in ipairs({ "http", "https" }) do
+      local at = scheme == "https" and haptic.https_port or haptic.http_port
+      local text = posix.run({ "curl", "-sSki", "-m", "5", "--http1.1", "--resolve", ("%s.example:%d:127.0.0.1"):format(name, at),
+        ("%s://%s.example:%d%s"):format(scheme, name, at, path) })
+      fn(tonumber(text:match("^HTTP/%S+ (%d+)")), text)
+    end
+  end
+
+  for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
+    it("count where they are allowed, and the firewall lets them through, on " .. series, function()
+      put("one", "acl secret path_beg /secret\nhttp-request deny deny_status 429 if secret\nhttp-response set-header X-One yes")
+      put("two", "http-request replace-path '/old/(.*)' '/new/\\1'", "http-response set-header X-Service yes")
+      put("service", nil, "http-response set-header X-Service %[var(txn.a)]\nhttp-request set-var(txn.a) method,lower")
+      put("plain")
+      put("wrong", "server evil 127.0.0.1:" .. port)
+      put("stays", "http-request lua.run", "http-response set-header X-Service yes")
+      -- What HAProxy itself refuses concerns nobody else.
+      put("refused", "http-request replace-path '/(a{100})' '/b'\nhttp-request return status 200 string")
+      put_map({ ["frontend-config-snippet"] = "http-response set-header X-All yes", ["global-config-snippet"] = "tune.maxaccept 50",
+        ["stats-config-snippet"] = "stats show-node" })
+      haptic = scope:haptic({ source = source.path, series = series, https = true, config = e2e.config({
+        watchedResources = KINDS, templatingSettings = { extraContext = { configmap = "default/haproxy",
+          config_snippets = { "Ingress", "Service", "ConfigMap" } } } }) }):wait_ready()
+      both("one", "/", function(status, text)
+        assert.equal(200, status, text)
+        assert.matches("x-one: yes", text:lower(), 1, true)
+        assert.matches("x-all: yes", text:lower(), 1, true)
+      end)
+      both("one", "/secret/x", function(status, text) assert.equal(429, status, text) end)
+      both("two", "/old/x", function(_, text)
+        assert.matches("GET /new/x ", text, 1, true)
+        assert.falsy(text:lower():find("x-service", 1, true))
+      end)
+      both("service", "/", function(_, text) assert.matches("x-service: get", text:lower(), 1, true) end)
+      both("plain", "/secret", function(status, text)
+        assert.equal(200, status)
+        assert.falsy(text:lower():find("x-one", 1, true))
+      end)
+      both("wrong", "/", function(status) assert.equal(503, status) end)
+      both("stays", "/", function(_, text) assert.matches("x-service: yes", text:lower(), 1, true) end)
+      both("refused", "/", function(status) assert.equal(503, status) end)
+      local config = posix.read_file(haptic.directory .. "/haproxy.cfg")
+      assert.matches("\n    tune.maxaccept 50\n", config, 1, true)
+      assert.matches("\n    stats show-node\n", config, 1, true)
+      for _, text in ipairs({ "evil", "lua.run" }) do assert.is_nil(config:find(text, 1, true)) end
+      local told = haptic:get("/debug/state").body
+      assert.matches("server is not among the lines that may stand here", told, 1, true)
+      assert.matches("the action lua.run is not among those", told, 1, true)
+    end)
+  end
+end)

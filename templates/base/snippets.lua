@@ -1,0 +1,82 @@
+--- snippets.lua — lines of configuration in annotations and in the ConfigMap: off, unless the administrator allows
+--- them.
+--
+-- They go through the firewall (snippet_firewall.lua). A backend whose lines are refused has no servers: they may
+-- protect it.
+
+local firewall, configmap = use("base.snippet_firewall"), use("base.configmap")
+
+settings({
+  config_snippets = { type = "list", pattern = "^%a+$", expects = "Ingress, Service, ConfigMap", default = {},
+    doc = "kinds of objects whose lines of configuration count" },
+})
+
+local allowed, kinds = {}, {}
+for _, kind in ipairs(context.config_snippets) do allowed[kind] = true end
+for _, kind in ipairs({ "Ingress", "Service", "ConfigMap" }) do
+  if allowed[kind] then kinds[#kinds + 1] = kind end
+end
+
+local OFF = "switched off: the setting config_snippets names the kinds of objects whose lines count"
+local KEYS = { global = "global_config_snippet", frontend = "frontend_config_snippet", stats = "stats_config_snippet" }
+local PREFIXES = { "haproxy.org", "haproxy.com", "haproxy-haptic.org" }
+local NOTE = " Off, unless the setting config_snippets names the kind of object."
+
+local function parse_for(section_name)
+  return function(lines)
+    local checked, problem = firewall.check(section_name, table.concat(lines, "\n"))
+    if not checked then return nil, "lines that the firewall lets through: " .. problem end
+    return checked
+  end
+end
+
+local declared, honoured, refused = {}, {}, {}
+
+if #kinds > 0 then
+  declared.backend_config_snippet = {
+    type = "lines", max = 100, parse = parse_for("backend"), on = kinds, effect = "backend", protects = true,
+    reload = "lines that no backend has had yet",
+    doc = "Lines of the backend, of a list of those that can do no harm." .. NOTE,
+    lines = "http-request, http-response, acl, timeout, option, …",
+    tested = "snippets_spec: count where they are allowed, and the firewall lets them through",
+  }
+  honoured.backend_config_snippet = { keys = "backend-config-snippet", reason = OFF }
+else
+  refused[1] = { keys = "backend-config-snippet", on = { "Ingress", "Service", "ConfigMap" }, reason = OFF }
+end
+for section_name, name in pairs(KEYS) do
+  local key = name:gsub("_", "-")
+  if allowed.ConfigMap then
+    declared[name] = {
+      type = "lines", max = 100, parse = parse_for(section_name), on = { "ConfigMap" }, effect = "settings",
+      reload = "each value", doc = "Lines of the section " .. section_name
+        .. ", of a list of those that can do no harm."
+        .. NOTE,
+      lines = section_name == "global" and "tune.…, maxconnrate, …" or "http-request, http-response, acl, timeout, …",
+      tested = "snippets_spec: count where they are allowed, and the firewall lets them through",
+    }
+    honoured[name] = key
+  else
+    refused[#refused + 1] = { keys = key, on = { "ConfigMap" }, reason = OFF }
+  end
+end
+
+annotations(declared)
+for _, prefix in ipairs(PREFIXES) do family(prefix, { honoured = honoured, refused = refused }) end
+
+--- Write checked lines.
+local function write(b, lines)
+  for _, words in ipairs(lines or {}) do b:line(unpack(words)) end
+end
+
+if allowed.ConfigMap then
+  -- Behind the lines of the libraries, and in front of the effects of routes.
+  for section_name, place in pairs({ global = { "global", 950 }, frontend = { "frontend http", 870 },
+    stats = { "frontend stats", 950 } }) do
+    section(place[1], { name = "snippet-" .. section_name, order = place[2] }, function(b)
+      write(b, configmap.setting(KEYS[section_name]))
+    end)
+  end
+end
+
+provide("base.snippets", { on = #kinds > 0, write = write })

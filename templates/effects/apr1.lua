@@ -1,0 +1,67 @@
+--- apr1.lua — passwords that Apache's htpasswd hashed by its default, $apr1$: no system's crypt(3) knows them.
+--
+-- HAProxy computes them by a script of its own, which is loaded with the first such user. It can pause: a thousand
+-- rounds of MD5 do not hold up other requests.
+
+local FILE = "apr1.lua"
+
+--- Runs in HAProxy (Lua 5.3 and later): compares the password of a request with the hash in txn.auth_hash.
+local SCRIPT = [==[
+local ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+local MAX_PASSWORD, ROUNDS, PAUSE = 256, 1000, 100
+
+local function encode(value, digits)
+  local out = {}
+  for i = 1, digits do
+    out[i] = ALPHABET:sub(value % 64 + 1, value % 64 + 1)
+    value = value // 64
+  end
+  return table.concat(out)
+end
+
+local function apr1(md5, password, salt)
+  local final = md5(password .. salt .. password)
+  local first = { password, "$apr1$", salt }
+  for left = #password, 1, -16 do first[#first + 1] = final:sub(1, math.min(16, left)) end
+  local n = #password
+  while n > 0 do
+    first[#first + 1] = n % 2 == 1 and "\0" or password:sub(1, 1)
+    n = n // 2
+  end
+  final = md5(table.concat(first))
+  for i = 0, ROUNDS - 1 do
+    local is_odd = i % 2 == 1
+    final = md5((is_odd and password or final) .. (i % 3 ~= 0 and salt or "") .. (i % 7 ~= 0 and password or "")
+      .. (is_odd and final or password))
+    if i % PAUSE == PAUSE - 1 then core.yield() end
+  end
+  local b = { final:byte(1, 16) }
+  local out = {}
+  for i, at in ipairs({ { 1, 7, 13 }, { 2, 8, 14 }, { 3, 9, 15 }, { 4, 10, 16 }, { 5, 11, 6 } }) do
+    out[i] = encode(b[at[1]] * 65536 + b[at[2]] * 256 + b[at[3]], 4)
+  end
+  return table.concat(out) .. encode(b[12], 2)
+end
+
+core.register_action("haptic_apr1", { "http-req" }, function(txn)
+  local salt, wanted = tostring(txn:get_var("txn.auth_hash")):match("^%$apr1%$([^$]+)%$(.+)$")
+  local password = txn.f:http_auth_pass()
+  if not salt or type(password) ~= "string" or #password > MAX_PASSWORD then return end
+  local function md5(text) return txn.c:digest(text, "md5") end
+  if apr1(md5, password, salt:sub(1, 8)) == wanted then txn:set_var("txn.auth_ok", true) end
+end, 0)
+]==]
+
+local effects = use("effects")
+
+--- The script and its rule; the same text for whoever needs it.
+local function put(out)
+  out:file(FILE, SCRIPT)
+  out:section("global", { order = 600, key = "apr1" }, function(b) b:line("lua-load", path:file(FILE)) end)
+  out:section("frontend http", { order = effects.order.auth_hash, key = "effect apr1" }, function(b)
+    effects.write(b, "http-request", "lua.haptic_apr1", "if", effects.has("auth"), "{", "var(txn.auth_hash)", "-m",
+      "beg", "$apr1$", "}")
+  end)
+end
+
+provide("effects.apr1", { put = put, on = capabilities.lua == true })
