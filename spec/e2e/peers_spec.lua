@@ -17,7 +17,7 @@ describe("Rate limits over a fleet", function()
   after_each(function() scope:close() end)
 
   for _, series in ipairs({ "2.6", "3.4" }) do
-    it("count what any HAProxy has let through, also behind a reload, on " .. series, function()
+    it("count what any HAProxy has let through, on " .. series, function()
       local port, peer_port = e2e.port(), e2e.port()
       local echo = scope:spawn({ name = "echo", argv = { "python3", "spec/support/echo.py", tostring(port),
         scope:path("echo.sock") } })
@@ -60,7 +60,15 @@ describe("Rate limits over a fleet", function()
       assert.same({ "200", "429" }, { ask("two"), ask("two") })
       wait_same()
       assert.equal("429", ask("one"))
-      -- The new worker learns from the old one.
+      if os.getenv("E2E_FULL") ~= "1" then
+        print("peers_spec: the hand-over at a reload is left out: it takes ten seconds (E2E_FULL=1)")
+        return
+      end
+      -- A worker that has its own table whole, ten seconds behind its start, hands it to the next one.
+      scope:wait_for("the member to have learnt from the others", 30, function()
+        local text = haptics.one.haproxy:ask("show peers")
+        return text:match("resync_timeout=(%S+)") == "<PAST>" or text:find("resync_timeout=<NEVER>", 1, true), text
+      end)
       local before = haptics.one:state().haproxy.reloads
       source:write("more.yaml", kube.ingress({ name = "more", host = "more.example", service = "web",
         annotations = { ["haproxy.org/request-capture"] = "hdr(x-more)" } }))
