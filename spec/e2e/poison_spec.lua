@@ -175,6 +175,37 @@ describe("poison:", function()
     client:finish()
   end)
 
+  it("wrong values of annotations: each owner gets an Event, and nothing of them is configured", function()
+    haptic = scope:haptic({ kubeconfig = world:kubeconfig(), config = e2e.config({ templatingSettings = { extraContext = {
+      config_snippets = { "Ingress", "Service" } } } }) })
+    haptic:wait_ready()
+    local client = scope:client({ port = haptic.http_port, hosts = { "steady.example" } })
+    local reasons = { ["allow-list"] = "InvalidProtection", ["rate-limit-requests"] = "InvalidProtection",
+      ["backend-config-snippet"] = "InvalidAnnotation", ["load-balance"] = "InvalidAnnotation", ["server-ca"] = "InvalidAnnotation",
+      ["standalone-backend"] = "InvalidAnnotation", ["request-set-header"] = "InvalidAnnotation", ["scale-server-slots"] = "AnnotationIgnored",
+      ["cr-backend"] = "AnnotationIgnored" }
+    for key in pairs(reasons) do
+      admin:put(kube.ingress({ name = "wrong-" .. key, host = "wrong-" .. key .. ".example", service = "steady",
+        annotations = { ["haproxy.org/" .. key] = "zz-evil\n  server zz-evil 127.0.0.1:1" } }))
+    end
+    scope:wait_for("an Event for each owner", 20, function()
+      local told = {}
+      for _, event in ipairs(admin:list("Event", "default")) do
+        told[(event.involvedObject or {}).name .. " " .. event.reason] = event.message
+      end
+      for key, reason in pairs(reasons) do
+        local message = told["wrong-" .. key .. " " .. reason]
+        if not message or not message:find(key, 1, true) then return false, key .. ": " .. tostring(message) end
+      end
+      return true
+    end)
+    others_live(10)
+    assert.is_nil(haptic:get("/debug/config").body:find("zz-evil", 1, true))
+    assert.equal(0, haptic:metric("haptic_quarantined_objects") or 0)
+    for key in pairs(reasons) do admin:delete("Ingress", "wrong-" .. key) end
+    client:finish()
+  end)
+
   it("the state of a quarantined object is visible and counted", function()
     start()
     haptic:wait_ready()

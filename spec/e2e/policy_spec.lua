@@ -51,13 +51,13 @@ describe("Declared annotations", function()
       { ["rate-limit-requests"] = " 10 ", ["rate-limit-period"] = "500" }, { ["cors-max-age"] = "1m30s" }, { ["cors-max-age"] = "2d" },
       { ["cors-enable"] = "", ["allow-list"] = "" }, { ["path-rewrite"] = "/x\n\n/a /b\n/c /d\n/e /f" },
       { ["request-redirect"] = "https://a.example:8443" }, { ["auth-type"] = "basic-auth", ["auth-secret"] = "ns/users" },
-      { ["set-host"] = "a.example" }, { ["unheard-of"] = "x" },
+      { ["set-host"] = "a.example" }, { ["allow-list"] = "patterns/office 10.0.0.0/8" }, { ["unheard-of"] = "x" },
     }) do
       local ok, message = put("good-" .. i, annotations)
       assert.is_true(ok, tostring(message))
     end
     for i, case in ipairs({
-      { { ["allow-list"] = "patterns/x" }, "must be a list of addresses or networks, such as 10.0.0.0/8, not \"patterns/x\"" },
+      { { ["allow-list"] = "lists/x" }, "must be a list of addresses or networks, such as 10.0.0.0/8" },
       { { ["allow-list"] = "10.0.0.0/8, 10.0.0.999" }, "must be a list of addresses" },
       { { ["deny-list"] = "10.0.0.0/33" }, "must be a list of addresses" },
       { { ["rate-limit-requests"] = "0" }, "must be a whole number from 1 to 1000000, not \"0\"" },
