@@ -182,8 +182,8 @@ describe("poison:", function()
     local client = scope:client({ port = haptic.http_port, hosts = { "steady.example" } })
     local reasons = { ["allow-list"] = "InvalidProtection", ["rate-limit-requests"] = "InvalidProtection",
       ["backend-config-snippet"] = "InvalidAnnotation", ["load-balance"] = "InvalidAnnotation", ["server-ca"] = "InvalidAnnotation",
-      ["standalone-backend"] = "InvalidAnnotation", ["request-set-header"] = "InvalidAnnotation", ["scale-server-slots"] = "AnnotationIgnored",
-      ["cr-backend"] = "AnnotationIgnored" }
+      ["standalone-backend"] = "InvalidAnnotation", ["request-set-header"] = "InvalidAnnotation",
+      ["scale-server-slots"] = "AnnotationIgnored", ["cr-backend"] = "AnnotationIgnored" }
     for key in pairs(reasons) do
       admin:put(kube.ingress({ name = "wrong-" .. key, host = "wrong-" .. key .. ".example", service = "steady",
         annotations = { ["haproxy.org/" .. key] = "zz-evil\n  server zz-evil 127.0.0.1:1" } }))
