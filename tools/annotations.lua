@@ -52,6 +52,21 @@ local function kinds_of(k)
   return table.concat(list, " ")
 end
 
+--- What costs a reload, and why.
+local RELOADS = {
+  { 'settings of the ConfigMap ("each value")',
+    "lines of `global`, `defaults` and frontends are read when HAProxy starts" },
+  { "lines that no backend has had yet", "they are a `defaults` section, from which backends are derived while it runs" },
+  { "another list of users of crypt(3), a new pair of Secret and realm", "a `userlist` and the rule that names it" },
+  { "the first user with `$apr1$`", "the script that computes it" },
+  { "`request-capture`, `src-ip-header`: an expression or a name that is new", "it is part of a rule" },
+  { "`server-ca`: another Secret, or other authorities in it; `server-crt`: another Secret",
+    "files of authorities are read when HAProxy starts" },
+  { "a port of `tcp_services`, a page of `error_files`, a member of `rate_limit_peers`",
+    "listeners, pages and peers are those that it started with" },
+  { "before 3.4: a new backend; before 3.0: servers that come and go", "HAProxy cannot add them while it runs" },
+}
+
 --- The whole page.
 function M.page()
   local out = {}
@@ -87,6 +102,15 @@ function M.page()
   end
   add("")
   add("Where the value of a key that **protects** is wrong, and no other level has a right one, the routes answer 503.")
+  add("")
+  add("## What costs a reload, and why")
+  add("")
+  add("With default settings a new Ingress, and new values of keys without an entry in that column, need none on")
+  add("HAProxy 3.4.")
+  add("")
+  add("| what | why |")
+  add("| --- | --- |")
+  for _, row in ipairs(RELOADS) do add("| %s | %s |", row[1], row[2]) end
   add("")
   add("## Other keys")
   add("")

@@ -158,6 +158,23 @@ describe("Annotations about backends:", function()
         return seen["198.18.0.5"] == 8, value
       end)
       if series == "3.2" or series == "3.4" then assert.equal(before, haptic:state().haproxy.reloads) end
+      -- Another worker keeps them, too; and where their pod has gone, another one takes them.
+      before = haptic:state().haproxy.reloads
+      put("other", "web", { ["request-capture"] = "hdr(x-other)" })
+      scope:wait_for("the reload", 15, function() return haptic:state().haproxy.reloads > before end)
+      each_scheme(function(scheme)
+        for name, k in pairs(kept) do
+          local _, seen = pods(scheme, name, { "Cookie: " .. k.cookie })
+          assert.equal(8, seen[k.pod], name)
+        end
+      end)
+      local gone, left = kept.dynamic.pod, {}
+      for _, pod in ipairs(PODS) do left[#left + 1] = pod ~= gone and pod or nil end
+      put_service("web", { pods = left })
+      scope:wait_for("another pod for the client", 15, function()
+        local pod, text = one("http", "dynamic", { "Cookie: " .. kept.dynamic.cookie })
+        return pod and pod ~= gone and text:find("200 OK", 1, true), text
+      end)
     end)
 
     it("looks whether servers answer, on " .. series, function()

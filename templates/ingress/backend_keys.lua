@@ -46,7 +46,8 @@ annotations({
     protects = true,
     doc = "A Secret with the authorities (ca.crt, or tls.crt) that have to have signed the pods' certificates. Of a "
       .. "ConfigMap: NAMESPACE/NAME.",
-    lines = "server … ssl verify required ca-file certs/NAMESPACE_NAME.server-ca.pem", reload = "another Secret",
+    lines = "server … ssl verify required ca-file certs/NAMESPACE_NAME.server-ca.pem",
+    reload = "another Secret, or other authorities in it",
     tested = TLS_TEST,
   },
   server_crt = {
