@@ -56,7 +56,8 @@ end
 local RELOADS = {
   { 'settings of the ConfigMap ("each value")',
     "lines of `global`, `defaults` and frontends are read when HAProxy starts" },
-  { "lines that no backend has had yet", "they are a `defaults` section, from which backends are derived while it runs" },
+  { "lines that no backend has had yet",
+    "they are a `defaults` section, from which backends are derived while it runs" },
   { "another list of users of crypt(3), a new pair of Secret and realm", "a `userlist` and the rule that names it" },
   { "the first user with `$apr1$`", "the script that computes it" },
   { "`request-capture`, `src-ip-header`: an expression or a name that is new", "it is part of a rule" },
