@@ -139,9 +139,9 @@ function Annotations:declare(template, specs, level)
   end
 end
 
---- Keys of a family: honoured: name → key, list of keys, or {keys=, on=, note=, reason=} and fields of the type where
---- the family writes the value in another way; reason: why they have no effect on other kinds of objects; refused: list of
---- {keys=, on=, reason=, protects=}.
+--- Keys of a family. honoured: name → key, list of keys, or {keys=, on=, note=, reason=} and fields of the type where
+--- the family writes the value in another way; reason: why they have no effect on other kinds of objects. refused: list
+--- of {keys=, on=, reason=, protects=}.
 function Annotations:family(prefix, family, level)
   level = (level or 1) + 1
   local what = "family " .. sandbox.tostring(prefix)
