@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Renders the chart in many ways, and says what is wrong with it.
 
-    tools/chart/render.py HELM CHART [KUBECONFIG]
+    tools/chart/render.py HELM CHART FOLDER [KUBECONFIG]
 
 Each value of the chart must change the output (tools/chart/changes.yaml has another value for each). The same values give the same output
-twice. Values that cannot be together are refused with a sentence (tools/chart/refusals.yaml). With a KUBECONFIG, its API server must take every
-object of every rendering, strictly.
+twice, and so do values that are absent. Values that cannot be together are refused with a sentence (tools/chart/refusals.yaml). With a KUBECONFIG, its API server must take every
+object of every rendering, strictly. FOLDER gets the renderings that differ, a file each.
 """
 import functools
 import json
@@ -17,10 +17,10 @@ import tempfile
 import yaml
 
 HERE = pathlib.Path(__file__).parent
-HELM, CHART = sys.argv[1], pathlib.Path(sys.argv[2])
-KUBECONFIG = sys.argv[3] if len(sys.argv) > 3 else None
+HELM, CHART, FOLDER = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+KUBECONFIG = sys.argv[4] if len(sys.argv) > 4 else None
 # Kinds that only an operator brings into a cluster.
-FOREIGN = ("monitoring.coreos.com/",)
+FOREIGN = ("monitoring.coreos.com/", "keda.sh/", "autoscaling.k8s.io/")
 
 
 def nested(flat):
@@ -41,11 +41,12 @@ def render(text):
     return render_again(json.loads(text))
 
 
-def render_again(flat):
+def render_again(flat, version=None):
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as values:
         yaml.safe_dump(nested(flat), values)
         values.flush()
-        done = subprocess.run([HELM, "template", "rel", str(CHART), "-n", "default", "-f", values.name],
+        done = subprocess.run([HELM, "template", "rel", str(CHART), "-n", "default", "-f", values.name]
+                              + (["--kube-version", version] if version else []),
                               capture_output=True, text=True, check=False)
     return (done.stdout, None) if done.returncode == 0 else (None, done.stderr.strip())
 
@@ -71,6 +72,20 @@ def accepted(what, text):
     return [] if done.returncode == 0 else [f"{what}: {line}" for line in done.stderr.strip().splitlines()]
 
 
+def annotations():
+    """What the chart says about itself to a catalogue must be so."""
+    notes = yaml.safe_load((CHART / "Chart.yaml").read_text())["annotations"]
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    images = {f"{i['repository']}:{i['tag'] or version}" for i in (values["controller"]["image"], values["haproxy"]["image"])}
+    if images != {i["image"] for i in yaml.safe_load(notes["artifacthub.io/images"])}:
+        yield f"Chart.yaml: artifacthub.io/images are not {images}"
+    kinds = [yaml.safe_load(path.read_text()) for path in sorted((CHART / "crds").glob("*.yaml"))]
+    wanted = [(k["metadata"]["name"], k["spec"]["names"]["kind"], v["name"]) for k in kinds for v in k["spec"]["versions"]]
+    if wanted != [(k["name"], k["kind"], k["version"]) for k in yaml.safe_load(notes["artifacthub.io/crds"])]:
+        yield f"Chart.yaml: artifacthub.io/crds are not {wanted}"
+
+
 def main():
     changes = yaml.safe_load((HERE / "changes.yaml").read_text())
     schema = json.loads((CHART / "values.schema.json").read_text())
@@ -91,18 +106,20 @@ def main():
             wrong.append(f"{path}: another value changes nothing")
     if render_again({}) != render_again({}):
         wrong.append("the same values do not always give the same output")
+    if render_again({name: None for name in schema["properties"] if name != "global"}) != render_again({}):
+        wrong.append("values that are absent are not what values.yaml says")
+    wrong += annotations()
     for case in yaml.safe_load((HERE / "refusals.yaml").read_text()):
-        output, refusal = render_again(case["values"])
+        output, refusal = render_again(case["values"], case.get("kubernetes"))
         if output is not None:
             wrong.append(f"{case['values']}: not refused")
         elif case["says"] not in refusal:
             wrong.append(f"{case['values']}: refused with '{refusal}', which does not say '{case['says']}'")
-    if KUBECONFIG:
-        seen = set()
-        for what, output in renderings.items():
-            if output is not None and output not in seen:
-                seen.add(output)
-                wrong += accepted(what, output)
+    different = {output: what for what, output in renderings.items() if output is not None}
+    for number, (output, what) in enumerate(different.items()):
+        (FOLDER / f"{number}.yaml").write_text(output)
+        if KUBECONFIG:
+            wrong += accepted(what, output)
     for line in wrong:
         print(line)
     print(f"{len(changes)} values, {len(renderings)} renderings, {len(wrong)} complaints")

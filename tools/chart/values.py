@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Makes the chart's README.md and values.schema.json from its values.yaml.
+"""Makes the chart's README.md, values.schema.json and files/defaults.json from its values.yaml.
 
-    tools/chart/values.py CHART            writes both
+    tools/chart/values.py CHART            writes them
     tools/chart/values.py CHART --check    says which of them is not up to date; exit code 1 then
 
 In values.yaml a comment "# -- text" above a key describes it; further comment lines continue the text. A comment "# @schema {...}" adds
@@ -89,6 +89,8 @@ def main():
         raise SystemExit(f"README.md: the lines '{BEGIN}' and '{END}' mark where the table stands")
     made = {
         "values.schema.json": json.dumps(schema, indent=2, ensure_ascii=False) + "\n",
+        "files/defaults.json": json.dumps({".".join(where): value for where, value, _ in rows if value is not None},
+                                          indent=1, ensure_ascii=False) + "\n",
         "README.md": f"{parts[0]}{BEGIN}\n\n{table(rows)}\n\n{END}{parts[1]}",
     }
     stale = [name for name, text in made.items()

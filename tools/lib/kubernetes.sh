@@ -4,6 +4,9 @@
 KUBERNETES_MODULE=$HERE/kubernetes
 COREDNS_MODULE=$HERE/coredns
 HELM_VERSION=v3.21.4
+KUBECONFORM_VERSION=v0.7.0
+# The last four, for which the chart's objects are checked. Their API descriptions are in the sources.
+KUBERNETES_CHECKED=(v1.34.4 v1.35.4 v1.36.3 v1.37.2)
 
 # kubernetes_path: prints the folder of kubelet, kube-controller-manager, kube-scheduler and kube-proxy.
 kubernetes_path() {
@@ -58,6 +61,32 @@ helm_make() {
   go_install "$1" "helm.sh/helm/v3/cmd/helm@$HELM_VERSION" "-s -w \
     -X $prefix/chartutil.k8sVersionMajor=1 -X $prefix/chartutil.k8sVersionMinor=$minor \
     -X $prefix/lint/rules.k8sVersionMajor=1 -X $prefix/lint/rules.k8sVersionMinor=$minor"
+}
+
+# kubeconform_path: prints the path of kubeconform.
+kubeconform_path() {
+  cache_make "kubeconform-$KUBECONFORM_VERSION" kubeconform_make
+  printf '%s\n' "$MADE/kubeconform"
+}
+
+kubeconform_make() { go_install "$1" "github.com/yannh/kubeconform/cmd/kubeconform@$KUBECONFORM_VERSION"; }
+
+# schemas_path: prints a line "VERSION FILE" for each version of KUBERNETES_CHECKED: its API description.
+schemas_path() {
+  local version
+  for version in "${KUBERNETES_CHECKED[@]}"; do
+    cache_make "kubernetes-api-$version" kubernetes_api_make
+    printf '%s %s\n' "$version" "$MADE/swagger.json"
+  done
+}
+
+kubernetes_api_make() {
+  local into=$1 version=${1##*-api-} folder
+  go_find
+  say "fetching the sources of Kubernetes $version, for the description of its API"
+  folder=$(GOMODCACHE=$into/modules "$GO" mod download -json "k8s.io/kubernetes@$version" 2>"$into/build.log" | jq -r .Dir) &&
+    cp "$folder/api/openapi-spec/swagger.json" "$into/swagger.json" || go_failed "$into/build.log" "the description"
+  chmod -R u+w "$into/modules" && rm -rf "$into/modules"
 }
 
 # go_install FOLDER PACKAGE@VERSION [LINKER_FLAGS]

@@ -63,7 +63,7 @@ labelSelector: {{ include "haptic.selectorTerms" . }}
 {{- define "haptic.config" -}}
 {{- $config := deepCopy .Values.controller.config -}}
 {{- $settings := dict "ingress_class" .Values.ingressClass.name "controller_name" .Values.ingressClass.controllerName
-      "http_port" 8080 "status_port" 8404 -}}
+      "http_port" (include "haptic.port.http" . | int) "status_port" 8404 -}}
 {{- $classes := list -}}
 {{- range .Values.ingressClass.further -}}
 {{- $class := dict -}}
@@ -77,14 +77,14 @@ labelSelector: {{ include "haptic.selectorTerms" . }}
 {{- $_ := set $settings "ingress_classes" $classes -}}
 {{- end -}}
 {{- if .Values.https.enabled -}}
-{{- $_ := set $settings "https_port" 8443 -}}
+{{- $_ := set $settings "https_port" (include "haptic.port.https" . | int) -}}
 {{- $_ := set $settings "default_certificate" (printf "%s/%s" (.Values.defaultSSLCertificate.namespace | default .Release.Namespace) (include "haptic.defaultSecret" .)) -}}
 {{- end -}}
 {{- if and .Values.https.enabled .Values.https.http3 -}}
 {{- $_ := set $settings "http3" true -}}
 {{- end -}}
 {{- /* What pods of HAProxy share, such as pod-maxconn. How many there are with a DaemonSet or with autoscaling is not known here. */ -}}
-{{- if and (eq .Values.haproxy.kind "Deployment") (not .Values.haproxy.autoscaling.enabled) (gt (int .Values.haproxy.replicaCount) 0) -}}
+{{- if and (eq .Values.haproxy.kind "Deployment") (not .Values.haproxy.autoscaling.enabled) (not .Values.haproxy.keda.enabled) (gt (int .Values.haproxy.replicaCount) 0) -}}
 {{- $_ := set $settings "haproxy_pods" (int .Values.haproxy.replicaCount) -}}
 {{- end -}}
 {{- with include "haptic.publishedService" . -}}

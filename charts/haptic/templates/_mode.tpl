@@ -4,6 +4,10 @@ leads offers; both know each other by certificates. */}}
 {{/* The component whose pods take the traffic. */}}
 {{- define "haptic.trafficComponent" -}}loadbalancer{{- end }}
 
+{{/* The ports that HAProxy listens at. */}}
+{{- define "haptic.port.http" -}}{{ and .Values.haproxy.hostNetwork .Values.haproxy.hostPorts.http | default 8080 }}{{- end }}
+{{- define "haptic.port.https" -}}{{ and .Values.haproxy.hostNetwork .Values.haproxy.hostPorts.https | default 8443 }}{{- end }}
+
 {{/* The Secret with the certificates of controllers and agents; the agents' part of it; and the controllers', where somebody else makes them. */}}
 {{- define "haptic.fleetSecret" -}}{{ include "haptic.fullname" . }}-fleet{{- end }}
 {{- define "haptic.agentTlsVolume" -}}

@@ -4,6 +4,56 @@
 {{- if and (gt (int .Values.replicaCount) 1) (not $election.enabled) -}}
 {{- fail (printf "replicaCount is %d and controller.config.controller.leader_election.enabled is false: without election run one replica" (int .Values.replicaCount)) -}}
 {{- end -}}
+{{- range $name := list "autoscaling" "keda" -}}
+{{- range $component := list "controller" "haproxy" -}}
+{{- $scaler := index $.Values $component $name -}}
+{{- if gt (int $scaler.minReplicas) (int $scaler.maxReplicas) -}}
+{{- fail (printf "%s.%s.minReplicas is more than %s.%s.maxReplicas" $component $name $component $name) -}}
+{{- end -}}
+{{- end -}}
+{{- with index $.Values.controller $name -}}
+{{- if and .enabled (not $election.enabled) -}}
+{{- fail (printf "controller.%s.enabled is true and controller.config.controller.leader_election.enabled is false: without election run one replica" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- with index $.Values.haproxy $name -}}
+{{- if and .enabled (ne $.Values.haproxy.kind "Deployment") -}}
+{{- fail (printf "haproxy.%s.enabled is true and haproxy.kind is DaemonSet: only a Deployment is scaled" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $component := list "controller" "haproxy" -}}
+{{- with index $.Values $component -}}
+{{- if and .autoscaling.enabled .keda.enabled -}}
+{{- fail (printf "%s.autoscaling.enabled and %s.keda.enabled are both true: one of them can set the number of pods" $component $component) -}}
+{{- end -}}
+{{- if and .keda.enabled (not .keda.triggers) -}}
+{{- fail (printf "%s.keda.enabled is true and %s.keda.triggers is empty: KEDA has nothing to look at" $component $component) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.controller.verticalPodAutoscaler.enabled .Values.controller.autoscaling.enabled (ne .Values.controller.verticalPodAutoscaler.updateMode "Off") -}}
+{{- fail "controller.autoscaling.enabled is true and controller.verticalPodAutoscaler.updateMode is not Off: both would follow the CPU, against each other" -}}
+{{- end -}}
+{{- if .Values.haproxy.hostNetwork -}}
+{{- if ne .Values.haproxy.kind "DaemonSet" -}}
+{{- fail "haproxy.hostNetwork is true and haproxy.kind is Deployment: two pods on a node could not have the ports; use DaemonSet" -}}
+{{- end -}}
+{{- range $name, $port := .Values.haproxy.hostPorts -}}
+{{- if and (gt (int $port) 0) (lt (int $port) 1024) -}}
+{{- fail (printf "haproxy.hostNetwork is true and haproxy.hostPorts.%s is %d: HAProxy has no right to listen below 1024; without hostNetwork the node leads this port to the pod" $name (int $port)) -}}
+{{- end -}}
+{{- if has (int $port) (list 5555 5557 8404) -}}
+{{- fail (printf "haproxy.hostNetwork is true and haproxy.hostPorts.%s is %d: that is a port of the pod itself" $name (int $port)) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq (include "haptic.port.http" .) (include "haptic.port.https" .)) .Values.https.enabled -}}
+{{- fail "haproxy.hostNetwork is true and HTTP and HTTPS would have the same port: set both of haproxy.hostPorts" -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.haproxy.agent.nativeSidecar (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "haproxy.agent.nativeSidecar is true and Kubernetes is %s: native sidecars need 1.30; set it to false" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
 {{- if and (ne .Values.haproxy.service.type "LoadBalancer") (or .Values.haproxy.service.loadBalancerClass .Values.haproxy.service.loadBalancerSourceRanges) -}}
 {{- fail (printf "haproxy.service.type is %s: haproxy.service.loadBalancerClass and loadBalancerSourceRanges are for LoadBalancer" .Values.haproxy.service.type) -}}
 {{- end -}}
@@ -12,12 +62,6 @@
 {{- end -}}
 {{- if and (or .Values.haproxy.hostPorts.http .Values.haproxy.hostPorts.https) (ne .Values.haproxy.kind "DaemonSet") -}}
 {{- fail "haproxy.hostPorts is set and haproxy.kind is Deployment: two pods on a node could not have the port; use DaemonSet" -}}
-{{- end -}}
-{{- if and .Values.haproxy.autoscaling.enabled (ne .Values.haproxy.kind "Deployment") -}}
-{{- fail "haproxy.autoscaling.enabled is true and haproxy.kind is DaemonSet: only a Deployment is scaled" -}}
-{{- end -}}
-{{- if gt (int .Values.haproxy.autoscaling.minReplicas) (int .Values.haproxy.autoscaling.maxReplicas) -}}
-{{- fail "haproxy.autoscaling.minReplicas is more than haproxy.autoscaling.maxReplicas" -}}
 {{- end -}}
 {{- if and .Values.https.http3 (not .Values.https.enabled) -}}
 {{- fail "https.http3 is set and https.enabled is false" -}}
@@ -53,5 +97,13 @@
 {{- end -}}
 {{- if and .Values.controller.rbac.namespaces .Values.ingressClass.default -}}
 {{- fail "controller.rbac.namespaces is set and ingressClass.default is true: with Roles only, IngressClasses cannot be read" -}}
+{{- end -}}
+{{- range .Values.ingressClass.further -}}
+{{- if and .create (not .name) -}}
+{{- fail "ingressClass.further: an entry with create has no name: a class that is made needs one" -}}
+{{- end -}}
+{{- if and .create (eq .name $.Values.ingressClass.name) -}}
+{{- fail "ingressClass.further: an entry with create has the name of ingressClass.name, which is made anyhow" -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
