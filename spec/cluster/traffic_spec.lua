@@ -22,34 +22,11 @@ describe("no request fails", function()
     cluster:down()
   end)
 
-  --- Runs `change` under requests, with some seconds before and after it.
-  local function under_traffic(change)
-    local traffic = cluster:traffic(50)
-    posix.sleep(2)
-    local ok, reason = pcall(change)
-    posix.sleep(3)
-    local count, failed = traffic.finish()
-    assert(ok, reason)
-    assert(count > 150, "only " .. count .. " requests were made")
-    assert(failed == "", ("%d requests; these failed:\n%s"):format(count, failed))
-    print(("%d requests, none failed"):format(count))
-  end
+  local function under_traffic(change) cluster:under_traffic(change) end
+  local function rolled_out(what) cluster:rolled_out(what) end
+  local function settled(selector, count) cluster:settled(selector, count) end
 
-  local function rolled_out(what)
-    cluster:run("kubectl rollout status " .. what .. " --timeout=170s")
-  end
-
-  --- Waits until the pods of an earlier state are gone.
-  local function settled(selector, count)
-    cluster:wait_for(count .. " pods of " .. selector, 150, function()
-      local all = cluster:run("kubectl get pods -l " .. selector .. " -o name")
-      local _, found = all:gsub("pod/", "")
-      return found == count, all
-    end)
-  end
-
-  local CONTROLLERS = "app.kubernetes.io/name=haptic,app.kubernetes.io/component=controller"
-  local HAPROXIES = "app.kubernetes.io/name=haptic,app.kubernetes.io/component=loadbalancer"
+  local CONTROLLERS, HAPROXIES = k8s.CONTROLLERS, k8s.HAPROXIES
 
   it("while the controllers are restarted one after another", function()
     under_traffic(function()

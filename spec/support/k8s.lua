@@ -120,12 +120,12 @@ function Cluster:pods(selector)
 end
 
 function Cluster:controllers()
-  return self:pods("app.kubernetes.io/name=haptic,app.kubernetes.io/component=controller")
+  return self:pods(M.CONTROLLERS)
 end
 
 --- The pods that HAProxy runs in.
 function Cluster:haproxies()
-  return self:pods("app.kubernetes.io/name=haptic,app.kubernetes.io/component=loadbalancer")
+  return self:pods(M.HAPROXIES)
 end
 
 function Cluster:leader()
@@ -206,5 +206,35 @@ function Cluster:traffic(rate)
     end,
   }
 end
+
+--- Runs `change` under requests, with some seconds before and after it: none of them may fail.
+function Cluster:under_traffic(change)
+  local traffic = self:traffic(50)
+  posix.sleep(2)
+  local ok, reason = pcall(change)
+  posix.sleep(3)
+  local count, failed = traffic.finish()
+  assert(ok, reason)
+  assert(count > 150, "only " .. count .. " requests were made")
+  assert(failed == "", ("%d requests; these failed:\n%s"):format(count, failed))
+  print(("%d requests, none failed"):format(count))
+end
+
+--- Waits until what has pods is as it should be ("deployment/web").
+function Cluster:rolled_out(what)
+  self:run("kubectl rollout status " .. what .. " --timeout=170s")
+end
+
+--- Waits until there are so many pods, those included that are about to end.
+function Cluster:settled(selector, count)
+  self:wait_for(count .. " pods of " .. selector, 150, function()
+    local all = self:run("kubectl get pods -l " .. selector .. " -o name")
+    local _, found = all:gsub("pod/", "")
+    return found == count, all
+  end)
+end
+
+M.CONTROLLERS = "app.kubernetes.io/name=haptic,app.kubernetes.io/component=controller"
+M.HAPROXIES = "app.kubernetes.io/name=haptic,app.kubernetes.io/component=loadbalancer"
 
 return M

@@ -1,0 +1,41 @@
+--- Other forms of the chart: an agent that is no native sidecar, and HAProxy in the nodes' network.
+
+local k8s = require("support.k8s")
+
+if not k8s.wanted() then
+  return
+end
+
+describe("the chart", function()
+  local cluster
+
+  setup(function() cluster = k8s.up() end)
+  teardown(function() cluster:down() end)
+  after_each(function()
+    cluster:uninstall()
+    cluster:forget("web")
+    cluster:run("kubectl label namespace default pod-security.kubernetes.io/enforce=restricted --overwrite")
+  end)
+
+  it("works without native sidecars, also while the pods are replaced", function()
+    cluster:install("--set haproxy.agent.nativeSidecar=false")
+    cluster:application("web", 2)
+    cluster:wait_answer()
+    assert.equal("agent haproxy", cluster:run(("kubectl get pod %s -o jsonpath='{.spec.containers[*].name}'"):format(cluster:haproxies()[1])))
+    cluster:under_traffic(function()
+      cluster:run("kubectl rollout restart deployment haptic-haproxy")
+      cluster:rolled_out("deployment/haptic-haproxy")
+      cluster:settled(k8s.HAPROXIES, 2)
+    end)
+  end)
+
+  it("works in the nodes' network", function()
+    cluster:run("kubectl label namespace default pod-security.kubernetes.io/enforce=privileged --overwrite")
+    cluster:install("--set haproxy.kind=DaemonSet --set haproxy.hostNetwork=true --set haproxy.hostPorts.http=8088")
+    cluster:application("web", 2)
+    cluster:wait_answer()
+    local node = cluster:run("kubectl get node -o jsonpath='{.items[0].status.addresses[0].address}'")
+    local body = cluster:inside(("curl -s -m 3 -H 'Host: web.example' http://%s:8088/"):format(node))
+    assert(body:find("^web%-"), body)
+  end)
+end)
