@@ -73,7 +73,8 @@ static int deny_files(struct err *err)
     return landlock_enforce(ruleset) < 0 ? err_set_sys(err, errno, "landlock_restrict_self") : 0;
 }
 
-static int filter_calls(struct err *err)
+/* The filter, not loaded yet; NULL: failed. */
+static scmp_filter_ctx filter_new(struct err *err)
 {
     static const int allowed[] = {
         SCMP_SYS(read),
@@ -104,7 +105,7 @@ static int filter_calls(struct err *err)
     static const int sanitizer_advices[] = {MADV_NOHUGEPAGE, MADV_DONTDUMP};
     const struct scmp_arg_cmp to_itself = {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)getpid()};
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    int failed = filter ? 0 : -ENOMEM;
+    int failed = filter ? 0 : -ENOSYS; /* a kernel that cannot end a process by it is too old */
 
     for (size_t i = 0; i < ARRAY_LEN(allowed) && !failed; i++)
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
@@ -119,10 +120,35 @@ static int filter_calls(struct err *err)
     if (!failed)
         failed = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, &to_itself);
     if (!failed)
-        failed = seccomp_load(filter);
+        return filter;
     if (filter)
         seccomp_release(filter);
-    return failed ? err_set_sys(err, -failed, "seccomp") : 0;
+    err_set_sys(err, -failed, "seccomp");
+    return NULL;
+}
+
+static int filter_calls(struct err *err)
+{
+    scmp_filter_ctx filter = filter_new(err);
+    int rc;
+
+    if (!filter)
+        return -1;
+    rc = seccomp_load(filter);
+    seccomp_release(filter);
+    return rc < 0 ? err_set_sys(err, -rc, "seccomp") : 0;
+}
+
+int jail_filter_write(int fd, struct err *err)
+{
+    scmp_filter_ctx filter = filter_new(err);
+    int rc;
+
+    if (!filter)
+        return -1;
+    rc = seccomp_export_bpf(filter, fd);
+    seccomp_release(filter);
+    return rc < 0 ? err_set_sys(err, -rc, "seccomp") : 0;
 }
 
 int jail_enter(int fd, size_t memory_bytes, struct err *err)

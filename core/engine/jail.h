@@ -15,6 +15,9 @@
  * address space (0: no limit) and end; any other system call kills it at once. It dies with its parent. */
 int jail_enter(int fd, size_t memory_bytes, struct err *err) MUST_CHECK;
 
+/* Write the filter of system calls to fd as the BPF program that the kernel runs, without putting it up: for tests. */
+int jail_filter_write(int fd, struct err *err) MUST_CHECK;
+
 /* True in a build with AddressSanitizer: its shadow memory rules out a limit of address space, and its runtime makes a
  * few calls more. */
 #if defined(__SANITIZE_ADDRESS__)
