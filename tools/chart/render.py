@@ -60,16 +60,28 @@ def leaves(schema, path=()):
             yield ".".join(path + (name,))
 
 
-def accepted(what, text):
-    """Complaints of the API server about a rendering."""
-    objects = [o for o in yaml.safe_load_all(text) if o and not o["apiVersion"].startswith(FOREIGN)]
-    for thing in objects:
-        if thing["kind"] not in ("ClusterRole", "ClusterRoleBinding", "IngressClass"):
-            thing["metadata"]["namespace"] = "default"
-    listing = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    done = subprocess.run(["kubectl", "--kubeconfig", KUBECONFIG, "create", "--dry-run=server", "--validate=strict", "-f", "-"],
-                          input=listing, capture_output=True, text=True, check=False)
-    return [] if done.returncode == 0 else [f"{what}: {line}" for line in done.stderr.strip().splitlines()]
+def accepted(renderings):
+    """Complaints of the API server about the objects of all renderings. Most of them are in many, and are asked about once."""
+    objects = {}
+    for what, text in renderings.items():
+        for thing in yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            if thing and not thing["apiVersion"].startswith(FOREIGN):
+                if thing["kind"] not in ("ClusterRole", "ClusterRoleBinding", "IngressClass"):
+                    thing["metadata"]["namespace"] = "default"
+                objects.setdefault(json.dumps(thing), what)
+
+    def ask(items):
+        listing = '{"apiVersion": "v1", "kind": "List", "items": [%s]}' % ", ".join(items)
+        done = subprocess.run(["kubectl", "--kubeconfig", KUBECONFIG, "create", "--dry-run=server", "--validate=strict", "-f", "-"],
+                              input=listing, capture_output=True, text=True, check=False)
+        return [] if done.returncode == 0 else done.stderr.strip().splitlines()
+
+    items = list(objects)
+    print(f"{len(items)} objects that differ")
+    for first in range(0, len(items), 100):
+        if ask(items[first:first + 100]):
+            for item in items[first:first + 100]:  # which of them
+                yield from (f"{objects[item]}: {line}" for line in ask([item]))
 
 
 def annotations():
@@ -116,10 +128,10 @@ def main():
         elif case["says"] not in refusal:
             wrong.append(f"{case['values']}: refused with '{refusal}', which does not say '{case['says']}'")
     different = {output: what for what, output in renderings.items() if output is not None}
-    for number, (output, what) in enumerate(different.items()):
+    for number, output in enumerate(different):
         (FOLDER / f"{number}.yaml").write_text(output)
-        if KUBECONFIG:
-            wrong += accepted(what, output)
+    if KUBECONFIG:
+        wrong += accepted({what: output for output, what in different.items()})
     for line in wrong:
         print(line)
     print(f"{len(changes)} values, {len(renderings)} renderings, {len(wrong)} complaints")

@@ -25,6 +25,11 @@ endpoints:
   namespaces: {{ toJson $namespaces }}
 {{- end }}
 
+{{/* Whether there are files for the controller's pods: the configuration, or the script that makes the default certificate. */}}
+{{- define "haptic.hasFiles" -}}
+{{- if or (not .Values.controller.configResource.enabled) (include "haptic.makesDefault" .) -}}yes{{- end -}}
+{{- end }}
+
 {{/* The Service whose addresses stand in the status of Ingresses; empty: none. */}}
 {{- define "haptic.publishedService" -}}
 {{- with .Values.controller.ingressStatus -}}
