@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+# pods.sh: whether this machine can have a node of Kubernetes, and which specs with pods run in CI. Sourced after say.sh.
+
+# shellcheck disable=SC2034 # used by who sources this
+# What CI runs, in about five minutes: the guide as it is written, and everything that must go on without a failed request.
+PODS_SHORT=(spec/cluster/guide_spec.lua spec/cluster/traffic_spec.lua)
+
+# pods_refusal: prints why there can be no node here, if so: what a node's first process does, tried.
+pods_refusal() {
+  local scratch reason=''
+  if [ "$(id -u)" != 0 ]; then
+    echo 'it needs root'
+    return
+  fi
+  scratch=$(mktemp -d)
+  if ! unshare --mount --net --pid --fork --propagation private true 2>/dev/null; then
+    reason='root may not make namespaces'
+  elif ! mknod "$scratch/null" c 1 3 2>/dev/null; then
+    reason='root may not make devices'
+  elif ! unshare --mount --propagation private mount -t tmpfs tmpfs "$scratch" 2>/dev/null; then
+    reason='root may not mount'
+  elif ! unshare --net ip link add eth0 type veth peer name eth1 2>/dev/null; then
+    reason='the kernel has no pairs of network devices (veth)'
+  elif ! unshare --mount --propagation private mount -t overlay -o "lowerdir=/usr:/etc" overlay "$scratch" 2>/dev/null; then
+    reason='the kernel has no overlay of file systems'
+  elif ! mkdir /sys/fs/cgroup/haptic-probe 2>/dev/null && ! mkdir /sys/fs/cgroup/memory/haptic-probe 2>/dev/null; then
+    reason='root may not make control groups'
+  fi
+  rmdir /sys/fs/cgroup/haptic-probe /sys/fs/cgroup/memory/haptic-probe 2>/dev/null
+  rm -rf "$scratch"
+  [ -z "$reason" ] || printf '%s\n' "$reason"
+}
