@@ -65,7 +65,8 @@ DASHBOARDS = {
         ]),
         ("HAProxy pods", [
             ("Pods that are behind", GRAPH, "", "short",
-             {"behind": "max(haptic_members{$filter} - haptic_members_verified{$filter})", "refused": "max(haptic_members_refused{$filter})"}),
+             # Only who leads asks them.
+             {"behind": "max(haptic_members{$filter} - haptic_members_verified{$filter} and haptic_leader_election_is_leader{$filter} == 1)", "refused": "max(haptic_members_refused{$filter})"}),
             ("Time of the last offer", GRAPH, "By pod, until it has read everything back.", "s",
              {"{{member}}": "max by (member) (haptic_member_apply_seconds{$filter})"}),
         ]),
