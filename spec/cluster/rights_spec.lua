@@ -58,7 +58,14 @@ describe("rights", function()
   end)
 
   it("may be Roles in one namespace only", function()
-    cluster:install("--set replicaCount=2 --set 'controller.rbac.namespaces={default}' --set ingressClass.enabled=false")
+    cluster:install("--set replicaCount=2 --set 'controller.rbac.namespaces={default}' --set ingressClass.enabled=false "
+      .. "--set controller.config.watchedResources.configmaps.apiVersion=v1,controller.config.watchedResources.configmaps.resources=configmaps "
+      .. "--set 'controller.config.watchedResources.configmaps.indexBy={metadata.namespace,metadata.name}' "
+      .. "--set 'controller.config.watchedResources.configmaps.namespaces={default}'")
+    -- What the configuration follows besides may be read, and that only.
+    assert.equal("yes", can("list", "configmaps"))
+    assert.equal("no", can("update", "configmaps"))
+    assert.equal("no", can("list", "configmaps", "kube-system"))
     assert.equal("", cluster:run("kubectl get clusterrole,clusterrolebinding -l app.kubernetes.io/name=haptic -o name"))
     assert.equal("yes", can("list", "ingresses.networking.k8s.io"))
     assert.equal("no", can("list", "ingresses.networking.k8s.io", "kube-system"))
