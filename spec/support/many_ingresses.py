@@ -66,7 +66,7 @@ async def talk(server, tls, requests, pause):
     sending = asyncio.ensure_future(send())
     for method, path, body in requests:
         status = await status_of(reader)
-        if status >= 300:
+        if status >= 300 and (method, status) != ("DELETE", 404):
             sys.exit(f"{method} {path} {body}: {status}")
         room.release()
     await sending
@@ -86,8 +86,8 @@ async def main():
         requests = [("PATCH", f"{SLICES}/many-{1 + number % numbers[0]:05}", {"endpoints": endpoints(1 + number % numbers[0], 7 + number // numbers[0])})
                     for number in range(numbers[1] * 20)]
     else:
-        requests = [("DELETE", f"{path}?labelSelector=many%3Dyes", {}) for path in (INGRESSES, SLICES)]
-        requests += [("DELETE", f"{SERVICES}/many-{number:05}", {}) for number in range(1, numbers[0] + 1)]
+        # What is gone already is no matter.
+        requests = [("DELETE", f"{path}/many-{number:05}", {}) for number in range(1, numbers[0] + 1) for path in (INGRESSES, SLICES, SERVICES)]
     begun = time.monotonic()
     await asyncio.gather(*(talk(urllib.parse.urlsplit(url), tls, requests[first::CONNECTIONS], pause) for first in range(CONNECTIONS)))
     print(round(time.monotonic() - begun, 2))
