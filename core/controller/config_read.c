@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/nearest.h"
 #include "data/json.h"
 
 #define DURATION_MAX_NS (INT64_C(7) * 24 * 3600 * NS_PER_S)
@@ -18,32 +19,6 @@ int reader_fail(struct reader *r, const yyjson_val *at, const char *key, const c
     if (r->has_no_lines)
         return err_set(r->err, ERR_INVALID, "%s: spec.%s%s: %s", r->file, r->path, key, message);
     return err_set(r->err, ERR_INVALID, "%s:%zu: %s%s: %s", r->file, yaml_line(r->doc, at), r->path, key, message);
-}
-
-static size_t distance(const char *a, const char *b)
-{
-    enum { MAX = 64 };
-    size_t row[MAX + 1], la = strlen(a), lb = strlen(b);
-
-    if (la > MAX || lb > MAX)
-        return MAX;
-    for (size_t j = 0; j <= lb; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= la; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= lb; j++) {
-            size_t above = row[j];
-            size_t best = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-            diagonal = above;
-        }
-    }
-    return row[lb];
 }
 
 static void camel_case(const char *key, char *out, size_t size)
@@ -61,19 +36,13 @@ static void camel_case(const char *key, char *out, size_t size)
 
 static int unknown_field(struct reader *r, const yyjson_val *at, const char *key, const struct field *table)
 {
-    const struct field *nearest = NULL;
-    size_t best = SIZE_MAX;
+    struct nearest nearest = {.word = key};
     char message[512];
 
-    for (const struct field *f = table; f->name != NULL; f++) {
-        size_t d = distance(key, f->name);
-        if (d < best) {
-            best = d;
-            nearest = f;
-        }
-    }
-    if (nearest != NULL && best <= strlen(key) / 2 + 1) {
-        snprintf(message, sizeof(message), "unknown field; did you mean \"%s\"?", nearest->name);
+    for (const struct field *f = table; f->name != NULL; f++)
+        nearest_offer(&nearest, f->name);
+    if (nearest.found != NULL) {
+        snprintf(message, sizeof(message), "unknown field; did you mean \"%s\"?", nearest.found);
     } else {
         size_t n = (size_t)snprintf(message, sizeof(message), "unknown field; valid are");
         for (const struct field *f = table; f->name != NULL && n < sizeof(message); f++)

@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/nearest.h"
 #include "controller/place.h"
 #include "haproxy/check.h"
 #include "haproxy/scratch.h"
@@ -71,7 +72,31 @@ static int write_files(struct stage *s, struct err *err)
     return disk_prepare(s->folder.path, err) < 0 ? -1 : disk_dump(s->folder.path, &files, err);
 }
 
-static void cast(struct stage *s, const struct stand_in_script *scripts, size_t script_count)
+/* A script that is nobody's is a misspelt name. */
+static int check_script(const struct stage *s, const struct stand_in_script *script, struct err *err)
+{
+    CLEANUP(buf_done) struct buf name = {0};
+    CLEANUP(free_ptr) char *near = NULL;
+    struct nearest nearest = {.word = script->where};
+
+    for (size_t i = 0; i < 2 * s->servers.length; i++) {
+        const struct stand_in_server *server = &s->servers.items[i / 2];
+        buf_clear(&name);
+        buf_printf(&name, "%s%s%s", server->backend, i % 2 ? "/" : "", i % 2 ? server->name : "");
+        if (strcmp(buf_str(&name), script->where) == 0)
+            return 0;
+        nearest_offer(&nearest, buf_str(&name));
+        if (nearest.found == buf_str(&name)) {
+            free(near);
+            near = xstrdup(buf_str(&name));
+            nearest.found = near;
+        }
+    }
+    return err_set(err, ERR_INVALID, "servers: there is no backend or server \"%.100s\"%s%s%s", script->where,
+                   near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
+static int cast(struct stage *s, const struct stand_in_script *scripts, size_t script_count, struct err *err)
 {
     for (size_t i = 0; i < s->text.servers.length; i++) {
         const struct stage_server *server = &s->text.servers.items[i];
@@ -80,7 +105,11 @@ static void cast(struct stage *s, const struct stand_in_script *scripts, size_t 
                                                         .name = server->name,
                                                         .sends_proxy = server->sends_proxy}));
     }
+    for (size_t i = 0; i < script_count; i++)
+        if (check_script(s, &scripts[i], err) < 0)
+            return -1;
     stand_in_cast(s->stand_in, s->servers.items, s->servers.length, scripts, script_count);
+    return 0;
 }
 
 /* ---- the process ---- */
@@ -195,8 +224,7 @@ int stage_new(struct workbench *w, const char *haproxy_binary, const struct stan
     if (place_find_program(haproxy_binary, &binary, err) < 0 || stand_in_new(&s->stand_in, err) < 0 ||
         scratch_make(scratch_place(), &s->folder, err) < 0 || write_files(s, err) < 0)
         goto failed;
-    cast(s, scripts, script_count);
-    if (start(s, binary, err) < 0 || await(s, err) < 0)
+    if (cast(s, scripts, script_count, err) < 0 || start(s, binary, err) < 0 || await(s, err) < 0)
         goto failed;
     *ret_stage = s;
     return 0;

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/cleanup.h"
+#include "base/nearest.h"
 #include "offline/origin.h"
 
 #define CONTEXT_LINES 3
@@ -24,19 +26,6 @@ static void put_errors(const struct findings *findings, struct buf *out)
     }
 }
 
-/* "Warning REASON ingresses shop/web MESSAGE" */
-static void put_events(const struct findings *findings, struct buf *out)
-{
-    for (size_t i = 0; i < findings->items.length; i++) {
-        const struct finding *f = &findings->items.items[i];
-        if (f->code != FINDING_TEMPLATE_WARNS)
-            continue;
-        size_t reason = strcspn(f->message, ":");
-        buf_printf(out, "Warning %.*s %s %s\n", (int)reason, f->message, f->object ? f->object : "-",
-                   f->message[reason] ? f->message + reason + 2 : "");
-    }
-}
-
 static const char *target_of(const char *path, struct buf *name)
 {
     buf_clear(name);
@@ -51,11 +40,26 @@ static const char *target_of(const char *path, struct buf *name)
 static int fail_unknown(const struct disk_files *files, const char *target, struct err *err)
 {
     CLEANUP(buf_done) struct buf list = {0}, name = {0};
+    CLEANUP(free_ptr) char *near = NULL;
+    struct nearest nearest = {.word = target};
 
-    for (size_t i = 0; i < files->items.length && list.length < 600; i++)
-        buf_printf(&list, "%s, ", target_of(files->items.items[i].path, &name));
+    for (size_t i = 0; i < files->items.length; i++) {
+        const char *known = target_of(files->items.items[i].path, &name);
+        nearest_offer(&nearest, known);
+        if (nearest.found == known) { /* it is in a buffer that is used again */
+            free(near);
+            near = xstrdup(known);
+            nearest.found = near;
+        }
+        if (list.length < 600)
+            buf_printf(&list, "%s, ", known);
+    }
+    nearest_offer(&nearest, "rendering_error");
+    nearest_offer(&nearest, "events");
     buf_puts(&list, "rendering_error, events");
-    return err_set(err, ERR_NOTFOUND, "there is no target \"%.100s\"; there are: %s", target, buf_str(&list));
+    return err_set(err, ERR_NOTFOUND, "there is no target \"%.100s\"%s%s%s; there are: %s", target,
+                   nearest.found ? "; did you mean \"" : "", nearest.found ? nearest.found : "",
+                   nearest.found ? "\"?" : "", buf_str(&list));
 }
 
 int test_target(struct workbench *w, const struct findings *findings, const char *target, struct buf *ret_text,
@@ -70,7 +74,7 @@ int test_target(struct workbench *w, const struct findings *findings, const char
         return 0;
     }
     if (target != NULL && strcmp(target, "events") == 0) {
-        put_events(findings, ret_text);
+        workbench_events(w, ret_text);
         return 0;
     }
     workbench_files(w, &files);

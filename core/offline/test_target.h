@@ -1,6 +1,6 @@
 /* test_target.h — what an assertion looks at: a file of the rendering, or what went wrong.
  * Thread:  loop thread only.
- * Errors:  ERR_NOTFOUND names the targets that there are, the nearest one first.
+ * Errors:  ERR_NOTFOUND names the nearest target, and those that there are.
  */
 #ifndef HAPTIC_OFFLINE_TEST_TARGET_H
 #define HAPTIC_OFFLINE_TEST_TARGET_H
