@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "controller/config_read.h"
+#include "controller/config_template.h"
 #include "data/json.h"
 #include "data/jsonpath.h"
 #include "engine/embedded.h"
@@ -153,11 +154,12 @@ static int read_kinds(struct reader *r, yyjson_val *value, void *object)
 /* ---- named templates ---- */
 
 struct template_raw {
-    char *text;
+    char *text, *file;
 };
 
 static const struct field template_fields[] = {
-    {.name = "template", .type = FIELD_STRING, .required = true, .offset = offsetof(struct template_raw, text)},
+    {.name = "template", .type = FIELD_STRING, .offset = offsetof(struct template_raw, text)},
+    {.name = "file", .type = FIELD_STRING, .offset = offsetof(struct template_raw, file)},
     {.name = "postProcessing", .type = FIELD_WITHOUT_EFFECT, .note = "do it in the template"},
     {0},
 };
@@ -175,11 +177,15 @@ static int read_texts(struct reader *r, yyjson_val *value, struct config_texts *
         snprintf(r->path + prefix, sizeof(r->path) - prefix, "%s.", yyjson_get_str(key));
         int result = reader_object(r, item, template_fields, &raw);
         r->path[prefix] = '\0';
+        if (result == 0)
+            result = config_template_read(r, item, yyjson_get_str(key), &raw.text, &raw.file);
         if (result < 0) {
             free(raw.text);
+            free(raw.file);
             return -1;
         }
-        vec_push(&out->items, ((struct config_text){.name = xstrdup(yyjson_get_str(key)), .text = raw.text}));
+        vec_push(&out->items,
+                 ((struct config_text){.name = xstrdup(yyjson_get_str(key)), .text = raw.text, .file = raw.file}));
     }
     return 0;
 }
@@ -203,12 +209,18 @@ static int read_haproxy_config(struct reader *r, yyjson_val *value, void *object
 {
     struct template_raw raw = {0};
 
-    if (reader_object(r, value, template_fields, &raw) < 0) {
+    struct config *c = object;
+
+    if (reader_object(r, value, template_fields, &raw) < 0 ||
+        config_template_read(r, value, "", &raw.text, &raw.file) < 0) {
         free(raw.text);
+        free(raw.file);
         return -1;
     }
-    free(((struct config *)object)->haproxy_config);
-    ((struct config *)object)->haproxy_config = raw.text;
+    free(c->haproxy_config);
+    free(c->haproxy_config_file);
+    c->haproxy_config = raw.text;
+    c->haproxy_config_file = raw.file;
     return 0;
 }
 
@@ -409,6 +421,7 @@ static void texts_done(struct config_texts *t)
     for (size_t i = 0; i < t->items.length; i++) {
         free(t->items.items[i].name);
         free(t->items.items[i].text);
+        free(t->items.items[i].file);
     }
     vec_done(&t->items);
 }
@@ -434,6 +447,7 @@ struct config *config_free(struct config *c)
     texts_done(&c->maps);
     texts_done(&c->files);
     free(c->haproxy_config);
+    free(c->haproxy_config_file);
     free(c->pod_selector);
     free(c->extra_context);
     free(c->lease_name);
@@ -536,7 +550,7 @@ static int parse(const char *name, const char *text, size_t length, bool is_reso
     imply(c, spec);
     if (check_whole(&r, spec) < 0)
         return -1;
-    c->digest = digest_of(text, length);
+    c->digest = config_template_digest(c, text, length);
     *ret_config = STEAL(c);
     return 0;
 }

@@ -39,9 +39,9 @@ struct config_kind {
     bool status_patch; /* templates may wish what stands in the status of its objects */
 };
 
-/* A named template text. */
+/* A named template text. file: in which it stands by itself; NULL: in the configuration. */
 struct config_text {
-    char *name, *text;
+    char *name, *text, *file;
 };
 struct config_texts {
     VEC(struct config_text) items;
@@ -54,9 +54,10 @@ struct config {
     /* Template libraries that are loaded, in this order, by name ("base"). */
     struct config_strings libraries;
     struct config_texts snippets, maps, files;
-    char *pod_selector;   /* of Pods with an agent: "app=haproxy,tier=edge"; NULL: none */
-    char *haproxy_config; /* NULL: the scripts make the sections */
-    char *extra_context;  /* JSON object */
+    char *pod_selector;        /* of Pods with an agent: "app=haproxy,tier=edge"; NULL: none */
+    char *haproxy_config;      /* NULL: the scripts make the sections */
+    char *haproxy_config_file; /* in which that stands by itself; NULL: in the configuration */
+    char *extra_context;       /* JSON object */
     bool allow_raw;
 
     bool leader_election;
@@ -71,7 +72,7 @@ struct config {
     uint64_t render_memory_bytes, render_output_bytes;
 
     struct config_strings warnings; /* "FILE:LINE: dataplane.port: has no effect: …" */
-    struct digest digest;           /* of the text; zero for the built-in configuration */
+    struct digest digest;           /* of the text and the files of templates; zero for the built-in configuration */
 };
 
 /* The built-in configuration. */
