@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "store/password_facts.h"
 #include "store/secret_facts.h"
+#include "store/secret_users.h"
 
 #define TEXT_MAX ((size_t)16 << 20)
 #define KEYS_MAX 4096
@@ -31,6 +33,7 @@ struct concealing {
     struct vault_name name;
     struct vault_hold *hold;
     struct buf data, lengths, passwords; /* members of the objects */
+    struct buf users;         /* lists of them, by the handles of password files */
     size_t count;
     struct plain { /* values that facts are taken from */
         struct buf bytes;
@@ -61,6 +64,34 @@ static bool key_is_usable(const char *key, size_t length)
     return length > 0 && length <= KEY_LENGTH_MAX && strspn(key, allowed) == length && !vault_is_in(key, length);
 }
 
+static int user_add(void *ctx, const char *name, size_t name_length, const char *hash, size_t hash_length,
+                    struct err *err)
+{
+    struct concealing *c = ctx;
+    char handle[VAULT_HANDLE_LENGTH + 1];
+    CLEANUP(free_ptr) char *key = xasprintf("%s of %.*s", c->name.key, (int)name_length, name);
+    struct vault_name of = c->name;
+
+    of.key = key;
+    if (vault_put(c->vault, &c->hold, &of, hash, hash_length, handle, err) < 0)
+        return -1;
+    buf_printf(&c->users, "%s{\"name\":\"%.*s\",\"password\":\"%s\"}",
+               c->users.data[c->users.length - 1] == '[' ? "" : ",", (int)name_length, name, handle);
+    return 0;
+}
+
+/* What is no password file has no users. */
+static int users_add(struct concealing *c, const char *key, const char *bytes, size_t length, const char *handle,
+                     struct err *err)
+{
+    if (!secret_users_is_key(key))
+        return 0;
+    buf_printf(&c->users, "%s\"%s\":[", c->users.length ? "," : "", handle);
+    int result = secret_users_each(bytes, length, user_add, c, err);
+    buf_putc(&c->users, ']');
+    return result;
+}
+
 static int value_add(struct concealing *c, const char *key, const char *bytes, size_t length, struct err *err)
 {
     char handle[VAULT_HANDLE_LENGTH + 1];
@@ -74,6 +105,8 @@ static int value_add(struct concealing *c, const char *key, const char *bytes, s
     CLEANUP(buf_done) struct buf password = {0};
     if (password_facts_write(&password, bytes, length))
         buf_printf(&c->passwords, "%s\"%s\":%s", c->passwords.length ? "," : "", key, buf_str(&password));
+    if (users_add(c, key, bytes, length, handle, err) < 0)
+        return -1;
     struct plain *plain = plain_of(c, key);
     if (plain) {
         bytes_wipe(&plain->bytes);
@@ -203,6 +236,8 @@ static int object_write(struct concealing *c, struct yyjson_val *value, struct b
                    buf_str(&c->lengths));
     if (result == 0 && c->passwords.length)
         buf_printf(out, ",\"passwords\":{%s}", buf_str(&c->passwords));
+    if (result == 0 && c->users.length > 0)
+        buf_printf(out, ",\"users\":{%s}", buf_str(&c->users));
     if (result == 0)
         result = facts_write(c, string_or_empty(json_str(value, "type")), out, err);
     buf_putc(out, '}');
@@ -225,6 +260,7 @@ int secret_conceal(struct vault *v, struct yyjson_val *value, struct yyjson_doc 
     buf_done(&c.data);
     buf_done(&c.lengths);
     buf_done(&c.passwords);
+    buf_done(&c.users);
     bytes_wipe(&c.chain.bytes);
     bytes_wipe(&c.key.bytes);
     bytes_wipe(&c.authorities.bytes);

@@ -21,6 +21,7 @@ bool secret_is_kind(const char *api_version, const char *resource);
  *     data:    {KEY: handle}, of data and stringData
  *     lengths: {KEY: bytes}
  *     passwords: {KEY: facts} of values that are hashes of passwords (store/password_facts.h); where there are any
+ *     users:   {handle: [{name, password: handle}]}, of the keys that may be password files (store/secret_users.h)
  *     x509:    facts of tls.crt, tls.key and ca.crt (store/secret_facts.h); where there is one of them, or the type is
  *              kubernetes.io/tls
  *

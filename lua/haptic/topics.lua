@@ -60,6 +60,7 @@ M.rows = {
   format_escape = { "format_escape(text)", "The text for a log-format: % doubled." },
   from_env = { "from_env(\"NAME\", \"/rest\")", "A word that begins with an environment variable of HAProxy." },
   address_parse = { "address_parse(text)", "The 4 or 16 bytes of an IPv4 or IPv6 address, or nil." },
+  htpasswd = { "htpasswd(secret, \"auth\")", "The users of a password file in a Secret: a list of {name, password}." },
   hash = { "hash(text)", "32 hexadecimal digits." },
   out = { "out:map_entry(map, key, value), out:backend(name, fn), out:file(name, text), out:certificate(name, {…}), …",
     "At the prompt: an output that is thrown away after it was shown." },
