@@ -12,6 +12,7 @@ static const struct subcommand subcommands[] = {
     {"render", cmd_render, "offline: what the templates make of a folder of manifests", cmd_render_options},
     {"validate", cmd_validate, "offline: the same, checked by HAProxy, with findings", cmd_validate_options},
     {"test", cmd_test, "offline: the validationTests of a configuration", cmd_test_options},
+    {"bench", cmd_bench, "offline: what the templates cost with many objects, and how that grows", cmd_bench_options},
     {"repl", cmd_repl, "offline: a Lua prompt in the renderer's jail", cmd_repl_options},
     {"crds", cmd_crds, "the definitions of the controller's resources: print them, or apply them to a cluster",
      cmd_crds_options},

@@ -9,8 +9,10 @@
 #include "cmd/cmd.h"
 #include "cmd/workbench_options.h"
 #include "data/json.h"
+#include "offline/fill.h"
+#include "offline/timings.h"
 
-enum { RENDER_DIRECTORY = WORKBENCH_OWN, RENDER_TYPE };
+enum { RENDER_DIRECTORY = WORKBENCH_OWN, RENDER_TYPE, RENDER_FILL, RENDER_TIMINGS };
 
 static const struct option_row rows[] = {
     WORKBENCH_ROW_CONFIG,
@@ -19,7 +21,10 @@ static const struct option_row rows[] = {
      "written by this command"},
     {RENDER_TYPE, 't', "type", "TYPE", NULL, NULL,
      "without -d: print haproxy.cfg only (cfg), or maps, certs, files; all: everything. status: what is to stand in the "
-     "status of objects"},
+     "status of objects; events: what their owners are told"},
+    {RENDER_FILL, 0, "fill-missing", NULL, NULL, NULL,
+     "invent Services, endpoints and certificates that Ingresses name and that are not there, and say which"},
+    {RENDER_TIMINGS, 0, "timings", NULL, NULL, NULL, "say on standard error what the templates' fragments cost"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy to render for (haproxy in PATH)"},
@@ -47,25 +52,36 @@ static const struct option_table table = {
 struct render {
     struct workbench_command common;
     const char *directory, *type;
+    bool fills;
 };
 
 static int set(void *ctx, int id, const char *value, struct err *err)
 {
-    static const char *const types[] = {"cfg", "maps", "certs", "files", "all", "status"};
+    static const char *const types[] = {"cfg", "maps", "certs", "files", "all", "status", "events"};
     struct render *r = ctx;
 
-    if (id == RENDER_DIRECTORY) {
+    switch (id) {
+    case RENDER_DIRECTORY:
         r->directory = value;
         return 0;
-    }
-    if (id != RENDER_TYPE)
+    case RENDER_FILL:
+        r->fills = true;
+        return 0;
+    case RENDER_TIMINGS:
+        r->common.options.timings = true;
+        return 0;
+    case RENDER_TYPE:
+        break;
+    default:
         return workbench_command_set(&r->common, id, value, err);
+    }
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
         if (strcmp(value, types[i]) == 0) {
             r->type = types[i];
             return 0;
         }
-    return err_set(err, ERR_INVALID, "there is no type \"%.32s\": cfg, maps, certs, files, all or status", value);
+    return err_set(err, ERR_INVALID, "there is no type \"%.32s\": cfg, maps, certs, files, all, status or events",
+                   value);
 }
 
 /* ---- to a directory ---- */
@@ -129,7 +145,7 @@ static bool is_wanted(const struct render *r, const char *path)
 {
     const char *type = r->type ? r->type : "cfg";
 
-    if (strcmp(type, "all") == 0)
+    if (strcmp(type, "all") == 0 || strcmp(type, path) == 0)
         return true;
     if (strcmp(path, DISK_CONFIG) == 0)
         return strcmp(type, "cfg") == 0;
@@ -138,7 +154,7 @@ static bool is_wanted(const struct render *r, const char *path)
 
 static void print_text(const struct render *r, const struct disk_files *files)
 {
-    bool alone = r->type == NULL || strcmp(r->type, "cfg") == 0;
+    bool alone = r->type == NULL || strcmp(r->type, "cfg") == 0 || strcmp(r->type, "events") == 0;
 
     for (size_t i = 0; i < files->items.length; i++) {
         const struct disk_file *f = &files->items.items[i];
@@ -174,17 +190,65 @@ static void print_json(struct render *r, const struct disk_files *files)
     fwrite(buf_str(&out), 1, out.length, stdout);
 }
 
+/* What was invented goes to standard error. False: it cannot be. */
+static bool fill(struct render *r)
+{
+    CLEANUP(buf_done) struct buf said = {0};
+    struct err err;
+
+    if (!r->fills || r->common.workbench == NULL)
+        return true;
+    int result = fill_missing(r->common.workbench, &said, &err);
+    for (const char *at = buf_str(&said); *at != '\0'; at += strcspn(at, "\n") + 1)
+        fprintf(stderr, "invented: %.*s\n", (int)strcspn(at, "\n"), at);
+    if (result < 0)
+        fprintf(stderr, "haptic render: --fill-missing: %s\n", err.text);
+    return result == 0;
+}
+
+static bool is_type(const struct render *r, const char *type)
+{
+    return r->directory == NULL && r->type != NULL && strcmp(r->type, type) == 0;
+}
+
+/* Files, or what stands in their place. */
+static void gather(struct render *r, struct disk_files *files)
+{
+    CLEANUP(buf_done) struct buf events = {0};
+
+    if (is_type(r, "events")) {
+        workbench_events(r->common.workbench, &events);
+        disk_files_add(files, "events", buf_str(&events), events.length);
+    } else if (is_type(r, "status")) {
+        workbench_status(r->common.workbench, files);
+    } else {
+        workbench_files(r->common.workbench, files);
+    }
+}
+
+static void print_timings(struct render *r)
+{
+    CLEANUP(timings_done) struct timings timings = {0};
+    CLEANUP(buf_done) struct buf text = {0};
+
+    if (!r->common.options.timings)
+        return;
+    timings_take(&timings, r->common.workbench);
+    timings_put(&timings, 0, &text);
+    fputs(buf_str(&text), stderr);
+}
+
 static int finish(struct render *r)
 {
     CLEANUP(disk_files_done) struct disk_files files = {0};
     enum finding_format format = r->common.format;
     struct err err;
 
+    if (!fill(r))
+        return EXIT_USAGE;
     if (r->common.workbench != NULL && workbench_render(r->common.workbench)) {
-        if (r->type != NULL && strcmp(r->type, "status") == 0 && r->directory == NULL)
-            workbench_status(r->common.workbench, &files);
-        else
-            workbench_files(r->common.workbench, &files);
+        print_timings(r);
+        gather(r, &files);
         if (format != FINDING_JSON && r->directory == NULL)
             print_text(r, &files);
     }

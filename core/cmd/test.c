@@ -14,16 +14,39 @@
 #include "cmd/version.h"
 #include "cmd/workbench_options.h"
 #include "data/json.h"
+#include "offline/file_watch.h"
 #include "offline/pattern.h"
 #include "offline/template_place.h"
-#include "offline/test_run.h"
+#include "offline/test_jobs.h"
+#include "offline/test_report.h"
 
-enum { TEST_RUN = WORKBENCH_OWN, TEST_SEED, TEST_OUTPUT };
+#define PROGRESS_NS (2 * NS_PER_S)
+
+enum {
+    TEST_RUN = WORKBENCH_OWN,
+    TEST_SEED,
+    TEST_OUTPUT,
+    TEST_JOBS,
+    TEST_SHARE,
+    TEST_WATCH,
+    TEST_UPDATE,
+    TEST_COVERAGE,
+    TEST_LCOV,
+    TEST_FAIL_UNDER
+};
 
 static const struct option_row rows[] = {
     WORKBENCH_ROW_CONFIG,
     {TEST_RUN, 'r', "run", "PATTERN", NULL, NULL, "only tests whose name has a match of this regular expression"},
     {TEST_SEED, 0, "seed", "NUMBER", NULL, NULL, "for the order of tests and objects; printed by each run"},
+    {TEST_JOBS, 'j', "jobs", "NUMBER", NULL, "1", "so many processes, each with a part of the tests"},
+    {TEST_SHARE, 0, "share", "K/N", NULL, NULL, "only the K-th of N equal parts of the tests in the seed's order"},
+    {TEST_WATCH, 'w', "watch", NULL, NULL, NULL, "run again whenever a file of the configuration or the tests changes"},
+    {TEST_UPDATE, 'u', "update", NULL, NULL, NULL, "write what is rendered into the files of `equals` assertions"},
+    {TEST_COVERAGE, 0, "coverage", NULL, NULL, NULL, "say which lines of templates and which routes no test needs"},
+    {TEST_LCOV, 0, "lcov", "FILE", NULL, NULL, "write that as a tracefile of LCOV"},
+    {TEST_FAIL_UNDER, 0, "fail-under", "PERCENT[,PERCENT]", NULL, NULL,
+     "fail when less of the template lines, or of the routes, is covered"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy to render for and to check with (haproxy in PATH)"},
@@ -37,7 +60,9 @@ static const struct option_table table = {
     .text =
         "Runs the validationTests of a configuration: renders the objects of each test and judges its assertions. "
         "Each test is rendered a\nsecond time with its objects one by one in another order; both must give the same "
-        "bytes.\nTESTS: files with validationTests beside those of the configuration.\n\n  haptic test -c my.yaml\n  haptic test -c my.yaml --run '^tls' -o junit\n\n"
+        "bytes.\nTESTS: files with validationTests beside those of the configuration.\n\n"
+        "  haptic test -c my.yaml\n  haptic test -c my.yaml --run '^tls' -o junit\n"
+        "  haptic test -c my.yaml --coverage --fail-under 90\n  haptic test -c my.yaml --watch\n\n"
         "Exit status: 0 all passed, 1 a test failed or none was run, 2 wrong usage or unreadable input.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
@@ -51,40 +76,62 @@ struct test_file {
 struct chosen_test {
     const struct test_case *test;
     const struct test_file *file;
+    struct test_result result; /* of another process */
 };
-
-enum test_format { FORMAT_FINDINGS, FORMAT_TEXT, FORMAT_JSON, FORMAT_JUNIT, FORMAT_TAP };
 
 struct test_command {
     struct workbench_command common;
-    const char *run;
+    int argc;
+    char **argv;
+    const char *run, *lcov;
     uint64_t seed;
-    bool seed_given;
+    bool seed_given, watch, update, covers;
+    int64_t jobs, share, shares; /* share from 1; 0: all */
+    double lines_wanted, routes_wanted;
     enum test_format format;
     struct option_arguments more; /* files with tests */
     VEC(struct test_file) files;  /* the configuration first */
     VEC(struct chosen_test) chosen;
-    VEC(struct test_result) results;
-    size_t passed, failed, skipped;
-    struct buf report;
+    struct coverage coverage;
+    struct test_report report;
 };
 
-static int set_output(struct test_command *t, const char *value, struct err *err)
+static int set_number(const char *value, int64_t max, int64_t *ret_number, struct err *err)
 {
-    static const struct {
-        const char *name;
-        enum test_format format;
-    } formats[] = {{"text", FORMAT_TEXT}, {"json", FORMAT_JSON}, {"junit", FORMAT_JUNIT}, {"tap", FORMAT_TAP}};
+    char *end;
+    long long number = strtoll(value, &end, 10);
 
-    for (size_t i = 0; i < ARRAY_LEN(formats); i++)
-        if (strcmp(value, formats[i].name) == 0) {
-            t->format = formats[i].format;
-            return 0;
-        }
-    t->format = FORMAT_FINDINGS;
-    if (strcmp(value, "sarif") == 0 || strcmp(value, "github") == 0)
-        return workbench_command_set(&t->common, WORKBENCH_OUTPUT, value, err);
-    return err_set(err, ERR_INVALID, "there is no format \"%.32s\": text, json, junit, tap, sarif or github", value);
+    if (*value == '\0' || *end != '\0' || number < 1 || number > max)
+        return err_set(err, ERR_INVALID, "\"%.32s\" is no number from 1 to %" PRId64, value, max);
+    *ret_number = number;
+    return 0;
+}
+
+static int set_share(struct test_command *t, const char *value, struct err *err)
+{
+    char rest;
+
+    if (sscanf(value, "%" SCNd64 "/%" SCNd64 "%c", &t->share, &t->shares, &rest) == 2 && t->share >= 1 &&
+        t->share <= t->shares)
+        return 0;
+    return err_set(err, ERR_INVALID, "\"%.32s\": write the part and how many there are, such as 1/4", value);
+}
+
+static int set_fail_under(struct test_command *t, const char *value, struct err *err)
+{
+    char *end;
+
+    t->covers = true;
+    t->lines_wanted = strtod(value, &end);
+    if (end != value && *end == ',') {
+        value = end + 1;
+        t->routes_wanted = strtod(value, &end);
+    }
+    if (end == value || *end != '\0' || !(t->lines_wanted >= 0 && t->lines_wanted <= 100) ||
+        !(t->routes_wanted >= 0 && t->routes_wanted <= 100))
+        return err_set(err, ERR_INVALID, "\"%.32s\": write percentages of lines and of routes, such as 90 or 90,50",
+                       value);
+    return 0;
 }
 
 static int set(void *ctx, int id, const char *value, struct err *err)
@@ -100,8 +147,27 @@ static int set(void *ctx, int id, const char *value, struct err *err)
         t->seed = strtoull(value, &end, 10);
         t->seed_given = true;
         return *value != '\0' && *end == '\0' ? 0 : err_set(err, ERR_INVALID, "\"%.32s\" is no number", value);
+    case TEST_JOBS:
+        return set_number(value, TEST_JOBS_MAX, &t->jobs, err);
+    case TEST_SHARE:
+        return set_share(t, value, err);
+    case TEST_WATCH:
+        t->watch = true;
+        return 0;
+    case TEST_UPDATE:
+        t->update = true;
+        return 0;
+    case TEST_COVERAGE:
+        t->covers = true;
+        return 0;
+    case TEST_LCOV:
+        t->lcov = value;
+        t->covers = true;
+        return 0;
+    case TEST_FAIL_UNDER:
+        return set_fail_under(t, value, err);
     case TEST_OUTPUT:
-        return set_output(t, value, err);
+        return test_format_parse(value, &t->format, &t->common.format, err);
     default:
         return workbench_command_set(&t->common, id, value, err);
     }
@@ -147,186 +213,135 @@ static int choose(struct test_command *t, struct err *err)
     return result;
 }
 
-/* ---- reports ---- */
-
-static const char *milliseconds(int64_t ns, char text[32])
+/* Of each `shares` tests only one. */
+static void take_share(struct test_command *t)
 {
-    snprintf(text, 32, "%.3f", (double)ns / (double)NS_PER_S);
-    return text;
-}
+    size_t kept = 0;
 
-static void report_text(const struct chosen_test *chosen, const struct test_result *r, bool colour)
-{
-    const struct test_case *test = chosen->test;
-    const char *begin = !colour ? "" : r->verdict == TEST_FAILED ? "\033[31m" : "\033[33m";
-
-    if (r->verdict == TEST_SKIPPED)
-        printf("%sskipped%s %s: %s\n", begin, colour ? "\033[0m" : "", test->name, r->skipped);
-    for (size_t i = 0; i < r->failures.length; i++)
-        printf("%sfailed%s  %s (%s:%zu): %s\n", begin, colour ? "\033[0m" : "", test->name, chosen->file->path,
-               r->failures.items[i].line, r->failures.items[i].message);
-}
-
-static void add_json(struct buf *out, const char *text)
-{
-    struct err err;
-
-    if (json_write_string(out, text ? text : "", text ? strlen(text) : 0, &err) < 0)
-        buf_puts(out, "\"\"");
-}
-
-static void report_json(struct test_command *t, const struct test_case *test, const struct test_result *r)
-{
-    static const char *const verdicts[] = {
-        [TEST_PASSED] = "passed", [TEST_FAILED] = "failed", [TEST_SKIPPED] = "skipped"};
-    struct buf *out = &t->report;
-    char seconds[32];
-
-    buf_puts(out, out->length > 0 ? ",\n{\"name\":" : "{\"name\":");
-    add_json(out, test->name);
-    buf_puts(out, ",\"description\":");
-    add_json(out, test->description);
-    buf_printf(out, ",\"verdict\":\"%s\",\"seconds\":%s,\"skipped\":", verdicts[r->verdict],
-               milliseconds(r->duration_ns, seconds));
-    add_json(out, r->skipped);
-    buf_puts(out, ",\"failures\":[");
-    for (size_t i = 0; i < r->failures.length; i++) {
-        buf_printf(out, "%s{\"line\":%zu,\"message\":", i ? "," : "", r->failures.items[i].line);
-        add_json(out, r->failures.items[i].message);
-        buf_putc(out, '}');
-    }
-    buf_puts(out, "]}");
-}
-
-static void report_junit(struct test_command *t, const struct test_case *test, const struct test_result *r)
-{
-    struct buf *out = &t->report;
-    char seconds[32];
-
-    buf_puts(out, "<testcase classname=\"validationTests\" name=\"");
-    finding_put_xml(out, test->name);
-    buf_printf(out, "\" time=\"%s\">", milliseconds(r->duration_ns, seconds));
-    if (r->verdict == TEST_SKIPPED) {
-        buf_puts(out, "<skipped message=\"");
-        finding_put_xml(out, r->skipped);
-        buf_puts(out, "\"/>");
-    }
-    for (size_t i = 0; i < r->failures.length; i++) {
-        buf_printf(out, "<failure message=\"line %zu\">", r->failures.items[i].line);
-        finding_put_xml(out, r->failures.items[i].message);
-        buf_puts(out, "</failure>");
-    }
-    buf_puts(out, "</testcase>\n");
-}
-
-static void report_tap(struct test_command *t, const struct test_case *test, const struct test_result *r, size_t number)
-{
-    struct buf *out = &t->report;
-
-    buf_printf(out, "%s %zu - %s%s%s\n", r->verdict == TEST_FAILED ? "not ok" : "ok", number, test->name,
-               r->verdict == TEST_SKIPPED ? " # SKIP " : "", r->skipped ? r->skipped : "");
-    for (size_t i = 0; i < r->failures.length; i++) {
-        const char *line = r->failures.items[i].message;
-        while (*line != '\0') {
-            size_t length = strcspn(line, "\n");
-            buf_printf(out, "# %.*s\n", (int)length, line);
-            line += length + (line[length] == '\n');
-        }
-    }
-}
-
-static void report(struct test_command *t, size_t number, bool colour)
-{
-    const struct chosen_test *chosen = &t->chosen.items[number];
-    const struct test_case *test = chosen->test;
-    const struct test_result *r = &t->results.items[number];
-
-    switch (t->format) {
-    case FORMAT_TEXT:
-        report_text(chosen, r, colour);
-        break;
-    case FORMAT_JSON:
-        report_json(t, test, r);
-        break;
-    case FORMAT_JUNIT:
-        report_junit(t, test, r);
-        break;
-    case FORMAT_TAP:
-        report_tap(t, test, r, number + 1);
-        break;
-    case FORMAT_FINDINGS:
-        for (size_t i = 0; i < r->failures.length; i++) {
-            CLEANUP(free_ptr) char *message = xasprintf("%s: %s", test->name, r->failures.items[i].message);
-            findings_add(&t->common.findings, &(struct finding){.code = FINDING_TEST_FAILED,
-                                                                .file = chosen->file->path,
-                                                                .line = r->failures.items[i].line,
-                                                                .message = message});
-        }
-    }
-}
-
-static void finish_report(struct test_command *t, int64_t duration_ns)
-{
-    char seconds[32];
-
-    switch (t->format) {
-    case FORMAT_TEXT:
-        printf("Tests: %zu passed, %zu failed, %zu skipped; %s s, seed %" PRIu64 "\n", t->passed, t->failed, t->skipped,
-               milliseconds(duration_ns, seconds), t->seed);
-        break;
-    case FORMAT_JSON:
-        printf("{\"passed\":%zu,\"failed\":%zu,\"skipped\":%zu,\"seed\":%" PRIu64 ",\"tests\":[\n%s\n]}\n", t->passed,
-               t->failed, t->skipped, t->seed, buf_str(&t->report));
-        break;
-    case FORMAT_JUNIT:
-        printf("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"haptic test\" tests=\"%zu\" "
-               "failures=\"%zu\" skipped=\"%zu\" time=\"%s\">\n%s</testsuite>\n",
-               t->chosen.length, t->failed, t->skipped, milliseconds(duration_ns, seconds), buf_str(&t->report));
-        break;
-    case FORMAT_TAP:
-        printf("TAP version 13\n1..%zu\n%s", t->chosen.length, buf_str(&t->report));
-        break;
-    case FORMAT_FINDINGS:
-        (void)workbench_command_report(&t->common, stdout);
-    }
+    for (size_t i = 0; t->share > 0 && i < t->chosen.length; i++)
+        if ((int64_t)i % t->shares == t->share - 1)
+            t->chosen.items[kept++] = t->chosen.items[i];
+    if (t->share > 0)
+        t->chosen.length = kept;
 }
 
 /* ---- the run ---- */
 
-static int run_all(struct test_command *t)
+static int run_here(struct test_command *t, struct err *err)
 {
-    const struct test_run_options options = {
-        .workbench = t->common.options, .haproxy_binary = t->common.options.haproxy_binary, .seed = t->seed};
-    bool colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL;
-    int64_t begun = clock_now_ns();
-    struct err err;
+    const struct test_run_options options = {.workbench = t->common.options,
+                                             .haproxy_binary = t->common.options.haproxy_binary,
+                                             .seed = t->seed,
+                                             .update = t->update,
+                                             .coverage = t->covers ? &t->coverage : NULL};
+    int64_t told = clock_now_ns();
 
     for (size_t i = 0; i < t->chosen.length; i++) {
         struct test_result r;
         const struct chosen_test *chosen = &t->chosen.items[i];
-        if (test_run(&t->common.loop, &chosen->file->cases, chosen->test, &options, &r, &err) < 0) {
-            fprintf(stderr, "haptic test: %s: %s\n", chosen->test->name, err.text);
+        if (test_run(&t->common.loop, &chosen->file->cases, chosen->test, &options, &r, err) < 0) {
             test_result_done(&r);
-            return EXIT_USAGE;
+            return err_wrap(err, "%s", chosen->test->name);
         }
-        vec_push(&t->results, r);
-        t->passed += r.verdict == TEST_PASSED;
-        t->failed += r.verdict == TEST_FAILED;
-        t->skipped += r.verdict == TEST_SKIPPED;
-        report(t, i, colour);
+        test_report_add(&t->report, chosen->file->path, chosen->test, &r);
+        test_result_done(&r);
+        if (t->common.options.progress && clock_now_ns() - told > PROGRESS_NS) {
+            told = clock_now_ns();
+            fprintf(stderr, "haptic: %zu of %zu tests have been run\n", i + 1, t->chosen.length);
+        }
     }
-    finish_report(t, clock_now_ns() - begun);
-    return t->failed > 0 || t->passed == 0 ? EXIT_FINDINGS : EXIT_CLEAN;
+    return 0;
+}
+
+/* What one process has found of its share. */
+static int take_report(void *ctx, unsigned job, yyjson_val *document, struct err *err)
+{
+    struct test_command *t = ctx;
+    size_t i, max;
+    yyjson_val *test;
+
+    t->report.updated += yyjson_get_uint(yyjson_obj_get(document, "updated"));
+    yyjson_arr_foreach(yyjson_obj_get(document, "tests"), i, max, test)
+    {
+        size_t at = i * (size_t)t->jobs + job;
+        struct test_result r;
+        if (at >= t->chosen.length || test_result_read(test, &r, err) < 0)
+            return err_set(err, ERR_INVALID, "a process reports other tests");
+        t->chosen.items[at].result = r;
+    }
+    return t->covers ? coverage_take_json(&t->coverage, yyjson_obj_get(document, "coverage"), err) : 0;
+}
+
+/* The same command for each share; what was said before counts less. */
+static int run_jobs(struct test_command *t, struct err *err)
+{
+    CLEANUP(free_ptr) char *seed = xasprintf("%" PRIu64, t->seed);
+    VEC(const char *) arguments = {0};
+    const char *const own[] = {"--jobs", "1", "--output", "json", "--seed", seed, "--share", test_jobs_share};
+    int end = 1;
+
+    if ((int64_t)t->chosen.length < t->jobs)
+        t->jobs = (int64_t)t->chosen.length;
+    while (end < t->argc && strcmp(t->argv[end], "--") != 0)
+        end++;
+    vec_push(&arguments, t->common.executable);
+    vec_push(&arguments, "test");
+    for (int i = 1; i < end; i++)
+        if (strcmp(t->argv[i], "--watch") != 0 && strcmp(t->argv[i], "-w") != 0)
+            vec_push(&arguments, t->argv[i]);
+    for (size_t i = 0; i < ARRAY_LEN(own); i++)
+        vec_push(&arguments, own[i]);
+    for (int i = end; i < t->argc; i++)
+        vec_push(&arguments, t->argv[i]);
+    vec_push(&arguments, NULL);
+    int result = test_jobs_run(t->common.executable, arguments.items, (unsigned)t->jobs, take_report, t, err);
+    vec_done(&arguments);
+    for (size_t i = 0; i < t->chosen.length; i++) {
+        struct chosen_test *chosen = &t->chosen.items[i];
+        if (result == 0)
+            test_report_add(&t->report, chosen->file->path, chosen->test, &chosen->result);
+        test_result_done(&chosen->result);
+    }
+    return result;
+}
+
+/* Is as much covered as is wanted? */
+static bool is_covered(struct test_command *t)
+{
+    double lines = coverage_lines_percent(&t->coverage), routes = coverage_routes_percent(&t->coverage);
+
+    if (lines < t->lines_wanted)
+        fprintf(stderr, "haptic test: %.1f %% of the template lines are covered, %g %% are wanted\n", lines,
+                t->lines_wanted);
+    if (routes < t->routes_wanted)
+        fprintf(stderr, "haptic test: %.1f %% of the routes are covered, %g %% are wanted\n", routes, t->routes_wanted);
+    return lines >= t->lines_wanted && routes >= t->routes_wanted;
+}
+
+static int run_all(struct test_command *t, const struct config *config)
+{
+    int64_t begun = clock_now_ns();
+    struct err err;
+
+    if ((t->jobs > 1 && t->chosen.length > 1 ? run_jobs(t, &err) : run_here(t, &err)) < 0 ||
+        (t->lcov != NULL && coverage_write_lcov(&t->coverage, config, t->lcov, &err) < 0)) {
+        fprintf(stderr, "haptic test: %s\n", err.text);
+        return EXIT_USAGE;
+    }
+    test_report_finish(&t->report, t->covers ? &t->coverage : NULL, clock_now_ns() - begun);
+    if (t->report.failed > 0 || (t->report.passed == 0 && t->share == 0))
+        return EXIT_FINDINGS;
+    return t->covers && t->share == 0 && !is_covered(t) ? EXIT_FINDINGS : EXIT_CLEAN;
 }
 
 static int refuse(struct test_command *t, const char *why)
 {
     place_finding(&t->common.findings, FINDING_TESTS_WRONG, why);
-    if (t->format != FORMAT_FINDINGS)
-        t->common.format = t->format == FORMAT_JSON    ? FINDING_JSON
-                           : t->format == FORMAT_JUNIT ? FINDING_JUNIT
-                                                       : FINDING_TEXT;
-    (void)workbench_command_report(&t->common, t->format == FORMAT_TAP ? stderr : stdout);
+    if (t->format != TEST_FINDINGS)
+        t->common.format = t->format == TEST_JSON    ? FINDING_JSON
+                           : t->format == TEST_JUNIT ? FINDING_JUNIT
+                                                     : FINDING_TEXT;
+    (void)workbench_command_report(&t->common, t->format == TEST_TAP ? stderr : stdout);
     return EXIT_FINDINGS;
 }
 
@@ -351,22 +366,24 @@ static bool has_tests(const struct test_command *t)
     return false;
 }
 
-static int serve(struct test_command *t)
+/* Once: read everything, choose, run, report. */
+static int serve_once(struct test_command *t)
 {
     struct err err;
 
-    if (t->common.options.config_file == NULL) {
-        fprintf(stderr, "haptic test: which configuration? give --config FILE\n");
-        return EXIT_USAGE;
-    }
     if (!t->seed_given && getrandom(&t->seed, sizeof(t->seed), 0) == (ssize_t)sizeof(t->seed))
         t->seed &= UINT32_MAX;
+    t->report = (struct test_report){.format = t->format,
+                                     .finding_format = t->common.format,
+                                     .findings = &t->common.findings,
+                                     .version = HAPTIC_VERSION,
+                                     .colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL,
+                                     .seed = t->seed};
     /* The configuration itself first: its findings are better than each test's. */
     if (t->common.workbench == NULL) {
         (void)workbench_command_report(&t->common, stdout);
         return EXIT_FINDINGS;
     }
-    t->common.workbench = workbench_free(t->common.workbench);
     if (load_files(t, &err) < 0)
         return refuse(t, err.text);
     if (choose(t, &err) < 0) {
@@ -376,35 +393,111 @@ static int serve(struct test_command *t)
     if (t->chosen.length == 0)
         return refuse(t, has_tests(t) ? "no test has a name that --run chooses"
                                       : "the configuration has no validationTests");
-    return run_all(t);
+    take_share(t);
+    return run_all(t, workbench_config(t->common.workbench));
+}
+
+/* What one run has made. */
+static void clear(struct test_command *t)
+{
+    t->common.workbench = workbench_free(t->common.workbench);
+    findings_done(&t->common.findings);
+    t->common.findings = (struct findings){0};
+    vec_clear(&t->chosen);
+    for (size_t i = 0; i < t->files.length; i++)
+        test_cases_done(&t->files.items[i].cases);
+    vec_clear(&t->files);
+    test_report_done(&t->report);
+    coverage_done(&t->coverage);
+    coverage_init(&t->coverage);
+}
+
+/* ---- watching ---- */
+
+static int watch_texts(struct file_watch *watch, const struct config_texts *texts, struct err *err)
+{
+    for (size_t i = 0; i < texts->items.length; i++)
+        if (texts->items.items[i].file != NULL && file_watch_add(watch, texts->items.items[i].file, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* The files that this run has read, and those that it compared with. */
+static int watch_files(struct test_command *t, struct file_watch *watch, struct err *err)
+{
+    if (file_watch_add(watch, t->common.options.config_file, err) < 0)
+        return -1;
+    for (size_t i = 0; i < t->more.items.length; i++)
+        if (file_watch_add(watch, t->more.items.items[i], err) < 0)
+            return -1;
+    const struct config *c = t->common.workbench ? workbench_config(t->common.workbench) : NULL;
+    if (c == NULL)
+        return 0;
+    if (c->haproxy_config_file != NULL && file_watch_add(watch, c->haproxy_config_file, err) < 0)
+        return -1;
+    return watch_texts(watch, &c->snippets, err) < 0 || watch_texts(watch, &c->maps, err) < 0 ||
+                   watch_texts(watch, &c->files, err) < 0
+               ? -1
+               : 0;
+}
+
+static bool make_workbench(struct test_command *t, struct err *err)
+{
+    struct workbench_command *c = &t->common;
+
+    return workbench_new(&c->loop, &c->options, &c->findings, &c->workbench, err) == 0;
+}
+
+/* Until somebody ends it. What is wrong with a file meanwhile is said, and looked at again when it changes. */
+static int serve_watching(struct test_command *t)
+{
+    struct err err;
+    struct file_watch *watch = file_watch_new(&err);
+
+    while (watch != NULL) {
+        if (watch_files(t, watch, &err) < 0)
+            break;
+        if (t->common.workbench != NULL || t->common.findings.items.length > 0)
+            (void)serve_once(t);
+        fflush(stdout);
+        fprintf(stderr, "haptic test: waiting for a change; Ctrl-C ends\n");
+        if (file_watch_await(watch, &err) < 0)
+            break;
+        clear(t);
+        if (!make_workbench(t, &err))
+            fprintf(stderr, "haptic test: %s\n", err.text);
+    }
+    fprintf(stderr, "haptic test: %s\n", err.text);
+    file_watch_free(watch);
+    return EXIT_USAGE;
 }
 
 int cmd_test(int argc, char **argv)
 {
-    struct test_command t = {0};
+    struct test_command t = {.argc = argc, .argv = argv};
     struct err err;
     int status = EXIT_CLEAN;
 
+    coverage_init(&t.coverage);
     if (options_parse(&table, argc, argv, set, &t, &t.more, &err) < 0) {
         fprintf(stderr, "haptic test: %s\n", err.text);
         status = EXIT_USAGE;
     } else if (t.common.help) {
         options_print_help(&table);
+    } else if (t.common.options.config_file == NULL) {
+        fprintf(stderr, "haptic test: which configuration? give --config FILE\n");
+        status = EXIT_USAGE;
     } else {
         vec_push(&t.common.sources.items, NULL); /* each test has objects of its own */
         if (workbench_command_begin(&t.common, "test", &status))
-            status = serve(&t);
+            status = t.watch ? serve_watching(&t) : serve_once(&t);
     }
+    clear(&t);
+    coverage_done(&t.coverage);
     workbench_command_done(&t.common);
-    for (size_t i = 0; i < t.results.length; i++)
-        test_result_done(&t.results.items[i]);
-    vec_done(&t.results);
     vec_done(&t.chosen);
-    for (size_t i = 0; i < t.files.length; i++)
-        test_cases_done(&t.files.items[i].cases);
     vec_done(&t.files);
     vec_done(&t.more.items);
-    buf_done(&t.report);
     return status;
 }
 

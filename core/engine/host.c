@@ -15,6 +15,7 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "engine/contribution_check.h"
+#include "engine/coverage.h"
 #include "engine/ration.h"
 #include "engine/vm_internal.h"
 
@@ -388,11 +389,12 @@ static int host_address_parse(lua_State *L)
 void host_push(lua_State *L, struct vm *vm)
 {
     static const struct luaL_Reg functions[] = {
-        {"at", host_at},         {"fragment", host_fragment}, {"gone", host_gone},
-        {"failed", host_failed}, {"log", host_log},           {"digest", host_digest},
-        {"decode", host_decode}, {"waits", host_waits},       {"held", host_held},
-        {"fits", host_fits},     {"released", host_released}, {"clock", host_clock},
-        {"cpu", host_cpu},       {"input", host_input},       {"address_parse", host_address_parse},
+        {"at", host_at},           {"fragment", host_fragment}, {"gone", host_gone},
+        {"failed", host_failed},   {"log", host_log},           {"digest", host_digest},
+        {"decode", host_decode},   {"waits", host_waits},       {"held", host_held},
+        {"fits", host_fits},       {"released", host_released}, {"clock", host_clock},
+        {"cpu", host_cpu},         {"input", host_input},       {"address_parse", host_address_parse},
+        {"cover", coverage_begin}, {"covered", coverage_push},
     };
 
     lua_createtable(L, 0, (int)ARRAY_LEN(functions));

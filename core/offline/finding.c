@@ -25,7 +25,7 @@ void findings_done(struct findings *f)
 {
     for (size_t i = 0; i < f->items.length; i++) {
         const struct finding *x = &f->items.items[i];
-        const char *const owned[] = {x->file, x->object, x->context, x->message, x->excerpt};
+        const char *const owned[] = {x->file, x->object, x->field, x->context, x->message, x->excerpt};
         for (size_t j = 0; j < ARRAY_LEN(owned); j++)
             free((char *)(uintptr_t)owned[j]);
     }
@@ -46,6 +46,7 @@ void findings_add(struct findings *f, const struct finding *x)
                                           .line = x->line,
                                           .column = x->column,
                                           .object = copy(x->object),
+                                          .field = copy(x->field),
                                           .context = copy(x->context),
                                           .message = copy(or_empty(x->message)),
                                           .excerpt = copy(x->excerpt)}));
@@ -128,6 +129,8 @@ static void write_text(const struct findings *f, bool colour, struct buf *out)
             put_excerpt(x, out);
         if (x->object != NULL)
             buf_printf(out, "    object: %s\n", x->object);
+        if (x->field != NULL)
+            buf_printf(out, "    field:  %s\n", x->field);
         if (x->context != NULL)
             buf_printf(out, "    with:   %s\n", x->context);
         buf_printf(out, "    remedy: %s\n", row->remedy);
@@ -173,6 +176,7 @@ static void write_json(const struct findings *f, struct buf *out)
         if (x->column > 0)
             buf_printf(out, ",\"column\":%zu", x->column);
         put_pair(out, "object", x->object);
+        put_pair(out, "field", x->field);
         put_pair(out, "with", x->context);
         put_pair(out, "message", x->message);
         put_pair(out, "remedy", row->remedy);
@@ -193,6 +197,17 @@ static void write_sarif_rules(struct buf *out)
         put_json(out, row->remedy);
         buf_puts(out, "}}");
     }
+}
+
+static void put_region(const struct finding *x, struct buf *out)
+{
+    buf_printf(out, ",\"region\":{\"startLine\":%zu,\"startColumn\":%zu", x->line, x->column > 0 ? x->column : 1);
+    if (x->excerpt != NULL) {
+        buf_puts(out, ",\"snippet\":{\"text\":");
+        put_json(out, x->excerpt);
+        buf_putc(out, '}');
+    }
+    buf_putc(out, '}');
 }
 
 static void write_sarif(const struct findings *f, const char *version, struct buf *out)
@@ -220,9 +235,14 @@ static void write_sarif(const struct findings *f, const char *version, struct bu
             put_json(out, x->file);
             buf_putc(out, '}');
             if (x->line > 0)
-                buf_printf(out, ",\"region\":{\"startLine\":%zu,\"startColumn\":%zu}", x->line,
-                           x->column > 0 ? x->column : 1);
-            buf_puts(out, "}}]");
+                put_region(x, out);
+            buf_puts(out, "}");
+            if (x->object != NULL) {
+                buf_puts(out, ",\"logicalLocations\":[{\"fullyQualifiedName\":");
+                put_json(out, x->object);
+                buf_puts(out, ",\"kind\":\"resource\"}]");
+            }
+            buf_puts(out, "}]");
         }
         buf_putc(out, '}');
     }
@@ -321,6 +341,8 @@ static void write_github(const struct findings *f, struct buf *out)
         }
         if (x->line > 0)
             buf_printf(out, ",line=%zu", x->line);
+        if (x->column > 0)
+            buf_printf(out, ",col=%zu", x->column);
         buf_puts(out, "::");
         put_github(out, x->message, false);
         if (x->object != NULL) {

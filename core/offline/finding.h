@@ -55,6 +55,7 @@ struct finding {
     const char *file; /* of a template, a manifest or the configuration */
     size_t line, column;
     const char *object;  /* "ingresses shop/web" */
+    const char *field;   /* of the file or of the object: "spec.rules[0].host" */
     const char *context; /* with which HAProxy it was found: "HAProxy 3.2.1" */
     const char *message;
     const char *excerpt; /* the line of the file */

@@ -30,7 +30,7 @@ int prompt_request(struct workbench *w, const char *haproxy_binary, const char *
     if (result == 0 && *stage == NULL)
         result = stage_new(w, haproxy_binary, NULL, 0, stage, err);
     if (result == 0 && c.expect.is_given) {
-        result = request_run(*stage, w, &c, 0, out, err);
+        result = request_run(*stage, w, &c, 0, NULL, out, err);
         *ret_as_expected = out->length == 0;
         if (result == 0 && *ret_as_expected)
             buf_puts(out, "as expected");

@@ -350,7 +350,7 @@ static void put_request(const struct request_case *c, struct buf *out)
 }
 
 int request_run(struct stage *s, struct workbench *w, const struct request_case *c, uint64_t seed,
-                struct buf *ret_message, struct err *err)
+                struct coverage *coverage, struct buf *ret_message, struct err *err)
 {
     CLEANUP(free_ptr) size_t *counts = xcalloc(c->expect.shares.length + 1, sizeof(*counts));
     CLEANUP(stage_answer_done) struct stage_answer worst = {0};
@@ -363,6 +363,8 @@ int request_run(struct stage *s, struct workbench *w, const struct request_case 
         if (ask(s, c, &seed, &worst, err) < 0)
             return -1;
         j.a = &worst;
+        if (coverage != NULL)
+            coverage_count_request(coverage, w, c->host ? c->host : "", c->path ? c->path : "/", worst.backend);
         judge(&j, w);
         for (size_t k = 0; k < c->expect.shares.length; k++)
             counts[k] += is_share_of(&c->expect.shares.items[k], &worst);

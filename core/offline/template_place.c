@@ -2,6 +2,8 @@
  * "maps/x", "files/x" and "haproxyConfig" are the text templates of those fields. */
 #include "offline/template_place.h"
 
+#include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +99,39 @@ static char *line_of(const char *text, size_t line)
     return length > 0 ? xmemdup0(text, length < EXCERPT_MAX ? length : EXCERPT_MAX) : NULL;
 }
 
+/* ---- columns ---- */
+
+static bool is_word_byte(char c)
+{
+    return isalnum((unsigned char)c) || c == '_' || c == '-';
+}
+
+/* Where a word stands by itself in a line, from 1; 0: nowhere. */
+static size_t column_of_word(const char *line, const char *word, size_t length)
+{
+    for (const char *at = line; length > 0 && (at = strstr(at, word)) != NULL; at++)
+        if ((at == line || !is_word_byte(at[-1]) || !is_word_byte(*word)) &&
+            (!is_word_byte(at[length]) || !is_word_byte(word[length - 1])))
+            return (size_t)(at - line) + 1;
+    return 0;
+}
+
+/* Messages of Lua and of HAProxy name in quotes what they stumble over: its place in the line is the column. */
+static size_t column_of(const char *line, const char *message)
+{
+    size_t column = 0;
+
+    for (const char *at = message; line != NULL && column == 0 && (at = strpbrk(at, "'\"")) != NULL;) {
+        size_t length = strcspn(at + 1, at[0] == '"' ? "\"" : "'");
+        if (at[1 + length] == '\0')
+            break;
+        CLEANUP(free_ptr) char *word = xmemdup0(at + 1, length);
+        column = column_of_word(line, word, length);
+        at += length + 2;
+    }
+    return column;
+}
+
 void template_finding(const struct config *config, struct findings *findings, enum finding_code code,
                       const char *object, const char *with, const char *message)
 {
@@ -107,10 +142,69 @@ void template_finding(const struct config *config, struct findings *findings, en
     findings_add(findings, &(struct finding){.code = code,
                                              .file = place.file,
                                              .line = place.line,
+                                             .column = column_of(excerpt, place.text),
                                              .object = object,
                                              .context = with,
                                              .message = place.text,
                                              .excerpt = excerpt});
+}
+
+/* A line of a file, without its end; NULL: there is none. */
+static char *line_of_file(const char *path, size_t line)
+{
+    FILE *stream = line > 0 ? fopen(path, "re") : NULL;
+    char *text = NULL;
+    size_t size = 0;
+    ssize_t length = -1;
+
+    if (stream == NULL)
+        return NULL;
+    for (size_t i = 0; i < line && (length = getline(&text, &size, stream)) >= 0; i++)
+        continue;
+    fclose(stream);
+    char *found = length > 0 ? line_of(text, 1) : NULL;
+    free(text);
+    return found;
+}
+
+/* "spec.rules[0].host: why": the path of a field in front of a message; NULL: there is none. */
+static char *field_of(const char *message)
+{
+    size_t length = strcspn(message, " :");
+
+    while (length > 0 && message[length] == ':' && message[length + 1] != ' ')
+        length += 1 + strcspn(message + length + 1, " :"); /* a key with a colon in it */
+    return length > 0 && message[length] == ':' && strpbrk(message, ".") != NULL &&
+                   strpbrk(message, ".") < message + length
+               ? xmemdup0(message, length)
+               : NULL;
+}
+
+/* The last key of a path: "host" of "spec.rules[0].host". Keys with dots in them are found by their ends. */
+static size_t column_of_field(const char *line, const char *field)
+{
+    const char *last = field ? strrchr(field, '.') : NULL;
+    size_t length = last ? strcspn(last + 1, "[") : 0;
+    CLEANUP(free_ptr) char *key = xmemdup0(last ? last + 1 : "", length);
+
+    return line != NULL ? column_of_word(line, key, length) : 0;
+}
+
+void file_finding(struct findings *findings, enum finding_code code, const char *shown, const char *path, size_t line,
+                  const char *object, const char *message)
+{
+    CLEANUP(free_ptr) char *excerpt = path ? line_of_file(path, line) : NULL;
+    CLEANUP(free_ptr) char *field = field_of(message);
+    size_t column = column_of(excerpt, message);
+
+    findings_add(findings, &(struct finding){.code = code,
+                                             .file = shown,
+                                             .line = line,
+                                             .column = column > 0 ? column : column_of_field(excerpt, field),
+                                             .object = object,
+                                             .field = field,
+                                             .message = message,
+                                             .excerpt = code != FINDING_MANIFEST ? excerpt : NULL});
 }
 
 void place_finding(struct findings *findings, enum finding_code code, const char *message)
@@ -118,6 +212,5 @@ void place_finding(struct findings *findings, enum finding_code code, const char
     CLEANUP(place_done) struct place place;
 
     place_parse(message, &place);
-    findings_add(findings,
-                 &(struct finding){.code = code, .file = place.file, .line = place.line, .message = place.text});
+    file_finding(findings, code, place.file, place.file, place.line, NULL, place.text);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/nearest.h"
 #include "controller/config_read.h"
 
 #define TESTS_MAX 10000
@@ -26,6 +27,7 @@ static const struct field assertion_fields[] = {
     {.name = "pattern", .type = FIELD_STRING, .offset = offsetof(struct assertion, pattern)},
     {.name = "patterns", .type = FIELD_STRINGS, .offset = offsetof(struct assertion, patterns)},
     {.name = "expected", .type = FIELD_STRING, .offset = offsetof(struct assertion, expected)},
+    {.name = "file", .type = FIELD_STRING, .offset = offsetof(struct assertion, file)},
     {.name = "jsonpath", .type = FIELD_STRING, .offset = offsetof(struct assertion, jsonpath)},
     {.name = "description", .type = FIELD_STRING, .offset = offsetof(struct assertion, description)},
     {0},
@@ -34,7 +36,12 @@ static const struct field assertion_fields[] = {
 static int fail_type(struct reader *r, yyjson_val *value, const char *given)
 {
     CLEANUP(buf_done) struct buf message = {0};
+    struct nearest nearest = {.word = given};
 
+    for (size_t i = 0; i < ARRAY_LEN(type_names); i++)
+        nearest_offer(&nearest, type_names[i]);
+    if (nearest.found != NULL)
+        buf_printf(&message, "did you mean \"%s\"? ", nearest.found);
     buf_printf(&message, "\"%.32s\" is none of", given);
     for (size_t i = 0; i < ARRAY_LEN(type_names); i++)
         buf_printf(&message, "%s %s", i ? "," : "", type_names[i]);
@@ -49,7 +56,7 @@ static const char *missing_of(const struct assertion *a)
     case ASSERT_NOT_CONTAINS:
         return a->pattern ? NULL : "pattern";
     case ASSERT_EQUALS:
-        return a->expected ? NULL : "expected";
+        return a->expected != NULL || a->file != NULL ? NULL : "expected, or file";
     case ASSERT_MATCH_COUNT:
         return a->pattern == NULL ? "pattern" : a->expected == NULL ? "expected" : NULL;
     case ASSERT_MATCH_ORDER:
@@ -69,6 +76,7 @@ static void assertion_done(struct assertion *a)
     free(a->target);
     free(a->pattern);
     free(a->expected);
+    free(a->file);
     free(a->jsonpath);
     free(a->description);
     for (size_t i = 0; i < a->patterns.length; i++)
@@ -218,6 +226,7 @@ int test_cases_load(const char *file, struct test_cases *cases, struct err *err)
         return 0;
     struct reader r = {.warnings = &warnings, .doc = &cases->docs.items[0], .file = file, .err = err};
     yyjson_val *root = yyjson_doc_get_root(r.doc->json), *spec = yyjson_obj_get(root, "spec");
+    cases->file = xstrdup(file);
     yyjson_val *tests = yyjson_obj_get(spec ? spec : root, "validationTests");
     if (tests == NULL)
         tests = yyjson_obj_get(spec ? spec : root, "validation_tests");
@@ -246,5 +255,6 @@ void test_cases_done(struct test_cases *cases)
         script_cases_done(&t->servers);
     }
     vec_done(&cases->items);
+    free(cases->file);
     yaml_docs_done(&cases->docs);
 }

@@ -25,6 +25,7 @@ enum assertion_type {
 struct assertion {
     enum assertion_type type;
     char *type_name, *target, *pattern, *expected, *jsonpath, *description; /* NULL: not given */
+    char *file; /* what is expected stands there, beside the file of the test; NULL: not given */
     struct config_strings patterns;
     size_t line;
 };
@@ -41,6 +42,7 @@ struct test_case {
 };
 
 struct test_cases {
+    char *file; /* from which they are */
     struct yaml_docs docs;
     VEC(struct test_case) items; /* in the order of the file */
     struct test_case *global;    /* "_global", among items; its fixtures and context are everybody's. NULL: none */

@@ -7,8 +7,10 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/nearest.h"
 #include "data/json.h"
 #include "data/jsonpath.h"
+#include "offline/golden.h"
 #include "offline/pattern.h"
 #include "offline/request_run.h"
 #include "offline/test_target.h"
@@ -82,9 +84,15 @@ static int put_object(struct running *r, struct workbench *w, const struct objec
     struct store_kind *kind = store_kind_by_name(workbench_store(w), ref->kind);
     size_t line = yaml_line(&r->cases->docs.items[0], ref->value);
 
-    if (kind == NULL)
-        return err_set(err, ERR_INVALID, "fixtures.%.64s (line %zu): no entry of watchedResources has this name",
-                       ref->kind, line);
+    if (kind == NULL) {
+        const struct config *config = workbench_config(w);
+        struct nearest nearest = {.word = ref->kind};
+        for (size_t i = 0; i < config->kinds.length; i++)
+            nearest_offer(&nearest, config->kinds.items[i].name);
+        return err_set(err, ERR_INVALID, "fixtures.%.64s (line %zu): no entry of watchedResources has this name%s%s%s",
+                       ref->kind, line, nearest.found ? "; did you mean \"" : "", nearest.found ? nearest.found : "",
+                       nearest.found ? "\"?" : "");
+    }
     if (store_put_value(kind, ref->value, NULL, err) < 0)
         return err_wrap(err, "fixtures.%.64s (line %zu)", ref->kind, line);
     return 0;
@@ -162,23 +170,47 @@ static int judge_count(struct running *r, const struct assertion *a, const struc
     return 0;
 }
 
-static void judge_equals(struct running *r, const struct assertion *a, const struct buf *text)
+/* Against the text of the assertion, or of its file, which may have to be written first. */
+static int judge_equals(struct running *r, const struct assertion *a, const struct buf *text, struct err *err)
 {
+    CLEANUP(buf_done) struct buf golden = {0};
     const char *actual = buf_str(text), *expected = a->expected;
+    bool changed = false;
 
+    if (a->file != NULL) {
+        if (r->options->update && golden_write(r->cases->file, a->file, actual, text->length, &changed, err) < 0)
+            return -1;
+        r->result->updated += changed;
+        if (golden_read(r->cases->file, a->file, &golden, err) < 0)
+            return -1;
+        expected = buf_str(&golden);
+    }
     if (strcmp(actual, expected) == 0)
-        return;
+        return 0;
     size_t at = 0;
     while (actual[at] != '\0' && actual[at] == expected[at])
         at++;
     size_t line = line_at(actual, at);
     CLEANUP(buf_done) struct buf message = {0};
     CLEANUP(free_ptr) char *wanted = shown(expected);
-    buf_printf(&message, "%s differs from what was expected, first in line %zu", a->target ? a->target : DISK_CONFIG,
-               line);
+    buf_printf(&message, "%s differs from %s%s, first in line %zu", a->target ? a->target : DISK_CONFIG,
+               a->file ? "the file " : "what was expected", a->file ? a->file : "", line);
     test_put_context(actual, line, &message);
-    buf_printf(&message, "\n  expected:\n%s", wanted);
+    if (a->file != NULL) {
+        buf_puts(&message, "\n  expected:");
+        test_put_context(expected, line, &message);
+        buf_puts(&message, "\n  if the new text is right: haptic test --update");
+    } else {
+        buf_printf(&message, "\n  expected:\n%s", wanted);
+    }
+    if (strcmp(a->target ? a->target : DISK_CONFIG, DISK_CONFIG) == 0) {
+        CLEANUP(buf_done) struct buf origin = {0};
+        test_line_origin(r->w, line, &origin);
+        if (origin.length > 0)
+            buf_printf(&message, "\n  from: %s", buf_str(&origin));
+    }
     add_failure(r, a->line, buf_steal(&message));
+    return 0;
 }
 
 static int judge_order(struct running *r, const struct assertion *a, const struct buf *text, struct err *err)
@@ -274,10 +306,8 @@ static int judge(struct running *r, const struct assertion *a, struct err *err)
     }
     if (test_target(r->w, &r->findings, a->target, &text, &is_config, err) < 0)
         return -1;
-    if (a->type == ASSERT_EQUALS) {
-        judge_equals(r, a, &text);
-        return 0;
-    }
+    if (a->type == ASSERT_EQUALS)
+        return judge_equals(r, a, &text, err);
     return a->type == ASSERT_MATCH_ORDER ? judge_order(r, a, &text, err) : judge_count(r, a, &text, is_config, err);
 }
 
@@ -332,7 +362,7 @@ static int run_requests(struct running *r, struct err *err)
     for (size_t i = 0; i < t->requests.items.length; i++) {
         const struct request_case *c = &t->requests.items.items[i];
         CLEANUP(buf_done) struct buf message = {0};
-        if (request_run(stage, r->w, c, r->options->seed, &message, &why) < 0)
+        if (request_run(stage, r->w, c, r->options->seed, r->options->coverage, &message, &why) < 0)
             add_failure(r, c->line, xstrdup(why.text));
         else if (message.length > 0)
             add_failure(r, c->line, buf_steal(&message));
@@ -408,6 +438,8 @@ static int render_by_steps(struct running *r, struct object_list *list, const st
     }
     if (result == 0 && rendered && r->rendered)
         compare_files(r, other);
+    if (r->options->coverage != NULL && other != NULL)
+        coverage_take_lines(r->options->coverage, other);
     workbench_free(other);
     return result;
 }
@@ -454,7 +486,14 @@ static int run_assertions(struct running *r, struct err *err)
         for (size_t i = 0; i < r->findings.items.length; i++)
             if (finding_code_row(r->findings.items.items[i].code)->level == FINDING_ERROR) {
                 const struct finding *f = &r->findings.items.items[i];
-                add_failure(r, t->line, xasprintf("%s%s%s", f->file ? f->file : "", f->file ? ": " : "", f->message));
+                CLEANUP(free_ptr) char *place = f->line > 0 ? xasprintf("%s:%zu: ", f->file, f->line) : NULL;
+                add_failure(r, t->line,
+                            xasprintf("%s%s%s%s%s%s",
+                                      place     ? place
+                                      : f->file ? f->file
+                                                : "",
+                                      place == NULL && f->file ? ": " : "", f->message, f->object ? " (" : "",
+                                      f->object ? f->object : "", f->object ? ")" : ""));
             }
     for (size_t i = 0; i < t->assertions.length; i++) {
         struct err why;
@@ -481,6 +520,7 @@ static int run(struct running *r, struct err *err)
         contexts[1] = NULL;
     }
     options.sources = none;
+    options.coverage = r->options->coverage != NULL;
     options.contexts = contexts;
     int result = workbench_new(r->loop, &options, &r->findings, &r->w, err);
     if (result < 0 || r->w == NULL)
@@ -503,9 +543,13 @@ static int run(struct running *r, struct err *err)
     r->rendered = workbench_render(r->w);
     if (r->rendered)
         workbench_files(r->w, &r->files);
+    if (r->rendered && options.coverage)
+        coverage_take_routes(r->options->coverage, r->w, r->cases->file, r->test->line);
     result = run_assertions(r, err);
     if (result == 0)
         result = run_requests(r, err);
+    if (options.coverage)
+        coverage_take_lines(r->options->coverage, r->w);
     if (result == 0 && r->rendered)
         result = render_by_steps(r, &objects, &options, err);
     vec_done(&objects.items);

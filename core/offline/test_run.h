@@ -9,6 +9,7 @@
 #ifndef HAPTIC_OFFLINE_TEST_RUN_H
 #define HAPTIC_OFFLINE_TEST_RUN_H
 
+#include "offline/coverage.h"
 #include "offline/test_case.h"
 #include "offline/workbench.h"
 
@@ -24,12 +25,15 @@ struct test_result {
     VEC(struct test_failure) failures;
     char *skipped; /* why */
     int64_t duration_ns;
+    size_t updated; /* files that were written anew */
 };
 
 struct test_run_options {
     struct workbench_options workbench; /* without sources */
     const char *haproxy_binary;         /* for haproxy_valid */
     uint64_t seed;                      /* of the shuffled order */
+    bool update;                        /* write what is rendered into the files of assertions */
+    struct coverage *coverage;          /* what ran is added; NULL: it is not wanted */
 };
 
 int test_run(uv_loop_t *loop, const struct test_cases *cases, const struct test_case *test,

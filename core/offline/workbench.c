@@ -458,6 +458,9 @@ static int make_renderer(struct workbench *w, struct err *err)
 
     if (workbench_program(w, &program, err) < 0)
         return -1;
+    program.length--; /* keys more, before the closing brace */
+    buf_printf(&program, ",\"coverage\":%s,\"timings\":%s}", w->options.coverage ? "true" : "false",
+               w->options.timings ? "true" : "false");
     w->model = model_new();
     model_replace_begin(w->model);
     w->renderer = renderer_new(w->loop, w->store, w->options.executable, &limits, &renderer_events, w, NULL);

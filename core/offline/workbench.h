@@ -31,6 +31,8 @@ struct workbench_options {
     const char *const *contexts;      /* JSON objects, merged over the configuration's extraContext; NULL: none */
     const char *haproxy_binary;       /* "haproxy": looked up in PATH */
     const char *haproxy_version;      /* render for that version without such a program; NULL: ask the program */
+    bool coverage;                    /* count which lines of templates run: slow */
+    bool timings;                     /* note what fragments cost: timings.h */
     bool progress;                    /* say on stderr what takes longer than two seconds */
 };
 
@@ -66,6 +68,9 @@ int workbench_validate(struct workbench *w, const char *haproxy_binary, struct e
 void workbench_files(struct workbench *w, struct disk_files *ret_files);
 /* What the templates wish for the status of objects: "status/KIND/NAMESPACE/NAME.json". */
 void workbench_status(struct workbench *w, struct disk_files *ret_files);
+
+/* What owners of objects are told, a line for each, in order: "Warning REASON KIND NAMESPACE/NAME MESSAGE". */
+void workbench_events(struct workbench *w, struct buf *out);
 
 const struct haproxy_caps *workbench_caps(const struct workbench *w);
 const struct config *workbench_config(const struct workbench *w);

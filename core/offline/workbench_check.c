@@ -33,23 +33,34 @@ static void on_explained(void *ctx, const char *where)
     uv_stop(w->loop);
 }
 
-static void on_quarantined(void *ctx, const struct conviction *c)
+static void ask_where(struct workbench *w, const struct conviction *c, char *object)
 {
-    struct workbench *w = ctx;
     struct question *q = xmalloc(sizeof(*q));
 
-    *q = (struct question){.w = w,
-                           .object = workbench_object_name(c->fragment->owner_kind, c->fragment->owner_id),
-                           .message = xstrdup(c->message)};
+    *q = (struct question){.w = w, .object = object, .message = xstrdup(c->message)};
     w->questions++;
     renderer_explain(w->renderer, c->fragment->id, c->kind, c->scope, c->key, c->line, on_explained, q);
+}
+
+static void on_quarantined(void *ctx, const struct conviction *c)
+{
+    ask_where(ctx, c, workbench_object_name(c->fragment->owner_kind, c->fragment->owner_id));
+}
+
+/* The run will end as refused: this says it with a place. */
+static void on_refused(void *ctx, const struct conviction *c)
+{
+    struct workbench *w = ctx;
+
+    w->refused = true;
+    ask_where(w, c, NULL);
 }
 
 static void on_validated(void *ctx, const struct validation *v)
 {
     struct workbench *w = ctx;
 
-    if (v->outcome == VALIDATION_REFUSED || v->outcome == VALIDATION_INCONCLUSIVE)
+    if ((v->outcome == VALIDATION_REFUSED && !w->refused) || v->outcome == VALIDATION_INCONCLUSIVE)
         template_finding(w->config, w->findings, v->outcome == VALIDATION_REFUSED ? FINDING_REFUSED : FINDING_UNCHECKED,
                          NULL, w->with, *v->problem ? v->problem : "the check did not end");
     w->validated = v->outcome != VALIDATION_UNFINISHED;
@@ -79,7 +90,8 @@ static void release_all(struct workbench *w)
 
 int workbench_validate(struct workbench *w, const char *haproxy_binary, struct err *err)
 {
-    static const struct validator_events events = {.quarantined = on_quarantined, .done = on_validated};
+    static const struct validator_events events = {
+        .quarantined = on_quarantined, .refused = on_refused, .done = on_validated};
     CLEANUP(free_ptr) char *binary = NULL;
     struct haproxy_caps caps;
 
@@ -93,7 +105,7 @@ int workbench_validate(struct workbench *w, const char *haproxy_binary, struct e
     struct validator *validator = validator_new(w->loop, &check, w->model, metrics, &events, w);
 
     workbench_begin(w, "checking with HAProxy");
-    w->validated = false;
+    w->validated = w->refused = false;
     while (!w->validated || w->questions > 0) {
         if (!w->validated && !validator_busy(validator))
             validator_run(validator);

@@ -23,9 +23,7 @@ static void on_file_report(void *ctx, const char *file, size_t line, const char 
     if (message == NULL)
         return;
     bool is_stdin = w->stdin_path != NULL && strcmp(file, w->stdin_path) == 0;
-    findings_add(w->findings,
-                 &(struct finding){
-                     .code = FINDING_MANIFEST, .file = is_stdin ? "stdin" : file, .line = line, .message = message});
+    file_finding(w->findings, FINDING_MANIFEST, is_stdin ? "stdin" : file, file, line, NULL, message);
 }
 
 /* Standard input is read as a file of its own, so that there is one way to read objects. */

@@ -41,9 +41,9 @@ struct workbench {
     struct render_stats stats;
     workbench_changed *changed; /* NULL: nobody listens */
     void *changed_ctx;
-    char *answer; /* of a prompt's question; NULL: not there yet */
-    bool validated;
-    char *with; /* the HAProxy of the check under way */
+    char *answer;            /* of a prompt's question; NULL: not there yet */
+    bool validated, refused; /* the check under way: it has ended; a part of no object is refused */
+    char *with;              /* the HAProxy of the check under way */
     unsigned questions;
 };
 

@@ -57,3 +57,37 @@ void workbench_status(struct workbench *w, struct disk_files *ret_files)
     if (ret_files->items.length > 0)
         qsort(ret_files->items.items, ret_files->items.length, sizeof(*ret_files->items.items), compare_paths);
 }
+
+/* ---- events ---- */
+
+static int compare_lines(const void *left, const void *right)
+{
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+void workbench_events(struct workbench *w, struct buf *out)
+{
+    VEC(char *) lines = {0};
+    struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(&w->fragments, &it)) != NULL;) {
+        const struct fragment *f = slot->value;
+        for (size_t i = 0; i < f->count; i++) {
+            const struct contribution *c = &f->items[i];
+            if (c->kind != CONTRIBUTION_EVENT && c->kind != CONTRIBUTION_WARNING)
+                continue;
+            CLEANUP(free_ptr) char *object = workbench_object_name(f->owner_kind, f->owner_id);
+            vec_push(&lines, xasprintf("%s %s %s %s", c->kind == CONTRIBUTION_WARNING ? "Warning" : "Normal", c->key,
+                                       object ? object : "-", c->text->bytes));
+        }
+    }
+    if (lines.length > 1)
+        qsort(lines.items, lines.length, sizeof(*lines.items), compare_lines);
+    for (size_t i = 0; i < lines.length; i++) {
+        if (i == 0 || strcmp(lines.items[i], lines.items[i - 1]) != 0)
+            buf_printf(out, "%s\n", lines.items[i]);
+    }
+    for (size_t i = 0; i < lines.length; i++)
+        free(lines.items[i]);
+    vec_done(&lines);
+}

@@ -193,7 +193,7 @@ function M.compile(source, name, env, load_chunk)
   end
   local parts, line, message = parse(source)
   if not parts then return nil, format("%s:%d: %s", name, line, message) end
-  local out = { "local args = ...;" }
+  local out = { "local args = ...; local it = args;" }
   for _, part in ipairs(parts) do
     if part.kind == "text" then
       literal(out, part.body)

@@ -13,6 +13,7 @@
 --   host.clock(), host.cpu(), host.input(), host.deadline; see turns.lua
 --   host.log(level, message), host.digest(string) → 32 hexadecimal digits
 --   host.fragment_bytes, host.contributions: limits of one fragment's output
+--   host.cover(), host.covered(name): see coverage.lua
 --   host.decode(json) → value, in which null is absent: Kubernetes means the same by both; or nil and a message
 -- No function of E raises for what templates do; E.put raises for a kind the program does not have.
 local program = require("haptic.program")
@@ -87,13 +88,16 @@ return function(host)
   end
 
   --- A prompt's question about the program in force.
-  ---@param mode string "evaluate", "complete", or "declared": of annotations, see policy.lua
-  ---@return string see repl.lua
+  ---@param mode string "evaluate", "complete", "coverage", "timings", or "declared": of annotations, see policy.lua
+  ---@return string see repl.lua, coverage.lua and timings.lua
   function E.ask(mode, question)
     if not current then return "error\nno program is loaded" end
     if mode == "declared" then
       return require("haptic.policy").answer(current.annotations, host.decode(question) or {})
     end
+    local timings = current.fragments.timings
+    if mode == "timings" then return timings and timings:answer(question) or "0\n" end
+    if mode == "coverage" then return current.coverage and current.coverage:answer(question) or "0 " end
     current.repl = current.repl or require("haptic.repl").new(current, current:prompt_api())
     if mode == "complete" then return current.repl:complete(question) end
     return current.repl:evaluate(question)

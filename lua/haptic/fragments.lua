@@ -384,7 +384,7 @@ local function run_dirty(self, f, namespace)
   local is_skipped = next(self.skipped) ~= nil and self.skipped[id_of(f)]
   if not is_skipped and self.turns:keep_resting(namespace, f) then return 0 end
   self.turns:start()
-  run(self, f)
+  if self.timings then self.timings:run(f.def.prefix, id_of(f), run, self, f) else run(self, f) end
   self.turns:stop(namespace, self.complete)
   -- A shared value that changed while it ran was read in its new state.
   f.dirty = false

@@ -256,6 +256,24 @@ function Program:api(template, accessors, resources)
     return self.settings.digest(v)
   end
 
+  --- The users of a password file (htpasswd) in a Secret: a list of {name=, password=}, in its order, each name once.
+  --- nil and a message when there is none.
+  function A.htpasswd(secret, key)
+    if type(secret) ~= "table" or type(key) ~= "string" then error("htpasswd: expected a Secret and a key", 2) end
+    local handle = helpers.dig(secret, "data", key)
+    if handle == nil then return nil, "the Secret has no key " .. word.show(key) end
+    local users, seen = {}, {}
+    for _, user in ipairs(helpers.dig(secret, "users", handle) or {}) do
+      if not seen[user.name] then
+        seen[user.name], users[#users + 1] = true, { name = user.name, password = user.password }
+      end
+    end
+    if #users == 0 then
+      return nil, "the key " .. word.show(key) .. " is no password file; those are auth and htpasswd"
+    end
+    return users
+  end
+
   --- The 4 or 16 bytes of an IPv4 or IPv6 address, as the C library reads it; nil when it is none.
   function A.address_parse(s)
     if type(s) ~= "string" then error("address_parse: expected a string, got " .. type(s), 2) end
@@ -323,7 +341,9 @@ end
 local function text_template(self, accessors, resources, name, source)
   local api = self:api(name, accessors, resources)
   for fname, fn in pairs(self.templates:functions()) do api[fname] = fn end
-  return self.templates:add(name, source, sandbox.environment(api))
+  local message = self.templates:add(name, source, sandbox.environment(api))
+  if not message and self.coverage then self.coverage:add(name, self.templates.chunks[name]) end
+  return message
 end
 
 --- Compile and load a program.
@@ -354,6 +374,8 @@ function M.load(source, host, before)
   local resources, accessors = resources_table(self.objects)
   self.resources, self.accessors = resources, accessors
   settings.templates = self.templates
+  if source.timings == true then F.timings = require("haptic.timings").new(host) end
+  if source.coverage == true then self.coverage = require("haptic.coverage").new(host) end
   self.points = points_of.new(self.templates)
 
   for _, name in ipairs(names_of(source.snippets)) do
@@ -364,6 +386,7 @@ function M.load(source, host, before)
     local env = sandbox.environment(self:api(script.name, accessors, resources))
     local chunk, message = sandbox.load(script.source, script.name, env)
     if not chunk then return nil, message end
+    if self.coverage then self.coverage:add(script.name, chunk) end
     local ok, e = xpcall(chunk, text.handler)
     if not ok then return nil, e end
   end
