@@ -1,0 +1,93 @@
+--- Each code of a finding: an input that gives it, and the whole text that people see, compared with
+--- spec/e2e/findings/CODE.txt. FINDINGS_UPDATE=1 writes those files anew.
+
+local posix = require("support.posix")
+
+local BIN = os.getenv("HAPTIC_BIN") or "build/release/core/haptic"
+local UPDATE = os.getenv("FINDINGS_UPDATE") ~= nil
+local MANIFESTS = "examples/manifests"
+
+--- What gives the code: files (name → text), the arguments of haptic.
+local CASES = {
+  HT0101 = { files = { ["m/a.yaml"] = "apiVersion: networking.k8s.io/v1\nkind: Ingress\n"
+    .. "metadata: {name: a, namespace: shop}\nspec:\n  rules: 5\n" },
+    run = "validate m" },
+  HT0102 = { files = { ["c.yaml"] = "logging: {level: INFO}\ndataplane:\n  port: 5555\n" }, run = "validate --strict -c c.yaml " .. MANIFESTS },
+  HT0103 = { files = { ["c.yaml"] = "templateSnippets:\n  own.lua:\n    templat: x\n" }, run = "validate -c c.yaml " .. MANIFESTS },
+  HT0201 = { files = { ["c.yaml"] = "templateSnippets:\n  own.lua:\n    template: |\n"
+    .. "      local x = 1\n      fragmant('x', print)\n" },
+    run = "validate -c c.yaml " .. MANIFESTS },
+  HT0202 = { files = { ["c.yaml"] = "templateSnippets:\n  backend-500-x:\n    template: |\n"
+    .. "      # a comment\n      http-request set-header X-B {{ nobody }}\n" },
+    run = "validate -c c.yaml " .. MANIFESTS .. "/class.yaml " .. MANIFESTS .. "/shop.yaml" },
+  HT0203 = { files = { ["c.yaml"] = "templatingSettings: {renderTimeout: 200ms}\ntemplateSnippets:\n  own.lua:\n    template: |\n"
+    .. "      fragment('endless', function()\n        local n = 0\n        while n >= 0 do n = n + 1 end\n      end)\n" },
+    run = "validate -c c.yaml " .. MANIFESTS },
+  HT0301 = { files = { ["c.yaml"] = "templateSnippets:\n  own.lua:\n    template: |\n      each(resources.services, 'own', function(service, out)\n"
+    .. "        if service.metadata.name ~= 'web' then return end\n"
+    .. "        out:backend('own', function(b)\n          b:line('no-such', 'directive')\n        end)\n      end)\n" },
+    run = "validate -c c.yaml " .. MANIFESTS },
+  HT0302 = { files = { ["c.yaml"] = "templateSnippets:\n  frontend-http-450-own:\n    template: |\n      # a comment\n      no-such directive\n" },
+    run = "validate -c c.yaml " .. MANIFESTS },
+  HT0303 = { files = { ["haproxy"] = "#!/bin/sh\ncase \"$1\" in -v*) exec haproxy \"$@\";; esac\nkill -9 $$\n" },
+    run = "validate --haproxy-binary DIR/haproxy " .. MANIFESTS },
+  HT0401 = { files = { ["m/a.yaml"] = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a, namespace: shop}\nspec:\n"
+    .. "  ingressClassName: haptic\n"
+    .. "  rules: [{host: a.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: nobody, port: {number: 80}}}}]}}]\n" },
+    run = "validate --strict m" },
+  HT0402 = { files = { ["c.yaml"] = "templateSnippets:\n  own.lua:\n    template: |\n      each(resources.services, 'own', function(service, out)\n"
+    .. "        out:map_entry('own.map', 'key', service.metadata.name)\n      end)\n" }, run = "validate --strict -c c.yaml " .. MANIFESTS },
+  HT0501 = { files = { ["c.yaml"] = "validationTests:\n  a:\n    assertions:\n      - {type: contains, pattern: nobody}\n" },
+    run = "test -o github -c c.yaml" },
+  HT0502 = { files = { ["c.yaml"] = "validationTests:\n  a:\n    assertions:\n      - {type: contain, pattern: nobody}\n" }, run = "test -c c.yaml" },
+}
+
+local function read(path)
+  local f = io.open(path, "rb")
+  if not f then return nil end
+  local s = f:read("*a")
+  f:close()
+  return s
+end
+
+--- What is not the same everywhere.
+local function plain(text, dir)
+  text = text:gsub(dir:gsub("%p", "%%%0") .. "/", ""):gsub("HAProxy [%d.]+[%w.+~-]*", "HAProxy VERSION")
+  text = text:gsub("ingress.lua:%d+", "ingress.lua:N")
+  return (text:gsub("haproxy.cfg has %d+ lines", "haproxy.cfg has N lines"):gsub("it has %d+ lines", "it has N lines"))
+end
+
+describe("finding", function()
+  local dir
+  before_each(function() dir = posix.make_temporary_directory("/tmp/haptic-findings.") end)
+  after_each(function() os.execute("rm -rf " .. dir) end)
+
+  for code, case in pairs(CASES) do
+    it(code .. " is told as its file says", function()
+      os.execute("mkdir " .. dir .. "/m")
+      for name, text in pairs(case.files) do posix.write_file(dir .. "/" .. name, text) end
+      os.execute("chmod 755 " .. dir .. "/haproxy 2>/dev/null")
+      local run = case.run:gsub(" c.yaml", " " .. dir .. "/c.yaml"):gsub(" m$", " " .. dir .. "/m"):gsub("DIR", dir)
+      local status = os.execute(("%s %s >%s/out 2>&1 </dev/null"):format(BIN, run, dir))
+      assert.is_true(status == 256 or status == 1, code .. ": exit status " .. tostring(status) .. "\n" .. read(dir .. "/out"))
+      local text, golden = plain(read(dir .. "/out"), dir), "spec/e2e/findings/" .. code .. ".txt"
+      if UPDATE then posix.write_file(golden, text) end
+      assert.equal(read(golden), text)
+      assert.truthy(text:find(code, 1, true))
+    end)
+  end
+
+  it("has a case for each code that the program knows, a row in docs/errors.md, and its page", function()
+    local pipe = assert(io.popen(BIN .. " explain --markdown"))
+    local page, count = pipe:read("*a"), 0
+    pipe:close()
+    for code in page:gmatch("\n| (HT%d+) |") do
+      count = count + 1
+      assert.is_table(CASES[code], "no case in spec/e2e/findings_spec.lua for " .. code)
+      local explained = assert(io.popen(BIN .. " explain " .. code))
+      assert.matches("^" .. code .. ": ", explained:read("*a"))
+      explained:close()
+    end
+    assert.is_true(count >= 13)
+  end)
+end)
