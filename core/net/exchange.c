@@ -25,7 +25,7 @@ struct call {
     CURL *easy;
     struct curl_slist *headers;
     int fd;
-    bool has_begun, can_begin, over_limit;
+    bool has_begun, can_begin, over_limit, has_headers;
     char error_text[CURL_ERROR_SIZE];
 };
 
@@ -88,7 +88,12 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *ctx)
         for (size_t i = 0; i < c->answer->headers.length; i++)
             free(c->answer->headers.items[i]);
         vec_clear(&c->answer->headers);
-    } else if (end > 0 && c->answer->headers.length < HEADERS_MAX) {
+        c->has_headers = false;
+    } else if (end == 0) {
+        c->has_headers = true;
+    } else if (c->has_headers && c->answer->trailers.length < HEADERS_MAX) {
+        vec_push(&c->answer->trailers, xmemdup0(bytes, end));
+    } else if (!c->has_headers && c->answer->headers.length < HEADERS_MAX) {
         vec_push(&c->answer->headers, xmemdup0(bytes, end));
     }
     return length;
@@ -201,7 +206,7 @@ static void set_all(struct call *c)
     curl_easy_setopt(c->easy, CURLOPT_HTTP_VERSION, version_of(r));
     curl_easy_setopt(c->easy, CURLOPT_REQUEST_TARGET, r->target);
     if (r->body != NULL) {
-        curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE, (long)strlen(r->body));
+        curl_easy_setopt(c->easy, CURLOPT_POSTFIELDSIZE, (long)(r->body_length > 0 ? r->body_length : strlen(r->body)));
         curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, r->body);
     }
     if (strcmp(r->method, "HEAD") == 0)
@@ -257,20 +262,31 @@ void exchange_answer_done(struct exchange_answer *a)
 {
     for (size_t i = 0; i < a->headers.length; i++)
         free(a->headers.items[i]);
+    for (size_t i = 0; i < a->trailers.length; i++)
+        free(a->trailers.items[i]);
     vec_done(&a->headers);
+    vec_done(&a->trailers);
     buf_done(&a->body);
     free(a->certificate);
     a->certificate = NULL;
 }
 
-const char *exchange_header(const struct exchange_answer *a, const char *name)
+static const char *find(char *const *lines, size_t count, const char *name)
 {
     size_t length = strlen(name);
 
-    for (size_t i = 0; i < a->headers.length; i++) {
-        const char *line = a->headers.items[i];
-        if (strncasecmp(line, name, length) == 0 && line[length] == ':')
-            return line + length + 1 + strspn(line + length + 1, " \t");
-    }
+    for (size_t i = 0; i < count; i++)
+        if (strncasecmp(lines[i], name, length) == 0 && lines[i][length] == ':')
+            return lines[i] + length + 1 + strspn(lines[i] + length + 1, " \t");
     return NULL;
+}
+
+const char *exchange_header(const struct exchange_answer *a, const char *name)
+{
+    return find(a->headers.items, a->headers.length, name);
+}
+
+const char *exchange_trailer(const struct exchange_answer *a, const char *name)
+{
+    return find(a->trailers.items, a->trailers.length, name);
 }

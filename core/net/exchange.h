@@ -26,6 +26,7 @@ struct exchange_request {
     const char *host;            /* "" for a request without one */
     const char *const *headers;  /* "Name: value", ended by NULL; may be NULL */
     const char *body;            /* NULL: none */
+    size_t body_length;          /* 0: up to its NUL */
     enum exchange_version version;
     bool tls;
     const char *sni;               /* "": none. Certificates are not verified */
@@ -35,7 +36,8 @@ struct exchange_request {
 
 struct exchange_answer {
     long status;
-    VEC(char *) headers; /* "Name: value", in their order */
+    VEC(char *) headers;  /* "Name: value", in their order */
+    VEC(char *) trailers; /* the same behind the body */
     struct buf body;
     char *certificate; /* PEM of the server's own; NULL: none */
 };
@@ -44,5 +46,6 @@ int exchange(const struct exchange_request *request, struct exchange_answer *ret
 void exchange_answer_done(struct exchange_answer *a);
 /* The value of the first header of that name; NULL: none. */
 const char *exchange_header(const struct exchange_answer *a, const char *name);
+const char *exchange_trailer(const struct exchange_answer *a, const char *name);
 
 #endif

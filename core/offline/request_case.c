@@ -128,6 +128,19 @@ static int read_received_headers(struct reader *r, yyjson_val *value, void *obje
     return read_expected_headers(r, value, "headers", &CASE->expect.received_headers);
 }
 
+static int read_trailers(struct reader *r, yyjson_val *value, void *object)
+{
+    return read_expected_headers(r, value, "trailers", &CASE->expect.trailers);
+}
+
+static int read_received_tls(struct reader *r, yyjson_val *value, void *object)
+{
+    if (!yyjson_is_bool(value))
+        return reader_fail(r, value, "tls", "must be true or false");
+    CASE->expect.received_tls = yyjson_get_bool(value) ? TLS_YES : TLS_NO;
+    return 0;
+}
+
 static int read_received_body(struct reader *r, yyjson_val *value, void *object)
 {
     return read_text(r, value, "body", false, &CASE->expect.received_body);
@@ -141,6 +154,10 @@ static int read_received_path(struct reader *r, yyjson_val *value, void *object)
 static const struct field received_fields[] = {
     {.name = "method", .type = FIELD_STRING, .offset = offsetof(struct request_case, expect.received_method)},
     {.name = "source", .type = FIELD_STRING, .offset = offsetof(struct request_case, expect.received_source)},
+    {.name = "sni", .type = FIELD_STRING, .offset = offsetof(struct request_case, expect.received_sni)},
+    {.name = "certificate", .type = FIELD_STRING, .offset = offsetof(struct request_case, expect.received_certificate)},
+    {.name = "http", .type = FIELD_STRING, .offset = offsetof(struct request_case, expect.received_http)},
+    {.name = "tls", .type = FIELD_ANY, .read = read_received_tls},
     {.name = "path", .type = FIELD_ANY, .read = read_received_path},
     {.name = "headers", .type = FIELD_ANY, .read = read_received_headers},
     {.name = "body", .type = FIELD_ANY, .read = read_received_body},
@@ -157,7 +174,8 @@ static int read_received(struct reader *r, yyjson_val *value, void *object)
         return 0;
     }
     if (!yyjson_is_obj(value))
-        return reader_fail(r, value, "received", "must have method, path, headers, body or source; or be false");
+        return reader_fail(r, value, "received",
+                           "must have method, path, headers, body, source, http, tls, sni or certificate; or be false");
     snprintf(r->path + length, sizeof(r->path) - length, "received.");
     int result = reader_object(r, value, received_fields, object);
     r->path[length] = '\0';
@@ -189,6 +207,7 @@ static const struct field expect_fields[] = {
      .min = 100,
      .max = 599},
     {.name = "headers", .type = FIELD_ANY, .read = read_answer_headers},
+    {.name = "trailers", .type = FIELD_ANY, .read = read_trailers},
     {.name = "body", .type = FIELD_ANY, .read = read_body},
     {.name = "redirect", .type = FIELD_ANY, .read = read_redirect},
     {.name = "backend", .type = FIELD_STRING, .offset = offsetof(struct request_case, expect.backend)},
@@ -234,6 +253,7 @@ static const struct field request_fields[] = {
     {.name = "body", .type = FIELD_STRING, .offset = offsetof(struct request_case, body)},
     {.name = "http", .type = FIELD_STRING, .offset = offsetof(struct request_case, http)},
     {.name = "tls", .type = FIELD_BOOL, .offset = offsetof(struct request_case, tls)},
+    {.name = "grpc", .type = FIELD_BOOL, .offset = offsetof(struct request_case, grpc)},
     {.name = "sni", .type = FIELD_STRING, .offset = offsetof(struct request_case, sni)},
     {.name = "clientCertificate", .type = FIELD_TABLE, .table = certificate_fields},
     {.name = "port", .type = FIELD_INT, .offset = offsetof(struct request_case, port), .min = 1, .max = 65535},
@@ -267,6 +287,11 @@ static int check(struct reader *r, yyjson_val *value, struct request_case *c)
         return reader_fail(r, value, "http", "must be \"1.0\", \"1.1\" or \"2\", in quotes");
     if (c->http != NULL)
         c->version = versions[at].version;
+    if (c->grpc &&
+        (c->http != NULL ? c->version != EXCHANGE_HTTP_2 : c->method != NULL && strcmp(c->method, "POST") != 0))
+        return reader_fail(r, value, "grpc", "is a POST by HTTP/2");
+    if (c->grpc)
+        c->version = EXCHANGE_HTTP_2;
     if (!is_line(c->method) || (c->method != NULL && *c->method == '\0'))
         return reader_fail(r, value, "method", "is one word");
     if (!is_line(c->path) || (c->path != NULL && *c->path == '\0'))
@@ -319,19 +344,32 @@ int request_cases_read(struct reader *r, yyjson_val *value, struct request_cases
 struct script_fields {
     int64_t status, delay_ns;
     bool reset;
-    char *body;
-    struct config_strings headers;
+    char *body, *certificate, *key;
+    struct config_strings headers, trailers;
 };
+
+static int read_script_trailers(struct reader *r, yyjson_val *value, void *object)
+{
+    return read_headers(r, value, &((struct script_fields *)object)->trailers);
+}
 
 static int read_script_headers(struct reader *r, yyjson_val *value, void *object)
 {
     return read_headers(r, value, &((struct script_fields *)object)->headers);
 }
 
+static const struct field script_certificate_fields[] = {
+    {.name = "cert", .type = FIELD_STRING, .offset = offsetof(struct script_fields, certificate)},
+    {.name = "key", .type = FIELD_STRING, .offset = offsetof(struct script_fields, key)},
+    {0},
+};
+
 static const struct field script_fields[] = {
     {.name = "status", .type = FIELD_INT, .offset = offsetof(struct script_fields, status), .min = 200, .max = 599},
     {.name = "headers", .type = FIELD_ANY, .read = read_script_headers},
     {.name = "body", .type = FIELD_STRING, .offset = offsetof(struct script_fields, body)},
+    {.name = "trailers", .type = FIELD_ANY, .read = read_script_trailers},
+    {.name = "certificate", .type = FIELD_TABLE, .table = script_certificate_fields},
     {.name = "delay", .type = FIELD_DURATION, .offset = offsetof(struct script_fields, delay_ns)},
     {.name = "reset", .type = FIELD_BOOL, .offset = offsetof(struct script_fields, reset)},
     {0},
@@ -348,14 +386,21 @@ int script_cases_read(struct reader *r, yyjson_val *value, struct script_cases *
     {
         struct script_fields f = {0};
         snprintf(r->path + length, sizeof(r->path) - length, "servers.%.64s.", yyjson_get_str(key));
-        int result = yyjson_is_obj(item) ? reader_object(r, item, script_fields, &f)
-                                         : reader_fail(r, item, "", "must have status, headers, body, delay or reset");
+        int result = yyjson_is_obj(item)
+                         ? reader_object(r, item, script_fields, &f)
+                         : reader_fail(r, item, "",
+                                       "must have status, headers, body, trailers, certificate, delay or reset");
         vec_push(&ret_scripts->items, ((struct stand_in_script){.where = xstrdup(yyjson_get_str(key)),
                                                                 .status = (unsigned)f.status,
                                                                 .headers = (const char *const *)f.headers.items,
                                                                 .body = f.body,
+                                                                .trailers = (const char *const *)f.trailers.items,
+                                                                .certificate = f.certificate,
+                                                                .key = f.key,
                                                                 .delay_ns = f.delay_ns,
                                                                 .reset = f.reset}));
+        if (result == 0 && (f.certificate == NULL) != (f.key == NULL))
+            result = reader_fail(r, item, "certificate", "needs cert and key");
         r->path[length] = '\0';
         if (result < 0)
             return -1;
@@ -396,7 +441,10 @@ void request_case_done(struct request_case *c)
                            c->expect.object,
                            c->expect.certificate,
                            c->expect.received_method,
-                           c->expect.received_source};
+                           c->expect.received_source,
+                           c->expect.received_sni,
+                           c->expect.received_certificate,
+                           c->expect.received_http};
 
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         free(texts[i]);
@@ -404,6 +452,7 @@ void request_case_done(struct request_case *c)
         free(c->headers.items[i]);
     vec_done(&c->headers);
     headers_done(&c->expect.headers);
+    headers_done(&c->expect.trailers);
     headers_done(&c->expect.received_headers);
     for (size_t i = 0; i < c->expect.shares.length; i++)
         free(c->expect.shares.items[i].name);
@@ -417,13 +466,21 @@ void request_cases_done(struct request_cases *c)
     vec_done(&c->items);
 }
 
+static void lines_done(const char *const *lines)
+{
+    for (size_t i = 0; lines != NULL && lines[i] != NULL; i++)
+        free((char *)(uintptr_t)lines[i]);
+    free((void *)(uintptr_t)lines);
+}
+
 void script_cases_done(struct script_cases *s)
 {
     for (size_t i = 0; i < s->items.length; i++) {
         struct stand_in_script *script = &s->items.items[i];
-        for (size_t j = 0; script->headers != NULL && script->headers[j] != NULL; j++)
-            free((char *)(uintptr_t)script->headers[j]);
-        free((void *)(uintptr_t)script->headers);
+        lines_done(script->headers);
+        lines_done(script->trailers);
+        free((char *)(uintptr_t)script->certificate);
+        free((char *)(uintptr_t)script->key);
         free((char *)(uintptr_t)script->where);
         free((char *)(uintptr_t)script->body);
     }

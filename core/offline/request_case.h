@@ -37,14 +37,16 @@ struct request_case {
     char *host, *path, *method, *body, *sni, *source, *proxy_source, *certificate, *key, *http;
     struct config_strings headers; /* "Name: value"; ended by NULL, which length does not count */
     enum exchange_version version;
-    bool tls;
+    bool tls, grpc;
     int64_t port, times; /* 0: not given */
     struct {
         bool is_given, closed, reaches_nobody;
         int64_t status; /* 0: not given */
         struct expected_text body, redirect, received_body, received_path;
-        struct expected_headers headers, received_headers;
+        struct expected_headers headers, trailers, received_headers;
         char *backend, *server, *object, *certificate, *received_method, *received_source;
+        char *received_sni, *received_certificate, *received_http;
+        enum { TLS_ANY, TLS_YES, TLS_NO } received_tls;
         VEC(struct expected_share) shares;
     } expect;
 };

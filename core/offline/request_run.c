@@ -19,6 +19,7 @@
 /* A share is right when it is within so many standard deviations: one false alarm in a million. */
 #define SHARE_DEVIATIONS 5.0
 #define SHOWN_HEADERS 60
+#define GRPC_FRAME 5
 
 /* ---- the request ---- */
 
@@ -70,11 +71,43 @@ static struct stage_request request_of(const struct request_case *c)
                                   .proxy_source = c->proxy_source};
 }
 
+/* A message of gRPC is one byte, four of its length, and itself. */
+static char *grpc_message(const char *text, size_t *ret_length)
+{
+    size_t length = strlen(text);
+    char *message = xcalloc(1, GRPC_FRAME + length + 1);
+
+    for (size_t i = 1; i < GRPC_FRAME; i++)
+        message[i] = (char)(length >> (8 * (GRPC_FRAME - 1 - i)) & 0xff);
+    memcpy(message + GRPC_FRAME, text, length);
+    *ret_length = GRPC_FRAME + length;
+    return message;
+}
+
+/* The text of a body, that of a message for gRPC. */
+static const char *body_text(const struct request_case *c, const struct buf *body)
+{
+    const char *text = buf_str((struct buf *)(uintptr_t)body);
+
+    return c->grpc && body->length >= GRPC_FRAME ? text + GRPC_FRAME : text;
+}
+
 static int ask(struct stage *s, const struct request_case *c, uint64_t *state, struct stage_answer *ret_answer,
                struct err *err)
 {
     struct stage_request request = request_of(c);
     CLEANUP(free_ptr) char *source = NULL;
+    CLEANUP(free_ptr) char *message = c->grpc ? grpc_message(c->body ? c->body : "", &request.body_length) : NULL;
+    CLEANUP(free_ptr) const char **headers = xcalloc(c->headers.length + 3, sizeof(*headers));
+
+    if (c->grpc) {
+        headers[0] = "content-type: application/grpc";
+        headers[1] = "te: trailers";
+        for (size_t i = 0; i < c->headers.length; i++)
+            headers[i + 2] = c->headers.items[i];
+        request.headers = headers;
+        request.body = message;
+    }
 
     if (c->source != NULL && strchr(c->source, '/') != NULL) {
         request.source = source = random_source(c->source, state);
@@ -180,13 +213,22 @@ static void judge_headers(struct judging *j)
     }
 }
 
-static void judge_certificate(struct judging *j)
+static void judge_trailers(struct judging *j)
+{
+    for (size_t i = 0; i < j->c->expect.trailers.items.length; i++) {
+        const struct expected_header *e = &j->c->expect.trailers.items.items[i];
+        CLEANUP(free_ptr) char *what = xasprintf("trailer %s", e->name);
+        judge_text(j, what, &e->value, exchange_trailer(&j->a->http, e->name));
+    }
+}
+
+/* One of a certificate's names. */
+static void judge_names(struct judging *j, const char *what, const char *wanted, const char *pem)
 {
     CLEANUP(certificate_facts_done) struct certificate_facts facts = {0};
     CLEANUP(buf_done) struct buf names = {0}, chain = {0};
-    const char *pem = j->a->http.certificate, *wanted = j->c->expect.certificate;
 
-    if (wanted == NULL)
+    if (wanted == NULL || (*wanted == '\0' && pem == NULL))
         return;
     if (pem != NULL) /* without its key it has a problem, and names */
         certificate_read(pem, strlen(pem), NULL, 0, &facts, &chain);
@@ -195,7 +237,7 @@ static void judge_certificate(struct judging *j)
             return;
         buf_printf(&names, "%s%s", i ? ", " : "", facts.names.items[i]);
     }
-    differ(j, "certificate", wanted, pem != NULL ? buf_str(&names) : NULL);
+    differ(j, what, *wanted ? wanted : NULL, pem != NULL ? buf_str(&names) : NULL);
 }
 
 /* The last one that came: earlier ones are those of retries. */
@@ -206,8 +248,10 @@ static const struct stand_in_record *received_of(const struct stage_answer *a)
 
 static bool expects_received(const struct request_case *c)
 {
-    return c->expect.received_method || c->expect.received_source || c->expect.received_body.is_given ||
-           c->expect.received_path.is_given || c->expect.received_headers.items.length > 0;
+    return c->expect.received_method || c->expect.received_source || c->expect.received_sni ||
+           c->expect.received_certificate || c->expect.received_http || c->expect.received_tls != TLS_ANY ||
+           c->expect.received_body.is_given || c->expect.received_path.is_given ||
+           c->expect.received_headers.items.length > 0;
 }
 
 static void judge_received(struct judging *j)
@@ -226,7 +270,12 @@ static void judge_received(struct judging *j)
     judge_word(j, "received.method", c->expect.received_method, r->method);
     judge_word(j, "received.source", c->expect.received_source, r->source);
     judge_text(j, "received.path", &c->expect.received_path, r->target);
-    judge_text(j, "received.body", &c->expect.received_body, buf_str((struct buf *)(uintptr_t)&r->body));
+    judge_word(j, "received.http", c->expect.received_http, r->version);
+    judge_word(j, "received.sni", c->expect.received_sni, r->sni);
+    if (c->expect.received_tls != TLS_ANY && r->tls != (c->expect.received_tls == TLS_YES))
+        differ(j, "received.tls", r->tls ? "false" : "true", r->tls ? "true" : "false");
+    judge_names(j, "received.certificate", c->expect.received_certificate, r->certificate);
+    judge_text(j, "received.body", &c->expect.received_body, body_text(c, &r->body));
     for (size_t i = 0; i < c->expect.received_headers.items.length; i++) {
         const struct expected_header *e = &c->expect.received_headers.items.items[i];
         CLEANUP(free_ptr) char *what = xasprintf("received.headers.%s", e->name);
@@ -270,8 +319,9 @@ static void judge(struct judging *j, struct workbench *w)
     judge_object(j, w);
     judge_text(j, "redirect", &c->expect.redirect, exchange_header(&a->http, "location"));
     judge_headers(j);
-    judge_text(j, "body", &c->expect.body, buf_str((struct buf *)(uintptr_t)&a->http.body));
-    judge_certificate(j);
+    judge_trailers(j);
+    judge_text(j, "body", &c->expect.body, body_text(c, &a->http.body));
+    judge_names(j, "certificate", c->expect.certificate, a->http.certificate);
     judge_received(j);
 }
 
@@ -339,9 +389,9 @@ static void put_answerer(struct workbench *w, const struct stage_answer *a, stru
 static void put_request(const struct request_case *c, struct buf *out)
 {
     buf_printf(out, "%s %s://%s%s",
-               c->method ? c->method
-               : c->body ? "POST"
-                         : "GET",
+               c->method            ? c->method
+               : c->body || c->grpc ? "POST"
+                                    : "GET",
                c->tls ? "https" : "http", c->host ? c->host : "", c->path ? c->path : "/");
     if (c->source != NULL)
         buf_printf(out, " from %s", c->source);

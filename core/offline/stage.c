@@ -3,14 +3,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,12 +18,16 @@
 #include "haproxy/check.h"
 #include "haproxy/scratch.h"
 #include "offline/expanded.h"
+#include "offline/stage_process.h"
 #include "offline/stage_text.h"
 
 #define START_NS (20 * NS_PER_S)
 #define ANSWER_NS (10 * NS_PER_S)
 #define LOG_MAX ((size_t)1 << 20)
 #define LOG_FILE "haproxy.log"
+#define GATEWAY_SOCKET "h2"
+#define GATEWAY_CONFIG "gateway.cfg"
+#define GATEWAY_LOG "gateway.log"
 
 #define SOURCE_DEFAULT "192.0.2.1"
 #define SOURCE_PORT 40000
@@ -37,8 +37,10 @@ struct stage {
     struct scratch folder;
     struct stage_text text;
     VEC(struct stand_in_server) servers;
+    const struct stand_in_script *scripts;
+    size_t script_count;
     struct stand_in *stand_in;
-    pid_t pid; /* 0: none */
+    pid_t pid, gateway; /* 0: none */
 };
 
 static void wait_a_little(void)
@@ -50,6 +52,16 @@ static void wait_a_little(void)
 
 /* ---- files ---- */
 
+/* Does a script give the server a certificate? */
+static bool shows_own(void *ctx, const char *proxy, const char *server)
+{
+    const struct stage *s = ctx;
+    const char *backend = strchr(proxy, ' ') ? strchr(proxy, ' ') + 1 : proxy;
+    const struct stand_in_script *script = stand_in_script_of(s->scripts, s->script_count, backend, server);
+
+    return script != NULL && script->certificate != NULL;
+}
+
 static int write_files(struct stage *s, struct err *err)
 {
     CLEANUP(disk_files_done) struct disk_files files = {0};
@@ -58,7 +70,9 @@ static int write_files(struct stage *s, struct err *err)
     for (size_t i = 0; i < files.items.length; i++) {
         struct disk_file *file = &files.items.items[i];
         if (strcmp(file->path, DISK_CONFIG) == 0) {
-            if (stage_text_make(file->bytes, s->folder.path, stand_in_port(s->stand_in), &s->text, err) < 0)
+            const struct stage_place place = {
+                .folder = s->folder.path, .port = stand_in_port(s->stand_in), .shows_own = shows_own, .ctx = s};
+            if (stage_text_make(file->bytes, &place, &s->text, err) < 0)
                 return -1;
             free(file->bytes);
             file->length = s->text.text.length;
@@ -98,6 +112,8 @@ static int check_script(const struct stage *s, const struct stand_in_script *scr
 
 static int cast(struct stage *s, const struct stand_in_script *scripts, size_t script_count, struct err *err)
 {
+    CLEANUP(free_ptr) char *gateway = xasprintf("%s/" GATEWAY_SOCKET, s->folder.path);
+
     for (size_t i = 0; i < s->text.servers.length; i++) {
         const struct stage_server *server = &s->text.servers.items[i];
         const char *name = strchr(server->proxy, ' ');
@@ -108,62 +124,10 @@ static int cast(struct stage *s, const struct stand_in_script *scripts, size_t s
     for (size_t i = 0; i < script_count; i++)
         if (check_script(s, &scripts[i], err) < 0)
             return -1;
-    stand_in_cast(s->stand_in, s->servers.items, s->servers.length, scripts, script_count);
-    return 0;
+    return stand_in_cast(s->stand_in, s->servers.items, s->servers.length, scripts, script_count, gateway, err);
 }
 
 /* ---- the process ---- */
-
-/* Between fork and exec: only what a signal handler may do. */
-static void become(const struct stage *s, const char *binary, char *const *environment, int log_fd, pid_t parent)
-{
-    char *arguments[] = {(char *)(uintptr_t)binary, "-db", "-dr", "-f", DISK_CONFIG, NULL};
-    sigset_t none;
-
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent || setsid() < 0 || chdir(s->folder.path) < 0 || dup2(log_fd, STDOUT_FILENO) < 0 ||
-        dup2(log_fd, STDERR_FILENO) < 0)
-        _exit(127);
-    int null = open("/dev/null", O_RDONLY);
-    if (null >= 0)
-        dup2(null, STDIN_FILENO);
-    execve(binary, arguments, environment);
-    _exit(127);
-}
-
-static int start(struct stage *s, const char *binary, struct err *err)
-{
-    CLEANUP(free_ptr) char *directory = xasprintf("HAPTIC_DIR=%s", s->folder.path);
-    CLEANUP(free_ptr) char *log = xasprintf("%s/" LOG_FILE, s->folder.path);
-    char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    char *const environment[] = {path, directory, NULL};
-    CLEANUP(close_fd) int log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    pid_t parent = getpid();
-
-    if (log_fd < 0)
-        return err_set_sys(err, errno, "%s", log);
-    s->pid = fork();
-    if (s->pid == 0)
-        become(s, binary, environment, log_fd, parent);
-    if (s->pid < 0) {
-        s->pid = 0;
-        return err_set_sys(err, errno, "starting %s", binary);
-    }
-    return 0;
-}
-
-static bool answers(const char *socket_path)
-{
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    CLEANUP(close_fd) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0 || strlen(socket_path) >= sizeof(to.sun_path))
-        return false;
-    memcpy(to.sun_path, socket_path, strlen(socket_path));
-    return connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0;
-}
 
 /* The line of the rendered haproxy.cfg. */
 static size_t line_before(const struct stage *s, size_t line)
@@ -201,13 +165,53 @@ static int await(struct stage *s, struct err *err)
     int64_t until = clock_now_ns() + START_NS;
     int status;
 
-    while (!answers(last)) {
+    while (!stage_process_answers(last)) {
         if (waitpid(s->pid, &status, WNOHANG) == s->pid) {
             s->pid = 0;
             return fail_start(s, "does not start", err);
         }
         if (clock_now_ns() > until)
             return fail_start(s, "does not answer", err);
+        wait_a_little();
+    }
+    return 0;
+}
+
+/* HTTP/2 to servers is taken apart by another HAProxy, which hands it on to the stand-in as HTTP/1.1: to the address
+ * and with the number that the stand-in's header of the PROXY protocol has. Trailers come through. */
+static int write_gateway(struct stage *s, struct err *err)
+{
+    CLEANUP(free_ptr) char *path = xasprintf("%s/" GATEWAY_CONFIG, s->folder.path);
+    FILE *stream = fopen(path, "we");
+
+    if (stream == NULL)
+        return err_set_sys(err, errno, "%s", path);
+    fprintf(stream,
+            "defaults\n"
+            "    mode http\n"
+            "    timeout connect 10s\n    timeout client 60s\n    timeout server 60s\n"
+            "listen gateway\n"
+            "    bind unix@%s/" GATEWAY_SOCKET " accept-proxy proto h2\n"
+            "    http-request set-header " STAND_IN_PEER_HEADER " %%[src_port]\n"
+            "    http-reuse never\n"
+            "    server stand-in 0.0.0.0:%u\n",
+            s->folder.path, stand_in_gateway_port(s->stand_in));
+    return fclose(stream) == 0 ? 0 : err_set_sys(err, errno, "%s", path);
+}
+
+static int start_gateway(struct stage *s, const char *binary, struct err *err)
+{
+    CLEANUP(free_ptr) char *socket = xasprintf("%s/" GATEWAY_SOCKET, s->folder.path);
+    int64_t until = clock_now_ns() + START_NS;
+
+    if (!s->text.needs_h2)
+        return 0;
+    if (write_gateway(s, err) < 0 ||
+        stage_process_start(binary, s->folder.path, GATEWAY_CONFIG, GATEWAY_LOG, &s->gateway, err) < 0)
+        return -1;
+    while (!stage_process_answers(socket)) {
+        if (clock_now_ns() > until)
+            return err_set(err, ERR_HAPROXY, "the HAProxy that takes HTTP/2 of servers apart does not answer");
         wait_a_little();
     }
     return 0;
@@ -221,10 +225,13 @@ int stage_new(struct workbench *w, const char *haproxy_binary, const struct stan
 
     s->w = w;
     s->folder.lock_fd = -1;
+    s->scripts = scripts;
+    s->script_count = script_count;
     if (place_find_program(haproxy_binary, &binary, err) < 0 || stand_in_new(&s->stand_in, err) < 0 ||
         scratch_make(scratch_place(), &s->folder, err) < 0 || write_files(s, err) < 0)
         goto failed;
-    if (cast(s, scripts, script_count, err) < 0 || start(s, binary, err) < 0 || await(s, err) < 0)
+    if (cast(s, scripts, script_count, err) < 0 || start_gateway(s, binary, err) < 0 ||
+        stage_process_start(binary, s->folder.path, DISK_CONFIG, LOG_FILE, &s->pid, err) < 0 || await(s, err) < 0)
         goto failed;
     *ret_stage = s;
     return 0;
@@ -237,11 +244,9 @@ struct stage *stage_free(struct stage *s)
 {
     if (s == NULL)
         return NULL;
-    if (s->pid > 0) {
-        kill(s->pid, SIGKILL);
-        waitpid(s->pid, NULL, 0);
-    }
+    stage_process_end(&s->pid);
     stand_in_free(s->stand_in);
+    stage_process_end(&s->gateway);
     stage_text_done(&s->text);
     vec_done(&s->servers);
     scratch_remove(&s->folder);
@@ -414,6 +419,7 @@ int stage_ask(struct stage *s, const struct stage_request *r, struct stage_answe
                                              .host = r->host ? r->host : "",
                                              .headers = r->headers,
                                              .body = r->body,
+                                             .body_length = r->body_length,
                                              .version = r->version,
                                              .tls = r->tls,
                                              .sni = sni,

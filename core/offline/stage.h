@@ -22,6 +22,7 @@ struct stage_request {
     const char *method; /* GET, or POST with a body */
     const char *const *headers;
     const char *body;
+    size_t body_length; /* 0: up to its NUL */
     enum exchange_version version;
     bool tls;
     int port;        /* 0: the first listener, with or without TLS as the request has it */

@@ -30,7 +30,8 @@ struct line {
 struct mover {
     struct stage_text *out;
     const char *folder;
-    uint16_t port;
+    const struct stage_place *place;
+    bool is_tls; /* servers speak TLS by a default-server line, of any section */
     enum section section;
     char *proxy;     /* of the section, "frontend http"; NULL before the first one */
     bool is_client;  /* frontend or listen */
@@ -54,6 +55,16 @@ static bool is_one_of(const struct word *w, const char *const *texts)
 static bool begins_with(const struct word *w, const char *text)
 {
     return w->length >= strlen(text) && strncmp(w->at, text, strlen(text)) == 0;
+}
+
+static bool contains(const struct word *w, const char *text)
+{
+    size_t length = strlen(text);
+
+    for (size_t i = 0; i + length <= w->length; i++)
+        if (strncmp(w->at + i, text, length) == 0)
+            return true;
+    return false;
 }
 
 /* The same words without the quotes around. */
@@ -206,10 +217,26 @@ static int learn_bind(struct mover *m, const struct line *l)
     return 0;
 }
 
+/* What servers may speak: HTTP/2 where it is named, anything where HAProxy only passes bytes on. */
+static void learn_servers(struct mover *m, const struct line *l)
+{
+    bool is_default = l->count > 1 && is_word(&l->words[0], "default-server");
+
+    if (is_default && has(l, 1, "ssl"))
+        m->is_tls = true;
+    if (l->count > 1 && is_word(&l->words[0], "mode") && is_word(&l->words[1], "tcp"))
+        m->out->needs_h2 = true;
+    for (size_t i = 1; (is_default || is_server(l)) && i < l->count; i++)
+        if (is_word(&l->words[i - 1], "proto") || is_word(&l->words[i - 1], "alpn"))
+            m->out->needs_h2 = m->out->needs_h2 || contains(&l->words[i], "h2");
+}
+
 static int learn(struct mover *m, const struct line *l)
 {
     if (m->is_client && l->count > 1 && is_word(&l->words[0], "bind") && !is_datagram(&l->words[1]))
         return learn_bind(m, l);
+    if (m->section == SECTION_PROXY)
+        learn_servers(m, l);
     return 0;
 }
 
@@ -303,12 +330,11 @@ static void write_bind(struct mover *m, const struct line *l)
 /* Words of a server that are about the real one, and how many values follow. */
 static bool skip_server_word(const struct word *w, size_t *ret_more)
 {
-    static const char *const alone[] = {"ssl",          "check-ssl",        "agent-check", "check-send-proxy",
+    static const char *const alone[] = {"check-ssl",    "agent-check",      "check-send-proxy",
                                         "no-check-ssl", "check-via-socks4", NULL};
-    static const char *const with_value[] = {
-        "port", "addr",       "proto",      "alpn",        "check-proto", "check-alpn", "namespace", "socks4",
-        "ws",   "agent-port", "agent-addr", "agent-inter", "agent-send",  "source",     "usesrc",    "interface",
-        "sni",  "check-sni",  "verify",     "verifyhost",  "ca-file",     "crl-file",   "crt",       NULL};
+    static const char *const with_value[] = {"port",   "addr",       "check-proto", "check-alpn",  "namespace",
+                                             "socks4", "agent-port", "agent-addr",  "agent-inter", "agent-send",
+                                             "source", "usesrc",     "interface",   "check-sni",   NULL};
 
     *ret_more = is_one_of(w, with_value);
     return *ret_more > 0 || is_one_of(w, alone);
@@ -322,7 +348,15 @@ static void put_server_words(struct mover *m, const struct line *l, size_t from)
         else
             put_word(m, &l->words[i]);
     }
-    end_line(m, l->number);
+}
+
+/* Nobody signs the certificate of a stand-in, unless the test gives it one. */
+static void put_verify(struct mover *m, const struct line *l, const char *server)
+{
+    const struct stage_place *p = m->place;
+
+    if ((m->is_tls || has(l, 2, "ssl")) && (p->shows_own == NULL || !p->shows_own(p->ctx, m->proxy, server)))
+        buf_puts(&m->out->text, " verify none");
 }
 
 /* name, address: which words. */
@@ -346,12 +380,14 @@ static int write_server(struct mover *m, const struct line *l, size_t address_at
     if (t->servers.length == SERVERS_MAX)
         return err_set(m->err, ERR_LIMIT, "haproxy.cfg has more than %u servers", SERVERS_MAX);
     struct in_addr number = {htonl(STAGE_SERVER_BASE + (uint32_t)t->servers.length)};
-    buf_printf(&t->text, " %s:%u", inet_ntop(AF_INET, &number, text, sizeof(text)), m->port);
+    buf_printf(&t->text, " %s:%u", inet_ntop(AF_INET, &number, text, sizeof(text)), m->place->port);
     struct stage_server s = {.proxy = xstrdup(m->proxy), .name = word_text(&l->words[1]), .line = l->number};
     for (size_t i = address_at + 1; i < l->count; i++)
         s.sends_proxy = s.sends_proxy || begins_with(&l->words[i], "send-proxy");
-    vec_push(&t->servers, s);
     put_server_words(m, l, address_at + 1);
+    put_verify(m, l, s.name);
+    end_line(m, l->number);
+    vec_push(&t->servers, s);
     return 0;
 }
 
@@ -359,6 +395,7 @@ static void write_default_server(struct mover *m, const struct line *l)
 {
     buf_puts(&m->out->text, "    default-server");
     put_server_words(m, l, 1);
+    end_line(m, l->number);
 }
 
 static void write_log(struct mover *m, const struct line *l)
@@ -508,9 +545,9 @@ static int walk(struct mover *m, const char *config, bool writes, int (*fn)(stru
     return 0;
 }
 
-int stage_text_make(const char *config, const char *folder, uint16_t port, struct stage_text *ret_text, struct err *err)
+int stage_text_make(const char *config, const struct stage_place *place, struct stage_text *ret_text, struct err *err)
 {
-    struct mover m = {.out = ret_text, .folder = folder, .port = port, .err = err};
+    struct mover m = {.out = ret_text, .folder = place->folder, .place = place, .err = err};
 
     *ret_text = (struct stage_text){0};
     int result = walk(&m, config, false, learn);

@@ -9,8 +9,8 @@
  *
  *   bind           FOLDER/lN and the PROXY protocol, by which a test says who a client is. Options of TCP sockets go.
  *                  Where a server of the same file leads there, it listens at FOLDER/iN as well, as it was.
- *   server         the address becomes 127.64.0.0 + number, at one port. What HAProxy checks elsewhere, TLS, and HTTP/2
- *                  go: the server of a test speaks HTTP/1.1.
+ *   server         the address becomes 127.64.0.0 + number, at one port. What HAProxy checks elsewhere goes. TLS and
+ *                  HTTP/2 stay; a server whose certificate is not the test's own is not verified.
  *   stats socket   FOLDER/aN
  *   log            standard error, for anything but stdout, stderr, global and rings
  *   global         what would change the process goes: daemon, user, group, chroot, pidfile, unix-bind, …
@@ -54,10 +54,18 @@ struct stage_text {
     VEC(size_t) lines; /* of the moved text → of the original, both from 1; index: line - 1 */
     VEC(struct stage_listener) listeners;
     VEC(struct stage_server) servers; /* index: number */
+    bool needs_h2;                    /* a server may be spoken to with HTTP/2 */
 };
 
-/* folder: absolute; port: where the servers of the test listen. */
-int stage_text_make(const char *config, const char *folder, uint16_t port, struct stage_text *ret_text, struct err *err)
+struct stage_place {
+    const char *folder; /* absolute */
+    uint16_t port;      /* where the servers of the test listen */
+    /* Does this server ("backend web", "web-0") show a certificate of the test's own? NULL: none does. */
+    bool (*shows_own)(void *ctx, const char *proxy, const char *server);
+    void *ctx;
+};
+
+int stage_text_make(const char *config, const struct stage_place *place, struct stage_text *ret_text, struct err *err)
     MUST_CHECK;
 void stage_text_done(struct stage_text *t);
 

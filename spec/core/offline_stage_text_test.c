@@ -12,12 +12,21 @@
 #include "base/alloc.h"
 #include "offline/stage_text.h"
 
+/* Of the servers one shows a certificate of its own. */
+static bool shows_own(void *ctx, const char *proxy, const char *server)
+{
+    (void)ctx;
+    return strcmp(proxy, "backend own") == 0 && strcmp(server, "s") == 0;
+}
+
+static const struct stage_place place = {.folder = "/f", .port = 7000, .shows_own = shows_own};
+
 static struct stage_text moved(const char *config)
 {
     struct stage_text t;
     struct err err = {0};
 
-    if (stage_text_make(config, "/f", 7000, &t, &err) < 0)
+    if (stage_text_make(config, &place, &t, &err) < 0)
         fail_msg("%s", err.text);
     return t;
 }
@@ -62,12 +71,18 @@ static void datagrams_go(void **state)
 static void servers_are_told_apart(void **state)
 {
     (void)state;
-    becomes("backend a\n    server one 10.0.0.1:80 weight 5 check port 8080 inter 1s\n"
-            "    server two [fd00::1]:443 ssl verify required ca-file certs/ca.pem sni str(x) cookie c disabled\n"
-            "    server-template t 3 app.example:80 resolvers dns proto h2\n    default-server check ssl inter 2s\n",
-            "backend a\n    server one 127.64.0.0:7000 weight 5 check inter 1s\n"
-            "    server two 127.64.0.1:7000 cookie c disabled\n"
-            "    server-template t 3 127.64.0.2:7000 resolvers dns\n    default-server check inter 2s\n");
+    becomes(
+        "backend a\n    server one 10.0.0.1:80 weight 5 check port 8080 inter 1s\n"
+        "    server two [fd00::1]:443 ssl verify required ca-file certs/ca.pem sni str(x) cookie c disabled\n"
+        "    server-template t 3 app.example:80 resolvers dns proto h2\n    default-server check ssl inter 2s\n",
+        "backend a\n    server one 127.64.0.0:7000 weight 5 check inter 1s verify none\n"
+        "    server two 127.64.0.1:7000 ssl verify required ca-file certs/ca.pem sni str(x) cookie c disabled verify "
+        "none\n    server-template t 3 127.64.0.2:7000 resolvers dns proto h2 verify none\n"
+        "    default-server check ssl inter 2s\n");
+    becomes(
+        "backend own\n    server s 10.0.0.1:80 ssl verify required ca-file certs/ca.pem\n    server t 10.0.0.1:80\n",
+        "backend own\n    server s 127.64.0.0:7000 ssl verify required ca-file certs/ca.pem\n"
+        "    server t 127.64.0.1:7000\n");
     CLEANUP(stage_text_done)
     struct stage_text t = moved(
         "backend a\n    server one 10.0.0.1:80\nlisten b\n    server 'a b' x.example send-proxy-v2\n");
@@ -131,7 +146,7 @@ static void an_open_quote_is_an_error(void **state)
     struct stage_text t;
     struct err err = {0};
     (void)state;
-    assert_int_equal(stage_text_make("frontend a\n    bind \":80\n", "/f", 7000, &t, &err), -1);
+    assert_int_equal(stage_text_make("frontend a\n    bind \":80\n", &place, &t, &err), -1);
     assert_int_equal(err.kind, ERR_INVALID);
     assert_string_equal(err.text, "haproxy.cfg:2: a quote is not closed");
     stage_text_done(&t);

@@ -227,7 +227,8 @@ describe("requests", function()
       ["{host: a, sni: b, expect: {status: 200}}"] = "requests[0].sni: needs tls: true",
       ["{host: a, expect: {shares: {a: 50}}}"] = "requests[0].expect.shares: needs times: how many requests are made",
       ["{host: a, headers: {'A B': c}, expect: {status: 200}}"] = "requests[0].headers: a name has neither blanks nor a colon",
-      ["{host: a, expect: {received: true}}"] = "requests[0].expect.received: must have method, path, headers, body or source; or be false",
+      ["{host: a, expect: {received: true}}"] = "requests[0].expect.received: must have method, path, headers, body, "
+          .. "source, http, tls, sni or certificate; or be false",
       ["{host: a, source: here, expect: {status: 200}}"] = 'source: "here" is no address; write one such as 203.0.113.7',
       ["{host: a, port: 82, expect: {status: 200}}"] = "nobody listens at port 82; there are: :80 (frontend web), :81 (frontend web)",
       ["{host: a, tls: true, expect: {status: 200}}"] = "nobody listens with TLS; there are: :80 (frontend web)",
