@@ -33,7 +33,7 @@ struct concealing {
     struct vault_name name;
     struct vault_hold *hold;
     struct buf data, lengths, passwords; /* members of the objects */
-    struct buf users;         /* lists of them, by the handles of password files */
+    struct buf users;                    /* lists of them, by the handles of password files */
     size_t count;
     struct plain { /* values that facts are taken from */
         struct buf bytes;
