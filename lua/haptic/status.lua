@@ -16,6 +16,9 @@ local find, format = string.find, string.format
 M.MAX_BYTES = 65536
 
 local TARGET_FIELDS = { kind = true, namespace = true, name = true }
+--- Lists of one status that others write as well.
+local MAX_SHARED = 8
+
 local OPTION_FIELDS = { alone = true, shared = true }
 local SHARED_FIELDS = { owner = true, value = true, key = true }
 local STAMPED = { "observedGeneration", "lastTransitionTime" }
@@ -37,7 +40,10 @@ end
 --- Lists that several controllers write: name → {owner=, value=} or {key=} (core/controller/status_lists.h).
 local function check_shared(shared)
   if type(shared) ~= "table" then error("shared is a table of lists' names", 0) end
+  local count = 0
   for name, by in pairs(shared) do
+    count = count + 1
+    if count > MAX_SHARED then error(format("more than %d shared lists", MAX_SHARED), 0) end
     local what = "shared." .. tostring(name)
     if type(name) ~= "string" or type(by) ~= "table" then error(what .. " is {owner =, value =} or {key =}", 0) end
     nearest.check_fields(by, SHARED_FIELDS, what, -1)

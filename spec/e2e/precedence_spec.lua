@@ -46,14 +46,21 @@ describe("a value of an annotation", function()
     end)
   end
 
-  --- Waits until a request for /slow is given up after that time: "short" is less than a second.
-  local function wait_limit(wanted)
-    scope:wait_for("the limit to be " .. wanted, 20, function()
-      local before = posix.now()
+  --- Waits until the route has that limit, in milliseconds; or none of its own, while all backends have that one.
+  local function wait_limit(own, all)
+    scope:wait_for(("the limit to be %s, and %s of all"):format(own or "none", all), 20, function()
+      local now = haptic:get("/debug/maps/timeout-server.map").body:match("default/web[%w/]* (%d+)")
+      local of_all = posix.read_file(haptic.directory .. "/haproxy.cfg"):match("timeout server (%w+)")
+      return now == own and of_all == all, tostring(now) .. " " .. tostring(of_all)
+    end)
+  end
+
+  --- A pod that needs three seconds is given up.
+  local function wait_given_up()
+    scope:wait_for("the pod to be given up", 20, function()
       local output = posix.run({ "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-m", "8", "-H", "Host: web.example",
         ("http://127.0.0.1:%d/slow"):format(haptic.http_port) })
-      local now = output == "200" and "none" or output == "504" and (posix.now() - before < 1 and "short" or "long") or output
-      return now == wanted, now
+      return output == "504", output
     end)
   end
 
@@ -63,36 +70,38 @@ describe("a value of an annotation", function()
     admin:put(kube.ingress({ name = "web", host = "web.example", service = "web" }))
     admin:put({ kind = "ConfigMap", apiVersion = "v1", metadata = { name = "haproxy", namespace = "default" },
       data = { ["timeout-server"] = "1700ms" } })
-    haptic = scope:haptic({ kubeconfig = world:kubeconfig("a"), config = e2e.config({
+    haptic = scope:haptic({ kubeconfig = world:kubeconfig("a"), series = "3.4", config = e2e.config({
       watchedResources = { configmaps = { apiVersion = "v1", resources = "configmaps", indexBy = NAMED } },
       templatingSettings = { extraContext = { configmap = "default/haproxy" } },
     }) }):wait_ready()
-    wait_limit("long")
+    wait_limit(nil, "1700ms")
+    wait_given_up()
     annotate("Service", "300ms")
-    wait_limit("short")
+    wait_limit("300", "1700ms")
+    wait_given_up()
     -- The Ingress counts more than the Service, if its value is right.
     annotate("Ingress", "20s")
-    wait_limit("none")
+    wait_limit("20000", "1700ms")
     local warned = haptic:metric("haptic_warned_objects")
     annotate("Ingress", "soon")
-    wait_limit("short")
+    wait_limit("300", "1700ms")
     local sentence = KEY .. ' must be a duration with its unit, such as 5s, not "soon"'
     wait_event("Ingress", "Warning", "InvalidAnnotation", sentence)
     scope:wait_for("the metric", 10, function() return haptic:metric("haptic_warned_objects") == warned + 1 end)
     -- Both are wrong: the ConfigMap's.
     annotate("Service", "later")
-    wait_limit("long")
+    wait_limit(nil, "1700ms")
     wait_event("Service", "Warning", "InvalidAnnotation", 'not "later"')
     -- Right ones again: both owners hear that it is over.
-    annotate("Ingress", "300ms")
-    wait_limit("short")
+    annotate("Ingress", "200ms")
+    wait_limit("200", "1700ms")
     annotate("Service", nil)
     for _, kind in ipairs({ "Ingress", "Service" }) do wait_event(kind, "Normal", "ProblemSolved", "InvalidAnnotation") end
     scope:wait_for("the metric to be as before", 10, function() return haptic:metric("haptic_warned_objects") == warned end)
     -- The ConfigMap's is wrong, and nobody else has one: the default.
     annotate("Ingress", nil)
     admin:patch("ConfigMap", "haproxy", { data = { ["timeout-server"] = "never" } })
-    wait_limit("none")
+    wait_limit(nil, "60s")
     wait_event("ConfigMap", "Warning", "InvalidAnnotation", "timeout-server")
     assert.equal(0, haptic:count_log("level=ERROR"))
   end)

@@ -71,6 +71,26 @@ describe("a status", function()
       select(2, run("out:status({ a = { b = thing.secret } })", { secret = handle })))
   end)
 
+  it("says which lists others write as well, and when ours is left out", function()
+    local wishes, failure = run("out:status({ a = 1 }, nil, { alone = true, shared = { parents = { owner = 'by', value = 'us' }, "
+      .. "conditions = { key = 'type' } } })")
+    assert.is_nil(failure)
+    assert.same({ '||{"$options":{"alone":true,"shared":{"conditions":{"key":"type"},"parents":{"owner":"by","value":"us"}}},"a":1}' },
+      wishes)
+    for options, message in pairs({
+      ["{ alone = 1 }"] = "alone is true or false", ["{ alon = true }"] = 'did you mean "alone"', ["true"] = "the options are a table",
+      ["{ shared = { 'parents' } }"] = "shared.1 is {owner =, value =} or {key =}",
+      ["{ shared = { parents = { owner = 'by' } } }"] = "shared.parents is {owner =, value =} or {key =}",
+      ["{ shared = { parents = { owner = 'by', value = 'us', key = 'x' } } }"] = "shared.parents is {owner =, value =} or {key =}",
+      ["{ shared = { parents = { owners = 'by' } } }"] = 'did you mean "owner"',
+      ["{ shared = (function() local t = {} for i = 1, 9 do t['l' .. i] = { key = 'k' } end return t end)() }"] = "more than 8 shared lists",
+    }) do
+      assert.matches(message, select(2, run("out:status({ a = 1 }, nil, " .. options .. ")")) or "nothing", 1, true)
+    end
+    -- Nobody gets options in by a field.
+    assert.matches('a field does not begin with "$"', select(2, run("out:status({ ['$options'] = { alone = true } })")), 1, true)
+  end)
+
   it("is wished once for an object by one fragment", function()
     assert.same(1, #(run("out:status({ a = 1 }) out:status({ a = 1 })")))
     assert.matches("wishes something else for the same object already", select(2, run("out:status({ a = 1 }) out:status({ a = 2 })")))
