@@ -33,6 +33,20 @@ local function told(e)
   return list
 end
 
+describe("a further class", function()
+  it("needs a name where IngressClasses are not watched", function()
+    local kinds = {}
+    for _, kind in ipairs(program.KINDS) do
+      if kind.name ~= "ingressclasses" then kinds[#kinds + 1] = kind end
+    end
+    local e = program.engine({ kinds = kinds, context = { ingress_classes = { { controller = OTHER }, { name = "old" } } } })
+    assert.matches("default_web_80", put(e, "old")["path-prefix.map"])
+    local all = table.concat(told(e), "\n")
+    assert.matches("InvalidSetting: ingress_classes: which classes are those of example.com/other is not known, as ingressclasses "
+      .. "is not among watchedResources: name them", all, 1, true)
+  end)
+end)
+
 describe("the defaults of a class", function()
   it("count for its Ingresses only, where no level has a right value", function()
     local e = engine({ ["haproxy.org/request-redirect"] = "by-class.example", ["haproxy.org/timeout-server"] = "7s" })

@@ -110,9 +110,13 @@ effects.set_class(defaults_of)
 --- Names of annotations that a class can have, besides those of routes.
 local REDIRECT = { ssl_redirect = true, ssl_redirect_code = true, ssl_redirect_port = true }
 
-if HAS_DEFAULTS then
-  fragment("class-defaults", function(out)
+if #FURTHER > 0 then
+  fragment("further-classes", function(out)
     for _, entry in ipairs(FURTHER) do
+      if not entry.name and not watched("ingressclasses") then
+        out:warn("InvalidSetting", ("ingress_classes: which classes are those of %s is not known, as ingressclasses "
+          .. "is not among watchedResources: name them"):format(entry.controller))
+      end
       for key, value in pairs(entry.defaults or {}) do
         local what = ("ingress_classes: defaults of %s: %s "):format(entry.name or entry.controller, key)
         local known = annotation(key, "Ingress")

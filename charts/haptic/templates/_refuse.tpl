@@ -95,6 +95,13 @@
 {{- if and .Values.controller.rbac.namespaces $published (not (has (splitList "/" $published | first) (append .Values.controller.rbac.namespaces .Release.Namespace))) -}}
 {{- fail "the namespace of controller.ingressStatus.publishService is not among controller.rbac.namespaces: the controller may not read it" -}}
 {{- end -}}
+{{- if .Values.controller.rbac.namespaces -}}
+{{- range .Values.ingressClass.further -}}
+{{- if not .name -}}
+{{- fail (printf "controller.rbac.namespaces is set and an entry of ingressClass.further has no name (controllerName %s): with Roles only, IngressClasses cannot be read" .controllerName) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.controller.rbac.namespaces .Values.ingressClass.default -}}
 {{- fail "controller.rbac.namespaces is set and ingressClass.default is true: with Roles only, IngressClasses cannot be read" -}}
 {{- end -}}
