@@ -120,6 +120,109 @@ describe("The firewall of lines from objects", function()
     end)
   end
 
+  it("knows no expression that HAProxy refuses where it may stand", function()
+    local source = program.read("templates/base/expressions.lua")
+    local function list(name)
+      local words, set = {}, {}
+      for w in source:match("local " .. name .. " = set(%b())"):gsub("[%[%]()\"]", " "):gmatch("%S+") do
+        words[#words + 1], set[w] = w, true
+      end
+      return words, set
+    end
+    local plain, named = list("PLAIN"), list("NAMED")
+    local _, of_request = list("REQUEST")
+    local _, of_answer = list("RESPONSE")
+    local all = { "str(a)", "int(1)", "bool(true)", "rand(5)", "rand", "var(txn.a)" }
+    for _, w in ipairs(plain) do all[#all + 1] = w end
+    for _, w in ipairs(named) do all[#all + 1] = w .. "(a)" end
+    assert.truthy(#all > 50)
+    local lines = { "defaults", " mode http", " timeout client 5s", " timeout server 5s", " timeout connect 5s" }
+    local function add(...) lines[#lines + 1] = " " .. table.concat({ ... }, " ") end
+    for i, header in ipairs({ "frontend f", "backend b" }) do
+      lines[#lines + 1] = header
+      if i == 1 then
+        add("bind 127.0.0.1:1")
+        add("log-format %" .. table.concat((list("ALIASES")), "%"))
+      end
+      for _, e in ipairs(all) do
+        local name = e:match("^[^(]+")
+        for phase, absent in pairs({ ["http-request"] = of_answer, ["http-response"] = of_request }) do
+          if not absent[name] then
+            add(phase, "set-header X-A %[" .. e .. "]")
+            add(phase, "set-var(txn.x)", e)
+            add(phase, "deny if {", e, "-m found }")
+          end
+        end
+        if not of_request[name] then add("http-after-response set-header X-A %[" .. e .. "]") end
+        if i == 1 and not of_request[name] and not of_answer[name] then add("log-format %[" .. e .. "]") end
+      end
+    end
+    lines[#lines + 1] = "frontend t"
+    add("mode tcp")
+    add("bind 127.0.0.1:2")
+    add("log-format %" .. table.concat((list("TCP_ALIASES")), "%"))
+    local checked = 0
+    for _, binary in ipairs(haproxy.binaries()) do
+      local folder = haproxy.folder()
+      haproxy.write(folder, { config = table.concat(lines, "\n") .. "\n", maps = {}, files = {} })
+      local ok, words = haproxy.check(binary, folder)
+      haproxy.remove(folder)
+      assert.truthy(ok, words)
+      checked = checked + 1
+    end
+    if checked == 0 then pending("there is no HAProxy to check expressions with") end
+  end)
+
+  it("lets through no number and no text that HAProxy refuses", function()
+    local e = engine("3.4")
+    local function is_let_through(key, line)
+      put_map(e, { [key] = line })
+      e:render()
+      return (e:output().warnings["default/haproxy"] or {}).InvalidAnnotation == nil
+    end
+    local source, least, most = program.read("templates/base/snippet_firewall.lua"), {}, {}
+    local names = {}
+    for name in source:match("local GLOBAL = .-\nend\n"):gmatch("%f[%w]([%l%d][%l%d.-]+)%f[^%w.-]") do
+      if name:find("^tune%.") or name:find("^max") or name == "spread-checks" then names[name] = true end
+    end
+    local count = 0
+    for name in pairs(names) do
+      local first, last
+      for _, n in ipairs({ 0, 1, 32, 64, 80, 512, 4096, 8192, 32767, 65535, 65536, 1048576, 100000000, 2147483647 }) do
+        if is_let_through("global-config-snippet", name .. " " .. n) then
+          first, last = first or n, n
+        end
+      end
+      assert.truthy(last, name)
+      count = count + 1
+      least[count], most[count] = name .. " " .. first, name .. " " .. last
+    end
+    assert.truthy(count > 20)
+    for _, line in ipairs({ "log-tag a b", "log-tag" }) do assert.is_false(is_let_through("global-config-snippet", line), line) end
+    for _, line in ipairs({ "stats realm a b", "stats realm", "stats refresh" }) do
+      assert.is_false(is_let_through("stats-config-snippet", line), line)
+    end
+    for _, lines in ipairs({ least, most }) do
+      put_map(e, { ["global-config-snippet"] = table.concat(lines, "\n") .. "\nlog-tag a",
+        ["stats-config-snippet"] = "stats realm 'a b'\nstats show-desc a b c" })
+      e:render()
+      local o, checked = e:output(), 0
+      assert.same({}, o.warnings)
+      for _, binary in ipairs(haproxy.binaries()) do
+        if haproxy.sh(binary .. " -v"):find("version 3.4", 1, true) then
+          local folder = haproxy.folder()
+          haproxy.write(folder, o)
+          haproxy.sh("sed -i 's|default-path config|default-path origin " .. folder .. "|' " .. folder .. "/haproxy.cfg")
+          local ok, words = haproxy.check(binary, folder)
+          haproxy.remove(folder)
+          assert.truthy(ok, words)
+          checked = checked + 1
+        end
+      end
+      if checked == 0 then pending("there is no HAProxy 3.4 to check the output with") end
+    end
+  end)
+
   it("refuses all else: nothing of it is written, its owner is told, and its backend has no servers", function()
     local without, e = engine("3.4"), engine("3.4")
     for i, text in ipairs(BAD) do

@@ -80,11 +80,15 @@ local function one_of(list)
   end
 end
 
-local function plain_words(words)
-  for i = 2, #words do
-    if not words[i]:find("^[%w ._:/@,-]+$") then return nil, "expected plain text" end
+--- Plain text: of so many words at most, from the word `first` on.
+local function plain_words(first, max)
+  return function(words)
+    for i = first, #words do
+      if not words[i]:find("^[%w ._:/@,-]+$") then return nil, "expected plain text" end
+    end
+    if #words < first or #words >= first + max then return nil, ("expected 1 to %d words"):format(max) end
+    return words
   end
-  return words
 end
 
 -- rules -----------------------------------------------------------------------------------------------------
@@ -327,9 +331,10 @@ local BIG = 2147483647
 local GLOBAL = { ["tune.bufsize"] = whole(8192, 1048576), ["tune.maxrewrite"] = whole(512, 65536),
   ["tune.http.maxhdr"] = whole(32, 32767), ["tune.http.logurilen"] = whole(64, 65535),
   ["tune.comp.maxlevel"] = whole(1, 9), ["tune.maxaccept"] = whole(1, 100000), ["tune.idletimer"] = whole(0, 65535),
-  ["spread-checks"] = whole(0, 50), ["log-tag"] = plain_words, ["tune.ssl.lifetime"] = duration }
-for name in ([[tune.http.cookielen tune.h2.max-concurrent-streams tune.h2.initial-window-size
-  tune.h2.header-table-size tune.pattern.cache-size tune.ssl.cachesize tune.ssl.maxrecord tune.rcvbuf.client
+  ["tune.h2.header-table-size"] = whole(4096, 65536), ["tune.http.cookielen"] = whole(1, 65535),
+  ["log-tag"] = plain_words(2, 1), ["tune.ssl.lifetime"] = duration }
+for name in ([[tune.h2.max-concurrent-streams tune.h2.initial-window-size
+  tune.pattern.cache-size tune.ssl.cachesize tune.ssl.maxrecord tune.rcvbuf.client
   tune.rcvbuf.server tune.sndbuf.client tune.sndbuf.server maxconnrate maxsessrate maxsslconn maxsslrate maxcomprate
   maxzlibmem tune.vars.txn-max-size tune.vars.reqres-max-size]]):gmatch("%S+") do
   GLOBAL[name] = whole(0, BIG)
@@ -348,7 +353,8 @@ local SECTIONS = {
     local what = words[2]
     if what == "refresh" and #words == 3 and is_duration(words[3]) then return words end
     if set("hide-version show-legends show-node show-modules")[what or ""] and #words == 2 then return words end
-    if (what == "realm" or what == "show-desc") and #words > 2 then return plain_words(words) end
+    if what == "realm" then return plain_words(3, 1)(words) end
+    if what == "show-desc" then return plain_words(3, MAX_WORDS)(words) end
     return nil, "expected refresh, hide-version, show-legends, show-node, show-modules, realm or show-desc"
   end }),
 }

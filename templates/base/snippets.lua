@@ -70,11 +70,15 @@ local function write(b, lines)
 end
 
 if allowed.ConfigMap then
-  -- Behind the lines of the libraries, and in front of the effects of routes.
+  -- Behind the lines of the libraries, and in front of the effects of routes. They belong to the ConfigMap: where
+  -- HAProxy refuses one, what it had last stays, and nothing else is held up.
   for section_name, place in pairs({ global = { "global", 950 }, frontend = { "frontend http", 870 },
     stats = { "frontend stats", 950 } }) do
-    section(place[1], { name = "snippet-" .. section_name, order = place[2] }, function(b)
-      write(b, configmap.setting(KEYS[section_name]))
+    configmap.named(context.configmap, "snippet-" .. section_name).each(function(_, out)
+      local lines = configmap.setting(KEYS[section_name])
+      if lines then
+        out:section(place[1], { order = place[2], key = "snippet" }, function(b) write(b, lines) end)
+      end
     end)
   end
 end
