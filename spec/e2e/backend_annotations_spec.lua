@@ -272,6 +272,22 @@ frontend f
   end
 
   for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
+    it("leads requests to a Service by its condition, on " .. series, function()
+      put_service("web", { annotations = { ["route-acl"] = "cookie(staging) -m found" } })
+      put_service("api", { annotations = { ["route-acl"] = "path_beg -i /api /v1" } })
+      put_service("bad", { annotations = { ["route-acl"] = "path /x } or { src 0.0.0.0/0" } })
+      for _, name in ipairs({ "web", "api", "bad" }) do put(name, name) end
+      start(series)
+      each_scheme(function(scheme)
+        assert.matches("HTTP/1.1 404", select(2, one(scheme, "web")), 1, true)
+        assert.is_string((one(scheme, "web", { "Cookie: staging=1" })))
+        assert.matches("HTTP/1.1 404", select(2, one(scheme, "api", nil, "/other")), 1, true)
+        assert.is_string((one(scheme, "api", nil, "/API/x")))
+        assert.matches("HTTP/1.1 503", select(2, one(scheme, "bad", nil, "/x")), 1, true)
+      end)
+      told("bad", "route.acl must be")
+    end)
+
     it("keeps an Ingress' backend apart, and takes values of the ConfigMap, on " .. series, function()
       local function put_map(data)
         source:write("configmap.yaml", { apiVersion = "v1", kind = "ConfigMap",

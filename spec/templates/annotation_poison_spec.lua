@@ -121,6 +121,11 @@ NEEDS["cors-max-age"], NEEDS["cors-respond-to-options"] = { ["cors-enable"] = "t
 
 local OWN = "HapticSecret0123456789abcdef0123456789abcdefEnd"
 
+--- Bad values of keys that only a Service has.
+local SERVICE = { ["route-acl"] = { EVIL, "{ path /" .. EVIL, "path /x } or { src 0.0.0.0/0 " .. EVIL, "src -f " .. EVIL,
+  "http_auth(" .. EVIL .. ")", "path -m reg (a+)+" .. EVIL, "env(HOME) -m found", "hdr(\208\176) -m found", 'path "$' .. EVIL .. '"',
+  "lua." .. EVIL, "path /x\n server " .. EVIL .. " 127.0.0.1:1" } }
+
 local function engine(version, context)
   local major, minor = version:match("^(%d+)%.(%d+)")
   local settings = { trusted_proxies = { "192.0.2.1" }, https = false,
@@ -165,7 +170,7 @@ describe("Bad values of annotations", function()
       local on = table.concat(k.on, " ")
       if not k.refused and not (CORPUS[k.short] and #CORPUS[k.short] >= 5) then
         -- Those of routes that the library ssl has are tried with their certificates.
-        assert.truthy(on == "ConfigMap" and CONFIG[k.short] and #CONFIG[k.short] >= 5 or k.short:find("^ssl%-redirect"), k.short)
+        assert.truthy(on == "Service" and SERVICE[k.short] and #SERVICE[k.short] >= 5 or on == "ConfigMap" and CONFIG[k.short] and #CONFIG[k.short] >= 5 or k.short:find("^ssl%-redirect"), k.short)
       end
       count = count + 1
     end
@@ -199,6 +204,31 @@ describe("Bad values of annotations", function()
     for _, k in ipairs(page.keys(page.FAMILY)) do
       if k.refused and table.concat(k.on, " "):find("ConfigMap", 1, true) then try(k.short, INJECTIONS, "AnnotationIgnored") end
     end
+    assert.same({}, e.host.failures)
+  end)
+
+  it("of a Service are told there, and close its backends", function()
+    local e, n = engine("3.4"), 0
+    for key, values in pairs(SERVICE) do
+      for _, list in ipairs({ values, INJECTIONS }) do
+        for _, value in ipairs(list) do
+          n = n + 1
+          local service = program.service("s" .. n)
+          service.metadata.annotations = { ["haproxy.org/" .. key] = value }
+          e:put("services", service)
+          e:put("endpoints", program.slice("s" .. n .. "-1", "s" .. n, 80, { { "10.0.1.1" } }))
+          e:put("ingresses", program.ingress("i" .. n, { rules = { { host = "i" .. n .. ".example", paths = { { "/", "Prefix",
+            "s" .. n } } } } }))
+        end
+      end
+    end
+    e:render()
+    local o = e:output()
+    for i = 1, n do
+      assert.matches("answered with 503", (o.warnings["default/s" .. i] or {}).InvalidAnnotation or "", 1, true, "s" .. i)
+    end
+    assert.is_nil(o.config:find(EVIL, 1, true))
+    assert.is_nil(o.config:find("10.0.1.1", 1, true))
     assert.same({}, e.host.failures)
   end)
 

@@ -15,11 +15,12 @@ local PLAIN = set([[src dst src_port dst_port path pathq url base method query s
   ssl_fc_protocol ssl_fc_cipher ssl_fc_alpn ssl_fc_is_resumed ssl_c_used ssl_c_verify ssl_c_s_dn ssl_c_i_dn req.ver
   res.ver http_first_req req.hdr_names res.hdr_names always_true always_false date uuid fe_name
   req.body_size capture.req.method capture.req.uri capture.req.ver capture.res.ver]])
-local NAMED = set([[req.hdr req.fhdr hdr req.cook cook req.hdr_cnt hdr_cnt req.fhdr_cnt url_param urlp res.hdr
+local NAMED = set([[req.hdr req.fhdr hdr req.cook cook cookie req.hdr_cnt hdr_cnt req.fhdr_cnt url_param urlp res.hdr
   res.fhdr res.hdr_cnt res.cook scook shdr hdr_val req.hdr_val hdr_ip req.hdr_ip ssl_c_s_dn ssl_c_i_dn]])
 --- Those that tell of the request, and of the answer: HAProxy refuses them where there is none.
 local REQUEST = set([[path pathq url base method query req.ver http_first_req req.hdr_names req.body_size req.hdr
-  req.fhdr hdr req.cook cook req.hdr_cnt hdr_cnt req.fhdr_cnt url_param urlp hdr_val req.hdr_val hdr_ip req.hdr_ip]])
+  req.fhdr hdr req.cook cook cookie req.hdr_cnt hdr_cnt req.fhdr_cnt url_param urlp hdr_val req.hdr_val hdr_ip
+  req.hdr_ip]])
 local RESPONSE = set("status res.ver res.hdr_names res.hdr res.fhdr res.hdr_cnt res.cook scook shdr")
 local AT = { request = { RESPONSE }, response = { REQUEST }, log = { REQUEST, RESPONSE },
   tcp = { REQUEST, RESPONSE, set("capture.req.method capture.req.uri capture.req.ver capture.res.ver") } }

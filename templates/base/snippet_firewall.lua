@@ -390,4 +390,19 @@ local function check(section_name, text)
   return lines
 end
 
-provide("base.snippet_firewall", { check = check, prefix = PREFIX })
+--- The words of a test (a fetch, flags, patterns) that may be used; nil and what is wrong.
+local function check_test(text)
+  if #text > MAX_BYTES or text:find("[^\32-\126]") then return nil, "only printable ASCII" end
+  local words, problem = words_of(text)
+  if not words then return nil, problem end
+  for _, w in ipairs(words) do
+    if w == "{" or w == "}" then return nil, "no brackets" end
+  end
+  local ok
+  ok, problem = expressions.check_test(words, 1, #words)
+  if not ok then return nil, problem end
+  for i, w in ipairs(words) do words[i] = own_variables(w) end
+  return words
+end
+
+provide("base.snippet_firewall", { check_test = check_test, check = check, prefix = PREFIX })

@@ -11,6 +11,7 @@ settings({
 local ON = { "Ingress", "Service", "ConfigMap" }
 
 local configmap, snippets = use("base.configmap"), use("base.snippets")
+local firewall = use("base.snippet_firewall")
 
 local function words_of(value)
   local words = {}
@@ -95,7 +96,19 @@ local PROXY = { proxy = "send-proxy", ["proxy-v1"] = "send-proxy", ["proxy-v2"] 
 local TESTED = "backend_annotations_spec: "
 local PROFILE = "lines that no backend has had yet"
 
+local function parse_condition(text)
+  local words, problem = firewall.check_test(text)
+  if not words then return nil, "a condition, such as cookie(staging) -m found: " .. problem end
+  return words
+end
+
 annotations({
+  route_acl = { type = "text", parse = parse_condition, on = { "Service" }, effect = "backend", protects = true,
+    reload = PROFILE,
+    doc = "Requests that it does not hold for get 404: a fetch of the request, flags and patterns, of those that "
+      .. "snippets may have.",
+    lines = "http-request return status 404 … unless { CONDITION }",
+    tested = TESTED .. "leads requests to a Service by its condition" },
   load_balance = { type = "text", parse = parse_balance, on = ON, effect = "backend", reload = PROFILE,
     doc = "How a server is chosen.", lines = "balance …; hash-type consistent", tested = TESTED .. "chooses servers" },
   cookie_persistence = { type = "text", parse = parse_cookie, on = ON, effect = "backend", reload = PROFILE,
@@ -131,7 +144,8 @@ annotations({
 })
 
 local NAMES = { "load_balance", "cookie_persistence", "cookie_persistence_no_dynamic", "check", "check_http",
-  "check_interval", "timeout_check", "pod_maxconn", "abortonclose", "send_proxy_protocol", "forwarded_for" }
+  "check_interval", "timeout_check", "pod_maxconn", "abortonclose", "send_proxy_protocol", "forwarded_for",
+  "route_acl" }
 if snippets.on then NAMES[#NAMES + 1] = "backend_config_snippet" end
 local IS_NAME = {}
 for _, name in ipairs(NAMES) do IS_NAME[name] = true end
@@ -168,11 +182,18 @@ local function read(objects, tell)
   if below then levels[#levels + 1] = below end
   if #levels == 0 then return {}, false end
   local v, wrong = annotated(NAMES, levels, tell)
-  return v, wrong.backend_config_snippet ~= nil
+  return v, wrong.backend_config_snippet ~= nil or wrong.route_acl ~= nil
 end
 
 --- Write the lines of a backend.
 local function write(b, v)
+  if v.route_acl then
+    local words = { "http-request", "return", "status", 404, "content-type", "text/plain", "string",
+      context.not_found_text, "unless", "{" }
+    for _, w in ipairs(v.route_acl) do words[#words + 1] = w end
+    words[#words + 1] = "}"
+    b:line(unpack(words))
+  end
   if v.load_balance then
     b:line("balance", unpack(v.load_balance.words))
     -- A server that comes or goes moves few of the others' clients; and HAProxy can add servers to no other kind.
