@@ -28,6 +28,8 @@ settings({
   strict_sni = { type = "bool", default = false, doc = "end handshakes for names without a certificate" },
   sni_mismatch = { type = "enum", values = { "reject", "allow" }, default = "reject",
     doc = "a Host other than the name that TLS was begun for" },
+  ocsp_update = { type = "bool", default = false,
+    doc = "HAProxy asks for OCSP answers, and staples them, for certificates that name a responder" },
   sni_mismatch_status = { type = "integer", min = 400, max = 499, default = 421, doc = "status of that answer" },
   client_missing_status = { type = "integer", min = 400, max = 499, default = 496,
     doc = "status for a client without the certificate that its route requires" },
@@ -42,6 +44,10 @@ local ON = context.https and HAS_SECRETS
 
 --- May TLS be passed through? Then a frontend of its own has the port.
 local PASSES = ON and context.ssl_passthrough
+
+--- Are OCSP answers asked for? HAProxy refuses a certificate for which it cannot.
+local OCSP = ON and context.ocsp_update
+  and (capabilities.major > 2 or capabilities.major == 2 and capabilities.minor >= 8)
 
 local LIST, DEFAULT = "https.list", "default.pem"
 --- Codes that a redirect can have.
@@ -317,7 +323,19 @@ if ON then
   end)
 end
 
-provide("ssl", { on = ON, passes_through = PASSES, passthrough_map = passthrough.map, terminate = passthrough.terminate,
+if ON and context.ocsp_update and not OCSP then
+  fragment("ocsp", function(out)
+    out:warn("OcspNotSupported", "ocsp_update: HAProxy has it from 2.8 on; no answers are asked for")
+  end)
+end
+
+--- The same certificate under another name: HAProxy has a file with OCSP updates everywhere, or nowhere.
+local function unstapled(out, namespace, name)
+  return certificate(out, namespace, name, (file_of(namespace, name):gsub("%.pem$", ".unstapled.pem")))
+end
+
+provide("ssl", { on = ON, ocsp = OCSP, unstapled = unstapled, passes_through = PASSES,
+  passthrough_map = passthrough.map, terminate = passthrough.terminate,
   tcp_defaults = passthrough.defaults, list = LIST, codes = CODES, certificate = certificate, authorities = authorities,
   server_authorities = server_authorities, server_problem = server_problem, covers = covers, has_secrets = HAS_SECRETS,
   problem = function(namespace, name)

@@ -368,14 +368,19 @@ void certificate_read_revocations(const char *bytes, size_t length, struct certi
 
 bool certificate_fingerprint(const char *pem, size_t length, char ret_text[CERTIFICATE_FINGERPRINT_SIZE])
 {
-    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned char digest[EVP_MAX_MD_SIZE], *der = NULL;
+    char *name = NULL;
     unsigned n = 0;
+    long size = 0;
     BIO *bio = length <= INT_MAX ? BIO_new_mem_buf(pem, (int)length) : NULL;
-    X509 *leaf = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-    bool good = leaf && X509_digest(leaf, EVP_sha1(), digest, &n) == 1 && n * 2 + 1 == CERTIFICATE_FINGERPRINT_SIZE;
+    /* Its bytes are enough: reading what is in them costs ten times as much. */
+    bool good = bio && PEM_bytes_read_bio(&der, &size, &name, PEM_STRING_X509, bio, NULL, NULL) == 1 && size > 0 &&
+                EVP_Digest(der, (size_t)size, digest, &n, EVP_sha1(), NULL) == 1 &&
+                n * 2 + 1 == CERTIFICATE_FINGERPRINT_SIZE;
     for (unsigned i = 0; good && i < n; i++)
         snprintf(ret_text + 2 * (size_t)i, 3, "%02X", digest[i]);
-    X509_free(leaf);
+    OPENSSL_free(name);
+    OPENSSL_free(der);
     BIO_free(bio);
     ERR_clear_error();
     return good;

@@ -38,6 +38,21 @@ function Scope:revocations(authority, certificates)
   return posix.read_file(file)
 end
 
+--- The serial number in the OCSP answer that a client gets with the certificate of a name; "" when there is none.
+function M.staple(port, name) return (posix.run({ TOOL, "staple", tostring(port), name }):gsub("%s+$", "")) end
+
+--- A responder that says of these certificates that they are good.
+function Scope:ocsp_responder(port, authority, certificates)
+  local words = { TOOL, "ocsp", tostring(port), authority.directory }
+  for _, c in ipairs(certificates) do words[#words + 1] = c.directory end
+  local process = self:spawn({ name = "OCSP responder", argv = words })
+  -- HAProxy that meets no responder asks again five minutes later.
+  self:wait_for("the OCSP responder", 10, function()
+    return process:log():find("waiting for OCSP", 1, true), process:log()
+  end)
+  return process
+end
+
 --- A client that takes its session up again and again; its log tells what changes: "200 resumed".
 function Scope:resuming_client(port, name, certificate)
   return self:spawn({ name = "a client with a session", argv = { TOOL, "resume", tostring(port), name,

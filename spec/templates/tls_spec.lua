@@ -160,6 +160,56 @@ describe("The ssl library", function()
     end
   end)
 
+  it("asks for lists of revoked certificates and leads to a page, and takes neither for what it is not", function()
+    local function run(annotations, facts)
+      local e = engine()
+      e:put("secrets", secret("s", { "a.example" }))
+      e:put("secrets", { metadata = { namespace = "default", name = "ca" }, data = { ["ca.crt"] = HANDLE, ["ca.crl"] = OWN },
+        x509 = { validity = "valid", usable = false, names = {}, problem = "it has no tls.crt",
+          authorities = { certificates = 1 }, revocations = facts } })
+      annotations["haproxy-haptic.org/client-ca"] = "ca"
+      e:put("ingresses", ingress("a", { { hosts = { "a.example" }, secretName = "s" } }, { annotations = annotations }))
+      e:render()
+      local certificates, lines = tables(e)
+      return e:output(), certificates, lines
+    end
+    local _, certificates, lines = run({}, { lists = 1 })
+    assert.equal(OWN .. "\n", certificates["default_ca.crl.pem"])
+    assert.equal("keep certs/default_s.pem [ca-file certs/default_ca.ca.pem crl-file certs/default_ca.crl.pem verify optional]",
+      lines["a.example"])
+    local output
+    output, certificates = run({}, { lists = 0, problem = "garbage" })
+    assert.equal("keep ", certificates["default_ca.crl.pem"])
+    assert.matches("garbage", output.warnings["default/a"].InvalidClientCrl)
+    for page, good in pairs({ ["https://x.example/why?a=1&b=%20"] = true, ["http://x.example:8080/"] = true, ["/why"] = true,
+      ["//x.example/"] = false, ["javascript:1"] = false, ["https://x.example"] = false, ["/a b"] = false,
+      ["https://x.example/%[env(PATH)]"] = false, [""] = false, ["/" .. ("a"):rep(1024)] = false }) do
+      output = run({ ["haproxy-haptic.org/client-error-page"] = page })
+      assert.equal("a.example/ required:" .. (good and page .. ":" or "") .. "default_web_80\n", output.maps["client-prefix.map"])
+      assert.equal(not good, output.warnings["default/a"] ~= nil and output.warnings["default/a"].InvalidAnnotation ~= nil)
+    end
+  end)
+
+  it("asks for OCSP answers where HAProxy can, and names a file with and without them never", function()
+    local function run(context, capabilities)
+      local e = engine(context, capabilities)
+      e:put("secrets", secret("s", { "a.example", "b.example" }, { ocsp = true }))
+      e:put("secrets", secret("r", { "b.example" }, { ocsp = false, key_type = "RSA" }))
+      e:put("ingresses", ingress("a", { { hosts = { "a.example" }, secretName = "s" } }))
+      e:put("ingresses", ingress("b", { { hosts = { "b.example" }, secretName = "s" },
+        { hosts = { "b.example" }, secretName = "r" } }))
+      e:render()
+      assert.same({}, e.host.failures)
+      return select(2, tables(e)), e:output()
+    end
+    local lines = run({ ocsp_update = true })
+    assert.equal("certs/default_s.pem [ocsp-update on]", lines["a.example"])
+    assert.equal("certs/default_r.pem certs/default_s.unstapled.pem", lines["b.example"])
+    assert.equal("certs/default_s.pem", run({})["a.example"])
+    lines = run({ ocsp_update = true }, { version = "2.6", major = 2, minor = 6, default_certificate = OWN })
+    assert.equal("certs/default_s.pem", lines["a.example"])
+  end)
+
   it("takes hostile values of spec.tls for nothing", function()
     local hostile = {
       "text", 7, { "text" }, { 5 }, { { hosts = "a.example", secretName = "s" } }, { { hosts = { 5, {}, "" }, secretName = "s" } },

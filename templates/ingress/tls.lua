@@ -126,7 +126,7 @@ local function add_entry(out, ing, entry, hosts, of)
   end
   local file, facts = ssl.certificate(out, ing.metadata.namespace, name)
   for _, host in ipairs(hosts) do
-    local has = of[host] or { files = {}, types = {}, keep = false }
+    local has = of[host] or { files = {}, types = {}, keep = false, staples = 0, names = {} }
     local type_of_key = facts and facts.key_type or "unknown " .. file
     if facts and not ssl.covers(facts, host) then
       out:warn("CertificateHostMismatch", ("the certificate of Secret %s is not for the host %s"):format(name, host))
@@ -136,10 +136,27 @@ local function add_entry(out, ing, entry, hosts, of)
     elseif not has.types[type_of_key] then
       has.types[type_of_key] = file
       has.files[#has.files + 1] = file
+      if ssl.ocsp and facts and facts.ocsp then has.staples, has.names[file] = has.staples + 1, name end
       has.keep = has.keep or facts == nil
       of[host] = has
     end
   end
+end
+
+--- The options of a host whose certificates have OCSP answers stapled. Options are for all certificates of a host, and
+--- HAProxy refuses a file that is named with them here and without them there: where they cannot be for all, the others
+--- come under another name.
+local function with_staples(out, ing, has, options)
+  if has.staples == 0 then return options end
+  if has.staples < #has.files then
+    for i, file in ipairs(has.files) do
+      if has.names[file] then has.files[i] = ssl.unstapled(out, ing.metadata.namespace, has.names[file]) end
+    end
+    return options
+  end
+  local words = { "ocsp-update", "on" }
+  for _, w in ipairs(options or {}) do words[#words + 1] = w end
+  return words
 end
 
 --- Is a rule's host one of those with TLS?
@@ -172,8 +189,9 @@ local function put(out, ing, routes, passes)
     options, keep = ssl.authorities(out, ing.metadata.namespace, authorities), true
   end
   for host, has in pairs(of) do
+    local words = with_staples(out, ing, has, options)
     table.sort(has.files)
-    out:crt_list(ssl.list, has.files, { sni = host, keep = has.keep or keep, options = options })
+    out:crt_list(ssl.list, has.files, { sni = host, keep = has.keep or keep, options = words })
   end
   if redirect == nil then return end
   for _, route in ipairs(routes(ing)) do
