@@ -21,6 +21,7 @@
 #define SURPRISE_WARN_MAX_NS (3600 * NS_PER_S)
 #define RESTS_MAX 8 /* comparisons without what cannot be done at runtime, when no reload can be made */
 #define NO_TIME "no time to write is left: the leadership was not renewed in time"
+#define DEADLINE_COMMANDS 200 /* for which the deadline of a command is enough */
 #define READ_MAX_BYTES ((size_t)512 << 20)
 
 static void step_compare(struct agent *a);
@@ -271,11 +272,12 @@ static const char *const read_commands[READ_COUNT] = {
 };
 /* clang-format on */
 
-/* For a group of commands; else the apply ends. */
-static bool may_run(struct agent *a, int64_t *ret_deadline_ns)
+/* For a group of commands, which have the longer the more they are; else the apply ends. */
+static bool may_run(struct agent *a, size_t count, int64_t *ret_deadline_ns)
 {
     struct err err;
-    if (agent_may_run(a, a->config.command_deadline_ns, ret_deadline_ns, &err) == 0)
+    int64_t limit_ns = a->config.command_deadline_ns * (int64_t)(1 + count / DEADLINE_COMMANDS);
+    if (agent_may_run(a, limit_ns, ret_deadline_ns, &err) == 0)
         return true;
     agent_forget_live(a, err.text);
     apply_fail_later(a, &err);
@@ -308,8 +310,6 @@ static void read_maps(struct agent *a)
     struct batch reads = {0};
     struct map_slot *slot;
     int64_t deadline_ns;
-    if (!may_run(a, &deadline_ns))
-        return;
     for (size_t it = 0; (slot = map_next(&a->live->maps, &it));) {
         const struct live_map *map = slot->value;
         if (map->used)
@@ -318,7 +318,7 @@ static void read_maps(struct agent *a)
     certificates_commands(a, &reads);
     if (!reads.commands.length)
         on_maps_read(a, NULL, NULL, 0);
-    else
+    else if (may_run(a, reads.commands.length, &deadline_ns))
         a->call = runtime_run(a->loop, a->config.runtime_socket, reads.commands.items, reads.commands.length,
                               deadline_ns, READ_MAX_BYTES, on_maps_read, a);
     batch_done(&reads);
@@ -407,7 +407,7 @@ void apply_read(struct agent *a)
 {
     int64_t deadline_ns;
     a->apply.all = true;
-    if (!may_run(a, &deadline_ns))
+    if (!may_run(a, READ_COUNT, &deadline_ns))
         return;
     a->call = runtime_run(a->loop, a->config.runtime_socket, read_commands, READ_COUNT, deadline_ns, READ_MAX_BYTES,
                           on_read, a);
@@ -533,10 +533,10 @@ static void step_reread(struct agent *a)
 {
     struct apply *p = &a->apply;
     int64_t deadline_ns;
-    if (!may_run(a, &deadline_ns))
+    batch_reads(a, &p->batch);
+    if (!may_run(a, p->batch.commands.length, &deadline_ns))
         return;
     p->rereads++;
-    batch_reads(a, &p->batch);
     a->call = runtime_run(a->loop, a->config.runtime_socket, p->batch.commands.items, p->batch.commands.length,
                           deadline_ns, READ_MAX_BYTES, on_batch, a);
 }
@@ -549,7 +549,7 @@ static void step_batch(struct agent *a)
         apply_step_later(a, apply_finish, 0);
         return;
     }
-    if (!may_run(a, &deadline_ns))
+    if (!may_run(a, p->batch.commands.length, &deadline_ns))
         return;
     journal_begin(a, &p->touched);
     a->level = false;

@@ -126,6 +126,24 @@ static bool is_several(const struct live_certificate *live)
     return n > 1;
 }
 
+/* HAProxy has what is wanted already, and another content than the file had: an apply was interrupted that gave it
+ * that. It goes on from there. */
+static bool is_taken_over(struct agent *a, const struct live_certificate *live, const char *path,
+                          const struct buf *wanted)
+{
+    for (int kind = 0; kind < SSL_FILE_KINDS; kind++) {
+        if (!live->loaded[kind] || !*live->marks[kind].text)
+            continue;
+        const struct ssl_file_mark mark = ssl_file_mark((enum ssl_file_kind)kind, buf_str(wanted), wanted->length);
+        const struct digest digest = digest_of(buf_str(wanted), wanted->length);
+        if (strcmp(mark.text, live->marks[kind].text) != 0)
+            return false;
+        live_certificate_set(a->live, path, (enum ssl_file_kind)kind, &digest, &mark);
+        return true;
+    }
+    return false;
+}
+
 void touch_certificate(struct agent *a, struct touched *t, const char *path, const struct buf *wanted,
                        struct plan *plan)
 {
@@ -137,6 +155,8 @@ void touch_certificate(struct agent *a, struct touched *t, const char *path, con
     struct plan part = {0};
 
     if (same && is_there)
+        return;
+    if (wanted && is_there && !known && !is_several(live) && is_taken_over(a, live, path, wanted))
         return;
     if (a->apply.round == ROUND_REST && map_get(&a->apply.avoid, path)) {
         plan_reload(plan, "certificate", "%s did not change as it was told", path);
@@ -193,13 +213,15 @@ void certificates_merge(struct agent *a, const struct runtime_answer *answers, s
         i++;
     }
     for (size_t it = 0; i < count && (slot = map_next(&a->live->certificates, &it));) {
-        const struct live_certificate *c = slot->value;
+        struct live_certificate *c = slot->value;
         for (int kind = 0; kind < SSL_FILE_KINDS && i < count; kind++) {
             if (!c->loaded[kind])
                 continue;
+            const struct ssl_file_mark found = ssl_file_answer_mark((enum ssl_file_kind)kind, answers[i].text);
             /* Another one than the file's: what its content is, is not known. */
-            if (!ssl_file_answer_is((enum ssl_file_kind)kind, answers[i].text, &c->marks[kind]))
+            if (!*found.text || strcmp(found.text, c->marks[kind].text) != 0)
                 free(map_deln(&a->live->files, slot->key, slot->key_length));
+            c->marks[kind] = found;
             i++;
         }
     }

@@ -58,8 +58,9 @@ struct live_list {
 
 /* A file for TLS. Its content is in files, while it is known. */
 struct live_certificate {
-    struct ssl_file_mark marks[SSL_FILE_KINDS]; /* of that content, as whatever HAProxy may have loaded it */
-    bool loaded[SSL_FILE_KINDS];                /* HAProxy has it among those that can be changed */
+    /* of that, as whatever HAProxy may have loaded it; else of what it has */
+    struct ssl_file_mark marks[SSL_FILE_KINDS];
+    bool loaded[SSL_FILE_KINDS]; /* HAProxy has it among those that can be changed */
 };
 bool live_certificate_is_loaded(const struct live_certificate *c); /* as anything; NULL: no */
 

@@ -239,21 +239,27 @@ static void answer_lists(struct lines *lines, const char *answer)
     vec_done(&r.serials.items);
 }
 
-bool ssl_file_answer_is(enum ssl_file_kind kind, const char *answer, const struct ssl_file_mark *mark)
+struct ssl_file_mark ssl_file_answer_mark(enum ssl_file_kind kind, const char *answer)
 {
     struct lines lines = {0};
-    if (!*mark->text)
-        return false;
     if (kind == SSL_CERTIFICATE) {
+        struct ssl_file_mark mark = {""};
         const char *at = strstr(answer, FINGERPRINT);
-        return at && strncmp(at + strlen(FINGERPRINT), mark->text, strlen(mark->text)) == 0;
+        at = at ? at + strlen(FINGERPRINT) : "";
+        snprintf(mark.text, sizeof(mark.text), "%.*s", (int)strcspn(at, " \n"), at);
+        return mark;
     }
     if (kind == SSL_AUTHORITIES)
         answer_fingerprints(&lines, answer);
     else
         answer_lists(&lines, answer);
-    const struct ssl_file_mark found = lines_mark(&lines);
-    return strcmp(found.text, mark->text) == 0;
+    return lines_mark(&lines);
+}
+
+bool ssl_file_answer_is(enum ssl_file_kind kind, const char *answer, const struct ssl_file_mark *mark)
+{
+    const struct ssl_file_mark found = ssl_file_answer_mark(kind, answer);
+    return *mark->text && strcmp(found.text, mark->text) == 0;
 }
 
 bool ssl_file_answer_is_none(enum ssl_file_kind kind, const char *answer)

@@ -25,6 +25,8 @@ struct ssl_file_mark {
     char text[SSL_FILE_MARK_SIZE]; /* "" none: the file has nothing of that kind */
 };
 struct ssl_file_mark ssl_file_mark(enum ssl_file_kind kind, const char *pem, size_t length);
+/* The mark of what the answer to `show ssl cert|ca-file|crl-file NAME` tells of. */
+struct ssl_file_mark ssl_file_answer_mark(enum ssl_file_kind kind, const char *answer);
 /* Is that what the answer to `show ssl cert|ca-file|crl-file NAME` tells of? */
 bool ssl_file_answer_is(enum ssl_file_kind kind, const char *answer, const struct ssl_file_mark *mark);
 /* Does the answer say that HAProxy has no such file? */
