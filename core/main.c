@@ -25,6 +25,8 @@ static const struct subcommand subcommands[] = {
      cmd_policy_options},
     {"snapshot", cmd_snapshot, "what a configuration watches, taken from a cluster, with fakes in the place of Secrets",
      cmd_snapshot_options},
+    {"doctor", cmd_doctor, "the state of an installation, what is wrong with it, and a bundle for support",
+     cmd_doctor_options},
     {"version", cmd_version, "the program's version", NULL},
     {"renderer", cmd_renderer, "the jailed process that runs the templates; started by other commands", NULL},
 };

@@ -11,6 +11,7 @@
 #include "kube/path.h"
 
 #define DEADLINE_NS (30 * NS_PER_S)
+#define ANSWER_MAX ((size_t)512 << 20)
 
 bool cluster_set(struct cluster *c, int id, const char *value)
 {
@@ -36,16 +37,25 @@ int cluster_open(struct cluster *c, struct err *err)
 
     if (kube_config_load(&config, &c->overrides, err) < 0)
         return err_wrap(err, "no API server");
-    uv_loop_init(&c->loop);
+    (void)cluster_open_alone(c);
     c->client = kube_client_new(&c->loop, &config, &options);
+    return 0;
+}
+
+int cluster_open_alone(struct cluster *c)
+{
+    uv_loop_init(&c->loop);
+    c->is_open = true;
     return 0;
 }
 
 void cluster_close(struct cluster *c)
 {
-    if (c->client == NULL)
+    if (!c->is_open)
         return;
-    c->client = kube_client_free(c->client);
+    if (c->client != NULL)
+        c->client = kube_client_free(c->client);
+    c->is_open = false;
     uv_run(&c->loop, UV_RUN_DEFAULT);
     uv_loop_close(&c->loop);
 }
@@ -67,24 +77,47 @@ static void on_answer(void *ctx, const struct kube_response *response, const str
         buf_add(a->body, response->body, response->length);
 }
 
-int cluster_get(struct cluster *c, const char *what, const char *path, struct buf *body, struct err *err)
+static int get(struct cluster *c, struct kube_client *client, const char *what, const char *path, struct buf *body,
+               struct err *err)
 {
     struct answer a = {.body = body};
     const struct kube_call call = {.what = what,
                                    .path = path,
                                    .accept = "*/*",
                                    .deadline_ns = clock_now_ns() + DEADLINE_NS,
+                                   .max_response_bytes = ANSWER_MAX,
                                    .retries = 2,
                                    .done = on_answer,
                                    .ctx = &a};
 
-    kube_request_start(c->client, &call);
+    kube_request_start(client, &call);
     while (!a.is_there)
         uv_run(&c->loop, UV_RUN_ONCE);
     if (a.err.kind == ERR_NONE)
         return 0;
     *err = a.err;
     return -1;
+}
+
+int cluster_get(struct cluster *c, const char *what, const char *path, struct buf *body, struct err *err)
+{
+    return get(c, c->client, what, path, body, err);
+}
+
+int cluster_fetch(struct cluster *c, const char *url, const char *path, struct buf *body, struct err *err)
+{
+    const struct kube_client_options options = {.version = HAPTIC_VERSION, .http1_only = true};
+    size_t length = strlen(url);
+
+    if ((strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) || url[length - 1] == '/')
+        return err_set(err, ERR_INVALID, "%.128s: write http://HOST:PORT", url);
+    struct kube_config config = {
+        .origin = xstrdup(url), .server = xstrdup(url), .namespace = xstrdup(""), .proxy_url = xstrdup("")};
+    struct kube_client *client = kube_client_new(&c->loop, &config, &options);
+    int result = get(c, client, path, path, body, err);
+    kube_client_free(client);
+    uv_run(&c->loop, UV_RUN_NOWAIT);
+    return result;
 }
 
 static int read_resource(struct cluster *c, const char *resource, struct config **ret_config, struct buf *ret_object,

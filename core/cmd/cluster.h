@@ -31,16 +31,21 @@ enum { CLUSTER_KUBECONFIG = 1000, CLUSTER_CONTEXT, CLUSTER_SERVER };
 struct cluster {
     struct kube_overrides overrides;
     uv_loop_t loop;
-    struct kube_client *client; /* NULL: not open */
+    bool is_open;
+    struct kube_client *client; /* NULL: not open, or alone */
 };
 
 /* An option of CLUSTER_ROWS; false: it is none. */
 bool cluster_set(struct cluster *c, int id, const char *value);
 int cluster_open(struct cluster *c, struct err *err) MUST_CHECK;
+/* The loop, without an API server. 0. */
+int cluster_open_alone(struct cluster *c);
 void cluster_close(struct cluster *c); /* also of one that is not open */
 
 /* The body of an answer. */
 int cluster_get(struct cluster *c, const char *what, const char *path, struct buf *body, struct err *err) MUST_CHECK;
+/* The same from any server ("http://HOST:PORT"), which gets no credentials. */
+int cluster_fetch(struct cluster *c, const char *url, const char *path, struct buf *body, struct err *err) MUST_CHECK;
 /* A configuration: of a file; of a resource ("NAMESPACE/NAME"), whose object is appended to ret_object; built-in
  * without both. */
 int cluster_config(struct cluster *c, const char *file, const char *resource, struct config **ret_config,

@@ -20,6 +20,8 @@ int cmd_annotations(int argc, char **argv);
 int cmd_crds(int argc, char **argv);
 /* 0, 1 when the API server refuses, 2 for wrong usage. */
 int cmd_snapshot(int argc, char **argv);
+/* 0 clean, 1 findings, 2 when the cluster cannot be asked, or wrong usage. */
+int cmd_doctor(int argc, char **argv);
 int cmd_renderer(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 
@@ -38,5 +40,6 @@ const struct option_table *cmd_policy_options(void);
 const struct option_table *cmd_annotations_options(void);
 const struct option_table *cmd_crds_options(void);
 const struct option_table *cmd_snapshot_options(void);
+const struct option_table *cmd_doctor_options(void);
 
 #endif

@@ -6,7 +6,7 @@
 
 #include "base/alloc.h"
 #include "controller/debug.h"
-#include "controller/history.h"
+#include "controller/generation_log.h"
 #include "engine/embedded.h"
 #include "engine/renderer.h"
 
@@ -108,24 +108,37 @@ static void serve_route(void *ctx, struct http_answer *answer)
 
 static void serve_generations(void *ctx, struct http_answer *answer)
 {
-    const struct history *h = app_history(ctx);
+    const struct generation_log *h = app_generations(ctx);
 
     answer->content_type = "application/json";
     if (h != NULL)
-        history_write_generations(h, &answer->body);
+        generation_log_write_generations(h, &answer->body);
     else
         buf_puts(&answer->body, "{\"generations\":[]}\n");
 }
 
 static void serve_events(void *ctx, struct http_answer *answer)
 {
-    const struct history *h = app_history(ctx);
+    const struct generation_log *h = app_generations(ctx);
 
     answer->content_type = "application/json";
     if (h != NULL)
-        history_write_events(h, &answer->body);
+        generation_log_write_events(h, &answer->body);
     else
         buf_puts(&answer->body, "{\"events\":[]}\n");
+}
+
+static void serve_dump(void *ctx, struct http_answer *answer)
+{
+    struct err err;
+
+    answer->content_type = "application/x-ndjson";
+    if (app_write_dump(ctx, &answer->body, &err) == 0)
+        return;
+    answer->status = HTTP_UNAVAILABLE;
+    answer->content_type = "text/plain; charset=utf-8";
+    buf_clear(&answer->body);
+    buf_printf(&answer->body, "%s\n", err.text);
 }
 
 /* ---- what the renderer is asked for ---- */
@@ -201,6 +214,7 @@ void debug_pages_add(struct http_server *server, struct app *app)
         {"/debug/config", "the accepted haproxy.cfg; ?origin=1: who wrote each line", serve_config},
         {"/debug/maps", "the names of the accepted maps", serve_map_names},
         {"/debug/maps/", "NAME: a map; ?origin=1: who wrote each entry", serve_map},
+        {"/debug/dump", "templates and objects, for haptic repl --from", serve_dump},
         {"/debug/route", "?host=&path=: where the maps lead a request to", serve_route},
     };
 

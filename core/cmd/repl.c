@@ -13,22 +13,33 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "cmd/cluster.h"
 #include "cmd/cmd.h"
 #include "cmd/workbench_options.h"
+#include "controller/dump.h"
 #include "data/json.h"
 #include "offline/change.h"
+#include "offline/difference.h"
 #include "offline/line_editor.h"
+#include "offline/origin.h"
+#include "offline/origin_route.h"
+#include "offline/prompt_complete.h"
 #include "offline/prompt_request.h"
 #include "offline/saved_test.h"
 
 #define SESSION_MAX 1000
 #define CHUNK_MAX ((size_t)1 << 20)
 
-enum { REPL_EXECUTE = WORKBENCH_OWN };
+enum { REPL_EXECUTE = WORKBENCH_OWN, REPL_DUMP, REPL_FROM };
 
 static const struct option_row rows[] = {
     WORKBENCH_ROW_CONFIG,
     {REPL_EXECUTE, 'e', "execute", "LUA", NULL, NULL, "evaluate this and end; may be repeated"},
+    {REPL_FROM, 0, "from", "URL", NULL, NULL,
+     "templates and objects of a running controller, from its debug port: http://127.0.0.1:9091 behind kubectl "
+     "port-forward. Nothing is changed there"},
+    {REPL_DUMP, 0, "dump", NULL, NULL, NULL,
+     "print the templates and the objects, with handles in the place of Secrets, for luajit -l haptic, and end"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy to render for (haproxy in PATH)"},
@@ -51,6 +62,8 @@ static const struct option_table table = {
 struct repl {
     struct workbench_command common;
     VEC(const char *) chunks_given; /* --execute */
+    const char *from;               /* --from; NULL: files */
+    struct buf dump;                /* what it gave */
     struct line_editor *editor;
     VEC(char *) session; /* chunks that were evaluated without an error, in order */
     struct buf pending;  /* lines of an unfinished chunk */
@@ -59,13 +72,21 @@ struct repl {
     struct stage *stage;     /* of what was rendered last; NULL: none was needed */
     uv_signal_t interrupt;
     struct timespec config_time;
-    bool evaluating, failed, ended;
+    bool dumps, evaluating, failed, ended;
 };
 
 static int set(void *ctx, int id, const char *value, struct err *err)
 {
     struct repl *r = ctx;
 
+    if (id == REPL_FROM) {
+        r->from = value;
+        return 0;
+    }
+    if (id == REPL_DUMP) {
+        r->dumps = true;
+        return 0;
+    }
     if (id != REPL_EXECUTE)
         return workbench_command_set(&r->common, id, value, err);
     vec_push(&r->chunks_given, value);
@@ -148,6 +169,35 @@ static void make_request(struct repl *r, struct yyjson_val *request)
     r->failed = !as_expected;
 }
 
+static void explain(struct repl *r, struct yyjson_val *command)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    const char *what = json_str(command, "what"), *kind = json_str(command, "kind"), *id = json_str(command, "id");
+    const struct finding_code_row *row = what ? finding_code_find(what) : NULL;
+    const char *line = what && strncmp(what, DISK_CONFIG ":", strlen(DISK_CONFIG ":")) == 0 ? strchr(what, ':') : NULL;
+    const struct workbench_options *o = &r->common.options;
+    int result = 0;
+    struct err err;
+
+    if (row != NULL)
+        buf_printf(&text, "%s: %s\n    %s\n    Remedy: %s\n", row->code, row->title, row->meaning, row->remedy);
+    else if (line != NULL)
+        result = origin_of_line(r->common.workbench, strtoul(line + 1, NULL, 10), &text, &err);
+    else if (what != NULL && strchr(what, '/') != NULL)
+        result = origin_of_route(r->common.workbench,
+                                 o->haproxy_version == NULL && o->dump == NULL ? o->haproxy_binary : NULL, what, &text,
+                                 &err);
+    else if (kind != NULL && id != NULL)
+        result = origin_of_object(r->common.workbench, kind, id, &text, &err);
+    else
+        result = err_set(&err, ERR_INVALID,
+                         "explain: write \"shop.test/cart\", \"haproxy.cfg:12\", an object, or the code of a finding");
+    if (result < 0)
+        printf("error: %s\n", err.text);
+    fwrite(buf_str(&text), 1, text.length, stdout);
+    r->failed = result < 0;
+}
+
 static void carry_out(struct repl *r, const char *json)
 {
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
@@ -164,6 +214,8 @@ static void carry_out(struct repl *r, const char *json)
         render(r, true);
     else if (strcmp(name ? name : "", "request") == 0)
         make_request(r, json_at(root, "request"));
+    else if (strcmp(name ? name : "", "explain") == 0)
+        explain(r, root);
     else
         change_object(r, root);
 }
@@ -270,6 +322,7 @@ static void help(void)
     puts(":help          this list; help() says what Lua has\n"
          ":load FILE     evaluate a file\n"
          ":save FILE     write the objects, and the requests since they changed, as a test\n"
+         ":diff          what the changes of this session would do to a HAProxy that runs what the files say\n"
          ":reload        load the configuration again, and what it has read\n"
          ":quit          end, as Ctrl-D does");
 }
@@ -317,6 +370,65 @@ static void save(struct repl *r, const char *path)
     }
 }
 
+/* The files once more, and what is here: compared as `haptic diff` does it. */
+static int compare(struct repl *r, struct findings *findings, struct err *err)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    struct workbench *before = NULL, *now = r->common.workbench;
+    struct difference d = {0};
+    const char *binary = r->common.options.haproxy_binary;
+    int result = workbench_new(&r->common.loop, &r->common.options, findings, &before, err);
+
+    if (result == 0 && before != NULL && workbench_render(before)) {
+        workbench_set_findings(now, findings);
+        if (workbench_validate(before, binary, err) < 0 || workbench_validate(now, binary, err) < 0)
+            result = -1;
+        workbench_set_findings(now, &r->common.findings);
+        if (result == 0 && findings_count(findings, FINDING_ERROR) == 0)
+            result = difference_judge(before, now, &d, err);
+        if (result == 0 && findings_count(findings, FINDING_ERROR) == 0) {
+            if (d.reload != NULL)
+                printf("a reload: %s%s%s%s\n", d.reload, *d.place ? " (" : "", d.place, *d.place ? ")" : "");
+            else
+                printf("%zu runtime command%s, no reload\n", d.operations, d.operations == 1 ? "" : "s");
+            (void)difference_write(before, now, &text);
+            fwrite(buf_str(&text), 1, text.length, stdout);
+        }
+    }
+    difference_done(&d);
+    workbench_free(before);
+    return result;
+}
+
+static void diff(struct repl *r)
+{
+    struct findings findings = {0};
+    struct err err;
+
+    if (r->from != NULL) {
+        printf("error: :diff needs files: take a snapshot of the cluster\n");
+        r->failed = true;
+        return;
+    }
+
+    for (size_t i = 0; i < r->common.sources.items.length; i++)
+        if (strcmp(r->common.sources.items.items[i], "-") == 0) {
+            printf("error: :diff reads the files again, and standard input cannot be read twice\n");
+            r->failed = true;
+            return;
+        }
+    r->failed = compare(r, &findings, &err) < 0;
+    if (r->failed)
+        printf("error: %s\n", err.text);
+    if (findings_count(&findings, FINDING_ERROR) > 0) {
+        CLEANUP(buf_done) struct buf text = {0};
+        findings_write(&findings, FINDING_TEXT, false, "", &text);
+        fwrite(buf_str(&text), 1, text.length, stdout);
+        r->failed = true;
+    }
+    findings_done(&findings);
+}
+
 static void command(struct repl *r, const char *line)
 {
     if (strcmp(line, ":quit") == 0 || strcmp(line, ":q") == 0) {
@@ -325,6 +437,8 @@ static void command(struct repl *r, const char *line)
         help();
     } else if (strcmp(line, ":reload") == 0) {
         follow_config(r, true);
+    } else if (strcmp(line, ":diff") == 0) {
+        diff(r);
     } else if (strncmp(line, ":save ", 6) == 0) {
         save(r, line + 6 + strspn(line + 6, " "));
     } else if (strncmp(line, ":load ", 6) == 0) {
@@ -338,7 +452,7 @@ static void command(struct repl *r, const char *line)
 /* While a line is read, the editor has Ctrl-C. */
 static char *complete(void *ctx, const char *line)
 {
-    return workbench_ask(((struct repl *)ctx)->common.workbench, "complete", line);
+    return prompt_complete(((struct repl *)ctx)->common.workbench, line);
 }
 
 static void take_line(struct repl *r, const char *line)
@@ -399,6 +513,21 @@ static char *history_file(void)
     return home != NULL && *home == '/' ? xasprintf("%s/.haptic_history", home) : NULL;
 }
 
+static int dump(struct repl *r)
+{
+    CLEANUP(buf_done) struct buf program = {0}, text = {0};
+    struct workbench *w = r->common.workbench;
+    struct err err;
+
+    if (workbench_program(w, &program, &err) < 0 ||
+        dump_write(workbench_config(w), workbench_store(w), &program, &text, &err) < 0) {
+        fprintf(stderr, "haptic repl: %s\n", err.text);
+        return EXIT_USAGE;
+    }
+    fwrite(buf_str(&text), 1, text.length, stdout);
+    return EXIT_CLEAN;
+}
+
 static int serve(struct repl *r)
 {
     CLEANUP(free_ptr) char *history = history_file();
@@ -408,6 +537,8 @@ static int serve(struct repl *r)
         print_findings(r);
         return EXIT_FINDINGS;
     }
+    if (r->dumps)
+        return dump(r);
     if (r->common.options.config_file != NULL && stat(r->common.options.config_file, &st) == 0)
         r->config_time = st.st_mtim;
     uv_signal_init(&r->common.loop, &r->interrupt);
@@ -432,6 +563,20 @@ static int serve(struct repl *r)
     return r->failed ? EXIT_FINDINGS : EXIT_CLEAN;
 }
 
+/* Everything is taken over once; afterwards the controller is not asked again. */
+static int fetch(struct repl *r, struct err *err)
+{
+    struct cluster c = {0};
+
+    if (r->common.options.config_file != NULL || r->common.sources.items.length > 0)
+        return err_set(err, ERR_INVALID, "--from has configuration and objects: give neither");
+    (void)cluster_open_alone(&c);
+    int result = cluster_fetch(&c, r->from, "/debug/dump", &r->dump, err);
+    cluster_close(&c);
+    r->common.options.dump = buf_str(&r->dump);
+    return result;
+}
+
 int cmd_repl(int argc, char **argv)
 {
     struct repl r = {.pending = {.max = 2 * CHUNK_MAX}};
@@ -443,6 +588,9 @@ int cmd_repl(int argc, char **argv)
         status = EXIT_USAGE;
     } else if (r.common.help) {
         options_print_help(&table);
+    } else if (r.from != NULL && fetch(&r, &err) < 0) {
+        fprintf(stderr, "haptic repl: %s\n", err.text);
+        status = EXIT_USAGE;
     } else if (workbench_command_begin(&r.common, "repl", &status)) {
         status = serve(&r);
     }
@@ -454,6 +602,7 @@ int cmd_repl(int argc, char **argv)
     vec_done(&r.chunks_given);
     buf_done(&r.pending);
     buf_done(&r.changes);
+    buf_done(&r.dump);
     return status;
 }
 

@@ -32,7 +32,7 @@ static void note_accepted(struct reconcile *r, unsigned checks, int64_t check_ns
     r->accepted_digest = digest;
     r->accepted_ns = clock_now_ns();
     r->generation++;
-    history_accepted(&r->history, r->generation, model_pending(r->model), checks, check_ns);
+    generation_log_accepted(&r->generations, r->generation, model_pending(r->model), checks, check_ns);
 }
 
 static void on_background(uv_timer_t *timer)
@@ -234,7 +234,7 @@ static void on_validated(void *ctx, const struct validation *v)
     uint64_t before = r->generation;
     note_accepted(r, v->checks, v->duration_ns);
     if (v->outcome == VALIDATION_REFUSED)
-        history_refused(&r->history, r->generation, v->checks, v->duration_ns, v->problem);
+        generation_log_refused(&r->generations, r->generation, v->checks, v->duration_ns, v->problem);
     r->checked_since = r->checked_since || r->generation != before;
     reconcile_step(r);
 }

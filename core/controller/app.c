@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "controller/app_parts.h"
-#include "controller/history.h"
+#include "controller/generation_log.h"
 #include "controller/place.h"
 #include "controller/restore.h"
 #include "data/json.h"
@@ -182,7 +182,7 @@ static void notify(void *ctx, bool warning, const char *owner_kind, const char *
     struct object *object = kind ? store_get(kind, owner_id) : NULL;
 
     if (app->reconcile != NULL)
-        history_event(reconcile_history(app->reconcile), warning, owner_kind, owner_id, reason, message);
+        generation_log_tell(reconcile_generations(app->reconcile), warning, owner_kind, owner_id, reason, message);
     if (object != NULL && app->events != NULL && leader_may_write(app->leader))
         send_event(app, kind, object, warning, reason, message);
 }

@@ -72,8 +72,10 @@ void app_write_config(const struct app *app, struct buf *out);
 /* The model of what is rendered and accepted; NULL: the configuration is waited for. Borrowed for the call. */
 const struct model *app_model(const struct app *app);
 /* The last generations and messages; NULL as well. */
-const struct history *app_history(const struct app *app);
+const struct generation_log *app_generations(const struct app *app);
 struct renderer *app_renderer(const struct app *app); /* NULL as well */
+/* Everything that templates see (controller/dump.h). */
+int app_write_dump(const struct app *app, struct buf *out, struct err *err) MUST_CHECK;
 /* The effective configuration as JSON: what is watched, loaded and set. */
 void app_write_settings(const struct app *app, struct buf *out);
 

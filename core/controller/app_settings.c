@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "controller/app_parts.h"
+#include "controller/dump.h"
 #include "data/json.h"
 
 static void put_string(struct buf *out, const char *before, const char *text)
@@ -79,4 +80,16 @@ void app_write_settings(const struct app *app, struct buf *out)
     put_duration(out, ",\"renderTimeout\":", c->render_timeout_ns);
     put_strings(out, ",\"warnings\":", &c->warnings);
     buf_puts(out, "}\n");
+}
+
+int app_write_dump(const struct app *app, struct buf *out, struct err *err)
+{
+    CLEANUP(buf_done) struct buf program = {0};
+
+    if (app->reconcile == NULL)
+        return err_set(err, ERR_NOTFOUND, "the configuration is waited for");
+    if (config_program(app->config, &app->caps, app->default_certificate.handle, app->options.extra_context, &program,
+                       err) < 0)
+        return -1;
+    return dump_write(app->config, app->store, &program, out, err);
 }

@@ -336,9 +336,9 @@ const struct model *app_model(const struct app *app)
     return app->reconcile != NULL ? reconcile_model(app->reconcile) : NULL;
 }
 
-const struct history *app_history(const struct app *app)
+const struct generation_log *app_generations(const struct app *app)
 {
-    return app->reconcile != NULL ? reconcile_history(app->reconcile) : NULL;
+    return app->reconcile != NULL ? reconcile_generations(app->reconcile) : NULL;
 }
 
 struct renderer *app_renderer(const struct app *app)

@@ -32,8 +32,8 @@ static void on_applied(void *ctx, const struct agent_result *result)
         r->reload_waits = result->reload_after_ns > 0;
         if (!r->reload_waits) {
             r->live_generation = r->deploying_generation + 1;
-            history_live(&r->history, r->deploying_generation, result->reloaded, result->operations,
-                         result->duration_ns);
+            generation_log_live(&r->generations, r->deploying_generation, result->reloaded, result->operations,
+                                result->duration_ns);
         }
         if (r->applying_ns != 0 && !r->reload_waits)
             metric_observe_ns(r->reconcile_duration, clock_now_ns() - r->applying_ns);
@@ -81,7 +81,7 @@ static void on_applied(void *ctx, const struct agent_result *result)
             log_warn("Deployment failed; it is tried again", "error", result->err->text, "live",
                      result->rest_is_live ? "all that needs no reload" : "not known", "retry_in",
                      log_duration(r->retry_ns), "similar", log_int((int64_t)suppressed));
-        history_failed(&r->history, r->deploying_generation, result->err->text);
+        generation_log_failed(&r->generations, r->deploying_generation, result->err->text);
         snprintf(r->deployed_problem, sizeof(r->deployed_problem), "%s", result->err->text);
         if (!r->stopped && !waits)
             uv_timer_start(&r->retry, on_retry, (uint64_t)(r->retry_ns / NS_PER_MS), 0);
@@ -129,8 +129,8 @@ void reconcile_fleet_settled(struct reconcile *r)
     fleet_status(r->fleet, &status);
     if (status.verified > 0) {
         r->live_generation = r->deploying_generation + 1;
-        history_live(&r->history, r->deploying_generation, false, 0,
-                     r->applying_ns != 0 ? clock_now_ns() - r->applying_ns : 0);
+        generation_log_live(&r->generations, r->deploying_generation, false, 0,
+                            r->applying_ns != 0 ? clock_now_ns() - r->applying_ns : 0);
     }
     if (r->applying_ns != 0)
         metric_observe_ns(r->reconcile_duration, clock_now_ns() - r->applying_ns);

@@ -58,7 +58,7 @@ static void on_store(void *ctx, enum store_event event, struct store_kind *kind,
 
     const struct object *changed = now ? now : before;
     if (changed != NULL)
-        history_trigger(&r->history, store_kind_spec(kind)->name, changed->namespace, changed->name);
+        generation_log_trigger(&r->generations, store_kind_spec(kind)->name, changed->namespace, changed->name);
     if (event != STORE_EVENT_SYNCED && r->changed_ns == 0) {
         int64_t received = r->ops.received_ns(r->ctx);
         r->changed_ns = received ? received : clock_now_ns();
@@ -257,7 +257,7 @@ static void on_replaced(void *ctx)
 
     r->took_over = true;
     if (r->rendered)
-        snprintf(r->history.asked, sizeof(r->history.asked), "new templates");
+        snprintf(r->generations.asked, sizeof(r->generations.asked), "new templates");
     replace_begin(r);
 }
 
@@ -306,7 +306,7 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
         conflicts_update(&r->conflicts, r->model, tell_conflict, r);
     replace_begin(r);
     held_update(&r->held, stats, clock_now_ns());
-    history_rendered(&r->history, stats->fragments_run, stats->duration_ns, model_pending(r->model));
+    generation_log_rendered(&r->generations, stats->fragments_run, stats->duration_ns, model_pending(r->model));
     if (r->partial && r->whole != 0 && stats->request >= r->whole && !stats->unfinished)
         r->partial = false;
     reconcile_stage_move(&r->rendering_ns, &r->settled_ns);
@@ -409,7 +409,7 @@ static void render(struct reconcile *r)
         return;
     r->dirty = false;
     reconcile_stage_move(&r->changed_ns, &r->rendering_ns);
-    history_asked(&r->history);
+    generation_log_asked(&r->generations);
     r->requested = renderer_render(r->renderer);
     if (r->agent != NULL && r->live && r->ops.may_write(r->ctx))
         agent_expect(r->agent);
@@ -486,7 +486,7 @@ struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *
     relief_init(&r->relief);
     relief_init(&r->released);
     held_init(&r->held, metrics);
-    history_init(&r->history);
+    generation_log_init(&r->generations);
     r->dirty = true;
     r->compare_all = true;
     r->compare_why = "start";
@@ -575,7 +575,7 @@ struct reconcile *reconcile_free(struct reconcile *r)
     notices_done(&r->notices);
     conflicts_done(&r->conflicts);
     held_done(&r->held);
-    history_done(&r->history);
+    generation_log_done(&r->generations);
     r->judge = judge_free(r->judge);
     r->model = model_free(r->model);
     uv_handle_t *handles[] = {(uv_handle_t *)&r->after_poll,  (uv_handle_t *)&r->no_wait,    (uv_handle_t *)&r->drift,
@@ -662,7 +662,7 @@ void reconcile_describe_held(const struct reconcile *r, struct buf *out)
     held_describe(&r->held, out);
 }
 
-struct history *reconcile_history(struct reconcile *r)
+struct generation_log *reconcile_generations(struct reconcile *r)
 {
-    return &r->history;
+    return &r->generations;
 }

@@ -24,7 +24,7 @@
 #include "haproxy/model.h"
 #include "store/store.h"
 
-struct history;
+struct generation_log;
 struct reconcile;
 
 /* What the reconciler asks of the rest of the controller. */
@@ -69,7 +69,7 @@ void reconcile_stop(struct reconcile *r);
 struct reconcile *reconcile_free(struct reconcile *r); /* NULL is fine */
 
 struct model *reconcile_model(struct reconcile *r);
-struct history *reconcile_history(struct reconcile *r);
+struct generation_log *reconcile_generations(struct reconcile *r);
 /* The renderer is made with these events and r as their ctx; then both are attached. */
 const struct renderer_events *reconcile_renderer_events(void);
 void reconcile_attach(struct reconcile *r, struct renderer *renderer, struct agent *agent);

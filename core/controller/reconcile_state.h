@@ -12,8 +12,8 @@
 
 #include "agent/judge.h"
 #include "controller/conflicts.h"
+#include "controller/generation_log.h"
 #include "controller/held.h"
-#include "controller/history.h"
 #include "controller/messages.h"
 #include "controller/notices.h"
 #include "controller/problems.h"
@@ -84,7 +84,7 @@ struct reconcile {
     bool reload_owed;               /* the last deployment failed in its reload only: changes go on */
     struct log_repeat failed_repeat;
     struct held held; /* namespaces that wait */
-    struct history history;
+    struct generation_log generations;
     struct log_limit stale_limit, deployed_limit;
     int64_t drift_ns;
 

@@ -33,7 +33,7 @@ static int connect_err(struct err *err, const char *what, const struct kube_conf
                       : os == ETIMEDOUT  ? "timeout"
                       : os               ? strerror((int)os)
                                          : detail;
-    if (c->proxy_url) {
+    if (c->proxy_url && *c->proxy_url) { /* "": no proxy, whatever the environment says */
         CLEANUP(free_ptr) char *proxy = kube_url_shown(c->proxy_url);
         err_set(err, ERR_IO, "%s: connect to the proxy %s, on the way to %s: %s (proxy-url of %s)", what, proxy,
                 c->server, why, c->origin);

@@ -34,6 +34,18 @@ enum finding_code {
     FINDING_KEY_LOST,        /* HT0402 */
     FINDING_TEST_FAILED,     /* HT0501 */
     FINDING_TESTS_WRONG,     /* HT0502 */
+    FINDING_NO_CONTROLLER,   /* HT0601 */
+    FINDING_POD,             /* HT0602 */
+    FINDING_UNREACHABLE,     /* HT0603 */
+    FINDING_NOT_READY,       /* HT0604 */
+    FINDING_LEASE,           /* HT0605 */
+    FINDING_REPLICAS,        /* HT0606 */
+    FINDING_OBJECTS,         /* HT0607 */
+    FINDING_NOT_IN_FORCE,    /* HT0608 */
+    FINDING_WATCH,           /* HT0609 */
+    FINDING_CERTIFICATES,    /* HT0610 */
+    FINDING_VERSION,         /* HT0611 */
+    FINDING_MEMBERS,         /* HT0612 */
 };
 
 /* One row for each code: what `haptic explain CODE` and docs/errors.md say. */

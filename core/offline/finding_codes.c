@@ -61,6 +61,49 @@ static const struct finding_code_row rows[] = {
         {"HT0502", FINDING_ERROR, "The tests cannot be run",
          "validationTests cannot be read, or no test is there or was selected. A run that tests nothing is a failure.",
          "Correct the field at the line that is named; write a test, or choose another --run."},
+    [FINDING_NO_CONTROLLER] =
+        {"HT0601", FINDING_ERROR, "No controller was found",
+         "No Pod of the namespace has the labels of a controller, and no address was given.",
+         "Name the namespace (-n), the labels (--controller-selector), or an address (--address)."},
+    [FINDING_POD] = {"HT0602", FINDING_ERROR, "A Pod does not run",
+                     "The Pod is not in the phase Running, or one of its containers waits or has ended.",
+                     "Look at kubectl describe pod, and at kubectl logs --previous."},
+    [FINDING_UNREACHABLE] =
+        {"HT0603", FINDING_ERROR, "A Pod or an address does not answer",
+         "/readyz could not be asked: through the API server's proxy for a Pod, from here for an address.",
+         "Grant \"get\" on pods/proxy, look at network policies and ports, or use kubectl port-forward and --address."},
+    [FINDING_NOT_READY] = {"HT0604", FINDING_ERROR, "A controller or member is not ready",
+                           "/readyz says why. HAProxy goes on with the last configuration that was accepted.",
+                           "Follow the message; /debug/state and the log have more."},
+    [FINDING_LEASE] = {"HT0605", FINDING_ERROR, "Nobody leads",
+                       "Without a leader nothing is deployed; HAProxy serves on with what it has.",
+                       "Look at the controllers' logs for \"lease\": the API server or a permission is missing."},
+    [FINDING_REPLICAS] =
+        {"HT0606", FINDING_WARNING, "Replicas have accepted different configurations",
+         "Replicas that have seen the same objects render the same. For moments, while a change is on its way, they "
+         "differ.",
+         "Ask again; if it lasts, compare /debug/config of both."},
+    [FINDING_OBJECTS] =
+        {"HT0607", FINDING_WARNING, "Objects whose newest output is not in force",
+         "HAProxy refuses what is rendered for them, a template fails, or an older object has their key. "
+         "Their last good output stays in force.",
+         "/debug/state lists them under problems; their owners have Events."},
+    [FINDING_NOT_IN_FORCE] =
+        {"HT0608", FINDING_ERROR, "The newest configuration is not in force",
+         "It is wrong, its templates do not load, or its kinds are not listed yet. The one before it stays in force.",
+         "Look at the resource's conditions, or at config in /debug/state; haptic validate says the place."},
+    [FINDING_WATCH] = {"HT0609", FINDING_ERROR, "A kind is not listed",
+                       "Nothing is rendered by templates that read it before it is listed completely.",
+                       "Grant \"list\" and \"watch\" on it, or install its CustomResourceDefinition."},
+    [FINDING_CERTIFICATES] = {"HT0610", FINDING_WARNING, "Certificates have ended, end soon, or cannot be used",
+                              "A certificate that HAProxy cannot use is left out; one that has ended is served on.",
+                              "Renew them; the owners of the Secrets have Events."},
+    [FINDING_VERSION] = {"HT0611", FINDING_WARNING, "HAProxy runs in another version than the one that checks",
+                         "What one version accepts another one may refuse; that is seen at the reload only.",
+                         "Use the same image for the controller's HAProxy and the members'."},
+    [FINDING_MEMBERS] = {"HT0612", FINDING_ERROR, "Members do not serve what was accepted",
+                         "They refuse it, are not reached, or are still taking it.",
+                         "/debug/state of the leader says the state and the problem of each member."},
 };
 
 const struct finding_code_row *finding_code_row(enum finding_code code)

@@ -116,10 +116,10 @@ static unsigned char on_tab(EditLine *edit, int key)
     CLEANUP(free_ptr) char *all = e->complete ? e->complete(e->ctx, begin) : NULL;
     if (all == NULL || *all == '\0')
         return CC_REFRESH_BEEP;
-    size_t typed = 0, length = strlen(begin);
-    while (typed < length && strchr(" \t(){}[]=,.:\"'#~<>+-*/%^;", begin[length - 1 - typed]) == NULL)
-        typed++;
-    size_t common = common_length(all, all);
+    /* The candidates begin with what is typed of them. */
+    size_t common = common_length(all, all), length = strlen(begin), typed = length < common ? length : common;
+    while (typed > 0 && memcmp(begin + length - typed, all, typed) != 0)
+        typed--;
     if (common > typed) {
         CLEANUP(free_ptr) char *rest = xmemdup0(all + typed, common - typed);
         return el_insertstr(edit, rest) == 0 ? CC_REFRESH : CC_REFRESH_BEEP;

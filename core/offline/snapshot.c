@@ -91,13 +91,13 @@ static int write_other(struct taking *t, yyjson_val *object, struct buf *out, st
 }
 
 /* Only values that were asked for are looked for in texts. */
-static int ask_value(struct taking *t, const char *handle, struct vault_value *ret_value, struct err *err)
+static int ask_value(struct snapshot *s, const char *handle, struct vault_value *ret_value, struct err *err)
 {
-    return vault_get(t->snapshot->vault, handle, ret_value, err);
+    return vault_get(s->vault, handle, ret_value, err);
 }
 
 /* A value is looked for in both of its forms. */
-static int keep_encoded(struct taking *t, const char *key, const struct vault_value *value, struct vault_hold **hold,
+static int keep_encoded(struct snapshot *s, const char *key, const struct vault_value *value, struct vault_hold **hold,
                         struct err *err)
 {
     CLEANUP(free_ptr) char *encoded = kube_base64_encode(value->bytes, value->length);
@@ -105,20 +105,20 @@ static int keep_encoded(struct taking *t, const char *key, const struct vault_va
     char handle[VAULT_HANDLE_LENGTH + 1];
     struct vault_value again;
 
-    if (vault_put(t->snapshot->vault, hold, &name, encoded, strcspn(encoded, "="), handle, err) < 0)
+    if (vault_put(s->vault, hold, &name, encoded, strcspn(encoded, "="), handle, err) < 0)
         return -1;
-    return ask_value(t, handle, &again, err);
+    return ask_value(s, handle, &again, err);
 }
 
-static int keep_values(struct taking *t, yyjson_val *object, struct err *err)
+int snapshot_learn(struct snapshot *s, struct yyjson_val *object, struct err *err)
 {
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
     struct vault_hold *hold = NULL, *encoded = NULL;
     int result = 0;
 
-    if (t->snapshot->vault == NULL)
+    if (s->vault == NULL)
         return 0;
-    if (secret_conceal(t->snapshot->vault, object, &doc, &hold, err) < 0)
+    if (secret_conceal(s->vault, object, &doc, &hold, err) < 0)
         return -1;
     struct yyjson_val *data = json_at(yyjson_doc_get_root(doc), "data"), *key, *handle;
     size_t at, max;
@@ -126,12 +126,12 @@ static int keep_values(struct taking *t, yyjson_val *object, struct err *err)
     {
         struct vault_value value;
         if (result == 0)
-            result = ask_value(t, yyjson_get_str(handle), &value, err);
+            result = ask_value(s, yyjson_get_str(handle), &value, err);
         if (result == 0)
-            result = keep_encoded(t, yyjson_get_str(key), &value, &encoded, err);
+            result = keep_encoded(s, yyjson_get_str(key), &value, &encoded, err);
     }
-    vec_push(&t->snapshot->holds, hold);
-    vec_push(&t->snapshot->holds, encoded);
+    vec_push(&s->holds, hold);
+    vec_push(&s->holds, encoded);
     return result;
 }
 
@@ -148,7 +148,7 @@ static void on_object(void *ctx, yyjson_val *object, const char *namespace, cons
         return;
     int result = kind->objects.length >= OBJECTS_MAX
                      ? err_set(&t->problem, ERR_LIMIT, "more than %u objects", OBJECTS_MAX)
-                 : secret ? keep_values(t, object, &t->problem)
+                 : secret ? snapshot_learn(t->snapshot, object, &t->problem)
                           : 0;
     if (result == 0)
         result = secret ? fake_secret_write(&t->fakes, object, &json, &t->problem)

@@ -10,6 +10,7 @@
 
 #include "base/map.h"
 #include "controller/config.h"
+#include "data/json.h"
 #include "kube/client.h"
 #include "store/vault.h"
 
@@ -33,6 +34,8 @@ int snapshot_take(uv_loop_t *loop, struct kube_client *client, const struct conf
 void snapshot_done(struct snapshot *s);
 size_t snapshot_objects(const struct snapshot *s);
 
+/* The values of one more Secret are looked for. */
+int snapshot_learn(struct snapshot *s, struct yyjson_val *secret, struct err *err) MUST_CHECK;
 /* Append text without the values of the snapshot's Secrets, plain or as base64. */
 void snapshot_redact(struct snapshot *s, const char *text, size_t length, struct buf *out);
 

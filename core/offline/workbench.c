@@ -169,7 +169,7 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
             ((struct failure *)slot->value)->is_trial = false;
     }
     model_replace_begin(w->model);
-    if (!w->complete || stats->request < w->requested || is_partial(w, stats))
+    if (w->replacing || !w->complete || stats->request < w->requested || is_partial(w, stats))
         return;
     w->stats = *stats;
     w->rendering = RENDERING_DONE;
@@ -192,6 +192,7 @@ static void on_replaced(void *ctx)
             slot->value = NULL;
         }
     }
+    w->replacing = false;
     model_replace_begin(w->model);
     fragments_clear(w);
     failures_clear(w);
@@ -228,6 +229,7 @@ static void on_program_failed(void *ctx, const char *message)
     struct workbench *w = ctx;
 
     template_finding(w->config, w->findings, FINDING_PROGRAM, NULL, NULL, message);
+    w->replacing = false;
     w->rendering = RENDERING_REFUSED;
     uv_stop(w->loop);
 }
@@ -397,6 +399,7 @@ int workbench_reload(struct workbench *w, struct err *err)
     struct config *former = w->config;
     w->config = STEAL(next);
     config_free(former);
+    w->replacing = true;
     renderer_set_program(w->renderer, buf_str(&program), program.length);
     return 0;
 }
@@ -510,6 +513,7 @@ struct workbench *workbench_free(struct workbench *w)
 {
     if (w == NULL)
         return NULL;
+    free(w->program);
     w->source = source_dir_free(w->source);
     if (w->renderer != NULL)
         w->renderer = renderer_free(w->renderer);
@@ -541,6 +545,10 @@ const struct config *workbench_config(const struct workbench *w)
 
 int workbench_program(const struct workbench *w, struct buf *out, struct err *err)
 {
+    if (w->program != NULL) {
+        buf_puts(out, w->program);
+        return 0;
+    }
     return config_program(w->config, &w->caps, w->default_certificate.handle, w->options.extra_context, out, err);
 }
 

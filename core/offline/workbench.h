@@ -34,6 +34,7 @@ struct workbench_options {
     bool coverage;                    /* count which lines of templates run: slow */
     bool timings;                     /* note what fragments cost: timings.h */
     bool progress;                    /* say on stderr what takes longer than two seconds */
+    const char *dump; /* of a running controller: in the place of configuration and sources; NULL: none */
 };
 
 /* Read everything. findings gets what is wrong in it; it must live as long as the workbench. NULL in *ret_workbench

@@ -106,6 +106,8 @@ int workbench_read_caps(struct workbench *w, struct err *err)
     const struct workbench_options *o = &w->options;
     CLEANUP(free_ptr) char *binary = NULL;
 
+    if (o->dump != NULL)
+        return 0; /* those of the controller's HAProxy */
     if (o->haproxy_version != NULL) {
         if (haproxy_version_parse(o->haproxy_version, &w->caps, err) < 0)
             return err_wrap(err, "--haproxy-version");
@@ -157,6 +159,9 @@ static int merge_context(struct config *config, const char *context, struct err 
 
 int workbench_read_config(struct workbench *w, bool *ret_usable, struct err *err)
 {
+    *ret_usable = true;
+    if (w->options.dump != NULL)
+        return workbench_dump_config(w, err);
     if (load_config(w, ret_usable, err) < 0)
         return -1;
     for (size_t i = 0; *ret_usable && w->options.contexts != NULL && w->options.contexts[i] != NULL; i++)
@@ -167,5 +172,7 @@ int workbench_read_config(struct workbench *w, bool *ret_usable, struct err *err
 
 int workbench_read_objects(struct workbench *w, struct err *err)
 {
-    return make_store(w, err) < 0 ? -1 : read_sources(w, err);
+    if (make_store(w, err) < 0)
+        return -1;
+    return w->options.dump != NULL ? workbench_dump_objects(w, err) : read_sources(w, err);
 }

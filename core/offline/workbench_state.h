@@ -21,6 +21,7 @@ struct workbench {
     struct findings *findings;
     struct workbench_options options; /* strings borrowed */
     struct config *config;
+    char *program; /* of a dump; NULL: the configuration's */
     struct haproxy_caps caps;
     struct store *store;
     struct default_certificate default_certificate;
@@ -37,6 +38,7 @@ struct workbench {
     const char *doing;
     int64_t since_ns;
     bool complete;      /* every fragment has been reported */
+    bool replacing;     /* other templates are being tried: what those in force render is not waited for */
     uint64_t requested; /* number of the rendering that is waited for */
     struct render_stats stats;
     workbench_changed *changed; /* NULL: nobody listens */
@@ -52,6 +54,10 @@ void workbench_begin(struct workbench *w, const char *doing);
 void workbench_end(struct workbench *w);
 /* "ingresses shop/web"; NULL without an owner. malloc'ed. */
 char *workbench_object_name(const char *owner_kind, const char *owner_id);
+
+/* workbench_dump.c: the same from a dump */
+int workbench_dump_config(struct workbench *w, struct err *err) MUST_CHECK;
+int workbench_dump_objects(struct workbench *w, struct err *err) MUST_CHECK;
 
 /* workbench_read.c. Each: 0, or -1 when the input cannot be read. */
 /* A configuration that is wrong is a finding, and not usable. */

@@ -336,6 +336,11 @@ struct store *store_free(struct store *s)
     return NULL;
 }
 
+void store_take_concealed(struct store *s)
+{
+    s->takes_concealed = true;
+}
+
 struct vault *store_vault(const struct store *s)
 {
     return s->vault;

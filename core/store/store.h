@@ -65,6 +65,9 @@ struct object *object_unref(struct object *o); /* NULL is fine; always returns N
  * keeping them costs. */
 struct store *store_new(size_t max_object_bytes, size_t max_bytes);
 struct store *store_free(struct store *s);
+/* Secrets come from another store, with handles in the place of values: they are kept as they are. Nobody here can say
+ * what a handle stands for. Before the first object. */
+void store_take_concealed(struct store *s);
 /* The values of its Secrets. Borrowed: nobody asks for one after store_free(). */
 struct vault *store_vault(const struct store *s);
 

@@ -214,11 +214,11 @@ int object_make(struct store_kind *kind, struct yyjson_val *value, struct object
 {
     struct object *o = NULL;
 
-    if (kind->is_secret)
+    if (kind->is_secret && !kind->store->takes_concealed)
         return secret_make(kind, value, ret_object, err);
     if (plain_make(kind, value, &o, err) < 0)
         return -1;
-    if (vault_is_in(o->json, o->json_length)) {
+    if (!kind->store->takes_concealed && vault_is_in(o->json, o->json_length)) {
         (void)err_set(err, ERR_INVALID, "%s %s: it has the text of a handle, which only a Secret's value has",
                       kind->spec.name, o->id);
         object_unref(o);

@@ -51,6 +51,7 @@ struct store {
     unsigned telling;
     struct buf json, parts; /* scratch */
     struct vault *vault;
+    bool takes_concealed;
 };
 
 /* store.c */

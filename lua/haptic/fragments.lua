@@ -519,6 +519,16 @@ function Fragments:find(id)
   return nil
 end
 
+--- What a fragment puts out now, with the template line of each line in `trace`; its message when it fails.
+---@return table|nil out
+---@return string|nil message
+function Fragments:traced(f)
+  local out = emitters.belongs(emitters.new(self.settings, id_of(f), nil, true), f.def.kind)
+  local ok, message = run_into(self, f, out, false)
+  if ok then return out end
+  return nil, message
+end
+
 --- Where a line of a contribution was written: "file:line", or "".
 function Fragments:explain(id, kind, scope, key, line0)
   local f = self:find(id)

@@ -3,7 +3,7 @@ local sandbox = require("haptic.sandbox")
 
 local M = {}
 
-local type, ipairs, setmetatable, tostring = type, ipairs, setmetatable, tostring
+local type, ipairs, setmetatable, tostring, rawget = type, ipairs, setmetatable, tostring, rawget
 local format, find, rep, gsub = string.format, string.find, string.rep, string.gsub
 local concat = table.concat
 
@@ -11,18 +11,23 @@ M.MAX_DEPTH = 5
 M.MAX_ITEMS = 60
 M.MAX_STRING = 400
 
-local RAW = {}
+-- Texts by raw(). Values of templates are never asked for a mark: some raise for a name that they do not have.
+local RAW = setmetatable({}, { __mode = "k" })
 
 --- A text that is shown as it is, not as a quoted string.
-function M.raw(text) return setmetatable({ text = text }, { __index = { [RAW] = true } }) end
+function M.raw(text)
+  local v = { text = text }
+  RAW[v] = true
+  return v
+end
 
 local function is_identifier(s) return find(s, "^[%a_][%w_]*$") ~= nil end
 
 --- "Ingress shop/web" for a Kubernetes object, or nil.
 local function object_name(t)
-  local m = t.metadata
-  if type(t.kind) ~= "string" or type(m) ~= "table" or type(m.name) ~= "string" then return nil end
-  return t.kind .. " " .. (type(m.namespace) == "string" and m.namespace .. "/" or "") .. m.name
+  local m, kind = rawget(t, "metadata"), rawget(t, "kind")
+  if type(kind) ~= "string" or type(m) ~= "table" or type(m.name) ~= "string" then return nil end
+  return kind .. " " .. (type(m.namespace) == "string" and m.namespace .. "/" or "") .. m.name
 end
 
 local function scalar(v)
@@ -55,7 +60,7 @@ end
 
 function show(v, indent, depth, seen)
   if type(v) ~= "table" then return scalar(v) end
-  if v[RAW] then return v.text end
+  if RAW[v] then return v.text end
   if seen[v] then return "<the same table as above>" end
   local name = object_name(v)
   if name and depth > 0 then return "<" .. name .. ">" end

@@ -18,8 +18,8 @@ local select, rawget = select, rawget
 
 local KINDS_OF_OUTPUT = { [0] = "section", "from", "map entry", "file", "certificate", "crt-list", "status", "event",
   "warning" }
--- What a command is recognised by; no template can make one by accident.
-local COMMAND = {}
+-- The commands that were made; no template can make one by accident.
+local COMMAND = setmetatable({}, { __mode = "k" })
 
 local Repl = {}
 Repl.__index = Repl
@@ -33,7 +33,8 @@ end
 
 local function command(name, fields)
   fields.command = name
-  return setmetatable(fields, { __index = { [COMMAND] = true }, __metatable = false })
+  COMMAND[fields] = true
+  return fields
 end
 
 --- The watched kind that an object belongs to: the one that has an object of its identity and kind.
@@ -58,10 +59,22 @@ local function place_names(program)
     names[kind.list_readers] = name .. ":list"
     for _, readers in pairs(kind.key_readers) do names[readers] = name .. ":fetch" end
   end
+  for _, def in ipairs(program.fragments.defs) do
+    if def.asked then names[def.asked] = "asks " .. def.name end
+  end
   for name, def in pairs(program.fragments.shared_defs) do
     for _, value in pairs(def.values) do names[value.value_of] = "shared " .. name end
   end
   return names
+end
+
+--- What a fragment puts out now, with its trace.
+local function traced(self, name, id)
+  local f = type(id) == "string" and self.program.fragments:find(id)
+  if not f then error(name .. ": there is no fragment of that name; fragments(\"part\") lists them", 3) end
+  local out, message = self.program.fragments:traced(f)
+  if not out then error(message, 0) end
+  return out
 end
 
 local function functions(self)
@@ -122,13 +135,36 @@ local function functions(self)
   end
 
   --- What a fragment puts out, as it would now.
-  function A.output(id)
-    local f = type(id) == "string" and F:find(id)
-    if not f then error("output: there is no fragment of that name; fragments(\"part\") lists them", 2) end
-    local out = emitters.belongs(emitters.new(self.program.settings, id), f.def.kind)
-    if f.owner then f.def.fn(self.program.objects:decoded(f.owner), out) else f.def.fn(out) end
-    emitters.finish(out)
-    return self:contributions(out)
+  function A.output(id) return self:contributions((traced(self, "output", id))) end
+
+  --- What `haptic explain` says: of a request, a line, an object, the code of a finding.
+  function A.explain(what)
+    if type(what) == "table" then
+      local kind, id = kind_of(self, what, "explain")
+      return command("explain", { kind = kind, id = id })
+    end
+    if type(what) ~= "string" then
+      error('explain: expected "shop.test/cart", "haproxy.cfg:12", an object, or the code of a finding', 2)
+    end
+    return command("explain", { what = what })
+  end
+
+  --- What a fragment puts out, with the template line that wrote each line.
+  function A.trace(id)
+    local out = traced(self, "trace", id)
+    return self:contributions(out, out.trace)
+  end
+
+  --- The CPU time of a function, called so often.
+  function A.time(fn, count)
+    if type(fn) ~= "function" then error("time: expected a function, and perhaps how often to call it", 2) end
+    local cpu, n = F.turns.cpu, tonumber(count) or 1
+    if n < 1 or n > 1e6 then error("time: a function is called 1 to 1000000 times", 2) end
+    local began, result = cpu(), nil
+    for _ = 1, n do result = fn() end
+    local seconds = cpu() - began
+    return printer.raw(format("%s: %d run%s, %.3f ms, %.3f us each", printer.show(result), n, n == 1 and "" or "s",
+      seconds * 1e3, seconds / n * 1e6))
   end
 
   --- What the definitions of fragments have cost since the renderer began: JSON of those that took most time.
@@ -178,14 +214,31 @@ function M.new(program, api)
   return self
 end
 
---- The contributions of an output as lines of text.
-function Repl.contributions(_, out)
+--- What `resources` shows: the kinds, and how many objects each has.
+function Repl:kinds()
+  local lines = {}
+  for _, name in ipairs(sandbox.sorted_keys(self.program.objects.kinds)) do
+    local count = 0
+    for _ in pairs(self.program.objects.kinds[name].by_id) do count = count + 1 end
+    lines[#lines + 1] = format("resources.%s    %d object%s", name, count, count == 1 and "" or "s")
+  end
+  return printer.raw(table.concat(lines, "\n"))
+end
+
+--- The contributions of an output as lines of text, each with its template line where there is a trace.
+function Repl.contributions(_, out, trace)
   local lines = {}
   for i = 0, out.n - 1 do
     local kind, scope, key, s = out.items[i * 6 + 1], out.items[i * 6 + 4], out.items[i * 6 + 5], out.items[i * 6 + 6]
     lines[#lines + 1] = format("%s %s%s", KINDS_OF_OUTPUT[kind], scope, key ~= "" and " " .. key or "")
+    local at = 0
     for line in (s .. "\n"):gmatch("([^\n]*)\n") do
-      if line ~= "" then lines[#lines + 1] = "    " .. line end
+      at = at + 1
+      local where = trace and trace[i + 1]
+      if type(where) == "table" then where = where[at] end
+      if line ~= "" then
+        lines[#lines + 1] = "    " .. line .. (type(where) == "string" and where ~= "" and "    -- " .. where or "")
+      end
     end
   end
   return printer.raw(table.concat(lines, "\n"))
@@ -218,7 +271,11 @@ end
 local function shown(self, results)
   if results.n == 0 then return "" end
   local lines = {}
-  for i = 1, results.n do lines[i] = printer.show(results[i]) end
+  for i = 1, results.n do
+    local v = results[i]
+    if v == self.api.resources then v = self:kinds() end
+    lines[i] = printer.show(v)
+  end
   keep_result(self, results[1])
   return table.concat(lines, "\n")
 end
@@ -228,7 +285,7 @@ local function answer(self, out, ok, results)
   self.printed = {}
   if not ok then return "error\n" .. before .. sandbox.tostring(results) end
   local first = results[1]
-  if type(first) == "table" and first[COMMAND] then
+  if type(first) == "table" and COMMAND[first] then
     local fields = {}
     for k, v in pairs(first) do fields[k] = v end
     return "command\n" .. helpers.json_encode(fields)
@@ -267,11 +324,45 @@ local function candidates_in(t, prefix, list)
   end
 end
 
+--- What may stand in an open string, by the call or field before it.
+local function candidates_in_string(self, before, prefix, list)
+  local function add(name)
+    if sub(name, 1, #prefix) == prefix and #list < 500 then list[#list + 1] = name end
+  end
+  local name = match(before, "([%a_]+)%s*%(?%s*=?%s*$")
+  if name == "reads" or name == "output" or name == "trace" or name == "fragments" then
+    for _, id in ipairs(self.functions.fragments()) do add(id) end
+  elseif name == "help" then
+    for topic in pairs(topics.rows) do add(topic) end
+  elseif name == "extend" then
+    for point in pairs(self.program.points.known) do add(point) end
+  elseif match(before, "resources%.[%w_]+:get%s*%(%s*$") or match(before, "resources%.[%w_]+:get%s*%(.*,%s*$") then
+    local kind = self.program.objects.kinds[match(before, "resources%.([%w_]+):get")]
+    local namespace = match(before, ":get%s*%(%s*[\"']([^\"']*)[\"']%s*,%s*$")
+    local seen = {}
+    for id in pairs(kind and kind.by_id or {}) do
+      local first, second = match(id, "^([^/]*)/(.*)$")
+      local candidate = namespace and (first == namespace and second or nil) or not namespace and (first or id)
+      if candidate and not seen[candidate] then
+        seen[candidate] = true
+        add(candidate)
+      end
+    end
+  end
+end
+
 --- Names that the last word of a line could become.
 ---@return string one name in each line, in order
 function Repl:complete(line)
   local path, prefix = match(line, "([%a_][%w_%.]*)[%.:](" .. WORD .. "*)$")
   local list = {}
+  local before, open = match(line, "^([^\"]*)\"([^\"]*)$")
+  if not before then before, open = match(line, '^(.*"[^"]*"[^"]*)"([^"]*)$') end
+  if before and select(2, before:gsub('"', "")) % 2 == 0 then
+    candidates_in_string(self, before, open, list)
+    table.sort(list)
+    return table.concat(list, "\n")
+  end
   if path == "resources" then
     candidates_in(self.program.objects.kinds, prefix, list)
   elseif path and match(path, "^resources%.[%w_]+$") then

@@ -8,6 +8,7 @@ local posix = require("support.posix")
 
 local SEED = tonumber(os.getenv("DEBUG_SEED")) or math.floor(posix.now() * 1000) % 2147483647
 local REQUESTS = 150
+local SECRET = "planted-for-the-dump-0001"
 
 describe("the debug pages", function()
   local scope, source, haptic
@@ -57,7 +58,10 @@ describe("the debug pages", function()
     everybody.spec.rules = nil
     everybody.spec.defaultBackend = { service = { name = "r1", port = { number = 80 } } }
     source:write("zz.yaml", everybody)
-    haptic = scope:haptic({ source = source.path })
+    source:write("secret.yaml", { kind = "Secret", apiVersion = "v1", metadata = { name = "s", namespace = "default" },
+      stringData = { password = SECRET } })
+    haptic = scope:haptic({ source = source.path,
+      config = e2e.config({ watchedResources = { secrets = { apiVersion = "v1", resources = "secrets" } } }) })
     haptic:wait_ready()
     local asked = { "a.test", "A.test:80", "b.a.test", "x.a.test", "z.y.test", "c.test.", "d.test" }
     local wanted = { "/", "/x", "/x/", "/x/y", "/x/y/z", "/xy", "/X", "/x%2fy", "/x%2Fy", "/y?x=/x", "/q" }
@@ -106,6 +110,36 @@ describe("the debug pages", function()
       assert.equal(404, select(2, page(path)), path)
     end
     assert.matches("/debug/route +%?host=&path=: ", (page("/debug/nothing")))
+  end)
+
+  it("lend everything to a prompt elsewhere, which changes nothing", function()
+    local state = haptic:state()
+    local function repl(...)
+      return posix.run({ e2e.program(), "repl", "--from", "http://127.0.0.1:" .. haptic.debug_port, ... })
+    end
+    local output, code = repl("-e", 'trace("ingress.lua:routes/ingresses/default/r1")', "-e", 'explain("a.test/x")',
+      "-e", 'resources.secrets:get("default", "s").data.password',
+      "-e", 'edit(resources.ingresses:get("default", "r1"), function(o) o.spec.rules[1].host = "changed.test" end)')
+    assert.equal(0, code, output)
+    assert.matches("\nmap entry path%-%w+.map [^\n]*\n    default_r1_80    %-%- ingress.lua:%d+\n", "\n" .. output)
+    assert.matches("\nhttp://a.test/x\n", output)
+    assert.matches("\n<handle of a Secret's value>\n", output)
+    assert.matches("\n~ ingress.lua:routes/ingresses/default/r1\n", output)
+    assert.equal(state.generation, haptic:state().generation)
+    assert.equal(state.hash, haptic:state().hash)
+    assert.is_nil((page("/debug/config")):find("changed.test", 1, true))
+    local dump = page("/debug/dump")
+    assert.is_truthy(dump:find("HapticSecret", 1, true))
+    assert.is_nil(dump:find(SECRET, 1, true))
+    -- The same bytes come out of what was taken over.
+    output, code = repl("--dump")
+    assert.equal(0, code, output)
+    assert.equal(dump, output)
+    for _, wrong in ipairs({ { "-e", ":diff" }, { "examples/manifests" } }) do
+      assert.are_not.equal(0, select(2, repl(unpack(wrong))))
+    end
+    output, code = posix.run({ e2e.program(), "repl", "--from", "http://127.0.0.1:" .. haptic.metrics_port })
+    assert.equal(2, code, output)
   end)
 
   it("answer offline, too, with the lines of the templates", function()

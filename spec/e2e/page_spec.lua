@@ -186,7 +186,7 @@ describe("the debug page", function()
       document.body.append(s); return typeof window.intruder;]]))
     local all = {}
     for _, path in ipairs({ "/debug/page", "/debug/state", "/debug/settings", "/debug/generations", "/debug/events",
-      "/debug/fragments", "/debug/config", "/debug/config?origin=1" }) do
+      "/debug/fragments", "/debug/dump", "/debug/config", "/debug/config?origin=1" }) do
       local one = assert(haptic:get(path))
       assert.equal(200, one.status, path)
       all[#all + 1] = one.body

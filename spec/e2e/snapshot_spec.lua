@@ -1,6 +1,8 @@
---- A snapshot of a cluster: no byte of a Secret, and what is rendered from it is what the controller renders.
+--- A snapshot of a cluster: no byte of a Secret, and what is rendered from it is what the controller renders. The doctor,
+-- and its bundle, which has such a snapshot.
 
 local e2e = require("support.e2e")
+local http = require("support.http")
 local json = require("cjson")
 local kube = require("support.kube")
 local posix = require("support.posix")
@@ -183,5 +185,177 @@ describe("haptic snapshot", function()
     local output, code = haptic("snapshot", "-c", config, "--kubeconfig", scope:kubeconfig(cluster, { user = "alice" }))
     assert.equal(1, code)
     assert.matches("list secrets: 403: the user alice may not list secrets", output)
+  end)
+
+  describe("haptic doctor", function()
+    local controller
+
+    --- A Pod as a kubelet would report it: at an address of this machine.
+    local function put_pod(name, component, address, status)
+      admin:put({ kind = "Pod", apiVersion = "v1", metadata = { name = name, namespace = "default",
+        labels = { ["app.kubernetes.io/name"] = "haptic", ["app.kubernetes.io/component"] = component } },
+        spec = { containers = { { name = "main", image = "haptic" } } } })
+      status = status or { phase = "Running", podIP = address, podIPs = { { ip = address } } }
+      admin:patch_status("Pod", name, status)
+    end
+
+    --- A member whose answers tell secrets, as no agent does.
+    local function talker(address, texts)
+      local folder, port = scope:path("talker"), e2e.port()
+      posix.run({ "mkdir", folder })
+      for name, text in pairs(texts) do posix.write_file(folder .. "/" .. name, text) end
+      local server = scope:add(posix.spawn({ name = "talker", output = folder .. ".log", argv = { "python3", "-m", "http.server",
+        tostring(port), "--bind", address, "--directory", folder } }))
+      server.close = function(self) self:stop(5) end
+      scope:wait_for("the talker", 10, function() return posix.read_file(folder .. ".log"):find("Serving") ~= nil
+        or select(1, posix.connect(address, port, posix.now() + 1)) ~= nil end)
+      return port
+    end
+
+    before_each(function()
+      controller = scope:haptic({ kubeconfig = cluster.admin_kubeconfig, config_file = config, https = true,
+        args = { "--metrics-address", "0.0.0.0" } })
+      controller:wait_ready()
+      put_pod("controller-1", "controller", "198.18.7.1")
+    end)
+    after_each(function()
+      for _, name in ipairs({ "controller-1", "member-1", "member-2" }) do admin:delete_by_force("Pod", name) end
+    end)
+
+    local function doctor(...)
+      return haptic("doctor", "--kubeconfig", cluster.admin_kubeconfig, "-c", config, "-n", "default", "--controller-port",
+        tostring(controller.metrics_port), ...)
+    end
+
+    it("finds nothing where all is well, through the API server and by address", function()
+      local output, code = doctor()
+      assert.matches("controller default/controller%-1: Running, ready, leads, generation %d+, %d+ objects\n", output)
+      -- The Ingress whose key does not fit its certificate is the only complaint.
+      assert.is_nil(output:find(" error ", 1, true), output)
+      assert.equal(0, code, output)
+      output, code = haptic("doctor", "--no-cluster", "--address", "http://127.0.0.1:" .. controller.debug_port, "-o", "json")
+      assert.equal(0, code, output)
+      local report = json.decode(output)
+      assert.is_true(report.targets[1].ready)
+      assert.equal(controller:state().generation, report.targets[1].state.generation)
+    end)
+
+    it("names what is wrong, with codes and remedies", function()
+      put_pod("member-1", "loadbalancer", nil, { phase = "Running", podIP = "198.18.7.2", podIPs = { { ip = "198.18.7.2" } },
+        containerStatuses = { { name = "main", image = "haptic", imageID = "", ready = false, restartCount = 7,
+          state = { waiting = { reason = "CrashLoopBackOff" } } } } })
+      put_pod("member-2", "loadbalancer", "198.18.7.3")
+      local output, code = doctor("--member-port", tostring(e2e.port()))
+      assert.equal(1, code)
+      assert.matches("error HT0602: the Pod is Running: container main: CrashLoopBackOff", output)
+      assert.matches("object: default/member%-1", output)
+      assert.matches("HT0603", output)
+      assert.matches("remedy: ", output)
+      assert.matches("member     default/member%-1: Running, 7 restarts", output)
+      -- Nobody holds a Lease that the configuration asks for.
+      local elects = scope:path("elects.yaml")
+      posix.write_file(elects, '{"controller": {"leader_election": {"lease_name": "no-such-lease"}}}')
+      output = haptic("doctor", "--kubeconfig", cluster.admin_kubeconfig, "-c", elects, "-n", "default", "-o", "json")
+      local codes = {}
+      for _, finding in ipairs(json.decode(output).report.findings) do codes[finding.code] = finding.message end
+      assert.matches("no%-such%-lease", codes.HT0605)
+      assert.is_truthy(codes.HT0603)
+      output, code = haptic("doctor", "--kubeconfig", cluster.admin_kubeconfig, "--server", "https://127.0.0.1:1")
+      assert.equal(2, code, output)
+      output = haptic("explain", "HT0602")
+      assert.matches("kubectl", output)
+    end)
+
+    it("writes a bundle without a byte of a Secret, which renders", function()
+      local port = talker("198.18.7.2", { readyz = "ready\n",
+        metrics = "# the password is " .. PASSWORD .. "\n" .. TOKEN .. "\n" .. base64(PASSWORD) .. "\n" .. certificate.key
+          .. "\nhaptic_agent_generation 7\n" .. HASH .. "\n" })
+      put_pod("member-1", "loadbalancer", "198.18.7.2")
+      local bundle, folder = scope:path("bundle.tar.gz"), scope:path("bundle")
+      local output, code = doctor("--member-port", tostring(port), "--bundle", bundle)
+      assert.equal(0, code, output)
+      assert.matches("member     default/member%-1: Running, ready, generation 7", output)
+      posix.run({ "mkdir", folder })
+      output, code = posix.run({ "tar", "-xzf", bundle, "-C", folder })
+      assert.equal(0, code, output)
+      assert_nothing_told((posix.run({ "sh", "-c", "find " .. folder .. " -type f -exec cat {} +" })))
+      assert.matches("haptic_agent_generation 7", posix.read_file(folder .. "/pods/member-1/metrics.txt"))
+      assert.matches("haptic_ready 1", posix.read_file(folder .. "/pods/controller-1/metrics.txt"))
+      assert.matches("controller default/controller%-1", posix.read_file(folder .. "/doctor.txt"))
+      assert.is_truthy(posix.read_file(folder .. "/pods/controller-1/main.log"))
+      output, code = haptic("render", "-c", config, "--haproxy-version", "3.2", folder .. "/snapshot")
+      assert.is_true(code < 2, output)
+      assert.matches("\nbackend default_plain_80", output)
+      -- Who may not read the Secrets gets no bundle: nothing could be recognised.
+      os.remove(bundle)
+      admin:allow("alice", kube.rules_with(kube.rules(), { apiGroups = { "" }, resources = { "pods", "pods/proxy" },
+        verbs = { "get", "list" } }))
+      output, code = haptic("doctor", "--kubeconfig", scope:kubeconfig(cluster, { user = "alice" }), "-c", config, "-n", "default",
+        "--controller-port", tostring(controller.metrics_port), "--bundle", bundle)
+      assert.equal(2, code, output)
+      assert.matches("the bundle is not written", output)
+      assert.is_nil(posix.read_file(bundle))
+    end)
+  end)
+
+  it("is an author's session: an error, its repair at the prompt, a saved test, the cluster", function()
+    local kubeconfig = { "--kubeconfig", cluster.admin_kubeconfig }
+    local output, code = haptic("crds", "apply", unpack(kubeconfig))
+    assert.equal(0, code, output)
+    admin:know("HAProxyTemplateConfig", "/apis/haproxy-haptic.org/v1alpha1", "haproxytemplateconfigs")
+    local snap, file, saved = take(scope:path("snap")), scope:path("author.yaml"), scope:path("saved.yaml")
+    local function write(snippet)
+      posix.write_file(file, ("apiVersion: haproxy-haptic.org/v1alpha1\nkind: HAProxyTemplateConfig\nmetadata: {name: author, namespace: default}\n"
+        .. "spec:\n  controller: {leader_election: {enabled: false}}\n  templateSnippets:\n    backend-600-hello:\n      template: |\n%s")
+        :format(snippet))
+    end
+    -- A snippet with a mistake: the message names the line of the template.
+    write("        # said in every answer\n        http-response set-headre X-Hello {{ args.namespace }}\n")
+    output, code = haptic("validate", "-c", file, "--haproxy-binary", e2e.haproxy_binary("3.2"), snap)
+    assert.equal(1, code, output)
+    assert.matches("backend%-600%-hello:2: error HT0301: ", output)
+    assert.matches("http%-response set%-headre X%-Hello", output)
+    -- At the prompt: the file is repaired, the templates are loaded again, a request shows it, and becomes a test.
+    local right = scope:path("right.yaml")
+    write("        # said in every answer\n        http-response set-header X-Hello {{ args.namespace }}\n")
+    posix.run({ "cp", file, right })
+    write("        # said in every answer\n        http-response set-headre X-Hello {{ args.namespace }}\n")
+    local session, shown = scope:path("session"), scope:path("shown")
+    posix.write_file(session, ([[
+      : >%s; { echo 'output("ingress.lua:routes/ingresses/default/plain")'
+        until grep -q headre %s; do sleep 0.05; done; cat %s >%s
+        echo 'request{host = "plain.example", expect = {status = 200, headers = {["x-hello"] = "default"}}}'
+        echo ':save %s'; } | %s repl -c %s --haproxy-binary %s %s >%s; code=$?; cat %s; exit $code]]):format(shown, shown, right,
+      file, saved, e2e.program(), file, e2e.haproxy_binary("3.2"), snap, shown, shown))
+    output, code = posix.run({ "sh", session })
+    assert.equal(0, code, output)
+    assert.matches("set%-headre X%-Hello default", output)
+    assert.matches("author.yaml: templates loaded again\n", output)
+    assert.matches("\nas expected\n", output)
+    output, code = haptic("test", "-c", file, "--haproxy-binary", e2e.haproxy_binary("3.2"), saved)
+    assert.equal(0, code, output)
+    assert.matches("1 passed, 0 failed", output)
+    -- The same document goes to the cluster, and the answer changes.
+    scope:wait_for("the CRD to be served", 20, function()
+      return admin:call("GET", "/apis/haproxy-haptic.org/v1alpha1/haproxytemplateconfigs") == 200
+    end)
+    admin:put({ kind = "HAProxyTemplateConfig", apiVersion = "haproxy-haptic.org/v1alpha1",
+      metadata = { name = "author", namespace = "default" }, spec = { controller = { leader_election = { enabled = false } } } })
+    local controller = scope:haptic({ kubeconfig = cluster.admin_kubeconfig, config = false,
+      args = { "--config-resource", "default/author" } })
+    controller:wait_ready()
+    local function hello()
+      local answer = http.request({ port = controller.http_port, host = "plain.example", path = "/" })
+      return answer and answer.headers and answer.headers["x-hello"]
+    end
+    scope:wait_answer(controller.http_port, "plain.example", "198.18.0.1:8001")
+    assert.is_nil(hello())
+    local function kubectl(...) return posix.run({ "kubectl", "--kubeconfig", cluster.admin_kubeconfig, ... }) end
+    output, code = kubectl("apply", "--server-side", "--force-conflicts", "-f", file)
+    assert.equal(0, code, output)
+    output, code = kubectl("wait", "--for=condition=Deployed", "--timeout=30s", "htplcfg/author")
+    assert.equal(0, code, output)
+    scope:wait_for("the answer to change", 20, function() return hello() == "default", hello() end)
+    admin:delete("HAProxyTemplateConfig", "author")
   end)
 end)

@@ -1,5 +1,5 @@
 /* Two rings. */
-#include "controller/history.h"
+#include "controller/generation_log.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,30 +24,30 @@ static void copy_text(char *to, size_t size, const char *text)
     to[length] = '\0';
 }
 
-void history_init(struct history *h)
+void generation_log_init(struct generation_log *h)
 {
-    *h = (struct history){.events = xcalloc(HISTORY_EVENTS, sizeof(*h->events))};
+    *h = (struct generation_log){.events = xcalloc(GENERATION_LOG_EVENTS, sizeof(*h->events))};
     copy_text(h->trigger, sizeof(h->trigger), "start");
 }
 
-void history_done(struct history *h)
+void generation_log_done(struct generation_log *h)
 {
     free(h->events);
     h->events = NULL;
 }
 
 /* Called for each change of the store: only the first of a rendering costs something. */
-void history_trigger(struct history *h, const char *kind, const char *namespace, const char *name)
+void generation_log_trigger(struct generation_log *h, const char *kind, const char *namespace, const char *name)
 {
     h->changes++;
     if (h->trigger[0] != '\0')
         return;
-    char text[HISTORY_TEXT * 2];
+    char text[GENERATION_LOG_TEXT * 2];
     snprintf(text, sizeof(text), "%s%s%s%s%s", kind, *name ? " " : "", namespace, *namespace ? "/" : "", name);
     copy_text(h->trigger, sizeof(h->trigger), text);
 }
 
-void history_asked(struct history *h)
+void generation_log_asked(struct generation_log *h)
 {
     if (h->trigger[0] != '\0')
         memcpy(h->asked, h->trigger, sizeof(h->asked));
@@ -56,30 +56,31 @@ void history_asked(struct history *h)
     h->changes = 0;
 }
 
-void history_rendered(struct history *h, uint64_t fragments_run, int64_t render_ns, uint64_t pending)
+void generation_log_rendered(struct generation_log *h, uint64_t fragments_run, int64_t render_ns, uint64_t pending)
 {
     h->fragments_run = fragments_run;
     h->render_ns = render_ns;
     h->pending = pending;
 }
 
-static struct history_generation *add(struct history *h, uint64_t generation, enum history_verdict verdict)
+static struct generation_entry *add(struct generation_log *h, uint64_t generation, enum generation_verdict verdict)
 {
-    struct history_generation *g = &h->generations[h->generation_count++ % HISTORY_GENERATIONS];
+    struct generation_entry *g = &h->generations[h->generation_count++ % GENERATION_LOG_GENERATIONS];
 
-    *g = (struct history_generation){.generation = generation,
-                                     .time_us = clock_wall_us(),
-                                     .changes = h->asked_changes,
-                                     .fragments_run = h->fragments_run,
-                                     .render_ns = h->render_ns,
-                                     .verdict = verdict};
+    *g = (struct generation_entry){.generation = generation,
+                                   .time_us = clock_wall_us(),
+                                   .changes = h->asked_changes,
+                                   .fragments_run = h->fragments_run,
+                                   .render_ns = h->render_ns,
+                                   .verdict = verdict};
     copy_text(g->trigger, sizeof(g->trigger), h->asked[0] != '\0' ? h->asked : "an earlier change");
     return g;
 }
 
-void history_accepted(struct history *h, uint64_t generation, uint64_t pending, unsigned checks, int64_t check_ns)
+void generation_log_accepted(struct generation_log *h, uint64_t generation, uint64_t pending, unsigned checks,
+                             int64_t check_ns)
 {
-    struct history_generation *g = add(h, generation, HISTORY_ACCEPTED);
+    struct generation_entry *g = add(h, generation, GENERATION_LOG_ACCEPTED);
 
     g->items = h->pending > pending ? h->pending - pending : 0;
     g->checks = checks;
@@ -87,35 +88,36 @@ void history_accepted(struct history *h, uint64_t generation, uint64_t pending, 
     h->pending = pending;
 }
 
-static struct history_generation *newest(struct history *h)
+static struct generation_entry *newest(struct generation_log *h)
 {
-    return h->generation_count > 0 ? &h->generations[(h->generation_count - 1) % HISTORY_GENERATIONS] : NULL;
+    return h->generation_count > 0 ? &h->generations[(h->generation_count - 1) % GENERATION_LOG_GENERATIONS] : NULL;
 }
 
 /* The same is refused again and again while nothing changes. */
-void history_refused(struct history *h, uint64_t generation, unsigned checks, int64_t check_ns, const char *problem)
+void generation_log_refused(struct generation_log *h, uint64_t generation, unsigned checks, int64_t check_ns,
+                            const char *problem)
 {
-    struct history_generation *g = newest(h);
-    char text[HISTORY_TEXT];
+    struct generation_entry *g = newest(h);
+    char text[GENERATION_LOG_TEXT];
 
     copy_text(text, sizeof(text), problem);
-    if (g == NULL || g->verdict != HISTORY_REFUSED || strcmp(g->problem, text) != 0)
-        g = add(h, generation, HISTORY_REFUSED);
+    if (g == NULL || g->verdict != GENERATION_LOG_REFUSED || strcmp(g->problem, text) != 0)
+        g = add(h, generation, GENERATION_LOG_REFUSED);
     memcpy(g->problem, text, sizeof(text));
     g->checks = checks;
     g->check_ns = check_ns;
 }
 
 /* A later generation is live with all before it. */
-static struct history_generation *reach(struct history *h, uint64_t generation, enum history_deployment state)
+static struct generation_entry *reach(struct generation_log *h, uint64_t generation, enum generation_deployment state)
 {
-    struct history_generation *last = NULL;
+    struct generation_entry *last = NULL;
 
-    for (uint64_t i = 0; i < HISTORY_GENERATIONS && i < h->generation_count; i++) {
-        struct history_generation *g = &h->generations[i];
-        if (g->verdict != HISTORY_ACCEPTED || g->generation > generation || g->deployment == HISTORY_LIVE)
+    for (uint64_t i = 0; i < GENERATION_LOG_GENERATIONS && i < h->generation_count; i++) {
+        struct generation_entry *g = &h->generations[i];
+        if (g->verdict != GENERATION_LOG_ACCEPTED || g->generation > generation || g->deployment == GENERATION_LOG_LIVE)
             continue;
-        if (state == HISTORY_LIVE || g->generation == generation)
+        if (state == GENERATION_LOG_LIVE || g->generation == generation)
             g->deployment = state;
         if (g->generation == generation)
             last = g;
@@ -123,9 +125,10 @@ static struct history_generation *reach(struct history *h, uint64_t generation, 
     return last;
 }
 
-void history_live(struct history *h, uint64_t generation, bool reloaded, unsigned operations, int64_t deploy_ns)
+void generation_log_live(struct generation_log *h, uint64_t generation, bool reloaded, unsigned operations,
+                         int64_t deploy_ns)
 {
-    struct history_generation *g = reach(h, generation, HISTORY_LIVE);
+    struct generation_entry *g = reach(h, generation, GENERATION_LOG_LIVE);
 
     if (g == NULL)
         return;
@@ -135,21 +138,21 @@ void history_live(struct history *h, uint64_t generation, bool reloaded, unsigne
     g->deploy_ns = deploy_ns;
 }
 
-void history_failed(struct history *h, uint64_t generation, const char *problem)
+void generation_log_failed(struct generation_log *h, uint64_t generation, const char *problem)
 {
-    struct history_generation *g = reach(h, generation, HISTORY_FAILED);
+    struct generation_entry *g = reach(h, generation, GENERATION_LOG_FAILED);
 
     if (g != NULL)
         copy_text(g->problem, sizeof(g->problem), problem);
 }
 
-void history_event(struct history *h, bool warning, const char *kind, const char *id, const char *reason,
-                   const char *message)
+void generation_log_tell(struct generation_log *h, bool warning, const char *kind, const char *id, const char *reason,
+                         const char *message)
 {
-    struct history_event *e = &h->events[h->event_count++ % HISTORY_EVENTS];
-    char object[HISTORY_TEXT * 2];
+    struct generation_message *e = &h->events[h->event_count++ % GENERATION_LOG_EVENTS];
+    char object[GENERATION_LOG_TEXT * 2];
 
-    *e = (struct history_event){.time_us = clock_wall_us(), .warning = warning};
+    *e = (struct generation_message){.time_us = clock_wall_us(), .warning = warning};
     snprintf(object, sizeof(object), "%s%s%s", kind, *kind ? " " : "", id);
     copy_text(e->object, sizeof(e->object), object);
     copy_text(e->reason, sizeof(e->reason), reason);
@@ -177,15 +180,16 @@ static double seconds(int64_t ns)
     return (double)ns / (double)NS_PER_S;
 }
 
-void history_write_generations(const struct history *h, struct buf *out)
+void generation_log_write_generations(const struct generation_log *h, struct buf *out)
 {
-    static const char *const verdicts[] = {[HISTORY_ACCEPTED] = "accepted", [HISTORY_REFUSED] = "refused"};
+    static const char *const verdicts[] = {
+        [GENERATION_LOG_ACCEPTED] = "accepted", [GENERATION_LOG_REFUSED] = "refused"};
     static const char *const deployments[] = {
-        [HISTORY_OPEN] = "open", [HISTORY_LIVE] = "live", [HISTORY_FAILED] = "failed"};
+        [GENERATION_LOG_OPEN] = "open", [GENERATION_LOG_LIVE] = "live", [GENERATION_LOG_FAILED] = "failed"};
 
     buf_puts(out, "{\"generations\":[");
-    for (uint64_t i = 0; i < HISTORY_GENERATIONS && i < h->generation_count; i++) {
-        const struct history_generation *g = &h->generations[(h->generation_count - 1 - i) % HISTORY_GENERATIONS];
+    for (uint64_t i = 0; i < GENERATION_LOG_GENERATIONS && i < h->generation_count; i++) {
+        const struct generation_entry *g = &h->generations[(h->generation_count - 1 - i) % GENERATION_LOG_GENERATIONS];
         buf_printf(out, "%s{\"generation\":%" PRIu64, i > 0 ? "," : "", g->generation);
         put_time(out, ",\"time\":", g->time_us);
         put_string(out, ",\"trigger\":", g->trigger);
@@ -201,11 +205,11 @@ void history_write_generations(const struct history *h, struct buf *out)
     buf_puts(out, "]}\n");
 }
 
-void history_write_events(const struct history *h, struct buf *out)
+void generation_log_write_events(const struct generation_log *h, struct buf *out)
 {
     buf_puts(out, "{\"events\":[");
-    for (uint64_t i = 0; i < HISTORY_EVENTS && i < h->event_count; i++) {
-        const struct history_event *e = &h->events[(h->event_count - 1 - i) % HISTORY_EVENTS];
+    for (uint64_t i = 0; i < GENERATION_LOG_EVENTS && i < h->event_count; i++) {
+        const struct generation_message *e = &h->events[(h->event_count - 1 - i) % GENERATION_LOG_EVENTS];
         put_time(out, i > 0 ? ",{\"time\":" : "{\"time\":", e->time_us);
         buf_printf(out, ",\"type\":\"%s\"", e->warning ? "Warning" : "Normal");
         put_string(out, ",\"object\":", e->object);
