@@ -265,12 +265,92 @@ static void test_certificates(void **state)
     plan_done(&p);
 }
 
+/* Blocks of so many bytes each. */
+static char *blocks(size_t count, size_t bytes)
+{
+    struct buf out = {0};
+    for (size_t i = 0; i < count; i++) {
+        buf_puts(&out, "-----BEGIN CERTIFICATE-----\n");
+        for (size_t k = 0; k < bytes; k++)
+            buf_putc(&out, 'a');
+        buf_puts(&out, "\n-----END CERTIFICATE-----\n");
+    }
+    return buf_steal(&out);
+}
+
+static void test_long_authorities(void **state)
+{
+    (void)state;
+    const struct haproxy_caps none = {0}, caps = {.authorities_in_parts = true};
+    CLEANUP(free_ptr) char *five = blocks(5, 5000), *huge = blocks(1, 13000), *mixed = xasprintf("%s%s", five, huge);
+    static const char *const wanted[] = {"new ssl ca-file certs/a.ca.pem", "set ssl ca-file certs/a.ca.pem <<\n",
+                                         "add ssl ca-file certs/a.ca.pem <<\n", "add ssl ca-file certs/a.ca.pem <<\n",
+                                         "commit ssl ca-file certs/a.ca.pem"};
+    struct plan p = {0};
+
+    plan_certificate(&p, &caps, SSL_AUTHORITIES, "certs/a.ca.pem", five, false);
+    assert_null(p.reload);
+    assert_int_equal(p.ops[PLAN_CERTIFY].length, ARRAY_LEN(wanted));
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+        assert_int_equal(strncmp(p.ops[PLAN_CERTIFY].items[i].command, wanted[i], strlen(wanted[i])), 0);
+    plan_done(&p);
+    const struct {
+        const struct haproxy_caps *caps;
+        enum ssl_file_kind kind;
+        const char *pem;
+    } refused[] = {{&none, SSL_AUTHORITIES, five},
+                   {&caps, SSL_CERTIFICATE, five},
+                   {&caps, SSL_REVOCATIONS, five},
+                   {&caps, SSL_AUTHORITIES, huge},
+                   {&caps, SSL_AUTHORITIES, mixed}};
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+        plan_certificate(&p, refused[i].caps, refused[i].kind, "certs/a.ca.pem", refused[i].pem, true);
+        assert_string_equal(p.reload_class, "certificate");
+        assert_int_equal(plan_count(&p), 0); /* nothing of it */
+        plan_done(&p);
+    }
+}
+
+static void test_answers_about_authorities(void **state)
+{
+    (void)state;
+    static const struct {
+        enum plan_op_type type;
+        const char *answer;
+        enum plan_verdict verdict;
+    } cases[] = {
+        {PLAN_CERTIFICATE_NEW, "New CA file created 'certs/a.ca.pem'!", PLAN_OK},
+        {PLAN_CERTIFICATE_NEW, "CA file 'certs/a.ca.pem' already exists!", PLAN_SURPRISE},
+        {PLAN_CERTIFICATE_NEW, "New CRL file created 'certs/a.crl.pem'!", PLAN_OK},
+        {PLAN_CERTIFICATE_SET, "transaction created for CA certs/a.ca.pem!", PLAN_OK},
+        {PLAN_CERTIFICATE_SET, "transaction updated for CA certs/a.ca.pem!", PLAN_SURPRISE},
+        {PLAN_CERTIFICATE_SET, "transaction created for CRL certs/a.crl.pem!", PLAN_OK},
+        {PLAN_CERTIFICATE_SET, "Invalid payload\nCan't update certs/a.ca.pem!", PLAN_SURPRISE},
+        {PLAN_CERTIFICATE_ADD, "transaction updated for CA certs/a.ca.pem!", PLAN_OK},
+        {PLAN_CERTIFICATE_ADD, "transaction created for CA certs/a.ca.pem!", PLAN_SURPRISE},
+        {PLAN_CERTIFICATE_COMMIT, "Committing certs/a.ca.pem.\nSuccess!", PLAN_OK},
+        {PLAN_CERTIFICATE_COMMIT, "No ongoing transaction! !\nCan't commit certs/a.ca.pem!", PLAN_SURPRISE},
+        {PLAN_CERTIFICATE_ABORT, "Transaction aborted for certificate 'certs/a.ca.pem'!", PLAN_OK},
+        {PLAN_CERTIFICATE_ABORT, "No ongoing transaction!", PLAN_OK},
+        {PLAN_CERTIFICATE_DEL, "CA file 'certs/a.ca.pem' deleted!", PLAN_OK},
+        {PLAN_CERTIFICATE_DEL, "Can't remove the CA file: CA file 'certs/a.ca.pem' in use, can't be deleted!",
+         PLAN_LATER},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(plan_judge(cases[i].type, cases[i].answer), cases[i].verdict);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_servers), cmocka_unit_test(test_backends),
-        cmocka_unit_test(test_maps),    cmocka_unit_test(test_hostile_map_entries),
-        cmocka_unit_test(test_answers), cmocka_unit_test(test_certificates),
+        cmocka_unit_test(test_long_authorities),
+        cmocka_unit_test(test_answers_about_authorities),
+        cmocka_unit_test(test_servers),
+        cmocka_unit_test(test_backends),
+        cmocka_unit_test(test_maps),
+        cmocka_unit_test(test_hostile_map_entries),
+        cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_certificates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
