@@ -260,12 +260,17 @@ describe("forty Ingresses of another controller", function()
 
   it("have paths of all types and defaults", function()
     for url, pod in pairs({
-      ["http://wiki.example.com/edit"] = "198.18.5.4", ["http://wiki.example.com/edit/x"] = "198.18.5.3",
+      ["http://wiki.example.com/edit/x"] = "198.18.5.3",
       ["http://wiki.example.com/files/a"] = "198.18.5.5", ["http://wiki.example.com/filesystem"] = "198.18.5.3",
       ["http://nobody.example.com/"] = "198.18.5.3", ["http://registry.example.com/v2/a"] = "198.18.5.5",
     }) do
       assert.equal(pod, ask(url).pod, url)
     end
+  end)
+
+  it("have Services with a condition", function()
+    assert.equal("198.18.5.4", ask("http://wiki.example.com/edit", { headers = { "Cookie: editor=1" } }).pod)
+    assert.equal(404, ask("http://wiki.example.com/edit").status)
   end)
 
   it("show captures in the log", function()
