@@ -208,7 +208,6 @@ static int read_files(struct reader *r, yyjson_val *value, void *object)
 static int read_haproxy_config(struct reader *r, yyjson_val *value, void *object)
 {
     struct template_raw raw = {0};
-
     struct config *c = object;
 
     if (reader_object(r, value, template_fields, &raw) < 0 ||

@@ -40,8 +40,10 @@ int config_template_read(struct reader *r, yyjson_val *at, const char *key, char
         return reader_fail(r, at, key, "has both \"template\" and \"file\"");
     if (*text != NULL)
         return 0;
-    if (*file == NULL)
-        return reader_fail(r, at, key, "\"template\" is missing, or \"file\" with the name of a file that has it");
+    if (*file == NULL) {
+        CLEANUP(free_ptr) char *missing = xasprintf("%s%stemplate", key, *key ? "." : "");
+        return reader_fail(r, at, missing, "is missing; or write \"file\", with the name of a file that has it");
+    }
     if (r->has_no_lines)
         return reader_fail(r, at, key, "\"file\" is for configurations in files; write \"template\"");
     if (**file != '/' && slash != NULL) {

@@ -162,6 +162,9 @@ static void errors_name_place_and_remedy(void **state)
         {"watchedResources: {}\ntemplatingSettings: {libraries: []}\n",
          "watchedResources: must name at least one resource"},
         {"maps: {m: {template: null}}\n", "haptic.yaml:1: maps.m.template: is missing"},
+        {"haproxyConfig: {}\n", "haptic.yaml:1: haproxyConfig.template: is missing; or write \"file\""},
+        {"files: {f: {template: a, file: b}}\n", "files.f: has both \"template\" and \"file\""},
+        {"files: {f: {file: /nowhere/at/all}}\n", "files.f: /nowhere/at/all: No such file"},
         {"dataplane: {driftPreventionInterval: 10ms}\n", "dataplane.driftPreventionInterval: must be at least 1s"},
         {"podSelector: {matchLabels: {app: 'a,b'}}\n", "podSelector.matchLabels.app: not a label and its value"},
         {"podSelector: {matchLabels: {app: 5}}\n", "podSelector.matchLabels.app: not a label and its value"},
@@ -178,6 +181,18 @@ static void errors_name_place_and_remedy(void **state)
             fail_msg("case %zu: \"%s\" does not contain \"%s\"", i, err.text, cases[i].message);
         assert_int_equal(strncmp(err.text, "haptic.yaml:", 12), 0);
     }
+}
+
+/* The API server has no files. */
+static void a_resource_has_no_files(void **state)
+{
+    struct config *config = NULL;
+    struct err err = {0};
+    const char spec[] = "{\"files\":{\"f\":{\"file\":\"/etc/passwd\"}}}";
+
+    (void)state;
+    assert_int_equal(config_parse_resource("HAProxyTemplateConfig a/b", spec, strlen(spec), &config, &err), -1);
+    assert_non_null(strstr(err.text, "spec.files.f: \"file\" is for configurations in files; write \"template\""));
 }
 
 /* A resource that somebody has loads, and what has no effect is said once, with its place. */
@@ -293,6 +308,7 @@ int main(void)
         cmocka_unit_test(the_whole_resource_and_camel_case_are_taken),
         cmocka_unit_test(kinds_are_added_to_those_of_the_library),
         cmocka_unit_test(errors_name_place_and_remedy),
+        cmocka_unit_test(a_resource_has_no_files),
         cmocka_unit_test(fields_without_effect_are_warned_of),
         cmocka_unit_test(settings_that_wait_for_a_restart_are_known),
         cmocka_unit_test(kinds_follow_the_configuration),
