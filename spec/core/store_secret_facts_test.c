@@ -175,12 +175,44 @@ static void passwords_have_a_scheme(void **state UNUSED)
     }
 }
 
+/* Names are told, hashes are not: each has a handle. What is no line of a password file is passed over. */
+static void users_of_a_password_file(void **state UNUSED)
+{
+    struct world w;
+    const char json[] =
+        "{\"metadata\":{\"namespace\":\"shop\",\"name\":\"staff\"},\"stringData\":{\"auth\":"
+        "\"# staff\\nada:$5$salt$first\\r\\nbob smith:$5$x$y\\nno colon\\n:$5$x$y\\nbob.s@x:$2y$05$second\\n"
+        "eve:has blanks\\n\",\"other\":\"ada:$5$salt$first\"}}";
+    CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
+    struct err err;
+
+    world_init(&w);
+    if (store_put_json(w.secrets, json, strlen(json), NULL, &err) < 0)
+        fail_msg("%s", err.text);
+    const struct object *o = store_get(w.secrets, "shop/staff");
+    assert_non_null(o);
+    assert_null(strstr(o->json, "first"));
+    assert_null(strstr(o->json, "second"));
+    assert_int_equal(json_parse(o->json, o->json_length, 1 << 20, &doc, NULL), 0);
+    yyjson_val *root = yyjson_doc_get_root(doc), *users = yyjson_obj_get(root, "users");
+    assert_int_equal(yyjson_obj_size(users), 1);
+    yyjson_val *list = yyjson_obj_get(users, json_str(root, "data", "auth"));
+    assert_int_equal(yyjson_arr_size(list), 2);
+    assert_string_equal(json_str(yyjson_arr_get(list, 0), "name"), "ada");
+    assert_string_equal(json_str(yyjson_arr_get(list, 1), "name"), "bob.s@x");
+    assert_string_not_equal(json_str(yyjson_arr_get(list, 0), "password"),
+                            json_str(yyjson_arr_get(list, 1), "password"));
+    assert_int_equal(strncmp(json_str(yyjson_arr_get(list, 0), "password"), "HapticSecret", 12), 0);
+    store_free(w.store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(facts_are_beside_handles),
         cmocka_unit_test(validity_follows_the_time),
         cmocka_unit_test(passwords_have_a_scheme),
+        cmocka_unit_test(users_of_a_password_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
