@@ -319,6 +319,8 @@ void lists_each_file(const struct agent *a,
                      void (*fn)(void *ctx, enum ssl_file_kind kind, const char *path, size_t length), void *ctx);
 int list_verify(const struct agent *a, const struct live_list *list, const struct runtime_answer *answer,
                 struct err *err) MUST_CHECK;
+/* Does it have the lines of these certificates and options ("certs/a.pem [alpn h2]"), for whatever names? */
+bool list_has(const struct live_list *list, const char *text);
 void touch_list(struct agent *a, struct touched *t, struct live_list *list, struct plan *plan);
 /* The commands of a full read, once the names of the loaded certificates and lists are known. */
 void certificates_commands(const struct agent *a, struct batch *b);

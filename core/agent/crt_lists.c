@@ -93,6 +93,19 @@ static bool line_is(const struct crt_list_line *line, const struct use *use)
     return strcmp(line->options, options) == 0;
 }
 
+bool list_has(const struct live_list *list, const char *text)
+{
+    struct use uses[USES_MAX];
+    size_t n = uses_of(text, uses), found = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < list->lines.lines.length; k++)
+            if (line_is(&list->lines.lines.items[k], &uses[i])) {
+                found++;
+                break;
+            }
+    return n > 0 && found == n;
+}
+
 /* A name of a line, as the model has it. */
 static const struct item *item_of(const struct agent *a, const char *list, const char *name)
 {

@@ -157,6 +157,22 @@ static bool entry_is_harmless(const struct agent *a, const struct item *entry, s
     return (live && !live->gone) || backend_comes(a, name, harmless);
 }
 
+/* One more name for certificates and options that HAProxy has accepted, or one name less. */
+static bool line_is_harmless(const struct agent *a, const struct item *item)
+{
+    CLEANUP(free_ptr) char *path = image_file_path(item->kind, item->scope);
+    const struct live_list *list = map_get(&a->live->lists, path);
+    if (!list || !list->used || !*item->key)
+        return false;
+    return !item->rendered || list_has(list, item->rendered->bytes);
+}
+
+/* A file that several fragments give: one more or less. */
+static bool file_stays(const struct item *item)
+{
+    return item->accepted && item->rendered && text_equal(item->accepted, item->rendered);
+}
+
 bool agent_is_structural(const struct agent *a, struct item *const *items, size_t count)
 {
     struct map harmless = {0};
@@ -164,7 +180,9 @@ bool agent_is_structural(const struct agent *a, struct item *const *items, size_
     for (size_t i = 0; result && i < count; i++) {
         const struct item *item = items[i];
         if (item->kind != CONTRIBUTION_SECTION && item->kind != CONTRIBUTION_SECTION_FROM) {
-            result = item->kind == CONTRIBUTION_MAP_ENTRY;
+            result = item->kind == CONTRIBUTION_MAP_ENTRY ||
+                     (item->kind == CONTRIBUTION_CRT_LIST && line_is_harmless(a, item)) ||
+                     (item->kind == CONTRIBUTION_CERTIFICATE && file_stays(item));
         } else if (!map_get(&harmless, item->scope)) {
             result = section_is_harmless(a, item->scope);
             map_put(&harmless, item->scope, (void *)(uintptr_t)item);
