@@ -1,6 +1,8 @@
 /* What may go live without a check of the whole configuration, and what may not. */
 #include "agent_support.h"
 
+#include "data/certificate.h"
+
 struct judging {
     struct item *items[16];
     size_t count;
@@ -199,9 +201,57 @@ static void test_removals(void **state)
     each_series(removals, NULL);
 }
 
+/* Names for certificates that HAProxy has: no check of everything. */
+static void lists(struct world *w, const char *series)
+{
+    struct buf chain = {0}, key = {0};
+    (void)series;
+    assert_int_equal(certificate_make_default(&chain, &key, NULL), 0);
+    CLEANUP(free_ptr) char *pem = xasprintf("%s%s", buf_str(&chain), buf_str(&key));
+    CLEANUP(free_ptr) char *bind = xasprintf("bind 127.0.0.1:%d ssl crt-list certs/x.list\n", free_port());
+    buf_done(&chain);
+    buf_done(&key);
+    const struct emitted base[] = {{CONTRIBUTION_CERTIFICATE, "d.pem", "", pem, 0, 0},
+                                   {CONTRIBUTION_CRT_LIST, "x.list", "", "certs/d.pem", 0, 0},
+                                   {CONTRIBUTION_CERTIFICATE, "a.pem", "", pem, 0, 0},
+                                   {CONTRIBUTION_CRT_LIST, "x.list", "a.example", "certs/a.pem", 0, 500}};
+    model_put_base(w->model, w->port, bind);
+    model_put(w->model, "tls", base, ARRAY_LEN(base));
+    model_check(w->model, true);
+    world_apply(w, true);
+    const struct {
+        struct emitted line;
+        const char *content; /* of a.pem, given once more; NULL: not */
+        bool expected;
+    } cases[] = {
+        {{CONTRIBUTION_CRT_LIST, "x.list", "b.example", "certs/a.pem", 0, 500}, NULL, true},
+        {{CONTRIBUTION_CRT_LIST, "x.list", "b.example", "certs/a.pem", 0, 500}, pem, true},
+        {{CONTRIBUTION_CRT_LIST, "x.list", "b.example", "certs/a.pem certs/d.pem", 0, 500}, NULL, true},
+        {{CONTRIBUTION_CRT_LIST, "x.list", "b.example", "certs/a.pem [alpn h2]", 0, 500}, NULL, false},
+        {{CONTRIBUTION_CRT_LIST, "x.list", "b.example", "certs/b.pem", 0, 500}, NULL, false},
+        {{CONTRIBUTION_CRT_LIST, "x.list", "b.example", "certs/a.pem certs/b.pem", 0, 500}, NULL, false},
+        {{CONTRIBUTION_CRT_LIST, "y.list", "b.example", "certs/a.pem", 0, 500}, NULL, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct emitted items[] = {cases[i].line, {CONTRIBUTION_CERTIFICATE, "a.pem", "", cases[i].content, 0, 0}};
+        model_put(w->model, "more", items, cases[i].content ? 2 : 1);
+        if (judge(w) != cases[i].expected)
+            fail_msg("case %zu is judged wrongly", i);
+        model_fragment_drop(w->model, "more");
+        assert_int_equal(model_pending(w->model), 0);
+    }
+}
+
+static void test_lists(void **state)
+{
+    (void)state;
+    each_series(lists, &(const struct agent_config){0});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_lists),
         cmocka_unit_test(test_structural_changes),
         cmocka_unit_test(test_removals),
     };
