@@ -28,6 +28,7 @@ static const struct subcommand subcommands[] = {
     {"doctor", cmd_doctor, "the state of an installation, what is wrong with it, and a bundle for support",
      cmd_doctor_options},
     {"version", cmd_version, "the program's version", NULL},
+    {"trial", cmd_trial, "the jailed process that runs the tests of a new configuration; started by run", NULL},
     {"renderer", cmd_renderer, "the jailed process that runs the templates; started by other commands", NULL},
 };
 

@@ -21,6 +21,8 @@ struct ruleset_attribute {
 #define FS_WRITE_FILE (UINT64_C(1) << 1)
 #define FS_READ_FILE (UINT64_C(1) << 2)
 #define FS_READ_DIR (UINT64_C(1) << 3)
+#define FS_TRUNCATE (UINT64_C(1) << 14)
+#define FS_IOCTL (UINT64_C(1) << 15)
 #define FS_RIGHTS_1 13
 #define FS_RIGHTS_2 14 /* moving between folders */
 #define FS_RIGHTS_3 15 /* truncation */
@@ -28,18 +30,40 @@ struct ruleset_attribute {
 #define NET_BIND_CONNECT_TCP UINT64_C(3)
 #define SCOPE_SOCKETS_SIGNALS UINT64_C(3)
 
-int landlock_new(void)
+static long kernel_version(void)
 {
-    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
 
-    if (version < 1)
-        return -1;
+/* All rights to files that this version has. */
+static uint64_t rights_of(long version)
+{
     unsigned rights = version >= 5   ? FS_RIGHTS_5
                       : version >= 3 ? FS_RIGHTS_3
                       : version == 2 ? FS_RIGHTS_2
                                      : FS_RIGHTS_1;
+
+    return (UINT64_C(1) << rights) - 1;
+}
+
+int landlock_new_for_files(void)
+{
+    long version = kernel_version();
+
+    if (version < 1)
+        return -1;
+    struct ruleset_attribute attribute = {.handled_access_fs = rights_of(version)};
+    return (int)syscall(SYS_landlock_create_ruleset, &attribute, sizeof(attribute), 0);
+}
+
+int landlock_new(void)
+{
+    long version = kernel_version();
+
+    if (version < 1)
+        return -1;
     struct ruleset_attribute attribute = {
-        .handled_access_fs = (UINT64_C(1) << rights) - 1,
+        .handled_access_fs = rights_of(version),
         .handled_access_net = version >= 4 ? NET_BIND_CONNECT_TCP : 0,
         .scoped = version >= 6 ? SCOPE_SOCKETS_SIGNALS : 0,
     };
@@ -70,6 +94,14 @@ int landlock_allow_reading(int ruleset, const char *path)
 int landlock_allow_writing(int ruleset, const char *path)
 {
     return allow(ruleset, path, FS_READ_FILE | FS_WRITE_FILE, 0);
+}
+
+int landlock_allow_everything(int ruleset, const char *path)
+{
+    uint64_t all = rights_of(kernel_version());
+    uint64_t of_files = FS_EXECUTE | FS_WRITE_FILE | FS_READ_FILE | (all & FS_TRUNCATE) | (all & FS_IOCTL);
+
+    return allow(ruleset, path, of_files, all & ~of_files);
 }
 
 int landlock_enforce(int ruleset)

@@ -12,11 +12,15 @@
 
 /* A ruleset that allows nothing yet. -1 with ENOSYS or EOPNOTSUPP where the kernel has no Landlock. */
 int landlock_new(void);
+/* The same for rights to files alone: ports and signals stay as they were. */
+int landlock_new_for_files(void);
 /* Allow reading, and executing, what lies below path (or the file itself). 0 also when there is no such path; -1 with
  * errno when the rule cannot be made. */
 int landlock_allow_reading(int ruleset, const char *path);
 /* Allow reading and writing the file (or device) at path; as above. */
 int landlock_allow_writing(int ruleset, const char *path);
+/* Allow everything below path: making and removing, too; as above. */
+int landlock_allow_everything(int ruleset, const char *path);
 /* Confine the calling thread. One system call; no_new_privs must be set. */
 int landlock_enforce(int ruleset);
 

@@ -22,6 +22,8 @@ int cmd_crds(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
 /* 0 clean, 1 findings, 2 when the cluster cannot be asked, or wrong usage. */
 int cmd_doctor(int argc, char **argv);
+/* `haptic test` in the controller's jail. */
+int cmd_trial(int argc, char **argv);
 int cmd_renderer(int argc, char **argv);
 int cmd_version(int argc, char **argv);
 

@@ -32,7 +32,8 @@ enum {
     TEST_UPDATE,
     TEST_COVERAGE,
     TEST_LCOV,
-    TEST_FAIL_UNDER
+    TEST_FAIL_UNDER,
+    TEST_WITHOUT_REQUESTS
 };
 
 static const struct option_row rows[] = {
@@ -51,6 +52,8 @@ static const struct option_row rows[] = {
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy to render for and to check with (haproxy in PATH)"},
     {TEST_OUTPUT, 'o', "output", "FORMAT", NULL, "text", "text, json, junit, tap, sarif or github"},
+    {TEST_WITHOUT_REQUESTS, 0, "without-requests", NULL, NULL, NULL,
+     "start no HAProxy; tests that have requests only are skipped"},
     WORKBENCH_ROW_HELP,
 };
 
@@ -85,7 +88,7 @@ struct test_command {
     char **argv;
     const char *run, *lcov;
     uint64_t seed;
-    bool seed_given, watch, update, covers;
+    bool seed_given, watch, update, covers, without_requests;
     int64_t jobs, share, shares; /* share from 1; 0: all */
     double lines_wanted, routes_wanted;
     enum test_format format;
@@ -166,6 +169,9 @@ static int set(void *ctx, int id, const char *value, struct err *err)
         return 0;
     case TEST_FAIL_UNDER:
         return set_fail_under(t, value, err);
+    case TEST_WITHOUT_REQUESTS:
+        t->without_requests = true;
+        return 0;
     case TEST_OUTPUT:
         return test_format_parse(value, &t->format, &t->common.format, err);
     default:
@@ -233,6 +239,7 @@ static int run_here(struct test_command *t, struct err *err)
                                              .haproxy_binary = t->common.options.haproxy_binary,
                                              .seed = t->seed,
                                              .update = t->update,
+                                             .without_requests = t->without_requests,
                                              .coverage = t->covers ? &t->coverage : NULL};
     int64_t told = clock_now_ns();
 

@@ -426,9 +426,18 @@ static int start_all(struct app *app, struct err *err)
         app_watch_ready(app);
         return 0;
     }
-    if (app_open_config(app, err) < 0 || app_load_config(app, &app->config, err) < 0)
+    struct config *config;
+    if (app_open_config(app, err) < 0 || app_load_config(app, &config, err) < 0)
         return -1;
-    return app_begin(app, err);
+    if (config->tested_text == NULL) {
+        app->config = config;
+        app_forget_tests(app);
+        return app_begin(app, err);
+    }
+    app_wait_for_config(app, "its tests run");
+    app_test_config(app, config);
+    app_watch_ready(app);
+    return 0;
 }
 
 static void open_handles(struct app *app)
@@ -518,6 +527,7 @@ void app_stop(struct app *app, void (*stopped)(void *ctx), void *ctx)
 {
     uv_timer_stop(&app->watch_timer);
     uv_timer_stop(&app->config_timer);
+    app_forget_tests(app);
     if (app->reconcile == NULL) {
         app->stopping = true;
         app->stopped = stopped;
@@ -572,6 +582,8 @@ struct app *app_free(struct app *app)
     app->store = store_free(app->store);
     app->config = config_free(app->config);
     app_forget_next_config(app);
+    app_forget_tests(app);
+    free(app->tests_message);
     config_state_done(&app->config_state);
     free(app->waits_for);
     free(app->part_refused);

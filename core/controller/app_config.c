@@ -225,21 +225,61 @@ static void note_same_text(struct app *app)
     config_state_found(&app->config_state);
     if (app->config_state.standing == CONFIG_REFUSED && app->next_config == NULL) {
         log_info("The configuration file has the text again that is in force", "config", app_config_name(app));
+        app_note_tests_of_before(app);
         config_state_set(&app->config_state, CONFIG_UNCHECKED, NULL);
         app_on_config_step(app);
     }
 }
 
+static void refuse_unread(struct app *app, const char *why)
+{
+    log_error("Configuration refused; the old one stays in force", "error", why);
+    app->refused_by_haproxy = false;
+    config_state_set(&app->config_state, CONFIG_REFUSED, why);
+    app_report_config(app);
+}
+
+void app_on_tested(struct app *app, struct config *config, const char *why, bool may_begin)
+{
+    CLEANUP(config_cleanup) struct config *next = config;
+    struct err err;
+
+    if (app->stopping)
+        return;
+    if (app->config != NULL) {
+        if (why != NULL)
+            refuse_unread(app, why);
+        else
+            take_next(app, STEAL(next));
+        return;
+    }
+    /* The start: there is no old one. Tests that could not be run do not keep it from serving. */
+    if (why != NULL && may_begin) {
+        log_warn("The tests of the configuration could not be run; it is taken without them", "config",
+                 app_config_name(app), "error", why);
+        why = NULL;
+    }
+    if (why != NULL) {
+        app_refuse_start(app, why);
+        return;
+    }
+    app->config = STEAL(next);
+    config_state_set(&app->config_state, CONFIG_UNCHECKED, NULL);
+    if (app_begin(app, &err) < 0 && app->options.failed != NULL)
+        app->options.failed(app->options.failed_ctx, &err);
+}
+
 static void read_again(struct app *app, bool even_if_same)
 {
-    const struct config *newest = app->next_config ? app->next_config : app->config;
+    const struct config *newest = app->tested_config ? app->tested_config
+                                  : app->next_config ? app->next_config
+                                                     : app->config;
     struct config *next;
     struct err err;
 
     if (app_load_config(app, &next, &err) < 0) {
-        log_error("Configuration refused; the old one stays in force", "error", err.text);
-        app->refused_by_haproxy = false;
-        config_state_set(&app->config_state, CONFIG_REFUSED, err.text);
+        app_forget_tests(app);
+        refuse_unread(app, err.text);
         return;
     }
     if (!even_if_same && digest_equal(next->digest, newest->digest)) {
@@ -249,7 +289,9 @@ static void read_again(struct app *app, bool even_if_same)
     }
     config_warn(next);
     warn_of_restart(app, next);
-    take_next(app, next);
+    if (next->tested_text != NULL)
+        config_state_set(&app->config_state, CONFIG_WAITING, NULL);
+    app_test_config(app, next);
 }
 
 static void on_changed(void *ctx)

@@ -4,6 +4,7 @@
  *   app.c         start and end, what the parts ask of each other
  *   app_resource.c  a configuration that is a resource: waited for, and what becomes of it is told there
  *   app_config.c  a changed configuration takes the place of the one in force
+ *   app_tests.c   the tests of a configuration, before it is taken
  *   app_fleet.c   the members of a fleet and the identity towards them
  *   app_follow.c  is what is known current, and does anybody deploy it
  *   app_status.c  the status of objects
@@ -20,6 +21,7 @@
 #include "controller/config_report.h"
 #include "controller/config_source.h"
 #include "controller/config_state.h"
+#include "controller/config_tests.h"
 #include "controller/default_certificate.h"
 #include "controller/expiry.h"
 #include "controller/fleet.h"
@@ -87,6 +89,12 @@ struct app {
     bool next_complained;
     int64_t next_since_ns;
 
+    /* app_tests.c */
+    struct config_tests *tests;         /* under way; NULL: none */
+    struct config *tested_config;       /* by them; NULL: none */
+    struct config_condition tests_told; /* of the newest text; its reason is static */
+    char *tests_message;                /* of tests_told */
+
     /* app_state.c */
     uv_timer_t watch_timer;
     struct resident resident;
@@ -121,9 +129,20 @@ bool app_is_synced(void *ctx);
 int app_open_resource(struct app *app, const struct config_source_ops *ops, struct err *err) MUST_CHECK;
 /* It came, or changed, before anything was started. */
 void app_on_first_config(struct app *app);
+/* It cannot be started with: wait for a better resource, or end (file). */
+void app_refuse_start(struct app *app, const char *why);
 void app_wait_for_config(struct app *app, const char *why);
 /* Write the state of the configuration to the status of its resource. */
 void app_report_config(struct app *app);
+
+/* app_tests.c: run the tests of a configuration, which is taken over; then app_on_tested() gets it. */
+void app_test_config(struct app *app, struct config *config);
+/* A newer text counts: end the tests under way, if there are any. */
+void app_forget_tests(struct app *app);
+/* The text in force is the newest one again. */
+void app_note_tests_of_before(struct app *app);
+/* app_config.c: it has passed, or (why) it has not. may_begin: it has not failed either. The config is the callee's. */
+void app_on_tested(struct app *app, struct config *config, const char *why, bool may_begin);
 
 /* app_fleet.c */
 int app_start_fleet(struct app *app, struct err *err) MUST_CHECK;

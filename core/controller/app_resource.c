@@ -49,18 +49,30 @@ void app_wait_for_config(struct app *app, const char *why)
 
 void app_on_first_config(struct app *app)
 {
+    struct config *config;
     struct err err;
 
-    if (app_load_config(app, &app->config, &err) < 0) {
-        app_wait_for_config(app, err.text);
-        app_report_config(app);
+    app_forget_tests(app);
+    if (app_load_config(app, &config, &err) < 0) {
+        app_refuse_start(app, err.text);
         return;
     }
     log_info("Configuration read", "config", app_config_name(app));
     free(STEAL(app->waits_for));
-    config_state_set(&app->config_state, CONFIG_UNCHECKED, NULL);
-    if (app_begin(app, &err) < 0 && app->options.failed != NULL)
+    app_test_config(app, config);
+}
+
+void app_refuse_start(struct app *app, const char *why)
+{
+    struct err err;
+
+    if (app->options.config_resource == NULL && app->options.failed != NULL) {
+        (void)err_set(&err, ERR_INVALID, "%s", why);
         app->options.failed(app->options.failed_ctx, &err);
+        return;
+    }
+    app_wait_for_config(app, why);
+    app_report_config(app);
 }
 
 /* ---- what is told of it ---- */
@@ -70,7 +82,16 @@ static const struct config_condition former = {CONFIG_FALSE, "NotInForce", FORME
 
 static void report_refused(struct app *app, const char *reason, const char *why)
 {
+    if (app->tests_told.status == CONFIG_FALSE) {
+        config_report_set(app->config_report,
+                          &(struct config_findings){.accepted = {CONFIG_TRUE, "Valid", "it is valid"},
+                                                    .tests = app->tests_told,
+                                                    .rendered = not_rendered,
+                                                    .deployed = former});
+        return;
+    }
     config_report_set(app->config_report, &(struct config_findings){.accepted = {CONFIG_FALSE, reason, why},
+                                                                    .tests = app->tests_told,
                                                                     .rendered = not_rendered,
                                                                     .deployed = former});
 }
@@ -129,11 +150,13 @@ static void report_in_force(struct app *app)
         config_report_set(
             app->config_report,
             &(struct config_findings){.accepted = accepted,
+                                      .tests = app->tests_told,
                                       .rendered = {CONFIG_FALSE, "RefusedByHAProxy", part},
                                       .deployed = {CONFIG_FALSE, "PartRefused", "a part of it has its former text"}});
         return;
     }
     struct config_findings f = {.accepted = accepted,
+                                .tests = app->tests_told,
                                 .rendered = {CONFIG_TRUE, "Rendered", "HAProxy takes what its templates make"}};
     if (app->is_deployed)
         f.deployed = (struct config_condition){CONFIG_TRUE, "Live", "it is live"};
@@ -160,7 +183,8 @@ void app_report_config(struct app *app)
     if (app->config_report == NULL)
         return;
     if (app->config == NULL) {
-        report_refused(app, "Invalid", app->waits_for ? app->waits_for : "");
+        if (app->tests == NULL)
+            report_refused(app, "Invalid", app->waits_for ? app->waits_for : "");
         return;
     }
     if (app->reconcile == NULL)
@@ -177,6 +201,7 @@ void app_report_config(struct app *app)
             config_report_set(app->config_report,
                               &(struct config_findings){
                                   .accepted = {CONFIG_UNKNOWN, "KindsNotListed", "it waits until its kinds are listed"},
+                                  .tests = app->tests_told,
                                   .rendered = not_rendered,
                                   .deployed = former});
         else
@@ -191,6 +216,7 @@ void app_report_config(struct app *app)
         else
             config_report_set(app->config_report,
                               &(struct config_findings){.accepted = accepted,
+                                                        .tests = app->tests_told,
                                                         .rendered = {CONFIG_FALSE, "RefusedByHAProxy", reason},
                                                         .deployed = former});
         return;

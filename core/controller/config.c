@@ -14,6 +14,7 @@
 #include "controller/config_template.h"
 #include "data/json.h"
 #include "data/jsonpath.h"
+#include "data/selector.h"
 #include "engine/embedded.h"
 
 #define READ_BYTES ((size_t)65536)
@@ -69,6 +70,7 @@ static int check_index(struct reader *r, yyjson_val *value, const struct config_
 {
     struct err why;
 
+    value = reader_key(value, "indexBy");
     if (kind->index_by.length > STORE_INDEX_PARTS_MAX)
         return reader_fail(r, value, "indexBy", "has more than 4 expressions");
     for (size_t i = 0; i < kind->index_by.length; i++) {
@@ -78,6 +80,22 @@ static int check_index(struct reader *r, yyjson_val *value, const struct config_
         jsonpath_free(path);
     }
     return 0;
+}
+
+static int check_selectors(struct reader *r, yyjson_val *value, const struct config_kind *kind)
+{
+    struct label_selector *labels = NULL;
+    struct field_selector *fields = NULL;
+    struct err why;
+    int result = 0;
+
+    if (label_selector_compile(kind->label_selector, &labels, &why) < 0)
+        result = reader_fail(r, reader_key(value, "labelSelector"), "labelSelector", why.text);
+    else if (field_selector_compile(kind->field_selector, &fields, &why) < 0)
+        result = reader_fail(r, reader_key(value, "fieldSelector"), "fieldSelector", why.text);
+    label_selector_free(labels);
+    field_selector_free(fields);
+    return result;
 }
 
 /* Names are labels of metrics, and words in templates. */
@@ -140,6 +158,8 @@ static int read_kinds(struct reader *r, yyjson_val *value, void *object)
             kind.status_patch = is_ingress(kind.api_version, kind.resource);
         if (result == 0)
             result = check_index(r, item, &kind);
+        if (result == 0)
+            result = check_selectors(r, item, &kind);
         r->path[prefix] = '\0';
         if (result < 0) {
             kind_done(&kind);
@@ -450,8 +470,15 @@ struct config *config_free(struct config *c)
     free(c->pod_selector);
     free(c->extra_context);
     free(c->lease_name);
+    config_forget_tests(c);
     free(c);
     return NULL;
+}
+
+void config_forget_tests(struct config *c)
+{
+    free(STEAL(c->tested_text));
+    c->tested_length = 0;
 }
 
 void config_cleanup(struct config **c)
@@ -517,6 +544,16 @@ static int check_whole(struct reader *r, yyjson_val *spec)
     return 0;
 }
 
+/* "_global" is what the tests share, and none of them. */
+static bool has_tests(yyjson_val *spec)
+{
+    yyjson_val *tests = yyjson_obj_get(spec, "validationTests");
+
+    if (tests == NULL)
+        tests = yyjson_obj_get(spec, "validation_tests");
+    return yyjson_obj_size(tests) > (yyjson_obj_get(tests, "_global") != NULL ? 1 : 0);
+}
+
 static int parse(const char *name, const char *text, size_t length, bool is_resource, struct config **ret_config,
                  struct err *err)
 {
@@ -550,6 +587,11 @@ static int parse(const char *name, const char *text, size_t length, bool is_reso
     if (check_whole(&r, spec) < 0)
         return -1;
     c->digest = config_template_digest(c, text, length);
+    c->has_tests = has_tests(spec);
+    if (c->has_tests) {
+        c->tested_text = xmemdup0(text, length);
+        c->tested_length = length;
+    }
     *ret_config = STEAL(c);
     return 0;
 }

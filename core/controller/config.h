@@ -73,6 +73,10 @@ struct config {
 
     struct config_strings warnings; /* "FILE:LINE: dataplane.port: has no effect: …" */
     struct digest digest;           /* of the text and the files of templates; zero for the built-in configuration */
+    bool has_tests;                 /* validationTests */
+    /* The text, until they have been run; NULL without them. */
+    char *tested_text;
+    size_t tested_length;
 };
 
 /* The built-in configuration. */
@@ -88,6 +92,8 @@ struct config *config_free(struct config *c); /* NULL is fine */
 void config_cleanup(struct config **c);
 /* Log what was written and has no effect. */
 void config_warn(const struct config *c);
+/* Its tests have been run: forget their text. */
+void config_forget_tests(struct config *c);
 /* The fields that differ and are looked at only when the program starts, separated by commas. */
 void config_restart_fields(const struct config *a, const struct config *b, bool elects, struct buf *names);
 bool config_kind_equal(const struct config_kind *a, const struct config_kind *b);

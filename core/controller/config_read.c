@@ -156,6 +156,19 @@ static int read_field(struct reader *r, yyjson_val *key, yyjson_val *value, cons
     return reader_fail(r, value, f->name, "cannot be read");
 }
 
+yyjson_val *reader_key(yyjson_val *object, const char *name)
+{
+    yyjson_obj_iter it = yyjson_obj_iter_with(object);
+
+    for (yyjson_val *key; (key = yyjson_obj_iter_next(&it)) != NULL;) {
+        char plain[128];
+        camel_case(yyjson_get_str(key), plain, sizeof(plain));
+        if (strcmp(plain, name) == 0)
+            return key;
+    }
+    return object;
+}
+
 int reader_object(struct reader *r, yyjson_val *value, const struct field *table, void *object)
 {
     yyjson_val *key, *item;

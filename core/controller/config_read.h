@@ -51,6 +51,8 @@ struct field {
 
 /* A table ends with a row without a name. Null values count as absent. */
 int reader_object(struct reader *r, yyjson_val *value, const struct field *table, void *object) MUST_CHECK;
+/* The key of that name in either spelling, for its line; the object itself when it has none. */
+yyjson_val *reader_key(yyjson_val *object, const char *name);
 /* An error about the key in the object at hand. */
 int reader_fail(struct reader *r, const yyjson_val *at, const char *key, const char *message);
 

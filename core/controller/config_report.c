@@ -61,6 +61,8 @@ static char *wish_of(const struct config_findings *f)
     buf_puts(&out, "{\"conditions\":[");
     put_condition(&out, "Accepted", &f->accepted);
     buf_putc(&out, ',');
+    put_condition(&out, "TestsPassed", &f->tests);
+    buf_putc(&out, ',');
     put_condition(&out, "Rendered", &f->rendered);
     buf_putc(&out, ',');
     put_condition(&out, "Deployed", &f->deployed);
@@ -91,6 +93,7 @@ static void send_event(struct config_report *r, bool warning, const char *reason
 static void tell(struct config_report *r, const struct config_findings *f)
 {
     const struct config_condition *worst = f->accepted.status == CONFIG_FALSE   ? &f->accepted
+                                           : f->tests.status == CONFIG_FALSE    ? &f->tests
                                            : f->rendered.status == CONFIG_FALSE ? &f->rendered
                                                                                 : NULL;
     bool is_good = worst == NULL && f->deployed.status == CONFIG_TRUE;

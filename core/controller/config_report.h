@@ -3,9 +3,9 @@
  * Owns:    its request and timer, copies of all texts. Borrows client and source.
  * Errors:  of writing: retried with a growing distance, told with a growing distance.
  *
- * Conditions: Accepted (it is valid, its kinds are listed, its templates load), Rendered (HAProxy takes what they
- * make), Deployed (it is live). They speak of the generation of the resource that was judged: config_report_set() says
- * everything at once, and is called whenever something may have changed.
+ * Conditions: Accepted (it is valid, its kinds are listed, its templates load), TestsPassed (its validationTests),
+ * Rendered (HAProxy takes what they make), Deployed (it is live). They speak of the generation of the resource that
+ * was judged: config_report_set() says everything at once, and is called whenever something may have changed.
  */
 #ifndef HAPTIC_CONTROLLER_CONFIG_REPORT_H
 #define HAPTIC_CONTROLLER_CONFIG_REPORT_H
@@ -23,7 +23,7 @@ struct config_condition {
     const char *reason, *message;
 };
 struct config_findings {
-    struct config_condition accepted, rendered, deployed;
+    struct config_condition accepted, tests, rendered, deployed;
 };
 
 struct config_report *config_report_new(struct kube_client *client, struct config_source *source,

@@ -470,6 +470,10 @@ static void on_exited(void *ctx, const char *reason)
         return;
     /* What ends in another way ends at another line than that of the last sample. */
     const char *place = strcmp(reason, "deadline") == 0 ? at_hand.place : "";
+    if (!was_configured && strcmp(reason, "memory") == 0) { /* the same template, perhaps further on */
+        at_hand.place[strcspn(at_hand.place, ":")] = '\0';
+        place = at_hand.place;
+    }
     bool loading_kills = !was_configured && (strcmp(reason, "deadline") == 0 || strcmp(reason, "memory") == 0);
     if (!lane->established && (loading_kills || (!blamed && lane->deaths >= TRIES_MAX))) {
         CLEANUP(free_ptr)

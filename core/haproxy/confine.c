@@ -105,6 +105,30 @@ static int ruleset_build(const struct confine_spec *spec, int *ret_fd, struct er
     return 0;
 }
 
+int confine_files(const char *const *programs, const char *directory, bool *ret_done, struct err *err)
+{
+    CLEANUP(close_fd) int ruleset = landlock_new_for_files();
+
+    *ret_done = false;
+    if (ruleset < 0)
+        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : err_set_sys(err, errno, "cannot make a Landlock ruleset");
+    int rc = landlock_allow_everything(ruleset, directory);
+    if (rc == 0)
+        rc = landlock_allow_writing(ruleset, "/dev/null");
+    if (rc == 0)
+        rc = landlock_allow_reading(ruleset, "/proc");
+    for (size_t i = 0; i < ARRAY_LEN(readable) && rc == 0; i++)
+        rc = landlock_allow_reading(ruleset, readable[i]);
+    for (; rc == 0 && *programs != NULL; programs++)
+        rc = allow_program(ruleset, *programs);
+    if (rc < 0)
+        return err_set_sys(err, errno, "cannot make a Landlock rule");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || landlock_enforce(ruleset) < 0)
+        return err_set_sys(err, errno, "cannot enforce Landlock");
+    *ret_done = true;
+    return 0;
+}
+
 static bool limit(int resource, rlim_t value)
 {
     struct rlimit now;

@@ -41,5 +41,9 @@ struct confine_spec {
 /* CONFINE_USER when this process is root, may change users and stop those of other users; else 0. */
 uid_t confine_user(void);
 int confine_spawn(const struct confine_spec *spec, pid_t *ret_pid, struct err *err) MUST_CHECK;
+/* Confine this process, and what it starts, to reading the folders of the system and of these programs (ended by NULL),
+ * and to working in directory. Sockets and signals stay as they are. *ret_done false: the kernel has no Landlock, and
+ * nothing is confined. no_new_privs is set. */
+int confine_files(const char *const *programs, const char *directory, bool *ret_done, struct err *err) MUST_CHECK;
 
 #endif

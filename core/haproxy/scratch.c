@@ -21,7 +21,9 @@
 
 const char *scratch_place(void)
 {
-    const char *set = getenv("TMPDIR");
+    const char *set = getenv("TMPDIR"), *own = getenv(SCRATCH_VARIABLE);
+    if (own && own[0])
+        return own;
     if (access("/dev/shm", W_OK | X_OK) == 0)
         return "/dev/shm";
     return set && set[0] ? set : "/tmp";

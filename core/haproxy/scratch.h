@@ -18,7 +18,11 @@ struct scratch {
     int lock_fd; /* < 0: none */
 };
 
-/* Where they are made unless somebody says otherwise: /dev/shm when writable, else TMPDIR or /tmp. */
+/* The environment variable with the place for a process that may write nowhere else. */
+#define SCRATCH_VARIABLE "HAPTIC_SCRATCH"
+
+/* Where they are made unless somebody says otherwise: the variable's place, /dev/shm when writable, else TMPDIR or
+ * /tmp. */
 const char *scratch_place(void);
 /* An empty directory in the place, for this user only. */
 int scratch_make(const char *place, struct scratch *ret_scratch, struct err *err) MUST_CHECK;

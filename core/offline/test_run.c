@@ -345,7 +345,7 @@ static int run_requests(struct running *r, struct err *err)
     bool deployable;
     struct err why;
 
-    if (t->requests.items.length == 0 || !r->rendered)
+    if (t->requests.items.length == 0 || r->options->without_requests || !r->rendered)
         return 0;
     if (is_deployable(r, &deployable, err) < 0)
         return -1;
@@ -469,6 +469,8 @@ static char *skip_reason(const struct running *r)
         if (!is_known(workbench_config(r->w), t->requires.items[i]))
             return xasprintf("it requires \"%s\", which is neither a library in use nor a watched kind",
                              t->requires.items[i]);
+    if (r->options->without_requests && t->assertions.length == 0)
+        return xstrdup("it has requests only, and none are made (--without-requests)");
     if (t->min_version == NULL)
         return NULL;
     if (haproxy_version_parse(t->min_version, &wanted, &err) < 0)

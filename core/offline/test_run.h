@@ -34,6 +34,7 @@ struct test_run_options {
     uint64_t seed;                      /* of the shuffled order */
     bool update;                        /* write what is rendered into the files of assertions */
     struct coverage *coverage;          /* what ran is added; NULL: it is not wanted */
+    bool without_requests;              /* start no HAProxy to ask */
 };
 
 int test_run(uv_loop_t *loop, const struct test_cases *cases, const struct test_case *test,

@@ -388,7 +388,10 @@ function M.load(source, host, before)
     if not chunk then return nil, message end
     if self.coverage then self.coverage:add(script.name, chunk) end
     local ok, e = xpcall(chunk, text.handler)
-    if not ok then return nil, e end
+    if not ok then
+      -- This error has no place of its own: the handler does not run for it.
+      return nil, e == "not enough memory" and script.name .. ": " .. e or e
+    end
   end
 
   -- Whole files: their templates' names are told from snippets' by a prefix.

@@ -89,8 +89,8 @@ describe("a configuration that is a resource", function()
     assert.equal(0, code, output)
   end
 
-  local DEPLOYED = "Accepted=True(Valid) Deployed=True(Live) Rendered=True(Rendered)"
-  local REFUSED = "Accepted=False(Refused) Deployed=False(NotInForce) Rendered=Unknown(NotAccepted)"
+  local DEPLOYED = "Accepted=True(Valid) Deployed=True(Live) Rendered=True(Rendered) TestsPassed=True(NoTests)"
+  local REFUSED = "Accepted=False(Refused) Deployed=False(NotInForce) Rendered=Unknown(NotAccepted) TestsPassed="
 
   it("is waited for, and nothing is touched before", function()
     local haptic = start()
@@ -104,7 +104,7 @@ describe("a configuration that is a resource", function()
     assert.same({}, posix.children(haptic.pid))
     -- A wrong one: said on it, and still nothing.
     put({ dataplane = { minDeploymentIntervall = "1s" } })
-    local c = wait_conditions("Accepted=False(Invalid) Deployed=False(NotInForce) Rendered=Unknown(NotAccepted)")
+    local c = wait_conditions("Accepted=False(Invalid) Deployed=False(NotInForce) Rendered=Unknown(NotAccepted) TestsPassed=Unknown(NotRun)")
     assert.matches('spec.dataplane.minDeploymentIntervall: unknown field; did you mean "minDeploymentInterval"',
       c.Accepted.message)
     assert.is_nil(posix.read_file(haptic.directory .. "/haproxy.cfg"))
@@ -139,7 +139,7 @@ describe("a configuration that is a resource", function()
 
     -- A template that does not compile: the former one serves, the line is named on the resource.
     put({ templateSnippets = { ["hello.lua"] = { template = "section('frontend http', {}, function(b)\n  b:line(\nend)\n" } } })
-    local c = wait_conditions(REFUSED)
+    local c = wait_conditions(REFUSED .. "True(NoTests)")
     assert.matches("hello.lua:%d+", c.Accepted.message)
     assert.equal("two", hello(haptic))
     local told
@@ -153,20 +153,33 @@ describe("a configuration that is a resource", function()
 
     -- A field that does not exist.
     put({ templateSnippets = header("three"), loging = { level = "INFO" } })
-    c = wait_conditions(REFUSED)
+    c = wait_conditions(REFUSED .. "Unknown(NotRun)")
     assert.matches('spec.loging: unknown field; did you mean "logging"', c.Accepted.message)
     assert.equal("two", hello(haptic))
 
     -- Lines that HAProxy refuses.
     put({ templateSnippets = { ["hello.lua"] = { template = 'section("frontend http", { name = "hello", order = 450 },\n'
       .. '  function(b) b:line("http-response", "nonsense") end)\n' } } })
-    c = wait_conditions("Accepted=True(Valid) Deployed=False(PartRefused) Rendered=False(RefusedByHAProxy)")
+    c = wait_conditions("Accepted=True(Valid) Deployed=False(PartRefused) Rendered=False(RefusedByHAProxy) TestsPassed=True(NoTests)")
     assert.matches("nonsense", c.Rendered.message)
     assert.equal("two", hello(haptic))
 
+    -- A test fails: the condition says which one and what it found.
+    local function test_of(text)
+      return { hello = { assertions = { { type = "contains", pattern = "X-Hello " .. text } } } }
+    end
+    put({ templateSnippets = header("three"), validationTests = test_of("nothing") })
+    c = wait_conditions("Accepted=True(Valid) Deployed=False(NotInForce) Rendered=Unknown(NotAccepted) "
+      .. "TestsPassed=False(TestsFailed)")
+    assert.matches("validationTests.hello: expected haproxy.cfg to contain /X%-Hello nothing/", c.TestsPassed.message)
+    assert.equal("two", hello(haptic))
+
     -- Repaired.
-    put({ templateSnippets = header("four") })
-    wait_conditions(DEPLOYED)
+    put({ templateSnippets = header("four"), validationTests = test_of("four") })
+    wait_condition("TestsPassed")
+    wait_condition("Deployed")
+    c = wait_conditions((DEPLOYED:gsub("NoTests", "Passed")))
+    assert.equal("1 passed, 0 skipped", c.TestsPassed.message)
     scope:wait_for("the repaired header", 10, function() return hello(haptic) == "four", hello(haptic) end)
 
     -- Gone: it stays in force; there again: it is followed.
