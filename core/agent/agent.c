@@ -138,6 +138,12 @@ static void config_copy(struct agent *a, const struct agent_config *config)
         c->drain_ns = 300 * NS_PER_S;
 }
 
+void agent_set_times(struct agent *a, int64_t reload_deadline_ns, int64_t min_reload_interval_ns)
+{
+    a->config.reload_deadline_ns = reload_deadline_ns ? reload_deadline_ns : 30 * NS_PER_S;
+    a->config.min_reload_interval_ns = min_reload_interval_ns ? min_reload_interval_ns : 2 * NS_PER_S;
+}
+
 static void timer_open(struct agent *a, uv_timer_t *timer)
 {
     uv_timer_init(a->loop, timer);

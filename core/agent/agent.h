@@ -99,6 +99,8 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
 /* Stop: cancels an apply under way (its done is called with ERR_TIMEOUT first), writes the disk, and, when supervising
  * and stop_haproxy, stops HAProxy gracefully within grace_ns; then calls stopped. */
 void agent_stop(struct agent *a, bool stop_haproxy, int64_t grace_ns, void (*stopped)(void *ctx), void *ctx);
+/* Of each reload from now on; 0 as in agent_config. */
+void agent_set_times(struct agent *a, int64_t reload_deadline_ns, int64_t min_reload_interval_ns);
 struct agent *agent_free(struct agent *a); /* after stopped */
 
 /* Bring HAProxy to the model's accepted state. changes: see above (taken over; left empty). False when an apply is

@@ -62,13 +62,6 @@ static int64_t received_ns(void *ctx)
 
 /* ---- leadership ---- */
 
-static bool may_write(void *ctx)
-{
-    struct app *app = ctx;
-
-    return !app->stopping && app->leader != NULL && leader_may_write(app->leader);
-}
-
 /* An earlier leader may have written with a fence as high as ours, where the Lease is a new one or there is none: the
  * first write would be refused. So each term begins above what is there. This decides nothing: whatever happens after
  * the look, the receiver compares at each write. */
@@ -88,7 +81,7 @@ static void on_leader_changed(void *ctx, bool is_leader)
 {
     struct app *app = ctx;
 
-    if (is_leader && app->agent != NULL && may_write(app))
+    if (is_leader && app->agent != NULL && app_may_write(app))
         look_at_fence(app);
     app_fleet_step(app);
     if (app->reconcile != NULL)
@@ -111,7 +104,7 @@ static struct elector_config elector_config_of(const struct app *app, const stru
     return e;
 }
 
-static int start_leader(struct app *app, const struct config *c, struct err *err)
+int app_check_election(const struct app *app, const struct config *c, struct err *err)
 {
     bool elects = c->leader_election && app->client != NULL;
 
@@ -128,6 +121,13 @@ static int start_leader(struct app *app, const struct config *c, struct err *err
             "the container's "
             "env: {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}, or disable leader "
             "election");
+    return 0;
+}
+
+int app_start_leader(struct app *app, const struct config *c, struct err *err)
+{
+    if (app_check_election(app, c, err) < 0)
+        return -1;
     struct elector_config e = elector_config_of(app, c);
     return leader_new(app->loop, app->client, &e, app->metrics, on_leader_changed, app, &app->leader, err);
 }
@@ -244,7 +244,7 @@ static int restore(struct app *app, const struct recall_answer *member, struct r
 
 void app_start_sealing(struct app *app, const struct recall_answer *member)
 {
-    static const struct sealer_ops ops = {.may_write = may_write, .is_newest = is_newest, .stamp = stamp};
+    static const struct sealer_ops ops = {.may_write = app_may_write, .is_newest = is_newest, .stamp = stamp};
     struct restored restored;
     struct err err;
 
@@ -328,18 +328,10 @@ static int start_client(struct app *app, struct err *err)
 
 static int start_store(struct app *app, struct err *err)
 {
-    VEC(const char *) ignored = {0};
     bool changed;
 
     app->store = store_new(OBJECT_MAX, STORE_MAX);
-    for (size_t i = 0; i < app->config->ignore_fields.length; i++)
-        vec_push(&ignored, app->config->ignore_fields.items[i]);
-    vec_push(&ignored, NULL);
-    int result = store_set_ignored_fields(app->store, ignored.items, err);
-    vec_done(&ignored);
-    if (result < 0)
-        return err_wrap(err, "watchedResourcesIgnoreFields");
-    return config_add_kinds(app->config, app->store, &changed, err);
+    return app_take_kinds(app, app->config, &changed, err);
 }
 
 /* A process that was killed during a check has left a configuration with the values of Secrets. */
@@ -354,7 +346,7 @@ static void sweep_leftovers(void)
 
 static void start_rendering(struct app *app)
 {
-    static const struct reconcile_ops ops = {.may_write = may_write,
+    static const struct reconcile_ops ops = {.may_write = app_may_write,
                                              .fence_transitions = fence_transitions,
                                              .fence_holder = fence_holder,
                                              .refused_stale = refused_stale,
@@ -394,7 +386,7 @@ int app_begin(struct app *app, struct err *err)
         return -1;
     if (o->source_dir == NULL && app->client == NULL && start_client(app, err) < 0)
         return -1;
-    if (start_leader(app, app->config, err) < 0 || start_store(app, err) < 0)
+    if (app_start_leader(app, app->config, err) < 0 || start_store(app, err) < 0)
         return -1;
     if (place_make_directory(o->haproxy_dir, &app->directory, err) < 0 ||
         default_certificate_init(&app->default_certificate, o->fleet ? NULL : app->directory, store_vault(app->store),
@@ -446,8 +438,9 @@ static void open_handles(struct app *app)
     uv_timer_init(app->loop, &app->config_timer);
     uv_timer_init(app->loop, &app->watch_timer);
     uv_timer_init(app->loop, &app->identity_timer);
+    uv_timer_init(app->loop, &app->election_timer);
     app->stop_poll.data = app->config_timer.data = app->watch_timer.data = app;
-    app->identity_timer.data = app;
+    app->identity_timer.data = app->election_timer.data = app;
 }
 
 int app_new(uv_loop_t *loop, const struct app_options *options, struct metrics *metrics, struct app **ret_app,
@@ -491,14 +484,16 @@ static void leader_stopped(void *ctx)
         stop_agent(app, all_stopped);
 }
 
-static void release(struct app *app)
+void app_end_election(struct app *app)
 {
+    if (app->election == ELECTION_RELEASING)
+        return; /* it comes back here */
     leader_stop(app->leader, true, leader_stopped, app);
 }
 
 static void agent_stopped_first(void *ctx)
 {
-    release(ctx);
+    app_end_election(ctx);
 }
 
 /* The deployment under way ends, or its time does. */
@@ -514,7 +509,7 @@ static void on_stop_poll(uv_timer_t *timer)
     if (app->options.attach && app->agent != NULL)
         stop_agent(app, agent_stopped_first);
     else
-        release(app);
+        app_end_election(app);
 }
 
 /* Nothing was started. */
@@ -528,6 +523,10 @@ void app_stop(struct app *app, void (*stopped)(void *ctx), void *ctx)
     uv_timer_stop(&app->watch_timer);
     uv_timer_stop(&app->config_timer);
     app_forget_tests(app);
+    if (app->election == ELECTION_ENDING) { /* this is the end of it, too */
+        uv_timer_stop(&app->election_timer);
+        app->election = ELECTION_STEADY;
+    }
     if (app->reconcile == NULL) {
         app->stopping = true;
         app->stopped = stopped;
@@ -586,13 +585,15 @@ struct app *app_free(struct app *app)
     free(app->tests_message);
     config_state_done(&app->config_state);
     free(app->waits_for);
+    free(app->ignored_fields);
     free(app->part_refused);
     free(app->haproxy);
     free(app->directory);
     free(app->master_socket);
     free(app->runtime_socket);
     uv_handle_t *handles[] = {(uv_handle_t *)&app->stop_poll, (uv_handle_t *)&app->config_timer,
-                              (uv_handle_t *)&app->watch_timer, (uv_handle_t *)&app->identity_timer};
+                              (uv_handle_t *)&app->watch_timer, (uv_handle_t *)&app->identity_timer,
+                              (uv_handle_t *)&app->election_timer};
     app->open_handles = ARRAY_LEN(handles);
     for (size_t i = 0; i < ARRAY_LEN(handles); i++)
         uv_close(handles[i], on_closed);

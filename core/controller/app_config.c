@@ -26,6 +26,7 @@ int app_set_program(struct app *app, const struct config *config, struct err *er
 {
     CLEANUP(buf_done) struct buf program = {0};
 
+    app_set_limits(app, config);
     if (config_program(config, &app->caps, app->default_certificate.handle, app->options.extra_context, &program, err) <
         0)
         return -1;
@@ -73,7 +74,7 @@ static void keep_only(struct app *app, const struct config *c)
     struct err err;
     bool added = false, removed = false;
 
-    if (config_add_kinds(c, app->store, &added, &err) < 0)
+    if (app_take_kinds(app, c, &added, &err) < 0)
         log_error("Kinds of the configuration cannot be restored", "error", err.text);
     config_remove_kinds(c, app->store, &removed);
     if ((added || removed) && app_reload_source(app, &err) < 0)
@@ -98,6 +99,7 @@ static void refuse_next(struct app *app, const char *why)
     app->refused_by_haproxy = false;
     config_state_set(&app->config_state, CONFIG_REFUSED, why);
     app_forget_next_config(app);
+    app_set_limits(app, app->config);
     keep_only(app, app->config);
     clear_metrics(app, refused);
     app_report_config(app);
@@ -118,9 +120,7 @@ void app_on_program(void *ctx, const char *problem)
     app_forget_next_config(app);
     keep_only(app, app->config);
     clear_metrics(app, former);
-    if (app->config->has_log_level && !app->options.log_level_fixed)
-        log_set_level(app->config->log_level);
-    reconcile_set_drift_interval(app->reconcile, app->config->drift_prevention_interval_ns);
+    app_take_settings(app, former);
     config_state_set(&app->config_state, CONFIG_UNCHECKED, NULL);
 }
 
@@ -199,24 +199,15 @@ static void take_next(struct app *app, struct config *next)
     app->in_force_generation = 0;
     app->next_config = next;
     app->next_complained = false;
-    app->next_replaces = has_other_kind(app->config, next);
+    app->next_replaces = has_other_kind(app->config, next) || !config_ignores_equal(app->config, next);
     app->next_since_ns = clock_now_ns();
-    if (config_add_kinds(next, app->store, &changed, &err) < 0 || (changed && app_reload_source(app, &err) < 0)) {
+    if (app_check_settings(app, next, &err) < 0 || app_take_kinds(app, next, &changed, &err) < 0 ||
+        (changed && app_reload_source(app, &err) < 0)) {
         refuse_next(app, err.text);
         return;
     }
     reconcile_kick(app->reconcile);
     uv_timer_start(&app->config_timer, on_config_timer, 0, WAIT_MS);
-}
-
-/* What is read at the start only. */
-static void warn_of_restart(const struct app *app, const struct config *next)
-{
-    CLEANUP(buf_done) struct buf names = {0};
-
-    config_restart_fields(app->config, next, app->client != NULL, &names);
-    if (names.length > 0)
-        log_warn("Changed settings take effect at the next start", "fields", buf_str(&names));
 }
 
 /* The file has the text that was taken last, perhaps after one that was refused or while there was none. */
@@ -288,7 +279,6 @@ static void read_again(struct app *app, bool even_if_same)
         return;
     }
     config_warn(next);
-    warn_of_restart(app, next);
     if (next->tested_text != NULL)
         config_state_set(&app->config_state, CONFIG_WAITING, NULL);
     app_test_config(app, next);

@@ -15,13 +15,6 @@
 #define LOOK_MS 2000
 #define MEMBERS_MAX 10000
 
-static bool may_write(void *ctx)
-{
-    const struct app *app = ctx;
-
-    return !app->stopping && app->leader != NULL && leader_may_write(app->leader);
-}
-
 static void refused_stale(void *ctx, int64_t highest_transitions)
 {
     leader_refused_stale(((struct app *)ctx)->leader, highest_transitions);
@@ -141,7 +134,7 @@ static int start_secret(struct app *app, struct err *err)
     const struct fleet_secret_spec spec = {.namespace = own_namespace(app),
                                            .name = app->options.fleet_secret,
                                            .agent_name = app->options.agent_name,
-                                           .may_write = may_write,
+                                           .may_write = app_may_write,
                                            .changed = on_secret,
                                            .ctx = app};
 
@@ -213,7 +206,7 @@ static void on_pods_report(void *ctx, const char *kind, const struct err *err, c
     watch_log_tell(&((struct app *)ctx)->watch_log, kind, err, reason, retry_in_ns);
 }
 
-static int start_selected(struct app *app, struct err *err)
+int app_select_members(struct app *app, struct err *err)
 {
     const struct app_options *o = &app->options;
     const char *selector = o->member_selector ? o->member_selector : app->config->pod_selector;
@@ -222,6 +215,7 @@ static int start_selected(struct app *app, struct err *err)
         return err_set(err, ERR_INVALID,
                        "--haproxy fleet needs --members, or an API server and the labels of the Pods with an agent "
                        "(--member-selector, or podSelector.matchLabels of the configuration)");
+    app->member_pods = member_pods_free(app->member_pods);
     const struct member_pods_spec spec = {.selector = selector,
                                           .namespaces = o->member_namespaces ? o->member_namespaces
                                                                              : own_namespace(app),
@@ -234,21 +228,27 @@ static int start_selected(struct app *app, struct err *err)
                                                                            : 0;
 }
 
+int64_t app_fleet_timeout_ns(const struct config *c)
+{
+    return c->deployment_timeout_ns + 10 * NS_PER_S;
+}
+
 int app_start_fleet(struct app *app, struct err *err)
 {
-    static const struct fleet_ops ops = {.may_write = may_write, .refused_stale = refused_stale, .settled = settled};
+    static const struct fleet_ops ops = {
+        .may_write = app_may_write, .refused_stale = refused_stale, .settled = settled};
     const struct fleet_config config = {.version = app->options.version,
                                         .agent_name = app->options.agent_name,
                                         .haproxy = app->caps.text,
                                         .share_percent = app->options.member_share,
-                                        .timeout_ns = app->config->deployment_timeout_ns + 10 * NS_PER_S};
+                                        .timeout_ns = app_fleet_timeout_ns(app->config)};
 
     app->fleet = fleet_new(app->loop, &config, reconcile_model(app->reconcile), store_vault(app->store), app->metrics,
                            &ops, app);
     app->recall = recall_new(app->loop, fleet_peers(app->fleet), on_recalled, app);
     if (start_identity(app, err) < 0)
         return -1;
-    return app->options.members != NULL ? start_static(app, err) : start_selected(app, err);
+    return app->options.members != NULL ? start_static(app, err) : app_select_members(app, err);
 }
 
 void app_stop_fleet(struct app *app)

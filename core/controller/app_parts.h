@@ -4,6 +4,7 @@
  *   app.c         start and end, what the parts ask of each other
  *   app_resource.c  a configuration that is a resource: waited for, and what becomes of it is told there
  *   app_config.c  a changed configuration takes the place of the one in force
+ *   app_takeover.c  times, limits, the election: taken over in place
  *   app_tests.c   the tests of a configuration, before it is taken
  *   app_fleet.c   the members of a fleet and the identity towards them
  *   app_follow.c  is what is known current, and does anybody deploy it
@@ -40,6 +41,8 @@
 #include "store/source_dir.h"
 #include "store/source_kube.h"
 #include "store/store.h"
+
+enum app_election { ELECTION_STEADY, ELECTION_ENDING, ELECTION_RELEASING };
 
 struct app {
     uv_loop_t *loop;
@@ -95,6 +98,12 @@ struct app {
     struct config_condition tests_told; /* of the newest text; its reason is static */
     char *tests_message;                /* of tests_told */
 
+    /* app_takeover.c */
+    enum app_election election;
+    uv_timer_t election_timer;
+    int64_t election_deadline_ns;
+    char *ignored_fields; /* of what the store holds */
+
     /* app_state.c */
     uv_timer_t watch_timer;
     struct resident resident;
@@ -111,6 +120,11 @@ struct app {
 
 /* app.c: kinds were added to the store or removed. */
 int app_reload_source(struct app *app, struct err *err) MUST_CHECK;
+/* app.c: the election of this configuration; is there what it needs? */
+int app_start_leader(struct app *app, const struct config *c, struct err *err) MUST_CHECK;
+int app_check_election(const struct app *app, const struct config *c, struct err *err) MUST_CHECK;
+/* app.c: the last steps of an app that stops. */
+void app_end_election(struct app *app);
 /* app.c: the configuration is there: start everything. */
 int app_begin(struct app *app, struct err *err) MUST_CHECK;
 
@@ -144,7 +158,21 @@ void app_note_tests_of_before(struct app *app);
 /* app_config.c: it has passed, or (why) it has not. may_begin: it has not failed either. The config is the callee's. */
 void app_on_tested(struct app *app, struct config *config, const char *why, bool may_begin);
 
+/* app_takeover.c */
+bool app_may_write(void *ctx); /* towards HAProxy and the API server */
+/* Can they be taken over while this runs? */
+int app_check_settings(struct app *app, const struct config *next, struct err *err) MUST_CHECK;
+/* Of the next program. */
+void app_set_limits(struct app *app, const struct config *c);
+/* The configuration in force is another one than before. */
+void app_take_settings(struct app *app, const struct config *before);
+/* The kinds of a configuration, and what is ignored in them. */
+int app_take_kinds(struct app *app, const struct config *c, bool *ret_changed, struct err *err) MUST_CHECK;
+
 /* app_fleet.c */
+int64_t app_fleet_timeout_ns(const struct config *c);
+/* By the labels of the configuration in force. */
+int app_select_members(struct app *app, struct err *err) MUST_CHECK;
 int app_start_fleet(struct app *app, struct err *err) MUST_CHECK;
 void app_stop_fleet(struct app *app);
 /* app.c: read what was accepted before the start, here or (NULL: nobody) by a member. */

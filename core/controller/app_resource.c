@@ -13,10 +13,10 @@
 
 static bool may_write(void *ctx)
 {
-    const struct app *app = ctx;
+    struct app *app = ctx;
 
     /* Before there is an election all replicas say the same. */
-    return !app->stopping && (app->leader == NULL || leader_may_write(app->leader));
+    return app->leader == NULL ? !app->stopping : app_may_write(app);
 }
 
 int app_open_resource(struct app *app, const struct config_source_ops *ops, struct err *err)

@@ -3,13 +3,6 @@
 
 #include "controller/app_parts.h"
 
-static bool may_write(void *ctx)
-{
-    const struct app *app = ctx;
-
-    return !app->stopping && app->leader != NULL && leader_may_write(app->leader);
-}
-
 static int64_t write_end_ns(void *ctx)
 {
     return leader_write_end_ns(((const struct app *)ctx)->leader);
@@ -57,7 +50,7 @@ static uint64_t rendered(void *ctx)
 
 void app_start_status(struct app *app)
 {
-    static const struct status_writer_ops ops = {.may_write = may_write,
+    static const struct status_writer_ops ops = {.may_write = app_may_write,
                                                  .write_end_ns = write_end_ns,
                                                  .is_declared = is_declared,
                                                  .exists = exists,

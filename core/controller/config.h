@@ -94,8 +94,7 @@ void config_cleanup(struct config **c);
 void config_warn(const struct config *c);
 /* Its tests have been run: forget their text. */
 void config_forget_tests(struct config *c);
-/* The fields that differ and are looked at only when the program starts, separated by commas. */
-void config_restart_fields(const struct config *a, const struct config *b, bool elects, struct buf *names);
+bool config_ignores_equal(const struct config *a, const struct config *b); /* watchedResourcesIgnoreFields */
 bool config_kind_equal(const struct config_kind *a, const struct config_kind *b);
 
 /* The program for the renderer (docs/design.md, section 11). extra: further keys for extraContext as "key=value"

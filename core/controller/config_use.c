@@ -249,30 +249,7 @@ bool config_kind_equal(const struct config_kind *a, const struct config_kind *b)
            same_strings(&a->namespaces, &b->namespaces);
 }
 
-static bool same_election(const struct config *a, const struct config *b)
+bool config_ignores_equal(const struct config *a, const struct config *b)
 {
-    return a->leader_election == b->leader_election && strcmp(a->lease_name, b->lease_name) == 0 &&
-           a->lease_duration_ns == b->lease_duration_ns && a->renew_deadline_ns == b->renew_deadline_ns &&
-           a->retry_period_ns == b->retry_period_ns;
-}
-
-void config_restart_fields(const struct config *a, const struct config *b, bool elects, struct buf *names)
-{
-    const struct {
-        const char *name;
-        bool differs;
-    } fields[] = {
-        {"controller.leaderElection", elects && !same_election(a, b)},
-        {"podSelector", strcmp(a->pod_selector ? a->pod_selector : "", b->pod_selector ? b->pod_selector : "") != 0},
-        {"watchedResourcesIgnoreFields", !same_strings(&a->ignore_fields, &b->ignore_fields)},
-        {"dataplane.minDeploymentInterval", a->min_deployment_interval_ns != b->min_deployment_interval_ns},
-        {"dataplane.deploymentTimeout", a->deployment_timeout_ns != b->deployment_timeout_ns},
-        {"templatingSettings.renderTimeout", a->render_timeout_ns != b->render_timeout_ns},
-        {"templatingSettings.renderMemoryBytes", a->render_memory_bytes != b->render_memory_bytes},
-        {"templatingSettings.renderOutputBytes", a->render_output_bytes != b->render_output_bytes},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(fields); i++)
-        if (fields[i].differs)
-            buf_printf(names, "%s%s", names->length > 0 ? "," : "", fields[i].name);
+    return same_strings(&a->ignore_fields, &b->ignore_fields);
 }

@@ -147,6 +147,11 @@ void fleet_set_members(struct fleet *f, const struct fleet_seat *seats, size_t c
         seat_step(f->seats.items[i]);
 }
 
+void fleet_set_timeout(struct fleet *f, int64_t timeout_ns)
+{
+    f->config.timeout_ns = timeout_ns;
+}
+
 void fleet_set_identity(struct fleet *f, const struct peer_identity *identity)
 {
     peers_set_identity(f->peers, identity);

@@ -55,6 +55,7 @@ struct fleet_seat {
     struct peer_address address;
 };
 void fleet_set_members(struct fleet *f, const struct fleet_seat *seats, size_t count);
+void fleet_set_timeout(struct fleet *f, int64_t timeout_ns); /* of one apply, from now on */
 void fleet_set_identity(struct fleet *f, const struct peer_identity *identity);
 
 /* What was accepted has changed; changes: taken over, left empty. NULL: nothing is known about what changed. checked:

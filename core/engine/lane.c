@@ -48,6 +48,7 @@ struct question {
 
 struct lane {
     const struct lane_host *host;
+    struct renderer_limits limits;    /* the host's, as they were when it began */
     const struct lane_events *events; /* NULL: discarded */
     void *ctx;
     struct buf program;
@@ -86,7 +87,7 @@ static bool owes_answer(const struct lane *lane)
 
 static void update_deadline(struct lane *lane)
 {
-    const struct renderer_limits *limits = &lane->host->limits;
+    const struct renderer_limits *limits = &lane->limits;
     int64_t factor = lane->first_done ? 1 : FIRST_FACTOR;
 
     child_set_deadline(lane->child, owes_answer(lane) ? limits->deadline_ns * factor : 0, limits->deadline_ns);
@@ -462,7 +463,7 @@ static void on_exited(void *ctx, const char *reason)
     bool blamed = is_blamed(lane, reason, at_hand.id);
     if (blamed) {
         skips_add(&lane->skips, &at_hand);
-        penalties_add(&lane->penalties, at_hand.owner_id, lane->host->limits.deadline_ns, clock_now_ns());
+        penalties_add(&lane->penalties, at_hand.owner_id, lane->limits.deadline_ns, clock_now_ns());
     }
     count_restart(lane, reason);
     drop_questions(lane);
@@ -498,8 +499,8 @@ static void start(struct lane *lane)
 {
     struct err err;
 
-    if (child_start(lane->host->loop, lane->host->executable, &lane->host->limits, &child_events, lane, &lane->child,
-                    &err) < 0) {
+    if (child_start(lane->host->loop, lane->host->executable, &lane->limits, &child_events, lane, &lane->child, &err) <
+        0) {
         char reason[300];
         lane->child = NULL;
         lane->deaths++;
@@ -508,7 +509,7 @@ static void start(struct lane *lane)
         lane->events->died(lane->ctx, lane, &(struct renderer_death){reason, "", "", "", "", "", false});
         return;
     }
-    ration_begin(&lane->ration, lane->host->limits.output_bytes);
+    ration_begin(&lane->ration, lane->limits.output_bytes);
     struct buf *out = child_out(lane->child);
     size_t mark = frame_begin(out, FRAME_CONFIGURE);
     frame_add(out, lane->program.data, lane->program.length);
@@ -540,6 +541,7 @@ struct lane *lane_new(const struct lane_host *host, const char *json, size_t len
     struct lane *lane = xcalloc(1, sizeof(*lane));
 
     lane->host = host;
+    lane->limits = host->limits;
     lane->events = events;
     lane->ctx = ctx;
     lane->wanted = wanted;

@@ -244,19 +244,25 @@ static void on_store_event(void *ctx, enum store_event event, struct store_kind 
         uv_prepare_start(&r->prepare, on_prepare);
 }
 
+void renderer_set_limits(struct renderer *r, const struct renderer_limits *limits)
+{
+    struct renderer_limits *l = &r->host.limits;
+
+    *l = *limits;
+    l->deadline_ns = l->deadline_ns ? l->deadline_ns : 10 * NS_PER_S;
+    l->memory_bytes = l->memory_bytes ? l->memory_bytes : (size_t)1 << 30;
+    l->output_bytes = l->output_bytes ? l->output_bytes : (size_t)256 << 20;
+    l->fragment_bytes = l->fragment_bytes ? l->fragment_bytes : (size_t)4 << 20;
+}
+
 struct renderer *renderer_new(uv_loop_t *loop, struct store *store, const char *executable,
                               const struct renderer_limits *limits, const struct renderer_events *events, void *ctx,
                               struct metrics *metrics)
 {
     struct renderer *r = xcalloc(1, sizeof(*r));
 
-    r->host = (struct lane_host){
-        .loop = loop, .store = store, .executable = xstrdup(executable), .limits = *limits, .metrics = metrics};
-    struct renderer_limits *l = &r->host.limits;
-    l->deadline_ns = l->deadline_ns ? l->deadline_ns : 10 * NS_PER_S;
-    l->memory_bytes = l->memory_bytes ? l->memory_bytes : (size_t)1 << 30;
-    l->output_bytes = l->output_bytes ? l->output_bytes : (size_t)256 << 20;
-    l->fragment_bytes = l->fragment_bytes ? l->fragment_bytes : (size_t)4 << 20;
+    r->host = (struct lane_host){.loop = loop, .store = store, .executable = xstrdup(executable), .metrics = metrics};
+    renderer_set_limits(r, limits);
     r->events = events;
     r->ctx = ctx;
     r->prepare.data = r;

@@ -98,6 +98,8 @@ struct renderer *renderer_new(uv_loop_t *loop, struct store *store, const char *
 /* Kill the child and free; NULL is fine; not from within an event. The handles are closed on the loop: run it until
  * nothing is left before closing it. The store must still be there. */
 struct renderer *renderer_free(struct renderer *r);
+/* For the programs that are set from now on; 0 as in renderer_new(). */
+void renderer_set_limits(struct renderer *r, const struct renderer_limits *limits);
 
 /* The templates, as one JSON document (bytes are copied): see docs/design.md, "Program". Takes effect by a fresh child
  * that loads it; the old one serves until the new one has loaded. */

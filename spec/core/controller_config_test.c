@@ -246,29 +246,33 @@ static void fields_without_effect_are_warned_of(void **state)
     config_free(c);
 }
 
-static void settings_that_wait_for_a_restart_are_known(void **state)
+static void differences_are_known(void **state)
 {
     (void)state;
     struct err err;
-    CLEANUP(buf_done) struct buf names = {0};
-    CLEANUP(config_cleanup) struct config *a = parse("{}", &err), *b = NULL;
+    CLEANUP(config_cleanup) struct config *a = parse("{}", &err), *b = parse("watchedResourcesIgnoreFields: [spec.x]\n", &err);
 
-    config_restart_fields(a, a, true, &names);
-    assert_int_equal(names.length, 0);
-    b = parse(
-        "watchedResourcesIgnoreFields: [spec.x]\npodSelector: {matchLabels: {a: b}}\ncontroller: {leaderElection: {leaseName: other}}\n"
-        "dataplane: {minDeploymentInterval: 1s, deploymentTimeout: 9s, driftPreventionInterval: 9s}\n"
-        "templatingSettings: {renderTimeout: 1s, renderMemoryBytes: 100000000, renderOutputBytes: 10000000}\n",
-        &err);
-    config_restart_fields(a, b, true, &names);
-    assert_string_equal(
-        buf_str(&names),
-        "controller.leaderElection,podSelector,watchedResourcesIgnoreFields,dataplane.minDeploymentInterval,"
-        "dataplane.deploymentTimeout,templatingSettings.renderTimeout,templatingSettings.renderMemoryBytes,"
-        "templatingSettings.renderOutputBytes");
+    assert_true(config_ignores_equal(a, a));
+    assert_false(config_ignores_equal(a, b));
     assert_true(config_kind_equal(&a->kinds.items[0], &b->kinds.items[0]));
     assert_false(config_kind_equal(&a->kinds.items[0], &a->kinds.items[1]));
     assert_false(digest_equal(a->digest, b->digest));
+}
+
+/* Else the text is not kept. */
+static void tests_are_found(void **state)
+{
+    (void)state;
+    struct err err;
+    CLEANUP(config_cleanup) struct config *none = parse("validationTests: {_global: {}}\n", &err), *some = NULL;
+
+    assert_false(none->has_tests);
+    assert_null(none->tested_text);
+    some = parse("validationTests: {_global: {}, a: {}}\n", &err);
+    assert_true(some->has_tests);
+    assert_int_equal(some->tested_length, strlen(some->tested_text));
+    config_forget_tests(some);
+    assert_null(some->tested_text);
 }
 
 static void kinds_follow_the_configuration(void **state)
@@ -310,7 +314,8 @@ int main(void)
         cmocka_unit_test(errors_name_place_and_remedy),
         cmocka_unit_test(a_resource_has_no_files),
         cmocka_unit_test(fields_without_effect_are_warned_of),
-        cmocka_unit_test(settings_that_wait_for_a_restart_are_known),
+        cmocka_unit_test(differences_are_known),
+        cmocka_unit_test(tests_are_found),
         cmocka_unit_test(kinds_follow_the_configuration),
     };
 

@@ -226,6 +226,82 @@ describe("a configuration that is a resource", function()
     wait_conditions(DEPLOYED)
   end)
 
+  it("takes over settings in place, the election's too", function()
+    local function election(name, duration)
+      return { leader_election = { enabled = true, lease_name = name, lease_duration = duration, renew_deadline = "2s",
+        retry_period = "500ms" } }
+    end
+    local function leads(name, holder)
+      scope:wait_for(("%s to be held by %q"):format(name, holder), 20, function()
+        local lease = admin:get("Lease", name)
+        return lease and (lease.spec.holderIdentity or "") == holder, lease and lease.spec.holderIdentity
+      end)
+    end
+    put({ controller = election("lease-one", "3s"), templateSnippets = header("one") })
+    local haptic = start():wait_ready()
+    leads("lease-one", "a")
+    local before = haptic.haproxy:processes()
+    local client = scope:client({ port = haptic.http_port, hosts = { "steady.example" } })
+    -- Another Lease: the former one is given back.
+    put({ controller = election("lease-two", "4s"), templateSnippets = header("two"),
+      watchedResourcesIgnoreFields = { "metadata.labels['example.com/noise']" },
+      dataplane = { minDeploymentInterval = "200ms", deploymentTimeout = "21s" },
+      templatingSettings = { renderTimeout = "7s", renderMemoryBytes = 300000000, renderOutputBytes = 100000000 } })
+    leads("lease-two", "a")
+    leads("lease-one", "")
+    wait_condition("Deployed")
+    scope:wait_for("the new header", 10, function() return hello(haptic) == "two", hello(haptic) end)
+    -- None: this replica leads alone.
+    put({ controller = { leader_election = { enabled = false } }, templateSnippets = header("three") })
+    leads("lease-two", "")
+    scope:wait_for("the third header", 10, function() return hello(haptic) == "three", hello(haptic) end)
+    assert.equal(before.master, haptic.haproxy:processes().master)
+    assert.equal(0, haptic:count_log("take effect at the next start"))
+    client:finish()
+    haptic:stop()
+  end)
+
+  it("changes many times in a row: nothing is listed again, no Lease changes, no request fails", function()
+    local changes, routes = os.getenv("E2E_FULL") and 100 or 6, os.getenv("E2E_FULL") and 1000 or 10
+    if changes < 100 then
+      print(("%d changes at %d Ingresses (E2E_FULL=1: 100 at 1000)"):format(changes, routes))
+    end
+    local election = { leader_election = { enabled = true, lease_duration = "15s", renew_deadline = "10s", retry_period = "1s" } }
+    for i = 1, routes do
+      admin:put_route("many-" .. i, "many-" .. i .. ".example", { "198.18.0.1" })
+    end
+    put({ controller = election, templateSnippets = header("0") })
+    local haptic = start():wait_ready(60)
+    wait_condition("Deployed")
+    local client = scope:client({ port = haptic.http_port, hosts = { "steady.example", "many-1.example" } })
+    local function memory()
+      return tonumber(posix.read_file("/proc/" .. haptic.pid .. "/statm"):match("^%d+ (%d+)")) * 4096
+    end
+    local function seen()
+      local lease = admin:get("Lease", "haptic-leader").spec
+      return { transitions = lease.leaseTransitions, since = lease.acquireTime, restarts = haptic:metric("haptic_watch_restarts_total") or 0 }
+    end
+    local first, early = seen(), nil
+    local master = haptic.haproxy:processes().master
+    for i = 1, changes do
+      put({ controller = election, templateSnippets = header(tostring(i)) })
+      scope:wait_for("header " .. i, 30, function() return hello(haptic) == tostring(i), hello(haptic) end)
+      if i == math.ceil(changes / 4) then early = memory() end
+    end
+    local late = memory()
+    print(("%d changes: %.1f MB after a quarter of them, %.1f MB at the end"):format(changes, early / 1e6, late / 1e6))
+    assert.same(first, seen())
+    assert.equal(master, haptic.haproxy:processes().master)
+    assert.is_true(late < early * 1.1 + 2e6, ("memory grew from %d to %d"):format(early, late))
+    client:finish()
+    haptic:stop()
+    for i = 1, routes do
+      for _, object in ipairs({ kube.route("many-" .. i, "many-" .. i .. ".example", { "198.18.0.1" }) }) do
+        admin:delete(object.kind, object.metadata.name)
+      end
+    end
+  end)
+
   it("works as a file, too", function()
     put({ templateSnippets = header("one") })
     local output = posix.run({ "kubectl", "--kubeconfig", cluster.admin_kubeconfig, "get", "htplcfg", "main", "-o", "yaml" })
