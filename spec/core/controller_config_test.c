@@ -250,7 +250,8 @@ static void differences_are_known(void **state)
 {
     (void)state;
     struct err err;
-    CLEANUP(config_cleanup) struct config *a = parse("{}", &err), *b = parse("watchedResourcesIgnoreFields: [spec.x]\n", &err);
+    CLEANUP(config_cleanup)
+    struct config *a = parse("{}", &err), *b = parse("watchedResourcesIgnoreFields: [spec.x]\n", &err);
 
     assert_true(config_ignores_equal(a, a));
     assert_false(config_ignores_equal(a, b));
