@@ -44,12 +44,12 @@ static int limit(int resource, rlim_t value, struct err *err)
     return setrlimit((__rlimit_resource_t)resource, &now) < 0 ? err_set_sys(err, errno, "setrlimit") : 0;
 }
 
-static const char *haproxy_of(int argc, char **argv)
+static const char *option_of(int argc, char **argv, const char *name)
 {
     for (int i = 1; i + 1 < argc; i++)
-        if (strcmp(argv[i], "--haproxy-binary") == 0)
+        if (strcmp(argv[i], name) == 0)
             return argv[i + 1];
-    return "haproxy";
+    return NULL;
 }
 
 static int confine(int argc, char **argv, bool *ret_confined, struct err *err)
@@ -61,9 +61,11 @@ static int confine(int argc, char **argv, bool *ret_confined, struct err *err)
 
     if (directory == NULL || uv_exepath(executable, &size) != 0)
         return err_set(err, ERR_INVALID, "it is started by `haptic run` only; use `haptic test`");
-    if (place_find_program(haproxy_of(argc, argv), &haproxy, err) < 0)
+    const char *binary = option_of(argc, argv, "--haproxy-binary"), *config = option_of(argc, argv, "--config");
+    if (place_find_program(binary != NULL ? binary : "haproxy", &haproxy, err) < 0)
         return -1;
-    const char *programs[] = {executable, haproxy, NULL};
+    /* Beside the configuration may be files that it names. */
+    const char *programs[] = {executable, haproxy, config, NULL};
     offer_to_the_kernel();
     if (limit(RLIMIT_CORE, 0, err) < 0 || (!JAIL_SANITIZED && limit(RLIMIT_AS, MEMORY_BYTES, err) < 0))
         return -1;

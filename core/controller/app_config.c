@@ -230,6 +230,17 @@ static void refuse_unread(struct app *app, const char *why)
     app_report_config(app);
 }
 
+static void read_again(struct app *app, bool even_if_same);
+
+/* The tests read the file anew: it may be another one than this by now. */
+static bool is_newest_text(struct app *app, const struct config *c)
+{
+    CLEANUP(config_cleanup) struct config *now = NULL;
+    struct err err;
+
+    return !c->has_tests || (app_load_config(app, &now, &err) == 0 && digest_equal(now->digest, c->digest));
+}
+
 void app_on_tested(struct app *app, struct config *config, const char *why, bool may_begin)
 {
     CLEANUP(config_cleanup) struct config *next = config;
@@ -240,8 +251,10 @@ void app_on_tested(struct app *app, struct config *config, const char *why, bool
     if (app->config != NULL) {
         if (why != NULL)
             refuse_unread(app, why);
-        else
+        else if (is_newest_text(app, next))
             take_next(app, STEAL(next));
+        else
+            read_again(app, true);
         return;
     }
     /* The start: there is no old one. Tests that could not be run do not keep it from serving. */

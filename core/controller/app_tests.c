@@ -64,6 +64,7 @@ void app_test_config(struct app *app, struct config *config)
                                            .haproxy_binary = app->options.haproxy_binary,
                                            .extra_context = app->options.extra_context,
                                            .name = app_config_name(app),
+                                           .path = app->options.config_file,
                                            .text = config->tested_text,
                                            .length = config->tested_length,
                                            .has_lines = app->options.config_resource == NULL};

@@ -287,7 +287,6 @@ static int spawn(struct config_tests *t, uv_loop_t *loop, const struct config_te
         .file = spec->executable,
         .args = (char **)(uintptr_t)arguments.items,
         .env = (char **)(uintptr_t)environment,
-        .cwd = "/",
         .stdio_count = ARRAY_LEN(stdio),
         .stdio = stdio,
     };
@@ -314,8 +313,8 @@ struct config_tests *config_tests_start(uv_loop_t *loop, const struct config_tes
     uv_timer_init(loop, &t->timer);
     t->output.data = t->complaint.data = t->timer.data = t->process.data = t;
     bool is_ready = scratch_make(scratch_place(), &t->scratch, err) == 0;
-    t->file = xasprintf("%s/" FILE_NAME, is_ready ? t->scratch.path : "");
-    if (!is_ready || write_text(t, spec->text, spec->length, err) < 0) {
+    t->file = spec->path != NULL ? xstrdup(spec->path) : xasprintf("%s/" FILE_NAME, is_ready ? t->scratch.path : "");
+    if (!is_ready || (spec->path == NULL && write_text(t, spec->text, spec->length, err) < 0)) {
         t->open_handles--; /* the process was never made */
         uv_close((uv_handle_t *)&t->output, on_closed);
         uv_close((uv_handle_t *)&t->complaint, on_closed);

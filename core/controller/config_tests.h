@@ -27,7 +27,8 @@ struct config_tests_spec {
     const char *haproxy_binary;       /* "haproxy": looked up in PATH */
     const char *const *extra_context; /* "key=value", ended by NULL; may be NULL */
     const char *name;                 /* of the configuration, for messages */
-    const char *text;                 /* the whole document */
+    const char *path; /* the file of the configuration, which may name others; NULL: the text is all there is */
+    const char *text; /* the whole document; not read with path */
     size_t length;
     bool has_lines;      /* they mean something to whoever wrote it */
     int64_t deadline_ns; /* 0: 60 s */
