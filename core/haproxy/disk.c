@@ -20,6 +20,7 @@
 
 #include "base/alloc.h"
 #include "base/digest.h"
+#include "base/linkless.h"
 #include "base/map.h"
 
 #define FILE_MAX_BYTES ((size_t)1 << 30)
@@ -127,7 +128,12 @@ int disk_directory_open(const char *directory, int *ret_fd, struct err *err)
 {
     CLEANUP(free_ptr) char *copy = xstrdup(directory);
     char *rest = copy, *part;
-    int at = open(directory[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int at = linkless_open(directory, O_RDONLY);
+    if (at >= 0) {
+        *ret_fd = at;
+        return 0;
+    }
+    at = open(directory[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (at < 0)
         return err_set_sys(err, errno, "directory %s", directory);
     while ((part = strsep(&rest, "/"))) {

@@ -1,4 +1,5 @@
-/* The directory is opened part by part. Then the path of the socket is a name in /proc/self/fd. */
+/* The directory is opened at once where no part is a link, else part by part. Then the path of the socket is a name in
+ * /proc/self/fd. */
 #include "haproxy/socket_path.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/linkless.h"
 
 static bool is_foreign_link(int at, const char *name)
 {
@@ -32,18 +34,15 @@ static int step(int at, const char *path, const char *part, struct err *err)
     return fd < 0 ? err_set_sys(err, errno, "socket %s", path) : fd;
 }
 
-int socket_path_open(const char *path, struct socket_path *ret_path, struct err *err)
+/* directory: changed. Links of others are refused. */
+static int open_parts(const char *path, char *directory, int *ret_at, struct err *err)
 {
-    CLEANUP(free_ptr) char *copy = xstrdup(path);
-    char *name = strrchr(copy, '/'), *rest = copy, *part;
     CLEANUP(close_fd) int at = open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    char *part;
 
-    *ret_path = (struct socket_path){.directory = -1};
     if (at < 0)
         return err_set_sys(err, errno, "socket %s", path);
-    if (name)
-        *name++ = '\0';
-    while (name && (part = strsep(&rest, "/"))) {
+    while ((part = strsep(&directory, "/"))) {
         if (!*part)
             continue;
         int next = step(at, path, part, err);
@@ -52,7 +51,23 @@ int socket_path_open(const char *path, struct socket_path *ret_path, struct err 
         close(at);
         at = next;
     }
-    name = name ? name : copy;
+    *ret_at = steal_fd(&at);
+    return 0;
+}
+
+int socket_path_open(const char *path, struct socket_path *ret_path, struct err *err)
+{
+    CLEANUP(free_ptr) char *copy = xstrdup(path);
+    char *slash = strrchr(copy, '/'), *name = slash ? slash + 1 : copy, none[] = "";
+    CLEANUP(close_fd) int at = -1;
+
+    *ret_path = (struct socket_path){.directory = -1};
+    if (slash)
+        *slash = '\0';
+    if (slash && slash != copy)
+        at = linkless_open(copy, O_PATH);
+    if (at < 0 && open_parts(path, slash ? copy : none, &at, err) < 0)
+        return -1;
     if (is_foreign_link(at, name))
         return err_set(err, ERR_INVALID, "socket %s is a link of another user", path);
     int length = snprintf(ret_path->path, sizeof(ret_path->path), "/proc/self/fd/%d/%s", at, name);
