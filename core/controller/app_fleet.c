@@ -39,11 +39,13 @@ static void set_members(struct app *app, const struct fleet_seat *seats, size_t 
     fleet_set_members(app->fleet, seats, count);
 }
 
-static void set_identity(struct app *app, const struct peer_identity *identity)
+static int set_identity(struct app *app, const struct peer_identity *identity, struct err *err)
 {
-    fleet_set_identity(app->fleet, identity);
+    if (fleet_set_identity(app->fleet, identity, err) < 0)
+        return -1;
     if (app->recall != NULL)
         recall_step(app->recall);
+    return 0;
 }
 
 /* ---- the fleet's questions ---- */
@@ -99,9 +101,10 @@ static int take_identity(struct app *app, struct err *err)
     struct digest digest = digest_of_parts(ARRAY_LEN(parts), parts, lengths);
     if (digest_equal(digest, app->identity_digest))
         return 0;
-    app->identity_digest = digest;
     const struct peer_identity identity = {.authority = parts[0], .certificate = parts[1], .key = parts[2]};
-    set_identity(app, &identity);
+    if (set_identity(app, &identity, err) < 0)
+        return -1; /* the files may be written one after the other */
+    app->identity_digest = digest;
     return 1;
 }
 
@@ -119,7 +122,10 @@ static void on_identity(uv_timer_t *timer)
 
 static void on_secret(void *ctx, const struct peer_identity *identity)
 {
-    set_identity(ctx, identity);
+    struct err err;
+
+    if (set_identity(ctx, identity, &err) < 0)
+        log_error("The certificates of the Secret cannot be used; those in force stay", "error", err.text);
 }
 
 static const char *own_namespace(const struct app *app)

@@ -78,13 +78,6 @@ struct fleet *fleet_new(uv_loop_t *loop, const struct fleet_config *config, stru
     return f;
 }
 
-static void forget_offers(struct fleet *f)
-{
-    peer_body_unref(f->whole.body);
-    peer_body_unref(f->delta.body);
-    f->whole = f->delta = (struct made_offer){0};
-}
-
 struct fleet *fleet_free(struct fleet *f)
 {
     if (!f)
@@ -92,7 +85,7 @@ struct fleet *fleet_free(struct fleet *f)
     for (size_t i = 0; i < f->seats.length; i++)
         seat_free(f->seats.items[i]);
     vec_done(&f->seats);
-    forget_offers(f);
+    offers_forget(f);
     net_timer_free(f->pacer);
     peers_free(f->peers);
     change_log_done(&f->log);
@@ -152,11 +145,13 @@ void fleet_set_timeout(struct fleet *f, int64_t timeout_ns)
     f->config.timeout_ns = timeout_ns;
 }
 
-void fleet_set_identity(struct fleet *f, const struct peer_identity *identity)
+int fleet_set_identity(struct fleet *f, const struct peer_identity *identity, struct err *err)
 {
-    peers_set_identity(f->peers, identity);
+    if (peers_set_identity(f->peers, identity, err) < 0)
+        return -1;
     for (size_t i = 0; i < f->seats.length; i++)
         seat_step(f->seats.items[i]);
+    return 0;
 }
 
 /* ---- what they get ---- */
@@ -213,7 +208,7 @@ void fleet_rest(struct fleet *f)
     f->writing = f->unsettled = false;
     f->pace = PACE_FREE;
     net_timer_stop(f->pacer);
-    forget_offers(f);
+    offers_forget(f);
     for (size_t i = 0; i < f->seats.length; i++)
         seat_forget(f->seats.items[i]);
 }

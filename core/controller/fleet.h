@@ -56,7 +56,7 @@ struct fleet_seat {
 };
 void fleet_set_members(struct fleet *f, const struct fleet_seat *seats, size_t count);
 void fleet_set_timeout(struct fleet *f, int64_t timeout_ns); /* of one apply, from now on */
-void fleet_set_identity(struct fleet *f, const struct peer_identity *identity);
+int fleet_set_identity(struct fleet *f, const struct peer_identity *identity, struct err *err) MUST_CHECK;
 
 /* What was accepted has changed; changes: taken over, left empty. NULL: nothing is known about what changed. checked:
  * HAProxy had to check it, so members may have to reload; then they take it one after another (fleet_pace.h). The fence

@@ -110,12 +110,34 @@ static bool same_series(const char *a, const char *b)
     return strncmp(a, b, length) == 0 && (b[length] == '\0' || b[length] == '.' || b[length] == '-');
 }
 
+static bool has_word(yyjson_val *list, const char *word)
+{
+    size_t i, max;
+    yyjson_val *item;
+    yyjson_arr_foreach(list, i, max, item) if (yyjson_equals_str(item, word)) return true;
+    return false;
+}
+
+/* One version older or newer than our own is spoken, too: what a version adds is told in the state. */
+static bool speaks(struct seat *s, yyjson_val *root)
+{
+    char text[160];
+    int64_t version = yyjson_get_sint(yyjson_obj_get(root, "api"));
+    if (version >= FLEET_API - 1 && version <= FLEET_API + 1)
+        return true;
+    snprintf(text, sizeof(text), "its API has version %" PRId64 ", and this controller speaks %d to %d", version,
+             FLEET_API - 1, FLEET_API + 1);
+    lose(s, "Member cannot be talked to; update it or the controller", text);
+    return false;
+}
+
 static void note_state(struct seat *s, yyjson_val *root)
 {
     yyjson_val *haproxy = yyjson_obj_get(root, "haproxy");
     copy_string(root, "version", s->version, sizeof(s->version));
     copy_string(haproxy, "version", s->haproxy, sizeof(s->haproxy));
     s->reloads = yyjson_get_uint(yyjson_obj_get(haproxy, "reloads"));
+    s->unpacks = has_word(yyjson_obj_get(root, "encodings"), "gzip");
     bool differs = *s->haproxy && !same_series(s->haproxy, s->fleet->config.haproxy);
     if (differs && !s->haproxy_differs)
         log_warn(
@@ -138,6 +160,8 @@ static void on_state(void *ctx, const struct peer_answer *answer, const struct e
         return;
     }
     yyjson_val *root = yyjson_doc_get_root(doc);
+    if (!speaks(s, root))
+        return;
     s->connected = true;
     note_state(s, root);
     bool is_ready = yyjson_get_bool(yyjson_obj_get(root, "ready"));
@@ -257,28 +281,6 @@ static void ask(struct seat *s, const char *path, struct peer_body *body, int64_
     s->request = peers_start(s->fleet->peers, &call);
 }
 
-/* The body of an offer from there to what is accepted; made once for all who need the same. */
-static struct peer_body *offer_from(struct fleet *f, const char *from, const struct offer_name *names, size_t count)
-{
-    struct made_offer *made = *from ? &f->delta : &f->whole;
-    struct digest result = model_digest(f->model, MODEL_ACCEPTED);
-    if (made->body && strcmp(made->from, from) == 0 && digest_equal(made->result, result) &&
-        made->transitions == f->transitions && made->generation == f->generation)
-        return made->body;
-    struct offer head = {.transitions = f->transitions, .generation = f->generation};
-    memcpy(head.holder, f->holder, sizeof(head.holder));
-    snprintf(head.from, sizeof(head.from), "%s", from);
-    peer_body_unref(made->body);
-    *made = (struct made_offer){
-        .result = result, .transitions = f->transitions, .generation = f->generation, .body = peer_body_new()};
-    snprintf(made->from, sizeof(made->from), "%s", from);
-    if (*from)
-        offer_write_delta(&made->body->bytes, f->model, f->vault, &head, names, count);
-    else
-        offer_write_whole(&made->body->bytes, f->model, f->vault, &head);
-    return made->body;
-}
-
 static void offer(struct seat *s)
 {
     struct fleet *f = s->fleet;
@@ -289,7 +291,10 @@ static void offer(struct seat *s)
         return;
     }
     bool is_delta = !s->needs_whole && *s->digest && change_log_since(&f->log, s->digest, &names, &count);
-    struct peer_body *body = offer_from(f, is_delta ? s->digest : "", names, count);
+    struct peer_body *body = offer_body(f, is_delta ? s->digest : "", names, count, s->unpacks);
+    metric_add(metric_counter(f->metrics, "haptic_offers_total", "Offers to members, by what they have.", "extent",
+                              is_delta ? "change" : "whole"),
+               1);
     wanted_digest(s, s->offered);
     s->state = SEAT_APPLY;
     ask(s, "/v1/apply", body, f->config.timeout_ns, on_applied);

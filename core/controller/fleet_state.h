@@ -3,6 +3,7 @@
  *
  *   fleet.c         life, which members there are, what is told about them
  *   fleet_member.c  one member: its states, what is asked and offered, what its answers mean
+ *   fleet_offer.c   what members are offered: made once for all that need the same
  *   fleet_pace.c    who may take now what may need a reload
  */
 #ifndef HAPTIC_CONTROLLER_FLEET_STATE_H
@@ -14,6 +15,9 @@
 #include "controller/fleet.h"
 #include "net/backoff.h"
 #include "net/timer.h"
+
+/* Of the agent's API (docs/agent-api.md). */
+#define FLEET_API 2
 
 enum pace { PACE_FREE, PACE_FIRST, PACE_REST };
 enum seat_state { SEAT_CONNECT, SEAT_COMPARE, SEAT_APPLY, SEAT_VERIFIED, SEAT_DIVERGENT, SEAT_REFUSED };
@@ -30,6 +34,7 @@ struct seat {
     bool verify_due;                                        /* everything is to be read back */
     char digest[DIGEST_HEX_SIZE], offered[DIGEST_HEX_SIZE]; /* where it is; what it was offered last */
     char version[64], haproxy[64];
+    bool unpacks;         /* it takes packed bodies */
     bool haproxy_differs; /* from the one that checks here, in its first two numbers */
     struct peer_request *request;
     struct net_timer *timer; /* of the back-off, or the next look */
@@ -47,7 +52,9 @@ struct made_offer {
     struct digest result;
     int64_t transitions;
     uint64_t generation;
-    struct peer_body *body; /* NULL: none */
+    size_t plain;             /* of its beginning: there are values of Secrets */
+    struct peer_body *body;   /* NULL: none */
+    struct peer_body *packed; /* NULL: not yet */
 };
 
 struct fleet {
@@ -82,6 +89,12 @@ struct fleet {
 const char *seat_state_name(enum seat_state state);
 void seat_step(struct seat *s);   /* do what is due */
 void seat_forget(struct seat *s); /* a new term, or an end: what was asked is cancelled */
+
+/* fleet_offer.c */
+/* The body of an offer from this digest ("": from nothing) to what is accepted; names: what has changed since. */
+struct peer_body *offer_body(struct fleet *f, const char *from, const struct offer_name *names, size_t count,
+                             bool may_pack);
+void offers_forget(struct fleet *f);
 
 /* fleet.c */
 void fleet_look(struct fleet *f); /* has everybody settled? */

@@ -124,8 +124,10 @@ static size_t write_run(struct writing *w, size_t at)
     return end;
 }
 
-static void write_items(struct writing *w)
+/* Returns the length of everything up to the last value; 0: there are no values. */
+static size_t write_items(struct writing *w)
 {
+    size_t plain;
     if (w->items.length)
         qsort(w->items.items, w->items.length, sizeof(*w->items.items), compare_owners);
     for (size_t i = 0; i < w->items.length; i++) {
@@ -133,6 +135,7 @@ static void write_items(struct writing *w)
         write_values_of(w, item->key, strlen(item->key));
         write_values_of(w, item->accepted->bytes, item->accepted->length);
     }
+    plain = w->values.count ? w->out->length : 0;
     for (size_t i = 0; i < w->items.length;)
         i = write_run(w, i);
     for (size_t i = 0; i < w->items.length; i++) {
@@ -142,6 +145,7 @@ static void write_items(struct writing *w)
     }
     vec_done(&w->items);
     map_done(&w->values);
+    return plain;
 }
 
 static void note_item(void *ctx, const struct item *item)
@@ -150,19 +154,19 @@ static void note_item(void *ctx, const struct item *item)
     vec_push(&w->items, item);
 }
 
-void offer_write_whole(struct buf *out, const struct model *m, struct vault *vault, const struct offer *head)
+size_t offer_write_whole(struct buf *out, const struct model *m, struct vault *vault, const struct offer *head)
 {
     struct writing w = {.out = out, .model = m, .vault = vault};
     map_init(&w.values, false);
     write_head(out, head);
     model_each_accepted(m, note_item, &w);
-    size_t count = w.items.length;
-    write_items(&w);
+    size_t count = w.items.length, plain = write_items(&w);
     write_end(out, model_digest(m, MODEL_ACCEPTED), count);
+    return plain;
 }
 
-void offer_write_delta(struct buf *out, const struct model *m, struct vault *vault, const struct offer *head,
-                       const struct offer_name *names, size_t count)
+size_t offer_write_delta(struct buf *out, const struct model *m, struct vault *vault, const struct offer *head,
+                         const struct offer_name *names, size_t count)
 {
     struct writing w = {.out = out, .model = m, .vault = vault};
     struct map seen;
@@ -182,8 +186,9 @@ void offer_write_delta(struct buf *out, const struct model *m, struct vault *vau
             write_name(out, FRAME_OFFER_REMOVE, kind, scope, key);
     }
     map_done(&seen);
-    write_items(&w);
+    size_t plain = write_items(&w);
     write_end(out, model_digest(m, MODEL_ACCEPTED), 0);
+    return plain;
 }
 
 /* ---- reading ---- */

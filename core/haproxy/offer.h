@@ -45,11 +45,12 @@ struct offer_name {
     size_t length;
 };
 
-/* The whole accepted state of a model. */
-void offer_write_whole(struct buf *out, const struct model *m, struct vault *vault, const struct offer *head);
-/* What has become of the named items; from: head->from. */
-void offer_write_delta(struct buf *out, const struct model *m, struct vault *vault, const struct offer *head,
-                       const struct offer_name *names, size_t count);
+/* The whole accepted state of a model. Returns the length of the beginning that has values of Secrets in it; 0: there are
+ * none. */
+size_t offer_write_whole(struct buf *out, const struct model *m, struct vault *vault, const struct offer *head);
+/* What has become of the named items; from: head->from. Returns the same. */
+size_t offer_write_delta(struct buf *out, const struct model *m, struct vault *vault, const struct offer *head,
+                         const struct offer_name *names, size_t count);
 
 int offer_read(const char *bytes, size_t length, struct offer *ret_offer, struct err *err) MUST_CHECK;
 void offer_done(struct offer *o);

@@ -10,6 +10,8 @@
 
 #include "base/alloc.h"
 #include "base/vec.h"
+#include "data/json.h"
+#include "http/body.h"
 #include "http/crowd.h"
 #include "http/listen.h"
 
@@ -52,7 +54,8 @@ struct api_request {
     enum request_state state;
     bool has_body, suspended;
     int64_t begun_ns;
-    struct buf body;
+    struct body body;
+    struct err why; /* it is refused */
     unsigned status;
     const char *content_type;
     struct buf answer;
@@ -103,7 +106,10 @@ void api_answer(struct api_request *request, unsigned status, const char *conten
 static void answer_text(struct api_request *request, unsigned status, const char *text)
 {
     struct buf body = {0};
-    buf_printf(&body, "{\"result\":\"invalid\",\"message\":\"%s\"}\n", text);
+    buf_puts(&body, "{\"result\":\"invalid\",\"message\":");
+    if (json_write_string(&body, text, strlen(text), NULL) < 0)
+        buf_puts(&body, "null");
+    buf_puts(&body, "}\n");
     api_answer(request, status, "application/json", &body);
 }
 
@@ -138,7 +144,7 @@ static void release_body(struct api_request *request)
     if (request->has_body)
         request->server->bodies--;
     request->has_body = false;
-    wipe(&request->body);
+    body_done(&request->body);
 }
 
 static void handle(struct api_request *request, const char *method, const char *path)
@@ -153,30 +159,42 @@ static void handle(struct api_request *request, const char *method, const char *
         if (strcmp(route->method, method) != 0)
             continue;
         request->state = REQUEST_HANDLED;
-        route->handler(route->ctx, request, buf_str(&request->body), request->body.length);
+        route->handler(route->ctx, request, buf_str(&request->body.bytes), request->body.bytes.length);
         release_body(request);
         return;
     }
     answer_text(request, is_path ? 405 : 404, is_path ? "another method is needed" : "there is no such path");
 }
 
-static void receive(struct api_request *request, const char *bytes, size_t length)
+/* The rest of the body is not wanted. */
+static void refuse(struct api_request *request)
+{
+    release_body(request);
+    request->state = REQUEST_REFUSED;
+    request->status = request->why.kind == ERR_LIMIT      ? 413
+                      : request->why.kind == ERR_NOTFOUND ? 415
+                      : request->why.kind == ERR_TIMEOUT  ? 503
+                                                          : 400;
+}
+
+static int begin_body(struct api_request *request)
 {
     struct api_server *s = request->server;
+    const char *encoding = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
+                                                       MHD_HTTP_HEADER_CONTENT_ENCODING);
+    if (s->bodies >= API_BODIES_MAX)
+        return err_set(&request->why, ERR_TIMEOUT, "too many bodies");
+    s->bodies++;
+    request->has_body = true;
+    return body_begin(&request->body, s->max_body, encoding, &request->why);
+}
+
+static void receive(struct api_request *request, const char *bytes, size_t length)
+{
     if (request->state != REQUEST_RECEIVING)
         return;
-    if (!request->has_body && s->bodies >= API_BODIES_MAX) {
-        request->state = REQUEST_REFUSED;
-        request->status = 503;
-        return;
-    }
-    s->bodies += !request->has_body;
-    request->has_body = true;
-    if (request->body.length + length > s->max_body || buf_try_add(&request->body, bytes, length, NULL) < 0) {
-        release_body(request);
-        request->state = REQUEST_REFUSED;
-        request->status = 413;
-    }
+    if ((!request->has_body && begin_body(request) < 0) || body_add(&request->body, bytes, length, &request->why) < 0)
+        refuse(request);
 }
 
 /* A body that says how long it is need not be received to be refused. */
@@ -216,7 +234,6 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     if (!request) {
         request = xcalloc(1, sizeof(*request));
         *request = (struct api_request){.server = s, .connection = connection, .begun_ns = clock_now_ns()};
-        buf_init(&request->body, s->max_body);
         *state = request;
         stir(s, connection);
         if (!announces_too_much(s, connection))
@@ -232,8 +249,10 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         receive(request, upload, length);
         return MHD_YES;
     }
+    if (request->state == REQUEST_RECEIVING && body_end(&request->body, &request->why) < 0)
+        refuse(request);
     if (request->state == REQUEST_REFUSED)
-        answer_text(request, request->status, request->status == 413 ? "the body is too large" : "too many bodies");
+        answer_text(request, request->status, request->why.text);
     if (request->state == REQUEST_RECEIVING)
         handle(request, method, url);
     if (request->state == REQUEST_ANSWERED)

@@ -380,8 +380,8 @@ void member_describe(struct member *m, struct buf *json)
     struct agent_status s;
     agent_status(m->agent, &s);
     begin_answer(m, json, "state");
-    buf_printf(json, ",\"api\":1,\"version\":\"%s\",\"state\":\"%s\",\"ready\":%s", m->options.version, state_name(m),
-               member_is_ready(m, &why) ? "true" : "false");
+    buf_printf(json, ",\"api\":2,\"encodings\":[\"gzip\"],\"version\":\"%s\",\"state\":\"%s\",\"ready\":%s",
+               m->options.version, state_name(m), member_is_ready(m, &why) ? "true" : "false");
     buf_printf(json, ",\"configured\":%s,\"is_open\":%s", replica_is_minimal(m->replica) ? "false" : "true",
                replica_is_open(m->replica) ? "true" : "false");
     buf_printf(json,

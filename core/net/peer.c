@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "net/credentials.h"
 #include "net/multi.h"
 #include "net/timer.h"
 
@@ -36,7 +37,7 @@ struct peers {
     struct net_timer *starter;
     struct peer_request *requests;
     char *user_agent, *agent_name;
-    char *authority, *certificate, *key;
+    struct credentials *credentials; /* NULL: none yet */
 };
 
 /* ---- bodies, addresses ---- */
@@ -139,21 +140,20 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *ctx)
     return 0;
 }
 
-static void set_blob(CURL *easy, CURLoption option, const char *pem)
+static CURLcode on_tls(CURL *easy, void *ssl_ctx, void *ctx)
 {
-    struct curl_blob blob = {.data = (void *)(uintptr_t)pem, .len = pem ? strlen(pem) : 0, .flags = CURL_BLOB_COPY};
-    if (pem)
-        curl_easy_setopt(easy, option, &blob);
+    const struct peers *p = ctx;
+    (void)easy;
+    return credentials_use(p->credentials, ssl_ctx) ? CURLE_OK : CURLE_OUT_OF_MEMORY;
 }
 
-static void set_tls(const struct peers *p, CURL *easy)
+static void set_tls(struct peers *p, CURL *easy)
 {
     curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_3);
     curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
     curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-    set_blob(easy, CURLOPT_CAINFO_BLOB, p->authority);
-    set_blob(easy, CURLOPT_SSLCERT_BLOB, p->certificate);
-    set_blob(easy, CURLOPT_SSLKEY_BLOB, p->key);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, p);
 }
 
 static void begin(struct peer_request *r)
@@ -186,6 +186,8 @@ static void begin(struct peer_request *r)
     if (r->body) {
         r->headers = curl_slist_append(NULL, "Content-Type: application/octet-stream");
         r->headers = curl_slist_append(r->headers, "Expect:");
+        if (r->body->packed)
+            r->headers = curl_slist_append(r->headers, "Content-Encoding: gzip");
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, r->headers);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)r->body->bytes.length);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, buf_str(&r->body->bytes));
@@ -273,27 +275,19 @@ struct peers *peers_new(uv_loop_t *loop, const char *user_agent, const char *age
     return p;
 }
 
-static void forget_identity(struct peers *p)
+int peers_set_identity(struct peers *p, const struct peer_identity *identity, struct err *err)
 {
-    if (p->key)
-        explicit_bzero(p->key, strlen(p->key));
-    free(p->authority);
-    free(p->certificate);
-    free(p->key);
-    p->authority = p->certificate = p->key = NULL;
-}
-
-void peers_set_identity(struct peers *p, const struct peer_identity *identity)
-{
-    forget_identity(p);
-    p->authority = xstrdup(identity->authority);
-    p->certificate = xstrdup(identity->certificate);
-    p->key = xstrdup(identity->key);
+    struct credentials *c;
+    if (credentials_new(identity->authority, identity->certificate, identity->key, &c, err) < 0)
+        return -1;
+    credentials_free(p->credentials);
+    p->credentials = c;
+    return 0;
 }
 
 bool peers_have_identity(const struct peers *p)
 {
-    return p->key != NULL;
+    return p->credentials != NULL;
 }
 
 void peers_keep(struct peers *p, size_t members)
@@ -311,7 +305,7 @@ struct peers *peers_free(struct peers *p)
     }
     multi_free(p->multi);
     net_timer_free(p->starter);
-    forget_identity(p);
+    credentials_free(p->credentials);
     free(p->user_agent);
     free(p->agent_name);
     free(p);

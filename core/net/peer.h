@@ -32,6 +32,7 @@ struct peer_identity {
 
 struct peer_body {
     unsigned refs;
+    bool packed; /* bytes are gzip (packing.h) */
     struct buf bytes;
 };
 struct peer_body *peer_body_new(void); /* with one reference, empty */
@@ -44,8 +45,8 @@ int peer_address_parse(const char *url, struct peer_address *ret_address, struct
 /* user_agent and agent_name are copied. */
 struct peers *peers_new(uv_loop_t *loop, const char *user_agent, const char *agent_name);
 struct peers *peers_free(struct peers *p); /* cancels every request; not from inside a callback */
-/* For connections that are made from now on. Copied. */
-void peers_set_identity(struct peers *p, const struct peer_identity *identity);
+/* For connections that are made from now on. Copied. Refused: the one before stays in force. */
+int peers_set_identity(struct peers *p, const struct peer_identity *identity, struct err *err) MUST_CHECK;
 bool peers_have_identity(const struct peers *p);
 void peers_keep(struct peers *p, size_t members); /* so many connections stay open */
 

@@ -505,6 +505,17 @@ describe("a fleet", function()
     assert.equal(405, status)
     _, status = m:call("/v1/../../etc/passwd", "--path-as-is")
     assert.equal(404, status)
+    -- Packed: a bomb, one that is cut off, one that is none, an unknown way.
+    local function packed(words, encoding)
+      posix.run({ "sh", "-c", words .. " >" .. body })
+      local _, code, said = m:call("/v1/apply", "--data-binary", "@" .. body, "-H", "Content-Encoding: " .. encoding)
+      return { code, cjson.decode(said).result }
+    end
+    assert.same({ 413, "invalid" }, packed("head -c 300000000 /dev/zero | gzip -9", "gzip"))
+    assert.same({ 400, "invalid" }, packed("echo no offer | gzip | head -c 12", "gzip"))
+    assert.same({ 400, "invalid" }, packed("echo no offer", "gzip"))
+    assert.same({ 400, "invalid" }, packed("echo no offer | gzip", "gzip"))
+    assert.same({ 415, "invalid" }, packed("echo no offer", "br"))
     -- Cut off: the client says more than it sends, and leaves.
     m:call("/v1/apply", "--data-binary", "@" .. body, "-H", "Content-Length: 100000", "--max-time", "1")
     assert.equal("", m:state().digest)
