@@ -12,20 +12,9 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
-void agent_tell(struct agent *a, const char *what)
-{
-    if (!a->stopping && a->changed)
-        a->changed(a->ctx, what);
-}
-
 static void on_predecessor_ended(uv_timer_t *timer)
 {
     agent_tell(timer->data, "the last commands of the writer before have ended");
-}
-
-void agent_on_reload_due(uv_timer_t *timer)
-{
-    agent_tell(timer->data, "a reload is due");
 }
 
 /* ---- the process ---- */

@@ -1,27 +1,36 @@
 /* agent_state.h — what an agent consists of, shared by the files of core/agent only.
  * Thread:  loop thread only.
  *
+ * Each file calls only files below it in this list:
+ *
  *   agent.c    life, events of the process, the public functions
  *   apply.c    one apply: fence → read → plan → run → read back → commit, or reload
- *   versions.c  which HAProxy runs
- *   reload.c   a new process: reload and start
  *   prepare.c  the directory of an attached HAProxy that does not run yet
+ *   forecast.c  what a change would need, without an HAProxy
+ *   versions.c  which HAProxy runs
+ *   reload.c   a new process: reload and start; ends in one outcome
  *   pace.c     when the next reload may be made
+ *   watch.c    the master and the worker: which there are, whether they answer
+ *   leave.c    servers and backends on their way out
+ *   batch.c    the commands of a plan: sent, judged, read back, committed
+ *   walk.c     everything there is, compared in slices
  *   structural.c  what may go live without a check
  *   judge.c    the same without an HAProxy to look at
  *   compare.c  what is wanted against what is live: sections, entries of maps, files
  *   certificates.c  the same for certificates, authorities, revocations
  *   crt_lists.c  the same for crt-lists
  *   partial.c  what commands can do about a backend that needs a reload
- *   walk.c     the same for everything there is, in slices
- *   batch.c    the commands of a plan: sent, judged, read back, committed
- *   leave.c    servers and backends on their way out
- *   journal.c  what the directory does not know yet
- *   reveal.c   values of Secrets: in what is compared and sent, and not in what is said
+ *   audit.c    the directory: is it still what was written?
  *   image.c    the directory: building, writing, restoring
  *   addresses.c  the directory: addresses of names, for the next worker
- *   audit.c    the directory: is it still what was written?
- *   watch.c    the master and the worker: which there are, whether they answer
+ *   journal.c  what the directory does not know yet
+ *   altered.c  files that somebody else has altered
+ *   part.c     the plan for one item, moved into the whole plan
+ *   commands.c  the list of commands that go out together
+ *   steps.c    the next step of an apply, in a later turn of the loop
+ *   gate.c     may something be changed now? What is known of HAProxy, and who is told
+ *   expect.c   a connection that is made before its commands are there
+ *   reveal.c   values of Secrets: in what is compared and sent, and not in what is said
  */
 #ifndef HAPTIC_AGENT_STATE_H
 #define HAPTIC_AGENT_STATE_H
@@ -99,6 +108,12 @@ struct batch {
     VEC(char *) strings;
 };
 
+enum reload_outcome {
+    RELOAD_RUNS,      /* a new process runs what was written */
+    RELOAD_UNWRITTEN, /* nothing could be written, and nothing has changed */
+    RELOAD_FAILED     /* the old worker goes on, or nothing runs */
+};
+
 /* ROUND_REST: no reload can be made; what needs none is done. */
 enum apply_round { ROUND_FIRST, ROUND_REPAIR, ROUND_RELOAD, ROUND_AFTER_RELOAD, ROUND_REST };
 
@@ -110,7 +125,9 @@ struct apply {
     bool all;         /* compare everything */
     bool drift;       /* everything was believed to be live when it began: what differs is drift */
     bool waits_for_process;
-    bool waits_for_leave; /* what leaves is being deleted; it begins when that is answered */
+    void (*after_leave)(struct agent *a); /* what leaves is being deleted; it begins when that is answered */
+    /* A reload, or a start that the apply waits for, has ended. */
+    void (*after_reload)(struct agent *a, enum reload_outcome outcome, const struct err *err);
     enum apply_round round;
     bool dropped;     /* the operations of the plan were given up for a reload */
     unsigned rests;   /* comparisons in ROUND_REST */
@@ -230,9 +247,6 @@ struct agent {
     struct log_repeat surprise_repeat;
 };
 
-/* agent.c */
-void agent_tell(struct agent *a, const char *what); /* changed() */
-
 /* apply.c */
 void apply_begin(struct agent *a);
 void apply_process_ready(struct agent *a);
@@ -243,8 +257,6 @@ void apply_finish(struct agent *a);
 void apply_fail(struct agent *a, const struct err *err);
 void apply_fail_later(struct agent *a, const struct err *err); /* not from within the call that began it */
 void apply_read(struct agent *a);                              /* read everything, then compare */
-/* The reload failed before it began: carry out the operations of the plan, then fail. */
-void apply_rest(struct agent *a, const struct err *err);
 
 /* versions.c: what the running HAProxy can do, by its answers. True: it is of another version than the one that checks,
  * and a reload is to be made for that, once. */
@@ -252,7 +264,7 @@ bool versions_read(struct agent *a, const char *show_version, const char *help);
 
 /* expect.c: commands with the gate, on the connection that agent_expect() has made if there is one; done gets a. */
 struct runtime_call *expect_run(struct agent *a, const char *const *commands, size_t count, int64_t deadline_ns,
-                                size_t max_answer_bytes, runtime_done *done);
+                                size_t max_answer_bytes, runtime_gate *gate, runtime_done *done);
 void expect_end(struct agent *a); /* another worker answers, or will soon */
 
 /* watch.c: the worker of this number answers. Another one than before is somebody else's reload. */
@@ -263,8 +275,13 @@ void reload_begin(struct agent *a);            /* for the reason in the plan */
 void reload_wait_for_process(struct agent *a); /* HAProxy is not there yet */
 /* The process is about to be started: write the directory, or go on with what is there. */
 void apply_prepare(struct agent *a);
-void agent_on_reload_due(uv_timer_t *timer);
+
+/* steps.c */
 void apply_step_later(struct agent *a, void (*step)(struct agent *a), int64_t delay_ns);
+
+/* gate.c */
+void agent_tell(struct agent *a, const char *what); /* changed() */
+void agent_on_reload_due(uv_timer_t *timer);
 /* Is this writer still the highest? Not asked before the first apply. */
 int agent_check_fence(struct agent *a, struct err *err) MUST_CHECK;
 /* The gate of a call that changes something: the fence is read, and time is left. ctx: the agent. */
@@ -308,6 +325,7 @@ int wanted_parse(const struct agent *a, const char *name, enum model_state state
 bool backend_in_reach(const struct agent *a, const struct cfg_backend *wanted, const struct live_backend *live,
                       struct cfg_backend *ret_reach, struct cfg_backend *ret_view) MUST_CHECK;
 
+/* part.c */
 /* Move the operations of one item into the plan; its reason to reload, too. Are there any operations? */
 bool plan_take(struct plan *plan, struct plan *part);
 
@@ -339,11 +357,13 @@ bool walk_step(struct walk *w, int64_t budget_ns); /* true: everything was compa
 void walk_done(struct walk *w);
 void walk_note_drift(struct agent *a); /* after it has ended: counts and logs what was found, if that is drift */
 
-/* batch.c */
+/* commands.c */
 void batch_done(struct batch *b);
+size_t batch_add_read(struct batch *b, char *command); /* takes it */
+
+/* batch.c */
 /* The next commands of the plan; false when none are left. The last batch ends with the reads. */
 bool batch_next(struct agent *a, struct batch *b);
-size_t batch_add_read(struct batch *b, char *command); /* takes it */
 /* Only the reads, again. */
 void batch_reads(struct agent *a, struct batch *b);
 /* What the batch did, judged; -1 and why when something is not as it should be. */
@@ -407,8 +427,10 @@ void addresses_done(struct agent *a);
 
 /* audit.c */
 void audit_begin(struct agent *a); /* after a comparison of everything that ended well */
-void audit_note(struct agent *a, const struct disk_result *result); /* altered files were found, */
-void audit_tell(struct agent *a);                                   /* and are right again */
+
+/* altered.c */
+void altered_note(struct agent *a, const struct disk_result *result); /* altered files were found, */
+void altered_tell(struct agent *a);                                   /* and are right again */
 
 /* watch.c */
 void watch_begin(struct agent *a); /* each second */

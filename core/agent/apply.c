@@ -16,11 +16,9 @@
 
 #define REREADS_MAX 9            /* at once, then after 1 + 2 + 4 … ms: a quarter of a second in all */
 #define SLICE_NS (5 * NS_PER_MS) /* of a comparison of everything, between two turns of the loop */
-#define FENCE_FRESH_NS NS_PER_MS /* a fence that was raised less long ago is not read again */
 #define SURPRISE_WARN_NS (30 * NS_PER_S)
 #define SURPRISE_WARN_MAX_NS (3600 * NS_PER_S)
-#define RESTS_MAX 8 /* comparisons without what cannot be done at runtime, when no reload can be made */
-#define NO_TIME "no time to write is left: the leadership was not renewed in time"
+#define RESTS_MAX 8           /* comparisons without what cannot be done at runtime, when no reload can be made */
 #define DEADLINE_COMMANDS 200 /* for which the deadline of a command is enough */
 #define READ_MAX_BYTES ((size_t)512 << 20)
 
@@ -28,70 +26,6 @@ static void step_compare(struct agent *a);
 static void step_batch(struct agent *a);
 static void step_reread(struct agent *a);
 static void step_rest(struct agent *a);
-
-static void on_step(uv_timer_t *timer)
-{
-    struct agent *a = timer->data;
-    void (*step)(struct agent *) = STEAL(a->step);
-    if (step)
-        step(a);
-}
-
-void apply_step_later(struct agent *a, void (*step)(struct agent *a), int64_t delay_ns)
-{
-    a->step = step;
-    uv_timer_start(&a->step_timer, on_step, (uint64_t)(delay_ns / NS_PER_MS), 0);
-}
-
-void agent_forget_live(struct agent *a, const char *why)
-{
-    if (a->known) {
-        CLEANUP(free_ptr) char *clean = agent_redacted(a, why);
-        log_debug("What HAProxy runs has to be compared from scratch", "why", clean);
-    }
-    a->known = false;
-    a->live_ok = false;
-    expect_end(a);
-}
-
-static int fence_is_highest(struct agent *a, struct err *err)
-{
-    if (!a->fenced)
-        return 0;
-    struct fence fence = {.transitions = a->last_fence.transitions,
-                          .generation = a->last_fence.generation,
-                          .holder = a->last_fence.holder};
-    return fence_check(a->config.directory, &fence, &a->apply.highest, err);
-}
-
-int agent_check_fence(struct agent *a, struct err *err)
-{
-    if (a->apply.busy && clock_now_ns() - a->apply.start_ns < FENCE_FRESH_NS)
-        return 0;
-    return fence_is_highest(a, err);
-}
-
-int agent_gate(void *ctx, struct err *err)
-{
-    struct agent *a = ctx;
-    if (fence_is_highest(a, err))
-        return -1;
-    if (a->config.write_end_ns && clock_now_ns() >= a->config.write_end_ns(a->ctx))
-        return err_set(err, ERR_TIMEOUT, NO_TIME);
-    return 0;
-}
-
-int agent_may_run(struct agent *a, int64_t limit_ns, int64_t *ret_ns, struct err *err)
-{
-    int64_t now_ns = clock_now_ns();
-    int64_t end_ns = a->config.write_end_ns ? a->config.write_end_ns(a->ctx) : INT64_MAX;
-    if (agent_check_fence(a, err))
-        return -1;
-    if (now_ns >= end_ns)
-        return err_set(err, ERR_TIMEOUT, NO_TIME);
-    *ret_ns = end_ns - limit_ns < now_ns ? end_ns - now_ns : limit_ns;
-    return 0;
-}
 
 static void apply_release(struct apply *p)
 {
@@ -553,7 +487,8 @@ static void step_batch(struct agent *a)
         return;
     journal_begin(a, &p->touched);
     a->level = false;
-    a->call = expect_run(a, p->batch.commands.items, p->batch.commands.length, deadline_ns, READ_MAX_BYTES, on_batch);
+    a->call = expect_run(a, p->batch.commands.items, p->batch.commands.length, deadline_ns, READ_MAX_BYTES, agent_gate,
+                         on_batch);
 }
 
 /* Compare again, without the backends that did not do as they were told: those have to wait for the reload. */
@@ -566,7 +501,8 @@ static void step_rest(struct agent *a)
         apply_finish(a);
 }
 
-void apply_rest(struct agent *a, const struct err *err)
+/* The reload failed before it began: carry out the operations of the plan, then fail. */
+static void apply_rest(struct agent *a, const struct err *err)
 {
     struct apply *p = &a->apply;
     p->err = *err;
@@ -577,15 +513,31 @@ void apply_rest(struct agent *a, const struct err *err)
         step_batch(a);
 }
 
+static void on_reload_ended(struct agent *a, enum reload_outcome outcome, const struct err *err)
+{
+    switch (outcome) {
+    case RELOAD_RUNS:
+        apply_read(a);
+        return;
+    case RELOAD_UNWRITTEN:
+        apply_rest(a, err);
+        return;
+    case RELOAD_FAILED:
+        apply_fail_later(a, err);
+        return;
+    }
+}
+
 void apply_begin(struct agent *a)
 {
     struct apply *p = &a->apply;
+    p->after_reload = on_reload_ended;
     if (a->process && process_state(a->process) != PROCESS_RUNNING) {
         reload_wait_for_process(a);
         return;
     }
     if (a->leave_call && (p->all || !a->known)) {
-        p->waits_for_leave = true;
+        p->after_leave = apply_begin;
         return;
     }
     if (p->all || !a->known) {

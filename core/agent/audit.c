@@ -4,39 +4,14 @@
  * has read them long ago, so there is nothing to do but that.
  */
 #include "agent/agent_state.h"
-#include "base/alloc.h"
 
 #define DEEP_EACH 10
-
-void audit_note(struct agent *a, const struct disk_result *result)
-{
-    if (!result->altered || a->files_foreign)
-        return;
-    if (!a->altered)
-        a->first_altered = xstrdup(result->first_altered);
-    a->altered += result->altered;
-}
-
-void audit_tell(struct agent *a)
-{
-    if (!a->altered)
-        return;
-    a->drift_repairs++;
-    metric_add(metric_counter(a->metrics, "haptic_drift_repairs_total",
-                              "Differences found in a running HAProxy that was believed to be as wanted.", "kind",
-                              "file"),
-               a->altered);
-    log_warn("Drift repaired", "kind", "file", "first", a->first_altered, "files", log_int((int64_t)a->altered),
-             "directory", a->config.directory);
-    free(STEAL(a->first_altered));
-    a->altered = 0;
-}
 
 static void on_audited(void *ctx, const struct disk_result *result)
 {
     struct agent *a = ctx;
     a->writing = false;
-    audit_note(a, result);
+    altered_note(a, result);
     a->files_foreign = false;
     if (result->altered) {
         a->level = false;

@@ -6,28 +6,12 @@
 #include "agent/agent_state.h"
 #include "base/alloc.h"
 
-void batch_done(struct batch *b)
-{
-    for (size_t i = 0; i < b->strings.length; i++)
-        free(b->strings.items[i]);
-    vec_done(&b->strings);
-    vec_done(&b->commands);
-    vec_done(&b->types);
-}
-
 static void batch_add_stage(struct agent *a, struct batch *b, size_t stage)
 {
     for (size_t i = 0; i < a->apply.plan.ops[stage].length; i++) {
         vec_push(&b->commands, a->apply.plan.ops[stage].items[i].command);
         vec_push(&b->types, a->apply.plan.ops[stage].items[i].type);
     }
-}
-
-size_t batch_add_read(struct batch *b, char *command)
-{
-    vec_push(&b->strings, command);
-    vec_push(&b->commands, command);
-    return b->commands.length - 1;
 }
 
 static void batch_add_reads(struct agent *a, struct batch *b)

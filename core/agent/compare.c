@@ -30,22 +30,6 @@ void touched_done(struct touched *t)
     t->listed_known = false;
 }
 
-bool plan_take(struct plan *plan, struct plan *part)
-{
-    bool has_ops = !part->reload && plan_count(part) > 0;
-    if (part->reload) {
-        plan_reload(plan, part->reload_class, "%s", part->reload);
-    } else {
-        for (size_t stage = 0; stage < PLAN_STAGES; stage++) {
-            for (size_t i = 0; i < part->ops[stage].length; i++)
-                vec_push(&plan->ops[stage], part->ops[stage].items[i]);
-            vec_clear(&part->ops[stage]);
-        }
-    }
-    plan_done(part);
-    return has_ops;
-}
-
 int wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted,
                  bool *ret_is_wanted, struct err *err)
 {

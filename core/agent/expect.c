@@ -21,11 +21,10 @@ void expect_end(struct agent *a)
 }
 
 struct runtime_call *expect_run(struct agent *a, const char *const *commands, size_t count, int64_t deadline_ns,
-                                size_t max_answer_bytes, runtime_done *done)
+                                size_t max_answer_bytes, runtime_gate *gate, runtime_done *done)
 {
     if (a->expected)
-        return runtime_run_expected(STEAL(a->expected), commands, count, deadline_ns, max_answer_bytes, agent_gate,
-                                    done, a);
-    return runtime_run_gated(a->loop, a->config.runtime_socket, commands, count, deadline_ns, max_answer_bytes,
-                             agent_gate, done, a);
+        return runtime_run_expected(STEAL(a->expected), commands, count, deadline_ns, max_answer_bytes, gate, done, a);
+    return runtime_run_gated(a->loop, a->config.runtime_socket, commands, count, deadline_ns, max_answer_bytes, gate,
+                             done, a);
 }

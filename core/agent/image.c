@@ -186,9 +186,9 @@ static void on_written(void *ctx, const struct disk_result *result)
     void (*after)(struct agent *, const struct err *) = STEAL(a->after_write);
     a->writing = false;
     a->last_write_ns = clock_now_ns();
-    audit_note(a, result);
+    altered_note(a, result);
     if (!result->err)
-        audit_tell(a);
+        altered_tell(a);
     else
         metric_add(
             metric_counter(a->metrics, "haptic_deployment_errors_total", "Deployments that failed.", "reason", "disk"),

@@ -64,15 +64,14 @@ static void leave_commit(struct agent *a, const struct plan_op *op, const char *
 static void on_left(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
     struct agent *a = ctx;
-    bool waiting = a->apply.busy && a->apply.waits_for_leave;
+    void (*waits)(struct agent * a) = a->apply.busy ? a->apply.after_leave : NULL;
     a->leave_call = NULL;
-    for (size_t i = 0; !err && (!a->apply.busy || waiting) && a->known && i < count; i++)
+    for (size_t i = 0; !err && (!a->apply.busy || waits) && a->known && i < count; i++)
         leave_commit(a, &a->leave_plan.ops[PLAN_VANISH].items[i], answers[i].text);
     plan_done(&a->leave_plan);
-    if (!waiting)
-        return;
-    a->apply.waits_for_leave = false;
-    apply_begin(a);
+    a->apply.after_leave = NULL;
+    if (waits)
+        waits(a);
 }
 
 bool leave_meets(const struct agent *a, const struct touched *t)

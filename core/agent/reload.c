@@ -1,5 +1,5 @@
 /* What gives HAProxy a new process: a reload, and a start. Both write the directory under a new lineage mark, and both
- * end in reading back what came of it. A reload that fails leaves the old worker running, so haproxy.cfg is put back
+ * end in an outcome, after which the apply reads back what came of it. A reload that fails leaves the old worker running, so haproxy.cfg is put back
  * to what that one has.
  */
 #include <fcntl.h>
@@ -9,6 +9,11 @@
 #include "agent/agent_state.h"
 #include "base/alloc.h"
 #include "base/log.h"
+
+static void end(struct agent *a, enum reload_outcome outcome, const struct err *err)
+{
+    a->apply.after_reload(a, outcome, err);
+}
 
 static void count_reload(struct agent *a)
 {
@@ -39,7 +44,7 @@ static void after_restore(struct agent *a, const struct err *err)
     if (err)
         log_warn("Cannot restore haproxy.cfg after a failed reload", "error", err->text);
     expand_wipe(&a->previous_config);
-    apply_finish(a);
+    end(a, RELOAD_FAILED, &a->apply.err);
 }
 
 /* The old worker goes on: what is on disk has to be what it runs. */
@@ -52,7 +57,7 @@ static void reload_failed(struct agent *a, const struct err *err)
     if (!a->previous_config.length || a->writing || a->prepare_pending) {
         /* Nothing was there, or it is gone and started again with what is accepted. */
         expand_wipe(&a->previous_config);
-        apply_finish(a);
+        end(a, RELOAD_FAILED, &a->apply.err);
         return;
     }
     disk_files_add(&files, DISK_CONFIG, a->previous_config.data, a->previous_config.length);
@@ -80,7 +85,7 @@ static void on_reloaded(void *ctx, const struct master_reload_result *result)
     a->workers_old = result->old_workers;
     count_reload(a);
     a->apply.round = ROUND_AFTER_RELOAD;
-    apply_read(a);
+    end(a, RELOAD_RUNS, NULL);
 }
 
 static void after_reload_write(struct agent *a, const struct err *err)
@@ -92,7 +97,7 @@ static void after_reload_write(struct agent *a, const struct err *err)
         a->next = live_free(a->next);
         a->level = false;
         expand_wipe(&a->previous_config);
-        apply_rest(a, err);
+        end(a, RELOAD_UNWRITTEN, err);
         return;
     }
     if (agent_may_run(a, a->config.reload_deadline_ns, &deadline_ns, &refused)) {
@@ -112,7 +117,7 @@ static void step_reload_write(struct agent *a)
         return;
     }
     if (agent_check_fence(a, &err)) {
-        apply_fail_later(a, &err);
+        end(a, RELOAD_FAILED, &err);
         return;
     }
     buf_clear(&a->previous_config);
@@ -120,7 +125,7 @@ static void step_reload_write(struct agent *a)
     a->apply.digest = model_digest(a->model, MODEL_ACCEPTED);
     if (image_build(a, &files, true, &err) < 0) {
         expand_wipe(&a->previous_config);
-        apply_rest(a, &err);
+        end(a, RELOAD_UNWRITTEN, &err);
         return;
     }
     image_write(a, &files, false, after_reload_write);
@@ -183,7 +188,7 @@ static void after_start_write(struct agent *a, const struct err *err)
         a->level = false;
         log_warn("Cannot write the HAProxy directory; HAProxy is started with what is there", "error", err->text);
         if (!start_as_is(a) && a->apply.busy)
-            apply_fail(a, err);
+            end(a, RELOAD_FAILED, err);
         return;
     }
     a->prepare_pending = false;
@@ -201,14 +206,14 @@ static void step_start_write(struct agent *a)
     /* The directory may have been removed. */
     if (disk_ensure(a->config.directory, &err) || agent_check_fence(a, &err)) {
         if (a->apply.busy)
-            apply_fail_later(a, &err);
+            end(a, RELOAD_FAILED, &err);
         return;
     }
     if (a->apply.busy)
         a->apply.digest = model_digest(a->model, MODEL_ACCEPTED);
     if (image_build(a, &files, true, &err) < 0) {
         if (a->apply.busy)
-            apply_fail_later(a, &err);
+            end(a, RELOAD_FAILED, &err);
         else
             log_error("Cannot write the HAProxy directory; HAProxy is not started", "error", err.text);
         return;
@@ -235,7 +240,7 @@ static void on_process_deadline(struct agent *a)
     a->apply.waits_for_process = false;
     err_set(&err, ERR_TIMEOUT, "HAProxy did not come up within the deadline (its process is %s)",
             process_state_name(process_state(a->process)));
-    apply_fail(a, &err);
+    end(a, RELOAD_FAILED, &err);
 }
 
 void apply_process_ready(struct agent *a)
@@ -257,7 +262,7 @@ void apply_process_ready(struct agent *a)
         count_reload(a);
         a->apply.round = ROUND_AFTER_RELOAD;
     }
-    apply_read(a);
+    end(a, RELOAD_RUNS, NULL);
 }
 
 void apply_process_failed(struct agent *a, const char *reason)
@@ -268,7 +273,7 @@ void apply_process_failed(struct agent *a, const char *reason)
     a->apply.waits_for_process = false;
     uv_timer_stop(&a->step_timer);
     err_set(&err, ERR_HAPROXY, "HAProxy did not start: %s", reason);
-    apply_fail(a, &err);
+    end(a, RELOAD_FAILED, &err);
 }
 
 void reload_wait_for_process(struct agent *a)

@@ -4,6 +4,7 @@
  *   fleet.c         life, which members there are, what is told about them
  *   fleet_member.c  one member: its states, what is asked and offered, what its answers mean
  *   fleet_offer.c   what members are offered: made once for all that need the same
+ *   fleet_settle.c  has everybody settled?
  *   fleet_pace.c    who may take now what may need a reload
  */
 #ifndef HAPTIC_CONTROLLER_FLEET_STATE_H
@@ -96,7 +97,7 @@ struct peer_body *offer_body(struct fleet *f, const char *from, const struct off
                              bool may_pack);
 void offers_forget(struct fleet *f);
 
-/* fleet.c */
+/* fleet_settle.c */
 void fleet_look(struct fleet *f); /* has everybody settled? */
 
 #endif

@@ -2,15 +2,22 @@
  * Thread:  loop thread only.
  * Units:   *_ns nanoseconds.
  *
- *   reconcile.c  life, store → renderer → model, the step that looks at everything
+ * Each file calls only files below it in this list:
+ *
+ *   reconcile.c  life, the step that looks at everything
+ *   hear.c       what the renderer says → model
  *   accept.c     rendered → accepted
  *   deploy.c     accepted → live
  *   relieve.c    when what was told of an object is over
+ *   tell.c       what owners of objects are told
+ *   told.c       what they were told
+ *   wake.c       something has changed
  */
 #ifndef HAPTIC_CONTROLLER_RECONCILE_STATE_H
 #define HAPTIC_CONTROLLER_RECONCILE_STATE_H
 
 #include "agent/judge.h"
+#include "base/log.h"
 #include "controller/conflicts.h"
 #include "controller/generation_log.h"
 #include "controller/held.h"
@@ -21,8 +28,13 @@
 #include "controller/relief.h"
 #include "controller/validate.h"
 
+#define REASON_QUARANTINED "Quarantined"
+#define REASON_FAILED "TemplateFailed"
+#define REASON_KILLED "RendererKilled"
+
 struct reconcile {
     uv_loop_t *loop;
+    void (*step)(struct reconcile *r);
     struct reconcile_config config;
     struct conflicts conflicts;
     struct reconcile_ops ops;
@@ -91,23 +103,37 @@ struct reconcile {
     struct metric *reconcile_duration, *render_failures, *quarantines, *structural, *checked;
 };
 
+/* wake.c */
 /* Look at everything and start what can be started. Every callback ends in it. */
 void reconcile_step(struct reconcile *r);
+/* The same, when the loop has read all that the sockets had. */
+void reconcile_soon(struct reconcile *r);
 /* The time of the oldest change goes on to the next stage. */
 void reconcile_stage_move(int64_t *from, int64_t *to);
 
-/* Tell the owner when it has lasted; n: copied. */
-void reconcile_tell_later(struct reconcile *r, const struct notice *n);
-
-/* relieve.c */
+/* told.c */
 void reconcile_told(struct reconcile *r, const struct notice *n);
 void reconcile_told_quarantine(struct reconcile *r, const struct fragment *f);
+/* Of a NOTICE_OVER: is it still so? */
+bool reconcile_is_over(const struct reconcile *r, const struct notice *n, const struct messages *messages);
+
+/* tell.c */
+/* Tell the owner when it has lasted; n: copied. */
+void reconcile_tell_later(struct reconcile *r, const struct notice *n);
+/* The same, or at once during the first rendering. */
+void reconcile_tell(struct reconcile *r, const struct notice *n);
+/* The fragment's messages are these now; NULL: it is gone. What waits to be told and is no longer true is dropped. */
+void reconcile_review(struct reconcile *r, const char *fragment_id, const struct messages *messages);
+
+/* hear.c */
+/* From here on everything is reported anew: what is not seen before the next complete rendering no longer exists. */
+void reconcile_replace_begin(struct reconcile *r);
+
+/* relieve.c */
 /* The fragment's messages are these now; NULL: none. Its failure was noted before. */
 void reconcile_relieve(struct reconcile *r, const char *fragment_id, const struct messages *messages);
 void reconcile_relieve_gone(struct reconcile *r);     /* fragments that a complete rendering has not */
 void reconcile_relieve_released(struct reconcile *r); /* something was accepted */
-/* Of a NOTICE_OVER: is it still so? */
-bool reconcile_is_over(const struct reconcile *r, const struct notice *n, const struct messages *messages);
 
 /* accept.c */
 extern const struct validator_events reconcile_validator_events; /* ctx: the reconciler */

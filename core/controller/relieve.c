@@ -8,9 +8,6 @@
 #include "controller/reconcile_state.h"
 
 #define OVER "ProblemSolved"
-#define QUARANTINED "Quarantined"
-#define FAILED "TemplateFailed"
-#define KILLED "RendererKilled"
 
 struct look {
     struct reconcile *r;
@@ -23,7 +20,7 @@ static bool holds(void *ctx, const char *reason)
 {
     const struct look *look = ctx;
 
-    if (strcmp(reason, FAILED) == 0 || strcmp(reason, KILLED) == 0)
+    if (strcmp(reason, REASON_FAILED) == 0 || strcmp(reason, REASON_KILLED) == 0)
         return problems_is_failing(&look->r->problems, look->fragment_id);
     return look->messages != NULL && messages_has_reason(look->messages, CONTRIBUTION_WARNING, reason);
 }
@@ -39,17 +36,6 @@ static void over(void *ctx, const char *owner_kind, const char *owner_id, const 
                                                    .owner_id = owner_id,
                                                    .reason = OVER,
                                                    .message = message});
-}
-
-void reconcile_told(struct reconcile *r, const struct notice *n)
-{
-    if (n->kind == NOTICE_WARNING || n->kind == NOTICE_FAILURE)
-        relief_note(&r->relief, n->fragment_id, n->owner_kind, n->owner_id, n->reason);
-}
-
-void reconcile_told_quarantine(struct reconcile *r, const struct fragment *f)
-{
-    relief_note(&r->released, f->id, f->owner_kind, f->owner_id, QUARANTINED);
 }
 
 void reconcile_relieve(struct reconcile *r, const char *fragment_id, const struct messages *messages)
@@ -86,15 +72,4 @@ void reconcile_relieve_released(struct reconcile *r)
 {
     if (relief_count(&r->released) > 0)
         relief_each(&r->released, relieve_if_released, r);
-}
-
-bool reconcile_is_over(const struct reconcile *r, const struct notice *n, const struct messages *messages)
-{
-    CLEANUP(free_ptr) char *reason = xmemdup0(n->message, strcspn(n->message, ":"));
-
-    if (strcmp(reason, QUARANTINED) == 0)
-        return model_quarantine_reason(r->model, n->fragment_id) == NULL;
-    if (strcmp(reason, FAILED) == 0 || strcmp(reason, KILLED) == 0)
-        return !problems_is_failing(&r->problems, n->fragment_id);
-    return !messages_has_reason(messages, CONTRIBUTION_WARNING, reason);
 }

@@ -1,0 +1,43 @@
+/* A deployment has settled when nobody who can be reached is still on the way. */
+#include "controller/fleet_pace.h"
+
+void fleet_status(const struct fleet *f, struct fleet_status *ret_status)
+{
+    *ret_status = (struct fleet_status){.members = f->seats.length};
+    for (size_t i = 0; i < f->seats.length; i++) {
+        const struct seat *s = f->seats.items[i];
+        ret_status->connected += s->connected;
+        ret_status->verified += s->state == SEAT_VERIFIED && seat_is_level(s);
+        ret_status->refused += s->state == SEAT_REFUSED;
+        ret_status->divergent += s->state == SEAT_DIVERGENT;
+    }
+}
+
+/* A member that cannot be reached, or refuses, holds up nobody's deployment; one that was never asked does. */
+static bool holds_up(const struct seat *s)
+{
+    return s->state == SEAT_APPLY || s->state == SEAT_COMPARE || s->state == SEAT_DIVERGENT ||
+           (s->state == SEAT_VERIFIED && !seat_is_level(s)) || /* it is being asked something */
+           (s->state == SEAT_CONNECT && !*s->problem);
+}
+
+void fleet_look(struct fleet *f)
+{
+    struct fleet_status status;
+    uint64_t similar;
+    for (size_t i = 0; i < f->seats.length; i++)
+        if (holds_up(f->seats.items[i]))
+            return;
+    if (!f->unsettled || f->seats.length == 0)
+        return;
+    f->unsettled = false;
+    fleet_status(f, &status);
+    int64_t took_ns = clock_now_ns() - f->began_ns;
+    metric_observe_ns(f->duration, took_ns);
+    if (f->reloads > 0 || (f->sent > 0 && log_limit_pass(&f->deployed_limit, NS_PER_S, &similar)))
+        log_info("Deployed to the fleet", "generation", log_int((int64_t)f->generation), "verified",
+                 log_int((int64_t)status.verified), "members", log_int((int64_t)status.members), "operations",
+                 log_int(f->operations), "reloads", log_int(f->reloads), "bytes", log_int((int64_t)f->sent), "duration",
+                 log_duration(took_ns));
+    f->ops.settled(f->ctx);
+}

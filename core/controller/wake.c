@@ -1,0 +1,36 @@
+/* Something has changed: look at everything, now or when the loop has read all that the sockets had. */
+#include "controller/reconcile_state.h"
+
+void reconcile_stage_move(int64_t *from, int64_t *to)
+{
+    if (*from != 0 && (*to == 0 || *from < *to))
+        *to = *from;
+    *from = 0;
+}
+
+static void on_after_poll(uv_check_t *handle)
+{
+    struct reconcile *r = handle->data;
+
+    uv_check_stop(&r->after_poll);
+    uv_idle_stop(&r->no_wait);
+    reconcile_step(r);
+}
+
+static void on_no_wait(uv_idle_t *handle)
+{
+    (void)handle;
+}
+
+void reconcile_soon(struct reconcile *r)
+{
+    if (r->stopped)
+        return;
+    uv_check_start(&r->after_poll, on_after_poll);
+    uv_idle_start(&r->no_wait, on_no_wait);
+}
+
+void reconcile_step(struct reconcile *r)
+{
+    r->step(r);
+}
