@@ -5,28 +5,24 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "controller/fleet_keys.h"
 #include "data/json.h"
 #include "kube/blob.h"
 #include "kube/object_watch.h"
 #include "kube/path.h"
-#include "net/authority.h"
 #include "net/timer.h"
 
 #define SECRET_MAX ((size_t)2 << 20)
 #define LOOK_NS (3600 * NS_PER_S)
 #define AGAIN_NS (2 * NS_PER_S)
 #define REQUEST_NS (10 * NS_PER_S)
-#define CONTROLLER_NAME "haptic-controller"
 #define OURS "haproxy-haptic.org/fleet-certificates"
-
-enum key_of_secret { CA_CRT, CA_KEY, AGENT_CRT, AGENT_KEY, CONTROLLER_CRT, CONTROLLER_KEY, KEY_COUNT };
-static const char *const key_names[KEY_COUNT] = {"ca.crt",    "ca.key",         "agent.crt",
-                                                 "agent.key", "controller.crt", "controller.key"};
 
 enum secret_state { SECRET_UNKNOWN, SECRET_ABSENT, SECRET_OURS, SECRET_FOREIGN };
 
@@ -38,7 +34,7 @@ struct fleet_secret {
     struct net_timer *timer;
     enum secret_state state;
     char *resource_version;
-    struct buf values[KEY_COUNT];
+    struct fleet_keys keys;
     struct log_limit limit;
 };
 
@@ -51,26 +47,25 @@ static void wipe(struct buf *b)
 
 static void forget(struct fleet_secret *s)
 {
-    for (size_t i = 0; i < KEY_COUNT; i++)
-        wipe(&s->values[i]);
+    fleet_keys_done(&s->keys);
     free(s->resource_version);
     s->resource_version = NULL;
 }
 
-static const char *value(const struct fleet_secret *s, enum key_of_secret key)
+static const char *value(const struct fleet_secret *s, enum fleet_key key)
 {
-    return buf_str(&s->values[key]);
+    return buf_str(&s->keys.values[key]);
 }
 
 /* ---- reading ---- */
 
 static void read_values(struct fleet_secret *s, yyjson_val *secret)
 {
-    for (size_t i = 0; i < KEY_COUNT; i++) {
-        const char *text = yyjson_get_str(yyjson_obj_get(yyjson_obj_get(secret, "data"), key_names[i]));
+    for (enum fleet_key i = 0; i < KEY_COUNT; i++) {
+        const char *text = yyjson_get_str(yyjson_obj_get(yyjson_obj_get(secret, "data"), fleet_key_name(i)));
         struct kube_blob blob = {0};
         if (text && kube_blob_set_base64(&blob, text, NULL) == 0 && blob.bytes)
-            buf_add(&s->values[i], blob.bytes, blob.length);
+            buf_add(&s->keys.values[i], blob.bytes, blob.length);
         kube_blob_done(&blob);
     }
 }
@@ -131,7 +126,7 @@ static void add_value(struct buf *json, bool first, const char *name, const stru
     free(text);
 }
 
-static void write_secret(struct fleet_secret *s, const struct buf *values)
+static void write_secret(struct fleet_secret *s, const struct fleet_keys *keys)
 {
     CLEANUP(wipe) struct buf json = {0};
     CLEANUP(buf_done) struct buf path = {0};
@@ -144,8 +139,9 @@ static void write_secret(struct fleet_secret *s, const struct buf *values)
     if (s->resource_version)
         buf_printf(&json, ",\"resourceVersion\":\"%s\"", s->resource_version);
     buf_puts(&json, "},\"data\":{");
-    for (size_t i = 0; i < KEY_COUNT; i++)
-        add_value(&json, i == 0, key_names[i], &values[i]);
+    for (enum fleet_key i = 0; i < KEY_COUNT; i++)
+        if (keys->values[i].length)
+            add_value(&json, i == 0, fleet_key_name(i), &keys->values[i]);
     buf_puts(&json, "}}");
     const struct kube_call call = {.what = is_new ? "create the Secret of the fleet" : "update the Secret of the fleet",
                                    .method = is_new ? "POST" : "PUT",
@@ -158,54 +154,22 @@ static void write_secret(struct fleet_secret *s, const struct buf *values)
     s->request = kube_request_start(s->client, &call);
 }
 
-static bool authority_is_usable(const struct fleet_secret *s)
-{
-    struct buf certificate = {0}, key = {0};
-    bool usable = authority_issue(value(s, CA_CRT), value(s, CA_KEY), AUTHORITY_AGENT, s->spec.agent_name,
-                                  AUTHORITY_ISSUED_LIFE_S, &certificate, &key, NULL) == 0;
-    wipe(&certificate);
-    wipe(&key);
-    return usable;
-}
-
-static int make(const struct fleet_secret *s, struct buf *values, struct err *err)
-{
-    if (authority_is_usable(s)) {
-        buf_puts(&values[CA_CRT], value(s, CA_CRT));
-        buf_puts(&values[CA_KEY], value(s, CA_KEY));
-    } else if (authority_make(&values[CA_CRT], &values[CA_KEY], err) < 0) {
-        return -1;
-    }
-    const char *crt = buf_str(&values[CA_CRT]), *key = buf_str(&values[CA_KEY]);
-    if (authority_issue(crt, key, AUTHORITY_AGENT, s->spec.agent_name, AUTHORITY_ISSUED_LIFE_S, &values[AGENT_CRT],
-                        &values[AGENT_KEY], err) < 0)
-        return -1;
-    return authority_issue(crt, key, AUTHORITY_CONTROLLER, CONTROLLER_NAME, AUTHORITY_ISSUED_LIFE_S,
-                           &values[CONTROLLER_CRT], &values[CONTROLLER_KEY], err);
-}
-
-static bool is_good(const struct fleet_secret *s, const char **ret_why)
-{
-    return authority_is_good(value(s, CA_CRT), value(s, AGENT_CRT), value(s, AGENT_KEY), s->spec.agent_name, ret_why) &&
-           authority_is_good(value(s, CA_CRT), value(s, CONTROLLER_CRT), value(s, CONTROLLER_KEY), CONTROLLER_NAME,
-                             ret_why);
-}
-
 void fleet_secret_step(struct fleet_secret *s)
 {
-    struct buf values[KEY_COUNT] = {0};
-    const char *why = "there is none yet";
+    struct fleet_keys next = {0};
+    const char *why = "";
     struct err err;
     bool may = s->state == SECRET_ABSENT || s->state == SECRET_OURS;
-    if (s->request || !may || !s->spec.may_write(s->spec.ctx) || (s->state == SECRET_OURS && is_good(s, &why)))
+    if (s->request || !may || !s->spec.may_write(s->spec.ctx))
         return;
-    log_info("Making the certificates of the fleet", "secret", s->spec.name, "why", why);
-    if (make(s, values, &err) < 0)
+    int due = fleet_keys_next(&s->keys, s->spec.agent_name, (int64_t)time(NULL), &next, &why, &err);
+    if (due != 0)
+        log_info("Making the certificates of the fleet", "secret", s->spec.name, "why", why);
+    if (due < 0)
         log_error("The certificates of the fleet cannot be made", "error", err.text);
-    else
-        write_secret(s, values);
-    for (size_t i = 0; i < KEY_COUNT; i++)
-        wipe(&values[i]);
+    if (due > 0)
+        write_secret(s, &next);
+    fleet_keys_done(&next);
 }
 
 static void on_timer(void *ctx)

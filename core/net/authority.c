@@ -22,6 +22,11 @@ static void free_certificate(X509 **certificate)
     X509_free(*certificate);
 }
 
+static void free_time(ASN1_TIME **time)
+{
+    ASN1_TIME_free(*time);
+}
+
 static void free_bio(BIO **bio)
 {
     BIO_free(*bio);
@@ -90,23 +95,24 @@ static int add_extension(X509 *certificate, X509 *issuer, int nid, const char *v
 }
 
 /* Everything but issuer, extensions and signature. */
-static X509 *begin_certificate(EVP_PKEY *key, const char *common_name, int64_t life_s)
+static X509 *begin_certificate(EVP_PKEY *key, const char *common_name, int64_t now_s, int64_t life_s)
 {
     X509 *c = X509_new();
     X509_NAME *subject = c ? X509_get_subject_name(c) : NULL;
     if (c && X509_set_version(c, X509_VERSION_3) && set_serial(c) == 0 && X509_set_pubkey(c, key) &&
-        X509_gmtime_adj(X509_getm_notBefore(c), -BEFORE_S) && X509_gmtime_adj(X509_getm_notAfter(c), (long)life_s) &&
+        ASN1_TIME_set(X509_getm_notBefore(c), (time_t)(now_s - BEFORE_S)) &&
+        ASN1_TIME_set(X509_getm_notAfter(c), (time_t)(now_s + life_s)) &&
         X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)common_name, -1, -1, 0))
         return c;
     X509_free(c);
     return NULL;
 }
 
-int authority_make(struct buf *ret_certificate, struct buf *ret_key, struct err *err)
+int authority_make(int64_t now_s, struct buf *ret_certificate, struct buf *ret_key, struct err *err)
 {
     CLEANUP(free_key) EVP_PKEY *key = EVP_EC_gen("P-256");
     CLEANUP(free_certificate)
-    X509 *c = key ? begin_certificate(key, "haptic fleet authority", AUTHORITY_LIFE_S) : NULL;
+    X509 *c = key ? begin_certificate(key, "haptic fleet authority", now_s, AUTHORITY_LIFE_S) : NULL;
     if (!c || !X509_set_issuer_name(c, X509_get_subject_name(c)) ||
         add_extension(c, c, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") < 0 ||
         add_extension(c, c, NID_key_usage, "critical,keyCertSign,cRLSign") < 0 ||
@@ -117,7 +123,7 @@ int authority_make(struct buf *ret_certificate, struct buf *ret_key, struct err 
 }
 
 int authority_issue(const char *authority, const char *authority_key, enum authority_role role, const char *name,
-                    int64_t life_s, struct buf *ret_certificate, struct buf *ret_key, struct err *err)
+                    int64_t now_s, int64_t life_s, struct buf *ret_certificate, struct buf *ret_key, struct err *err)
 {
     CLEANUP(free_certificate) X509 *issuer = read_certificate(authority);
     CLEANUP(free_key) EVP_PKEY *issuer_key = read_key(authority_key);
@@ -127,7 +133,7 @@ int authority_issue(const char *authority, const char *authority_key, enum autho
     if (strlen(name) > 64 || snprintf(alternative, sizeof(alternative), "DNS:%s", name) >= (int)sizeof(alternative))
         return err_set(err, ERR_INVALID, "\"%.80s\" is too long a name for a certificate", name);
     CLEANUP(free_key) EVP_PKEY *key = EVP_EC_gen("P-256");
-    CLEANUP(free_certificate) X509 *c = key ? begin_certificate(key, name, life_s) : NULL;
+    CLEANUP(free_certificate) X509 *c = key ? begin_certificate(key, name, now_s, life_s) : NULL;
     if (!c || !X509_set_issuer_name(c, X509_get_subject_name(issuer)) ||
         add_extension(c, issuer, NID_basic_constraints, "critical,CA:FALSE") < 0 ||
         add_extension(c, issuer, NID_key_usage, "critical,digitalSignature") < 0 ||
@@ -139,17 +145,52 @@ int authority_issue(const char *authority, const char *authority_key, enum autho
     return 0;
 }
 
-static bool lasts(const X509 *c)
+/* How much of its life is left, in thirds: 3 when it has just begun, 0 when it has ended or not begun. */
+static double thirds_left(const X509 *c, int64_t now_s)
 {
+    CLEANUP(free_time) ASN1_TIME *now = ASN1_TIME_set(NULL, (time_t)now_s);
     int days = 0, seconds = 0, left_days = 0, left_seconds = 0;
-    if (!ASN1_TIME_diff(&days, &seconds, X509_get0_notBefore(c), X509_get0_notAfter(c)) ||
-        !ASN1_TIME_diff(&left_days, &left_seconds, NULL, X509_get0_notAfter(c)))
-        return false;
+    if (!now || !ASN1_TIME_diff(&days, &seconds, X509_get0_notBefore(c), X509_get0_notAfter(c)) ||
+        !ASN1_TIME_diff(&left_days, &left_seconds, now, X509_get0_notAfter(c)))
+        return 0;
     int64_t life = (int64_t)days * 86400 + seconds, left = (int64_t)left_days * 86400 + left_seconds;
-    return X509_cmp_current_time(X509_get0_notBefore(c)) < 0 && left * 3 > life;
+    return left <= 0 || left > life ? 0 : (double)left * 3 / (double)life;
 }
 
-bool authority_is_good(const char *authority, const char *certificate, const char *key, const char *name,
+bool authority_is_valid(const char *certificate, int64_t now_s)
+{
+    CLEANUP(free_certificate) X509 *c = read_certificate(certificate);
+    return c && thirds_left(c, now_s) > 0;
+}
+
+bool authority_is_old(const char *certificate, int64_t now_s)
+{
+    CLEANUP(free_certificate) X509 *c = read_certificate(certificate);
+    return !c || thirds_left(c, now_s) <= 1;
+}
+
+bool authority_is_usable(const char *authority, const char *key, int64_t now_s)
+{
+    CLEANUP(free_certificate) X509 *c = read_certificate(authority);
+    CLEANUP(free_key) EVP_PKEY *own = read_key(key);
+    return c && own && X509_check_private_key(c, own) == 1 && X509_check_ca(c) > 0 && thirds_left(c, now_s) > 0;
+}
+
+int64_t authority_begin_s(const char *certificate)
+{
+    CLEANUP(free_certificate) X509 *c = read_certificate(certificate);
+    struct tm tm = {0};
+    return c && ASN1_TIME_to_tm(X509_get0_notBefore(c), &tm) ? (int64_t)timegm(&tm) : 0;
+}
+
+size_t authority_first(const char *certificates)
+{
+    CLEANUP(free_bio) BIO *bio = BIO_new_mem_buf(certificates, -1);
+    CLEANUP(free_certificate) X509 *c = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    return c ? strlen(certificates) - (size_t)BIO_pending(bio) : 0;
+}
+
+bool authority_is_good(const char *authority, const char *certificate, const char *key, const char *name, int64_t now_s,
                        const char **ret_why)
 {
     CLEANUP(free_certificate) X509 *issuer = read_certificate(authority), *c = read_certificate(certificate);
@@ -162,7 +203,7 @@ bool authority_is_good(const char *authority, const char *certificate, const cha
         *ret_why = "a certificate is not of the authority";
     else if (X509_check_host(c, name, 0, 0, NULL) != 1)
         *ret_why = "a certificate is for another name";
-    else if (!lasts(c) || !lasts(issuer))
+    else if (thirds_left(c, now_s) <= 1)
         *ret_why = "a certificate has passed two thirds of its time";
     else
         return true;

@@ -11,6 +11,8 @@
 
 #include "net/authority.h"
 
+#define NOW ((int64_t)1800000000)
+
 struct made {
     struct buf authority, authority_key, certificate, key;
 };
@@ -19,9 +21,9 @@ static void make(struct made *m, enum authority_role role, int64_t life_s)
 {
     struct err err;
     *m = (struct made){0};
-    assert_int_equal(authority_make(&m->authority, &m->authority_key, &err), 0);
-    assert_int_equal(authority_issue(buf_str(&m->authority), buf_str(&m->authority_key), role, "haptic-agent", life_s,
-                                     &m->certificate, &m->key, &err),
+    assert_int_equal(authority_make(NOW, &m->authority, &m->authority_key, &err), 0);
+    assert_int_equal(authority_issue(buf_str(&m->authority), buf_str(&m->authority_key), role, "haptic-agent", NOW,
+                                     life_s, &m->certificate, &m->key, &err),
                      0);
 }
 
@@ -36,7 +38,7 @@ static void made_done(struct made *m)
 static const char *why_not(const struct made *m, const char *authority, const char *name)
 {
     const char *why = "";
-    return authority_is_good(authority, buf_str(&m->certificate), buf_str(&m->key), name, &why) ? "" : why;
+    return authority_is_good(authority, buf_str(&m->certificate), buf_str(&m->key), name, NOW, &why) ? "" : why;
 }
 
 static void what_is_issued_is_good(void **state)
@@ -58,10 +60,10 @@ static void another_authority_or_key_is_seen(void **state)
     make(&other, AUTHORITY_AGENT, AUTHORITY_ISSUED_LIFE_S);
     assert_string_equal(why_not(&m, buf_str(&other.authority), "haptic-agent"),
                         "a certificate is not of the authority");
-    assert_false(
-        authority_is_good(buf_str(&m.authority), buf_str(&m.certificate), buf_str(&other.key), "haptic-agent", &why));
+    assert_false(authority_is_good(buf_str(&m.authority), buf_str(&m.certificate), buf_str(&other.key), "haptic-agent",
+                                   NOW, &why));
     assert_string_equal(why, "a key is not that of its certificate");
-    assert_false(authority_is_good("", buf_str(&m.certificate), buf_str(&m.key), "haptic-agent", &why));
+    assert_false(authority_is_good("", buf_str(&m.certificate), buf_str(&m.key), "haptic-agent", NOW, &why));
     assert_string_equal(why, "a certificate or key cannot be read");
     made_done(&m);
     made_done(&other);
@@ -112,11 +114,12 @@ static void what_is_no_authority_issues_nothing(void **state)
     (void)state;
     make(&m, AUTHORITY_AGENT, AUTHORITY_ISSUED_LIFE_S);
     assert_int_equal(
-        authority_issue("no PEM", buf_str(&m.authority_key), AUTHORITY_AGENT, "x", 60, &certificate, &key, &err), -1);
-    assert_int_equal(err.kind, ERR_INVALID);
-    assert_int_equal(
-        authority_issue(buf_str(&m.authority), buf_str(&m.key), AUTHORITY_AGENT, "x", 60, &certificate, &key, &err),
+        authority_issue("no PEM", buf_str(&m.authority_key), AUTHORITY_AGENT, "x", NOW, 60, &certificate, &key, &err),
         -1);
+    assert_int_equal(err.kind, ERR_INVALID);
+    assert_int_equal(authority_issue(buf_str(&m.authority), buf_str(&m.key), AUTHORITY_AGENT, "x", NOW, 60,
+                                     &certificate, &key, &err),
+                     -1);
     assert_int_equal(certificate.length + key.length, 0);
     made_done(&m);
 }
