@@ -25,6 +25,7 @@
  *   addresses.c  the directory: addresses of names, for the next worker
  *   journal.c  what the directory does not know yet
  *   altered.c  files that somebody else has altered
+ *   list_uses.c  which files the lines of crt-lists name
  *   part.c     the plan for one item, moved into the whole plan
  *   commands.c  the list of commands that go out together
  *   steps.c    the next step of an apply, in a later turn of the loop
@@ -332,11 +333,10 @@ bool plan_take(struct plan *plan, struct plan *part);
 /* certificates.c: wanted: the content, with the values of Secrets; NULL: it is to go. */
 void touch_certificate(struct agent *a, struct touched *t, const char *path, const struct buf *wanted,
                        struct plan *plan);
-/* crt_lists.c: what loaded lists name, in what is wanted: fn is called with the path and what it is there. */
-void lists_each_file(const struct agent *a,
-                     void (*fn)(void *ctx, enum ssl_file_kind kind, const char *path, size_t length), void *ctx);
-int list_verify(const struct agent *a, const struct live_list *list, const struct runtime_answer *answer,
-                struct err *err) MUST_CHECK;
+/* bytes: with handles of Secrets; NULL: it is to go. */
+void touch_stored_certificate(struct agent *a, struct touched *t, const char *path, const char *bytes, size_t length,
+                              struct plan *plan);
+/* crt_lists.c */
 /* Does it have the lines of these certificates and options ("certs/a.pem [alpn h2]"), for whatever names? */
 bool list_has(const struct live_list *list, const char *text);
 void touch_list(struct agent *a, struct touched *t, struct live_list *list, struct plan *plan);
@@ -347,9 +347,13 @@ void certificates_merge_names(struct agent *a, const struct runtime_answer answe
 void certificates_merge(struct agent *a, const struct runtime_answer *answers, size_t count);
 /* After an apply: the commands that read back what it touched, their comparison with what is wanted, and the result. */
 void certificates_add_reads(struct agent *a, struct batch *b);
-int certificates_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers,
-                        struct err *err) MUST_CHECK;
+int certificates_verify(const struct touched *t, const struct runtime_answer *answers, struct err *err) MUST_CHECK;
 void certificates_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
+/* The same for crt-lists. */
+void lists_add_reads(struct agent *a, struct batch *b);
+int lists_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err)
+    MUST_CHECK;
+void lists_commit(struct touched *t, const struct runtime_answer *answers);
 
 /* walk.c */
 void walk_begin(struct agent *a, struct walk *w);

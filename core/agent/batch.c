@@ -32,6 +32,7 @@ static void batch_add_reads(struct agent *a, struct batch *b)
             t->answer = batch_add_read(b, xasprintf("get map %s", words.data));
     }
     certificates_add_reads(a, b);
+    lists_add_reads(a, b);
 }
 
 static bool adds_backend(const struct plan *plan)
@@ -171,7 +172,7 @@ int touched_verify(struct agent *a, const struct touched *t, const struct runtim
         if (b->has_ops && backend_verify(b, live_backend(a->live, b->name), answer_of(answers, b->answer), err))
             return -1;
     }
-    if (certificates_verify(a, t, answers, err) < 0)
+    if (certificates_verify(t, answers, err) < 0 || lists_verify(a, t, answers, err) < 0)
         return -1;
     for (size_t i = 0; i < t->entries.length; i++) {
         const struct touched_entry *e = &t->entries.items[i];
@@ -237,4 +238,5 @@ void touched_commit(struct agent *a, struct touched *t, const struct runtime_ans
     for (size_t i = 0; i < t->entries.length; i++)
         live_map_set(t->entries.items[i].map, t->entries.items[i].key, t->entries.items[i].wanted);
     certificates_commit(a, t, answers);
+    lists_commit(t, answers);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "agent/agent_state.h"
+#include "agent/list_uses.h"
 #include "base/alloc.h"
 
 /* ---- which files the lists name ---- */
@@ -178,6 +179,17 @@ void touch_certificate(struct agent *a, struct touched *t, const char *path, con
 
 /* ---- reading ---- */
 
+void touch_stored_certificate(struct agent *a, struct touched *t, const char *path, const char *bytes, size_t length,
+                              struct plan *plan)
+{
+    CLEANUP(expand_wipe) struct buf expanded = {0};
+    struct err err;
+    if (bytes && expand(a->config.vault, EXPAND_FILE, bytes, length, &expanded, NULL, &err) < 0)
+        plan_reload(plan, "secret", "%s: %s", path, err.text);
+    else
+        touch_certificate(a, t, path, bytes ? &expanded : NULL, plan);
+}
+
 void certificates_merge_names(struct agent *a, const struct runtime_answer answers[SSL_FILE_KINDS],
                               const struct runtime_answer *lists)
 {
@@ -236,13 +248,9 @@ void certificates_add_reads(struct agent *a, struct batch *b)
         struct touched_certificate *c = &t->certificates.items[i];
         c->answer = batch_add_read(b, xasprintf("show ssl %s %s", ssl_file_word(c->kind), c->path));
     }
-    for (size_t i = 0; i < t->lists.length; i++)
-        t->lists.items[i].answer = batch_add_read(b,
-                                                  xasprintf("show ssl crt-list -n %s", t->lists.items[i].list->path));
 }
 
-int certificates_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers,
-                        struct err *err)
+int certificates_verify(const struct touched *t, const struct runtime_answer *answers, struct err *err)
 {
     for (size_t i = 0; i < t->certificates.length; i++) {
         const struct touched_certificate *c = &t->certificates.items[i];
@@ -250,9 +258,6 @@ int certificates_verify(const struct agent *a, const struct touched *t, const st
             return err_set(err, ERR_HAPROXY, "%s: HAProxy has another %s than the one it was given", c->path,
                            c->kind == SSL_CERTIFICATE ? "certificate" : ssl_file_word(c->kind));
     }
-    for (size_t i = 0; i < t->lists.length; i++)
-        if (list_verify(a, t->lists.items[i].list, &answers[t->lists.items[i].answer], err) < 0)
-            return -1;
     return 0;
 }
 
@@ -275,11 +280,5 @@ void certificates_commit(struct agent *a, struct touched *t, const struct runtim
             live_certificate_set(a->live, c->path, c->kind, &c->digest, &c->mark);
         else if (ssl_file_answer_is_none(c->kind, answers[c->answer].text))
             file_gone(a, c);
-    }
-    for (size_t i = 0; i < t->lists.length; i++) {
-        struct live_list *list = t->lists.items[i].list;
-        const struct runtime_answer *answer = &answers[t->lists.items[i].answer];
-        crt_list_done(&list->lines);
-        crt_list_parse(&list->lines, answer->text, answer->length, true);
     }
 }

@@ -222,16 +222,11 @@ void touch_file(struct agent *a, enum contribution_kind kind, const char *path, 
 void touch_stored(struct agent *a, struct touched *t, enum contribution_kind kind, const char *path, const char *bytes,
                   size_t length, struct plan *plan)
 {
-    CLEANUP(expand_wipe) struct buf expanded = {0};
     struct live_list *list = kind == CONTRIBUTION_CRT_LIST ? map_get(&a->live->lists, path) : NULL;
-    struct err err;
     if (list && list->used && bytes) {
         touch_list(a, t, list, plan);
     } else if (kind == CONTRIBUTION_CERTIFICATE) {
-        if (bytes && expand(a->config.vault, EXPAND_FILE, bytes, length, &expanded, NULL, &err) < 0)
-            plan_reload(plan, "secret", "%s: %s", path, err.text);
-        else
-            touch_certificate(a, t, path, bytes ? &expanded : NULL, plan);
+        touch_stored_certificate(a, t, path, bytes, length, plan);
     } else if (bytes) {
         touch_file(a, kind, path, bytes, length, plan);
     } else if (map_get(&a->live->files, path)) {

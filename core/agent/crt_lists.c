@@ -6,79 +6,8 @@
 #include <string.h>
 
 #include "agent/agent_state.h"
+#include "agent/list_uses.h"
 #include "base/alloc.h"
-
-/* The certificate and the options of one crt-list line. */
-struct use {
-    const char *certificate, *options;
-    size_t certificate_length, options_length;
-};
-#define USES_MAX 8
-
-/* "certs/a.pem certs/b.pem [alpn h2]" */
-static size_t uses_of(const char *text, struct use uses[USES_MAX])
-{
-    const char *options = strchr(text, '['), *end = options ? options : text + strlen(text);
-    size_t n = 0;
-    for (const char *at = text; n < USES_MAX && (at += strspn(at, " ")) < end;) {
-        size_t length = strcspn(at, " [");
-        if (length == 0)
-            break;
-        uses[n++] = (struct use){.certificate = at,
-                                 .certificate_length = length,
-                                 .options = options ? options + 1 : "",
-                                 .options_length = options ? strcspn(options + 1, "]") : 0};
-        at += length;
-    }
-    return n;
-}
-
-/* ---- which files the lists name ---- */
-
-struct naming {
-    void (*fn)(void *ctx, enum ssl_file_kind kind, const char *path, size_t length);
-    void *ctx;
-};
-
-/* "ca-file certs/a.ca.pem verify optional" */
-static void options_each_file(const struct naming *naming, const struct use *use)
-{
-    const char *end = use->options + use->options_length;
-    enum ssl_file_kind kind = SSL_CERTIFICATE;
-    for (const char *at = use->options; at < end;) {
-        size_t length = strcspn(at, " ]");
-        if (kind != SSL_CERTIFICATE)
-            naming->fn(naming->ctx, kind, at, length);
-        kind = length == 7 && memcmp(at, "ca-file", 7) == 0    ? SSL_AUTHORITIES
-               : length == 8 && memcmp(at, "crl-file", 8) == 0 ? SSL_REVOCATIONS
-                                                               : SSL_CERTIFICATE;
-        at += length;
-        at += strspn(at, " ");
-        if (length == 0 && *at != ' ')
-            break;
-    }
-}
-
-static void item_each_file(void *ctx, struct item *item)
-{
-    const struct naming *naming = ctx;
-    struct use uses[USES_MAX];
-    size_t n = item->accepted ? uses_of(item->accepted->bytes, uses) : 0;
-    for (size_t i = 0; i < n; i++)
-        naming->fn(naming->ctx, SSL_CERTIFICATE, uses[i].certificate, uses[i].certificate_length);
-    if (n)
-        options_each_file(naming, &uses[0]);
-}
-
-void lists_each_file(const struct agent *a,
-                     void (*fn)(void *ctx, enum ssl_file_kind kind, const char *path, size_t length), void *ctx)
-{
-    struct naming naming = {fn, ctx};
-    const struct map_slot *slot;
-    for (size_t it = 0; (slot = map_next(&a->live->lists, &it));)
-        if (((const struct live_list *)slot->value)->used)
-            model_each_list_item(a->model, slot->key + strlen("certs/"), item_each_file, &naming);
-}
 
 /* ---- lines ---- */
 
@@ -219,7 +148,7 @@ static void load_file(void *ctx, enum ssl_file_kind kind, const char *name, size
     if ((live && live->loaded[kind]) || strncmp(path, "certs/", 6) != 0 || is_touched(l->t, path) ||
         !model_file_text(l->a->model, MODEL_ACCEPTED, CONTRIBUTION_CERTIFICATE, path + strlen("certs/"), &text))
         return;
-    touch_stored(l->a, l->t, CONTRIBUTION_CERTIFICATE, path, buf_str(&text), text.length, l->plan);
+    touch_stored_certificate(l->a, l->t, path, buf_str(&text), text.length, l->plan);
 }
 
 static void load_files(struct agent *a, struct touched *t, const struct coming *coming, struct plan *plan)
@@ -299,8 +228,8 @@ void touch_list(struct agent *a, struct touched *t, struct live_list *list, stru
 /* ---- proving ---- */
 
 /* Are there only lines that are wanted? That those which were to come are there HAProxy has said itself. */
-int list_verify(const struct agent *a, const struct live_list *list, const struct runtime_answer *answer,
-                struct err *err)
+static int list_verify(const struct agent *a, const struct live_list *list, const struct runtime_answer *answer,
+                       struct err *err)
 {
     struct crt_list found = {0};
     int result = 0;
@@ -316,4 +245,32 @@ int list_verify(const struct agent *a, const struct live_list *list, const struc
     }
     crt_list_done(&found);
     return result;
+}
+
+/* ---- reading back ---- */
+
+void lists_add_reads(struct agent *a, struct batch *b)
+{
+    struct touched *t = &a->apply.touched;
+    for (size_t i = 0; i < t->lists.length; i++)
+        t->lists.items[i].answer = batch_add_read(b,
+                                                  xasprintf("show ssl crt-list -n %s", t->lists.items[i].list->path));
+}
+
+int lists_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err)
+{
+    for (size_t i = 0; i < t->lists.length; i++)
+        if (list_verify(a, t->lists.items[i].list, &answers[t->lists.items[i].answer], err) < 0)
+            return -1;
+    return 0;
+}
+
+void lists_commit(struct touched *t, const struct runtime_answer *answers)
+{
+    for (size_t i = 0; i < t->lists.length; i++) {
+        struct live_list *list = t->lists.items[i].list;
+        const struct runtime_answer *answer = &answers[t->lists.items[i].answer];
+        crt_list_done(&list->lines);
+        crt_list_parse(&list->lines, answer->text, answer->length, true);
+    }
 }
