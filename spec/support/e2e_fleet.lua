@@ -21,7 +21,7 @@ end
 
 --- Starts an agent, and, when it is attached, the HAProxy beside it.
 ---@param options table name; identity; series; attach (HAProxy is another's, as in a container of its own); address
---- and port of the agent
+--- and port of the agent; program (another haptic)
 function Scope:member(options)
   local m = setmetatable({
     scope = self, options = options, name = options.name, address = options.address or "127.0.0.1",
@@ -41,7 +41,7 @@ end
 function Member:start()
   local o = self.options
   local argv = {
-    M.program(), "agent", "--directory", self.directory, "--listen", self.address .. ":" .. self.port,
+    o.program or M.program(), "agent", "--directory", self.directory, "--listen", self.address .. ":" .. self.port,
     "--status-listen", "127.0.0.1:" .. self.status_port, "--tls-cert", o.identity.agent_crt, "--tls-key",
     o.identity.agent_key, "--client-ca", o.identity.authority.crt, "--minimal-bind",
     "127.0.0.1:" .. self.minimal_port, "--min-reload-interval", "100ms", "--log-level", "DEBUG",
