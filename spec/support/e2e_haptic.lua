@@ -36,7 +36,8 @@ end
 --- Starts `haptic run`.
 ---@param options table name; kubeconfig | source | neither; https (true: at https_port);
 --- series | haproxy (an HAProxy to attach to); config (a
---- table or text); env; args; program (another haptic); through (words before it); and, when it takes the place of an earlier one,
+--- table or text); env; args; program (another haptic); through (words before it); and, when it takes the place of an
+--- earlier one,
 --- directory, output, http_port, https_port, status_port, metrics_port, debug_port
 function Scope:haptic(options)
   local name = options.name or "haptic"
@@ -48,7 +49,8 @@ function Scope:haptic(options)
     directory = options.haproxy and options.haproxy.directory or options.directory or self:path("run"),
   }
   local argv = {
-    options.program or M.program(), "run", "--haproxy-dir", h.directory, "--haproxy-binary", M.haproxy_binary(options.series or "3.2"),
+    options.program or M.program(), "run", "--haproxy-dir", h.directory, "--haproxy-binary",
+    M.haproxy_binary(options.series or "3.2"),
     "--haproxy", options.haproxy and "attach" or "local", "--metrics-address", "127.0.0.1", "--metrics-port",
     tostring(h.metrics_port), "--debug-port", tostring(h.debug_port), "--set", "http_port=" .. h.http_port, "--set",
     "status_port=" .. h.status_port,
