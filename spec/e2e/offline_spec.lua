@@ -235,7 +235,7 @@ templateSnippets:
       assert.equal("HT0201", sarif.runs[1].results[1].ruleId)
       assert.equal(1, sarif.runs[1].results[1].locations[1].physicalLocation.region.startLine)
       local github = haptic(("validate -o github -c %s %s"):format(config, MANIFESTS))
-      assert.matches("^::error title=HT0201,file=own.lua,line=1::", github)
+      assert.matches("^::error title=HT0201,file=own.lua,line=1,col=7::", github)
       haptic(("validate -o junit -c %s %s"):format(config, MANIFESTS))
       assert.equal(0, os.execute("python3 -c 'import sys, xml.etree.ElementTree as t; r = t.parse(sys.argv[1]).getroot(); "
         .. "assert r.get(\"failures\") == \"1\", r.attrib' " .. dir .. "/out") == 0 and 0 or 1)
