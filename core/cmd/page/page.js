@@ -75,7 +75,7 @@ function showPipeline(state, newest) {
     !leads ? "holder: " + ((state.leader && state.leader.holder) || "nobody") : newest && newest.deployment === "live" ? seconds(newest.deploy_seconds) : "");
   const members = state.members;
   if (members) {
-    const good = members.filter((m) => m.state === "level" || m.state === "verified" || m.level === true).length;
+    const good = members.filter((m) => m.state === "verified").length;
     stage("haproxy", good === members.length && good > 0 ? "good" : "wait", good + " of " + members.length + " members", "");
   } else {
     const h = state.haproxy || {};
@@ -97,8 +97,8 @@ function showState(state, newest) {
   at("leader").textContent = !l.enabled ? "Elections are off: " + (l.identity || "") + " leads alone."
     : (l.role || "") + ": " + (l.holder || "nobody") + " holds " + (l.namespace || "") + "/" + (l.lease || "") + ", fence " + l.fence + ".";
   rows("members", (state.members || []).map((m) => {
-    const { name, url, address, state: word, ...rest } = m;
-    return [name || url || address || "", String(word === undefined ? "" : word),
+    const { member, state: word, ...rest } = m;
+    return [member, { text: word, kind: word === "verified" ? "good" : word === "refused" || word === "divergent" ? "bad" : "wait" },
       Object.entries(rest).filter(([, v]) => v !== null && typeof v !== "object" && v !== "").map(([k, v]) => k + " " + v).join(", ")];
   }), state.members ? "no member is known" : "one HAProxy, on this machine");
 }
