@@ -187,7 +187,7 @@ static int choose_of(struct test_command *t, const struct test_file *file, const
     for (size_t i = 0; i < file->cases.items.length; i++) {
         const struct test_case *test = &file->cases.items.items[i];
         size_t start, end;
-        if (test == file->cases.global)
+        if (test_case_is_global(test))
             continue;
         int found = pattern == NULL ? 1 : pattern_find(pattern, test->name, strlen(test->name), 0, &start, &end, err);
         if (found < 0)

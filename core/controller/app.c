@@ -414,6 +414,7 @@ static int start_all(struct app *app, struct err *err)
     if (app->options.config_resource != NULL) {
         if (start_client(app, err) < 0 || app_open_config(app, err) < 0)
             return -1;
+        app_forget_tests(app);
         app_wait_for_config(app, "it was not read yet");
         app_watch_ready(app);
         return 0;

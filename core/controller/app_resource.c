@@ -145,18 +145,26 @@ static void report_in_force(struct app *app)
         config_report_set(app->config_report, NULL);
         return;
     }
+    struct config_condition overrides = {0};
+    if (app->config->moved.length > 0)
+        overrides = (struct config_condition){CONFIG_FALSE, "BaseChanged", buf_str(&app->config->moved)};
+    else if (app->config->refs.length > 0)
+        overrides = (struct config_condition){CONFIG_TRUE, "Current",
+                                              "what overrides were made against has not changed"};
     const char *part = part_refused(app, s.quarantined);
     if (part != NULL) {
         config_report_set(
             app->config_report,
             &(struct config_findings){.accepted = accepted,
                                       .tests = app->tests_told,
+                                      .overrides = overrides,
                                       .rendered = {CONFIG_FALSE, "RefusedByHAProxy", part},
                                       .deployed = {CONFIG_FALSE, "PartRefused", "a part of it has its former text"}});
         return;
     }
     struct config_findings f = {.accepted = accepted,
                                 .tests = app->tests_told,
+                                .overrides = overrides,
                                 .rendered = {CONFIG_TRUE, "Rendered", "HAProxy takes what its templates make"}};
     if (app->is_deployed)
         f.deployed = (struct config_condition){CONFIG_TRUE, "Live", "it is live"};

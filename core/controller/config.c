@@ -1,12 +1,8 @@
 /* The fields there are. Free-form parts (extraContext, names of snippets) have no table. */
 #include "controller/config.h"
 
-#include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -15,9 +11,7 @@
 #include "data/json.h"
 #include "data/jsonpath.h"
 #include "data/selector.h"
-#include "engine/embedded.h"
 
-#define READ_BYTES ((size_t)65536)
 #define KINDS_MAX 100
 #define KIND_NAME_MAX 63
 
@@ -174,15 +168,54 @@ static int read_kinds(struct reader *r, yyjson_val *value, void *object)
 /* ---- named templates ---- */
 
 struct template_raw {
-    char *text, *file;
+    char *text, *file, *base_revision;
 };
 
 static const struct field template_fields[] = {
     {.name = "template", .type = FIELD_STRING, .offset = offsetof(struct template_raw, text)},
     {.name = "file", .type = FIELD_STRING, .offset = offsetof(struct template_raw, file)},
+    {.name = "baseRevision", .type = FIELD_STRING, .offset = offsetof(struct template_raw, base_revision)},
     {.name = "postProcessing", .type = FIELD_WITHOUT_EFFECT, .note = "do it in the template"},
     {0},
 };
+
+static void text_done(struct config_text *t)
+{
+    free(t->name);
+    free(t->text);
+    free(t->file);
+    free(t->library);
+    free(t->base_revision);
+}
+
+/* Put it in the place of a library's text of that name, or behind all. */
+static void put_text(struct reader *r, struct config_texts *out, struct config_text text)
+{
+    struct config *c = r->config;
+
+    for (size_t i = 0; i < out->items.length; i++) {
+        struct config_text *before = &out->items.items[i];
+        if (strcmp(before->name, text.name) != 0)
+            continue;
+        const char *revision = before->library != NULL ? config_revision_of(c, before->library) : "";
+        if (before->library != NULL && text.base_revision == NULL)
+            vec_push(r->warnings,
+                     xasprintf("%s: %s%s: takes the place of that of library %s; write baseRevision: \"%s\""
+                               ", so that you are told when that one changes",
+                               r->file, r->path, text.name, before->library, revision));
+        else if (before->library != NULL && strcmp(text.base_revision, revision) != 0)
+            buf_printf(&c->moved, "%s%s%s was made against revision %s of library %s, which has revision %s now",
+                       c->moved.length > 0 ? "; " : "", r->path, text.name, text.base_revision, before->library,
+                       revision);
+        text_done(before);
+        *before = text;
+        return;
+    }
+    if (text.base_revision != NULL)
+        vec_push(r->warnings, xasprintf("%s: %s%s: baseRevision has no effect: no library in libraryRefs has this name",
+                                        r->file, r->path, text.name));
+    vec_push(&out->items, text);
+}
 
 static int read_texts(struct reader *r, yyjson_val *value, struct config_texts *out)
 {
@@ -202,10 +235,15 @@ static int read_texts(struct reader *r, yyjson_val *value, struct config_texts *
         if (result < 0) {
             free(raw.text);
             free(raw.file);
+            free(raw.base_revision);
             return -1;
         }
-        vec_push(&out->items,
-                 ((struct config_text){.name = xstrdup(yyjson_get_str(key)), .text = raw.text, .file = raw.file}));
+        put_text(r, out,
+                 (struct config_text){.name = xstrdup(yyjson_get_str(key)),
+                                      .text = raw.text,
+                                      .file = raw.file,
+                                      .library = r->library != NULL ? xstrdup(r->library) : NULL,
+                                      .base_revision = raw.base_revision});
     }
     return 0;
 }
@@ -234,8 +272,10 @@ static int read_haproxy_config(struct reader *r, yyjson_val *value, void *object
         config_template_read(r, value, "", &raw.text, &raw.file) < 0) {
         free(raw.text);
         free(raw.file);
+        free(raw.base_revision);
         return -1;
     }
+    free(raw.base_revision);
     free(c->haproxy_config);
     free(c->haproxy_config_file);
     c->haproxy_config = raw.text;
@@ -245,15 +285,20 @@ static int read_haproxy_config(struct reader *r, yyjson_val *value, void *object
 
 static int read_extra_context(struct reader *r, yyjson_val *value, void *object)
 {
+    CLEANUP(json_doc_done) struct yyjson_doc *before = NULL;
     struct config *c = object;
-    struct buf out = {0};
 
-    if (json_write(&out, value, NULL, r->err) < 0) {
-        buf_done(&out);
+    /* Over those of libraries: objects are merged, anything else takes the place of what was there. */
+    if (json_parse(c->extra_context, strlen(c->extra_context), CONFIG_FILE_MAX, &before, r->err) < 0)
         return -1;
-    }
+    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+    yyjson_mut_doc_set_root(doc, yyjson_merge_patch(doc, yyjson_doc_get_root(before), value));
+    char *merged = yyjson_mut_write(doc, 0, NULL);
+    yyjson_mut_doc_free(doc);
+    if (merged == NULL)
+        return reader_fail(r, value, "extraContext", "is not valid UTF-8");
     free(c->extra_context);
-    c->extra_context = buf_steal(&out);
+    c->extra_context = merged;
     return 0;
 }
 
@@ -370,12 +415,32 @@ static const struct field dataplane_fields[] = {
     {0},
 };
 
+#define CERTIFICATES "certificates come from scripts; see docs/templates.md"
+static int read_library_templating(struct reader *r, yyjson_val *value, void *object)
+{
+    static const struct field fields[] = {{.name = "extraContext", .type = FIELD_OBJECT, .read = read_extra_context},
+                                          {0}};
+
+    return reader_object(r, value, fields, object);
+}
+
+static const struct field library_fields[] = {
+    {.name = "revision", .type = FIELD_ELSEWHERE}, /* config_document.c */
+    {.name = "templateSnippets", .type = FIELD_OBJECT, .read = read_snippets},
+    {.name = "maps", .type = FIELD_OBJECT, .read = read_maps},
+    {.name = "files", .type = FIELD_OBJECT, .read = read_files},
+    {.name = "haproxyConfig", .type = FIELD_OBJECT, .read = read_haproxy_config},
+    {.name = "templatingSettings", .type = FIELD_OBJECT, .read = read_library_templating},
+    {.name = "sslCertificates", .type = FIELD_WITHOUT_EFFECT, .note = CERTIFICATES},
+    {.name = "validationTests", .type = FIELD_ELSEWHERE} /* offline/test_case.c */,
+    {0},
+};
+
 static const struct field spec_fields[] = {
+    {.name = "libraryRefs", .type = FIELD_ELSEWHERE}, /* config_document.c */
     {.name = "podSelector", .type = FIELD_OBJECT, .read = read_pod_selector},
     {.name = "credentialsSecretRef", .type = FIELD_WITHOUT_EFFECT, .note = NO_API},
-    {.name = "sslCertificates",
-     .type = FIELD_WITHOUT_EFFECT,
-     .note = "certificates come from scripts; see docs/templates.md"},
+    {.name = "sslCertificates", .type = FIELD_WITHOUT_EFFECT, .note = CERTIFICATES},
     {.name = "validationTests", .type = FIELD_ELSEWHERE} /* offline/test_case.c */,
     {.name = "controller", .type = FIELD_TABLE, .table = controller_fields},
     {.name = "logging", .type = FIELD_OBJECT, .read = read_logging},
@@ -438,9 +503,7 @@ struct config *config_new_default(void)
 static void texts_done(struct config_texts *t)
 {
     for (size_t i = 0; i < t->items.length; i++) {
-        free(t->items.items[i].name);
-        free(t->items.items[i].text);
-        free(t->items.items[i].file);
+        text_done(&t->items.items[i]);
     }
     vec_done(&t->items);
 }
@@ -465,6 +528,12 @@ struct config *config_free(struct config *c)
     texts_done(&c->snippets);
     texts_done(&c->maps);
     texts_done(&c->files);
+    for (size_t i = 0; i < c->refs.length; i++) {
+        free(c->refs.items[i].name);
+        free(c->refs.items[i].revision);
+    }
+    vec_done(&c->refs);
+    buf_done(&c->moved);
     free(c->haproxy_config);
     free(c->haproxy_config_file);
     free(c->pod_selector);
@@ -473,12 +542,6 @@ struct config *config_free(struct config *c)
     config_forget_tests(c);
     free(c);
     return NULL;
-}
-
-void config_forget_tests(struct config *c)
-{
-    free(STEAL(c->tested_text));
-    c->tested_length = 0;
 }
 
 void config_cleanup(struct config **c)
@@ -515,128 +578,18 @@ static void imply(struct config *c, yyjson_val *spec)
             (void)kind_remove(c, c->kinds.items[i].name);
 }
 
-/* Rules across fields. */
-static int check_whole(struct reader *r, yyjson_val *spec)
+int config_read_spec(struct reader *r, yyjson_val *spec)
 {
-    struct config *c = r->config;
-    struct elector_config elector;
-    struct err why;
-
-    elector_config_defaults(&elector);
-    elector.lease_name = c->lease_name;
-    elector.namespace = elector.identity = "x";
-    elector.lease_duration_ns = c->lease_duration_ns;
-    elector.renew_deadline_ns = c->renew_deadline_ns;
-    elector.retry_period_ns = c->retry_period_ns;
-    yyjson_val *controller = yyjson_obj_get(spec, "controller");
-    if (c->leader_election && elector_config_check(&elector, &why) < 0)
-        return reader_fail(r, controller ? controller : spec, "controller.leaderElection", why.text);
-    if (c->kinds.length == 0)
-        return reader_fail(r, spec, "watchedResources", "must name at least one resource");
-    for (size_t i = 0; i < c->libraries.length; i++) {
-        CLEANUP(free_ptr) char *name = xasprintf("templates/%s.lua", c->libraries.items[i]);
-        struct embedded_file file;
-        if (!embedded_find(name, &file)) {
-            CLEANUP(free_ptr) char *message = xasprintf("there is no library \"%s\"", c->libraries.items[i]);
-            return reader_fail(r, spec, "templatingSettings.libraries", message);
-        }
-    }
+    if (reader_object(r, spec, spec_fields, r->config) < 0)
+        return -1;
+    imply(r->config, spec);
     return 0;
 }
 
-/* "_global" is what the tests share, and none of them. */
-static bool has_tests(yyjson_val *spec)
+int config_read_library(struct reader *r, const char *library, yyjson_val *spec)
 {
-    yyjson_val *tests = yyjson_obj_get(spec, "validationTests");
-
-    if (tests == NULL)
-        tests = yyjson_obj_get(spec, "validation_tests");
-    return yyjson_obj_size(tests) > (yyjson_obj_get(tests, "_global") != NULL ? 1 : 0);
-}
-
-static int parse(const char *name, const char *text, size_t length, bool is_resource, struct config **ret_config,
-                 struct err *err)
-{
-    CLEANUP(yaml_docs_done) struct yaml_docs docs = {0};
-    CLEANUP(config_cleanup) struct config *c = config_new_default();
-    struct json_position at = {0};
-
-    if (yaml_parse(text, length, CONFIG_FILE_MAX, &docs, &at, err) < 0) {
-        CLEANUP(free_ptr) char *why = xstrdup(err->text);
-        return err_set(err, err->kind, "%s:%zu: %s", name, at.line, why);
-    }
-    if (docs.length != 1)
-        return err_set(err, ERR_INVALID, "%s: must hold one YAML document, not %zu", name, docs.length);
-    struct reader r = {.config = c, .warnings = &c->warnings, .doc = &docs.items[0], .file = name, .err = err};
-    r.has_no_lines = is_resource;
-    yyjson_val *spec = yyjson_doc_get_root(r.doc->json);
-    if (!yyjson_is_obj(spec))
-        return err_set(err, ERR_INVALID, "%s:1: must be an object with the fields of HAProxyTemplateConfig.spec", name);
-    if (yyjson_obj_get(spec, "kind") != NULL || yyjson_obj_get(spec, "spec") != NULL) {
-        const char *kind = json_str(spec, "kind");
-        if (kind == NULL || strcmp(kind, "HAProxyTemplateConfig") != 0)
-            return reader_fail(&r, spec, "kind", "must be HAProxyTemplateConfig");
-        yyjson_val *inner = yyjson_obj_get(spec, "spec");
-        if (!yyjson_is_obj(inner))
-            return reader_fail(&r, spec, "spec", "is missing or not an object");
-        spec = inner;
-    }
-    if (reader_object(&r, spec, spec_fields, c) < 0)
-        return -1;
-    imply(c, spec);
-    if (check_whole(&r, spec) < 0)
-        return -1;
-    c->digest = config_template_digest(c, text, length);
-    c->has_tests = has_tests(spec);
-    if (c->has_tests) {
-        c->tested_text = xmemdup0(text, length);
-        c->tested_length = length;
-    }
-    *ret_config = STEAL(c);
-    return 0;
-}
-
-int config_parse(const char *name, const char *text, size_t length, struct config **ret_config, struct err *err)
-{
-    return parse(name, text, length, false, ret_config, err);
-}
-
-int config_parse_resource(const char *name, const char *spec, size_t length, struct config **ret_config,
-                          struct err *err)
-{
-    return parse(name, spec, length, true, ret_config, err);
-}
-
-int config_load(const char *path, struct config **ret_config, struct err *err)
-{
-    /* Not to wait for the other end of a FIFO. */
-    CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    CLEANUP(buf_done) struct buf text;
-    struct stat st;
-
-    buf_init(&text, CONFIG_FILE_MAX);
-    if (fd < 0 || fstat(fd, &st) < 0)
-        return err_set_sys(err, errno, "configuration %s", path);
-    if (!S_ISREG(st.st_mode))
-        return err_set(err, ERR_INVALID, "configuration %s: must be a regular file", path);
-    for (;;) {
-        char *room = buf_room(&text, READ_BYTES, err);
-        if (room == NULL)
-            return err_set(err, ERR_LIMIT, "configuration %s is larger than %zu bytes", path, CONFIG_FILE_MAX);
-        ssize_t n = read(fd, room, READ_BYTES);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_set_sys(err, errno, "configuration %s", path);
-        if (n == 0)
-            break;
-        buf_grew(&text, (size_t)n);
-    }
-    return config_parse(path, buf_str(&text), text.length, ret_config, err);
-}
-
-void config_warn(const struct config *c)
-{
-    for (size_t i = 0; i < c->warnings.length; i++)
-        log_warn("Configuration", "warning", c->warnings.items[i]);
+    r->library = library;
+    int result = reader_object(r, spec, library_fields, r->config);
+    r->library = NULL;
+    return result;
 }

@@ -42,6 +42,13 @@ struct config_kind {
 /* A named template text. file: in which it stands by itself; NULL: in the configuration. */
 struct config_text {
     char *name, *text, *file;
+    char *library;       /* the HAProxyTemplateLibrary that it comes from; NULL: the configuration's own */
+    char *base_revision; /* of the library's text that it takes the place of, as its author saw it; NULL: not told */
+};
+
+/* A HAProxyTemplateLibrary that is merged in. */
+struct config_ref {
+    char *name, *revision; /* revision NULL: any */
 };
 struct config_texts {
     VEC(struct config_text) items;
@@ -53,6 +60,7 @@ struct config {
     struct config_strings ignore_fields;
     /* Template libraries that are loaded, in this order, by name ("base"). */
     struct config_strings libraries;
+    VEC(struct config_ref) refs; /* in the order in which they are merged; what is later takes the place of the rest */
     struct config_texts snippets, maps, files;
     char *pod_selector;        /* of Pods with an agent: "app=haproxy,tier=edge"; NULL: none */
     char *haproxy_config;      /* NULL: the scripts make the sections */
@@ -73,18 +81,26 @@ struct config {
 
     struct config_strings warnings; /* "FILE:LINE: dataplane.port: has no effect: …" */
     struct digest digest;           /* of the text and the files of templates; zero for the built-in configuration */
+    struct buf moved;               /* overrides whose library has another revision now: sentences; "" */
     bool has_tests;                 /* validationTests */
     /* The text, until they have been run; NULL without them. */
     char *tested_text;
     size_t tested_length;
 };
 
+#define CONFIG_LIBRARY_KIND "HAProxyTemplateLibrary"
+
+/* Is the document a library? The list of its libraryRefs; NULL: none. */
+bool config_is_library(struct yyjson_val *document);
+struct yyjson_val *config_refs_of(struct yyjson_val *spec);
+
 /* The built-in configuration. */
 struct config *config_new_default(void);
-/* Read a document. name: for messages. */
+/* Read a document, and behind it, in the same text, those of HAProxyTemplateLibrary that its libraryRefs name. name:
+ * for messages. */
 int config_parse(const char *name, const char *text, size_t length, struct config **ret_config, struct err *err)
     MUST_CHECK;
-/* Read the spec of a resource, as JSON: messages have the path of a field, and no line. */
+/* Read the spec of a resource, as JSON, and libraries behind it: messages have the path of a field, and no line. */
 int config_parse_resource(const char *name, const char *spec, size_t length, struct config **ret_config,
                           struct err *err) MUST_CHECK;
 int config_load(const char *path, struct config **ret_config, struct err *err) MUST_CHECK;

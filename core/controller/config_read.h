@@ -18,8 +18,9 @@ struct reader {
     struct config_strings *warnings;
     const struct yaml_doc *doc;
     const char *file;
-    bool has_no_lines; /* a resource: its text is nobody's file */
-    char path[256];    /* of the object being read, with a dot at its end */
+    bool has_no_lines;   /* a resource: its text is nobody's file */
+    const char *library; /* whose fields are read; NULL: the configuration's */
+    char path[256];      /* of the object being read, with a dot at its end */
     struct err *err;
 };
 
@@ -53,6 +54,13 @@ struct field {
 int reader_object(struct reader *r, yyjson_val *value, const struct field *table, void *object) MUST_CHECK;
 /* The key of that name in either spelling, for its line; the object itself when it has none. */
 yyjson_val *reader_key(yyjson_val *object, const char *name);
+/* config.c: a whole spec of either kind. library: its name. */
+int config_read_spec(struct reader *r, yyjson_val *spec) MUST_CHECK;
+int config_read_library(struct reader *r, const char *library, yyjson_val *spec) MUST_CHECK;
+/* config_document.c: the revision of a library that is merged in. */
+const char *config_revision_of(const struct config *c, const char *library);
+/* config_document.c: merge the libraries that libraryRefs name, from the documents but the one at main. */
+int config_merge_libraries(struct reader *r, const struct yaml_docs *docs, size_t main, yyjson_val *spec) MUST_CHECK;
 /* An error about the key in the object at hand. */
 int reader_fail(struct reader *r, const yyjson_val *at, const char *key, const char *message);
 

@@ -28,8 +28,9 @@ struct config_report {
     struct kube_events *events;
     bool (*may_write)(void *ctx);
     void *ctx;
-    char *wish; /* NULL: nothing was found yet */
-    char *told; /* what the last Event said */
+    char *wish;       /* NULL: nothing was found yet */
+    char *told;       /* what the last Event said */
+    char *told_moved; /* and the last one about overrides */
     struct kube_request *request;
     struct net_timer *timer;
     struct net_backoff backoff;
@@ -66,6 +67,10 @@ static char *wish_of(const struct config_findings *f)
     put_condition(&out, "Rendered", &f->rendered);
     buf_putc(&out, ',');
     put_condition(&out, "Deployed", &f->deployed);
+    if (f->overrides.reason != NULL) {
+        buf_putc(&out, ',');
+        put_condition(&out, "OverridesCurrent", &f->overrides);
+    }
     buf_puts(&out, "]}");
     return buf_steal(&out);
 }
@@ -88,6 +93,17 @@ static void send_event(struct config_report *r, bool warning, const char *reason
                                             .uid = json_str(root, "metadata", "uid"),
                                             .resource_version = json_str(root, "metadata", "resourceVersion")};
     kube_event_send(r->events, &about, warning ? "Warning" : "Normal", reason, "Configure", message);
+}
+
+/* Once for each set of overrides; it does not keep the configuration from being in force. */
+static void tell_moved(struct config_report *r, const struct config_condition *c)
+{
+    bool moved = c->reason != NULL && c->status == CONFIG_FALSE;
+
+    if (moved && (r->told_moved == NULL || strcmp(r->told_moved, c->message) != 0))
+        send_event(r, true, c->reason, c->message);
+    free(r->told_moved);
+    r->told_moved = moved ? xstrdup(c->message) : NULL;
 }
 
 static void tell(struct config_report *r, const struct config_findings *f)
@@ -195,6 +211,7 @@ void config_report_set(struct config_report *r, const struct config_findings *fi
         r->wish = STEAL(wish);
         r->compared = false;
         tell(r, findings);
+        tell_moved(r, &findings->overrides);
     }
     config_report_step(r);
 }
@@ -237,6 +254,7 @@ struct config_report *config_report_free(struct config_report *r)
     net_timer_free(r->timer);
     free(r->wish);
     free(r->told);
+    free(r->told_moved);
     free(r);
     return NULL;
 }

@@ -24,6 +24,7 @@ struct config_condition {
 };
 struct config_findings {
     struct config_condition accepted, tests, rendered, deployed;
+    struct config_condition overrides; /* reason NULL: there are no libraries */
 };
 
 struct config_report *config_report_new(struct kube_client *client, struct config_source *source,

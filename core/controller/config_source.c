@@ -1,5 +1,6 @@
-/* A file is looked at twice a second. A resource is watched; a version that differs in its status only (our own, for
- * one) is no other text. */
+/* A file is looked at twice a second. A resource is watched, and so is each library that its libraryRefs name; a
+ * version that differs in its status only (our own, for one) is no other text. The text of a resource is its spec and
+ * the libraries as further documents. Nothing is told before all of them have been seen. */
 #include "controller/config_source.h"
 
 #include <stdlib.h>
@@ -11,6 +12,19 @@
 #include "kube/object_watch.h"
 
 #define POLL_MS 500
+
+#define LIBRARIES_MAX 50 /* more are an error of the configuration */
+
+/* A library that the resource names. */
+struct library {
+    struct config_source *source;
+    char *name;
+    struct object_watch *watch;
+    struct buf json;      /* kind, name and spec; empty: there is none */
+    struct digest digest; /* of json */
+    bool is_seen;         /* or known not to be there */
+    bool is_named;        /* by the newest spec */
+};
 
 struct config_source {
     struct config_source_ops ops;
@@ -26,6 +40,8 @@ struct config_source {
     struct buf spec;
     struct digest digest; /* of spec */
     bool is_missing;
+    struct kube_client *client;
+    VEC(struct library *) libraries;
 };
 
 /* ---- a file ---- */
@@ -57,6 +73,121 @@ struct config_source *config_source_file(uv_loop_t *loop, const char *path, cons
     return s;
 }
 
+/* ---- libraries of a resource ---- */
+
+static struct library *library_free(struct library *l)
+{
+    object_watch_free(l->watch);
+    free(l->name);
+    buf_done(&l->json);
+    free(l);
+    return NULL;
+}
+
+static bool all_seen(const struct config_source *s)
+{
+    for (size_t i = 0; i < s->libraries.length; i++)
+        if (!s->libraries.items[i]->is_seen)
+            return false;
+    return true;
+}
+
+static int write_library(struct library *l, yyjson_val *object, struct err *err)
+{
+    yyjson_val *spec = yyjson_obj_get(object, "spec");
+
+    buf_clear(&l->json);
+    buf_puts(&l->json, "{\"kind\":\"" CONFIG_LIBRARY_KIND "\",\"metadata\":{\"name\":");
+    if (json_write_string(&l->json, l->name, strlen(l->name), err) < 0)
+        return -1;
+    buf_puts(&l->json, "},\"spec\":");
+    if (spec == NULL)
+        buf_puts(&l->json, "{}");
+    else if (json_write(&l->json, spec, NULL, err) < 0)
+        return -1;
+    return buf_try_add(&l->json, "}", 1, err);
+}
+
+static void on_library(void *ctx, yyjson_val *object)
+{
+    struct library *l = ctx;
+    struct config_source *s = l->source;
+    struct digest before = l->digest;
+    bool again = !l->is_seen;
+    struct err err;
+
+    l->is_seen = true;
+    if (object == NULL) {
+        buf_clear(&l->json);
+    } else if (write_library(l, object, &err) < 0) {
+        s->ops.missing(s->ctx, err.text);
+        return;
+    }
+    l->digest = digest_of(buf_str(&l->json), l->json.length);
+    if (all_seen(s) && s->spec.length > 0 && (again || !digest_equal(before, l->digest)))
+        s->ops.changed(s->ctx);
+}
+
+static void on_library_denied(void *ctx, const struct err *err)
+{
+    struct library *l = ctx;
+    CLEANUP(free_ptr) char *why = xasprintf(CONFIG_LIBRARY_KIND " %s: %s", l->name, err->text);
+
+    l->source->ops.missing(l->source->ctx, why);
+}
+
+static void watch_library(struct config_source *s, const char *name)
+{
+    struct library *l = xcalloc(1, sizeof(*l));
+
+    l->source = s;
+    l->name = xstrdup(name);
+    l->is_named = true;
+    buf_init(&l->json, CONFIG_FILE_MAX);
+    const struct object_watch_spec watch = {.api_version = CONFIG_API_VERSION,
+                                            .resource = CONFIG_LIBRARY_RESOURCE,
+                                            .namespace = s->namespace,
+                                            .name = l->name,
+                                            .max_bytes = 2 * CONFIG_FILE_MAX,
+                                            .asks_absence = true,
+                                            .changed = on_library,
+                                            .denied = on_library_denied,
+                                            .ctx = l};
+    l->watch = object_watch_new(s->client, &watch);
+    vec_push(&s->libraries, l);
+}
+
+/* Watch what the spec names, and nothing else. What is wrong with the list is for who reads the spec. */
+static void watch_libraries(struct config_source *s, yyjson_val *spec)
+{
+    yyjson_val *item;
+    size_t i, n;
+
+    for (size_t j = 0; j < s->libraries.length; j++)
+        s->libraries.items[j]->is_named = false;
+    yyjson_arr_foreach(config_refs_of(spec), i, n, item)
+    {
+        const char *name = json_str(item, "name");
+        size_t j = 0;
+        if (name == NULL || *name == '\0' || strchr(name, '/') != NULL || i >= LIBRARIES_MAX)
+            continue;
+        while (j < s->libraries.length && strcmp(s->libraries.items[j]->name, name) != 0)
+            j++;
+        if (j < s->libraries.length)
+            s->libraries.items[j]->is_named = true;
+        else
+            watch_library(s, name);
+    }
+    size_t kept = 0;
+    for (size_t j = 0; j < s->libraries.length; j++) {
+        if (s->libraries.items[j]->is_named)
+            s->libraries.items[kept++] = s->libraries.items[j];
+        else
+            library_free(s->libraries.items[j]);
+    }
+    s->libraries.length = kept;
+}
+
 /* ---- a resource ---- */
 
 static void on_object(void *ctx, yyjson_val *object)
@@ -81,9 +212,10 @@ static void on_object(void *ctx, yyjson_val *object)
         return;
     }
     s->digest = digest_of(buf_str(&s->spec), s->spec.length);
-    if (again || !digest_equal(before, s->digest))
+    watch_libraries(s, spec);
+    if (all_seen(s) && (again || !digest_equal(before, s->digest)))
         s->ops.changed(s->ctx); /* first: what was found of another text is no judgement of this one */
-    if (s->ops.seen != NULL)
+    if (s->ops.seen != NULL && all_seen(s))
         s->ops.seen(s->ctx);
 }
 
@@ -101,6 +233,7 @@ struct config_source *config_source_resource(struct kube_client *client, const c
 
     s->ops = *ops;
     s->ctx = ctx;
+    s->client = client;
     s->namespace = xstrdup(namespace);
     s->object_name = xstrdup(name);
     s->name = xasprintf(CONFIG_KIND " %s/%s", namespace, name);
@@ -130,7 +263,17 @@ int config_source_load(struct config_source *s, struct config **ret_config, stru
                        s->is_missing ? "there is no such resource" : "it was not read yet");
     if (s->spec.length == 0)
         return err_set(err, ERR_INVALID, "%s: spec: is missing", s->name);
-    return config_parse_resource(s->name, buf_str(&s->spec), s->spec.length, ret_config, err);
+    CLEANUP(buf_done) struct buf text = {.max = 2 * CONFIG_FILE_MAX};
+    if (!all_seen(s))
+        return err_set(err, ERR_NOTFOUND, "%s: its libraries were not read yet", s->name);
+    buf_add(&text, buf_str(&s->spec), s->spec.length);
+    for (size_t i = 0; i < s->libraries.length; i++) {
+        const struct buf *json = &s->libraries.items[i]->json;
+        if (json->length > 0 &&
+            (buf_try_add(&text, "\n---\n", 5, err) < 0 || buf_try_add(&text, buf_str(json), json->length, err) < 0))
+            return err_wrap(err, "%s: its libraries", s->name);
+    }
+    return config_parse_resource(s->name, buf_str(&text), text.length, ret_config, err);
 }
 
 const char *config_source_name(const struct config_source *s)
@@ -153,6 +296,9 @@ static void release(struct config_source *s)
     free(s->path);
     free(s->namespace);
     free(s->object_name);
+    for (size_t i = 0; i < s->libraries.length; i++)
+        library_free(s->libraries.items[i]);
+    vec_done(&s->libraries);
     buf_done(&s->json);
     buf_done(&s->spec);
     free(s);

@@ -1,6 +1,7 @@
 /* config_source.h — where the configuration comes from: a file, or a resource of the API server. Both are followed.
  * Thread:  loop thread only; callbacks never come from inside the call that made the source.
- * Owns:    its handles, its watch, a copy of the resource. Borrows loop and client.
+ * Owns:    its handles, its watches (of the resource and its libraries), a copy of the resource. Borrows loop and
+ *          client.
  * Errors:  of reading: by config_source_load(), each time it is asked.
  *
  * A source only says that the text may have changed. Its owner loads the text and decides about it.
@@ -17,6 +18,7 @@
 
 #define CONFIG_API_VERSION "haproxy-haptic.org/v1alpha1"
 #define CONFIG_RESOURCE "haproxytemplateconfigs"
+#define CONFIG_LIBRARY_RESOURCE "haproxytemplatelibraries"
 #define CONFIG_KIND "HAProxyTemplateConfig"
 
 struct config_source;

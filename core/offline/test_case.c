@@ -171,6 +171,11 @@ static const struct field test_fields[] = {
     {0},
 };
 
+bool test_case_is_global(const struct test_case *t)
+{
+    return strcmp(t->name, "_global") == 0;
+}
+
 static int read_tests(struct reader *r, yyjson_val *tests, struct test_cases *cases)
 {
     size_t i, max;
@@ -180,18 +185,21 @@ static int read_tests(struct reader *r, yyjson_val *tests, struct test_cases *ca
         return reader_fail(r, tests, "validationTests", "must have tests by name");
     if (yyjson_obj_size(tests) > TESTS_MAX)
         return reader_fail(r, tests, "validationTests", "has too many tests");
-    vec_reserve(&cases->items, yyjson_obj_size(tests));
     yyjson_obj_foreach(tests, i, max, key, value)
     {
-        struct test_case test = {.name = xstrdup(yyjson_get_str(key)), .line = yaml_line(r->doc, key)};
+        struct test_case test = {.name = xstrdup(yyjson_get_str(key)), .line = yaml_line(r->doc, key), .doc = r->doc};
+        for (size_t j = 0; j < cases->items.length; j++)
+            if (strcmp(cases->items.items[j].name, test.name) == 0 && cases->items.items[j].doc != r->doc &&
+                !test_case_is_global(&test)) {
+                free(test.name);
+                return reader_fail(r, key, "validationTests", "another document has a test of this name");
+            }
         vec_push(&cases->items, test);
         struct test_case *t = &cases->items.items[cases->items.length - 1];
         snprintf(r->path, sizeof(r->path), "validationTests.%.64s.", t->name);
         if (reader_object(r, value, test_fields, t) < 0)
             return -1;
-        if (strcmp(t->name, "_global") == 0)
-            cases->global = t;
-        else if (t->assertions.length == 0 && t->requests.items.length == 0)
+        if (!test_case_is_global(t) && t->assertions.length == 0 && t->requests.items.length == 0)
             return reader_fail(r, key, "assertions",
                                "is missing or empty, and there are no requests: a test that "
                                "asserts nothing cannot fail");
@@ -222,15 +230,17 @@ int test_cases_load(const char *file, struct test_cases *cases, struct err *err)
     if (read_file(file, &text, err) < 0 ||
         yaml_parse(buf_str(&text), text.length, CONFIG_FILE_MAX, &cases->docs, NULL, err) < 0)
         return err_wrap(err, "%s", file);
-    if (cases->docs.length == 0)
-        return 0;
-    struct reader r = {.warnings = &warnings, .doc = &cases->docs.items[0], .file = file, .err = err};
-    yyjson_val *root = yyjson_doc_get_root(r.doc->json), *spec = yyjson_obj_get(root, "spec");
     cases->file = xstrdup(file);
-    yyjson_val *tests = yyjson_obj_get(spec ? spec : root, "validationTests");
-    if (tests == NULL)
-        tests = yyjson_obj_get(spec ? spec : root, "validation_tests");
-    int result = tests != NULL ? read_tests(&r, tests, cases) : 0;
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < cases->docs.length; i++) {
+        struct reader r = {.warnings = &warnings, .doc = &cases->docs.items[i], .file = file, .err = err};
+        yyjson_val *root = yyjson_doc_get_root(r.doc->json), *spec = yyjson_obj_get(root, "spec");
+        yyjson_val *tests = yyjson_obj_get(spec ? spec : root, "validationTests");
+        if (tests == NULL)
+            tests = yyjson_obj_get(spec ? spec : root, "validation_tests");
+        if (tests != NULL)
+            result = read_tests(&r, tests, cases);
+    }
     for (size_t i = 0; i < warnings.length; i++)
         free(warnings.items[i]);
     vec_done(&warnings);

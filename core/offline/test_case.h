@@ -34,6 +34,7 @@ struct test_case {
     char *name, *description, *min_version; /* NULL: not given */
     char *extra_context;                    /* a JSON object; NULL: not given */
     struct config_strings requires;         /* libraries and watched kinds, without which it is skipped */
+    const struct yaml_doc *doc;             /* where it stands */
     yyjson_val *fixtures;                   /* kind → list of objects; NULL: none */
     VEC(struct assertion) assertions;
     struct request_cases requests;
@@ -45,10 +46,12 @@ struct test_cases {
     char *file; /* from which they are */
     struct yaml_docs docs;
     VEC(struct test_case) items; /* in the order of the file */
-    struct test_case *global;    /* "_global", among items; its fixtures and context are everybody's. NULL: none */
 };
+/* "_global" of any document, among the items: its fixtures and context are everybody's. */
+bool test_case_is_global(const struct test_case *t);
 
-/* Read the tests of a configuration file; none is no error. cases: zeroed; to be done with also after an error. */
+/* Read the tests of a configuration file, in the order of its documents; none is no error. cases: zeroed; to be done
+ * with also after an error. */
 int test_cases_load(const char *file, struct test_cases *cases, struct err *err) MUST_CHECK;
 void test_cases_done(struct test_cases *cases);
 

@@ -22,6 +22,7 @@
 struct object_ref {
     const char *kind;
     yyjson_val *value;
+    size_t line;
 };
 
 struct running {
@@ -57,16 +58,17 @@ struct object_list {
 };
 
 /* Later ones take the place of earlier ones: a test's own over those of _global. */
-static void gather(yyjson_val *fixtures, struct object_list *list)
+static void gather(const struct test_case *test, struct object_list *list)
 {
     size_t i, max, j, count;
     yyjson_val *key, *objects, *object;
 
-    yyjson_obj_foreach(fixtures, i, max, key, objects)
+    yyjson_obj_foreach(test->fixtures, i, max, key, objects)
     {
         yyjson_arr_foreach(objects, j, count, object)
         {
-            struct object_ref ref = {.kind = yyjson_get_str(key), .value = object};
+            struct object_ref ref = {
+                .kind = yyjson_get_str(key), .value = object, .line = yaml_line(test->doc, object)};
             size_t at = 0;
             while (at < list->items.length && !(strcmp(list->items.items[at].kind, ref.kind) == 0 &&
                                                 same_object(list->items.items[at].value, object)))
@@ -79,10 +81,9 @@ static void gather(yyjson_val *fixtures, struct object_list *list)
     }
 }
 
-static int put_object(struct running *r, struct workbench *w, const struct object_ref *ref, struct err *err)
+static int put_object(struct workbench *w, const struct object_ref *ref, struct err *err)
 {
     struct store_kind *kind = store_kind_by_name(workbench_store(w), ref->kind);
-    size_t line = yaml_line(&r->cases->docs.items[0], ref->value);
 
     if (kind == NULL) {
         const struct config *config = workbench_config(w);
@@ -90,11 +91,11 @@ static int put_object(struct running *r, struct workbench *w, const struct objec
         for (size_t i = 0; i < config->kinds.length; i++)
             nearest_offer(&nearest, config->kinds.items[i].name);
         return err_set(err, ERR_INVALID, "fixtures.%.64s (line %zu): no entry of watchedResources has this name%s%s%s",
-                       ref->kind, line, nearest.found ? "; did you mean \"" : "", nearest.found ? nearest.found : "",
-                       nearest.found ? "\"?" : "");
+                       ref->kind, ref->line, nearest.found ? "; did you mean \"" : "",
+                       nearest.found ? nearest.found : "", nearest.found ? "\"?" : "");
     }
     if (store_put_value(kind, ref->value, NULL, err) < 0)
-        return err_wrap(err, "fixtures.%.64s (line %zu)", ref->kind, line);
+        return err_wrap(err, "fixtures.%.64s (line %zu)", ref->kind, ref->line);
     return 0;
 }
 
@@ -433,7 +434,7 @@ static int render_by_steps(struct running *r, struct object_list *list, const st
     bool rendered = result == 0 && other != NULL && workbench_render(other);
     for (size_t i = 0; result == 0 && rendered && i < list->items.length; i += step) {
         for (size_t j = i; result == 0 && j < i + step && j < list->items.length; j++)
-            result = put_object(r, other, &list->items.items[j], err);
+            result = put_object(other, &list->items.items[j], err);
         rendered = result == 0 && workbench_render(other);
     }
     if (result == 0 && rendered && r->rendered)
@@ -510,21 +511,11 @@ static int run_assertions(struct running *r, struct err *err)
     return 0;
 }
 
-static int run(struct running *r, struct err *err)
+static int run_with(struct running *r, const struct workbench_options *options, struct err *err)
 {
     struct object_list objects = {0};
-    struct workbench_options options = r->options->workbench;
-    const char *const none[] = {NULL};
-    const char *contexts[] = {r->cases->global ? r->cases->global->extra_context : NULL, r->test->extra_context, NULL};
+    int result = workbench_new(r->loop, options, &r->findings, &r->w, err);
 
-    if (contexts[0] == NULL) {
-        contexts[0] = contexts[1];
-        contexts[1] = NULL;
-    }
-    options.sources = none;
-    options.coverage = r->options->coverage != NULL;
-    options.contexts = contexts;
-    int result = workbench_new(r->loop, &options, &r->findings, &r->w, err);
     if (result < 0 || r->w == NULL)
         return result < 0 ? -1 : err_set(err, ERR_INVALID, "the configuration is wrong");
     r->result->skipped = skip_reason(r);
@@ -532,11 +523,12 @@ static int run(struct running *r, struct err *err)
         r->result->verdict = TEST_SKIPPED;
         return 0;
     }
-    if (r->cases->global != NULL)
-        gather(r->cases->global->fixtures, &objects);
-    gather(r->test->fixtures, &objects);
+    for (size_t i = 0; i < r->cases->items.length; i++)
+        if (test_case_is_global(&r->cases->items.items[i]))
+            gather(&r->cases->items.items[i], &objects);
+    gather(r->test, &objects);
     for (size_t i = 0; result == 0 && i < objects.items.length; i++)
-        result = put_object(r, r->w, &objects.items.items[i], err);
+        result = put_object(r->w, &objects.items.items[i], err);
     if (result < 0) { /* the test is wrong, not the program */
         add_failure(r, r->test->line, xstrdup(err->text));
         vec_done(&objects.items);
@@ -545,16 +537,36 @@ static int run(struct running *r, struct err *err)
     r->rendered = workbench_render(r->w);
     if (r->rendered)
         workbench_files(r->w, &r->files);
-    if (r->rendered && options.coverage)
+    if (r->rendered && options->coverage)
         coverage_take_routes(r->options->coverage, r->w, r->cases->file, r->test->line);
     result = run_assertions(r, err);
     if (result == 0)
         result = run_requests(r, err);
-    if (options.coverage)
+    if (options->coverage)
         coverage_take_lines(r->options->coverage, r->w);
     if (result == 0 && r->rendered)
-        result = render_by_steps(r, &objects, &options, err);
+        result = render_by_steps(r, &objects, options, err);
     vec_done(&objects.items);
+    return result;
+}
+
+static int run(struct running *r, struct err *err)
+{
+    struct workbench_options options = r->options->workbench;
+    const char *const none[] = {NULL};
+    VEC(const char *) contexts = {0};
+
+    for (size_t i = 0; i < r->cases->items.length; i++)
+        if (test_case_is_global(&r->cases->items.items[i]) && r->cases->items.items[i].extra_context != NULL)
+            vec_push(&contexts, r->cases->items.items[i].extra_context);
+    if (r->test->extra_context != NULL)
+        vec_push(&contexts, r->test->extra_context);
+    vec_push(&contexts, NULL);
+    options.sources = none;
+    options.coverage = r->options->coverage != NULL;
+    options.contexts = contexts.items;
+    int result = run_with(r, &options, err);
+    vec_done(&contexts);
     return result;
 }
 

@@ -150,7 +150,8 @@ static void errors_name_place_and_remedy(void **state)
         {"maps:\n  m: text\n", "haptic.yaml:2: maps.m: must be an object with the field \"template\""},
         {"templatingSettings:\n  libraries: [nope]\n", "there is no library \"nope\""},
         {"- a\n", "haptic.yaml:1: must be an object"},
-        {"a: 1\n---\nb: 2\n", "haptic.yaml: must hold one YAML document, not 2"},
+        {"a: 1\n---\nb: 2\n",
+         "haptic.yaml: must hold one YAML document besides those of HAProxyTemplateLibrary, not 2"},
         {"kind: Pod\nspec: {}\n", "kind: must be HAProxyTemplateConfig"},
         {"logging: {level: loud}\n", "haptic.yaml:1: logging.level: log level \"loud\""},
         {"a: [\n", "haptic.yaml:"},
@@ -260,6 +261,85 @@ static void differences_are_known(void **state)
     assert_false(digest_equal(a->digest, b->digest));
 }
 
+#define LIBRARY(name, revision, text) \
+    "---\nkind: HAProxyTemplateLibrary\nmetadata: {name: " name "}\nspec:\n  revision: \"" revision "\"\n" \
+    "  templateSnippets: {x: {template: " text "}, " name ": {template: own}}\n" \
+    "  templatingSettings: {extraContext: {a: {" name ": 1}, who: " name "}}\n"
+
+static void libraries_are_merged_in_order(void **state)
+{
+    (void)state;
+    struct err err;
+    CLEANUP(config_cleanup)
+    struct config *c = parse(
+        "kind: HAProxyTemplateConfig\nspec:\n  libraryRefs: [{name: one}, {name: two, revision: \"7\"}]\n"
+        "  templatingSettings: {extraContext: {a: {mine: 2}}}\n" LIBRARY("two", "7", "second")
+            LIBRARY("one", "3", "first"),
+        &err);
+
+    assert_non_null(c);
+    assert_int_equal(c->snippets.items.length, 3);
+    assert_string_equal(c->snippets.items.items[0].name, "x");
+    assert_string_equal(c->snippets.items.items[0].text, "second");
+    assert_string_equal(c->snippets.items.items[0].library, "two");
+    assert_string_equal(c->snippets.items.items[1].name, "one");
+    assert_string_equal(c->snippets.items.items[2].name, "two");
+    assert_string_equal(c->extra_context, "{\"who\":\"two\",\"a\":{\"one\":1,\"two\":1,\"mine\":2}}");
+    assert_string_equal(c->refs.items[0].revision, "3");
+    assert_int_equal(c->moved.length, 0);
+    assert_int_equal(c->warnings.length, 1); /* two's x over one's, without baseRevision */
+}
+
+static void an_override_names_its_base(void **state)
+{
+    (void)state;
+    struct err err;
+    static const char spec[] = "kind: HAProxyTemplateConfig\nspec:\n  libraryRefs: [{name: one}]\n"
+                               "  templateSnippets: {x: {template: mine, baseRevision: \"3\"}}\n";
+    CLEANUP(buf_done) struct buf same = {0}, moved = {0};
+
+    buf_printf(&same, "%s%s", spec, LIBRARY("one", "3", "first"));
+    buf_printf(&moved, "%s%s", spec, LIBRARY("one", "4", "first"));
+    CLEANUP(config_cleanup) struct config *a = parse(buf_str(&same), &err), *b = parse(buf_str(&moved), &err);
+    assert_int_equal(a->moved.length, 0);
+    assert_int_equal(a->warnings.length, 0);
+    assert_string_equal(a->snippets.items.items[0].text, "mine");
+    assert_string_equal(buf_str(&b->moved), "templateSnippets.x was made against revision 3 of library one, which has "
+                                            "revision 4 now");
+    assert_string_equal(b->snippets.items.items[0].text, "mine");
+}
+
+static void what_is_wrong_with_libraries_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *refs, *library, *message;
+    } cases[] = {
+        {"[{name: none}]", LIBRARY("one", "3", "x"),
+         "haptic.yaml:3: libraryRefs: there is no HAProxyTemplateLibrary \"none\""},
+        {"[{name: one, revision: \"4\"}]", LIBRARY("one", "3", "x"),
+         "haptic.yaml:3: libraryRefs: library one has revision \"3\", and \"4\" is asked for"},
+        {"[{name: one}, {name: one}]", LIBRARY("one", "3", "x"),
+         "haptic.yaml:3: libraryRefs: has the same library twice"},
+        {"[{name: one}]", LIBRARY("one", "", "x"), "haptic.yaml:3: libraryRefs: library one has no spec.revision"},
+        {"{one: two}", LIBRARY("one", "3", "x"), "haptic.yaml:3: libraryRefs: must be a list of objects with a name"},
+        {"[{name: one}]", LIBRARY("one", "3", "x") "  watchedResources: {}\n",
+         "haptic.yaml:11: watchedResources: unknown field"},
+        {"[{name: one}]", LIBRARY("one", "3", "[x]"), "haptic.yaml:9: templateSnippets.x.template: must be a string"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP(free_ptr)
+        char *text = xasprintf("kind: HAProxyTemplateConfig\nspec:\n  libraryRefs: %s\n%s", cases[i].refs,
+                               cases[i].library);
+        struct err err = {0};
+        struct config *c = parse(text, &err);
+        assert_null(c);
+        if (strncmp(err.text, cases[i].message, strlen(cases[i].message)) != 0)
+            fail_msg("%s: %s", cases[i].message, err.text);
+    }
+}
+
 /* Else the text is not kept. */
 static void tests_are_found(void **state)
 {
@@ -317,6 +397,9 @@ int main(void)
         cmocka_unit_test(fields_without_effect_are_warned_of),
         cmocka_unit_test(differences_are_known),
         cmocka_unit_test(tests_are_found),
+        cmocka_unit_test(libraries_are_merged_in_order),
+        cmocka_unit_test(an_override_names_its_base),
+        cmocka_unit_test(what_is_wrong_with_libraries_is_named),
         cmocka_unit_test(kinds_follow_the_configuration),
     };
 

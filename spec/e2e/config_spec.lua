@@ -6,7 +6,8 @@ local kube = require("support.kube")
 local posix = require("support.posix")
 
 local RULES = kube.rules_with(kube.rules({ "get", "list", "watch", "create", "update" }),
-  { apiGroups = { "haproxy-haptic.org" }, resources = { "haproxytemplateconfigs" }, verbs = { "get", "watch" } },
+  { apiGroups = { "haproxy-haptic.org" }, resources = { "haproxytemplateconfigs", "haproxytemplatelibraries" },
+    verbs = { "get", "watch" } },
   { apiGroups = { "haproxy-haptic.org" }, resources = { "haproxytemplateconfigs/status" }, verbs = { "patch" } })
 
 describe("a configuration that is a resource", function()
@@ -21,10 +22,13 @@ describe("a configuration that is a resource", function()
     assert.equal(0, code, output)
     output, code = posix.run({ e2e.program(), "crds", "apply", "--kubeconfig", cluster.admin_kubeconfig })
     assert.equal(0, code, output)
-    assert.equal("customresourcedefinition/haproxytemplateconfigs.haproxy-haptic.org applied\n", output)
+    assert.matches("customresourcedefinition/haproxytemplateconfigs.haproxy%-haptic.org applied\n", output)
+    assert.matches("customresourcedefinition/haproxytemplatelibraries.haproxy%-haptic.org applied\n", output)
+    admin:know("HAProxyTemplateLibrary", "/apis/haproxy-haptic.org/v1alpha1", "haproxytemplatelibraries")
     admin:know("HAProxyTemplateConfig", "/apis/haproxy-haptic.org/v1alpha1", "haproxytemplateconfigs")
     world.suite:wait_for("the CRD to be served", 20, function()
       return admin:call("GET", "/apis/haproxy-haptic.org/v1alpha1/haproxytemplateconfigs") == 200
+        and admin:call("GET", "/apis/haproxy-haptic.org/v1alpha1/haproxytemplatelibraries") == 200
     end)
   end)
   teardown(function() world:finish() end)
@@ -224,6 +228,46 @@ describe("a configuration that is a resource", function()
     assert.equal(version, admin:get("HAProxyTemplateConfig", "main").metadata.resourceVersion)
     put({ controller = election.controller, templateSnippets = header("two") })
     wait_conditions(DEPLOYED)
+  end)
+
+  it("is merged with its libraries, which are followed; an override is told that its base has changed", function()
+    local function library(revision, text)
+      admin:put({ kind = "HAProxyTemplateLibrary", apiVersion = "haproxy-haptic.org/v1alpha1",
+        metadata = { name = "headers", namespace = "default" }, spec = { revision = revision, templateSnippets = header(text) } })
+    end
+    put({ libraryRefs = { { name = "headers" } } })
+    local haptic = start()
+    haptic:wait_log('there is no HAProxyTemplateLibrary .*headers', 10)
+    library("1", "library one")
+    haptic:wait_ready()
+    wait_condition("OverridesCurrent")
+    scope:wait_for("the library's header", 10, function() return hello(haptic) == "library one", hello(haptic) end)
+    library("1", "library two")
+    scope:wait_for("its new text", 10, function() return hello(haptic) == "library two", hello(haptic) end)
+    -- An override, and a later revision of what it takes the place of.
+    local own = header("own")
+    own["hello.lua"].baseRevision = "1"
+    put({ libraryRefs = { { name = "headers" } }, templateSnippets = own })
+    scope:wait_for("the override", 10, function() return hello(haptic) == "own", hello(haptic) end)
+    wait_condition("OverridesCurrent")
+    library("2", "library three")
+    haptic:wait_log("What an override was made against has changed.*templateSnippets.hello.lua was made against revision 1", 10)
+    local c
+    scope:wait_for("the condition", 20, function()
+      local words, by_type = conditions()
+      c = words and by_type.OverridesCurrent
+      return c and c.status == "False", words
+    end)
+    assert.equal("BaseChanged", c.reason)
+    assert.matches("has revision 2 now", c.message)
+    assert.equal("own", hello(haptic))
+    -- A pinned revision that is not there: refused, and nothing changes.
+    put({ libraryRefs = { { name = "headers", revision = "1" } } })
+    c = wait_conditions(REFUSED .. "Unknown(NotRun)")
+    assert.matches('library headers has revision "2", and "1" is asked for', c.Accepted.message)
+    assert.equal("own", hello(haptic))
+    haptic:stop()
+    admin:delete("HAProxyTemplateLibrary", "headers")
   end)
 
   it("takes over settings in place, the election's too", function()
