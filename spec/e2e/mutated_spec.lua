@@ -144,7 +144,7 @@ local function mutations(random)
     wrong("maps:\n  names.map", "map:\n  names.map", "unknown field"),
     wrong("  level: DEBUG\n", "\tlevel: INFO\n", ""),
     wrong("level: DEBUG\n", "level: INFO\n  level: DEBUG\n", "occurs twice", 1),
-    wrong("logging:\n  level: DEBUG", "logging:\n  - level: DEBUG", "logging"),
+    wrong("  level: DEBUG", "  - level: DEBUG", "logging"),
     wrong("{type: contains, pattern: X-Hello VERSION}", "{type: contain, pattern: x}", "is none of"),
     wrong("{type: contains, pattern: X-Hello VERSION}", "{type: contains}", "needs pattern"),
     wrong("{type: contains, pattern: X-Hello VERSION}", "{type: contains, pattern: X-Nothing}", "validationTests.hello"),
