@@ -42,7 +42,7 @@ local SNIPPETS = {
 each(resources.services, "list", function(service, out)
   if service.metadata.name == "r1" then out:file("list.lst", "/listed\n") end
 end)]] },
-  { "backend-500-x", "http-request set-header X-A {{ it.name }}", wrong = true },
+  { "backend-500-x", "http-request set-header X-A {{ nobody.name }}", wrong = true },
   { "backend-510-nil", "http-request set-header X-A {{ args.ingress.no.such }}", wrong = true },
   { "backend-520-refused", "no-such-directive on", wrong = true },
   { "global-500-refused", "no-such-directive on", wrong = true },

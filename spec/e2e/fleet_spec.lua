@@ -116,8 +116,8 @@ describe("a fleet", function()
     wait_verified(a, 3)
     local last = change_everywhere()
     a:stop()
-    -- Another machine: no directory of its own. `it` is not known in a text snippet.
-    local b = start_controller("b", { snippet = "http-request set-header X-A {{ it.name }}\n" }):wait_ready()
+    -- Another machine: no directory of its own. `nobody` is not known.
+    local b = start_controller("b", { snippet = "http-request set-header X-A {{ nobody.name }}\n" }):wait_ready()
     b:wait_log('msg="Took up what the fleet serves"')
     wait_verified(b, 3)
     assert.equal(2, b:metric("haptic_failed_objects"))

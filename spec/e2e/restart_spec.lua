@@ -6,8 +6,8 @@ local http = require("support.http")
 local kube = require("support.kube")
 local posix = require("support.posix")
 
--- `it` is not known in a text snippet: this fails for every Ingress.
-local BROKEN = { ["backend-500-x"] = { template = "http-request set-header X-A {{ it.name }}" } }
+-- `nobody` is not known: this fails for every Ingress.
+local BROKEN = { ["backend-500-x"] = { template = "http-request set-header X-A {{ nobody.name }}" } }
 local RIGHT = { ["backend-500-x"] = { template = "http-request set-header X-A {{ args.ingress.metadata.name }}" } }
 -- An annotation that reaches the configuration.
 local RAW = { ["raw.lua"] = { template = [[
