@@ -33,14 +33,6 @@ yyjson_val *config_refs_of(yyjson_val *spec)
     return refs != NULL ? refs : yyjson_obj_get(spec, "library_refs");
 }
 
-const char *config_revision_of(const struct config *c, const char *library)
-{
-    for (size_t i = 0; i < c->refs.length; i++)
-        if (strcmp(c->refs.items[i].name, library) == 0 && c->refs.items[i].revision != NULL)
-            return c->refs.items[i].revision;
-    return "";
-}
-
 struct ref_raw {
     char *name, *revision;
 };

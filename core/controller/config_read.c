@@ -193,3 +193,11 @@ int reader_object(struct reader *r, yyjson_val *value, const struct field *table
             return reader_fail(r, value, f->name, "is missing");
     return 0;
 }
+
+const char *config_revision_of(const struct config *c, const char *library)
+{
+    for (size_t i = 0; i < c->refs.length; i++)
+        if (strcmp(c->refs.items[i].name, library) == 0 && c->refs.items[i].revision != NULL)
+            return c->refs.items[i].revision;
+    return "";
+}

@@ -54,11 +54,11 @@ struct field {
 int reader_object(struct reader *r, yyjson_val *value, const struct field *table, void *object) MUST_CHECK;
 /* The key of that name in either spelling, for its line; the object itself when it has none. */
 yyjson_val *reader_key(yyjson_val *object, const char *name);
+/* The revision of a library that is merged in; "": there is none. */
+const char *config_revision_of(const struct config *c, const char *library);
 /* config.c: a whole spec of either kind. library: its name. */
 int config_read_spec(struct reader *r, yyjson_val *spec) MUST_CHECK;
 int config_read_library(struct reader *r, const char *library, yyjson_val *spec) MUST_CHECK;
-/* config_document.c: the revision of a library that is merged in. */
-const char *config_revision_of(const struct config *c, const char *library);
 /* config_document.c: merge the libraries that libraryRefs name, from the documents but the one at main. */
 int config_merge_libraries(struct reader *r, const struct yaml_docs *docs, size_t main, yyjson_val *spec) MUST_CHECK;
 /* An error about the key in the object at hand. */

@@ -18,8 +18,6 @@
 
 #define REPORT_MAX ((size_t)256 << 20)
 
-extern char **environ;
-
 const char test_jobs_share[] = "SHARE";
 
 struct job {

@@ -157,7 +157,7 @@ static void test_check_can_begin(void **state)
     } calls[] = {
         {SYS_execve, (uint64_t)(uintptr_t)executable, 0, 0, 0},
         {SYS_openat, (uint64_t)AT_FDCWD, 0, O_RDONLY | O_CLOEXEC, 0},
-        {SYS_openat, (uint64_t)AT_FDCWD, 0, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_LARGEFILE, 0},
+        {SYS_openat, (uint64_t)AT_FDCWD, 0, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0},
         {SYS_mmap, 0, 4096, PROT_READ, MAP_PRIVATE},
         {SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS},
         {SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS},

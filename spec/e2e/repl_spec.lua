@@ -139,7 +139,7 @@ describe("the prompt", function()
   -- A library that finds its own function's name in the program calls the program's.
   it("has no name that one of its libraries has, too", function()
     local output, code = posix.run({ "sh", "-c", ([[set -e; cd %s
-      nm %s | awk '$2 ~ /^[TDB]$/ { print $3 }' | sort -u >own; test $(wc -l <own) -gt 500
+      nm %s | awk '$2 ~ /^[TDB]$/ { print $3 }' | sort -u >own; grep -qx main own
       for l in $(ldd %s | awk '/=> \// && !/lib[at]san|libubsan/ { print $3 }'); do nm -D --defined-only $l; done |
         awk '{ sub("@.*", "", $3); print $3 }' | sort -u >theirs
       comm -12 own theirs]]):format(dir, BIN, BIN) })

@@ -2,8 +2,8 @@
 # pods.sh: whether this machine can have a node of Kubernetes, and which specs with pods run in CI. Sourced after say.sh.
 
 # shellcheck disable=SC2034 # used by who sources this
-# What CI runs, in about five minutes: the guide as it is written, and everything that must go on without a failed request.
-PODS_SHORT=(spec/cluster/guide_spec.lua spec/cluster/traffic_spec.lua)
+# What CI runs, in about two minutes on a node that is built: the guide as it is written.
+PODS_SHORT=(spec/cluster/guide_spec.lua)
 
 # pods_refusal: prints why there can be no node here, if so: what a node's first process does, tried.
 pods_refusal() {
