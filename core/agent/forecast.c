@@ -44,7 +44,9 @@ static enum ssl_file_kind kind_of(const struct live *live, const struct disk_fil
                 return kind == SSL_REVOCATIONS ? kind : SSL_AUTHORITIES;
         }
     }
-    return live_refers(live, f->path) ? (int)kind : SSL_FILE_KINDS;
+    if (!live_refers(live, f->path))
+        return SSL_FILE_KINDS;
+    return kind;
 }
 
 static void load_certificates(struct live *live, const struct disk_files *files)
