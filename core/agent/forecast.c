@@ -28,7 +28,7 @@ static void load_config(struct live *live, const struct disk_files *files)
         ((struct live_map *)slot->value)->used = true;
 }
 
-/* What a file is in a configuration that names it; SSL_FILE_KINDS: nothing does. */
+/* The kind of a file, by the place in the configuration that names it; SSL_FILE_KINDS: no place does. */
 static enum ssl_file_kind kind_of(const struct live *live, const struct disk_file *f)
 {
     enum ssl_file_kind kind = ssl_file_kind_of(f->bytes, f->length);

@@ -24,7 +24,7 @@ struct naming {
 
 /* The files that the options of a line name. */
 void options_each_file(const struct naming *naming, const struct use *use);
-/* What loaded lists name, in what is wanted. */
+/* The files that loaded lists name in the wanted state. */
 void lists_each_file(const struct agent *a,
                      void (*fn)(void *ctx, enum ssl_file_kind kind, const char *path, size_t length), void *ctx);
 

@@ -1,4 +1,4 @@
-/* What is to be done about one item is planned by itself: if commands can do only a part of it, none of them goes out. */
+/* Each item has its own plan. When commands can make only a part of its change, none of them is sent. */
 #include "agent/agent_state.h"
 
 bool plan_take(struct plan *plan, struct plan *part)

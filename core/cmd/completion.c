@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "cmd/subcommand.h"
 
-/* What an option's value can be, by the word that stands for it in the help. */
+/* The possible values of an option, by the word for the value in the help. */
 static const struct value_words {
     const char *argument, *words;
 } value_words[] = {
@@ -35,7 +35,7 @@ static bool is_folder(const char *argument)
     return strcmp(argument, "DIR") == 0;
 }
 
-/* What stands behind a command's options. */
+/* The arguments after a command's options. */
 static const char *arguments_of(const struct subcommand *command)
 {
     return strcmp(command->name, "crds") == 0 ? "apply" : NULL;

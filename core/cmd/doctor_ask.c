@@ -37,7 +37,7 @@ static void on_answer(void *ctx, const struct kube_response *response, const str
         q->err = *err;
 }
 
-/* Whatever the status is: an answer's body is what is wanted. */
+/* The caller wants the body of the answer, with any status. */
 static void ask(uv_loop_t *loop, struct kube_client *client, const char *what, const char *path, struct question *q)
 {
     const struct kube_call call = {.what = what,

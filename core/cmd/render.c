@@ -190,7 +190,7 @@ static void print_json(struct render *r, const struct disk_files *files)
     fwrite(buf_str(&out), 1, out.length, stdout);
 }
 
-/* What was invented goes to standard error. False: it cannot be. */
+/* Names the invented objects on standard error. False: they cannot be invented. */
 static bool fill(struct render *r)
 {
     CLEANUP(buf_done) struct buf said = {0};

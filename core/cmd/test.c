@@ -260,7 +260,7 @@ static int run_here(struct test_command *t, struct err *err)
     return 0;
 }
 
-/* What one process has found of its share. */
+/* The results of one process, for its share of the tests. */
 static int take_report(void *ctx, unsigned job, yyjson_val *document, struct err *err)
 {
     struct test_command *t = ctx;

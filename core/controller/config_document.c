@@ -275,12 +275,6 @@ int config_load(const char *path, struct config **ret_config, struct err *err)
     return config_parse(path, buf_str(&text), text.length, ret_config, err);
 }
 
-void config_forget_tests(struct config *c)
-{
-    free(STEAL(c->tested_text));
-    c->tested_length = 0;
-}
-
 void config_warn(const struct config *c)
 {
     if (c->moved.length > 0)

@@ -201,3 +201,9 @@ const char *config_revision_of(const struct config *c, const char *library)
             return c->refs.items[i].revision;
     return "";
 }
+
+void config_forget_tests(struct config *c)
+{
+    free(STEAL(c->tested_text));
+    c->tested_length = 0;
+}

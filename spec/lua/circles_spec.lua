@@ -11,7 +11,7 @@ local FOLDERS = { "agent", "controller", "haproxy", "http", "kube", "member", "n
 local KNOWN = {
   controller = {
     "app app_config app_fleet app_resource app_state app_status app_takeover app_tests",
-    "config config_document", "status_write status_writer",
+    "status_write status_writer",
   },
   haproxy = {
     "disk disk_complete",
