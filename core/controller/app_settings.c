@@ -44,6 +44,9 @@ static void put_kinds(const struct config *c, struct buf *out)
         put_string(out, ",\"labelSelector\":", k->label_selector);
         put_string(out, ",\"fieldSelector\":", k->field_selector);
         put_strings(out, ",\"namespaces\":", &k->namespaces);
+        put_string(out, ",\"namespaceSelector\":", k->namespace_selector);
+        put_strings(out, ",\"apiVersions\":", &k->api_versions);
+        buf_printf(out, ",\"optional\":%s", k->is_optional ? "true" : "false");
         put_strings(out, ",\"indexBy\":", &k->index_by);
         buf_printf(out, ",\"statusPatch\":%s}", k->status_patch ? "true" : "false");
     }

@@ -9,161 +9,6 @@
 #include "controller/config_read.h"
 #include "controller/config_template.h"
 #include "data/json.h"
-#include "data/jsonpath.h"
-#include "data/selector.h"
-
-#define KINDS_MAX 100
-#define KIND_NAME_MAX 63
-
-/* ---- watchedResources ---- */
-
-static const struct field kind_fields[] = {
-    {.name = "apiVersion", .type = FIELD_STRING, .required = true, .offset = offsetof(struct config_kind, api_version)},
-    {.name = "resources", .type = FIELD_STRING, .required = true, .offset = offsetof(struct config_kind, resource)},
-    {.name = "indexBy", .type = FIELD_STRINGS, .offset = offsetof(struct config_kind, index_by)},
-    {.name = "labelSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, label_selector)},
-    {.name = "fieldSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, field_selector)},
-    {.name = "namespaces", .type = FIELD_STRINGS, .offset = offsetof(struct config_kind, namespaces)},
-    {.name = "statusPatch", .type = FIELD_BOOL, .offset = offsetof(struct config_kind, status_patch)},
-    {.name = "namespaceSelector",
-     .type = FIELD_WITHOUT_EFFECT,
-     .note = "name the namespaces in \"namespaces\", or all are watched"},
-    {.name = "store",
-     .type = FIELD_WITHOUT_EFFECT,
-     .harmless = "full",
-     .note = "all objects are held in memory, without the fields to ignore"},
-    {.name = "enableValidationWebhook",
-     .type = FIELD_WITHOUT_EFFECT,
-     .harmless = "false",
-     .note = "there is no admission webhook"},
-    {0},
-};
-
-/* The library writes its addresses there. */
-static bool is_ingress(const char *api_version, const char *resource)
-{
-    return strcmp(api_version, "networking.k8s.io/v1") == 0 && strcmp(resource, "ingresses") == 0;
-}
-
-static void kind_done(struct config_kind *k)
-{
-    free(k->name);
-    free(k->api_version);
-    free(k->resource);
-    free(k->label_selector);
-    free(k->field_selector);
-    for (size_t i = 0; i < k->index_by.length; i++)
-        free(k->index_by.items[i]);
-    vec_done(&k->index_by);
-    for (size_t i = 0; i < k->namespaces.length; i++)
-        free(k->namespaces.items[i]);
-    vec_done(&k->namespaces);
-}
-
-static int check_index(struct reader *r, yyjson_val *value, const struct config_kind *kind)
-{
-    struct err why;
-
-    value = reader_key(value, "indexBy");
-    if (kind->index_by.length > STORE_INDEX_PARTS_MAX)
-        return reader_fail(r, value, "indexBy", "has more than 4 expressions");
-    for (size_t i = 0; i < kind->index_by.length; i++) {
-        struct jsonpath *path;
-        if (jsonpath_compile(kind->index_by.items[i], &path, &why) < 0)
-            return reader_fail(r, value, "indexBy", why.text);
-        jsonpath_free(path);
-    }
-    return 0;
-}
-
-static int check_selectors(struct reader *r, yyjson_val *value, const struct config_kind *kind)
-{
-    struct label_selector *labels = NULL;
-    struct field_selector *fields = NULL;
-    struct err why;
-    int result = 0;
-
-    if (label_selector_compile(kind->label_selector, &labels, &why) < 0)
-        result = reader_fail(r, reader_key(value, "labelSelector"), "labelSelector", why.text);
-    else if (field_selector_compile(kind->field_selector, &fields, &why) < 0)
-        result = reader_fail(r, reader_key(value, "fieldSelector"), "fieldSelector", why.text);
-    label_selector_free(labels);
-    field_selector_free(fields);
-    return result;
-}
-
-/* Names are labels of metrics, and words in templates. */
-static int check_kind_name(struct reader *r, const yyjson_val *key, const char *name)
-{
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_", others[] = "0123456789-";
-    size_t n = 0;
-
-    while (strchr(letters, name[n]) != NULL && name[n] != '\0')
-        n++;
-    while (n > 0 && name[n] != '\0' && (strchr(letters, name[n]) != NULL || strchr(others, name[n]) != NULL))
-        n++;
-    if (n == 0 || name[n] != '\0' || n > KIND_NAME_MAX)
-        return reader_fail(r, key, "",
-                           "must be named with letters, digits, \"_\" and \"-\", a letter first, at most 63");
-    return 0;
-}
-
-/* False when there is none of that name. */
-static bool kind_remove(struct config *c, const char *name)
-{
-    for (size_t i = 0; i < c->kinds.length; i++)
-        if (strcmp(c->kinds.items[i].name, name) == 0) {
-            kind_done(&c->kinds.items[i]);
-            memmove(c->kinds.items + i, c->kinds.items + i + 1, (c->kinds.length - i - 1) * sizeof(*c->kinds.items));
-            c->kinds.length--;
-            return true;
-        }
-    return false;
-}
-
-static int read_kinds(struct reader *r, yyjson_val *value, void *object)
-{
-    struct config *c = object;
-    yyjson_val *key, *item;
-    size_t i, n, prefix = strlen(r->path);
-
-    c->has_own_kinds = true;
-    if (yyjson_obj_size(value) > KINDS_MAX)
-        return reader_fail(r, value, "", "has more than 100 entries");
-    yyjson_obj_foreach(value, i, n, key, item)
-    {
-        struct config_kind kind = {.name = xstrdup(yyjson_get_str(key))};
-        int result = 0;
-        if (yyjson_is_null(item)) {
-            result = kind_remove(c, kind.name) ? 0 : reader_fail(r, item, kind.name, "there is no such kind to remove");
-            kind_done(&kind);
-            if (result < 0)
-                return -1;
-            continue;
-        }
-        if (!yyjson_is_obj(item))
-            result = reader_fail(r, item, kind.name, "must be an object");
-        snprintf(r->path + prefix, sizeof(r->path) - prefix, "%s.", kind.name);
-        if (result == 0)
-            result = check_kind_name(r, key, kind.name);
-        if (result == 0)
-            result = reader_object(r, item, kind_fields, &kind);
-        if (result == 0 && yyjson_obj_get(item, "statusPatch") == NULL && yyjson_obj_get(item, "status_patch") == NULL)
-            kind.status_patch = is_ingress(kind.api_version, kind.resource);
-        if (result == 0)
-            result = check_index(r, item, &kind);
-        if (result == 0)
-            result = check_selectors(r, item, &kind);
-        r->path[prefix] = '\0';
-        if (result < 0) {
-            kind_done(&kind);
-            return -1;
-        }
-        (void)kind_remove(c, kind.name);
-        vec_push(&c->kinds, kind);
-    }
-    return 0;
-}
 
 /* ---- named templates ---- */
 
@@ -447,7 +292,7 @@ static const struct field spec_fields[] = {
     {.name = "dataplane", .type = FIELD_TABLE, .table = dataplane_fields},
     {.name = "templatingSettings", .type = FIELD_TABLE, .table = templating_fields},
     {.name = "watchedResourcesIgnoreFields", .type = FIELD_STRINGS, .offset = offsetof(struct config, ignore_fields)},
-    {.name = "watchedResources", .type = FIELD_OBJECT, .read = read_kinds},
+    {.name = "watchedResources", .type = FIELD_OBJECT, .read = config_read_kinds},
     {.name = "templateSnippets", .type = FIELD_OBJECT, .read = read_snippets},
     {.name = "maps", .type = FIELD_OBJECT, .read = read_maps},
     {.name = "files", .type = FIELD_OBJECT, .read = read_files},
@@ -463,7 +308,7 @@ static void add_kind(struct config *c, const char *name, const char *api_version
     struct config_kind kind = {
         .name = xstrdup(name), .api_version = xstrdup(api_version), .resource = xstrdup(resource), .is_built_in = true};
 
-    kind.status_patch = is_ingress(api_version, resource);
+    kind.status_patch = config_is_ingress(api_version, resource);
     vec_push(&kind.index_by, xstrdup(index_1));
     if (index_2 != NULL)
         vec_push(&kind.index_by, xstrdup(index_2));
@@ -520,7 +365,7 @@ struct config *config_free(struct config *c)
     if (c == NULL)
         return NULL;
     for (size_t i = 0; i < c->kinds.length; i++)
-        kind_done(&c->kinds.items[i]);
+        config_kind_done(&c->kinds.items[i]);
     vec_done(&c->kinds);
     strings_done(&c->ignore_fields);
     strings_done(&c->libraries);
@@ -575,7 +420,7 @@ static void imply(struct config *c, yyjson_val *spec)
     }
     for (size_t i = c->kinds.length; c->has_own_kinds && !has_library(c, "ingress") && i-- > 0;)
         if (c->kinds.items[i].is_built_in)
-            (void)kind_remove(c, c->kinds.items[i].name);
+            (void)config_kind_remove(c, c->kinds.items[i].name);
 }
 
 int config_read_spec(struct reader *r, yyjson_val *spec)

@@ -33,8 +33,11 @@ struct config_strings {
 
 struct config_kind {
     char *name, *api_version, *resource;
+    struct config_strings api_versions;    /* candidates, the first of them is api_version; empty: no others */
     char *label_selector, *field_selector; /* NULL: all */
+    char *namespace_selector;              /* of labels of namespaces; NULL: none */
     struct config_strings index_by, namespaces;
+    bool is_optional;  /* that it is absent is no failure */
     bool is_built_in;  /* the document does not name it */
     bool status_patch; /* templates may wish what stands in the status of its objects */
 };

@@ -59,6 +59,12 @@ const char *config_revision_of(const struct config *c, const char *library);
 /* config.c: a whole spec of either kind. library: its name. */
 int config_read_spec(struct reader *r, yyjson_val *spec) MUST_CHECK;
 int config_read_library(struct reader *r, const char *library, yyjson_val *spec) MUST_CHECK;
+/* config_kinds.c: watchedResources. */
+int config_read_kinds(struct reader *r, yyjson_val *value, void *object) MUST_CHECK;
+bool config_kind_remove(struct config *c, const char *name); /* false: there is none of that name */
+void config_kind_done(struct config_kind *k);
+/* The library writes its addresses there. */
+bool config_is_ingress(const char *api_version, const char *resource);
 /* config_document.c: merge the libraries that libraryRefs name, from the documents but the one at main. */
 int config_merge_libraries(struct reader *r, const struct yaml_docs *docs, size_t main, yyjson_val *spec) MUST_CHECK;
 /* An error about the key in the object at hand. */

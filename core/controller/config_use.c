@@ -162,11 +162,13 @@ static bool same_list(char *const *a, size_t length, const char *const *b)
 
 static bool same_kind(const struct config_kind *k, const struct store_kind_spec *spec)
 {
-    return same_string(k->api_version, spec->api_version) && same_string(k->resource, spec->resource) &&
-           same_string(k->label_selector, spec->label_selector) &&
+    return same_list(k->api_versions.items, k->api_versions.length, spec->api_versions) &&
+           (spec->api_versions != NULL || same_string(k->api_version, spec->api_version)) &&
+           same_string(k->resource, spec->resource) && same_string(k->label_selector, spec->label_selector) &&
            same_string(k->field_selector, spec->field_selector) &&
            same_list(k->index_by.items, k->index_by.length, spec->index_by) &&
-           same_list(k->namespaces.items, k->namespaces.length, spec->namespaces);
+           same_list(k->namespaces.items, k->namespaces.length, spec->namespaces) &&
+           same_string(k->namespace_selector, spec->namespace_selector) && k->is_optional == spec->is_optional;
 }
 
 /* Remove kinds of the store: those that the configuration does not name, or (differing) those that it describes
@@ -205,7 +207,10 @@ int config_add_kinds(const struct config *c, struct store *store, bool *ret_chan
         struct store_kind *added;
         if (store_kind_by_name(store, k->name) != NULL)
             continue;
-        VEC(const char *) index_by = {0}, namespaces = {0};
+        VEC(const char *) index_by = {0}, namespaces = {0}, versions = {0};
+        for (size_t j = 0; j < k->api_versions.length; j++)
+            vec_push(&versions, k->api_versions.items[j]);
+        vec_push(&versions, NULL);
         for (size_t j = 0; j < k->index_by.length; j++)
             vec_push(&index_by, k->index_by.items[j]);
         vec_push(&index_by, NULL);
@@ -218,10 +223,14 @@ int config_add_kinds(const struct config *c, struct store *store, bool *ret_chan
                                        .index_by = k->index_by.length > 0 ? index_by.items : NULL,
                                        .label_selector = k->label_selector,
                                        .field_selector = k->field_selector,
-                                       .namespaces = k->namespaces.length > 0 ? namespaces.items : NULL};
+                                       .namespaces = k->namespaces.length > 0 ? namespaces.items : NULL,
+                                       .api_versions = k->api_versions.length > 0 ? versions.items : NULL,
+                                       .namespace_selector = k->namespace_selector,
+                                       .is_optional = k->is_optional};
         int result = store_add_kind(store, &spec, &added, err);
         vec_done(&index_by);
         vec_done(&namespaces);
+        vec_done(&versions);
         if (result < 0)
             return -1;
         *ret_changed = true;
@@ -246,7 +255,8 @@ bool config_kind_equal(const struct config_kind *a, const struct config_kind *b)
     return strcmp(a->name, b->name) == 0 && strcmp(a->api_version, b->api_version) == 0 &&
            strcmp(a->resource, b->resource) == 0 && same_string(a->label_selector, b->label_selector) &&
            same_string(a->field_selector, b->field_selector) && same_strings(&a->index_by, &b->index_by) &&
-           same_strings(&a->namespaces, &b->namespaces);
+           same_strings(&a->namespaces, &b->namespaces) && same_strings(&a->api_versions, &b->api_versions) &&
+           same_string(a->namespace_selector, b->namespace_selector) && a->is_optional == b->is_optional;
 }
 
 bool config_ignores_equal(const struct config *a, const struct config *b)

@@ -41,6 +41,8 @@ void watch_log_tell(struct watch_log *w, const char *kind, const struct err *err
 
     if (err != NULL && strcmp(reason, "silent") == 0) {
         log_info("Watches are silent; that is taken as usual", "resource", kind, "reason", err->text);
+    } else if (err != NULL && strcmp(reason, "optional") == 0) {
+        log_info("An optional kind is absent; it is empty until it appears", "resource", kind, "reason", err->text);
     } else if (err != NULL && strcmp(reason, "object") == 0) {
         log_warn("Object not taken over; its last good version stays", "resource", kind, "error", err->text);
     } else if (err != NULL) {

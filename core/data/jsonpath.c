@@ -269,6 +269,14 @@ struct yyjson_val *jsonpath_first(const struct jsonpath *path, struct yyjson_val
     return values.items[0];
 }
 
+bool jsonpath_is_plural(const struct jsonpath *path)
+{
+    for (size_t i = 0; i < path->steps.length; i++)
+        if (path->steps.items[i].kind != STEP_FIELD && path->steps.items[i].kind != STEP_INDEX)
+            return true;
+    return false;
+}
+
 bool jsonpath_plain_step(const struct jsonpath *path, size_t i, const char **ret_name, bool *ret_last)
 {
     if (i >= path->steps.length)

@@ -31,6 +31,9 @@ struct jsonpath *jsonpath_free(struct jsonpath *path); /* NULL is fine; always r
 /* The first value, or NULL when there is none (also when a limit was passed). root may be NULL. */
 struct yyjson_val *jsonpath_first(const struct jsonpath *path, struct yyjson_val *root);
 
+/* Can it find more than one value? Wildcards, slices, filters, unions and ".." can. */
+bool jsonpath_is_plural(const struct jsonpath *path);
+
 /* All values in document order. */
 struct json_values {
     struct yyjson_val **items;

@@ -82,7 +82,8 @@ static void answer(struct group_version *gv, const struct err *err, uint64_t rou
                                          .is_namespaced = json_bool_or(false, v, "namespaced"),
                                          .can_list = has_verb(v, "list"),
                                          .can_watch = has_verb(v, "watch"),
-                                         .kind = kind ? kind : ""};
+                                         .kind = kind ? kind : "",
+                                         .api_version = gv->api_version};
         kube_discovery_done *done = l->done;
         void *ctx = l->ctx;
         lookup_free(l);

@@ -22,6 +22,7 @@ struct kube_resource {
     bool is_namespaced;
     bool can_list, can_watch;
     const char *kind; /* "Ingress"; "" when not served */
+    const char *api_version;
 };
 
 struct kube_discovery *kube_discovery_new(struct kube_client *client);

@@ -29,6 +29,7 @@ static void destroy(struct kube_watch *w)
     net_timer_free(w->stall);
     net_timer_free(w->settle);
     kube_stream_done(&w->stream);
+    kube_watch_versions_done(w);
     for (size_t i = 0; i < ARRAY_LEN(w->strings); i++)
         free(w->strings[i]);
     free(w->label);
@@ -203,8 +204,9 @@ static void on_absent(struct kube_watch *w)
     kube_watch_forget_version(w);
     bool is_doubted = w->may_have_objects && !w->is_absence_confirmed;
     bool is_news = !w->is_absent && !is_doubted;
-    err_set(&err, ERR_NOTFOUND, "%s in %s is not served (is its CRD installed?)%s", w->selection.resource,
-            w->selection.api_version, is_doubted ? "; its objects are kept until this is sure" : "");
+    err_set(&err, ERR_NOTFOUND, "%s in %s%s is not served (is its CRD installed?)%s", w->selection.resource,
+            w->selection.api_version, w->versions ? " and the versions before it" : "",
+            is_doubted ? "; its objects are kept until this is sure" : "");
     w->is_absence_confirmed = true;
     int64_t delay = net_backoff_next(&w->absent_backoff, ABSENT_BASE_NS);
     sleep_for(w, delay);
@@ -219,13 +221,17 @@ static void on_absent(struct kube_watch *w)
         w->ops->error(w->ctx, &err, "absent", delay);
 }
 
+static void look_for_candidate(struct kube_watch *w);
+
 static void on_found(void *ctx, const struct kube_resource *resource, const struct err *err)
 {
     struct kube_watch *w = ctx;
     struct err unfit;
     kube_watch_enter(w);
     w->lookup = NULL;
-    if (!err && !resource->is_served) {
+    if (!err && !resource->is_served && kube_watch_versions_next(w)) {
+        look_for_candidate(w);
+    } else if (!err && !resource->is_served) {
         on_absent(w);
     } else if (!err && (!resource->can_list || !resource->can_watch)) {
         err_set(&unfit, ERR_INVALID, "%s: the API server cannot %s this resource", w->label,
@@ -237,6 +243,7 @@ static void on_found(void *ctx, const struct kube_resource *resource, const stru
         /* Who may not discover may still be allowed to list: the list will say. */
         if (resource && !resource->is_namespaced)
             w->selection.namespace = NULL;
+        kube_watch_versions_found(w);
         if (resource && w->ops->found)
             w->ops->found(w->ctx, resource);
         if (!w->is_dead)
@@ -245,10 +252,16 @@ static void on_found(void *ctx, const struct kube_resource *resource, const stru
     kube_watch_leave(w);
 }
 
-static void look_up(struct kube_watch *w)
+static void look_for_candidate(struct kube_watch *w)
 {
     w->state = LOOKUP;
     w->lookup = kube_discovery_find(w->discovery, w->selection.api_version, w->selection.resource, on_found, w);
+}
+
+static void look_up(struct kube_watch *w)
+{
+    kube_watch_versions_begin(w);
+    look_for_candidate(w);
 }
 
 static void on_wake(void *ctx)
@@ -262,6 +275,17 @@ static void on_wake(void *ctx)
     kube_watch_leave(w);
 }
 
+static void on_earlier_version(struct kube_watch *w)
+{
+    kube_watch_enter(w);
+    kube_watch_stop(w);
+    kube_watch_forget_version(w);
+    kube_watch_tell_restart(w, "version");
+    if (!w->is_dead)
+        look_up(w);
+    kube_watch_leave(w);
+}
+
 /* ---- */
 
 int kube_watch_new(struct kube_client *client, struct kube_discovery *discovery, const struct kube_watch_spec *spec,
@@ -271,6 +295,9 @@ int kube_watch_new(struct kube_client *client, struct kube_discovery *discovery,
     const char *given[] = {s->api_version, s->resource, s->namespace, s->label_selector, s->field_selector};
     if (kube_path_check(s->api_version, s->resource, err) < 0)
         return -1;
+    for (const char *const *v = spec->api_versions; v && *v; v++)
+        if (kube_path_check(*v, s->resource, err) < 0)
+            return -1;
     struct kube_watch *w = xcalloc(1, sizeof(*w));
     for (size_t i = 0; i < ARRAY_LEN(given); i++)
         w->strings[i] = given[i] ? xstrdup(given[i]) : NULL;
@@ -288,6 +315,7 @@ int kube_watch_new(struct kube_client *client, struct kube_discovery *discovery,
     w->absent_backoff = (struct net_backoff){.base_ns = ABSENT_BASE_NS, .cap_ns = ABSENT_CAP_NS};
     w->wake = net_timer_new(kube_client_loop(client), on_wake, w);
     kube_watch_stream_init(w);
+    kube_watch_versions_init(w, spec->api_versions, spec->versions_ns, on_earlier_version);
     sleep_for(w, 0);
     *ret_watch = w;
     return 0;

@@ -5,6 +5,9 @@
  * Errors:  told by error() with the time until the next attempt; a watch never gives up.
  * Source:  Kubernetes API concepts: efficient detection of changes, streaming lists; resourceVersion is opaque.
  *
+ * Of several apiVersions the first one that the server serves is used. When that one is gone, the next one is; while it
+ * is not the first of the list, those before it are looked for from time to time.
+ *
  * What it is in at any moment:
  *     look up ─► list (streamed or paged) ─► watch ─► (closed: watch again) ─► (410: list again)
  *          └──► absent: told as an empty list, looked up again until it appears
@@ -37,6 +40,10 @@ struct kube_watch;
 
 struct kube_watch_spec {
     struct kube_selection selection; /* strings are copied; a namespace is ignored for a cluster-scoped resource */
+    /* Candidates in the place of selection's apiVersion, which is the first of them; NULL-terminated, copied; NULL: no
+     * others. */
+    const char *const *api_versions;
+    int64_t versions_ns; /* between two looks for an earlier candidate; 0: 30 s */
     bool no_streaming_list;
     int64_t stall_ns;        /* silence after which a connection is given up; 0: KUBE_WATCH_STALL_NS */
     int64_t backoff_base_ns; /* 0: 250 ms */
@@ -67,12 +74,12 @@ struct kube_watch_ops {
      * wanted. */
     void (*followed)(void *ctx);
     /* A watch connection was opened anew ("closed", "error", "stall", "silent") or a list begun anew ("gone", "error",
-     * "reset"). NULL: not wanted. */
+     * "reset", "version": an earlier candidate is served). NULL: not wanted. */
     void (*restart)(void *ctx, const char *reason);
     /* The server sends no bookmarks: from now on silence is no error, and the connection is opened anew every
      * stall_ns. Told once. NULL: not wanted. */
     void (*silent)(void *ctx, int64_t every_ns);
-    /* Looked up and found. NULL: not wanted. */
+    /* Looked up and found: resource has the apiVersion that is listed next. NULL: not wanted. */
     void (*found)(void *ctx, const struct kube_resource *resource);
 };
 

@@ -1,5 +1,5 @@
 /* watch_state.h — what a watch consists of, for watch.c (what is under way, lists, waits) and watch_stream.c (the
- * connection that events come on), watch_history.c only.
+ * connection that events come on), watch_history.c, watch_versions.c only.
  * Thread:  loop thread only.
  */
 #ifndef HAPTIC_KUBE_WATCH_STATE_H
@@ -20,8 +20,9 @@ struct kube_watch {
     const struct kube_watch_ops *ops;
     void *ctx;
     struct kube_selection selection;
-    char *strings[5]; /* what selection points to */
-    char *label;      /* "ingresses.networking.k8s.io in ns" */
+    char *strings[5];                /* what selection points to */
+    struct watch_versions *versions; /* watch_versions.c; NULL: there is one apiVersion only */
+    char *label;                     /* "ingresses.networking.k8s.io in ns" */
     int64_t stall_ns;
 
     enum kube_watch_state state;
@@ -69,6 +70,18 @@ void kube_watch_forget_version(struct kube_watch *w);
 void kube_watch_begin_list(struct kube_watch *w);
 /* The list is whole; go on from resource_version with the connection that is open or a new one. */
 void kube_watch_list_complete(struct kube_watch *w, const char *resource_version);
+
+/* watch_versions.c: which of several apiVersions is used. All of them take a watch without candidates. */
+/* earlier: called when a candidate before the one in use is served. */
+void kube_watch_versions_init(struct kube_watch *w, const char *const *api_versions, int64_t every_ns,
+                              void (*earlier)(struct kube_watch *w));
+void kube_watch_versions_done(struct kube_watch *w);
+/* A lookup begins: selection has the first candidate. */
+void kube_watch_versions_begin(struct kube_watch *w);
+/* It is not served: selection has the next candidate. False: there is none. */
+bool kube_watch_versions_next(struct kube_watch *w);
+/* The candidate at hand is served and will be listed. */
+void kube_watch_versions_found(struct kube_watch *w);
 
 /* watch_history.c */
 /* The stream is open: ask beside it whether the server still knows the version that it goes on from. */

@@ -24,12 +24,14 @@ struct taking {
     struct json_prune prune;
     /* The kind at hand. */
     const struct config_kind *kind;
-    size_t place;    /* in snapshot->kinds */
-    size_t before;   /* objects that were there before its list began */
-    char *of_kind;   /* "Ingress" */
-    struct map seen; /* ids of the kind that are taken already */
+    size_t place;        /* in snapshot->kinds */
+    size_t before;       /* objects that were there before its list began */
+    char *of_kind;       /* "Ingress" */
+    struct map seen;     /* ids of the kind that are taken already */
+    struct map selected; /* names of namespaces; values are not used */
     bool waits, served, namespaced;
-    struct err problem; /* of the call at hand */
+    const char *api_version; /* of the kind at hand: the first candidate that is served */
+    struct err problem;      /* of the call at hand */
 };
 
 static struct snapshot_kind *at_hand(struct taking *t)
@@ -85,7 +87,7 @@ static int write_other(struct taking *t, yyjson_val *object, struct buf *out, st
         buf_add(out, buf_str(&text), text.length);
         return 0;
     }
-    buf_printf(out, "{\"apiVersion\":\"%s\",\"kind\":\"%s\",", t->kind->api_version, t->of_kind);
+    buf_printf(out, "{\"apiVersion\":\"%s\",\"kind\":\"%s\",", t->api_version, t->of_kind);
     buf_add(out, buf_str(&text) + 1, text.length - 1);
     return 0;
 }
@@ -141,7 +143,7 @@ static void on_object(void *ctx, yyjson_val *object, const char *namespace, cons
     CLEANUP(buf_done) struct buf json = {.max = OBJECT_MAX};
     CLEANUP(free_ptr) char *id = xasprintf("%s/%s", namespace, name);
     struct snapshot_kind *kind = at_hand(t);
-    bool secret = secret_is_kind(t->kind->api_version, t->kind->resource);
+    bool secret = secret_is_kind(t->api_version, t->kind->resource);
 
     (void)received_ns;
     if (t->problem.kind != ERR_NONE || map_get(&t->seen, id) != NULL)
@@ -180,7 +182,7 @@ static const struct kube_pager_ops pager_ops = {on_begin, on_object, on_complete
 
 static int take_list(struct taking *t, const char *namespace, struct err *err)
 {
-    const struct kube_selection selection = {.api_version = t->kind->api_version,
+    const struct kube_selection selection = {.api_version = t->api_version,
                                              .resource = t->kind->resource,
                                              .namespace = namespace,
                                              .label_selector = t->kind->label_selector,
@@ -196,7 +198,7 @@ static int take_list(struct taking *t, const char *namespace, struct err *err)
     return -1;
 }
 
-/* ---- kinds ---- */
+/* ---- places of kinds ---- */
 
 static size_t place_of(struct snapshot *s, const char *label)
 {
@@ -214,19 +216,72 @@ static int compare_objects(const void *a, const void *b)
     return strcmp(((const struct snapshot_object *)a)->id, ((const struct snapshot_object *)b)->id);
 }
 
+/* Which of its apiVersions is served; t->served: any. */
+static int find_version(struct taking *t, struct err *err)
+{
+    const struct config_strings *versions = &t->kind->api_versions;
+    size_t i = 0;
+
+    do {
+        t->api_version = versions->length > 0 ? versions->items[i] : t->kind->api_version;
+        t->waits = true;
+        (void)kube_discovery_find(t->discovery, t->api_version, t->kind->resource, on_found, t);
+        wait_for(t);
+    } while (t->problem.kind == ERR_NONE && !t->served && ++i < versions->length);
+    if (t->problem.kind == ERR_NONE)
+        return 0;
+    *err = t->problem;
+    return -1;
+}
+
+/* ---- namespaces that are selected by their labels ---- */
+
+static void on_namespaces_begin(void *ctx)
+{
+    struct taking *t = ctx;
+
+    map_clear(&t->selected);
+}
+
+static void on_namespace(void *ctx, yyjson_val *object, const char *namespace, const char *name, int64_t received_ns)
+{
+    struct taking *t = ctx;
+
+    (void)object, (void)namespace, (void)received_ns;
+    map_put(&t->selected, name, t);
+}
+
+static const struct kube_pager_ops namespace_ops = {on_namespaces_begin, on_namespace, on_complete, on_failed};
+
+static int take_selected(struct taking *t, struct err *err)
+{
+    const struct kube_selection selection = {
+        .api_version = "v1", .resource = "namespaces", .label_selector = t->kind->namespace_selector};
+    struct map_slot *slot;
+    int result = 0;
+
+    t->waits = true;
+    kube_pager_start(t->client, &selection, &namespace_ops, t);
+    wait_for(t);
+    if (t->problem.kind != ERR_NONE) {
+        *err = t->problem;
+        return err_wrap(err, "namespaceSelector");
+    }
+    for (size_t it = 0; result == 0 && (slot = map_next(&t->selected, &it));)
+        result = take_list(t, slot->key, err);
+    return result;
+}
+
+/* ---- kinds ---- */
+
 static int take_kind(struct taking *t, struct err *err)
 {
     CLEANUP(buf_done) struct buf label = {0};
     const struct config_strings *namespaces = &t->kind->namespaces;
 
-    kube_path_add_label(&label, t->kind->api_version, t->kind->resource);
-    t->waits = true;
-    (void)kube_discovery_find(t->discovery, t->kind->api_version, t->kind->resource, on_found, t);
-    wait_for(t);
-    if (t->problem.kind != ERR_NONE) {
-        *err = t->problem;
+    if (find_version(t, err) < 0)
         return -1;
-    }
+    kube_path_add_label(&label, t->api_version, t->kind->resource);
     if (!t->served) {
         vec_push(&t->snapshot->absent, buf_steal(&label));
         return 0;
@@ -236,7 +291,9 @@ static int take_kind(struct taking *t, struct err *err)
     for (size_t i = 0; i < at_hand(t)->objects.length; i++)
         map_put(&t->seen, at_hand(t)->objects.items[i].id, t);
     int result = 0;
-    if (namespaces->length == 0 || !t->namespaced)
+    if (t->kind->namespace_selector != NULL)
+        result = t->namespaced ? take_selected(t, err) : 0;
+    else if (namespaces->length == 0 || !t->namespaced)
         result = take_list(t, NULL, err);
     for (size_t i = 0; t->namespaced && i < namespaces->length && result == 0; i++)
         result = take_list(t, namespaces->items[i], err);
@@ -265,6 +322,7 @@ int snapshot_take(uv_loop_t *loop, struct kube_client *client, const struct conf
     json_prune_done(&t.prune);
     fake_secrets_done(&t.fakes);
     map_done(&t.seen);
+    map_done(&t.selected);
     free(t.of_kind);
     if (result < 0)
         snapshot_done(s);

@@ -177,7 +177,7 @@ static void file_match_kinds(struct source_dir *d, struct dir_file *file, struct
     for (size_t i = 0; i < store_kind_count(d->store); i++) {
         struct store_kind *kind = store_kind_at(d->store, i);
         const struct store_kind_spec *spec = store_kind_spec(kind);
-        if (strcmp(spec->api_version, o->api_version) != 0 || strcmp(spec->resource, resource) != 0)
+        if (!store_kind_spec_has_version(spec, o->api_version) || strcmp(spec->resource, resource) != 0)
             continue;
         if (!is_watched)
             is_taken = file_judge(d, file, o);

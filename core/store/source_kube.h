@@ -20,7 +20,8 @@
 
 struct source_kube;
 
-/* reason "silent": the server sends no bookmarks, told once with the first kind where that was seen.
+/* reason "optional": a kind that may be absent is; told once until it was there.
+ * reason "silent": the server sends no bookmarks, told once with the first kind where that was seen.
  *
  * A failure that goes on in the same words is told once: of a watch until it works again, of an object until it was
  * well, deleted or missing in a list (of at most 256 failing objects of a kind at a time; more are told each time).

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/digest.h"
 #include "base/err.h"
 
 struct store;
@@ -36,9 +37,19 @@ struct store_kind_spec {
     const char *label_selector; /* sent to the server; NULL: all */
     const char *field_selector;
     const char *const *namespaces; /* NULL-terminated; NULL or empty: all */
+    /* Candidates, of which api_version is the first: the source uses the first one that the server has.
+     * NULL-terminated; NULL: no others. */
+    const char *const *api_versions;
+    const char *namespace_selector; /* of labels of namespaces, in the place of namespaces; NULL: none */
+    bool is_optional;               /* that the server does not have the kind is no failure */
 };
 
 #define STORE_INDEX_PARTS_MAX 4
+/* Values of one expression that finds several, and ways to combine those of all expressions of one object. */
+#define STORE_INDEX_VALUES_MAX 64
+#define STORE_INDEX_KEYS_MAX 256
+/* Stands between the values of such an expression; no value has it. */
+#define STORE_INDEX_SEPARATOR '\x1f'
 
 struct object {
     unsigned refs;
@@ -51,7 +62,7 @@ struct object {
     int64_t created_s; /* creationTimestamp, Unix seconds; 0 when absent */
     size_t index_count;
     /* values of index_by: strings, numbers and booleans as text; "" where the field is absent, null, a list or an
-     * object */
+     * object. Of an expression that finds several: each one once, in document order. */
     const char *index[STORE_INDEX_PARTS_MAX];
     size_t json_length;
     const char *json;        /* pruned, minified; a NUL follows */
@@ -79,6 +90,11 @@ int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct s
     MUST_CHECK;
 /* Forget a kind and all its objects (listeners hear of each). */
 void store_remove_kind(struct store *s, struct store_kind *kind);
+/* Which of its apiVersions the source uses from now on: for objects that come without, and in its spec. */
+void store_kind_set_api_version(struct store_kind *kind, const char *api_version);
+bool store_kind_spec_has_version(const struct store_kind_spec *spec, const char *api_version);
+/* Of what a source has to know; not of the apiVersion in use. */
+struct digest store_kind_spec_digest(const struct store_kind_spec *spec);
 /* The kind field of its objects ("Ingress"), once the source knows it; for objects that come without. */
 void store_kind_set_object_kind(struct store_kind *kind, const char *object_kind);
 struct store_kind *store_kind_by_name(const struct store *s, const char *name); /* NULL when unknown */

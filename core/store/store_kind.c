@@ -34,6 +34,8 @@ void store_kind_unref(struct store_kind *kind)
     free((char *)(uintptr_t)kind->spec.field_selector);
     strings_free(kind->spec.index_by);
     strings_free(kind->spec.namespaces);
+    strings_free(kind->spec.api_versions);
+    free((char *)(uintptr_t)kind->spec.namespace_selector);
     free(kind->object_kind);
     free(kind);
 }
@@ -104,8 +106,13 @@ int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct s
                                           .index_by = strings_copy(spec->index_by),
                                           .label_selector = string_copy(spec->label_selector),
                                           .field_selector = string_copy(spec->field_selector),
-                                          .namespaces = strings_copy(spec->namespaces)};
+                                          .namespaces = strings_copy(spec->namespaces),
+                                          .api_versions = strings_copy(spec->api_versions),
+                                          .namespace_selector = string_copy(spec->namespace_selector),
+                                          .is_optional = spec->is_optional};
     kind->is_secret = secret_is_kind(spec->api_version, spec->resource);
+    for (const char *const *v = spec->api_versions; v && *v; v++)
+        kind->is_secret = kind->is_secret || secret_is_kind(*v, spec->resource);
     map_init(&kind->table, true);
     map_init(&kind->staged, true);
     if (kind_compile_index(kind, err) < 0) {
@@ -173,6 +180,43 @@ size_t store_kind_objects(const struct store_kind *kind)
 size_t store_kind_bytes(const struct store_kind *kind)
 {
     return kind->bytes;
+}
+
+void store_kind_set_api_version(struct store_kind *kind, const char *api_version)
+{
+    if (strcmp(kind->spec.api_version, api_version) == 0)
+        return;
+    free((char *)(uintptr_t)kind->spec.api_version);
+    kind->spec.api_version = xstrdup(api_version);
+}
+
+bool store_kind_spec_has_version(const struct store_kind_spec *spec, const char *api_version)
+{
+    for (const char *const *v = spec->api_versions; v && *v; v++)
+        if (strcmp(*v, api_version) == 0)
+            return true;
+    return strcmp(spec->api_version, api_version) == 0;
+}
+
+static void add_parts(struct buf *out, const char *const *strings)
+{
+    for (; strings && *strings; strings++)
+        buf_add(out, *strings, strlen(*strings) + 1);
+    buf_putc(out, '\0');
+}
+
+struct digest store_kind_spec_digest(const struct store_kind_spec *spec)
+{
+    CLEANUP(buf_done) struct buf all = {0};
+    const char *versions[] = {spec->api_version, NULL};
+    const char *fixed[] = {spec->name, spec->resource, spec->label_selector, spec->field_selector,
+                           spec->namespace_selector};
+
+    for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
+        buf_add(&all, fixed[i] ? fixed[i] : "", fixed[i] ? strlen(fixed[i]) + 1 : 1);
+    add_parts(&all, spec->api_versions ? spec->api_versions : versions);
+    add_parts(&all, spec->namespaces);
+    return digest_of(all.data, all.length);
 }
 
 void store_kind_set_object_kind(struct store_kind *kind, const char *object_kind)

@@ -68,13 +68,16 @@ static int json_make(struct store_kind *kind, struct yyjson_val *value, struct e
 {
     struct store *s = kind->store;
     struct buf *out = &s->json;
-    const char *object_kind = json_str(value, "kind");
+    const char *object_kind = json_str(value, "kind"), *api_version = kind->spec.api_version;
+    const char *own_version = kind->spec.api_versions ? json_str(value, "apiVersion") : NULL;
 
     if (!object_kind)
         object_kind = kind->object_kind;
+    if (own_version && store_kind_spec_has_version(&kind->spec, own_version))
+        api_version = own_version;
     buf_clear(out);
     if (buf_try_add(out, "{\"apiVersion\":", 14, err) < 0 ||
-        json_write_string(out, kind->spec.api_version, strlen(kind->spec.api_version), err) < 0)
+        json_write_string(out, api_version, strlen(api_version), err) < 0)
         return -1;
     if (object_kind && (buf_try_add(out, ",\"kind\":", 8, err) < 0 ||
                         json_write_string(out, object_kind, strlen(object_kind), err) < 0))
@@ -95,19 +98,76 @@ static const char *pool_add(char **pool, const char *string)
     return copy;
 }
 
+/* A value with a NUL or the separator is no key that anybody can ask for: nothing is added for it. */
+static int part_add(struct buf *parts, struct yyjson_val *value, struct err *err)
+{
+    size_t start = parts->length;
+
+    if (json_scalar_text(value, parts, err) < 0)
+        return -1;
+    if (parts->length > start && (memchr(parts->data + start, '\0', parts->length - start) ||
+                                  memchr(parts->data + start, STORE_INDEX_SEPARATOR, parts->length - start)))
+        parts->length = start;
+    return 0;
+}
+
+/* Does the list that begins at from have the text from last to its end already? */
+static bool parts_have(const struct buf *parts, size_t from, size_t last)
+{
+    const char *text = parts->data + last;
+    size_t length = parts->length - last;
+
+    for (size_t at = from, end; at < last; at = end + 1) {
+        const char *separator = memchr(parts->data + at, STORE_INDEX_SEPARATOR, last - at);
+        end = separator ? (size_t)(separator - parts->data) : last;
+        if (end - at == length && memcmp(parts->data + at, text, length) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What an expression finds, each value once. What is no key counts only when there is nothing else. */
+static int parts_add_all(struct store_kind *kind, size_t part, struct yyjson_val *value, size_t *ret_count,
+                         struct err *err)
+{
+    CLEANUP(json_values_done) struct json_values found = {0};
+    struct buf *parts = &kind->store->parts;
+    size_t from = parts->length, count = 0;
+
+    if (jsonpath_all(kind->index[part], value, &found, err) < 0)
+        return -1;
+    for (size_t i = 0; i < found.length; i++) {
+        size_t before = parts->length;
+        if (count > 0 && buf_try_add(parts, &(char){STORE_INDEX_SEPARATOR}, 1, err) < 0)
+            return -1;
+        size_t start = parts->length;
+        if (part_add(parts, found.items[i], err) < 0)
+            return -1;
+        if (parts->length == start || parts_have(parts, from, start))
+            parts->length = before;
+        else if (++count > STORE_INDEX_VALUES_MAX)
+            return err_set(err, ERR_LIMIT, "%s of indexBy finds more than %d values", kind->spec.index_by[part],
+                           STORE_INDEX_VALUES_MAX);
+    }
+    *ret_count = count > 0 ? count : 1;
+    return 0;
+}
+
 /* Evaluate the index expressions into s->parts, each followed by a NUL. */
 static int parts_make(struct store_kind *kind, struct yyjson_val *value, struct err *err)
 {
     struct buf *parts = &kind->store->parts;
+    size_t keys = 1;
 
     buf_clear(parts);
     for (size_t i = 0; i < kind->index_count; i++) {
-        size_t start = parts->length;
-        if (json_scalar_text(jsonpath_first(kind->index[i], value), parts, err) < 0)
+        size_t count = 1;
+        if (jsonpath_is_plural(kind->index[i]) ? parts_add_all(kind, i, value, &count, err) < 0
+                                               : part_add(parts, jsonpath_first(kind->index[i], value), err) < 0)
             return -1;
-        /* A value with a NUL is no key that anybody can ask for. */
-        if (parts->length > start && memchr(parts->data + start, '\0', parts->length - start))
-            parts->length = start;
+        keys *= count;
+        if (keys > STORE_INDEX_KEYS_MAX)
+            return err_set(err, ERR_LIMIT, "the expressions of indexBy give more than %d keys", STORE_INDEX_KEYS_MAX);
         if (buf_try_add(parts, "", 1, err) < 0)
             return -1;
     }

@@ -3,15 +3,16 @@
 -- An object is kept as its JSON text; the table that templates see is made when it is asked for (lent.lua).
 --
 -- Index keys: the kind's index values joined by "/". A look-up by fewer values than the kind has is a look-up by
--- prefix; the table for a depth is made at its first use and kept up to date from then on.
+-- prefix; the table for a depth is made at its first use and kept up to date from then on. An expression that finds
+-- several values gives them in one text (SEPARATOR); the object stands under the key of each.
 local lent = require("haptic.lent")
 local reads = require("haptic.reads")
 
 local M = {}
 
-local find, gsub, sub = string.find, string.gsub, string.sub
+local find, gmatch, gsub, sub = string.find, string.gmatch, string.gsub, string.sub
 local sort = table.sort
-local type, pairs, next, error, select, setmetatable = type, pairs, next, error, select, setmetatable
+local type, ipairs, pairs, next, error, select, setmetatable = type, ipairs, pairs, next, error, select, setmetatable
 local format = string.format
 
 local function key_part(value)
@@ -37,6 +38,39 @@ local function key_prefix(key, depth)
     if not at then return key end
   end
   return sub(key, 1, at - 1)
+end
+
+--- Between several values of one part (core/store/store.h).
+local SEPARATOR = "\31"
+
+--- The keys that a key with several values in its parts stands for.
+local function expand(key)
+  local keys, at = { "" }, 0
+  while at do
+    local stop = find(key, "/", at + 1, true)
+    local part, longer = sub(key, at + 1, stop and stop - 1), {}
+    for _, beginning in ipairs(keys) do
+      for value in gmatch(part .. SEPARATOR, "([^\31]*)\31") do
+        longer[#longer + 1] = at == 0 and value or beginning .. "/" .. value
+      end
+    end
+    keys, at = longer, stop
+  end
+  return keys
+end
+
+--- Call fn(table, key, value) with each different key of a record up to a depth.
+local function each_prefix(record, depth, fn, t, value)
+  local keys = record.keys
+  if not keys then return fn(t, key_prefix(record.key, depth), value) end
+  local seen = {}
+  for i = 1, #keys do
+    local key = key_prefix(keys[i], depth)
+    if not seen[key] then
+      seen[key] = true
+      fn(t, key, value)
+    end
+  end
 end
 
 local Objects = {}
@@ -87,11 +121,15 @@ local function index_remove(index, key, record)
   end
 end
 
+local function add_prefixes(index, depth, record) each_prefix(record, depth, index_add, index, record) end
+
+local function remove_prefixes(index, depth, record) each_prefix(record, depth, index_remove, index, record) end
+
 local function index_of(kind, depth)
   local index = kind.index[depth]
   if not index then
     index = {}
-    for _, record in pairs(kind.by_id) do index_add(index, key_prefix(record.key, depth), record) end
+    for _, record in pairs(kind.by_id) do add_prefixes(index, depth, record) end
     kind.index[depth] = index
   end
   return index
@@ -101,7 +139,7 @@ local function mark_changed(self, kind, record)
   local mark = self.mark
   reads.each(kind.id_readers, record.id, mark)
   reads.each(kind.list_readers, "", mark)
-  for depth, readers in pairs(kind.key_readers) do reads.each(readers, key_prefix(record.key, depth), mark) end
+  for depth, readers in pairs(kind.key_readers) do each_prefix(record, depth, reads.each, readers, mark) end
 end
 
 --- A new version of an object. The values of its index follow the JSON text.
@@ -112,22 +150,22 @@ function Objects:put(kind, id, created, json, ...)
   local before = kind.by_id[id]
   if before and before.json == json and before.key == key and before.created == created then return nil end
   if key == id then key = id end
+  local keys = find(key, SEPARATOR, 1, true) and expand(key) or nil
   if before then
     if before.key ~= key then
       mark_changed(self, kind, before)
-      for depth, index in pairs(kind.index) do
-        index_remove(index, key_prefix(before.key, depth), before)
-        index_add(index, key_prefix(key, depth), before)
-      end
+      for depth, index in pairs(kind.index) do remove_prefixes(index, depth, before) end
+      before.key, before.keys = key, keys
+      for depth, index in pairs(kind.index) do add_prefixes(index, depth, before) end
     end
-    before.json, before.key, before.created = json, key, created
+    before.json, before.created = json, created
     self.lent:drop(before)
     mark_changed(self, kind, before)
     return before, false
   end
-  local record = { id = id, key = key, created = created, json = json }
+  local record = { id = id, key = key, created = created, json = json, keys = keys }
   kind.by_id[id] = record
-  for depth, index in pairs(kind.index) do index_add(index, key_prefix(key, depth), record) end
+  for depth, index in pairs(kind.index) do add_prefixes(index, depth, record) end
   mark_changed(self, kind, record)
   return record, true
 end
@@ -138,7 +176,7 @@ function Objects:delete(kind, id)
   local record = kind.by_id[id]
   if not record then return nil end
   kind.by_id[id] = nil
-  for depth, index in pairs(kind.index) do index_remove(index, key_prefix(record.key, depth), record) end
+  for depth, index in pairs(kind.index) do remove_prefixes(index, depth, record) end
   self.lent:drop(record)
   mark_changed(self, kind, record)
   return record

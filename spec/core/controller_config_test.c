@@ -147,6 +147,18 @@ static void errors_name_place_and_remedy(void **state)
         {"watchedResources:\n  a:\n    resources: x\n", "watchedResources.a.apiVersion: is missing"},
         {"watchedResources:\n  a: {apiVersion: v1, resources: x, indexBy: ['[']}\n",
          "haptic.yaml:2: watchedResources.a.indexBy: "},
+        {"watchedResources:\n  a: {apiVersion: v1, apiVersions: [v1, v2], resources: x}\n",
+         "haptic.yaml:2: watchedResources.a.apiVersions: stands beside \"apiVersion\"; write one of them"},
+        {"watchedResources:\n  a: {apiVersions: [v1, v2, v1], resources: x}\n",
+         "haptic.yaml:2: watchedResources.a.apiVersions: names a version twice"},
+        {"watchedResources:\n  a: {apiVersions: [], resources: x}\n",
+         "haptic.yaml:2: watchedResources.a.apiVersion: is missing; or write \"apiVersions\""},
+        {"watchedResources:\n  a: {apiVersion: v1, resources: x, namespaces: [b], namespaceSelector: c}\n",
+         "haptic.yaml:2: watchedResources.a.namespaceSelector: stands beside \"namespaces\"; write one of them"},
+        {"watchedResources:\n  a: {apiVersion: v1, resources: x, namespaceSelector: 'c in'}\n",
+         "haptic.yaml:2: watchedResources.a.namespaceSelector: "},
+        {"watchedResources:\n  a: {apiVersion: v1, resources: x, optional: 1}\n",
+         "haptic.yaml:2: watchedResources.a.optional: must be true or false"},
         {"maps:\n  m: text\n", "haptic.yaml:2: maps.m: must be an object with the field \"template\""},
         {"templatingSettings:\n  libraries: [nope]\n", "there is no library \"nope\""},
         {"- a\n", "haptic.yaml:1: must be an object"},
@@ -184,6 +196,39 @@ static void errors_name_place_and_remedy(void **state)
     }
 }
 
+static void a_kind_may_have_several_versions(void **state)
+{
+    struct store *store = store_new(1 << 20, 1 << 20);
+    struct err err = {0};
+    bool changed;
+    const char text[] = "watchedResources:\n"
+                        "  gateways: {apiVersions: [g.io/v1, g.io/v1beta1], resources: gateways, optional: true,\n"
+                        "    namespaceSelector: 'team in (a,b)'}\n"
+                        "  one: {apiVersions: [v1], resources: ones}\n";
+
+    (void)state;
+    struct config *c = parse(text, &err);
+    if (c == NULL)
+        fail_msg("%s", err.text);
+    assert_int_equal(config_add_kinds(c, store, &changed, &err), 0);
+    assert_true(changed);
+    struct store_kind *kind = store_kind_by_name(store, "gateways");
+    const struct store_kind_spec *spec = store_kind_spec(kind);
+    assert_string_equal(spec->api_version, "g.io/v1");
+    assert_string_equal(spec->api_versions[1], "g.io/v1beta1");
+    assert_null(spec->api_versions[2]);
+    assert_string_equal(spec->namespace_selector, "team in (a,b)");
+    assert_true(spec->is_optional);
+    assert_null(store_kind_spec(store_kind_by_name(store, "one"))->api_versions);
+    /* Which one the server has is nothing that the configuration changes. */
+    store_kind_set_api_version(kind, "g.io/v1beta1");
+    assert_int_equal(config_add_kinds(c, store, &changed, &err), 0);
+    assert_false(changed);
+    assert_string_equal(store_kind_spec(kind)->api_version, "g.io/v1beta1");
+    config_free(c);
+    store_free(store);
+}
+
 /* The API server has no files. */
 static void a_resource_has_no_files(void **state)
 {
@@ -210,8 +255,7 @@ static void fields_without_effect_are_warned_of(void **state)
         "templatingSettings: {engine: scriggo}\n"
         "watchedResources:\n"
         "  pods: {api_version: v1, resources: pods, store: full, enableValidationWebhook: false}\n"
-        "  others: {apiVersion: v1, resources: others, store: on-demand, enableValidationWebhook: true, "
-        "namespaceSelector: x}\n"
+        "  others: {apiVersion: v1, resources: others, store: on-demand, enableValidationWebhook: true}\n"
         "maps: {a.map: {template: x, postProcessing: [{type: regex_replace}]}}\n"
         "sslCertificates: {a.pem: {template: x}}\n"
         "validationTests: {t: {}}\n";
@@ -228,7 +272,6 @@ static void fields_without_effect_are_warned_of(void **state)
         "haptic.yaml:13: templatingSettings.engine: has no effect: ",
         "haptic.yaml:16: watchedResources.others.store: has no effect: ",
         "haptic.yaml:16: watchedResources.others.enableValidationWebhook: has no effect: ",
-        "haptic.yaml:16: watchedResources.others.namespaceSelector: has no effect: ",
         "haptic.yaml:17: maps.a.map.postProcessing: has no effect: ",
         "haptic.yaml:18: sslCertificates: has no effect: ",
     };
@@ -393,6 +436,7 @@ int main(void)
         cmocka_unit_test(the_whole_resource_and_camel_case_are_taken),
         cmocka_unit_test(kinds_are_added_to_those_of_the_library),
         cmocka_unit_test(errors_name_place_and_remedy),
+        cmocka_unit_test(a_kind_may_have_several_versions),
         cmocka_unit_test(a_resource_has_no_files),
         cmocka_unit_test(fields_without_effect_are_warned_of),
         cmocka_unit_test(differences_are_known),

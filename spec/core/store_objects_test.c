@@ -104,6 +104,46 @@ static void keeps_identity_and_pruned_bytes(void **state)
     store_free(s);
 }
 
+/* One object under each of several values. */
+static void an_expression_finds_several_values(void **state)
+{
+    static const char *const index[] = {"spec.parents[*].name", "metadata.name", NULL};
+    struct store *s = store_new(65536, 1 << 20);
+    struct store_kind *kind = add_kind(s, "routes", index);
+    char json[16384];
+    struct err err;
+
+    (void)state;
+    assert_true(
+        put(kind,
+            "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"parents\":[{\"name\":\"b\"},{\"name\":\"a\"},{\"x\":1},"
+            "{\"name\":\"b\"},{\"name\":\"ab\"},{\"name\":\"x\\u001fy\"},{\"name\":\"n\\u0000ul\"},{\"name\":{}}]}}"));
+    assert_string_equal(store_get(kind, "r")->index[0], "b\x1f"
+                                                        "a\x1f"
+                                                        "ab");
+    assert_string_equal(store_get(kind, "r")->index[1], "r");
+    assert_true(put(kind, "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"parents\":[]}}"));
+    assert_string_equal(store_get(kind, "r")->index[0], "");
+    assert_true(put(kind, "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"parents\":[{\"name\":\"only\"}]}}"));
+    assert_string_equal(store_get(kind, "r")->index[0], "only");
+
+    /* Of one value, a separator is no more a key than a NUL. */
+    assert_true(put(kind, "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"parents\":[{\"name\":\"x\\u001fy\"}]}}"));
+    assert_string_equal(store_get(kind, "s")->index[0], "");
+
+    for (int count = 64; count <= 65; count++) {
+        size_t n = (size_t)snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"parents\":[");
+        for (int i = 0; i < count; i++)
+            n += (size_t)snprintf(json + n, sizeof(json) - n, "%s{\"name\":\"p%d\"}", i ? "," : "", i);
+        n += (size_t)snprintf(json + n, sizeof(json) - n, "]}}");
+        int result = store_put_json(kind, json, n, NULL, &err);
+        assert_int_equal(result, count == 64 ? 0 : -1);
+    }
+    assert_int_equal(err.kind, ERR_LIMIT);
+    assert_string_equal(err.text, "routes m: spec.parents[*].name of indexBy finds more than 64 values");
+    store_free(s);
+}
+
 static void refuses_what_has_no_identity(void **state)
 {
     (void)state;
@@ -439,13 +479,10 @@ static void a_change_does_not_cost_by_number(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keeps_identity_and_pruned_bytes),
-        cmocka_unit_test(refuses_what_has_no_identity),
-        cmocka_unit_test(kinds_are_by_name),
-        cmocka_unit_test(relist_tells_only_differences),
-        cmocka_unit_test(memory_is_bounded),
-        cmocka_unit_test(agrees_with_a_plain_list),
-        cmocka_unit_test(a_change_does_not_cost_by_number),
+        cmocka_unit_test(keeps_identity_and_pruned_bytes), cmocka_unit_test(an_expression_finds_several_values),
+        cmocka_unit_test(refuses_what_has_no_identity),    cmocka_unit_test(kinds_are_by_name),
+        cmocka_unit_test(relist_tells_only_differences),   cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(agrees_with_a_plain_list),        cmocka_unit_test(a_change_does_not_cost_by_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -419,6 +419,44 @@ static void each_namespace_fails_by_itself(void **state)
     finish();
 }
 
+static bool is_there;
+
+static void optional_kind(struct script_conn *c)
+{
+    if (strcmp(c->target, "/apis/x/v1") == 0) {
+        script_reply(c, is_there ? 200 : 404, NULL, is_there ? RESOURCES : "404 page not found");
+        return;
+    }
+    script_open(c);
+    script_line(c, EVENT("ADDED", "a", "one", "1"));
+    script_line(c, LISTED);
+}
+
+static void an_optional_kind_may_be_absent(void **state)
+{
+    struct source_kube_status status;
+    struct store_kind_spec spec = {.name = "things", .api_version = "x/v1", .resource = "things", .is_optional = true};
+    struct store_kind *kind;
+    struct err err;
+
+    (void)state;
+    is_there = false;
+    begin(optional_kind, "classes", NULL, false);
+    store_remove_kind(store, store_kind_at(store, 0));
+    assert_int_equal(store_add_kind(store, &spec, &kind, &err), 0);
+    assert_int_equal(source_kube_reload(source, &err), 0);
+    script_wait(&server, &synced, 1);
+    script_run_ms(&server, 50);
+    assert_int_equal(reports, 1);
+    assert_string_equal(last_report, "things optional: things in x/v1 is not served (is its CRD installed?)");
+    assert_true(source_kube_status(source, "things", &status));
+    assert_true(status.is_synced && !status.last_error && status.unfollowed_ns == 0);
+    is_there = true;
+    script_wait_for(&server, &changes, 1, 10);
+    expect("synced +a/one ");
+    finish();
+}
+
 static void kinds_come_and_go(void **state)
 {
     struct store_kind_spec spec = {.name = "more", .api_version = "x/v1", .resource = "things"};
@@ -455,6 +493,7 @@ int main(void)
         cmocka_unit_test(an_object_that_breaks_again_is_told_again),
         cmocka_unit_test(a_list_tells_a_failing_object_once),
         cmocka_unit_test(each_namespace_fails_by_itself),
+        cmocka_unit_test(an_optional_kind_may_be_absent),
         cmocka_unit_test(kinds_come_and_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@ Kube.__index = Kube
 
 local RESOURCES = {
   ConfigMap = { "/api/v1", "configmaps" },
+  Namespace = { "/api/v1", "namespaces", cluster = true },
   CustomResourceDefinition = { "/apis/apiextensions.k8s.io/v1", "customresourcedefinitions", cluster = true },
   EndpointSlice = { "/apis/discovery.k8s.io/v1", "endpointslices" },
   Event = { "/api/v1", "events" },

@@ -52,7 +52,7 @@ local Engine = {}
 Engine.__index = Engine
 
 --- An engine with a program; fails when that does not load. options: see document(); fragment_bytes, contributions:
---- the host's limits.
+--- the host's limits; parts: kind → function(object) → values of its index.
 function M.engine(options)
   local h = host.new()
   if options then h.api.fragment_bytes, h.api.contributions = options.fragment_bytes, options.contributions end
@@ -61,7 +61,7 @@ function M.engine(options)
   local E = require("haptic.engine")(h.api)
   local message = E.configure(M.document(options))
   if message ~= "" then error(message, 2) end
-  return setmetatable({ E = E, host = h, created = {} }, Engine)
+  return setmetatable({ E = E, host = h, created = {}, parts = options and options.parts }, Engine)
 end
 
 local PARTS = {
@@ -79,7 +79,8 @@ end
 
 --- Put a decoded object; created: seconds (1000).
 function Engine:put(kind, object, created)
-  local parts = PARTS[kind] or function(o) return o.metadata.namespace or "", o.metadata.name end
+  local parts = self.parts and self.parts[kind] or PARTS[kind]
+    or function(o) return o.metadata.namespace or "", o.metadata.name end
   self.E.put(kind, M.id_of(object), object.metadata.namespace or "", object.metadata.name, created or 1000,
     cjson.encode(object), parts(object))
 end

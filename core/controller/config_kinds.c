@@ -1,0 +1,200 @@
+/* watchedResources: which kinds there are, and how they are selected. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "controller/config_read.h"
+#include "data/jsonpath.h"
+#include "data/selector.h"
+
+#define KINDS_MAX 100
+#define KIND_NAME_MAX 63
+#define VERSIONS_MAX 8
+
+static const struct field kind_fields[] = {
+    {.name = "apiVersion", .type = FIELD_STRING, .offset = offsetof(struct config_kind, api_version)},
+    {.name = "apiVersions", .type = FIELD_STRINGS, .offset = offsetof(struct config_kind, api_versions)},
+    {.name = "optional", .type = FIELD_BOOL, .offset = offsetof(struct config_kind, is_optional)},
+    {.name = "resources", .type = FIELD_STRING, .required = true, .offset = offsetof(struct config_kind, resource)},
+    {.name = "indexBy", .type = FIELD_STRINGS, .offset = offsetof(struct config_kind, index_by)},
+    {.name = "labelSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, label_selector)},
+    {.name = "fieldSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, field_selector)},
+    {.name = "namespaces", .type = FIELD_STRINGS, .offset = offsetof(struct config_kind, namespaces)},
+    {.name = "statusPatch", .type = FIELD_BOOL, .offset = offsetof(struct config_kind, status_patch)},
+    {.name = "namespaceSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, namespace_selector)},
+    {.name = "store",
+     .type = FIELD_WITHOUT_EFFECT,
+     .harmless = "full",
+     .note = "all objects are held in memory, without the fields to ignore"},
+    {.name = "enableValidationWebhook",
+     .type = FIELD_WITHOUT_EFFECT,
+     .harmless = "false",
+     .note = "there is no admission webhook"},
+    {0},
+};
+
+bool config_is_ingress(const char *api_version, const char *resource)
+{
+    return strcmp(api_version, "networking.k8s.io/v1") == 0 && strcmp(resource, "ingresses") == 0;
+}
+
+void config_kind_done(struct config_kind *k)
+{
+    free(k->name);
+    free(k->api_version);
+    free(k->resource);
+    free(k->label_selector);
+    free(k->field_selector);
+    free(k->namespace_selector);
+    for (size_t i = 0; i < k->api_versions.length; i++)
+        free(k->api_versions.items[i]);
+    vec_done(&k->api_versions);
+    for (size_t i = 0; i < k->index_by.length; i++)
+        free(k->index_by.items[i]);
+    vec_done(&k->index_by);
+    for (size_t i = 0; i < k->namespaces.length; i++)
+        free(k->namespaces.items[i]);
+    vec_done(&k->namespaces);
+}
+
+static int check_index(struct reader *r, yyjson_val *value, const struct config_kind *kind)
+{
+    struct err why;
+
+    value = reader_key(value, "indexBy");
+    if (kind->index_by.length > STORE_INDEX_PARTS_MAX)
+        return reader_fail(r, value, "indexBy", "has more than 4 expressions");
+    for (size_t i = 0; i < kind->index_by.length; i++) {
+        struct jsonpath *path;
+        if (jsonpath_compile(kind->index_by.items[i], &path, &why) < 0)
+            return reader_fail(r, value, "indexBy", why.text);
+        jsonpath_free(path);
+    }
+    return 0;
+}
+
+static int check_selectors(struct reader *r, yyjson_val *value, const struct config_kind *kind)
+{
+    struct label_selector *labels = NULL, *namespaces = NULL;
+    struct field_selector *fields = NULL;
+    struct err why;
+    int result = 0;
+
+    if (label_selector_compile(kind->label_selector, &labels, &why) < 0)
+        result = reader_fail(r, reader_key(value, "labelSelector"), "labelSelector", why.text);
+    else if (field_selector_compile(kind->field_selector, &fields, &why) < 0)
+        result = reader_fail(r, reader_key(value, "fieldSelector"), "fieldSelector", why.text);
+    if (result == 0 && label_selector_compile(kind->namespace_selector, &namespaces, &why) < 0)
+        result = reader_fail(r, reader_key(value, "namespaceSelector"), "namespaceSelector", why.text);
+    if (result == 0 && kind->namespace_selector != NULL && kind->namespaces.length > 0)
+        result = reader_fail(r, reader_key(value, "namespaceSelector"), "namespaceSelector",
+                             "stands beside \"namespaces\"; write one of them");
+    label_selector_free(namespaces);
+    label_selector_free(labels);
+    field_selector_free(fields);
+    return result;
+}
+
+/* One apiVersion, or a list of candidates, the first of which is the apiVersion until the source knows better. */
+static int check_versions(struct reader *r, yyjson_val *value, struct config_kind *kind)
+{
+    struct config_strings *versions = &kind->api_versions;
+    yyjson_val *key = reader_key(value, "apiVersions");
+
+    if (kind->api_version == NULL && versions->length == 0)
+        return reader_fail(r, value, "apiVersion",
+                           "is missing; or write \"apiVersions\", the first of which is used "
+                           "that the API server has");
+    if (kind->api_version != NULL && versions->length > 0)
+        return reader_fail(r, key, "apiVersions", "stands beside \"apiVersion\"; write one of them");
+    if (versions->length > VERSIONS_MAX)
+        return reader_fail(r, key, "apiVersions", "has more than 8 items");
+    for (size_t i = 0; i < versions->length; i++)
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(versions->items[i], versions->items[j]) == 0)
+                return reader_fail(r, key, "apiVersions", "names a version twice");
+    if (kind->api_version == NULL)
+        kind->api_version = xstrdup(versions->items[0]);
+    if (versions->length == 1) {
+        free(versions->items[0]);
+        vec_clear(versions);
+    }
+    return 0;
+}
+
+/* Names are labels of metrics, and words in templates. */
+static int check_kind_name(struct reader *r, const yyjson_val *key, const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_", others[] = "0123456789-";
+    size_t n = 0;
+
+    while (strchr(letters, name[n]) != NULL && name[n] != '\0')
+        n++;
+    while (n > 0 && name[n] != '\0' && (strchr(letters, name[n]) != NULL || strchr(others, name[n]) != NULL))
+        n++;
+    if (n == 0 || name[n] != '\0' || n > KIND_NAME_MAX)
+        return reader_fail(r, key, "",
+                           "must be named with letters, digits, \"_\" and \"-\", a letter first, at most 63");
+    return 0;
+}
+
+bool config_kind_remove(struct config *c, const char *name)
+{
+    for (size_t i = 0; i < c->kinds.length; i++)
+        if (strcmp(c->kinds.items[i].name, name) == 0) {
+            config_kind_done(&c->kinds.items[i]);
+            memmove(c->kinds.items + i, c->kinds.items + i + 1, (c->kinds.length - i - 1) * sizeof(*c->kinds.items));
+            c->kinds.length--;
+            return true;
+        }
+    return false;
+}
+
+int config_read_kinds(struct reader *r, yyjson_val *value, void *object)
+{
+    struct config *c = object;
+    yyjson_val *key, *item;
+    size_t i, n, prefix = strlen(r->path);
+
+    c->has_own_kinds = true;
+    if (yyjson_obj_size(value) > KINDS_MAX)
+        return reader_fail(r, value, "", "has more than 100 entries");
+    yyjson_obj_foreach(value, i, n, key, item)
+    {
+        struct config_kind kind = {.name = xstrdup(yyjson_get_str(key))};
+        int result = 0;
+        if (yyjson_is_null(item)) {
+            result = config_kind_remove(c, kind.name)
+                         ? 0
+                         : reader_fail(r, item, kind.name, "there is no such kind to remove");
+            config_kind_done(&kind);
+            if (result < 0)
+                return -1;
+            continue;
+        }
+        if (!yyjson_is_obj(item))
+            result = reader_fail(r, item, kind.name, "must be an object");
+        snprintf(r->path + prefix, sizeof(r->path) - prefix, "%s.", kind.name);
+        if (result == 0)
+            result = check_kind_name(r, key, kind.name);
+        if (result == 0)
+            result = reader_object(r, item, kind_fields, &kind);
+        if (result == 0)
+            result = check_versions(r, item, &kind);
+        if (result == 0 && yyjson_obj_get(item, "statusPatch") == NULL && yyjson_obj_get(item, "status_patch") == NULL)
+            kind.status_patch = config_is_ingress(kind.api_version, kind.resource);
+        if (result == 0)
+            result = check_index(r, item, &kind);
+        if (result == 0)
+            result = check_selectors(r, item, &kind);
+        r->path[prefix] = '\0';
+        if (result < 0) {
+            config_kind_done(&kind);
+            return -1;
+        }
+        (void)config_kind_remove(c, kind.name);
+        vec_push(&c->kinds, kind);
+    }
+    return 0;
+}
