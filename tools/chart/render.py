@@ -4,12 +4,15 @@
     tools/chart/render.py HELM CHART FOLDER [KUBECONFIG]
 
 Each value of the chart must change the output (tools/chart/changes.yaml has another value for each). The same values give the same output
-twice, and so do values that are absent. Values that cannot be together are refused with a sentence (tools/chart/refusals.yaml). With a KUBECONFIG, its API server must take every
+twice, and so do values that are absent. Values that cannot be together are refused with a sentence (tools/chart/refusals.yaml). The notes
+are those of the form that was chosen (tools/chart/notes.yaml). With a KUBECONFIG, its API server must take every
 object of every rendering, strictly. FOLDER gets the renderings that differ, a file each.
 """
 import functools
 import json
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,11 +44,11 @@ def render(text):
     return render_again(json.loads(text))
 
 
-def render_again(flat, version=None):
+def render_again(flat, version=None, chart=CHART):
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as values:
         yaml.safe_dump(nested(flat), values)
         values.flush()
-        done = subprocess.run([HELM, "template", "rel", str(CHART), "-n", "default", "-f", values.name]
+        done = subprocess.run([HELM, "template", "rel", str(chart), "-n", "default", "-f", values.name]
                               + (["--kube-version", version] if version else []),
                               capture_output=True, text=True, check=False)
     return (done.stdout, None) if done.returncode == 0 else (None, done.stderr.strip())
@@ -98,6 +101,49 @@ def annotations():
         yield f"Chart.yaml: artifacthub.io/crds are not {wanted}"
 
 
+def refusals():
+    """Values that cannot be together are refused, by a sentence that names them; and no sentence of the templates is there for nothing."""
+    said = []
+    for case in yaml.safe_load((HERE / "refusals.yaml").read_text()):
+        values = case["values"]
+        output, refusal = render_again({**case.get("beside", {}), **values}, case.get("kubernetes"))
+        if output is not None:
+            yield f"{values}: not refused"
+            continue
+        said.append(refusal)
+        if case["says"] not in refusal:
+            yield f"{values}: refused with '{refusal}', which does not say '{case['says']}'"
+        for path in values:
+            if (path.split(".")[-1] if "specifications of the schema" in refusal else path) not in refusal:
+                yield f"{values}: refused with '{refusal}', which does not name {path}"
+    for path in sorted((CHART / "templates").iterdir()):
+        for text in re.findall(r'\bfail \(?(?:printf )?"((?:[^"\\]|\\.)+)"', path.read_text()):
+            sentence = ".+".join(re.escape(part) for part in re.split("%[sd]", text.replace('\\"', '"')))
+            if not any(re.search(sentence, refusal) for refusal in said):
+                yield f"{path.name}: no case of tools/chart/refusals.yaml comes to the sentence '{text}'"
+
+
+def notes():
+    """Each form of the chart has the notes that it needs, and no others. Helm shows them after an installation only; here they are a file of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        chart = pathlib.Path(folder) / "haptic"
+        shutil.copytree(CHART, chart)
+        (chart / "templates/NOTES.txt").rename(chart / "files/notes.txt")
+        (chart / "templates/notes.yaml").write_text(
+            'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\ndata:\n  notes: {{ tpl (.Files.Get "files/notes.txt") . | toJson }}\n')
+        for case in yaml.safe_load((HERE / "notes.yaml").read_text()):
+            values = case["values"]
+            output, refusal = render_again(values, chart=chart)
+            if output is None:
+                yield f"NOTES.txt for {values}: {refusal}"
+                continue
+            shown = re.search(r"^  notes: (.*)$", output, re.M)
+            text = json.loads(shown[1])
+            yield from (f"NOTES.txt for {values} do not say '{part}'" for part in case.get("says", []) if part not in text)
+            yield from (f"NOTES.txt for {values} say '{part}'" for part in case.get("silent", []) if part in text)
+            yield from (f"NOTES.txt for {values}: two empty lines, or blanks at an end" for _ in re.findall(r"\n\n\n|[ \t]\n", text)[:1])
+
+
 def main():
     changes = yaml.safe_load((HERE / "changes.yaml").read_text())
     schema = json.loads((CHART / "values.schema.json").read_text())
@@ -121,12 +167,8 @@ def main():
     if render_again({name: None for name in schema["properties"] if name != "global"}) != render_again({}):
         wrong.append("values that are absent are not what values.yaml says")
     wrong += annotations()
-    for case in yaml.safe_load((HERE / "refusals.yaml").read_text()):
-        output, refusal = render_again(case["values"], case.get("kubernetes"))
-        if output is not None:
-            wrong.append(f"{case['values']}: not refused")
-        elif case["says"] not in refusal:
-            wrong.append(f"{case['values']}: refused with '{refusal}', which does not say '{case['says']}'")
+    wrong += refusals()
+    wrong += notes()
     different = {output: what for what, output in renderings.items() if output is not None}
     for number, output in enumerate(different):
         (FOLDER / f"{number}.yaml").write_text(output)

@@ -8,7 +8,7 @@
 {{- range $component := list "controller" "haproxy" -}}
 {{- $scaler := index $.Values $component $name -}}
 {{- if gt (int $scaler.minReplicas) (int $scaler.maxReplicas) -}}
-{{- fail (printf "%s.%s.minReplicas is more than %s.%s.maxReplicas" $component $name $component $name) -}}
+{{- fail (printf "%s.%s.minReplicas is %d, which is more than %s.%s.maxReplicas, %d" $component $name (int $scaler.minReplicas) $component $name (int $scaler.maxReplicas)) -}}
 {{- end -}}
 {{- end -}}
 {{- with index $.Values.controller $name -}}
@@ -30,10 +30,21 @@
 {{- if and .keda.enabled (not .keda.triggers) -}}
 {{- fail (printf "%s.keda.enabled is true and %s.keda.triggers is empty: KEDA has nothing to look at" $component $component) -}}
 {{- end -}}
+{{- $resources := eq $component "controller" | ternary $.Values.resources .resources -}}
+{{- if and .autoscaling.enabled (not (dig "requests" "cpu" "" $resources)) -}}
+{{- fail (printf "%s.autoscaling.enabled is true and %s has no requests.cpu: %s.autoscaling.targetCPUUtilizationPercentage is a part of that" $component (eq $component "controller" | ternary "resources" "haproxy.resources") $component) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.controller.verticalPodAutoscaler.enabled .Values.controller.autoscaling.enabled (ne .Values.controller.verticalPodAutoscaler.updateMode "Off") -}}
 {{- fail "controller.autoscaling.enabled is true and controller.verticalPodAutoscaler.updateMode is not Off: both would follow the CPU, against each other" -}}
+{{- end -}}
+{{- if and .Values.controller.verticalPodAutoscaler.enabled .Values.controller.keda.enabled (ne .Values.controller.verticalPodAutoscaler.updateMode "Off") -}}
+{{- range .Values.controller.keda.triggers -}}
+{{- if has .type (list "cpu" "memory") -}}
+{{- fail (printf "controller.keda.triggers has one of the type %s and controller.verticalPodAutoscaler.updateMode is not Off: both would follow the same figure, against each other" .type) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if .Values.haproxy.hostNetwork -}}
 {{- if ne .Values.haproxy.kind "DaemonSet" -}}
@@ -55,38 +66,55 @@
 {{- fail (printf "haproxy.agent.nativeSidecar is true and Kubernetes is %s: native sidecars need 1.30; set it to false" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
 {{- if and (ne .Values.haproxy.service.type "LoadBalancer") (or .Values.haproxy.service.loadBalancerClass .Values.haproxy.service.loadBalancerSourceRanges) -}}
-{{- fail (printf "haproxy.service.type is %s: haproxy.service.loadBalancerClass and loadBalancerSourceRanges are for LoadBalancer" .Values.haproxy.service.type) -}}
+{{- fail (printf "haproxy.service.type is %s: haproxy.service.loadBalancerClass and haproxy.service.loadBalancerSourceRanges are for LoadBalancer" .Values.haproxy.service.type) -}}
 {{- end -}}
 {{- if and (eq .Values.haproxy.service.type "ClusterIP") (or .Values.haproxy.service.http.nodePort .Values.haproxy.service.https.nodePort (eq .Values.haproxy.service.externalTrafficPolicy "Local")) -}}
-{{- fail "haproxy.service.type is ClusterIP: haproxy.service.http.nodePort, https.nodePort and externalTrafficPolicy Local are for NodePort and LoadBalancer" -}}
+{{- fail "haproxy.service.type is ClusterIP: haproxy.service.http.nodePort, haproxy.service.https.nodePort and haproxy.service.externalTrafficPolicy Local are for NodePort and LoadBalancer" -}}
 {{- end -}}
-{{- if and (or .Values.haproxy.hostPorts.http .Values.haproxy.hostPorts.https) (ne .Values.haproxy.kind "DaemonSet") -}}
-{{- fail "haproxy.hostPorts is set and haproxy.kind is Deployment: two pods on a node could not have the port; use DaemonSet" -}}
+{{- if ne .Values.haproxy.kind "DaemonSet" -}}
+{{- range $name, $port := .Values.haproxy.hostPorts -}}
+{{- if $port -}}
+{{- fail (printf "haproxy.hostPorts.%s is set and haproxy.kind is Deployment: two pods on a node could not have the port; use DaemonSet" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.haproxy.service -}}
+{{- if $.Values.https.enabled -}}
+{{- if eq (int .http.port) (int .https.port) -}}
+{{- fail (printf "haproxy.service.http.port and haproxy.service.https.port are both %d" (int .http.port)) -}}
+{{- end -}}
+{{- if and .http.nodePort (eq (int .http.nodePort) (int .https.nodePort)) -}}
+{{- fail (printf "haproxy.service.http.nodePort and haproxy.service.https.nodePort are both %d" (int .http.nodePort)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.haproxy.hostPorts.https (not .Values.https.enabled) -}}
+{{- fail "haproxy.hostPorts.https is set and https.enabled is false: nothing would listen there" -}}
 {{- end -}}
 {{- if and .Values.https.http3 (not .Values.https.enabled) -}}
-{{- fail "https.http3 is set and https.enabled is false" -}}
+{{- fail "https.http3 is set and https.enabled is false: HTTP/3 needs the certificates of HTTPS" -}}
 {{- end -}}
 {{- if and .Values.defaultSSLCertificate.secretName (not .Values.https.enabled) -}}
-{{- fail "defaultSSLCertificate.secretName is set and https.enabled is false" -}}
+{{- fail "defaultSSLCertificate.secretName is set and https.enabled is false: no client would get that certificate" -}}
 {{- end -}}
 {{- if and .Values.controller.rbac.namespaces .Values.defaultSSLCertificate.namespace (not (has .Values.defaultSSLCertificate.namespace (append .Values.controller.rbac.namespaces .Release.Namespace))) -}}
 {{- fail "defaultSSLCertificate.namespace is not among controller.rbac.namespaces: the controller may not read it" -}}
 {{- end -}}
 {{- if and .Values.defaultSSLCertificate.namespace (not .Values.defaultSSLCertificate.secretName) -}}
-{{- fail "defaultSSLCertificate.namespace is set and defaultSSLCertificate.secretName is not" -}}
+{{- fail "defaultSSLCertificate.namespace is set and defaultSSLCertificate.secretName is not: the certificate that the controllers make is in the namespace of the release" -}}
 {{- end -}}
 {{- $tls := .Values.haproxy.agent.tls -}}
 {{- if and $tls.managed (or $tls.serverSecretName $tls.clientSecretName) -}}
-{{- fail "haproxy.agent.tls.managed is true: serverSecretName and clientSecretName are for certificates that somebody else makes" -}}
+{{- fail "haproxy.agent.tls.managed is true: haproxy.agent.tls.serverSecretName and haproxy.agent.tls.clientSecretName are for certificates that somebody else makes" -}}
 {{- end -}}
 {{- if and (not $tls.managed) (not (and $tls.serverSecretName $tls.clientSecretName)) -}}
-{{- fail "haproxy.agent.tls.managed is false: name the Secrets in haproxy.agent.tls.serverSecretName and clientSecretName" -}}
+{{- fail "haproxy.agent.tls.managed is false: name the Secrets in haproxy.agent.tls.serverSecretName and haproxy.agent.tls.clientSecretName" -}}
 {{- end -}}
 {{- if and (not $tls.managed) (eq $tls.serverSecretName $tls.clientSecretName) -}}
-{{- fail "haproxy.agent.tls.serverSecretName and clientSecretName are the same: an agent would have the controllers' certificate" -}}
+{{- fail "haproxy.agent.tls.serverSecretName and haproxy.agent.tls.clientSecretName are the same: an agent would have the controllers' certificate" -}}
 {{- end -}}
 {{- if le (int .Values.haproxy.terminationGracePeriodSeconds) (int .Values.haproxy.drainSeconds) -}}
-{{- fail "haproxy.terminationGracePeriodSeconds must be more than haproxy.drainSeconds" -}}
+{{- fail (printf "haproxy.terminationGracePeriodSeconds is %d and haproxy.drainSeconds is %d: it must be more, or what is still open after these seconds is cut" (int .Values.haproxy.terminationGracePeriodSeconds) (int .Values.haproxy.drainSeconds)) -}}
 {{- end -}}
 {{- if and .Values.controller.rbac.namespaces .Values.controller.ingressStatus.publishNodes -}}
 {{- fail "controller.rbac.namespaces is set and controller.ingressStatus.publishNodes, too: with Roles only, nodes cannot be read" -}}
