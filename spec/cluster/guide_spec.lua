@@ -49,6 +49,16 @@ describe("the guide to high availability", function()
     cluster:wait_answer()
     one_leader()
 
+    -- The defaults: the Lease's time, resources, anti-affinity, the budget
+    local function field(what, path) return cluster:run(("kubectl get %s -o jsonpath='{%s}'"):format(what, path)) end
+    assert.equal("60", field("lease haptic-leader", ".spec.leaseDurationSeconds"))
+    assert.equal([[{"limits":{"cpu":"500m","memory":"512Mi"},"requests":{"cpu":"100m","memory":"128Mi"}}]],
+      field("deployment haptic-controller", ".spec.template.spec.containers[0].resources"))
+    assert.equal([[{"preferredDuringSchedulingIgnoredDuringExecution":[{"podAffinityTerm":{"labelSelector":{"matchLabels":]]
+      .. [[{"app.kubernetes.io/name":"haptic"}},"topologyKey":"kubernetes.io/hostname"},"weight":100}]}]],
+      field("deployment haptic-controller", ".spec.template.spec.affinity.podAntiAffinity"))
+    assert.equal("1", field("poddisruptionbudget haptic-controller", ".spec.minAvailable"))
+
     -- Scaling
     cluster:run("kubectl scale deployment haptic-controller --replicas=3")
     ready(3)
@@ -81,6 +91,8 @@ describe("the guide to high availability", function()
     assert.equal("ok", cluster:run("kubectl get --raw /healthz"))
     find(cluster:run(([[kubectl describe pod %s | grep -A10 "Limits\|Requests"]]):format(leader)), "cpu:%s+500m", "kubectl describe pod")
     find(cluster:run(([[kubectl describe pod %s | grep -A10 "Limits\|Requests"]]):format(leader)), "memory:%s+128Mi", "kubectl describe pod")
+    find(cluster:run("kubectl describe node $(kubectl get nodes -o jsonpath='{.items[0].metadata.name}')"), "haptic%-controller",
+      "kubectl describe node")
     find(cluster:run(([[kubectl logs %s | grep -i "deploy"]]):format(leader)), "Deployed", "the leader's log")
     local started = cluster:run(([[kubectl logs %s | grep "Started.*Deployer\|DeploymentScheduler"]]):format(leader))
     find(started, "Started Deployer", "the leader's log")
@@ -123,6 +135,8 @@ controller:
     ready(2)
     local leader = one_leader()
     find(cluster:run("kubectl logs " .. leader .. " | grep leader"), "Became leader: ", "kubectl logs")
+    -- It goes on until somebody ends it.
+    find(cluster:run("timeout 3 kubectl logs -f deployment/haptic-controller | grep leader"), "Leader election started", "kubectl logs -f")
     cluster:uninstall()
     -- What is left: nothing of the chart's own; the Lease is removed by the test, Secrets with certificates are the manual's matter.
     assert.equal("", cluster:run("kubectl get deployment,service,configmap,serviceaccount,role,rolebinding,networkpolicy,poddisruptionbudget "

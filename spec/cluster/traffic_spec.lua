@@ -19,6 +19,7 @@ describe("no request fails", function()
   teardown(function()
     cluster:uninstall()
     cluster:forget("web")
+    cluster:forget("green")
     cluster:down()
   end)
 
@@ -91,6 +92,66 @@ describe("no request fails", function()
       rolled_out("deployment/web")
       settled("app=web", 3)
     end)
+  end)
+
+  --- Waits until the application answers with this word in front of its pods' names, and no longer with the other.
+  local function answered_by(name)
+    local since
+    cluster:wait_for("answers of " .. name .. " alone", 60, function()
+      local _, body = cluster:ask()
+      local is = body and body:find("^" .. name .. "%-") ~= nil
+      since = is and (since or posix.now()) or nil
+      return since and posix.now() - since > 1, body
+    end)
+  end
+
+  it("while its Service is switched between two Deployments, and the other one is deleted at once", function()
+    cluster:application("green", 2)
+    local function switch(name)
+      cluster:run(([[kubectl patch service web -p '{"spec":{"selector":{"app":"%s"}}}']]):format(name))
+    end
+    under_traffic(function()
+      for _ = 1, 3 do
+        switch("green")
+        switch("web")
+      end
+      switch("green")
+      cluster:run("kubectl delete deployment web --wait=false")
+      answered_by("green")
+      settled("app=web", 0)
+      cluster:application_parts("web", 2, { "ConfigMap", "Deployment" })
+      switch("web")
+      cluster:run("kubectl delete deployment green --wait=false")
+      answered_by("web")
+      settled("app=green", 0)
+    end)
+    cluster:forget("green")
+  end)
+
+  it("while its Ingress is switched between two Services, and the pods of the other one are deleted at once", function()
+    cluster:application("green", 2)
+    local function switch(name)
+      cluster:run(([[kubectl patch ingress web --type=json -p '[{"op":"replace",
+        "path":"/spec/rules/0/http/paths/0/backend/service/name","value":"%s"}]']]):format(name))
+    end
+    under_traffic(function()
+      for _ = 1, 3 do
+        switch("green")
+        switch("web")
+      end
+      switch("green")
+      cluster:run("kubectl delete deployment web --wait=false")
+      answered_by("green")
+      settled("app=web", 0)
+      -- The Service that nothing names any more goes, too, and comes back.
+      cluster:run("kubectl delete service web")
+      cluster:application_parts("web", 2, { "ConfigMap", "Deployment", "Service" })
+      switch("web")
+      cluster:run("kubectl delete deployment green --wait=false")
+      answered_by("web")
+      settled("app=green", 0)
+    end)
+    cluster:forget("green")
   end)
 
   local function header()

@@ -53,13 +53,14 @@ describe("a release", function()
     cluster:install("--set replicaCount=2")
     cluster:run("helm uninstall haproxy-ic --wait --timeout 120s")
     assert.equal("customresourcedefinition.apiextensions.k8s.io/haproxytemplateconfigs.haproxy-haptic.org\n"
+      .. "customresourcedefinition.apiextensions.k8s.io/haproxytemplatelibraries.haproxy-haptic.org\n"
       .. "secret/haptic-default-certificate\nsecret/haptic-fleet", (cluster:run("sort <<'END'\n" .. objects() .. "\nEND")))
     cluster:run("kubectl delete lease haptic-leader")
     cluster:run("kubectl delete secret haptic-fleet haptic-default-certificate")
   end)
 
   it("is installed by an account that has rights in one namespace only", function()
-    cluster:run("kubectl delete --ignore-not-found crd haproxytemplateconfigs.haproxy-haptic.org")
+    cluster:run("kubectl delete --ignore-not-found crd haproxytemplateconfigs.haproxy-haptic.org haproxytemplatelibraries.haproxy-haptic.org")
     cluster:apply([[
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role

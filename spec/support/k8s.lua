@@ -4,6 +4,7 @@
 -- cluster of "tools/testenv k8s up" that is used and left as it is; without it each file of specs has one of its own.
 
 local posix = require("support.posix")
+local witness = require("support.k8s_witness")
 
 local M = {}
 
@@ -141,11 +142,25 @@ end
 
 -- ---- an application and requests ----
 
+--- Those objects of an application that are of these kinds (nil: all). Returns when its pods are ready.
+function Cluster:application_parts(name, replicas, kinds)
+  local text = posix.read_file("spec/cluster/application.yaml"):gsub("NAME", name):gsub("REPLICAS", tostring(replicas))
+  local parts = {}
+  for part in (text .. "\n---\n"):gmatch("(.-)\n%-%-%-\n") do
+    for _, kind in ipairs(kinds or { part:match("\nkind: (%a+)") }) do
+      if part:find("\nkind: " .. kind .. "\n", 1, true) then
+        parts[#parts + 1] = part
+      end
+    end
+  end
+  assert(#parts == (kinds and #kinds or 4), "spec/cluster/application.yaml has other objects")
+  self:apply(table.concat(parts, "\n---\n"))
+  self:run("kubectl rollout status deployment/" .. name .. " --timeout=90s")
+end
+
 --- A Deployment "web" of small web servers that say their pod's name, with a Service and an Ingress for web.example.
 function Cluster:application(name, replicas)
-  local text = posix.read_file("spec/cluster/application.yaml")
-  self:apply((text:gsub("NAME", name):gsub("REPLICAS", tostring(replicas))))
-  self:run("kubectl rollout status deployment/" .. name .. " --timeout=90s")
+  self:application_parts(name, replicas)
 end
 
 --- Removes an application.
@@ -186,7 +201,7 @@ function Cluster:traffic(rate)
     return (posix.read_file(output) or ""):find(" 200 ")
   end)
   return {
-    --- Ends it. Returns the number of requests, and those that failed as text, a line each.
+    --- Ends it. Returns the number of requests, and those that failed as a list of texts.
     finish = function()
       -- It is in a session of its own, with the programs that lead into the node.
       posix.run({ "kill", "-TERM", "--", "-" .. process.pid })
@@ -196,27 +211,31 @@ function Cluster:traffic(rate)
       end)
       local count, failed = 0, {}
       local log = posix.read_file(output) or ""
+      local offset = os.time() - posix.now() -- of the client's clock to the day's
       for time, kind, host, status, detail in log:gmatch("([%d.]+) (%l+) (%S+) (%w+) ([^\n]*)\n") do
         count = count + 1
         if status ~= "200" then
-          failed[#failed + 1] = table.concat({ time, kind, host, status, detail }, " ")
+          failed[#failed + 1] = ("%s %s %s %s %s"):format(os.date("!%T", time + offset), kind, host, status, detail)
         end
       end
-      return count, table.concat(failed, "\n")
+      return count, failed
     end,
   }
 end
 
 --- Runs `change` under requests, with some seconds before and after it: none of them may fail.
 function Cluster:under_traffic(change)
+  local seen = witness.watch(self)
   local traffic = self:traffic(50)
   posix.sleep(2)
   local ok, reason = pcall(change)
   posix.sleep(3)
   local count, failed = traffic.finish()
-  assert(ok, reason)
+  local account = seen.finish(not ok or #failed > 0)
+  assert(ok, tostring(reason) .. account)
   assert(count > 150, "only " .. count .. " requests were made")
-  assert(failed == "", ("%d requests; these failed:\n%s"):format(count, failed))
+  local first = table.concat(failed, "\n", 1, math.min(#failed, 40))
+  assert(#failed == 0, ("%d of %d requests failed:\n%s%s"):format(#failed, count, first, account))
   print(("%d requests, none failed"):format(count))
 end
 
