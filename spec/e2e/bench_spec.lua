@@ -17,13 +17,14 @@ describe("tools/bench --quick", function()
     scope:close()
   end)
 
-  it("changes endpoints and Ingresses under load: no request fails, nothing is reloaded, all hosts answer", function()
+  --- No request fails, nothing is reloaded, all hosts answer.
+  local function measure(...)
     local path = scope:path("figures.json")
     local binary = e2e.program()
     local programs = os.getenv("BENCH_PROGRAMS") or binary:gsub("/core/haptic$", "/tools/benchmark")
     local output, code = posix.run({
       "env", "HAPTIC_BIN=" .. binary, "BENCH_PROGRAMS=" .. programs, "TMPDIR=" .. scope.directory, "tools/bench",
-      "--quick", "--output", path,
+      "--quick", "--output", path, ...,
     })
     assert.equal(0, code, e2e.tail(output, 30))
     local sizes = json.decode(posix.read_file(path)).sizes
@@ -45,5 +46,18 @@ describe("tools/bench --quick", function()
     -- Every endpoint change was counted by the controller's own histogram.
     assert.is_true(ours.share.endpoint.own.n >= ROUND.endpoint)
     assert.truthy(output:find("reloads +0.00 +wanted ≤ 0 +met"))
+    return ours
+  end
+
+  it("changes endpoints and Ingresses under load", function()
+    assert.is_nil(measure().memory.agent)
+  end)
+
+  it("does so through an agent", function()
+    local ours = measure("--agent")
+    assert.is_true(ours.memory.agent.rss > 0)
+    -- The agent has carried out each of them, and no backend was checked before it came.
+    assert.is_true(ours.share.endpoint.agent.n >= ROUND.endpoint)
+    assert.is_true(ours.share.ingress.agent.n >= ROUND.ingress)
   end)
 end)

@@ -13,6 +13,7 @@ import time
 import objects
 import processes
 import report
+import through_agent
 from processes import Failure, Talker
 
 WARM_UP = 3
@@ -20,7 +21,7 @@ SAMPLES = {"endpoint": 20, "ingress": 8}   # of one round
 PAUSE_S = 0.02                             # after each sample, plus as much at random
 CHURN_RATE = 50
 LOAD_RATE = 400
-COLD_TIMEOUT_MS = 120000
+COLD_TIMEOUT_MS = 120000                   # and as much again for each 20 000 ingresses
 
 
 def progress(text):
@@ -89,7 +90,7 @@ class Benchmark:
         self.added = 0
         self.version = None
         self.random = random.Random(1)
-        self.ours = processes.Ours(setup)
+        self.ours = through_agent.ThroughAgent(setup) if options.agent else processes.Ours(setup)
         self.floor = processes.Floor(setup, self.ours)
         self.subjects = {"ours": self.ours, "floor": self.floor}
 
@@ -144,13 +145,14 @@ class Benchmark:
 
     def cold_starts(self, figures, size):
         times = {name: [] for name in self.subjects}
+        timeout_ms = COLD_TIMEOUT_MS * (1 + size // 20000)
         for number in range(self.options.cold_starts):
             if number > 0:
                 for subject in self.subjects.values():
                     subject.stop()
-            times["ours"].append(self.ours.wait_live(self.ours.start(), size, COLD_TIMEOUT_MS))
+            times["ours"].append(self.ours.wait_live(self.ours.start(), size, timeout_ms))
             self.floor.prepare()
-            times["floor"].append(self.floor.wait_live(self.floor.start(), size, COLD_TIMEOUT_MS))
+            times["floor"].append(self.floor.wait_live(self.floor.start(), size, timeout_ms))
             progress(f"{size} ingresses: cold start {times['ours'][-1]:.2f} s, floor {times['floor'][-1]:.2f} s, "
                      f"load average {os.getloadavg()[0]:.1f}")
         for name in self.subjects:
@@ -245,7 +247,7 @@ class Benchmark:
     def is_current(self, subject, route):
         """Does each of the route's pods answer?"""
         for number in route.pods:
-            subject.first(route.host, objects.address(number), 2000)
+            subject.first(route.host, objects.address(number))
             if subject.found() is None:
                 return False
         return True
@@ -260,6 +262,7 @@ def parse_arguments():
     parser.add_argument("--rounds", required=True, type=int)
     parser.add_argument("--cold-starts", required=True, type=int)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--agent", action="store_true")
     parser.add_argument("--binary", required=True)
     parser.add_argument("--haproxy-binary", required=True)
     parser.add_argument("--programs", required=True)
@@ -277,7 +280,7 @@ def main():
     # Nothing here waits longer than some seconds, as long as nothing is wrong.
     signal.signal(signal.SIGALRM, give_up)
     signal.signal(signal.SIGTERM, give_up)
-    signal.alarm(100 if options.quick else len(options.sizes) * (200 + 8 * options.rounds))
+    signal.alarm(100 if options.quick else sum(200 + 8 * options.rounds + size // 20 for size in options.sizes))
     work = tempfile.mkdtemp(prefix="bench.")
     setup = benchmark = None
     begun = time.monotonic()

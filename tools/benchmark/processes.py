@@ -84,6 +84,13 @@ def memory(pid):
     return {"rss": numbers["Rss"], "pss": numbers["Pss"], "peak": numbers["VmHWM"]}
 
 
+def read_metrics(port):
+    """{series: value}."""
+    text = subprocess.run(["curl", "-sf", "-m", "10", f"http://127.0.0.1:{port}/metrics"], check=True,
+                          capture_output=True, text=True).stdout
+    return {name: float(value) for name, value in re.findall(r"^([^#\s]\S*(?:\{.*\})?) (\S+)$", text, re.MULTILINE)}
+
+
 # ---- the two that are compared ----
 
 
@@ -152,14 +159,20 @@ class Ours(Subject):
 
     def start(self):
         """Returns when it was begun (CLOCK_MONOTONIC, ns)."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self.make_room()
         begun = time.monotonic_ns()
         self.process = self.spawn(
             [self.setup.binary, "run", "--config", self.config, "--kubeconfig", f"{self.setup.cluster}/kubeconfig",
-             "--haproxy-dir", self.directory, "--haproxy-binary", self.setup.haproxy, "--namespace", "default",
-             "--metrics-address", "127.0.0.1", "--metrics-port", str(self.METRICS_PORT), "--set",
-             f"http_port={self.port}", "--set", f"status_port={self.port + 1}"], "haptic.log")
+             "--haproxy-binary", self.setup.haproxy, "--namespace", "default", "--metrics-address", "127.0.0.1",
+             "--metrics-port", str(self.METRICS_PORT), "--set", f"http_port={self.port}", "--set",
+             f"status_port={self.port + 1}"] + self.arguments(), "haptic.log")
         return begun
+
+    def arguments(self):
+        return ["--haproxy-dir", self.directory]
+
+    def make_room(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     def wait_live(self, begun, hosts, timeout_ms):
         return (self.all_answer(hosts, timeout_ms) - begun) / 1e9
@@ -169,13 +182,19 @@ class Ours(Subject):
             return
         for pid in self.pausable():
             os.kill(pid, signal.SIGCONT)
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self.end(self.process)
         self.process = None
+
+    @staticmethod
+    def end(process):
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
     def parts(self):
         """Process ids by what they are."""
@@ -201,10 +220,7 @@ class Ours(Subject):
         return {name: memory(pids[0]) for name, pids in self.parts().items() if name != "haproxy" and pids}
 
     def metrics(self):
-        """{series: value}."""
-        text = subprocess.run(["curl", "-sf", "-m", "10", f"http://127.0.0.1:{self.METRICS_PORT}/metrics"], check=True,
-                              capture_output=True, text=True).stdout
-        return {name: float(value) for name, value in re.findall(r"^([^#\s]\S*(?:\{.*\})?) (\S+)$", text, re.MULTILINE)}
+        return read_metrics(self.METRICS_PORT)
 
     def version(self):
         return next((re.findall(r'version="([^"]*)"', series)[0] for series in self.metrics()
