@@ -98,6 +98,15 @@ static int directory_make(int at, const char *path, struct err *err)
     return 0;
 }
 
+/* A folder of the directory; ERR_INVALID when it has become a link: somebody else may have chosen the target. */
+static int subdirectory_at(int at, const char *name, struct err *err)
+{
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
+        return err_set(err, ERR_INVALID, "%s is a link or no directory", name);
+    return fd < 0 ? err_set_sys(err, errno, "directory %s", name) : fd;
+}
+
 int disk_prepare(const char *directory, struct err *err)
 {
     if (directory_make(AT_FDCWD, directory, err) < 0)
@@ -105,9 +114,11 @@ int disk_prepare(const char *directory, struct err *err)
     CLEANUP(close_fd) int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (at < 0)
         return err_set_sys(err, errno, "directory %s", directory);
-    for (size_t i = 0; i < ARRAY_LEN(subdirectories); i++)
-        if (directory_make(at, subdirectories[i], err) < 0)
+    for (size_t i = 0; i < ARRAY_LEN(subdirectories); i++) {
+        CLEANUP(close_fd) int below = -1;
+        if (directory_make(at, subdirectories[i], err) < 0 || (below = subdirectory_at(at, subdirectories[i], err)) < 0)
             return err_wrap(err, "%s", directory);
+    }
     return 0;
 }
 
@@ -333,12 +344,11 @@ static void note_altered(struct disk *d, const char *path)
 
 static DIR *subdirectory_open(int at, const char *name, struct err *err)
 {
-    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = subdirectory_at(at, name, err);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!dir) {
+    if (fd >= 0 && !dir) {
         err_set_sys(err, errno, "directory %s", name);
-        if (fd >= 0)
-            close(fd);
+        close(fd);
     }
     return dir;
 }
@@ -354,7 +364,7 @@ static int subdirectory_learn(struct disk *d, int at, const char *name, struct e
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         if (entry->d_name[0] == '.')
-            (void)unlinkat(at, path, 0);
+            (void)unlinkat(dirfd(dir), entry->d_name, 0);
         else
             file_learn(d, at, path);
     }
@@ -412,24 +422,28 @@ static int directory_sync(int at, const char *path, struct err *err)
 {
     const char *slash = strchr(path, '/');
     CLEANUP(free_ptr) char *name = slash ? xmemdup0(path, (size_t)(slash - path)) : xstrdup(".");
-    CLEANUP(close_fd) int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) < 0)
-        return err_set_sys(err, errno, "sync directory of %s", path);
-    return 0;
+    CLEANUP(close_fd) int fd = subdirectory_at(at, name, err);
+    if (fd < 0)
+        return -1;
+    return fsync(fd) < 0 ? err_set_sys(err, errno, "sync directory of %s", path) : 0;
 }
 
 /* Put the file in its place in one step; the directory is not synced yet. */
 static int file_replace(int at, const struct disk_file *file, struct err *err)
 {
     const char *slash = strrchr(file->path, '/'), *name = slash ? slash + 1 : file->path;
-    CLEANUP(free_ptr) char *temporary = xasprintf("%.*s.%s.tmp", (int)(name - file->path), file->path, name);
-    if (file_create(at, temporary, file, true, err) < 0) {
-        (void)unlinkat(at, temporary, 0);
+    CLEANUP(free_ptr) char *folder = slash ? xmemdup0(file->path, (size_t)(slash - file->path)) : xstrdup(".");
+    CLEANUP(free_ptr) char *temporary = xasprintf(".%s.tmp", name);
+    CLEANUP(close_fd) int in = subdirectory_at(at, folder, err);
+    if (in < 0)
+        return -1;
+    if (file_create(in, temporary, file, true, err) < 0) {
+        (void)unlinkat(in, temporary, 0);
         return -1;
     }
-    if (renameat(at, temporary, at, file->path) < 0) {
+    if (renameat(in, temporary, in, name) < 0) {
         err_set_sys(err, errno, "rename to %s", file->path);
-        (void)unlinkat(at, temporary, 0);
+        (void)unlinkat(in, temporary, 0);
         return -1;
     }
     return 0;
@@ -492,7 +506,7 @@ static int remove_others(struct disk *d, int at, const struct map *named, struct
             if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || map_get(&wanted, path) ||
                 map_get(named, path))
                 continue;
-            if (unlinkat(at, path, 0) < 0)
+            if (unlinkat(dirfd(dir), entry->d_name, 0) < 0)
                 continue; /* a directory of somebody else's */
             free(map_del(&d->records, path));
             d->removed++;
