@@ -1,5 +1,5 @@
 /* An agent that runs nothing: its live view is what a process would have that loads the accepted state. A change of
- * servers is carried along; a change of other sections makes the view stale.
+ * servers is carried along, as are backends that consist of servers; a change of other sections makes the view stale.
  */
 #include "agent/judge.h"
 
@@ -34,15 +34,41 @@ struct judge *judge_free(struct judge *j)
     return NULL;
 }
 
+void judge_set_dynamic_backends(struct judge *j, bool all_can)
+{
+    j->agent.caps.dynamic_backends = all_can;
+}
+
 /* ---- carrying along ---- */
+
+/* Nothing in it can refer to a map or to another section. */
+static bool is_servers_only(const struct cfg_backend *b)
+{
+    if (b->by_hand || !*b->from || !digest_equal(b->other, digest_of("", 0)))
+        return false;
+    for (size_t i = 0; i < b->servers.length; i++)
+        if (!b->servers.items[i]->plain ||
+            memmem(b->servers.items[i]->words, b->servers.items[i]->words_length, "track", strlen("track")))
+            return false;
+    return true;
+}
 
 static void see_backend(struct judge *j, const char *name)
 {
     CLEANUP(cfg_backend_done) struct cfg_backend wanted = {0};
     struct live_backend *live = live_backend(j->agent.live, name);
     bool is_wanted;
-    if (wanted_parse(&j->agent, name, MODEL_ACCEPTED, &wanted, &is_wanted, NULL) < 0 || !is_wanted || !live ||
-        strcmp(live->cfg.from, wanted.from) != 0 || !digest_equal(live->cfg.other, wanted.other)) {
+    if (wanted_parse(&j->agent, name, MODEL_ACCEPTED, &wanted, &is_wanted, NULL) < 0) {
+        j->stale = true;
+        return;
+    }
+    if (!is_wanted) {
+        live_backend_drop(j->agent.live, name);
+        return;
+    }
+    if (!live && strncmp(name, "backend ", 8) == 0 && is_servers_only(&wanted))
+        live = live_backend_get(j->agent.live, name);
+    else if (!live || strcmp(live->cfg.from, wanted.from) != 0 || !digest_equal(live->cfg.other, wanted.other)) {
         j->stale = true;
         return;
     }

@@ -77,6 +77,8 @@ void reconcile_accept(struct reconcile *r)
     if (!r->rendered || r->partial)
         return;
     struct settled settled;
+    if (r->judge != NULL)
+        judge_set_dynamic_backends(r->judge, fleet_takes_backends(r->fleet));
     model_review_gone(r->model);
     bool left = settle_structural(r->model, is_structural, r, &settled);
     model_review_gone(r->model);

@@ -201,6 +201,18 @@ struct peers *fleet_peers(const struct fleet *f)
     return f->peers;
 }
 
+bool fleet_takes_backends(const struct fleet *f)
+{
+    size_t told = 0;
+    for (size_t i = 0; i < f->seats.length; i++) {
+        const struct seat *s = f->seats.items[i];
+        if (*s->haproxy && !s->takes_backends)
+            return false;
+        told += *s->haproxy != '\0';
+    }
+    return told > 0;
+}
+
 void fleet_rest(struct fleet *f)
 {
     if (!f->writing)

@@ -75,6 +75,8 @@ static bool read_answer(struct seat *s, const struct peer_answer *answer, struct
     if (!hex || (*hex && !offer_digest_parse(hex, &digest)) || !yyjson_get_str(yyjson_obj_get(root, "result")))
         return false;
     copy_string(root, "digest", s->digest, sizeof(s->digest));
+    copy_string(root, "nonce", s->nonce, sizeof(s->nonce));
+    s->nonce[strspn(s->nonce, "0123456789abcdef")] = '\0';
     return true;
 }
 
@@ -136,6 +138,7 @@ static void note_state(struct seat *s, yyjson_val *root)
     yyjson_val *haproxy = yyjson_obj_get(root, "haproxy");
     copy_string(root, "version", s->version, sizeof(s->version));
     copy_string(haproxy, "version", s->haproxy, sizeof(s->haproxy));
+    s->takes_backends = yyjson_get_bool(yyjson_obj_get(haproxy, "dynamic_backends"));
     s->reloads = yyjson_get_uint(yyjson_obj_get(haproxy, "reloads"));
     s->unpacks = has_word(yyjson_obj_get(root, "encodings"), "gzip");
     bool differs = *s->haproxy && !same_series(s->haproxy, s->fleet->config.haproxy);
@@ -256,8 +259,8 @@ static void on_applied(void *ctx, const struct peer_answer *answer, const struct
         seat_step(s);
     } else if (strcmp(result, "not_live") == 0) {
         become_divergent(s, message ? message : result);
-    } else { /* busy, invalid, or something new */
-        s->needs_whole = s->needs_whole || strcmp(result, "busy") != 0;
+    } else { /* busy, replayed, invalid, or something new */
+        s->needs_whole = s->needs_whole || (strcmp(result, "busy") != 0 && strcmp(result, "replayed") != 0);
         lose(s, "Member does not take what was accepted", message ? message : result);
     }
     pace_next(f, answer->status == 200);
@@ -274,8 +277,15 @@ static void on_verified(void *ctx, const struct peer_answer *answer, const struc
 static void ask(struct seat *s, const char *path, struct peer_body *body, int64_t timeout_ns,
                 void (*done)(void *, const struct peer_answer *, const struct err *))
 {
-    const struct peer_call call = {
-        .address = &s->address, .path = path, .body = body, .timeout_ns = timeout_ns, .done = done, .ctx = s};
+    char header[64];
+    const struct peer_call call = {.address = &s->address,
+                                   .path = path,
+                                   .body = body,
+                                   .header = *s->nonce ? header : NULL,
+                                   .timeout_ns = timeout_ns,
+                                   .done = done,
+                                   .ctx = s};
+    snprintf(header, sizeof(header), "Haptic-Nonce: %s", s->nonce);
     net_timer_stop(s->timer);
     s->asked_ns = clock_now_ns();
     s->request = peers_start(s->fleet->peers, &call);

@@ -18,7 +18,7 @@
 #include "net/timer.h"
 
 /* Of the agent's API (docs/agent-api.md). */
-#define FLEET_API 2
+#define FLEET_API 3
 
 enum pace { PACE_FREE, PACE_FIRST, PACE_REST };
 enum seat_state { SEAT_CONNECT, SEAT_COMPARE, SEAT_APPLY, SEAT_VERIFIED, SEAT_DIVERGENT, SEAT_REFUSED };
@@ -34,8 +34,10 @@ struct seat {
     bool needs_whole;
     bool verify_due;                                        /* everything is to be read back */
     char digest[DIGEST_HEX_SIZE], offered[DIGEST_HEX_SIZE]; /* where it is; what it was offered last */
+    char nonce[33];                                         /* for the next offer; "": its API has none */
     char version[64], haproxy[64];
     bool unpacks;         /* it takes packed bodies */
+    bool takes_backends;  /* without a reload */
     bool haproxy_differs; /* from the one that checks here, in its first two numbers */
     struct peer_request *request;
     struct net_timer *timer; /* of the back-off, or the next look */

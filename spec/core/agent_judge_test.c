@@ -136,6 +136,43 @@ static void test_backends_are_checked_once(void **state)
     end(&c);
 }
 
+/* Where every HAProxy adds and deletes backends at runtime, HAProxy need not judge those of known shapes. One that
+ * cannot is enough. */
+static void test_backends_are_not_checked_where_all_can_add_them(void **state)
+{
+    struct court c;
+    (void)state;
+    begin(&c);
+    judge_set_dynamic_backends(c.judge, true);
+    for (int i = 0; i < 3; i++) {
+        model_put_route(c.model, "new", "new", "new", "server s1 127.0.0.1:80 check\n");
+        assert_true(is_taken(&c));
+        if (i > 0)
+            deploy(&c);
+        model_put_route(c.model, "new", "new", "new", "server s2 127.0.0.2:80 check\n");
+        assert_true(is_taken(&c));
+        const struct emitted another[] = {{CONTRIBUTION_MAP_ENTRY, "host.map", "another", "new", 0, 0}};
+        model_put(c.model, "x", another, 1);
+        assert_true(is_taken(&c));
+        if (i > 1)
+            deploy(&c);
+        model_fragment_drop(c.model, "x");
+        assert_true(is_taken(&c));
+        model_fragment_drop(c.model, "new");
+        assert_true(is_taken(&c));
+        deploy(&c);
+        model_put(c.model, "x", another, 1);
+        assert_false(is_taken(&c));
+        model_fragment_drop(c.model, "x");
+    }
+    model_put_route(c.model, "new", "new", "new", "server s1 127.0.0.1:80 check inter 5s\n");
+    assert_false(is_taken(&c));
+    judge_set_dynamic_backends(c.judge, false);
+    model_put_route(c.model, "new", "new", "new", "server s1 127.0.0.1:80 check\n");
+    assert_false(is_taken(&c));
+    end(&c);
+}
+
 static void test_frontends_and_defaults_are_not(void **state)
 {
     struct court c;
@@ -156,6 +193,7 @@ int main(void)
         cmocka_unit_test(test_words_that_were_never_accepted_are_not),
         cmocka_unit_test(test_routes_to_what_is_there_are_harmless),
         cmocka_unit_test(test_backends_are_checked_once),
+        cmocka_unit_test(test_backends_are_not_checked_where_all_can_add_them),
         cmocka_unit_test(test_frontends_and_defaults_are_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

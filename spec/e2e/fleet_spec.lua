@@ -168,11 +168,45 @@ describe("a fleet", function()
       assert.equal(h:state().hash, m:state().digest)
     end
     assert.is_true(h:count_log('msg="Deployed to the fleet"') >= 1)
-    -- What needs a reload, too.
+    -- A backend that comes: three of them need a reload for it, so that HAProxy checks it first. Each tells its own way.
     admin:put_route("new", "new.example", { "198.18.2.2" })
     for _, m in ipairs(members) do
       m:wait_answer("new.example", "198.18.2.2:8001")
     end
+    wait_verified(h, 5)
+    assert.is_true(h:metric("haptic_validations_total") > checks)
+    for i, told in ipairs(h:state().members) do
+      local m, is_dynamic = members[i], told.haproxy:find("^3%.4") ~= nil
+      assert.equal(m.options.series, told.haproxy:match("^%d+%.%d+"))
+      assert.equal(is_dynamic, m:state().haproxy.dynamic_backends)
+      assert.equal(is_dynamic and reloads[i] or reloads[i] + 1, m:state().haproxy.reloads, m.name)
+      assert.equal(is_dynamic and "" or "backend default_new_80", told.reload_reason:match("^backend [%w_]+") or "", m.name)
+    end
+  end)
+
+  it("checks no backend first where every member adds it at runtime, until one comes that does not", function()
+    start_members("3.4", "3.4")
+    local h = start_controller("a", { election = { enabled = false }, series = "3.4" }):wait_ready()
+    wait_verified(h, 2)
+    local function reloads()
+      local list = {}
+      for i, m in ipairs(members) do list[i] = m:state().haproxy.reloads end
+      return list
+    end
+    local before, checks, accepted = reloads(), h:metric("haptic_validations_total"), h:metric("haptic_accepted_total")
+    admin:put_route("new", "new.example", { "198.18.2.2" })
+    for _, m in ipairs(members) do m:wait_answer("new.example", "198.18.2.2:8001", 3) end
+    assert.equal(checks, h:metric("haptic_validations_total"))
+    assert.is_true(h:metric("haptic_accepted_total") > accepted)
+    assert.same(before, reloads())
+    -- The check of the whole follows when there is time.
+    scope:wait_for("the check", 20, function() return h:metric("haptic_validations_total") > checks end)
+    admin:delete("Ingress", "new")
+    admin:delete("Service", "new")
+    for _, m in ipairs(members) do
+      scope:wait_for("the route to be gone", 10, function() return m:ask("new.example") == 404 end)
+    end
+    assert.same(before, reloads())
   end)
 
   it("reloads one member first, and then a share of them at a time", function()
