@@ -21,6 +21,7 @@
 #include "member/member.h"
 
 #define BODY_MAX ((size_t)512 << 20)
+#define NONCE_HEADER "Haptic-Nonce"
 
 struct beside {
     uv_loop_t loop;
@@ -45,7 +46,7 @@ static void on_answer(void *ctx, unsigned status, struct buf *json)
 
 static void serve_apply(void *ctx, struct api_request *request, const char *body, size_t length)
 {
-    member_offer(((struct beside *)ctx)->member, body, length, on_answer, request);
+    member_offer(((struct beside *)ctx)->member, api_header(request, NONCE_HEADER), body, length, on_answer, request);
 }
 
 static void serve_verify(void *ctx, struct api_request *request, const char *body, size_t length)

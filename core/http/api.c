@@ -103,6 +103,11 @@ void api_answer(struct api_request *request, unsigned status, const char *conten
         uv_timer_start(&request->server->timer, on_run_timer, 0, 0);
 }
 
+const char *api_header(const struct api_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
 static void answer_text(struct api_request *request, unsigned status, const char *text)
 {
     struct buf body = {0};

@@ -32,6 +32,8 @@ int api_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct i
                    struct api_server **ret_server, struct err *err) MUST_CHECK;
 /* method: "GET" or "POST"; borrowed, as path is. */
 void api_server_route(struct api_server *s, const char *method, const char *path, api_handler *handler, void *ctx);
+/* A header of the request; NULL: it has none of this name. Valid until the request is answered. */
+const char *api_header(const struct api_request *request, const char *name);
 /* json: taken; left empty. */
 void api_answer(struct api_request *request, unsigned status, const char *content_type, struct buf *body);
 uint16_t api_server_port(const struct api_server *s);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "data/json.h"
+#include "member/nonce.h"
 #include "member/replica.h"
 
 #define PROBLEM_SIZE sizeof(((struct err *)NULL)->text)
@@ -31,6 +32,7 @@ struct member {
     struct model *model;
     struct vault *vault;
     struct replica *replica;
+    struct nonce nonce;
     struct agent *agent;
     enum member_state state;
     uv_timer_t retry, drift, sweep;
@@ -70,8 +72,11 @@ static void put_text(struct buf *json, const char *name, const char *text)
 static void begin_answer(const struct member *m, struct buf *json, const char *result)
 {
     char hex[DIGEST_HEX_SIZE];
-    buf_printf(json, "{\"result\":\"%s\",\"digest\":\"%s\",\"transitions\":%" PRId64 ",\"generation\":%" PRIu64, result,
-               replica_digest(m->replica, hex), replica_transitions(m->replica), replica_generation(m->replica));
+    buf_printf(json,
+               "{\"result\":\"%s\",\"digest\":\"%s\",\"transitions\":%" PRId64 ",\"generation\":%" PRIu64
+               ",\"nonce\":\"%s\"",
+               result, replica_digest(m->replica, hex), replica_transitions(m->replica), replica_generation(m->replica),
+               m->nonce.next);
 }
 
 static void refuse(const struct member *m, unsigned status, const char *result, const char *message,
@@ -290,7 +295,34 @@ static void take_offer(struct member *m, const struct offer *o, const char *byte
     model_changes_done(&changes);
 }
 
-void member_offer(struct member *m, const char *bytes, size_t length, member_answer *answer, void *ctx)
+/* It does not name the next nonce. A writer that is behind learns that. */
+static void refuse_replayed(struct member *m, const struct offer *o, const char *why, member_answer *answer, void *ctx)
+{
+    const struct fence fence = {.transitions = o->transitions, .generation = o->generation, .holder = o->holder};
+    struct fence_record highest = {0};
+    struct err err;
+    if (fence_check(m->options.directory, &fence, &highest, &err) < 0 && err.kind == ERR_STALE)
+        refuse_stale(m, &highest, answer, ctx);
+    else
+        refuse(m, 409, "replayed", why, answer, ctx);
+}
+
+/* Take it, now or when the member's own comparison has ended. */
+static void take_or_wait(struct member *m, const struct offer *o, const char *bytes, size_t length,
+                         member_answer *answer, void *ctx)
+{
+    if (agent_busy(m->agent)) {
+        m->waiting.bytes = xmemdup0(bytes, length);
+        m->waiting.length = length;
+        m->waiting.answer = answer;
+        m->waiting.ctx = ctx;
+    } else {
+        take_offer(m, o, bytes, length, answer, ctx);
+    }
+}
+
+void member_offer(struct member *m, const char *nonce, const char *bytes, size_t length, member_answer *answer,
+                  void *ctx)
 {
     struct offer o;
     struct err err;
@@ -302,14 +334,10 @@ void member_offer(struct member *m, const char *bytes, size_t length, member_ans
         refuse(m, 400, "invalid", err.text, answer, ctx);
         return;
     }
-    if (agent_busy(m->agent)) {
-        m->waiting.bytes = xmemdup0(bytes, length);
-        m->waiting.length = length;
-        m->waiting.answer = answer;
-        m->waiting.ctx = ctx;
-    } else {
-        take_offer(m, &o, bytes, length, answer, ctx);
-    }
+    if (nonce_use(&m->nonce, nonce, o.transitions, &err) < 0)
+        refuse_replayed(m, &o, err.text, answer, ctx);
+    else
+        take_or_wait(m, &o, bytes, length, answer, ctx);
     offer_done(&o);
 }
 
@@ -317,10 +345,19 @@ void member_offer(struct member *m, const char *bytes, size_t length, member_ans
 static void take_waiting(struct member *m)
 {
     char *bytes = m->waiting.bytes;
+    struct offer o;
+    struct err err;
     if (!bytes)
         return;
     m->waiting.bytes = NULL;
-    member_offer(m, bytes, m->waiting.length, m->waiting.answer, m->waiting.ctx);
+    if (m->stopping) {
+        refuse(m, 503, "busy", "another apply is under way; ask again", m->waiting.answer, m->waiting.ctx);
+    } else if (offer_read(bytes, m->waiting.length, &o, &err) < 0) {
+        refuse(m, 400, "invalid", err.text, m->waiting.answer, m->waiting.ctx);
+    } else {
+        take_or_wait(m, &o, bytes, m->waiting.length, m->waiting.answer, m->waiting.ctx);
+        offer_done(&o);
+    }
     explicit_bzero(bytes, m->waiting.length);
     free(bytes);
 }
@@ -380,7 +417,7 @@ void member_describe(struct member *m, struct buf *json)
     struct agent_status s;
     agent_status(m->agent, &s);
     begin_answer(m, json, "state");
-    buf_printf(json, ",\"api\":2,\"encodings\":[\"gzip\"],\"version\":\"%s\",\"state\":\"%s\",\"ready\":%s",
+    buf_printf(json, ",\"api\":3,\"encodings\":[\"gzip\"],\"version\":\"%s\",\"state\":\"%s\",\"ready\":%s",
                m->options.version, state_name(m), member_is_ready(m, &why) ? "true" : "false");
     buf_printf(json, ",\"configured\":%s,\"is_open\":%s", replica_is_minimal(m->replica) ? "false" : "true",
                replica_is_open(m->replica) ? "true" : "false");
@@ -479,6 +516,7 @@ struct member *member_new(uv_loop_t *loop, const struct member_options *options,
     m->loop = loop;
     m->options = *options;
     m->metrics = metrics;
+    nonce_init(&m->nonce);
     m->model = model_new();
     m->vault = vault_new(VAULT_MAX);
     vault_set_referee(m->vault, mark_all, m);

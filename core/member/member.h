@@ -42,7 +42,9 @@ struct member *member_free(struct member *m); /* after stopped; run the loop onc
 
 /* An answer: HTTP status and a JSON document. Called once for each offer or verification, also later. */
 typedef void member_answer(void *ctx, unsigned status, struct buf *json);
-void member_offer(struct member *m, const char *bytes, size_t length, member_answer *answer, void *ctx);
+/* nonce: what it names (nonce.h); NULL: nothing. */
+void member_offer(struct member *m, const char *nonce, const char *bytes, size_t length, member_answer *answer,
+                  void *ctx);
 /* Read everything back from HAProxy and compare it. */
 void member_verify(struct member *m, member_answer *answer, void *ctx);
 void member_describe(struct member *m, struct buf *json);

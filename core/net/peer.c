@@ -184,7 +184,7 @@ static void begin(struct peer_request *r)
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(r->timeout_ns / NS_PER_MS));
     set_tls(p, easy);
     if (r->body) {
-        r->headers = curl_slist_append(NULL, "Content-Type: application/octet-stream");
+        r->headers = curl_slist_append(r->headers, "Content-Type: application/octet-stream");
         r->headers = curl_slist_append(r->headers, "Expect:");
         if (r->body->packed)
             r->headers = curl_slist_append(r->headers, "Content-Encoding: gzip");
@@ -210,6 +210,7 @@ struct peer_request *peers_start(struct peers *p, const struct peer_call *call)
     r->address = *call->address;
     r->path = xstrdup(call->path);
     r->body = call->body ? peer_body_ref(call->body) : NULL;
+    r->headers = call->header ? curl_slist_append(NULL, call->header) : NULL;
     r->timeout_ns = call->timeout_ns;
     r->done = call->done;
     r->ctx = call->ctx;

@@ -60,6 +60,7 @@ struct peer_call {
     const struct peer_address *address; /* copied */
     const char *path;                   /* "/v1/state"; copied */
     struct peer_body *body;             /* NULL: GET; a reference is taken */
+    const char *header;                 /* of a request with a body: "Name: value"; copied; NULL: none */
     int64_t timeout_ns;
     size_t max_answer; /* bytes; 0: 1 MiB */
     void (*done)(void *ctx, const struct peer_answer *answer, const struct err *err);

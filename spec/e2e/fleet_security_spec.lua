@@ -4,6 +4,7 @@
 local cjson = require("cjson")
 local e2e = require("support.e2e")
 local kube = require("support.kube")
+local offers = require("support.offer")
 local posix = require("support.posix")
 
 describe("a fleet among enemies", function()
@@ -60,6 +61,123 @@ describe("a fleet among enemies", function()
     assert.equal(0, h:count_log("level=ERROR"))
   end)
 
+  it("takes no offer twice", function()
+    local h = start_controller({ honest.url }):wait_ready()
+    honest:wait_answer("moving.example", "198.18.1.1:8001")
+    h:stop()
+    local path = scope:path("bundle")
+    honest:call("/v1/bundle", "-o", path)
+    local bundle = posix.read_file(path)
+    local offer = offers.of(bundle, { transitions = 7, generation = 1, holder = "spec" })
+    local function offered(bytes, nonce)
+      local status, said = honest:offer(bytes, nonce)
+      return { status, said.result }
+    end
+    local first = honest:state().nonce
+    assert.matches("^" .. ("%x"):rep(32) .. "$", first)
+    assert.same({ 200, "applied" }, offered(offer, first))
+    assert.are_not.equal(first, honest:state().nonce)
+    local before = honest:state()
+    assert.same({ 409, "replayed" }, offered(offer, first))
+    assert.same({ 409, "replayed" }, offered(offer, ("0"):rep(32)))
+    assert.same({ 409, "replayed" }, offered(offer, ""))
+    -- An older writer learns that it is one.
+    assert.same({ 409, "stale" }, offered(bundle, first))
+    local after = honest:state()
+    assert.same({ before.digest, before.transitions, before.nonce, before.haproxy.operations },
+      { after.digest, after.transitions, after.nonce, after.haproxy.operations })
+    assert.same({ 200, "applied" }, offered(offer))
+    -- A controller of the former version names none; a later term is its own.
+    assert.same({ 200, "applied" }, offered(offers.of(bundle, { transitions = 8, generation = 1, holder = "older" }), ""))
+    assert.same({ 200, "applied" }, offered(offers.of(bundle, { transitions = 8, generation = 2, holder = "older" }), ""))
+    -- Another agent has another nonce; so has the same one after a restart.
+    local last = honest:state().nonce
+    honest:kill()
+    honest:start()
+    scope:wait_for("the agent to be ready", 10, function() return honest:status("/readyz") == 200 end)
+    assert.same({ 409, "replayed" },
+      offered(offers.of(bundle, { transitions = 8, generation = 3, holder = "older" }), last))
+  end)
+
+  it("writes and reads through no link in its directory", function()
+    local h = start_controller({ honest.url }):wait_ready()
+    honest:wait_answer("moving.example", "198.18.1.1:8001")
+    local outside = scope:path("outside")
+    posix.run({ "mkdir", outside })
+    local names = { "haproxy.cfg", "fence", "bundle", "bundle.previous", "journal", ".bundle.tmp", ".haproxy.cfg.tmp" }
+    for _, name in ipairs(names) do
+      posix.write_file(outside .. "/" .. name, "not yours\n")
+    end
+    local function is_untouched()
+      for _, name in ipairs(names) do
+        assert.equal("not yours\n", posix.read_file(outside .. "/" .. name), name)
+      end
+      assert.equal(#names, #posix.run({ "ls", "-A", outside }):gsub("[^\n]", ""))
+    end
+    local d = honest.directory
+    -- While it runs: what is written next.
+    for _, name in ipairs(names) do
+      posix.run({ "ln", "-sfn", outside .. "/" .. name, d .. "/" .. name })
+    end
+    manifests:write("more.yaml", kube.route("more", "more.example", { "198.18.1.2" }))
+    posix.sleep(1.5)
+    is_untouched()
+    -- At a start: what is read.
+    honest:kill()
+    for _, name in ipairs(names) do
+      posix.run({ "ln", "-sfn", outside .. "/" .. name, d .. "/" .. name })
+    end
+    local is_up = pcall(honest.start, honest)
+    is_untouched()
+    if is_up then
+      assert.is_nil(honest.process:log():find("not yours", 1, true))
+    end
+    -- Without them all is well again.
+    if is_up then honest:kill() end
+    for _, name in ipairs(names) do
+      posix.run({ "sh", "-c", '[ ! -L "$1" ] || rm "$1"', "sh", d .. "/" .. name })
+    end
+    honest.ended = false
+    honest:start()
+    change()
+    -- A folder that is a link is named and left alone.
+    posix.run({ "sh", "-c", 'mv "$1/maps" "$2/maps" && ln -s "$2/maps" "$1/maps" && ls -l "$2/maps" >"$2/before"', "sh", d,
+      outside })
+    manifests:write("other.yaml", kube.route("other", "other.example", { "198.18.1.3" }))
+    honest:call("/v1/verify", "-X", "POST")
+    scope:wait_for("the link to be named", 10, function()
+      return honest.process:log():find("maps is a link", 1, true) ~= nil
+    end)
+    local _, same = posix.run({ "sh", "-c", 'ls -l "$1/maps" | diff - "$1/before"', "sh", outside })
+    assert.equal(0, same)
+    assert.is_true(h:is_running())
+    posix.run({ "rm", d .. "/maps" })
+    change()
+  end)
+
+  it("ends a body that stands still", function()
+    start_controller({ honest.url }):wait_ready()
+    honest:wait_answer("moving.example", "198.18.1.1:8001")
+    local still = scope:spawn({
+      name = "still",
+      argv = { "sh", "-c", [[
+        { printf 'POST /v1/apply HTTP/1.1\r\nHost: haptic-agent\r\nContent-Length: 1000\r\n\r\nabc'; sleep 60; } |
+          exec openssl s_client -connect "127.0.0.1:$1" -servername haptic-agent -CAfile "$2" -cert "$3" -key "$4" -quiet]],
+        "sh", tostring(honest.port), identity.authority.crt, identity.controller_crt, identity.controller_key },
+    })
+    change()
+    -- Not at once: whoever is slow may be slow.
+    posix.sleep(5)
+    assert.is_true(still:is_running())
+    change()
+    local count = "ss -tnH state established '( sport = :" .. honest.port .. " )' | wc -l"
+    local function connections() return tonumber((posix.run({ "sh", "-c", count }))) end
+    local before = connections()
+    scope:wait_for("its connection to be closed", 20, function() return connections() < before, connections() end)
+    change()
+    still:signal("KILL")
+  end)
+
   it("receives four bodies at a time, and others when one has ended", function()
     start_controller({ honest.url }):wait_ready()
     honest:wait_answer("moving.example", "198.18.1.1:8001")
@@ -98,7 +216,7 @@ describe("a fleet among enemies", function()
     end
     local function state(more)
       local said = {
-        result = "state", digest = ("0"):rep(32), transitions = 0, generation = 0, api = 2, version = "0", ready = true,
+        result = "state", digest = ("0"):rep(32), transitions = 0, generation = 0, api = 3, version = "0", ready = true,
         configured = true, is_open = false, haproxy = { version = "3.4.0" }, encodings = { "gzip" },
       }
       for key, value in pairs(more or {}) do said[key] = value end

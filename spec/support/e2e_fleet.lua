@@ -21,7 +21,7 @@ end
 
 --- Starts an agent, and, when it is attached, the HAProxy beside it.
 ---@param options table name; identity; series; attach (HAProxy is another's, as in a container of its own); address
---- and port of the agent; program (another haptic)
+--- and port of the agent; program (another haptic); env (more of its environment)
 function Scope:member(options)
   local m = setmetatable({
     scope = self, options = options, name = options.name, address = options.address or "127.0.0.1",
@@ -38,6 +38,14 @@ function Scope:member(options)
   return self:add(m)
 end
 
+local function environment(member)
+  local env = { HOME = member.scope.directory }
+  for name, value in pairs(member.options.env or {}) do
+    env[name] = value
+  end
+  return env
+end
+
 function Member:start()
   local o = self.options
   local argv = {
@@ -51,7 +59,7 @@ function Member:start()
     argv[#argv + 1] = word
   end
   self.process = posix.spawn({
-    name = self.name, argv = argv, env = { HOME = self.scope.directory },
+    name = self.name, argv = argv, env = environment(self),
     output = self.output or self.scope:path(self.name .. ".log"),
   })
   self.output = self.process.output
@@ -93,6 +101,17 @@ function Member:curl(...)
   })
   local body, status = output:match("^(.*)\n(%d+)%s*$")
   return code, tonumber(status), body
+end
+
+--- Offers it bytes, as a controller does: the HTTP status and what was said.
+---@param nonce? string the next one, when it is left out; "": none
+function Member:offer(bytes, nonce)
+  local path = self.scope:path("offer")
+  posix.write_file(path, bytes)
+  nonce = nonce or self:state().nonce
+  local _, status, body = self:call("/v1/apply", "--data-binary", "@" .. path, "-H",
+    nonce == "" and "X-None: 1" or "Haptic-Nonce: " .. nonce)
+  return status, status ~= 0 and json.decode(body) or nil
 end
 
 --- The same as the controller.
