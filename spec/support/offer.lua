@@ -61,7 +61,8 @@ function M.of(bytes, writer)
     local kind, fields = f[1], f[1] ~= "f" and fields_of(f[2])
     if kind == "O" then
       fields = {
-        fields[1], fields[2], tostring(writer.transitions), tostring(writer.generation), writer.holder, writer.from or "",
+        fields[1], fields[2], tostring(writer.transitions), tostring(writer.generation), writer.holder,
+        writer.from or "",
       }
     elseif kind == "E" then
       fields = { fields[1], writer.from and "0" or fields[2] }
