@@ -138,8 +138,9 @@ describe("an agent whose power is cut", function()
         transitions = 5, generation = 2, holder = "spec", from = options.is_delta and digests[1] or nil,
       })
       math.randomseed(posix.pid())
-      local n, all = math.random(1, EVERY)
+      local n = math.random(1, EVERY)
       io.stderr:write("power_spec: begins at step " .. n .. "\n")
+      local all
       repeat
         all = cut(steps, n, bytes, digests)
         n = n + EVERY
