@@ -1,4 +1,8 @@
-/* How it works: reads from where it has read so far; lines are put together in a buffer. */
+/* How it works: reads from where it has read so far; lines are put together in a buffer. The space of followed output
+ * is given back by a hole in front of the file, so offsets stay what they are. HAProxy clears O_APPEND on its standard
+ * output with its first line of log (it sets O_NONBLOCK and nothing else): in a file that is cut to nothing it would go
+ * on at its former offset, behind zeros that would have to be read again each time.
+ */
 #include "haproxy/output.h"
 
 #include <errno.h>
@@ -8,7 +12,7 @@
 
 #include "base/alloc.h"
 
-#define MAX_BYTES (1 << 20)
+#define KEPT_BYTES (1 << 20)
 #define LINE_BYTES 4096
 #define SINCE_BYTES 65536
 
@@ -22,6 +26,17 @@ int output_open(struct output *o, const char *path, struct err *err)
     return 0;
 }
 
+/* A file system without holes: the file is cut, and a writer that appends begins at 0 again (output_follow sees it). */
+static void space_return(struct output *o)
+{
+    int64_t end = o->read - SINCE_BYTES;
+
+    if (o->read - o->dropped <= KEPT_BYTES)
+        return;
+    if (fallocate(o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, end) == 0 || ftruncate(o->fd, 0) == 0)
+        o->dropped = o->read;
+}
+
 void output_done(struct output *o)
 {
     close_fd(&o->fd);
@@ -32,6 +47,9 @@ void output_done(struct output *o)
 void output_follow(struct output *o, void (*line)(void *ctx, const char *text), void *ctx)
 {
     char chunk[LINE_BYTES];
+
+    if (lseek(o->fd, 0, SEEK_END) < o->read) /* somebody has cut the file */
+        o->read = o->start = o->dropped = 0;
     for (ssize_t n; (n = pread(o->fd, chunk, sizeof(chunk), o->read)) > 0;) {
         o->read += n;
         for (const char *at = chunk, *end = chunk + n; at < end;) {
@@ -45,8 +63,7 @@ void output_follow(struct output *o, void (*line)(void *ctx, const char *text), 
             at += length + (newline != NULL);
         }
     }
-    if (o->read > MAX_BYTES && ftruncate(o->fd, 0) == 0)
-        o->read = o->start = 0;
+    space_return(o);
 }
 
 void output_mark(struct output *o)

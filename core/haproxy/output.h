@@ -3,8 +3,8 @@
  * Owns:    the descriptor, and a line not ended yet.
  * Errors:  ERR_SYS with the path.
  *
- * Unlike a pipe it neither blocks nor breaks when the follower is gone. The writer must append (O_APPEND): the file is
- * emptied when it has grown past a megabyte.
+ * Unlike a pipe it neither blocks nor breaks when the follower is gone. The file occupies about a megabyte: space of
+ * older output is given back, and reads as zeros.
  */
 #ifndef HAPTIC_HAPROXY_OUTPUT_H
 #define HAPTIC_HAPROXY_OUTPUT_H
@@ -17,6 +17,7 @@
 struct output {
     int fd;              /* -1: closed */
     int64_t read, start; /* offsets: followed so far; where the present process's output begins */
+    int64_t dropped;     /* what had been followed when space was given back last */
     struct buf line;
 };
 
