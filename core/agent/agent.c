@@ -317,11 +317,12 @@ static void stop_step(struct agent *a)
     }
     if (!a->stop_wrote) {
         a->stop_wrote = true;
-        if (image_level_now(a)) {
+        if (level_now(a)) {
             a->step_after_write = stop_step;
             return;
         }
     }
+    level_done(a);
     stop_process(a);
 }
 

@@ -157,6 +157,14 @@ struct watched {
     struct log_limit limit;
 };
 
+/* Writing what is live into the directory, from the first slice until everything is on disk. */
+struct leveling {
+    struct draft *draft; /* NULL: nothing is under way */
+    int64_t spent_ns;    /* on the loop thread */
+    unsigned refusals;   /* how often everything was collected and was not what is live */
+    char *lineage, *socket;
+};
+
 /* When the next reload may be made. */
 struct pace {
     struct map owners; /* namespace → struct pace_owner */
@@ -229,6 +237,7 @@ struct agent {
     int journal_fd;
     uint64_t journal_size, journal_mark;
     int64_t last_write_ns, write_cost_ns;
+    struct leveling leveling;
     struct buf previous_config;      /* haproxy.cfg before a reload, to go back to */
     char lineage[LIVE_LINEAGE_SIZE]; /* planted in haproxy.cfg on disk */
     char next_lineage[LIVE_LINEAGE_SIZE];
@@ -407,19 +416,26 @@ char *agent_redacted(const struct agent *a, const char *text);
 void agent_redact(const struct agent *a, char **text); /* in place; NULL is fine */
 
 /* image.c */
-bool image_has_file(enum contribution_kind kind);                     /* is it in a file of its own or part of one? */
-char *image_file_path(enum contribution_kind kind, const char *name); /* "files/x", "certs/y"; malloc'ed */
+bool image_has_file(enum contribution_kind kind); /* is it in a file of its own or part of one? */
 /* All files of the accepted state under a new lineage; a->next becomes what a process that loads them has. On an error
  * (a value of a Secret that is gone) there are no files and no next. */
 int image_build(struct agent *a, struct disk_files *files, bool new_lineage, struct err *err) MUST_CHECK;
 void image_write(struct agent *a, struct disk_files *files, bool whole,
                  void (*after)(struct agent *a, const struct err *err));
+/* The same, of what compose adds to files in the thread that writes them. */
+void image_write_composed(struct agent *a, struct disk_files *files, disk_compose *compose, void *ctx,
+                          void (*after)(struct agent *a, const struct err *err));
 void image_load(struct agent *a, struct live *live);
-void image_schedule(struct agent *a);
-void image_on_timer(uv_timer_t *timer);
-/* Write what is live now, if it may be written; false when nothing was begun. */
-bool image_level_now(struct agent *a);
 void image_release(struct agent *a); /* the disk is free again */
+/* Our own first lines of haproxy.cfg, for what the templates have made. */
+void image_head(struct buf *out, const char *lineage, const char *socket, const struct buf *body);
+
+/* level.c: bring the directory to what is live. */
+void level_schedule(struct agent *a); /* when it is time to */
+void level_on_timer(uv_timer_t *timer);
+/* Now, and without slices; false when nothing was begun. */
+bool level_now(struct agent *a);
+void level_done(struct agent *a);
 
 /* addresses.c */
 void addresses_take(struct agent *a, const char *show_servers_state);

@@ -96,7 +96,7 @@ void apply_finish(struct agent *a)
     if (a->live_ok) {
         a->live_digest = p.digest;
         a->level = a->level && digest_equal(a->disk_digest, a->live_digest);
-        image_schedule(a);
+        level_schedule(a);
         if (p.all)
             audit_begin(a);
     }

@@ -17,8 +17,8 @@ static void on_audited(void *ctx, const struct disk_result *result)
         a->level = false;
         /* It may be another directory by now. */
         close_fd(&a->journal_fd);
-        if (a->step_after_write || !image_level_now(a))
-            image_schedule(a);
+        if (a->step_after_write || !level_now(a))
+            level_schedule(a);
     }
     if (!a->writing)
         image_release(a);

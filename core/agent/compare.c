@@ -6,6 +6,7 @@
 
 #include "agent/agent_state.h"
 #include "base/alloc.h"
+#include "haproxy/draft.h"
 
 void touched_done(struct touched *t)
 {
@@ -247,7 +248,7 @@ static void touch_files(struct agent *a, struct touched *t, const struct model_c
             CLEANUP(buf_done) struct buf text = {0};
             if (item->kind != kinds[k])
                 continue;
-            CLEANUP(free_ptr) char *path = image_file_path(item->kind, item->scope);
+            CLEANUP(free_ptr) char *path = draft_path(item->kind, item->scope);
             if (map_put(&seen, path, a))
                 continue;
             bool exists = model_file_text(a->model, MODEL_ACCEPTED, item->kind, item->scope, &text);

@@ -13,12 +13,9 @@
 
 #include "agent/agent_state.h"
 #include "base/alloc.h"
-#include "base/log.h"
+#include "haproxy/draft.h"
 
 #define CONFIG_MAX_BYTES ((size_t)1 << 30)
-#define WRITE_WARN_NS (60 * NS_PER_S)
-#define WRITE_WARN_MAX_NS (3600 * NS_PER_S)
-#define WRITE_COST_FACTOR 200 /* a write may take a two-hundredth of the time between two, with all its threads */
 
 static void lineage_new(char out[LIVE_LINEAGE_SIZE])
 {
@@ -47,6 +44,14 @@ static bool config_binds(const struct buf *config, const char *socket)
         line = path;
     }
     return false;
+}
+
+void image_head(struct buf *out, const char *lineage, const char *socket, const struct buf *body)
+{
+    buf_printf(out, "global\n    setenv HAPTIC_LINEAGE %s\n", lineage);
+    if (!config_binds(body, socket))
+        buf_printf(out, "    stats socket %s mode 600 level admin\n", socket);
+    buf_putc(out, '\n');
 }
 
 struct building {
@@ -80,16 +85,11 @@ bool image_has_file(enum contribution_kind kind)
     return kind == CONTRIBUTION_FILE || kind == CONTRIBUTION_CERTIFICATE || kind == CONTRIBUTION_CRT_LIST;
 }
 
-char *image_file_path(enum contribution_kind kind, const char *name)
-{
-    return xasprintf("%s/%s", kind == CONTRIBUTION_FILE ? "files" : "certs", name);
-}
-
 static void build_file(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length)
 {
     struct building *b = ctx;
     struct buf text = {0};
-    CLEANUP(free_ptr) char *path = image_file_path(kind, name);
+    CLEANUP(free_ptr) char *path = draft_path(kind, name);
     if (b->err.kind != ERR_NONE)
         return;
     if (expand(b->a->config.vault, EXPAND_FILE, bytes, length, &text, NULL, &b->err) < 0) {
@@ -117,10 +117,7 @@ int image_build(struct agent *a, struct disk_files *files, bool new_lineage, str
         a->next = live_free(a->next);
         b.live = a->next = live_new();
     }
-    buf_printf(&config, "global\n    setenv HAPTIC_LINEAGE %s\n", new_lineage ? a->next_lineage : a->lineage);
-    if (!config_binds(&body, a->config.runtime_socket))
-        buf_printf(&config, "    stats socket %s mode 600 level admin\n", a->config.runtime_socket);
-    buf_putc(&config, '\n');
+    image_head(&config, new_lineage ? a->next_lineage : a->lineage, a->config.runtime_socket, &body);
     buf_add(&config, buf_str(&body), body.length);
     pace_learn(a, buf_str(&config));
     if (b.live)
@@ -205,73 +202,24 @@ void image_release(struct agent *a)
         waiting(a);
 }
 
-void image_write(struct agent *a, struct disk_files *files, bool whole,
-                 void (*after)(struct agent *a, const struct err *err))
+static void write_begin(struct agent *a, void (*after)(struct agent *a, const struct err *err))
 {
     a->writing = true;
     a->after_write = after;
+}
+
+void image_write(struct agent *a, struct disk_files *files, bool whole,
+                 void (*after)(struct agent *a, const struct err *err))
+{
+    write_begin(a, after);
     if (!disk_write(a->disk, files, whole, on_written, a))
         abort(); /* the callers wait until the disk is free */
 }
 
-/* ---- bringing it level ---- */
-
-static void after_leveling(struct agent *a, const struct err *err)
+void image_write_composed(struct agent *a, struct disk_files *files, disk_compose *compose, void *ctx,
+                          void (*after)(struct agent *a, const struct err *err))
 {
-    uint64_t similar;
-    if (err && log_repeat_pass(&a->write_repeat, WRITE_WARN_NS, WRITE_WARN_MAX_NS, &similar))
-        log_warn("Cannot write the HAProxy directory; it is tried again", "error", err->text, "similar",
-                 log_int((int64_t)similar));
-    if (!err) {
-        a->files_foreign = false;
-        if (a->write_repeat.seen_ns) {
-            log_info("The HAProxy directory can be written again", "directory", a->config.directory);
-            a->write_repeat = (struct log_repeat){0};
-        }
-        a->disk_digest = a->writing_digest;
-        a->level = digest_equal(a->disk_digest, a->live_digest);
-        journal_clear(a, a->journal_mark);
-    }
-    image_schedule(a);
-}
-
-void image_schedule(struct agent *a)
-{
-    if (a->stopping || a->level || uv_is_active((uv_handle_t *)&a->disk_timer))
-        return;
-    int64_t earliest = a->last_write_ns + a->write_cost_ns * WRITE_COST_FACTOR - clock_now_ns();
-    int64_t delay = earliest > a->config.disk_delay_ns ? earliest : a->config.disk_delay_ns;
-    uv_timer_start(&a->disk_timer, image_on_timer, (uint64_t)(delay / NS_PER_MS), 0);
-}
-
-bool image_level_now(struct agent *a)
-{
-    /* What was accepted since the last apply is not live: the directory must not be ahead of it. */
-    if (a->level || a->writing || !a->known || !*a->lineage || !a->fenced ||
-        !digest_equal(a->live_digest, model_digest(a->model, MODEL_ACCEPTED)))
-        return false;
-    struct err err;
-    if (agent_check_fence(a, &err)) {
-        agent_forget_live(a, err.text);
-        return false;
-    }
-    int64_t start = clock_now_ns();
-    struct disk_files files = {0};
-    if (image_build(a, &files, false, &err) < 0) {
-        log_debug("Cannot bring the HAProxy directory level", "error", err.text);
-        return false;
-    }
-    a->journal_mark = a->journal_size;
-    /* Hashing and writing in the thread costs about as much again. */
-    a->write_cost_ns = 2 * (clock_now_ns() - start);
-    image_write(a, &files, true, after_leveling);
-    disk_files_done(&files);
-    return true;
-}
-
-void image_on_timer(uv_timer_t *timer)
-{
-    struct agent *a = timer->data;
-    if (!a->level && !image_level_now(a))
-        uv_timer_start(&a->disk_timer, image_on_timer, 50, 0);
+    write_begin(a, after);
+    if (!disk_write_composed(a->disk, files, compose, ctx, on_written, a))
+        abort(); /* likewise */
 }

@@ -2,10 +2,10 @@
  * Thread:  loop thread only.
  * Owns:    its own view of the accepted state. Borrows model and vault.
  *
- * The same rules as agent_is_structural(), for a HAProxy that runs the accepted state: servers of a backend, and entries
- * of maps whose value is a backend that is there. Backends come and go without a check only where every HAProxy can do
- * that without a reload; servers and entries change at runtime in each supported version. After a change that is more
- * than that, the view is made anew when it is needed.
+ * The same rules as agent_is_structural(), for a HAProxy that runs the accepted state: servers of a backend, and
+ * entries of maps whose value is a backend that is there. Backends come and go without a check only where every
+ * HAProxy can do that without a reload; servers and entries change at runtime in each supported version. After a
+ * change that is more than that, the view is made anew when it is needed.
  */
 #ifndef HAPTIC_AGENT_JUDGE_H
 #define HAPTIC_AGENT_JUDGE_H

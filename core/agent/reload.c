@@ -1,6 +1,6 @@
 /* What gives HAProxy a new process: a reload, and a start. Both write the directory under a new lineage mark, and both
- * end in an outcome, after which the apply reads back what came of it. A reload that fails leaves the old worker running, so haproxy.cfg is put back
- * to what that one has.
+ * end in an outcome, after which the apply reads back what came of it. A reload that fails leaves the old worker
+ * running, so haproxy.cfg is put back to what that one has.
  */
 #include <fcntl.h>
 #include <string.h>

@@ -6,6 +6,7 @@
 
 #include "agent/agent_state.h"
 #include "base/alloc.h"
+#include "haproxy/draft.h"
 
 void shape_learn(struct agent *a, const struct cfg_server *s, const char *from)
 {
@@ -160,7 +161,7 @@ static bool entry_is_harmless(const struct agent *a, const struct item *entry, s
 /* One more name for certificates and options that HAProxy has accepted, or one name less. */
 static bool line_is_harmless(const struct agent *a, const struct item *item)
 {
-    CLEANUP(free_ptr) char *path = image_file_path(item->kind, item->scope);
+    CLEANUP(free_ptr) char *path = draft_path(item->kind, item->scope);
     const struct live_list *list = map_get(&a->live->lists, path);
     if (!list || !list->used || !*item->key)
         return false;

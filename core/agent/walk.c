@@ -6,6 +6,7 @@
 #include "agent/agent_state.h"
 #include "base/alloc.h"
 #include "base/log.h"
+#include "haproxy/draft.h"
 
 static void add_name(struct walk *w, const char *name, size_t length)
 {
@@ -60,7 +61,7 @@ static void note_file(void *ctx, struct item *item)
     struct walk *w = ctx;
     if (!image_has_file(item->kind))
         return;
-    CLEANUP(free_ptr) char *path = image_file_path(item->kind, item->scope);
+    CLEANUP(free_ptr) char *path = draft_path(item->kind, item->scope);
     map_put(&w->news, path, w);
 }
 
@@ -86,7 +87,7 @@ static void walk_entry(void *ctx, const char *key, const char *value)
 static void walk_file(void *ctx, enum contribution_kind kind, const char *name, const char *bytes, size_t length)
 {
     struct walk *w = ctx;
-    CLEANUP(free_ptr) char *path = image_file_path(kind, name);
+    CLEANUP(free_ptr) char *path = draft_path(kind, name);
     map_put(&w->seen, path, w);
     /* Of a list, each name is known by itself. */
     if (kind == CONTRIBUTION_CRT_LIST || !map_get(&w->news, path))

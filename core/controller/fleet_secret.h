@@ -5,9 +5,9 @@
  *
  * Keys: ca.crt, ca.key, agent.crt, agent.key, controller.crt, controller.key (PEM). Agents are given ca.crt, agent.crt
  * and agent.key, nothing else. Every replica follows the Secret; the leader makes it when it is not there, and issues
- * both certificates anew when two thirds of their time have passed. The authority lasts for ten years and is followed by
- * another one in time (fleet_keys.h: next-ca.crt, next-ca.key); whoever deletes the Secret gets another one. A Secret
- * with other contents than these is somebody's own: it is read, and not changed.
+ * both certificates anew when two thirds of their time have passed. The authority lasts for ten years and is followed
+ * by another one in time (fleet_keys.h: next-ca.crt, next-ca.key); whoever deletes the Secret gets another one. A
+ * Secret with other contents than these is somebody's own: it is read, and not changed.
  */
 #ifndef HAPTIC_CONTROLLER_FLEET_SECRET_H
 #define HAPTIC_CONTROLLER_FLEET_SECRET_H

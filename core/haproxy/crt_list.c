@@ -38,6 +38,31 @@ void crt_list_write(struct buf *out, const char *text, const char *const *names,
     }
 }
 
+static int name_compare(const void *a, const void *b)
+{
+    const struct crt_list_name *x = a, *y = b;
+    if (x->order != y->order)
+        return x->order < y->order ? -1 : 1;
+    int texts = strcmp(x->text, y->text);
+    return texts ? texts : strcmp(x->name, y->name);
+}
+
+void crt_list_write_all(struct buf *out, struct crt_list_name *names, size_t count)
+{
+    const char **neighbours = xreallocarray(NULL, count ? count : 1, sizeof(*neighbours));
+    if (count)
+        qsort(names, count, sizeof(*names), name_compare);
+    for (size_t i = 0; i < count; i++)
+        neighbours[i] = names[i].name;
+    for (size_t i = 0, next; i < count; i = next) {
+        for (next = i + 1;
+             next < count && names[next].order == names[i].order && strcmp(names[next].text, names[i].text) == 0;)
+            next++;
+        crt_list_write(out, names[i].text, neighbours + i, next - i);
+    }
+    free(neighbours);
+}
+
 void crt_list_line_done(struct crt_list_line *line)
 {
     free(line->certificate);

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "base/vec.h"
@@ -24,6 +25,14 @@
 /* Append the lines of names that have the same text, which is "CERTIFICATE… [OPTIONS]". One name "" stands for
  * everybody that no other line is for; it has to come first in its list. */
 void crt_list_write(struct buf *out, const char *text, const char *const *names, size_t count);
+
+/* A name with its text, and where it stands. */
+struct crt_list_name {
+    const char *name, *text;
+    int32_t order;
+};
+/* Append the lines of all of them, by order, then text, then name. The array is sorted. */
+void crt_list_write_all(struct buf *out, struct crt_list_name *names, size_t count);
 
 struct crt_list_line {
     char *certificate; /* "certs/a.pem" */

@@ -20,13 +20,10 @@
 
 #include "base/alloc.h"
 #include "base/digest.h"
-#include "base/linkless.h"
 #include "base/map.h"
 
 #define FILE_MAX_BYTES ((size_t)1 << 30)
 #define PATH_PART_MAX 250 /* leaves room for ".tmp" in NAME_MAX */
-
-static const char *const subdirectories[] = {"maps", "files", "certs"};
 
 struct record {
     struct digest digest;
@@ -46,131 +43,14 @@ struct disk {
     uv_work_t work;
     struct disk_files files;
     bool whole, deep;
+    disk_compose *compose; /* NULL: files is complete */
+    void *compose_ctx;
     disk_done *done;
     void *ctx;
     struct err err;
     unsigned written, removed, altered;
     char first_altered[PATH_PART_MAX + 16];
 };
-
-void disk_files_take(struct disk_files *files, const char *path, char *bytes, size_t length)
-{
-    struct disk_file file = {.path = xstrdup(path), .bytes = bytes, .length = length};
-    vec_push(&files->items, file);
-}
-
-void disk_files_add(struct disk_files *files, const char *path, const void *bytes, size_t length)
-{
-    disk_files_take(files, path, length ? xmemdup0(bytes, length) : xstrdup(""), length);
-}
-
-void disk_files_done(struct disk_files *files)
-{
-    for (size_t i = 0; i < files->items.length; i++) {
-        free(files->items.items[i].path);
-        /* It may have the values of Secrets in it. */
-        explicit_bzero(files->items.items[i].bytes, files->items.items[i].length);
-        free(files->items.items[i].bytes);
-    }
-    vec_done(&files->items);
-}
-
-bool disk_path_valid(const char *path)
-{
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-+@:=,~";
-    for (int part = 0; part < 2; part++) {
-        size_t length = strspn(path, allowed);
-        if (length == 0 || length > PATH_PART_MAX || path[0] == '.')
-            return false;
-        path += length;
-        if (*path == '\0')
-            return true;
-        if (*path++ != '/')
-            return false;
-    }
-    return false;
-}
-
-static int directory_make(int at, const char *path, struct err *err)
-{
-    if (mkdirat(at, path, 0700) < 0 && errno != EEXIST)
-        return err_set_sys(err, errno, "directory %s", path);
-    return 0;
-}
-
-/* A folder of the directory; ERR_INVALID when it has become a link: somebody else may have chosen the target. */
-static int subdirectory_at(int at, const char *name, struct err *err)
-{
-    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
-        return err_set(err, ERR_INVALID, "%s is a link or no directory", name);
-    return fd < 0 ? err_set_sys(err, errno, "directory %s", name) : fd;
-}
-
-int disk_prepare(const char *directory, struct err *err)
-{
-    if (directory_make(AT_FDCWD, directory, err) < 0)
-        return -1;
-    CLEANUP(close_fd) int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (at < 0)
-        return err_set_sys(err, errno, "directory %s", directory);
-    for (size_t i = 0; i < ARRAY_LEN(subdirectories); i++) {
-        CLEANUP(close_fd) int below = -1;
-        if (directory_make(at, subdirectories[i], err) < 0 || (below = subdirectory_at(at, subdirectories[i], err)) < 0)
-            return err_wrap(err, "%s", directory);
-    }
-    return 0;
-}
-
-/* The next part of the path. */
-static int part_open(int at, const char *path, const char *part, bool is_last, struct err *err)
-{
-    int fd = openat(at, part, O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | (is_last ? O_RDONLY : O_PATH));
-    if (fd >= 0)
-        return fd;
-    if (errno == ENOENT)
-        return err_set(err, ERR_NOTFOUND, "directory %s does not exist", path);
-    if (errno == ELOOP || errno == ENOTDIR)
-        return err_set(err, ERR_INVALID, "directory %s: \"%s\" in its path is a link or no directory", path, part);
-    return err_set_sys(err, errno, "directory %s", path);
-}
-
-int disk_directory_open(const char *directory, int *ret_fd, struct err *err)
-{
-    CLEANUP(free_ptr) char *copy = xstrdup(directory);
-    char *rest = copy, *part;
-    int at = linkless_open(directory, O_RDONLY);
-    if (at >= 0) {
-        *ret_fd = at;
-        return 0;
-    }
-    at = open(directory[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (at < 0)
-        return err_set_sys(err, errno, "directory %s", directory);
-    while ((part = strsep(&rest, "/"))) {
-        if (!*part)
-            continue;
-        int next = part_open(at, directory, part, !rest || !rest[strspn(rest, "/")], err);
-        close(at);
-        if (next < 0)
-            return -1;
-        at = next;
-    }
-    *ret_fd = at;
-    return 0;
-}
-
-int disk_ensure(const char *directory, struct err *err)
-{
-    CLEANUP(close_fd) int at = -1;
-    struct err own;
-    if (disk_directory_open(directory, &at, &own) < 0 && own.kind != ERR_NOTFOUND) {
-        if (err)
-            *err = own;
-        return -1;
-    }
-    return disk_prepare(directory, err);
-}
 
 static int write_all(int fd, const char *bytes, size_t length)
 {
@@ -195,52 +75,31 @@ static int file_create(int at, const char *path, const struct disk_file *file, b
     return 0;
 }
 
+/* With a wrong path nothing is written at all. */
+static int paths_check(const struct disk_files *files, struct err *err)
+{
+    for (size_t i = 0; i < files->items.length; i++)
+        if (!disk_path_valid(files->items.items[i].path))
+            return err_set(err, ERR_INVALID,
+                           "\"%s\" is no name for a file: letters, digits and ._-+@:=,~ and one / only",
+                           files->items.items[i].path);
+    return 0;
+}
+
 int disk_dump(const char *directory, struct disk_files *files, struct err *err)
 {
     CLEANUP(close_fd) int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (at < 0)
         return err_set_sys(err, errno, "directory %s", directory);
     disk_files_complete(files, at, false, NULL);
+    if (paths_check(files, err) < 0)
+        return -1;
     for (size_t i = 0; i < files->items.length; i++) {
         const struct disk_file *file = &files->items.items[i];
-        if (!disk_path_valid(file->path))
-            return err_set(err, ERR_INVALID,
-                           "\"%s\" is no name for a file: letters, digits and ._-+@:=,~ and one / only", file->path);
         if (file_create(at, file->path, file, false, err) < 0)
             return -1;
     }
     return 0;
-}
-
-static void remove_entries(int at, int levels)
-{
-    int fd = dup(at);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-    if (!dir)
-        return;
-    rewinddir(dir);
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (unlinkat(at, entry->d_name, 0) == 0 || levels == 0)
-            continue;
-        CLEANUP(close_fd) int below = openat(at, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-        if (below >= 0) {
-            remove_entries(below, levels - 1);
-            (void)unlinkat(at, entry->d_name, AT_REMOVEDIR);
-        }
-    }
-    closedir(dir);
-}
-
-void disk_remove(const char *directory)
-{
-    int at = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (at < 0)
-        return;
-    remove_entries(at, 2);
-    close(at);
-    (void)rmdir(directory);
 }
 
 static int read_into(int at, const char *path, size_t max_bytes, struct buf *out, struct err *err)
@@ -344,7 +203,7 @@ static void note_altered(struct disk *d, const char *path)
 
 static DIR *subdirectory_open(int at, const char *name, struct err *err)
 {
-    int fd = subdirectory_at(at, name, err);
+    int fd = disk_folder_open(at, name, err);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     if (fd >= 0 && !dir) {
         err_set_sys(err, errno, "directory %s", name);
@@ -382,8 +241,8 @@ struct disk *disk_open(uv_loop_t *loop, const char *directory, struct err *err)
     d->directory = xstrdup(directory);
     d->work.data = d;
     file_learn(d, at, DISK_CONFIG);
-    for (size_t i = 0; i < ARRAY_LEN(subdirectories); i++)
-        if (subdirectory_learn(d, at, subdirectories[i], err) < 0)
+    for (size_t i = 0; i < DISK_FOLDERS; i++)
+        if (subdirectory_learn(d, at, disk_folders[i], err) < 0)
             return disk_free(d);
     return d;
 }
@@ -422,7 +281,7 @@ static int directory_sync(int at, const char *path, struct err *err)
 {
     const char *slash = strchr(path, '/');
     CLEANUP(free_ptr) char *name = slash ? xmemdup0(path, (size_t)(slash - path)) : xstrdup(".");
-    CLEANUP(close_fd) int fd = subdirectory_at(at, name, err);
+    CLEANUP(close_fd) int fd = disk_folder_open(at, name, err);
     if (fd < 0)
         return -1;
     return fsync(fd) < 0 ? err_set_sys(err, errno, "sync directory of %s", path) : 0;
@@ -434,7 +293,7 @@ static int file_replace(int at, const struct disk_file *file, struct err *err)
     const char *slash = strrchr(file->path, '/'), *name = slash ? slash + 1 : file->path;
     CLEANUP(free_ptr) char *folder = slash ? xmemdup0(file->path, (size_t)(slash - file->path)) : xstrdup(".");
     CLEANUP(free_ptr) char *temporary = xasprintf(".%s.tmp", name);
-    CLEANUP(close_fd) int in = subdirectory_at(at, folder, err);
+    CLEANUP(close_fd) int in = disk_folder_open(at, folder, err);
     if (in < 0)
         return -1;
     if (file_create(in, temporary, file, true, err) < 0) {
@@ -454,7 +313,7 @@ static int file_replace(int at, const struct disk_file *file, struct err *err)
 /* Write what has changed: haproxy.cfg, or everything else. */
 static int write_changed(struct disk *d, int at, bool config, struct err *err)
 {
-    bool touched[ARRAY_LEN(subdirectories) + 1] = {false};
+    bool touched[DISK_FOLDERS + 1] = {false};
     for (size_t i = 0; i < d->files.items.length; i++) {
         const struct disk_file *file = &d->files.items.items[i];
         if ((strcmp(file->path, DISK_CONFIG) == 0) != config)
@@ -474,17 +333,16 @@ static int write_changed(struct disk *d, int at, bool config, struct err *err)
         record_put(d, at, file->path, digest);
         d->written++;
         size_t sub = 0;
-        while (sub < ARRAY_LEN(subdirectories) &&
-               strncmp(file->path, subdirectories[sub], strcspn(file->path, "/")) != 0)
+        while (sub < DISK_FOLDERS && strncmp(file->path, disk_folders[sub], strcspn(file->path, "/")) != 0)
             sub++;
         touched[sub] = true;
     }
-    for (size_t sub = 0; sub < ARRAY_LEN(subdirectories); sub++) {
-        CLEANUP(free_ptr) char *inside = xasprintf("%s/", subdirectories[sub]);
+    for (size_t sub = 0; sub < DISK_FOLDERS; sub++) {
+        CLEANUP(free_ptr) char *inside = xasprintf("%s/", disk_folders[sub]);
         if (touched[sub] && directory_sync(at, inside, err) < 0)
             return -1;
     }
-    return touched[ARRAY_LEN(subdirectories)] ? directory_sync(at, DISK_CONFIG, err) : 0;
+    return touched[DISK_FOLDERS] ? directory_sync(at, DISK_CONFIG, err) : 0;
 }
 
 static int remove_others(struct disk *d, int at, const struct map *named, struct err *err)
@@ -494,15 +352,15 @@ static int remove_others(struct disk *d, int at, const struct map *named, struct
     for (size_t i = 0; i < d->files.items.length; i++)
         map_put(&wanted, d->files.items.items[i].path, d);
     int result = 0;
-    for (size_t sub = 0; sub < ARRAY_LEN(subdirectories) && result == 0; sub++) {
-        DIR *dir = subdirectory_open(at, subdirectories[sub], err);
+    for (size_t sub = 0; sub < DISK_FOLDERS && result == 0; sub++) {
+        DIR *dir = subdirectory_open(at, disk_folders[sub], err);
         if (!dir) {
             result = -1;
             break;
         }
         bool touched = false;
         for (struct dirent *entry; (entry = readdir(dir));) {
-            CLEANUP(free_ptr) char *path = xasprintf("%s/%s", subdirectories[sub], entry->d_name);
+            CLEANUP(free_ptr) char *path = xasprintf("%s/%s", disk_folders[sub], entry->d_name);
             if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 || map_get(&wanted, path) ||
                 map_get(named, path))
                 continue;
@@ -513,7 +371,7 @@ static int remove_others(struct disk *d, int at, const struct map *named, struct
             touched = true;
         }
         closedir(dir);
-        CLEANUP(free_ptr) char *inside = xasprintf("%s/", subdirectories[sub]);
+        CLEANUP(free_ptr) char *inside = xasprintf("%s/", disk_folders[sub]);
         if (touched)
             result = directory_sync(at, inside, err);
     }
@@ -525,7 +383,10 @@ static void write_work(uv_work_t *work)
 {
     struct disk *d = work->data;
     CLEANUP(close_fd) int at = -1;
-    if (disk_ensure(d->directory, &d->err) < 0 || disk_directory_open(d->directory, &at, &d->err) < 0)
+    if (d->compose)
+        d->compose(d->compose_ctx, &d->files);
+    if (paths_check(&d->files, &d->err) < 0 || disk_ensure(d->directory, &d->err) < 0 ||
+        disk_directory_open(d->directory, &at, &d->err) < 0)
         return;
     struct map named = {0};
     disk_files_complete(&d->files, at, !d->whole, &named);
@@ -533,10 +394,6 @@ static void write_work(uv_work_t *work)
         (d->whole && remove_others(d, at, &named, &d->err) < 0))
         err_wrap(&d->err, "%s", d->directory);
     map_done(&named);
-}
-
-static void write_nothing(uv_work_t *work UNUSED)
-{
 }
 
 /* Files of nobody's in a subdirectory, or no subdirectory at all. */
@@ -568,8 +425,8 @@ static void check_work(uv_work_t *work)
     for (size_t it = 0; (slot = map_next(&d->records, &it));)
         if (at < 0 || !file_intact(at, slot->key, slot->value, d->deep))
             vec_push(&altered, slot->key);
-    for (size_t i = 0; at >= 0 && i < ARRAY_LEN(subdirectories); i++)
-        check_subdirectory(d, at, subdirectories[i]);
+    for (size_t i = 0; at >= 0 && i < DISK_FOLDERS; i++)
+        check_subdirectory(d, at, disk_folders[i]);
     for (size_t i = 0; i < altered.length; i++) {
         note_altered(d, altered.items[i]);
         free(map_del(&d->records, altered.items[i]));
@@ -606,23 +463,33 @@ static bool work_begin(struct disk *d, disk_done *done, void *ctx)
     return true;
 }
 
-bool disk_write(struct disk *d, struct disk_files *files, bool whole, disk_done *done, void *ctx)
+static bool write_begin(struct disk *d, struct disk_files *files, bool whole, disk_done *done, void *ctx)
 {
     if (!work_begin(d, done, ctx))
         return false;
     d->files = *files;
     memset(files, 0, sizeof(*files));
     d->whole = whole;
-    for (size_t i = 0; i < d->files.items.length && d->err.kind == ERR_NONE; i++)
-        if (!disk_path_valid(d->files.items.items[i].path))
-            err_set(&d->err, ERR_INVALID, "\"%s\" is no name for a file: letters, digits and ._-+@:=,~ and one / only",
-                    d->files.items.items[i].path);
-    /* With a wrong name nothing is written at all, and that is told from the loop like everything else. */
-    bool refused = d->err.kind != ERR_NONE;
-    if (refused)
-        disk_files_done(&d->files);
-    d->whole = whole && !refused;
-    (void)uv_queue_work(d->loop, &d->work, refused ? write_nothing : write_work, write_after);
+    d->compose = NULL;
+    return true;
+}
+
+bool disk_write(struct disk *d, struct disk_files *files, bool whole, disk_done *done, void *ctx)
+{
+    if (!write_begin(d, files, whole, done, ctx))
+        return false;
+    (void)uv_queue_work(d->loop, &d->work, write_work, write_after);
+    return true;
+}
+
+bool disk_write_composed(struct disk *d, struct disk_files *files, disk_compose *compose, void *compose_ctx,
+                         disk_done *done, void *ctx)
+{
+    if (!write_begin(d, files, true, done, ctx))
+        return false;
+    d->compose = compose;
+    d->compose_ctx = compose_ctx;
+    (void)uv_queue_work(d->loop, &d->work, write_work, write_after);
     return true;
 }
 

@@ -23,6 +23,8 @@
 #include "base/vec.h"
 
 #define DISK_CONFIG "haproxy.cfg"
+#define DISK_FOLDERS 3
+extern const char *const disk_folders[DISK_FOLDERS]; /* "maps", "files", "certs" */
 
 /* A file: path relative to the directory: "haproxy.cfg", "maps/host.map", "fence". */
 struct disk_file {
@@ -44,6 +46,8 @@ bool disk_path_valid(const char *path);
 /* A descriptor of the directory, whose path must be absolute and free of links: when a part of it has become a link,
  * somebody else may have chosen the target, and it is ERR_INVALID. ERR_NOTFOUND when it is not there. */
 int disk_directory_open(const char *directory, int *ret_fd, struct err *err) MUST_CHECK;
+/* A folder of the directory (a descriptor): a descriptor, or -1; ERR_INVALID when it has become a link, likewise. */
+int disk_folder_open(int at, const char *name, struct err *err) MUST_CHECK;
 /* disk_prepare() of a directory whose path is free of links, or that is not there. */
 int disk_ensure(const char *directory, struct err *err) MUST_CHECK;
 /* Make directory (0700) with maps/, files/, certs/. Blocking: a few system calls. */
@@ -82,6 +86,10 @@ typedef void disk_done(void *ctx, const struct disk_result *result);
  * is all there is to be: other files in maps/, files/ and certs/ are removed. files is taken over and left empty.
  * False (and files untouched) when a write is under way. */
 bool disk_write(struct disk *d, struct disk_files *files, bool whole, disk_done *done, void *ctx);
+/* The same with whole, for a set that compose completes in the thread. compose_ctx is its own until done is called. */
+typedef void disk_compose(void *compose_ctx, struct disk_files *files);
+bool disk_write_composed(struct disk *d, struct disk_files *files, disk_compose *compose, void *compose_ctx,
+                         disk_done *done, void *ctx);
 /* Compare the directory with what was written there. deep: by content; else a file is read only when its inode, size,
  * mode or times differ. What was altered is written again by the next write that has it, and removed by the next whole
  * write that has not. False when a write is under way. */

@@ -536,6 +536,7 @@ struct model *model_free(struct model *m)
     if (!m)
         return NULL;
     m->check_running = false;
+    m->on_accepted = NULL;
     /* Contributions point to items and records count them: both go without asking. */
     for (size_t it = 0; (slot = map_next(&m->items, &it));)
         item_free(m, slot->value);
@@ -573,6 +574,7 @@ struct model *model_free(struct model *m)
     vec_done(&m->settling);
     vec_done(&m->due);
     vec_done(&m->unkept);
+    vec_done(&m->held);
     for (size_t i = 0; i < m->kept_gone.length; i++)
         fragment_unref(m->kept_gone.items[i]);
     vec_done(&m->kept_gone);

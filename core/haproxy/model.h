@@ -105,6 +105,7 @@ struct section {
     uint32_t refused_pieces;      /* pieces with a refused text */
     bool disturbed;               /* an item of it was accepted beside the check under way */
     bool visited;                 /* its part of a good check was looked at */
+    bool held;                    /* nothing is left of it; to be freed by model_release_parts() */
     uint32_t accepted_references; /* accepted map entries and "from"s that name this section */
     uint32_t rendered_references; /* rendered ones */
     struct record *left_by;       /* the fragment that gave it is gone, and something leads to it */
@@ -231,6 +232,12 @@ void model_take_changes(struct model *m, struct model_changes *ret_changes);
 void model_changes_done(struct model_changes *c);
 /* The same items, left as they are. */
 void model_each_changed(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
+
+/* Keep all items and sections allocated, also those of which nothing is left, and call fn for each item whose accepted
+ * text changes, until model_release_parts(). Name, key, scope and kind do not change, so another thread may read them.
+ * One holder at a time. */
+void model_hold_parts(struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
+void model_release_parts(struct model *m);
 
 /* Kept versions: of each fragment the last one that counted as accepted, which is what a restart of the controller has
  * to bring back. While they are tracked the model remembers which of them changed. Tracking begins with nothing taken:

@@ -25,6 +25,12 @@ static struct section *section_get(struct model *m, const char *name, size_t len
 
 void section_release(struct model *m, struct section *s)
 {
+    if (m->on_accepted) {
+        if (!s->held)
+            vec_push(&m->held, s);
+        s->held = true;
+        return;
+    }
     if (s->from || s->pieces.length || s->accepted_references || s->rendered_references || s->waiting.length ||
         s->left_by)
         return;
@@ -32,6 +38,23 @@ void section_release(struct model *m, struct section *s)
     vec_done(&s->pieces);
     vec_done(&s->waiting);
     free(s);
+}
+
+void model_hold_parts(struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx)
+{
+    assert(!m->on_accepted);
+    m->on_accepted = fn;
+    m->on_accepted_ctx = ctx;
+}
+
+void model_release_parts(struct model *m)
+{
+    m->on_accepted = NULL;
+    for (size_t i = 0; i < m->held.length; i++) {
+        m->held.items[i]->held = false;
+        section_release(m, m->held.items[i]);
+    }
+    vec_clear(&m->held);
 }
 
 bool section_is_known(const struct section *s)
@@ -225,7 +248,7 @@ bool item_is_idle(const struct item *item)
 /* Free what became idle before the call that changes the model now. */
 void model_reap(struct model *m)
 {
-    if (m->check_running)
+    if (m->check_running || m->on_accepted)
         return;
     for (size_t i = m->idle.length; i-- > 0;) {
         struct item *item = m->idle.items[i];
@@ -364,6 +387,8 @@ void item_set_accepted(struct model *m, struct item *item, struct text *text, in
     }
     item->changed = true;
     list_add(&m->changed, item, changed_slot);
+    if (m->on_accepted)
+        m->on_accepted(m->on_accepted_ctx, item);
     struct record *charged = item->charged;
     item_update_pending(m, item);
     if (charged)

@@ -87,6 +87,10 @@ struct model {
     bool check_ending; /* what it saw is being accepted */
     unsigned epoch;
     struct buf scratch; /* for keys of look-ups */
+    /* model_hold_parts(): who is told of accepted items; NULL: nobody holds anything */
+    void (*on_accepted)(void *ctx, struct item *item);
+    void *on_accepted_ctx;
+    VEC(struct section *) held; /* sections of which nothing is left */
 };
 
 static inline struct text *item_text(const struct item *item, enum model_state state)
@@ -176,6 +180,14 @@ struct section *section_referred(struct model *m, enum contribution_kind kind, c
 void item_set_wanted(struct item *item, bool wanted);
 /* It waits for this section to be accepted or to lose its references; NULL: no longer. */
 void item_wait_for(struct item *item, struct section *s);
+
+/* model_write.c */
+/* Smallest rank of the section's pieces in a state; false when none has a text. */
+bool section_rank(const struct section *s, enum model_state state, int32_t *ret_rank);
+/* The section with its header, and an empty line before it unless out is empty. It has a piece in that state. */
+void section_write(const struct section *s, enum model_state state, struct buf *out, struct model_lines *lines);
+/* A line of a map. */
+void map_entry_write(struct buf *out, const char *key, const char *value);
 
 /* model_accept.c */
 /* Accept the rendered text of a wanted item, with what has to be accepted together with it, unless something forbids

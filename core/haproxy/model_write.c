@@ -82,7 +82,7 @@ static const char *section_from(const struct section *s, enum model_state state)
     return from && from->length ? from->bytes : NULL;
 }
 
-static void write_section(const struct section *s, enum model_state state, struct buf *out, struct model_lines *lines)
+void section_write(const struct section *s, enum model_state state, struct buf *out, struct model_lines *lines)
 {
     size_t count;
     struct ordered *pieces = items_sorted(s->pieces.items, s->pieces.length, state, false, &count);
@@ -104,7 +104,7 @@ static void write_section(const struct section *s, enum model_state state, struc
 }
 
 /* Smallest rank of the pieces; false when none has a text. */
-static bool section_rank(const struct section *s, enum model_state state, int32_t *ret_rank)
+bool section_rank(const struct section *s, enum model_state state, int32_t *ret_rank)
 {
     bool any = false;
     for (size_t i = 0; i < s->pieces.length; i++) {
@@ -131,7 +131,7 @@ void model_write_config(const struct model *m, enum model_state state, struct bu
     }
     qsort(ranked, count, sizeof(*ranked), ranked_compare);
     for (size_t i = 0; i < count; i++)
-        write_section(ranked[i].section, state, out, lines);
+        section_write(ranked[i].section, state, out, lines);
     free(ranked);
 }
 
@@ -223,13 +223,17 @@ void model_each_map_entry(const struct model *m, enum model_state state, const c
     free(entries);
 }
 
-static void write_map_entry(void *ctx, const char *key, const char *value)
+void map_entry_write(struct buf *out, const char *key, const char *value)
 {
-    struct buf *out = ctx;
     buf_puts(out, key);
     buf_putc(out, ' ');
     buf_puts(out, value);
     buf_putc(out, '\n');
+}
+
+static void write_map_entry(void *ctx, const char *key, const char *value)
+{
+    map_entry_write(ctx, key, value);
 }
 
 void model_write_map(const struct model *m, enum model_state state, const char *map_name, struct buf *out)
@@ -237,38 +241,13 @@ void model_write_map(const struct model *m, enum model_state state, const char *
     model_each_map_entry(m, state, map_name, write_map_entry, out);
 }
 
-/* A name of a crt-list and what it has; sorted so that equal texts are neighbours. */
-struct listed {
-    const char *name, *text;
-    int32_t order;
-};
-
-static int listed_compare(const void *a, const void *b)
-{
-    const struct listed *x = a, *y = b;
-    if (x->order != y->order)
-        return x->order < y->order ? -1 : 1;
-    int texts = strcmp(x->text, y->text);
-    return texts ? texts : strcmp(x->name, y->name);
-}
-
 static void write_crt_list(struct ordered *items, size_t count, enum model_state state, struct buf *out)
 {
-    struct listed *listed = xreallocarray(NULL, count, sizeof(*listed));
-    const char **names = xreallocarray(NULL, count, sizeof(*names));
+    struct crt_list_name *names = xreallocarray(NULL, count, sizeof(*names));
     for (size_t i = 0; i < count; i++)
-        listed[i] = (struct listed){items[i].item->key, item_text(items[i].item, state)->bytes, items[i].order};
-    qsort(listed, count, sizeof(*listed), listed_compare);
-    for (size_t i = 0; i < count; i++)
-        names[i] = listed[i].name;
-    for (size_t i = 0, next; i < count; i = next) {
-        for (next = i + 1;
-             next < count && listed[next].order == listed[i].order && strcmp(listed[next].text, listed[i].text) == 0;)
-            next++;
-        crt_list_write(out, listed[i].text, names + i, next - i);
-    }
+        names[i] = (struct crt_list_name){items[i].item->key, item_text(items[i].item, state)->bytes, items[i].order};
+    crt_list_write_all(out, names, count);
     free(names);
-    free(listed);
 }
 
 /* The content of a file; false when it has none in this state. */

@@ -45,8 +45,8 @@ struct offer_name {
     size_t length;
 };
 
-/* The whole accepted state of a model. Returns the length of the beginning that has values of Secrets in it; 0: there are
- * none. */
+/* The whole accepted state of a model. Returns the length of the beginning that has values of Secrets in it; 0: there
+ * are none. */
 size_t offer_write_whole(struct buf *out, const struct model *m, struct vault *vault, const struct offer *head);
 /* What has become of the named items; from: head->from. Returns the same. */
 size_t offer_write_delta(struct buf *out, const struct model *m, struct vault *vault, const struct offer *head,

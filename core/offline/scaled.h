@@ -3,9 +3,9 @@
  * Owns:    nothing; copies are put into the store of another workbench.
  * Errors:  ERR_LIMIT, ERR_INVALID: a copy cannot be put.
  *
- * Copy N of an object is in the namespace NAMESPACE-N, and its hosts begin with "cN.": values of the fields host, hosts,
- * hostname and hostnames, wherever they are. References to other namespaces stay. Objects in no namespace, such as an
- * IngressClass, are there once.
+ * Copy N of an object is in the namespace NAMESPACE-N, and its hosts begin with "cN.": values of the fields host,
+ * hosts, hostname and hostnames, wherever they are. References to other namespaces stay. Objects in no namespace, such
+ * as an IngressClass, are there once.
  */
 #ifndef HAPTIC_OFFLINE_SCALED_H
 #define HAPTIC_OFFLINE_SCALED_H

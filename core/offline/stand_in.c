@@ -1,5 +1,5 @@
-/* One thread accepts. Each connection has a thread that reads the PROXY protocol where a server is sent it, and looks how
- * it begins: HTTP/1.1 goes to libmicrohttpd as it is, TLS through a pair of sockets, HTTP/2 to the gateway, whose
+/* One thread accepts. Each connection has a thread that reads the PROXY protocol where a server is sent it, and looks
+ * how it begins: HTTP/1.1 goes to libmicrohttpd as it is, TLS through a pair of sockets, HTTP/2 to the gateway, whose
  * HTTP/1.1 comes back at another port. What is known of a connection stands in a table by its descriptor. */
 #include "offline/stand_in.h"
 

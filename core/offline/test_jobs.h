@@ -14,8 +14,8 @@
 
 extern const char test_jobs_share[];
 
-/* arguments: of one process, ended by NULL; test_jobs_share stands for its share ("1/4"). report: called with each one's document, in
- * the order of the shares. */
+/* arguments: of one process, ended by NULL; test_jobs_share stands for its share ("1/4"). report: called with each
+ * one's document, in the order of the shares. */
 int test_jobs_run(const char *executable, const char *const *arguments, unsigned jobs,
                   int (*report)(void *ctx, unsigned job, yyjson_val *document, struct err *err), void *ctx,
                   struct err *err) MUST_CHECK;

@@ -1,5 +1,5 @@
-/* A fleet whose certificates are looked at for eight years, often when something changes: at no moment do two of its parts, of which
- * one has the newest files and the other those of before, refuse each other. */
+/* A fleet whose certificates are looked at for eight years, often when something changes: at no moment do two of its
+ * parts, of which one has the newest files and the other those of before, refuse each other. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -14,7 +14,6 @@ local KNOWN = {
     "status_write status_writer",
   },
   haproxy = {
-    "disk disk_complete",
     "model model_accept model_gone model_guard model_item model_keep",
     "plan plan_certificate",
     "process process_ask",

@@ -4,8 +4,8 @@
  *
  * In each directory it listens on master.sock and runtime.sock, as a HAProxy does whose configuration lies there. What
  * it has of that is the mark, the names of backends, and the servers with address, port, weight and state; they are
- * read at the command `reload` and changed by `add server`, `set server` and `del server`. It says of itself that it can
- * do nothing else, so that the agent asks for a reload.
+ * read at the command `reload` and changed by `add server`, `set server` and `del server`. It says of itself that it
+ * can do nothing else, so that the agent asks for a reload.
  *
  * On standard output, a line each, flushed (usec: CLOCK_MONOTONIC, microseconds):
  *
