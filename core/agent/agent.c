@@ -359,6 +359,7 @@ struct agent *agent_free(struct agent *a)
     live_free(a->live);
     live_free(a->next);
     map_done(&a->shapes);
+    map_done(&a->contested_maps);
     touched_done(&a->apply.touched);
     plan_done(&a->apply.plan);
     batch_done(&a->apply.batch);

@@ -117,10 +117,13 @@ bool agent_prepare(struct agent *a);
 void agent_status(const struct agent *a, struct agent_status *ret_status);
 
 /* Could these items go live without a reload and without a check of the whole configuration by HAProxy? True for
- * servers of a backend that is live, map entries whose value is a live or equally harmless backend, and (3.4) new
- * backends that consist of servers of a known shape on a live profile, and backends that go and that no text
- * names. Synchronous, cost proportional to the items.
- * Items of one fragment are to be judged together. */
+ * servers of a backend that is live, map entries whose value is a live or equally harmless backend, or (where values
+ * choose no backend) any text of the form that all readers of the map take, and (3.4) new backends that consist of
+ * servers of a known shape on a live profile, and backends that go and that no text names. Synchronous, cost
+ * proportional to the items. Items of one fragment are to be judged together. */
 bool agent_is_structural(const struct agent *a, struct item *const *items, size_t count);
+/* Before a number of such questions, between which nothing is rendered: looks at the texts that are pending or not live
+ * yet, which may read maps in another way. */
+void agent_judge_begin(struct agent *a);
 
 #endif

@@ -159,7 +159,7 @@ static bool entry_must_wait(struct agent *a, const struct touched *t, const char
 {
     if (!value)
         return false;
-    CLEANUP(free_ptr) char *name = xasprintf("backend %s", value);
+    CLEANUP(free_ptr) char *name = xasprintf("backend %.*s", (int)model_backend_length(value, strlen(value)), value);
     const struct live_backend *live = live_backend(a->live, name);
     return (!live || live->gone) && !map_get(&t->appearing, name) && model_section(a->model, name);
 }

@@ -30,6 +30,7 @@ struct judge *judge_free(struct judge *j)
         return NULL;
     live_free(j->agent.live);
     map_done(&j->agent.shapes);
+    map_done(&j->agent.contested_maps);
     free(j);
     return NULL;
 }
@@ -116,6 +117,14 @@ static void look_anew(struct judge *j)
         ((struct live_map *)slot->value)->used = true;
     shapes_learn_all(&j->agent);
     j->stale = false;
+}
+
+void judge_begin(struct judge *j)
+{
+    judge_see(j);
+    if (j->stale)
+        look_anew(j);
+    agent_judge_begin(&j->agent);
 }
 
 bool judge_is_structural(struct judge *j, struct item *const *items, size_t count)

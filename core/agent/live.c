@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/map_uses.h"
 #include "base/alloc.h"
 
 #define LINEAGE_VARIABLE "setenv HAPTIC_LINEAGE "
@@ -131,41 +132,22 @@ void live_map_set(struct live_map *map, const char *key, struct text *value)
 
 /* ---- texts ---- */
 
-/* The look-up whose name ends before the "(" at end, as a place in names; ARRAY_LEN(names) when it is none of them. */
-static const char *const lookups[] = {"map", "map_str", "map_beg", "map_sub", "map_end", "map_dir", "map_dom"};
-enum { LOOKUPS_BY_KEY = 3 }; /* the first ones find a key that is there by itself */
-
-static size_t lookup_find(const char *start, const char *end)
-{
-    const char *word = end;
-    size_t i = 0;
-    while (word > start && (word[-1] == '_' || (word[-1] >= 'a' && word[-1] <= 'z')))
-        word--;
-    size_t length = (size_t)(end - word);
-    while (i < ARRAY_LEN(lookups) && (strlen(lookups[i]) != length || memcmp(lookups[i], word, length) != 0))
-        i++;
-    return i;
-}
-
-/* Find the uses of maps in a text: one use that is not harmless, or not by key, decides for the map. */
+/* Find the uses of maps in a text: each one decides for the map. */
 static void note_map_uses(struct live *l, const char *text, size_t length)
 {
-    static const char folder[] = "maps/";
-    const char *end = text + length, *at = text;
-    while ((at = memmem(at, (size_t)(end - at), folder, strlen(folder)))) {
-        const char *name = at + strlen(folder), *stop = name;
-        while (stop < end && !strchr("), \t\n\"'", *stop))
-            stop++;
-        CLEANUP(free_ptr) char *copy = xmemdup0(name, (size_t)(stop - name));
-        size_t lookup = at > text && at[-1] == '(' ? lookup_find(text, at - 1) : ARRAY_LEN(lookups);
-        struct live_map *map = map_get(&l->maps, copy);
+    const char *at = text;
+    struct map_use use;
+    while (map_use_next(&at, text + length, &use)) {
+        CLEANUP(free_ptr) char *name = xmemdup0(use.name, use.name_length);
+        struct live_map *map = map_get(&l->maps, name);
         if (!map) {
-            map = map_get_or_add(l, copy);
-            map->harmless = true;
+            map = map_get_or_add(l, name);
+            map->any_key = true;
         }
-        map->harmless = map->harmless && lookup < ARRAY_LEN(lookups);
-        map->unreadable = map->unreadable || lookup >= LOOKUPS_BY_KEY;
-        at = stop;
+        map->any_key = map->any_key && use.any_key;
+        map->unreadable = map->unreadable || !use.by_key;
+        map->integers = map->integers || use.integers;
+        map->addresses = map->addresses || use.addresses;
     }
 }
 
@@ -236,9 +218,16 @@ static void note_lineage(struct live *l, const char *text, size_t length)
     }
 }
 
+struct loading {
+    struct live *live;
+    struct map_flow flow;
+};
+
 static void load_section(void *ctx, const char *name, const char *from, const char *text, size_t length)
 {
-    struct live *l = ctx;
+    struct loading *loading = ctx;
+    struct live *l = loading->live;
+    map_flow_see(&loading->flow, text, length);
     note_map_uses(l, text, length);
     note_words(l, text, length);
     if (!from || !*from)
@@ -270,9 +259,19 @@ static void load_section(void *ctx, const char *name, const char *from, const ch
     cfg_backend_done(&parsed);
 }
 
+static void note_leading(void *ctx, const char *map_name)
+{
+    struct live_map *map = live_map(ctx, map_name);
+    if (map)
+        map->leads = true;
+}
+
 void live_load_config(struct live *l, const char *text, size_t length)
 {
-    cfg_split(text, length, load_section, l);
+    struct loading loading = {.live = l};
+    cfg_split(text, length, load_section, &loading);
+    map_flow_each(&loading.flow, note_leading, l);
+    map_flow_done(&loading.flow);
 }
 
 void live_load_map(struct live *l, const char *name, const char *text, size_t length)

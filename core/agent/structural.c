@@ -2,11 +2,15 @@
  * configuration derived from the same defaults section. A line of a known shape with a literal address, a port and a
  * weight in range cannot be refused.
  */
+#include <arpa/inet.h>
 #include <string.h>
 
 #include "agent/agent_state.h"
+#include "agent/map_uses.h"
 #include "base/alloc.h"
 #include "haproxy/draft.h"
+
+#define VALUE_MAX 8000 /* of a map entry, in a command */
 
 void shape_learn(struct agent *a, const struct cfg_server *s, const char *from)
 {
@@ -140,10 +144,51 @@ static bool backend_comes(const struct agent *a, const char *name, struct map *h
     return true;
 }
 
+/* Can HAProxy read it as an integer, whatever its version? */
+static bool is_integer(const char *value)
+{
+    size_t digits = strspn(value + (*value == '-'), "0123456789");
+    return digits > 0 && digits <= 18 && value[(*value == '-') + digits] == '\0';
+}
+
+static bool is_address(const char *value)
+{
+    unsigned char bytes[16];
+    return inet_pton(AF_INET, value, bytes) == 1 || inet_pton(AF_INET6, value, bytes) == 1;
+}
+
+/* Is it the same in a map's file, where a line ends it and blanks around it do not count, in a command and behind
+ * both? */
+static bool value_is_plain(const char *value, size_t length)
+{
+    CLEANUP(buf_done) struct buf word = {0};
+    return plan_word(&word, value) && word.length <= VALUE_MAX && strlen(value) == length && *value != ' ' &&
+           value[length - 1] != ' ' && !vault_is_in(value, length);
+}
+
+/* A value that chooses a backend needs it. One of another map is only data, unless it names a backend that has to come
+ * first all the same: nothing else in it can be wrong for those who read texts. */
+static bool value_is_harmless(const struct agent *a, const struct live_map *map, const struct text *value,
+                              struct map *harmless)
+{
+    size_t length = model_backend_length(value->bytes, value->length);
+    CLEANUP(free_ptr) char *name = xasprintf("backend %.*s", (int)length, value->bytes);
+    const struct live_backend *live = live_backend(a->live, name);
+    const struct section *section = model_section(a->model, name);
+    if ((map->integers && !is_integer(value->bytes)) || (map->addresses && !is_address(value->bytes)) ||
+        !value_is_plain(value->bytes, value->length))
+        return false;
+    if ((live && !live->gone) || backend_comes(a, name, harmless))
+        return true;
+    return !map->leads && !live && !(section && (section->accepted_pieces || section->pieces.length));
+}
+
 static bool entry_is_harmless(const struct agent *a, const struct item *entry, struct map *harmless)
 {
     const struct live_map *map = live_map(a->live, entry->scope);
-    if (!map || !map->used || !map->harmless || !entry->key[0])
+    const struct live_map *next = a->next ? live_map(a->next, entry->scope) : map;
+    if (!map || !map->used || !map->any_key || !entry->key[0] || !next || !next->any_key ||
+        map_get(&a->contested_maps, entry->scope))
         return false;
     if (!entry->rendered)
         return true;
@@ -151,11 +196,7 @@ static bool entry_is_harmless(const struct agent *a, const struct item *entry, s
     if (!plan_word(&word, entry->key) || strpbrk(entry->key, " \t") || entry->key[0] == '#' ||
         vault_is_in(entry->key, strlen(entry->key)))
         return false;
-    const char *value = entry->rendered->bytes;
-    CLEANUP(free_ptr)
-    char *name = xasprintf("backend %.*s", (int)model_backend_length(value, entry->rendered->length), value);
-    const struct live_backend *live = live_backend(a->live, name);
-    return (live && !live->gone) || backend_comes(a, name, harmless);
+    return value_is_harmless(a, map, entry->rendered, harmless) && value_is_harmless(a, next, entry->rendered, harmless);
 }
 
 /* One more name for certificates and options that HAProxy has accepted, or one name less. */
@@ -172,6 +213,36 @@ static bool line_is_harmless(const struct agent *a, const struct item *item)
 static bool file_stays(const struct item *item)
 {
     return item->accepted && item->rendered && text_equal(item->accepted, item->rendered);
+}
+
+/* Texts that do not run yet may read a map in a way that needs more of its entries than those that do. */
+static void contest_in(struct agent *a, const struct text *text)
+{
+    const char *at = text ? text->bytes : NULL;
+    struct map_use use;
+    while (text && map_use_next(&at, text->bytes + text->length, &use)) {
+        CLEANUP(free_ptr) char *name = xmemdup0(use.name, use.name_length);
+        const struct live_map *live = live_map(a->live, name);
+        if (live && (!use.any_key || (use.integers && !live->integers) || (use.addresses && !live->addresses)))
+            map_put(&a->contested_maps, name, a);
+    }
+}
+
+static void contest_in_item(void *ctx, struct item *item)
+{
+    if (item->kind != CONTRIBUTION_SECTION)
+        return;
+    contest_in(ctx, item->accepted);
+    contest_in(ctx, item->rendered);
+    if (item->in_check)
+        contest_in(ctx, item->checking);
+}
+
+void agent_judge_begin(struct agent *a)
+{
+    map_clear(&a->contested_maps);
+    model_each_changed(a->model, contest_in_item, a);
+    model_each_pending(a->model, contest_in_item, a);
 }
 
 bool agent_is_structural(const struct agent *a, struct item *const *items, size_t count)

@@ -80,6 +80,10 @@ void reconcile_accept(struct reconcile *r)
     if (r->judge != NULL)
         judge_set_dynamic_backends(r->judge, fleet_takes_backends(r->fleet));
     model_review_gone(r->model);
+    if (model_pending(r->model) > 0 && r->agent != NULL)
+        agent_judge_begin(r->agent);
+    else if (model_pending(r->model) > 0 && r->judge != NULL)
+        judge_begin(r->judge);
     bool left = settle_structural(r->model, is_structural, r, &settled);
     model_review_gone(r->model);
     r->background_due = r->background_due || settled.beyond_servers;
