@@ -14,7 +14,8 @@ local word = require("haptic.word")
 
 local M = {}
 
-local type, error, pairs, ipairs, setmetatable = type, error, pairs, ipairs, setmetatable
+local type, error, next, pairs, ipairs, setmetatable = type, error, next, pairs, ipairs, setmetatable
+local tostring = tostring
 local find, format, match, sort = string.find, string.format, string.match, table.sort
 
 --- Kinds of objects, the nearest to the route first.
@@ -37,7 +38,7 @@ local REFUSED_FIELDS = { keys = true, on = true, reason = true, protects = true 
 local Annotations = {}
 Annotations.__index = Annotations
 
-function M.new() return setmetatable({ specs = {}, by_key = {}, short = {} }, Annotations) end
+function M.new() return setmetatable({ specs = {}, by_key = {}, short = {}, mark = 0 }, Annotations) end
 
 --- A list of kinds as a set.
 local function kinds_of(what, list, level)
@@ -68,7 +69,7 @@ local function add_key(self, prefix, short, entry, level)
     error(format("annotations: the key %s is that of %s already", key, other.spec and other.spec.name or "the family"),
       level + 1)
   end
-  entry.key, entry.prefix, entry.short = key, prefix, short
+  entry.key, entry.prefix, entry.short, entry.looks = key, prefix, short, {}
   self.by_key[key] = entry
   local spec = entry.spec
   if not spec then return end
@@ -128,7 +129,8 @@ function Annotations:declare(template, specs, level)
     check(what, written, level)
     local spec = {}
     for k, v in pairs(written) do spec[k] = v end
-    spec.template, spec.name, spec.entries, spec.kinds = template, name, {}, kinds_of(what, written.on, level)
+    spec.template, spec.name, spec.entries, spec.marks = template, name, {}, {}
+    spec.kinds = kinds_of(what, written.on, level)
     if written.default ~= nil then spec.value = declare.read(written, written.default) end
     self.specs[name] = spec
     for _, prefix in ipairs(sandbox.sorted_keys(written.families or {})) do
@@ -194,6 +196,21 @@ local function read_level(spec, level, tell)
   return nil, wrong
 end
 
+--- Mark the declarations of which the levels have a key at all, each at its place, and return the mark. An object has
+--- few annotations, and there are many declarations.
+local function mark_specs(self, levels)
+  local by_key, mark = self.by_key, self.mark + 1
+  self.mark = mark
+  for i = 1, #levels do
+    local family = levels[i].family
+    for key in next, levels[i].values do
+      local entry = by_key[family and family .. "/" .. tostring(key) or key]
+      if entry and entry.spec then entry.spec.marks[i] = mark end
+    end
+  end
+  return mark
+end
+
 --- Values of declared names.
 ---@param names table list
 ---@param levels table list of {kind=, values= (key → text), family=, silent=}, the nearest to the route first. With a
@@ -202,23 +219,28 @@ end
 ---@return table values name → value; absent where there is none
 ---@return table wrong name → key, of a value that is wrong where no level has a right one
 function Annotations:read(names, levels, tell)
-  local values, wrong = {}, {}
-  for _, name in ipairs(names) do
-    local spec = self.specs[name]
+  local values, wrong, specs, count = {}, {}, self.specs, #levels
+  local mark = mark_specs(self, levels)
+  for n = 1, #names do
+    local name = names[n]
+    local spec = specs[name]
     if not spec then
       error("annotated: " .. word.show(sandbox.tostring(name)) .. " is not declared"
-        .. nearest.hint(name, sandbox.sorted_keys(self.specs)), 3)
+        .. nearest.hint(name, sandbox.sorted_keys(specs)), 3)
     end
     local joined
-    for _, level in ipairs(levels) do
-      local value, bad = read_level(spec, level, tell)
-      wrong[name] = wrong[name] or bad
-      if value ~= nil and spec.merge == "join" then
-        joined = joined or {}
-        for _, item in ipairs(value) do joined[#joined + 1] = item end
-      elseif value ~= nil then
-        values[name] = value
-        break
+    for i = 1, count do
+      if spec.marks[i] == mark then
+        local value, bad = read_level(spec, levels[i], tell)
+        if self.mark ~= mark then mark = mark_specs(self, levels) end -- tell() or a parse has asked, too
+        wrong[name] = wrong[name] or bad
+        if value ~= nil and spec.merge == "join" then
+          joined = joined or {}
+          for _, item in ipairs(value) do joined[#joined + 1] = item end
+        elseif value ~= nil then
+          values[name] = value
+          break
+        end
       end
     end
     if joined then values[name] = joined end
@@ -227,16 +249,29 @@ function Annotations:read(names, levels, tell)
   return values, wrong
 end
 
+--- What nobody can change, as many have it.
+local function read_only(row)
+  return setmetatable({}, { __index = row, __metatable = false,
+    __newindex = function() error("what annotation() returns is not to be changed", 2) end })
+end
+
 --- What is known of a key on a kind of object: name, is_honoured, protects, refused (the reason); nil when nobody has
---- declared it.
+--- declared it. The same table for all who ask.
 function Annotations:look(key, kind)
   local entry = self.by_key[key]
   if not entry then return nil end
+  local known = entry.looks[kind]
+  if known then return known end
   local spec = entry.spec
   local protects = entry.protects or spec ~= nil and spec.protects == true
   local is_honoured = spec ~= nil and entry.kinds[kind] == true
-  return { name = spec and spec.name, is_honoured = is_honoured, protects = protects, is_old = entry.is_old,
-    is_value = spec ~= nil, refused = not is_honoured and (entry.refused or "it has no effect on a " .. kind) or nil }
+  known = read_only({ name = spec and spec.name, is_honoured = is_honoured, protects = protects,
+    is_old = entry.is_old, is_value = spec ~= nil,
+    refused = not is_honoured and (entry.refused or "it has no effect on a " .. sandbox.tostring(kind)) or nil })
+  if entry.kinds[kind] ~= nil or kind == M.KINDS[1] or kind == M.KINDS[2] or kind == M.KINDS[3] then
+    entry.looks[kind] = known
+  end
+  return known
 end
 
 local DOCUMENTED = { "type", "references", "min", "max", "values", "unit", "shape", "default", "doc", "effect",

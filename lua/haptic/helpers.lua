@@ -81,7 +81,18 @@ end
 
 --- The value at a path of fields, nil when any of them is absent.
 function M.dig(t, ...)
-  for i = 1, select("#", ...) do
+  local n = select("#", ...)
+  if n == 2 or n == 3 then -- nearly always
+    local first, second, third = ...
+    if type(t) ~= "table" then return nil end
+    t = t[first]
+    if type(t) ~= "table" then return nil end
+    t = t[second]
+    if n == 2 then return t end
+    if type(t) ~= "table" then return nil end
+    return t[third]
+  end
+  for i = 1, n do
     if type(t) ~= "table" then return nil end
     t = t[(select(i, ...))]
   end
@@ -89,8 +100,10 @@ function M.dig(t, ...)
 end
 
 local ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-local VALUE = {}
-for i = 1, 64 do VALUE[byte(ALPHABET, i)] = i - 1 end
+local VALUE, DIGIT = {}, {}
+for i = 1, 64 do
+  VALUE[byte(ALPHABET, i)], DIGIT[i - 1] = i - 1, sub(ALPHABET, i, i)
+end
 
 --- Base64 of a string.
 function M.b64encode(s)
@@ -100,11 +113,8 @@ function M.b64encode(s)
   for i = 1, #s, 3 do
     local a, b, c = byte(s, i, i + 2)
     local n = a * 65536 + (b or 0) * 256 + (c or 0)
-    local function digit(shift)
-      local v = floor(n / shift) % 64
-      return sub(ALPHABET, v + 1, v + 1)
-    end
-    out[#out + 1] = digit(262144) .. digit(4096) .. (b and digit(64) or "=") .. (c and digit(1) or "=")
+    out[#out + 1] = DIGIT[floor(n / 262144)] .. DIGIT[floor(n / 4096) % 64]
+      .. (b and DIGIT[floor(n / 64) % 64] or "=") .. (c and DIGIT[n % 64] or "=")
   end
   return concat(out)
 end

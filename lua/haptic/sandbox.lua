@@ -74,9 +74,12 @@ local function next_pair(state)
   end
 end
 
+local function no_pair() return nil end
+
 --- pairs in the order of the keys; entries that are removed meanwhile are passed over.
 function M.pairs(t)
   if type(t) ~= "table" then error("pairs: expected a table, got " .. type(t), 2) end
+  if raw_next(t) == nil then return no_pair, t, nil end
   return next_pair, { keys = sorted_keys(t), t = t, i = 0 }, nil
 end
 

@@ -63,6 +63,43 @@ describe("Annotations", function()
     assert.is_nil(seen.wrong.guard)
   end)
 
+  it("are the same where whoever hears of a wrong one asks for others", function()
+    local e = program.engine({ libraries = false, scripts = { { name = "mine.lua", source = DECLARED .. [[
+
+      fragment("f", function(out)
+        local levels = { { kind = "Ingress", values = { ["example.com/limit"] = "0", ["example.com/names"] = "a b" } },
+          { kind = "Service", values = { ["example.com/limit"] = "4" } } }
+        local values, wrong = annotated({ "limit", "names", "guard" }, levels, function()
+          annotated({ "guard" }, { { kind = "Ingress", values = {} } })
+        end)
+        out:file("seen.json", json({ values = values, wrong = wrong }))
+      end)]] } } })
+    e:render()
+    assert.same({}, e.host.failures)
+    local seen = require("cjson").decode(e:output().files["seen.json"])
+    assert.same({ limit = 4, names = { "a", "b" } }, seen.values)
+    assert.same({}, seen.wrong)
+  end)
+
+  it("are known to all in the same way, and nobody changes that", function()
+    local e = program.engine({ libraries = false, scripts = { { name = "mine.lua", source = DECLARED .. [[
+
+      fragment("f", function(out)
+        local known = annotation("example.com/limit", "Ingress")
+        local ok, problem = pcall(function() known.is_honoured = false end)
+        out:file("seen.json", json({ ok = ok, problem = problem, honoured = known.is_honoured, name = known.name,
+          refused = known.refused or "none", service = annotation("example.com/names", "Service").refused,
+          unknown = annotation("example.com/other", "Ingress") == nil }))
+      end)]] } } })
+    e:render()
+    assert.same({}, e.host.failures)
+    local seen = require("cjson").decode(e:output().files["seen.json"])
+    assert.is_false(seen.ok)
+    assert.matches("not to be changed", seen.problem)
+    assert.same({ true, "limit", "none", "it has no effect on a Service", true },
+      { seen.honoured, seen.name, seen.refused, seen.service, seen.unknown })
+  end)
+
   it("of all levels are joined where the declaration says so", function()
     local seen = evaluate(DECLARED, levels('["example.com/names"] = "a, b"', nil, 'names = "c"'))
     assert.same({ "a", "b", "c" }, seen.values.names)
