@@ -199,7 +199,8 @@ struct agent {
     bool shapes_due;   /* live came from texts that were not learned yet */
     struct live *next; /* what the process that is being started or reloaded will have; NULL when none is */
     struct map shapes; /* 16 bytes of a digest → anything: server lines that HAProxy has accepted */
-    struct map contested_maps;     /* name → anything: see agent_judge_begin() */
+    /* name → anything: maps that texts which do not run yet read in another way, see agent_judge_begin() */
+    struct map contested_maps;
     struct fence_record last_fence; /* of the last apply that was let through */
     bool fenced;
 

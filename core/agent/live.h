@@ -41,11 +41,11 @@ struct live_backend {
 };
 
 struct live_map {
-    char *path;         /* the name HAProxy knows it by */
-    struct map entries; /* key → struct text */
-    bool used;          /* HAProxy has it: its configuration refers to it */
-    bool any_key;       /* all uses look up words or parts of them: no key can be wrong */
-    bool leads;         /* values may reach the choice of a backend */
+    char *path;               /* the name HAProxy knows it by */
+    struct map entries;       /* key → struct text */
+    bool used;                /* HAProxy has it: its configuration refers to it */
+    bool any_key;             /* all uses look up words or parts of them: no key can be wrong */
+    bool leads;               /* values may reach the choice of a backend */
     bool integers, addresses; /* a use takes values for them: other values are wrong */
     bool unreadable; /* `get map` does not find a key by itself (it is a pattern): only whole lists can be compared */
     VEC(char *) duplicates; /* references of entries whose key came before */

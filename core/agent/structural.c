@@ -196,7 +196,8 @@ static bool entry_is_harmless(const struct agent *a, const struct item *entry, s
     if (!plan_word(&word, entry->key) || strpbrk(entry->key, " \t") || entry->key[0] == '#' ||
         vault_is_in(entry->key, strlen(entry->key)))
         return false;
-    return value_is_harmless(a, map, entry->rendered, harmless) && value_is_harmless(a, next, entry->rendered, harmless);
+    return value_is_harmless(a, map, entry->rendered, harmless) &&
+           value_is_harmless(a, next, entry->rendered, harmless);
 }
 
 /* One more name for certificates and options that HAProxy has accepted, or one name less. */

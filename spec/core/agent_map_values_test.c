@@ -135,8 +135,8 @@ static void test_values(void **state)
         {"data.map", "a", "HapticSecret0123456789abcdef0123456789abcdefEnd", false},
         {"data.map", "#a", "x", false},
         {"data.map", "a b", "x", false},
-        {"data.map", "a", "web", true},      /* there */
-        {"data.map", "a", "coming", false},  /* has to be accepted first */
+        {"data.map", "a", "web", true},     /* there */
+        {"data.map", "a", "coming", false}, /* has to be accepted first */
         {"data.map", "a", "coming@r@", false},
         {"numbers.map", "a", "5000", true},
         {"numbers.map", "a", "-1", true},
@@ -304,9 +304,9 @@ static void test_waiting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_uses),           cmocka_unit_test(test_ways_to_a_backend),
-        cmocka_unit_test(test_values),         cmocka_unit_test(test_readers_to_come),
-        cmocka_unit_test(test_entries),        cmocka_unit_test(test_waiting),
+        cmocka_unit_test(test_uses),    cmocka_unit_test(test_ways_to_a_backend),
+        cmocka_unit_test(test_values),  cmocka_unit_test(test_readers_to_come),
+        cmocka_unit_test(test_entries), cmocka_unit_test(test_waiting),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
 }
