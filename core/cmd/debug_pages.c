@@ -51,6 +51,12 @@ static void serve_settings(void *ctx, struct http_answer *answer)
     app_write_settings(ctx, &answer->body);
 }
 
+static void serve_fetched(void *ctx, struct http_answer *answer)
+{
+    answer->content_type = "application/json";
+    app_write_fetched(ctx, &answer->body);
+}
+
 static void serve_config(void *ctx, struct http_answer *answer)
 {
     const struct model *m = model_or_refuse(ctx, answer);
@@ -214,6 +220,7 @@ void debug_pages_add(struct http_server *server, struct app *app)
         {"/debug/config", "the accepted haproxy.cfg; ?origin=1: who wrote each line", serve_config},
         {"/debug/maps", "the names of the accepted maps", serve_map_names},
         {"/debug/maps/", "NAME: a map; ?origin=1: who wrote each entry", serve_map},
+        {"/debug/fetched", "contents of URLs, as manifests for the offline commands", serve_fetched},
         {"/debug/dump", "templates and objects, for haptic repl --from", serve_dump},
         {"/debug/route", "?host=&path=: where the maps lead a request to", serve_route},
     };

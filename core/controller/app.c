@@ -250,6 +250,7 @@ void app_start_sealing(struct app *app, const struct recall_answer *member)
 
     if (restore(app, member, &restored, &err) == 0) {
         reconcile_restored(app->reconcile);
+        app_restore_fetched(app);
         log_info(restored.haproxy[0] != '\0' ? "Took up what was accepted before the start"
                                              : "Took up what the fleet serves",
                  "fragments", log_int((int64_t)restored.parts), "transitions", log_int(restored.stamp.transitions),
@@ -395,6 +396,7 @@ int app_begin(struct app *app, struct err *err)
     sweep_leftovers();
     start_rendering(app);
     app_start_status(app);
+    app_start_fetcher(app);
     /* HAProxy last: what cannot start leaves none behind. */
     if (app_set_program(app, app->config, err) < 0 || start_source(app, err) < 0 || start_haproxy(app, err) < 0)
         return -1;
@@ -538,6 +540,7 @@ void app_stop(struct app *app, void (*stopped)(void *ctx), void *ctx)
     if (app->sealer != NULL)
         sealer_stop(app->sealer);
     status_writer_stop(app->status_writer);
+    fetcher_stop(app->fetcher);
     app->stopping = true;
     app->stopped = stopped;
     app->stopped_ctx = ctx;
@@ -570,6 +573,7 @@ struct app *app_free(struct app *app)
     app->fleet = fleet_free(app->fleet);
     app->sealer = sealer_free(app->sealer);
     app->status_writer = status_writer_free(app->status_writer);
+    app->fetcher = fetcher_free(app->fetcher);
     app->expiry = expiry_free(app->expiry);
     app->sweeper = sweeper_free(app->sweeper);
     app->reconcile = reconcile_free(app->reconcile);

@@ -76,6 +76,8 @@ const struct generation_log *app_generations(const struct app *app);
 struct renderer *app_renderer(const struct app *app); /* NULL as well */
 /* Everything that templates see (controller/dump.h). */
 int app_write_dump(const struct app *app, struct buf *out, struct err *err) MUST_CHECK;
+/* The contents of URLs, as manifests for the offline commands. */
+void app_write_fetched(const struct app *app, struct buf *out);
 /* The effective configuration as JSON: what is watched, loaded and set. */
 void app_write_settings(const struct app *app, struct buf *out);
 

@@ -52,7 +52,7 @@ bool app_is_synced(void *ctx)
     struct app *app = ctx;
     CLEANUP(buf_done) struct buf names = {0};
 
-    return app->recall == NULL && *missing_kinds(app, app->config, &names) == '\0';
+    return app->recall == NULL && *missing_kinds(app, app->config, &names) == '\0' && fetcher_is_settled(app->fetcher);
 }
 
 /* Kinds that are gone hold nothing. */

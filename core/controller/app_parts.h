@@ -9,6 +9,7 @@
  *   app_fleet.c   the members of a fleet and the identity towards them
  *   app_follow.c  is what is known current, and does anybody deploy it
  *   app_status.c  the status of objects
+ *   app_fetch.c   the contents of URLs
  *   app_state.c   readiness, metrics, the debug page, what is logged about the progress
  */
 #ifndef HAPTIC_CONTROLLER_APP_PARTS_H
@@ -25,6 +26,7 @@
 #include "controller/config_tests.h"
 #include "controller/default_certificate.h"
 #include "controller/expiry.h"
+#include "controller/fetcher.h"
 #include "controller/fleet.h"
 #include "controller/fleet_secret.h"
 #include "controller/leader.h"
@@ -65,9 +67,10 @@ struct app {
     struct sweeper *sweeper;
     struct sealer *sealer;
     struct status_writer *status_writer; /* NULL: without an API server */
-    struct agent *agent;                 /* NULL with a fleet */
-    struct fleet *fleet;                 /* NULL with an agent */
-    struct recall *recall;               /* what the fleet serves is being asked for; nothing is rendered before */
+    struct fetcher *fetcher;
+    struct agent *agent;   /* NULL with a fleet */
+    struct fleet *fleet;   /* NULL with an agent */
+    struct recall *recall; /* what the fleet serves is being asked for; nothing is rendered before */
     struct member_pods *member_pods;
     struct fleet_secret *fleet_secret;
     uv_timer_t identity_timer;
@@ -184,6 +187,11 @@ void app_fleet_step(struct app *app);
 void app_start_status(struct app *app);
 void app_on_heard(void *ctx, struct fragment *before, struct fragment *now);
 void app_on_reviewed(void *ctx);
+
+/* app_fetch.c */
+void app_start_fetcher(struct app *app);
+/* What was accepted before the start wants URLs, and has their contents. */
+void app_restore_fetched(struct app *app);
 
 /* app_follow.c: part of readiness; why: as in app_is_ready(). */
 bool app_follows(const struct app *app, struct buf *why);

@@ -1,6 +1,7 @@
 /* The configuration in force, with what the command line adds to it. */
 #include <string.h>
 
+#include "base/alloc.h"
 #include "controller/app_parts.h"
 #include "controller/dump.h"
 #include "data/json.h"
@@ -53,6 +54,17 @@ static void put_kinds(const struct config *c, struct buf *out)
     buf_putc(out, '}');
 }
 
+static void put_rules(struct buf *out, const struct url_rules *rules)
+{
+    buf_puts(out, ",\"httpFetch\":[");
+    for (size_t i = 0; i < rules->items.length; i++) {
+        const struct url_rule *r = &rules->items.items[i];
+        CLEANUP(free_ptr) char *url = xasprintf("%s://%s:%s%s", r->scheme, r->host, r->port, r->path);
+        put_string(out, i > 0 ? "," : "", url);
+    }
+    buf_putc(out, ']');
+}
+
 void app_write_settings(const struct app *app, struct buf *out)
 {
     const struct config *c = app->config;
@@ -81,6 +93,7 @@ void app_write_settings(const struct app *app, struct buf *out)
     put_duration(out, ",\"driftPreventionInterval\":", c->drift_prevention_interval_ns);
     put_duration(out, ",\"deploymentTimeout\":", c->deployment_timeout_ns);
     put_duration(out, ",\"renderTimeout\":", c->render_timeout_ns);
+    put_rules(out, &c->fetch_rules);
     put_strings(out, ",\"warnings\":", &c->warnings);
     buf_puts(out, "}\n");
 }

@@ -55,6 +55,8 @@ bool app_is_ready(const struct app *app, struct buf *why)
         say_not_listed(app, why);
     if (app->recall != NULL)
         say(why, "not read yet: what the fleet serves\n");
+    if (!fetcher_is_settled(app->fetcher))
+        say(why, "not fetched yet: the URLs that templates want\n");
     if (s.synced && !s.rendered)
         say(why, "not rendered yet\n");
     if (s.rendered && !s.validated)
@@ -218,6 +220,7 @@ void app_collect(void *ctx)
                    store_kind_is_synced(kind));
     }
     leader_collect(app->leader);
+    fetcher_collect(app->fetcher);
     if (app->fleet != NULL)
         fleet_collect(app->fleet);
     reconcile_status(app->reconcile, &status);
@@ -318,6 +321,8 @@ void app_describe(const struct app *app, struct buf *out)
     put_string(out, ",\"problem_line\":", s.problem_line);
     buf_puts(out, ",\"status\":");
     status_writer_describe(app->status_writer, out);
+    buf_puts(out, ",\"fetched\":");
+    fetcher_describe(app->fetcher, out);
     buf_puts(out, ",\"held_back\":");
     reconcile_describe_held(app->reconcile, out);
     buf_printf(out, ",\"pending\":%zu,\"problems\":", s.pending);

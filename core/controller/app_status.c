@@ -67,9 +67,11 @@ void app_start_status(struct app *app)
 void app_on_heard(void *ctx, struct fragment *before, struct fragment *now)
 {
     status_writer_hear(((struct app *)ctx)->status_writer, before, now);
+    fetcher_hear(((struct app *)ctx)->fetcher, before, now);
 }
 
 void app_on_reviewed(void *ctx)
 {
     status_writer_review(((struct app *)ctx)->status_writer);
+    fetcher_review(((struct app *)ctx)->fetcher);
 }

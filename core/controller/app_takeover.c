@@ -112,7 +112,11 @@ int app_take_kinds(struct app *app, const struct config *c, bool *ret_changed, s
     vec_done(&paths);
     if (result < 0)
         return err_wrap(err, "watchedResourcesIgnoreFields");
-    return config_add_kinds(c, app->store, ret_changed, err);
+    if (config_add_kinds(c, app->store, ret_changed, err) < 0)
+        return -1;
+    if (app->fetcher != NULL)
+        fetcher_take_kind(app->fetcher);
+    return 0;
 }
 
 /* ---- all of them ---- */
@@ -150,6 +154,7 @@ void app_take_settings(struct app *app, const struct config *before)
     if (c->has_log_level && !app->options.log_level_fixed)
         log_set_level(c->log_level);
     reconcile_set_drift_interval(app->reconcile, c->drift_prevention_interval_ns);
+    fetcher_set_rules(app->fetcher, &c->fetch_rules);
     if (app->agent != NULL)
         agent_set_times(app->agent, c->deployment_timeout_ns,
                         c->min_deployment_interval_ns > 0 ? c->min_deployment_interval_ns : 1);

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "controller/config_fetch.h"
 #include "controller/config_read.h"
 #include "controller/config_template.h"
 #include "data/json.h"
@@ -218,6 +219,7 @@ static const struct field templating_fields[] = {
     {.name = "extraContext", .type = FIELD_OBJECT, .read = read_extra_context},
     {.name = "libraries", .type = FIELD_STRINGS, .offset = offsetof(struct config, libraries)},
     {.name = "allowRaw", .type = FIELD_BOOL, .offset = offsetof(struct config, allow_raw)},
+    {.name = "httpFetch", .type = FIELD_OBJECT, .read = config_fetch_read},
     {.name = "renderTimeout",
      .type = FIELD_DURATION,
      .offset = offsetof(struct config, render_timeout_ns),
@@ -379,6 +381,7 @@ struct config *config_free(struct config *c)
     }
     vec_done(&c->refs);
     buf_done(&c->moved);
+    url_rules_done(&c->fetch_rules);
     free(c->haproxy_config);
     free(c->haproxy_config_file);
     free(c->pod_selector);
@@ -428,7 +431,7 @@ int config_read_spec(struct reader *r, yyjson_val *spec)
     if (reader_object(r, spec, spec_fields, r->config) < 0)
         return -1;
     imply(r->config, spec);
-    return 0;
+    return config_fetch_add_kind(r, spec);
 }
 
 int config_read_library(struct reader *r, const char *library, yyjson_val *spec)

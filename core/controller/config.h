@@ -22,6 +22,7 @@
 #include "base/vec.h"
 #include "haproxy/version.h"
 #include "kube/elector.h"
+#include "net/url_rule.h"
 #include "store/store.h"
 
 #define CONFIG_FILE_MAX ((size_t)8 << 20)
@@ -70,6 +71,7 @@ struct config {
     char *haproxy_config_file; /* in which that stands by itself; NULL: in the configuration */
     char *extra_context;       /* JSON object */
     bool allow_raw;
+    struct url_rules fetch_rules; /* none: templates have no URL fetched */
 
     bool leader_election;
     char *lease_name;

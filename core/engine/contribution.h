@@ -42,8 +42,17 @@ enum contribution_kind {
     /* A guard: routes of the owner's fragments are closed while another fragment, which protects them, has no output in
      * force. key: that fragment's id; text: the backend that closed routes lead to. No output itself. */
     CONTRIBUTION_GUARD,
+    /* The content of a URL is wanted (controller/fetcher). key: its identity; text: JSON with the URL, how to fetch it,
+     * and the content that is known, so that it is in the sealed bundle. No output itself. */
+    CONTRIBUTION_FETCH,
 };
-#define CONTRIBUTION_LAST CONTRIBUTION_GUARD
+#define CONTRIBUTION_LAST CONTRIBUTION_FETCH
+
+/* Does it say something about a fragment, and is no output by itself? Both are sealed with it. */
+static inline bool contribution_is_note(enum contribution_kind kind)
+{
+    return kind == CONTRIBUTION_GUARD || kind == CONTRIBUTION_FETCH;
+}
 
 #define CONTRIBUTION_DECLARED "declared"
 #define CONTRIBUTION_KEEP 1

@@ -71,6 +71,9 @@ const char *contribution_problem(const struct contribution_input *c)
             return "a guard needs the name of a fragment";
         return c->text_length == 0 || has_control(c->text, c->text_length) ? "a guard needs the name of a backend"
                                                                            : NULL;
+    case CONTRIBUTION_FETCH:
+        return c->key_length == 0 || has_byte(c->text, c->text_length, '\0') ? "a wish for a URL needs its identity"
+                                                                             : NULL;
     case CONTRIBUTION_STATUS:
     case CONTRIBUTION_EVENT:
     case CONTRIBUTION_WARNING:

@@ -107,7 +107,7 @@ static void section_retry_waiting(struct model *m, struct section *s)
 bool kind_is_output(enum contribution_kind kind)
 {
     return kind != CONTRIBUTION_STATUS && kind != CONTRIBUTION_EVENT && kind != CONTRIBUTION_WARNING &&
-           kind != CONTRIBUTION_GUARD;
+           !contribution_is_note(kind);
 }
 
 static size_t item_name(struct buf *b, enum contribution_kind kind, const char *scope, const char *key)

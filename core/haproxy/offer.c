@@ -278,7 +278,7 @@ static int read_items(struct reading *r, struct frame *frame, struct err *err)
         return -1;
     for (size_t i = 0; i < owner->count && result == 0; i++) {
         const struct contribution *c = &owner->items[i];
-        if (!bundle_is_item(c) || c->kind == CONTRIBUTION_GUARD) {
+        if (!bundle_is_item(c) || contribution_is_note(c->kind)) {
             result = err_set(err, ERR_INVALID, "an item of kind %d is no output", (int)c->kind);
             break;
         }
@@ -310,7 +310,7 @@ static int read_name(struct frame *frame, enum contribution_kind *ret_kind, char
                                              .key_length = key.length,
                                              .text = ""};
     if (scope.length > SCOPE_MAX || key.length > KEY_MAX || memchr(scope.bytes, '\0', scope.length) ||
-        memchr(key.bytes, '\0', key.length) || contribution_is_message(input.kind) || input.kind == CONTRIBUTION_GUARD)
+        memchr(key.bytes, '\0', key.length) || contribution_is_message(input.kind) || contribution_is_note(input.kind))
         return err_set(err, ERR_INVALID, "a name that no item can have");
     *ret_kind = input.kind;
     *ret_scope = xmemdup0(scope.bytes, scope.length);

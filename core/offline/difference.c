@@ -108,7 +108,7 @@ static int compare(const void *left, const void *right)
 static bool is_output(const struct contribution *c)
 {
     return c->kind != CONTRIBUTION_STATUS && c->kind != CONTRIBUTION_EVENT && c->kind != CONTRIBUTION_WARNING &&
-           c->kind != CONTRIBUTION_GUARD;
+           !contribution_is_note(c->kind);
 }
 
 static bool has_output(const struct fragment *f)

@@ -54,6 +54,17 @@ static const struct finding_code_row rows[] = {
          "Two objects write the same entry of a map, section or file. The older object wins (creationTimestamp, then "
          "namespace and name).",
          "Give one of the two another host or path."},
+    [FINDING_NOT_FETCHED] =
+        {"HT0403", FINDING_WARNING, "A URL that templates fetch has no content here",
+         "The offline commands fetch nothing: what http:fetch() gives comes from manifests of kind FetchedURL, or from "
+         "the httpResources of a test. A running controller fetches the URL.",
+         "Add a FetchedURL with that url and a content to the sources; /debug/fetched of a controller has those that it "
+         "knows."},
+    [FINDING_FETCH_REFUSED] =
+        {"HT0404", FINDING_ERROR, "A URL that templates fetch is not allowed",
+         "templatingSettings.httpFetch.allow has no entry that the URL begins with. A running controller does not fetch "
+         "it, and tells the template so.",
+         "Add the beginning of the URL to templatingSettings.httpFetch.allow, or correct the URL."},
     [FINDING_TEST_FAILED] = {"HT0501", FINDING_ERROR, "A test failed",
                              "An assertion of validationTests does not hold for what was rendered.",
                              "Correct the template, or the assertion if the new output is right."},

@@ -74,7 +74,8 @@ static void put_fragment(void *ctx, const struct fragment *f)
         [CONTRIBUTION_MAP_ENTRY] = "map",    [CONTRIBUTION_FILE] = "file",
         [CONTRIBUTION_CERTIFICATE] = "cert", [CONTRIBUTION_CRT_LIST] = "crt-list",
         [CONTRIBUTION_STATUS] = "status",    [CONTRIBUTION_EVENT] = "event",
-        [CONTRIBUTION_WARNING] = "warning",
+        [CONTRIBUTION_WARNING] = "warning",  [CONTRIBUTION_GUARD] = "guard",
+        [CONTRIBUTION_FETCH] = "fetch",
     };
     struct object_origin *o = ctx;
 

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/nearest.h"
 #include "controller/config_read.h"
+#include "offline/test_http.h"
 
 #define TESTS_MAX 10000
 #define ASSERTIONS_MAX 1000
@@ -149,6 +150,11 @@ static int read_context(struct reader *r, yyjson_val *value, void *object)
     return 0;
 }
 
+static int read_http(struct reader *r, yyjson_val *value, void *object)
+{
+    return test_http_read(r, value, &((struct test_case *)object)->http);
+}
+
 static int read_requests(struct reader *r, yyjson_val *value, void *object)
 {
     return request_cases_read(r, value, &((struct test_case *)object)->requests);
@@ -164,6 +170,7 @@ static const struct field test_fields[] = {
     {.name = "minHAProxyVersion", .type = FIELD_STRING, .offset = offsetof(struct test_case, min_version)},
     {.name = "requires", .type = FIELD_STRINGS, .offset = offsetof(struct test_case, requires)},
     {.name = "fixtures", .type = FIELD_ANY, .read = read_fixtures},
+    {.name = "httpResources", .type = FIELD_ANY, .read = read_http},
     {.name = "extraContext", .type = FIELD_ANY, .read = read_context},
     {.name = "assertions", .type = FIELD_ANY, .read = read_assertions},
     {.name = "requests", .type = FIELD_ANY, .read = read_requests},
@@ -255,6 +262,7 @@ void test_cases_done(struct test_cases *cases)
         free(t->description);
         free(t->min_version);
         free(t->extra_context);
+        yyjson_doc_free(t->http);
         for (size_t j = 0; j < t->requires.length; j++)
             free(t->requires.items[j]);
         vec_done(&t->requires);

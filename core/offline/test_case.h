@@ -36,6 +36,7 @@ struct test_case {
     struct config_strings requires;         /* libraries and watched kinds, without which it is skipped */
     const struct yaml_doc *doc;             /* where it stands */
     yyjson_val *fixtures;                   /* kind → list of objects; NULL: none */
+    struct yyjson_doc *http;                /* a list of contents of URLs (test_http.h); NULL: none */
     VEC(struct assertion) assertions;
     struct request_cases requests;
     struct script_cases servers;

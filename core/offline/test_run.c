@@ -13,17 +13,12 @@
 #include "offline/golden.h"
 #include "offline/pattern.h"
 #include "offline/request_run.h"
+#include "offline/test_objects.h"
 #include "offline/test_target.h"
 
 #define SHOWN_BYTES 400
 /* More objects are put several at a time: each step renders. */
 #define STEPS_MAX 50
-
-struct object_ref {
-    const char *kind;
-    yyjson_val *value;
-    size_t line;
-};
 
 struct running {
     uv_loop_t *loop;
@@ -41,62 +36,6 @@ static void add_failure(struct running *r, size_t line, char *message)
 {
     r->result->verdict = TEST_FAILED;
     vec_push(&r->result->failures, ((struct test_failure){.line = line, .message = message}));
-}
-
-/* ---- objects ---- */
-
-static bool same_object(yyjson_val *a, yyjson_val *b)
-{
-    const char *na = json_str(a, "metadata", "name"), *nb = json_str(b, "metadata", "name");
-    const char *sa = json_str(a, "metadata", "namespace"), *sb = json_str(b, "metadata", "namespace");
-
-    return strcmp(na ? na : "", nb ? nb : "") == 0 && strcmp(sa ? sa : "", sb ? sb : "") == 0;
-}
-
-struct object_list {
-    VEC(struct object_ref) items;
-};
-
-/* Later ones take the place of earlier ones: a test's own over those of _global. */
-static void gather(const struct test_case *test, struct object_list *list)
-{
-    size_t i, max, j, count;
-    yyjson_val *key, *objects, *object;
-
-    yyjson_obj_foreach(test->fixtures, i, max, key, objects)
-    {
-        yyjson_arr_foreach(objects, j, count, object)
-        {
-            struct object_ref ref = {
-                .kind = yyjson_get_str(key), .value = object, .line = yaml_line(test->doc, object)};
-            size_t at = 0;
-            while (at < list->items.length && !(strcmp(list->items.items[at].kind, ref.kind) == 0 &&
-                                                same_object(list->items.items[at].value, object)))
-                at++;
-            if (at < list->items.length)
-                list->items.items[at] = ref;
-            else
-                vec_push(&list->items, ref);
-        }
-    }
-}
-
-static int put_object(struct workbench *w, const struct object_ref *ref, struct err *err)
-{
-    struct store_kind *kind = store_kind_by_name(workbench_store(w), ref->kind);
-
-    if (kind == NULL) {
-        const struct config *config = workbench_config(w);
-        struct nearest nearest = {.word = ref->kind};
-        for (size_t i = 0; i < config->kinds.length; i++)
-            nearest_offer(&nearest, config->kinds.items[i].name);
-        return err_set(err, ERR_INVALID, "fixtures.%.64s (line %zu): no entry of watchedResources has this name%s%s%s",
-                       ref->kind, ref->line, nearest.found ? "; did you mean \"" : "",
-                       nearest.found ? nearest.found : "", nearest.found ? "\"?" : "");
-    }
-    if (store_put_value(kind, ref->value, NULL, err) < 0)
-        return err_wrap(err, "fixtures.%.64s (line %zu)", ref->kind, ref->line);
-    return 0;
 }
 
 /* ---- showing ---- */
@@ -383,11 +322,11 @@ static uint64_t next_random(uint64_t *state)
     return x ^ (x >> 31);
 }
 
-static void shuffle(struct object_list *list, uint64_t seed)
+static void shuffle(struct test_objects *list, uint64_t seed)
 {
     for (size_t i = list->items.length; i > 1; i--) {
         size_t j = (size_t)(next_random(&seed) % i);
-        struct object_ref swapped = list->items.items[i - 1];
+        struct test_object swapped = list->items.items[i - 1];
         list->items.items[i - 1] = list->items.items[j];
         list->items.items[j] = swapped;
     }
@@ -422,7 +361,7 @@ static void compare_files(struct running *r, struct workbench *other)
     }
 }
 
-static int render_by_steps(struct running *r, struct object_list *list, const struct workbench_options *options,
+static int render_by_steps(struct running *r, struct test_objects *list, const struct workbench_options *options,
                            struct err *err)
 {
     CLEANUP(findings_done) struct findings findings = {0};
@@ -434,7 +373,7 @@ static int render_by_steps(struct running *r, struct object_list *list, const st
     bool rendered = result == 0 && other != NULL && workbench_render(other);
     for (size_t i = 0; result == 0 && rendered && i < list->items.length; i += step) {
         for (size_t j = i; result == 0 && j < i + step && j < list->items.length; j++)
-            result = put_object(other, &list->items.items[j], err);
+            result = test_object_put(other, &list->items.items[j], err);
         rendered = result == 0 && workbench_render(other);
     }
     if (result == 0 && rendered && r->rendered)
@@ -511,9 +450,17 @@ static int run_assertions(struct running *r, struct err *err)
     return 0;
 }
 
+static void fail_unfetched(void *ctx, bool allowed, const char *why)
+{
+    struct running *r = ctx;
+
+    if (allowed) /* else a finding says so */
+        add_failure(r, r->test->line, xasprintf("%s: add it to httpResources", why));
+}
+
 static int run_with(struct running *r, const struct workbench_options *options, struct err *err)
 {
-    struct object_list objects = {0};
+    struct test_objects objects = {0};
     int result = workbench_new(r->loop, options, &r->findings, &r->w, err);
 
     if (result < 0 || r->w == NULL)
@@ -525,18 +472,20 @@ static int run_with(struct running *r, const struct workbench_options *options, 
     }
     for (size_t i = 0; i < r->cases->items.length; i++)
         if (test_case_is_global(&r->cases->items.items[i]))
-            gather(&r->cases->items.items[i], &objects);
-    gather(r->test, &objects);
+            test_objects_gather(&r->cases->items.items[i], &objects);
+    test_objects_gather(r->test, &objects);
     for (size_t i = 0; result == 0 && i < objects.items.length; i++)
-        result = put_object(r->w, &objects.items.items[i], err);
+        result = test_object_put(r->w, &objects.items.items[i], err);
     if (result < 0) { /* the test is wrong, not the program */
         add_failure(r, r->test->line, xstrdup(err->text));
         vec_done(&objects.items);
         return 0;
     }
     r->rendered = workbench_render(r->w);
-    if (r->rendered)
+    if (r->rendered) {
         workbench_files(r->w, &r->files);
+        workbench_each_unfetched(r->w, fail_unfetched, r);
+    }
     if (r->rendered && options->coverage)
         coverage_take_routes(r->options->coverage, r->w, r->cases->file, r->test->line);
     result = run_assertions(r, err);

@@ -58,6 +58,8 @@ char *workbench_where(struct workbench *w, const char *fragment_id, const struct
 /* All fragments, in no order; one by its name, NULL: there is none. */
 void workbench_each_fragment(const struct workbench *w, void (*fn)(void *ctx, const struct fragment *f), void *ctx);
 const struct fragment *workbench_fragment(const struct workbench *w, const char *id);
+/* URLs that the last rendering wants and that have no content here; allowed: the configuration lets them be fetched. */
+void workbench_each_unfetched(struct workbench *w, void (*fn)(void *ctx, bool allowed, const char *why), void *ctx);
 /* Walk the fragments of one object in the order of their names; kind: name of a watched kind. */
 void workbench_each_of(struct workbench *w, const char *kind, const char *id,
                        void (*fn)(void *ctx, const struct fragment *f), void *ctx);

@@ -5,6 +5,7 @@
  *   workbench_read.c   configuration, objects and HAProxy's capabilities, before the first rendering
  *   workbench_check.c  what HAProxy says of a rendering
  *   workbench_status.c what is wished for the status of objects
+ *   workbench_fetch.c  URLs without a content
  */
 #ifndef HAPTIC_OFFLINE_WORKBENCH_STATE_H
 #define HAPTIC_OFFLINE_WORKBENCH_STATE_H
@@ -54,6 +55,9 @@ void workbench_begin(struct workbench *w, const char *doing);
 void workbench_end(struct workbench *w);
 /* "ingresses shop/web"; NULL without an owner. malloc'ed. */
 char *workbench_object_name(const char *owner_kind, const char *owner_id);
+
+/* workbench_fetch.c: findings for URLs that have no content here, or are not allowed */
+void workbench_report_unfetched(struct workbench *w);
 
 /* workbench_dump.c: the same from a dump */
 int workbench_dump_config(struct workbench *w, struct err *err) MUST_CHECK;

@@ -177,7 +177,8 @@ static void file_match_kinds(struct source_dir *d, struct dir_file *file, struct
     for (size_t i = 0; i < store_kind_count(d->store); i++) {
         struct store_kind *kind = store_kind_at(d->store, i);
         const struct store_kind_spec *spec = store_kind_spec(kind);
-        if (!store_kind_spec_has_version(spec, o->api_version) || strcmp(spec->resource, resource) != 0)
+        if (!store_kind_spec_has_version(spec, o->api_version) || strcmp(spec->resource, resource) != 0 ||
+            store_kind_is_own(kind))
             continue;
         if (!is_watched)
             is_taken = file_judge(d, file, o);

@@ -77,7 +77,7 @@ int source_kube_reload(struct source_kube *s, struct err *err)
     }
     for (size_t i = 0; i < store_kind_count(s->store); i++) {
         struct store_kind *kind = store_kind_at(s->store, i);
-        bool is_watched = false;
+        bool is_watched = store_kind_is_own(kind);
         for (size_t j = 0; j < s->kinds.length; j++)
             is_watched = is_watched || s->kinds.items[j]->kind == kind;
         if (!is_watched && kind_add(s, kind, err) < 0)

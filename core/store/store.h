@@ -97,6 +97,9 @@ bool store_kind_spec_has_version(const struct store_kind_spec *spec, const char 
 struct digest store_kind_spec_digest(const struct store_kind_spec *spec);
 /* The kind field of its objects ("Ingress"), once the source knows it; for objects that come without. */
 void store_kind_set_object_kind(struct store_kind *kind, const char *object_kind);
+/* The program itself puts its objects: no source looks for them, and the kind is synced. */
+void store_kind_set_own(struct store_kind *kind);
+bool store_kind_is_own(const struct store_kind *kind);
 struct store_kind *store_kind_by_name(const struct store *s, const char *name); /* NULL when unknown */
 size_t store_kind_count(const struct store *s);
 struct store_kind *store_kind_at(const struct store *s, size_t i); /* in the order of their names */

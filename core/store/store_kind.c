@@ -227,6 +227,20 @@ void store_kind_set_object_kind(struct store_kind *kind, const char *object_kind
     kind->object_kind = xstrdup(object_kind);
 }
 
+void store_kind_set_own(struct store_kind *kind)
+{
+    kind->is_own = true;
+    if (kind->is_synced)
+        return;
+    store_replace_begin(kind);
+    store_replace_commit(kind);
+}
+
+bool store_kind_is_own(const struct store_kind *kind)
+{
+    return kind->is_own;
+}
+
 bool store_kind_is_synced(const struct store_kind *kind)
 {
     return kind->is_synced;

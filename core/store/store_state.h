@@ -32,6 +32,7 @@ struct store_kind {
     bool is_sorted;
     size_t bytes;
     bool is_secret;
+    bool is_own; /* no source puts its objects */
     bool is_synced;
     bool is_replacing;
     struct map staged;

@@ -21,7 +21,7 @@ local quote, text_of, name_of = word.quote, word.text, word.name
 
 --- Numbers of enum contribution_kind.
 M.SECTION, M.SECTION_FROM, M.MAP_ENTRY, M.FILE, M.CERTIFICATE = 0, 1, 2, 3, 4
-M.CRT_LIST, M.STATUS, M.EVENT, M.WARNING, M.GUARD = 5, 6, 7, 8, 9
+M.CRT_LIST, M.STATUS, M.EVENT, M.WARNING, M.GUARD, M.FETCH = 5, 6, 7, 8, 9, 10
 
 --- Place of a section in the file, by its first word. Sections that others refer to come first; any other word: 100.
 M.RANKS = { global = 0, defaults = 200, frontend = 300, listen = 350, backend = 400 }
@@ -658,6 +658,9 @@ end
 
 --- Fragment `id` protects its object's routes: they lead to the backend `closed` while it has no output in force.
 function M.put_guard(out, id, closed) put(out, M.GUARD, 0, 0, "", id, closed) end
+
+--- The content of a URL is wanted (http.lua).
+function M.put_fetch(out, id, wish) put(out, M.FETCH, 0, 0, "", id, wish) end
 
 --- Close what was gathered line by line. Raises when a limit was passed, whatever the template made of that.
 function M.finish(out)

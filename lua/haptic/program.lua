@@ -6,6 +6,7 @@ local annotations_of = require("haptic.annotations")
 local emitters = require("haptic.emitters")
 local fragments = require("haptic.fragments")
 local helpers = require("haptic.helpers")
+local http_of = require("haptic.http")
 local nearest = require("haptic.nearest")
 local objects = require("haptic.objects")
 local points_of = require("haptic.points")
@@ -287,6 +288,7 @@ function Program:api(template, accessors, resources)
   end
 
   A.resources = resources
+  A.http = self.http
   A.context = self.context_settings:context()
   A.capabilities = settings_of.deep_copy(self.source.capabilities or {})
   A.keys, A.sort_by, A.group_by, A.dig = helpers.keys, helpers.sort_by, helpers.group_by, helpers.dig
@@ -371,6 +373,7 @@ function M.load(source, host, before)
   end
   self.objects = objects.new(source.kinds or {}, F.tracker, F:marker(), host.decode)
   F.objects = self.objects
+  self.http = http_of.new(F, host.digest):api()
   local resources, accessors = resources_table(self.objects)
   self.resources, self.accessors = resources, accessors
   settings.templates = self.templates

@@ -37,6 +37,12 @@ local CASES = {
     run = "validate --strict m" },
   HT0402 = { files = { ["c.yaml"] = "templateSnippets:\n  own.lua:\n    template: |\n      each(resources.services, 'own', function(service, out)\n"
     .. "        out:map_entry('own.map', 'key', service.metadata.name)\n      end)\n" }, run = "validate --strict -c c.yaml " .. MANIFESTS },
+  HT0403 = { files = { ["c.yaml"] = "templatingSettings: {httpFetch: {allow: [{url: 'https://lists.test/'}]}}\ntemplateSnippets:\n"
+    .. "  own.lua:\n    template: |\n      fragment('own', function(out) http:fetch('https://lists.test/blocked?key=hidden') end)\n" },
+    run = "validate --strict -c c.yaml " .. MANIFESTS },
+  HT0404 = { files = { ["c.yaml"] = "templatingSettings: {httpFetch: {allow: [{url: 'https://lists.test/'}]}}\ntemplateSnippets:\n"
+    .. "  own.lua:\n    template: |\n      fragment('own', function(out) http:fetch('https://other.test/blocked') end)\n" },
+    run = "validate -c c.yaml " .. MANIFESTS },
   HT0501 = { files = { ["c.yaml"] = "validationTests:\n  a:\n    assertions:\n      - {type: contains, pattern: nobody}\n" },
     run = "test -o github -c c.yaml" },
   HT0502 = { files = { ["c.yaml"] = "validationTests:\n  a:\n    assertions:\n      - {type: contain, pattern: nobody}\n" }, run = "test -c c.yaml" },

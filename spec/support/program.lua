@@ -68,6 +68,7 @@ local PARTS = {
   ingresses = function(o) return o.metadata.namespace, o.metadata.name end,
   ingressclasses = function(o) return o.metadata.name end,
   services = function(o) return o.metadata.namespace, o.metadata.name end,
+  fetched = function(o) return o.url end,
   endpoints = function(o) return o.metadata.namespace, (o.metadata.labels or {})["kubernetes.io/service-name"]
     or "" end,
 }

@@ -17,7 +17,7 @@ end
 
 local function render(b)
   local e
-  local kinds = { { name = "secrets", parts = 2 }, unpack(program.KINDS) }
+  local kinds = { { name = "secrets", parts = 2 }, { name = "fetched", parts = 1 }, unpack(program.KINDS) }
   if b.language == "lua" then
     e = program.engine({ kinds = kinds, libraries = b.info:find("libraries") ~= nil, scripts = { { name = b.name .. ".lua", source = b.body } } })
   else
