@@ -8,7 +8,8 @@
  *
  * A call with a gate sends two lines first: "prompt" and its idle time; the answer to the second one is not the
  * caller's. What follows is written by parts_write(), one part for each time that everything before is answered. An
- * expected call is one that stops after these two lines: its commands are added by call_claim().
+ * expected call is one that stops after these two lines: its commands are added by runtime_run_expected(). A call whose
+ * connection is kept becomes an expected one again, as if it had just had the answer to its idle time.
  *
  * While a payload is read HAProxy prompts with "+ " for each of its lines, for some, or (3.2, when it comes in pieces)
  * for some of them more than once.
@@ -47,6 +48,8 @@ struct runtime_call {
     size_t expected;
     runtime_gate *gate;         /* NULL: everything is written at once */
     struct runtime_call **slot; /* of a call that is expected and has no commands yet; else NULL */
+    struct runtime_call **keep; /* its slot when the commands are answered; NULL: it ends then */
+    int64_t made_ns, keep_ns;
     bool idle_told, is_writing; /* the first answer is that to the idle time; a write is under way */
     VEC(size_t) ends;           /* in out, per command */
     size_t written, written_commands;
@@ -61,6 +64,8 @@ struct runtime_call {
     runtime_done *done; /* NULL: told, or cancelled */
     void *ctx;
 };
+
+static void on_timer(uv_timer_t *timer);
 
 static void call_free(uv_handle_t *handle)
 {
@@ -84,10 +89,43 @@ static void call_close(struct runtime_call *call)
     uv_close((uv_handle_t *)&call->timer, call_free);
 }
 
+/* Nobody waits for an expected call. */
+static void on_unclaimed(void *ctx UNUSED, const struct err *err UNUSED, const struct runtime_answer *answers UNUSED,
+                         size_t count UNUSED)
+{
+}
+
+static bool may_rest(const struct runtime_call *call)
+{
+    return call->keep && !*call->keep && call->gate && !call->is_writing && call->begin == call->in.length &&
+           clock_now_ns() - call->made_ns < call->keep_ns;
+}
+
+/* It is expected again, as it was before its commands: only the first of them is left, which is answered. */
+static void call_rest(struct runtime_call *call)
+{
+    for (size_t i = 1; i < call->names.length; i++)
+        free(call->names.items[i]);
+    call->names.length = call->answers.length = call->has_payload.length = call->ends.length = 1;
+    call->answers.items[0] = (struct span){0};
+    call->ends.items[0] = 0;
+    buf_clear(&call->out);
+    call->written = call->begin = call->scanned = 0;
+    call->expected = call->written_commands = 1;
+    call->gate = NULL;
+    call->done = on_unclaimed;
+    call->slot = STEAL(call->keep);
+    *call->slot = call;
+    int64_t left_ms = (call->made_ns + call->keep_ns - clock_now_ns()) / NS_PER_MS;
+    uv_timer_start(&call->timer, on_timer, left_ms > 0 ? (uint64_t)left_ms : 1, 0);
+}
+
 /* Tell the caller and let go. call is not valid afterwards as far as the caller is concerned. */
 static void call_finish(struct runtime_call *call, bool ok)
 {
     runtime_done *done = call->done;
+    void *ctx = call->ctx;
+    struct err err = call->err;
     assert(done);
     call->done = NULL;
     if (call->slot)
@@ -99,9 +137,15 @@ static void call_finish(struct runtime_call *call, bool ok)
         struct runtime_answer answer = {.text = call->in.data + s->offset, .length = s->length};
         vec_push(&answers, answer);
     }
-    done(call->ctx, ok ? NULL : &call->err, answers.items, answers.length);
+    bool rests = ok && may_rest(call);
+    CLEANUP(buf_done) struct buf in = call->in;
+    buf_init(&call->in, in.max);
+    if (rests)
+        call_rest(call);
+    done(ctx, ok ? NULL : &err, answers.items, answers.length);
     vec_done(&answers);
-    call_close(call);
+    if (!rests)
+        call_close(call);
 }
 
 /* Which command is being answered, for messages. */
@@ -206,6 +250,7 @@ static void on_end(struct runtime_call *call, ssize_t status)
     if (call->prompt[0] && call->answers.length + 1 == call->expected && length > 2 &&
         strncmp(rest + length - 2, "\n\n", 2) == 0) {
         answer_add(call, call->begin, call->in.length - 1);
+        call->keep = NULL;
         call_finish(call, true);
         return;
     }
@@ -325,6 +370,7 @@ static struct runtime_call *call_new(uv_loop_t *loop, const char *socket_path, b
     call->idle_told = tells_idle;
     call->done = done;
     call->ctx = ctx;
+    call->made_ns = clock_now_ns();
     call->max_answer_bytes = max_answer_bytes ? max_answer_bytes : DEFAULT_MAX_ANSWER_BYTES;
     buf_init(&call->in, call->max_answer_bytes + 2 * READ_BYTES);
     uv_pipe_init(loop, &call->pipe, 0);
@@ -382,12 +428,6 @@ struct runtime_call *runtime_run_gated(uv_loop_t *loop, const char *socket_path,
     return call;
 }
 
-/* Nobody waits for an expected call. */
-static void on_unclaimed(void *ctx UNUSED, const struct err *err UNUSED, const struct runtime_answer *answers UNUSED,
-                         size_t count UNUSED)
-{
-}
-
 void runtime_expect(uv_loop_t *loop, const char *socket_path, int64_t life_ns, struct runtime_call **slot)
 {
     struct runtime_call *call = call_new(loop, socket_path, true, 0, on_unclaimed, NULL);
@@ -421,6 +461,12 @@ struct runtime_call *runtime_run_expected(struct runtime_call *expected, const c
     int64_t wait_ms = call->failed_early ? 0 : (deadline_ns + NS_PER_MS - 1) / NS_PER_MS;
     uv_timer_start(&call->timer, on_timer, wait_ms > 0 || call->failed_early ? (uint64_t)wait_ms : 1, 0);
     return call;
+}
+
+void runtime_keep(struct runtime_call *call, int64_t life_ns, struct runtime_call **slot)
+{
+    call->keep_ns = life_ns;
+    call->keep = slot;
 }
 
 void runtime_cancel(struct runtime_call *call)

@@ -7,9 +7,9 @@
  *          path too long for a socket. What an answer says is the caller's to judge: HAProxy has no status codes.
  * Source:  HAProxy management guide, section 9.3 (prompt mode, payload).
  *
- * Every call makes a fresh connection: a kept one would go on talking to the old worker after a reload. Whoever knows
+ * A call makes a fresh connection: a kept one would go on talking to the old worker after a reload. Whoever knows
  * that commands will come soon can have the connection of a gated call made before (runtime_expect()), so that its
- * first answer is no time that they wait for.
+ * first answer is no time that they wait for, and can keep it for the next call a little longer (runtime_keep()).
  *
  * A process can be stopped at any place, and what it writes then arrives late. A call with a gate bounds how late:
  * HAProxy answers on the connection first and is told to close it after RUNTIME_IDLE_NS without input. Only then the
@@ -62,6 +62,9 @@ void runtime_expect(uv_loop_t *loop, const char *socket_path, int64_t life_ns, s
 struct runtime_call *runtime_run_expected(struct runtime_call *expected, const char *const *commands, size_t count,
                                           int64_t deadline_ns, size_t max_answer_bytes, runtime_gate *gate,
                                           runtime_done *done, void *ctx);
+/* When the gated call has ended well, its connection is an expected one in *slot, unless another is there or it was made
+ * life_ns ago. That is so before done is called. */
+void runtime_keep(struct runtime_call *call, int64_t life_ns, struct runtime_call **slot);
 /* Abandon: done is not called. */
 void runtime_cancel(struct runtime_call *call);
 

@@ -452,6 +452,41 @@ static void real_expected(struct haproxy *h)
     }
 }
 
+/* One connection serves call after call until one is refused or its time is over. */
+static void real_kept(struct haproxy *h)
+{
+    static const char *const commands[] = {"set server one/s1 weight 9", "add map maps/host.map <<\nkept.example one\n",
+                                           "get map maps/host.map kept.example", "clear map maps/host.map",
+                                           "get weight one/s1"};
+    uv_loop_t loop;
+    struct runtime_call *slot = NULL, *first = NULL;
+    uv_loop_init(&loop);
+    for (int turn = 0; turn < 8; turn++) {
+        struct gated g = {.refuses = turn == 6};
+        size_t count = turn % 2 ? ARRAY_LEN(commands) : 1;
+        struct runtime_call *call = slot ? runtime_run_expected(STEAL(slot), commands, count, 10 * SECOND, 0,
+                                                                count_gate, outcome_take, &g)
+                                         : runtime_run_gated(&loop, h->runtime_socket, commands, count, 10 * SECOND, 0,
+                                                             count_gate, outcome_take, &g);
+        runtime_keep(call, turn == 7 ? 0 : 60 * SECOND, &slot);
+        assert_true(loop_until(&loop, &g.o.told, 20));
+        assert_int_equal(g.asked, 1);
+        assert_int_equal(g.o.err.kind, g.refuses ? ERR_STALE : ERR_NONE);
+        assert_int_equal(g.o.count, g.refuses ? 0 : count);
+        if (count > 1) {
+            assert_non_null(strstr(g.o.texts.items[2], "kept.example"));
+            assert_string_equal(g.o.texts.items[4], "9 (initial 1)");
+        }
+        outcome_done(&g.o);
+        first = first ? first : call;
+        /* The refused one ended its connection; the last one was not to be kept. */
+        assert_ptr_equal(slot, turn < 6 ? first : NULL);
+        usleep(1000);
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    loop_end(&loop);
+}
+
 /* Both directions full: some MB of commands whose answers are tens of MB. */
 static void real_flood(struct haproxy *h)
 {
@@ -494,6 +529,7 @@ static void real_haproxy(void **state UNUSED)
         found++;
         real_commands(&h);
         real_expected(&h);
+        real_kept(&h);
         real_flood(&h);
         haproxy_end(&h);
     }

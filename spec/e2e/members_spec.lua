@@ -85,6 +85,18 @@ describe("a fleet of " .. MEMBERS .. " members", function()
     return sum
   end
 
+  --- User and system time of a process.
+  local function cpu_ms(pid)
+    local user, system = posix.read_file("/proc/" .. pid .. "/stat"):match("^.*%) %S+" .. (" %S+"):rep(10) .. " (%d+) (%d+)")
+    return (user + system) * 10
+  end
+
+  local function agents_cpu_ms()
+    local sum = 0
+    for _, m in ipairs(members) do sum = sum + cpu_ms(m.process.pid) end
+    return sum
+  end
+
   --- Seconds from the request to the API server until the API server has answered, and until every member has read the
   --- change back.
   local function change(number)
@@ -119,16 +131,22 @@ describe("a fleet of " .. MEMBERS .. " members", function()
     local b = start_controller("b", MEMBERS):wait_ready(60)
     change(0)
     local all, api = {}, {}
+    local agents_ms, own_ms, crowd_ms = agents_cpu_ms(), cpu_ms(a.process.pid), cpu_ms(crowd.pid)
     local before, whole = wire_bytes(), a:metric("haptic_offers_total", { extent = "whole" })
     for i = 1, CHANGES do
       api[i], all[i] = change(i)
     end
     local bytes = (wire_bytes() - before) / MEMBERS / CHANGES
+    local function each(ms) return ms / MEMBERS / CHANGES end
+    local cpu = ("%.2f ms of an agent, %.2f of the controller"):format(each(agents_cpu_ms() - agents_ms),
+      each(cpu_ms(a.process.pid) - own_ms))
+    crowd_ms = each(cpu_ms(crowd.pid) - crowd_ms)
     local kb = (resident_kb(a) - alone_kb) / MEMBERS
     e2e.report("the API server's own time", api)
     e2e.report(("an endpoint change at the last of %d members"):format(MEMBERS), all)
     io.stderr:write(("%.0f bytes on the wire per member and change, %.1f KiB of the controller per member\n"):format(
       bytes, kb))
+    io.stderr:write(("processor time per member and change: %s, %.2f of the scripted HAProxy\n"):format(cpu, crowd_ms))
     assert.is_true(bytes <= 1024, bytes .. " bytes per member and change")
     assert.is_true(kb <= 100, kb .. " KiB per member")
     -- No member has missed a step.
