@@ -217,8 +217,11 @@ static void term_begin(struct agent *a, const struct fence *fence)
     if (a->fenced && fence->transitions == a->last_fence.transitions)
         return;
     a->files_foreign = true;
-    if (a->fenced)
-        agent_forget_live(a, "a new term");
+    if (!a->fenced)
+        return;
+    bool serves = a->serves;
+    agent_forget_live(a, "a new term");
+    a->serves = serves; /* nothing has happened to HAProxy */
 }
 
 bool agent_apply(struct agent *a, struct model_changes *changes, const struct fence *fence, agent_done *done, void *ctx)
@@ -264,6 +267,7 @@ void agent_status(const struct agent *a, struct agent_status *ret_status)
 {
     *ret_status = (struct agent_status){.running = a->running,
                                         .live = a->live_ok && a->known && !watch_is_silent(a),
+                                        .serves = a->serves && !watch_is_silent(a),
                                         .known = a->known,
                                         .haproxy_pid = a->process ? process_pid(a->process) : a->master_pid,
                                         .workers_old = a->workers_old,

@@ -84,6 +84,9 @@ struct agent_status {
     bool running; /* HAProxy answers */
     /* the last apply ended well, nothing is known to differ, and master and worker have answered not long ago */
     bool live;
+    /* the same, but for what needs a reload that waits or could not be made, and while what HAProxy has is read anew for
+     * another writer: it may be asked */
+    bool serves;
     bool known;      /* what HAProxy runs is known: nothing happened to it that has not been compared */
     int haproxy_pid; /* of the master; 0 unknown */
     unsigned workers_old;

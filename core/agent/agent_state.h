@@ -250,6 +250,7 @@ struct agent {
     bool reload_waits; /* what is live lacks what needs a reload; also when that is due and has not begun */
     uint64_t reloads, restarts, operations, drift_repairs;
     bool live_ok;
+    bool serves; /* as in struct agent_status */
     struct pace pace;
     struct map addresses; /* "backend/server" → struct known_address */
     struct err owed;      /* why the last reload could not be made; ERR_NONE: none is owed */

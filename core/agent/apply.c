@@ -81,6 +81,7 @@ void apply_finish(struct agent *a)
                                         .duration_ns = clock_now_ns() - p.start_ns,
                                         .highest = {p.highest.transitions, p.highest.generation, p.highest.holder}};
     a->live_ok = !failed && !p.reload_after_ns;
+    a->serves = !failed || rest;
     metric_set(
         metric_gauge(a->metrics, "haptic_reload_wait_seconds",
                      "How long what needs a reload waits for its turn, as of the last deployment; 0: nothing waits."),

@@ -28,7 +28,7 @@ void agent_forget_live(struct agent *a, const char *why)
         log_debug("What HAProxy runs has to be compared from scratch", "why", clean);
     }
     a->known = false;
-    a->live_ok = false;
+    a->live_ok = a->serves = false;
     expect_end(a);
 }
 

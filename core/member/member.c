@@ -403,7 +403,7 @@ bool member_is_ready(const struct member *m, struct buf *why)
         buf_puts(why, "not configured\n");
         return false;
     }
-    if (!s.live) {
+    if (!s.serves) {
         buf_printf(why, "HAProxy does not serve what was accepted: %s\n",
                    *m->problem ? m->problem : "not compared yet");
         return false;
@@ -417,8 +417,10 @@ void member_describe(struct member *m, struct buf *json)
     struct agent_status s;
     agent_status(m->agent, &s);
     begin_answer(m, json, "state");
+    /* A controller takes it as proof. */
+    bool ready = member_is_ready(m, &why) && !*m->problem;
     buf_printf(json, ",\"api\":3,\"encodings\":[\"gzip\"],\"version\":\"%s\",\"state\":\"%s\",\"ready\":%s",
-               m->options.version, state_name(m), member_is_ready(m, &why) ? "true" : "false");
+               m->options.version, state_name(m), ready ? "true" : "false");
     buf_printf(json, ",\"configured\":%s,\"is_open\":%s", replica_is_minimal(m->replica) ? "false" : "true",
                replica_is_open(m->replica) ? "true" : "false");
     buf_printf(json,

@@ -39,6 +39,9 @@ static void assert_rest_is_live(struct world *w)
     assert_non_null(strstr(w->err.text, w->directory));
     assert_true(w->rest_is_live);
     assert_false(is_live(w));
+    struct agent_status status;
+    agent_status(w->agent, &status);
+    assert_true(status.serves); /* it may be asked */
 }
 
 static void full(struct world *w, const char *series)
