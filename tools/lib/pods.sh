@@ -4,6 +4,15 @@
 # shellcheck disable=SC2034 # used by who sources this
 # What CI runs, in about two minutes on a node that is built: the guide as it is written.
 PODS_SHORT=(spec/cluster/guide_spec.lua)
+# What one file of them may need on a busy machine, with a second attempt.
+PODS_SECONDS=300
+
+# pods_seconds_left: until the time at which specs with pods must have ended; much without one.
+pods_seconds_left() {
+  local left=86400
+  [ -z "${E2E_CLUSTER_UNTIL:-}" ] || left=$((E2E_CLUSTER_UNTIL - $(date +%s)))
+  printf '%d\n' "$left"
+}
 
 # pods_refusal: prints why there can be no node here, if so: what a node's first process does, tried.
 pods_refusal() {
