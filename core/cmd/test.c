@@ -14,8 +14,8 @@
 #include "cmd/version.h"
 #include "cmd/workbench_options.h"
 #include "data/json.h"
+#include "data/pattern.h"
 #include "offline/file_watch.h"
-#include "offline/pattern.h"
 #include "offline/template_place.h"
 #include "offline/test_jobs.h"
 #include "offline/test_report.h"
@@ -359,8 +359,11 @@ static int load_files(struct test_command *t, struct err *err)
     for (size_t i = 0; i <= t->more.items.length; i++) {
         const char *path = i == 0 ? t->common.options.config_file : t->more.items.items[i - 1];
         vec_push(&t->files, ((struct test_file){.path = path}));
-        if (test_cases_load(path, &t->files.items[i].cases, err) < 0)
+        struct test_cases *cases = &t->files.items[i].cases;
+        if (test_cases_load(path, cases, err) < 0)
             return -1;
+        for (size_t j = 0; j < cases->warnings.length; j++)
+            fprintf(stderr, "haptic test: %s\n", cases->warnings.items[j]);
     }
     return 0;
 }
@@ -443,7 +446,8 @@ static int watch_files(struct test_command *t, struct file_watch *watch, struct 
     if (c->haproxy_config_file != NULL && file_watch_add(watch, c->haproxy_config_file, err) < 0)
         return -1;
     return watch_texts(watch, &c->snippets, err) < 0 || watch_texts(watch, &c->maps, err) < 0 ||
-                   watch_texts(watch, &c->files, err) < 0
+                   watch_texts(watch, &c->files, err) < 0 || watch_texts(watch, &c->certificates, err) < 0 ||
+                   watch_texts(watch, &c->crt_lists, err) < 0
                ? -1
                : 0;
 }

@@ -79,6 +79,8 @@ void app_write_settings(const struct app *app, struct buf *out)
     put_names(out, ",\"templateSnippets\":", &c->snippets);
     put_names(out, ",\"maps\":", &c->maps);
     put_names(out, ",\"files\":", &c->files);
+    put_names(out, ",\"sslCertificates\":", &c->certificates);
+    put_names(out, ",\"crtLists\":", &c->crt_lists);
     buf_printf(out, ",\"haproxyConfig\":%s,\"extraContext\":%s,\"set\":[", c->haproxy_config ? "true" : "false",
                c->extra_context ? c->extra_context : "{}");
     for (size_t i = 0; app->options.extra_context != NULL && app->options.extra_context[i] != NULL; i++)

@@ -8,126 +8,9 @@
 #include "base/clock.h"
 #include "controller/config_fetch.h"
 #include "controller/config_read.h"
-#include "controller/config_template.h"
 #include "data/json.h"
 
-/* ---- named templates ---- */
-
-struct template_raw {
-    char *text, *file, *base_revision;
-};
-
-static const struct field template_fields[] = {
-    {.name = "template", .type = FIELD_STRING, .offset = offsetof(struct template_raw, text)},
-    {.name = "file", .type = FIELD_STRING, .offset = offsetof(struct template_raw, file)},
-    {.name = "baseRevision", .type = FIELD_STRING, .offset = offsetof(struct template_raw, base_revision)},
-    {.name = "postProcessing", .type = FIELD_WITHOUT_EFFECT, .note = "do it in the template"},
-    {0},
-};
-
-static void text_done(struct config_text *t)
-{
-    free(t->name);
-    free(t->text);
-    free(t->file);
-    free(t->library);
-    free(t->base_revision);
-}
-
-/* Put it in the place of a library's text of that name, or behind all. */
-static void put_text(struct reader *r, struct config_texts *out, struct config_text text)
-{
-    struct config *c = r->config;
-
-    for (size_t i = 0; i < out->items.length; i++) {
-        struct config_text *before = &out->items.items[i];
-        if (strcmp(before->name, text.name) != 0)
-            continue;
-        const char *revision = before->library != NULL ? config_revision_of(c, before->library) : "";
-        if (before->library != NULL && text.base_revision == NULL)
-            vec_push(r->warnings,
-                     xasprintf("%s: %s%s: takes the place of that of library %s; write baseRevision: \"%s\""
-                               ", so that you are told when that one changes",
-                               r->file, r->path, text.name, before->library, revision));
-        else if (before->library != NULL && strcmp(text.base_revision, revision) != 0)
-            buf_printf(&c->moved, "%s%s%s was made against revision %s of library %s, which has revision %s now",
-                       c->moved.length > 0 ? "; " : "", r->path, text.name, text.base_revision, before->library,
-                       revision);
-        text_done(before);
-        *before = text;
-        return;
-    }
-    if (text.base_revision != NULL)
-        vec_push(r->warnings, xasprintf("%s: %s%s: baseRevision has no effect: no library in libraryRefs has this name",
-                                        r->file, r->path, text.name));
-    vec_push(&out->items, text);
-}
-
-static int read_texts(struct reader *r, yyjson_val *value, struct config_texts *out)
-{
-    yyjson_val *key, *item;
-    size_t i, n, prefix = strlen(r->path);
-
-    yyjson_obj_foreach(value, i, n, key, item)
-    {
-        struct template_raw raw = {0};
-        if (!yyjson_is_obj(item))
-            return reader_fail(r, item, yyjson_get_str(key), "must be an object with the field \"template\"");
-        snprintf(r->path + prefix, sizeof(r->path) - prefix, "%s.", yyjson_get_str(key));
-        int result = reader_object(r, item, template_fields, &raw);
-        r->path[prefix] = '\0';
-        if (result == 0)
-            result = config_template_read(r, item, yyjson_get_str(key), &raw.text, &raw.file);
-        if (result < 0) {
-            free(raw.text);
-            free(raw.file);
-            free(raw.base_revision);
-            return -1;
-        }
-        put_text(r, out,
-                 (struct config_text){.name = xstrdup(yyjson_get_str(key)),
-                                      .text = raw.text,
-                                      .file = raw.file,
-                                      .library = r->library != NULL ? xstrdup(r->library) : NULL,
-                                      .base_revision = raw.base_revision});
-    }
-    return 0;
-}
-
-static int read_snippets(struct reader *r, yyjson_val *value, void *object)
-{
-    return read_texts(r, value, &((struct config *)object)->snippets);
-}
-
-static int read_maps(struct reader *r, yyjson_val *value, void *object)
-{
-    return read_texts(r, value, &((struct config *)object)->maps);
-}
-
-static int read_files(struct reader *r, yyjson_val *value, void *object)
-{
-    return read_texts(r, value, &((struct config *)object)->files);
-}
-
-static int read_haproxy_config(struct reader *r, yyjson_val *value, void *object)
-{
-    struct template_raw raw = {0};
-    struct config *c = object;
-
-    if (reader_object(r, value, template_fields, &raw) < 0 ||
-        config_template_read(r, value, "", &raw.text, &raw.file) < 0) {
-        free(raw.text);
-        free(raw.file);
-        free(raw.base_revision);
-        return -1;
-    }
-    free(raw.base_revision);
-    free(c->haproxy_config);
-    free(c->haproxy_config_file);
-    c->haproxy_config = raw.text;
-    c->haproxy_config_file = raw.file;
-    return 0;
-}
+/* ---- further fields ---- */
 
 static int read_extra_context(struct reader *r, yyjson_val *value, void *object)
 {
@@ -211,12 +94,18 @@ static const struct field leader_fields[] = {
 static const struct field controller_fields[] = {
     {.name = "leaderElection", .type = FIELD_TABLE, .table = leader_fields},
     {.name = "configPublishing", .type = FIELD_WITHOUT_EFFECT, .note = "nothing is published"},
+    {.name = "renderGateInterval",
+     .type = FIELD_WITHOUT_EFFECT,
+     .note = "each rendering that has to be checked by HAProxy is, before it counts"},
     {0},
 };
 
 static const struct field templating_fields[] = {
     {.name = "engine", .type = FIELD_WITHOUT_EFFECT, .harmless = "lua", .note = "templates are Lua"},
     {.name = "extraContext", .type = FIELD_OBJECT, .read = read_extra_context},
+    {.name = "testExtraContext",
+     .type = FIELD_WITHOUT_EFFECT,
+     .note = "write what tests need into validationTests._global.extraContext"},
     {.name = "libraries", .type = FIELD_STRINGS, .offset = offsetof(struct config, libraries)},
     {.name = "allowRaw", .type = FIELD_BOOL, .offset = offsetof(struct config, allow_raw)},
     {.name = "httpFetch", .type = FIELD_OBJECT, .read = config_fetch_read},
@@ -255,6 +144,11 @@ static const struct field dataplane_fields[] = {
     {.name = "port", .type = FIELD_WITHOUT_EFFECT, .note = NO_API},
     {.name = "maxParallel", .type = FIELD_WITHOUT_EFFECT, .note = NO_API},
     {.name = "rawPushThreshold", .type = FIELD_WITHOUT_EFFECT, .note = NO_API},
+    {.name = "configPublishInterval", .type = FIELD_WITHOUT_EFFECT, .note = "nothing is published"},
+    {.name = "reloadVerificationTimeout",
+     .type = FIELD_WITHOUT_EFFECT,
+     .note = "a reload is over when HAProxy has said so, within deploymentTimeout"},
+    {.name = "syncTimeout", .type = FIELD_WITHOUT_EFFECT, .note = "deploymentTimeout is the limit"},
     {.name = "mapsDir", .type = FIELD_WITHOUT_EFFECT, .note = OWN_DIRECTORY},
     {.name = "sslCertsDir", .type = FIELD_WITHOUT_EFFECT, .note = OWN_DIRECTORY},
     {.name = "generalStorageDir", .type = FIELD_WITHOUT_EFFECT, .note = OWN_DIRECTORY},
@@ -262,7 +156,6 @@ static const struct field dataplane_fields[] = {
     {0},
 };
 
-#define CERTIFICATES "certificates come from scripts; see docs/templates.md"
 static int read_library_templating(struct reader *r, yyjson_val *value, void *object)
 {
     static const struct field fields[] = {{.name = "extraContext", .type = FIELD_OBJECT, .read = read_extra_context},
@@ -273,12 +166,13 @@ static int read_library_templating(struct reader *r, yyjson_val *value, void *ob
 
 static const struct field library_fields[] = {
     {.name = "revision", .type = FIELD_ELSEWHERE}, /* config_document.c */
-    {.name = "templateSnippets", .type = FIELD_OBJECT, .read = read_snippets},
-    {.name = "maps", .type = FIELD_OBJECT, .read = read_maps},
-    {.name = "files", .type = FIELD_OBJECT, .read = read_files},
-    {.name = "haproxyConfig", .type = FIELD_OBJECT, .read = read_haproxy_config},
+    {.name = "templateSnippets", .type = FIELD_OBJECT, .read = config_read_snippets},
+    {.name = "maps", .type = FIELD_OBJECT, .read = config_read_maps},
+    {.name = "files", .type = FIELD_OBJECT, .read = config_read_files},
+    {.name = "haproxyConfig", .type = FIELD_OBJECT, .read = config_read_haproxy_config},
     {.name = "templatingSettings", .type = FIELD_OBJECT, .read = read_library_templating},
-    {.name = "sslCertificates", .type = FIELD_WITHOUT_EFFECT, .note = CERTIFICATES},
+    {.name = "sslCertificates", .type = FIELD_OBJECT, .read = config_read_certificates},
+    {.name = "crtLists", .type = FIELD_OBJECT, .read = config_read_crt_lists},
     {.name = "validationTests", .type = FIELD_ELSEWHERE} /* offline/test_case.c */,
     {0},
 };
@@ -287,18 +181,22 @@ static const struct field spec_fields[] = {
     {.name = "libraryRefs", .type = FIELD_ELSEWHERE}, /* config_document.c */
     {.name = "podSelector", .type = FIELD_OBJECT, .read = read_pod_selector},
     {.name = "credentialsSecretRef", .type = FIELD_WITHOUT_EFFECT, .note = NO_API},
-    {.name = "sslCertificates", .type = FIELD_WITHOUT_EFFECT, .note = CERTIFICATES},
+    {.name = "sslCertificates", .type = FIELD_OBJECT, .read = config_read_certificates},
+    {.name = "crtLists", .type = FIELD_OBJECT, .read = config_read_crt_lists},
     {.name = "validationTests", .type = FIELD_ELSEWHERE} /* offline/test_case.c */,
+    {.name = "validators",
+     .type = FIELD_WITHOUT_EFFECT,
+     .note = "HAProxy itself checks what is rendered, and nobody else"},
     {.name = "controller", .type = FIELD_TABLE, .table = controller_fields},
     {.name = "logging", .type = FIELD_OBJECT, .read = read_logging},
     {.name = "dataplane", .type = FIELD_TABLE, .table = dataplane_fields},
     {.name = "templatingSettings", .type = FIELD_TABLE, .table = templating_fields},
     {.name = "watchedResourcesIgnoreFields", .type = FIELD_STRINGS, .offset = offsetof(struct config, ignore_fields)},
     {.name = "watchedResources", .type = FIELD_OBJECT, .read = config_read_kinds},
-    {.name = "templateSnippets", .type = FIELD_OBJECT, .read = read_snippets},
-    {.name = "maps", .type = FIELD_OBJECT, .read = read_maps},
-    {.name = "files", .type = FIELD_OBJECT, .read = read_files},
-    {.name = "haproxyConfig", .type = FIELD_OBJECT, .read = read_haproxy_config},
+    {.name = "templateSnippets", .type = FIELD_OBJECT, .read = config_read_snippets},
+    {.name = "maps", .type = FIELD_OBJECT, .read = config_read_maps},
+    {.name = "files", .type = FIELD_OBJECT, .read = config_read_files},
+    {.name = "haproxyConfig", .type = FIELD_OBJECT, .read = config_read_haproxy_config},
     {0},
 };
 
@@ -347,14 +245,6 @@ struct config *config_new_default(void)
     return c;
 }
 
-static void texts_done(struct config_texts *t)
-{
-    for (size_t i = 0; i < t->items.length; i++) {
-        text_done(&t->items.items[i]);
-    }
-    vec_done(&t->items);
-}
-
 static void strings_done(struct config_strings *s)
 {
     for (size_t i = 0; i < s->length; i++)
@@ -372,9 +262,12 @@ struct config *config_free(struct config *c)
     strings_done(&c->ignore_fields);
     strings_done(&c->libraries);
     strings_done(&c->warnings);
-    texts_done(&c->snippets);
-    texts_done(&c->maps);
-    texts_done(&c->files);
+    config_texts_done(&c->snippets);
+    config_texts_done(&c->maps);
+    config_texts_done(&c->files);
+    config_texts_done(&c->certificates);
+    config_texts_done(&c->crt_lists);
+    config_rewrites_done(&c->rewrites);
     for (size_t i = 0; i < c->refs.length; i++) {
         free(c->refs.items[i].name);
         free(c->refs.items[i].revision);
@@ -424,6 +317,7 @@ static void imply(struct config *c, yyjson_val *spec)
     for (size_t i = c->kinds.length; c->has_own_kinds && !has_library(c, "ingress") && i-- > 0;)
         if (c->kinds.items[i].is_built_in)
             (void)config_kind_remove(c, c->kinds.items[i].name);
+    config_strip_snippets(c);
 }
 
 int config_read_spec(struct reader *r, yyjson_val *spec)

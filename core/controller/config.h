@@ -43,11 +43,22 @@ struct config_kind {
     bool status_patch; /* templates may wish what stands in the status of its objects */
 };
 
+/* A rule of postProcessing: each match in a line is replaced. */
+struct config_rewrite {
+    char *pattern, *replacement;
+};
+struct config_rewrites {
+    struct config_rewrite *items;
+    size_t length, capacity;
+};
+
 /* A named template text. file: in which it stands by itself; NULL: in the configuration. */
 struct config_text {
     char *name, *text, *file;
     char *library;       /* the HAProxyTemplateLibrary that it comes from; NULL: the configuration's own */
     char *base_revision; /* of the library's text that it takes the place of, as its author saw it; NULL: not told */
+    struct config_rewrites rewrites;
+    struct config_strings requires; /* of a snippet: kinds without which it is left out */
 };
 
 /* A HAProxyTemplateLibrary that is merged in. */
@@ -65,11 +76,12 @@ struct config {
     /* Template libraries that are loaded, in this order, by name ("base"). */
     struct config_strings libraries;
     VEC(struct config_ref) refs; /* in the order in which they are merged; what is later takes the place of the rest */
-    struct config_texts snippets, maps, files;
-    char *pod_selector;        /* of Pods with an agent: "app=haproxy,tier=edge"; NULL: none */
-    char *haproxy_config;      /* NULL: the scripts make the sections */
-    char *haproxy_config_file; /* in which that stands by itself; NULL: in the configuration */
-    char *extra_context;       /* JSON object */
+    struct config_texts snippets, maps, files, certificates, crt_lists;
+    char *pod_selector;              /* of Pods with an agent: "app=haproxy,tier=edge"; NULL: none */
+    char *haproxy_config;            /* NULL: the scripts make the sections */
+    char *haproxy_config_file;       /* in which that stands by itself; NULL: in the configuration */
+    struct config_rewrites rewrites; /* of haproxy_config */
+    char *extra_context;             /* JSON object */
     bool allow_raw;
     struct url_rules fetch_rules; /* none: templates have no URL fetched */
 

@@ -65,6 +65,17 @@ bool config_kind_remove(struct config *c, const char *name); /* false: there is 
 void config_kind_done(struct config_kind *k);
 /* The library writes its addresses there. */
 bool config_is_ingress(const char *api_version, const char *resource);
+/* config_texts.c: named templates. */
+int config_read_snippets(struct reader *r, yyjson_val *value, void *object) MUST_CHECK;
+int config_read_maps(struct reader *r, yyjson_val *value, void *object) MUST_CHECK;
+int config_read_files(struct reader *r, yyjson_val *value, void *object) MUST_CHECK;
+int config_read_certificates(struct reader *r, yyjson_val *value, void *object) MUST_CHECK;
+int config_read_crt_lists(struct reader *r, yyjson_val *value, void *object) MUST_CHECK;
+int config_read_haproxy_config(struct reader *r, yyjson_val *value, void *object) MUST_CHECK;
+void config_texts_done(struct config_texts *t);
+void config_rewrites_done(struct config_rewrites *rewrites);
+/* Leave out snippets that require a kind that is not watched, with a warning. */
+void config_strip_snippets(struct config *c);
 /* config_document.c: merge the libraries that libraryRefs name, from the documents but the one at main. */
 int config_merge_libraries(struct reader *r, const struct yaml_docs *docs, size_t main, yyjson_val *spec) MUST_CHECK;
 /* An error about the key in the object at hand. */

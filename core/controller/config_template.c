@@ -72,6 +72,8 @@ struct digest config_template_digest(const struct config *c, const char *text, s
     add_files(&c->snippets, &all);
     add_files(&c->maps, &all);
     add_files(&c->files, &all);
+    add_files(&c->certificates, &all);
+    add_files(&c->crt_lists, &all);
     if (c->haproxy_config_file != NULL)
         buf_printf(&all, "%c%s", 0, c->haproxy_config);
     return digest_of(buf_str(&all), all.length);

@@ -25,6 +25,31 @@ static void put_texts(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct 
     }
 }
 
+static void put_rules(yyjson_mut_doc *doc, yyjson_mut_val *object, const char *prefix, const char *output,
+                      const struct config_rewrites *rewrites)
+{
+    CLEANUP(free_ptr) char *name = xasprintf("%s%s", prefix, output);
+
+    if (rewrites->length == 0)
+        return;
+    yyjson_mut_val *list = yyjson_mut_arr(doc);
+    yyjson_mut_obj_add(object, yyjson_mut_strcpy(doc, name), list);
+    for (size_t i = 0; i < rewrites->length; i++) {
+        yyjson_mut_val *rule = yyjson_mut_arr_add_obj(doc, list);
+        yyjson_mut_obj_add_str(doc, rule, "pattern", rewrites->items[i].pattern);
+        yyjson_mut_obj_add_str(doc, rule, "replace", rewrites->items[i].replacement);
+    }
+}
+
+static void put_rewrites(yyjson_mut_doc *doc, yyjson_mut_val *object, const struct config *c)
+{
+    put_rules(doc, object, "", "haproxyConfig", &c->rewrites);
+    for (size_t i = 0; i < c->maps.items.length; i++)
+        put_rules(doc, object, "maps/", c->maps.items.items[i].name, &c->maps.items.items[i].rewrites);
+    for (size_t i = 0; i < c->files.items.length; i++)
+        put_rules(doc, object, "files/", c->files.items.items[i].name, &c->files.items.items[i].rewrites);
+}
+
 #define TEMPLATES "templates/"
 
 static void put_embedded(yyjson_mut_doc *doc, yyjson_mut_val *array, const struct embedded_file *file)
@@ -91,6 +116,9 @@ int config_program(const struct config *c, const struct haproxy_caps *caps, cons
     put_texts(doc, yyjson_mut_obj_add_obj(doc, root, "snippets"), &c->snippets, false);
     put_texts(doc, yyjson_mut_obj_add_obj(doc, root, "maps"), &c->maps, false);
     put_texts(doc, yyjson_mut_obj_add_obj(doc, root, "files"), &c->files, false);
+    put_texts(doc, yyjson_mut_obj_add_obj(doc, root, "certificates"), &c->certificates, false);
+    put_texts(doc, yyjson_mut_obj_add_obj(doc, root, "crtLists"), &c->crt_lists, false);
+    put_rewrites(doc, yyjson_mut_obj_add_obj(doc, root, "rewrites"), c);
     if (c->haproxy_config != NULL)
         yyjson_mut_obj_add_str(doc, root, "haproxyConfig", c->haproxy_config);
     else

@@ -17,6 +17,7 @@
 #include "engine/contribution_check.h"
 #include "engine/coverage.h"
 #include "engine/ration.h"
+#include "engine/rewriter.h"
 #include "engine/vm_internal.h"
 
 /* Output is handed on when this much has gathered. */
@@ -394,7 +395,7 @@ void host_push(lua_State *L, struct vm *vm)
         {"decode", host_decode},   {"waits", host_waits},       {"held", host_held},
         {"fits", host_fits},       {"released", host_released}, {"clock", host_clock},
         {"cpu", host_cpu},         {"input", host_input},       {"address_parse", host_address_parse},
-        {"cover", coverage_begin}, {"covered", coverage_push},
+        {"cover", coverage_begin}, {"covered", coverage_push},  {"rewriter", rewriter_push},
     };
 
     lua_createtable(L, 0, (int)ARRAY_LEN(functions));

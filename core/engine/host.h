@@ -10,6 +10,7 @@
  *       as much as one rendering may have was sent
  *   host.gone(id, digest, owner_id)
  *   host.waits(id)                                            it exists, and its turn has not come
+ *   host.rewriter(pattern, replacement) → function            see engine/rewriter.h
  *   host.held(namespace, by_size, by_time)                    numbers of fragments that wait
  *   host.fits(namespace, bytes)                               is there room for so many more?
  *   host.released()                                           a number that grows when something shrinks

@@ -115,6 +115,8 @@ void coverage_take_lines(struct coverage *c, struct workbench *w)
     take_texts(c, w, "", &config->snippets);
     take_texts(c, w, "maps/", &config->maps);
     take_texts(c, w, "files/", &config->files);
+    take_texts(c, w, "certs/", &config->certificates);
+    take_texts(c, w, "certs/", &config->crt_lists);
     if (config->haproxy_config != NULL)
         take_template(c, w, "haproxyConfig");
 }
@@ -401,8 +403,9 @@ void coverage_put_table(const struct coverage *c, struct buf *out)
 /* A template that is a file of its own has that one's name. */
 static const char *file_of(const struct config *config, const char *name)
 {
-    const struct config_texts *const lists[] = {&config->snippets, &config->maps, &config->files};
-    static const char *const prefixes[] = {"", "maps/", "files/"};
+    const struct config_texts *const lists[] = {&config->snippets, &config->maps, &config->files, &config->certificates,
+                                                &config->crt_lists};
+    static const char *const prefixes[] = {"", "maps/", "files/", "certs/", "certs/"};
 
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         for (size_t j = 0; j < lists[i]->items.length; j++) {

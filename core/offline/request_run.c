@@ -11,8 +11,8 @@
 #include "base/alloc.h"
 #include "data/certificate.h"
 #include "data/json.h"
+#include "data/pattern.h"
 #include "offline/owners.h"
-#include "offline/pattern.h"
 #include "offline/test_target.h"
 
 #define SHOWN_BYTES 300

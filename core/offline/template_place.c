@@ -80,6 +80,10 @@ static const char *source_of(const struct config *c, const char *name)
         text = find_text(&c->maps, name + 5);
     if (text == NULL && strncmp(name, "files/", 6) == 0)
         text = find_text(&c->files, name + 6);
+    if (text == NULL && strncmp(name, "certs/", 6) == 0)
+        text = find_text(&c->certificates, name + 6);
+    if (text == NULL && strncmp(name, "certs/", 6) == 0)
+        text = find_text(&c->crt_lists, name + 6);
     if (text == NULL && strcmp(name, "haproxyConfig") == 0)
         text = c->haproxy_config;
     if (text == NULL && embedded_find(path, &file))

@@ -133,6 +133,11 @@ static int read_fixtures(struct reader *r, yyjson_val *value, void *object)
     {
         if (!yyjson_is_arr(list))
             return reader_fail(r, list, "fixtures", "must have lists of objects by the names of watchedResources");
+        if (strcmp(yyjson_get_str(key), TEST_FIXTURE_PODS) == 0)
+            vec_push(r->warnings,
+                     xasprintf("%s:%zu: %sfixtures." TEST_FIXTURE_PODS ": has no effect: templates do not know "
+                               "the pods of HAProxy",
+                               r->file, yaml_line(r->doc, key), r->path));
     }
     ((struct test_case *)object)->fixtures = value;
     return 0;
@@ -165,6 +170,9 @@ static int read_servers(struct reader *r, yyjson_val *value, void *object)
     return script_cases_read(r, value, &((struct test_case *)object)->servers);
 }
 
+#define NO_CURRENT \
+    "what is rendered does not depend on what runs: a server has the name of its pod, and keeps its place by that"
+
 static const struct field test_fields[] = {
     {.name = "description", .type = FIELD_STRING, .offset = offsetof(struct test_case, description)},
     {.name = "minHAProxyVersion", .type = FIELD_STRING, .offset = offsetof(struct test_case, min_version)},
@@ -173,6 +181,12 @@ static const struct field test_fields[] = {
     {.name = "httpResources", .type = FIELD_ANY, .read = read_http},
     {.name = "extraContext", .type = FIELD_ANY, .read = read_context},
     {.name = "assertions", .type = FIELD_ANY, .read = read_assertions},
+    {.name = "currentServers", .type = FIELD_WITHOUT_EFFECT, .note = NO_CURRENT},
+    {.name = "currentConfig", .type = FIELD_WITHOUT_EFFECT, .note = NO_CURRENT},
+    {.name = "currentFiles", .type = FIELD_WITHOUT_EFFECT, .note = NO_CURRENT},
+    {.name = "requiresFields",
+     .type = FIELD_WITHOUT_EFFECT,
+     .note = "no schema is needed: a field that an object does not have is nil"},
     {.name = "requests", .type = FIELD_ANY, .read = read_requests},
     {.name = "servers", .type = FIELD_ANY, .read = read_servers},
     {0},
@@ -232,7 +246,6 @@ static int read_file(const char *file, struct buf *text, struct err *err)
 int test_cases_load(const char *file, struct test_cases *cases, struct err *err)
 {
     CLEANUP(buf_done) struct buf text = {.max = CONFIG_FILE_MAX};
-    struct config_strings warnings = {0};
 
     if (read_file(file, &text, err) < 0 ||
         yaml_parse(buf_str(&text), text.length, CONFIG_FILE_MAX, &cases->docs, NULL, err) < 0)
@@ -240,7 +253,7 @@ int test_cases_load(const char *file, struct test_cases *cases, struct err *err)
     cases->file = xstrdup(file);
     int result = 0;
     for (size_t i = 0; result == 0 && i < cases->docs.length; i++) {
-        struct reader r = {.warnings = &warnings, .doc = &cases->docs.items[i], .file = file, .err = err};
+        struct reader r = {.warnings = &cases->warnings, .doc = &cases->docs.items[i], .file = file, .err = err};
         yyjson_val *root = yyjson_doc_get_root(r.doc->json), *spec = yyjson_obj_get(root, "spec");
         yyjson_val *tests = yyjson_obj_get(spec ? spec : root, "validationTests");
         if (tests == NULL)
@@ -248,9 +261,6 @@ int test_cases_load(const char *file, struct test_cases *cases, struct err *err)
         if (tests != NULL)
             result = read_tests(&r, tests, cases);
     }
-    for (size_t i = 0; i < warnings.length; i++)
-        free(warnings.items[i]);
-    vec_done(&warnings);
     return result;
 }
 
@@ -273,6 +283,9 @@ void test_cases_done(struct test_cases *cases)
         script_cases_done(&t->servers);
     }
     vec_done(&cases->items);
+    for (size_t i = 0; i < cases->warnings.length; i++)
+        free(cases->warnings.items[i]);
+    vec_done(&cases->warnings);
     free(cases->file);
     yaml_docs_done(&cases->docs);
 }

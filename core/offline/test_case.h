@@ -43,10 +43,14 @@ struct test_case {
     size_t line;
 };
 
+/* A key of fixtures that is taken, with a warning, and means nothing. */
+#define TEST_FIXTURE_PODS "haproxy-pods"
+
 struct test_cases {
     char *file; /* from which they are */
     struct yaml_docs docs;
-    VEC(struct test_case) items; /* in the order of the file */
+    VEC(struct test_case) items;    /* in the order of the file */
+    struct config_strings warnings; /* "FILE:LINE: …": fields without effect */
 };
 /* "_global" of any document, among the items: its fixtures and context are everybody's. */
 bool test_case_is_global(const struct test_case *t);

@@ -35,6 +35,8 @@ void test_objects_gather(const struct test_case *test, struct test_objects *list
 
     yyjson_obj_foreach(test->fixtures, i, max, key, objects)
     {
+        if (strcmp(yyjson_get_str(key), TEST_FIXTURE_PODS) == 0)
+            continue;
         yyjson_arr_foreach(objects, j, count, object)
         {
             gather_one(list, (struct test_object){

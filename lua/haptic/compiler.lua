@@ -3,9 +3,12 @@
 -- Each template line becomes exactly one line of Lua, so that every error, at compile time and at run time, carries
 -- the template's own line number. Literal text is written line by line; {{ e }} writes one value; {% s %} is code; {#
 -- c #} vanishes. `-` inside a delimiter takes the white space on that side away, up to and with one line end.
+local foreign = require("haptic.foreign")
+
 local M = {}
 
-local find, sub, gsub, byte, format, rep = string.find, string.sub, string.gsub, string.byte, string.format, string.rep
+local find, match, sub, gsub, byte = string.find, string.match, string.sub, string.gsub, string.byte
+local format, rep = string.format, string.rep
 local concat = table.concat
 
 --- Largest template, in bytes.
@@ -201,7 +204,7 @@ function M.compile(source, name, env, load_chunk)
       local code = without_comments(part.body)
       if not find(code, "%S") then return nil, format("%s:%d: '{{ }}' without an expression", name, part.line) end
       message = check("return (" .. code .. ")", name, part.line, env, load_chunk)
-      if message then return nil, message end
+      if message then return nil, message .. foreign.hint(source, part.line) end
       out[#out + 1] = " __value((" .. code .. "));"
     elseif part.kind == "{%" then
       out[#out + 1] = " " .. without_comments(part.body) .. " "
@@ -209,7 +212,10 @@ function M.compile(source, name, env, load_chunk)
       out[#out + 1] = rep("\n", count_lines(part.body))
     end
   end
-  return load_chunk(concat(out), name, env)
+  local chunk
+  chunk, message = load_chunk(concat(out), name, env)
+  if chunk then return chunk end
+  return nil, message .. foreign.hint(source, tonumber(match(message, "^[^\n]-:(%d+):")))
 end
 
 return M

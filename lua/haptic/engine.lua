@@ -11,6 +11,7 @@
 --   host.held(namespace, n by size, n by time): fragments that wait
 --   host.fits(namespace, bytes) → boolean, host.released() → number; see room.lua
 --   host.clock(), host.cpu(), host.input(), host.deadline; see turns.lua
+--   host.rewriter(pattern, replacement) → function(line) → line, or nil and a message
 --   host.log(level, message), host.digest(string) → 32 hexadecimal digits
 --   host.fragment_bytes, host.contributions: limits of one fragment's output
 --   host.cover(), host.covered(name): see coverage.lua

@@ -4,12 +4,14 @@
 -- they run. docs/templates.md is its manual.
 local annotations_of = require("haptic.annotations")
 local emitters = require("haptic.emitters")
+local foreign = require("haptic.foreign")
 local fragments = require("haptic.fragments")
 local helpers = require("haptic.helpers")
 local http_of = require("haptic.http")
 local nearest = require("haptic.nearest")
 local objects = require("haptic.objects")
 local points_of = require("haptic.points")
+local rewriting = require("haptic.rewriting")
 local sandbox = require("haptic.sandbox")
 local settings_of = require("haptic.settings")
 local statuses = require("haptic.status")
@@ -31,7 +33,11 @@ local MAIN = "haproxyConfig"
 local function resources_table(store)
   local accessors = {}
   for name, kind in pairs(store.kinds) do
-    local accessor = store:accessor(kind)
+    local accessor = setmetatable(store:accessor(kind), { __index = function(_, key)
+      local known = foreign.ACCESSORS[key]
+      error("resources." .. name .. " has no " .. word.show(sandbox.tostring(key)) .. "; "
+        .. (known and "write resources." .. name .. ":" .. known or "there are :get, :fetch and :list"), 3)
+    end })
     accessors[name] = sandbox.frozen(accessor, "resources." .. name)
   end
   return setmetatable({}, {
@@ -316,7 +322,8 @@ function Program:texts()
   for _, script in ipairs(source.scripts or {}) do
     texts[#texts + 1] = { source = script.source, is_library = script.library == true }
   end
-  for _, group in ipairs({ source.snippets or {}, source.maps or {}, source.files or {} }) do
+  for _, group in ipairs({ source.snippets or {}, source.maps or {}, source.files or {}, source.certificates or {},
+    source.crtLists or {} }) do
     for _, name in ipairs(names_of(group)) do texts[#texts + 1] = { source = group[name] } end
   end
   if type(source.haproxyConfig) == "string" then texts[#texts + 1] = { source = source.haproxyConfig } end
@@ -398,6 +405,9 @@ function M.load(source, host, before)
   end
 
   -- Whole files: their templates' names are told from snippets' by a prefix.
+  local ok, rewrites = pcall(rewriting.compile, source.rewrites, host)
+  if not ok then return nil, "postProcessing: " .. sandbox.tostring(rewrites) end
+  self.templates.rewrites = rewrites
   local function file_template(prefix, name, template, mode, finish)
     local full = prefix .. name
     local message = text_template(self, accessors, resources, full, template)
@@ -416,6 +426,17 @@ function M.load(source, host, before)
   for _, name in ipairs(names_of(source.files)) do
     local message = file_template("files/", name, source.files[name], "file",
       function(out, file, rendered) out:file(file, rendered) end)
+    if message then return nil, message end
+  end
+  for _, name in ipairs(names_of(source.certificates)) do
+    local message = file_template("certs/", name, source.certificates[name], "file", function(out, file, rendered)
+      if not find(rendered, "%S") then error("the certificate " .. file .. " is empty", 0) end
+      out:certificate(file, { cert = rendered })
+    end)
+    if message then return nil, message end
+  end
+  for _, name in ipairs(names_of(source.crtLists)) do
+    local message = file_template("certs/", name, source.crtLists[name], "list", text.split_crt_list)
     if message then return nil, message end
   end
 

@@ -253,8 +253,9 @@ function M.environment(api)
     __index = function(_, k)
       local v = globals[k]
       if v == nil then
-        local hint = require("haptic.nearest").of(k, sorted_keys(globals))
-        hint = hint and "; did you mean '" .. hint .. "'?" or ""
+        local foreign = require("haptic.foreign").GLOBALS[k]
+        local hint = not foreign and require("haptic.nearest").of(k, sorted_keys(globals))
+        hint = foreign and "; write " .. foreign or hint and "; did you mean '" .. hint .. "'?" or ""
         error("undeclared global '" .. safe_tostring(k) .. "'" .. hint, 2)
       end
       return v

@@ -84,11 +84,14 @@ local function is_read(name, texts)
   return false
 end
 
+--- Set by commands for a library that may not be loaded: nobody's mistake.
+local IMPLIED = { local_endpoints = true }
+
 --- Names that nobody knows become problems.
 ---@param texts table list of {source=, is_library=}: all templates of the program
 function Settings:find_unknown(texts)
   for _, name in ipairs(sandbox.sorted_keys(self.written)) do
-    if type(name) == "string" and not self.declared[name] and not is_read(name, texts) then
+    if type(name) == "string" and not self.declared[name] and not IMPLIED[name] and not is_read(name, texts) then
       self.problems[#self.problems + 1] = { name = name, reason = "UnknownSetting",
         message = format("extraContext.%s is no setting, and no template reads it%s", name,
           nearest.hint(name, sandbox.sorted_keys(self.declared))) }

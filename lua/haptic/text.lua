@@ -6,6 +6,7 @@
 local compiler = require("haptic.compiler")
 local emitters = require("haptic.emitters")
 local nearest = require("haptic.nearest")
+local rewriting = require("haptic.rewriting")
 local sandbox = require("haptic.sandbox")
 local word = require("haptic.word")
 
@@ -23,7 +24,8 @@ Text.__index = Text
 --- Text templates of a program.
 ---@param settings table {allow_raw=boolean}
 function M.new(settings)
-  return setmetatable({ settings = settings, chunks = {}, names = {}, writer = nil, depth = 0 }, Text)
+  return setmetatable({ settings = settings, chunks = {}, names = {}, writer = nil, depth = 0,
+    rewrites = {} }, Text) -- rewrites: rewriting.lua, by the names of whole files
 end
 
 local RAW = {}
@@ -52,7 +54,16 @@ local function file_value(_, v)
   return word.text(v, "the value of {{ }}")
 end
 
-local VALUE = { config = config_value, map = map_value, file = file_value }
+local function list_value(_, v)
+  local s = word.text(v, "the value of {{ }}")
+  word.check(s, "the value of {{ }}")
+  if find(s, "[%s%[%]]") or find(s, "^[#!]") then
+    error("the value of {{ }} is no word of a crt-list: " .. word.show(s), 0)
+  end
+  return s
+end
+
+local VALUE = { config = config_value, map = map_value, file = file_value, list = list_value }
 
 local function write(w, s)
   if s == "" then return end
@@ -68,6 +79,9 @@ local function write(w, s)
     w.state, w.escaped = word.advance(w.state, s, w.escaped)
   elseif w.mode == "map" then
     w.line = find(s, "\n", 1, true) and match(s, "([^\n]*)$") or w.line .. s
+  end
+  if w.values then
+    for _ in string.gmatch(s, "\n") do w.value_line = w.value_line + 1 end
   end
   if w.where then
     local site = emitters.call_site()
@@ -91,6 +105,7 @@ function Text:functions()
     end
     local ok, s = pcall(VALUE[w.mode], w, v)
     if not ok then error(s, 2) end
+    if w.values and s ~= "" then rewriting.note(w.values, w.value_line, s, w.mode == "config" and w.state or nil) end
     write(w, s)
   end
   function T.raw(v)
@@ -158,15 +173,16 @@ local function last_line(chunk)
 end
 
 --- Run a template.
----@param mode string "config", "map" or "file"
+---@param mode string "config", "map", "list" (a crt-list) or "file"
 ---@param out table what the text is a part of: from emitters.new()
 ---@param trace boolean note where each line came from
+---@param values table|nil which values of {{ }} stand in which line (rewriting.lua)
 ---@return string text
 ---@return table|nil where line number → "file:line"
-function Text:render(name, mode, args, out, trace)
+function Text:render(name, mode, args, out, trace, values)
   local outer, depth = self.writer, self.depth
   local w = { mode = mode, out = out, buf = {}, n = 0, bytes = 0, max = self.settings.max_bytes, state = "plain",
-    line = "", where = trace and {} or nil, line_number = 1 }
+    line = "", where = trace and {} or nil, line_number = 1, values = values, value_line = 1 }
   self.writer, self.depth = w, outer and depth or 0
   local ok, message = xpcall(self.chunks[name], M.handler, args or {})
   self.writer, self.depth = outer, depth
@@ -245,11 +261,19 @@ end
 ---@param full string the template
 ---@param name string what finish calls it
 function Text:render_file(full, mode, out, name, finish)
-  local text, where = self:render(full, mode, nil, out, out.trace ~= nil)
-  if where then return finish(out, name, text, where) end
-  local ok = pcall(finish, out, name, text)
+  local rules = self.rewrites[full]
+  local function rendered(trace)
+    local values = rules and {} or nil
+    local text, where = self:render(full, mode, nil, out, trace, mode ~= "file" and values or nil)
+    return text, where, values
+  end
+  local function put(text, where, values)
+    finish(out, name, rules and rewriting.apply(rules, text, values, where) or text, where)
+  end
+  if out.trace then return put(rendered(true)) end
+  local text, _, values = rendered(false)
   -- Once more: only now is it worth noting where each line comes from.
-  if not ok then finish(out, name, self:render(full, mode, nil, out, true)) end
+  if not pcall(put, text, nil, values) then put(rendered(true)) end
 end
 
 --- Split a whole configuration into section contributions of `out`. Ranks keep the order of the text.
@@ -299,6 +323,37 @@ function M.split_config(out, _, text, where)
     local from = s.from
     if from == false then from = emitters.put_no_defaults(out) end
     if from then emitters.put(out, emitters.SECTION_FROM, s.rank, 0, s.scope, "from", from) end
+  end
+end
+
+--- The lines of a crt-list's text: a certificate, perhaps options between brackets, names.
+function M.split_crt_list(out, name, text, where)
+  local number = 0
+  for line in string.gmatch(text .. "\n", "([^\n]*)\n") do
+    number = number + 1
+    local body = trimmed(line)
+    if body ~= "" and sub(body, 1, 1) ~= "#" then
+      local certificate, rest = match(body, "^(%S+)%s*(.*)$")
+      local options, names = match(rest, "^%[([^%]]*)%]%s*(.*)$")
+      local sni, words = {}, {}
+      for w in string.gmatch(names or rest, "%S+") do
+        if sub(w, 1, 1) == "!" then
+          refuse(where, number, "crt-list %s: line %d: a name that is left out (%s) is not available: name those that"
+            .. " the certificate is for", name, number, word.show(w))
+        end
+        sni[#sni + 1] = string.lower(w)
+      end
+      for w in string.gmatch(options or "", "%S+") do words[#words + 1] = w end
+      local ok, all = pcall(out.crt_list, out, name, match(certificate, "^certs/(.+)$") or certificate,
+        { sni = #sni > 0 and sni or nil, options = #words > 0 and words or nil })
+      if not ok then
+        refuse(where, number, "crt-list %s: line %d: %s", name, number, match(all, "crt_list: (.*)$") or all)
+      end
+      if not all then
+        refuse(where, number, "crt-list %s: line %d: a line before gives one of its names another certificate", name,
+          number)
+      end
+    end
   end
 end
 

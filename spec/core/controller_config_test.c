@@ -159,6 +159,22 @@ static void errors_name_place_and_remedy(void **state)
          "haptic.yaml:2: watchedResources.a.namespaceSelector: "},
         {"watchedResources:\n  a: {apiVersion: v1, resources: x, optional: 1}\n",
          "haptic.yaml:2: watchedResources.a.optional: must be true or false"},
+        {"maps: {m: {template: a, postProcessing: [{type: upper}]}}\n",
+         "haptic.yaml:1: maps.m.postProcessing[0].type: must be \"regex_replace\""},
+        {"haproxyConfig: {template: a, postProcessing: [{type: template, params: {source: b}}]}\n",
+         "haptic.yaml:1: haproxyConfig.postProcessing[0].type: \"template\" is not available: "},
+        {"files: {f: {template: a, postProcessing: [{type: regex_replace, params: {pattern: a}}]}}\n",
+         "files.f.postProcessing[0].params: must have \"pattern\" and \"replace\""},
+        {"files: {f: {template: a, postProcessing: [{type: regex_replace, params: {pattern: '(', replace: b}}]}}\n",
+         "files.f.postProcessing[0].params.pattern: the pattern \"(\" is wrong at character 2"},
+        {"files: {f: {template: a, postProcessing: [{type: regex_replace, params: {pattern: a, replace: \"b\\nc\"}}]}}\n",
+         "files.f.postProcessing[0].params.replace: has a line end: a line stays one line"},
+        {"files: {f: {template: a, postProcessing: [{type: regex_replace, params: {pattern: a, with: b}}]}}\n",
+         "files.f.postProcessing[0].params.with: unknown field"},
+        {"templateSnippets: {s: {template: a, postProcessing: []}}\n",
+         "templateSnippets.s.postProcessing: belongs to haproxyConfig, maps and files"},
+        {"sslCertificates: {s: {template: a, postProcessing: []}}\n",
+         "sslCertificates.s.postProcessing: is not available here: a certificate is made of handles"},
         {"maps:\n  m: text\n", "haptic.yaml:2: maps.m: must be an object with the field \"template\""},
         {"templatingSettings:\n  libraries: [nope]\n", "there is no library \"nope\""},
         {"- a\n", "haptic.yaml:1: must be an object"},
@@ -229,6 +245,27 @@ static void a_kind_may_have_several_versions(void **state)
     store_free(store);
 }
 
+static void a_snippet_is_left_out_without_its_kind(void **state)
+{
+    struct err err = {0};
+    struct config *c = parse("watchedResources: {things: {apiVersion: v1, resources: things}}\n"
+                             "templatingSettings: {libraries: []}\n"
+                             "templateSnippets:\n  a: {template: x, requires: [things]}\n"
+                             "  b: {template: x, requires: [things, gates]}\n  c: {template: x}\n",
+                             &err);
+
+    (void)state;
+    if (c == NULL)
+        fail_msg("%s", err.text);
+    assert_int_equal(c->snippets.items.length, 2);
+    assert_string_equal(c->snippets.items.items[0].name, "a");
+    assert_string_equal(c->snippets.items.items[1].name, "c");
+    assert_int_equal(c->warnings.length, 1);
+    assert_string_equal(c->warnings.items[0],
+                        "templateSnippets.b: left out: it requires \"gates\", and watchedResources has no such kind");
+    config_free(c);
+}
+
 /* The API server has no files. */
 static void a_resource_has_no_files(void **state)
 {
@@ -256,8 +293,8 @@ static void fields_without_effect_are_warned_of(void **state)
         "watchedResources:\n"
         "  pods: {api_version: v1, resources: pods, store: full, enableValidationWebhook: false}\n"
         "  others: {apiVersion: v1, resources: others, store: on-demand, enableValidationWebhook: true}\n"
-        "maps: {a.map: {template: x, postProcessing: [{type: regex_replace}]}}\n"
-        "sslCertificates: {a.pem: {template: x}}\n"
+        "maps: {a.map: {template: x, ordered: true}}\n"
+        "validators: [{name: v, socketPath: /s}]\n"
         "validationTests: {t: {}}\n";
     static const char *const wanted[] = {
         "haptic.yaml:2: credentialsSecretRef: has no effect: ",
@@ -272,8 +309,8 @@ static void fields_without_effect_are_warned_of(void **state)
         "haptic.yaml:13: templatingSettings.engine: has no effect: ",
         "haptic.yaml:16: watchedResources.others.store: has no effect: ",
         "haptic.yaml:16: watchedResources.others.enableValidationWebhook: has no effect: ",
-        "haptic.yaml:17: maps.a.map.postProcessing: has no effect: ",
-        "haptic.yaml:18: sslCertificates: has no effect: ",
+        "haptic.yaml:17: maps.a.map.ordered: has no effect: ",
+        "haptic.yaml:18: validators: has no effect: ",
     };
     struct err err = {0};
     struct config *c = parse(text, &err);
@@ -437,6 +474,7 @@ int main(void)
         cmocka_unit_test(kinds_are_added_to_those_of_the_library),
         cmocka_unit_test(errors_name_place_and_remedy),
         cmocka_unit_test(a_kind_may_have_several_versions),
+        cmocka_unit_test(a_snippet_is_left_out_without_its_kind),
         cmocka_unit_test(a_resource_has_no_files),
         cmocka_unit_test(fields_without_effect_are_warned_of),
         cmocka_unit_test(differences_are_known),
