@@ -19,11 +19,11 @@ static void put_kinds(const struct config *c, struct buf *out)
         put_string(out, i > 0 ? "," : "", k->name, strlen(k->name));
         if (k->api_versions.length == 0)
             put_string(out, ":{\"apiVersion\":", k->api_version, strlen(k->api_version));
-        put_string(out, ",\"resources\":", k->resource, strlen(k->resource));
         for (size_t j = 0; j < k->api_versions.length; j++)
             put_string(out, j > 0 ? "," : ":{\"apiVersions\":[", k->api_versions.items[j],
                        strlen(k->api_versions.items[j]));
         buf_puts(out, k->api_versions.length > 0 ? "]" : "");
+        put_string(out, ",\"resources\":", k->resource, strlen(k->resource));
         for (size_t j = 0; j < k->index_by.length; j++)
             put_string(out, j > 0 ? "," : ",\"indexBy\":[", k->index_by.items[j], strlen(k->index_by.items[j]));
         buf_puts(out, k->index_by.length > 0 ? "]}" : "}");

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "controller/config.h"
+#include "controller/dump.h"
 #include "data/json.h"
 
 static struct config *parse(const char *text, struct err *err)
@@ -266,6 +267,35 @@ static void a_snippet_is_left_out_without_its_kind(void **state)
     config_free(c);
 }
 
+/* What a controller dumps of its kinds is a configuration again. */
+static void a_dump_has_the_kinds(void **state)
+{
+    CLEANUP(buf_done) struct buf out = {0}, program = {0};
+    struct store *store = store_new(1 << 20, 1 << 20);
+    struct config *again = NULL;
+    struct err err = {0};
+    bool changed;
+    struct config *c = parse("watchedResources:\n"
+                             "  gates: {apiVersions: [g.io/v1, g.io/v1beta1], resources: gates, optional: true}\n"
+                             "  things: {apiVersion: v1, resources: things, indexBy: ['spec.a[*]', metadata.name]}\n",
+                             &err);
+
+    (void)state;
+    assert_non_null(c);
+    assert_int_equal(config_add_kinds(c, store, &changed, &err), 0);
+    buf_puts(&program, "{}");
+    assert_int_equal(dump_write(c, store, &program, &out, &err), 0);
+    const char *line = strchr(buf_str(&out), '\n') + 1; /* behind the program */
+    if (config_parse("dump", line, strcspn(line, "\n"), &again, &err) < 0)
+        fail_msg("%s in %s", err.text, line);
+    assert_int_equal(again->kinds.length, c->kinds.length);
+    for (size_t i = 0; i < c->kinds.length; i++)
+        assert_string_equal(again->kinds.items[i].api_version, c->kinds.items[i].api_version);
+    config_free(again);
+    config_free(c);
+    store_free(store);
+}
+
 /* The API server has no files. */
 static void a_resource_has_no_files(void **state)
 {
@@ -475,6 +505,7 @@ int main(void)
         cmocka_unit_test(errors_name_place_and_remedy),
         cmocka_unit_test(a_kind_may_have_several_versions),
         cmocka_unit_test(a_snippet_is_left_out_without_its_kind),
+        cmocka_unit_test(a_dump_has_the_kinds),
         cmocka_unit_test(a_resource_has_no_files),
         cmocka_unit_test(fields_without_effect_are_warned_of),
         cmocka_unit_test(differences_are_known),
