@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "controller/library_report.h"
 #include "controller/status_merge.h"
 #include "controller/status_writer.h"
 #include "data/json.h"
@@ -35,6 +36,7 @@ struct config_report {
     struct net_timer *timer;
     struct net_backoff backoff;
     struct log_repeat warned;
+    struct library_report *libraries;
     bool again;
     bool compared, could_write; /* nothing is different since it was compared; may_write() then */
 };
@@ -214,6 +216,12 @@ void config_report_set(struct config_report *r, const struct config_findings *fi
         tell_moved(r, &findings->overrides);
     }
     config_report_step(r);
+    if (findings->accepted.status == CONFIG_FALSE)
+        library_report_set(r->libraries, LIBRARY_REFUSED, findings->accepted.message);
+    else if (findings->accepted.status == CONFIG_TRUE && findings->tests.status == CONFIG_FALSE)
+        library_report_set(r->libraries, LIBRARY_REFUSED, findings->tests.message);
+    else if (findings->accepted.status == CONFIG_TRUE)
+        library_report_set(r->libraries, LIBRARY_IN_FORCE, "");
 }
 
 /* ---- life ---- */
@@ -229,6 +237,7 @@ void config_report_see(struct config_report *r)
         return;
     r->compared = false;
     config_report_step(r);
+    library_report_see(r->libraries);
 }
 
 struct config_report *config_report_new(struct kube_client *client, struct config_source *source,
@@ -243,6 +252,7 @@ struct config_report *config_report_new(struct kube_client *client, struct confi
     r->ctx = ctx;
     r->backoff = (struct net_backoff){.base_ns = REST_MIN_NS, .cap_ns = REST_MAX_NS};
     r->timer = net_timer_new(kube_client_loop(client), on_timer, r);
+    r->libraries = library_report_new(client, source, may_write, ctx);
     return r;
 }
 
@@ -252,6 +262,7 @@ struct config_report *config_report_free(struct config_report *r)
         return NULL;
     kube_request_cancel(r->request);
     net_timer_free(r->timer);
+    library_report_free(r->libraries);
     free(r->wish);
     free(r->told);
     free(r->told_moved);

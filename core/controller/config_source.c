@@ -20,6 +20,7 @@ struct library {
     struct config_source *source;
     char *name;
     struct object_watch *watch;
+    struct buf whole;     /* as it was seen; empty: there is none */
     struct buf json;      /* kind, name and spec; empty: there is none */
     struct digest digest; /* of json */
     bool is_seen;         /* or known not to be there */
@@ -79,6 +80,7 @@ static struct library *library_free(struct library *l)
 {
     object_watch_free(l->watch);
     free(l->name);
+    buf_done(&l->whole);
     buf_done(&l->json);
     free(l);
     return NULL;
@@ -97,6 +99,9 @@ static int write_library(struct library *l, yyjson_val *object, struct err *err)
     yyjson_val *spec = yyjson_obj_get(object, "spec");
 
     buf_clear(&l->json);
+    buf_clear(&l->whole);
+    if (json_write(&l->whole, object, NULL, err) < 0)
+        return -1;
     buf_puts(&l->json, "{\"kind\":\"" CONFIG_LIBRARY_KIND "\",\"metadata\":{\"name\":");
     if (json_write_string(&l->json, l->name, strlen(l->name), err) < 0)
         return -1;
@@ -119,6 +124,7 @@ static void on_library(void *ctx, yyjson_val *object)
     l->is_seen = true;
     if (object == NULL) {
         buf_clear(&l->json);
+        buf_clear(&l->whole);
     } else if (write_library(l, object, &err) < 0) {
         s->ops.missing(s->ctx, err.text);
         return;
@@ -126,6 +132,8 @@ static void on_library(void *ctx, yyjson_val *object)
     l->digest = digest_of(buf_str(&l->json), l->json.length);
     if (all_seen(s) && s->spec.length > 0 && (again || !digest_equal(before, l->digest)))
         s->ops.changed(s->ctx);
+    if (s->ops.seen != NULL && all_seen(s))
+        s->ops.seen(s->ctx);
 }
 
 static void on_library_denied(void *ctx, const struct err *err)
@@ -144,6 +152,7 @@ static void watch_library(struct config_source *s, const char *name)
     l->name = xstrdup(name);
     l->is_named = true;
     buf_init(&l->json, CONFIG_FILE_MAX);
+    buf_init(&l->whole, 2 * CONFIG_FILE_MAX);
     const struct object_watch_spec watch = {.api_version = CONFIG_API_VERSION,
                                             .resource = CONFIG_LIBRARY_RESOURCE,
                                             .namespace = s->namespace,
@@ -287,6 +296,16 @@ bool config_source_object(const struct config_source *s, struct config_object *r
         return false;
     *ret_object = (struct config_object){
         .namespace = s->namespace, .name = s->object_name, .json = buf_str(&s->json), .length = s->json.length};
+    return true;
+}
+
+bool config_source_library(const struct config_source *s, size_t i, struct config_object *ret_object)
+{
+    if (i >= s->libraries.length)
+        return false;
+    const struct library *l = s->libraries.items[i];
+    *ret_object = (struct config_object){
+        .namespace = s->namespace, .name = l->name, .json = buf_str(&l->whole), .length = l->whole.length};
     return true;
 }
 

@@ -235,6 +235,20 @@ describe("a configuration that is a resource", function()
       admin:put({ kind = "HAProxyTemplateLibrary", apiVersion = "haproxy-haptic.org/v1alpha1",
         metadata = { name = "headers", namespace = "default" }, spec = { revision = revision, templateSnippets = header(text) } })
     end
+    --- What stands in the library's status: of the condition, of the generation that it speaks of, and who uses it.
+    local function wait_status(wanted)
+      local seen
+      scope:wait_for("the library's status to be " .. wanted, 20, function()
+        local o = admin:get("HAProxyTemplateLibrary", "headers")
+        local c = o.status and o.status.conditions and o.status.conditions[1]
+        local used = o.status and o.status.usedBy and o.status.usedBy.main
+        seen = c and ("%s=%s(%s)%s %s"):format(c.type, c.status, c.reason,
+          c.observedGeneration == o.metadata.generation and "" or " of another generation",
+          used and used.revision or "unused") or "none"
+        return seen == wanted, seen
+      end)
+      return admin:get("HAProxyTemplateLibrary", "headers").status.conditions
+    end
     put({ libraryRefs = { { name = "headers" } } })
     local haptic = start()
     haptic:wait_log('there is no HAProxyTemplateLibrary .*headers', 10)
@@ -244,6 +258,15 @@ describe("a configuration that is a resource", function()
     scope:wait_for("the library's header", 10, function() return hello(haptic) == "library one", hello(haptic) end)
     library("1", "library two")
     scope:wait_for("its new text", 10, function() return hello(haptic) == "library two", hello(haptic) end)
+    wait_status("Accepted=True(Valid) 1")
+    -- What is wrong with the library itself stands there.
+    admin:put({ kind = "HAProxyTemplateLibrary", apiVersion = "haproxy-haptic.org/v1alpha1",
+      metadata = { name = "headers", namespace = "default" }, spec = { revision = "1", templateSnipets = header("x") } })
+    local problem = wait_status("Accepted=False(Refused) 1")[1].message
+    assert.matches('HAProxyTemplateLibrary headers: spec.templateSnipets: unknown field; did you mean "templateSnippets"?',
+      problem, 1, true)
+    library("1", "library two")
+    wait_status("Accepted=True(Valid) 1")
     -- An override, and a later revision of what it takes the place of.
     local own = header("own")
     own["hello.lua"].baseRevision = "1"
@@ -266,6 +289,13 @@ describe("a configuration that is a resource", function()
     c = wait_conditions(REFUSED .. "Unknown(NotRun)")
     assert.matches('library headers has revision "2", and "1" is asked for', c.Accepted.message)
     assert.equal("own", hello(haptic))
+    wait_status("Accepted=Unknown(ConfigurationRefused) 2")
+    -- A library that is not named any more is not said to be used.
+    put({ templateSnippets = own })
+    scope:wait_for("the library's status to be empty", 20, function()
+      local status = admin:get("HAProxyTemplateLibrary", "headers").status
+      return not (status and (status.usedBy or status.conditions)), "there is a status"
+    end)
     haptic:stop()
     admin:delete("HAProxyTemplateLibrary", "headers")
   end)
