@@ -8,7 +8,7 @@ local posix = require("support.posix")
 local RULES = kube.rules_with(kube.rules({ "get", "list", "watch", "create", "update" }),
   { apiGroups = { "haproxy-haptic.org" }, resources = { "haproxytemplateconfigs", "haproxytemplatelibraries" },
     verbs = { "get", "watch" } },
-  { apiGroups = { "haproxy-haptic.org" }, resources = { "haproxytemplateconfigs/status" }, verbs = { "patch" } })
+  { apiGroups = { "haproxy-haptic.org" }, resources = { "haproxytemplateconfigs/status", "haproxytemplatelibraries/status" }, verbs = { "patch" } })
 
 describe("a configuration that is a resource", function()
   local world = e2e.world("config", { routes = { { "steady", "198.18.0.1" } }, clients = { "a", "b" }, rules = RULES })
