@@ -191,7 +191,11 @@ local function functions(self)
     end
     self.printed[#self.printed + 1] = "\n"
   end
-  function A.help(v) return printer.raw(topics.help(v, self.functions)) end
+  function A.help(...)
+    if select("#", ...) > 0 and select(1, ...) == nil then error("help: the value is nil; help() lists the names", 2) end
+    return printer.raw(topics.help((select(1, ...)), function(v) return self:name_of(v) end,
+      function(name) return self:source_of(name) end))
+  end
   function A.apropos(word)
     if type(word) ~= "string" then error("apropos: expected a word", 2) end
     return printer.raw(topics.apropos(word))
@@ -212,6 +216,36 @@ function M.new(program, api)
   local base = sandbox.environment(globals)
   self.env = setmetatable({}, { __index = base, __metatable = false })
   return self
+end
+
+--- The name under which a value has help: a global, a kind, a method of what functions are handed.
+function Repl:name_of(v)
+  if type(v) ~= "function" and type(v) ~= "table" then return nil end
+  if not self.names then
+    self.names = {}
+    for name in pairs(topics.rows) do
+      local value = self.api[name]
+      if value ~= nil then self.names[value] = name end
+    end
+    for _, accessor in pairs(self.program.accessors) do self.names[accessor] = "resources" end
+    local out, body = emitters.new(self.program.settings, "help"), emitters.Body
+    for name in pairs(topics.methods) do
+      local of, method = match(name, "^(%w+)[.:]([%w_]+)$")
+      local value = of == "out" and out[method] or of == "b" and body[method] or of == "string" and self.env.string[method]
+      if value then self.names[value] = name end
+    end
+  end
+  if v == rawget(self.env, "out") then return "out" end
+  return self.names[v]
+end
+
+--- The text of a script or template.
+function Repl:source_of(name)
+  local source = self.program.source
+  for _, script in ipairs(source.scripts or {}) do
+    if script.name == name then return script.source end
+  end
+  return source.snippets and source.snippets[name]
 end
 
 --- What `resources` shows: the kinds, and how many objects each has.
@@ -334,6 +368,7 @@ local function candidates_in_string(self, before, prefix, list)
     for _, id in ipairs(self.functions.fragments()) do add(id) end
   elseif name == "help" then
     for topic in pairs(topics.rows) do add(topic) end
+    for topic in pairs(topics.methods) do add(topic) end
   elseif name == "extend" then
     for point in pairs(self.program.points.known) do add(point) end
   elseif match(before, "resources%.[%w_]+:get%s*%(%s*$") or match(before, "resources%.[%w_]+:get%s*%(.*,%s*$") then

@@ -4,7 +4,8 @@
 local M = {}
 
 local type, ipairs, pairs = type, ipairs, pairs
-local format, find, lower = string.format, string.find, string.lower
+local format, find, gmatch, lower = string.format, string.find, string.gmatch, string.lower
+local match, sub, concat = string.match, string.sub, table.concat
 
 --- name → {call, what it does}
 M.rows = {
@@ -84,6 +85,38 @@ M.rows = {
   apropos = { "apropos(\"word\")", "The names whose help has this word." },
 }
 
+--- Methods of what functions are handed: of outputs, of the bodies of sections, and of texts.
+M.methods = {
+  ["out:section"] = { "out:section(\"resolvers dns\", {order = 450}, function(b) … end)", "A piece of a section by its header." },
+  ["out:backend"] = { "out:backend(\"name\", {profile = false}, function(b) … end)", "A backend; options may be left out." },
+  ["out:frontend"] = { "out:frontend(\"name\", function(b) … end)", "A piece of a frontend." },
+  ["out:defaults"] = { "out:defaults(\"name\", function(b) … end)", "A defaults section." },
+  ["out:global"] = { "out:global(word, …)", "A line of the global section." },
+  ["out:map"] = { "out:map(\"NAME.map\", {duplicate = \"Reason\", means = \"host and path\"})",
+    "Declare a map, so that it exists without an entry." },
+  ["out:map_entry"] = { "out:map_entry(\"NAME.map\", key, value)",
+    "An entry of a map; false when this run gave the key another value." },
+  ["out:file"] = { "out:file(\"NAME\", text)", "A file, of any bytes." },
+  ["out:certificate"] = { "out:certificate(\"NAME.pem\", {cert = …, key = …, ca = …, crl = …, keep = true})",
+    "A certificate as a file: handles of Secrets, or PEM." },
+  ["out:crt_list"] = { "out:crt_list(\"NAME.list\", \"NAME.pem\", {sni = …, options = …, keep = true})",
+    "Which certificate clients get that ask for a name." },
+  ["out:warn"] = { "out:warn(\"Reason\", message)", "A warning to the owner of the fragment." },
+  ["out:event"] = { "out:event(\"Reason\", message)", "An event on the owner." },
+  ["out:status"] = { "out:status(value[, {kind = …, namespace = …, name = …}])",
+    "What is to stand in the status of the object, or of another one." },
+  ["b:line"] = { "b:line(word, …)", "A line: each argument is one word, quoted when it must be." },
+  ["b:acl"] = { "b:acl(\"name\", fetch, pattern, …)", "A condition; fetch may be a list with flags: {\"hdr(host)\", \"-i\"}." },
+  ["b:server"] = { "b:server{name = …, address = …, port = …, weight = …, \"further\", \"words\"}", "A server." },
+  ["b:comment"] = { "b:comment(text)", "A comment, of any text." },
+  ["b:raw"] = { "b:raw(text)", "Lines as they are, where the administrator allows it." },
+  ["b:include"] = { "b:include(\"snippet\", args)", "The lines of a text snippet, which sees args as `it`." },
+  ["string.trim"] = { "s:trim()", "The text without blanks around it." },
+  ["string.split"] = { "s:split(\",\")", "The parts between separators." },
+  ["string.starts_with"] = { "s:starts_with(\"x\")", "Does the text begin with this?" },
+  ["string.ends_with"] = { "s:ends_with(\"x\")", "Does it end with this?" },
+}
+
 local function sorted(t)
   local list = {}
   for k in pairs(t) do list[#list + 1] = k end
@@ -91,22 +124,64 @@ local function sorted(t)
   return list
 end
 
-local function row(name) return format("%s\n    %s", M.rows[name][1], M.rows[name][2]) end
+local function row(name)
+  local r = M.rows[name] or M.methods[name]
+  return format("%s\n    %s", r[1], r[2])
+end
 
---- help() of a name, of a function of the prompt, or of everything.
-function M.help(v, functions)
+--- Those of a name's methods: of "out", "b" or "string".
+local function methods_of(name)
+  local list = {}
+  for _, method in ipairs(sorted(M.methods)) do
+    if match(method, "^(%w+)[.:]") == name then list[#list + 1] = row(method) end
+  end
+  return list
+end
+
+--- A name's own row, those of its methods, and those of methods that are called so.
+local function of_name(name)
+  local lines = (M.rows[name] or M.methods[name]) and { row(name) } or {}
+  for _, method in ipairs(methods_of(name)) do lines[#lines + 1] = method end
+  for _, method in ipairs(sorted(M.methods)) do
+    if sub(method, -#name - 1) == ":" .. name or sub(method, -#name - 1) == "." .. name then lines[#lines + 1] = row(method) end
+  end
+  return #lines > 0 and concat(lines, "\n") or nil
+end
+
+--- What stands above a function in its source: its comment, and its first line.
+---@param source_of function(name of a template) → its text or nil
+local function of_function(fn, source_of)
+  local info = debug.getinfo(fn, "S")
+  local name = match(info.source, "^=(.*)$")
+  local source = name and source_of(name)
+  if not source then return nil end
+  local lines = {}
+  for line in gmatch(source .. "\n", "([^\n]*)\n") do
+    lines[#lines + 1] = line
+    if #lines == info.linedefined then break end
+  end
+  local first = info.linedefined
+  while first > 1 and find(lines[first - 1], "^%s*%-%-") do first = first - 1 end
+  local out = { format("%s:%d: %s", name, info.linedefined, match(lines[info.linedefined] or "", "^%s*(.-)%s*$")) }
+  for n = first, info.linedefined - 1 do out[#out + 1] = "    " .. match(lines[n], "^%s*%-+%s?(.*)$") end
+  return table.concat(out, "\n")
+end
+
+--- help() of a name, of something that has one, of a function of a template, or of everything.
+---@param name_of function(value) → the name that it has at the prompt, or nil
+function M.help(v, name_of, source_of)
+  local name = name_of(v)
+  if name then return of_name(name) end
   if type(v) == "function" then
-    for name, fn in pairs(functions) do
-      if fn == v then return row(name) end
-    end
-    return "a function; help(\"name\") says what the built-in ones do"
+    return of_function(v, source_of) or "a function of Lua; help(\"name\") says what the built-in ones do"
   end
   if type(v) == "string" then
-    if M.rows[v] then return row(v) end
-    return "there is no help for " .. v .. "; help() lists the names"
+    return of_name(v) or "there is no help for " .. v .. "; help() lists the names"
   end
-  local lines = { "Names (help(\"name\") says more):" }
-  for _, name in ipairs(sorted(M.rows)) do lines[#lines + 1] = format("  %-14s %s", name, M.rows[name][1]) end
+  if v ~= nil then return "there is no help for a " .. type(v) .. "; help() lists the names" end
+  local lines = { "Names (help(name) says more):" }
+  for _, known in ipairs(sorted(M.rows)) do lines[#lines + 1] = format("  %-14s %s", known, M.rows[known][1]) end
+  for _, known in ipairs(sorted(M.methods)) do lines[#lines + 1] = format("  %-14s %s", known, M.methods[known][1]) end
   lines[#lines + 1] = "An expression shows its value; _ is the last one, _2 the one before. :help lists the commands."
   return table.concat(lines, "\n")
 end
@@ -114,8 +189,10 @@ end
 --- The rows in which a word occurs.
 function M.apropos(word)
   local found = {}
-  for _, name in ipairs(sorted(M.rows)) do
-    if find(lower(name .. " " .. row(name)), lower(word), 1, true) then found[#found + 1] = row(name) end
+  for _, rows in ipairs({ M.rows, M.methods }) do
+    for _, name in ipairs(sorted(rows)) do
+      if find(lower(name .. " " .. row(name)), lower(word), 1, true) then found[#found + 1] = row(name) end
+    end
   end
   return #found > 0 and table.concat(found, "\n") or "nothing about " .. word
 end
