@@ -151,7 +151,7 @@ static bool clear_one(struct library_report *r, const struct config_object *conf
         vec_swap_remove(&r->written, i);
         CLEANUP(free_ptr)
         char *body = xasprintf("{\"apiVersion\":\"" CONFIG_API_VERSION "\",\"kind\":\"" CONFIG_LIBRARY_KIND
-                               "\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\"},\"status\":{}}",
+                               "\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\"}}",
                                name, config->namespace);
         write_status(r, config, name, body);
         return true;
