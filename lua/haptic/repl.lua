@@ -192,7 +192,9 @@ local function functions(self)
     self.printed[#self.printed + 1] = "\n"
   end
   function A.help(...)
-    if select("#", ...) > 0 and select(1, ...) == nil then error("help: the value is nil; help() lists the names", 2) end
+    if select("#", ...) > 0 and select(1, ...) == nil then
+      error("help: the value is nil; help() lists the names", 2)
+    end
     return printer.raw(topics.help((select(1, ...)), function(v) return self:name_of(v) end,
       function(name) return self:source_of(name) end))
   end
@@ -231,7 +233,8 @@ function Repl:name_of(v)
     local out, body = emitters.new(self.program.settings, "help"), emitters.Body
     for name in pairs(topics.methods) do
       local of, method = match(name, "^(%w+)[.:]([%w_]+)$")
-      local value = of == "out" and out[method] or of == "b" and body[method] or of == "string" and self.env.string[method]
+      local value = of == "out" and out[method] or of == "b" and body[method]
+        or of == "string" and self.env.string[method]
       if value then self.names[value] = name end
     end
   end

@@ -65,7 +65,8 @@ function M.apply(rules, text, values, where)
     end
     local changed = now and now ~= line and values[number] and missing(now, values[number])
     if changed then
-      message = "it would change the value " .. word.show(changed) .. " of {{ }}; write what it is to be in the template"
+      message = "it would change the value " .. word.show(changed)
+        .. " of {{ }}; write what it is to be in the template"
     end
     if message then
       local site = where and where[number] or ""

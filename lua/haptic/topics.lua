@@ -87,8 +87,10 @@ M.rows = {
 
 --- Methods of what functions are handed: of outputs, of the bodies of sections, and of texts.
 M.methods = {
-  ["out:section"] = { "out:section(\"resolvers dns\", {order = 450}, function(b) … end)", "A piece of a section by its header." },
-  ["out:backend"] = { "out:backend(\"name\", {profile = false}, function(b) … end)", "A backend; options may be left out." },
+  ["out:section"] = { "out:section(\"resolvers dns\", {order = 450}, function(b) … end)",
+    "A piece of a section by its header." },
+  ["out:backend"] = { "out:backend(\"name\", {profile = false}, function(b) … end)",
+    "A backend; options may be left out." },
   ["out:frontend"] = { "out:frontend(\"name\", function(b) … end)", "A piece of a frontend." },
   ["out:defaults"] = { "out:defaults(\"name\", function(b) … end)", "A defaults section." },
   ["out:global"] = { "out:global(word, …)", "A line of the global section." },
@@ -106,7 +108,8 @@ M.methods = {
   ["out:status"] = { "out:status(value[, {kind = …, namespace = …, name = …}])",
     "What is to stand in the status of the object, or of another one." },
   ["b:line"] = { "b:line(word, …)", "A line: each argument is one word, quoted when it must be." },
-  ["b:acl"] = { "b:acl(\"name\", fetch, pattern, …)", "A condition; fetch may be a list with flags: {\"hdr(host)\", \"-i\"}." },
+  ["b:acl"] = { "b:acl(\"name\", fetch, pattern, …)",
+    "A condition; fetch may be a list with flags: {\"hdr(host)\", \"-i\"}." },
   ["b:server"] = { "b:server{name = …, address = …, port = …, weight = …, \"further\", \"words\"}", "A server." },
   ["b:comment"] = { "b:comment(text)", "A comment, of any text." },
   ["b:raw"] = { "b:raw(text)", "Lines as they are, where the administrator allows it." },
@@ -143,7 +146,8 @@ local function of_name(name)
   local lines = (M.rows[name] or M.methods[name]) and { row(name) } or {}
   for _, method in ipairs(methods_of(name)) do lines[#lines + 1] = method end
   for _, method in ipairs(sorted(M.methods)) do
-    if sub(method, -#name - 1) == ":" .. name or sub(method, -#name - 1) == "." .. name then lines[#lines + 1] = row(method) end
+    local ending = sub(method, -#name - 1)
+    if ending == ":" .. name or ending == "." .. name then lines[#lines + 1] = row(method) end
   end
   return #lines > 0 and concat(lines, "\n") or nil
 end
