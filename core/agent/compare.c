@@ -72,6 +72,14 @@ static void plan_reach(struct agent *a, struct plan *part, struct touched_backen
     b->wanted = reach;
 }
 
+/* HAProxy derives a backend at runtime only from a profile that it has loaded. Where the texts are not known, it is
+ * asked. */
+static bool lacks_profile(const struct agent *a, const struct cfg_backend *wanted)
+{
+    CLEANUP(free_ptr) char *profile = xasprintf("defaults %s", wanted->from);
+    return *wanted->from && a->live->sections.count > 0 && !live_section(a->live, profile);
+}
+
 static void touch_backend(struct agent *a, struct touched *t, const char *name, struct plan *plan)
 {
     struct touched_backend b = {.name = xstrdup(name)};
@@ -90,6 +98,12 @@ static void touch_backend(struct agent *a, struct touched *t, const char *name, 
     }
     if (a->apply.round == ROUND_REST && map_get(&a->apply.avoid, name)) {
         plan_reload(plan, "surprise", "%s did not do as it was told", name);
+        free(b.name);
+        cfg_backend_done(&b.wanted);
+        return;
+    }
+    if (b.is_wanted && !live && a->caps.dynamic_backends && lacks_profile(a, &b.wanted)) {
+        plan_reload(plan, "backend", "%s is new, as is defaults %s", name, b.wanted.from);
         free(b.name);
         cfg_backend_done(&b.wanted);
         return;

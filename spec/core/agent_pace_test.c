@@ -137,6 +137,47 @@ static void test_an_owner_waits_and_others_do_not(void **state)
     each_paced(owners, 1000); /* so many that old workers do not count */
 }
 
+static double surprises(struct world *w)
+{
+    return metric_value(metric_counter(w->metrics, "haptic_deployment_surprises_total",
+                                       "Answers and read-backs of HAProxy that were not as expected.", "kind",
+                                       "answer"));
+}
+
+/* A backend on a profile that comes with the reload comes with it as well: HAProxy cannot add it before. */
+static void profiles(struct world *w)
+{
+    CLEANUP(free_ptr) char *line = server_line("s1", 1, "");
+    const struct emitted route[] = {
+        {CONTRIBUTION_SECTION, "defaults special", "body", "timeout server 7s\n", 11, 0},
+        {CONTRIBUTION_SECTION_FROM, "defaults special", "from", "base", 11, 0},
+        {CONTRIBUTION_SECTION, "backend profiled", "body", line, 30, 0},
+        {CONTRIBUTION_SECTION_FROM, "backend profiled", "from", "special", 30, 0},
+        {CONTRIBUTION_MAP_ENTRY, "host.map", "profiled", "profiled", 0, 0},
+    };
+    for (int i = 0; i < 8; i++) {
+        change(w, "busy/one", "busy", i);
+        await_reload(w);
+    }
+    model_put(w->model, "busy/two", route, ARRAY_LEN(route));
+    model_check(w->model, true);
+    w->changed[0] = '\0';
+    world_try(w, false);
+    assert_false(w->failed);
+    assert_false(w->reloaded);
+    assert_true(w->reload_after_ns > 0);
+    assert_true(surprises(w) == 0);
+    await_reload(w);
+    assert_answer(w, "profiled", "b");
+    assert_true(surprises(w) == 0);
+}
+
+static void test_a_backend_waits_with_its_profile(void **state)
+{
+    (void)state;
+    each_paced(profiles, 1000);
+}
+
 static void long_connection(struct world *w)
 {
     static const char request[] =
@@ -175,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_distances_reach_the_time),
         cmocka_unit_test(test_an_owner_waits_and_others_do_not),
+        cmocka_unit_test(test_a_backend_waits_with_its_profile),
         cmocka_unit_test(test_long_connections_live_for_their_time),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
