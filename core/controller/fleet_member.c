@@ -310,6 +310,15 @@ static void offer(struct seat *s)
     ask(s, "/v1/apply", body, f->config.timeout_ns, on_applied);
 }
 
+/* What is accepted again is perhaps what it has: then it tells so, and not only when the long pause after a refusal is
+ * over. */
+static void leave_refusal(struct seat *s)
+{
+    s->state = SEAT_COMPARE;
+    net_timer_stop(s->timer);
+    seat_step(s);
+}
+
 static void verify(struct seat *s)
 {
     struct peer_body *nothing = peer_body_new();
@@ -331,9 +340,8 @@ void seat_step(struct seat *s)
             ask(s, "/v1/state", NULL, STATE_TIMEOUT_NS, on_state);
         return;
     case SEAT_REFUSED:
-        if (strcmp(s->offered, wanted) == 0)
-            return; /* the same would be refused again */
-        offer(s);
+        if (strcmp(s->offered, wanted) != 0) /* the same would be refused again */
+            leave_refusal(s);
         return;
     case SEAT_COMPARE:
     case SEAT_VERIFIED:
