@@ -6,9 +6,7 @@
 #include "base/log.h"
 #include "controller/reconcile_state.h"
 
-#define RETRY_MIN_NS (500 * NS_PER_MS)
-#define RETRY_MAX_NS (30 * NS_PER_S)
-#define FAILED_WARN_NS RETRY_MAX_NS /* less than the longest pause would begin anew each time */
+#define FAILED_WARN_NS DEPLOY_RETRY_MAX_NS /* less than the longest pause would begin anew each time */
 #define OTHER_WARN_NS NS_PER_S
 #define FAILED_WARN_MAX_NS (3600 * NS_PER_S)
 
@@ -24,7 +22,7 @@ static void on_applied(void *ctx, const struct agent_result *result)
 
     r->reload_owed = result->rest_is_live;
     if (result->err == NULL) {
-        r->retry_ns = 0;
+        net_backoff_reset(&r->retry_backoff);
         r->failed_repeat = (struct log_repeat){0};
         r->deployed_problem[0] = '\0';
         bool waited = r->reload_waits;
@@ -58,7 +56,7 @@ static void on_applied(void *ctx, const struct agent_result *result)
         r->compare_why = "refused as stale";
         /* Not again before something is done about it, or a while has passed. */
         if (!r->stopped)
-            uv_timer_start(&r->retry, on_retry, (uint64_t)(RETRY_MIN_NS / NS_PER_MS), 0);
+            uv_timer_start(&r->retry, on_retry, (uint64_t)(DEPLOY_RETRY_MIN_NS / NS_PER_MS), 0);
         if (log_limit_pass(&r->stale_limit, NS_PER_S, &suppressed))
             log_warn("Deployment refused: a newer leader has written", "error", result->err->text,
                      "highest_transitions", log_int(result->highest.transitions), "holder",
@@ -70,21 +68,19 @@ static void on_applied(void *ctx, const struct agent_result *result)
         r->compare_all = true;
         r->compare_why = "the last deployment failed";
         bool waits = uv_is_active((uv_handle_t *)&r->retry); /* this one was made while it did */
-        if (!waits)
-            r->retry_ns = r->retry_ns == 0                 ? RETRY_MIN_NS
-                          : r->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS
-                                                           : r->retry_ns * 2;
+        int64_t retry_ns = waits ? (int64_t)uv_timer_get_due_in(&r->retry) * NS_PER_MS
+                                 : net_backoff_next(&r->retry_backoff, 0);
         bool is_other = strcmp(r->deployed_problem, result->err->text) != 0;
         if (is_other && clock_now_ns() - r->failed_repeat.limit.last_ns > OTHER_WARN_NS)
             r->failed_repeat.seen_ns = 0;
         if (log_repeat_pass(&r->failed_repeat, FAILED_WARN_NS, FAILED_WARN_MAX_NS, &suppressed))
             log_warn("Deployment failed; it is tried again", "error", result->err->text, "live",
                      result->rest_is_live ? "all that needs no reload" : "not known", "retry_in",
-                     log_duration(r->retry_ns), "similar", log_int((int64_t)suppressed));
+                     log_duration(retry_ns), "similar", log_int((int64_t)suppressed));
         generation_log_failed(&r->generations, r->deploying_generation, result->err->text);
         snprintf(r->deployed_problem, sizeof(r->deployed_problem), "%s", result->err->text);
         if (!r->stopped && !waits)
-            uv_timer_start(&r->retry, on_retry, (uint64_t)(r->retry_ns / NS_PER_MS), 0);
+            uv_timer_start(&r->retry, on_retry, (uint64_t)(retry_ns / NS_PER_MS), 0);
     }
     if (!r->stopped)
         reconcile_step(r);

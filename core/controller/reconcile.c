@@ -117,6 +117,7 @@ struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *
 
     r->loop = loop;
     r->config = *config;
+    r->retry_backoff = (struct net_backoff){.base_ns = DEPLOY_RETRY_MIN_NS, .cap_ns = DEPLOY_RETRY_MAX_NS};
     r->ops = *ops;
     r->ctx = ctx;
     r->step = step;

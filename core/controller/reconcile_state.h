@@ -27,6 +27,11 @@
 #include "controller/reconcile.h"
 #include "controller/relief.h"
 #include "controller/validate.h"
+#include "net/backoff.h"
+
+/* Between two attempts of a deployment that failed. */
+#define DEPLOY_RETRY_MIN_NS (500 * NS_PER_MS)
+#define DEPLOY_RETRY_MAX_NS (30 * NS_PER_S)
 
 #define REASON_QUARANTINED "Quarantined"
 #define REASON_FAILED "TemplateFailed"
@@ -85,7 +90,7 @@ struct reconcile {
     int64_t accepted_ns;
     int64_t last_check_ns;  /* duration */
     int64_t check_after_ns; /* not before this */
-    int64_t retry_ns;
+    struct net_backoff retry_backoff;
 
     /* When the oldest change in each stage arrived; 0: none. */
     int64_t changed_ns, rendering_ns, settled_ns, applying_ns;

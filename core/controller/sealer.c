@@ -25,6 +25,7 @@
 #include "haproxy/bundle_seal.h"
 #include "haproxy/disk.h"
 #include "haproxy/expand.h"
+#include "net/backoff.h"
 
 #define TEMPORARY ".accepted.tmp"
 #define SLICE_BYTES ((size_t)64 << 10)
@@ -63,7 +64,8 @@ struct sealer {
     VEC(struct fragment *) list; /* to be written into the next file; referenced */
     size_t listed;               /* how many of them were */
     struct buf scratch;
-    int64_t not_before_ns, retry_ns, stale_values_ns;
+    int64_t not_before_ns, stale_values_ns;
+    struct net_backoff backoff;
     struct log_limit limit;
     bool warned, stopped, closing;
     uv_timer_t timer;
@@ -230,17 +232,17 @@ static void fail(struct sealer *s, const char *what, int reason)
     uint64_t similar;
 
     metric_add(s->failures, 1);
-    s->retry_ns = s->retry_ns == 0 ? RETRY_MIN_NS : s->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : s->retry_ns * 2;
-    s->not_before_ns = clock_now_ns() + s->retry_ns;
+    int64_t retry_ns = net_backoff_next(&s->backoff, 0);
+    s->not_before_ns = clock_now_ns() + retry_ns;
     if (log_limit_pass(&s->limit, WARN_NS, &similar)) {
         s->warned = true;
         log_warn("Cannot note in the HAProxy directory what was accepted; a restart of the controller would know an "
                  "older state",
                  "directory", s->directory, "error", what, "reason", strerror(reason), "retry_in",
-                 log_duration(s->retry_ns), "similar", log_int((int64_t)similar));
+                 log_duration(retry_ns), "similar", log_int((int64_t)similar));
     }
     rest(s, SEALER_FAILED);
-    wake(s, s->retry_ns);
+    wake(s, retry_ns);
 }
 
 static void begin_building(struct sealer *s)
@@ -281,7 +283,7 @@ static bool take_place(struct sealer *s)
     list_clear(s);
     s->base_bytes = s->file.bytes;
     s->state = SEALER_OPEN;
-    s->retry_ns = 0;
+    net_backoff_reset(&s->backoff);
     if (s->warned)
         log_info("What was accepted is noted in the HAProxy directory again", "directory", s->directory);
     s->warned = false;
@@ -500,6 +502,7 @@ struct sealer *sealer_new(uv_loop_t *loop, const char *directory, const char *ha
                           struct vault *vault, struct metrics *metrics, const struct sealer_ops *ops, void *ctx)
 {
     struct sealer *s = xcalloc(1, sizeof(*s));
+    s->backoff = (struct net_backoff){.base_ns = RETRY_MIN_NS, .cap_ns = RETRY_MAX_NS};
 
     s->loop = loop;
     s->directory = xstrdup(directory);

@@ -90,18 +90,15 @@ static void stopped_tell(struct process *p)
 
 static void wait_begin(struct process *p)
 {
-    p->backoff_ns = p->backoff_ns ? 2 * p->backoff_ns : p->backoff_min_ns;
-    if (p->backoff_ns > p->backoff_max_ns)
-        p->backoff_ns = p->backoff_max_ns;
     state_set(p, PROCESS_WAITING);
-    process_timer_set(p, p->backoff_ns);
+    process_timer_set(p, net_backoff_next(&p->backoff, 0));
 }
 
 static void process_ended(struct process *p, const char *reason)
 {
     enum process_state was = p->state;
     if (was == PROCESS_RUNNING && clock_now_ns() - p->since_ns >= STABLE_NS)
-        p->backoff_ns = 0;
+        net_backoff_reset(&p->backoff);
     output_follow(&p->log, p->events.output, p->ctx);
     process_forget(p);
     switch (was) {
@@ -327,8 +324,8 @@ struct process *process_new(uv_loop_t *loop, const struct process_config *config
     p->directory = xstrdup(config->directory);
     p->master_socket = xstrdup(config->master_socket);
     p->start_deadline_ns = config->start_deadline_ns ? config->start_deadline_ns : START_DEADLINE_NS;
-    p->backoff_min_ns = config->backoff_min_ns ? config->backoff_min_ns : BACKOFF_MIN_NS;
-    p->backoff_max_ns = config->backoff_max_ns ? config->backoff_max_ns : BACKOFF_MAX_NS;
+    p->backoff = (struct net_backoff){.base_ns = config->backoff_min_ns ? config->backoff_min_ns : BACKOFF_MIN_NS,
+                                      .cap_ns = config->backoff_max_ns ? config->backoff_max_ns : BACKOFF_MAX_NS};
     vec_push(&p->environment, xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));
     vec_push(&p->environment, xasprintf("HAPTIC_DIR=%s", p->directory));
     for (size_t i = 0; config->environment && config->environment[i]; i++)

@@ -37,10 +37,11 @@ enum process_state {
 
 struct process_config {
     const char *binary;
-    const char *directory;          /* absolute; haproxy.cfg is there */
-    const char *master_socket;      /* absolute, at most 90 bytes (HAProxy needs room for a suffix) */
-    int64_t start_deadline_ns;      /* 0: 30 s; a HAProxy that does not answer by then is killed */
-    int64_t backoff_min_ns;         /* 0: 250 ms; doubles at each failure, starts over after a minute of running */
+    const char *directory;     /* absolute; haproxy.cfg is there */
+    const char *master_socket; /* absolute, at most 90 bytes (HAProxy needs room for a suffix) */
+    int64_t start_deadline_ns; /* 0: 30 s; a HAProxy that does not answer by then is killed */
+    /* 0: 250 ms; doubles at each failure (net/backoff.h), starts over after a minute of running */
+    int64_t backoff_min_ns;
     int64_t backoff_max_ns;         /* 0: 30 s */
     const char *const *environment; /* further "NAME=value" beside PATH and HAPTIC_DIR, ended by NULL; NULL: none */
 };

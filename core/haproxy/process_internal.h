@@ -10,6 +10,7 @@
 #include "haproxy/output.h"
 #include "haproxy/process.h"
 #include "haproxy/runtime.h"
+#include "net/backoff.h"
 
 #define PROCESS_POLL_NS (25 * NS_PER_MS)
 
@@ -19,7 +20,8 @@ struct process {
     void *ctx;
     char *binary, *directory, *master_socket;
     VEC(char *) environment;
-    int64_t start_deadline_ns, backoff_min_ns, backoff_max_ns;
+    int64_t start_deadline_ns;
+    struct net_backoff backoff; /* between two starts */
 
     enum process_state state;
     uv_timer_t timer, log_timer;
@@ -31,7 +33,6 @@ struct process {
     struct runtime_call *ask_worker;
     struct master_state answer; /* kept while the worker is asked */
     int64_t since_ns;           /* the state began */
-    int64_t backoff_ns;         /* the next one; 0: the first */
     bool start_overdue;         /* killed because it did not answer */
 
     struct output log; /* haproxy.log */

@@ -17,6 +17,7 @@
 #include "data/json.h"
 #include "member/nonce.h"
 #include "member/replica.h"
+#include "net/backoff.h"
 
 #define PROBLEM_SIZE sizeof(((struct err *)NULL)->text)
 #define VAULT_MAX ((size_t)256 << 20)
@@ -38,7 +39,7 @@ struct member {
     uv_timer_t retry, drift, sweep;
     int open_handles;
     bool stopping;
-    int64_t retry_ns;
+    struct net_backoff backoff;
     const char *due; /* why everything is to be compared; NULL: it is not */
     /* Whose question the apply under way is; NULL: the member's own. */
     member_answer *answer;
@@ -137,9 +138,9 @@ static void on_retry(uv_timer_t *timer)
 static void try_later(struct member *m, const char *why)
 {
     m->due = why;
-    m->retry_ns = m->retry_ns == 0 ? RETRY_MIN_NS : m->retry_ns * 2 > RETRY_MAX_NS ? RETRY_MAX_NS : m->retry_ns * 2;
+    int64_t delay_ns = net_backoff_next(&m->backoff, 0);
     if (!m->stopping)
-        uv_timer_start(&m->retry, on_retry, (uint64_t)(m->retry_ns / NS_PER_MS), 0);
+        uv_timer_start(&m->retry, on_retry, (uint64_t)(delay_ns / NS_PER_MS), 0);
 }
 
 /* The highest fence that the directory has seen: what the member does by itself is done in that writer's name. */
@@ -159,7 +160,7 @@ static void on_live(struct member *m, const struct agent_result *r)
     m->prepared = false;
     m->may_start = true;
     m->problem[0] = '\0';
-    m->retry_ns = 0;
+    net_backoff_reset(&m->backoff);
     snprintf(m->waits_for, sizeof(m->waits_for), "%s",
              r->reload_after_ns > 0 ? (r->reload_reason ? r->reload_reason : "a reload") : "");
     if (r->reload_after_ns == 0 && !replica_is_minimal(m->replica))
@@ -252,7 +253,7 @@ static void compare(struct member *m, const char *why)
 static void on_agent_changed(void *ctx, const char *what)
 {
     struct member *m = ctx;
-    m->retry_ns = 0;
+    net_backoff_reset(&m->backoff);
     m->may_start = m->may_start || m->prepared;
     compare(m, what);
 }
@@ -518,6 +519,7 @@ struct member *member_new(uv_loop_t *loop, const struct member_options *options,
     m->loop = loop;
     m->options = *options;
     m->metrics = metrics;
+    m->backoff = (struct net_backoff){.base_ns = RETRY_MIN_NS, .cap_ns = RETRY_MAX_NS};
     nonce_init(&m->nonce);
     m->model = model_new();
     m->vault = vault_new(VAULT_MAX);
