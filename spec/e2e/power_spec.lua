@@ -2,17 +2,17 @@
 --- (spec/core/power). Whatever is found afterwards, HAProxy can start with it, and the agent serves the former state or
 --- the offered one.
 ---
---- Each twelfth step, beginning somewhere; all with E2E_FULL=1.
+--- Each 18th step, beginning somewhere; all with E2E_FULL=1.
 
 local e2e = require("support.e2e")
 local kube = require("support.kube")
 local offers = require("support.offer")
 local posix = require("support.posix")
 
-local EVERY = e2e.is_full and 1 or 12
+local EVERY = e2e.is_full and 1 or 18
 local LIBRARY = (os.getenv("BENCH_PROGRAMS") or e2e.program():gsub("/core/haptic$", "/tools/benchmark"))
   :gsub("/tools/benchmark$", "/spec/core/libspec_power.so")
-if EVERY > 1 then io.stderr:write("power_spec: each twelfth step only; E2E_FULL=1 takes all\n") end
+if EVERY > 1 then io.stderr:write("power_spec: each 18th step only; E2E_FULL=1 takes all\n") end
 
 describe("an agent whose power is cut", function()
   local scope, identity, former, offered

@@ -65,6 +65,9 @@ function Member:start()
   self.output = self.process.output
   self.ended = false
   self.scope:wait_for(self.name .. " to run", 10, function()
+    if not self.process:is_running() then
+      error(self.name .. " has ended: " .. M.tail(self.process:log(), 5), 0)
+    end
     return self:status("/healthz") == 200, M.tail(self.process:log(), 5)
   end)
 end
