@@ -16,6 +16,7 @@ static const struct subcommand subcommands[] = {
     {"repl", cmd_repl, "offline: a Lua prompt in the renderer's jail", cmd_repl_options},
     {"crds", cmd_crds, "the definitions of the controller's resources: print them, or apply them to a cluster",
      cmd_crds_options},
+    {"rbac", cmd_rbac, "the rights that a controller needs for a configuration, as roles", cmd_rbac_options},
     {"diff", cmd_diff, "offline: what a change would do to a running HAProxy, and who wrote what changed",
      cmd_diff_options},
     {"explain", cmd_explain, "what the code of a finding means, and what to do", cmd_explain_options},

@@ -16,6 +16,8 @@ int cmd_explain(int argc, char **argv);
 /* From the declarations of annotations: 0 done, 1 the templates do not load, 2 wrong usage. */
 int cmd_policy(int argc, char **argv);
 int cmd_annotations(int argc, char **argv);
+/* 0, 2 for wrong usage or an unreadable configuration. */
+int cmd_rbac(int argc, char **argv);
 /* 0, 1 when the API server refuses, 2 for wrong usage. */
 int cmd_crds(int argc, char **argv);
 /* 0, 1 when the API server refuses, 2 for wrong usage. */
@@ -40,6 +42,7 @@ const struct option_table *cmd_diff_options(void);
 const struct option_table *cmd_explain_options(void);
 const struct option_table *cmd_policy_options(void);
 const struct option_table *cmd_annotations_options(void);
+const struct option_table *cmd_rbac_options(void);
 const struct option_table *cmd_crds_options(void);
 const struct option_table *cmd_snapshot_options(void);
 const struct option_table *cmd_doctor_options(void);

@@ -21,7 +21,7 @@ static const struct option_row rows[] = {
      "written by this command"},
     {RENDER_TYPE, 't', "type", "TYPE", NULL, NULL,
      "without -d: print haproxy.cfg only (cfg), or maps, certs, files; all: everything. status: what is to stand in the "
-     "status of objects; events: what their owners are told"},
+     "status of objects; objects: those that are to exist; events: what owners are told"},
     {RENDER_FILL, 0, "fill-missing", NULL, NULL, NULL,
      "invent Services, endpoints and certificates that Ingresses name and that are not there, and say which"},
     {RENDER_TIMINGS, 0, "timings", NULL, NULL, NULL, "say on standard error what the templates' fragments cost"},
@@ -57,7 +57,7 @@ struct render {
 
 static int set(void *ctx, int id, const char *value, struct err *err)
 {
-    static const char *const types[] = {"cfg", "maps", "certs", "files", "all", "status", "events"};
+    static const char *const types[] = {"cfg", "maps", "certs", "files", "all", "status", "objects", "events"};
     struct render *r = ctx;
 
     switch (id) {
@@ -80,8 +80,8 @@ static int set(void *ctx, int id, const char *value, struct err *err)
             r->type = types[i];
             return 0;
         }
-    return err_set(err, ERR_INVALID, "there is no type \"%.32s\": cfg, maps, certs, files, all, status or events",
-                   value);
+    return err_set(err, ERR_INVALID,
+                   "there is no type \"%.32s\": cfg, maps, certs, files, all, status, objects or events", value);
 }
 
 /* ---- to a directory ---- */
@@ -221,6 +221,8 @@ static void gather(struct render *r, struct disk_files *files)
         disk_files_add(files, "events", buf_str(&events), events.length);
     } else if (is_type(r, "status")) {
         workbench_status(r->common.workbench, files);
+    } else if (is_type(r, "objects")) {
+        workbench_objects(r->common.workbench, files);
     } else {
         workbench_files(r->common.workbench, files);
     }

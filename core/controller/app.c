@@ -174,8 +174,8 @@ static void send_event(struct app *app, const struct store_kind *kind, const str
     kube_event_send(app->events, &about, warning ? "Warning" : "Normal", reason, "Reconcile", message);
 }
 
-static void notify(void *ctx, bool warning, const char *owner_kind, const char *owner_id, const char *reason,
-                   const char *message)
+void app_notify(void *ctx, bool warning, const char *owner_kind, const char *owner_id, const char *reason,
+                const char *message)
 {
     struct app *app = ctx;
     struct store_kind *kind = *owner_kind ? store_kind_by_name(app->store, owner_kind) : NULL;
@@ -218,6 +218,7 @@ static void on_stepped(void *ctx)
     if (app->sealer != NULL)
         sealer_step(app->sealer);
     status_writer_step(app->status_writer);
+    owned_writer_step(app->owned_writer);
 }
 
 /* The newer one of what this directory and what a member has. 0: nothing was taken up. */
@@ -251,6 +252,7 @@ void app_start_sealing(struct app *app, const struct recall_answer *member)
     if (restore(app, member, &restored, &err) == 0) {
         reconcile_restored(app->reconcile);
         app_restore_fetched(app);
+        app_restore_owned(app);
         log_info(restored.haproxy[0] != '\0' ? "Took up what was accepted before the start"
                                              : "Took up what the fleet serves",
                  "fragments", log_int((int64_t)restored.parts), "transitions", log_int(restored.stamp.transitions),
@@ -357,7 +359,7 @@ static void start_rendering(struct app *app)
                                              .received_ns = received_ns,
                                              .heard = app_on_heard,
                                              .reviewed = app_on_reviewed,
-                                             .notify = notify};
+                                             .notify = app_notify};
     const struct app_options *o = &app->options;
     const struct reconcile_config reconcile = {
         .identity = o->pod_name ? o->pod_name : "standalone",
@@ -540,6 +542,7 @@ void app_stop(struct app *app, void (*stopped)(void *ctx), void *ctx)
     if (app->sealer != NULL)
         sealer_stop(app->sealer);
     status_writer_stop(app->status_writer);
+    owned_writer_stop(app->owned_writer);
     fetcher_stop(app->fetcher);
     app->stopping = true;
     app->stopped = stopped;
@@ -573,6 +576,7 @@ struct app *app_free(struct app *app)
     app->fleet = fleet_free(app->fleet);
     app->sealer = sealer_free(app->sealer);
     app->status_writer = status_writer_free(app->status_writer);
+    app->owned_writer = owned_writer_free(app->owned_writer);
     app->fetcher = fetcher_free(app->fetcher);
     app->expiry = expiry_free(app->expiry);
     app->sweeper = sweeper_free(app->sweeper);

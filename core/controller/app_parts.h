@@ -31,6 +31,7 @@
 #include "controller/fleet_secret.h"
 #include "controller/leader.h"
 #include "controller/member_pods.h"
+#include "controller/owned_writer.h"
 #include "controller/recall.h"
 #include "controller/reconcile.h"
 #include "controller/sealer.h"
@@ -67,6 +68,7 @@ struct app {
     struct sweeper *sweeper;
     struct sealer *sealer;
     struct status_writer *status_writer; /* NULL: without an API server */
+    struct owned_writer *owned_writer;   /* NULL as well */
     struct fetcher *fetcher;
     struct agent *agent;   /* NULL with a fleet */
     struct fleet *fleet;   /* NULL with an agent */
@@ -187,6 +189,11 @@ void app_fleet_step(struct app *app);
 void app_start_status(struct app *app);
 void app_on_heard(void *ctx, struct fragment *before, struct fragment *now);
 void app_on_reviewed(void *ctx);
+/* What was accepted before the start wants objects. */
+void app_restore_owned(struct app *app);
+/* app.c: tell the owner of an object. */
+void app_notify(void *ctx, bool warning, const char *owner_kind, const char *owner_id, const char *reason,
+                const char *message);
 
 /* app_fetch.c */
 void app_start_fetcher(struct app *app);

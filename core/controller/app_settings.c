@@ -49,7 +49,8 @@ static void put_kinds(const struct config *c, struct buf *out)
         put_strings(out, ",\"apiVersions\":", &k->api_versions);
         buf_printf(out, ",\"optional\":%s", k->is_optional ? "true" : "false");
         put_strings(out, ",\"indexBy\":", &k->index_by);
-        buf_printf(out, ",\"statusPatch\":%s}", k->status_patch ? "true" : "false");
+        buf_printf(out, ",\"owned\":%s,\"statusPatch\":%s}", k->is_owned ? "true" : "false",
+                   k->status_patch ? "true" : "false");
     }
     buf_putc(out, '}');
 }

@@ -321,6 +321,8 @@ void app_describe(const struct app *app, struct buf *out)
     put_string(out, ",\"problem_line\":", s.problem_line);
     buf_puts(out, ",\"status\":");
     status_writer_describe(app->status_writer, out);
+    buf_puts(out, ",\"owned\":");
+    owned_writer_describe(app->owned_writer, out);
     buf_puts(out, ",\"fetched\":");
     fetcher_describe(app->fetcher, out);
     buf_puts(out, ",\"held_back\":");

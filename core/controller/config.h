@@ -25,6 +25,8 @@
 #include "net/url_rule.h"
 #include "store/store.h"
 
+/* On objects that templates create (controller/owned_merge.h). */
+#define CONFIG_OWNED_LABEL "haproxy-haptic.org/owned-by"
 #define CONFIG_FILE_MAX ((size_t)8 << 20)
 
 struct config_strings {
@@ -40,6 +42,7 @@ struct config_kind {
     struct config_strings index_by, namespaces;
     bool is_optional;  /* that it is absent is no failure */
     bool is_built_in;  /* the document does not name it */
+    bool is_owned;     /* templates may create objects of it */
     bool status_patch; /* templates may wish what stands in the status of its objects */
 };
 
@@ -128,6 +131,7 @@ void config_warn(const struct config *c);
 /* Its tests have been run: forget their text. */
 void config_forget_tests(struct config *c);
 bool config_ignores_equal(const struct config *a, const struct config *b); /* watchedResourcesIgnoreFields */
+bool config_is_fetched(const struct config_kind *k); /* contents of URLs: no API server has them */
 bool config_kind_equal(const struct config_kind *a, const struct config_kind *b);
 
 /* The program for the renderer (docs/design.md, section 11). extra: further keys for extraContext as "key=value"

@@ -61,6 +61,11 @@ int config_fetch_read(struct reader *r, yyjson_val *value, void *object)
     return reader_object(r, value, fields, object);
 }
 
+bool config_is_fetched(const struct config_kind *k)
+{
+    return strcmp(k->api_version, FETCH_API_VERSION) == 0 && strcmp(k->resource, FETCH_RESOURCE) == 0;
+}
+
 int config_fetch_add_kind(struct reader *r, yyjson_val *spec)
 {
     struct config *c = r->config;

@@ -22,6 +22,7 @@ static const struct field kind_fields[] = {
     {.name = "fieldSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, field_selector)},
     {.name = "namespaces", .type = FIELD_STRINGS, .offset = offsetof(struct config_kind, namespaces)},
     {.name = "statusPatch", .type = FIELD_BOOL, .offset = offsetof(struct config_kind, status_patch)},
+    {.name = "owned", .type = FIELD_BOOL, .offset = offsetof(struct config_kind, is_owned)},
     {.name = "namespaceSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, namespace_selector)},
     {.name = "store",
      .type = FIELD_WITHOUT_EFFECT,
@@ -157,6 +158,22 @@ bool config_kind_remove(struct config *c, const char *name)
     return false;
 }
 
+/* What templates create must be seen, or it would never be deleted. */
+static int check_owned(struct reader *r, yyjson_val *value, const struct config_kind *kind)
+{
+    if (!kind->is_owned)
+        return 0;
+    if (kind->label_selector != NULL && strcmp(kind->label_selector, CONFIG_OWNED_LABEL) != 0)
+        return reader_fail(r, reader_key(value, "labelSelector"), "labelSelector",
+                           "may only be \"" CONFIG_OWNED_LABEL "\" where \"owned\" is true: what templates create "
+                           "must be seen");
+    if (kind->field_selector != NULL || kind->namespace_selector != NULL || kind->api_versions.length > 0)
+        return reader_fail(r, reader_key(value, "owned"), "owned",
+                           "needs one apiVersion, and neither fieldSelector nor namespaceSelector: what templates "
+                           "create must be seen");
+    return 0;
+}
+
 int config_read_kinds(struct reader *r, yyjson_val *value, void *object)
 {
     struct config *c = object;
@@ -194,6 +211,8 @@ int config_read_kinds(struct reader *r, yyjson_val *value, void *object)
             result = check_index(r, item, &kind);
         if (result == 0)
             result = check_selectors(r, item, &kind);
+        if (result == 0)
+            result = check_owned(r, item, &kind);
         r->path[prefix] = '\0';
         if (result < 0) {
             config_kind_done(&kind);

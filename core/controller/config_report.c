@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "controller/library_report.h"
+#include "controller/status_manner.h"
 #include "controller/status_merge.h"
 #include "controller/status_writer.h"
 #include "data/json.h"

@@ -92,6 +92,19 @@ static void put_scripts(yyjson_mut_doc *doc, yyjson_mut_val *array, const struct
     }
 }
 
+static void put_owned(yyjson_mut_doc *doc, yyjson_mut_val *kind, const struct config_kind *k)
+{
+    yyjson_mut_val *owned = yyjson_mut_obj_add_obj(doc, kind, "owned");
+
+    yyjson_mut_obj_add_str(doc, owned, "apiVersion", k->api_version);
+    yyjson_mut_obj_add_str(doc, owned, "resources", k->resource);
+    if (k->namespaces.length == 0)
+        return;
+    yyjson_mut_val *namespaces = yyjson_mut_obj_add_arr(doc, owned, "namespaces");
+    for (size_t i = 0; i < k->namespaces.length; i++)
+        yyjson_mut_arr_add_str(doc, namespaces, k->namespaces.items[i]);
+}
+
 int config_program(const struct config *c, const struct haproxy_caps *caps, const char *default_certificate,
                    const char *const *extra, struct buf *out, struct err *err)
 {
@@ -111,6 +124,8 @@ int config_program(const struct config *c, const struct haproxy_caps *caps, cons
         yyjson_mut_obj_add_uint(doc, kind, "parts", parts > 0 ? parts : 2);
         if (c->kinds.items[j].status_patch)
             yyjson_mut_obj_add_bool(doc, kind, "status", true);
+        if (c->kinds.items[j].is_owned)
+            put_owned(doc, kind, &c->kinds.items[j]);
     }
     put_scripts(doc, yyjson_mut_obj_add_arr(doc, root, "scripts"), c);
     put_texts(doc, yyjson_mut_obj_add_obj(doc, root, "snippets"), &c->snippets, false);

@@ -76,6 +76,7 @@ static char *what_of(const struct update *u)
         return *item->key ? xasprintf("TLS host %s", item->key) : xasprintf("the default of the list %s", item->scope);
     case CONTRIBUTION_GUARD:
     case CONTRIBUTION_FETCH:
+    case CONTRIBUTION_OBJECT:
     case CONTRIBUTION_STATUS:
     case CONTRIBUTION_EVENT:
     case CONTRIBUTION_WARNING:

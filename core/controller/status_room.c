@@ -7,10 +7,11 @@
 
 #include "base/alloc.h"
 
-void status_room_init(struct status_room *room, void (*changed)(void *ctx, struct status_entry *entry),
+void status_room_init(struct status_room *room, enum contribution_kind kind,
+                      void (*changed)(void *ctx, struct status_entry *entry),
                       void (*gone)(void *ctx, struct status_entry *entry), void *ctx)
 {
-    *room = (struct status_room){.changed = changed, .gone = gone, .ctx = ctx};
+    *room = (struct status_room){.kind = kind, .changed = changed, .gone = gone, .ctx = ctx};
     map_init(&room->entries, true);
 }
 
@@ -107,7 +108,7 @@ static const struct contribution *find_wish(const struct fragment *f, const stru
 {
     for (size_t i = 0; f != NULL && i < f->count; i++) {
         const struct contribution *c = &f->items[i];
-        if (c->kind == CONTRIBUTION_STATUS && strcmp(c->scope, like->scope) == 0 && strcmp(c->key, like->key) == 0)
+        if (c->kind == like->kind && strcmp(c->scope, like->scope) == 0 && strcmp(c->key, like->key) == 0)
             return c;
     }
     return NULL;
@@ -152,10 +153,10 @@ void status_room_put(struct status_room *room, struct fragment *before, struct f
     if (before == now)
         return;
     for (size_t i = 0; now != NULL && i < now->count; i++)
-        if (now->items[i].kind == CONTRIBUTION_STATUS)
+        if (now->items[i].kind == room->kind)
             put_one(room, before, find_wish(before, &now->items[i]), now, &now->items[i]);
     for (size_t i = 0; before != NULL && room->wishes > 0 && i < before->count; i++)
-        if (before->items[i].kind == CONTRIBUTION_STATUS && find_wish(now, &before->items[i]) == NULL)
+        if (before->items[i].kind == room->kind && find_wish(now, &before->items[i]) == NULL)
             put_one(room, before, &before->items[i], NULL, NULL);
 }
 

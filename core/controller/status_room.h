@@ -2,8 +2,9 @@
  * Thread:  loop thread only.
  * Owns:    its entries, and references to the fragments that wish.
  *
- * An entry is an object that somebody has a wish for. The wishes' texts are the fragments' own. An entry without a
- * wish goes: what was written stays there.
+ * A wish is a contribution of the room's kind: for the status of an object, or for the object as a whole. An entry is
+ * an object that somebody has a wish for. The wishes' texts are the fragments' own. An entry without a wish goes: what
+ * was written stays there.
  */
 #ifndef HAPTIC_CONTROLLER_STATUS_ROOM_H
 #define HAPTIC_CONTROLLER_STATUS_ROOM_H
@@ -52,6 +53,7 @@ struct status_entry {
     uint64_t after;      /* the rendering that knows the newest version of the object */
     uint64_t generation; /* that has to be live; 0: not known yet */
     uint64_t wrote;      /* hash of what was written last; 0: nothing yet */
+    uint64_t told;       /* hash of what its owner was told last; 0: nothing */
     int64_t wrote_ns, due_ns;
     struct kube_request *request;
     void *call;  /* the writer's, of the request */
@@ -59,7 +61,8 @@ struct status_entry {
 };
 
 struct status_room {
-    struct map entries; /* name up to its last NUL → struct status_entry */
+    enum contribution_kind kind; /* of the contributions that are wishes */
+    struct map entries;          /* name up to its last NUL → struct status_entry */
     size_t wishes;
     /* An entry is new or has other wishes; it is about to go. */
     void (*changed)(void *ctx, struct status_entry *entry);
@@ -67,7 +70,8 @@ struct status_room {
     void *ctx;
 };
 
-void status_room_init(struct status_room *room, void (*changed)(void *ctx, struct status_entry *entry),
+void status_room_init(struct status_room *room, enum contribution_kind kind,
+                      void (*changed)(void *ctx, struct status_entry *entry),
                       void (*gone)(void *ctx, struct status_entry *entry), void *ctx);
 void status_room_done(struct status_room *room);
 

@@ -26,6 +26,7 @@ struct status_writer {
     struct kube_client *client;
     struct store *store;
     struct metrics *metrics;
+    const struct write_manner *manner;
     struct status_writer_ops ops;
     void *ctx;
     struct status_room room;

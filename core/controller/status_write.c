@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "controller/status_merge.h"
 #include "controller/status_state.h"
 #include "data/json.h"
 #include "kube/path.h"
@@ -38,9 +37,7 @@ void status_cancel(struct status_writer *w, struct status_entry *e)
 static void count(struct status_writer *w, const char *result)
 {
     if (w->metrics != NULL)
-        metric_add(metric_counter(w->metrics, "haptic_status_writes_total",
-                                  "Writes of objects' status by what became of them.", "result", result),
-                   1);
+        metric_add(metric_counter(w->metrics, w->manner->metric, w->manner->metric_help, "result", result), 1);
 }
 
 static int64_t rest_ns(unsigned failures)
@@ -66,8 +63,20 @@ static void complain(struct status_writer *w, const struct status_entry *e, cons
 
     snprintf(w->error, sizeof(w->error), "%s %s: %s", e->kind, e->id, text);
     if (log_repeat_pass(&w->warned, WARN_NS, WARN_MAX_NS, &similar))
-        log_warn("The status of an object cannot be written; it is tried again", "object_kind", e->kind, "object",
-                 e->id, "error", text, "similar", log_int((int64_t)similar));
+        log_warn(w->manner->failed, "object_kind", e->kind, "object", e->id, "error", text, "similar",
+                 log_int((int64_t)similar));
+}
+
+/* Each fragment's owner is told once of the same. */
+static void refuse(struct status_writer *w, struct status_entry *e, const char *reason, const char *text)
+{
+    uint64_t what = map_hash(text, strlen(text));
+
+    if (w->manner->refused == NULL || e->told == what)
+        return;
+    e->told = what;
+    for (uint32_t i = 0; i < e->count; i++)
+        w->manner->refused(w->manner->ctx, e->wishes[i].fragment, reason, text);
 }
 
 static void pause_all(struct status_writer *w, int64_t retry_after_ns)
@@ -86,6 +95,8 @@ static void fail(struct status_writer *w, struct status_entry *e, const struct k
 
     count(w, "failed");
     complain(w, e, err->text);
+    if (response->status >= 400 && response->status < 500 && !slow_down)
+        refuse(w, e, err->kind == ERR_CONFLICT ? "ObjectConflict" : "ObjectRefused", err->text);
     w->failures++;
     /* What concerns everybody, or looks like it. */
     if (slow_down || denied || (no_answer && w->failures >= STATUS_IN_FLIGHT))
@@ -146,6 +157,7 @@ static void on_written(void *ctx, const struct kube_response *response, const st
         w->written++;
         e->conflicts = 0;
         e->anew = false;
+        e->told = 0;
         e->wrote_ns = clock_now_ns();
         settle(w, e);
     } else if (err->kind == ERR_CONFLICT && e->conflicts < CONFLICTS_MAX) {
@@ -172,7 +184,9 @@ static void on_read(void *ctx, const struct kube_response *response, const struc
     if (e == NULL)
         return;
     if (err != NULL) {
-        if (err->kind == ERR_NOTFOUND)
+        if (err->kind == ERR_NOTFOUND && w->manner->creates)
+            compare(w, e, NULL, 0, NULL);
+        else if (err->kind == ERR_NOTFOUND)
             status_move(w, e, STATUS_LEVEL); /* the store will hear of it */
         else
             fail(w, e, response, err);
@@ -185,41 +199,44 @@ static void on_read(void *ctx, const struct kube_response *response, const struc
     status_pump(w);
 }
 
-static bool path_of(const struct status_writer *w, const struct status_entry *e, bool status, struct buf *path)
+static bool path_of(const struct status_writer *w, const struct status_entry *e, const struct write_body *body,
+                    struct buf *path)
 {
     const struct store_kind *kind = store_kind_by_name(w->store, e->kind);
-    const struct object *o = kind != NULL ? store_get(kind, e->id) : NULL;
 
-    if (o == NULL)
+    if (kind == NULL || (store_get(kind, e->id) == NULL && !w->manner->creates))
         return false;
     const struct store_kind_spec *spec = store_kind_spec(kind);
-    kube_path_add(path, spec->api_version, *o->namespace ? o->namespace : NULL, spec->resource, o->name);
-    if (status) {
-        buf_puts(path, "/status");
-        kube_path_add_query(path, "fieldManager", STATUS_MANAGER);
-        kube_path_add_query(path, "force", "true");
+    const char *slash = strchr(e->id, '/');
+    CLEANUP(free_ptr) char *namespace = slash != NULL ? xmemdup0(e->id, (size_t)(slash - e->id)) : NULL;
+    kube_path_add(path, spec->api_version, namespace, spec->resource, slash != NULL ? slash + 1 : e->id);
+    if (body != NULL) {
+        buf_puts(path, w->manner->subresource);
+        kube_path_add_query(path, "fieldManager", w->manner->manager);
+        kube_path_add_query(path, "force", body->force ? "true" : NULL);
     }
     return true;
 }
 
-static void start(struct status_writer *w, struct status_entry *e, const char *method, const struct buf *body,
+static void start(struct status_writer *w, struct status_entry *e, const char *method, const struct write_body *body,
                   kube_done *done)
 {
     CLEANUP(buf_done) struct buf path = {0};
     int64_t deadline_ns = clock_now_ns() + DEADLINE_NS, end_ns = w->ops.write_end_ns(w->ctx);
 
-    if (!path_of(w, e, body != NULL, &path)) {
+    if (!path_of(w, e, body, &path)) {
         status_move(w, e, STATUS_LEVEL);
         return;
     }
-    CLEANUP(free_ptr) char *what = xasprintf("%s status of %s %s", body != NULL ? "write" : "read", e->kind, e->id);
+    CLEANUP(free_ptr)
+    char *what = xasprintf("%s %s %s %s", body != NULL ? "write" : "read", w->manner->noun, e->kind, e->id);
     struct call *call = xcalloc(1, sizeof(*call));
     *call = (struct call){.writer = w, .entry = e};
     const struct kube_call request = {.what = what,
                                       .method = method,
                                       .path = buf_str(&path),
-                                      .body = body != NULL ? buf_str(body) : NULL,
-                                      .body_length = body != NULL ? body->length : 0,
+                                      .body = body != NULL ? buf_str(&body->text) : NULL,
+                                      .body_length = body != NULL ? body->text.length : 0,
                                       .content_type = "application/apply-patch+yaml",
                                       .deadline_ns = deadline_ns < end_ns ? deadline_ns : end_ns,
                                       .done = done,
@@ -290,23 +307,37 @@ static struct status_object object_of(const struct status_writer *w, const struc
                                   .length = length};
 }
 
+static void write_body_done(struct write_body *body)
+{
+    buf_done(&body->text);
+}
+
+static int merge(struct status_writer *w, const struct status_entry *e, const char *json, size_t length,
+                 const char *resource_version, bool anew, struct write_body *ret_body, uint64_t *ret_what,
+                 struct err *err)
+{
+    CLEANUP(wishes_done) struct wishes wishes = wishes_of(e);
+    const struct status_object object = object_of(w, e, json, length);
+    const struct write_wishes given = {.texts = wishes.texts.items, .count = wishes.texts.length, .anew = anew};
+
+    *ret_what = wishes.hash;
+    return w->manner->merge(w->manner->ctx, &object, resource_version, &given, ret_body, err);
+}
+
 static void compare(struct status_writer *w, struct status_entry *e, const char *json, size_t length,
                     const char *resource_version)
 {
-    CLEANUP(buf_done) struct buf body = {0};
-    CLEANUP(wishes_done) struct wishes wishes = wishes_of(e);
-    const struct status_object object = object_of(w, e, json, length);
-    uint64_t what = wishes.hash;
+    CLEANUP(write_body_done) struct write_body body = {0};
+    uint64_t what;
     struct err err;
-    bool differs = false;
 
-    int result = status_merge(&object, resource_version, wishes.texts.items, wishes.texts.length,
-                              e->anew && e->wrote != 0, clock_wall_s(), &differs, &body, &err);
-    if (result < 0) {
+    if (merge(w, e, json, length, resource_version, e->anew && e->wrote != 0, &body, &what, &err) < 0) {
         complain(w, e, err.text);
+        refuse(w, e, err.kind == ERR_DENIED ? "ObjectConflict" : "ObjectRefused", err.text);
         rest(w, e);
-    } else if (!differs) {
+    } else if (!body.differs) {
         e->conflicts = 0;
+        e->told = 0;
         settle(w, e);
     } else if (!is_undone(w, e, what)) {
         e->wrote = what;
@@ -320,8 +351,10 @@ void status_compare(struct status_writer *w, struct status_entry *e)
     const struct store_kind *kind = store_kind_by_name(w->store, e->kind);
     const struct object *o = kind != NULL ? store_get(kind, e->id) : NULL;
 
-    if (o == NULL || !w->ops.is_declared(w->ctx, e->kind))
+    if (kind == NULL || !w->ops.is_declared(w->ctx, e->kind) || (o == NULL && !w->manner->creates))
         status_move(w, e, STATUS_LEVEL);
+    else if (o == NULL)
+        read_object(w, e); /* the watch may not see it, or not yet; whose is it? */
     else
         compare(w, e, o->json, o->json_length, o->resource_version);
 }
@@ -330,15 +363,12 @@ bool status_is_echo(struct status_writer *w, const struct status_entry *e)
 {
     const struct store_kind *kind = store_kind_by_name(w->store, e->kind);
     const struct object *o = kind != NULL ? store_get(kind, e->id) : NULL;
-    CLEANUP(buf_done) struct buf body = {0};
-    CLEANUP(wishes_done) struct wishes wishes = wishes_of(e);
+    CLEANUP(write_body_done) struct write_body body = {0};
+    uint64_t what;
     struct err err;
-    bool differs = true;
 
-    if (o == NULL || e->wrote != wishes.hash)
+    if (o == NULL || e->wrote == 0)
         return false;
-    const struct status_object object = object_of(w, e, o->json, o->json_length);
-    return status_merge(&object, NULL, wishes.texts.items, wishes.texts.length, false, clock_wall_s(), &differs, &body,
-                        &err) == 0 &&
-           !differs;
+    return merge(w, e, o->json, o->json_length, NULL, false, &body, &what, &err) == 0 && what == e->wrote &&
+           !body.differs;
 }

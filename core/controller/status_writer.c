@@ -123,6 +123,8 @@ static void on_wish_gone(void *ctx, struct status_entry *e)
 
     status_cancel(w, e);
     list_out(w, e);
+    if (w->manner->unwished != NULL)
+        w->manner->unwished(w->manner->ctx, e->kind, e->id);
 }
 
 static void on_store(void *ctx, enum store_event event, struct store_kind *kind, struct object *now,
@@ -130,10 +132,10 @@ static void on_store(void *ctx, enum store_event event, struct store_kind *kind,
 {
     struct status_writer *w = ctx;
 
-    (void)before;
-    if (event != STORE_EVENT_PUT || w->room.entries.count == 0)
+    bool gone = event == STORE_EVENT_DELETE && w->manner->creates; /* it is to be made again */
+    if ((event != STORE_EVENT_PUT && !gone) || w->room.entries.count == 0)
         return;
-    struct status_entry *e = status_room_find(&w->room, store_kind_spec(kind)->name, now->id);
+    struct status_entry *e = status_room_find(&w->room, store_kind_spec(kind)->name, gone ? before->id : now->id);
     if (e == NULL)
         return;
     /* A rendering that is under way may not know this version yet. */
@@ -222,12 +224,12 @@ static void tell_progress(struct status_writer *w, int64_t now_ns)
     uint64_t written = w->written - w->began_written;
     if (left == 0) {
         if (written >= PROGRESS_MIN)
-            log_info("Wrote the status of objects", "written", log_int((int64_t)written), "duration",
+            log_info(w->manner->wrote, "written", log_int((int64_t)written), "duration",
                      log_duration(now_ns - w->began_ns));
         w->began_ns = 0;
     } else if (now_ns - w->told_ns >= PROGRESS_NS) {
         w->told_ns = now_ns;
-        log_info("Writing the status of objects", "written", log_int((int64_t)written), "left", log_int((int64_t)left));
+        log_info(w->manner->writing, "written", log_int((int64_t)written), "left", log_int((int64_t)left));
     }
 }
 
@@ -331,19 +333,21 @@ void status_writer_step(struct status_writer *w)
 /* ---- from outside ---- */
 
 struct status_writer *status_writer_new(struct kube_client *client, struct store *store, struct metrics *metrics,
-                                        const struct status_writer_ops *ops, void *ctx)
+                                        const struct write_manner *manner, const struct status_writer_ops *ops,
+                                        void *ctx)
 {
     struct status_writer *w = xcalloc(1, sizeof(*w));
 
     w->client = client;
     w->store = store;
     w->metrics = metrics;
+    w->manner = manner;
     w->ops = *ops;
     w->ctx = ctx;
     w->pause = (struct net_backoff){.base_ns = PAUSE_MIN_NS, .cap_ns = PAUSE_MAX_NS};
     w->tokens_ns = BURST * STATUS_TOKEN_NS;
     w->timer = net_timer_new(kube_client_loop(client), on_timer, w);
-    status_room_init(&w->room, on_wish, on_wish_gone, w);
+    status_room_init(&w->room, manner->wish, on_wish, on_wish_gone, w);
     store_listen(store, on_store, w);
     return w;
 }
@@ -388,6 +392,16 @@ void status_writer_stop(struct status_writer *w)
     if (w->leads)
         end(w);
     w->stopped = true;
+}
+
+bool status_writer_has_wish(const struct status_writer *w, const char *kind, const char *id)
+{
+    return status_room_find(&w->room, kind, id) != NULL;
+}
+
+bool status_writer_leads(const struct status_writer *w)
+{
+    return w->leads && !w->stopped;
 }
 
 void status_writer_describe(const struct status_writer *w, struct buf *out)

@@ -6,6 +6,8 @@
  *          429, missing rights, and a server that does not answer make everything pause.
  * Source:  Kubernetes API concepts: server-side apply, the status subresource.
  *
+ * What is written is the status of objects, or objects as a whole: the manner says it (write_manner.h).
+ *
  * Level-triggered: whatever happens (a wish changes, an object does, this replica begins to lead), the object as the
  * store has it is compared with the wishes, and only what differs is written. Nothing is written before what the
  * wishing fragments give is live, and nothing is taken away because a wish is missing.
@@ -20,13 +22,13 @@
 
 #include "base/buf.h"
 #include "base/metric.h"
+#include "controller/write_manner.h"
 #include "engine/contribution.h"
 #include "kube/client.h"
 #include "store/store.h"
 
 #define STATUS_IN_FLIGHT 8
 #define STATUS_RATE 100
-#define STATUS_MANAGER "haptic-status"
 
 struct status_writer;
 
@@ -47,8 +49,10 @@ struct status_writer_ops {
     uint64_t (*rendered)(void *ctx);
 };
 
+/* manner: what is written; borrowed. */
 struct status_writer *status_writer_new(struct kube_client *client, struct store *store, struct metrics *metrics,
-                                        const struct status_writer_ops *ops, void *ctx);
+                                        const struct write_manner *manner, const struct status_writer_ops *ops,
+                                        void *ctx);
 /* Cancels what is under way. */
 struct status_writer *status_writer_free(struct status_writer *w); /* NULL is fine */
 
@@ -60,6 +64,10 @@ void status_writer_review(struct status_writer *w);
 void status_writer_step(struct status_writer *w);
 /* This replica's end: nothing is written any more. */
 void status_writer_stop(struct status_writer *w);
+
+/* Does any fragment wish something for this object? */
+bool status_writer_has_wish(const struct status_writer *w, const char *kind, const char *id);
+bool status_writer_leads(const struct status_writer *w);
 
 /* JSON for the debug endpoint: how many objects are in which state, and the last error. */
 void status_writer_describe(const struct status_writer *w, struct buf *out);

@@ -45,13 +45,16 @@ enum contribution_kind {
     /* The content of a URL is wanted (controller/fetcher). key: its identity; text: JSON with the URL, how to fetch it,
      * and the content that is known, so that it is in the sealed bundle. No output itself. */
     CONTRIBUTION_FETCH,
+    /* An object that is to exist (controller/owned_writer). scope: the kind's name in watchedResources; key: its
+     * identity; text: the manifest as JSON, with options under "$options". No output itself. */
+    CONTRIBUTION_OBJECT,
 };
-#define CONTRIBUTION_LAST CONTRIBUTION_FETCH
+#define CONTRIBUTION_LAST CONTRIBUTION_OBJECT
 
-/* Does it say something about a fragment, and is no output by itself? Both are sealed with it. */
+/* Does it say something about a fragment, and is no output by itself? These are sealed with it. */
 static inline bool contribution_is_note(enum contribution_kind kind)
 {
-    return kind == CONTRIBUTION_GUARD || kind == CONTRIBUTION_FETCH;
+    return kind == CONTRIBUTION_GUARD || kind == CONTRIBUTION_FETCH || kind == CONTRIBUTION_OBJECT;
 }
 
 #define CONTRIBUTION_DECLARED "declared"

@@ -74,6 +74,10 @@ const char *contribution_problem(const struct contribution_input *c)
     case CONTRIBUTION_FETCH:
         return c->key_length == 0 || has_byte(c->text, c->text_length, '\0') ? "a wish for a URL needs its identity"
                                                                              : NULL;
+    case CONTRIBUTION_OBJECT:
+        return c->scope_length == 0 || c->key_length == 0 || has_byte(c->text, c->text_length, '\0')
+                   ? "an object needs its kind and its identity"
+                   : NULL;
     case CONTRIBUTION_STATUS:
     case CONTRIBUTION_EVENT:
     case CONTRIBUTION_WARNING:

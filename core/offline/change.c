@@ -8,7 +8,7 @@ static const char *const kind_names[] = {
     [CONTRIBUTION_SECTION] = "",       [CONTRIBUTION_SECTION_FROM] = "from of ", [CONTRIBUTION_MAP_ENTRY] = "map ",
     [CONTRIBUTION_FILE] = "file ",     [CONTRIBUTION_CERTIFICATE] = "cert ",     [CONTRIBUTION_CRT_LIST] = "crt-list ",
     [CONTRIBUTION_STATUS] = "status ", [CONTRIBUTION_EVENT] = "event ",          [CONTRIBUTION_WARNING] = "warning ",
-    [CONTRIBUTION_GUARD] = "guard ",   [CONTRIBUTION_FETCH] = "fetch ",
+    [CONTRIBUTION_GUARD] = "guard ",   [CONTRIBUTION_FETCH] = "fetch ",          [CONTRIBUTION_OBJECT] = "object ",
 };
 
 static const struct contribution *find(const struct fragment *f, const struct contribution *c)

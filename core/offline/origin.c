@@ -75,7 +75,7 @@ static void put_fragment(void *ctx, const struct fragment *f)
         [CONTRIBUTION_CERTIFICATE] = "cert", [CONTRIBUTION_CRT_LIST] = "crt-list",
         [CONTRIBUTION_STATUS] = "status",    [CONTRIBUTION_EVENT] = "event",
         [CONTRIBUTION_WARNING] = "warning",  [CONTRIBUTION_GUARD] = "guard",
-        [CONTRIBUTION_FETCH] = "fetch",
+        [CONTRIBUTION_FETCH] = "fetch",      [CONTRIBUTION_OBJECT] = "object",
     };
     struct object_origin *o = ctx;
 

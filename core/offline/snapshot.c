@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "controller/fetch_wish.h"
 #include "data/json.h"
 #include "kube/discovery.h"
 #include "kube/pager.h"
@@ -317,7 +316,7 @@ int snapshot_take(uv_loop_t *loop, struct kube_client *client, const struct conf
     t.discovery = kube_discovery_new(client);
     for (size_t i = 0; i < config->kinds.length && result == 0; i++) {
         t.kind = &config->kinds.items[i];
-        if (strcmp(t.kind->resource, FETCH_RESOURCE) != 0) /* no cluster has those */
+        if (!config_is_fetched(t.kind))
             result = take_kind(&t, err);
     }
     kube_discovery_free(t.discovery);

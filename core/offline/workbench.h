@@ -71,6 +71,8 @@ int workbench_validate(struct workbench *w, const char *haproxy_binary, struct e
 void workbench_files(struct workbench *w, struct disk_files *ret_files);
 /* What the templates wish for the status of objects: "status/KIND/NAMESPACE/NAME.json". */
 void workbench_status(struct workbench *w, struct disk_files *ret_files);
+/* The objects that the templates want to exist: "objects/KIND/NAMESPACE/NAME.json". */
+void workbench_objects(struct workbench *w, struct disk_files *ret_files);
 
 /* What owners of objects are told, a line for each, in order: "Warning REASON KIND NAMESPACE/NAME MESSAGE". */
 void workbench_events(struct workbench *w, struct buf *out);

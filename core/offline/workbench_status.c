@@ -1,10 +1,12 @@
-/* What the templates wish for the status of objects: one file for each object, in the order of their names. */
+/* What the templates wish for the status of objects, and which objects they want: one file for each object, in the
+ * order of their names. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "controller/status_merge.h"
 #include "controller/status_room.h"
+#include "data/json.h"
 #include "offline/workbench_state.h"
 
 static void ignore(void *ctx, struct status_entry *entry)
@@ -20,17 +22,42 @@ static int compare_paths(const void *left, const void *right)
     return strcmp(a->path, b->path);
 }
 
-static void add_entry(struct workbench *w, const struct status_entry *e, struct disk_files *files)
+/* The manifest of the oldest fragment that wants it, without options. */
+static int write_manifest(const struct status_entry *e, struct buf *out, struct err *err)
 {
-    CLEANUP(buf_done) struct buf text = {0};
-    CLEANUP(free_ptr) char *path = xasprintf("status/%s/%s.json", e->kind, e->id);
+    CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
+    const struct text *text = e->wishes[0].contribution->text;
+    struct json_prune prune = {0};
+
+    int result = json_parse(text->bytes, text->length, SIZE_MAX, &doc, err);
+    if (result == 0)
+        result = json_prune_add(&prune, "$options", err);
+    if (result == 0)
+        result = json_write(out, yyjson_doc_get_root(doc), &prune, err);
+    json_prune_done(&prune);
+    return result;
+}
+
+static int write_status(const struct status_entry *e, struct buf *out, struct err *err)
+{
     VEC(const char *) wishes = {0};
-    struct err err;
 
     for (uint32_t i = 0; i < e->count; i++)
         vec_push(&wishes, e->wishes[i].contribution->text->bytes);
-    int result = status_merge_wishes(wishes.items, wishes.length, &text, &err);
+    int result = status_merge_wishes(wishes.items, wishes.length, out, err);
     vec_done(&wishes);
+    return result;
+}
+
+static void add_entry(struct workbench *w, const struct status_entry *e, enum contribution_kind kind,
+                      struct disk_files *files)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    bool is_status = kind == CONTRIBUTION_STATUS;
+    CLEANUP(free_ptr) char *path = xasprintf("%s/%s/%s.json", is_status ? "status" : "objects", e->kind, e->id);
+    struct err err;
+    int result = is_status ? write_status(e, &text, &err) : write_manifest(e, &text, &err);
+
     if (result < 0) {
         CLEANUP(free_ptr) char *object = workbench_object_name(e->kind, e->id);
         findings_add(w->findings, &(struct finding){.code = FINDING_FRAGMENT_FAILED,
@@ -43,19 +70,29 @@ static void add_entry(struct workbench *w, const struct status_entry *e, struct 
     disk_files_add(files, path, buf_str(&text), text.length);
 }
 
-void workbench_status(struct workbench *w, struct disk_files *ret_files)
+static void write_wishes(struct workbench *w, enum contribution_kind kind, struct disk_files *ret_files)
 {
     struct status_room room;
     struct map_slot *slot;
 
-    status_room_init(&room, ignore, ignore, w);
+    status_room_init(&room, kind, ignore, ignore, w);
     for (size_t it = 0; (slot = map_next(&w->fragments, &it)) != NULL;)
         status_room_put(&room, NULL, slot->value);
     for (size_t it = 0; (slot = map_next(&room.entries, &it)) != NULL;)
-        add_entry(w, slot->value, ret_files);
+        add_entry(w, slot->value, kind, ret_files);
     status_room_done(&room);
     if (ret_files->items.length > 0)
         qsort(ret_files->items.items, ret_files->items.length, sizeof(*ret_files->items.items), compare_paths);
+}
+
+void workbench_status(struct workbench *w, struct disk_files *ret_files)
+{
+    write_wishes(w, CONTRIBUTION_STATUS, ret_files);
+}
+
+void workbench_objects(struct workbench *w, struct disk_files *ret_files)
+{
+    write_wishes(w, CONTRIBUTION_OBJECT, ret_files);
 }
 
 /* ---- events ---- */

@@ -7,6 +7,7 @@
 -- of servers only.
 local certificates = require("haptic.certificates")
 local nearest = require("haptic.nearest")
+local owned = require("haptic.owned")
 local profile = require("haptic.profile")
 local statuses = require("haptic.status")
 local word = require("haptic.word")
@@ -21,7 +22,7 @@ local quote, text_of, name_of = word.quote, word.text, word.name
 
 --- Numbers of enum contribution_kind.
 M.SECTION, M.SECTION_FROM, M.MAP_ENTRY, M.FILE, M.CERTIFICATE = 0, 1, 2, 3, 4
-M.CRT_LIST, M.STATUS, M.EVENT, M.WARNING, M.GUARD, M.FETCH = 5, 6, 7, 8, 9, 10
+M.CRT_LIST, M.STATUS, M.EVENT, M.WARNING, M.GUARD, M.FETCH, M.OBJECT = 5, 6, 7, 8, 9, 10, 11
 
 --- Place of a section in the file, by its first word. Sections that others refer to come first; any other word: 100.
 M.RANKS = { global = 0, defaults = 200, frontend = 300, listen = 350, backend = 400 }
@@ -647,6 +648,16 @@ function Out:status(value, target, options)
   if not ok then error("status: " .. scope, 2) end
   if not put(self, M.STATUS, 0, 0, scope, key, text) then
     error("status: this fragment wishes something else for the same object already: put it into one call", 2)
+  end
+end
+
+--- An object that is to exist, as a manifest of a kind that is declared with owned: true. options: {force=}.
+function Out:object(manifest, options)
+  check_self(self, SETTINGS, "out", "object", 2)
+  local ok, scope, key, text = pcall(owned.wish, manifest, options, self[SETTINGS].owned or {})
+  if not ok then error("object: " .. scope, 2) end
+  if not put(self, M.OBJECT, 0, 0, scope, key, text) then
+    error("object: this fragment wants " .. scope .. " " .. key .. " in another form already", 2)
   end
 end
 

@@ -10,6 +10,7 @@ local helpers = require("haptic.helpers")
 local http_of = require("haptic.http")
 local nearest = require("haptic.nearest")
 local objects = require("haptic.objects")
+local owned = require("haptic.owned")
 local points_of = require("haptic.points")
 local rewriting = require("haptic.rewriting")
 local sandbox = require("haptic.sandbox")
@@ -366,7 +367,7 @@ function M.load(source, host, before)
   local settings = { digest = host.digest, decode = host.decode,
     address_parse = host.address_parse, allow_raw = source.allowRaw == true,
     checked = source.checked == true, max_bytes = host.fragment_bytes, max_contributions = host.contributions,
-    statuses = statuses.declared(source.kinds) }
+    statuses = statuses.declared(source.kinds), owned = owned.declared(source.kinds) }
   local F = fragments.new(host, settings)
   local self = setmetatable({
     source = source, settings = settings, fragments = F, templates = text.new(settings), loading = true,

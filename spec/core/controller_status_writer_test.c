@@ -2,6 +2,7 @@
 #include "controller_support.h"
 #include "kube_script.h"
 
+#include "controller/status_manner.h"
 #include "controller/status_writer.h"
 
 struct world {
@@ -115,7 +116,7 @@ static void begin(struct world *w)
     w->metrics = metrics_new();
     w->store = store_new(1 << 20, 1 << 28);
     assert_int_equal(store_add_kind(w->store, &spec, &w->kind, &err), 0);
-    w->writer = status_writer_new(w->client, w->store, w->metrics, &ops, w);
+    w->writer = status_writer_new(w->client, w->store, w->metrics, &status_manner, &ops, w);
 }
 
 static void end(struct world *w)

@@ -17,7 +17,8 @@ end
 
 local function render(b)
   local e
-  local kinds = { { name = "secrets", parts = 2 }, { name = "fetched", parts = 1 }, unpack(program.KINDS) }
+  local kinds = { { name = "secrets", parts = 2 }, { name = "fetched", parts = 1 },
+    { name = "configmaps", parts = 2, owned = { apiVersion = "v1", resources = "configmaps" } }, unpack(program.KINDS) }
   if b.language == "lua" then
     e = program.engine({ kinds = kinds, libraries = b.info:find("libraries") ~= nil, scripts = { { name = b.name .. ".lua", source = b.body } } })
   else
