@@ -246,7 +246,7 @@ static void refuse(struct fetch_entry *e, const struct err *why)
     e->was_tried = true;
     free(e->problem);
     e->problem = xstrdup(why->text);
-    forget_content(e);
+    delete_object(e);
     count(e->fetcher, "refused");
     log_warn("The content of a URL is not fetched", "error", why->text);
     put_message(e, why->text);
@@ -303,6 +303,8 @@ static void look(struct fetcher *f)
         if (check(e, allowed, &err) < 0) {
             if (e->state != FETCH_REFUSED || e->problem == NULL || strcmp(e->problem, err.text) != 0)
                 refuse(e, &err);
+            else if (e->object == NULL) /* the kind was gone in between */
+                put_message(e, err.text);
             continue;
         }
         allowed++;
