@@ -196,6 +196,10 @@ end)]]):format(url("/bad")) }
     allow[1].url = url("/elsewhere/", "https")
     posix.write_file(haptic.config_file, http.encode(config(snippets, allow, secrets)))
     wait_map("guarded", "")
+    -- Allowed again: fetched anew.
+    allow[1] = { url = url("/", "https"), ca = posix.read_file(authority.crt) }
+    posix.write_file(haptic.config_file, http.encode(config(snippets, allow, secrets)))
+    wait_map("guarded", "192.0.2.1 listed\n")
   end)
 
   it("are not to be had where nothing is allowed", function()
