@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "controller/status_manner.h"
 #include "controller/status_merge.h"
 #include "controller/status_writer.h"
 #include "data/json.h"
