@@ -113,8 +113,8 @@ void plan_certificate_abort(struct plan *p, enum ssl_file_kind kind, const char 
 /* A line of a crt-list, with its end. */
 void plan_list_add(struct plan *p, const char *list, const char *line, size_t length);
 void plan_list_remove(struct plan *p, const char *list, const char *certificate, unsigned number);
-enum plan_verdict plan_judge_certificate(enum plan_op_type type, const char *answer);
 
+/* plan_judge.c: the answer to an operation's command. */
 enum plan_verdict plan_judge(enum plan_op_type type, const char *answer);
 
 /* Does a running server look as wanted? What its agent check may change does not count. */

@@ -1,7 +1,5 @@
-/* A file for TLS changes by a transaction: its content is set, which HAProxy may refuse, and then committed. What
- * HAProxy says of a success is words in the middle of its answer. On 2.6 a transaction that is open takes up what is
- * set for another certificate ("Transaction updated"): only a new one is right. Authorities that are longer than one
- * command are added one after another, where HAProxy has that command.
+/* A file for TLS changes by a transaction: its content is set, which HAProxy may refuse, and then committed. Authorities
+ * that are longer than one command are added one after another, where HAProxy has that command.
  */
 #include <string.h>
 
@@ -84,44 +82,4 @@ void plan_list_add(struct plan *p, const char *list, const char *line, size_t le
 void plan_list_remove(struct plan *p, const char *list, const char *certificate, unsigned number)
 {
     plan_add(p, PLAN_UNROUTE, PLAN_LIST_DEL, "del ssl crt-list %s %s:%u", list, certificate, number);
-}
-
-/* "Transaction created for certificate", "transaction created for CA", "… CRL". */
-static bool says(const char *answer, const char *const words[], size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        if (strstr(answer, words[i]))
-            return true;
-    return false;
-}
-
-enum plan_verdict plan_judge_certificate(enum plan_op_type type, const char *answer)
-{
-    static const char *const aborted[] = {"No ongoing transaction", "Transaction aborted"},
-                             *const made[] = {"New empty certificate store", "New CA file created",
-                                              "New CRL file created"},
-                             *const set[] = {"Transaction created for certificate", "transaction created for CA",
-                                             "transaction created for CRL"},
-                             *const added[] = {"transaction updated for CA"}, *const done[] = {"Success!"},
-                             *const deleted[] = {"deleted!"}, *const unlisted[] = {"deleted in crtlist"};
-    bool ok = false;
-    if (type == PLAN_CERTIFICATE_ABORT)
-        ok = says(answer, aborted, ARRAY_LEN(aborted));
-    if (type == PLAN_CERTIFICATE_NEW)
-        ok = says(answer, made, ARRAY_LEN(made));
-    if (type == PLAN_CERTIFICATE_SET)
-        ok = says(answer, set, ARRAY_LEN(set));
-    if (type == PLAN_CERTIFICATE_ADD)
-        ok = says(answer, added, ARRAY_LEN(added));
-    if (type == PLAN_CERTIFICATE_COMMIT || type == PLAN_LIST_ADD)
-        ok = says(answer, done, ARRAY_LEN(done));
-    if (type == PLAN_LIST_DEL)
-        ok = says(answer, unlisted, ARRAY_LEN(unlisted));
-    if (type == PLAN_CERTIFICATE_DEL) {
-        /* Something else names it: it is looked at again when everything is compared. */
-        if (strstr(answer, "in use"))
-            return PLAN_LATER;
-        ok = says(answer, deleted, ARRAY_LEN(deleted));
-    }
-    return ok ? PLAN_OK : PLAN_SURPRISE;
 }

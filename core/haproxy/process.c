@@ -24,12 +24,14 @@
 #define STABLE_NS (60 * NS_PER_S) /* ran so long: the next failure is a first one */
 #define KILL_AFTER_MS 1000        /* SIGTERM → SIGKILL */
 #define LOG_MS 200
+#define POLL_NS (25 * NS_PER_MS)
 #define SOCKET_PATH_MAX 90
 
+static void prepare(struct process *p);
 static void stop_begin(struct process *p);
 static void on_timer(uv_timer_t *timer);
 
-void process_timer_set(struct process *p, int64_t ns)
+static void timer_set(struct process *p, int64_t ns)
 {
     uv_timer_start(&p->timer, on_timer, (uint64_t)((ns + NS_PER_MS - 1) / NS_PER_MS), 0);
 }
@@ -91,7 +93,7 @@ static void stopped_tell(struct process *p)
 static void wait_begin(struct process *p)
 {
     state_set(p, PROCESS_WAITING);
-    process_timer_set(p, net_backoff_next(&p->backoff, 0));
+    timer_set(p, net_backoff_next(&p->backoff, 0));
 }
 
 static void process_ended(struct process *p, const char *reason)
@@ -117,7 +119,7 @@ static void process_ended(struct process *p, const char *reason)
         p->events.died(p->ctx, reason);
         return;
     case PROCESS_ADOPTING:
-        process_prepare(p);
+        prepare(p);
         return;
     case PROCESS_STOPPED:
     case PROCESS_PREPARING:
@@ -146,7 +148,7 @@ static void on_adopted_exit(uv_poll_t *poll, int status UNUSED, int events UNUSE
     process_ended(p, "gone");
 }
 
-bool process_adopt(struct process *p, pid_t pid)
+static bool adopt(struct process *p, pid_t pid)
 {
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (fd < 0)
@@ -164,7 +166,7 @@ bool process_adopt(struct process *p, pid_t pid)
     return true;
 }
 
-void process_kill(struct process *p, int sig)
+static void kill_all(struct process *p, int sig)
 {
     if (p->pid <= 0)
         return;
@@ -176,7 +178,7 @@ void process_kill(struct process *p, int sig)
 
 /* --- adopting and starting --- */
 
-void process_prepare(struct process *p)
+static void prepare(struct process *p)
 {
     if (p->stop_wanted) { /* asked for while it was not known whether there is one */
         stopped_tell(p);
@@ -186,7 +188,7 @@ void process_prepare(struct process *p)
     p->events.prepare(p->ctx);
 }
 
-void process_became_running(struct process *p)
+static void became_running(struct process *p)
 {
     bool adopted = p->child == NULL;
     if (p->stop_wanted) {
@@ -198,6 +200,48 @@ void process_became_running(struct process *p)
     memset(&p->answer, 0, sizeof(p->answer));
     p->events.running(p->ctx, &state, adopted);
     master_state_done(&state);
+}
+
+/* One whose master socket accepts and does not answer until the start deadline hangs: it is killed, and a new one
+ * started. The workers of a dead master end by themselves. */
+static void ask_again(struct process *p)
+{
+    if (clock_now_ns() - p->since_ns < p->start_deadline_ns) {
+        timer_set(p, POLL_NS);
+        return;
+    }
+    if (p->state == PROCESS_STARTING) {
+        p->start_overdue = true;
+        kill_all(p, SIGKILL); /* its end is reported */
+        return;
+    }
+    /* Its end leads on; when it cannot be found, the new one takes over its sockets. */
+    pid_t pid = process_find(p);
+    if (pid > 1 && pid != getpid() && adopt(p, pid))
+        kill_all(p, SIGKILL);
+    else
+        prepare(p);
+}
+
+static void on_told(struct process *p, enum process_told told)
+{
+    switch (told) {
+    case PROCESS_TOLD_NOBODY:
+        prepare(p);
+        break;
+    case PROCESS_TOLD_NOTHING:
+        ask_again(p);
+        break;
+    case PROCESS_TOLD_MASTER:
+        if (p->state == PROCESS_ADOPTING && !p->exit_poll && !adopt(p, p->answer.master.pid))
+            ask_again(p);
+        else
+            process_ask_worker(p);
+        break;
+    case PROCESS_TOLD_WORKER:
+        became_running(p);
+        break;
+    }
 }
 
 /* A core dump would go to its working directory and fill it. A handler that the kernel pipes cores to still gets them,
@@ -256,7 +300,7 @@ static void spawn(struct process *p)
     p->pid = child->pid;
     forbid_core(p->pid);
     process_pid_keep(p);
-    process_timer_set(p, PROCESS_POLL_NS);
+    timer_set(p, POLL_NS);
 }
 
 /* --- stopping --- */
@@ -268,9 +312,9 @@ static void stop_step(struct process *p)
     static const int signals[] = {0, SIGUSR1, SIGTERM, SIGKILL};
     if (p->stop_step > 3)
         return;
-    process_kill(p, signals[p->stop_step]);
+    kill_all(p, signals[p->stop_step]);
     if (p->stop_step < 3)
-        process_timer_set(p, p->stop_step == 1 ? p->grace_ns : KILL_AFTER_MS * NS_PER_MS);
+        timer_set(p, p->stop_step == 1 ? p->grace_ns : KILL_AFTER_MS * NS_PER_MS);
 }
 
 static void stop_begin(struct process *p)
@@ -287,10 +331,10 @@ static void on_timer(uv_timer_t *timer)
     switch (p->state) {
     case PROCESS_ADOPTING:
     case PROCESS_STARTING:
-        process_ask(p);
+        process_ask(p, on_told);
         break;
     case PROCESS_WAITING:
-        process_prepare(p);
+        prepare(p);
         break;
     case PROCESS_STOPPING:
         if (p->pid)
@@ -348,7 +392,7 @@ void process_start(struct process *p)
     assert(p->state == PROCESS_STOPPED);
     (void)process_program(p); /* for one that runs already */
     state_set(p, PROCESS_ADOPTING);
-    process_ask(p);
+    process_ask(p, on_told);
 }
 
 void process_continue(struct process *p)
@@ -360,7 +404,7 @@ void process_continue(struct process *p)
 void process_retry_now(struct process *p)
 {
     if (p->state == PROCESS_WAITING)
-        process_timer_set(p, 0);
+        timer_set(p, 0);
 }
 
 void process_restart(struct process *p, int worker_pid)
@@ -370,7 +414,7 @@ void process_restart(struct process *p, int worker_pid)
     /* A worker that is stopped does not see that its master is gone. */
     if (worker_pid > 1 && getpgid(worker_pid) == getpgid(p->pid))
         (void)kill(worker_pid, SIGKILL);
-    process_kill(p, SIGKILL);
+    kill_all(p, SIGKILL);
 }
 
 void process_stop(struct process *p, int64_t grace_ns, void (*stopped)(void *ctx), void *ctx)
@@ -390,7 +434,7 @@ void process_stop(struct process *p, int64_t grace_ns, void (*stopped)(void *ctx
     case PROCESS_PREPARING:
     case PROCESS_WAITING:
         state_set(p, PROCESS_STOPPING);
-        process_timer_set(p, 0);
+        timer_set(p, 0);
         break;
     case PROCESS_STOPPING:
         break;

@@ -1,13 +1,10 @@
 /* Ready means: the master answers, lists a worker, and that worker answers through the master. A worker that is still
  * reading a large configuration answers only when it has done so.
  *
- * A HAProxy whose master socket accepts but does not answer until the start deadline hangs: it is killed, and a new
- * one started. It is found by the kernel's word on who listens, or by the number in haproxy.pid. The workers of a dead
- * master end by themselves.
+ * A HAProxy that does not answer is found by the kernel's word on who listens, or by the number in haproxy.pid.
  */
 #include <assert.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,50 +68,32 @@ static pid_t listener_pid(const struct process *p)
     return known ? peer.pid : 0;
 }
 
-static void ask_again(struct process *p)
+pid_t process_find(const struct process *p)
 {
-    bool over = clock_now_ns() - p->since_ns >= p->start_deadline_ns;
-    if (!over) {
-        process_timer_set(p, PROCESS_POLL_NS);
-    } else if (p->state == PROCESS_STARTING) {
-        p->start_overdue = true;
-        process_kill(p, SIGKILL); /* its end is reported */
-    } else {
-        /* One is there and hangs. Its end leads on; when it cannot be found, the new one takes over its sockets. */
-        pid_t pid = listener_pid(p);
-        if (pid == 0)
-            pid = pid_kept(p);
-        if (pid > 1 && pid != getpid() && process_adopt(p, pid))
-            process_kill(p, SIGKILL);
-        else
-            process_prepare(p);
-    }
+    pid_t pid = listener_pid(p);
+
+    return pid ? pid : pid_kept(p);
 }
 
 static void on_worker_answer(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
     struct process *p = ctx;
+
     p->ask_worker = NULL;
-    if (!err && count == 1 && strstr(answers[0].text, "\nPid: "))
-        process_became_running(p);
-    else
-        ask_again(p);
+    p->told(p, !err && count == 1 && strstr(answers[0].text, "\nPid: ") ? PROCESS_TOLD_WORKER : PROCESS_TOLD_NOTHING);
 }
 
 static void on_master_answer(void *ctx, const struct err *err, const struct master_state *state)
 {
     struct process *p = ctx;
+
     p->ask = NULL;
-    if (err && p->state == PROCESS_ADOPTING && err->kind == ERR_SYS && pid_kept(p) == 0) { /* nobody is there */
-        process_prepare(p);
+    if (err && p->state == PROCESS_ADOPTING && err->kind == ERR_SYS && pid_kept(p) == 0) {
+        p->told(p, PROCESS_TOLD_NOBODY);
         return;
     }
     if (err || state->workers.length == 0 || (p->state == PROCESS_STARTING && state->master.pid != p->pid)) {
-        ask_again(p);
-        return;
-    }
-    if (p->state == PROCESS_ADOPTING && !p->exit_poll && !process_adopt(p, state->master.pid)) {
-        ask_again(p);
+        p->told(p, PROCESS_TOLD_NOTHING);
         return;
     }
     master_state_done(&p->answer);
@@ -123,17 +102,24 @@ static void on_master_answer(void *ctx, const struct err *err, const struct mast
         vec_push(&p->answer.workers, state->workers.items[i]);
     for (size_t i = 0; i < state->old_workers.length; i++)
         vec_push(&p->answer.old_workers, state->old_workers.items[i]);
+    p->told(p, PROCESS_TOLD_MASTER);
+}
+
+void process_ask_worker(struct process *p)
+{
     char command[64];
     const char *commands[] = {command};
-    snprintf(command, sizeof(command), "@!%d show info", state->workers.items[0].pid);
     int64_t left = p->start_deadline_ns - (clock_now_ns() - p->since_ns);
+
+    snprintf(command, sizeof(command), "@!%d show info", p->answer.workers.items[0].pid);
     p->ask_worker = runtime_run(p->loop, p->master_socket, commands, 1, left > ASK_NS ? left : ASK_NS, 0,
                                 on_worker_answer, p);
 }
 
-void process_ask(struct process *p)
+void process_ask(struct process *p, void (*told)(struct process *p, enum process_told told))
 {
     assert(!p->ask && !p->ask_worker);
+    p->told = told;
     p->ask = master_show_proc(p->loop, p->master_socket, ASK_NS, on_master_answer, p);
 }
 

@@ -12,7 +12,12 @@
 #include "haproxy/runtime.h"
 #include "net/backoff.h"
 
-#define PROCESS_POLL_NS (25 * NS_PER_MS)
+enum process_told {
+    PROCESS_TOLD_NOBODY,  /* nobody is there */
+    PROCESS_TOLD_NOTHING, /* no answer, or none of use */
+    PROCESS_TOLD_MASTER,  /* it is in p->answer, with a worker */
+    PROCESS_TOLD_WORKER,  /* that worker answers */
+};
 
 struct process {
     uv_loop_t *loop;
@@ -31,6 +36,7 @@ struct process {
     uv_poll_t *exit_poll; /* on the pidfd of an adopted one */
     struct master_call *ask;
     struct runtime_call *ask_worker;
+    void (*told)(struct process *p, enum process_told told);
     struct master_state answer; /* kept while the worker is asked */
     int64_t since_ns;           /* the state began */
     bool start_overdue;         /* killed because it did not answer */
@@ -44,20 +50,15 @@ struct process {
     void *stopped_ctx;
 };
 
-/* process.c */
-void process_timer_set(struct process *p, int64_t ns);
-void process_kill(struct process *p, int sig); /* SIGKILL goes to its whole group, if that is its own */
-/* While it is not known whether one runs: */
-void process_prepare(struct process *p);          /* none does */
-bool process_adopt(struct process *p, pid_t pid); /* one does: watch it; false when it is gone already */
-void process_became_running(struct process *p);   /* it answers, as in p->answer */
-
 /* process_program.c: what to execute, relative to the directory. The next reload of one that runs executes it, too. */
 const char *process_program(const struct process *p);
 
 /* process_ask.c */
-void process_ask(struct process *p); /* ends in one of those, or in another question by the timer */
+/* Ask the master; told once, with WORKER only after process_ask_worker(). */
+void process_ask(struct process *p, void (*told)(struct process *p, enum process_told told));
+void process_ask_worker(struct process *p); /* the first one in p->answer */
 void process_ask_cancel(struct process *p);
 void process_pid_keep(const struct process *p);
+pid_t process_find(const struct process *p); /* one that does not answer; 0: there is none */
 
 #endif

@@ -15,8 +15,6 @@ local KNOWN = {
   },
   haproxy = {
     "model model_accept model_gone model_guard model_item model_keep",
-    "plan plan_certificate",
-    "process process_ask",
   },
   kube = { "elector elector_answer elector_tenure elector_view", "watch watch_history watch_stream" },
   store = { "store store_kind store_object" },
