@@ -7,6 +7,7 @@
 -- The program `haptic` (in PATH, or HAPTIC_BIN) reads configuration and objects; Secrets come as handles. Templates run
 -- in this process then, without the jail and the limits that they have in the renderer: load what you trust. Needs
 -- LuaJIT and lua-cjson.
+require("haptic.traversal")
 local cjson = require("cjson").new()
 local ffi = require("ffi")
 
