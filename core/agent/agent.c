@@ -94,6 +94,7 @@ static void on_poll_timer(uv_timer_t *timer)
     struct agent *a = timer->data;
     watch_begin(a);
     leave_begin(a);
+    acme_begin(a);
 }
 
 /* ---- public ---- */
@@ -312,9 +313,19 @@ static void stop_process(struct agent *a)
         stop_handles(a);
 }
 
-/* The disk, if it is behind, then the process. */
+/* What HAProxy has obtained, then the disk, if it is behind, then the process. */
 static void stop_step(struct agent *a)
 {
+    if (a->writing) {
+        a->step_after_write = stop_step;
+        return;
+    }
+    if (!a->stop_looked) {
+        a->stop_looked = true;
+        acme_look(a, stop_step);
+        return;
+    }
+    acme_save(a);
     if (a->writing) {
         a->step_after_write = stop_step;
         return;
@@ -374,6 +385,7 @@ struct agent *agent_free(struct agent *a)
     free(a->owed_reason);
     pace_done(a);
     addresses_done(a);
+    acme_done(a);
     free((char *)(uintptr_t)a->config.version);
     free((char *)(uintptr_t)a->config.directory);
     free((char *)(uintptr_t)a->config.binary);

@@ -20,8 +20,10 @@
  *   certificates.c  the same for certificates, authorities, revocations
  *   crt_lists.c  the same for crt-lists
  *   partial.c  what commands can do about a backend that needs a reload
+ *   acme.c     certificates that HAProxy obtains: read from it
  *   audit.c    the directory: is it still what was written?
  *   image.c    the directory: building, writing, restoring
+ *   acme_files.c  the directory: certificates that HAProxy has obtained
  *   addresses.c  the directory: addresses of names, for the next worker
  *   journal.c  what the directory does not know yet
  *   altered.c  files that somebody else has altered
@@ -175,6 +177,17 @@ struct pace {
     int64_t hard_stop_ns;
 };
 
+/* Certificates that HAProxy obtains by itself: "acme/NAME". */
+struct acme {
+    struct map saved; /* path → int64_t: when the certificate on disk ends, Unix seconds */
+    bool saved_known; /* the directory was read */
+    struct disk_files files; /* read from HAProxy, and not on their way to the disk yet */
+    struct runtime_call *call;
+    VEC(char *) asked; /* paths, while they are read */
+    int64_t next_ns;
+    void (*then)(struct agent *a); /* when the look that is under way has ended */
+};
+
 struct agent {
     uv_loop_t *loop;
     struct agent_config config; /* strings owned */
@@ -189,7 +202,7 @@ struct agent {
     bool stopping;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
-    bool stop_haproxy, stop_wrote, closed;
+    bool stop_haproxy, stop_looked, stop_wrote, closed;
     int64_t grace_ns;
 
     struct haproxy_caps caps;
@@ -219,6 +232,7 @@ struct agent {
     uv_timer_t reload_timer;      /* a reload that was held back is due */
     uv_timer_t predecessor_timer; /* the last commands of the writer before have ended */
     unsigned open_handles;
+    struct acme acme;
     struct runtime_call *leave_call;
     bool leave_due; /* something is leaving, or gone and still there; or that is not known */
     struct plan leave_plan;
@@ -366,6 +380,27 @@ void lists_add_reads(struct agent *a, struct batch *b);
 int lists_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err)
     MUST_CHECK;
 void lists_commit(struct touched *t, const struct runtime_answer *answers);
+
+/* acme.c */
+void acme_begin(struct agent *a); /* each second: save what is new */
+/* Read what is not saved yet, then go on; at once, if there can be nothing. What was read comes with the files of the
+ * next image_build(). then is called once, unless acme_cancel() comes first. */
+void acme_look(struct agent *a, void (*then)(struct agent *a));
+void acme_save(struct agent *a); /* what was read, if the disk is free */
+void acme_cancel(struct agent *a);
+void acme_done(struct agent *a);
+
+/* acme_files.c */
+bool acme_is_file(const char *path);
+/* Is a certificate on disk that ends then? */
+bool acme_files_have(struct agent *a, const char *path, int64_t end_s);
+/* Take over what HAProxy has; false: it is no certificate that is worth to be saved. */
+bool acme_files_take(struct agent *a, const char *path, const char *pem, size_t length);
+void acme_files_add(struct agent *a, struct disk_files *files); /* what was taken and is not written yet */
+void acme_files_failed(struct agent *a);                        /* they could not be written */
+/* Remove those that have ended and that HAProxy does not use. */
+void acme_files_sweep(struct agent *a, const struct map *used, int64_t now_s);
+void acme_files_done(struct agent *a);
 
 /* walk.c */
 void walk_begin(struct agent *a, struct walk *w);

@@ -124,6 +124,7 @@ static void apply_break_off(struct agent *a)
         runtime_cancel(STEAL(a->call));
     if (a->reload_call)
         master_cancel(STEAL(a->reload_call));
+    acme_cancel(a);
     uv_timer_stop(&a->step_timer);
     a->step = NULL;
 }

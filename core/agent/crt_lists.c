@@ -164,6 +164,33 @@ static void load_files(struct agent *a, struct touched *t, const struct coming *
         }
 }
 
+static bool is_unknown(const struct agent *a, const char *group)
+{
+    struct use uses[USES_MAX];
+    size_t n = uses_of(group, uses);
+    for (size_t i = 0; i < n; i++) {
+        CLEANUP(free_ptr) char *path = xmemdup0(uses[i].certificate, uses[i].certificate_length);
+        if (acme_is_file(path) && !map_get(&a->live->obtained, path))
+            return true;
+    }
+    return false;
+}
+
+/* A certificate that HAProxy obtains is known to it from its start on: lines of one that is not come with a reload. */
+static void leave_unknown(struct list_plan *lp, struct plan *plan)
+{
+    struct map_slot *slot;
+    for (size_t it = 0; (slot = map_next(&lp->coming.groups, &it));) {
+        struct names *names = slot->value;
+        if (!is_unknown(lp->a, slot->key))
+            continue;
+        plan_reload(plan, "certificate", "HAProxy is to obtain %s", slot->key);
+        vec_done(&names->items);
+        free(names);
+        (void)map_deln(&lp->coming.groups, slot->key, slot->key_length);
+    }
+}
+
 static void add_lines(struct list_plan *lp, struct plan *part)
 {
     const struct map_slot *slot;
@@ -208,6 +235,7 @@ void touch_list(struct agent *a, struct touched *t, struct live_list *list, stru
     if (lp.default_changes) {
         plan_reload(&part, "certificate", "%s: another default certificate", list->path);
     } else {
+        leave_unknown(&lp, plan);
         load_files(a, t, &lp.coming, plan);
         add_lines(&lp, &part);
         for (size_t i = 0; i < goes.length; i++)

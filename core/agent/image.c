@@ -126,6 +126,7 @@ int image_build(struct agent *a, struct disk_files *files, bool new_lineage, str
     model_each_file(a->model, MODEL_ACCEPTED, build_file, &b);
     addresses_load(a);
     addresses_add_file(a, new_lineage ? a->next : a->live, files);
+    acme_files_add(a, files);
     size_t length = config.length;
     disk_files_take(files, DISK_CONFIG, buf_steal(&config), length);
     if (b.err.kind != ERR_NONE) {
@@ -187,6 +188,8 @@ static void on_written(void *ctx, const struct disk_result *result)
     if (!result->err)
         altered_tell(a);
     else
+        acme_files_failed(a);
+    if (result->err)
         metric_add(
             metric_counter(a->metrics, "haptic_deployment_errors_total", "Deployments that failed.", "reason", "disk"),
             1);

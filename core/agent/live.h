@@ -75,6 +75,7 @@ struct live {
     struct map files;                   /* "files/x", "certs/y" → struct digest */
     struct map lists;                   /* "certs/x.list" → struct live_list */
     struct map certificates;            /* "certs/x.pem" → struct live_certificate */
+    struct map obtained;                /* "acme/x.pem" → anything: loaded; HAProxy itself changes it */
     char *transactions[SSL_FILE_KINDS]; /* the file that an open transaction is about; NULL: none */
     struct map words;                   /* all words of the texts but for plain server lines: what may be a reference */
     bool implicit_from;                 /* a section without "from" takes the defaults section before it */

@@ -5,8 +5,10 @@
 
 #include "agent/live.h"
 #include "base/alloc.h"
+#include "haproxy/disk.h"
 
 #define FOLDER "certs/"
+#define OBTAINED DISK_SAVED "/"
 #define LIST_SUFFIX ".list"
 
 static bool is_in_folder(const char *path, size_t length)
@@ -68,6 +70,7 @@ void live_certificates_done(struct live *l)
         free(slot->value);
     map_done(&l->lists);
     map_done(&l->certificates);
+    map_done(&l->obtained);
     for (int kind = 0; kind < SSL_FILE_KINDS; kind++)
         free(STEAL(l->transactions[kind]));
 }
@@ -80,6 +83,8 @@ static void names_each(struct live *l, int kind, const char *answer,
     while (*answer) {
         size_t length = strcspn(answer, " \n");
         const char *name = *answer == '*' ? answer + 1 : answer;
+        if (kind == SSL_CERTIFICATE && length > strlen(OBTAINED) && memcmp(answer, OBTAINED, strlen(OBTAINED)) == 0)
+            (void)map_putn(&l->obtained, answer, length, l);
         if (is_in_folder(name, length - (size_t)(name - answer))) {
             CLEANUP(free_ptr) char *copy = xmemdup0(answer, length);
             fn(l, kind, copy);
@@ -121,6 +126,7 @@ void live_merge_certificates(struct live *l, const char *const show_ssl[SSL_FILE
         memset(((struct live_certificate *)slot->value)->loaded, 0, sizeof(((struct live_certificate *)0)->loaded));
     for (size_t it = 0; (slot = map_next(&l->lists, &it));)
         ((struct live_list *)slot->value)->used = false;
+    map_clear(&l->obtained);
     for (int kind = 0; kind < SSL_FILE_KINDS; kind++) {
         free(STEAL(l->transactions[kind]));
         names_each(l, kind, show_ssl[kind], note_certificate);

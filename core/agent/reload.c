@@ -142,6 +142,18 @@ static void on_addresses(void *ctx, const struct err *err, const struct runtime_
     step_reload_write(a);
 }
 
+static void step_addresses(struct agent *a)
+{
+    int64_t deadline_ns;
+    struct err err;
+    if (!addresses_exist(a) || agent_may_run(a, a->config.command_deadline_ns, &deadline_ns, &err)) {
+        step_reload_write(a);
+        return;
+    }
+    static const char *const commands[] = {"show servers state"};
+    a->call = runtime_run(a->loop, a->config.runtime_socket, commands, 1, deadline_ns, 0, on_addresses, a);
+}
+
 void reload_begin(struct agent *a)
 {
     struct apply *p = &a->apply;
@@ -151,14 +163,7 @@ void reload_begin(struct agent *a)
     p->reload_class = p->plan.reload_class;
     p->reload_after_ns = 0;
     uv_timer_stop(&a->reload_timer);
-    int64_t deadline_ns;
-    struct err err;
-    if (!addresses_exist(a) || agent_may_run(a, a->config.command_deadline_ns, &deadline_ns, &err)) {
-        step_reload_write(a);
-        return;
-    }
-    static const char *const commands[] = {"show servers state"};
-    a->call = runtime_run(a->loop, a->config.runtime_socket, commands, 1, deadline_ns, 0, on_addresses, a);
+    acme_look(a, step_addresses);
 }
 
 /* ---- starting ---- */

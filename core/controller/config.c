@@ -226,6 +226,7 @@ struct config *config_new_default(void)
              "metadata.labels.kubernetes\\.io/service-name");
     vec_push(&c->libraries, xstrdup("base"));
     vec_push(&c->libraries, xstrdup("ssl"));
+    vec_push(&c->libraries, xstrdup("acme"));
     vec_push(&c->libraries, xstrdup("ingress"));
     vec_push(&c->libraries, xstrdup("effects"));
     vec_push(&c->libraries, xstrdup("haproxy_org"));

@@ -163,6 +163,7 @@ int config_program(const struct config *c, const struct haproxy_caps *caps, cons
     yyjson_mut_obj_add_bool(doc, capabilities, "quic", caps->quic);
     yyjson_mut_obj_add_bool(doc, capabilities, "quic_limited", caps->quic_limited);
     yyjson_mut_obj_add_bool(doc, capabilities, "lua", caps->lua);
+    yyjson_mut_obj_add_bool(doc, capabilities, "acme", caps->acme);
     struct families families = families_of_machine();
     yyjson_mut_obj_add_bool(doc, capabilities, "ipv6", families.ipv6);
     yyjson_mut_obj_add_bool(doc, capabilities, "ipv6_loopback", families.ipv6_loopback);

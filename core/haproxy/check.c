@@ -20,6 +20,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "haproxy/account_key.h"
 #include "haproxy/confine.h"
 #include "haproxy/expand.h"
 #include "haproxy/scratch.h"
@@ -196,7 +197,7 @@ static void start_work(uv_work_t *work)
 {
     struct check *c = work->data;
     if (scratch_make(c->temporary, &c->scratch, &c->err) == 0 && disk_prepare(c->scratch.path, &c->err) == 0 &&
-        disk_dump(c->scratch.path, &c->files, &c->err) == 0)
+        account_keys_complete(&c->files, &c->err) == 0 && disk_dump(c->scratch.path, &c->files, &c->err) == 0)
         (void)child_start(c, &c->err);
 }
 

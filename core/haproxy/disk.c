@@ -241,7 +241,7 @@ struct disk *disk_open(uv_loop_t *loop, const char *directory, struct err *err)
     d->directory = xstrdup(directory);
     d->work.data = d;
     file_learn(d, at, DISK_CONFIG);
-    for (size_t i = 0; i < DISK_FOLDERS; i++)
+    for (size_t i = 0; i < DISK_SWEPT; i++)
         if (subdirectory_learn(d, at, disk_folders[i], err) < 0)
             return disk_free(d);
     return d;
@@ -330,11 +330,12 @@ static int write_changed(struct disk *d, int at, bool config, struct err *err)
         free(map_del(&d->records, file->path)); /* unknown until it is in its place */
         if (file_replace(at, file, err) < 0)
             return -1;
-        record_put(d, at, file->path, digest);
         d->written++;
         size_t sub = 0;
         while (sub < DISK_FOLDERS && strncmp(file->path, disk_folders[sub], strcspn(file->path, "/")) != 0)
             sub++;
+        if (sub < DISK_SWEPT || sub == DISK_FOLDERS)
+            record_put(d, at, file->path, digest);
         touched[sub] = true;
     }
     for (size_t sub = 0; sub < DISK_FOLDERS; sub++) {
@@ -352,7 +353,7 @@ static int remove_others(struct disk *d, int at, const struct map *named, struct
     for (size_t i = 0; i < d->files.items.length; i++)
         map_put(&wanted, d->files.items.items[i].path, d);
     int result = 0;
-    for (size_t sub = 0; sub < DISK_FOLDERS && result == 0; sub++) {
+    for (size_t sub = 0; sub < DISK_SWEPT && result == 0; sub++) {
         DIR *dir = subdirectory_open(at, disk_folders[sub], err);
         if (!dir) {
             result = -1;
@@ -425,7 +426,7 @@ static void check_work(uv_work_t *work)
     for (size_t it = 0; (slot = map_next(&d->records, &it));)
         if (at < 0 || !file_intact(at, slot->key, slot->value, d->deep))
             vec_push(&altered, slot->key);
-    for (size_t i = 0; at >= 0 && i < DISK_FOLDERS; i++)
+    for (size_t i = 0; at >= 0 && i < DISK_SWEPT; i++)
         check_subdirectory(d, at, disk_folders[i]);
     for (size_t i = 0; i < altered.length; i++) {
         note_altered(d, altered.items[i]);
@@ -505,6 +506,25 @@ bool disk_check(struct disk *d, bool deep, disk_done *done, void *ctx)
 bool disk_busy(const struct disk *d)
 {
     return d->busy;
+}
+
+void disk_each_saved(const struct disk *d, void (*fn)(void *ctx, const char *name), void *ctx)
+{
+    CLEANUP(close_fd) int at = -1;
+    DIR *dir = disk_directory_open(d->directory, &at, NULL) < 0 ? NULL : subdirectory_open(at, DISK_SAVED, NULL);
+    for (struct dirent *entry; dir && (entry = readdir(dir));)
+        if (entry->d_name[0] != '.')
+            fn(ctx, entry->d_name);
+    if (dir)
+        closedir(dir);
+}
+
+void disk_remove_saved(const struct disk *d, const char *path)
+{
+    CLEANUP(close_fd) int at = -1;
+    if (disk_path_valid(path) && strncmp(path, DISK_SAVED "/", strlen(DISK_SAVED "/")) == 0 &&
+        disk_directory_open(d->directory, &at, NULL) == 0)
+        (void)unlinkat(at, path, 0);
 }
 
 int disk_write_now(struct disk *d, const char *path, const void *bytes, size_t length, struct err *err)

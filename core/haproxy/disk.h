@@ -3,11 +3,12 @@
  * Owns:    a disk owns records of what it knows to be on disk; a file set owns its paths and bytes.
  * Errors:  ERR_SYS with the path; ERR_INVALID for a path that leaves the directory; ERR_LIMIT.
  *
- *     haproxy.cfg   maps/NAME   files/NAME   certs/NAME      0600 in directories 0700
+ *     haproxy.cfg   maps/NAME   files/NAME   certs/NAME   acme/NAME      0600 in directories 0700
  *
  * Each file is written to a temporary name beside it, fsynced, renamed, and its directory fsynced. haproxy.cfg is
  * written after, and unwanted files are removed after, everything else. What the new haproxy.cfg names is never
- * removed, and made when it is missing: what is there always refers to files that exist.
+ * removed, and made when it is missing: what is there always refers to files that exist. In acme/ is what HAProxy has
+ * obtained itself: it is neither compared nor removed with the rest.
  */
 #ifndef HAPTIC_HAPROXY_DISK_H
 #define HAPTIC_HAPROXY_DISK_H
@@ -23,8 +24,10 @@
 #include "base/vec.h"
 
 #define DISK_CONFIG "haproxy.cfg"
-#define DISK_FOLDERS 3
-extern const char *const disk_folders[DISK_FOLDERS]; /* "maps", "files", "certs" */
+#define DISK_SAVED "acme" /* what HAProxy has obtained */
+#define DISK_FOLDERS 4
+#define DISK_SWEPT 3 /* the first of them have only what is written here */
+extern const char *const disk_folders[DISK_FOLDERS]; /* "maps", "files", "certs", "acme" */
 
 /* A file: path relative to the directory: "haproxy.cfg", "maps/host.map", "fence". */
 struct disk_file {
@@ -50,7 +53,7 @@ int disk_directory_open(const char *directory, int *ret_fd, struct err *err) MUS
 int disk_folder_open(int at, const char *name, struct err *err) MUST_CHECK;
 /* disk_prepare() of a directory whose path is free of links, or that is not there. */
 int disk_ensure(const char *directory, struct err *err) MUST_CHECK;
-/* Make directory (0700) with maps/, files/, certs/. Blocking: a few system calls. */
+/* Make directory (0700) with maps/, files/, certs/, acme/. Blocking: a few system calls. */
 int disk_prepare(const char *directory, struct err *err) MUST_CHECK;
 /* Add an empty file for each map and file that haproxy.cfg or a file of the set names and the set has not, so that
  * HAProxy can load it. only_missing: not for what exists in that directory (a descriptor). ret_named (may be NULL): the
@@ -96,6 +99,10 @@ bool disk_write_composed(struct disk *d, struct disk_files *files, disk_compose 
 bool disk_check(struct disk *d, bool deep, disk_done *done, void *ctx);
 bool disk_busy(const struct disk *d);
 
+/* The names of the files in acme/, for fn. Blocking: for the start. */
+void disk_each_saved(const struct disk *d, void (*fn)(void *ctx, const char *name), void *ctx);
+/* Remove "acme/NAME". Blocking: one system call. */
+void disk_remove_saved(const struct disk *d, const char *path);
 /* Write one small file now, synced before it returns (blocking: about a disk flush). For the fence, which must be on
  * disk before anything is done under it. */
 int disk_write_now(struct disk *d, const char *path, const void *bytes, size_t length, struct err *err) MUST_CHECK;

@@ -10,7 +10,7 @@
 #include "base/linkless.h"
 #include "haproxy/disk.h"
 
-const char *const disk_folders[DISK_FOLDERS] = {"maps", "files", "certs"};
+const char *const disk_folders[DISK_FOLDERS] = {"maps", "files", "certs", DISK_SAVED};
 
 static int directory_make(int at, const char *path, struct err *err)
 {

@@ -25,6 +25,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/vec.h"
+#include "haproxy/expand.h"
 #include "haproxy/socket_path.h"
 
 #define DEFAULT_MAX_ANSWER_BYTES ((size_t)256 << 20)
@@ -72,8 +73,9 @@ static void call_free(uv_handle_t *handle)
     struct runtime_call *call = handle->data;
     if (--call->open_handles > 0)
         return;
-    buf_done(&call->out);
-    buf_done(&call->in);
+    /* Commands and answers may have private keys in them. */
+    expand_wipe(&call->out);
+    expand_wipe(&call->in);
     vec_done(&call->answers);
     vec_done(&call->has_payload);
     vec_done(&call->ends);

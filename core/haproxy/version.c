@@ -59,6 +59,7 @@ int haproxy_version_parse(const char *text, struct haproxy_caps *ret_caps, struc
     caps.quic = has_feature(text, "+QUIC");
     caps.quic_limited = caps.quic && has_feature(text, "+QUIC_OPENSSL_COMPAT");
     caps.lua = has_feature(text, "+LUA");
+    caps.acme = at_least(&caps, 3, 4) && has_feature(text, "+ACME");
     *ret_caps = caps;
     return 0;
 }

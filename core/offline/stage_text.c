@@ -483,9 +483,20 @@ static void write_peer_line(struct mover *m, const struct line *l)
     }
 }
 
+/* No authority is asked for certificates. */
+static void write_no_orders(struct mover *m, const struct line *l)
+{
+    buf_puts(&m->out->text, "global");
+    end_line(m, l->number);
+    buf_puts(&m->out->text, "    acme.scheduler off");
+    end_line(m, l->number);
+}
+
 static int write_line(struct mover *m, const struct line *l)
 {
     if (l->count == 0 || is_header(l)) {
+        if (l->count > 0 && is_word(&l->words[0], "acme"))
+            write_no_orders(m, l);
         copy(m, l);
         return 0;
     }

@@ -18,7 +18,7 @@ M.KEEP = 1
 M.MAX_NAMES, M.MAX_CERTIFICATES = 1000, 4
 
 local CERTIFICATE_FIELDS = { cert = true, key = true, ca = true, crl = true, keep = true }
-local LIST_FIELDS = { sni = true, options = true, keep = true }
+local LIST_FIELDS = { sni = true, options = true, keep = true, acme = true }
 
 local function certificate_name(name)
   name = word.file_name(name, "the certificate's name")
@@ -78,8 +78,9 @@ local function crt_list(list, certs, opts)
   if type(opts) ~= "table" then error("expected a table of options", 0) end
   nearest.check_fields(opts, LIST_FIELDS, "crt_list", -1)
   local words = {}
+  if opts.acme ~= nil and type(opts.acme) ~= "boolean" then error("acme is true or false", 0) end
   for i, name in ipairs(as_list(certs, "the certificate", M.MAX_CERTIFICATES)) do
-    words[i] = "certs/" .. certificate_name(name)
+    words[i] = (opts.acme and "acme/" or "certs/") .. certificate_name(name)
   end
   if opts.options ~= nil then
     if type(opts.options) ~= "table" or #opts.options == 0 then error("options is a list of words", 0) end
@@ -118,8 +119,9 @@ function M.install(Out, kinds, put, check)
   end
 
   --- Which certificate clients get. opts: sni (a name or a list; without it: all whose name nobody has), options (words
-  --- between the brackets of a crt-list), keep (only if its certificate is there). False when this run gave one of the
-  --- names others: the first stay.
+  --- between the brackets of a crt-list), keep (only if its certificate is there), acme (certificates that HAProxy itself
+  --- obtains: files in the folder acme/, which a crt-store names). False when this run gave one of the names others: the
+  --- first stay.
   ---@return boolean
   function Out:crt_list(list, certs, opts)
     check(self, "crt_list", 2)

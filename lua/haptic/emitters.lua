@@ -410,6 +410,8 @@ end
 -- Those that HAProxy lets be derived from a defaults section, and those that are one piece.
 local DERIVED = { backend = true, frontend = true, listen = true }
 M.DERIVED = DERIVED
+--- Those that need no name.
+local NAMELESS = { global = true, defaults = true, ["crt-store"] = true }
 local WHOLE = { backend = true, listen = true, defaults = true }
 
 --- The lines of a backend that move: a contribution of their own. The name of the profile, the lines that stay and
@@ -462,7 +464,7 @@ M.check_options = check_options
 
 local function emit_section(self, kind, name, scope, opts, fn, level)
   opts = opts and check_options(opts, "section " .. word.show(scope), level + 1) or NO_OPTIONS
-  if name == "" and kind ~= "global" and kind ~= "defaults" then
+  if name == "" and not NAMELESS[kind] then
     error("section " .. word.show(scope) .. " has no name", level + 1)
   end
   local body = body_new(self)

@@ -22,6 +22,7 @@ for series in 2.6 3.0 3.2 3.4; do tools/testenv haproxy "$series" >"$E2E_ROOT/ha
 tools/testenv apiserver >/dev/null
 tools/testenv etcd >/dev/null
 tools/testenv leaderelection >"$E2E_ROOT/leaderelection"
+tools/testenv pebble >"$E2E_ROOT/pebble"
 if [ "$(id -u)" = 0 ]; then as_root=; else as_root=--map-root-user; fi
 export E2E_INSIDE=1
 unshare $as_root --net --pid --fork --kill-child --mount-proc -- sh -eu -c '

@@ -15,7 +15,7 @@ end
 --- The scripts of the built-in libraries as the core loads them: the parts of each by name, then itself.
 function M.libraries()
   local scripts = {}
-  for _, library in ipairs({ "base", "ssl", "ingress", "effects", "haproxy_org" }) do
+  for _, library in ipairs({ "base", "ssl", "acme", "ingress", "effects", "haproxy_org" }) do
     local pipe = assert(io.popen("LC_ALL=C ls templates/" .. library .. "/ 2>/dev/null"))
     for file in pipe:lines() do
       scripts[#scripts + 1] = { name = library .. "/" .. file, source = M.read("templates/" .. library .. "/" .. file),

@@ -1,6 +1,7 @@
 --- tls.lua — spec.tls of an Ingress: which of its hosts have which certificates, and which lead from HTTP to HTTPS.
 
 local loaded, ssl = pcall(use, "ssl")
+local has_acme, acme = pcall(use, "acme")
 local classes, names, configmap = use("ingress.classes"), use("ingress.names"), use("base.configmap")
 
 local ON = loaded and ssl.on and not context.tls_elsewhere
@@ -159,6 +160,23 @@ local function with_staples(out, ing, has, options)
   return words
 end
 
+--- Is there nothing from which an entry's hosts could have a certificate?
+local function is_bare(ing, entry)
+  local name = entry.secretName
+  if name == nil or name == "" then return true end
+  return type(name) == "string" and #name <= 253 and name:find("^[a-z0-9][a-z0-9.-]*$") ~= nil
+    and resources.secrets:get(ing.metadata.namespace, name) == nil
+end
+
+--- Add the certificates that HAProxy itself obtains to what hosts have, where nothing else gives them one.
+local function add_obtained(out, bare, of)
+  local hosts = {}
+  for _, host in ipairs(bare) do
+    if not of[host] then hosts[#hosts + 1] = host end
+  end
+  for host, file in pairs(acme.obtain(out, hosts)) do of[host] = { files = { file }, staples = 0, acme = true } end
+end
+
 --- Is a rule's host one of those with TLS?
 local function has_tls(hosts, host)
   return hosts[host] or hosts["*." .. (host:match("^[^.]+%.(.+)$") or "")] or false
@@ -171,7 +189,8 @@ local function put(out, ing, routes, passes)
   if type(tls) ~= "table" then tls = nil end
   local redirect, everywhere = redirect_of(out, ing, passes or tls)
   if passes then tls, everywhere = nil, true end
-  local of, hosts = {}, {}
+  local of, hosts, bare = {}, {}, {}
+  local obtains = tls and has_acme and acme.wants(out, ing)
   for i, entry in ipairs(tls or {}) do
     if i > MAX_ENTRIES then
       out:warn("InvalidTls", "spec.tls has more than " .. MAX_ENTRIES .. " entries; the rest has no effect")
@@ -180,9 +199,14 @@ local function put(out, ing, routes, passes)
     if type(entry) == "table" then
       local list = hosts_of(out, ing, entry)
       for _, host in ipairs(list) do hosts[host] = true end
-      add_entry(out, ing, entry, list, of)
+      if obtains and is_bare(ing, entry) then
+        for _, host in ipairs(list) do bare[#bare + 1] = host end
+      else
+        add_entry(out, ing, entry, list, of)
+      end
     end
   end
+  if obtains then add_obtained(out, bare, of) end
   local authorities = clients_of(out, ing)
   local options, keep = nil, nil
   if authorities then
@@ -191,7 +215,7 @@ local function put(out, ing, routes, passes)
   for host, has in pairs(of) do
     local words = with_staples(out, ing, has, options)
     table.sort(has.files)
-    out:crt_list(ssl.list, has.files, { sni = host, keep = has.keep or keep, options = words })
+    out:crt_list(ssl.list, has.files, { sni = host, keep = has.keep or keep, options = words, acme = has.acme })
   end
   if redirect == nil then return end
   for _, route in ipairs(routes(ing)) do

@@ -1,0 +1,189 @@
+/* Certificates that HAProxy obtains by itself (sections "acme") are in its memory only. They are saved to acme/NAME in
+ * the directory, from which the next process loads them: HAProxy is asked regularly which it has and when each ends
+ * (`acme status`), and for those that are not saved yet, for the certificate with its key (`dump ssl cert`). The same is
+ * done before a reload and before HAProxy is stopped. Nothing else of them is compared or changed here: they are no
+ * files of the model.
+ *
+ * Answers have private keys in them. They are not logged, not even in parts, and wiped when the call ends.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "agent/agent_state.h"
+#include "base/alloc.h"
+#include "base/log.h"
+
+#define LOOK_NS (10 * NS_PER_S)
+#define DUMPS_MAX 200 /* in one look; the next one has the rest */
+#define DUMPS_PER_DEADLINE 50
+#define ANSWER_MAX_BYTES ((size_t)64 << 20)
+
+static void look_end(struct agent *a);
+
+/* Does what HAProxy runs have a section for them? */
+static bool is_used(const struct agent *a)
+{
+    const struct map_slot *slot;
+    for (size_t it = 0; (slot = map_next(&a->live->sections, &it));)
+        if (slot->key_length > 5 && memcmp(slot->key, "acme ", 5) == 0)
+            return true;
+    return false;
+}
+
+/* ---- what HAProxy says ---- */
+
+/* "2026-08-04T11:50:54Z"; 0: no time. */
+static int64_t time_parse(const char *text)
+{
+    struct tm tm = {0};
+    if (sscanf(text, "%d-%d-%dT%d:%d:%dZ", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec) !=
+        6)
+        return 0;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    return (int64_t)timegm(&tm);
+}
+
+struct line {
+    const char *path;
+    int64_t end_s; /* of the certificate */
+};
+
+/* A line of `acme status`: columns with tabs between them. It is cut into them. */
+static bool line_parse(char *line, struct line *ret_line)
+{
+    char *columns[4], *rest = line;
+    for (size_t i = 0; i < ARRAY_LEN(columns); i++)
+        if (!(columns[i] = strsep(&rest, "\t")))
+            return false;
+    *ret_line = (struct line){.path = columns[0], .end_s = time_parse(columns[3])};
+    return acme_is_file(ret_line->path);
+}
+
+static void on_dumped(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
+{
+    struct agent *a = ctx;
+    struct acme *c = &a->acme;
+    c->call = NULL;
+    if (err)
+        log_debug("Certificates that HAProxy has obtained could not be read; this is tried again", "error", err->text);
+    for (size_t i = 0; i < count && i < c->asked.length; i++)
+        if (!acme_files_take(a, c->asked.items[i], answers[i].text, answers[i].length))
+            log_debug("What HAProxy has obtained is no certificate that can be saved", "file", c->asked.items[i]);
+    look_end(a);
+}
+
+static void asked_clear(struct acme *c)
+{
+    for (size_t i = 0; i < c->asked.length; i++)
+        free(c->asked.items[i]);
+    vec_clear(&c->asked);
+}
+
+static void dump_begin(struct agent *a)
+{
+    struct acme *c = &a->acme;
+    struct batch reads = {0};
+    for (size_t i = 0; i < c->asked.length; i++)
+        (void)batch_add_read(&reads, xasprintf("dump ssl cert %s", c->asked.items[i]));
+    int64_t deadline_ns = a->config.command_deadline_ns * (int64_t)(1 + c->asked.length / DUMPS_PER_DEADLINE);
+    c->call = runtime_run(a->loop, a->config.runtime_socket, reads.commands.items, reads.commands.length, deadline_ns,
+                          ANSWER_MAX_BYTES, on_dumped, a);
+    batch_done(&reads);
+}
+
+static void on_status(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
+{
+    struct agent *a = ctx;
+    struct acme *c = &a->acme;
+    struct line line;
+    struct map used = {0};
+    int64_t now_s = clock_wall_s();
+    c->call = NULL;
+    asked_clear(c);
+    if (err || count != 1) {
+        look_end(a);
+        return;
+    }
+    CLEANUP(free_ptr) char *text = xmemdup0(answers[0].text, answers[0].length);
+    char *rest = text, *at;
+    while ((at = strsep(&rest, "\n"))) {
+        if (*at == '#' || !line_parse(at, &line))
+            continue;
+        map_put(&used, line.path, a);
+        /* Until it has one, HAProxy shows a certificate of its own that has ended. */
+        if (line.end_s > now_s && !acme_files_have(a, line.path, line.end_s) && c->asked.length < DUMPS_MAX)
+            vec_push(&c->asked, xstrdup(line.path));
+    }
+    acme_files_sweep(a, &used, now_s);
+    map_done(&used);
+    if (c->asked.length)
+        dump_begin(a);
+    else
+        look_end(a);
+}
+
+/* ---- looking ---- */
+
+static void after_saving(struct agent *a, const struct err *err)
+{
+    (void)a;
+    if (err)
+        log_warn("Cannot save certificates that HAProxy has obtained; this is tried again", "error", err->text);
+}
+
+void acme_save(struct agent *a)
+{
+    struct disk_files files = {0};
+    if (!a->acme.files.items.length || a->writing)
+        return;
+    size_t count = a->acme.files.items.length;
+    acme_files_add(a, &files);
+    image_write(a, &files, false, after_saving);
+    disk_files_done(&files);
+    log_info("Certificates that HAProxy has obtained are saved", "count", log_int((int64_t)count));
+}
+
+static void look_end(struct agent *a)
+{
+    void (*then)(struct agent *) = STEAL(a->acme.then);
+    a->acme.next_ns = clock_now_ns() + LOOK_NS;
+    then(a);
+}
+
+void acme_look(struct agent *a, void (*then)(struct agent *a))
+{
+    static const char *const commands[] = {"acme status"};
+    acme_cancel(a);
+    if (!a->running || !is_used(a)) {
+        then(a);
+        return;
+    }
+    a->acme.then = then;
+    a->acme.call = runtime_run(a->loop, a->config.runtime_socket, commands, 1, a->config.command_deadline_ns,
+                               ANSWER_MAX_BYTES, on_status, a);
+}
+
+void acme_begin(struct agent *a)
+{
+    if (a->acme.call || a->apply.busy || !a->known || clock_now_ns() < a->acme.next_ns)
+        return;
+    a->acme.next_ns = clock_now_ns() + LOOK_NS;
+    acme_look(a, acme_save);
+}
+
+void acme_cancel(struct agent *a)
+{
+    if (a->acme.call)
+        runtime_cancel(STEAL(a->acme.call));
+    a->acme.then = NULL;
+}
+
+void acme_done(struct agent *a)
+{
+    asked_clear(&a->acme);
+    vec_done(&a->acme.asked);
+    acme_files_done(a);
+}

@@ -1,0 +1,188 @@
+--- acme.lua — certificates that HAProxy itself obtains by ACME (RFC 8555), for hosts whose Secret is not there.
+--
+-- It is HAProxy's own client, which is experimental. Here is only what it needs: the section "acme", a line of a
+-- "crt-store" for each host, and the answer to the authority's question over HTTP. Each host has a certificate of its
+-- own, acme/HOST.pem: a host that comes or goes makes no other certificate another one. The agent saves what HAProxy
+-- has obtained. Settings: docs/libraries.md, "The acme library".
+
+local ssl = use("ssl")
+
+local NAME, KEY = "^[a-z0-9-]+/[a-z0-9.-]+$", "namespace/name of a Secret"
+
+settings({
+  acme_directory = { type = "text", pattern = "^https://[%w.:%[%]-]+[%w%%/._~:@!$&'()*+,;=?-]*$",
+    expects = "an address that begins with https://", doc = "directory of the authority; with it, the library is on" },
+  acme_hosts = { type = "enum", values = { "annotated", "absent" }, default = "annotated",
+    doc = "hosts in spec.tls of annotated Ingresses, or of all, whose Secret is not there" },
+  acme_domains = { type = "list", pattern = "^[%l%d_-][%l%d._-]*$", expects = "names such as example.com", default = {},
+    doc = "only these names and those below them" },
+  acme_contact = { type = "text", pattern = "^[%w.!#$&'*+/=?^_`{|}~-]+@[%w.-]+$", expects = "an address of e-mail",
+    doc = "whom the authority writes to" },
+  acme_key_type = { type = "enum", values = { "P-256", "P-384", "RSA-2048", "RSA-4096" }, default = "P-256",
+    doc = "keys of the certificates" },
+  acme_profile = { type = "text", pattern = "^[%w._-]+$", expects = "a profile's name",
+    doc = "profile of certificates that the authority is asked for" },
+  acme_ca = { type = "text", pattern = NAME, expects = KEY, doc = "authorities (ca.crt) of the directory's certificate" },
+  acme_account = { type = "text", pattern = NAME, expects = KEY, doc = "the account's key (tls.key)" },
+})
+
+local SECTION, ACCOUNT, TOKENS = "haptic", "acme/account.key", "virt@acme"
+local CHALLENGE = "/.well-known/acme-challenge/"
+--- Hosts of one Ingress.
+local MAX_HOSTS = 100
+local KEYS = {
+  ["P-256"] = { { "keytype", "ECDSA" }, { "curves", "P-256" } },
+  ["P-384"] = { { "keytype", "ECDSA" }, { "curves", "P-384" } },
+  ["RSA-2048"] = { { "keytype", "RSA" }, { "bits", 2048 } },
+  ["RSA-4096"] = { { "keytype", "RSA" }, { "bits", 4096 } },
+}
+
+--- Why there are no such certificates, in words; nil when there are, or nobody has asked for them.
+local function refusal()
+  if context.acme_directory == nil then return nil end
+  if not ssl.on then return "there is no HTTPS" end
+  if not capabilities.acme then return "HAProxy has it from 3.4 on, if it was built with it (+ACME in haproxy -vv)" end
+  -- The authority's question reaches one of them, and only the one that has asked can answer.
+  if (tonumber(context.haproxy_pods) or 1) > 1 then return "it works with one HAProxy, and haproxy_pods is more" end
+  return nil
+end
+local REFUSAL = refusal()
+local ON = context.acme_directory ~= nil and not REFUSAL
+
+if ssl.on then
+  annotations({
+    acme = {
+      type = "switch", on = { "Ingress" }, families = { ["haproxy-haptic.org"] = "acme" },
+      doc = "HAProxy obtains certificates for the hosts in spec.tls whose Secret is not there, or does not.",
+      lines = "load crt acme/HOST.pem acme haptic domains HOST (crt-store)",
+      tested = "acme_library_spec: obtains a certificate for each host",
+    },
+  })
+end
+
+if REFUSAL then
+  fragment("acme-refused", function(out) out:warn("AcmeNotSupported", "acme_directory has no effect: " .. REFUSAL) end)
+end
+
+-- what HAProxy needs ----------------------------------------------------------------------------------------
+
+--- The file with the account's key. Without a Secret, HAProxy makes one at its first start.
+local function account(out)
+  if context.acme_account == nil then return ACCOUNT end
+  local namespace, name = context.acme_account:match("^([^/]+)/(.+)$")
+  local key = dig(resources.secrets:get(namespace, name), "data", "tls.key")
+  local file = "acme-account.pem"
+  if key then
+    out:certificate(file, { key = key })
+  else
+    out:warn("InvalidAcmeAccount", ("acme_account: there is no Secret %s with tls.key; the key that was in use stays"):format(
+      context.acme_account))
+    out:certificate(file, { keep = true })
+  end
+  return path:cert(file)
+end
+
+if ON then
+  fragment("acme", function(out)
+    out:section("global", { order = 160 }, function(b)
+      b:line("expose-experimental-directives")
+      if context.acme_ca then
+        local namespace, name = context.acme_ca:match("^([^/]+)/(.+)$")
+        b:line("httpclient.ssl.ca-file", path:cert(ssl.server_authorities(out, out, namespace, name)))
+      end
+    end)
+    local file = account(out)
+    out:section("acme " .. SECTION, function(b)
+      b:line("directory", context.acme_directory)
+      b:line("account-key", file)
+      if context.acme_contact then b:line("contact", context.acme_contact) end
+      b:line("challenge", "http-01")
+      for _, words in ipairs(KEYS[context.acme_key_type]) do b:line(unpack(words)) end
+      if context.acme_profile then b:line("profile", context.acme_profile) end
+      b:line("map", TOKENS)
+    end)
+  end)
+
+  -- In front of everything that refuses or redirects: methods, lists of addresses, users, HTTPS. Only tokens that the
+  -- authority has given to this HAProxy are answered; others are somebody else's, and go their way.
+  section("frontend http", { name = "acme-challenge", order = 190 }, function(b)
+    b:line("http-request", "return", "status", 200, "content-type", "text/plain", "lf-string",
+      "%[path,field(-1,/)].%[path,field(-1,/),map(" .. TOKENS .. ")]", "if", "{", "path_beg", CHALLENGE, "}", "{",
+      "path,field(-1,/),map(" .. TOKENS .. ")", "-m", "found", "}")
+  end)
+
+  -- An authority that asks reaches any of them.
+  if watched("haproxy_pods") then
+    fragment("acme-members", function(out)
+      local names = {}
+      for _, pod in ipairs(resources.haproxy_pods:list()) do
+        if dig(pod, "metadata", "deletionTimestamp") == nil then names[#names + 1] = pod.metadata.name end
+      end
+      if #names > 1 then
+        out:warn("AcmeSeveralMembers", ("acme_directory works with one HAProxy, and there are %d pods of it: each orders "
+          .. "certificates of its own, and orders fail where the authority's question reaches another one"):format(#names))
+      end
+    end)
+  end
+end
+
+-- hosts -----------------------------------------------------------------------------------------------------
+
+--- Has somebody else been asked for the certificates of an Ingress?
+local function is_managed(ing)
+  for key in pairs(dig(ing, "metadata", "annotations") or {}) do
+    if type(key) == "string" and (key:starts_with("cert-manager.io/") or key:starts_with("acme.cert-manager.io/")
+      or key == "kubernetes.io/tls-acme") then
+      return true
+    end
+  end
+  return false
+end
+
+--- Are there to be certificates for the hosts of an Ingress that have none?
+local function wants(out, ing)
+  local written = dig(ing, "metadata", "annotations")
+  local wanted
+  if written and ssl.on then
+    wanted = annotated({ "acme" }, { { kind = "Ingress", values = written } }, function(_, key, message)
+      out:warn("InvalidAnnotation", key .. " " .. message .. "; it has no effect")
+    end).acme
+  end
+  if wanted and not ON then
+    out:warn("AcmeNotSupported", "haproxy-haptic.org/acme has no effect: "
+      .. (REFUSAL or "the setting acme_directory names no authority"))
+  end
+  if wanted == nil then wanted = context.acme_hosts == "absent" and not is_managed(ing) end
+  return ON and wanted
+end
+
+local function is_allowed(host)
+  for _, domain in ipairs(context.acme_domains) do
+    if host == domain or host:ends_with("." .. domain) then return true end
+  end
+  return #context.acme_domains == 0
+end
+
+--- Put out what obtains a certificate for each of these hosts. Returns the file of each that can have one.
+local function obtain(out, hosts)
+  local files, count = {}, 0
+  for _, host in ipairs(hosts) do
+    if host:starts_with("*.") then
+      out:warn("AcmeNotPossible", host .. ": a wildcard cannot be proved by an answer over HTTP")
+    elseif not is_allowed(host) then
+      out:warn("AcmeNotPossible", host .. ": it is not below one of acme_domains")
+    elseif count == MAX_HOSTS then
+      out:warn("AcmeNotPossible", ("more than %d hosts of one Ingress; the rest have none"):format(MAX_HOSTS))
+      break
+    else
+      local file = (#host <= 200 and host or hash(host)) .. ".pem"
+      out:section("crt-store", { key = host }, function(b)
+        b:line("load", "crt", "acme/" .. file, "acme", SECTION, "domains", host)
+      end)
+      files[host], count = file, count + 1
+    end
+  end
+  return files
+end
+
+provide("acme", { wants = wants, obtain = obtain })
