@@ -22,7 +22,7 @@ settings({
     doc = "keys of the certificates" },
   acme_profile = { type = "text", pattern = "^[%w._-]+$", expects = "a profile's name",
     doc = "profile of certificates that the authority is asked for" },
-  acme_ca = { type = "text", pattern = NAME, expects = KEY, doc = "authorities (ca.crt) of the directory's certificate" },
+  acme_ca = { type = "text", pattern = NAME, expects = KEY, doc = "authorities (ca.crt) that verify the directory" },
   acme_account = { type = "text", pattern = NAME, expects = KEY, doc = "the account's key (tls.key)" },
 })
 
@@ -75,8 +75,8 @@ local function account(out)
   if key then
     out:certificate(file, { key = key })
   else
-    out:warn("InvalidAcmeAccount", ("acme_account: there is no Secret %s with tls.key; the key that was in use stays"):format(
-      context.acme_account))
+    out:warn("InvalidAcmeAccount", "acme_account: there is no Secret " .. context.acme_account
+      .. " with tls.key; the key that was in use stays, or HAProxy makes one")
     out:certificate(file, { keep = true })
   end
   return path:cert(file)
@@ -119,8 +119,9 @@ if ON then
         if dig(pod, "metadata", "deletionTimestamp") == nil then names[#names + 1] = pod.metadata.name end
       end
       if #names > 1 then
-        out:warn("AcmeSeveralMembers", ("acme_directory works with one HAProxy, and there are %d pods of it: each orders "
-          .. "certificates of its own, and orders fail where the authority's question reaches another one"):format(#names))
+        out:warn("AcmeSeveralMembers", ("acme_directory works with one HAProxy, and there are %d pods of it: each "
+          .. "orders certificates of its own, and orders fail where the question of the authority reaches another one")
+          :format(#names))
       end
     end)
   end

@@ -16,10 +16,13 @@
 #include "base/log.h"
 
 #define LOOK_NS (10 * NS_PER_S)
+#define SOON_S (14 * 86400)
 #define DUMPS_MAX 200 /* in one look; the next one has the rest */
 #define DUMPS_PER_DEADLINE 50
+#define REPEATS_MAX 50 /* while HAProxy replaces certificates */
 #define ANSWER_MAX_BYTES ((size_t)64 << 20)
 
+static void dump_begin(struct agent *a);
 static void look_end(struct agent *a);
 
 /* Does what HAProxy runs have a section for them? */
@@ -62,6 +65,15 @@ static bool line_parse(char *line, struct line *ret_line)
     return acme_is_file(ret_line->path);
 }
 
+/* Another certificate is being replaced at this moment. */
+static bool is_locked(const struct runtime_answer *answers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ssl_file_answer_is_locked(answers[i].text))
+            return true;
+    return false;
+}
+
 static void on_dumped(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
     struct agent *a = ctx;
@@ -69,6 +81,10 @@ static void on_dumped(void *ctx, const struct err *err, const struct runtime_ans
     c->call = NULL;
     if (err)
         log_debug("Certificates that HAProxy has obtained could not be read; this is tried again", "error", err->text);
+    if (!err && is_locked(answers, count) && c->repeats++ < REPEATS_MAX) {
+        dump_begin(a);
+        return;
+    }
     for (size_t i = 0; i < count && i < c->asked.length; i++)
         if (!acme_files_take(a, c->asked.items[i], answers[i].text, answers[i].length))
             log_debug("What HAProxy has obtained is no certificate that can be saved", "file", c->asked.items[i]);
@@ -94,16 +110,48 @@ static void dump_begin(struct agent *a)
     batch_done(&reads);
 }
 
-static void on_status(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
+/* What one look has found. */
+struct found {
+    struct map used; /* paths */
+    double valid, soon, missing;
+    int64_t first_end_s; /* 0: there are none */
+};
+
+static void count(struct found *f, const struct line *line, int64_t now_s)
+{
+    map_put(&f->used, line->path, f);
+    if (line->end_s <= now_s)
+        f->missing++;
+    else if (line->end_s - now_s <= SOON_S)
+        f->soon++;
+    else
+        f->valid++;
+    if (line->end_s > now_s && (!f->first_end_s || line->end_s < f->first_end_s))
+        f->first_end_s = line->end_s;
+}
+
+static void tell(struct agent *a, const struct found *f)
+{
+    static const char help[] = "Certificates that HAProxy obtains itself. soon: ends within 14 days; missing: there is "
+                               "none yet, or it has ended.";
+    metric_set(metric_gauge(a->metrics, "haptic_acme_certificates", help, "state", "valid"), f->valid);
+    metric_set(metric_gauge(a->metrics, "haptic_acme_certificates", help, "state", "soon"), f->soon);
+    metric_set(metric_gauge(a->metrics, "haptic_acme_certificates", help, "state", "missing"), f->missing);
+    metric_set(metric_gauge(a->metrics, "haptic_acme_certificate_first_end_timestamp_seconds",
+                            "When the first of the certificates ends that HAProxy has obtained; 0: there are none."),
+               (double)f->first_end_s);
+}
+
+static void on_status(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t length)
 {
     struct agent *a = ctx;
     struct acme *c = &a->acme;
     struct line line;
-    struct map used = {0};
+    struct found found = {0};
     int64_t now_s = clock_wall_s();
     c->call = NULL;
     asked_clear(c);
-    if (err || count != 1) {
+    if (err || length != 1) {
         look_end(a);
         return;
     }
@@ -112,13 +160,15 @@ static void on_status(void *ctx, const struct err *err, const struct runtime_ans
     while ((at = strsep(&rest, "\n"))) {
         if (*at == '#' || !line_parse(at, &line))
             continue;
-        map_put(&used, line.path, a);
+        count(&found, &line, now_s);
         /* Until it has one, HAProxy shows a certificate of its own that has ended. */
         if (line.end_s > now_s && !acme_files_have(a, line.path, line.end_s) && c->asked.length < DUMPS_MAX)
             vec_push(&c->asked, xstrdup(line.path));
     }
-    acme_files_sweep(a, &used, now_s);
-    map_done(&used);
+    tell(a, &found);
+    acme_files_sweep(a, &found.used, now_s);
+    map_done(&found.used);
+    c->repeats = 0;
     if (c->asked.length)
         dump_begin(a);
     else
@@ -168,7 +218,7 @@ void acme_look(struct agent *a, void (*then)(struct agent *a))
 
 void acme_begin(struct agent *a)
 {
-    if (a->acme.call || a->apply.busy || !a->known || clock_now_ns() < a->acme.next_ns)
+    if (a->acme.call || !a->known || clock_now_ns() < a->acme.next_ns)
         return;
     a->acme.next_ns = clock_now_ns() + LOOK_NS;
     acme_look(a, acme_save);

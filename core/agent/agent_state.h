@@ -140,7 +140,7 @@ struct apply {
     struct plan plan;
     struct batch batch;
     size_t stage; /* next stage of the plan */
-    unsigned rereads;
+    unsigned rereads, locked;
     struct digest digest; /* the model's accepted digest when the plan was made */
     unsigned operations;
     bool reloaded, restarted;
@@ -179,11 +179,12 @@ struct pace {
 
 /* Certificates that HAProxy obtains by itself: "acme/NAME". */
 struct acme {
-    struct map saved; /* path → int64_t: when the certificate on disk ends, Unix seconds */
-    bool saved_known; /* the directory was read */
+    struct map saved;        /* path → int64_t: when the certificate on disk ends, Unix seconds */
+    bool saved_known;        /* the directory was read */
     struct disk_files files; /* read from HAProxy, and not on their way to the disk yet */
     struct runtime_call *call;
     VEC(char *) asked; /* paths, while they are read */
+    unsigned repeats;
     int64_t next_ns;
     void (*then)(struct agent *a); /* when the look that is under way has ended */
 };

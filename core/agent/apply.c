@@ -16,6 +16,7 @@
 
 #define REREADS_MAX 9            /* at once, then after 1 + 2 + 4 … ms: a quarter of a second in all */
 #define SLICE_NS (5 * NS_PER_MS) /* of a comparison of everything, between two turns of the loop */
+#define LOCKED_MAX 40            /* reads anew while HAProxy replaces certificates, each 25 ms later */
 #define SURPRISE_WARN_NS (30 * NS_PER_S)
 #define SURPRISE_WARN_MAX_NS (3600 * NS_PER_S)
 #define RESTS_MAX 8           /* comparisons without what cannot be done at runtime, when no reload can be made */
@@ -220,6 +221,25 @@ static bool may_run(struct agent *a, size_t count, int64_t *ret_deadline_ns)
     return false;
 }
 
+/* HAProxy replaces certificates that it has obtained at moments of its own choice, and tells of none meanwhile. All is
+ * read again then, or the apply ends. */
+static bool read_is_locked(struct agent *a, const struct runtime_answer *answers, size_t count)
+{
+    struct err err;
+    bool locked = false;
+    for (size_t i = 0; i < count; i++)
+        locked |= ssl_file_answer_is_locked(answers[i].text);
+    if (!locked)
+        return false;
+    if (a->apply.locked++ < LOCKED_MAX) {
+        apply_step_later(a, apply_read, 25 * NS_PER_MS);
+        return true;
+    }
+    err_set(&err, ERR_TIMEOUT, "HAProxy replaces certificates all the time, and tells of none");
+    apply_fail(a, &err);
+    return true;
+}
+
 /* Maps, then certificates and their lists. */
 static void on_maps_read(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
@@ -236,6 +256,8 @@ static void on_maps_read(void *ctx, const struct err *err, const struct runtime_
         if (map->used)
             live_merge_map(map, answers[i++].text);
     }
+    if (read_is_locked(a, answers + i, count - i))
+        return;
     certificates_merge(a, answers + i, count - i);
     a->known = true;
     apply_step_later(a, step_compare, 0);
@@ -295,6 +317,8 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
         return;
     }
     a->running = true;
+    if (read_is_locked(a, answers + READ_CERTIFICATES, SSL_FILE_KINDS + 1))
+        return;
     bool replaces = versions_read(a, answers[READ_VERSION].text, answers[READ_HELP].text);
     const char *pid = strstr(answers[READ_INFO].text, "\nPid: ");
     int worker = 0;

@@ -267,6 +267,17 @@ bool ssl_file_answer_is_none(enum ssl_file_kind kind, const char *answer)
     return kind == SSL_CERTIFICATE ? !strstr(answer, FINGERPRINT) : strstr(answer, "Not found") != NULL;
 }
 
+bool ssl_file_answer_is_locked(const char *answer)
+{
+    static const char locked[] = "Operations on certificates are currently locked";
+    /* "Can't show!\nOperations on …" */
+    if (strncmp(answer, "Can't ", 6) == 0) {
+        answer += strcspn(answer, "\n");
+        answer += *answer == '\n';
+    }
+    return strncmp(answer, locked, strlen(locked)) == 0;
+}
+
 /* ---- for a command ---- */
 
 static bool block_is_of(enum ssl_file_kind kind, const char *line, size_t length)

@@ -32,6 +32,9 @@ bool ssl_file_answer_is(enum ssl_file_kind kind, const char *answer, const struc
 /* Does the answer say that HAProxy has no such file? */
 bool ssl_file_answer_is_none(enum ssl_file_kind kind, const char *answer);
 
+/* Nothing was done: certificates are being replaced at this moment, and the same command will be answered soon. */
+bool ssl_file_answer_is_locked(const char *answer);
+
 /* Append what a command is to carry: the PEM blocks of that kind, without empty lines. */
 void ssl_file_payload(enum ssl_file_kind kind, const char *pem, size_t length, struct buf *out);
 

@@ -119,9 +119,9 @@ function M.install(Out, kinds, put, check)
   end
 
   --- Which certificate clients get. opts: sni (a name or a list; without it: all whose name nobody has), options (words
-  --- between the brackets of a crt-list), keep (only if its certificate is there), acme (certificates that HAProxy itself
-  --- obtains: files in the folder acme/, which a crt-store names). False when this run gave one of the names others: the
-  --- first stay.
+  --- between the brackets of a crt-list), keep (only if its certificate is there), acme (they are those that HAProxy
+  --- itself obtains: files in the folder acme/, which a crt-store names). False when this run gave one of the names
+  --- others: the first stay.
   ---@return boolean
   function Out:crt_list(list, certs, opts)
     check(self, "crt_list", 2)

@@ -328,6 +328,34 @@ static void good_ones_pass(void **state UNUSED)
     each_series(test_good);
 }
 
+/* HAProxy makes the key of an account that is not there, which it cannot in the jail; and a certificate. */
+static void test_acme(const char *series, const struct check_config *config)
+{
+    struct outcome o = {0};
+    if (strcmp(series, "3.4") < 0)
+        return;
+    check_one(&o, config,
+              "global\n  expose-experimental-directives\nacme a\n  directory https://a.invalid/\n"
+              "  account-key acme/account.key\n  map virt@acme\n"
+              "crt-store\n  load crt acme/a.pem acme a domains a.example\n"
+              "frontend f from base\n  bind :8 ssl crt acme/a.pem\n"
+              "  http-request deny if { path,map(virt@acme) -m found }\n");
+    assert_string_equal(o.error, "");
+    if (!o.ok)
+        fail_msg("%s", o.output);
+    outcome_done(&o);
+    check_one(&o, config,
+              "global\n  expose-experimental-directives\nacme a\n  directory https://a.invalid/\n"
+              "  account-key files/none.key\n");
+    assert_false(o.ok);
+    outcome_done(&o);
+}
+
+static void accounts_need_no_key(void **state UNUSED)
+{
+    each_series(test_acme);
+}
+
 /* Lua that HAProxy loads while it reads a configuration is the most that a configuration can do. */
 static const char jail_lua[] =
     "local out = {}\n"
@@ -609,6 +637,7 @@ int main(void)
         cmocka_unit_test(nonsense_is_harmless),
         cmocka_unit_test(mistakes_are_located),
         cmocka_unit_test(good_ones_pass),
+        cmocka_unit_test(accounts_need_no_key),
         cmocka_unit_test(jail_holds),
         cmocka_unit_test(what_configurations_use_is_allowed),
         cmocka_unit_test(further_files_are_read_when_allowed),

@@ -233,6 +233,48 @@ static void other_files_stay(void **state UNUSED)
     directory_remove(directory);
 }
 
+static void count_name(void *ctx, const char *name)
+{
+    assert_string_equal(name, "a.pem");
+    ++*(int *)ctx;
+}
+
+/* Of what HAProxy has obtained nothing is compared with what was written, nor removed. */
+static void obtained_files_stay(void **state UNUSED)
+{
+    uv_loop_t loop;
+    int count = 0;
+    char *directory = directory_new();
+    uv_loop_init(&loop);
+    struct disk *d = disk_open(&loop, directory, NULL);
+    struct disk_files files = {0};
+    add(&files, "acme/a.pem", "one");
+    struct outcome o = write_files(&loop, d, &files, false);
+    assert_int_equal(o.written, 1);
+    assert_int_equal(mode_of(directory, "acme"), 0700);
+    assert_int_equal(mode_of(directory, "acme/a.pem"), 0600);
+    same(directory, "acme/a.pem", "one");
+    disk_each_saved(d, count_name, &count);
+    assert_int_equal(count, 1);
+    struct outcome seen = {0};
+    file_write(directory, "acme/a.pem", "two");
+    assert_true(disk_check(d, true, take, &seen));
+    assert_true(loop_until(&loop, &seen.told, 20));
+    assert_int_equal(seen.altered, 0);
+    add(&files, "haproxy.cfg", "global\n");
+    o = write_files(&loop, d, &files, true);
+    assert_int_equal(o.removed, 0);
+    same(directory, "acme/a.pem", "two");
+    disk_remove_saved(d, "haproxy.cfg");
+    disk_remove_saved(d, "acme/../haproxy.cfg");
+    same(directory, "haproxy.cfg", "global\n");
+    disk_remove_saved(d, "acme/a.pem");
+    same(directory, "acme/a.pem", NULL);
+    disk_free(d);
+    loop_end(&loop);
+    directory_remove(directory);
+}
+
 static void paths_stay_inside(void **state UNUSED)
 {
     static const char *const good[] = {"haproxy.cfg", "maps/host.map", "certs/a_b-c.d+e@f:g=h,i~.pem", "a"};
@@ -405,7 +447,7 @@ int main(void)
         cmocka_unit_test(only_changes_are_written), cmocka_unit_test(altered_files),
         cmocka_unit_test(what_is_named_exists),     cmocka_unit_test(other_files_stay),
         cmocka_unit_test(paths_stay_inside),        cmocka_unit_test(failures_leave_the_old_file),
-        cmocka_unit_test(wrong_places_are_told),
+        cmocka_unit_test(wrong_places_are_told),    cmocka_unit_test(obtained_files_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,6 +97,7 @@ static void real_versions_agree(void **state UNUSED)
         struct haproxy_caps caps;
         assert_int_equal(haproxy_version_parse(text, &caps, NULL), 0);
         assert_int_equal(caps.quic, strstr(text, "USE_QUIC=1") != NULL);
+        assert_int_equal(caps.acme, strstr(text, "+ACME") != NULL && strcmp(haproxy_series[i], "3.4") >= 0);
         assert_int_equal(caps.major, haproxy_series[i][0] - '0');
         assert_int_equal(caps.minor, haproxy_series[i][2] - '0');
 

@@ -126,6 +126,8 @@ static void nothing_happens_outside(void **state)
             "defaults d\n    log stderr local0\n#    source 10.0.0.9\n");
     becomes("peers p\n    peer me 10.0.0.1:1024\n    table t type ip size 1k\n",
             "peers p\n    peer me unix@/f/p0\n    table t type ip size 1k\n");
+    becomes("acme a\n    directory https://a.example/\n",
+            "global\n    acme.scheduler off\nacme a\n    directory https://a.example/\n");
     becomes("userlist u\n    user bind password x\n", "userlist u\n    user bind password x\n");
 }
 

@@ -6,7 +6,7 @@ local kube = require("support.kube")
 local posix = require("support.posix")
 
 local SECRETS = { secrets = { apiVersion = "v1", resources = "secrets", indexBy = { "metadata.namespace", "metadata.name" } } }
-local COUNT = 2
+local COUNT = 50
 local ACME = "haproxy-haptic.org/acme"
 
 describe("The acme library", function()
@@ -57,25 +57,89 @@ describe("The acme library", function()
 
   local function saved(host)
     return (posix.run({ "openssl", "x509", "-noout", "-fingerprint", "-sha1", "-in",
-      haptic.directory .. "/acme/" .. host .. ".pem" }):match("=([%x:]+)") or ""):gsub(":", "")
+      haptic.directory .. "/acme/" .. host .. ".pem" }):match("Fingerprint=([%x:]+)") or ""):gsub(":", "")
   end
 
-  local function wait_saved(host, fingerprint)
-    scope:wait_for("the certificate of " .. host .. " on disk", 30, function() return saved(host) == fingerprint end)
-  end
-
-  it("obtains a certificate for each host, many at once, and the redirect does not stand in its way", function()
+  it("obtains a certificate for each host, many at once, as soon as the authority is the right one", function()
     pebble = scope:pebble({ http_port = ports.http })
     put_authority()
+    local own = scope:certificate({ names = { "own.example" } })
+    source:write("secret.yaml", e2e.tls_secret("own", own.cert, own.key))
+    put("own", "own.example")
     for i = 1, COUNT do put("app-" .. i, i .. ".acme.example", { ["haproxy.org/ssl-redirect"] = "true" }) end
-    start({ acme_hosts = "absent" })
-    for i = 1, COUNT do wait_trusted(i .. ".acme.example", 20) end
+    start({ acme_hosts = "absent", acme_directory = (pebble.directory:gsub("/dir$", "/nothing")) })
+    scope:wait_peer(ports.https, "own.example", own)
+    scope:wait_for("an order that fails", 30, function()
+      return posix.read_file(haptic.directory .. "/haproxy.log"):find("invalid HTTP status code 404", 1, true)
+    end)
+    assert.equal("", saved("1.acme.example"))
+    haptic:stop()
+    start({ acme_hosts = "absent" }, { directory = haptic.directory, name = "again" })
+    for i = 1, COUNT do wait_trusted(i .. ".acme.example", 120) end
+    -- All the while everything else leads to HTTPS, and hosts with a Secret have that.
     for i = 1, COUNT, 7 do
       assert.equal(302, assert(http.request({ port = ports.http, host = i .. ".acme.example", path = "/" })).status)
     end
-    -- Comparisons find nothing that they would set back.
+    assert.equal(own.fingerprint, e2e.peer(ports.https, "own.example"))
     assert.equal(COUNT, pebble:issued())
     assert.equal(1, haptic:state().haproxy.reloads)
-    assert.equal(0, haptic:metric("haptic_drift_repairs_total") or 0)
+    assert.is_nil(haptic:log():match("[^\n]*HAProxy differed[^\n]*"))
+  end)
+
+  local function compared() return select(2, haptic:log():gsub("Comparing everything", "")) end
+
+  --- Waits until everything was compared with HAProxy twice more.
+  local function wait_compared()
+    local before = compared()
+    scope:wait_for("two comparisons", 20, function() return compared() >= before + 2 end)
+  end
+
+  it("keeps what HAProxy renews: over comparisons, a reload, and the end of everybody", function()
+    pebble = scope:pebble({ http_port = ports.http })
+    put_authority()
+    source:write("users.yaml", { apiVersion = "v1", kind = "Secret", metadata = { name = "users", namespace = "default" },
+      stringData = { auth = "joe:$5$salt$w2yZkRZkVYVJhw5VlcXvfUbWkuVDJ3VmJsHrY1zVt.1" } })
+    -- Nobody may see this host: the authority's question is answered nevertheless.
+    put("a", "a.example", { [ACME] = "true", ["haproxy.org/deny-list"] = "0.0.0.0/0, ::/0",
+      ["haproxy.org/auth-type"] = "basic-auth", ["haproxy.org/auth-secret"] = "users" })
+    put("b", "b.example", { [ACME] = "true" })
+    start()
+    local first = wait_trusted("a.example")
+    wait_trusted("b.example")
+    haptic.haproxy:ask("acme renew acme/a.example.pem")
+    scope:wait_for("another certificate", 60, function() return e2e.peer(ports.https, "a.example") ~= first end)
+    local second = e2e.peer(ports.https, "a.example")
+    local reloads = haptic:state().haproxy.reloads
+    -- Another host goes, which is a reload. Its certificate stays on disk, for the case that it comes back.
+    source:write("b.yaml")
+    scope:wait_for("the reload", 30, function() return haptic:state().haproxy.reloads > reloads end)
+    assert.equal(second, saved("a.example"))
+    assert.not_equal("", saved("b.example"))
+    assert.equal(second, e2e.peer(ports.https, "a.example"))
+    wait_compared()
+    assert.equal(second, e2e.peer(ports.https, "a.example"))
+    assert.equal(3, pebble:issued())
+    -- Everything ends at once, and begins again.
+    local processes = haptic.haproxy:processes()
+    haptic:kill()
+    posix.kill(processes.master, "KILL")
+    posix.kill(processes.worker, "KILL")
+    start(nil, { directory = haptic.directory, name = "again" })
+    assert.equal(second, e2e.peer(ports.https, "a.example"))
+    wait_compared()
+    assert.equal(second, e2e.peer(ports.https, "a.example"))
+    assert.equal(3, pebble:issued())
+    assert.equal(403, assert(e2e.https({ port = ports.https, host = "a.example" })).status)
+    for _, text in ipairs({ haptic:log(), haptic:get("/debug/state").body, haptic:get("/metrics").body }) do
+      assert.is_nil(text:find("PRIVATE KEY", 1, true))
+    end
+  end)
+
+  it("says that it cannot work where HAProxy cannot", function()
+    put("a", "a.example", { [ACME] = "true" })
+    pebble = { directory = "https://authority.example/dir", nameserver = "127.0.0.1:1", ca = "" }
+    start(nil, { series = "3.2" })
+    haptic:wait_log("AcmeNotSupported")
+    assert.equal(302, assert(http.request({ port = ports.http, host = "a.example", path = "/" })).status)
   end)
 end)

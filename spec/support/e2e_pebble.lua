@@ -9,8 +9,8 @@ local Scope = M.Scope
 local Pebble = {}
 Pebble.__index = Pebble
 
---- Starts an authority: {directory (its address), ca (by which that is verified), nameserver}. All names have the address
---- 127.0.0.1, and it looks at http_port there.
+--- Starts an authority: {directory (its address), ca (by which that is verified), nameserver}. All names have the
+--- address 127.0.0.1, and it looks at http_port there.
 ---@param options table http_port; reuse (percent of authorizations that it takes from an earlier order: 0); bad_nonces
 --- (percent of requests that it refuses: 5); days (of certificates: 90)
 function Scope:pebble(options)
