@@ -26,7 +26,7 @@
 #define DISK_CONFIG "haproxy.cfg"
 #define DISK_SAVED "acme" /* what HAProxy has obtained */
 #define DISK_FOLDERS 4
-#define DISK_SWEPT 3 /* the first of them have only what is written here */
+#define DISK_SWEPT 3                                 /* the first of them have only what is written here */
 extern const char *const disk_folders[DISK_FOLDERS]; /* "maps", "files", "certs", "acme" */
 
 /* A file: path relative to the directory: "haproxy.cfg", "maps/host.map", "fence". */

@@ -115,9 +115,9 @@ static void kinds_are_added_to_those_of_the_library(void **state)
         const char *text, *kinds;
     } cases[] = {
         {MAPS "}\n", "ingresses=ingresses ingressclasses=ingressclasses services=services endpoints=endpointslices "
-                     "maps=configmaps libraries:5"},
+                     "maps=configmaps libraries:6"},
         {MAPS ", services: {apiVersion: example.com/v1, resources: things}, endpoints: null}\n",
-         "ingresses=ingresses ingressclasses=ingressclasses maps=configmaps services=things libraries:5"},
+         "ingresses=ingresses ingressclasses=ingressclasses maps=configmaps services=things libraries:6"},
         {MAPS "}\ntemplatingSettings: {libraries: [base]}\n", "maps=configmaps libraries:1"},
         {MAPS "}\nhaproxyConfig: {template: 'global'}\n", "maps=configmaps libraries:0"},
         {MAPS "}\nhaproxyConfig: {template: 'global'}\ntemplatingSettings: {libraries: [base]}\n",
