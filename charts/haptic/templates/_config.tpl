@@ -88,6 +88,18 @@ labelSelector: {{ include "haptic.selectorTerms" . }}
 {{- if and .Values.https.enabled .Values.https.http3 -}}
 {{- $_ := set $settings "http3" true -}}
 {{- end -}}
+{{- with .Values.https.acme -}}
+{{- if .directory -}}
+{{- $_ := set $settings "acme_directory" .directory -}}
+{{- $_ := set $settings "acme_hosts" .hosts -}}
+{{- with .domains -}}
+{{- $_ := set $settings "acme_domains" . -}}
+{{- end -}}
+{{- with .contact -}}
+{{- $_ := set $settings "acme_contact" . -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- /* What pods of HAProxy share, such as pod-maxconn. How many there are with a DaemonSet or with autoscaling is not known here. */ -}}
 {{- if and (eq .Values.haproxy.kind "Deployment") (not .Values.haproxy.autoscaling.enabled) (not .Values.haproxy.keda.enabled) (gt (int .Values.haproxy.replicaCount) 0) -}}
 {{- $_ := set $settings "haproxy_pods" (int .Values.haproxy.replicaCount) -}}

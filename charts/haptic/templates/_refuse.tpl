@@ -91,6 +91,22 @@
 {{- if and .Values.haproxy.hostPorts.https (not .Values.https.enabled) -}}
 {{- fail "haproxy.hostPorts.https is set and https.enabled is false: nothing would listen there" -}}
 {{- end -}}
+{{- if .Values.https.acme.directory -}}
+{{- if not .Values.https.enabled -}}
+{{- fail "https.acme.directory is set and https.enabled is false: the certificates are for HTTPS" -}}
+{{- end -}}
+{{- if ne .Values.haproxy.kind "Deployment" -}}
+{{- fail "https.acme.directory is set and haproxy.kind is DaemonSet: HAProxy can only obtain certificates where there is one pod of it; use Deployment" -}}
+{{- end -}}
+{{- if gt (int .Values.haproxy.replicaCount) 1 -}}
+{{- fail (printf "https.acme.directory is set and haproxy.replicaCount is %d: each pod would order certificates of its own, and could not answer for the others; use 1" (int .Values.haproxy.replicaCount)) -}}
+{{- end -}}
+{{- range $name := list "autoscaling" "keda" -}}
+{{- if (index $.Values.haproxy $name).enabled -}}
+{{- fail (printf "https.acme.directory is set and haproxy.%s.enabled is true: HAProxy can only obtain certificates where there is one pod of it" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.https.http3 (not .Values.https.enabled) -}}
 {{- fail "https.http3 is set and https.enabled is false: HTTP/3 needs the certificates of HTTPS" -}}
 {{- end -}}
