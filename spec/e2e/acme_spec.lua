@@ -1,4 +1,5 @@
---- cert-manager's way to certificates, with a real API server: many orders at once for hosts that lead from HTTP to HTTPS.
+--- cert-manager's way to certificates, with a real API server and a real authority, Pebble: many orders at once for hosts
+--- that lead from HTTP to HTTPS.
 
 local e2e = require("support.e2e")
 local http = require("support.http")
@@ -22,9 +23,6 @@ describe("Certificates by ACME", function()
 
   for _, series in ipairs({ "3.2", "3.4" }) do
     it(COUNT .. " at once: each solver is reached in spite of the redirect, then each host has its own, on " .. series, function()
-      local port, ready = e2e.port(), scope:path("solver.sock")
-      scope:spawn({ name = "solver", argv = { "python3", "spec/support/echo.py", tostring(port), ready } })
-      scope:wait_for("the solver", 10, function() return select(2, posix.run({ "test", "-S", ready })) == 0 end)
       admin:put(kube.service("app"))
       admin:put(kube.slice("app", { "198.18.0.1" }))
       for i = 1, COUNT do
@@ -43,8 +41,13 @@ describe("Certificates by ACME", function()
         return answer and answer.status == 302
       end)
       local default, before = e2e.peer(haptic.https_port, "1.acme.example"), haptic:state().haproxy.reloads
-      local text, code = posix.run({ "spec/support/e2e_acme", tostring(admin.port), tostring(haptic.http_port), tostring(port),
-        tostring(COUNT) })
+      local pebble = scope:pebble({ http_port = haptic.http_port })
+      local folder, ca, root = scope:path("orders"), scope:path("ca.pem"), scope:path("root.pem")
+      posix.run({ "mkdir", folder })
+      posix.write_file(ca, pebble.ca)
+      posix.write_file(root, pebble:root())
+      local text, code = posix.run({ "spec/support/e2e_acme", tostring(admin.port), tostring(haptic.http_port),
+        tostring(e2e.port()), tostring(COUNT), pebble.directory, ca, folder })
       assert.equal(0, code, text)
       local slowest = 0
       for i = 1, COUNT do
@@ -61,12 +64,25 @@ describe("Certificates by ACME", function()
       end
       -- All the while everything else leads to HTTPS. The certificates come, the solvers go.
       for i = 1, COUNT, 7 do assert.equal(302, plain(i, "/").status) end
-      local certificates = scope:certificates(COUNT, "acme.example")
+      local certificates = {}
+      for i = 1, COUNT do
+        local file = folder .. "/" .. i
+        certificates[i] = { name = i .. ".acme.example", cert = posix.read_file(file .. ".pem"),
+          key = posix.read_file(file .. ".key"), fingerprint = (posix.run({ "openssl", "x509", "-noout", "-fingerprint",
+            "-sha1", "-in", file .. ".pem" }):match("Fingerprint=([%x:]+)"):gsub(":", "")) }
+      end
       local reloads = haptic:state().haproxy.reloads
       for i, c in ipairs(certificates) do admin:put(e2e.tls_secret("acme-" .. i, c.cert, c.key)) end
       scope:wait_peers(haptic.https_port, certificates)
       assert.equal(reloads, haptic:state().haproxy.reloads)
       assert.not_equal(default, certificates[1].fingerprint)
+      -- A client that trusts that authority and nobody else is content.
+      for i = 1, COUNT, 7 do
+        local host = i .. ".acme.example"
+        local output, status = posix.run({ "curl", "-sS", "-m", "5", "--cacert", root, "--resolve",
+          ("%s:%d:127.0.0.1"):format(host, haptic.https_port), ("https://%s:%d/"):format(host, haptic.https_port) })
+        assert.equal(0, status, output)
+      end
       for i = 1, COUNT do
         for kind, name in pairs({ Ingress = "cm-acme-http-solver-" .. i, Service = "cm-acme-http-solver-" .. i,
           EndpointSlice = "cm-acme-http-solver-" .. i }) do
@@ -74,7 +90,7 @@ describe("Certificates by ACME", function()
         end
       end
       scope:wait_for("the solvers to go", 20, function()
-        local answer = plain(COUNT, "/.well-known/acme-challenge/token-" .. COUNT .. "-Zm9v")
+        local answer = plain(COUNT, "/.well-known/acme-challenge/token")
         return answer and answer.body:find("198.18.0.1:8001", 1, true), answer and answer.body
       end)
       if series == "3.4" then assert.equal(before, haptic:state().haproxy.reloads) end
