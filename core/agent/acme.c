@@ -16,7 +16,6 @@
 #include "base/log.h"
 
 #define LOOK_NS (10 * NS_PER_S)
-#define SOON_S (14 * 86400)
 #define DUMPS_MAX 200 /* in one look; the next one has the rest */
 #define DUMPS_PER_DEADLINE 50
 #define REPEATS_MAX 50 /* while HAProxy replaces certificates */
@@ -113,7 +112,7 @@ static void dump_begin(struct agent *a)
 /* What one look has found. */
 struct found {
     struct map used; /* paths */
-    double valid, soon, missing;
+    double valid, missing;
     int64_t first_end_s; /* 0: there are none */
 };
 
@@ -122,8 +121,6 @@ static void count(struct found *f, const struct line *line, int64_t now_s)
     map_put(&f->used, line->path, f);
     if (line->end_s <= now_s)
         f->missing++;
-    else if (line->end_s - now_s <= SOON_S)
-        f->soon++;
     else
         f->valid++;
     if (line->end_s > now_s && (!f->first_end_s || line->end_s < f->first_end_s))
@@ -132,10 +129,8 @@ static void count(struct found *f, const struct line *line, int64_t now_s)
 
 static void tell(struct agent *a, const struct found *f)
 {
-    static const char help[] = "Certificates that HAProxy obtains itself. soon: ends within 14 days; missing: there is "
-                               "none yet, or it has ended.";
+    static const char help[] = "Certificates that HAProxy obtains itself. missing: there is none yet, or it has ended.";
     metric_set(metric_gauge(a->metrics, "haptic_acme_certificates", help, "state", "valid"), f->valid);
-    metric_set(metric_gauge(a->metrics, "haptic_acme_certificates", help, "state", "soon"), f->soon);
     metric_set(metric_gauge(a->metrics, "haptic_acme_certificates", help, "state", "missing"), f->missing);
     metric_set(metric_gauge(a->metrics, "haptic_acme_certificate_first_end_timestamp_seconds",
                             "When the first of the certificates ends that HAProxy has obtained; 0: there are none."),

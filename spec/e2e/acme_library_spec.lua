@@ -73,6 +73,9 @@ describe("The acme library", function()
       return posix.read_file(haptic.directory .. "/haproxy.log"):find("invalid HTTP status code 404", 1, true)
     end)
     assert.equal("", saved("1.acme.example"))
+    scope:wait_for("the number of those that are missing", 20, function()
+      return haptic:metric("haptic_acme_certificates", { state = "missing" }) == COUNT
+    end)
     haptic:stop()
     start({ acme_hosts = "absent" }, { directory = haptic.directory, name = "again" })
     for i = 1, COUNT do wait_trusted(i .. ".acme.example", 120) end
@@ -82,6 +85,11 @@ describe("The acme library", function()
     end
     assert.equal(own.fingerprint, e2e.peer(ports.https, "own.example"))
     assert.equal(COUNT, pebble:issued())
+    scope:wait_for("none to be missing", 30, function()
+      return haptic:metric("haptic_acme_certificates", { state = "missing" }) == 0
+        and haptic:metric("haptic_acme_certificates", { state = "valid" }) == COUNT
+        and haptic:metric("haptic_acme_certificate_first_end_timestamp_seconds") > os.time()
+    end)
     assert.equal(1, haptic:state().haproxy.reloads)
     assert.is_nil(haptic:log():match("[^\n]*HAProxy differed[^\n]*"))
   end)
