@@ -107,6 +107,7 @@ static void look_anew(struct judge *j)
     CLEANUP(expand_wipe) struct buf text = {0};
     struct map_slot *slot;
     struct err err;
+    int64_t begin_ns = clock_now_ns();
     j->agent.live = live_free(j->agent.live);
     j->agent.live = live_new();
     model_write_config(j->agent.model, MODEL_ACCEPTED, &text, NULL);
@@ -117,6 +118,7 @@ static void look_anew(struct judge *j)
         ((struct live_map *)slot->value)->used = true;
     shapes_learn_all(&j->agent);
     j->stale = false;
+    log_debug("What was accepted was looked at from scratch", "duration", log_duration(clock_now_ns() - begin_ns));
 }
 
 void judge_begin(struct judge *j)
