@@ -15,7 +15,7 @@ static bool is_any_followed(const struct app *app)
 
     for (size_t i = 0; i < app->config->kinds.length; i++) {
         if (source_kube_status(app->source_kube, app->config->kinds.items[i].name, &s) && s.is_synced &&
-            s.unfollowed_ns == 0)
+            s.unfollowed_ns == 0 && !s.is_idle)
             return true;
     }
     return false;

@@ -21,6 +21,7 @@ static const struct field kind_fields[] = {
     {.name = "labelSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, label_selector)},
     {.name = "fieldSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, field_selector)},
     {.name = "namespaces", .type = FIELD_STRINGS, .offset = offsetof(struct config_kind, namespaces)},
+    {.name = "watch", .type = FIELD_STRING, .offset = offsetof(struct config_kind, watch)},
     {.name = "statusPatch", .type = FIELD_BOOL, .offset = offsetof(struct config_kind, status_patch)},
     {.name = "owned", .type = FIELD_BOOL, .offset = offsetof(struct config_kind, is_owned)},
     {.name = "namespaceSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, namespace_selector)},
@@ -54,6 +55,7 @@ void config_kind_done(struct config_kind *k)
     free(k->label_selector);
     free(k->field_selector);
     free(k->namespace_selector);
+    free(k->watch);
     for (size_t i = 0; i < k->api_versions.length; i++)
         free(k->api_versions.items[i]);
     vec_done(&k->api_versions);
@@ -127,6 +129,37 @@ static int check_versions(struct reader *r, yyjson_val *value, struct config_kin
         free(versions->items[0]);
         vec_clear(versions);
     }
+    return 0;
+}
+
+static bool is_by_identity(const struct config_strings *index_by)
+{
+    return index_by->length == 0 || (index_by->length == 2 && strcmp(index_by->items[0], "metadata.namespace") == 0 &&
+                                     strcmp(index_by->items[1], "metadata.name") == 0);
+}
+
+bool config_kind_is_referenced(const struct config_kind *kind)
+{
+    return kind->watch != NULL && strcmp(kind->watch, "referenced") == 0;
+}
+
+/* Of what is read by its name alone nothing else is known. */
+static int check_watch(struct reader *r, yyjson_val *value, const struct config_kind *kind)
+{
+    yyjson_val *key = reader_key(value, "watch");
+
+    if (kind->watch == NULL || strcmp(kind->watch, "all") == 0)
+        return 0;
+    if (!config_kind_is_referenced(kind))
+        return reader_fail(r, key, "watch", "must be \"all\" or \"referenced\"");
+    if (kind->label_selector != NULL || kind->field_selector != NULL || kind->namespace_selector != NULL)
+        return reader_fail(r, key, "watch",
+                           "\"referenced\" reads objects by their names: there is no place for a selector");
+    if (kind->api_versions.length > 1)
+        return reader_fail(r, key, "watch", "\"referenced\" needs one \"apiVersion\"");
+    if (!is_by_identity(&kind->index_by))
+        return reader_fail(r, key, "watch",
+                           "\"referenced\" reads objects by their names: indexBy is metadata.namespace, metadata.name");
     return 0;
 }
 
@@ -213,6 +246,8 @@ int config_read_kinds(struct reader *r, yyjson_val *value, void *object)
             result = check_selectors(r, item, &kind);
         if (result == 0)
             result = check_owned(r, item, &kind);
+        if (result == 0)
+            result = check_watch(r, item, &kind);
         r->path[prefix] = '\0';
         if (result < 0) {
             config_kind_done(&kind);

@@ -45,6 +45,8 @@ void watch_log_tell(struct watch_log *w, const char *kind, const struct err *err
         log_info("An optional kind is absent; it is empty until it appears", "resource", kind, "reason", err->text);
     } else if (err != NULL && strcmp(reason, "object") == 0) {
         log_warn("Object not taken over; its last good version stays", "resource", kind, "error", err->text);
+    } else if (err != NULL && strcmp(reason, "unread") == 0) {
+        log_warn("Object cannot be read; what is known of it stays", "resource", kind, "error", err->text);
     } else if (err != NULL) {
         tell_failure(k, kind, err, retry_in_ns);
     } else {

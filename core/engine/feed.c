@@ -10,6 +10,9 @@
 #include "base/log.h"
 #include "engine/frame.h"
 
+/* In the place of a refusal: the answer of before does not count. */
+#define VOID "?"
+
 /* Room for the fields beside the JSON. */
 #define FRAME_MARGIN ((size_t)64 << 10)
 
@@ -29,6 +32,9 @@ void feed_done(struct feed *f)
         free(f->dirty.items[i]);
     vec_done(&f->dirty);
     map_done(&f->dirty_keys);
+    for (size_t i = f->answered; i < f->answers.length; i++)
+        free(f->answers.items[i]);
+    vec_done(&f->answers);
     *f = (struct feed){0};
 }
 
@@ -62,9 +68,40 @@ void feed_changed(struct feed *f, const struct store_kind *kind, const struct ob
     vec_push(&f->dirty, key);
 }
 
+void feed_answer(struct feed *f, const char *kind, const char *id, const char *refusal)
+{
+    refusal = refusal ? refusal : VOID;
+    size_t kind_size = strlen(kind) + 1, id_size = strlen(id) + 1, refusal_size = strlen(refusal) + 1;
+    char *answer = xmalloc(kind_size + id_size + refusal_size);
+
+    memcpy(answer, kind, kind_size);
+    memcpy(answer + kind_size, id, id_size);
+    memcpy(answer + kind_size + id_size, refusal, refusal_size);
+    vec_push(&f->answers, answer);
+}
+
+static void send_answer(struct feed *f, struct buf *out)
+{
+    char *kind = f->answers.items[f->answered++];
+    const char *id = kind + strlen(kind) + 1, *refusal = id + strlen(id) + 1;
+    size_t mark = frame_begin(out, FRAME_ANSWER);
+
+    frame_add_string(out, kind);
+    frame_add_string(out, id);
+    frame_add_number(out, strcmp(refusal, VOID) != 0);
+    frame_add_string(out, refusal);
+    frame_end(out, mark);
+    free(kind);
+    if (f->answered == f->answers.length) {
+        f->answered = 0;
+        vec_clear(&f->answers);
+    }
+}
+
 bool feed_is_empty(const struct feed *f)
 {
-    return f->next_kind == f->kind_count && f->replayed == f->replay.length && f->sent == f->dirty.length;
+    return f->next_kind == f->kind_count && f->replayed == f->replay.length && f->sent == f->dirty.length &&
+           f->answers.length == 0;
 }
 
 static void add_put(struct buf *out, const char *kind, const struct object *o)
@@ -149,6 +186,8 @@ void feed_pump(struct feed *f, struct buf *out, size_t high_bytes)
             const struct store_kind *k = store_kind_by_name(f->store, f->kinds[f->next_kind++]);
             if (k)
                 store_each(k, collect, f);
+        } else if (f->answers.length) {
+            send_answer(f, out);
         } else {
             return;
         }

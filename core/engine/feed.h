@@ -26,6 +26,8 @@ struct feed {
     VEC(char *) dirty; /* "kind\0id", oldest first */
     size_t sent;       /* of dirty */
     struct map dirty_keys;
+    VEC(char *) answers; /* "kind\0id\0refusal", oldest first ("?": void): what the store has of it goes before */
+    size_t answered;
 };
 
 /* Everything is to be told anew. */
@@ -33,6 +35,8 @@ void feed_begin(struct feed *f, struct store *store, const char *const *kinds, s
 void feed_done(struct feed *f); /* leaves an empty feed that is never dirty */
 /* An object changed or went. */
 void feed_changed(struct feed *f, const struct store_kind *kind, const struct object *o);
+/* What the process has asked for is known, or is not any more; refusal as in store/ask.h. */
+void feed_answer(struct feed *f, const char *kind, const char *id, const char *refusal);
 bool feed_is_empty(const struct feed *f);
 /* Append frames until out has at least high_bytes or nothing is left. */
 void feed_pump(struct feed *f, struct buf *out, size_t high_bytes);

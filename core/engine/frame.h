@@ -26,6 +26,7 @@ enum frame_type {
     FRAME_RENDER = 'R',
     FRAME_EXPLAIN = 'X',
     FRAME_ASK = 'Q',
+    FRAME_ANSWER = 'N',
     /* from the renderer */
     FRAME_CONFIGURED = 'c',
     FRAME_FRAGMENT = 'f',
@@ -36,6 +37,7 @@ enum frame_type {
     FRAME_RENDERED = 'r',
     FRAME_EXPLAINED = 'x', /* also what answers FRAME_ASK */
     FRAME_LOG = 'l',
+    FRAME_NEED = 'n',
     /* in a sealed bundle (haproxy/bundle_seal), beside FRAME_FRAGMENT and FRAME_GONE */
     FRAME_SEAL_HEAD = 'H',
     FRAME_SEAL_VALUE = 'v',

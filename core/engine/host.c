@@ -257,6 +257,20 @@ static int host_waits(lua_State *L)
     return 0;
 }
 
+/* host.ask(kind, id, wanted) */
+static int host_ask(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct field kind = check_name(L, 1, AT_HAND_OWNER_KIND_MAX), id = check_name(L, 2, AT_HAND_OWNER_ID_MAX);
+    size_t mark = frame_begin(vm->output.out, FRAME_NEED);
+
+    add(vm->output.out, kind);
+    add(vm->output.out, id);
+    frame_add_number(vm->output.out, lua_toboolean(L, 3));
+    finish(vm, mark);
+    return 0;
+}
+
 /* host.held(namespace, by_size, by_time) */
 static int host_held(lua_State *L)
 {
@@ -396,6 +410,7 @@ void host_push(lua_State *L, struct vm *vm)
         {"fits", host_fits},       {"released", host_released}, {"clock", host_clock},
         {"cpu", host_cpu},         {"input", host_input},       {"address_parse", host_address_parse},
         {"cover", coverage_begin}, {"covered", coverage_push},  {"rewriter", rewriter_push},
+        {"ask", host_ask},
     };
 
     lua_createtable(L, 0, (int)ARRAY_LEN(functions));

@@ -11,6 +11,7 @@
  *   host.gone(id, digest, owner_id)
  *   host.waits(id)                                            it exists, and its turn has not come
  *   host.rewriter(pattern, replacement) → function            see engine/rewriter.h
+ *   host.ask(kind, id, wanted)                                an object of a lazy kind is read, or no more
  *   host.held(namespace, by_size, by_time)                    numbers of fragments that wait
  *   host.fits(namespace, bytes)                               is there room for so many more?
  *   host.released()                                           a number that grows when something shrinks

@@ -22,7 +22,9 @@
 #include "engine/child.h"
 #include "engine/feed.h"
 #include "engine/intake.h"
+#include "engine/needs.h"
 #include "engine/penalties.h"
+#include "engine/questions.h"
 #include "engine/ration.h"
 #include "engine/skips.h"
 
@@ -39,12 +41,6 @@
 #define TRIES_MAX 5
 #define KINDS_MAX 256
 #define LOG_INTERVAL_NS (NS_PER_S / 10)
-
-struct question {
-    uint64_t number;
-    void (*done)(void *ctx, const char *where);
-    void *ctx;
-};
 
 struct lane {
     const struct lane_host *host;
@@ -72,17 +68,22 @@ struct lane {
     uint64_t answered, request;
     int64_t asked_ns, serving_since_ns;
     struct ration ration;
-    VEC(struct question) questions; /* oldest first */
-    uint64_t question_number;
+    struct questions questions;
+    struct needs needs;
 };
 
 /* ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
+/* Something is to be rendered, and nothing that the first rendering needs is to be waited for. */
+static bool is_render_due(const struct lane *lane)
+{
+    return (lane->wanted > lane->answered || lane->unfinished) && !needs_hold(&lane->needs);
+}
+
 /* What the process owes us has a deadline: the first answers ten times as much, since everything is new. */
 static bool owes_answer(const struct lane *lane)
 {
-    return !lane->configured || lane->rendering || lane->questions.length || lane->wanted > lane->answered ||
-           lane->unfinished;
+    return !lane->configured || lane->rendering || lane->questions.items.length || is_render_due(lane);
 }
 
 static void update_deadline(struct lane *lane)
@@ -124,8 +125,7 @@ void lane_pump(struct lane *lane)
         return;
     for (int round = 0; round < PUMP_ROUNDS; round++) {
         feed_pump(&lane->feed, child_out(lane->child), BACKLOG_BYTES);
-        if (feed_is_empty(&lane->feed) && lane->configured && !lane->rendering &&
-            (lane->wanted > lane->answered || lane->unfinished))
+        if (feed_is_empty(&lane->feed) && lane->configured && !lane->rendering && is_render_due(lane))
             send_render(lane);
         child_flush(lane->child);
         if (feed_is_empty(&lane->feed) || child_backlog_bytes(lane->child))
@@ -151,13 +151,23 @@ void lane_store_changed(struct lane *lane, const struct store_kind *kind, const 
     feed_changed(&lane->feed, kind, o);
 }
 
+void lane_answered(struct lane *lane, const char *kind, const char *id, const char *refusal)
+{
+    if (!lane->child || !needs_answer(&lane->needs, kind, id, refusal, &lane->feed))
+        return;
+    bool owed = owes_answer(lane);
+    lane->unfinished = lane->unfinished || (lane->first_done && refusal != NULL);
+    if (!owed)
+        update_deadline(lane);
+}
+
 /* The frame of a question that begins at mark is complete but for its end. */
 static void question_send(struct lane *lane, size_t mark, void (*done)(void *ctx, const char *answer), void *ctx)
 {
     bool owed = owes_answer(lane);
 
     frame_end(child_out(lane->child), mark);
-    vec_push(&lane->questions, ((struct question){.number = lane->question_number, .done = done, .ctx = ctx}));
+    questions_add(&lane->questions, done, ctx);
     if (!owed)
         update_deadline(lane);
     child_flush(lane->child);
@@ -170,7 +180,7 @@ bool lane_ask(struct lane *lane, const char *mode, const char *question, void (*
         return false;
     struct buf *out = child_out(lane->child);
     size_t mark = frame_begin(out, FRAME_ASK);
-    frame_add_number(out, (int64_t)++lane->question_number);
+    frame_add_number(out, (int64_t)questions_next(&lane->questions));
     frame_add_string(out, mode);
     frame_add_string(out, question);
     question_send(lane, mark, done, ctx);
@@ -184,7 +194,7 @@ bool lane_explain(struct lane *lane, const char *fragment_id, enum contribution_
         return false;
     struct buf *out = child_out(lane->child);
     size_t mark = frame_begin(out, FRAME_EXPLAIN);
-    frame_add_number(out, (int64_t)++lane->question_number);
+    frame_add_number(out, (int64_t)questions_next(&lane->questions));
     frame_add_string(out, fragment_id);
     frame_add_number(out, kind);
     frame_add_string(out, scope);
@@ -281,11 +291,18 @@ static int on_rendered(struct lane *lane, struct frame *frame, struct err *err)
         return -1;
     if (!lane->rendering || stats.request != lane->request)
         return err_set(err, ERR_INVALID, "an answer to a request that was not made");
+    lane->rendering = false;
+    if (!stats.complete && !lane->first_done && !stats.unfinished) {
+        wake_later(lane, needs_wait(&lane->needs));
+        update_deadline(lane);
+        lane_pump(lane);
+        return 0;
+    }
+    lane->needs.is_waiting = false;
     if (stats.complete == lane->first_done)
         return err_set(err, ERR_INVALID, "the first render of a process is complete, and no other");
     if (stats.duration_ns > now - lane->asked_ns)
         stats.duration_ns = now - lane->asked_ns;
-    lane->rendering = false;
     lane->answered = lane->request;
     if (!lane->first_done)
         lane->serving_since_ns = now;
@@ -316,13 +333,10 @@ static int on_explained(struct lane *lane, struct frame *frame, struct err *err)
 
     if (frame_number(frame, 0, INT64_MAX, &number, err) < 0 || intake_message(&lane->intake, frame, &where, err) < 0)
         return -1;
-    if (lane->questions.length == 0 || lane->questions.items[0].number != (uint64_t)number)
+    if (!questions_answer(&lane->questions, (uint64_t)number, where))
         return err_set(err, ERR_INVALID, "an explanation that nobody asked for");
-    struct question q = lane->questions.items[0];
-    lane->questions.length--;
-    memmove(lane->questions.items, lane->questions.items + 1, lane->questions.length * sizeof(q));
-    update_deadline(lane);
-    q.done(q.ctx, where);
+    if (lane->child)
+        update_deadline(lane);
     return 0;
 }
 
@@ -359,6 +373,8 @@ static int on_frame(void *ctx, struct frame *frame, struct err *err)
         if (!lane->rendering)
             return err_set(err, ERR_INVALID, "namespaces that wait, and nobody asked");
         return intake_held(&lane->intake, frame, err);
+    case FRAME_NEED:
+        return needs_take(&lane->needs, frame, &lane->feed, err);
     case FRAME_RENDERED:
         return on_rendered(lane, frame, err);
     case FRAME_EXPLAINED:
@@ -382,18 +398,6 @@ static void start(struct lane *lane);
 static void on_restart(uv_timer_t *timer)
 {
     start(timer->data);
-}
-
-/* Nobody will answer these. */
-static void drop_questions(struct lane *lane)
-{
-    VEC(struct question) questions = {.items = lane->questions.items, .length = lane->questions.length};
-
-    lane->questions.items = NULL;
-    lane->questions.length = lane->questions.capacity = 0;
-    for (size_t i = 0; i < questions.length; i++)
-        questions.items[i].done(questions.items[i].ctx, "");
-    vec_done(&questions);
 }
 
 /* The first restart is at once, those after a death of the new process too wait longer and longer. */
@@ -443,6 +447,7 @@ static void count_restart(struct lane *lane, const char *reason)
 static void end_process(struct lane *lane)
 {
     lane->child = NULL;
+    needs_end(&lane->needs);
     feed_done(&lane->feed);
     intake_held_clear(&lane->intake);
     lane->configured = lane->first_done = lane->rendering = lane->unfinished = false;
@@ -466,7 +471,7 @@ static void on_exited(void *ctx, const char *reason)
         penalties_add(&lane->penalties, at_hand.owner_id, lane->limits.deadline_ns, clock_now_ns());
     }
     count_restart(lane, reason);
-    drop_questions(lane);
+    questions_drop(&lane->questions);
     if (!lane->events)
         return;
     /* What ends in another way ends at another line than that of the last sample. */
@@ -548,6 +553,7 @@ struct lane *lane_new(const struct lane_host *host, const char *json, size_t len
     lane->intake.declares = true;
     buf_add(&lane->program, json, length);
     read_kinds(lane);
+    needs_init(&lane->needs, store_asks(host->store), yyjson_obj_get(yyjson_doc_get_root(lane->parsed), "kinds"));
     lane->restart.data = lane;
     uv_timer_init(host->loop, &lane->restart);
     uv_timer_start(&lane->restart, on_restart, 0, 0);
@@ -565,7 +571,8 @@ static void on_restart_closed(uv_handle_t *handle)
     penalties_done(&lane->penalties);
     intake_done(&lane->intake);
     ration_done(&lane->ration);
-    vec_done(&lane->questions);
+    vec_done(&lane->questions.items);
+    map_done(&lane->needs.names);
     free(lane);
 }
 
@@ -576,7 +583,7 @@ struct lane *lane_discard(struct lane *lane)
     lane->events = NULL;
     child_discard(lane->child);
     end_process(lane);
-    drop_questions(lane);
+    questions_drop(&lane->questions);
     uv_close((uv_handle_t *)&lane->restart, on_restart_closed);
     return NULL;
 }

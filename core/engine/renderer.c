@@ -18,6 +18,7 @@
 #include "base/vec.h"
 #include "engine/frame.h"
 #include "engine/lane.h"
+#include "store/ask.h"
 
 #define MEMORY_INTERVAL_NS NS_PER_S
 
@@ -244,6 +245,17 @@ static void on_store_event(void *ctx, enum store_event event, struct store_kind 
         uv_prepare_start(&r->prepare, on_prepare);
 }
 
+static void on_answer(void *ctx, const char *kind, const char *id, const char *refusal)
+{
+    struct renderer *r = ctx;
+
+    if (r->in_force)
+        lane_answered(r->in_force, kind, id, refusal);
+    if (r->trying)
+        lane_answered(r->trying, kind, id, refusal);
+    uv_prepare_start(&r->prepare, on_prepare);
+}
+
 void renderer_set_limits(struct renderer *r, const struct renderer_limits *limits)
 {
     struct renderer_limits *l = &r->host.limits;
@@ -268,6 +280,7 @@ struct renderer *renderer_new(uv_loop_t *loop, struct store *store, const char *
     r->prepare.data = r;
     uv_prepare_init(loop, &r->prepare);
     store_listen(store, on_store_event, r);
+    asks_listen(store_asks(store), on_answer, r);
     return r;
 }
 
@@ -284,6 +297,7 @@ struct renderer *renderer_free(struct renderer *r)
     if (!r)
         return NULL;
     store_unlisten(r->host.store, on_store_event, r);
+    asks_unlisten(store_asks(r->host.store), on_answer, r);
     r->in_force = lane_discard(r->in_force);
     r->trying = lane_discard(r->trying);
     held_clear(r);

@@ -26,6 +26,7 @@ int luaopen_cjson(lua_State *L);
 static const char *const function_names[ENGINE_FUNCTIONS] = {
     [ENGINE_CONFIGURE] = "configure", [ENGINE_PUT] = "put",         [ENGINE_DELETE] = "delete", [ENGINE_SKIP] = "skip",
     [ENGINE_RENDER] = "render",       [ENGINE_EXPLAIN] = "explain", [ENGINE_ASK] = "ask",       [ENGINE_REST] = "rest",
+    [ENGINE_ANSWER] = "answer",
 };
 
 /* Message handler: a traceback for a string; for anything else its type, since converting it could raise again. */
@@ -153,7 +154,8 @@ static int set_up(lua_State *L)
     lua_call(L, 1, 1); /* -1: E */
     for (int i = 0; i < ENGINE_FUNCTIONS; i++) {
         lua_getfield(L, -1, function_names[i]);
-        if (!lua_isfunction(L, -1) && i != ENGINE_ASK && i != ENGINE_REST) /* a test's engine lacks them */
+        /* a test's engine lacks them */
+        if (!lua_isfunction(L, -1) && i != ENGINE_ASK && i != ENGINE_REST && i != ENGINE_ANSWER)
             return luaL_error(L, "the engine lacks the function %s", function_names[i]);
         vm->functions[i] = luaL_ref(L, LUA_REGISTRYINDEX);
     }
@@ -336,6 +338,19 @@ int vm_delete(struct vm *vm, struct field kind, struct field id, struct err *err
     call_string(&call, kind);
     call_string(&call, id);
     return run(vm, &call, ENGINE_DELETE, err);
+}
+
+int vm_answer(struct vm *vm, struct field kind, struct field id, bool is_known, struct field refusal, struct err *err)
+{
+    struct call call = {0};
+
+    if (vm->functions[ENGINE_ANSWER] == LUA_REFNIL)
+        return 0;
+    call_string(&call, kind);
+    call_string(&call, id);
+    call_number(&call, is_known);
+    call_string(&call, refusal);
+    return run(vm, &call, ENGINE_ANSWER, err);
 }
 
 int vm_skip(struct vm *vm, struct field fragment, struct err *err)

@@ -57,6 +57,9 @@ int vm_configure(struct vm *vm, struct field program, struct buf *ret_problem, s
 /* kind, id, namespace, name, created, json, then parts */
 int vm_put(struct vm *vm, const struct field *fields, size_t count, int64_t created, struct err *err) MUST_CHECK;
 int vm_delete(struct vm *vm, struct field kind, struct field id, struct err *err) MUST_CHECK;
+/* What host.ask() asked for is known, or is not any more; what there is of it was put or deleted before. */
+int vm_answer(struct vm *vm, struct field kind, struct field id, bool is_known, struct field refusal, struct err *err)
+    MUST_CHECK;
 int vm_skip(struct vm *vm, struct field fragment, struct err *err) MUST_CHECK;
 /* The fragments of a namespace are not run for so long. */
 int vm_rest(struct vm *vm, struct field namespace_name, int64_t ms, struct err *err) MUST_CHECK;

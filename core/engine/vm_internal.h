@@ -16,6 +16,7 @@ enum engine_function {
     ENGINE_RENDER,
     ENGINE_EXPLAIN,
     ENGINE_ASK,
+    ENGINE_ANSWER, /* may be absent */
     ENGINE_FUNCTIONS
 };
 

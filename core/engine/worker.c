@@ -156,6 +156,17 @@ static int do_delete(struct worker *w, struct frame *frame, struct err *err)
     return vm_delete(w->vm, kind, id, err);
 }
 
+static int do_answer(struct worker *w, struct frame *frame, struct err *err)
+{
+    struct field kind, id, refusal;
+    int64_t is_known;
+
+    if (frame_field(frame, &kind, err) < 0 || frame_field(frame, &id, err) < 0 ||
+        frame_number(frame, 0, 1, &is_known, err) < 0 || frame_field(frame, &refusal, err) < 0)
+        return -1;
+    return vm_answer(w->vm, kind, id, is_known == 1, refusal, err);
+}
+
 static int do_skip(struct worker *w, struct frame *frame, struct err *err)
 {
     struct field fragment;
@@ -236,6 +247,8 @@ static int dispatch(struct worker *w, struct frame *frame, struct err *err)
         return do_put(w, frame, err);
     case FRAME_DELETE:
         return do_delete(w, frame, err);
+    case FRAME_ANSWER:
+        return do_answer(w, frame, err);
     case FRAME_SKIP:
         return do_skip(w, frame, err);
     case FRAME_REST:

@@ -28,6 +28,7 @@ struct object_watch {
     struct net_timer *wake, *stall;
     int64_t last_bytes_ns, opened_ns; /* opened_ns 0: no answer yet */
     unsigned depth;
+    bool has_told; /* the watch, since it was opened */
     bool is_denied, is_dead;
 };
 
@@ -81,6 +82,7 @@ static bool on_line(void *ctx, const char *line, size_t length)
         return false;
     }
     net_backoff_reset(&w->backoff);
+    w->has_told = w->has_told || !is_bookmark;
     if (!is_bookmark)
         w->spec.changed(w->spec.ctx, strcmp(type, "DELETED") == 0 ? NULL : object);
     return !w->is_dead;
@@ -109,7 +111,7 @@ static void on_asked(void *ctx, const struct kube_response *response, const stru
     (void)response;
     w->ask = NULL;
     w->depth++;
-    if (err && err->kind == ERR_NOTFOUND)
+    if (err && err->kind == ERR_NOTFOUND && !w->has_told)
         w->spec.changed(w->spec.ctx, NULL);
     leave(w);
 }
@@ -177,6 +179,7 @@ static void open_watch(void *ctx)
     kube_path_add_query(&path, "fieldSelector", selector);
     kube_path_add_query(&path, "timeoutSeconds", seconds);
     w->opened_ns = 0;
+    w->has_told = false;
     w->last_bytes_ns = clock_now_ns();
     net_timer_start(w->stall, KUBE_WATCH_STALL_NS);
     struct kube_call call = {

@@ -16,7 +16,8 @@
 struct object_watch_spec {
     const char *api_version, *resource, *namespace, *name; /* copied */
     size_t max_bytes;                                      /* a larger object is not read */
-    /* Ask by GET, too, whenever the watch is opened: a watch does not tell that the object is gone. */
+    /* Ask by GET, too, whenever the watch is opened: a watch does not tell that the object is gone
+     * already. What the watch has told since counts more. */
     bool asks_absence;
     /* Its present state once if it exists, then each change; NULL: it was deleted or does not exist. */
     void (*changed)(void *ctx, yyjson_val *object);

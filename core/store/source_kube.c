@@ -8,15 +8,42 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "store/source_kube_state.h"
 
 #define OBJECT_BYTES_MAX ((size_t)8 << 20)
+
+/* ---- objects that are followed by name ---- */
+
+static void on_outcome(void *ctx, const char *id, const struct err *err)
+{
+    struct source_kind *k = ctx;
+    if (!err) {
+        faults_remove(&k->faults, id);
+        return;
+    }
+    const char *reason = err->kind == ERR_INVALID || err->kind == ERR_LIMIT ? "object" : "unread";
+    source_count_failure(k, reason);
+    if (faults_add(&k->faults, k, 0, id, err->text))
+        source_tell(k, err, reason, 0);
+}
+
+static void on_event(void *ctx)
+{
+    struct source_kind *k = ctx;
+    k->event_ns = clock_now_ns();
+}
+
+static const struct source_named_ops named_ops = {.outcome = on_outcome, .event = on_event};
+
+/* ---- kinds ---- */
 
 static void kind_free(struct source_kind *k)
 {
     for (size_t i = 0; i < k->spaces.length; i++)
         source_space_free(k->spaces.items[i]);
     source_space_free(k->selector);
+    source_named_free(k->named);
     faults_done(&k->faults);
     vec_done(&k->spaces);
     free(k->name);
@@ -43,6 +70,12 @@ static int kind_add(struct source_kube *s, struct store_kind *kind, struct err *
     k->kind = kind;
     k->name = xstrdup(spec->name);
     k->spec = store_kind_spec_digest(spec);
+    if (spec->is_referenced) {
+        k->named = source_named_new(s->client, s->store, kind, s->options.max_object_bytes, s->options.metrics,
+                                    &named_ops, k);
+        vec_push(&s->kinds, k);
+        return 0;
+    }
     k->is_shared = spec->namespace_selector || (spec->namespaces && spec->namespaces[0] && spec->namespaces[1]);
     if (k->is_shared)
         store_replace_begin(kind);
@@ -134,7 +167,12 @@ bool source_kube_status(const struct source_kube *s, const char *kind, struct so
                                                       .last_error_ns = failing ? failing->error_ns
                                                                        : fault ? fault->since_ns
                                                                                : 0,
-                                                      .last_event_ns = k->event_ns};
+                                                      .last_event_ns = k->event_ns,
+                                                      .is_idle = k->named && source_named_count(k->named) == 0};
+            if (k->named && source_named_failing_ns(k->named)) {
+                ret_status->unfollowed_ns = source_named_failing_ns(k->named);
+                ret_status->unfollowed_error = fault ? fault->text : "none of its objects can be read";
+            }
             if (stale) {
                 ret_status->unfollowed_ns = stale->failing_ns;
                 ret_status->unfollowed_error = stale->error;

@@ -26,7 +26,7 @@ struct source_kube;
  * A failure that goes on in the same words is told once: of a watch until it works again, of an object until it was
  * well, deleted or missing in a list (of at most 256 failing objects of a kind at a time; more are told each time).
  * err NULL: no watch of the kind fails any more. reason: as in kube/watch.h, or "object" for one that was not taken
- * over. */
+ * over, and "unread" for one that is followed by its name and cannot be read. */
 typedef void source_kube_report(void *ctx, const char *kind, const struct err *err, const char *reason,
                                 int64_t retry_in_ns);
 
@@ -57,6 +57,7 @@ struct source_kube_status {
     const char *unfollowed_error;
     bool is_denied;          /* the server answers, and refuses */
     bool was_never_followed; /* since it was watched first */
+    bool is_idle;            /* nothing of it is followed: nobody refers to any of its objects */
 };
 /* false: not a kind of this source. */
 bool source_kube_status(const struct source_kube *s, const char *kind, struct source_kube_status *ret_status);

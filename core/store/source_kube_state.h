@@ -16,6 +16,7 @@
 #include "kube/watch.h"
 #include "store/source_kube.h"
 #include "store/source_kube_faults.h"
+#include "store/source_named.h"
 
 struct source_kind;
 
@@ -48,8 +49,9 @@ struct source_kind {
     char *name;
     struct digest spec; /* of what the store says it should be */
     VEC(struct space *) spaces;
-    bool is_shared;         /* of several namespaces: no list of one of them is that of the kind */
-    struct space *selector; /* source_kube_select.c: namespaces by their labels; NULL: the spaces are fixed */
+    struct source_named *named; /* in the place of spaces: each object by its name */
+    bool is_shared;             /* of several namespaces: no list of one of them is that of the kind */
+    struct space *selector;     /* source_kube_select.c: namespaces by their labels; NULL: the spaces are fixed */
     bool has_told_excess, has_told_absence;
     struct faults faults;
     int64_t event_ns;

@@ -8,6 +8,7 @@
 #include <yyjson.h>
 
 #include "base/alloc.h"
+#include "store/ask.h"
 #include "store/secret_facts.h"
 #include "store/store_state.h"
 #include "store/vault.h"
@@ -300,6 +301,7 @@ struct store *store_new(size_t max_object_bytes, size_t max_bytes)
     buf_init(&s->parts, max_object_bytes);
     add_fixed_prune(s);
     s->vault = vault_new(max_bytes);
+    s->asks = asks_new();
     return s;
 }
 
@@ -332,6 +334,7 @@ struct store *store_free(struct store *s)
     vec_done(&s->kinds);
     vec_done(&s->listeners);
     vault_free(s->vault);
+    asks_free(s->asks);
     free(s);
     return NULL;
 }
@@ -344,4 +347,9 @@ void store_take_concealed(struct store *s)
 struct vault *store_vault(const struct store *s)
 {
     return s->vault;
+}
+
+struct asks *store_asks(const struct store *s)
+{
+    return s->asks;
 }

@@ -22,6 +22,7 @@
 #include "base/digest.h"
 #include "base/err.h"
 
+struct asks;
 struct store;
 struct store_kind;
 struct vault;
@@ -42,6 +43,7 @@ struct store_kind_spec {
     const char *const *api_versions;
     const char *namespace_selector; /* of labels of namespaces, in the place of namespaces; NULL: none */
     bool is_optional;               /* that the server does not have the kind is no failure */
+    bool is_referenced;             /* only objects that are asked for by name (store/ask.h) are kept */
 };
 
 #define STORE_INDEX_PARTS_MAX 4
@@ -81,6 +83,8 @@ struct store *store_free(struct store *s);
 void store_take_concealed(struct store *s);
 /* The values of its Secrets. Borrowed: nobody asks for one after store_free(). */
 struct vault *store_vault(const struct store *s);
+/* What templates ask for of kinds that are not read whole. Borrowed. */
+struct asks *store_asks(const struct store *s);
 
 /* Fields that are removed from every object before it is kept: dotted or bracketed paths
  * ("metadata.annotations['a/b']"). metadata.managedFields always is. Call before the first object. */

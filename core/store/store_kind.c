@@ -109,7 +109,8 @@ int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct s
                                           .namespaces = strings_copy(spec->namespaces),
                                           .api_versions = strings_copy(spec->api_versions),
                                           .namespace_selector = string_copy(spec->namespace_selector),
-                                          .is_optional = spec->is_optional};
+                                          .is_optional = spec->is_optional,
+                                          .is_referenced = spec->is_referenced};
     kind->is_secret = secret_is_kind(spec->api_version, spec->resource);
     for (const char *const *v = spec->api_versions; v && *v; v++)
         kind->is_secret = kind->is_secret || secret_is_kind(*v, spec->resource);
@@ -209,8 +210,8 @@ struct digest store_kind_spec_digest(const struct store_kind_spec *spec)
 {
     CLEANUP(buf_done) struct buf all = {0};
     const char *versions[] = {spec->api_version, NULL};
-    const char *fixed[] = {spec->name, spec->resource, spec->label_selector, spec->field_selector,
-                           spec->namespace_selector};
+    const char *fixed[] = {spec->name,           spec->resource,           spec->label_selector,
+                           spec->field_selector, spec->namespace_selector, spec->is_referenced ? "referenced" : "all"};
 
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
         buf_add(&all, fixed[i] ? fixed[i] : "", fixed[i] ? strlen(fixed[i]) + 1 : 1);

@@ -52,6 +52,7 @@ struct store {
     unsigned telling;
     struct buf json, parts; /* scratch */
     struct vault *vault;
+    struct asks *asks;
     bool takes_concealed;
 };
 

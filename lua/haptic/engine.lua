@@ -9,6 +9,7 @@
 --   host.waits(id): it exists and was not rendered yet
 --   host.failed(id, template, owner_kind, owner_id, created, message)
 --   host.held(namespace, n by size, n by time): fragments that wait
+--   host.ask(kind, id, wanted): an object of a lazy kind is read from now on, or no more; see asking.lua
 --   host.fits(namespace, bytes) → boolean, host.released() → number; see room.lua
 --   host.clock(), host.cpu(), host.input(), host.deadline; see turns.lua
 --   host.rewriter(pattern, replacement) → function(line) → line, or nil and a message
@@ -58,6 +59,12 @@ return function(host)
   function E.delete(kind_name, id)
     local record = current.objects:delete(kind_of(kind_name), id)
     if record then current.fragments:object_deleted(kind_name, record) end
+  end
+
+  --- What was asked for by host.ask() is known (1), or is not any more (0); what there is of it was put or deleted
+  --- before. refusal: "" or why it may not be read.
+  function E.answer(kind_name, id, known, refusal)
+    current.fragments:answer(kind_of(kind_name), id, known == 1, refusal)
   end
 
   --- Do not run a fragment until its object changes.

@@ -5,6 +5,7 @@
 -- read has changed; its output goes to the host when it differs from what was sent before, of which a digest is kept.
 -- A *shared value* is computed when first asked for and again when what it read has changed; those who asked run again
 -- only if the value is another one.
+local asking = require("haptic.asking")
 local emitters = require("haptic.emitters")
 local reads = require("haptic.reads")
 local requests = require("haptic.requests")
@@ -46,6 +47,7 @@ function M.new(host, settings)
     out = nil, running = nil, runs = 0, computing = 0,
     turns = turns.new(host), room = room.new(host),
   }, Fragments)
+  self.asking = asking.new(host, self.tracker)
   self.requests = requests.new(self, function(def, id) return self:add(def, nil, id) end)
   return self
 end
@@ -128,6 +130,7 @@ local function drop(self, def, f)
   f.dirty = false
   self.tracker:forget(f)
   self.requests:forget(f)
+  self.asking:forget(f)
   self.room:forget(f)
   local id = id_of(f)
   self.skipped[id] = nil
@@ -172,6 +175,9 @@ function Fragments:object_deleted(kind, record)
     if f then drop(self, def, f) end
   end
 end
+
+--- The host has answered what was asked for.
+function Fragments:answer(kind, id, known, refusal) self.asking:answer(kind, id, known, refusal, self:marker()) end
 
 --- Do not run a fragment until its object changes.
 function Fragments:skip(id) self.skipped[id] = true end
@@ -293,8 +299,18 @@ local function run(self, f)
   if checking then self.objects:watch() end
   local out = emitters.belongs(emitters.new(self.settings, id, self.items), kind)
   local asked = self.requests:of(f)
+  local outer = self.asking:begin()
   local ok, result = run_into(self, f, out, true)
+  local waits = self.asking:finish(outer)
+  self.asking:note(f, waits)
   def.runs, def.reads = def.runs + 1, def.reads + #f / 2
+  if waits then
+    self.requests:pass(f, asked)
+    if def.closed and not f.digest then declare_guard(self, f) end
+    if checking then self.objects:changed() end
+    out.items = nil
+    return
+  end
   if checking then
     local complaint = check(self, f, out)
     if ok and complaint then ok, result = false, complaint end
@@ -460,6 +476,9 @@ local function tell_held(self)
     if f.dirty and not f.digest then host.waits(id_of(f)) end
   end
   for _, f in ipairs(self.dirty) do waits(f) end
+  self.asking:each(function(f)
+    if not f.digest and not f.dirty then host.waits(id_of(f)) end
+  end)
   self.turns:each_resting(function(_, list)
     for _, f in ipairs(list) do waits(f) end
   end)
@@ -497,7 +516,9 @@ function Fragments:render()
     end
   end
   self.requests:settle(function(def, f) drop(self, def, f) end)
+  self.asking:settle()
   send_gone(self)
+  if complete and not self.cut and self.asking:is_first_to_wait() then return false, count, self.total, false, nil end
   tell_held(self)
   self.complete, self.careful = false, false
   return complete, count, self.total, self.cut, self.turns:wait()

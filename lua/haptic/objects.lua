@@ -76,12 +76,13 @@ end
 local Objects = {}
 Objects.__index = Objects
 
----@param kinds table list of {name=string, parts=number}
+---@param kinds table list of {name=string, parts=number, lazy=boolean or nil}
 ---@param tracker table from reads.new()
 ---@param mark function called with each reader of what changed
 ---@param decode function(json) → value, or nil and a message; see engine.lua
-function M.new(kinds, tracker, mark, decode)
-  local self = setmetatable({ kinds = {}, tracker = tracker, mark = mark, decode = decode,
+---@param asking table of asking.lua; nil: no kind is lazy
+function M.new(kinds, tracker, mark, decode, asking)
+  local self = setmetatable({ kinds = {}, tracker = tracker, mark = mark, decode = decode, asking = asking,
     lent = lent.new(tracker, decode),
     count = 0, handed = nil }, Objects)
   for _, k in ipairs(kinds) do
@@ -90,6 +91,7 @@ function M.new(kinds, tracker, mark, decode)
       -- places: see reads.lua
       id_readers = {}, key_readers = {}, list_readers = {},
     }
+    if k.lazy == true then asking:define(self.kinds[k.name]) end
   end
   return self
 end
@@ -194,6 +196,7 @@ end
 function Objects:read(kind, id)
   self.tracker:record(kind.id_readers, id)
   local record = kind.by_id[id]
+  if kind.asked then self.asking:read(kind, id, record ~= nil) end
   return record and self:decoded(record) or nil
 end
 
@@ -213,6 +216,7 @@ end
 
 --- Has the kind namespaces? Its objects say so; without any it is unknown, and the answer may change with the first.
 local function is_namespaced(self, kind)
+  if kind.asked then return true end
   if kind.namespaced == nil then
     local _, record = next(kind.by_id)
     if record then
@@ -252,6 +256,14 @@ function Objects:accessor(kind)
     return self:read(kind, id)
   end
 
+  --- Of a kind that is read by asking, nobody knows what else there is.
+  local function check_listed(what)
+    if kind.asked then
+      error(format("%s:%s: only objects that a template names are read (watch: referenced); write :get(namespace, name)",
+        kind.name, what), 3)
+    end
+  end
+
   --- All objects, sorted by id.
   local function list()
     tracker:record(kind.list_readers, "")
@@ -266,6 +278,7 @@ function Objects:accessor(kind)
 
   function A.list(accessor)
     check_self(accessor, kind, "list")
+    check_listed("list")
     return list()
   end
 
@@ -273,6 +286,7 @@ function Objects:accessor(kind)
   function A.fetch(accessor, ...)
     check_self(accessor, kind, "fetch")
     local depth = select("#", ...)
+    check_listed("fetch")
     if depth == 0 then return list() end
     if depth > kind.parts then
       error(kind.name .. ":fetch: " .. depth .. " values for an index of " .. kind.parts, 2)

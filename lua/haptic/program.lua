@@ -109,7 +109,12 @@ function Program:api(template, accessors, resources)
       end
       closed = value or nil
     end
-    F:define(template, name, kind_of(resource, "each"), fn, closed)
+    local kind = kind_of(resource, "each")
+    if self.objects.kinds[kind].asked then
+      error(format("each: only those %s are read that a template names (watch: referenced); each_requested() makes one "
+        .. "fragment for each of them", kind), 2)
+    end
+    F:define(template, name, kind, fn, closed)
   end
 
   function A.each_requested(resource, name, fn)
@@ -379,7 +384,7 @@ function M.load(source, host, before)
       return nil, "the program's kinds need a name and a number of parts"
     end
   end
-  self.objects = objects.new(source.kinds or {}, F.tracker, F:marker(), host.decode)
+  self.objects = objects.new(source.kinds or {}, F.tracker, F:marker(), host.decode, F.asking)
   F.objects = self.objects
   self.http = http_of.new(F, host.digest):api()
   local resources, accessors = resources_table(self.objects)

@@ -26,7 +26,8 @@ Requests.__index = Requests
 ---@param fragments table of fragments.lua
 ---@param add function(definition, id) → fragment; it is dirty then
 function M.new(fragments, add)
-  return setmetatable({ fragments = fragments, add = add, defs = {}, by_place = {}, blocked = {}, fresh = false },
+  return setmetatable({ fragments = fragments, add = add, defs = {}, by_place = {}, blocked = {}, fresh = false,
+    fresh_lazy = false },
     Requests)
 end
 
@@ -59,7 +60,11 @@ function Requests:getter(def)
     local id = (namespace and namespace .. "/" or "") .. name .. "/" .. key
     if not F.tracker.list then return end -- an explanation, or the second of two runs that are compared
     local wanted = def.by_owner[id] or self.add(def, id)
-    if wanted ~= f and not wanted.digest and not wanted.failed then self.fresh = true end
+    if wanted ~= f and not wanted.digest and F.asking:is_waiting(wanted) then F.asking.waits = true end
+    if wanted ~= f and not wanted.digest and not wanted.failed then
+      self.fresh = true
+      if F.objects.kinds[def.kind].asked then self.fresh_lazy = true end
+    end
     F.tracker:record(def.asked, id)
   end
 end
@@ -93,13 +98,21 @@ function Requests:keep(f, before)
   if before then self.fragments.tracker:also(f, before) end
 end
 
---- Has the run that just ended asked for something that is not there yet? Then it waits for that.
+--- Its run does not count since it waits for the host (asking.lua).
+function Requests:pass(f, before)
+  self.fresh, self.fresh_lazy = false, false
+  self.blocked[f] = nil
+  self:keep(f, before)
+end
+
+--- Has the run that just ended asked for something that is not there yet? Then it waits for that; in the first
+--- rendering, which is of everything, only where that may have to wait itself.
 function Requests:block(f)
-  local fresh = self.fresh
-  self.fresh = false
+  local fresh = self.fresh and (self.fresh_lazy or not self.fragments.complete)
+  self.fresh, self.fresh_lazy = false, false
   local again = self.blocked[f] == "last"
   self.blocked[f] = nil
-  if not fresh or again or self.fragments.complete then return false end
+  if not fresh or again then return false end
   self.blocked[f] = "waits"
   return true
 end
@@ -116,10 +129,11 @@ end
 
 --- A requested fragment has its first result: who waits for it goes on.
 function Requests:arrived(f)
-  if next(self.blocked) == nil then return end
+  local asking = self.fragments.asking
+  if next(self.blocked) == nil and not asking:is_anybody_waiting() then return end
   local marker = self.fragments:marker()
   reads.each(f.def.asked, f.request, function(asker)
-    if self.blocked[asker] then marker(asker) end
+    if self.blocked[asker] or asking:is_waiting(asker) then marker(asker) end
   end)
 end
 

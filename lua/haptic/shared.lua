@@ -18,8 +18,10 @@ local function compute(self, value)
   local watching = self.careful and not self.objects.handed
   if watching then self.objects:watch() end
   self.computing = self.computing + 1
+  local outer, waited = self.asking:begin(), value.waits
   local ok, result = self.tracker:run(value, value.def.fn, handler, value.key)
   self.computing = self.computing - 1
+  value.waits = self.asking:finish(outer)
   value.running = nil
   value.dirty = false
   local object_id, path = nil, nil
@@ -40,7 +42,7 @@ local function compute(self, value)
     or value.known and value.ok == ok and objects.difference(value.result, result, "", {}) == nil
   if quiet or not same then value.result, value.seal = result, sealed end
   value.known, value.ok, value.spoiled = true, ok, nil
-  return not same
+  return not same or (waited and not value.waits)
 end
 
 --- Define a shared value.
@@ -65,6 +67,7 @@ function M.define(self, template, name, fn)
       if compute(self, value) then reads.each(readers, key, self:marker()) end
     end
     self.tracker:record(readers, key)
+    if value.waits then self.asking.waits = true end
     if not value.ok then error(value.result, 0) end
     if value.seal then self.values_out[value] = true end
     return value.result

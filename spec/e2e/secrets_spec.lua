@@ -2,6 +2,7 @@
 
 local e2e = require("support.e2e")
 local http = require("support.http")
+local memory = require("support.memory")
 local posix = require("support.posix")
 
 --- One user list and one page for each Secret with the label; the first of them guards everything.
@@ -43,31 +44,6 @@ local function base64(text)
     end
     return digits:sub(1, #group + 1) .. ("="):rep(3 - #group)
   end))
-end
-
---- Is the text in the memory of a process? Huge regions (a sanitizer's) are left out.
-local function memory_has(pid, text)
-  local memory = assert(io.open("/proc/" .. pid .. "/mem", "rb"))
-  memory:setvbuf("no")
-  local found, seen = false, 0
-  for line in assert(io.open("/proc/" .. pid .. "/maps")):lines() do
-    local from, to = line:match("^(%x+)%-(%x+) r")
-    from, to = tonumber(from or "0", 16), tonumber(to or "0", 16)
-    if to > from and to - from < 2 ^ 29 and not line:find("[v", 1, true) then
-      local tail = ""
-      memory:seek("set", from)
-      while from < to and not found do
-        local chunk = memory:read(math.min(2 ^ 20, to - from))
-        if not chunk then break end
-        found = (tail .. chunk):find(text, 1, true) ~= nil
-        tail = chunk:sub(-#text)
-        from = from + #chunk
-        seen = seen + #chunk
-      end
-    end
-  end
-  memory:close()
-  return found, seen
 end
 
 describe("Secrets", function()
@@ -141,12 +117,12 @@ describe("Secrets", function()
         assert.falsy(text:find(bytes, 1, true), place .. " has the value of a Secret")
         assert.falsy(text:find(base64(bytes), 1, true), place .. " has the value of a Secret, encoded")
       end
-      local found, seen = memory_has(renderer, bytes)
+      local found, seen = memory.has(renderer, bytes)
       assert.truthy(seen > 2 ^ 20)
       assert.falsy(found, "the renderer's memory has the value of a Secret")
-      assert.truthy(memory_has(haptic.pid, bytes))
+      assert.truthy(memory.has(haptic.pid, bytes))
     end
-    assert.truthy(memory_has(renderer, handle))
+    assert.truthy(memory.has(renderer, handle))
   end
 
   it("reach HAProxy as words, files, keys and values of maps, and nobody else", function()

@@ -9,11 +9,12 @@ local Replicas = {}
 Replicas.__index = Replicas
 
 --- Starts one HAProxy and, attached to it, the replicas.
----@param options table names; kubeconfig (function(name) → path); config (function(name) → configuration); series
+---@param options table names; kubeconfig (function(name) → path); config (function(name) → configuration); series;
+--- https
 function Scope:replicas(options)
   local r = setmetatable({
     scope = self, options = options, haproxy = self:haproxy({ series = options.series }), by_name = {},
-    http_port = M.port(), status_port = M.port(), highest = nil,
+    http_port = M.port(), https_port = M.port(), status_port = M.port(), highest = nil,
   }, Replicas)
   for _, name in ipairs(options.names) do
     r:start(name)
@@ -26,7 +27,8 @@ function Replicas:start(name)
   local before = self.by_name[name]
   self.by_name[name] = self.scope:haptic({
     name = name, kubeconfig = self.options.kubeconfig(name), config = self.options.config(name), haproxy = self.haproxy,
-    http_port = self.http_port, status_port = self.status_port, metrics_port = before and before.metrics_port,
+    http_port = self.http_port, https = self.options.https, https_port = self.https_port,
+    status_port = self.status_port, metrics_port = before and before.metrics_port,
     debug_port = before and before.debug_port, output = before and before.output,
   })
   return self.by_name[name]

@@ -68,7 +68,8 @@ Host.__index = Host
 --- key, text}}.
 function M.new()
   local self = setmetatable({ fragments = {}, failures = {}, sent = {}, at_log = {}, gone_log = {}, bytes = {},
-    by_namespace = {}, total = 0, freed = 0, max_bytes = math.huge, held = {}, waits = {} }, Host)
+    by_namespace = {}, total = 0, freed = 0, max_bytes = math.huge, held = {}, waits = {},
+    asked = {} }, Host)
   self.api = {
     at = function(id) self.at_log[#self.at_log + 1] = id end,
     fragment = function(id, template, kind, owner, created, items, n, before, again)
@@ -103,6 +104,7 @@ function M.new()
       local h = self.held[namespace] or { size = 0, time = 0 }
       self.held[namespace] = { size = h.size + by_size, time = h.time + by_time }
     end,
+    ask = function(kind, id, wanted) self.asked[#self.asked + 1] = (wanted and "+" or "-") .. kind .. " " .. id end,
     waits = function(id) self.waits[#self.waits + 1] = id end,
     fits = function(namespace, bytes) return self:has_room(namespace, bytes) end,
     released = function() return self.freed end,
@@ -115,7 +117,9 @@ function M.new()
 end
 
 --- Forget what was noted since the last call.
-function Host:reset() self.sent, self.at_log, self.gone_log, self.held, self.waits = {}, {}, {}, {}, {} end
+function Host:reset() 
+  self.sent, self.at_log, self.gone_log, self.held, self.waits, self.asked = {}, {}, {}, {}, {}, {}
+end
 
 --- The rule of core/engine/room.c: a namespace may hold as much as stays free for others.
 function Host:has_room(namespace, bytes)

@@ -119,7 +119,7 @@ end
 
 --- Removes what tests of the default namespace make, so that the next one starts from nothing.
 function Kube:clean()
-  for _, kind in ipairs({ "Ingress", "EndpointSlice", "Lease", "ConfigMap", "Event" }) do
+  for _, kind in ipairs({ "Ingress", "EndpointSlice", "Lease", "ConfigMap", "Secret", "Event" }) do
     local path = self:path(kind, "default")
     must("delete", path, self:call("DELETE", path))
   end

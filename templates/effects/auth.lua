@@ -67,6 +67,7 @@ end
 local request_users = watched("secrets") and each_requested(resources.secrets, "users", function(secret, out, asked)
   if not secret then return end
   local list = list_name(asked.namespace, asked.name)
+  if #keys(secret.data or {}) == 0 then return end
   local by = sort_users(secret, function(reason, message) out:warn(reason, message) end)
   out:section("userlist " .. list, { order = 100, key = "users" }, function(b)
     for _, user in ipairs(by.crypt) do b:line("user", user, "password", secret.data[user]) end
@@ -110,6 +111,8 @@ effects.declare("auth", {
       return nil, "auth-secret names a Secret of another namespace"
     end
     if not request_users then return nil, "auth-secret needs secrets among watchedResources" end
+    -- Asked for first: where the Secret may not be read, what was made of it stays as this does.
+    request_users(namespace, ref.name, values.auth_realm)
     local secret = resources.secrets:get(namespace, ref.name)
     local id = namespace .. "/" .. ref.name
     if not secret then return nil, "auth-secret: there is no Secret " .. id end
@@ -120,7 +123,6 @@ effects.declare("auth", {
     if #by.crypt + #by.sha1 + #by.apr1 == 0 then
       return nil, "auth-secret: nobody of the Secret " .. id .. " can log in"
     end
-    request_users(namespace, ref.name, values.auth_realm)
     record:entry(MAP, "", list_name(namespace, ref.name) .. "|" .. values.auth_realm)
     return { "auth" }
   end,

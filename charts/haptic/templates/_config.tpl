@@ -50,6 +50,8 @@ resources: secrets
 indexBy: [metadata.namespace, metadata.name]
 {{- if eq .Values.https.secrets "tls" }}
 fieldSelector: type=kubernetes.io/tls
+{{- else if eq .Values.https.secrets "referenced" }}
+watch: referenced
 {{- end }}
 {{- with .Values.controller.rbac.namespaces }}
 namespaces: {{ append . $.Release.Namespace | uniq | sortAlpha | toJson }}

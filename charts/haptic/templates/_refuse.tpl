@@ -110,6 +110,9 @@
 {{- if and .Values.https.http3 (not .Values.https.enabled) -}}
 {{- fail "https.http3 is set and https.enabled is false: HTTP/3 needs the certificates of HTTPS" -}}
 {{- end -}}
+{{- if and .Values.https.secretNames (ne .Values.https.secrets "referenced") -}}
+{{- fail (printf "https.secretNames is set and https.secrets is %s: only with referenced Secrets are read by their names" .Values.https.secrets) -}}
+{{- end -}}
 {{- if and .Values.defaultSSLCertificate.secretName (not .Values.https.enabled) -}}
 {{- fail "defaultSSLCertificate.secretName is set and https.enabled is false: no client would get that certificate" -}}
 {{- end -}}
