@@ -58,7 +58,7 @@ end
 
 --- The host has answered (known): what it has put or deleted before is the object's state; or what it answered before
 --- does not count any more. refusal: "" or why it may not be read.
-function Asking:answer(kind, id, known, refusal, mark)
+function Asking.answer(_, kind, id, known, refusal, mark)
   local before = kind.asked and kind.asked[id]
   if not before then return end -- nobody asks any more
   local now = not known and WAITS or refusal == "" and ANSWERED or refusal

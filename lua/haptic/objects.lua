@@ -259,8 +259,8 @@ function Objects:accessor(kind)
   --- Of a kind that is read by asking, nobody knows what else there is.
   local function check_listed(what)
     if kind.asked then
-      error(format("%s:%s: only objects that a template names are read (watch: referenced); write :get(namespace, name)",
-        kind.name, what), 3)
+      error(format("%s:%s: only objects that a template names are read (watch: referenced); "
+        .. "write :get(namespace, name)", kind.name, what), 3)
     end
   end
 

@@ -117,7 +117,7 @@ function M.new()
 end
 
 --- Forget what was noted since the last call.
-function Host:reset() 
+function Host:reset()
   self.sent, self.at_log, self.gone_log, self.held, self.waits, self.asked = {}, {}, {}, {}, {}, {}
 end
 
