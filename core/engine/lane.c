@@ -292,7 +292,7 @@ static int on_rendered(struct lane *lane, struct frame *frame, struct err *err)
     if (!lane->rendering || stats.request != lane->request)
         return err_set(err, ERR_INVALID, "an answer to a request that was not made");
     lane->rendering = false;
-    if (!stats.complete && !lane->first_done && !stats.unfinished) {
+    if (!stats.complete && !lane->first_done && !stats.unfinished && needs_may_wait(&lane->needs)) {
         wake_later(lane, needs_wait(&lane->needs));
         update_deadline(lane);
         lane_pump(lane);

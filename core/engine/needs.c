@@ -8,6 +8,8 @@
 
 /* More is nothing that a cluster's templates read, and the engine has a limit of its own. */
 #define NEEDS_MAX 100000
+/* The engine waits fewer times (lua/haptic/asking.lua). */
+#define ROUNDS_MAX 20
 /* An API server that does not answer for one object does not hold up all others. docs/libraries.md names it. */
 #define WAIT_MAX_NS (10 * NS_PER_S)
 
@@ -30,7 +32,7 @@ void needs_end(struct needs *n)
     }
     map_done(&n->names);
     map_init(&n->names, false);
-    n->open = 0;
+    n->open = n->rounds = 0;
     n->is_waiting = false;
 }
 
@@ -95,8 +97,14 @@ bool needs_answer(struct needs *n, const char *kind, const char *id, const char 
     return true;
 }
 
+bool needs_may_wait(const struct needs *n)
+{
+    return n->names.count > 0 && n->rounds < ROUNDS_MAX;
+}
+
 int64_t needs_wait(struct needs *n)
 {
+    n->rounds++;
     n->is_waiting = true;
     n->waiting_since_ns = clock_now_ns();
     return WAIT_MAX_NS / NS_PER_MS;

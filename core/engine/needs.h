@@ -20,6 +20,7 @@ struct needs {
     yyjson_val *kinds; /* of the program, borrowed */
     struct map names;  /* "kind\nid" → whether it is answered (private) */
     size_t open;       /* not answered */
+    unsigned rounds;   /* in which the first rendering waited */
     bool is_waiting;   /* the first rendering waits for them */
     int64_t waiting_since_ns;
 };
@@ -31,6 +32,8 @@ void needs_end(struct needs *n);
 int needs_take(struct needs *n, struct frame *frame, struct feed *feed, struct err *err) MUST_CHECK;
 /* An answer has come, or (NULL) is void; false: it is not needed here. */
 bool needs_answer(struct needs *n, const char *kind, const char *id, const char *refusal, struct feed *feed);
+/* Can it be that the first rendering waits (again)? */
+bool needs_may_wait(const struct needs *n);
 /* The first rendering has to wait from now on. Milliseconds after which it goes on anyhow. */
 int64_t needs_wait(struct needs *n);
 /* Must the next request to render be put off? */
