@@ -264,6 +264,8 @@ section("frontend status", { name = "status", order = 100 }, function(b)
   b:line("monitor-uri", "/healthz")
   b:line("monitor", "fail", "if", "{", "stopping", "}")
   b:line("http-request", "set-log-level", "silent")
+end)
+section("frontend status", { name = "status-metrics", order = 150 }, function(b)
   if PROMETHEUS then
     -- Metrics of the process and of the frontends, whatever the query asks for.
     b:line("http-request", "set-query", "scope=global&scope=frontend", "if", "{", "path", "/metrics", "}")

@@ -74,10 +74,6 @@ local KEYS = {
   refused = {
     { keys = { "scale-server-slots", "servers-increment", "server-slots" }, on = { "Ingress", "Service", "ConfigMap" },
       reason = "servers come and go without slots" },
-    { keys = "client-ca", on = { "ConfigMap" }, protects = true,
-      reason = "haproxy-haptic.org/client-ca of an Ingress names the authorities of its routes" },
-    { keys = "client-crt-optional", on = { "ConfigMap" },
-      reason = "haproxy-haptic.org/client-verify of an Ingress says so" },
     { keys = "generate-certificates-signer", on = { "ConfigMap" }, reason = "HAProxy has no authority's key here" },
     { keys = "clean-certs", on = { "ConfigMap" }, reason = "files that nobody names are always removed" },
     { keys = { "cr-global", "cr-defaults", "cr-frontend-http", "cr-frontend-https", "cr-frontend-stats" },
@@ -85,8 +81,6 @@ local KEYS = {
     { keys = "cr-backend", on = { "Ingress", "Service", "ConfigMap" },
       reason = "custom resources of that controller are not read" },
     { keys = "ingress.class", on = { "Ingress" }, reason = "spec.ingressClassName or kubernetes.io/ingress.class" },
-    { keys = "prometheus-endpoint-auth-secret", on = { "ConfigMap" }, protects = true,
-      reason = "the controller's metrics have an address of their own" },
   },
 }
 

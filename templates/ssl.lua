@@ -4,7 +4,7 @@
 -- https.list; routes.lua of the library ingress fills it. Settings: docs/templates.md, "The ssl library".
 
 local binds, write_routing, passthrough = use("base.binds"), use("base.routing"), use("ssl.passthrough")
-local http3, setting = use("ssl.http3"), use("base.configmap").setting
+local http3, setting, everybody = use("ssl.http3"), use("base.configmap").setting, use("ssl.everybody")
 
 local BINDS = "addresses to bind, such as :443 or [::]:443 v6only"
 
@@ -92,6 +92,7 @@ local function write_binds(b)
       "crt-ignore-err", "all", "ca-ignore-err", "all", setting("strict_sni") and "strict-sni" or nil }) do
       words[#words + 1] = w
     end
+    for _, w in ipairs(everybody.words()) do words[#words + 1] = w end
     b:line("bind", unpack(words))
   end
 end
@@ -170,6 +171,7 @@ local function write_clients(b)
     refuse(context.client_missing_status, "a certificate of the client is needed", "needs_client", "!{", "ssl_c_used",
       "}", unpack(where))
   end
+  everybody.write_rules(b, refuse)
 end
 
 local function write_hsts(b)
@@ -320,6 +322,17 @@ if ON then
       certificate(out, namespace, name, DEFAULT, own)
     end
     out:crt_list(LIST, DEFAULT)
+  end)
+end
+
+if ON then
+  everybody.put(function(namespace, name)
+    local secret = resources.secrets:get(namespace, name)
+    local facts = secret and secret.x509
+    if facts and facts.authorities and not facts.authorities.problem then return secret.data["ca.crt"] end
+    if facts and not facts.authorities and (facts.certificates or 0) > 0 then return secret.data["tls.crt"] end
+    local id = "Secret " .. namespace .. "/" .. name
+    return nil, secret and id .. " has no authorities that can be read" or "there is no " .. id
   end)
 end
 

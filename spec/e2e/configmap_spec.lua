@@ -169,5 +169,96 @@ describe("ConfigMaps:", function()
       assert.matches("\n    option httpclose\n", config, 1, true)
       assert.equal(0, haptic:metric("haptic_quarantined_objects") or 0)
     end)
+
+    it("ask who reads the metrics for a password, and what is wrong closes them, on " .. series, function()
+      local hash = posix.run({ "openssl", "passwd", "-5", "open" }):gsub("%s+$", "")
+      local function put_users(data)
+        source:write("secret-users.yaml", { apiVersion = "v1", kind = "Secret",
+          metadata = { name = "users", namespace = "default" }, stringData = data })
+      end
+      put("web", {})
+      put_users({ ada = hash })
+      put_map("haproxy", { ["prometheus-endpoint-auth-secret"] = "users" })
+      start(series, { configmap = "default/haproxy" })
+      local function metrics(...) return ask("http://127.0.0.1:" .. haptic.status_port .. "/metrics", ...) end
+      assert.same({ 401, 401, 200 }, { (metrics()), (metrics("-u", "ada:wrong")), (metrics("-u", "ada:open")) })
+      assert.equal(200, (ask("http://127.0.0.1:" .. haptic.status_port .. "/healthz")))
+      put_users({ ada = "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=" })
+      wait("nobody to be let in", 503, function() return metrics("-u", "ada:open") end)
+      assert.equal(503, (metrics()))
+      for _, wrong in ipairs({ "there-is-none", "a/b/c" }) do
+        put_map("haproxy", { ["prometheus-endpoint-auth-secret"] = wrong })
+        scope:wait_for("the administrator to be told", 15, function()
+          return haptic:get("/debug/state").body:find(wrong == "a/b/c" and "it is no name of a Secret"
+            or "there is no Secret default/there-is-none", 1, true)
+        end)
+        assert.equal(503, (metrics("-u", "ada:open")))
+      end
+      put_map("haproxy", {})
+      wait("the metrics to open", 200, function() return metrics() end)
+    end)
+
+    it("ask all clients of HTTPS for certificates, and what is wrong closes it, on " .. series, function()
+      local ca = scope:certificate({ names = { "authority" }, key = "authority" })
+      local own_ca = scope:certificate({ names = { "another authority" }, key = "authority" })
+      local good = scope:certificate({ names = { "good" }, issuer = ca })
+      local other = scope:certificate({ names = { "other" }, issuer = own_ca })
+      local server = scope:certificate({ names = { "web.example", "own.example" } })
+      local function put_ca(name, authority)
+        source:write("secret-" .. name .. ".yaml", { apiVersion = "v1", kind = "Secret",
+          metadata = { name = name, namespace = "default" }, stringData = { ["ca.crt"] = authority } })
+      end
+      source:write("server.yaml", e2e.tls_secret("server", server.cert, server.key))
+      put_ca("ca", ca.cert)
+      put_ca("own", own_ca.cert)
+      for _, name in ipairs({ "web", "own" }) do
+        local ing = kube.ingress({ name = name, host = name .. ".example", service = name, annotations = {
+          ["haproxy.org/ssl-redirect"] = "false", ["haproxy-haptic.org/client-ca"] = name == "own" and "own" or nil } })
+        ing.spec.tls = { { hosts = { name .. ".example" }, secretName = "server" } }
+        source:write(name .. ".yaml", ing, kube.service(name), kube.slice(name, { "127.0.0.1" }, port))
+      end
+      put("plain", {})
+      put_map("haproxy", { ["client-ca"] = "default/ca" })
+      start(series, { configmap = "default/haproxy", sni_mismatch = "allow" })
+      local function https(name, who, host_name)
+        local words = { "--resolve", name .. ".example:" .. haptic.https_port .. ":127.0.0.1" }
+        for _, w in ipairs(who and { "--cert", who.directory .. "/cert.pem", "--key", who.directory .. "/key.pem" } or {}) do
+          words[#words + 1] = w
+        end
+        if host_name then
+          words[#words + 1], words[#words + 2] = "-H", "Host: " .. host_name .. ".example"
+        end
+        return (ask("https://" .. name .. ".example:" .. haptic.https_port .. "/", unpack(words)))
+      end
+      local function seen() -- with the authorities' certificate, with somebody else's, without
+        return { https("web", good), https("web", other), https("web"), https("plain", good), https("plain"),
+          https("own", other), https("own", good), https("own") }
+      end
+      assert.same({ 200, 495, 496, 200, 496, 200, 495, 496 }, seen())
+      -- Who was let in by the authorities of one host is not let in to others.
+      assert.equal(421, https("own", other, "web"))
+      assert.equal(200, (host("plain")))
+      put_map("haproxy", { ["client-ca"] = "default/ca", ["client-crt-optional"] = "true" })
+      wait("clients without a certificate to be let in", 200, function() return https("web"), "" end)
+      assert.same({ 200, 495, 200, 200, 200, 200, 495, 496 }, seen())
+      -- What is wrong lets nobody in that was not before; the administrator is told.
+      put_ca("ca", "garbage")
+      put_map("haproxy", { ["client-ca"] = "default/ca" })
+      wait("clients without a certificate to be refused", 496, function() return https("web"), "" end)
+      assert.same({ 200, 495, 496 }, { https("web", good), https("web", other), https("web") })
+      for _, wrong in ipairs({ "default/there-is-none", "default ca" }) do
+        put_map("haproxy", { ["client-ca"] = wrong })
+        scope:wait_for("the administrator to be told of " .. wrong, 15, function()
+          return haptic:get("/debug/state").body:find(wrong == "default ca" and "client-ca is wrong"
+            or "there is no Secret default/there-is-none", 1, true)
+        end)
+        assert.same({ 495, 496 }, { https("web", other), https("web") })
+      end
+      -- Where there never were any, nobody is let in.
+      haptic:stop()
+      start(series, { configmap = "default/haproxy", sni_mismatch = "allow" })
+      assert.same({ 495, 495, 496, 495, 496, 200, 495, 496 }, seen())
+      assert.equal(200, (host("plain")))
+    end)
   end
 end)

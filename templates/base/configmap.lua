@@ -130,6 +130,17 @@ if NAME and watched("configmaps") then
   end)
 end
 
+if NAME then
+  fragment("configmap-missing", function(out)
+    if not watched("configmaps") then
+      out:warn("KindNotWatched", "configmap: it needs configmaps among watchedResources; nothing of it counts")
+    elseif not resources.configmaps:get(NAMESPACE, NAME) then
+      out:warn("ConfigMapNotFound", "configmap: there is no ConfigMap " .. NAMESPACE .. "/" .. NAME
+        .. "; nothing of what it may protect is protected")
+    end
+  end)
+end
+
 --- Another ConfigMap, which the text "namespace/name" names. data() gives what it has, while functions run; each(fn)
 --- runs fn(data, out) for it. what: for names of fragments.
 local function named(text, what)
@@ -148,5 +159,14 @@ local function named(text, what)
   return { is_set = namespace ~= nil, data = data, each = each_one }
 end
 
-provide("base.configmap", { named = named, setting = setting, level = level, is_set = NAME ~= nil,
+--- Run fn(out) for the ConfigMap, to tell of what is wrong with it.
+local function each_level(what, fn)
+  if NAME and watched("configmaps") then
+    each(resources.configmaps, what, function(map, out)
+      if map.metadata.namespace == NAMESPACE and map.metadata.name == NAME then fn(out) end
+    end)
+  end
+end
+
+provide("base.configmap", { each = each_level, named = named, setting = setting, level = level, is_set = NAME ~= nil,
   namespace = NAMESPACE })

@@ -69,15 +69,49 @@ local function write(b, lines)
   for _, words in ipairs(lines or {}) do b:line(unpack(words)) end
 end
 
+--- Does a text look as if it kept somebody out? Then it is not enough that it has no effect where it is refused.
+local PROTECTS = { "deny", "reject", "auth", "tarpit", "silent%-drop", "src" }
+local function is_protecting(text)
+  for _, word in ipairs(PROTECTS) do
+    if tostring(text):lower():find(word) then return true end
+  end
+  return false
+end
+
+--- The lines that the ConfigMap has for a section, or nil; true where they are refused and seem to protect.
+local function lines_of(section_name)
+  local name, level = KEYS[section_name], configmap.level()
+  local values, wrong = annotated({ name }, { level })
+  local is_closing = values[name] == nil and wrong[name] ~= nil and is_protecting(level.values[(name:gsub("_", "-"))])
+  return values[name], is_closing
+end
+
 if allowed.ConfigMap then
+  -- Of lines that are refused the last good ones stay. Where there never were any, all requests are answered with 503:
+  -- the lines themselves say that they are there.
+  for section_name, place in pairs({ frontend = { "frontend http", 871 }, stats = { "frontend stats", 951 } }) do
+    section(place[1], { name = "snippet-" .. section_name .. "-closed", order = place[2] }, function(b)
+      local _, is_closing = lines_of(section_name)
+      if is_closing then
+        b:line("http-request", "return", "status", 503, "content-type", "text/plain", "string",
+          "the configuration is refused", "unless", "{", "var(txn.snippet)", "-m", "found", "}")
+      end
+    end)
+  end
   -- Behind the lines of the libraries, and in front of the effects of routes. They belong to the ConfigMap: where
   -- HAProxy refuses one, what it had last stays, and nothing else is held up.
   for section_name, place in pairs({ global = { "global", 950 }, frontend = { "frontend http", 870 },
     stats = { "frontend stats", 950 } }) do
     configmap.named(context.configmap, "snippet-" .. section_name).each(function(_, out)
-      local lines = configmap.setting(KEYS[section_name])
+      local lines, is_closing = lines_of(section_name)
+      if is_closing then
+        fail(section_name .. "-config-snippet is refused: the lines that were good stay, or else requests get 503")
+      end
       if lines then
-        out:section(place[1], { order = place[2], key = "snippet" }, function(b) write(b, lines) end)
+        out:section(place[1], { order = place[2], key = "snippet" }, function(b)
+          if section_name ~= "global" then b:line("http-request", "set-var(txn.snippet)", "bool(true)") end
+          write(b, lines)
+        end)
       end
     end)
   end

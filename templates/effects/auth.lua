@@ -137,4 +137,4 @@ effects.declare("auth-missing", {
   put = function() return nil end,
 })
 
-provide("effects.auth", { parse_realm = parse_realm, parse_secret = parse_secret })
+provide("effects.auth", { sort_users = sort_users, parse_realm = parse_realm, parse_secret = parse_secret })

@@ -1,6 +1,6 @@
 --- http3.lua — HTTP/3: the frontend http at the same ports by UDP, and clients are told so.
 
-local binds, setting = use("base.binds"), use("base.configmap").setting
+local binds, setting, everybody = use("base.binds"), use("base.configmap").setting, use("ssl.everybody")
 
 settings({
   http3 = { type = "bool", default = false, doc = "HTTP/3, where HAProxy was built with QUIC" },
@@ -35,6 +35,7 @@ local function write_binds(b, list)
         setting("strict_sni") and "strict-sni" or nil }) do
         line[#line + 1] = w
       end
+      for _, w in ipairs(everybody.words()) do line[#line + 1] = w end
       b:line("bind", unpack(line))
     end
   end
