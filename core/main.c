@@ -14,6 +14,7 @@ static const struct subcommand subcommands[] = {
     {"test", cmd_test, "offline: the validationTests of a configuration", cmd_test_options},
     {"bench", cmd_bench, "offline: what the templates cost with many objects, and how that grows", cmd_bench_options},
     {"repl", cmd_repl, "offline: a Lua prompt in the renderer's jail", cmd_repl_options},
+    {"config", cmd_config, "a configuration as it is taken, with libraries and what is built in", cmd_config_options},
     {"crds", cmd_crds, "the definitions of the controller's resources: print them, or apply them to a cluster",
      cmd_crds_options},
     {"rbac", cmd_rbac, "the rights that a controller needs for a configuration, as roles", cmd_rbac_options},

@@ -18,6 +18,8 @@ int cmd_policy(int argc, char **argv);
 int cmd_annotations(int argc, char **argv);
 /* 0, 2 for wrong usage or an unreadable configuration. */
 int cmd_rbac(int argc, char **argv);
+/* 0, 1 for a wrong configuration, 2 for wrong usage. */
+int cmd_config(int argc, char **argv);
 /* 0, 1 when the API server refuses, 2 for wrong usage. */
 int cmd_crds(int argc, char **argv);
 /* 0, 1 when the API server refuses, 2 for wrong usage. */
@@ -43,6 +45,7 @@ const struct option_table *cmd_explain_options(void);
 const struct option_table *cmd_policy_options(void);
 const struct option_table *cmd_annotations_options(void);
 const struct option_table *cmd_rbac_options(void);
+const struct option_table *cmd_config_options(void);
 const struct option_table *cmd_crds_options(void);
 const struct option_table *cmd_snapshot_options(void);
 const struct option_table *cmd_doctor_options(void);

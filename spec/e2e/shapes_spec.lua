@@ -22,7 +22,14 @@ describe("a configuration in the shape of", function()
       assert.truthy(output:find(expected, 1, true), output)
       local passes = expected:find("^Tests: %d+ passed$") ~= nil
       assert.equal(passes and 0 or 1, code, output)
-      if passes then assert.truthy(output:find(expected .. ", 0 failed, 0 skipped", 1, true), output) end
+      if passes then
+        assert.truthy(output:find(expected .. ", 0 failed, 0 skipped", 1, true), output)
+        -- As it is taken, it is a configuration that is taken in the same way.
+        local script = "set -e; d=$(mktemp -d); trap 'rm -r $d' EXIT; %s config view -c %s >$d/a.yaml 2>/dev/null; "
+          .. "%s config view -c $d/a.yaml >$d/b.yaml; cmp $d/a.yaml $d/b.yaml; grep -c matchLabels $d/b.yaml"
+        output, code = posix.run({ "sh", "-c", script:format(e2e.program(), path, e2e.program()) })
+        assert.equal(0, code, output)
+      end
     end)
   end
   pipe:close()
