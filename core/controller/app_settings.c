@@ -49,6 +49,7 @@ static void put_kinds(const struct config *c, struct buf *out)
         put_strings(out, ",\"apiVersions\":", &k->api_versions);
         buf_printf(out, ",\"optional\":%s", k->is_optional ? "true" : "false");
         put_string(out, ",\"watch\":", config_kind_is_referenced(k) ? "referenced" : "all");
+        put_string(out, ",\"store\":", config_kind_is_on_demand(k) ? "on-demand" : "full");
         put_strings(out, ",\"indexBy\":", &k->index_by);
         buf_printf(out, ",\"owned\":%s,\"statusPatch\":%s}", k->is_owned ? "true" : "false",
                    k->status_patch ? "true" : "false");

@@ -43,6 +43,7 @@ struct config_kind {
     bool is_optional;  /* that it is absent is no failure */
     bool is_built_in;  /* the document does not name it */
     bool is_owned;     /* templates may create objects of it */
+    char *store;       /* "full", "on-demand"; NULL: full */
     char *watch;       /* "all", "referenced"; NULL: all */
     bool status_patch; /* templates may wish what stands in the status of its objects */
 };
@@ -135,6 +136,8 @@ bool config_ignores_equal(const struct config *a, const struct config *b); /* wa
 bool config_is_fetched(const struct config_kind *k); /* contents of URLs: no API server has them */
 /* Only the objects that templates name are read. */
 bool config_kind_is_referenced(const struct config_kind *kind);
+/* Of its objects only what finds them is kept, until a template reads them. */
+bool config_kind_is_on_demand(const struct config_kind *kind);
 bool config_kind_equal(const struct config_kind *a, const struct config_kind *b);
 
 /* The program for the renderer (docs/design.md, section 11). extra: further keys for extraContext as "key=value"

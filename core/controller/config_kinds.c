@@ -25,10 +25,7 @@ static const struct field kind_fields[] = {
     {.name = "statusPatch", .type = FIELD_BOOL, .offset = offsetof(struct config_kind, status_patch)},
     {.name = "owned", .type = FIELD_BOOL, .offset = offsetof(struct config_kind, is_owned)},
     {.name = "namespaceSelector", .type = FIELD_STRING, .offset = offsetof(struct config_kind, namespace_selector)},
-    {.name = "store",
-     .type = FIELD_WITHOUT_EFFECT,
-     .harmless = "full",
-     .note = "all objects are held in memory, without the fields to ignore"},
+    {.name = "store", .type = FIELD_STRING, .offset = offsetof(struct config_kind, store)},
     {.name = "debounceInterval",
      .type = FIELD_WITHOUT_EFFECT,
      .note = "the first change after quiet is rendered at once, and those of a burst together"},
@@ -56,6 +53,7 @@ void config_kind_done(struct config_kind *k)
     free(k->field_selector);
     free(k->namespace_selector);
     free(k->watch);
+    free(k->store);
     for (size_t i = 0; i < k->api_versions.length; i++)
         free(k->api_versions.items[i]);
     vec_done(&k->api_versions);
@@ -163,6 +161,27 @@ static int check_watch(struct reader *r, yyjson_val *value, const struct config_
     return 0;
 }
 
+bool config_kind_is_on_demand(const struct config_kind *kind)
+{
+    return kind->store != NULL && strcmp(kind->store, "on-demand") == 0;
+}
+
+static int check_store(struct reader *r, yyjson_val *value, const struct config_kind *kind)
+{
+    yyjson_val *key = reader_key(value, "store");
+
+    if (kind->store == NULL || strcmp(kind->store, "full") == 0)
+        return 0;
+    if (!config_kind_is_on_demand(kind))
+        return reader_fail(r, key, "store", "must be \"full\" or \"on-demand\"");
+    if (config_kind_is_referenced(kind))
+        return reader_fail(r, key, "store", "stands beside watch: referenced, which keeps only what is referred to");
+    if (kind->status_patch)
+        return reader_fail(r, key, "store",
+                           "\"on-demand\" needs statusPatch: false, as a status is compared with the whole object");
+    return 0;
+}
+
 /* Names are labels of metrics, and words in templates. */
 static int check_kind_name(struct reader *r, const yyjson_val *key, const char *name)
 {
@@ -248,6 +267,8 @@ int config_read_kinds(struct reader *r, yyjson_val *value, void *object)
             result = check_owned(r, item, &kind);
         if (result == 0)
             result = check_watch(r, item, &kind);
+        if (result == 0)
+            result = check_store(r, item, &kind);
         r->path[prefix] = '\0';
         if (result < 0) {
             config_kind_done(&kind);

@@ -122,8 +122,10 @@ int config_program(const struct config *c, const struct haproxy_caps *caps, cons
         size_t parts = c->kinds.items[j].index_by.length;
         yyjson_mut_obj_add_str(doc, kind, "name", c->kinds.items[j].name);
         yyjson_mut_obj_add_uint(doc, kind, "parts", parts > 0 ? parts : 2);
-        if (config_kind_is_referenced(&c->kinds.items[j]))
+        if (config_kind_is_referenced(&c->kinds.items[j]) || config_kind_is_on_demand(&c->kinds.items[j]))
             yyjson_mut_obj_add_bool(doc, kind, "lazy", true);
+        if (config_kind_is_on_demand(&c->kinds.items[j]))
+            yyjson_mut_obj_add_bool(doc, kind, "keyed", true);
         if (c->kinds.items[j].status_patch)
             yyjson_mut_obj_add_bool(doc, kind, "status", true);
         if (c->kinds.items[j].is_owned)
@@ -212,7 +214,7 @@ static bool same_kind(const struct config_kind *k, const struct store_kind_spec 
            (spec->api_versions != NULL || same_string(k->api_version, spec->api_version)) &&
            same_string(k->resource, spec->resource) && same_string(k->label_selector, spec->label_selector) &&
            same_string(k->field_selector, spec->field_selector) &&
-           config_kind_is_referenced(k) == spec->is_referenced &&
+           config_kind_is_referenced(k) == spec->is_referenced && config_kind_is_on_demand(k) == spec->is_on_demand &&
            same_list(k->index_by.items, k->index_by.length, spec->index_by) &&
            same_list(k->namespaces.items, k->namespaces.length, spec->namespaces) &&
            same_string(k->namespace_selector, spec->namespace_selector) && k->is_optional == spec->is_optional;
@@ -274,6 +276,7 @@ int config_add_kinds(const struct config *c, struct store *store, bool *ret_chan
                                        .api_versions = k->api_versions.length > 0 ? versions.items : NULL,
                                        .namespace_selector = k->namespace_selector,
                                        .is_optional = k->is_optional,
+                                       .is_on_demand = config_kind_is_on_demand(k),
                                        .is_referenced = config_kind_is_referenced(k)};
         int result = store_add_kind(store, &spec, &added, err);
         vec_done(&index_by);
@@ -305,7 +308,8 @@ bool config_kind_equal(const struct config_kind *a, const struct config_kind *b)
            same_string(a->field_selector, b->field_selector) && same_strings(&a->index_by, &b->index_by) &&
            same_strings(&a->namespaces, &b->namespaces) && same_strings(&a->api_versions, &b->api_versions) &&
            same_string(a->namespace_selector, b->namespace_selector) && a->is_optional == b->is_optional &&
-           config_kind_is_referenced(a) == config_kind_is_referenced(b);
+           config_kind_is_referenced(a) == config_kind_is_referenced(b) &&
+           config_kind_is_on_demand(a) == config_kind_is_on_demand(b);
 }
 
 bool config_ignores_equal(const struct config *a, const struct config *b)

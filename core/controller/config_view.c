@@ -52,6 +52,8 @@ static void put_kinds(const struct view *v, const struct config *c)
         put_string(v, kind, "fieldSelector", k->field_selector);
         put_strings(v, kind, "namespaces", &k->namespaces);
         put_string(v, kind, "namespaceSelector", k->namespace_selector);
+        put_string(v, kind, "store", k->store);
+        put_string(v, kind, "watch", k->watch);
         if (k->is_optional)
             yyjson_mut_obj_add_bool(v->doc, kind, "optional", true);
         yyjson_mut_obj_add_bool(v->doc, kind, "statusPatch", k->status_patch);

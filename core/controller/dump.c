@@ -36,6 +36,8 @@ static void put_object(void *ctx, struct object *o)
     struct buf *out = ctx;
     const char *kind = store_kind_spec(o->kind)->name;
 
+    if (o->json_length == 0)
+        return; /* nobody has asked for its text */
     put_string(out, "{\"kind\":", kind, strlen(kind));
     buf_printf(out, ",\"created\":%lld", (long long)o->created_s);
     put_string(out, ",\"id\":", o->id, strlen(o->id));

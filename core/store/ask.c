@@ -87,6 +87,16 @@ static struct served *served_of(const struct asks *a, const char *kind)
     return NULL;
 }
 
+bool asks_is_served(const struct asks *a, const char *kind)
+{
+    return served_of(a, kind) != NULL;
+}
+
+bool asks_has(const struct asks *a, const char *kind, const char *id)
+{
+    return ask_of(a, kind, id) != NULL;
+}
+
 void asks_add(struct asks *a, const char *kind, const char *id)
 {
     struct ask *k = ask_of(a, kind, id);

@@ -24,6 +24,8 @@ typedef void asks_listener(void *ctx, const char *kind, const char *id, const ch
 struct asks *asks_new(void);
 struct asks *asks_free(struct asks *a); /* NULL is fine */
 
+bool asks_is_served(const struct asks *a, const char *kind);
+bool asks_has(const struct asks *a, const char *kind, const char *id); /* does anybody ask? */
 void asks_add(struct asks *a, const char *kind, const char *id);
 void asks_remove(struct asks *a, const char *kind, const char *id);
 /* NULL: not answered, or not asked for. */

@@ -44,6 +44,7 @@ static void kind_free(struct source_kind *k)
         source_space_free(k->spaces.items[i]);
     source_space_free(k->selector);
     source_named_free(k->named);
+    source_fetch_free(k->fetch);
     faults_done(&k->faults);
     vec_done(&k->spaces);
     free(k->name);
@@ -86,6 +87,9 @@ static int kind_add(struct source_kube *s, struct store_kind *kind, struct err *
         kind_free(k);
         return -1;
     }
+    if (spec->is_on_demand)
+        k->fetch = source_fetch_new(s->client, s->store, kind, s->options.max_object_bytes, s->options.metrics,
+                                    on_outcome, k);
     vec_push(&s->kinds, k);
     return 0;
 }

@@ -14,6 +14,7 @@
 #include "base/vec.h"
 #include "kube/discovery.h"
 #include "kube/watch.h"
+#include "store/source_fetch.h"
 #include "store/source_kube.h"
 #include "store/source_kube_faults.h"
 #include "store/source_named.h"
@@ -49,6 +50,7 @@ struct source_kind {
     char *name;
     struct digest spec; /* of what the store says it should be */
     VEC(struct space *) spaces;
+    struct source_fetch *fetch; /* the texts that are asked for; NULL: all are here */
     struct source_named *named; /* in the place of spaces: each object by its name */
     bool is_shared;             /* of several namespaces: no list of one of them is that of the kind */
     struct space *selector;     /* source_kube_select.c: namespaces by their labels; NULL: the spaces are fixed */

@@ -175,6 +175,38 @@ int store_put_json(struct store_kind *kind, const char *json, size_t length, boo
     return store_put_value(kind, yyjson_doc_get_root(doc), ret_changed, err);
 }
 
+/* In a table of the kind; the bytes that it takes less. */
+static size_t text_drop(struct map *table, const char *id, struct object **ret_before)
+{
+    struct object *before = map_get(table, id);
+
+    *ret_before = NULL;
+    if (!before || before->json_length == 0)
+        return 0;
+    struct object *now = object_without_text(before);
+    size_t freed = object_bytes(before) - object_bytes(now);
+    (void)map_put(table, now->id, now);
+    *ret_before = before;
+    return freed;
+}
+
+void store_drop_text(struct store_kind *kind, const char *id)
+{
+    struct object *before;
+    size_t freed = text_drop(&kind->table, id, &before);
+
+    if (before) {
+        sorted_put(kind, map_get(&kind->table, id), before);
+        kind->bytes -= freed;
+        kind->store->bytes -= freed;
+        object_unref(before);
+    }
+    if (kind->is_replacing) {
+        kind->staged_bytes -= text_drop(&kind->staged, id, &before);
+        object_unref(before);
+    }
+}
+
 static void dates_refresh(struct store_kind *kind, int64_t now_s)
 {
     struct objects objects = {0};

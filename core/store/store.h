@@ -43,7 +43,10 @@ struct store_kind_spec {
     const char *const *api_versions;
     const char *namespace_selector; /* of labels of namespaces, in the place of namespaces; NULL: none */
     bool is_optional;               /* that the server does not have the kind is no failure */
-    bool is_referenced;             /* only objects that are asked for by name (store/ask.h) are kept */
+    /* Of its objects only what finds them is kept, and of those that are asked for the text, too (store/ask.h); all
+     * texts where nobody serves the kind. */
+    bool is_on_demand;
+    bool is_referenced; /* only objects that are asked for by name (store/ask.h) are kept */
 };
 
 #define STORE_INDEX_PARTS_MAX 4
@@ -66,7 +69,7 @@ struct object {
     /* values of index_by: strings, numbers and booleans as text; "" where the field is absent, null, a list or an
      * object. Of an expression that finds several: each one once, in document order. */
     const char *index[STORE_INDEX_PARTS_MAX];
-    size_t json_length;
+    size_t json_length;      /* 0: only what is above is kept (is_on_demand) */
     const char *json;        /* pruned, minified; a NUL follows */
     struct vault_hold *hold; /* the values of a Secret; else NULL */
 };
@@ -119,6 +122,8 @@ struct yyjson_val;
 int store_put_json(struct store_kind *kind, const char *json, size_t length, bool *ret_changed, struct err *err)
     MUST_CHECK;
 int store_put_value(struct store_kind *kind, struct yyjson_val *value, bool *ret_changed, struct err *err) MUST_CHECK;
+/* The text of an object is not asked for any more. Listeners do not hear of it. */
+void store_drop_text(struct store_kind *kind, const char *id);
 /* Certificates of Secrets have become valid, or have ended, by the time: those objects change (store/secret_facts.h).
  * now_s: Unix seconds. Work: all Secrets. */
 void store_refresh_dates(struct store *s, int64_t now_s);

@@ -110,6 +110,7 @@ int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct s
                                           .api_versions = strings_copy(spec->api_versions),
                                           .namespace_selector = string_copy(spec->namespace_selector),
                                           .is_optional = spec->is_optional,
+                                          .is_on_demand = spec->is_on_demand,
                                           .is_referenced = spec->is_referenced};
     kind->is_secret = secret_is_kind(spec->api_version, spec->resource);
     for (const char *const *v = spec->api_versions; v && *v; v++)
@@ -210,8 +211,14 @@ struct digest store_kind_spec_digest(const struct store_kind_spec *spec)
 {
     CLEANUP(buf_done) struct buf all = {0};
     const char *versions[] = {spec->api_version, NULL};
-    const char *fixed[] = {spec->name,           spec->resource,           spec->label_selector,
-                           spec->field_selector, spec->namespace_selector, spec->is_referenced ? "referenced" : "all"};
+    const char *fixed[] = {spec->name,
+                           spec->resource,
+                           spec->label_selector,
+                           spec->field_selector,
+                           spec->namespace_selector,
+                           spec->is_referenced  ? "referenced"
+                           : spec->is_on_demand ? "on demand"
+                                                : "all"};
 
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
         buf_add(&all, fixed[i] ? fixed[i] : "", fixed[i] ? strlen(fixed[i]) + 1 : 1);

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "store/ask.h"
 #include "store/secret.h"
 #include "store/store_state.h"
 #include "store/vault.h"
@@ -231,6 +232,17 @@ static const char *rebased(const struct object *from, struct object *to, const c
     return (const char *)to + (string - (const char *)from);
 }
 
+static void rebase(const struct object *o, struct object *copy)
+{
+    copy->id = rebased(o, copy, o->id);
+    copy->namespace = rebased(o, copy, o->namespace);
+    copy->name = rebased(o, copy, o->name);
+    copy->uid = rebased(o, copy, o->uid);
+    copy->resource_version = rebased(o, copy, o->resource_version);
+    for (size_t i = 0; i < o->index_count; i++)
+        copy->index[i] = rebased(o, copy, o->index[i]);
+}
+
 struct object *object_with_text(const struct object *o, size_t at, const char *text, size_t length)
 {
     size_t size = (size_t)(o->json + o->json_length + 1 - (const char *)o);
@@ -240,16 +252,34 @@ struct object *object_with_text(const struct object *o, size_t at, const char *t
     copy->refs = 1;
     copy->kind = store_kind_ref(o->kind);
     copy->hold = vault_share(o->hold);
-    copy->id = rebased(o, copy, o->id);
-    copy->namespace = rebased(o, copy, o->namespace);
-    copy->name = rebased(o, copy, o->name);
-    copy->uid = rebased(o, copy, o->uid);
-    copy->resource_version = rebased(o, copy, o->resource_version);
-    for (size_t i = 0; i < o->index_count; i++)
-        copy->index[i] = rebased(o, copy, o->index[i]);
+    rebase(o, copy);
     copy->json = rebased(o, copy, o->json);
     memcpy((char *)copy + (o->json - (const char *)o) + at, text, length);
     return copy;
+}
+
+struct object *object_without_text(const struct object *o)
+{
+    size_t size = (size_t)(o->json - (const char *)o);
+    struct object *copy = xmalloc(size + 1);
+
+    memcpy((void *)copy, o, size);
+    copy->refs = 1;
+    copy->kind = store_kind_ref(o->kind);
+    copy->hold = NULL;
+    rebase(o, copy);
+    copy->json = (const char *)copy + size;
+    copy->json_length = 0;
+    ((char *)copy)[size] = '\0';
+    return copy;
+}
+
+/* Is the text of this object of use to anybody? */
+static bool is_text_wanted(const struct store_kind *kind, const struct object *o)
+{
+    const struct asks *asks = kind->store->asks;
+
+    return !kind->spec.is_on_demand || !asks_is_served(asks, kind->spec.name) || asks_has(asks, kind->spec.name, o->id);
 }
 
 static int secret_make(struct store_kind *kind, struct yyjson_val *value, struct object **ret_object, struct err *err)
@@ -270,7 +300,7 @@ static int secret_make(struct store_kind *kind, struct yyjson_val *value, struct
     return 0;
 }
 
-int object_make(struct store_kind *kind, struct yyjson_val *value, struct object **ret_object, struct err *err)
+static int whole_make(struct store_kind *kind, struct yyjson_val *value, struct object **ret_object, struct err *err)
 {
     struct object *o = NULL;
 
@@ -285,5 +315,19 @@ int object_make(struct store_kind *kind, struct yyjson_val *value, struct object
         return -1;
     }
     *ret_object = o;
+    return 0;
+}
+
+int object_make(struct store_kind *kind, struct yyjson_val *value, struct object **ret_object, struct err *err)
+{
+    struct object *o = NULL;
+
+    if (whole_make(kind, value, &o, err) < 0)
+        return -1;
+    *ret_object = o;
+    if (!is_text_wanted(kind, o)) {
+        *ret_object = object_without_text(o);
+        object_unref(o);
+    }
     return 0;
 }

@@ -74,6 +74,8 @@ int object_make(struct store_kind *kind, struct yyjson_val *value, struct object
     MUST_CHECK;
 /* A copy with other bytes at that place of its JSON. */
 struct object *object_with_text(const struct object *o, size_t at, const char *text, size_t length);
+/* A copy without its text and what belongs to it. */
+struct object *object_without_text(const struct object *o);
 size_t object_bytes(const struct object *o);                      /* with what keeping it costs */
 bool object_same(const struct object *a, const struct object *b); /* but for the resourceVersion */
 

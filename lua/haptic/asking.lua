@@ -19,6 +19,8 @@ local PASSES_MAX = 8
 
 --- So many objects of a kind can be asked for; the host has a limit of its own, and this is above it.
 local NAMES_MAX = 20000
+--- So many of a keyed kind, whose texts are here at a time.
+local TEXTS_MAX = 5000
 
 local Asking = {}
 Asking.__index = Asking
@@ -33,9 +35,11 @@ function M.new(host, tracker)
     passes = 0 }, Asking)
 end
 
---- Make a kind one that is read by asking.
-function Asking:define(kind)
+--- Make a kind one that is read by asking. keyed: which objects there are is known, but not what stands in them.
+---@param forget function(record) its text is not needed any more
+function Asking:define(kind, keyed, forget)
   kind.asked, kind.asked_count, kind.unasked = {}, 0, {}
+  kind.keyed, kind.forget = keyed, forget
   reads.watch(kind.id_readers, kind.unasked)
   self.kinds[#self.kinds + 1] = kind
 end
@@ -45,7 +49,11 @@ function Asking:read(kind, id, is_here)
   if not self.tracker.list then return end -- what reads unrecorded takes what there is
   local state = kind.asked[id]
   if state == nil then
-    if kind.asked_count >= NAMES_MAX then error(format("more than %d %s are asked for", NAMES_MAX, kind.name), 0) end
+    local max = kind.keyed and TEXTS_MAX or NAMES_MAX
+    if kind.asked_count >= max then
+      error(format("more than %d %s are asked for%s", max, kind.name,
+        kind.keyed and "; store: full keeps all of them" or ""), 0)
+    end
     state = WAITS
     kind.asked[id], kind.asked_count = state, kind.asked_count + 1
     self.fresh = true
@@ -63,7 +71,8 @@ function Asking.answer(_, kind, id, known, refusal, mark)
   if not before then return end -- nobody asks any more
   local now = not known and WAITS or refusal == "" and ANSWERED or refusal
   kind.asked[id] = now
-  if now ~= before and not kind.by_id[id] then reads.each(kind.id_readers, id, mark) end
+  local record = kind.by_id[id]
+  if now ~= before and (not record or record.json == "") then reads.each(kind.id_readers, id, mark) end
 end
 
 --- A run begins: nothing is known to wait. What was before, for finish().
@@ -110,6 +119,7 @@ function Asking:settle()
         if kind.asked[id] and not reads.is_read(kind.id_readers, id) then
           kind.asked[id], kind.asked_count = nil, kind.asked_count - 1
           self.host.ask(kind.name, id, false)
+          if kind.keyed and kind.by_id[id] then kind.forget(kind.by_id[id]) end
         end
       end
     end

@@ -188,7 +188,10 @@ local function apply(self, f)
   if f.request then
     self.requests:apply(f, out)
   elseif def.kind then
-    def.fn(self.objects:decoded(f.owner), out)
+    local kind = self.objects.kinds[def.kind]
+    local object
+    if kind.keyed then object = self.objects:read(kind, f.owner.id) else object = self.objects:decoded(f.owner) end
+    if object then def.fn(object, out) end
   else
     def.fn(out)
   end

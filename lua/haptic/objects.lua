@@ -5,6 +5,9 @@
 -- Index keys: the kind's index values joined by "/". A look-up by fewer values than the kind has is a look-up by
 -- prefix; the table for a depth is made at its first use and kept up to date from then on. An expression that finds
 -- several values gives them in one text (SEPARATOR); the object stands under the key of each.
+--
+-- Of a keyed kind all keys are here, and the texts of those objects that somebody reads (asking.lua); the others have
+-- the text "".
 local lent = require("haptic.lent")
 local reads = require("haptic.reads")
 
@@ -76,7 +79,7 @@ end
 local Objects = {}
 Objects.__index = Objects
 
----@param kinds table list of {name=string, parts=number, lazy=boolean or nil}
+---@param kinds table list of {name=string, parts=number, lazy=boolean or nil, keyed=boolean or nil}
 ---@param tracker table from reads.new()
 ---@param mark function called with each reader of what changed
 ---@param decode function(json) → value, or nil and a message; see engine.lua
@@ -91,7 +94,9 @@ function M.new(kinds, tracker, mark, decode, asking)
       -- places: see reads.lua
       id_readers = {}, key_readers = {}, list_readers = {},
     }
-    if k.lazy == true then asking:define(self.kinds[k.name]) end
+    if k.lazy == true then
+      asking:define(self.kinds[k.name], k.keyed == true, function(record) self:forget(record) end)
+    end
   end
   return self
 end
@@ -184,6 +189,12 @@ function Objects:delete(kind, id)
   return record
 end
 
+--- The text of an object is not kept any more.
+function Objects:forget(record)
+  record.json = ""
+  self.lent:drop(record)
+end
+
 --- The table of an object.
 function Objects:decoded(record)
   local t = self.lent:get(record)
@@ -196,15 +207,18 @@ end
 function Objects:read(kind, id)
   self.tracker:record(kind.id_readers, id)
   local record = kind.by_id[id]
-  if kind.asked then self.asking:read(kind, id, record ~= nil) end
-  return record and self:decoded(record) or nil
+  local is_here = record ~= nil and record.json ~= ""
+  if kind.asked and (record or not kind.keyed) then self.asking:read(kind, id, is_here) end
+  return is_here and self:decoded(record) or nil
 end
 
 local function by_id(a, b) return a.id < b.id end
 
-local function tables_of(self, records)
+local function tables_of(self, kind, records)
   local list = {}
-  for i = 1, #records do list[i] = self:decoded(records[i]) end
+  for i = 1, #records do
+    if kind.keyed then list[#list + 1] = self:read(kind, records[i].id) else list[i] = self:decoded(records[i]) end
+  end
   return list
 end
 
@@ -216,7 +230,7 @@ end
 
 --- Has the kind namespaces? Its objects say so; without any it is unknown, and the answer may change with the first.
 local function is_namespaced(self, kind)
-  if kind.asked then return true end
+  if kind.asked and not kind.keyed then return true end
   if kind.namespaced == nil then
     local _, record = next(kind.by_id)
     if record then
@@ -258,7 +272,7 @@ function Objects:accessor(kind)
 
   --- Of a kind that is read by asking, nobody knows what else there is.
   local function check_listed(what)
-    if kind.asked then
+    if kind.asked and not kind.keyed then
       error(format("%s:%s: only objects that a template names are read (watch: referenced); "
         .. "write :get(namespace, name)", kind.name, what), 3)
     end
@@ -273,7 +287,7 @@ function Objects:accessor(kind)
       records[n] = record
     end
     sort(records, by_id)
-    return tables_of(self, records)
+    return tables_of(self, kind, records)
   end
 
   function A.list(accessor)
@@ -307,11 +321,11 @@ function Objects:accessor(kind)
     tracker:record(readers, key)
     local at = index_of(kind, depth)[key]
     if at == nil then return {} end
-    if at.json then return { self:decoded(at) } end
+    if at.json then return tables_of(self, kind, { at }) end
     local records = {}
     for i = 1, #at do records[i] = at[i] end
     sort(records, by_id)
-    return tables_of(self, records)
+    return tables_of(self, kind, records)
   end
 
   return A

@@ -110,7 +110,7 @@ function Program:api(template, accessors, resources)
       closed = value or nil
     end
     local kind = kind_of(resource, "each")
-    if self.objects.kinds[kind].asked then
+    if self.objects.kinds[kind].asked and not self.objects.kinds[kind].keyed then
       error(format("each: only those %s are read that a template names (watch: referenced); each_requested() makes one "
         .. "fragment for each of them", kind), 2)
     end

@@ -163,7 +163,9 @@ local function mutations(random)
     function(text) return into_script(random, "if true then", "")(text), "hello.lua:", "'end' expected" end,
     function(text) return into_script(random, "while true do end", "")(text), "hello.lua:", "deadline" end,
     function(text)
-      return into_script(random, "local t = {} while true do t[#t + 1] = { 1, 2, 3 } end", "")(text), "hello.lua:", "memory"
+      -- In large pieces, so that memory ends before the time does, however slow the machine is.
+      return into_script(random, "local t = {} while true do t[#t + 1] = ('x'):rep(1000000) .. #t end", "")(text),
+        "hello.lua:", "memory"
     end,
     into_script(random, "io.open('/etc/passwd')", "io"),
     -- A text template: its own name and line.
