@@ -176,6 +176,9 @@ static int check_store(struct reader *r, yyjson_val *value, const struct config_
         return reader_fail(r, key, "store", "must be \"full\" or \"on-demand\"");
     if (config_kind_is_referenced(kind))
         return reader_fail(r, key, "store", "stands beside watch: referenced, which keeps only what is referred to");
+    if (kind->is_owned)
+        return reader_fail(r, key, "store",
+                           "stands beside owned: an object that templates create is compared as a whole");
     if (kind->status_patch)
         return reader_fail(r, key, "store",
                            "\"on-demand\" needs statusPatch: false, as a status is compared with the whole object");

@@ -56,6 +56,8 @@ static void put_kinds(const struct view *v, const struct config *c)
         put_string(v, kind, "watch", k->watch);
         if (k->is_optional)
             yyjson_mut_obj_add_bool(v->doc, kind, "optional", true);
+        if (k->is_owned)
+            yyjson_mut_obj_add_bool(v->doc, kind, "owned", true);
         yyjson_mut_obj_add_bool(v->doc, kind, "statusPatch", k->status_patch);
     }
 }

@@ -168,6 +168,8 @@ static void errors_name_place_and_remedy(void **state)
          "haptic.yaml:2: watchedResources.a.store: must be \"full\" or \"on-demand\""},
         {"watchedResources:\n  a: {apiVersion: v1, resources: x, store: on-demand, statusPatch: true}\n",
          "haptic.yaml:2: watchedResources.a.store: \"on-demand\" needs statusPatch: false"},
+        {"watchedResources:\n  a: {apiVersion: v1, resources: x, store: on-demand, owned: true}\n",
+         "haptic.yaml:2: watchedResources.a.store: stands beside owned"},
         {"watchedResources:\n  a: {apiVersion: v1, resources: x, store: on-demand, watch: referenced}\n",
          "haptic.yaml:2: watchedResources.a.store: stands beside watch: referenced"},
         {"watchedResources:\n  a: {apiVersion: v1, resources: x, optional: 1}\n",
