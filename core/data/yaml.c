@@ -37,7 +37,7 @@ struct reader {
     VEC(uint32_t) lines;
     size_t expanded;
     unsigned in_alias;
-    size_t input_length;
+    size_t input_length, lines_before;
     struct json_position *at;
     struct err *err;
 };
@@ -54,12 +54,17 @@ static void reader_done(struct reader *r)
 
 static void place(struct reader *r, size_t line, size_t column)
 {
-    *r->at = (struct json_position){line, column};
+    *r->at = (struct json_position){line ? line + r->lines_before : 0, column};
+}
+
+static void place_node(struct reader *r, const struct node *node)
+{
+    *r->at = (struct json_position){node->line, node->column};
 }
 
 static int fail_at(struct reader *r, const struct node *node, const char *message)
 {
-    place(r, node->line, node->column);
+    place_node(r, node);
     return err_set(r->err, ERR_INVALID, "%s", message);
 }
 
@@ -89,7 +94,9 @@ static int parser_failed(struct reader *r, const char *text)
 
 static uint32_t node_new(struct reader *r, enum node_kind kind, yaml_mark_t mark)
 {
-    struct node node = {.kind = kind, .line = (uint32_t)mark.line + 1, .column = (uint32_t)mark.column + 1};
+    struct node node = {.kind = kind,
+                        .line = (uint32_t)(mark.line + r->lines_before) + 1,
+                        .column = (uint32_t)mark.column + 1};
 
     vec_push(&r->nodes, node);
     return (uint32_t)(r->nodes.length - 1);
@@ -122,7 +129,7 @@ static int tag_apply(struct reader *r, struct node *node, const char *tag, enum 
         return 0;
     }
     if (strcmp(tag, "int") == 0 || strcmp(tag, "float") == 0 || strcmp(tag, "bool") == 0 || strcmp(tag, "null") == 0) {
-        place(r, node->line, node->column);
+        place_node(r, node);
         return err_set(r->err, ERR_INVALID, "the value is not a !!%s", tag);
     }
     return 0;
@@ -166,11 +173,11 @@ static int alias_read(struct reader *r, const yaml_event_t *event, uint32_t *ret
     uint32_t target = (uint32_t)(uintptr_t)map_get(&r->anchors, name);
 
     if (!target) {
-        place(r, node->line, node->column);
+        place_node(r, node);
         return err_set(r->err, ERR_INVALID, "the alias *%.100s has no anchor before it", name);
     }
     if (r->nodes.items[target].open) {
-        place(r, node->line, node->column);
+        place_node(r, node);
         return err_set(r->err, ERR_INVALID, "the alias *%.100s is inside its own anchor", name);
     }
     node->target = target;
@@ -270,7 +277,7 @@ static int expand(struct reader *r, const struct node *node)
 {
     if (!r->in_alias || ++r->expanded <= YAML_EXPANSION_MAX)
         return 0;
-    place(r, node->line, node->column);
+    place_node(r, node);
     return err_set(r->err, ERR_LIMIT, "aliases expand to more than %d values", YAML_EXPANSION_MAX);
 }
 
@@ -333,7 +340,7 @@ static int collect(struct reader *r, uint32_t mapping, struct pairs *pairs, stru
     const struct node *nodes = r->nodes.items;
 
     if (depth > JSON_DEPTH_MAX) {
-        place(r, nodes[mapping].line, nodes[mapping].column);
+        place_node(r, &nodes[mapping]);
         return err_set(r->err, ERR_LIMIT, "merge keys nested deeper than %d levels", JSON_DEPTH_MAX);
     }
     for (uint32_t key = nodes[mapping].first; key; key = nodes[nodes[key].next].next) {
@@ -349,7 +356,7 @@ static int collect(struct reader *r, uint32_t mapping, struct pairs *pairs, stru
         } else if (!merged) {
             size_t length;
             const char *text = key_text(r, key, &length);
-            place(r, nodes[key].line, nodes[key].column);
+            place_node(r, &nodes[key]);
             return err_set(r->err, ERR_INVALID, "the key \"%.*s\" occurs twice in one mapping",
                            (int)(length < 200 ? length : 200), text);
         }
@@ -430,7 +437,7 @@ static int write_node(struct reader *r, uint32_t index, unsigned depth)
     if (expand(r, node) < 0)
         return -1;
     if (depth > JSON_DEPTH_MAX) {
-        place(r, node->line, node->column);
+        place_node(r, node);
         return err_set(r->err, ERR_LIMIT, "YAML nested deeper than %d levels", JSON_DEPTH_MAX);
     }
     switch (node->kind) {
@@ -499,10 +506,16 @@ static int read_all(struct reader *r, const char *text, struct yaml_docs *docs)
 int yaml_parse(const char *text, size_t length, size_t max_bytes, struct yaml_docs *ret_docs,
                struct json_position *ret_at, struct err *err)
 {
+    return yaml_parse_part(text, length, max_bytes, 0, ret_docs, ret_at, err);
+}
+
+int yaml_parse_part(const char *text, size_t length, size_t max_bytes, size_t lines_before, struct yaml_docs *ret_docs,
+                    struct json_position *ret_at, struct err *err)
+{
     struct json_position at = {0};
     CLEANUP(yaml_docs_done) struct yaml_docs docs = {0};
     CLEANUP(buf_done) struct buf copy = {0};
-    struct reader r = {.at = ret_at ? ret_at : &at, .err = err};
+    struct reader r = {.lines_before = lines_before, .at = ret_at ? ret_at : &at, .err = err};
 
     *r.at = (struct json_position){0};
     if (length > max_bytes)
@@ -523,6 +536,7 @@ int yaml_parse(const char *text, size_t length, size_t max_bytes, struct yaml_do
     reader_done(&r);
     if (result < 0)
         return !ret_at && at.line ? err_wrap(err, "line %zu, column %zu", at.line, at.column) : -1;
+    docs.expanded = r.expanded;
     *ret_docs = docs;
     docs = (struct yaml_docs){0};
     return 0;

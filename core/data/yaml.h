@@ -28,11 +28,15 @@ struct yaml_doc {
 struct yaml_docs {
     struct yaml_doc *items;
     size_t length, capacity;
+    size_t expanded; /* nodes that aliases and merge keys have added */
 };
 
 /* All documents of the text. ret_at: the place of an error; NULL puts it into the text as "line 3, column 5: …". */
 int yaml_parse(const char *text, size_t length, size_t max_bytes, struct yaml_docs *ret_docs,
                struct json_position *ret_at, struct err *err) MUST_CHECK;
+/* The same for a part of a text, before which so many lines stand: lines are those of the whole. */
+int yaml_parse_part(const char *text, size_t length, size_t max_bytes, size_t lines_before, struct yaml_docs *ret_docs,
+                    struct json_position *ret_at, struct err *err) MUST_CHECK;
 void yaml_docs_done(struct yaml_docs *docs);
 
 /* The line on which a value or key of this document began. */

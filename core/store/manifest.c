@@ -10,6 +10,7 @@
 #include "base/vec.h"
 #include "data/encoding.h"
 #include "store/manifest_cut.h"
+#include "store/manifest_state.h"
 #include "store/schema.h"
 
 /* Cluster-scoped kinds that somebody may put into a folder of manifests, with their groups. */
@@ -81,7 +82,7 @@ char *manifest_resource_of(const char *kind)
 
 /* ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-static struct yyjson_val *keep_copy(struct manifest *m, struct yyjson_doc *doc)
+struct yyjson_val *manifest_keep_copy(struct manifest *m, struct yyjson_doc *doc)
 {
     if (m->copy_count == m->copy_capacity) {
         m->copy_capacity = m->copy_capacity ? m->copy_capacity * 2 : 8;
@@ -105,7 +106,7 @@ static struct yyjson_val *with_default_namespace(struct manifest *m, struct yyjs
     yyjson_mut_doc_free(doc);
     if (!result)
         abort(); /* no memory */
-    return keep_copy(m, result);
+    return manifest_keep_copy(m, result);
 }
 
 static char *object_problem(struct manifest_object *o, struct yyjson_val *value)
@@ -189,8 +190,8 @@ static void add_object(struct manifest *m, const struct yaml_doc *doc, struct yy
     vec_push(m, o);
 }
 
-static void add_value(struct manifest *m, const struct yaml_doc *doc, struct yyjson_val *value,
-                      const char *list_api_version, const char *item_kind)
+void manifest_add_value(struct manifest *m, const struct yaml_doc *doc, struct yyjson_val *value,
+                        const char *list_api_version, const char *item_kind)
 {
     const char *api_version = json_str(value, "apiVersion"), *kind = json_str(value, "kind");
     struct yyjson_val *items = json_at(value, "items"), *item;
@@ -209,7 +210,7 @@ static void add_value(struct manifest *m, const struct yaml_doc *doc, struct yyj
     yyjson_arr_iter it = {0};
     yyjson_arr_iter_init(items, &it);
     while ((item = yyjson_arr_iter_next(&it)))
-        add_value(m, doc, item, is_plain ? NULL : api_version, is_plain ? NULL : singular);
+        manifest_add_value(m, doc, item, is_plain ? NULL : api_version, is_plain ? NULL : singular);
 }
 
 /* A document that cannot be read: what it said before stays, as far as its text tells which object it is. */
@@ -223,7 +224,7 @@ static void add_broken(struct manifest *m, const struct manifest_cut *cut, size_
         yyjson_mut_doc_set_root(doc, names);
         yyjson_mut_arr_add_strcpy(doc, names, cut->name);
         yyjson_mut_arr_add_strcpy(doc, names, *cut->namespace != '\0' ? cut->namespace : "default");
-        struct yyjson_val *kept = keep_copy(m, yyjson_mut_doc_imut_copy(doc, NULL));
+        struct yyjson_val *kept = manifest_keep_copy(m, yyjson_mut_doc_imut_copy(doc, NULL));
         yyjson_mut_doc_free(doc);
         o.kind = xstrdup(cut->kind);
         o.name = json_str_of(yyjson_arr_get(kept, 0));
@@ -231,6 +232,15 @@ static void add_broken(struct manifest *m, const struct manifest_cut *cut, size_
         o.hold = MANIFEST_HOLD_OBJECT;
     }
     vec_push(m, o);
+}
+
+void manifest_add_documents(struct manifest *m)
+{
+    for (size_t i = 0; i < m->docs.length; i++) {
+        struct yyjson_val *root = yyjson_doc_get_root(m->docs.items[i].json);
+        if (!yyjson_is_null(root))
+            manifest_add_value(m, &m->docs.items[i], root, NULL, NULL);
+    }
 }
 
 int manifest_parse(const char *text, size_t length, bool is_json, size_t max_bytes, struct manifest *ret_manifest,
@@ -246,7 +256,7 @@ int manifest_parse(const char *text, size_t length, bool is_json, size_t max_byt
             return err_set(err, ERR_INVALID, "the text is UTF-16; JSON is UTF-8");
         if (json_parse_at(text, length, max_bytes, &doc, ret_at, err) < 0)
             return -1;
-        add_value(&m, NULL, keep_copy(&m, doc), NULL, NULL);
+        manifest_add_value(&m, NULL, manifest_keep_copy(&m, doc), NULL, NULL);
         *ret_manifest = m;
         return 0;
     }
@@ -262,11 +272,7 @@ int manifest_parse(const char *text, size_t length, bool is_json, size_t max_byt
         manifest_done(&m);
         return -1;
     }
-    for (size_t i = 0; i < m.docs.length; i++) {
-        struct yyjson_val *root = yyjson_doc_get_root(m.docs.items[i].json);
-        if (!yyjson_is_null(root))
-            add_value(&m, &m.docs.items[i], root, NULL, NULL);
-    }
+    manifest_add_documents(&m);
     *ret_manifest = m;
     return 0;
 }

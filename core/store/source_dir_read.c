@@ -106,14 +106,68 @@ bool dir_is_manifest(const char *path)
     return has_end(path, ".yaml") || has_end(path, ".yml") || has_end(path, ".json");
 }
 
+#define PARSE_BYTES (SOURCE_DIR_FILE_BYTES_MAX + 65536) /* text that is held at a time; no file is longer */
+
+/* Parse what was read. */
+static void parse_read(struct manifest_text *texts, struct buf *read, struct dir_file *const *files, size_t count)
+{
+    manifest_parse_all(texts, count, SOURCE_DIR_FILE_BYTES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        files[i]->parsed = texts[i];
+        buf_done(&read[i]);
+    }
+}
+
+void dir_files_parse(struct dir_file *const *files, size_t count)
+{
+    struct manifest_text *texts = xcalloc(count + 1, sizeof(*texts));
+    struct buf *read = xcalloc(count + 1, sizeof(*read));
+    VEC(struct dir_file *) ready = {0};
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct dir_file *file = files[i];
+        struct buf text = {.max = PARSE_BYTES};
+        if (file->is_gone || file->is_parsed)
+            continue;
+        file->is_parsed = true;
+        file->parsed = (struct manifest_text){0};
+        if (file_read(file->path, &text, &file->stat, &file->parsed.err) < 0) {
+            file->parsed.result = -1;
+            buf_done(&text);
+            continue;
+        }
+        if (bytes > 0 && bytes + text.length > PARSE_BYTES) {
+            parse_read(texts, read, ready.items, ready.length);
+            vec_clear(&ready);
+            bytes = 0;
+        }
+        bytes += text.length;
+        read[ready.length] = text;
+        texts[ready.length] = (struct manifest_text){.text = buf_str(&read[ready.length]),
+                                                     .length = text.length,
+                                                     .is_json = has_end(file->path, ".json")};
+        vec_push(&ready, file);
+    }
+    parse_read(texts, read, ready.items, ready.length);
+    vec_done(&ready);
+    free(texts);
+    free(read);
+}
+
+/* What dir_files_parse() has found, or finds now. */
 static int file_parse(struct dir_file *file, struct json_position *at, struct manifest *ret_manifest, struct err *err)
 {
-    CLEANUP(buf_done) struct buf text = {.max = SOURCE_DIR_FILE_BYTES_MAX + 65536};
-
-    if (file_read(file->path, &text, &file->stat, err) < 0)
+    dir_files_parse(&file, 1);
+    file->is_parsed = false;
+    *at = file->parsed.at;
+    if (file->parsed.result < 0) {
+        *err = file->parsed.err;
         return -1;
-    return manifest_parse(buf_str(&text), text.length, has_end(file->path, ".json"), SOURCE_DIR_FILE_BYTES_MAX,
-                          ret_manifest, at, err);
+    }
+    *ret_manifest = file->parsed.manifest;
+    file->parsed.manifest = (struct manifest){0};
+    return 0;
 }
 
 static void file_add_entry(struct source_dir *d, struct dir_file *file, struct map *own, struct store_kind *kind,

@@ -227,6 +227,7 @@ void dir_round_run(struct source_dir *d)
     d->dirty.length = count;
 
     CLEANUP(free_ptr) bool *was_wrong = xcalloc(count, sizeof(*was_wrong));
+    dir_files_parse(d->dirty.items, count);
     for (size_t i = 0; i < count; i++) {
         struct dir_file *file = d->dirty.items[i];
         was_wrong[i] = file->is_wrong;

@@ -15,7 +15,7 @@
 #include "base/map.h"
 #include "base/vec.h"
 #include "store/dir_watch.h"
-#include "store/manifest.h"
+#include "store/manifest_texts.h"
 #include "store/source_dir.h"
 
 struct dir_keys {
@@ -40,6 +40,8 @@ struct dir_file {
     /* while a round runs: */
     bool is_fresh;
     struct manifest manifest;
+    bool is_parsed;              /* manifest, or why there is none: */
+    struct manifest_text parsed; /* without the text */
     VEC(struct dir_entry) entries;
     bool is_whole; /* the file could be read: what it does not name any more goes, unless it is held */
     /* Keys, and beginnings of keys, that stay because of something that is wrong. */
@@ -80,6 +82,8 @@ void dir_look_at(struct source_dir *d, const char *path); /* one file */
 int dir_filters_make(struct source_dir *d, struct err *err) MUST_CHECK;
 void dir_filters_clear(struct map *filters);
 bool dir_is_manifest(const char *path);
+/* Read and parse files, for dir_file_load(). */
+void dir_files_parse(struct dir_file *const *files, size_t count);
 /* Fill manifest and entries. False when the file as a whole is wrong, and was reported. */
 bool dir_file_load(struct source_dir *d, struct dir_file *file);
 /* Does something wrong in the file keep this key, which the file had before? */
