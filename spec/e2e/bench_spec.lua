@@ -53,6 +53,10 @@ describe("tools/bench --quick", function()
     assert.is_nil(measure().memory.agent)
   end)
 
+  it("does so for Ingresses with TLS, redirects and annotations, which need no check either", function()
+    measure("--tls")
+  end)
+
   it("does so through an agent", function()
     local ours = measure("--agent")
     assert.is_true(ours.memory.agent.rss > 0)

@@ -43,6 +43,11 @@ class Setup:
             raise Failure("the backends do not start")
         self.writer = Talker("writer", [self.program("writer"), self.cluster])
         self.write([objects.INGRESS_CLASS])
+        self.certificates = objects.Certificates(work) if options.tls else None
+
+    def path(self):
+        """What helpers are told of the path that they ask for."""
+        return [processes.TLS_PATH] if self.options.tls else []
 
     def program(self, name):
         return os.path.join(self.programs, "bench_" + name)
@@ -88,6 +93,7 @@ class Benchmark:
         self.setup, self.options = setup, options
         self.routes = []
         self.added = 0
+        self.secrets = set()
         self.version = None
         self.random = random.Random(1)
         self.ours = through_agent.ThroughAgent(setup) if options.agent else processes.Ours(setup)
@@ -137,11 +143,19 @@ class Benchmark:
 
     def grow(self, size):
         begun = time.monotonic()
-        new = [objects.Route(f"app-{i:05d}", f"h{i}.bench", processes.BACKEND_PORT)
-               for i in range(len(self.routes), size)]
+        numbers = range(len(self.routes), size)
+        new = [self.route(f"app-{i:05d}", f"h{i}.bench", i) for i in numbers]
+        if self.options.tls:
+            secrets = {objects.secret_of(i): i for i in numbers if objects.secret_of(i) not in self.secrets}
+            self.setup.write_many(self.setup.certificates.secret(i) for i in secrets.values())
+            self.secrets.update(secrets)
         self.setup.write_many(request for route in new for request in route.creation())
         self.routes += new
         progress(f"{size} ingresses: {3 * len(new)} objects created in {time.monotonic() - begun:.1f} s")
+
+    def route(self, name, host, number):
+        return objects.Route(name, host, processes.BACKEND_PORT,
+                             objects.secret_of(number) if self.options.tls else None)
 
     def cold_starts(self, figures, size):
         times = {name: [] for name in self.subjects}
@@ -181,6 +195,11 @@ class Benchmark:
         if found is None:
             subject.check_alive()
             raise Failure(f"{subject.name}: {host} is not answered by {wanted} within 10 s")
+        if self.options.tls and wanted == "*" and subject is self.ours:
+            redirected = subject.redirected(host)
+            if redirected is None:
+                raise Failure(f"{subject.name}: {host} does not lead to HTTPS within 10 s")
+            found = redirected
         return (found - begun) / 1e6, (answered - begun) / 1e6
 
     def sample_endpoint(self, subject):
@@ -196,7 +215,7 @@ class Benchmark:
                 samples.append(self.sample_endpoint(subject))
             else:
                 self.added += 1
-                route = objects.Route(f"new-{self.added}", f"new-{self.added}.bench", processes.BACKEND_PORT)
+                route = self.route(f"new-{self.added}", f"new-{self.added}.bench", 0)
                 added.append(route)
                 samples.append(self.sample(subject, route.host, "*", route.creation()))
             time.sleep(PAUSE_S + self.random.uniform(0, PAUSE_S))
@@ -213,7 +232,7 @@ class Benchmark:
         seconds = 3 if self.options.quick else 30
         changes = CHURN_RATE * seconds
         changed = []
-        load = subprocess.Popen([self.setup.program("load"), str(subject.port), str(size), str(LOAD_RATE)],
+        load = subprocess.Popen([self.setup.program("load"), str(subject.port), str(size), str(LOAD_RATE)] + self.setup.path(),
                                 stdout=subprocess.PIPE, text=True)
         time.sleep(1)
         cpu, before = subject.cpu(), subject.metrics()
@@ -262,6 +281,7 @@ def parse_arguments():
     parser.add_argument("--rounds", required=True, type=int)
     parser.add_argument("--cold-starts", required=True, type=int)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("--agent", action="store_true")
     parser.add_argument("--binary", required=True)
     parser.add_argument("--haproxy-binary", required=True)

@@ -65,11 +65,11 @@ static size_t answer_length(const char *head, const char *body)
     return (size_t)(body - head) + strtoul(field + strlen("\r\ncontent-length:"), NULL, 10);
 }
 
-int http_ask(int fd, const char *host, struct http_answer *answer)
+int http_ask(int fd, const char *host, const char *path, struct http_answer *answer)
 {
     char text[4096];
     size_t have = 0, want = 0;
-    int n = snprintf(text, sizeof(text), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", host);
+    int n = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, host);
 
     if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
         return errno == EPIPE || errno == ECONNRESET ? 1 : -1;

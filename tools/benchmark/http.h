@@ -18,8 +18,8 @@ long number_argument(const char *what, const char *text, long max);
 
 /* A connection to that port of this machine; timeout for each later read and write, in seconds. */
 int http_connect(uint16_t port, int timeout_s);
-/* Asks for "/" of a host. 0: the answer is there; 1: the connection had ended before its first byte; -1: failed. */
-int http_ask(int fd, const char *host, struct http_answer *answer);
+/* Asks for a path of a host. 0: the answer is there; 1: the connection had ended before its first byte; -1: failed. */
+int http_ask(int fd, const char *host, const char *path, struct http_answer *answer);
 /* Ends the connection by a reset, so that no port stays in TIME_WAIT: thousands are made in a second. */
 void http_reset(int fd);
 

@@ -1,4 +1,4 @@
-/* load PORT HOSTS RATE: asks random hosts of h0.bench … RATE times a second until SIGTERM, in turn on a kept connection
+/* load PORT HOSTS RATE [PATH]: asks random hosts of h0.bench … RATE times a second until SIGTERM, in turn on a kept connection
  * and on a new one, and then prints one line:
  *
  *   asked N failed N again N p50_us N p99_us N max_us N
@@ -25,6 +25,7 @@
 
 struct load {
     uint16_t port;
+    const char *path;
     int kept;
     long asked, failed, again;
     uint32_t *us;
@@ -59,7 +60,7 @@ static int ask(struct load *l, const char *host, int keep, struct http_answer *a
 {
     int had_one = keep && l->kept >= 0;
     int fd = had_one ? l->kept : http_connect(l->port, TIMEOUT_S);
-    int result = fd < 0 ? -1 : http_ask(fd, host, answer);
+    int result = fd < 0 ? -1 : http_ask(fd, host, l->path, answer);
 
     if (keep)
         l->kept = result == 0 ? fd : -1;
@@ -98,10 +99,11 @@ int main(int argc, char **argv)
     struct load l = {.kept = -1};
     uint64_t random = 1;
 
-    if (argc != 4) {
-        fputs("usage: load PORT HOSTS RATE\n", stderr);
+    if (argc != 4 && argc != 5) {
+        fputs("usage: load PORT HOSTS RATE [PATH]\n", stderr);
         return 2;
     }
+    l.path = argc == 5 ? argv[4] : "/";
     l.port = (uint16_t)number_argument("the port", argv[1], 65535);
     long hosts = number_argument("the number of hosts", argv[2], 1000000);
     int64_t interval_ns = 1000000000 / number_argument("the rate", argv[3], 100000);

@@ -1,4 +1,4 @@
-/* prober PORT: asks HAProxy without pause and says when an answer changed. Commands on stdin, one answer each on
+/* prober PORT [PATH]: asks HAProxy for PATH ("/") without pause and says when an answer changed. Commands on stdin, one answer each on
  * stdout:
  *
  *   first HOST WANTED TIMEOUT_MS   asks one host, each time on a new connection, each 0.3 ms, until the backend WANTED
@@ -7,7 +7,9 @@
  *      → found NS ASKED            CLOCK_MONOTONIC when that answer was there, and how many requests it took
  *   all N TIMEOUT_MS               asks h0.bench … h(N-1).bench on a kept connection, each until it is answered by 200
  *      → found NS ASKED            when the last host that did not answer at once began to; all N have answered since
- *   either → timeout LAST ASKED    LAST: the last status (0: none)
+ *   redirected HOST TIMEOUT_MS     asks one host for "/", until it leads elsewhere by 301
+ *      → found NS ASKED            CLOCK_MONOTONIC when that answer was there
+ *   each → timeout LAST ASKED      LAST: the last status (0: none)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +36,32 @@ static void say_timeout(int status, long asked)
     printf("timeout %d %ld\n", status, asked);
 }
 
+static const char *path = "/"; /* that is asked for */
+
+static void find_redirect(uint16_t port, const char *host, int64_t deadline_ns)
+{
+    struct http_answer answer = {0};
+
+    for (long asked = 1;; asked++) {
+        int64_t begun_ns = now_ns();
+        int fd = http_connect(port, 2);
+        if (fd < 0 || http_ask(fd, host, "/", &answer) != 0)
+            answer.status = 0;
+        int64_t end_ns = now_ns();
+        if (fd >= 0)
+            http_reset(fd);
+        if (answer.status == 301) {
+            printf("found %lld %ld\n", (long long)end_ns, asked);
+            return;
+        }
+        if (end_ns > deadline_ns) {
+            say_timeout(answer.status, asked);
+            return;
+        }
+        sleep_until(begun_ns + PAUSE_NS);
+    }
+}
+
 static void find_first(uint16_t port, const char *host, const char *wanted, int64_t deadline_ns)
 {
     struct http_answer answer = {0};
@@ -41,7 +69,7 @@ static void find_first(uint16_t port, const char *host, const char *wanted, int6
     for (long asked = 1;; asked++) {
         int64_t begun_ns = now_ns();
         int fd = http_connect(port, 2);
-        int result = fd < 0 ? -1 : http_ask(fd, host, &answer);
+        int result = fd < 0 ? -1 : http_ask(fd, host, path, &answer);
         int64_t end_ns = now_ns();
 
         if (fd >= 0)
@@ -76,7 +104,7 @@ static void find_all(uint16_t port, long hosts, int64_t deadline_ns)
         if (fd < 0)
             fd = http_connect(port, 2);
         asked++;
-        if (fd >= 0 && http_ask(fd, host, &answer) == 0 && answer.status == 200) {
+        if (fd >= 0 && http_ask(fd, host, path, &answer) == 0 && answer.status == 200) {
             if (waited)
                 found_ns = now_ns();
             waited = 0;
@@ -106,16 +134,20 @@ int main(int argc, char **argv)
     char line[512], host[256], wanted[64];
     long number, timeout_ms;
 
-    if (argc != 2) {
-        fputs("usage: prober PORT\n", stderr);
+    if (argc != 2 && argc != 3) {
+        fputs("usage: prober PORT [PATH]\n", stderr);
         return 2;
     }
+    if (argc == 3)
+        path = argv[2];
     uint16_t port = (uint16_t)number_argument("the port", argv[1], 65535);
     prctl(PR_SET_TIMERSLACK, 1UL);
     setvbuf(stdout, NULL, _IOLBF, 0);
     while (fgets(line, sizeof(line), stdin) != NULL) {
         if (sscanf(line, "first %255s %63s %ld", host, wanted, &timeout_ms) == 3) {
             find_first(port, host, wanted, now_ns() + timeout_ms * NS_PER_MS);
+        } else if (sscanf(line, "redirected %255s %ld", host, &timeout_ms) == 2) {
+            find_redirect(port, host, now_ns() + timeout_ms * NS_PER_MS);
         } else if (sscanf(line, "all %ld %ld", &number, &timeout_ms) == 2) {
             find_all(port, number, now_ns() + timeout_ms * NS_PER_MS);
         } else {

@@ -9,6 +9,11 @@ import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
 BACKEND_PORT = 8080
+HTTPS = 8   # behind the port of HTTP
+# Of a route with TLS, only this path is answered by the pods over HTTP: it is not redirected.
+TLS_PATH = "/.well-known/acme-challenge/bench"
+WATCH_SECRETS = ("watchedResources: {secrets: {apiVersion: v1, resources: secrets, indexBy: [metadata.namespace, "
+                 "metadata.name], fieldSelector: type=kubernetes.io/tls}}\n")
 
 
 class Failure(Exception):
@@ -100,7 +105,7 @@ class Subject:
     def __init__(self, setup, name, port):
         self.setup, self.name, self.port = setup, name, port
         self.directory = os.path.join(setup.work, name)
-        self.prober = Talker("prober", [setup.program("prober"), str(port)])
+        self.prober = Talker("prober", [setup.program("prober"), str(port)] + setup.path())
         self.process = None
 
     def spawn(self, argv, output, **options):
@@ -134,6 +139,11 @@ class Subject:
         answer = self.prober.hear()
         return int(answer[1]) if answer[0] == "found" else None
 
+    def redirected(self, host, timeout_ms=10000):
+        """When the host leads to HTTPS; CLOCK_MONOTONIC in ns, or None when time ran out."""
+        self.prober.say(f"redirected {host} {timeout_ms}")
+        return self.found()
+
     def all_answer(self, hosts, timeout_ms):
         self.prober.say(f"all {hosts} {timeout_ms}")
         answer = self.prober.hear()
@@ -155,7 +165,8 @@ class Ours(Subject):
         with open(self.config, "w", encoding="utf-8") as file:
             # A paused leader would lose its Lease; logs of requests would measure the disk.
             file.write("controller: {leader_election: {enabled: false}}\n"
-                       "templatingSettings: {extraContext: {access_log: false}}\n")
+                       "templatingSettings: {extraContext: {access_log: false}}\n" +
+                       (WATCH_SECRETS if setup.options.tls else ""))
 
     def start(self):
         """Returns when it was begun (CLOCK_MONOTONIC, ns)."""
@@ -164,7 +175,7 @@ class Ours(Subject):
         self.process = self.spawn(
             [self.setup.binary, "run", "--config", self.config, "--kubeconfig", f"{self.setup.cluster}/kubeconfig",
              "--haproxy-binary", self.setup.haproxy, "--namespace", "default", "--metrics-address", "127.0.0.1",
-             "--metrics-port", str(self.METRICS_PORT), "--set", f"http_port={self.port}", "--set",
+             "--metrics-port", str(self.METRICS_PORT), "--set", f"http_port={self.port}", "--set", f"https_port={self.port + HTTPS}", "--set",
              f"status_port={self.port + 1}"] + self.arguments(), "haptic.log")
         return begun
 
@@ -241,8 +252,8 @@ class Floor(Subject):
         shutil.copytree(self.ours.directory, self.directory, ignore=shutil.ignore_patterns("*.sock*", "*.log"))
         path = os.path.join(self.directory, "haproxy.cfg")
         text = read(path).replace(self.ours.directory, self.directory)
-        for offset in (0, 1):
-            text = text.replace(f"bind :{self.ours.port + offset}\n", f"bind :{self.port + offset}\n")
+        for offset in (0, 1, HTTPS):
+            text = re.sub(rf"bind :{self.ours.port + offset}(?=\s)", f"bind :{self.port + offset}", text)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
 

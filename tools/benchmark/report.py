@@ -74,7 +74,7 @@ def machine(options):
                 cpu = line.split(":", 1)[1].strip()
     return {"date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC", "cpu": cpu, "cores": os.cpu_count(),
             "kernel": platform.release(), "haproxy": first_line([options.haproxy_binary, "-v"]).split(" - ")[0],
-            "quick": options.quick, "agent": options.agent}
+            "quick": options.quick, "agent": options.agent, "tls": options.tls}
 
 
 # ---- tables ----
@@ -203,8 +203,8 @@ def targets(results):
     found += [
         ("reloads", ours["reloads"], 0),
         ("failed requests", ours["churn"]["failed"], 0),
-        ("cold start, s", ours["cold_start_s"]["median"], 3),
-        ("resident memory, MB", resident(ours), 200),
+        ("cold start, s", ours["cold_start_s"]["median"], 5 if results["machine"]["tls"] else 3),
+        ("resident memory, MB", resident(ours), 300 if results["machine"]["tls"] else 200),
     ]
     if len(results["sizes"]) > 1:
         found += [(f"growth of {name}", read(ours) / read(first["ours"]), 1.2) for name, read in (
@@ -216,7 +216,8 @@ def targets(results):
 def print_tables(results):
     m = results["machine"]
     print(f"{m['date']}, {m['cores']} × {m['cpu']}, Linux {m['kernel']}, {m['haproxy']}, "
-          f"haptic {m['haptic']}{', through an agent' if m['agent'] else ''}")
+          f"haptic {m['haptic']}{', through an agent' if m['agent'] else ''}"
+          f"{', with TLS and annotations' if m['tls'] else ''}")
     for figures in results["sizes"]:
         print_size(figures)
     if len(results["sizes"]) > 1:
