@@ -94,9 +94,8 @@ static int parser_failed(struct reader *r, const char *text)
 
 static uint32_t node_new(struct reader *r, enum node_kind kind, yaml_mark_t mark)
 {
-    struct node node = {.kind = kind,
-                        .line = (uint32_t)(mark.line + r->lines_before) + 1,
-                        .column = (uint32_t)mark.column + 1};
+    struct node node = {
+        .kind = kind, .line = (uint32_t)(mark.line + r->lines_before) + 1, .column = (uint32_t)mark.column + 1};
 
     vec_push(&r->nodes, node);
     return (uint32_t)(r->nodes.length - 1);

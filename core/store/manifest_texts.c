@@ -89,7 +89,7 @@ static void part_parse(struct job *j)
     j->is_wrong = !yyjson_arr_iter_init(root, &it);
     while (!j->is_wrong && (item = yyjson_arr_iter_next(&it)))
         manifest_add_value(m, &m->docs.items[0], item, j->list->is_plain ? NULL : j->list->api_version,
-                  j->list->is_plain ? NULL : j->list->kind);
+                           j->list->is_plain ? NULL : j->list->kind);
 }
 
 struct jobs {
@@ -165,7 +165,8 @@ void manifest_parse_all(struct manifest_text *texts, size_t count, size_t max_by
     for (size_t i = 0; i < count; i++) {
         struct manifest_text *t = &texts[i];
         bytes += t->length;
-        bool is_cut = !t->is_json && t->length <= max_bytes && manifest_split(t->text, t->length, PART_BYTES, &parts[i]);
+        bool is_cut = !t->is_json && t->length <= max_bytes &&
+                      manifest_split(t->text, t->length, PART_BYTES, &parts[i]);
         if (is_cut && parts[i].list != NULL) {
             list_read(&parts[i], max_bytes, &lists[i]);
             is_cut = !lists[i].is_unusual;

@@ -144,9 +144,8 @@ void dir_files_parse(struct dir_file *const *files, size_t count)
         }
         bytes += text.length;
         read[ready.length] = text;
-        texts[ready.length] = (struct manifest_text){.text = buf_str(&read[ready.length]),
-                                                     .length = text.length,
-                                                     .is_json = has_end(file->path, ".json")};
+        texts[ready.length] = (struct manifest_text){
+            .text = buf_str(&read[ready.length]), .length = text.length, .is_json = has_end(file->path, ".json")};
         vec_push(&ready, file);
     }
     parse_read(texts, read, ready.items, ready.length);

@@ -86,10 +86,14 @@ static void add_object(struct buf *out, const char *first, const char *indent, u
 {
     static const char *const kinds[] = {"networking.k8s.io/v1\nINkind: Ingress", "v1\nINkind: Service",
                                         "v1\nINkind: ConfigMap"};
-    static const char *const extras[] = {
-        "INdata:\nIN  a: |\nIN    ---\nIN    - x\nIN    kind: List\n", "INspec: {a: [1, 2],\nIN  b: \"x\nIN   y\"}\n",
-        "INspec:\nIN  rules:\nIN  - host: 12\n", "INx: &a {y: 1}\nINz: *a\n", "INports:\nIN- name: http\nIN  port: 80\n",
-        "IN# a comment\n", "INitems:\nIN- 1\n", ""};
+    static const char *const extras[] = {"INdata:\nIN  a: |\nIN    ---\nIN    - x\nIN    kind: List\n",
+                                         "INspec: {a: [1, 2],\nIN  b: \"x\nIN   y\"}\n",
+                                         "INspec:\nIN  rules:\nIN  - host: 12\n",
+                                         "INx: &a {y: 1}\nINz: *a\n",
+                                         "INports:\nIN- name: http\nIN  port: 80\n",
+                                         "IN# a comment\n",
+                                         "INitems:\nIN- 1\n",
+                                         ""};
     CLEANUP(free_ptr)
     char *text = xasprintf("FIapiVersion: %s\nINmetadata:\nIN  name: n%u\n%s%s", kinds[draw(ARRAY_LEN(kinds))], i,
                            draw(3) ? "IN  namespace: x\n" : "", extras[draw(ARRAY_LEN(extras))]);
@@ -128,7 +132,8 @@ static void make(struct buf *out, bool is_list, enum trouble trouble)
     size_t wanted = (size_t)300000 + draw(200000), trouble_at = draw(300000);
     unsigned i = 0;
     if (is_list && draw(2))
-        buf_puts(out, draw(2) ? "apiVersion: v1\nkind: List\nitems:\n" : "kind: ConfigMapList\napiVersion: v1\nitems:\n");
+        buf_puts(out,
+                 draw(2) ? "apiVersion: v1\nkind: List\nitems:\n" : "kind: ConfigMapList\napiVersion: v1\nitems:\n");
     else if (is_list)
         buf_puts(out, "items:\n");
     bool has_kind = strstr(buf_str(out), "kind") != NULL;
@@ -206,10 +211,11 @@ static void test_aliases(void **state)
     struct buf text = {.max = 1 << 22};
     (void)state;
     for (unsigned i = 0; i < 1500; i++)
-        buf_printf(&text,
-                   "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: n%u, namespace: x}\na: &a [1,2,3,4,5,6,7,8,9,"
-                   "10]\nb: [*a, *a, *a, *a, *a, *a, *a]\n# %0200d\n",
-                   i, 1);
+        buf_printf(
+            &text,
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: n%u, namespace: x}\na: &a [1,2,3,4,5,6,7,8,9,"
+            "10]\nb: [*a, *a, *a, *a, *a, *a, *a]\n# %0200d\n",
+            i, 1);
     struct manifest_text t = {.text = buf_str(&text), .length = text.length};
     manifest_parse_all(&t, 1, MAX_BYTES);
     assert_int_equal(t.result, -1);
