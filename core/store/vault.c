@@ -15,17 +15,19 @@
 #include "base/hidden.h"
 #include "base/map.h"
 #include "base/vec.h"
+#include "store/vault_filter.h"
 
 #define PREFIX_LENGTH (sizeof(VAULT_PREFIX) - 1)
 #define DIGITS 32
 #define CUT_DIGITS 8 /* that many digits behind the prefix are no accident */
 #define ENTRY_OVERHEAD 256
-#define WINDOW 8
+#define WINDOW VAULT_FILTER_PART
 
 struct entry {
     unsigned refs;
     bool marked;
-    bool used; /* given out by vault_get() */
+    bool used;     /* given out by vault_get() */
+    bool filtered; /* its parts are in the vault's filter */
     int64_t released_ns;
     size_t length;
     char *bytes;
@@ -44,6 +46,7 @@ struct vault {
     vault_referee *referee;
     void *referee_ctx;
     bool sweeping;
+    struct vault_filter filter; /* of values that are used; made when something is redacted */
 };
 
 struct vault_hold {
@@ -90,6 +93,7 @@ static void vault_unref(struct vault *v)
     for (size_t it = 0; (slot = map_next(&v->entries, &it));)
         entry_free(v, slot->value);
     map_done(&v->entries);
+    vault_filter_done(&v->filter);
     hidden_done(&v->memory);
     explicit_bzero(v->key, sizeof(v->key));
     free(v);
@@ -369,8 +373,9 @@ static uint32_t *window_list(const struct redaction *r, const char *at)
     return &r->first[(size_t)((word * r->factor) >> 32) & (r->slots - 1)];
 }
 
-static void redact_windows(struct redaction *r, const struct entry *e, const char *bytes, size_t length)
+static void redact_windows(void *ctx, const struct entry *e, const char *bytes, size_t length)
 {
+    struct redaction *r = ctx;
     for (size_t i = 0; i + WINDOW <= length; i++)
         for (uint32_t *at = window_list(r, bytes + i); *at;) {
             if (memcmp(r->text + *at - 1, bytes + i, WINDOW) != 0) {
@@ -408,7 +413,8 @@ static const struct {
 
 /* A value with characters that quoting changes is looked for as it is written there, too. Only windows with such a
  * character differ from those of the value itself: so the cost is that of these characters. */
-static void redact_quoted(struct redaction *r, const struct entry *e)
+static void quoted_each(void *ctx, const struct entry *e,
+                        void (*fn)(void *ctx, const struct entry *e, const char *bytes, size_t length))
 {
     CLEANUP(buf_done) struct buf quoted = {0};
     for (size_t form = 0; form < ARRAY_LEN(quotings); form++) {
@@ -426,11 +432,56 @@ static void redact_quoted(struct redaction *r, const struct entry *e)
                     buf_puts(&quoted, quotings[form].before);
                 buf_putc(&quoted, e->bytes[i]);
             }
-            redact_windows(r, e, quoted.data, quoted.length);
+            fn(ctx, e, quoted.data, quoted.length);
         }
     }
     if (quoted.data)
         explicit_bzero(quoted.data, quoted.capacity);
+}
+
+/* ---- what need not be looked for ---- */
+
+struct filtering {
+    struct vault_filter *filter;
+    bool fits;
+};
+
+/* Of a quoted piece every gram: it is short, and begins anywhere. */
+static void filter_piece(void *ctx, const struct entry *e, const char *bytes, size_t length)
+{
+    struct filtering *f = ctx;
+    (void)e;
+    for (size_t i = 0; i + VAULT_FILTER_PART <= length; i++)
+        f->fits = f->fits && vault_filter_add(f->filter, bytes + i, VAULT_FILTER_PART);
+}
+
+static bool filter_entry(struct vault *v, struct entry *e)
+{
+    struct filtering f = {.filter = &v->filter, .fits = vault_filter_add(&v->filter, e->bytes, e->length)};
+    quoted_each(&f, e, filter_piece);
+    e->filtered = f.fits;
+    return f.fits;
+}
+
+/* Bring the filter level with the values that are used. Values that are gone stay in it until it has to grow. */
+static void filter_update(struct vault *v)
+{
+    struct map_slot *slot;
+    for (size_t room = v->bytes;; room *= 2) {
+        bool fits = v->filter.bits != NULL;
+        for (size_t it = 0; fits && (slot = map_next(&v->entries, &it));) {
+            struct entry *e = slot->value;
+            if (e->used && !e->filtered && e->length >= WINDOW)
+                fits = filter_entry(v, e);
+        }
+        if (fits)
+            return;
+        uint64_t key;
+        memcpy(&key, v->key + sizeof(key), sizeof(key));
+        vault_filter_begin(&v->filter, room, key);
+        for (size_t it = 0; (slot = map_next(&v->entries, &it));)
+            ((struct entry *)slot->value)->filtered = false;
+    }
 }
 
 static void redact_write(const struct redaction *r, struct buf *out)
@@ -459,6 +510,8 @@ void vault_redact(struct vault *v, const char *text, size_t length, struct buf *
         buf_add(out, text, length);
         return;
     }
+    filter_update(v);
+    bool may_have = vault_filter_may_have(&v->filter, text, length);
     while (r.slots < 4 * length)
         r.slots *= 2;
     r.owner = xcalloc(length, sizeof(*r.owner));
@@ -477,9 +530,10 @@ void vault_redact(struct vault *v, const char *text, size_t length, struct buf *
             continue;
         if (e->length < WINDOW)
             redact_whole(&r, e);
-        else
+        else if (may_have)
             redact_windows(&r, e, e->bytes, e->length);
-        redact_quoted(&r, e);
+        if (may_have || e->length < WINDOW)
+            quoted_each(&r, e, redact_windows);
         redact_cut(&r, e);
     }
     redact_write(&r, out);

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "store/store.h"
 #include "store/vault.h"
+#include "store/vault_filter.h"
 
 #define HANDLE_SIZE (VAULT_HANDLE_LENGTH + 1)
 
@@ -401,6 +402,76 @@ static void handles_in_other_objects_are_refused(void **state)
     store_free(s);
 }
 
+/* Each part of eight bytes of each of many values, also of those that came after the first redaction, as it is and as
+ * it is quoted; what has none of them stays. */
+static void parts_of_many_values_are_redacted(void **state)
+{
+    enum { VALUES = 400, LENGTH = 40 };
+    static const char *const quotings[][2] = {{"", ""}, {"'", "'\\'"}, {" ;\\", "\\"}, {"%", "%"}};
+    struct vault *v = vault_new(1 << 22);
+    struct vault_hold *hold = NULL;
+    struct vault_value value;
+    static char values[VALUES][LENGTH + 1], handles[VALUES][HANDLE_SIZE];
+    char key[16];
+    (void)state;
+
+    srand(11);
+    for (size_t i = 0; i < VALUES; i++) {
+        for (size_t k = 0; k < LENGTH; k++)
+            values[i][k] = "abcdefghijklmnop'; %\\"[rand() % (i % 2 ? 16 : 21)];
+        snprintf(key, sizeof(key), "k%zu", i);
+        put(v, &hold, "uid", "1", key, values[i], handles[i]);
+        assert_int_equal(vault_get(v, handles[i], &value, NULL), 0);
+        if (i % 7)
+            continue;
+        for (size_t round = 0; round < 40; round++) {
+            size_t which = (size_t)rand() % (i + 1), at = (size_t)rand() % (LENGTH - 8 + 1);
+            const char *const *quoting = quotings[(size_t)rand() % 4];
+            CLEANUP(buf_done) struct buf text = {0}, out = {0};
+            buf_puts(&text, "QQ");
+            for (size_t k = 0; k < 8; k++)
+                buf_printf(&text, "%s%c", *quoting[0] && strchr(quoting[0], values[which][at + k]) ? quoting[1] : "",
+                           values[which][at + k]);
+            buf_puts(&text, "QQ");
+            vault_redact(v, buf_str(&text), text.length, &out);
+            if (!strstr(buf_str(&out), "HapticSecret"))
+                fail_msg("'%s' of value %zu at %zu is not redacted among %zu", buf_str(&text), which, at, i + 1);
+        }
+        assert_redacted(v, "QQ RRRRRRRRRRRRRRRRRRRR QQ 0123456789", "QQ RRRRRRRRRRRRRRRRRRRR QQ 0123456789");
+    }
+    vault_release(hold);
+    vault_free(v);
+}
+
+/* It never says no where it has to say yes, and mostly says no. */
+static void filters_find_parts(void **state)
+{
+    struct vault_filter f = {0};
+    char bytes[4001];
+    size_t mistakes = 0;
+    (void)state;
+
+    srand(13);
+    assert_false(vault_filter_may_have(&f, "whatever it is", 14));
+    vault_filter_begin(&f, 4000, 77);
+    for (size_t i = 0; i < 4000; i++)
+        bytes[i] = (char)('a' + rand() % 26);
+    assert_true(vault_filter_add(&f, bytes, 4000));
+    for (size_t i = 0; i + VAULT_FILTER_PART <= 4000; i++)
+        assert_true(vault_filter_may_have(&f, bytes + i, VAULT_FILTER_PART));
+    for (size_t i = 0; i < 2000; i++) {
+        char text[13];
+        snprintf(text, sizeof(text), "%012d", rand());
+        mistakes += vault_filter_may_have(&f, text, 12);
+    }
+    assert_true(mistakes < 100);
+    while (vault_filter_add(&f, bytes, 4000)) /* it is full some time */
+        ;
+    vault_filter_begin(&f, 4000, 77);
+    assert_false(vault_filter_may_have(&f, bytes, 4000));
+    vault_filter_done(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -408,6 +479,7 @@ int main(void)
         cmocka_unit_test(values_stay_while_needed),      cmocka_unit_test(the_maximum_holds),
         cmocka_unit_test(a_hold_may_outlive_the_vault),  cmocka_unit_test(texts_are_redacted),
         cmocka_unit_test(random_texts_are_redacted),     cmocka_unit_test(store_shows_handles_only),
+        cmocka_unit_test(filters_find_parts),            cmocka_unit_test(parts_of_many_values_are_redacted),
         cmocka_unit_test(wrong_secrets_are_refused),     cmocka_unit_test(handles_in_other_objects_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

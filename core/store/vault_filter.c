@@ -1,0 +1,79 @@
+/* A Bloom filter of grams: five bytes, of a value at every fourth place. A part of eight bytes has one of these whole,
+ * wherever it begins; so a text in which none of them is found at any place has no such part.
+ */
+#include "store/vault_filter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define GRAM 5
+#define STRIDE (VAULT_FILTER_PART - GRAM + 1)
+#define HASHES 4
+#define BITS_OF_GRAM 32 /* one text of 200 bytes in twenty is said to have something by mistake */
+#define SLOTS_MIN 4096
+
+/* Two hashes from which the others are made; the second is odd. */
+static void hash(const struct vault_filter *f, const char *gram, uint64_t *ret_first, uint64_t *ret_step)
+{
+    uint64_t h = 0;
+
+    memcpy(&h, gram, GRAM);
+    h = (h ^ f->key) * UINT64_C(0x9e3779b97f4a7c15);
+    h = (h ^ (h >> 29)) * UINT64_C(0xbf58476d1ce4e5b9);
+    h ^= h >> 32;
+    *ret_first = h;
+    *ret_step = (h >> 40) | 1;
+}
+
+void vault_filter_begin(struct vault_filter *f, size_t bytes, uint64_t key)
+{
+    size_t grams = bytes / STRIDE + 1, slots = SLOTS_MIN;
+
+    vault_filter_done(f);
+    while (slots / BITS_OF_GRAM < grams)
+        slots *= 2;
+    f->bits = xcalloc(slots / 8, 1);
+    f->slots = slots;
+    f->room = slots / BITS_OF_GRAM;
+    f->key = key;
+}
+
+bool vault_filter_add(struct vault_filter *f, const char *bytes, size_t length)
+{
+    size_t grams = length < GRAM ? 0 : (length - GRAM) / STRIDE + 1;
+
+    if (grams > f->room - f->added)
+        return false;
+    f->added += grams;
+    for (size_t i = 0; i < grams; i++) {
+        uint64_t at, step;
+        hash(f, bytes + i * STRIDE, &at, &step);
+        for (int k = 0; k < HASHES; k++, at += step)
+            f->bits[(at & (f->slots - 1)) / 8] |= (unsigned char)(1u << (at % 8));
+    }
+    return true;
+}
+
+bool vault_filter_may_have(const struct vault_filter *f, const char *text, size_t length)
+{
+    for (size_t i = 0; f->bits && i + GRAM <= length; i++) {
+        uint64_t at, step;
+        int k = 0;
+        hash(f, text + i, &at, &step);
+        while (k < HASHES && f->bits[(at & (f->slots - 1)) / 8] & (1u << (at % 8)))
+            k++, at += step;
+        if (k == HASHES)
+            return true;
+    }
+    return false;
+}
+
+void vault_filter_done(struct vault_filter *f)
+{
+    if (f->bits)
+        explicit_bzero(f->bits, f->slots / 8);
+    free(f->bits);
+    *f = (struct vault_filter){0};
+}
