@@ -475,12 +475,18 @@ static void filters_find_parts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(handles_are_equal_on_replicas), cmocka_unit_test(cut_handles_are_found),
-        cmocka_unit_test(values_stay_while_needed),      cmocka_unit_test(the_maximum_holds),
-        cmocka_unit_test(a_hold_may_outlive_the_vault),  cmocka_unit_test(texts_are_redacted),
-        cmocka_unit_test(random_texts_are_redacted),     cmocka_unit_test(store_shows_handles_only),
-        cmocka_unit_test(filters_find_parts),            cmocka_unit_test(parts_of_many_values_are_redacted),
-        cmocka_unit_test(wrong_secrets_are_refused),     cmocka_unit_test(handles_in_other_objects_are_refused),
+        cmocka_unit_test(handles_are_equal_on_replicas),
+        cmocka_unit_test(cut_handles_are_found),
+        cmocka_unit_test(values_stay_while_needed),
+        cmocka_unit_test(the_maximum_holds),
+        cmocka_unit_test(a_hold_may_outlive_the_vault),
+        cmocka_unit_test(texts_are_redacted),
+        cmocka_unit_test(random_texts_are_redacted),
+        cmocka_unit_test(store_shows_handles_only),
+        cmocka_unit_test(filters_find_parts),
+        cmocka_unit_test(parts_of_many_values_are_redacted),
+        cmocka_unit_test(wrong_secrets_are_refused),
+        cmocka_unit_test(handles_in_other_objects_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
