@@ -28,8 +28,9 @@ cache_make() {
   exec {CACHE_LOCK}>&-
 }
 
-# cache_scratch: sets SCRATCH to a fresh folder of the cache; the end of the script removes it.
+# cache_scratch: sets SCRATCH to a fresh folder of the cache; the next one's making or the end of the script removes it.
 cache_scratch() {
+  [ -z "${SCRATCH:-}" ] || rm -rf "$SCRATCH"
   mkdir -p "$CACHE"
   SCRATCH=$(mktemp -d "$CACHE/.scratch.XXXXXX")
 }

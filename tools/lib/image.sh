@@ -9,6 +9,8 @@ IMAGE_HAPROXY_SERIES=3.4
 # What Debian's build of HAProxy links with and the official image's does not.
 IMAGE_HAPROXY_PACKAGES='libcrypt1 libjemalloc2 libopentracing-c-wrapper0 liblua5.4-0 libpcre2-8-0 libssl3t64'
 
+# "haptic-arm64" is that image for arm64, made here by emulation and a cross compiler (image_arm64.sh).
+#
 # image NAME: prints the path of the archive (OCI) of that image.
 image() {
   local tool
@@ -22,7 +24,8 @@ image() {
     haptic) image_haptic_path ;;
     pause) image_pause_path ;;
     coredns) image_coredns_path ;;
-    *) die "no image '$1' here: the images are base, haproxy, haptic, pause and coredns." ;;
+    haptic-arm64) image_arm64_path ;;
+    *) die "no image '$1' here: the images are base, haproxy, haptic, haptic-arm64, pause and coredns." ;;
   esac
 }
 
@@ -71,13 +74,17 @@ image_base_path() {
   printf '%s\n' "$MADE/image.tar"
 }
 
-# Debian's own "slim" image is a minimal system without manuals and translations; so is this one.
 image_base_make() {
-  local into=$1 container
+  say "making the base image: Debian 13 without manuals"
+  image_base_build "$1" "$IMAGE_BASE"
+}
+
+# image_base_build FOLDER NAME [ARCHITECTURE]: Debian's own "slim" image is a minimal system without manuals and translations; so is this one.
+image_base_build() {
+  local into=$1 name=$2 container
   debian_release
   cache_scratch
-  say "making the base image: Debian 13 without manuals"
-  debootstrap --variant=minbase trixie "$SCRATCH/system" "$(debian_mirror)" >"$into/debootstrap.log" 2>&1 || {
+  debootstrap ${3:+"--arch=$3"} --variant=minbase trixie "$SCRATCH/system" "$(debian_mirror)" >"$into/debootstrap.log" 2>&1 || {
     tail -n 5 "$into/debootstrap.log" >&2
     die "debootstrap could not make Debian 13 from this machine's mirror."
   }
@@ -93,10 +100,10 @@ image_base_make() {
   )
   container=$(image_tool from --signature-policy "$HERE/images/policy.json" scratch)
   image_tool add -q "$container" "$SCRATCH/system" / >/dev/null
-  image_tool config --cmd bash "$container"
-  image_tool commit -q --signature-policy "$HERE/images/policy.json" --timestamp 0 "$container" "$IMAGE_BASE" >/dev/null
+  image_tool config --cmd bash ${3:+--arch "$3"} "$container"
+  image_tool commit -q --signature-policy "$HERE/images/policy.json" --timestamp 0 "$container" "$name" >/dev/null
   image_tool rm "$container" >/dev/null
-  image_archive "$IMAGE_BASE" "$into/image.tar"
+  image_archive "$name" "$into/image.tar"
 }
 
 # ---- HAProxy
