@@ -49,6 +49,9 @@ describe("HTTPS", function()
       local members, verified = cluster:metric(leader, "haptic_members"), cluster:metric(leader, "haptic_members_verified")
       return members == 2 and verified == 2, tostring(members) .. " " .. tostring(verified)
     end)
+    for _, pod in ipairs(cluster:haproxies()) do
+      assert.equal("ok", cluster:run(("kubectl exec %s -c agent -- wget -qO- localhost:5557/readyz"):format(pod)))
+    end
   end)
 
   it("has every metric that the alerts ask for", function()
