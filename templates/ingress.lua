@@ -100,6 +100,7 @@ local function add_servers(out, b, service, port, words, values)
   for _, s in ipairs(servers) do
     for i, w in ipairs(words) do s[i] = w end
     if values then backend_values.add_words(s, values, s.name) end
+    if words.tag then s.name = s.name .. "_" .. words.tag end
     b:server(s)
   end
 end

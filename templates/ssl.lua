@@ -275,26 +275,36 @@ local function authorities(out, namespace, name)
 end
 
 --- The authorities of a Secret for servers: ca.crt, or tls.crt where there is none. nil, a Reason and words where there
---- are none that can be used.
+--- are none that can be used. The second result tells one content from another.
 local function server_problem(namespace, name)
   local secret = resources.secrets:get(namespace, name)
   local facts = secret and secret.x509
-  if facts and facts.authorities and not facts.authorities.problem then return secret.data["ca.crt"] end
+  if facts and facts.authorities and not facts.authorities.problem then
+    return secret.data["ca.crt"], facts.authorities.digest
+  end
   if facts and not facts.authorities and facts.certificates and facts.certificates > 0 then
-    return secret.data["tls.crt"]
+    return secret.data["tls.crt"], facts.digest
   end
   local id = "Secret " .. namespace .. "/" .. name
-  return nil, "InvalidServerCa", (secret and id .. " has no authorities that can be read" or "there is no " .. id)
+  return nil, nil, "InvalidServerCa", (secret and id .. " has no authorities that can be read" or "there is no " .. id)
     .. "; those that were in use stay, or else no server is trusted"
 end
 
 --- Put out the authorities by which servers are verified; `told` is who hears what is wrong. Where they were never
 --- good, they are our own default certificate, which has signed nobody.
-local function server_authorities(out, told, namespace, name)
-  local bytes, reason, message = server_problem(namespace, name)
+--- HAProxy keeps the first authorities of a server without a certificate of its own (is_fixed). So these have another
+--- file for each content, which is told by the second result: servers of other names take the place of the former ones.
+--- The file with the lasting name is for when the Secret goes bad.
+local function server_authorities(out, told, namespace, name, is_fixed)
+  local bytes, digest, reason, message = server_problem(namespace, name)
   local file = file_of(namespace, name):gsub("%.pem$", ".server-ca.pem")
   if bytes then
     out:certificate(file, { ca = bytes })
+    if is_fixed and digest then
+      file = file:gsub("%.server%-ca%.pem$", "." .. digest .. ".server-ca.pem")
+      out:certificate(file, { ca = bytes })
+      return file, digest
+    end
   else
     told:warn(reason, message)
     out:certificate(file, { ca = capabilities.default_certificate, keep = true })

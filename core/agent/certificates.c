@@ -105,10 +105,10 @@ static void plan_gone(struct touched *t, const struct live_certificate *live, co
 }
 
 /* As what HAProxy has it, or is to get it; false: otherwise than by a command, or not at all. Authorities and
- * revocations that are new may be loaded before anybody names them; a process that runs cannot have them by another
- * name. */
+ * revocations that HAProxy does not have may be loaded before anybody names them, whether they are new or lie in the
+ * directory unused with another content: a process that runs cannot have them by another name. */
 static bool kind_of(const struct agent *a, struct touched *t, const struct live_certificate *live, const char *path,
-                    const struct buf *wanted, bool is_new, enum ssl_file_kind *ret_kind)
+                    const struct buf *wanted, bool is_news, enum ssl_file_kind *ret_kind)
 {
     for (int kind = 0; live && kind < SSL_FILE_KINDS; kind++)
         if (live->loaded[kind])
@@ -116,7 +116,7 @@ static bool kind_of(const struct agent *a, struct touched *t, const struct live_
     if (is_listed(a, t, path, ret_kind))
         return true;
     *ret_kind = ssl_file_kind_of(buf_str(wanted), wanted->length);
-    return is_new && *ret_kind != SSL_CERTIFICATE;
+    return is_news && *ret_kind != SSL_CERTIFICATE;
 }
 
 static bool is_several(const struct live_certificate *live)
@@ -168,7 +168,7 @@ void touch_certificate(struct agent *a, struct touched *t, const char *path, con
     } else if (is_several(live)) {
         plan_reload(plan, "certificate", "%s changed, which is more than one kind of file", path);
         return;
-    } else if (kind_of(a, t, live, path, wanted, !known, &kind)) {
+    } else if (kind_of(a, t, live, path, wanted, !same, &kind)) {
         plan_content(a, t, plan, kind, is_there, path, wanted, &part);
     } else if (!same) {
         plan_reload(plan, "certificate", "%s changed", path);

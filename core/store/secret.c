@@ -205,9 +205,11 @@ static int facts_write(struct concealing *c, const char *type, struct buf *out, 
         result = vault_put(c->vault, &c->hold, &c->name, buf_str(&chain), chain.length, ordered, err);
         handle = ordered;
     }
+    const struct digest digests[] = {digest_of(p->bytes.data, p->bytes.length),
+                                     digest_of(c->authorities.bytes.data, c->authorities.bytes.length)};
     if (result == 0)
         secret_facts_write(out, &facts, facts.problem[0] ? NULL : handle, c->authorities.is_there ? &authorities : NULL,
-                           c->revocations.is_there ? &revocations : NULL, clock_wall_s());
+                           c->revocations.is_there ? &revocations : NULL, digests, clock_wall_s());
     buf_done(&chain);
     certificate_facts_done(&facts);
     certificate_facts_done(&authorities);

@@ -17,8 +17,9 @@ const char *secret_validity(const struct secret_dates *dates, int64_t now_s)
 
 void secret_facts_write(struct buf *out, const struct certificate_facts *f, const char *chain_handle,
                         const struct certificate_facts *authorities, const struct certificate_facts *revocations,
-                        int64_t now_s)
+                        const struct digest digests[2], int64_t now_s)
 {
+    char hex[DIGEST_HEX_SIZE];
     const struct secret_dates dates = {.not_before_s = f->not_before_s, .not_after_s = f->not_after_s};
 
     buf_printf(out, "," OPENING "%s\",\"not_before\":%" PRId64 ",\"not_after\":%" PRId64 ",\"usable\":%s,\"names\":[",
@@ -33,9 +34,11 @@ void secret_facts_write(struct buf *out, const struct certificate_facts *f, cons
         buf_printf(out, ",\"problem\":\"%s\"", f->problem);
     if (chain_handle)
         buf_printf(out, ",\"chain\":\"%s\"", chain_handle);
+    buf_printf(out, ",\"digest\":\"%.16s\"", digest_hex(digests[0], hex));
     if (authorities) {
         buf_printf(out, ",\"authorities\":{\"certificates\":%zu,\"not_after\":%" PRId64, authorities->certificates,
                    authorities->not_after_s);
+        buf_printf(out, ",\"digest\":\"%.16s\"", digest_hex(digests[1], hex));
         if (authorities->problem[0])
             buf_printf(out, ",\"problem\":\"%s\"", authorities->problem);
         buf_putc(out, '}');

@@ -22,13 +22,15 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/digest.h"
 #include "data/certificate.h"
 
 /* Append the member x509, with a comma in front. chain_handle: NULL where the certificate cannot be used. authorities,
- * revocations: NULL where there are none. */
+ * revocations: NULL where there are none. digests: of what tls.crt and ca.crt have, so that it is seen whether that has
+ * changed. */
 void secret_facts_write(struct buf *out, const struct certificate_facts *f, const char *chain_handle,
                         const struct certificate_facts *authorities, const struct certificate_facts *revocations,
-                        int64_t now_s);
+                        const struct digest digests[2], int64_t now_s);
 
 /* What of it is needed again later, from an object's JSON. False when it has no facts. */
 struct secret_dates {

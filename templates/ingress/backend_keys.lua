@@ -47,7 +47,7 @@ annotations({
     doc = "A Secret with the authorities (ca.crt, or tls.crt) that have to have signed the pods' certificates. Of a "
       .. "ConfigMap: NAMESPACE/NAME.",
     lines = "server … ssl verify required ca-file certs/NAMESPACE_NAME.server-ca.pem",
-    reload = "another Secret, or other authorities in it",
+    reload = "another Secret; before 3.2, other authorities in it",
     tested = TLS_TEST,
   },
   server_crt = {

@@ -11,6 +11,10 @@ local ALPN = { h1 = "http/1.1", h2 = "h2" }
 --- HAProxy from 3.3 on asks servers for the name in "Host", and verifies that. A fetch that finds nothing means no name
 --- in all versions.
 local NO_NAME = "var(txn.no_name)"
+--- From 3.2 on authorities change without a reload where they are used; but a server without a certificate keeps its
+--- first ones: another server has to take its place.
+local V = capabilities
+local REPLACES = V.major ~= nil and (V.major > 3 or V.major == 3 and V.minor >= 2)
 local NAMES = { "server_ssl", "server_proto", "server_ca", "server_crt", "server_sni" }
 local SILENT = { warn = function() end }
 
@@ -75,7 +79,8 @@ local function read(list, namespace)
   return (result.tls or result.proto) and result or nil
 end
 
---- The words that each server line has for TLS, and whether there may be servers at all.
+--- The words that each server line has for TLS, with a `tag` for the names of servers that cannot be changed; and
+--- whether there may be servers at all.
 local function words(out, list, namespace)
   local wanted = read(list, namespace)
   if not wanted then return {}, true end
@@ -88,7 +93,9 @@ local function words(out, list, namespace)
   if not wanted.tls then return result, true end
   add("ssl", "alpn", ALPN[wanted.proto] or "h2,http/1.1")
   if wanted.ca then
-    local file = ssl.server_authorities(out, wanted.ca.out, wanted.ca.namespace, wanted.ca.name)
+    local file, content = ssl.server_authorities(out, wanted.ca.out, wanted.ca.namespace, wanted.ca.name,
+      REPLACES and not wanted.crt)
+    result.tag = content and "ca" .. content:sub(1, 6)
     add("verify", "required", "ca-file", path:cert(file))
     if wanted.sni then add("verifyhost", wanted.sni) end
   else
@@ -110,7 +117,7 @@ local function judge(out, ing)
   if not wanted or wanted.closed then return end
   local reason, message
   if wanted.ca then
-    reason, message = select(2, ssl.server_problem(wanted.ca.namespace, wanted.ca.name))
+    reason, message = select(3, ssl.server_problem(wanted.ca.namespace, wanted.ca.name))
     if reason then out:warn(reason, message) end
   end
   if wanted.crt then
