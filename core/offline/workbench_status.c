@@ -27,15 +27,17 @@ static int write_manifest(const struct status_entry *e, struct buf *out, struct 
 {
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
     const struct text *text = e->wishes[0].contribution->text;
-    struct json_prune prune = {0};
+    size_t length = 0;
 
-    int result = json_parse(text->bytes, text->length, SIZE_MAX, &doc, err);
-    if (result == 0)
-        result = json_prune_add(&prune, "$options", err);
-    if (result == 0)
-        result = json_write(out, yyjson_doc_get_root(doc), &prune, err);
-    json_prune_done(&prune);
-    return result;
+    if (json_parse(text->bytes, text->length, SIZE_MAX, &doc, err) < 0)
+        return -1;
+    yyjson_mut_doc *copy = yyjson_doc_mut_copy(doc, NULL);
+    (void)yyjson_mut_obj_remove_key(yyjson_mut_doc_get_root(copy), "$options");
+    CLEANUP(free_ptr) char *json = yyjson_mut_write(copy, 0, &length);
+    yyjson_mut_doc_free(copy);
+    if (json == NULL)
+        return err_set(err, ERR_INVALID, "the object is no valid UTF-8");
+    return buf_try_add(out, json, length, err);
 }
 
 static int write_status(const struct status_entry *e, struct buf *out, struct err *err)
