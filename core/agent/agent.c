@@ -27,7 +27,7 @@ static void on_prepare(void *ctx)
 static void on_running(void *ctx, const struct master_state *state, bool adopted)
 {
     struct agent *a = ctx;
-    bool waited = a->apply.busy && a->apply.waits_for_process;
+    bool waited = a->apply.state >= APPLY_AWAITS;
     a->running = true;
     a->master_pid = state->master.pid;
     a->worker_pid = state->workers.length ? state->workers.items[0].pid : 0;
@@ -229,9 +229,9 @@ bool agent_apply(struct agent *a, struct model_changes *changes, const struct fe
 {
     struct apply *p = &a->apply;
     struct err err;
-    if (p->busy || a->stopping)
+    if (p->state || a->stopping)
         return false;
-    p->busy = true;
+    p->state = APPLY_RUNS;
     p->done = done;
     p->ctx = ctx;
     p->start_ns = clock_now_ns();
@@ -261,7 +261,7 @@ bool agent_apply(struct agent *a, struct model_changes *changes, const struct fe
 
 bool agent_busy(const struct agent *a)
 {
-    return a->apply.busy;
+    return a->apply.state != APPLY_NONE;
 }
 
 void agent_status(const struct agent *a, struct agent_status *ret_status)
@@ -351,7 +351,7 @@ void agent_stop(struct agent *a, bool stop_haproxy, int64_t grace_ns, void (*sto
     a->stop_haproxy = stop_haproxy;
     a->grace_ns = grace_ns;
     bool was_known = a->known;
-    bool was_busy = a->apply.busy;
+    bool was_busy = agent_busy(a);
     apply_cancel(a);
     expect_end(a);
     a->known = was_known && !was_busy;

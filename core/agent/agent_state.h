@@ -120,14 +120,20 @@ enum reload_outcome {
 /* ROUND_REST: no reload can be made; what needs none is done. */
 enum apply_round { ROUND_FIRST, ROUND_REPAIR, ROUND_RELOAD, ROUND_AFTER_RELOAD, ROUND_REST };
 
+enum apply_state {
+    APPLY_NONE,   /* none is under way */
+    APPLY_RUNS,   /* it looks, or changes something */
+    APPLY_AWAITS, /* the process, which starts with what the directory had */
+    APPLY_STARTS  /* the process, which starts with what this apply has written */
+};
+
 struct apply {
-    bool busy;
+    enum apply_state state;
     agent_done *done;
     void *ctx;
-    int64_t start_ns; /* right before the fence was raised */
-    bool all;         /* compare everything */
-    bool drift;       /* everything was believed to be live when it began: what differs is drift */
-    bool waits_for_process;
+    int64_t start_ns;                     /* right before the fence was raised */
+    bool all;                             /* compare everything */
+    bool drift;                           /* everything was believed to be live when it began: what differs is drift */
     void (*after_leave)(struct agent *a); /* what leaves is being deleted; it begins when that is answered */
     /* A reload, or a start that the apply waits for, has ended. */
     void (*after_reload)(struct agent *a, enum reload_outcome outcome, const struct err *err);
@@ -143,7 +149,7 @@ struct apply {
     unsigned rereads, locked;
     struct digest digest; /* the model's accepted digest when the plan was made */
     unsigned operations;
-    bool reloaded, restarted;
+    bool reloaded;
     char *reload_reason;
     const char *reload_class;
     int64_t reload_after_ns;

@@ -134,7 +134,7 @@ void apply_abort(struct agent *a, const char *why)
 {
     struct err err;
     /* A write to the directory goes on; its end must not find an apply that is over. */
-    if (!a->apply.busy || a->apply.waits_for_process || a->writing)
+    if (a->apply.state != APPLY_RUNS || a->writing)
         return;
     apply_break_off(a);
     err_set(&err, ERR_HAPROXY, "%s", why);
@@ -144,7 +144,7 @@ void apply_abort(struct agent *a, const char *why)
 void apply_cancel(struct agent *a)
 {
     struct err err;
-    if (!a->apply.busy)
+    if (!a->apply.state)
         return;
     apply_break_off(a);
     a->step_after_write = NULL;

@@ -9,7 +9,7 @@
 
 void agent_expect(struct agent *a)
 {
-    if (a->expected || a->call || a->reload_call || a->apply.busy || a->stopping || !a->known || !a->live_ok ||
+    if (a->expected || a->call || a->reload_call || a->apply.state || a->stopping || !a->known || !a->live_ok ||
         !a->fenced)
         return;
     runtime_expect(a->loop, a->config.runtime_socket, EXPECT_NS, &a->expected);

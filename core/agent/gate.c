@@ -44,7 +44,7 @@ static int fence_is_highest(struct agent *a, struct err *err)
 
 int agent_check_fence(struct agent *a, struct err *err)
 {
-    if (a->apply.busy && clock_now_ns() - a->apply.start_ns < FENCE_FRESH_NS)
+    if (a->apply.state && clock_now_ns() - a->apply.start_ns < FENCE_FRESH_NS)
         return 0;
     return fence_is_highest(a, err);
 }

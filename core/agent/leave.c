@@ -64,9 +64,9 @@ static void leave_commit(struct agent *a, const struct plan_op *op, const char *
 static void on_left(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
     struct agent *a = ctx;
-    void (*waits)(struct agent * a) = a->apply.busy ? a->apply.after_leave : NULL;
+    void (*waits)(struct agent * a) = a->apply.state ? a->apply.after_leave : NULL;
     a->leave_call = NULL;
-    for (size_t i = 0; !err && (!a->apply.busy || waits) && a->known && i < count; i++)
+    for (size_t i = 0; !err && (!a->apply.state || waits) && a->known && i < count; i++)
         leave_commit(a, &a->leave_plan.ops[PLAN_VANISH].items[i], answers[i].text);
     plan_done(&a->leave_plan);
     a->apply.after_leave = NULL;
@@ -92,7 +92,7 @@ void leave_begin(struct agent *a)
 {
     struct err err;
     int64_t deadline_ns;
-    if (a->leave_call || a->apply.busy || !a->known || !a->fenced || !a->caps_known ||
+    if (a->leave_call || a->apply.state || !a->known || !a->fenced || !a->caps_known ||
         !leave_commands(a, &a->leave_plan))
         return;
     if (agent_may_run(a, a->config.command_deadline_ns, &deadline_ns, &err)) {

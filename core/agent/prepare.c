@@ -18,7 +18,7 @@ bool agent_prepare(struct agent *a)
 {
     struct disk_files files = {0};
     struct err err;
-    if (a->process || a->running || a->writing || a->apply.busy || a->stopping || !a->fenced)
+    if (a->process || a->running || a->writing || a->apply.state || a->stopping || !a->fenced)
         return false;
     if (agent_check_fence(a, &err) || image_build(a, &files, true, &err) < 0) {
         log_warn("Cannot write the HAProxy directory", "error", err.text);

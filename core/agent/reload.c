@@ -180,7 +180,8 @@ static bool start_as_is(struct agent *a)
     }
     if (fstatat(at, DISK_CONFIG, &status, AT_SYMLINK_NOFOLLOW) < 0 || status.st_size == 0)
         return false;
-    a->apply.restarted = false;
+    if (a->apply.state == APPLY_STARTS)
+        a->apply.state = APPLY_AWAITS;
     a->prepare_pending = false;
     process_continue(a->process);
     return true;
@@ -192,7 +193,7 @@ static void after_start_write(struct agent *a, const struct err *err)
         a->next = live_free(a->next);
         a->level = false;
         log_warn("Cannot write the HAProxy directory; HAProxy is started with what is there", "error", err->text);
-        if (!start_as_is(a) && a->apply.busy)
+        if (!start_as_is(a) && a->apply.state)
             end(a, RELOAD_FAILED, err);
         return;
     }
@@ -210,14 +211,14 @@ static void step_start_write(struct agent *a)
     }
     /* The directory may have been removed. */
     if (disk_ensure(a->config.directory, &err) || agent_check_fence(a, &err)) {
-        if (a->apply.busy)
+        if (a->apply.state)
             end(a, RELOAD_FAILED, &err);
         return;
     }
-    if (a->apply.busy)
+    if (a->apply.state)
         a->apply.digest = model_digest(a->model, MODEL_ACCEPTED);
     if (image_build(a, &files, true, &err) < 0) {
-        if (a->apply.busy)
+        if (a->apply.state)
             end(a, RELOAD_FAILED, &err);
         else
             log_error("Cannot write the HAProxy directory; HAProxy is not started", "error", err.text);
@@ -232,7 +233,8 @@ void apply_prepare(struct agent *a)
     a->prepare_pending = true;
     /* What an earlier controller had accepted is not written before this one was let through by the fence. */
     if (a->fenced && !model_is_empty(a->model, MODEL_ACCEPTED)) {
-        a->apply.restarted = a->apply.waits_for_process;
+        if (a->apply.state == APPLY_AWAITS)
+            a->apply.state = APPLY_STARTS;
         step_start_write(a);
         return;
     }
@@ -242,7 +244,7 @@ void apply_prepare(struct agent *a)
 static void on_process_deadline(struct agent *a)
 {
     struct err err;
-    a->apply.waits_for_process = false;
+    a->apply.state = APPLY_RUNS;
     err_set(&err, ERR_TIMEOUT, "HAProxy did not come up within the deadline (its process is %s)",
             process_state_name(process_state(a->process)));
     end(a, RELOAD_FAILED, &err);
@@ -256,11 +258,12 @@ void apply_process_ready(struct agent *a)
         a->known = false; /* until it is read */
         expect_end(a);
     }
-    if (!a->apply.busy || !a->apply.waits_for_process)
+    bool is_ours = a->apply.state == APPLY_STARTS;
+    if (a->apply.state < APPLY_AWAITS)
         return;
-    a->apply.waits_for_process = false;
+    a->apply.state = APPLY_RUNS;
     uv_timer_stop(&a->step_timer);
-    if (a->apply.restarted) {
+    if (is_ours) {
         a->apply.reload_class = "start";
         free(a->apply.reload_reason);
         a->apply.reload_reason = xstrdup(a->restarts ? "restart" : "first start");
@@ -273,9 +276,9 @@ void apply_process_ready(struct agent *a)
 void apply_process_failed(struct agent *a, const char *reason)
 {
     struct err err;
-    if (!a->apply.busy || !a->apply.waits_for_process)
+    if (a->apply.state < APPLY_AWAITS)
         return;
-    a->apply.waits_for_process = false;
+    a->apply.state = APPLY_RUNS;
     uv_timer_stop(&a->step_timer);
     err_set(&err, ERR_HAPROXY, "HAProxy did not start: %s", reason);
     end(a, RELOAD_FAILED, &err);
@@ -283,10 +286,10 @@ void apply_process_failed(struct agent *a, const char *reason)
 
 void reload_wait_for_process(struct agent *a)
 {
-    a->apply.waits_for_process = true;
+    a->apply.state = APPLY_AWAITS;
     apply_step_later(a, on_process_deadline, a->config.reload_deadline_ns);
     if (a->prepare_pending) {
-        a->apply.restarted = true;
+        a->apply.state = APPLY_STARTS;
         step_start_write(a);
     } else if (process_state(a->process) == PROCESS_WAITING) {
         process_retry_now(a->process);

@@ -158,7 +158,7 @@ static void on_poll_answer(void *ctx, const struct err *err, const struct master
     a->master_pid = state->master.pid;
     a->running = true;
     /* While an apply runs the new worker may be its own; the apply sets worker_pid. */
-    if (a->apply.busy || !worker || worker == a->worker_pid)
+    if (a->apply.state || !worker || worker == a->worker_pid)
         return;
     bool replaced = a->worker_pid != 0;
     if (a->running && !back)
