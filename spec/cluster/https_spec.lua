@@ -50,7 +50,7 @@ describe("HTTPS", function()
       return members == 2 and verified == 2, tostring(members) .. " " .. tostring(verified)
     end)
     for _, pod in ipairs(cluster:haproxies()) do
-      assert.equal("ok", cluster:run(("kubectl exec %s -c agent -- wget -qO- localhost:5557/readyz"):format(pod)))
+      assert.equal("ok", cluster:run(("kubectl exec %s -c agent -- wget -qO- http://localhost:5557/readyz"):format(pod)))
     end
   end)
 
