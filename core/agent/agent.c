@@ -134,6 +134,11 @@ void agent_set_times(struct agent *a, int64_t reload_deadline_ns, int64_t min_re
     a->config.min_reload_interval_ns = min_reload_interval_ns ? min_reload_interval_ns : 2 * NS_PER_S;
 }
 
+void agent_reload_at_once(struct agent *a)
+{
+    a->last_reload_ns = 0;
+}
+
 static void timer_open(struct agent *a, uv_timer_t *timer)
 {
     uv_timer_init(a->loop, timer);

@@ -84,8 +84,8 @@ struct agent_status {
     bool running; /* HAProxy answers */
     /* the last apply ended well, nothing is known to differ, and master and worker have answered not long ago */
     bool live;
-    /* the same, but for what needs a reload that waits or could not be made, and while what HAProxy has is read anew for
-     * another writer: it may be asked */
+    /* the same, but for what needs a reload that waits or could not be made, and while what HAProxy has is read anew
+     * for another writer: it may be asked */
     bool serves;
     bool known;      /* what HAProxy runs is known: nothing happened to it that has not been compared */
     int haproxy_pid; /* of the master; 0 unknown */
@@ -104,6 +104,8 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
 void agent_stop(struct agent *a, bool stop_haproxy, int64_t grace_ns, void (*stopped)(void *ctx), void *ctx);
 /* Of each reload from now on; 0 as in agent_config. */
 void agent_set_times(struct agent *a, int64_t reload_deadline_ns, int64_t min_reload_interval_ns);
+/* HAProxy serves nothing that a reload could hurt: the next one need not keep its distance to the start. */
+void agent_reload_at_once(struct agent *a);
 struct agent *agent_free(struct agent *a); /* after stopped */
 
 /* Bring HAProxy to the model's accepted state. changes: see above (taken over; left empty). False when an apply is

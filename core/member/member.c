@@ -278,11 +278,14 @@ static void take_offer(struct member *m, const struct offer *o, const char *byte
             refuse(m, 503, "not_live", err.text, answer, ctx);
         return;
     }
+    bool is_first = replica_is_minimal(m->replica);
     if (replica_take(m->replica, o, bytes, length, &err) < 0) {
         refuse(m, err.kind == ERR_CONFLICT ? 409 : 422, err.kind == ERR_CONFLICT ? "unknown_baseline" : "invalid",
                err.text, answer, ctx);
         return;
     }
+    if (is_first)
+        agent_reload_at_once(m->agent);
     m->answer = answer;
     m->answer_ctx = ctx;
     m->refused[0] = '\0';
