@@ -51,7 +51,7 @@ bool map_use_next(const char **at, const char *end, struct map_use *ret_use)
     const char *folder = memmem(*at, (size_t)(end - *at), FOLDER, strlen(FOLDER));
     if (!folder)
         return false;
-    const char *name = folder + strlen(FOLDER), *stop = name, *word = folder;
+    const char *name = folder + strlen(FOLDER), *stop = name, *word;
     while (stop < end && !is_stop(*stop))
         stop++;
     *ret_use = (struct map_use){.name = name, .name_length = (size_t)(stop - name)};

@@ -35,9 +35,10 @@ int disk_prepare(const char *directory, struct err *err)
     if (at < 0)
         return err_set_sys(err, errno, "directory %s", directory);
     for (size_t i = 0; i < DISK_FOLDERS; i++) {
-        CLEANUP(close_fd) int below = -1;
-        if (directory_make(at, disk_folders[i], err) < 0 || (below = disk_folder_open(at, disk_folders[i], err)) < 0)
+        int below = directory_make(at, disk_folders[i], err) < 0 ? -1 : disk_folder_open(at, disk_folders[i], err);
+        if (below < 0)
             return err_wrap(err, "%s", directory);
+        close(below);
     }
     return 0;
 }
