@@ -81,6 +81,7 @@ describe("the defaults of a class", function()
   it("that are wrong are told once, to whoever configures", function()
     local e = engine({ ["haproxy.org/timeout-server"] = "soon", ["haproxy.org/load-balance"] = "leastconn", ["haproxy.org/x"] = "1",
       ["haproxy.org/cr-backend"] = "1" })
+    e:put("configmaps", { metadata = { namespace = "default", name = "haproxy" }, data = {} })
     put(e, "old")
     local list = told(e)
     assert.equal(1, #list)

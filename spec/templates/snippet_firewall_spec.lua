@@ -244,7 +244,7 @@ describe("The firewall of lines from objects", function()
   end)
 
   it("refuses the same of the ConfigMap, in each section", function()
-    local e = engine("3.4")
+    local e, closings = engine("3.4"), {}
     e:render()
     local before = e:output().config
     for _, key in ipairs({ "global-config-snippet", "frontend-config-snippet", "stats-config-snippet", "backend-config-snippet" }) do
@@ -254,10 +254,16 @@ describe("The firewall of lines from objects", function()
           put_map(e, { [key] = text })
           e:render()
           assert.matches(key .. " must be", (e:output().warnings["default/haproxy"] or {}).InvalidAnnotation or "", 1, true, text)
-          assert.equal(before, e:output().config, text)
+          -- What seems to keep somebody out closes its section.
+          local left, count = e:output().config:gsub("    http%-request return status 503 [^\n]*the configuration is refused[^\n]*\n", "")
+          assert.equal(before, left, text)
+          closings[key] = (closings[key] or 0) + count
         end
       end
     end
+    assert.equal(0, closings["global-config-snippet"] + closings["backend-config-snippet"])
+    assert.is_true(closings["frontend-config-snippet"] > 0)
+    assert.equal(closings["frontend-config-snippet"], closings["stats-config-snippet"])
     for _, text in ipairs({ "chroot /", "daemon", "stats socket /tmp/x", "lua-load x", "setenv A b", "user root", "insecure-fork-wanted",
       "set-var proc.x str(a)", "module-load x", "nbthread 1", "tune.bufsize 1", "tune.bufsize 99999999999", "maxconn 1", "crt-base /" }) do
       put_map(e, { ["global-config-snippet"] = text })

@@ -14,7 +14,7 @@ local NO_NAME = "var(txn.no_name)"
 --- From 3.2 on authorities change without a reload where they are used; but a server without a certificate keeps its
 --- first ones: another server has to take its place.
 local V = capabilities
-local REPLACES = V.major ~= nil and (V.major > 3 or V.major == 3 and V.minor >= 2)
+local REPLACES = V.major ~= nil and (V.major > 3 or V.major == 3 and (V.minor or 0) >= 2)
 local NAMES = { "server_ssl", "server_proto", "server_ca", "server_crt", "server_sni" }
 local SILENT = { warn = function() end }
 
