@@ -6,7 +6,9 @@ local kube = require("support.kube")
 local posix = require("support.posix")
 
 local SECRETS = { secrets = { apiVersion = "v1", resources = "secrets", indexBy = { "metadata.namespace", "metadata.name" } } }
-local COUNT = 50
+--- Fifty take HAProxy's client up to three minutes on two processors: E2E_FULL=1.
+local COUNT = e2e.is_full and 50 or 8
+local RENEW_AFTER = 45
 local ACME = "haproxy-haptic.org/acme"
 
 describe("The acme library", function()
@@ -43,13 +45,19 @@ describe("The acme library", function()
     haptic = scope:haptic(options):wait_ready()
   end
 
-  --- Waits until a client that trusts the authority and nobody else gets an answer from a host.
+  --- Waits until a client that trusts the authority and nobody else gets an answer from a host. HAProxy gives an order up
+  --- after five attempts: then it is told to begin again, as docs/libraries.md says.
   local function wait_trusted(host, seconds)
     local root = scope:path("root")
+    local renew_at = os.time() + RENEW_AFTER
     posix.write_file(root, pebble:root())
     scope:wait_for(host .. " to have a certificate of the authority", seconds or 60, function()
       local _, code = posix.run({ "curl", "-sS", "-m", "5", "-o", "/dev/null", "--cacert", root, "--resolve",
         ("%s:%d:127.0.0.1"):format(host, ports.https), ("https://%s:%d/"):format(host, ports.https) })
+      if code ~= 0 and os.time() > renew_at then
+        haptic.haproxy:ask("acme renew acme/" .. host .. ".pem")
+        renew_at = math.huge
+      end
       return code == 0, e2e.tail(posix.read_file(haptic.directory .. "/haproxy.log"), 20) .. "\n" .. e2e.tail(pebble:log(), 20)
     end)
     return assert(e2e.peer(ports.https, host))
@@ -84,7 +92,7 @@ describe("The acme library", function()
       assert.equal(302, assert(http.request({ port = ports.http, host = i .. ".acme.example", path = "/" })).status)
     end
     assert.equal(own.fingerprint, e2e.peer(ports.https, "own.example"))
-    assert.equal(COUNT, pebble:issued())
+    assert.is_true(pebble:issued() >= COUNT)
     scope:wait_for("none to be missing", 30, function()
       return haptic:metric("haptic_acme_certificates", { state = "missing" }) == 0
         and haptic:metric("haptic_acme_certificates", { state = "valid" }) == COUNT
