@@ -180,7 +180,7 @@ local function functions(self)
       if a.seconds ~= b.seconds then return a.seconds > b.seconds end
       return a.name < b.name
     end)
-    for i = #list, (tonumber(most) or 40) + 1, -1 do list[i] = nil end
+    for i = #list, (tonumber(most) or 200) + 1, -1 do list[i] = nil end
     return printer.raw(helpers.json_encode(list))
   end
 
