@@ -175,6 +175,13 @@ describe("a fleet", function()
     end
     wait_verified(h, 5)
     assert.is_true(h:metric("haptic_validations_total") > checks)
+    -- A member that has just started tells the version of its HAProxy when it is asked again.
+    scope:wait_for("the versions of all members", 90, function()
+      for _, told in ipairs(h:state().members) do
+        if told.haproxy == "" then return false, told.name .. " has told none" end
+      end
+      return true
+    end)
     for i, told in ipairs(h:state().members) do
       local m, is_dynamic = members[i], told.haproxy:find("^3%.4") ~= nil
       assert.equal(m.options.series, told.haproxy:match("^%d+%.%d+"))
