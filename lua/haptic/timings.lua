@@ -1,6 +1,8 @@
 --- timings.lua — what the fragments of each definition have cost; for `haptic render --timings` and `haptic bench`.
 --
 -- The collector rests while a fragment runs, so that the bytes are those that it has allocated.
+local max = math.max
+
 local M = {}
 
 --- Bytes of one answer; longer ones are asked for in parts.
@@ -25,7 +27,8 @@ function Timings:run(name, id, fn, ...)
   local bytes, began = collectgarbage("count"), self.host.clock()
   fn(...)
   local seconds = self.host.clock() - began
-  t.bytes = t.bytes + (collectgarbage("count") - bytes) * 1024
+  -- The host may have collected in between, for room: then the bytes of this run are not known.
+  t.bytes = t.bytes + max(0, collectgarbage("count") - bytes) * 1024
   collectgarbage("restart")
   t.runs, t.seconds = t.runs + 1, t.seconds + seconds
   if seconds > t.most then t.most, t.most_id = seconds, id end
