@@ -109,7 +109,7 @@ static void dump_begin(struct agent *a)
     batch_done(&reads);
 }
 
-/* What one look has found. */
+/* The result of one look at HAProxy's certificates. */
 struct found {
     struct map used; /* paths */
     double valid, missing;

@@ -318,7 +318,7 @@ static void stop_process(struct agent *a)
         stop_handles(a);
 }
 
-/* What HAProxy has obtained, then the disk, if it is behind, then the process. */
+/* Save the certificates that HAProxy has obtained, write the directory if it is behind, then stop the process. */
 static void stop_step(struct agent *a)
 {
     if (a->writing) {

@@ -68,7 +68,7 @@ static bool may_collect(const struct agent *a)
     return !a->level && !a->writing && a->known && *a->lineage && a->fenced;
 }
 
-/* What was accepted since the last apply is not live: the directory must not be ahead of it. */
+/* The directory must not be ahead of HAProxy, so no accepted text may wait for an apply. */
 static bool all_is_live(const struct agent *a)
 {
     return digest_equal(a->live_digest, model_digest(a->model, MODEL_ACCEPTED));

@@ -15,7 +15,7 @@
 
 /* ---- single uses ---- */
 
-/* What ends the name of a map. */
+/* Does the name of a map end at this character? */
 static bool is_stop(char c)
 {
     return strchr("), \t\n\"'", c) != NULL;
@@ -108,8 +108,8 @@ static bool is_word(const char *word, size_t length, const char *other)
     return length == strlen(other) && memcmp(word, other, length) == 0;
 }
 
-/* What the line sets by set-var(NAME,…) and set-var-fmt(NAME,…), and whether it chooses; the other names of maps and
- * variables are what that comes from. A name that is set may be read as well. */
+/* The variables that a line sets (set-var, set-var-fmt), whether it chooses a backend, and the maps and variables that
+ * these values come from. A line can read a variable that it sets. */
 static struct map_step *step_read(const char *line, const char *end)
 {
     struct map_step *s = xcalloc(1, sizeof(*s));

@@ -1,4 +1,4 @@
-/* Whoever is free takes the next item. A thread that cannot be made is done without. */
+/* Each thread takes the next item when it is free. When a thread cannot be made, the others do its work. */
 #include "base/parallel.h"
 
 #include <stdatomic.h>

@@ -189,7 +189,7 @@ void app_fleet_step(struct app *app);
 void app_start_status(struct app *app);
 void app_on_heard(void *ctx, struct fragment *before, struct fragment *now);
 void app_on_reviewed(void *ctx);
-/* What was accepted before the start wants objects. */
+/* Hear again which objects the restored fragments want. */
 void app_restore_owned(struct app *app);
 /* app.c: tell the owner of an object. */
 void app_notify(void *ctx, bool warning, const char *owner_kind, const char *owner_id, const char *reason,
@@ -197,7 +197,7 @@ void app_notify(void *ctx, bool warning, const char *owner_kind, const char *own
 
 /* app_fetch.c */
 void app_start_fetcher(struct app *app);
-/* What was accepted before the start wants URLs, and has their contents. */
+/* Hear again which URLs the restored fragments want; they carry the contents. */
 void app_restore_fetched(struct app *app);
 
 /* app_follow.c: part of readiness; why: as in app_is_ready(). */

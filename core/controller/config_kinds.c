@@ -213,7 +213,7 @@ bool config_kind_remove(struct config *c, const char *name)
     return false;
 }
 
-/* What templates create must be seen, or it would never be deleted. */
+/* The controller must see each object that templates create; otherwise it could never delete it. */
 static int check_owned(struct reader *r, yyjson_val *value, const struct config_kind *kind)
 {
     if (!kind->is_owned)

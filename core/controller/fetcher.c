@@ -348,7 +348,7 @@ static void ask_remove(struct fetch_entry *e, const char *fragment_id)
         }
 }
 
-/* What an earlier process had. */
+/* Take over the content that an earlier process had fetched. */
 static void restore(struct fetch_entry *e, const struct fetch_wish *wish)
 {
     struct err err;

@@ -37,7 +37,7 @@ struct fetcher *fetcher_new(uv_loop_t *loop, struct store *store, struct metrics
 struct fetcher *fetcher_free(struct fetcher *f);
 void fetcher_stop(struct fetcher *f);
 
-/* What the configuration in force allows; copied. */
+/* The rules of the configuration in force; copied. */
 void fetcher_set_rules(struct fetcher *f, const struct url_rules *rules);
 /* The store's kinds were taken anew: its kind is its own, and has what is known. */
 void fetcher_take_kind(struct fetcher *f);

@@ -310,8 +310,8 @@ static void offer(struct seat *s)
     ask(s, "/v1/apply", body, f->config.timeout_ns, on_applied);
 }
 
-/* What is accepted again is perhaps what it has: then it tells so, and not only when the long pause after a refusal is
- * over. */
+/* The accepted state may be the one that the member already has. Ask it at once, without the long pause after a
+ * refusal. */
 static void leave_refusal(struct seat *s)
 {
     s->state = SEAT_COMPARE;

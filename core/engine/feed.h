@@ -35,7 +35,7 @@ void feed_begin(struct feed *f, struct store *store, const char *const *kinds, s
 void feed_done(struct feed *f); /* leaves an empty feed that is never dirty */
 /* An object changed or went. */
 void feed_changed(struct feed *f, const struct store_kind *kind, const struct object *o);
-/* What the process has asked for is known, or is not any more; refusal as in store/ask.h. */
+/* Tell the process that an object it asked for is known, or no longer known; refusal as in store/ask.h. */
 void feed_answer(struct feed *f, const char *kind, const char *id, const char *refusal);
 bool feed_is_empty(const struct feed *f);
 /* Append frames until out has at least high_bytes or nothing is left. */

@@ -50,7 +50,7 @@ void lane_establish(struct lane *lane);
 /* Render the newest state; number is larger than any before. */
 void lane_render(struct lane *lane, uint64_t number);
 void lane_store_changed(struct lane *lane, const struct store_kind *kind, const struct object *o);
-/* What may have been asked for is known (store/ask.h). */
+/* An object that the renderer may have asked for is known (store/ask.h). */
 void lane_answered(struct lane *lane, const char *kind, const char *id, const char *refusal);
 /* True when something is to be sent and nothing stands in the way; then call lane_pump(). */
 bool lane_has_news(const struct lane *lane);

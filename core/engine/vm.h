@@ -57,7 +57,7 @@ int vm_configure(struct vm *vm, struct field program, struct buf *ret_problem, s
 /* kind, id, namespace, name, created, json, then parts */
 int vm_put(struct vm *vm, const struct field *fields, size_t count, int64_t created, struct err *err) MUST_CHECK;
 int vm_delete(struct vm *vm, struct field kind, struct field id, struct err *err) MUST_CHECK;
-/* What host.ask() asked for is known, or is not any more; what there is of it was put or deleted before. */
+/* An object that host.ask() named is known, or no longer known. It was put or deleted before this call. */
 int vm_answer(struct vm *vm, struct field kind, struct field id, bool is_known, struct field refusal, struct err *err)
     MUST_CHECK;
 int vm_skip(struct vm *vm, struct field fragment, struct err *err) MUST_CHECK;

@@ -87,7 +87,7 @@ struct draft *draft_free(struct draft *d)
     return NULL;
 }
 
-/* What is in d->scratch becomes the part's text. */
+/* Move the text in d->scratch into a new part. */
 static int part_add(struct draft *d, struct part part, enum expand_as as, struct err *err)
 {
     int rc = part.is_there ? expand_buf(d->vault, as, &d->scratch, NULL, err) : 0;

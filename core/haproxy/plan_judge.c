@@ -1,6 +1,6 @@
-/* What HAProxy's answers mean. It has no status codes: each success has words of its own, in some versions in the middle
- * of the answer. A transaction that is open takes up what is set for another certificate on 2.6 ("Transaction updated"):
- * only a new one is right.
+/* Judges HAProxy's answers. They have no status codes: each success has its own words, which some versions put into the
+ * middle of the answer. On 2.6, an open transaction accepts content for another certificate ("Transaction updated"), so
+ * only the words of a new transaction count as success.
  */
 #include <string.h>
 

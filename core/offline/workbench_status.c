@@ -1,4 +1,4 @@
-/* What the templates wish for the status of objects, and which objects they want: one file for each object, in the
+/* Writes the status that templates wish for objects, and the objects that they want: one file for each object, in the
  * order of their names. */
 #include <stdlib.h>
 #include <string.h>

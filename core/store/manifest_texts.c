@@ -16,7 +16,7 @@
 #define THREADS_FROM (2 * PART_BYTES) /* less text is not worth a thread */
 #define THREADS_MAX 4
 
-/* What a List says of the items that stand in its parts. */
+/* The head of a List, which counts for all its parts. */
 struct list {
     struct yaml_docs docs;
     const char *api_version;

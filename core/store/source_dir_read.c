@@ -154,7 +154,7 @@ void dir_files_parse(struct dir_file *const *files, size_t count)
     free(read);
 }
 
-/* What dir_files_parse() has found, or finds now. */
+/* The result of dir_files_parse(), which is called now if it was not before. */
 static int file_parse(struct dir_file *file, struct json_position *at, struct manifest *ret_manifest, struct err *err)
 {
     dir_files_parse(&file, 1);

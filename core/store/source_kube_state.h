@@ -86,7 +86,7 @@ void source_tell(const struct source_kind *k, const struct err *err, const char 
 const struct space *source_failing_space(const struct source_kind *k, const char *text);
 /* The one that has missed changes for the longest time; NULL: none. */
 const struct space *source_unfollowed_space(const struct source_kind *k);
-/* What all namespaces have in common (no connection) is told once and not for each of them. */
+/* A failure of all namespaces (no connection) is told once and not for each of them. */
 void source_space_fails(struct space *sp, const struct err *err, const char *reason, int64_t retry_in_ns);
 void source_space_is_well(struct space *sp);
 void source_object_fails(struct space *sp, const char *id, const struct err *err);

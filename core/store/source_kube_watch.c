@@ -54,7 +54,7 @@ static void keep_version(struct space *sp, const char *namespace, const char *na
     bool is_changed;
     if (o) {
         object_ref(o);
-        /* What was good once can only fail for want of room; then it is gone, and the error was told. */
+        /* The object was good before, so only lack of room can refuse it. Then it is gone, and the error was told. */
         if (store_put_json(sp->kind->kind, o->json, o->json_length, &is_changed, NULL) < 0)
             source_count_failure(sp->kind, "object");
         object_unref(o);

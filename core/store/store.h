@@ -86,7 +86,7 @@ struct store *store_free(struct store *s);
 void store_take_concealed(struct store *s);
 /* The values of its Secrets. Borrowed: nobody asks for one after store_free(). */
 struct vault *store_vault(const struct store *s);
-/* What templates ask for of kinds that are not read whole. Borrowed. */
+/* The objects that templates ask for, of kinds that are not read whole. Borrowed. */
 struct asks *store_asks(const struct store *s);
 
 /* Fields that are removed from every object before it is kept: dotted or bracketed paths

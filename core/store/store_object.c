@@ -127,7 +127,7 @@ static bool parts_have(const struct buf *parts, size_t from, size_t last)
     return false;
 }
 
-/* What an expression finds, each value once. What is no key counts only when there is nothing else. */
+/* Add each value that an expression finds once. A value that cannot be a key counts only when there is no other. */
 static int parts_add_all(struct store_kind *kind, size_t part, struct yyjson_val *value, size_t *ret_count,
                          struct err *err)
 {

@@ -54,6 +54,9 @@ describe("the debug pages", function()
           kube.ingress({ name = name, host = host, paths = { { path = path, service = name, type = type } } }))
       end
     end
+    -- One that is served whatever the dice say: a path with "%2F" is refused, as the API server does it.
+    source:write("steady.yaml", kube.service("steady"), kube.slice("steady", { "127.7.1.1" }),
+      kube.ingress({ name = "steady", host = "steady.example", service = "steady" }))
     local everybody = kube.ingress({ name = "zz", service = "r1" })
     everybody.spec.rules = nil
     everybody.spec.defaultBackend = { service = { name = "r1", port = { number = 80 } } }
@@ -117,14 +120,14 @@ describe("the debug pages", function()
     local function repl(...)
       return posix.run({ e2e.program(), "repl", "--from", "http://127.0.0.1:" .. haptic.debug_port, ... })
     end
-    local output, code = repl("-e", 'trace("ingress.lua:routes/ingresses/default/r1")', "-e", 'explain("a.test/x")',
+    local output, code = repl("-e", 'trace("ingress.lua:routes/ingresses/default/steady")', "-e", 'explain("a.test/x")',
       "-e", 'resources.secrets:get("default", "s").data.password',
-      "-e", 'edit(resources.ingresses:get("default", "r1"), function(o) o.spec.rules[1].host = "changed.test" end)')
+      "-e", 'edit(resources.ingresses:get("default", "steady"), function(o) o.spec.rules[1].host = "changed.test" end)')
     assert.equal(0, code, output)
-    assert.matches("\nmap entry path%-%w+.map [^\n]*\n    default_r1_80    %-%- ingress.lua:%d+\n", "\n" .. output)
+    assert.matches("\nmap entry path%-%w+.map [^\n]*\n    default_steady_80    %-%- ingress.lua:%d+\n", "\n" .. output)
     assert.matches("\nhttp://a.test/x\n", output)
     assert.matches("\n<handle of a Secret's value>\n", output)
-    assert.matches("\n~ ingress.lua:routes/ingresses/default/r1\n", output)
+    assert.matches("\n~ ingress.lua:routes/ingresses/default/steady\n", output)
     assert.equal(state.generation, haptic:state().generation)
     assert.equal(state.hash, haptic:state().hash)
     assert.is_nil((page("/debug/config")):find("changed.test", 1, true))

@@ -85,9 +85,9 @@ image_arm64_haproxy_make() {
     debian_apt_init "$SCRATCH" sid "$suite"
     debian_download_alone "$SCRATCH" -t "$suite" haproxy
   )
-  dpkg-deb -x "$SCRATCH"/haproxy_*.deb "$SCRATCH/root"
+  dpkg-deb -x "$SCRATCH"/haproxy_*.deb "$SCRATCH/unpacked"
   printf 'FROM scratch\nCOPY haproxy /usr/local/sbin/haproxy\n' >"$SCRATCH/Dockerfile"
-  cp "$SCRATCH/root/usr/sbin/haproxy" "$SCRATCH/haproxy"
+  cp "$SCRATCH/unpacked/usr/sbin/haproxy" "$SCRATCH/haproxy"
   image_build "$IMAGE_ARM64_HAPROXY" "$SCRATCH" --arch arm64
   image_archive "$IMAGE_ARM64_HAPROXY" "$1/image.tar"
 }
