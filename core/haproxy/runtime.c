@@ -111,7 +111,7 @@ static void call_rest(struct runtime_call *call)
     call->names.length = call->answers.length = call->has_payload.length = call->ends.length = 1;
     call->answers.items[0] = (struct span){0};
     call->ends.items[0] = 0;
-    buf_clear(&call->out);
+    expand_wipe(&call->out);
     call->written = call->begin = call->scanned = 0;
     call->expected = call->written_commands = 1;
     call->gate = NULL;
@@ -140,7 +140,7 @@ static void call_finish(struct runtime_call *call, bool ok)
         vec_push(&answers, answer);
     }
     bool rests = ok && may_rest(call);
-    CLEANUP(buf_done) struct buf in = call->in;
+    CLEANUP(expand_wipe) struct buf in = call->in;
     buf_init(&call->in, in.max);
     if (rests)
         call_rest(call);
