@@ -247,9 +247,9 @@ class Floor(Subject):
         self.socket = os.path.join(self.directory, "runtime.sock")
 
     def prepare(self):
-        """Copies the configuration and the maps."""
+        """Copies the configuration and the maps. Hidden files are the controller's records, which it replaces while it runs."""
         shutil.rmtree(self.directory, ignore_errors=True)
-        shutil.copytree(self.ours.directory, self.directory, ignore=shutil.ignore_patterns("*.sock*", "*.log"))
+        shutil.copytree(self.ours.directory, self.directory, ignore=shutil.ignore_patterns("*.sock*", "*.log", ".*"))
         path = os.path.join(self.directory, "haproxy.cfg")
         text = read(path).replace(self.ours.directory, self.directory)
         for offset in (0, 1, HTTPS):
