@@ -241,7 +241,6 @@ struct agent {
     unsigned open_handles;
     struct acme acme;
     struct runtime_call *leave_call;
-    bool leave_due; /* something is leaving, or gone and still there; or that is not known */
     struct plan leave_plan;
 
     struct disk *disk;

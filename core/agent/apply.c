@@ -355,7 +355,6 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
         reload_begin(a);
         return;
     }
-    a->leave_due = true;
     live_merge_backends(a->live, answers[READ_BACKENDS].text);
     live_merge_servers(a->live, answers[READ_SERVERS].text, true);
     live_merge_map_names(a->live, answers[READ_MAPS].text);

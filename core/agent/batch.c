@@ -199,7 +199,8 @@ static void backend_commit(struct agent *a, struct touched_backend *t, const cha
         return;
     }
     if (!t->is_wanted) {
-        live->gone = a->leave_due = true;
+        live->gone = true;
+        live_backend_wait(a->live, live);
         t->wanted.from = xstrdup(live->cfg.from ? live->cfg.from : "");
         t->wanted.other = live->cfg.other;
         t->wanted.by_hand = live->cfg.by_hand;
@@ -217,8 +218,9 @@ static void backend_commit(struct agent *a, struct touched_backend *t, const cha
         stays->admin = CFG_MAINT;
         if (!stays->leaving)
             stays->leave_by_ns = clock_now_ns() + a->config.drain_ns;
-        stays->leaving = a->leave_due = true;
+        stays->leaving = true;
         a->live->leaving++;
+        live_backend_wait(a->live, live);
         cfg_backend_insert(&t->wanted, stays);
     }
     cfg_backend_done(&live->cfg);

@@ -13,26 +13,23 @@ static bool leave_commands(struct agent *a, struct plan *plan)
     struct map_slot *slot;
     int64_t now = clock_now_ns();
     size_t budget = 500;
-    /* With ten thousand backends even looking is dear. */
-    if (!a->leave_due)
-        return false;
-    a->leave_due = false;
-    for (size_t it = 0; budget && (slot = map_next(&a->live->backends, &it));) {
-        const struct live_backend *b = slot->value;
+    for (size_t it = 0; budget && (slot = map_next(&a->live->waiting, &it));) {
+        const struct live_backend *b = live_backend(a->live, slot->key);
         bool any = false;
-        a->leave_due |= b->gone;
         for (size_t i = 0; budget && i < b->cfg.servers.length; i++) {
             const struct cfg_server *s = b->cfg.servers.items[i];
             if (!s->leaving)
                 continue;
             plan_server_leave(plan, b->name, s->name, now >= s->leave_by_ns);
-            a->leave_due = any = true;
+            any = true;
             budget--;
         }
         if (b->gone && a->caps.dynamic_backends && !b->cfg.by_hand && !b->listen && (any || !b->cfg.servers.length)) {
             plan_backend_leave(plan, b->name);
             budget -= budget > 0;
         }
+        if (!any && !b->gone)
+            map_del(&a->live->waiting, slot->key);
     }
     return plan_count(plan) > 0;
 }

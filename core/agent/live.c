@@ -70,6 +70,7 @@ struct live *live_free(struct live *l)
     map_done(&l->files);
     live_certificates_done(l);
     map_done(&l->words);
+    map_done(&l->waiting);
     free(l);
     return NULL;
 }
@@ -109,8 +110,15 @@ struct live_backend *live_backend_get(struct live *l, const char *name)
 void live_backend_drop(struct live *l, const char *name)
 {
     struct live_backend *b = map_del(&l->backends, name);
+    map_del(&l->waiting, name);
     if (b)
         backend_free(b);
+}
+
+void live_backend_wait(struct live *l, const struct live_backend *b)
+{
+    CLEANUP(free_ptr) char *name = xasprintf("%s %s", b->listen ? "listen" : "backend", b->name);
+    map_put(&l->waiting, name, l);
 }
 
 static struct live_map *map_get_or_add(struct live *l, const char *name)

@@ -81,6 +81,7 @@ struct live {
     bool implicit_from;                 /* a section without "from" takes the defaults section before it */
     char lineage[LIVE_LINEAGE_SIZE];    /* "" unknown */
     size_t leaving;                     /* servers that are leaving */
+    struct map waiting;                 /* keys of backends that may have such a server, or may be gone: no others do */
 };
 
 struct live *live_new(void);
@@ -130,6 +131,8 @@ void live_default_words(const struct live *l, const char *from, struct buf *out)
 
 struct live_backend *live_backend_get(struct live *l, const char *name); /* made when unknown */
 void live_backend_drop(struct live *l, const char *name);
+/* It is gone, or has a server that is leaving: it is among those waiting from now on. */
+void live_backend_wait(struct live *l, const struct live_backend *b);
 void live_map_clear(struct live_map *map);
 void live_map_set(struct live_map *map, const char *key, struct text *value); /* NULL: absent */
 

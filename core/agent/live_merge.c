@@ -130,6 +130,7 @@ static void servers_sort(struct cfg_backend *b)
 static void merge_finish_backend(struct merge *m)
 {
     struct live_backend *b = m->backend;
+    size_t leaving = 0;
     if (!b)
         return;
     servers_sort(&m->found);
@@ -139,7 +140,10 @@ static void merge_finish_backend(struct merge *m)
         cfg_server_free(b->cfg.servers.items[i]);
     }
     for (size_t i = 0; i < m->found.servers.length; i++)
-        m->live->leaving += m->found.servers.items[i]->leaving;
+        leaving += m->found.servers.items[i]->leaving;
+    m->live->leaving += leaving;
+    if (leaving)
+        live_backend_wait(m->live, b);
     vec_done(&b->cfg.servers);
     memcpy(&b->cfg.servers, &m->found.servers, sizeof(b->cfg.servers));
     memset(&m->found.servers, 0, sizeof(m->found.servers));
@@ -236,6 +240,7 @@ void live_merge_backends(struct live *l, const char *show_backend)
             b->cfg.by_hand = true;
             b->gone = true;
             b->unknown = true;
+            live_backend_wait(l, b);
         }
     }
     map_done(&names);
