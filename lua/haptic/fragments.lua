@@ -6,6 +6,7 @@
 -- A *shared value* is computed when first asked for and again when what it read has changed; those who asked run again
 -- only if the value is another one.
 local asking = require("haptic.asking")
+local bodies = require("haptic.body")
 local emitters = require("haptic.emitters")
 local reads = require("haptic.reads")
 local requests = require("haptic.requests")
@@ -212,7 +213,7 @@ local function run_into(self, f, out, recorded)
   end
   self.out, self.running = outer, outer_running
   -- What came after a limit that the template caught is a consequence of it.
-  local limit = not ok and emitters.passed_limit(out)
+  local limit = not ok and bodies.passed_limit(out)
   return ok, limit and text.has_place(limit) and limit or message
 end
 

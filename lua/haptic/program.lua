@@ -3,6 +3,7 @@
 -- The authoring API is put together here: what a script can call while it loads, what its functions can call while
 -- they run. docs/templates.md is its manual.
 local annotations_of = require("haptic.annotations")
+local bodies = require("haptic.body")
 local emitters = require("haptic.emitters")
 local foreign = require("haptic.foreign")
 local fragments = require("haptic.fragments")
@@ -69,10 +70,10 @@ local function caught(self, out, body, depth, ok, ...)
   if not ok then
     self.templates.depth = depth
     if out then
-      emitters.close_bodies(out, body)
+      bodies.close_bodies(out, body)
       local message = ...
       if type(message) == "string" and find(message, "not enough memory$") then
-        pcall(emitters.pass_limit, out, "not enough memory")
+        pcall(bodies.pass_limit, out, "not enough memory")
       end
     end
   end
@@ -147,7 +148,7 @@ function Program:api(template, accessors, resources)
       error("replace: expected \"file:name\" and a function", 2)
     end
     self.replacements[#self.replacements + 1] = { name = full_name, fn = fn, template = template,
-      where = emitters.call_site() }
+      where = bodies.call_site() }
   end
 
   function A.extend(point, order, fn)
@@ -158,7 +159,7 @@ function Program:api(template, accessors, resources)
     if order % 1 ~= 0 or order < 0 or order > 1000000 then
       error("extend: the order number is a whole number from 0 to 1000000", 2)
     end
-    self.points:extend(point, order, fn, template, emitters.call_site())
+    self.points:extend(point, order, fn, template, bodies.call_site())
   end
 
   --- Open a point: others may add to it. With a header, what they add are pieces of that section; without one, this
@@ -239,7 +240,7 @@ function Program:api(template, accessors, resources)
 
   function A.pcall(fn, ...)
     local out = F.out
-    return caught(self, out, out and emitters.open_body(out), self.templates.depth, pcall(fn, ...))
+    return caught(self, out, out and bodies.open_body(out), self.templates.depth, pcall(fn, ...))
   end
 
   function A.fail(message)

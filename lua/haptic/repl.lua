@@ -3,6 +3,7 @@
 -- A chunk sees what a template sees, and may besides assign globals of its own; they stay until the process ends. It
 -- runs without recording reads, so no fragment depends on it. Some functions make a *command*: a table that the chunk
 -- returns and that the process outside carries out (change an object, render again).
+local bodies = require("haptic.body")
 local emitters = require("haptic.emitters")
 local helpers = require("haptic.helpers")
 local printer = require("haptic.printer")
@@ -230,7 +231,7 @@ function Repl:name_of(v)
       if value ~= nil then self.names[value] = name end
     end
     for _, accessor in pairs(self.program.accessors) do self.names[accessor] = "resources" end
-    local out, body = emitters.new(self.program.settings, "help"), emitters.Body
+    local out, body = emitters.new(self.program.settings, "help"), bodies.Body
     for name in pairs(topics.methods) do
       local of, method = match(name, "^(%w+)[.:]([%w_]+)$")
       local value = of == "out" and out[method] or of == "b" and body[method]

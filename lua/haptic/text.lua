@@ -4,6 +4,7 @@
 -- language of it, aware of the quotes and comments around; "map" sees that a key stays one key; "file" takes
 -- anything.
 local compiler = require("haptic.compiler")
+local bodies = require("haptic.body")
 local emitters = require("haptic.emitters")
 local nearest = require("haptic.nearest")
 local rewriting = require("haptic.rewriting")
@@ -69,7 +70,7 @@ local function write(w, s)
   if s == "" then return end
   local bytes = w.bytes + #s
   if bytes > w.max then
-    emitters.pass_limit(w.out, format("the text is larger than the %d bytes of one fragment's output", w.max))
+    bodies.pass_limit(w.out, format("the text is larger than the %d bytes of one fragment's output", w.max))
   end
   w.bytes = bytes
   local n = w.n + 1
@@ -84,7 +85,7 @@ local function write(w, s)
     for _ in string.gmatch(s, "\n") do w.value_line = w.value_line + 1 end
   end
   if w.where then
-    local site = emitters.call_site()
+    local site = bodies.call_site()
     w.where[w.line_number] = w.where[w.line_number] or site
     for at in string.gmatch(s, "\n()") do
       w.line_number = w.line_number + 1
@@ -190,7 +191,7 @@ function Text:render(name, mode, args, out, trace, values)
     if not M.has_place(message) then message = name .. ":" .. last_line(self.chunks[name]) .. ": " .. message end
     error(message, 0)
   end
-  emitters.check_limits(out)
+  bodies.check_limits(out)
   return table.concat(w.buf), w.where
 end
 
@@ -211,7 +212,7 @@ function M.has_place(message) return find(message, "^[^:%s]+:%d+: ") ~= nil end
 --- For xpcall: the message, beginning with the template's file and line whatever function the error was raised in.
 function M.handler(e)
   if type(e) ~= "string" then e = "an error that is a " .. type(e) .. ", not a message" end
-  local site = emitters.call_site()
+  local site = bodies.call_site()
   local own = match(e, "^[^\n]-/haptic/[%w_]+%.lua:%d+: (.*)$") or match(e, "^haptic%.?[%w_./]*:%d+: (.*)$")
   if own then e = own end
   if site ~= "" and not (M.has_place(e) and is_running(match(e, "^[^:]*"))) then e = site .. ": " .. e end
@@ -222,8 +223,8 @@ end
 local function trimmed(line) return match(line, "^%s*(.*%S)") or "" end
 
 --- The lines of a snippet, in a section's body.
-function emitters.Body:include(name, args)
-  local templates = emitters.templates_of(self)
+function bodies.Body:include(name, args)
+  local templates = bodies.templates_of(self)
   if not templates.chunks[name] then
     local hint = nearest.hint(name, templates.names)
     error("include: there is no snippet " .. word.show(sandbox.tostring(name)) .. hint, 2)
@@ -233,7 +234,7 @@ function emitters.Body:include(name, args)
   for line in string.gmatch(rendered .. "\n", "([^\n]*)\n") do
     number = number + 1
     local body = trimmed(line)
-    if emitters.leaves_section(match(body, "^%S+")) then
+    if bodies.leaves_section(match(body, "^%S+")) then
       error(format("include: %s: %s is no line of a section", name, word.show(body)), 2)
     end
     if body ~= "" then
@@ -243,7 +244,7 @@ function emitters.Body:include(name, args)
   end
   -- All or none: an error that the template catches leaves no half of a snippet.
   for i, body in ipairs(lines) do
-    emitters.add(self, sub(body, 1, 1) == "#" and "#" or match(body, "^%S+"), body, sites[i])
+    bodies.add(self, sub(body, 1, 1) == "#" and "#" or match(body, "^%S+"), body, sites[i])
   end
 end
 

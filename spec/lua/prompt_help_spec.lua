@@ -1,4 +1,5 @@
 --- help() of everything that a template or the prompt has, by its name and by itself.
+local bodies = require("haptic.body")
 local emitters = require("haptic.emitters")
 local program = require("spec.support.program")
 local topics = require("haptic.topics")
@@ -42,7 +43,7 @@ describe("help at the prompt", function()
       assert.truthy(ask(("help(%q)"):format(method)):find(row[1], 1, true), name)
     end
     local out = emitters.new(emitters.settings({ digest = function() return "" end }), "x")
-    for method, value in pairs(getmetatable(emitters.Body) and {} or emitters.Body) do
+    for method, value in pairs(getmetatable(bodies.Body) and {} or bodies.Body) do
       if type(value) == "function" and not method:find("^__") then assert.is_true(known["b" .. method], "b:" .. method) end
     end
     for _, method in ipairs({ "section", "backend", "frontend", "defaults", "global", "map", "map_entry", "file", "certificate",
