@@ -191,6 +191,14 @@ local function write_proxy(b)
   b:line("tcp-request", "connection", "expect-proxy", "layer4", "if", "sends_proxy")
 end
 section("frontend http", { name = "http-proxy-protocol", order = 105 }, write_proxy)
+
+-- HAProxy Technologies' controller has host and path in this variable; its own log-format, which people copy, shows it.
+section("frontend http", { name = "http-log-base", order = 110 }, function(b)
+  local log_format = setting("log_format")
+  if log_format and log_format:find("var(txn.base)", 1, true) then
+    b:line("http-request", "set-var(txn.base)", "base")
+  end
+end)
 provide("base.proxy", write_proxy)
 
 -- Exact entries before prefixes, the host itself before its wildcard before no host: the first that is found. A

@@ -83,10 +83,10 @@ annotations({
     shape = "^([a-z0-9-]+/)?[a-z0-9][a-z0-9.-]*$",
     expects = "the name of a Secret, with its namespace and a / in front of it or without",
     reload = "another list of users of crypt(3); the first with $apr1$",
-    doc = "A Secret of the Ingress' namespace: its keys are names, its values are hashes as htpasswd and openssl make "
-      .. "them: {SHA}, $apr1$ (where HAProxy has Lua), and those of crypt(3) ($5$, $6$, bcrypt, …). Who cannot log in, "
-      .. "and hashes that take long, are told. Where the Secret is missing, or has nobody who can log in, the route "
-      .. "answers 503.",
+    doc = "A Secret of the Ingress' namespace; the ConfigMap may name one of another, NAMESPACE/NAME. Its keys are "
+      .. "names, its values are hashes as htpasswd and openssl make them: {SHA}, $apr1$ (where HAProxy has Lua), and "
+      .. "those of crypt(3) ($5$, $6$, bcrypt, …). Who cannot log in, and hashes that take long, are told. Where the "
+      .. "Secret is missing, or has nobody who can log in, the route answers 503.",
     lines = "userlist users_NAMESPACE_NAME; user NAME password HASH; or an entry of auth-hashes.map",
     tested = "annotations_spec: asks for a name and a password",
   },
@@ -109,7 +109,7 @@ annotations({
     tested = "annotations_spec: lets pages of other hosts read answers",
   },
   cors_allow_methods = {
-    type = "list", default = "*", parse = cors.parse_words, on = { "Ingress", "ConfigMap" }, effect = "cors",
+    type = "list", default = "*", parse = cors.parse_methods, on = { "Ingress", "ConfigMap" }, effect = "cors",
     doc = "Value of Access-Control-Allow-Methods.", lines = "http-after-response set-header …",
     tested = "annotations_spec: lets pages of other hosts read answers",
   },
@@ -124,7 +124,7 @@ annotations({
     tested = "annotations_spec: lets pages of other hosts read answers",
   },
   cors_max_age = {
-    type = "duration", default = "5s", max = "24d", parse = milliseconds, on = { "Ingress", "ConfigMap" },
+    type = "duration", default = "5s", unit = "ms", max = "24d", parse = milliseconds, on = { "Ingress", "ConfigMap" },
     effect = "cors",
     doc = "How long a browser remembers the answer.", lines = "http-after-response set-header …",
     tested = "annotations_spec: lets pages of other hosts read answers",
@@ -161,8 +161,8 @@ annotations({
   request_capture = {
     type = "lines", max = capture.max_lines, parse = capture.parse, on = { "Ingress", "ConfigMap" }, effect = "capture",
     reload = "an expression or a length that no route has had yet",
-    doc = "Up to four of hdr(NAME), cookie(NAME), path, query, method and src, which the log shows between braces, "
-      .. "in the order of their texts.",
+    doc = "Up to four of hdr(NAME), req.fhdr(NAME) (with commas), cookie(NAME), path, query, method, src, and other "
+      .. "fetches of the request, which the log shows between braces, in the order of their texts.",
     lines = "http-request capture req.hdr(NAME) len N",
     tested = "annotations_spec: shows what was asked for in the log",
   },

@@ -69,7 +69,8 @@ local KEYS = {
     http3_max_age = "quic-alt-svc-max-age",
     default_certificate = "ssl-certificate",
     default_backend = "default-backend-service",
-    rate_limit_size = "rate-limit-size",
+    rate_limit_size = { keys = "rate-limit-size",
+      reason = "one table remembers the clients of all routes; its size is that of the ConfigMap" },
   },
   refused = {
     { keys = { "scale-server-slots", "servers-increment", "server-slots" }, on = { "Ingress", "Service", "ConfigMap" },

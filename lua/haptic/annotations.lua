@@ -267,7 +267,8 @@ function Annotations:look(key, kind)
   local is_honoured = spec ~= nil and entry.kinds[kind] == true
   known = read_only({ name = spec and spec.name, is_honoured = is_honoured, protects = protects,
     is_old = entry.is_old, is_value = spec ~= nil,
-    refused = not is_honoured and (entry.refused or "it has no effect on a " .. sandbox.tostring(kind)) or nil })
+    refused = not is_honoured and (entry.refused or "it has no effect on " .. (kind == "Ingress" and "an " or "a ")
+      .. sandbox.tostring(kind)) or nil })
   if entry.kinds[kind] ~= nil or kind == M.KINDS[1] or kind == M.KINDS[2] or kind == M.KINDS[3] then
     entry.looks[kind] = known
   end

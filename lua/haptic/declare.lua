@@ -5,7 +5,7 @@
 -- annotation have nothing but text.
 --
 --   bool                              true, false
---   switch                            true, on, yes, enabled, 1; false, off, no, disabled, 0; in any case
+--   switch                            true, t, on, yes, enabled, 1; false, f, off, no, disabled, 0; in any case
 --   integer    min=, max=             a whole number
 --   duration   min=, max=, unit=      "5s", "1m30s"; the value is text in HAProxy's notation. unit: of a plain number
 --   size       min=, max=             "64k", "1Gi", a number; the value is a number of bytes
@@ -130,8 +130,8 @@ function READ.bool(v)
   return nil, "true or false"
 end
 
-local SWITCH = { ["true"] = true, on = true, yes = true, enabled = true, ["1"] = true, ["false"] = false, off = false,
-  no = false, disabled = false, ["0"] = false }
+local SWITCH = { ["true"] = true, t = true, on = true, yes = true, enabled = true, ["1"] = true, ["false"] = false,
+  f = false, off = false, no = false, disabled = false, ["0"] = false }
 
 function READ.switch(v)
   if type(v) == "boolean" then return v end

@@ -97,7 +97,7 @@ end
 
 local RULES = {}
 
-function RULES.switch() return matches("^(?i)(true|on|yes|enabled|1|false|off|no|disabled|0)$") end
+function RULES.switch() return matches("^(?i)(true|t|on|yes|enabled|1|false|f|off|no|disabled|0)$") end
 function RULES.bool() return matches("^(true|false)$") end
 function RULES.enum(row) return "v in " .. helpers.json_encode(row.values) end
 function RULES.size() return matches("^[0-9]+([kKmMgG][iI]?)?$") end

@@ -49,6 +49,7 @@ describe("Declared annotations", function()
     for i, annotations in ipairs({
       { ["cors-enable"] = "On" }, { ["allow-list"] = "10.0.0.0/8, ::1\n192.0.2.1" }, { ["allow-list"] = "10.1.2.3/8" },
       { ["rate-limit-requests"] = " 10 ", ["rate-limit-period"] = "500" }, { ["cors-max-age"] = "1m30s" }, { ["cors-max-age"] = "2d" },
+      { ["cors-max-age"] = "5000" }, { ["cors-enable"] = "T" },
       { ["cors-enable"] = "", ["allow-list"] = "" }, { ["path-rewrite"] = "/x\n\n/a /b\n/c /d\n/e /f" },
       { ["request-redirect"] = "https://a.example:8443" }, { ["auth-type"] = "basic-auth", ["auth-secret"] = "ns/users" },
       { ["set-host"] = "a.example" }, { ["allow-list"] = "patterns/office 10.0.0.0/8" }, { ["unheard-of"] = "x" },
@@ -63,7 +64,7 @@ describe("Declared annotations", function()
       { { ["rate-limit-requests"] = "0" }, "must be a whole number from 1 to 1000000, not \"0\"" },
       { { ["rate-limit-requests"] = "many" }, "must be a whole number" },
       { { ["rate-limit-period"] = "9ms" }, "must be a duration" }, { { ["rate-limit-period"] = "9" }, "must be a duration" },
-      { { ["rate-limit-period"] = "2h" }, "must be a duration" }, { { ["cors-max-age"] = "5" }, "must be a duration" },
+      { { ["rate-limit-period"] = "2h" }, "must be a duration" }, { { ["cors-max-age"] = "5x" }, "must be a duration" },
       { { ["auth-type"] = "digest" }, "must be one of basic-auth, not \"digest\"" },
       { { ["auth-secret"] = "a/b/c" }, "must be the name of a Secret" }, { { ["request-redirect"] = "a b" }, "must be a host" },
       { { ["set-host"] = "a_b\nuser" }, "must be a host" }, { { whitelist = "office" }, "haproxy.org/whitelist must be" },

@@ -37,6 +37,8 @@ local GOOD = {
   { "http-request set-var(txn.backend) req.hdr(x),lower\nhttp-response set-header X-C %[var(txn.backend)]",
     "http-request set-var(txn.snippet_backend) req.hdr(x),lower\n    http-response set-header X-C %[var(txn.snippet_backend)]" },
   { "timeout server 5s", "timeout server 5s" },
+  { "http-request set-header X-D a\\ b\\ # comment", "http-request set-header X-D 'a b '" },
+  { "http-send-name-header X-Pod", "http-send-name-header X-Pod" },
   { "no option redispatch", "no option redispatch" },
   { "retry-on conn-failure 503\r\nretries 2", "retry-on conn-failure 503\n    retries 2" },
   { "compression algo gzip\ncompression type text/html", "compression algo gzip\n    compression type text/html" },
@@ -79,7 +81,8 @@ local BAD = {
   "timeout client 5s", "timeout server forever", "timeout server 5s 6s", "option forwardfor except 127.0.0.1", "option tcp-check", "retries 999",
   "retry-on everything", "fullconn x", "http-reuse sometimes", "no server x", "no timeout server", "compression algo lzma", "compression offload now",
   -- How lines are written.
-  'http-request set-header X-A "$HOME"', 'http-request set-header X-A "${HOME}"', "http-request set-header X-A a\\ b",
+  'http-request set-header X-A "$HOME"', 'http-request set-header X-A "${HOME}"', "http-request set-header X-A a\\", "http-request set-header X-A a\\nb",
+  "http-request set-header X-A a\\\\ b", "\\ server evil 127.0.0.1:1", "server\\ evil 127.0.0.1:1",
   "http-request set-header X-A 'open", 'http-request set-header X-A "open', "http-request set-header X-A b \\\nserver evil 127.0.0.1:1",
   "http-request set-header X-A b\rserver evil 127.0.0.1:1", "http-request set-header X-A b\0", "http-request set-header X-A \226\128\168x",
   "http-request set-header X-\208\176 b", "ser\208\178er evil 127.0.0.1:1", "http-request\194\160deny", "'server' evil 127.0.0.1:1",
@@ -93,7 +96,8 @@ describe("The firewall of lines from objects", function()
       local e = engine(version)
       for i, case in ipairs(GOOD) do put(e, "good" .. i, case[1]) end
       put_map(e, { ["global-config-snippet"] = "tune.bufsize 32768\nmaxconnrate 100", ["stats-config-snippet"] = "stats show-legends",
-        ["frontend-config-snippet"] = "acl from_trusted_proxy src 0.0.0.0/0\nhttp-request deny if from_trusted_proxy { path /no }" })
+        ["frontend-config-snippet"] = "acl from_trusted_proxy src 0.0.0.0/0\nhttp-request deny if from_trusted_proxy { path /no }\n"
+          .. "unique-id-format %{+X}o\\ %ci:%cp_%fi:%fp_%Ts_%rt:%pid_%[var(txn.a)]\nunique-id-header X-Unique-ID" })
       e:render()
       assert.same({}, e.host.failures)
       local o = e:output()
@@ -102,6 +106,7 @@ describe("The firewall of lines from objects", function()
         assert.matches("backend default_web_80_good" .. i .. " ", o.config, 1, true)
         assert.matches("\n    " .. case[2], o.config, 1, true, case[1])
       end
+      assert.matches("unique-id-format '%{+X}o %ci:%cp_%fi:%fp_%Ts_%rt:%pid_%[var(txn.snippet_a)]'", o.config, 1, true)
       -- Names that the libraries have are not touched.
       assert.matches("acl snippet_from_trusted_proxy src 0.0.0.0/0", o.config, 1, true)
       local checked = 0

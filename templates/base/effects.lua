@@ -95,6 +95,15 @@ local Record = {}
 --- An entry of a map for this record: the key is the record and `suffix`.
 function Record.entry(record, map, suffix, value) return record.out:map_entry(map, record.id .. suffix, value) end
 
+--- Did the administrator write the value of a declared name: in the ConfigMap, or as a default of the class?
+function Record.is_of_administrator(record, name)
+  local own = {}
+  for _, level in ipairs(record.levels) do
+    if level.kind ~= "ConfigMap" and not level.silent then own[#own + 1] = level end
+  end
+  return annotated({ name }, own)[name] == nil
+end
+
 --- The declared annotations of an object; nil when it has none.
 local function values_of(object, kind)
   local annotations = dig(object, "metadata", "annotations")
@@ -148,7 +157,8 @@ local function suffix_of(out, ing, service)
   local id = m.namespace .. "/" .. m.name
   if services then id = id .. "/" .. service.metadata.name end
   if not id:find("^[%w./-]+$") then id = hash(id) end
-  local record = { id = id, out = out, entry = Record.entry }
+  local record = { id = id, out = out, levels = levels, entry = Record.entry,
+    is_of_administrator = Record.is_of_administrator }
   local closed = false
   local function tell(kind, key, message)
     if kind == "ConfigMap" then return end

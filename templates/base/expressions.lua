@@ -81,10 +81,10 @@ local function check(text, phase)
 end
 
 local ALIASES = set([[B CC CS H HM HP HPO HQ HU HV ID ST T Ta Tc Td Th Ti Tl Tq TR Tr Ts Tt Tu Tw U ac b bc bi bp bq
-  ci cp f fc fi fp ft hr hrl hs hsl lc ms pid r rc rt s sc si sp sq sslc sslv t tr trg trl ts tsc]])
+  ci cp f fc fi fp ft hr hrl hs hsl lc ms o pid r rc rt s sc si sp sq sslc sslv t tr trg trl ts tsc]])
 
 --- Those that mean something without HTTP.
-local TCP_ALIASES = set([[B H T Tc Td Tl Ts Tt Tw U ac b bc bi bp bq ci cp f fc fi fp ft ms pid rc s sc si sp sq sslc
+local TCP_ALIASES = set([[B H T Tc Td Tl Ts Tt Tw U ac b bc bi bp bq ci cp f fc fi fp ft ms o pid rc s sc si sp sq sslc
   sslv t ts]])
 
 --- Is it a log-format that may be used? Else what is wrong. phase: as for check().

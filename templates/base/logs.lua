@@ -13,10 +13,10 @@ for w in ("rfc3164 rfc5424 priority short timed iso raw"):gmatch("%S+") do FORMA
 
 local EXPECTS = "lines of address:ADDRESS, facility:FACILITY, and perhaps port:, level:, minlevel:, length:, format:"
 
---- A target of the log: the words behind "log".
+--- A target of the log: the words behind "log". Blanks may stand behind a colon.
 local function target_of(line)
   local v = {}
-  for item in line:gmatch("[^,%s]+") do
+  for item in line:gsub(":%s+", ":"):gmatch("[^,%s]+") do
     local name, value = item:match("^(%l+):(.+)$")
     if not name or v[name] then return nil end
     v[name] = value

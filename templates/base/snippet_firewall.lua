@@ -1,11 +1,10 @@
 --- snippet_firewall.lua — lines of configuration that come from objects: what may stand in them, and nothing else.
 --
 -- A line is taken apart into words as HAProxy does it, and written anew from these words: what is checked is what
--- HAProxy gets. There are no escapes, no variables of the environment, and no characters but printable ASCII. Each
--- first
--- word has a check of the words behind it. So no line can read a file, run or load code, begin another section, lead to
--- another backend or server, or touch maps, tables, lists of users and variables of others. Names of acl lines and of
--- variables get a beginning of their own.
+-- HAProxy gets. There are no escapes but that of a blank, no variables of the environment, and no characters but
+-- printable ASCII. Each first word has a check of the words behind it. So no line can read a file,
+-- run or load code, begin another section, lead to another backend or server, or touch maps, tables, lists of users and
+-- variables of others. Names of acl lines and of variables get a beginning of their own.
 
 local expressions, patterns = use("base.expressions"), use("base.patterns")
 
@@ -36,7 +35,8 @@ local function words_of(line)
       if c == '"' and text:find("[\\$]") then return nil, 'no \\ and no $ within "…": write \'…\'' end
       word, at = (word or "") .. text, stop + 1
     elseif c == "\\" then
-      return nil, "no \\ outside of '…'"
+      if line:sub(at + 1, at + 1) ~= " " then return nil, "no \\ outside of '…' but in front of a blank" end
+      word, at = (word or "") .. " ", at + 2
     else
       word, at = (word or "") .. c, at + 1
     end
@@ -317,6 +317,18 @@ local function retry_on(words)
   return words
 end
 
+--- The name of a header that is set.
+local function header_name(words)
+  if #words == 2 and is_field(words[2]) then return words end
+  return nil, "expected a header's name that may be changed"
+end
+
+local function unique_id(words)
+  local problem = #words ~= 2 and "expected one log-format" or format_problem(words[2], { "http-request" })
+  if problem then return nil, problem end
+  return { words[1], own_variables(words[2]) }
+end
+
 local COMMON = { acl = acl, ["http-request"] = rule, ["http-response"] = rule, ["http-after-response"] = rule,
   compression = compression }
 
@@ -332,6 +344,7 @@ local GLOBAL = { ["tune.bufsize"] = whole(8192, 1048576), ["tune.maxrewrite"] = 
   ["tune.http.maxhdr"] = whole(32, 32767), ["tune.http.logurilen"] = whole(64, 65535),
   ["tune.comp.maxlevel"] = whole(1, 9), ["tune.maxaccept"] = whole(1, 100000), ["tune.idletimer"] = whole(0, 65535),
   ["tune.h2.header-table-size"] = whole(4096, 65536), ["tune.http.cookielen"] = whole(1, 65535),
+  ["tune.ssl.default-dh-param"] = whole(2048, 16384),
   ["log-tag"] = plain_words(2, 1), ["tune.ssl.lifetime"] = duration }
 for name in ([[tune.h2.max-concurrent-streams tune.h2.initial-window-size
   tune.pattern.cache-size tune.ssl.cachesize tune.ssl.maxrecord tune.rcvbuf.client
@@ -343,9 +356,11 @@ end
 --- First words of lines, by section.
 local SECTIONS = {
   global = GLOBAL,
-  frontend = section_of({ maxconn = whole(1, 100000000),
+  frontend = section_of({ maxconn = whole(1, 100000000), ["unique-id-format"] = unique_id,
+    ["unique-id-header"] = header_name,
     timeout = timeout_of("client http-request http-keep-alive tarpit") }),
-  backend = section_of({ option = option, retries = whole(0, 10), ["retry-on"] = retry_on, fullconn = whole(1,
+  backend = section_of({ option = option, retries = whole(0, 10), ["retry-on"] = retry_on,
+    ["http-send-name-header"] = header_name, fullconn = whole(1,
     100000000),
     ["http-reuse"] = one_of("never safe aggressive always"),
     timeout = timeout_of("server connect queue tunnel check server-fin tarpit") }),

@@ -108,7 +108,10 @@ effects.declare("auth", {
     if not ref then return nil, "auth-type without auth-secret" end
     local namespace = ing.metadata.namespace
     if ref.namespace and ref.namespace ~= namespace then
-      return nil, "auth-secret names a Secret of another namespace"
+      if not record:is_of_administrator("auth_secret") then
+        return nil, "auth-secret names a Secret of another namespace"
+      end
+      namespace = ref.namespace
     end
     if not request_users then return nil, "auth-secret needs secrets among watchedResources" end
     -- Asked for first: where the Secret may not be read, what was made of it stays as this does.

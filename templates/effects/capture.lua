@@ -1,28 +1,36 @@
 --- capture.lua — what of a request is in the log.
 --
--- A capture is a rule with an expression, and takes room in every request's record. So the expressions are those of a
--- short list; each comes with its first use, which costs a reload, and with the number that an administrator allows.
+-- A capture is a rule with an expression, and takes room in every request's record. So the expressions are those that
+-- tell of the request; each comes with its first use, which costs a reload.
 
-local effects = use("effects")
+local effects, expressions = use("effects"), use("base.expressions")
 
-local MAX_LINES = 4
+local MAX_LINES, MAX_BYTES = 4, 200
+
+local EXPECTS = "lines of hdr(NAME), req.fhdr(NAME), cookie(NAME), path, query, method, src, or another fetch of the "
+  .. "request"
+
+--- An expression in the words that HAProxy takes everywhere: "hdr(NAME)" is req.hdr(NAME), whose value ends at a comma;
+--- req.fhdr(NAME) is the whole field.
+local function canonical(line)
+  local fetch, name, more = line:match("^([%w_.]+)%(([%w_-]+)(.*)$")
+  if fetch == "hdr" or fetch == "req.hdr" then return "req.hdr(" .. name:lower() .. more end
+  if fetch == "req.fhdr" then return "req.fhdr(" .. name:lower() .. more end
+  if fetch == "cookie" or fetch == "req.cook" then return "req.cook(" .. name .. more end
+  return line
+end
 
 --- Lines of expressions: a list of their canonical forms.
 local function parse(lines)
   local list = {}
   for i, line in ipairs(lines) do
-    local fetch, name = line:match("^([%w_.]+)%(([%w_-]+)%)$")
-    if name and #name <= 64 and (fetch == "hdr" or fetch == "req.hdr" or fetch == "req.fhdr") then
-      list[i] = "req.hdr(" .. name:lower() .. ")"
-    elseif name and #name <= 64 and (fetch == "cookie" or fetch == "req.cook") then
-      list[i] = "req.cook(" .. name .. ")"
-    elseif line == "path" or line == "method" or line == "query" or line == "src" then
-      list[i] = line
-    else
-      return nil, "lines of hdr(NAME), cookie(NAME), path, query, method or src"
+    -- Variables are not the route's own: they have what the rules of others need.
+    if #line > MAX_BYTES or line:find("%f[%w_]var%(") or not expressions.check(line, "request") then
+      return nil, EXPECTS
     end
+    list[i] = canonical(line)
   end
-  if #list == 0 then return nil, "lines of hdr(NAME), cookie(NAME), path, query, method or src" end
+  if #list == 0 then return nil, EXPECTS end
   return list
 end
 

@@ -23,6 +23,12 @@ local function parse_words(list)
   return table.concat(list, ", ")
 end
 
+--- Methods are told apart by upper and lower case, and all that there are have upper case.
+local function parse_methods(list)
+  local text, problem = parse_words(list)
+  return text and text:upper(), problem
+end
+
 use("effects").declare("cors", {
   place = "cors",
   annotations = { "cors_enable", "cors_allow_origin", "cors_allow_methods", "cors_allow_headers",
@@ -62,4 +68,4 @@ use("effects").declare("cors", {
   end,
 })
 
-provide("effects.cors", { parse_origin = parse_origin, parse_words = parse_words })
+provide("effects.cors", { parse_origin = parse_origin, parse_words = parse_words, parse_methods = parse_methods })

@@ -27,14 +27,14 @@ local PLAIN = { roundrobin = "roundrobin", ["static-rr"] = "roundrobin", leastco
   source = "source", random = "random", uri = "uri" }
 --- Those by which a request is always led to the same server.
 local HASHES = { source = true, uri = true, url_param = true, hdr = true }
---- What may stand behind: word → whether a number does.
+--- What may stand behind: word → whether a number does; "perhaps": HAProxy does not use it.
 local ARGUMENTS = {
   uri = { len = true, depth = true, whole = false, ["path-only"] = false },
-  url_param = { check_post = false },
+  url_param = { check_post = "perhaps" },
   hdr = { use_domain_only = false },
 }
 local EXPECTS = "roundrobin, static-rr, leastconn, first, source, random, random(N), uri [len N] [depth N] [whole] "
-  .. "[path-only], url_param NAME [check_post], hdr(NAME) [use_domain_only]"
+  .. "[path-only], url_param NAME [check_post [N]], hdr(NAME) [use_domain_only]"
 
 --- The words of a balance line, or nil and what is expected.
 local function parse_balance(value)
@@ -58,7 +58,9 @@ local function parse_balance(value)
     local has_number = known[words[i]]
     if has_number == nil then return nil, EXPECTS end
     result[#result + 1] = words[i]
-    if has_number then
+    if has_number == "perhaps" then
+      if (words[i + 1] or ""):find("^%d%d?%d?%d?%d?$") then i = i + 1 end
+    elseif has_number then
       i = i + 1
       if not (words[i] and words[i]:find("^%d%d?%d?%d?$")) then return nil, EXPECTS end
       result[#result + 1] = words[i]
@@ -124,9 +126,10 @@ annotations({
   check_http = { type = "text", parse = parse_check, on = ON, effect = "backend", reload = PROFILE,
     doc = "Checks are requests: a path, or method and path. A server counts that answers 2xx or 3xx.",
     lines = "option httpchk; http-check send …", tested = TESTED .. "looks whether servers answer" },
-  check_interval = { type = "duration", min = "100ms", on = ON, effect = "backend", doc = "Time between two checks.",
-    lines = "server … inter TIME", tested = TESTED .. "looks whether servers answer" },
-  timeout_check = { type = "duration", min = "1ms", on = ON, effect = "backend", reload = PROFILE,
+  check_interval = { type = "duration", unit = "ms", min = "100ms", on = ON, effect = "backend",
+    doc = "Time between two checks.", lines = "server … inter TIME",
+    tested = TESTED .. "looks whether servers answer" },
+  timeout_check = { type = "duration", unit = "ms", min = "1ms", on = ON, effect = "backend", reload = PROFILE,
     doc = "How long an answer to a check may take.", lines = "timeout check TIME",
     tested = TESTED .. "looks whether servers answer" },
   pod_maxconn = { type = "integer", min = 1, max = 1000000, on = ON, effect = "backend",
