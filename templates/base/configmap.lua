@@ -82,17 +82,23 @@ for name, what in pairs(LIMITS) do
     lines = "timeout " .. name:gsub("_", "-") .. " TIME (defaults)",
   }
 end
---- Those that another test shows.
-local IS_LATER = {}
-for name in ([[http_keep_alive http_server_close proxy_protocol strict_sni tls_alpn http3_max_age default_certificate
-  default_backend rate_limit_size]]):gmatch("%S+") do
-  IS_LATER[name] = true
+--- The tests that show them.
+local TESTS = {
+  ["configmap_effects_spec: do what they say"] = [[timeout_client timeout_http_request timeout_http_keep_alive
+    timeout_connect timeout_queue timeout_tunnel threads maxconn dontlognull logasap http_connection_mode
+    hard_stop_after http_keep_alive]],
+  ["configmap_spec: have settings with the keys of a family"] = [[http_server_close proxy_protocol strict_sni tls_alpn
+    http3_max_age default_certificate default_backend rate_limit_size]],
+  ["annotations_spec: follow a ConfigMap, in front of which Ingresses count"] = "timeout_client_fin timeout_server_fin",
+}
+local tested = {}
+for test, names in pairs(TESTS) do
+  for name in names:gmatch("%S+") do tested[name] = test end
 end
 for name, spec in pairs(declared) do
   spec.on, spec.effect = { "ConfigMap" }, "settings"
   spec.reload = spec.reload ~= "no" and "each value" or nil
-  spec.tested = IS_LATER[name] and "configmap_spec: have settings with the keys of a family"
-    or "annotations_spec: follow a ConfigMap, in front of which Ingresses count"
+  spec.tested = tested[name]
 end
 annotations(declared)
 
