@@ -84,6 +84,20 @@ describe("the manual", function()
     assert.same({}, missing)
   end)
 
+  it("explains each alert of the chart, and no other", function()
+    local chart, manual, count = {}, {}, 0
+    for _, line in ipairs(lines_of("cat charts/haptic/files/*alerts.yaml")) do
+      local name = line:match("^%s+%- alert: (%S+)")
+      if name then
+        count = count + 1
+        chart[name] = true
+      end
+    end
+    for name in read("docs/operations/monitoring.md"):gmatch("\n| `(%u%a+)` |") do manual[name] = true end
+    assert.is_true(count > 10)
+    assert.same(chart, manual)
+  end)
+
   it("quotes words in the tables of troubleshooting that the program says", function()
     local program = table.concat(lines_of("cat core/*/*.c templates/*.lua templates/*/*.lua"), "\n"):gsub('"\n%s*"', "")
     local unknown, count = {}, 0
