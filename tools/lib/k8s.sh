@@ -13,7 +13,13 @@
 K8S_IMAGES=(pause coredns haproxy haptic)
 
 k8s() {
-  local command=$1 dir=$2
+  local command=$1 dir=${2:-}
+  if [ "$command" = make ]; then
+    [ $# = 1 ] || usage
+    k8s_make
+    return
+  fi
+  [ $# -ge 2 ] || usage
   shift 2
   case "$dir" in /*) ;; *) dir=$PWD/$dir ;; esac
   case "$command" in
@@ -33,6 +39,17 @@ k8s() {
 }
 
 k8s_known() { [ -e "$1/node.env" ] || die "$1 is no cluster of 'testenv k8s up'."; }
+
+# k8s_make: all that a node is made of, into the cache: programs first, because they take longest.
+k8s_make() {
+  local name
+  apiserver_path >/dev/null
+  etcd_path >/dev/null
+  kubernetes_path >/dev/null
+  for name in "${K8S_IMAGES[@]}"; do
+    image "$name" >/dev/null
+  done
+}
 
 # k8s_exec DIR COMMAND...: in the node, where Services and pods can be reached.
 k8s_exec() {

@@ -7,6 +7,20 @@ PODS_SHORT=(spec/cluster/guide_spec.lua)
 # What one file of them may need on a busy machine, with a second attempt.
 PODS_SECONDS=300
 
+# pods_make: begins to make what a node consists of (programs, images), in the background and with low priority. Whoever needs a part of it
+# before it is there waits for that part. To be called after "tools/testenv all": its API server is the largest part.
+pods_make() {
+  mkdir -p build
+  setsid nice -n 10 tools/testenv k8s make </dev/null >build/node-parts.log 2>&1 &
+  PODS_MAKER=$!
+}
+
+# pods_make_end: ends that, if it still runs. What is complete stays in the cache.
+pods_make_end() {
+  [ -z "${PODS_MAKER:-}" ] || kill -TERM -- "-$PODS_MAKER" 2>/dev/null || true
+  PODS_MAKER=''
+}
+
 # pods_seconds_left: until the time at which specs with pods must have ended; much without one.
 pods_seconds_left() {
   local left=86400
