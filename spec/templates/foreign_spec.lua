@@ -174,6 +174,15 @@ describe("A route that nobody answers", function()
     assert.matches("TCP port http", other)
     assert.matches("ports: web", other)
     assert.matches("no endpoints", reason({ web, { "endpoints", slice("web-1", "web", 80, {}, { port_name = "http" }) } }).NoEndpoints)
+    -- As Kubernetes writes the slice of a Service without pods: no ports, no endpoints.
+    local empty = slice("web-1", "web", 80, {})
+    empty.ports = require("cjson").null
+    local none = reason({ web, { "endpoints", empty } })
+    assert.matches("no endpoints", none.NoEndpoints)
+    assert.is_nil(none.EndpointPortNotFound)
+    local portless = slice("web-1", "web", 80, { { "10.0.0.1" } })
+    portless.ports = nil
+    assert.matches("ports: none", reason({ web, { "endpoints", portless } }).EndpointPortNotFound)
     assert.matches("none of 2 endpoints", reason({ web, { "endpoints", slice("web-1", "web", 80, { { "10.0.0.1", ready = false }, { "10.0.0.2", ready = false } },
       { port_name = "http" }) } }).NoReadyEndpoints)
     local invalid = reason({ web, { "endpoints", slice("web-1", "web", 80, { { "127.0.0.1" } }, { port_name = "http" }) } })

@@ -100,16 +100,25 @@ local function port_names(slices)
   return table.concat(keys(names), ", "):sub(1, 200)
 end
 
+local function has_endpoints(slices)
+  for _, slice in ipairs(slices) do
+    if #(slice.endpoints or {}) > 0 then return true end
+  end
+  return false
+end
+
 --- Why a Service has nobody to answer: a reason and a message.
 local function why_nobody(slices, service_name, port_name, seen)
   if #slices == 0 then
     return "NoEndpointSlice", "service " .. service_name .. " has no EndpointSlice: its requests get 503. "
       .. "Endpoints (v1) are not read; where nothing makes slices of them, write an EndpointSlice"
   end
-  if seen.ports == 0 then
+  local names = port_names(slices)
+  -- Kubernetes leaves the ports out of the slices of a Service that selects no pod yet.
+  if seen.ports == 0 and (names ~= "" or has_endpoints(slices)) then
     return "EndpointPortNotFound", ("no EndpointSlice of service %s has a TCP port %s: its requests get 503. "
       .. "The slices' ports: %s"):format(service_name, port_name == "" and "without a name" or port_name,
-      port_names(slices))
+      names == "" and "none" or names)
   end
   if seen.endpoints == 0 then
     return "NoEndpoints", "the EndpointSlices of service " .. service_name .. " have no endpoints: its requests get 503"

@@ -101,6 +101,16 @@ def annotations():
         yield f"Chart.yaml: artifacthub.io/crds are not {wanted}"
 
 
+def rights(output):
+    """The manual names each kind of object that the roles of this rendering let the controller use."""
+    table = (HERE.parents[1] / "docs/installation.md").read_text().split("\n## Rights\n")[1].split("\n## ")[0].lower()
+    rules = [rule for thing in yaml.safe_load_all(output) if thing and thing["kind"] in ("Role", "ClusterRole") for rule in thing["rules"]]
+    named = {name.split("/")[0] for rule in rules for name in rule["resources"]}
+    if len(named) < 8:
+        yield f"the roles name {sorted(named)} only"
+    yield from (f"docs/installation.md: {name} are not in the table of rights" for name in sorted(named) if name not in table)
+
+
 def refusals():
     """Values that cannot be together are refused, by a sentence that names them; and no sentence of the templates is there for nothing."""
     said = []
@@ -167,6 +177,7 @@ def main():
     if render_again({name: None for name in schema["properties"] if name != "global"}) != render_again({}):
         wrong.append("values that are absent are not what values.yaml says")
     wrong += annotations()
+    wrong += rights(render_again({})[0])
     wrong += refusals()
     wrong += notes()
     different = {output: what for what, output in renderings.items() if output is not None}
