@@ -419,7 +419,7 @@ static int start_all(struct app *app, struct err *err)
         if (start_client(app, err) < 0 || app_open_config(app, err) < 0)
             return -1;
         app_forget_tests(app);
-        app_wait_for_config(app, "it was not read yet");
+        app_wait_for_config(app, LOG_INFO, "it was not read yet");
         app_watch_ready(app);
         return 0;
     }
@@ -431,7 +431,7 @@ static int start_all(struct app *app, struct err *err)
         app_forget_tests(app);
         return app_begin(app, err);
     }
-    app_wait_for_config(app, "its tests run");
+    app_wait_for_config(app, LOG_INFO, "its tests run");
     app_test_config(app, config);
     app_watch_ready(app);
     return 0;

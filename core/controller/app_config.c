@@ -316,7 +316,7 @@ static void on_missing(void *ctx, const char *why)
     if (app->stopping)
         return;
     if (app->config == NULL) {
-        app_wait_for_config(app, why);
+        app_wait_for_config(app, LOG_WARN, why);
         return;
     }
     if (app->options.config_resource != NULL)

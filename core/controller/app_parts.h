@@ -16,6 +16,7 @@
 #define HAPTIC_CONTROLLER_APP_PARTS_H
 
 #include "agent/agent.h"
+#include "base/log.h"
 #include "base/log_lasting.h"
 #include "base/resident.h"
 #include "controller/app.h"
@@ -150,7 +151,8 @@ int app_open_resource(struct app *app, const struct config_source_ops *ops, stru
 void app_on_first_config(struct app *app);
 /* It cannot be started with: wait for a better resource, or end (file). */
 void app_refuse_start(struct app *app, const char *why);
-void app_wait_for_config(struct app *app, const char *why);
+/* Says at that level why nothing is started yet, unless it has just said the same. */
+void app_wait_for_config(struct app *app, enum log_level level, const char *why);
 /* Write the state of the configuration to the status of its resource. */
 void app_report_config(struct app *app);
 

@@ -35,7 +35,7 @@ int app_open_resource(struct app *app, const struct config_source_ops *ops, stru
     return 0;
 }
 
-void app_wait_for_config(struct app *app, const char *why)
+void app_wait_for_config(struct app *app, enum log_level level, const char *why)
 {
     bool same = app->waits_for != NULL && strcmp(app->waits_for, why) == 0;
 
@@ -43,8 +43,8 @@ void app_wait_for_config(struct app *app, const char *why)
         return;
     free(app->waits_for);
     app->waits_for = xstrdup(why);
-    log_warn("Waiting for the configuration; nothing is started before it is there and right", "config",
-             app_config_name(app), "reason", why);
+    log_write(level, "Waiting for the configuration; nothing is started before it is there and right", "config",
+              app_config_name(app), "reason", why, (char *)NULL);
 }
 
 void app_on_first_config(struct app *app)
@@ -71,7 +71,7 @@ void app_refuse_start(struct app *app, const char *why)
         app->options.failed(app->options.failed_ctx, &err);
         return;
     }
-    app_wait_for_config(app, why);
+    app_wait_for_config(app, LOG_WARN, why);
     app_report_config(app);
 }
 
