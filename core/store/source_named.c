@@ -4,13 +4,14 @@
  *    ▲             │                          │
  *    └──its time───┴──────────────────────────┘  (watched ones, too: each ten minutes, whatever their watch says)
  *
- * One timer runs while there is something to do: it begins what is due, with a few requests at a time, and forgets what
- * nobody asks for any more. */
+ * Each name that does not wait for an answer is in the agenda, with the time at which it is to be read, or forgotten. One
+ * timer ends at the first of these times. While as many requests run as may be, an answer goes on instead. */
 #include "store/source_named.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/agenda.h"
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
@@ -35,19 +36,19 @@
 /* All that are read again and again: at most so many requests a second. */
 #define READS_PER_S 10
 #define DEADLINE_NS (10 * NS_PER_S)
-#define TICK_NS (NS_PER_S / 4)
 
 struct place {
     size_t names, watches;
 };
 
 struct name {
+    struct agenda_entry entry; /* the first field: an entry is its name */
     struct source_named *source;
     char *id, *namespace, *name;
     struct place *place; /* of its namespace */
     struct kube_request *request;
     struct object_watch *watch;
-    int64_t due_ns;
+    int64_t due_ns;      /* when it is to be read */
     int64_t unwanted_ns; /* since when nobody asks; 0: somebody does */
     struct net_backoff backoff;
     bool has_room; /* within the limits */
@@ -68,7 +69,8 @@ struct source_named {
     struct map places; /* namespace → struct place */
     size_t roomy, watches, requests;
     int64_t failing_ns;
-    struct net_timer *tick;
+    struct agenda agenda;
+    struct net_timer *timer;
 };
 
 static const struct store_kind_spec *spec_of(const struct source_named *s)
@@ -121,6 +123,7 @@ static void name_free(struct name *n)
 {
     struct source_named *s = n->source;
 
+    agenda_remove(&s->agenda, &n->entry);
     end_watch(n);
     if (n->request != NULL) {
         kube_request_cancel(n->request);
@@ -187,6 +190,35 @@ static void take(struct name *n, yyjson_val *object)
     }
 }
 
+/* ---- what is due ---- */
+
+static void arm(struct source_named *s)
+{
+    const struct name *n = (const struct name *)agenda_first(&s->agenda);
+
+    if (n == NULL || (s->requests >= REQUESTS_MAX && n->unwanted_ns == 0)) {
+        net_timer_stop(s->timer);
+        return;
+    }
+    int64_t wait_ns = n->entry.at_ns - clock_now_ns();
+    net_timer_start(s->timer, wait_ns > 0 ? wait_ns : 0);
+}
+
+/* Something has changed that decides when the name is due. */
+static void plan(struct name *n)
+{
+    struct source_named *s = n->source;
+
+    if (n->unwanted_ns != 0)
+        agenda_set(&s->agenda, &n->entry, n->unwanted_ns + KEEP_NS);
+    else if (n->request != NULL)
+        agenda_remove(&s->agenda, &n->entry);
+    else
+        agenda_set(&s->agenda, &n->entry, n->due_ns);
+    measure(s, s->watches, s->names.count - s->watches);
+    arm(s);
+}
+
 /* ---- a watch ---- */
 
 /* Until it is read the next time. */
@@ -217,6 +249,7 @@ static void on_watch_denied(void *ctx, const struct err *err)
     (void)err;
     end_watch(n);
     n->due_ns = clock_now_ns() + interval_ns(n);
+    plan(n);
 }
 
 static void begin_watch(struct name *n)
@@ -289,7 +322,7 @@ static void on_read(void *ctx, const struct kube_response *response, const struc
     } else {
         failed(n, err);
     }
-    net_timer_start(s->tick, 0);
+    plan(n);
 }
 
 static void read_now(struct name *n)
@@ -309,6 +342,7 @@ static void read_now(struct name *n)
     n->has_changed = false;
     n->request = kube_request_start(s->client, &call);
     s->requests++;
+    plan(n);
 }
 
 /* ---- the timer ---- */
@@ -323,33 +357,30 @@ static void forget(struct name *n)
     name_free(n);
 }
 
-static void tick(void *ctx)
+static void on_timer(void *ctx)
 {
     struct source_named *s = ctx;
     int64_t now_ns = clock_now_ns();
-    struct map_slot *slot;
+    struct name *n;
 
-    for (size_t it = 0; (slot = map_next(&s->names, &it));) {
-        struct name *n = slot->value;
+    while ((n = (struct name *)agenda_first(&s->agenda)) != NULL && n->entry.at_ns <= now_ns) {
         if (n->unwanted_ns != 0) {
-            if (now_ns - n->unwanted_ns >= KEEP_NS)
-                forget(n);
+            forget(n);
             continue;
         }
-        if (n->request != NULL || n->due_ns > now_ns || s->requests >= REQUESTS_MAX)
-            continue;
+        if (s->requests >= REQUESTS_MAX)
+            break;
         take_room(n);
         if (n->has_room) {
             read_now(n);
-        } else {
-            n->due_ns = now_ns + ABSENT_NS;
-            answer(n,
-                   "as many objects as may be are referred to already; this one waits until others are not any more");
+            continue;
         }
+        n->due_ns = now_ns + ABSENT_NS;
+        plan(n);
+        answer(n, "as many objects as may be are referred to already; this one waits until others are not any more");
     }
     measure(s, s->watches, s->names.count - s->watches);
-    if (s->names.count > 0)
-        net_timer_start(s->tick, TICK_NS);
+    arm(s);
 }
 
 /* ---- what is asked for ---- */
@@ -394,8 +425,10 @@ static void on_ask(void *ctx, const char *kind, const char *id, bool is_asked)
     struct name *n = map_get(&s->names, id);
 
     if (!is_asked) {
-        if (n != NULL)
+        if (n != NULL) {
             n->unwanted_ns = clock_now_ns();
+            plan(n);
+        }
         return;
     }
     if (n != NULL) {
@@ -404,7 +437,7 @@ static void on_ask(void *ctx, const char *kind, const char *id, bool is_asked)
             answer(n, "");
         else
             n->due_ns = 0;
-        net_timer_start(s->tick, 0);
+        plan(n);
         return;
     }
     const char *slash = slash_of(id);
@@ -426,7 +459,7 @@ static void on_ask(void *ctx, const char *kind, const char *id, bool is_asked)
     n->place = place_of(s, namespace);
     n->backoff = (struct net_backoff){.base_ns = NS_PER_S, .cap_ns = HERE_NS};
     map_put(&s->names, id, n);
-    net_timer_start(s->tick, 0);
+    plan(n);
 }
 
 /* ---- life ---- */
@@ -447,7 +480,7 @@ struct source_named *source_named_new(struct kube_client *client, struct store *
     s->ctx = ctx;
     map_init(&s->names, false);
     map_init(&s->places, false);
-    s->tick = net_timer_new(kube_client_loop(client), tick, s);
+    s->timer = net_timer_new(kube_client_loop(client), on_timer, s);
     if (!store_kind_is_synced(kind)) {
         store_replace_begin(kind);
         store_replace_commit(kind);
@@ -470,7 +503,8 @@ struct source_named *source_named_free(struct source_named *s)
         free(slot->value);
     map_done(&s->names);
     map_done(&s->places);
-    net_timer_free(s->tick);
+    agenda_done(&s->agenda);
+    net_timer_free(s->timer);
     free(s->kind_name);
     free(s);
     return NULL;
