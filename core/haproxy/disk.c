@@ -1,7 +1,7 @@
 /* How it works: for each file on disk a record by path keeps its digest and what the file system says of it (inode,
  * size, times, mode). A write runs in a thread of libuv's pool, which owns the records and the files until it is done:
- * files whose digest differs, or that are not as the record says any more, go to ".NAME.tmp" beside their place, are
- * fsynced and renamed; each directory that was touched is fsynced once; then comes haproxy.cfg, then the removal of
+ * files whose digest differs, or that are not as the record says any more, go to ".NAME.tmp" beside their place, many of
+ * them before the first is fsynced and renamed; each directory that was touched is fsynced once; then comes haproxy.cfg, then the removal of
  * what nothing refers to any more. A check compares the records with the directory in the same thread; a file is read
  * only when what the file system says of it has changed, or when the check is to be deep. The record of a file that
  * was altered is forgotten, so that the next write puts the file in its place again.
@@ -21,6 +21,7 @@
 #include "base/alloc.h"
 #include "base/digest.h"
 #include "base/map.h"
+#include "haproxy/pending.h"
 
 #define FILE_MAX_BYTES ((size_t)1 << 30)
 #define PATH_PART_MAX 250 /* leaves room for ".tmp" in NAME_MAX */
@@ -52,29 +53,6 @@ struct disk {
     char first_altered[PATH_PART_MAX + 16];
 };
 
-static int write_all(int fd, const char *bytes, size_t length)
-{
-    while (length > 0) {
-        ssize_t n = write(fd, bytes, length);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        bytes += n;
-        length -= (size_t)n;
-    }
-    return 0;
-}
-
-/* Create path anew in the directory at and write it; sync: through to the disk. */
-static int file_create(int at, const char *path, const struct disk_file *file, bool sync, struct err *err)
-{
-    CLEANUP(close_fd) int fd = openat(at, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0 || write_all(fd, file->bytes, file->length) < 0 || (sync && fsync(fd) < 0))
-        return err_set_sys(err, errno, "write %s", file->path);
-    return 0;
-}
-
 /* With a wrong path nothing is written at all. */
 static int paths_check(const struct disk_files *files, struct err *err)
 {
@@ -96,7 +74,7 @@ int disk_dump(const char *directory, struct disk_files *files, struct err *err)
         return -1;
     for (size_t i = 0; i < files->items.length; i++) {
         const struct disk_file *file = &files->items.items[i];
-        if (file_create(at, file->path, file, false, err) < 0)
+        if (pending_create(at, file, err) < 0)
             return -1;
     }
     return 0;
@@ -287,63 +265,92 @@ static int directory_sync(int at, const char *path, struct err *err)
     return fsync(fd) < 0 ? err_set_sys(err, errno, "sync directory of %s", path) : 0;
 }
 
-/* Put the file in its place in one step; the directory is not synced yet. */
 static int file_replace(int at, const struct disk_file *file, struct err *err)
 {
-    const char *slash = strrchr(file->path, '/'), *name = slash ? slash + 1 : file->path;
-    CLEANUP(free_ptr) char *folder = slash ? xmemdup0(file->path, (size_t)(slash - file->path)) : xstrdup(".");
-    CLEANUP(free_ptr) char *temporary = xasprintf(".%s.tmp", name);
-    CLEANUP(close_fd) int in = disk_folder_open(at, folder, err);
-    if (in < 0)
-        return -1;
-    if (file_create(in, temporary, file, true, err) < 0) {
-        (void)unlinkat(in, temporary, 0);
-        return -1;
-    }
-    if (renameat(in, temporary, in, name) < 0) {
-        err_set_sys(err, errno, "rename to %s", file->path);
-        (void)unlinkat(in, temporary, 0);
-        return -1;
-    }
-    return 0;
+    struct pending p;
+    return pending_write(at, file, &p, err) < 0 || pending_place(&p, err) < 0 ? -1 : 0;
 }
 
 /* --- in the thread --- */
 
+/* Files that are written before the first of them is synced: the file system has one commit for many of them. */
+#define BATCH_MAX 128
+
+struct batch {
+    struct pending items[BATCH_MAX];
+    size_t count;
+    bool touched[DISK_FOLDERS + 1];
+};
+
+static void batch_drop(struct batch *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        pending_drop(&b->items[i]);
+    b->count = 0;
+}
+
+static int batch_place(struct disk *d, int at, struct batch *b, struct err *err)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        struct pending p = b->items[i];
+        if (pending_place(&p, err) < 0) {
+            memmove(b->items, b->items + i + 1, (b->count - i - 1) * sizeof(p));
+            b->count -= i + 1;
+            return -1;
+        }
+        d->written++;
+        size_t sub = 0;
+        while (sub < DISK_FOLDERS && strncmp(p.file->path, disk_folders[sub], strcspn(p.file->path, "/")) != 0)
+            sub++;
+        if (sub < DISK_SWEPT || sub == DISK_FOLDERS)
+            record_put(d, at, p.file->path, p.digest);
+        b->touched[sub] = true;
+    }
+    b->count = 0;
+    return 0;
+}
+
+static int batch_add(struct disk *d, int at, struct batch *b, const struct disk_file *file, struct err *err)
+{
+    struct digest digest = digest_of(file->bytes, file->length);
+    struct record *known = map_get(&d->records, file->path);
+    bool same = known && digest_equal(known->digest, digest);
+    if (known && file_intact(at, file->path, known, false)) {
+        if (same)
+            return 0;
+    } else if (known) {
+        note_altered(d, file->path);
+    }
+    free(map_del(&d->records, file->path)); /* unknown until it is in its place */
+    if (b->count == BATCH_MAX && batch_place(d, at, b, err) < 0)
+        return -1;
+    if (pending_write(at, file, &b->items[b->count], err) < 0)
+        return -1;
+    b->items[b->count++].digest = digest;
+    return 0;
+}
+
 /* Write what has changed: haproxy.cfg, or everything else. */
 static int write_changed(struct disk *d, int at, bool config, struct err *err)
 {
-    bool touched[DISK_FOLDERS + 1] = {false};
+    struct batch b = {.count = 0};
     for (size_t i = 0; i < d->files.items.length; i++) {
         const struct disk_file *file = &d->files.items.items[i];
-        if ((strcmp(file->path, DISK_CONFIG) == 0) != config)
-            continue;
-        struct digest digest = digest_of(file->bytes, file->length);
-        struct record *known = map_get(&d->records, file->path);
-        bool same = known && digest_equal(known->digest, digest);
-        if (known && file_intact(at, file->path, known, false)) {
-            if (same)
-                continue;
-        } else if (known) {
-            note_altered(d, file->path);
-        }
-        free(map_del(&d->records, file->path)); /* unknown until it is in its place */
-        if (file_replace(at, file, err) < 0)
+        if ((strcmp(file->path, DISK_CONFIG) == 0) == config && batch_add(d, at, &b, file, err) < 0) {
+            batch_drop(&b);
             return -1;
-        d->written++;
-        size_t sub = 0;
-        while (sub < DISK_FOLDERS && strncmp(file->path, disk_folders[sub], strcspn(file->path, "/")) != 0)
-            sub++;
-        if (sub < DISK_SWEPT || sub == DISK_FOLDERS)
-            record_put(d, at, file->path, digest);
-        touched[sub] = true;
+        }
+    }
+    if (batch_place(d, at, &b, err) < 0) {
+        batch_drop(&b);
+        return -1;
     }
     for (size_t sub = 0; sub < DISK_FOLDERS; sub++) {
         CLEANUP(free_ptr) char *inside = xasprintf("%s/", disk_folders[sub]);
-        if (touched[sub] && directory_sync(at, inside, err) < 0)
+        if (b.touched[sub] && directory_sync(at, inside, err) < 0)
             return -1;
     }
-    return touched[DISK_FOLDERS] ? directory_sync(at, DISK_CONFIG, err) : 0;
+    return b.touched[DISK_FOLDERS] ? directory_sync(at, DISK_CONFIG, err) : 0;
 }
 
 static int remove_others(struct disk *d, int at, const struct map *named, struct err *err)

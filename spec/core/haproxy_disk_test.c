@@ -441,13 +441,59 @@ static void what_is_named_exists(void **state UNUSED)
     directory_remove(parent);
 }
 
+/* More than are written before the first is put into its place; one of them cannot be. */
+static void many_files(void **state UNUSED)
+{
+    uv_loop_t loop;
+    struct err err = {0};
+    char *directory = directory_new();
+    uv_loop_init(&loop);
+    struct disk *d = disk_open(&loop, directory, &err);
+    CLEANUP(free_ptr) char *obstacle = xasprintf("%s/certs/200.pem", directory);
+    assert_int_equal(mkdir(obstacle, 0700), 0);
+    for (size_t round = 0; round < 2; round++) {
+        struct disk_files files = {0};
+        for (size_t i = 0; i < 300; i++) {
+            CLEANUP(free_ptr) char *path = xasprintf("certs/%zu.pem", i);
+            add(&files, path, path);
+        }
+        add(&files, "haproxy.cfg", "global\n");
+        struct outcome o = write_files(&loop, d, &files, true);
+        for (size_t i = 0; i < 300; i++) {
+            CLEANUP(free_ptr) char *path = xasprintf("certs/%zu.pem", i);
+            CLEANUP(free_ptr) char *temporary = xasprintf("certs/.%zu.pem.tmp", i);
+            if (round == 1 || i < 200)
+                same(directory, path, path);
+            same(directory, temporary, NULL);
+        }
+        if (round == 0) {
+            assert_int_equal(o.err.kind, ERR_SYS);
+            assert_non_null(strstr(o.err.text, "certs/200.pem"));
+            assert_int_equal(o.written, 200);
+            same(directory, "haproxy.cfg", NULL); /* it comes last */
+            assert_int_equal(rmdir(obstacle), 0);
+        } else {
+            assert_int_equal(o.err.kind, ERR_NONE);
+            assert_int_equal(o.written, 101); /* what is in its place is not written again */
+        }
+    }
+    disk_free(d);
+    loop_end(&loop);
+    directory_remove(directory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(only_changes_are_written), cmocka_unit_test(altered_files),
-        cmocka_unit_test(what_is_named_exists),     cmocka_unit_test(other_files_stay),
-        cmocka_unit_test(paths_stay_inside),        cmocka_unit_test(failures_leave_the_old_file),
-        cmocka_unit_test(wrong_places_are_told),    cmocka_unit_test(obtained_files_stay),
+        cmocka_unit_test(only_changes_are_written),
+        cmocka_unit_test(many_files),
+        cmocka_unit_test(altered_files),
+        cmocka_unit_test(what_is_named_exists),
+        cmocka_unit_test(other_files_stay),
+        cmocka_unit_test(paths_stay_inside),
+        cmocka_unit_test(failures_leave_the_old_file),
+        cmocka_unit_test(wrong_places_are_told),
+        cmocka_unit_test(obtained_files_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
