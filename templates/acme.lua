@@ -27,6 +27,8 @@ settings({
 })
 
 local SECTION, ACCOUNT, TOKENS = "haptic", "acme/account.key", "virt@acme"
+--- Where HAProxy's words about its orders stay; the agent reads them there (core/agent/acme.c).
+local RING = "acme-log"
 local CHALLENGE = "/.well-known/acme-challenge/"
 --- Hosts of one Ingress.
 local MAX_HOSTS = 100
@@ -86,10 +88,16 @@ if ON then
   fragment("acme", function(out)
     out:section("global", { order = 160 }, function(b)
       b:line("expose-experimental-directives")
+      b:line("log", "ring@" .. RING, "format", "raw", "local0", "notice", "notice")
       if context.acme_ca then
         local namespace, name = context.acme_ca:match("^([^/]+)/(.+)$")
         b:line("httpclient.ssl.ca-file", path:cert(ssl.server_authorities(out, out, namespace, name)))
       end
+    end)
+    out:section("ring " .. RING, function(b)
+      b:line("format", "raw")
+      b:line("maxlen", 1024)
+      b:line("size", 262144)
     end)
     local file = account(out)
     out:section("acme " .. SECTION, function(b)

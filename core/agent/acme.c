@@ -1,8 +1,9 @@
 /* Certificates that HAProxy obtains by itself (sections "acme") are in its memory only. They are saved to acme/NAME in
  * the directory, from which the next process loads them: HAProxy is asked regularly which it has and when each ends
- * (`acme status`), and for those that are not saved yet, for the certificate with its key (`dump ssl cert`). The same is
- * done before a reload and before HAProxy is stopped. Nothing else of them is compared or changed here: they are no
- * files of the model.
+ * (`acme status`), and for those that are not saved yet, for the certificate with its key (`dump ssl cert`). The same
+ * is done before a reload and before HAProxy is stopped. Its messages about them are in a ring of its memory (`show
+ * events`), which templates/acme.lua defines. Orders that it gave up are begun again (`acme renew`). Nothing else of
+ * them is compared or changed here: they are no files of the model.
  *
  * Answers have private keys in them. They are not logged, not even in parts, and wiped when the call ends.
  */
@@ -20,6 +21,7 @@
 #define DUMPS_PER_DEADLINE 50
 #define REPEATS_MAX 50 /* while HAProxy replaces certificates */
 #define ANSWER_MAX_BYTES ((size_t)64 << 20)
+#define RETRIES_MAX 20 /* in one look */
 
 static void dump_begin(struct agent *a);
 static void look_end(struct agent *a);
@@ -50,17 +52,22 @@ static int64_t time_parse(const char *text)
 
 struct line {
     const char *path;
+    bool is_running;
     int64_t end_s; /* of the certificate */
+    int64_t due_s; /* when HAProxy orders the next one */
 };
 
 /* A line of `acme status`: columns with tabs between them. It is cut into them. */
 static bool line_parse(char *line, struct line *ret_line)
 {
-    char *columns[4], *rest = line;
+    char *columns[6], *rest = line;
     for (size_t i = 0; i < ARRAY_LEN(columns); i++)
         if (!(columns[i] = strsep(&rest, "\t")))
             return false;
-    *ret_line = (struct line){.path = columns[0], .end_s = time_parse(columns[3])};
+    *ret_line = (struct line){.path = columns[0],
+                              .is_running = strcmp(columns[2], "Running") == 0,
+                              .end_s = time_parse(columns[3]),
+                              .due_s = time_parse(columns[5])};
     return acme_is_file(ret_line->path);
 }
 
@@ -129,6 +136,9 @@ static void count(struct found *f, const struct line *line, int64_t now_s)
 
 static void tell(struct agent *a, const struct found *f)
 {
+    metric_set(metric_gauge(a->metrics, "haptic_acme_orders_failing",
+                            "Orders of certificates by HAProxy that fail, or that it gave up."),
+               (double)orders_failing(&a->acme.orders));
     static const char help[] = "Certificates that HAProxy obtains itself. missing: there is none yet, or it has ended.";
     metric_set(metric_gauge(a->metrics, "haptic_acme_certificates", help, "state", "valid"), f->valid);
     metric_set(metric_gauge(a->metrics, "haptic_acme_certificates", help, "state", "missing"), f->missing);
@@ -146,20 +156,25 @@ static void on_status(void *ctx, const struct err *err, const struct runtime_ans
     int64_t now_s = clock_wall_s();
     c->call = NULL;
     asked_clear(c);
-    if (err || length != 1) {
+    if (err || length != 2) {
         look_end(a);
         return;
     }
+    orders_hear(&c->orders, answers[1].text);
     CLEANUP(free_ptr) char *text = xmemdup0(answers[0].text, answers[0].length);
     char *rest = text, *at;
     while ((at = strsep(&rest, "\n"))) {
         if (*at == '#' || !line_parse(at, &line))
             continue;
         count(&found, &line, now_s);
+        const struct order_sight sight = {.path = line.path, .is_running = line.is_running, .due_s = line.due_s};
+        orders_see(&c->orders, &sight, now_s, clock_now_ns());
         /* Until it has one, HAProxy shows a certificate of its own that has ended. */
         if (line.end_s > now_s && !acme_files_have(a, line.path, line.end_s) && c->asked.length < DUMPS_MAX)
             vec_push(&c->asked, xstrdup(line.path));
     }
+    if (orders_look_end(&c->orders) && a->config.orders_changed)
+        a->config.orders_changed(a->ctx);
     tell(a, &found);
     acme_files_sweep(a, &found.used, now_s);
     map_done(&found.used);
@@ -168,6 +183,34 @@ static void on_status(void *ctx, const struct err *err, const struct runtime_ans
         dump_begin(a);
     else
         look_end(a);
+}
+
+/* ---- orders that were given up ---- */
+
+static void on_renewed(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
+{
+    struct agent *a = ctx;
+    a->acme.call = NULL;
+    for (size_t i = 0; !err && i < count; i++)
+        if (answers[i].length)
+            log_debug("HAProxy does not begin an order again", "answer", answers[i].text);
+}
+
+static void retry(struct agent *a)
+{
+    struct batch commands = {0};
+    const char *path;
+    while (commands.commands.length < RETRIES_MAX && (path = orders_next(&a->acme.orders, clock_now_ns()))) {
+        log_info("An order of a certificate that HAProxy gave up is begun again", "file", path);
+        (void)batch_add_read(&commands, xasprintf("acme renew %s", path));
+    }
+    metric_add(metric_counter(a->metrics, "haptic_acme_retries_total",
+                              "Orders of certificates that HAProxy gave up and that were begun again."),
+               (double)commands.commands.length);
+    if (commands.commands.length)
+        a->acme.call = runtime_run(a->loop, a->config.runtime_socket, commands.commands.items, commands.commands.length,
+                                   a->config.command_deadline_ns, ANSWER_MAX_BYTES, on_renewed, a);
+    batch_done(&commands);
 }
 
 /* ---- looking ---- */
@@ -200,15 +243,26 @@ static void look_end(struct agent *a)
 
 void acme_look(struct agent *a, void (*then)(struct agent *a))
 {
-    static const char *const commands[] = {"acme status"};
+    static const char *const commands[] = {"acme status", "show events " ACME_RING};
     acme_cancel(a);
     if (!a->running || !is_used(a)) {
         then(a);
         return;
     }
     a->acme.then = then;
-    a->acme.call = runtime_run(a->loop, a->config.runtime_socket, commands, 1, a->config.command_deadline_ns,
+    a->acme.call = runtime_run(a->loop, a->config.runtime_socket, commands, 2, a->config.command_deadline_ns,
                                ANSWER_MAX_BYTES, on_status, a);
+}
+
+static void after_looking(struct agent *a)
+{
+    acme_save(a);
+    retry(a);
+}
+
+void acme_init(struct agent *a)
+{
+    orders_init(&a->acme.orders, a->config.order_retry_ns);
 }
 
 void acme_begin(struct agent *a)
@@ -216,7 +270,7 @@ void acme_begin(struct agent *a)
     if (a->acme.call || !a->known || clock_now_ns() < a->acme.next_ns)
         return;
     a->acme.next_ns = clock_now_ns() + LOOK_NS;
-    acme_look(a, acme_save);
+    acme_look(a, after_looking);
 }
 
 void acme_cancel(struct agent *a)
@@ -230,5 +284,12 @@ void acme_done(struct agent *a)
 {
     asked_clear(&a->acme);
     vec_done(&a->acme.asked);
+    orders_done(&a->acme.orders);
     acme_files_done(a);
+}
+
+void agent_each_failing_order(const struct agent *a, void (*fn)(void *ctx, const char *file, const char *reason),
+                              void *ctx)
+{
+    orders_each_failing(&a->acme.orders, fn, ctx);
 }

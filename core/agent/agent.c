@@ -126,6 +126,8 @@ static void config_copy(struct agent *a, const struct agent_config *config)
         c->predecessor_ns = 12 * NS_PER_S;
     if (!c->drain_ns)
         c->drain_ns = 300 * NS_PER_S;
+    if (!c->order_retry_ns)
+        c->order_retry_ns = 300 * NS_PER_S;
 }
 
 void agent_set_times(struct agent *a, int64_t reload_deadline_ns, int64_t min_reload_interval_ns)
@@ -160,6 +162,7 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
     pace_learn(a, "");
     a->journal_fd = -1;
     config_copy(a, config);
+    acme_init(a);
     a->disk = disk_open(loop, a->config.directory, err);
     if (!a->disk) {
         agent_free(a);

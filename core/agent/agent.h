@@ -50,6 +50,11 @@ struct agent_config {
      * under way has ended by then (see runtime.h; HAProxy's own idle time of 10 s counts for writers without a
      * gate). */
     int64_t predecessor_ns;
+    /* 0: 5 m; an order of a certificate that HAProxy gave up is begun again, ever more rarely */
+    int64_t order_retry_ns;
+    /* Other orders fail than before, see agent_each_failing_order(); NULL: nobody wants to know. ctx is that of
+     * changed. */
+    void (*orders_changed)(void *ctx);
     /* When what is written to HAProxy must have ended, clock_now_ns(); asked before each group of commands, because it
      * moves on while the leader renews. Past: none is begun. NULL: no end. ctx is that of changed. */
     int64_t (*write_end_ns)(void *ctx);
@@ -120,6 +125,9 @@ void agent_expect(struct agent *a);
  * apply, which has taken the fence. False when nothing was begun; changed() tells the end. */
 bool agent_prepare(struct agent *a);
 void agent_status(const struct agent *a, struct agent_status *ret_status);
+/* Orders of certificates that HAProxy makes itself. file: "acme/HOST.pem"; reason: HAProxy's words, printable. */
+void agent_each_failing_order(const struct agent *a, void (*fn)(void *ctx, const char *file, const char *reason),
+                              void *ctx);
 
 /* Could these items go live without a reload and without a check of the whole configuration by HAProxy? True for
  * servers of a backend that is live, map entries whose value is a live or equally harmless backend, or (where values

@@ -23,6 +23,7 @@
  *   acme.c     certificates that HAProxy obtains: read from it
  *   audit.c    the directory: is it still what was written?
  *   image.c    the directory: building, writing, restoring
+ *   orders.c   what has become of their orders
  *   acme_files.c  the directory: certificates that HAProxy has obtained
  *   addresses.c  the directory: addresses of names, for the next worker
  *   journal.c  what the directory does not know yet
@@ -41,6 +42,7 @@
 #include "agent/agent.h"
 #include "agent/fence.h"
 #include "agent/live.h"
+#include "agent/orders.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "haproxy/disk.h"
@@ -188,6 +190,7 @@ struct acme {
     struct map saved;        /* path → int64_t: when the certificate on disk ends, Unix seconds */
     bool saved_known;        /* the directory was read */
     struct disk_files files; /* read from HAProxy, and not on their way to the disk yet */
+    struct orders orders;
     struct runtime_call *call;
     VEC(char *) asked; /* paths, while they are read */
     unsigned repeats;
@@ -388,6 +391,8 @@ int lists_verify(const struct agent *a, const struct touched *t, const struct ru
 void lists_commit(struct touched *t, const struct runtime_answer *answers);
 
 /* acme.c */
+#define ACME_RING "acme-log" /* of templates/acme.lua */
+void acme_init(struct agent *a);
 void acme_begin(struct agent *a); /* each second: save what is new */
 /* Read what is not saved yet, then go on; at once, if there can be nothing. What was read comes with the files of the
  * next image_build(). then is called once, unless acme_cancel() comes first. */

@@ -285,6 +285,7 @@ static int start_haproxy(struct app *app, struct err *err)
 {
     const struct app_options *o = &app->options;
 
+    app_start_orders(app);
     if (o->fleet)
         return app_start_fleet(app, err);
     app->master_socket = o->master_socket ? xstrdup(o->master_socket) : xasprintf("%s/master.sock", app->directory);
@@ -297,6 +298,7 @@ static int start_haproxy(struct app *app, struct err *err)
                                         .runtime_socket = app->runtime_socket,
                                         .supervise = !o->attach,
                                         .write_end_ns = write_end_ns,
+                                        .orders_changed = app_orders_changed,
                                         .reload_deadline_ns = app->config->deployment_timeout_ns,
                                         /* 0 would be the agent's own idea of it */
                                         .min_reload_interval_ns = app->config->min_deployment_interval_ns > 0
@@ -574,6 +576,7 @@ struct app *app_free(struct app *app)
     app->member_pods = member_pods_free(app->member_pods);
     app->fleet_secret = fleet_secret_free(app->fleet_secret);
     app->fleet = fleet_free(app->fleet);
+    app->orders = order_report_free(app->orders);
     app->sealer = sealer_free(app->sealer);
     app->status_writer = status_writer_free(app->status_writer);
     app->owned_writer = owned_writer_free(app->owned_writer);

@@ -242,7 +242,7 @@ int64_t app_fleet_timeout_ns(const struct config *c)
 int app_start_fleet(struct app *app, struct err *err)
 {
     static const struct fleet_ops ops = {
-        .may_write = app_may_write, .refused_stale = refused_stale, .settled = settled};
+        .may_write = app_may_write, .refused_stale = refused_stale, .settled = settled, .orders = app_orders_told};
     const struct fleet_config config = {.version = app->options.version,
                                         .agent_name = app->options.agent_name,
                                         .haproxy = app->caps.text,

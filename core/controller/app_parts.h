@@ -8,6 +8,7 @@
  *   app_tests.c   the tests of a configuration, before it is taken
  *   app_fleet.c   the members of a fleet and the identity towards them
  *   app_follow.c  is what is known current, and does anybody deploy it
+ *   app_orders.c  certificates that HAProxy orders
  *   app_status.c  the status of objects
  *   app_fetch.c   the contents of URLs
  *   app_state.c   readiness, metrics, the debug page, what is logged about the progress
@@ -32,6 +33,7 @@
 #include "controller/fleet_secret.h"
 #include "controller/leader.h"
 #include "controller/member_pods.h"
+#include "controller/order_report.h"
 #include "controller/owned_writer.h"
 #include "controller/recall.h"
 #include "controller/reconcile.h"
@@ -71,6 +73,7 @@ struct app {
     struct status_writer *status_writer; /* NULL: without an API server */
     struct owned_writer *owned_writer;   /* NULL as well */
     struct fetcher *fetcher;
+    struct order_report *orders;
     struct agent *agent;   /* NULL with a fleet */
     struct fleet *fleet;   /* NULL with an agent */
     struct recall *recall; /* what the fleet serves is being asked for; nothing is rendered before */
@@ -133,6 +136,12 @@ int app_check_election(const struct app *app, const struct config *c, struct err
 void app_end_election(struct app *app);
 /* app.c: the configuration is there: start everything. */
 int app_begin(struct app *app, struct err *err) MUST_CHECK;
+
+/* app_orders.c */
+void app_start_orders(struct app *app);
+void app_orders_changed(void *ctx); /* those of this process' HAProxy */
+/* Those of a member's HAProxy; see struct fleet_ops. */
+void app_orders_told(void *ctx, const char *member, struct yyjson_val *list);
 
 /* app_config.c */
 int app_load_config(struct app *app, struct config **ret_config, struct err *err) MUST_CHECK;

@@ -116,6 +116,8 @@ static void drop_unlisted(struct fleet *f)
             continue;
         }
         log_info("A member has left", "member", s->name);
+        if (f->ops.orders)
+            f->ops.orders(f->ctx, s->name, NULL);
         seat_free(s);
     }
     f->seats.length = kept;

@@ -140,6 +140,8 @@ static void note_state(struct seat *s, yyjson_val *root)
     copy_string(haproxy, "version", s->haproxy, sizeof(s->haproxy));
     s->takes_backends = yyjson_get_bool(yyjson_obj_get(haproxy, "dynamic_backends"));
     s->reloads = yyjson_get_uint(yyjson_obj_get(haproxy, "reloads"));
+    if (s->fleet->ops.orders)
+        s->fleet->ops.orders(s->fleet->ctx, s->name, yyjson_obj_get(root, "orders"));
     s->unpacks = has_word(yyjson_obj_get(root, "encodings"), "gzip");
     bool differs = *s->haproxy && !same_series(s->haproxy, s->fleet->config.haproxy);
     if (differs && !s->haproxy_differs)

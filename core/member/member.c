@@ -25,6 +25,7 @@
 #define RETRY_MIN_NS (500 * NS_PER_MS)
 #define RETRY_MAX_NS (30 * NS_PER_S)
 #define WARN_NS (60 * NS_PER_S)
+#define ORDERS_MAX 200 /* in an answer */
 
 struct member {
     uv_loop_t *loop;
@@ -415,6 +416,22 @@ bool member_is_ready(const struct member *m, struct buf *why)
     return true;
 }
 
+struct order_list {
+    struct buf *json;
+    size_t count;
+};
+
+static void put_order(void *ctx, const char *file, const char *reason)
+{
+    struct order_list *list = ctx;
+    if (list->count++ >= ORDERS_MAX)
+        return;
+    buf_puts(list->json, list->count > 1 ? ",{\"state\":\"failing\"" : "{\"state\":\"failing\"");
+    put_text(list->json, "file", file);
+    put_text(list->json, "problem", reason);
+    buf_putc(list->json, '}');
+}
+
 void member_describe(struct member *m, struct buf *json)
 {
     CLEANUP(buf_done) struct buf why = {0};
@@ -434,6 +451,10 @@ void member_describe(struct member *m, struct buf *json)
                s.running ? "true" : "false", s.caps.text, s.haproxy_pid, s.live ? "true" : "false", s.reloads,
                s.restarts, s.operations, s.drift_repairs, s.workers_old, s.caps.dynamic_servers ? "true" : "false",
                s.caps.dynamic_backends ? "true" : "false");
+    struct order_list orders = {.json = json};
+    buf_puts(json, ",\"orders\":[");
+    agent_each_failing_order(m->agent, put_order, &orders);
+    buf_putc(json, ']');
     put_text(json, "waits_for", m->waits_for);
     put_text(json, "problem", m->problem);
     put_text(json, "refused", m->refused);

@@ -81,6 +81,10 @@ describe("The acme library", function()
       return posix.read_file(haptic.directory .. "/haproxy.log"):find("invalid HTTP status code 404", 1, true)
     end)
     assert.equal("", saved("1.acme.example"))
+    -- One failure may be an accident; of the second one the owner is told, with HAProxy's reason.
+    haptic:wait_log("HAProxy's order of a certificate fails.*object=default/app%-%d.*status code 404", 40)
+    assert.equal(COUNT, haptic:metric("haptic_acme_orders_failing"))
+    assert.is_nil(haptic:log():match("[^\n]*object=default/own [^\n]*status code 404[^\n]*"))
     scope:wait_for("the number of those that are missing", 20, function()
       return haptic:metric("haptic_acme_certificates", { state = "missing" }) == COUNT
     end)
@@ -97,6 +101,7 @@ describe("The acme library", function()
       return haptic:metric("haptic_acme_certificates", { state = "missing" }) == 0
         and haptic:metric("haptic_acme_certificates", { state = "valid" }) == COUNT
         and haptic:metric("haptic_acme_certificate_first_end_timestamp_seconds") > os.time()
+        and haptic:metric("haptic_acme_orders_failing") == 0
     end)
     assert.equal(1, haptic:state().haproxy.reloads)
     assert.is_nil(haptic:log():match("[^\n]*HAProxy differed[^\n]*"))
@@ -150,6 +155,29 @@ describe("The acme library", function()
       assert.is_nil(text:find("PRIVATE KEY", 1, true))
     end
   end)
+
+  if e2e.is_full then
+    it("begins an order again that HAProxy gave up, and says when it is over", function()
+      pebble = scope:pebble({ http_port = ports.http })
+      put_authority()
+      put("a", "a.example", { [ACME] = "true" })
+      put("b", "b.example", { [ACME] = "true" })
+      pebble:resolves("a.example", false)
+      start()
+      wait_trusted("b.example")
+      haptic:wait_log("HAProxy's order of a certificate fails.*object=default/a", 200)
+      scope:wait_for("HAProxy to give it up", 300, function()
+        return haptic.haproxy:ask("acme status"):find("a.example.pem\thaptic\tScheduled", 1, true)
+      end)
+      pebble:resolves("a.example", true)
+      scope:wait_for("another order", 400, function() return e2e.peer(ports.https, "a.example") == saved("a.example") end)
+      haptic:wait_log("HAProxy's order of a certificate does not fail any more.*object=default/a", 30)
+      assert.is_true(haptic:metric("haptic_acme_retries_total") >= 1)
+      assert.equal(0, haptic:metric("haptic_acme_orders_failing"))
+    end)
+  else
+    io.stderr:write("acme_library_spec: an order that is begun again after minutes with E2E_FULL=1 only\n")
+  end
 
   it("says that it cannot work where HAProxy cannot", function()
     put("a", "a.example", { [ACME] = "true" })

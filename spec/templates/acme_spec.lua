@@ -59,7 +59,8 @@ describe("The acme library", function()
     local output = e:output()
     assert.is_nil((output.warnings["default/a"] or {}).TlsSecretNotFound)
     assert.is_string(output.warnings["default/plain"].TlsSecretNotFound)
-    for _, line in ipairs({ "acme haptic\n", "\n    directory " .. DIRECTORY .. "\n", "\n    account-key acme/account.key\n",
+    for _, line in ipairs({ "acme haptic\n", "ring acme-log\n", "\n    log ring@acme-log format raw local0 notice notice\n",
+      "\n    directory " .. DIRECTORY .. "\n", "\n    account-key acme/account.key\n",
       "\n    contact ops@example.com\n", "\n    keytype ECDSA\n", "\n    curves P-256\n", "\n    profile shortlived\n",
       "\n    map virt@acme\n", "\n    expose-experimental-directives\n" }) do
       assert.matches(line, output.config, 1, true)
