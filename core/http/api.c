@@ -14,6 +14,7 @@
 #include "http/body.h"
 #include "http/crowd.h"
 #include "http/listen.h"
+#include "http/pump.h"
 
 /* Some are shut already and not yet noticed. */
 #define CONNECTIONS_MAX (2 * CROWD_MAX)
@@ -28,16 +29,12 @@ struct api_route {
 };
 
 struct api_server {
-    struct MHD_Daemon *daemon;
+    struct pump pump;
     struct identity *identity;
     size_t max_body;
     VEC(struct api_route) routes;
     unsigned bodies; /* that are being received */
     struct crowd crowd;
-    bool running; /* inside MHD_run() */
-    uv_poll_t poll;
-    uv_timer_t timer;
-    int open_handles;
 };
 
 enum request_state {
@@ -81,13 +78,6 @@ static void wipe(struct buf *b)
     buf_done(b);
 }
 
-static void run(struct api_server *s);
-
-static void on_run_timer(uv_timer_t *timer)
-{
-    run(timer->data);
-}
-
 void api_answer(struct api_request *request, unsigned status, const char *content_type, struct buf *body)
 {
     request->status = status;
@@ -98,9 +88,9 @@ void api_answer(struct api_request *request, unsigned status, const char *conten
     if (!request->suspended)
         return;
     request->suspended = false;
+    request->server->pump.moving++;
     MHD_resume_connection(request->connection);
-    if (!request->server->running)
-        uv_timer_start(&request->server->timer, on_run_timer, 0, 0);
+    pump_wake(&request->server->pump);
 }
 
 const char *api_header(const struct api_request *request, const char *name)
@@ -240,6 +230,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         request = xcalloc(1, sizeof(*request));
         *request = (struct api_request){.server = s, .connection = connection, .begun_ns = clock_now_ns()};
         *state = request;
+        s->pump.moving++;
         stir(s, connection);
         if (!announces_too_much(s, connection))
             return MHD_YES;
@@ -264,6 +255,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         return queue(request);
     if (request->state == REQUEST_HANDLED && !request->suspended) {
         request->suspended = true;
+        s->pump.moving--;
         MHD_suspend_connection(connection);
     }
     return MHD_YES;
@@ -278,44 +270,26 @@ static void on_completed(void *ctx, struct MHD_Connection *connection, void **st
     (void)code;
     if (!request)
         return;
+    request->server->pump.moving -= !request->suspended;
     release_body(request);
     buf_done(&request->answer);
     free(request);
     *state = NULL;
 }
 
-static void on_ready(uv_poll_t *poll, int status, int events)
-{
-    (void)status;
-    (void)events;
-    run(poll->data);
-}
-
-static void run(struct api_server *s)
-{
-    MHD_UNSIGNED_LONG_LONG timeout_ms;
-    s->running = true;
-    MHD_run(s->daemon);
-    s->running = false;
-    if (MHD_get_timeout(s->daemon, &timeout_ms) == MHD_YES)
-        uv_timer_start(&s->timer, on_run_timer, timeout_ms, 0);
-    else
-        uv_timer_stop(&s->timer);
-}
-
-/* False with errno set. */
-static bool listen_at(struct api_server *s, const struct listen_address *at, uint16_t port)
+/* NULL with errno set. */
+static struct MHD_Daemon *listen_at(struct api_server *s, const struct listen_address *at, uint16_t port)
 {
     errno = 0;
-    s->daemon = MHD_start_daemon(
+    struct MHD_Daemon *daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_TLS | MHD_ALLOW_SUSPEND_RESUME | at->flags, port, NULL, NULL, on_request, s,
         MHD_OPTION_SOCK_ADDR, &at->at.any, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
         IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_HTTPS_CERT_CALLBACK, on_certificate,
         MHD_OPTION_HTTPS_PRIORITIES, PRIORITIES, MHD_OPTION_END);
-    if (!s->daemon && errno == 0)
+    if (!daemon && errno == 0)
         errno = EADDRINUSE;
-    return s->daemon != NULL;
+    return daemon;
 }
 
 int api_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct identity *identity, size_t max_body,
@@ -327,16 +301,12 @@ int api_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct i
     struct api_server *s = xcalloc(1, sizeof(*s));
     s->identity = the_identity = identity;
     s->max_body = max_body;
-    if (!listen_at(s, &at, port)) {
+    struct MHD_Daemon *daemon = listen_at(s, &at, port);
+    if (!daemon) {
         free(s);
         return err_set_sys(err, errno, "listen on %s port %u", address, port);
     }
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    uv_poll_init(loop, &s->poll, info->epoll_fd);
-    uv_timer_init(loop, &s->timer);
-    s->poll.data = s->timer.data = s;
-    uv_poll_start(&s->poll, UV_READABLE, on_ready);
-    run(s);
+    pump_begin(&s->pump, loop, daemon, &s->crowd);
     *ret_server = s;
     return 0;
 }
@@ -348,25 +318,20 @@ void api_server_route(struct api_server *s, const char *method, const char *path
 
 uint16_t api_server_port(const struct api_server *s)
 {
-    return MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
+    return MHD_get_daemon_info(s->pump.daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_closed(void *ctx)
 {
-    struct api_server *s = handle->data;
-    if (--s->open_handles > 0)
-        return;
-    MHD_stop_daemon(s->daemon);
+    struct api_server *s = ctx;
+    MHD_stop_daemon(s->pump.daemon);
     vec_done(&s->routes);
     free(s);
 }
 
 struct api_server *api_server_free(struct api_server *s)
 {
-    if (!s)
-        return NULL;
-    s->open_handles = 2;
-    uv_close((uv_handle_t *)&s->poll, on_closed);
-    uv_close((uv_handle_t *)&s->timer, on_closed);
+    if (s)
+        pump_end(&s->pump, on_closed, s);
     return NULL;
 }

@@ -12,7 +12,7 @@
 struct guest {
     struct guest *before, *after;
     int fd;
-    bool is_shut;
+    bool is_shut, has_asked;
     struct in6_addr address; /* IPv4 as ::ffff:a.b.c.d */
 };
 
@@ -98,11 +98,14 @@ struct guest *crowd_enter(struct crowd *c, int fd, const struct sockaddr *addres
         shut_quietest(c, largest(c));
     link_last(c, g);
     c->count++;
+    c->strangers++;
     return g;
 }
 
 void crowd_stir(struct crowd *c, struct guest *g)
 {
+    c->strangers -= !g->has_asked;
+    g->has_asked = true;
     unlink_guest(c, g);
     link_last(c, g);
 }
@@ -113,5 +116,6 @@ void crowd_leave(struct crowd *c, struct guest *g)
         return;
     unlink_guest(c, g);
     c->count -= !g->is_shut;
+    c->strangers -= !g->has_asked;
     free(g);
 }

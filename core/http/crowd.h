@@ -20,6 +20,7 @@ struct guest;
 struct crowd {
     struct guest *quietest, *newest;
     size_t count;
+    size_t strangers; /* that have not asked for anything yet */
 };
 
 /* A connection begins; others may be shut for it (the server then finds them at their end). */

@@ -1,5 +1,4 @@
-/* libmicrohttpd with its own epoll descriptor, which the loop polls: no thread, no lock. Its next time-out becomes a
- * timer. A request whose answer takes time is suspended; a client that goes away meanwhile is noticed afterwards. Its
+/* libmicrohttpd with its own epoll descriptor, which the loop polls (pump.h): no thread, no lock. A request whose answer takes time is suspended; a client that goes away meanwhile is noticed afterwards. Its
  * limits of connections turn the newest away, whoever that is; so they are set beyond ours (crowd.h). */
 #include "http/server.h"
 
@@ -14,6 +13,7 @@
 #include "http/crowd.h"
 #include "http/listen.h"
 #include "http/loopback.h"
+#include "http/pump.h"
 
 /* Some are shut already and not yet noticed. */
 #define CONNECTIONS_MAX (2 * CROWD_MAX)
@@ -37,13 +37,9 @@ struct http_later {
 };
 
 struct http_server {
-    struct MHD_Daemon *daemon;
+    struct pump pump;
     VEC(struct http_later *) waiting;
-    bool runs; /* inside MHD_run() */
     VEC(struct route) routes;
-    uv_poll_t poll;
-    uv_timer_t timer;
-    int open_handles;
     bool is_local;
     struct crowd crowd;
 };
@@ -101,8 +97,6 @@ struct http_later *http_answer_later(struct http_answer *answer)
     return answer->later;
 }
 
-static void on_timer(uv_timer_t *timer);
-
 static void stop_waiting(struct http_server *s, struct http_later *later)
 {
     for (size_t i = 0; i < s->waiting.length; i++)
@@ -131,8 +125,7 @@ void http_later_answer(struct http_later *later, unsigned status, const char *co
     stop_waiting(s, later);
     later->is_suspended = false;
     MHD_resume_connection(later->connection);
-    if (!s->runs)
-        uv_timer_start(&s->timer, on_timer, 0, 0);
+    pump_wake(&s->pump);
 }
 
 static enum MHD_Result respond_later(struct http_server *s, struct MHD_Connection *connection,
@@ -236,45 +229,18 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     return respond(connection, &answer);
 }
 
-static void run(struct http_server *s);
-
-static void on_timer(uv_timer_t *timer)
-{
-    run(timer->data);
-}
-
-static void on_ready(uv_poll_t *poll, int status, int events)
-{
-    (void)status;
-    (void)events;
-    run(poll->data);
-}
-
-static void run(struct http_server *s)
-{
-    MHD_UNSIGNED_LONG_LONG timeout_ms;
-
-    s->runs = true;
-    MHD_run(s->daemon);
-    s->runs = false;
-    if (MHD_get_timeout(s->daemon, &timeout_ms) == MHD_YES)
-        uv_timer_start(&s->timer, on_timer, timeout_ms, 0);
-    else
-        uv_timer_stop(&s->timer);
-}
-
-/* False with errno set. */
-static bool listen_at(struct http_server *s, const struct listen_address *at, uint16_t port)
+/* NULL with errno set. */
+static struct MHD_Daemon *listen_at(struct http_server *s, const struct listen_address *at, uint16_t port)
 {
     errno = 0;
-    s->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | at->flags, port, NULL, NULL, on_request, s,
-                                 MHD_OPTION_SOCK_ADDR, &at->at.any, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_NOTIFY_COMPLETED,
-                                 on_completed, s, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
-                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_END);
-    if (s->daemon == NULL && errno == 0)
+    struct MHD_Daemon *daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | at->flags, port, NULL, NULL, on_request, s, MHD_OPTION_SOCK_ADDR,
+        &at->at.any, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_END);
+    if (daemon == NULL && errno == 0)
         errno = EADDRINUSE;
-    return s->daemon != NULL;
+    return daemon;
 }
 
 int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct http_server **ret_server,
@@ -285,16 +251,12 @@ int http_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct 
     if (listen_address(address, port, &at, err) < 0)
         return -1;
     struct http_server *s = xcalloc(1, sizeof(*s));
-    if (!listen_at(s, &at, port)) {
+    struct MHD_Daemon *daemon = listen_at(s, &at, port);
+    if (daemon == NULL) {
         free(s);
         return err_set_sys(err, errno, "listen on %s port %u", address, port);
     }
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD);
-    uv_poll_init(loop, &s->poll, info->epoll_fd);
-    uv_timer_init(loop, &s->timer);
-    s->poll.data = s->timer.data = s;
-    uv_poll_start(&s->poll, UV_READABLE, on_ready);
-    run(s);
+    pump_begin(&s->pump, loop, daemon, NULL); /* without TLS */
     *ret_server = s;
     return 0;
 }
@@ -311,33 +273,28 @@ void http_server_local(struct http_server *s)
 
 uint16_t http_server_port(const struct http_server *s)
 {
-    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_BIND_PORT);
+    const union MHD_DaemonInfo *info = MHD_get_daemon_info(s->pump.daemon, MHD_DAEMON_INFO_BIND_PORT);
 
     return info->port;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_closed(void *ctx)
 {
-    struct http_server *s = handle->data;
+    struct http_server *s = ctx;
 
-    if (--s->open_handles > 0)
-        return;
     for (size_t i = 0; i < s->waiting.length; i++) {
         s->waiting.items[i]->server = NULL;
         MHD_resume_connection(s->waiting.items[i]->connection);
     }
     vec_done(&s->waiting);
-    MHD_stop_daemon(s->daemon);
+    MHD_stop_daemon(s->pump.daemon);
     vec_done(&s->routes);
     free(s);
 }
 
 struct http_server *http_server_free(struct http_server *s)
 {
-    if (s == NULL)
-        return NULL;
-    s->open_handles = 2;
-    uv_close((uv_handle_t *)&s->poll, on_closed);
-    uv_close((uv_handle_t *)&s->timer, on_closed);
+    if (s != NULL)
+        pump_end(&s->pump, on_closed, s);
     return NULL;
 }
