@@ -94,13 +94,18 @@ static bool begins(const char *word, size_t length, const char *with)
     return length > strlen(with) && memcmp(word, with, strlen(with)) == 0;
 }
 
-static bool is_variable(const char *word, size_t length)
+/* The variable that a word names; NULL: it names none. "ptxn.a" is "txn.a" of the stream that began this one, and where
+ * that was set is not known: it is looked at as the same. */
+static const char *variable_of(const char *word, size_t length)
 {
     static const char *const scopes[] = {"txn.", "req.", "res.", "sess.", "proc.", "check."};
-    for (size_t i = 0; i < ARRAY_LEN(scopes); i++)
+    for (size_t i = 0; i < ARRAY_LEN(scopes); i++) {
         if (begins(word, length, scopes[i]))
-            return true;
-    return false;
+            return word;
+        if (*word == 'p' && begins(word + 1, length - 1, scopes[i]))
+            return word + 1;
+    }
+    return NULL;
 }
 
 static bool is_word(const char *word, size_t length, const char *other)
@@ -127,10 +132,11 @@ static struct map_step *step_read(const char *line, const char *end)
                       is_word(word, length, "default_backend")))
             vec_push(&s->to, xstrdup(CHOICE));
         first = false;
+        const char *variable = variable_of(word, length), *name = variable ? variable : word;
         if (sets)
-            vec_push(&s->to, xmemdup0(word, length));
-        else if (begins(word, length, FOLDER) || is_variable(word, length))
-            vec_push(&s->from, xmemdup0(word, length));
+            vec_push(&s->to, xmemdup0(name, length - (size_t)(name - word)));
+        else if (variable || begins(word, length, FOLDER))
+            vec_push(&s->from, xmemdup0(name, length - (size_t)(name - word)));
         sets = at < end && *at == '(' && (is_word(word, length, "set-var") || is_word(word, length, "set-var-fmt"));
     }
     return s;

@@ -65,6 +65,11 @@ static void test_ways_to_a_backend(void **state)
         {"use_backend b if { path,map(maps/a.map) -m str yes }", "a.map "},
         {"\"use_backend\" %[path,map(maps/a.map)]", "a.map "},
         {"use-server %[path,map(maps/a.map)] if TRUE", "a.map "},
+        {"http-request set-var(txn.a) path,map(maps/a.map)\nuse_backend %[var(ptxn.a)]\n", "a.map "},
+        {"http-request set-var(psess.a) path,map(maps/a.map)\nhttp-request set-var(req.b) var(sess.a)\n"
+         "use_backend %[var(preq.b)]\n",
+         "a.map "},
+        {"http-request set-var(ptxn.a) path,map(maps/a.map)\nuse_backend %[var(pres.a)]\n", ""},
         {"http-request set-var(txn.e) path,map(maps/a.map)\nhttp-request set-var(txn.f) var(txn.g)\n"
          "use_backend %[var(txn.f)]\n",
          ""},
