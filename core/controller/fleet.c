@@ -205,14 +205,10 @@ struct peers *fleet_peers(const struct fleet *f)
 
 bool fleet_takes_backends(const struct fleet *f)
 {
-    size_t told = 0;
-    for (size_t i = 0; i < f->seats.length; i++) {
-        const struct seat *s = f->seats.items[i];
-        if (*s->haproxy && !s->takes_backends)
+    for (size_t i = 0; i < f->seats.length; i++)
+        if (!f->seats.items[i]->takes_backends)
             return false;
-        told += *s->haproxy != '\0';
-    }
-    return told > 0;
+    return f->seats.length > 0;
 }
 
 void fleet_rest(struct fleet *f)

@@ -66,7 +66,8 @@ int fleet_set_identity(struct fleet *f, const struct peer_identity *identity, st
  * HAProxy had to check it, so members may have to reload; then they take it one after another (fleet_pace.h). The fence
  * is that of every offer from here on. */
 void fleet_offer(struct fleet *f, struct model_changes *changes, bool checked, const struct fence *fence);
-/* Can each member that has told its state add and delete backends without a reload? False when none has. */
+/* Can each member add and delete backends without a reload? One that has not told yet what it can does not count as one
+ * that can. */
 bool fleet_takes_backends(const struct fleet *f);
 /* This replica does not write any more. */
 void fleet_rest(struct fleet *f);

@@ -1,22 +1,14 @@
 /* The agent's API over real sockets: a client that does not go on with its handshake costs nothing meanwhile. */
-#include "haproxy_support.h"
+#include "api_world.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
 
-#include "http/api.h"
-#include "net/authority.h"
-#include "net/peer.h"
-
 #define TURNS_MAX 400 /* of the loop in half a second; one that does not sleep makes tens of thousands */
 
 struct world {
-    uv_loop_t loop;
+    struct api_world api;
     uv_prepare_t counter;
-    char *directory, *files[3];
-    struct buf authority, authority_key, ours[2], theirs[2];
-    struct identity *identity;
-    struct api_server *server;
     struct peers *peers;
     unsigned turns, answers;
     size_t answered_bytes;
@@ -47,42 +39,18 @@ static void serve_large(void *ctx, struct api_request *request, const char *body
     api_answer(request, 200, "text/plain", &answer);
 }
 
-static char *keep_file(const struct world *w, const char *name, const struct buf *text)
-{
-    file_write(w->directory, name, buf_str(text));
-    return xasprintf("%s/%s", w->directory, name);
-}
-
-static void issue(struct world *w, enum authority_role role, struct buf *certificate, struct buf *key)
-{
-    struct err err;
-    assert_int_equal(authority_issue(buf_str(&w->authority), buf_str(&w->authority_key), role, "haptic-agent",
-                                     time(NULL), 3600, certificate, key, &err),
-                     0);
-}
-
 static void begin(struct world *w)
 {
     struct err err;
     memset(w, 0, sizeof(*w));
-    w->directory = directory_new();
-    assert_int_equal(uv_loop_init(&w->loop), 0);
-    assert_int_equal(authority_make(time(NULL), &w->authority, &w->authority_key, &err), 0);
-    issue(w, AUTHORITY_AGENT, &w->ours[0], &w->ours[1]);
-    issue(w, AUTHORITY_CONTROLLER, &w->theirs[0], &w->theirs[1]);
-    w->files[0] = keep_file(w, "crt", &w->ours[0]);
-    w->files[1] = keep_file(w, "key", &w->ours[1]);
-    w->files[2] = keep_file(w, "ca", &w->authority);
-    const struct identity_files files = {w->files[0], w->files[1], w->files[2]};
-    assert_int_equal(identity_new(&files, &w->identity, &err), 0);
-    assert_int_equal(api_server_new(&w->loop, "127.0.0.1", 0, w->identity, (size_t)8 << 20, &w->server, &err), 0);
-    api_server_route(w->server, "GET", "/hello", serve_hello, w);
-    api_server_route(w->server, "POST", "/hello", serve_hello, w);
-    api_server_route(w->server, "GET", "/large", serve_large, w);
-    w->peers = peers_new(&w->loop, "test", "haptic-agent");
-    const struct peer_identity identity = {buf_str(&w->authority), buf_str(&w->theirs[0]), buf_str(&w->theirs[1])};
+    api_world_begin(&w->api);
+    api_server_route(w->api.server, "GET", "/hello", serve_hello, w);
+    api_server_route(w->api.server, "POST", "/hello", serve_hello, w);
+    api_server_route(w->api.server, "GET", "/large", serve_large, w);
+    w->peers = peers_new(&w->api.loop, "test", "haptic-agent");
+    const struct peer_identity identity = api_world_client(&w->api);
     assert_int_equal(peers_set_identity(w->peers, &identity, &err), 0);
-    uv_prepare_init(&w->loop, &w->counter);
+    uv_prepare_init(&w->api.loop, &w->counter);
     w->counter.data = w;
     uv_prepare_start(&w->counter, on_turn);
     uv_unref((uv_handle_t *)&w->counter);
@@ -91,19 +59,8 @@ static void begin(struct world *w)
 static void end(struct world *w)
 {
     peers_free(w->peers);
-    api_server_free(w->server);
     uv_close((uv_handle_t *)&w->counter, NULL);
-    loop_end(&w->loop);
-    identity_free(w->identity);
-    for (size_t i = 0; i < 3; i++)
-        free(w->files[i]);
-    for (size_t i = 0; i < 2; i++) {
-        buf_done(&w->ours[i]);
-        buf_done(&w->theirs[i]);
-    }
-    buf_done(&w->authority);
-    buf_done(&w->authority_key);
-    directory_remove(w->directory);
+    api_world_end(&w->api);
 }
 
 static void on_answer(void *ctx, const struct peer_answer *answer, const struct err *err)
@@ -117,7 +74,7 @@ static void on_answer(void *ctx, const struct peer_answer *answer, const struct 
 
 static void ask(struct world *w, const char *path, struct peer_body *body)
 {
-    const struct peer_address address = {.host = "127.0.0.1", .port = api_server_port(w->server)};
+    const struct peer_address address = {.host = "127.0.0.1", .port = api_server_port(w->api.server)};
     const struct peer_call call = {.address = &address,
                                    .path = path,
                                    .body = body,
@@ -132,14 +89,14 @@ static void run_until_answered(struct world *w, unsigned answers)
 {
     int64_t end_ns = clock_now_ns() + 60 * NS_PER_S;
     while (w->answers < answers && clock_now_ns() < end_ns)
-        uv_run(&w->loop, UV_RUN_ONCE);
+        uv_run(&w->api.loop, UV_RUN_ONCE);
     assert_int_equal(w->answers, answers);
 }
 
 static unsigned turns_within(struct world *w, int64_t ms)
 {
     unsigned before = w->turns;
-    loop_sleep(&w->loop, ms);
+    loop_sleep(&w->api.loop, ms);
     return w->turns - before;
 }
 
@@ -147,7 +104,7 @@ static int dial(const struct world *w)
 {
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                             .sin_port = htons(api_server_port(w->server))};
+                             .sin_port = htons(api_server_port(w->api.server))};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
     return fd;

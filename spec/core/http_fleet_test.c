@@ -1,0 +1,153 @@
+/* What a controller believes of its members: real requests, and a member that says what the test wants. */
+#include "api_world.h"
+
+#include <curl/curl.h>
+
+#include "controller/fleet.h"
+#include "model_support.h"
+
+struct world {
+    struct api_world api;
+    struct model *model;
+    struct vault *vault;
+    struct metrics *metrics;
+    struct fleet *fleet;
+    const char *haproxy; /* of the state, as JSON */
+    unsigned asked;
+};
+
+static bool may_write(void *ctx)
+{
+    (void)ctx;
+    return true;
+}
+
+static void refused_stale(void *ctx, int64_t highest)
+{
+    (void)ctx;
+    (void)highest;
+}
+
+static void settled(void *ctx)
+{
+    (void)ctx;
+}
+
+static void serve_state(void *ctx, struct api_request *request, const char *body, size_t length)
+{
+    struct world *w = ctx;
+    struct buf answer = {0};
+    char hex[DIGEST_HEX_SIZE];
+    (void)body;
+    (void)length;
+    w->asked++;
+    buf_printf(&answer,
+               "{\"result\":\"state\",\"digest\":\"%s\",\"api\":3,\"version\":\"0\",\"ready\":true,\"is_open\":false,"
+               "\"haproxy\":%s}\n",
+               digest_hex(model_digest(w->model, MODEL_ACCEPTED), hex), w->haproxy);
+    api_answer(request, 200, "application/json", &answer);
+}
+
+static void begin(struct world *w)
+{
+    static const struct fleet_ops ops = {may_write, refused_stale, settled};
+    const struct fleet_config config = {.version = "0",
+                                        .agent_name = "haptic-agent",
+                                        .haproxy = "3.4.0",
+                                        .timeout_ns = 10 * NS_PER_S,
+                                        .share_percent = 100};
+    struct err err;
+    memset(w, 0, sizeof(*w));
+    api_world_begin(&w->api);
+    api_server_route(w->api.server, "GET", "/v1/state", serve_state, w);
+    w->model = model_new();
+    model_put_base(w->model, 8000, "");
+    model_check(w->model, true);
+    w->vault = vault_new(1 << 20);
+    w->metrics = metrics_new();
+    w->haproxy = "{}";
+    w->fleet = fleet_new(&w->api.loop, &config, w->model, w->vault, w->metrics, &ops, w);
+    const struct peer_identity identity = api_world_client(&w->api);
+    assert_int_equal(fleet_set_identity(w->fleet, &identity, &err), 0);
+}
+
+static void end(struct world *w)
+{
+    fleet_free(w->fleet);
+    api_world_end(&w->api);
+    metrics_free(w->metrics);
+    vault_free(w->vault);
+    model_free(w->model);
+}
+
+/* One member that answers, and as many as wanted that are away. */
+static void set_members(struct world *w, size_t away)
+{
+    struct fleet_seat seats[4] = {
+        {.name = "here", .address = {.host = "127.0.0.1", .port = api_server_port(w->api.server)}}};
+    static const char *const names[] = {"away1", "away2", "away3"};
+    for (size_t i = 0; i < away; i++)
+        seats[1 + i] = (struct fleet_seat){.name = names[i], .address = {.host = "127.0.0.1", .port = 1}};
+    fleet_set_members(w->fleet, seats, 1 + away);
+}
+
+static void offer(struct world *w)
+{
+    const struct fence fence = {.transitions = 1, .generation = 1, .holder = "test"};
+    fleet_offer(w->fleet, NULL, false, &fence);
+}
+
+static void run_until_asked(struct world *w, unsigned times)
+{
+    int64_t end_ns = clock_now_ns() + 60 * NS_PER_S;
+    struct fleet_status status = {0};
+    while ((w->asked < times || status.verified == 0) && clock_now_ns() < end_ns) {
+        uv_run(&w->api.loop, UV_RUN_ONCE);
+        fleet_status(w->fleet, &status);
+    }
+    assert_true(w->asked >= times);
+    assert_int_equal(status.verified, 1);
+}
+
+/* A new backend goes live without a check only when each member can take it without a reload. */
+static void a_member_that_has_not_told_its_version_can_do_nothing(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w);
+    assert_false(fleet_takes_backends(w.fleet)); /* there is nobody */
+    set_members(&w, 0);
+    w.haproxy = "{\"version\":\"3.4.0\",\"dynamic_backends\":true}";
+    assert_false(fleet_takes_backends(w.fleet));
+    offer(&w);
+    run_until_asked(&w, 1);
+    assert_true(fleet_takes_backends(w.fleet));
+    set_members(&w, 2);
+    assert_false(fleet_takes_backends(w.fleet));
+    set_members(&w, 0);
+    assert_true(fleet_takes_backends(w.fleet));
+    end(&w);
+}
+
+static void an_old_haproxy_decides_for_all(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w);
+    set_members(&w, 0);
+    w.haproxy = "{\"version\":\"3.2.0\",\"dynamic_backends\":false}";
+    offer(&w);
+    run_until_asked(&w, 1);
+    assert_false(fleet_takes_backends(w.fleet));
+    end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_member_that_has_not_told_its_version_can_do_nothing),
+        cmocka_unit_test(an_old_haproxy_decides_for_all),
+    };
+    curl_global_init(CURL_GLOBAL_ALL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
