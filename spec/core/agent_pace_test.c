@@ -211,6 +211,29 @@ static void test_long_connections_live_for_their_time(void **state)
     each_paced(long_connection, 3);
 }
 
+/* A HAProxy that serves nothing yet has nothing that a reload could hurt, and its start counts as one. */
+static void at_once(struct world *w)
+{
+    agent_set_times(w->agent, 0, 3600 * NS_PER_S);
+    change(w, "busy/one", "busy", 0);
+    assert_false(w->reloaded);
+    assert_true(w->reload_after_ns > 3000 * NS_PER_S);
+    agent_reload_at_once(w->agent);
+    change(w, "busy/one", "busy", 1);
+    assert_true(w->reloaded);
+    assert_answer(w, "busy", "a");
+    /* Only the next one. */
+    change(w, "busy/one", "busy", 2);
+    assert_false(w->reloaded);
+    assert_true(w->reload_after_ns > 3000 * NS_PER_S);
+}
+
+static void test_the_first_bundle_does_not_wait(void **state)
+{
+    (void)state;
+    each_paced(at_once, 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_an_owner_waits_and_others_do_not),
         cmocka_unit_test(test_a_backend_waits_with_its_profile),
         cmocka_unit_test(test_long_connections_live_for_their_time),
+        cmocka_unit_test(test_the_first_bundle_does_not_wait),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
 }

@@ -288,6 +288,7 @@ describe("a fleet", function()
     for i = 1, 3 do
       members[i] = scope:member({
         name = "member" .. i, identity = identity, series = "3.4", address = "127.0.1." .. i, port = port,
+        min_reload_interval = "1h", -- the first bundle does not wait for it
       })
     end
     pod(1, "Running")
