@@ -52,7 +52,8 @@ function Member:start()
     o.program or M.program(), "agent", "--directory", self.directory, "--listen", self.address .. ":" .. self.port,
     "--status-listen", "127.0.0.1:" .. self.status_port, "--tls-cert", o.identity.agent_crt, "--tls-key",
     o.identity.agent_key, "--client-ca", o.identity.authority.crt, "--minimal-bind",
-    "127.0.0.1:" .. self.minimal_port, "--min-reload-interval", o.min_reload_interval or "100ms", "--log-level", "DEBUG",
+    "127.0.0.1:" .. self.minimal_port, "--min-reload-interval", o.min_reload_interval or "100ms",
+    "--log-level", "DEBUG",
   }
   local more = o.attach and { "--attach" } or { "--haproxy-binary", M.haproxy_binary(o.series) }
   for _, word in ipairs(more) do
