@@ -285,7 +285,7 @@ static int start_haproxy(struct app *app, struct err *err)
 {
     const struct app_options *o = &app->options;
 
-    app_start_orders(app);
+    app->orders = order_report_new(reconcile_model(app->reconcile), app_notify, app);
     if (o->fleet)
         return app_start_fleet(app, err);
     app->master_socket = o->master_socket ? xstrdup(o->master_socket) : xasprintf("%s/master.sock", app->directory);

@@ -3,11 +3,6 @@
 #include "controller/app_parts.h"
 #include "data/json.h"
 
-void app_start_orders(struct app *app)
-{
-    app->orders = order_report_new(reconcile_model(app->reconcile), app_notify, app);
-}
-
 static void add(void *ctx, const char *file, const char *reason)
 {
     order_report_add(ctx, file, reason);

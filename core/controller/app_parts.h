@@ -138,7 +138,6 @@ void app_end_election(struct app *app);
 int app_begin(struct app *app, struct err *err) MUST_CHECK;
 
 /* app_orders.c */
-void app_start_orders(struct app *app);
 void app_orders_changed(void *ctx); /* those of this process' HAProxy */
 /* Those of a member's HAProxy; see struct fleet_ops. */
 void app_orders_told(void *ctx, const char *member, struct yyjson_val *list);
