@@ -47,8 +47,7 @@ static void on_died(void *ctx, const char *reason)
     log_error("HAProxy died; it is started again", "reason", reason);
     agent_forget_live(a, "HAProxy died");
     apply_abort(a, "HAProxy died");
-    metric_add(metric_counter(a->metrics, "haptic_haproxy_deaths_total", "HAProxy processes that ended by themselves."),
-               1);
+    agent_count_death(a);
     agent_tell(a, "HAProxy died");
 }
 

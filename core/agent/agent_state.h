@@ -167,6 +167,13 @@ struct watched {
     struct log_limit limit;
 };
 
+/* The master at its last answer. */
+struct master_seen {
+    int pid; /* 0: none has answered yet */
+    unsigned reloads;
+    int64_t answered_ns;
+};
+
 /* Writing what is live into the directory, from the first slice until everything is on disk. */
 struct leveling {
     struct draft *draft; /* NULL: nothing is under way */
@@ -233,7 +240,8 @@ struct agent {
     struct master_call *reload_call, *poll_call;
     struct runtime_call *probe_call;
     struct watched master_watched, worker_watched;
-    int64_t poll_ns, probe_ns; /* when they were begun */
+    struct master_seen master_seen; /* of an attached HAProxy */
+    int64_t poll_ns, probe_ns;      /* when they were begun */
     unsigned polls;
     uv_timer_t step_timer; /* continues or ends an apply from the loop */
     void (*step)(struct agent *a);
@@ -317,6 +325,7 @@ void apply_step_later(struct agent *a, void (*step)(struct agent *a), int64_t de
 
 /* gate.c */
 void agent_tell(struct agent *a, const char *what); /* changed() */
+void agent_count_death(struct agent *a);            /* HAProxy ended by itself */
 void agent_on_reload_due(uv_timer_t *timer);
 /* Is this writer still the highest? Not asked before the first apply. */
 int agent_check_fence(struct agent *a, struct err *err) MUST_CHECK;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/metric.h"
 
 #define FENCE_FRESH_NS NS_PER_MS /* a fence that was raised less long ago is not read again */
 #define NO_TIME "no time to write is left: the leadership was not renewed in time"
@@ -14,6 +15,12 @@ void agent_tell(struct agent *a, const char *what)
 {
     if (!a->stopping && a->changed)
         a->changed(a->ctx, what);
+}
+
+void agent_count_death(struct agent *a)
+{
+    metric_add(metric_counter(a->metrics, "haptic_haproxy_deaths_total", "HAProxy processes that ended by themselves."),
+               1);
 }
 
 void agent_on_reload_due(uv_timer_t *timer)

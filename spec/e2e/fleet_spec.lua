@@ -481,6 +481,10 @@ describe("a fleet", function()
     m:wait_answer("moving.example", wanted)
     scope:wait_for("the agent to be ready", 10, function() return m:status("/readyz") == 200 end)
     assert.equal(0, m:state().haproxy.reloads)
+    local function deaths()
+      return tonumber(select(2, m:status("/metrics")):match("\nhaptic_haproxy_deaths_total (%d+)"))
+    end
+    assert.is_nil(deaths())
     -- HAProxy's container alone.
     local pids = m.haproxy:processes()
     posix.kill(pids.master, "KILL")
@@ -489,6 +493,7 @@ describe("a fleet", function()
     m:start_haproxy()
     m:wait_answer("moving.example", wanted)
     scope:wait_for("the agent to be ready", 10, function() return m:status("/readyz") == 200 end)
+    scope:wait_for("the death to be counted", 10, function() return deaths() == 1 end)
   end)
 
   it("refuses a stale leader", function()
