@@ -203,6 +203,10 @@ describe("Annotations:", function()
       path("lines", "/a/x", "/found")
       path("lines", "/c", "/c")
       path("none", "/a/b?c=d", "/a/b?c=d")
+      -- An expression is not matched with any length of path, and what it does not see does not pass.
+      path("strip", "/api/" .. ("a"):rep(4091), "/" .. ("a"):rep(4091))
+      status("strip", "/api/" .. ("a"):rep(4092), nil, 414)
+      path("none", "/" .. ("a"):rep(5000), "/" .. ("a"):rep(5000))
     end)
 
     it("asks for a name and a password, on " .. series, function()
@@ -258,6 +262,8 @@ describe("Annotations:", function()
       put("some", { ["cors-enable"] = "on", ["cors-allow-origin"] = "https://(a|b)\\.example", ["cors-allow-methods"] = "GET, PUT",
         ["cors-allow-headers"] = "X-One,X-Two", ["cors-allow-credentials"] = "true", ["cors-max-age"] = "2m",
         ["cors-respond-to-options"] = "true" })
+      put("either", { ["cors-enable"] = "on", ["cors-allow-origin"] = "https://a\\.example|https://c\\.example" })
+      put("begun", { ["cors-enable"] = "on", ["cors-allow-origin"] = "^https://a\\.example" })
       put("none", {})
       start(series)
       local origin = { headers = { "Origin: https://a.example" } }
@@ -284,6 +290,17 @@ describe("Annotations:", function()
           assert.equal(200, answer.status)
           assert.is_nil(answer.headers["access-control-allow-origin"])
         end)
+      end
+      for _, name in ipairs({ "either", "begun" }) do
+        both(name, "/", { headers = { "Origin: https://a.example" } }, function(answer)
+          assert.equal("https://a.example", answer.headers["access-control-allow-origin"], name)
+        end)
+        for _, other in ipairs({ "https://a.example.attacker.test", "https://attacker.test/https://c.example",
+          "https://a.example" .. ("a"):rep(5000) }) do
+          both(name, "/", { headers = { "Origin: " .. other } }, function(answer)
+            assert.is_nil(answer.headers["access-control-allow-origin"], name .. " " .. other:sub(1, 60))
+          end)
+        end
       end
       both("none", "/", origin, function(answer) assert.is_nil(answer.headers["access-control-allow-origin"]) end)
     end)

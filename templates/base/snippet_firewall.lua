@@ -10,6 +10,12 @@ local expressions, patterns = use("base.expressions"), use("base.patterns")
 
 local MAX_LINES, MAX_BYTES, MAX_WORDS = 100, 8192, 60
 local PREFIX = "snippet_"
+--- Longest header or path that a regular expression may see, and steps that all expressions of a text may take with it
+--- (base/patterns.lua): some tenths of a second.
+local MAX_VALUE, MAX_STEPS = 16384, 3 * 16384 * 16384
+
+--- What the lines before have left.
+local steps_left
 
 local function set(words)
   local t = {}
@@ -134,8 +140,9 @@ local function takes_expression(at_field)
       if not is_field(words[at]) then return nil, "expected a header's name that may be changed" end
       at = at + 1
     end
-    local groups, problem = patterns.check(words[at] or "")
+    local groups, problem, steps = patterns.check(words[at] or "", MAX_VALUE, steps_left)
     if not groups then return nil, "a regular expression: " .. problem end
+    steps_left = steps_left - steps
     problem = format_problem(words[at + 1], words)
     if problem then return nil, problem end
     return at + 2
@@ -377,6 +384,7 @@ local SECTIONS = {
 --- The lines of a text for a section, each a list of words; nil and what is wrong with which line.
 local function check(section_name, text)
   local lines, known, number = {}, {}, 0
+  steps_left = MAX_STEPS
   if #text > MAX_BYTES then return nil, ("it is longer than %d bytes"):format(MAX_BYTES) end
   for line in (text .. "\n"):gmatch("(.-)\r?\n") do
     number = number + 1

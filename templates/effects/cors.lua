@@ -8,7 +8,8 @@ local MAP, ORIGINS = "cors.map", "cors-origin.map"
 --- that, "https://shop.example" would let in "https://shop.example.attacker.test".
 local function parse_origin(text)
   if text == "*" then return "*" end
-  local expression = text:find("^http") and "^" .. text .. "$" or text
+  local whole = text:match("^%^?(http.*)$")
+  local expression = whole and "^(?:" .. whole .. ")$" or text
   local groups, problem = patterns.check(expression)
   if not groups then return nil, "* or a regular expression: " .. problem end
   return expression
@@ -38,7 +39,8 @@ use("effects").declare("cors", {
     local allowed = { "{", "var(txn.cors)", "-m", "found", "}" }
     rule("http-request", "set-var(txn.cors)", "str(*)", "if", has("cors-any"))
     rule("http-request", "set-var(txn.origin)", "req.fhdr(origin)", "if", has("cors-match"))
-    rule("http-request", "set-var(txn.cors)", "var(txn.origin)", "if", has("cors-match"), "{",
+    rule("http-request", "set-var(txn.cors)", "var(txn.origin)", "if", has("cors-match"), "{", "var(txn.origin),length",
+      "le", patterns.max_text, "}", "{",
       "var(txn.record),concat(:,txn.origin),map_reg(" .. path:map(ORIGINS) .. ")", "-m", "found", "}")
     rule("http-request", "return", "status", 204, "if", has("cors-options"), "METH_OPTIONS", allowed)
     local action = "http-after-response"

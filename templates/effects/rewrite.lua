@@ -1,7 +1,8 @@
 --- rewrite.lua — the path that the pod gets.
 --
 -- Expressions are keys of a map that is searched by regular expressions, with the record and the number of the line in
--- front: so those of other routes fail at their first bytes, and a new one is an entry.
+-- front: so those of other routes fail at their first bytes, and a new one is an entry. A path that is too long for them
+-- gets 414: it must not pass unchanged.
 
 local patterns = use("base.patterns")
 
@@ -48,6 +49,8 @@ use("effects").declare("rewrite", {
       rule("http-request", "set-path", "%[var(txn.record),concat(:" .. n .. "),map_str(" .. path:map(PATHS) .. ")]",
         "if", has("path" .. n))
       local word = "rewrite" .. n
+      rule("http-request", "return", "status", 414, "if", has(word), "{", "path,length", "gt", patterns.max_text,
+        "}")
       rule("http-request", "set-var(txn.path_now)", "path", "if", has(word))
       rule("http-request", "unset-var(txn.path_new)", "if", has(word))
       rule("http-request", "set-var(txn.path_new)", "var(txn.record),concat(:" .. n .. ":,txn.path_now),map_regm("
