@@ -170,27 +170,61 @@ const struct url_rule *url_rules_find(const struct url_rules *rules, const char 
 
 /* ---- addresses ---- */
 
-static bool is_local_v4(uint32_t a)
+/* Networks that belong to the machine, to its link, or to what a cloud tells its machines: the list of
+ * templates/ingress/addresses.lua. carries: the byte at which an IPv4 address begins that is judged instead. */
+struct network {
+    unsigned char prefix[16];
+    unsigned bits, carries;
+};
+
+static const struct network networks_v4[] = {
+    {.prefix = {0}, .bits = 8},
+    {.prefix = {127}, .bits = 8},
+    {.prefix = {169, 254}, .bits = 16},           /* link; metadata of most clouds */
+    {.prefix = {100, 100, 100, 200}, .bits = 32}, /* Alibaba Cloud */
+    {.prefix = {168, 63, 129, 16}, .bits = 32},   /* Azure */
+    {.prefix = {192, 0, 0, 192}, .bits = 32},     /* Oracle Cloud */
+    {.prefix = {224}, .bits = 3},                 /* groups, reserved, broadcast */
+};
+
+static const struct network networks_v6[] = {
+    {.prefix = {[15] = 1}, .bits = 128},
+    {.prefix = {0}, .bits = 96},                                       /* unspecified; IPv4-compatible */
+    {.prefix = {[10] = 0xff, [11] = 0xff}, .bits = 96, .carries = 12}, /* IPv4-mapped */
+    {.prefix = {[8] = 0xff, [9] = 0xff}, .bits = 96, .carries = 12},   /* IPv4-translated */
+    {.prefix = {0x00, 0x64, 0xff, 0x9b}, .bits = 96, .carries = 12},
+    {.prefix = {0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}, .bits = 48}, /* translation of local use */
+    {.prefix = {0x20, 0x01, 0x00, 0x00}, .bits = 32},             /* Teredo */
+    {.prefix = {0x20, 0x02}, .bits = 16, .carries = 2},           /* 6to4 */
+    {.prefix = {0xfd, 0x00, 0x0e, 0xc2}, .bits = 64},             /* Amazon */
+    {.prefix = {0xfd, 0x20, 0x00, 0xce}, .bits = 64},             /* Google */
+    {.prefix = {0xfe, 0x80}, .bits = 10},                         /* link */
+    {.prefix = {0xfe, 0xc0}, .bits = 10},                         /* site */
+    {.prefix = {0xff}, .bits = 8},                                /* groups */
+};
+
+static bool is_in(const struct network *n, const unsigned char *bytes)
 {
-    return a >> 24 == 0 || a >> 24 == 127 || a >> 16 == 0xa9fe /* link-local, and metadata */ ||
-           a >= 0xe0000000 /* multicast, reserved */ || a == 0x646464c8 /* 100.100.100.200: metadata */;
+    unsigned whole = n->bits / 8, rest = n->bits % 8;
+
+    return memcmp(bytes, n->prefix, whole) == 0 &&
+           (rest == 0 || ((bytes[whole] ^ n->prefix[whole]) & (0xff00 >> rest) & 0xff) == 0);
 }
 
-static uint32_t v4_in(const struct in6_addr *a)
+static bool is_local_v4(const unsigned char *bytes)
 {
-    return (uint32_t)a->s6_addr[12] << 24 | (uint32_t)a->s6_addr[13] << 16 | (uint32_t)a->s6_addr[14] << 8 |
-           a->s6_addr[15];
+    for (size_t i = 0; i < ARRAY_LEN(networks_v4); i++)
+        if (is_in(&networks_v4[i], bytes))
+            return true;
+    return false;
 }
 
-static bool is_local_v6(const struct in6_addr *a)
+static bool is_local_v6(const unsigned char *bytes)
 {
-    static const unsigned char metadata[16] = {0xfd, 0, 0x0e, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54};
-    static const unsigned char translated[12] = {0, 0x64, 0xff, 0x9b};
-
-    if (IN6_IS_ADDR_V4MAPPED(a) || memcmp(a, translated, sizeof(translated)) == 0)
-        return is_local_v4(v4_in(a));
-    return IN6_IS_ADDR_UNSPECIFIED(a) || IN6_IS_ADDR_LOOPBACK(a) || IN6_IS_ADDR_LINKLOCAL(a) ||
-           IN6_IS_ADDR_MULTICAST(a) || IN6_IS_ADDR_V4COMPAT(a) || memcmp(a, metadata, sizeof(metadata)) == 0;
+    for (size_t i = 0; i < ARRAY_LEN(networks_v6); i++)
+        if (is_in(&networks_v6[i], bytes))
+            return networks_v6[i].carries == 0 || is_local_v4(bytes + networks_v6[i].carries);
+    return false;
 }
 
 static bool is_loopback(const struct sockaddr *address)
@@ -229,9 +263,9 @@ bool url_rule_may_connect(const struct url_rule *rule, const struct sockaddr *ad
     bool local = true;
 
     if (address->sa_family == AF_INET)
-        local = is_local_v4(ntohl(((const struct sockaddr_in *)(const void *)address)->sin_addr.s_addr));
+        local = is_local_v4((const unsigned char *)&((const struct sockaddr_in *)(const void *)address)->sin_addr);
     else if (address->sa_family == AF_INET6)
-        local = is_local_v6(&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr);
+        local = is_local_v6(((const struct sockaddr_in6 *)(const void *)address)->sin6_addr.s6_addr);
     else
         return false;
     return !local || is_named(rule, address);

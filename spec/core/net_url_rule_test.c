@@ -110,7 +110,20 @@ static void test_addresses(void **state)
                                         "::ffff:127.0.0.1",
                                         "::127.0.0.1",
                                         "64:ff9b::a9fe:a9fe",
-                                        "fd00:ec2::254"};
+                                        "fd00:ec2::254",
+                                        "fd00:ec2::23",
+                                        "fd20:ce::254",
+                                        "168.63.129.16",
+                                        "192.0.0.192",
+                                        "240.0.0.1",
+                                        "::ffff:0:169.254.169.254",
+                                        "::ffff:168.63.129.16",
+                                        "64:ff9b:1::7f00:1",
+                                        "2001::1",
+                                        "2002:7f00:1::1",
+                                        "2002:a9fe:a9fe::",
+                                        "fec0::1",
+                                        "febf::1"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(local) / sizeof(local[0]); i++)
@@ -119,6 +132,12 @@ static void test_addresses(void **state)
     assert_true(connects("https://lists.test/", "192.0.2.1"));
     assert_true(connects("https://lists.test/", "10.0.0.1"));
     assert_true(connects("https://lists.test/", "2001:db8::1"));
+    assert_true(connects("https://lists.test/", "2002:c000:201::1"));
+    assert_true(connects("https://lists.test/", "::ffff:192.0.2.1"));
+    assert_true(connects("https://lists.test/", "64:ff9b::192.0.2.1"));
+    assert_true(connects("https://lists.test/", "168.63.129.17"));
+    assert_true(connects("https://lists.test/", "223.255.255.255"));
+    assert_true(connects("https://lists.test/", "fd00:ec3::1"));
     assert_true(connects("http://localhost:8080/", "127.0.0.1"));
     assert_true(connects("http://localhost:8080/", "::1"));
     assert_false(connects("http://localhost:8080/", "169.254.169.254"));
