@@ -67,8 +67,8 @@ annotations({
   path_rewrite = {
     type = "lines", max = rewrite.max_lines, parse = rewrite.parse, on = { "Ingress", "ConfigMap" }, effect = "rewrite",
     doc = "The path that the pods get; or a regular expression and the path that takes the place of one that it "
-      .. "matches, with \\1 to \\9 for its groups. Up to four lines, each for what the one before made. Expressions that "
-      .. "can take long are refused, and paths of more than 4096 bytes get 414 where there is one.",
+      .. "matches, with \\1 to \\9 for its groups. Up to four lines, each for what the one before made. Expressions "
+      .. "that can take long are refused, and paths of more than 4096 bytes get 414 where there is one.",
     lines = "http-request set-path %[var(txn.path_new)]",
     tested = "annotations_spec: changes host and path of what the pod gets",
   },
