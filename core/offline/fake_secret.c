@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "data/certificate.h"
 #include "kube/blob.h"
+#include "store/password_facts.h"
 
 #define VALUES_MAX 4096
 #define VALUE_BYTES_MAX ((size_t)8 << 20)
@@ -94,7 +95,8 @@ static const char *crypt_hash(struct fake_secrets *f, const char *setting, size_
 {
     if (strcmp(setting, f->setting) != 0) {
         CLEANUP(free_ptr) struct crypt_data *data = xcalloc(1, sizeof(*data));
-        const char *hash = crypt_r(FAKE_PASSWORD, setting, data);
+        bool is_quick = password_is_quick(setting, strlen(setting));
+        const char *hash = is_quick ? crypt_r(FAKE_PASSWORD, setting, data) : NULL;
         snprintf(f->setting, sizeof(f->setting), "%s", setting);
         snprintf(f->hash, sizeof(f->hash), "%s", hash != NULL && *hash != '*' ? hash : "");
     }

@@ -9,6 +9,9 @@
 #define ROUNDS_MAX 999999999L
 /* Base64 of a SHA-1 digest. */
 #define SHA1_LENGTH 28
+#define DES_LENGTH 13
+/* More than any machine does while somebody waits. */
+#define MICROSECONDS_MAX 1000000000000L
 
 static const struct scheme {
     const char *prefix, *name;
@@ -38,13 +41,32 @@ static long number_before_dollar(const char *p, const char *end)
     return p > start && p < end && *p == '$' ? n : -1;
 }
 
+/* The parameters that crypt_gensalt(3) writes for a cost; -1: others. */
+static long cost_of_parameters(const char *const *parameters, size_t count, const char *p, const char *end)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t n = parameters[i] != NULL ? strlen(parameters[i]) : 0;
+        if (n > 0 && (size_t)(end - p) > n && memcmp(p, parameters[i], n) == 0)
+            return (long)i;
+    }
+    return -1;
+}
+
 static long cost_of(const struct scheme *s, const char *bytes, size_t length)
 {
     const char *p = bytes + strlen(s->prefix), *end = bytes + length;
     static const char rounds[] = "rounds=";
+    static const char *const yescrypt[] = {NULL,   "j75$", "j85$", "j7T$", "j8T$", "j9T$",
+                                           "jAT$", "jBT$", "jCT$", "jDT$", "jET$", "jFT$"};
+    static const char *const scrypt[] = {[6] = "BU..../....", [7] = "CU..../....",  [8] = "DU..../....",
+                                         [9] = "EU..../....", [10] = "FU..../....", [11] = "GU..../...."};
 
     if (strcmp(s->name, "bcrypt") == 0)
         return number_before_dollar(p, end);
+    if (strcmp(s->name, "yescrypt") == 0)
+        return cost_of_parameters(yescrypt, sizeof(yescrypt) / sizeof(yescrypt[0]), p, end);
+    if (strcmp(s->name, "scrypt") == 0)
+        return cost_of_parameters(scrypt, sizeof(scrypt) / sizeof(scrypt[0]), p, end);
     if (strcmp(s->name, "sha256") != 0 && strcmp(s->name, "sha512") != 0)
         return -1;
     if ((size_t)(end - p) < sizeof(rounds) - 1 || memcmp(p, rounds, sizeof(rounds) - 1) != 0)
@@ -52,9 +74,63 @@ static long cost_of(const struct scheme *s, const char *bytes, size_t length)
     return number_before_dollar(p + sizeof(rounds) - 1, end);
 }
 
+/* base: of the cost `at`; each step of cost doubles it. */
+static long doubled(long base, long cost, long at)
+{
+    for (; cost > at && base < MICROSECONDS_MAX; cost--)
+        base *= 2;
+    for (; cost < at; cost++)
+        base /= 2;
+    return base > 0 ? base : 1;
+}
+
+/* What one login takes, measured on a machine of 2020; 0: nobody knows. */
+static long microseconds_of(const struct scheme *s, long cost)
+{
+    if (strcmp(s->name, "des") == 0 || strcmp(s->name, "sha1") == 0 || strcmp(s->name, "ssha") == 0)
+        return 10;
+    if (strcmp(s->name, "md5") == 0 || strcmp(s->name, "apr1") == 0)
+        return 1300;
+    if (cost < 0)
+        return 0;
+    if (strcmp(s->name, "bcrypt") == 0)
+        return doubled(54000, cost, 10);
+    if (strcmp(s->name, "yescrypt") == 0)
+        return doubled(18000, cost, 5);
+    if (strcmp(s->name, "scrypt") == 0)
+        return doubled(150000, cost, 7);
+    return cost * 3 / 10 + 1;
+}
+
+static bool is_des(const char *bytes, size_t length)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789./";
+
+    for (size_t i = 0; i < length; i++)
+        if (bytes[i] == '\0' || strchr(digits, bytes[i]) == NULL)
+            return false;
+    return length == DES_LENGTH;
+}
+
+static const struct scheme *scheme_or_des(const char *bytes, size_t length)
+{
+    static const struct scheme des = {"", "des"};
+    const struct scheme *s = length <= HASH_MAX ? scheme_of(bytes, length) : NULL;
+
+    return s != NULL || !is_des(bytes, length) ? s : &des;
+}
+
+bool password_is_quick(const char *bytes, size_t length)
+{
+    const struct scheme *s = scheme_or_des(bytes, length);
+    long us = s != NULL ? microseconds_of(s, cost_of(s, bytes, length)) : 0;
+
+    return us > 0 && us <= PASSWORD_MICROSECONDS_MAX;
+}
+
 bool password_facts_write(struct buf *out, const char *bytes, size_t length)
 {
-    const struct scheme *s = length <= HASH_MAX ? scheme_of(bytes, length) : NULL;
+    const struct scheme *s = scheme_or_des(bytes, length);
 
     if (!s)
         return false;
@@ -65,6 +141,9 @@ bool password_facts_write(struct buf *out, const char *bytes, size_t length)
     long cost = cost_of(s, bytes, length);
     if (cost >= 0)
         buf_printf(out, ",\"cost\":%ld", cost);
+    long us = microseconds_of(s, cost);
+    if (us > 0 && us <= PASSWORD_MICROSECONDS_MAX)
+        buf_printf(out, ",\"microseconds\":%ld", us);
     if (line_end)
         buf_printf(out, ",\"line_end\":true");
     buf_putc(out, '}');

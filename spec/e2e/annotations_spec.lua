@@ -219,6 +219,10 @@ describe("Annotations:", function()
       users("apr1", { ada = "$apr1$salt$VEpBc9VHGUKwI9.yg13Iu0", bob = "$apr1$TOOLONGSA$x", eve = "$apr1$" })
       users("mixed", { ada = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", bob = "$apr1$salt$VEpBc9VHGUKwI9.yg13Iu0",
         eve = "$5$salt$kpa26zwgX83BPSR8d7w93OIXbFt/d3UOTZaAu5vsTM6", slow = "$6$rounds=60000$salt$x" })
+      -- One login by such a hash would take minutes, in which HAProxy serves nobody and its watchdog ends it; and it
+      -- computes each hash when it reads its configuration.
+      users("endless", { ada = "$6$rounds=999999999$salt$x", bob = "$2y$31$" .. ("a"):rep(53), eve = "$sha1$4000000000$salt$x",
+        kim = "$y$jzzzz$salt$x", lea = "_zzzzsaltJnggxhB/yWI", max = "secret" })
       users("useless", { ada = "{SSHA}abc", bob = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n" })
       put("locked", { ["auth-type"] = "basic-auth", ["auth-secret"] = "default/team", ["auth-realm"] = "The team" })
       put("short", { ["auth-type"] = "basic-auth", ["auth-secret"] = "team" })
@@ -228,6 +232,7 @@ describe("Annotations:", function()
       put("htpasswd", { ["auth-type"] = "basic-auth", ["auth-secret"] = "apr1" })
       put("mixed", { ["auth-type"] = "basic-auth", ["auth-secret"] = "mixed" })
       put("useless", { ["auth-type"] = "basic-auth", ["auth-secret"] = "useless" })
+      put("endless", { ["auth-type"] = "basic-auth", ["auth-secret"] = "endless" })
       put("free", {})
       start(series)
       both("locked", "/", nil, function(answer)
@@ -239,7 +244,7 @@ describe("Annotations:", function()
       status("locked", "/", { user = "ada:secret" }, 200)
       status("short", "/", { user = "ada:secret" }, 200)
       status("short", "/", nil, 401)
-      for _, name in ipairs({ "missing", "foreign", "digest", "useless" }) do status(name, "/", { user = "ada:secret" }, 503) end
+      for _, name in ipairs({ "missing", "foreign", "digest", "useless", "endless" }) do status(name, "/", { user = "ada:secret" }, 503) end
       -- What htpasswd writes by default, and of old.
       status("htpasswd", "/", nil, 401)
       for user, wanted in pairs({ ["ada:secret"] = 200, ["ada:Secret"] = 401, ["ada:"] = 401, ["bob:secret"] = 401,
@@ -251,7 +256,8 @@ describe("Annotations:", function()
         status("mixed", "/", { user = user }, wanted)
       end
       local told = haptic:get("/debug/state").body
-      for _, text in ipairs({ "SlowPasswordHash", "slow: each request", "UserCannotLogIn", "nobody of the Secret default/useless" }) do
+      for _, text in ipairs({ "SlowPasswordHash", "slow: each request", "UserCannotLogIn", "nobody of the Secret default/useless",
+        "nobody of the Secret default/endless" }) do
         assert.matches(text, told, 1, true)
       end
       status("free", "/", nil, 200)

@@ -9,10 +9,11 @@ local effects, apr1 = use("effects"), use("effects.apr1")
 
 local MAP, HASHES = "auth.map", "auth-hashes.map"
 
---- From here on a login holds up the requests of others for some ten milliseconds: HAProxy computes it between them.
---- Measured: sha512 with 5000 rounds takes 1.5 ms, with 656000 198 ms; bcrypt 10 takes 54 ms, 12 213 ms; yescrypt 18
---- ms.
-local SLOW = { bcrypt = 9, sha256 = 50000, sha512 = 50000, scrypt = 0, yescrypt = 0 }
+--- From here on a login (a fact of the core, which leaves it out where it is too long) holds up the requests of others
+--- noticeably, in microseconds: HAProxy computes it between them.
+local SLOW_US = 15000
+--- What all users of a list may take together: HAProxy computes each hash once when it reads its configuration.
+local LIST_US = 5000000
 
 --- A realm: it is part of a fragment's name and of a header.
 local function parse_realm(text)
@@ -35,10 +36,10 @@ local function list_name(namespace, name) return "users_" .. namespace .. "_" ..
 --- The users of a Secret by how their passwords are verified: {crypt=, sha1=, apr1=, none=}, lists of names.
 --- tell(reason, message) hears of those that cannot log in, or cost much.
 local function sort_users(secret, tell)
-  local by = { crypt = {}, sha1 = {}, apr1 = {}, none = {} }
+  local by, sum = { crypt = {}, sha1 = {}, apr1 = {}, none = {} }, 0
   for _, user in ipairs(keys(secret.data or {})) do
     local facts = dig(secret, "passwords", user) or {}
-    local scheme, kind = facts.scheme, "crypt"
+    local scheme, kind, us = facts.scheme, "crypt", facts.microseconds
     if not user:find("^[%w._-]+$") then
       kind = "none"
     elseif facts.line_end then
@@ -54,11 +55,21 @@ local function sort_users(secret, tell)
       if not apr1.on then
         tell("UserCannotLogIn", user .. ": $apr1$ needs a HAProxy with Lua; make the hash anew by `openssl passwd -5`")
       end
-    elseif SLOW[scheme] and (facts.cost or SLOW[scheme]) >= SLOW[scheme] then
+    elseif not us then
+      kind = "none"
+      tell("UserCannotLogIn", user .. ": " .. (scheme and "to compare a password with this hash takes too long, or "
+        .. "nobody knows how long: HAProxy would answer no other request meanwhile" or "it is no hash of a known kind")
+        .. "; make it anew by `openssl passwd -5`")
+    elseif sum + us > LIST_US then
+      kind = "none"
+      tell("UserCannotLogIn", user .. ": the hashes of this list take too long together; make them anew by "
+        .. "`openssl passwd -5`")
+    elseif us > SLOW_US then
       tell("SlowPasswordHash", ("%s: each request with a password computes %s%s, which holds up the others; "
         .. "`openssl passwd -5` makes one that is quick"):format(user, scheme,
         facts.cost and " (" .. facts.cost .. ")" or ""))
     end
+    if kind == "crypt" then sum = sum + us end
     by[kind][#by[kind] + 1] = user
   end
   return by
