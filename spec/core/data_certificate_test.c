@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <openssl/core_names.h>
+#include <openssl/param_build.h>
 
 #include "certificates.h"
 #include "data/certificate.h"
@@ -82,6 +84,68 @@ static void test_chain_is_put_in_order(void **state UNUSED)
     made_done(&middle);
     made_done(&leaf);
     made_done(&other);
+}
+
+/* Numbers of so many bits in the place of an RSA key, which would take minutes to make. */
+static EVP_PKEY *long_key(int bits)
+{
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    OSSL_PARAM_BLD *build = OSSL_PARAM_BLD_new();
+    BIGNUM *n = BN_new(), *e = BN_new(), *d = BN_new();
+    EVP_PKEY *key = NULL;
+    static const char *const parts[] = {OSSL_PKEY_PARAM_RSA_FACTOR1, OSSL_PKEY_PARAM_RSA_FACTOR2,
+                                        OSSL_PKEY_PARAM_RSA_EXPONENT1, OSSL_PKEY_PARAM_RSA_EXPONENT2,
+                                        OSSL_PKEY_PARAM_RSA_COEFFICIENT1};
+    BIGNUM *numbers[ARRAY_LEN(parts)];
+
+    BN_rand(n, bits, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ODD);
+    BN_rand(d, bits - 2, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ODD);
+    BN_set_word(e, RSA_F4);
+    OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_N, n);
+    OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_E, e);
+    OSSL_PARAM_BLD_push_BN(build, OSSL_PKEY_PARAM_RSA_D, d);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        numbers[i] = BN_new();
+        BN_rand(numbers[i], bits / 2, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ODD);
+        OSSL_PARAM_BLD_push_BN(build, parts[i], numbers[i]);
+    }
+    OSSL_PARAM *parameters = OSSL_PARAM_BLD_to_param(build);
+    assert_int_equal(EVP_PKEY_fromdata_init(context), 1);
+    assert_int_equal(EVP_PKEY_fromdata(context, &key, EVP_PKEY_KEYPAIR, parameters), 1);
+    OSSL_PARAM_free(parameters);
+    OSSL_PARAM_BLD_free(build);
+    EVP_PKEY_CTX_free(context);
+    BN_free(n);
+    BN_free(e);
+    BN_free(d);
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        BN_free(numbers[i]);
+    return key;
+}
+
+/* Each handshake would hold up everybody's requests. */
+static void test_long_key(void **state UNUSED)
+{
+    struct made m = make_certificate("long", "DNS:a.example.com", NULL, 0, -DAY, DAY);
+    const struct {
+        int bits;
+        const char *problem;
+    } cases[] = {{8192, ""}, {8200, "the key has 8200 bits, more than 8192: each handshake would hold up the others"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        EVP_PKEY *key = long_key(cases[i].bits);
+        struct certificate_facts f;
+        CLEANUP(buf_done) struct buf chain = {0};
+        X509_set_pubkey(m.certificate, key);
+        assert_true(X509_sign(m.certificate, m.key, EVP_sha256()) > 0);
+        CLEANUP(free_ptr) char *certificate = pem_of_certificate(m.certificate);
+        CLEANUP(free_ptr) char *secret = pem_of_key(key, NULL);
+        read_pair(certificate, secret, &f, &chain);
+        assert_string_equal(f.problem, cases[i].problem);
+        certificate_facts_done(&f);
+        EVP_PKEY_free(key);
+    }
+    made_done(&m);
 }
 
 static void test_bad_ones(void **state UNUSED)
@@ -196,6 +260,7 @@ int main(void)
         cmocka_unit_test(test_common_name_without_alternatives),
         cmocka_unit_test(test_chain_is_put_in_order),
         cmocka_unit_test(test_bad_ones),
+        cmocka_unit_test(test_long_key),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_payload),
         cmocka_unit_test(test_default),
