@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -394,6 +395,8 @@ int child_start(uv_loop_t *loop, const char *executable, const struct renderer_l
     if (spawn(c, loop, executable, theirs, page_fd, err) < 0)
         return give_up(c);
     c->running = true;
+    if (limits->niceness > 0)
+        (void)setpriority(PRIO_PROCESS, (id_t)child_pid(c), getpriority(PRIO_PROCESS, 0) + limits->niceness);
     uv_poll_start(&c->poll, UV_READABLE, on_poll);
     *ret_child = c;
     return 0;

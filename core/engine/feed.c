@@ -35,6 +35,7 @@ void feed_done(struct feed *f)
     for (size_t i = f->answered; i < f->answers.length; i++)
         free(f->answers.items[i]);
     vec_done(&f->answers);
+    object_unref(f->pretended);
     *f = (struct feed){0};
 }
 
@@ -66,6 +67,18 @@ void feed_changed(struct feed *f, const struct store_kind *kind, const struct ob
     }
     map_putn(&f->dirty_keys, key, length, key);
     vec_push(&f->dirty, key);
+}
+
+void feed_pretend(struct feed *f, struct object *o)
+{
+    struct object *before = f->pretended;
+
+    f->pretended = o ? object_ref(o) : NULL;
+    if (before)
+        feed_changed(f, before->kind, before);
+    if (o)
+        feed_changed(f, o->kind, o);
+    object_unref(before);
 }
 
 void feed_answer(struct feed *f, const char *kind, const char *id, const char *refusal)
@@ -123,13 +136,23 @@ static void add_put(struct buf *out, const char *kind, const struct object *o)
     frame_end(out, mark);
 }
 
+/* What the process is to believe that there is. */
+static const struct object *object_of(const struct feed *f, const char *kind, const char *id)
+{
+    const struct store_kind *k = store_kind_by_name(f->store, kind);
+    const struct object *pretended = f->pretended;
+
+    if (pretended && k == pretended->kind && strcmp(id, pretended->id) == 0)
+        return pretended;
+    return k ? store_get(k, id) : NULL;
+}
+
 static void send_dirty(struct feed *f, struct buf *out)
 {
     char *kind = f->dirty.items[f->sent++];
     size_t kind_length = strlen(kind) + 1;
     const char *id = kind + kind_length;
-    const struct store_kind *k = store_kind_by_name(f->store, kind);
-    const struct object *o = k ? store_get(k, id) : NULL;
+    const struct object *o = object_of(f, kind, id);
 
     map_deln(&f->dirty_keys, kind, kind_length + strlen(id));
     if (o) {

@@ -26,7 +26,8 @@ struct feed {
     VEC(char *) dirty; /* "kind\0id", oldest first */
     size_t sent;       /* of dirty */
     struct map dirty_keys;
-    VEC(char *) answers; /* "kind\0id\0refusal", oldest first ("?": void): what the store has of it goes before */
+    struct object *pretended; /* told in place of what the store has by its id; NULL: nothing is. Referenced */
+    VEC(char *) answers;      /* "kind\0id\0refusal", oldest first ("?": void): what the store has of it goes before */
     size_t answered;
 };
 
@@ -35,6 +36,9 @@ void feed_begin(struct feed *f, struct store *store, const char *const *kinds, s
 void feed_done(struct feed *f); /* leaves an empty feed that is never dirty */
 /* An object changed or went. */
 void feed_changed(struct feed *f, const struct store_kind *kind, const struct object *o);
+/* Tell the process of this object as if the store had it, until it is another one or (NULL) none. Forgotten when
+ * everything is told anew. */
+void feed_pretend(struct feed *f, struct object *o);
 /* Tell the process that an object it asked for is known, or no longer known; refusal as in store/ask.h. */
 void feed_answer(struct feed *f, const char *kind, const char *id, const char *refusal);
 bool feed_is_empty(const struct feed *f);

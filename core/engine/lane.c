@@ -56,8 +56,7 @@ struct lane {
     struct intake intake;
     struct log_limit log_limit;
     bool established;
-    unsigned deaths;                  /* in a row */
-    char suspect[AT_HAND_ID_MAX + 1]; /* at hand when a process was last killed from outside */
+    unsigned deaths; /* in a row */
     uint64_t wanted;
 
     /* Of the process. */
@@ -151,6 +150,26 @@ void lane_store_changed(struct lane *lane, const struct store_kind *kind, const 
     feed_changed(&lane->feed, kind, o);
 }
 
+bool lane_pretend(struct lane *lane, struct object *o)
+{
+    if (!lane->child || !lane->first_done)
+        return false;
+    if (o && lane->skips.items.length)
+        skips_drop_owner(&lane->skips, store_kind_spec(o->kind)->name, o->id);
+    feed_pretend(&lane->feed, o);
+    return true;
+}
+
+bool lane_is_unfinished(const struct lane *lane)
+{
+    return lane->unfinished;
+}
+
+size_t lane_open_needs(const struct lane *lane)
+{
+    return lane->needs.open;
+}
+
 void lane_answered(struct lane *lane, const char *kind, const char *id, const char *refusal)
 {
     if (!lane->child || !needs_answer(&lane->needs, kind, id, refusal, &lane->feed))
@@ -209,7 +228,6 @@ bool lane_explain(struct lane *lane, const char *fragment_id, enum contribution_
 static int on_configured(struct lane *lane, struct frame *frame, struct err *err)
 {
     const char *problem;
-
     if (lane->configured)
         return err_set(err, ERR_INVALID, "configured twice");
     if (intake_message(&lane->intake, frame, &problem, err) < 0)
@@ -308,7 +326,7 @@ static int on_rendered(struct lane *lane, struct frame *frame, struct err *err)
         lane->serving_since_ns = now;
     lane->first_done = true;
     lane->unfinished = stats.unfinished;
-    lane->suspect[0] = '\0';
+    lane->skips.suspect[0] = '\0';
     stats.held = lane->intake.held.items;
     stats.held_count = lane->intake.held.length;
     penalties_review(&lane->penalties, &stats, now);
@@ -415,23 +433,6 @@ static void restart_later(struct lane *lane)
     uv_timer_start(&lane->restart, on_restart, delay_ms, 0);
 }
 
-static bool starts_with(const char *text, const char *prefix)
-{
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
-
-/* Can the fragment at hand have done it? */
-static bool is_blamed(struct lane *lane, const char *reason, const char *id)
-{
-    if (id[0] == '\0' || starts_with(reason, "protocol") || starts_with(reason, "setup"))
-        return false;
-    if (strcmp(reason, "crash: SIGKILL") != 0 && strcmp(reason, "crash: SIGTERM") != 0)
-        return true;
-    bool again = strcmp(lane->suspect, id) == 0;
-    snprintf(lane->suspect, sizeof(lane->suspect), "%s", id);
-    return again;
-}
-
 static void count_restart(struct lane *lane, const char *reason)
 {
     char label[32];
@@ -465,7 +466,7 @@ static void on_exited(void *ctx, const char *reason)
         lane->deaths = 0;
     lane->deaths++;
     end_process(lane);
-    bool blamed = is_blamed(lane, reason, at_hand.id);
+    bool blamed = skips_blame(&lane->skips, reason, at_hand.id);
     if (blamed) {
         skips_add(&lane->skips, &at_hand);
         penalties_add(&lane->penalties, at_hand.owner_id, lane->limits.deadline_ns, clock_now_ns());

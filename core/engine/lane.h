@@ -50,6 +50,12 @@ void lane_establish(struct lane *lane);
 /* Render the newest state; number is larger than any before. */
 void lane_render(struct lane *lane, uint64_t number);
 void lane_store_changed(struct lane *lane, const struct store_kind *kind, const struct object *o);
+/* Tell the process of this object as if it were in the store, until it is another one, none (NULL), or the process
+ * ends. False: there is no process that has rendered. */
+bool lane_pretend(struct lane *lane, struct object *o);
+/* Is the rest of an answer to follow? How many objects has the process asked for that are not known? */
+bool lane_is_unfinished(const struct lane *lane);
+size_t lane_open_needs(const struct lane *lane);
 /* An object that the renderer may have asked for is known (store/ask.h). */
 void lane_answered(struct lane *lane, const char *kind, const char *id, const char *refusal);
 /* True when something is to be sent and nothing stands in the way; then call lane_pump(). */

@@ -326,6 +326,21 @@ uint64_t renderer_render(struct renderer *r)
     return r->wanted;
 }
 
+bool renderer_pretend(struct renderer *r, struct object *o)
+{
+    return r->in_force && lane_pretend(r->in_force, o);
+}
+
+bool renderer_is_unfinished(const struct renderer *r)
+{
+    return r->in_force && lane_is_unfinished(r->in_force);
+}
+
+size_t renderer_open_needs(const struct renderer *r)
+{
+    return r->in_force ? lane_open_needs(r->in_force) : 0;
+}
+
 void renderer_explain(struct renderer *r, const char *fragment_id, enum contribution_kind kind, const char *scope,
                       const char *key, unsigned line, void (*done)(void *ctx, const char *where), void *ctx)
 {

@@ -30,6 +30,7 @@ struct renderer_limits {
     size_t memory_bytes;   /* RLIMIT_AS of the child; 0: 1 GiB */
     size_t output_bytes;   /* of all contributions of one render; 0: 256 MiB */
     size_t fragment_bytes; /* of one fragment's contributions; 0: 4 MiB */
+    int niceness;          /* by how much it gives way to others more than the core does */
 };
 
 struct fragment_failure {
@@ -106,6 +107,14 @@ void renderer_set_limits(struct renderer *r, const struct renderer_limits *limit
 void renderer_set_program(struct renderer *r, const char *json, size_t length);
 /* Ask for a rendering of the newest state; returns the request's number. */
 uint64_t renderer_render(struct renderer *r);
+/* For a renderer beside the one whose output counts: render as if the store had this object, from the next rendering
+ * that is asked for until another one is given, or none (NULL). A reference is taken. The store is not changed. False:
+ * nothing was rendered yet, or the process has ended. It is forgotten with a process, and with a program. */
+bool renderer_pretend(struct renderer *r, struct object *o);
+/* Is more of the last rendering to come? How many objects are asked for that are not known yet, after which what reads
+ * them is rendered again, with the same number? */
+bool renderer_is_unfinished(const struct renderer *r);
+size_t renderer_open_needs(const struct renderer *r);
 /* Where does line `line` (0-based) of a contribution come from? The fragment runs again with line tracking; done is
  * called once with template line text such as "ingress.lua:42" or "" when unknown. */
 void renderer_explain(struct renderer *r, const char *fragment_id, enum contribution_kind kind, const char *scope,

@@ -1,6 +1,7 @@
 /* A list: each member has cost a process. */
 #include "engine/skips.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,4 +51,20 @@ void skips_send(const struct skips *s, struct buf *out)
         frame_add_string(out, s->items.items[i].id);
         frame_end(out, mark);
     }
+}
+
+static bool starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+bool skips_blame(struct skips *s, const char *reason, const char *id)
+{
+    if (id[0] == '\0' || starts_with(reason, "protocol") || starts_with(reason, "setup"))
+        return false;
+    if (strcmp(reason, "crash: SIGKILL") != 0 && strcmp(reason, "crash: SIGTERM") != 0)
+        return true;
+    bool again = strcmp(s->suspect, id) == 0;
+    snprintf(s->suspect, sizeof(s->suspect), "%s", id);
+    return again;
 }

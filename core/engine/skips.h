@@ -5,6 +5,8 @@
 #ifndef HAPTIC_ENGINE_SKIPS_H
 #define HAPTIC_ENGINE_SKIPS_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "base/vec.h"
 #include "engine/shared_page.h"
@@ -15,9 +17,12 @@ struct skip {
 
 struct skips {
     VEC(struct skip) items;
+    char suspect[AT_HAND_ID_MAX + 1]; /* at hand when a process was last killed from outside */
 };
 
 void skips_done(struct skips *s);
+/* Can the fragment of that id have ended a process that was running it, for this reason (struct renderer_death)? */
+bool skips_blame(struct skips *s, const char *reason, const char *id);
 /* What was at hand when a process ended. */
 void skips_add(struct skips *s, const struct at_hand *at_hand);
 void skips_drop_owner(struct skips *s, const char *kind, const char *id);
