@@ -33,7 +33,10 @@ struct api_server {
     struct identity *identity;
     size_t max_body;
     VEC(struct api_route) routes;
-    unsigned bodies; /* that are being received */
+    VEC(struct api_request *) bodies; /* that are being received, the oldest first */
+    unsigned bodies_max;
+    int64_t body_ns, patience_ns;
+    uint64_t refused;
     struct crowd crowd;
 };
 
@@ -136,8 +139,12 @@ static enum MHD_Result queue(struct api_request *request)
 
 static void release_body(struct api_request *request)
 {
-    if (request->has_body)
-        request->server->bodies--;
+    struct api_server *s = request->server;
+    for (size_t i = 0; request->has_body && i < s->bodies.length; i++)
+        if (s->bodies.items[i] == request) {
+            memmove(s->bodies.items + i, s->bodies.items + i + 1, (--s->bodies.length - i) * sizeof(*s->bodies.items));
+            break;
+        }
     request->has_body = false;
     body_done(&request->body);
 }
@@ -165,6 +172,7 @@ static void handle(struct api_request *request, const char *method, const char *
 static void refuse(struct api_request *request)
 {
     release_body(request);
+    request->server->refused += request->why.kind == ERR_LIMIT || request->why.kind == ERR_TIMEOUT;
     request->state = REQUEST_REFUSED;
     request->status = request->why.kind == ERR_LIMIT      ? 413
                       : request->why.kind == ERR_NOTFOUND ? 415
@@ -172,14 +180,27 @@ static void refuse(struct api_request *request)
                                                           : 400;
 }
 
+/* Whoever sends slowly makes room for others. */
+static void make_room(struct api_server *s)
+{
+    if (s->bodies.length < s->bodies_max || s->patience_ns == 0)
+        return;
+    struct api_request *oldest = s->bodies.items[0];
+    if (clock_now_ns() - oldest->begun_ns < s->patience_ns)
+        return;
+    (void)err_set(&oldest->why, ERR_TIMEOUT, "the body came too slowly");
+    refuse(oldest);
+}
+
 static int begin_body(struct api_request *request)
 {
     struct api_server *s = request->server;
     const char *encoding = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND,
                                                        MHD_HTTP_HEADER_CONTENT_ENCODING);
-    if (s->bodies >= API_BODIES_MAX)
+    make_room(s);
+    if (s->bodies.length >= s->bodies_max)
         return err_set(&request->why, ERR_TIMEOUT, "too many bodies");
-    s->bodies++;
+    vec_push(&s->bodies, request);
     request->has_body = true;
     return body_begin(&request->body, s->max_body, encoding, &request->why);
 }
@@ -234,14 +255,17 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
         stir(s, connection);
         if (!announces_too_much(s, connection))
             return MHD_YES;
+        s->refused++;
         answer_text(request, 413, "the body is too large");
         return queue(request);
     }
     if (*upload_size > 0) {
         size_t length = *upload_size;
         *upload_size = 0;
-        if (clock_now_ns() - request->begun_ns > API_BODY_NS)
+        if (clock_now_ns() - request->begun_ns > s->body_ns) {
+            s->refused += request->state == REQUEST_RECEIVING;
             return MHD_NO;
+        }
         receive(request, upload, length);
         return MHD_YES;
     }
@@ -301,6 +325,8 @@ int api_server_new(uv_loop_t *loop, const char *address, uint16_t port, struct i
     struct api_server *s = xcalloc(1, sizeof(*s));
     s->identity = the_identity = identity;
     s->max_body = max_body;
+    s->bodies_max = API_BODIES_MAX;
+    s->body_ns = API_BODY_NS;
     struct MHD_Daemon *daemon = listen_at(s, &at, port);
     if (!daemon) {
         free(s);
@@ -316,6 +342,18 @@ void api_server_route(struct api_server *s, const char *method, const char *path
     vec_push(&s->routes, ((struct api_route){.method = method, .path = path, .handler = handler, .ctx = ctx}));
 }
 
+void api_server_limit_bodies(struct api_server *s, unsigned bodies, int64_t body_ns, int64_t patience_ns)
+{
+    s->bodies_max = bodies;
+    s->body_ns = body_ns;
+    s->patience_ns = patience_ns;
+}
+
+uint64_t api_server_refused(const struct api_server *s)
+{
+    return s->refused;
+}
+
 uint16_t api_server_port(const struct api_server *s)
 {
     return MHD_get_daemon_info(s->pump.daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
@@ -326,6 +364,7 @@ static void on_closed(void *ctx)
     struct api_server *s = ctx;
     MHD_stop_daemon(s->pump.daemon);
     vec_done(&s->routes);
+    vec_done(&s->bodies);
     free(s);
 }
 

@@ -1,4 +1,5 @@
-/* api.h — the agent's API: HTTP over TLS 1.3, for clients with a certificate of the controller's authority.
+/* api.h — an API over TLS 1.3: the agent's, for clients with a certificate of the controller's authority, or the
+ * admission webhook, for whoever knows its address.
  * Thread:  loop thread only; libmicrohttpd runs in its external mode.
  * Owns:    the listening socket, its connections, the bodies that are being received (wiped when dropped).
  * Errors:  ERR_INVALID for an address, ERR_SYS with it when it cannot be bound.
@@ -36,6 +37,11 @@ void api_server_route(struct api_server *s, const char *method, const char *path
 const char *api_header(const struct api_request *request, const char *name);
 /* json: taken; left empty. */
 void api_answer(struct api_request *request, unsigned status, const char *content_type, struct buf *body);
+/* Other limits of bodies: so many at a time, each received within that time. Where there is no room for one more, the
+ * oldest one goes that has taken longer than patience_ns (0: none). */
+void api_server_limit_bodies(struct api_server *s, unsigned bodies, int64_t body_ns, int64_t patience_ns);
+/* Requests that were refused for a limit. */
+uint64_t api_server_refused(const struct api_server *s);
 uint16_t api_server_port(const struct api_server *s);
 struct api_server *api_server_free(struct api_server *s); /* NULL is fine; run the loop once more */
 

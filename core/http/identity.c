@@ -67,18 +67,32 @@ static void wipe(gnutls_datum_t *d)
     d->data = NULL;
 }
 
+/* file: for messages. */
+static int take_chain(struct generation *g, const gnutls_datum_t *pem, const char *file, struct err *err)
+{
+    g->chain_length = CHAIN_MAX;
+    int code = gnutls_pcert_list_import_x509_raw(g->chain, &g->chain_length, pem, GNUTLS_X509_FMT_PEM, 0);
+    if (code < 0)
+        g->chain_length = 0;
+    return code < 0 ? fail(err, file, code) : 0;
+}
+
+static int take_key(struct generation *g, const gnutls_datum_t *pem, const char *file, struct err *err)
+{
+    (void)gnutls_privkey_init(&g->key);
+    int code = gnutls_privkey_import_x509_raw(g->key, pem, GNUTLS_X509_FMT_PEM, NULL, 0);
+    return code < 0 ? fail(err, file, code) : 0;
+}
+
 static int load_chain(struct generation *g, const char *file, struct err *err)
 {
     gnutls_datum_t pem = {0};
     int code = gnutls_load_file(file, &pem);
     if (code < 0)
         return fail(err, file, code);
-    g->chain_length = CHAIN_MAX;
-    code = gnutls_pcert_list_import_x509_raw(g->chain, &g->chain_length, &pem, GNUTLS_X509_FMT_PEM, 0);
+    int result = take_chain(g, &pem, file, err);
     wipe(&pem);
-    if (code < 0)
-        g->chain_length = 0;
-    return code < 0 ? fail(err, file, code) : 0;
+    return result;
 }
 
 static int load_key(struct generation *g, const char *file, struct err *err)
@@ -87,10 +101,9 @@ static int load_key(struct generation *g, const char *file, struct err *err)
     int code = gnutls_load_file(file, &pem);
     if (code < 0)
         return fail(err, file, code);
-    (void)gnutls_privkey_init(&g->key);
-    code = gnutls_privkey_import_x509_raw(g->key, &pem, GNUTLS_X509_FMT_PEM, NULL, 0);
+    int result = take_key(g, &pem, file, err);
     wipe(&pem);
-    return code < 0 ? fail(err, file, code) : 0;
+    return result;
 }
 
 static int load_trust(struct generation *g, const char *file, struct err *err)
@@ -125,7 +138,7 @@ static int load(const struct identity_files *files, struct generation **ret_gene
 {
     struct generation *g = xcalloc(1, sizeof(*g));
     if (load_chain(g, files->certificate, err) < 0 || load_key(g, files->key, err) < 0 || key_fits(g, files, err) < 0 ||
-        load_trust(g, files->client_authority, err) < 0) {
+        (files->client_authority && load_trust(g, files->client_authority, err) < 0)) {
         generation_free(g);
         return -1;
     }
@@ -140,7 +153,8 @@ static bool look(struct identity *i)
     bool changed = false;
     for (size_t k = 0; k < ARRAY_LEN(files); k++) {
         struct stat st = {0};
-        (void)!stat(files[k], &st);
+        if (files[k])
+            (void)!stat(files[k], &st);
         const struct stamp now = {.changed = st.st_mtim, .inode = st.st_ino, .size = st.st_size};
         changed = changed || now.changed.tv_sec != i->stamps[k].changed.tv_sec ||
                   now.changed.tv_nsec != i->stamps[k].changed.tv_nsec || now.inode != i->stamps[k].inode ||
@@ -162,7 +176,7 @@ static void refresh(struct identity *i)
     struct generation *g;
     struct err err;
     uint64_t similar;
-    if (clock_now_ns() - i->looked_ns < LOOK_NS)
+    if (!i->files.certificate || clock_now_ns() - i->looked_ns < LOOK_NS)
         return;
     i->looked_ns = clock_now_ns();
     if (!look(i))
@@ -183,6 +197,10 @@ int identity_new(const struct identity_files *files, struct identity **ret_ident
     struct generation *g;
     struct identity *i = xcalloc(1, sizeof(*i));
     i->files = *files;
+    if (!files->certificate) {
+        *ret_identity = i;
+        return 0;
+    }
     (void)look(i);
     if (load(files, &g, err) < 0) {
         free(i);
@@ -190,6 +208,21 @@ int identity_new(const struct identity_files *files, struct identity **ret_ident
     }
     put_in_force(i, g);
     *ret_identity = i;
+    return 0;
+}
+
+int identity_put(struct identity *i, const char *certificate, const char *key, struct err *err)
+{
+    const struct identity_files names = {.certificate = "the certificate", .key = "the key"};
+    const gnutls_datum_t chain_pem = {(unsigned char *)(uintptr_t)certificate, (unsigned)strlen(certificate)},
+                         key_pem = {(unsigned char *)(uintptr_t)key, (unsigned)strlen(key)};
+    struct generation *g = xcalloc(1, sizeof(*g));
+    if (take_chain(g, &chain_pem, names.certificate, err) < 0 || take_key(g, &key_pem, names.key, err) < 0 ||
+        key_fits(g, &names, err) < 0) {
+        generation_free(g);
+        return -1;
+    }
+    put_in_force(i, g);
     return 0;
 }
 
@@ -232,9 +265,15 @@ int identity_serve(struct identity *i, gnutls_session_t session, gnutls_pcert_st
 {
     refresh(i);
     struct generation *g = i->generations[0];
+    if (!g)
+        return -1;
     gnutls_session_set_ptr(session, i);
-    gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
-    gnutls_session_set_verify_function(session, verify_client);
+    if (i->files.client_authority) {
+        gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
+        gnutls_session_set_verify_function(session, verify_client);
+    } else {
+        gnutls_certificate_server_set_request(session, GNUTLS_CERT_IGNORE);
+    }
     *ret_chain = g->chain;
     *ret_length = g->chain_length;
     *ret_key = g->key;

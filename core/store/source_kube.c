@@ -193,3 +193,17 @@ int64_t source_kube_received_ns(const struct source_kube *s)
 {
     return s->received_ns;
 }
+
+bool source_kube_follows(const struct source_kube *s, const char *kind, const char *namespace)
+{
+    for (size_t i = 0; i < s->kinds.length; i++) {
+        const struct source_kind *k = s->kinds.items[i];
+        if (strcmp(k->name, kind) != 0)
+            continue;
+        bool is_there = k->selector == NULL;
+        for (size_t j = 0; j < k->spaces.length && !is_there; j++)
+            is_there = k->spaces.items[j]->namespace && strcmp(k->spaces.items[j]->namespace, namespace) == 0;
+        return is_there;
+    }
+    return false;
+}

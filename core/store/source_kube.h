@@ -62,6 +62,10 @@ struct source_kube_status {
 /* false: not a kind of this source. */
 bool source_kube_status(const struct source_kube *s, const char *kind, struct source_kube_status *ret_status);
 
+/* Are objects of that kind and namespace followed? Of a kind whose namespaces are selected by their labels only those
+ * that are selected now; of others all of them. */
+bool source_kube_follows(const struct source_kube *s, const char *kind, const char *namespace);
+
 /* Inside a store listener: when the bytes of the change at hand were read from the connection. 0: it is not from
  * here. */
 int64_t source_kube_received_ns(const struct source_kube *s);

@@ -122,6 +122,12 @@ struct yyjson_val;
 int store_put_json(struct store_kind *kind, const char *json, size_t length, bool *ret_changed, struct err *err)
     MUST_CHECK;
 int store_put_value(struct store_kind *kind, struct yyjson_val *value, bool *ret_changed, struct err *err) MUST_CHECK;
+/* What would be kept of a value: pruned, a Secret with handles. Nothing is put, and nobody hears of it; the caller
+ * drops the reference. */
+int store_make_object(struct store_kind *kind, struct yyjson_val *value, struct object **ret_object, struct err *err)
+    MUST_CHECK;
+/* Do both say the same, but for the resourceVersion? */
+bool object_equal(const struct object *a, const struct object *b);
 /* The text of an object is not asked for any more. Listeners do not hear of it. */
 void store_drop_text(struct store_kind *kind, const char *id);
 /* Certificates of Secrets have become valid, or have ended, by the time: those objects change (store/secret_facts.h).

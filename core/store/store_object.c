@@ -331,3 +331,13 @@ int object_make(struct store_kind *kind, struct yyjson_val *value, struct object
     }
     return 0;
 }
+
+int store_make_object(struct store_kind *kind, struct yyjson_val *value, struct object **ret_object, struct err *err)
+{
+    return whole_make(kind, value, ret_object, err);
+}
+
+bool object_equal(const struct object *a, const struct object *b)
+{
+    return object_same(a, b);
+}
