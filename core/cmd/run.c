@@ -17,6 +17,7 @@
 #include "cmd/debug_pages.h"
 #include "cmd/run_options.h"
 #include "cmd/version.h"
+#include "cmd/webhook.h"
 #include "controller/app.h"
 #include "engine/jail.h"
 #include "http/server.h"
@@ -26,6 +27,7 @@ struct run {
     struct app *app;
     struct metrics *metrics;
     struct http_server *public_http, *debug_http;
+    struct webhook *webhook;
     uv_signal_t term, interrupt, hangup;
     uv_timer_t hurry;
     bool stopping;
@@ -97,6 +99,7 @@ static void on_stopped(void *ctx)
     run->app = app_free(run->app);
     run->public_http = http_server_free(run->public_http);
     run->debug_http = http_server_free(run->debug_http);
+    webhook_stop(run->webhook);
     uv_close((uv_handle_t *)&run->term, on_handle_closed);
     uv_close((uv_handle_t *)&run->interrupt, on_handle_closed);
     uv_close((uv_handle_t *)&run->hangup, on_handle_closed);
@@ -170,6 +173,8 @@ static int start(struct run *run, struct run_options *o, struct err *err)
         return -1;
     if (run->debug_http != NULL)
         debug_pages_add(run->debug_http, run->app);
+    if (o->app.has_webhook && webhook_new(&run->loop, o, run->app, run->metrics, &run->webhook, err) < 0)
+        return -1;
     uv_timer_init(&run->loop, &run->hurry);
     uv_signal_init(&run->loop, &run->term);
     uv_signal_init(&run->loop, &run->interrupt);
@@ -217,6 +222,7 @@ int cmd_run(int argc, char **argv)
     } else {
         uv_run(&run.loop, UV_RUN_DEFAULT);
         uv_loop_close(&run.loop);
+        run.webhook = webhook_free(run.webhook);
         metrics_free(run.metrics);
         log_info("Controller shutdown complete");
     }

@@ -43,6 +43,11 @@ enum option_id {
     OPT_METRICS_ADDRESS,
     OPT_METRICS_PORT,
     OPT_DEBUG_PORT,
+    OPT_WEBHOOK_CERT_DIR,
+    OPT_WEBHOOK_ADDRESS,
+    OPT_WEBHOOK_PORT,
+    OPT_WEBHOOK_TIMEOUT,
+    OPT_WEBHOOK_POLICY,
     OPT_LOG_LEVEL,
     OPT_GRACE,
     OPT_WATCH_STALL,
@@ -115,6 +120,17 @@ static const struct run_row {
     {"metrics-port", "PORT", "METRICS_PORT", "9090", "and on which port; 0: nowhere", OPT_METRICS_PORT},
     {"debug-port", "PORT", "DEBUG_PORT", "0", "port on 127.0.0.1 for /debug/state and /debug/config; 0: nowhere",
      OPT_DEBUG_PORT},
+    {"webhook-cert-dir", "DIR", "WEBHOOK_CERT_DIR", NULL,
+     "serve the admission webhook, with tls.crt and tls.key (PEM) of this folder; read again when they change",
+     OPT_WEBHOOK_CERT_DIR},
+    {"webhook-address", "IP", "WEBHOOK_ADDRESS", "*", "where the webhook is served; *: at all addresses",
+     OPT_WEBHOOK_ADDRESS},
+    {"webhook-port", "PORT", "WEBHOOK_PORT", "9443", "and on which port", OPT_WEBHOOK_PORT},
+    {"webhook-resource-admission-timeout", "DURATION", "WEBHOOK_RESOURCE_ADMISSION_TIMEOUT", "4s",
+     "time in which the webhook answers, 100ms to 29s; below timeoutSeconds of the ValidatingWebhookConfiguration",
+     OPT_WEBHOOK_TIMEOUT},
+    {"webhook-failure-policy", "Ignore|Fail", "WEBHOOK_FAILURE_POLICY", "Ignore",
+     "what becomes of an object that the webhook could not judge in that time", OPT_WEBHOOK_POLICY},
     {"log-level", "LEVEL", "LOG_LEVEL", "INFO", "TRACE, DEBUG, INFO, WARN, ERROR", OPT_LOG_LEVEL},
     {"grace", "DURATION", "GRACE", "25s", "time for an orderly end after SIGTERM", OPT_GRACE},
     {"watch-stall-timeout", "DURATION", "WATCH_STALL_TIMEOUT", "2m30s",
@@ -205,6 +221,19 @@ static int parse_watch_stall(const char *text, int64_t *ret_ns, struct err *err)
         return err_wrap(err, "watch stall timeout");
     if (value < NS_PER_S || value > 600 * NS_PER_S)
         return err_set(err, ERR_INVALID, "watch stall timeout: %.32s is not from 1s to 10m", text);
+    *ret_ns = value;
+    return 0;
+}
+
+/* The API server waits for 30 s at most. */
+static int parse_webhook_timeout(const char *text, int64_t *ret_ns, struct err *err)
+{
+    int64_t value;
+
+    if (duration_parse(text, &value, err) < 0)
+        return err_wrap(err, "webhook resource admission timeout");
+    if (value < NS_PER_S / 10 || value > 29 * NS_PER_S)
+        return err_set(err, ERR_INVALID, "webhook resource admission timeout: %.32s is not from 100ms to 29s", text);
     *ret_ns = value;
     return 0;
 }
@@ -307,6 +336,21 @@ static int set_option(struct run_options *o, int id, const char *value, bool fro
         return parse_port("metrics port", value, &o->metrics_port, err);
     case OPT_DEBUG_PORT:
         return parse_port("debug port", value, &o->debug_port, err);
+    case OPT_WEBHOOK_CERT_DIR:
+        o->webhook_directory = value;
+        return 0;
+    case OPT_WEBHOOK_ADDRESS:
+        o->webhook_address = value;
+        return 0;
+    case OPT_WEBHOOK_PORT:
+        return parse_port("webhook port", value, &o->webhook_port, err);
+    case OPT_WEBHOOK_TIMEOUT:
+        return parse_webhook_timeout(value, &app->webhook_timeout_ns, err);
+    case OPT_WEBHOOK_POLICY:
+        app->webhook_fails_closed = strcmp(value, "Fail") == 0;
+        return app->webhook_fails_closed || strcmp(value, "Ignore") == 0
+                   ? 0
+                   : err_set(err, ERR_INVALID, "--webhook-failure-policy %.64s: write Ignore or Fail", value);
     case OPT_LOG_LEVEL:
         app->log_level_fixed = true;
         return log_level_parse(value, &o->log_level, err);
@@ -324,7 +368,8 @@ static int set_option(struct run_options *o, int id, const char *value, bool fro
 /* Kubernetes gives each container METRICS_PORT=tcp://10.0.0.1:80 when there is a Service "metrics" in its namespace. */
 static bool is_service_link(int id, const char *value)
 {
-    return (id == OPT_METRICS_PORT || id == OPT_DEBUG_PORT) && strncmp(value, "tcp://", 6) == 0;
+    return (id == OPT_METRICS_PORT || id == OPT_DEBUG_PORT || id == OPT_WEBHOOK_PORT) &&
+           strncmp(value, "tcp://", 6) == 0;
 }
 
 static void warn_of_doubles(const struct run_options *o)
@@ -373,6 +418,11 @@ int run_options_parse(struct run_options *o, int argc, char **argv, struct err *
     if (o->app.config_resource != NULL && (o->app.config_file != NULL || o->app.source_dir != NULL))
         return err_set(err, ERR_INVALID, "--config-resource and %s exclude each other",
                        o->app.config_file != NULL ? "--config" : "--source");
+    if (o->webhook_directory != NULL && *o->webhook_directory != '\0') {
+        o->app.has_webhook = true;
+        o->webhook_certificate = xasprintf("%s/tls.crt", o->webhook_directory);
+        o->webhook_key = xasprintf("%s/tls.key", o->webhook_directory);
+    }
     warn_of_doubles(o);
     /* Who writes the folder runs this program; the example's backends are on this machine. The last one counts: a flag
      * of the user comes after it. */
@@ -396,6 +446,8 @@ int run_options_parse(struct run_options *o, int argc, char **argv, struct err *
 void run_options_done(struct run_options *o)
 {
     free(o->default_dir);
+    free(o->webhook_certificate);
+    free(o->webhook_key);
     vec_done(&o->sets);
 }
 

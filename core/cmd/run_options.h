@@ -18,6 +18,9 @@ struct run_options {
     struct app_options app;
     const char *metrics_address;
     uint16_t metrics_port, debug_port;
+    const char *webhook_address, *webhook_directory; /* directory NULL: no webhook */
+    char *webhook_certificate, *webhook_key;         /* files in it */
+    uint16_t webhook_port;
     enum log_level log_level;
     bool help;
     VEC(const char *) sets; /* app.extra_context, ended by NULL */

@@ -219,6 +219,7 @@ static void on_stepped(void *ctx)
         sealer_step(app->sealer);
     status_writer_step(app->status_writer);
     owned_writer_step(app->owned_writer);
+    app_step_admission(app);
 }
 
 /* The newer one of what this directory and what a member has. 0: nothing was taken up. */
@@ -399,6 +400,8 @@ int app_begin(struct app *app, struct err *err)
         return -1;
     sweep_leftovers();
     start_rendering(app);
+    app->program_number = 1;
+    app_start_admission(app);
     app_start_status(app);
     app_start_fetcher(app);
     /* HAProxy last: what cannot start leaves none behind. */
@@ -572,6 +575,7 @@ struct app *app_free(struct app *app)
     app->source_kube = source_kube_free(app->source_kube);
     watch_log_done(&app->watch_log);
     app->renderer = renderer_free(app->renderer);
+    app->admission = admission_free(app->admission);
     app->agent = agent_free(app->agent);
     app->member_pods = member_pods_free(app->member_pods);
     app->fleet_secret = fleet_secret_free(app->fleet_secret);

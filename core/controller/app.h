@@ -15,6 +15,7 @@
 #include "base/vec.h"
 #include "kube/config.h"
 
+struct admission;
 struct app;
 struct model;
 
@@ -40,6 +41,9 @@ struct app_options {
     const char *master_socket;  /* NULL: master.sock in haproxy_dir */
     const char *runtime_socket; /* NULL: runtime.sock in haproxy_dir */
     bool keep_haproxy;          /* leave it running at the end */
+    bool has_webhook;           /* judge objects for the API server */
+    bool webhook_fails_closed;  /* what cannot be judged is denied */
+    int64_t webhook_timeout_ns; /* from a review to its answer */
     struct kube_overrides kube;
     const char *pod_name, *pod_namespace;
     const char *const *extra_context; /* "key=value", NULL-terminated */
@@ -73,7 +77,8 @@ void app_write_config(const struct app *app, struct buf *out);
 const struct model *app_model(const struct app *app);
 /* The last generations and messages; NULL as well. */
 const struct generation_log *app_generations(const struct app *app);
-struct renderer *app_renderer(const struct app *app); /* NULL as well */
+struct renderer *app_renderer(const struct app *app);   /* NULL as well */
+struct admission *app_admission(const struct app *app); /* NULL as well, and without a webhook */
 /* Everything that templates see (controller/dump.h). */
 int app_write_dump(const struct app *app, struct buf *out, struct err *err) MUST_CHECK;
 /* The contents of URLs, as manifests for the offline commands. */

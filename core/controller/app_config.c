@@ -122,6 +122,7 @@ void app_on_program(void *ctx, const char *problem)
     clear_metrics(app, former);
     app_take_settings(app, former);
     config_state_set(&app->config_state, CONFIG_UNCHECKED, NULL);
+    app->program_number++;
 }
 
 /* After each step of the reconciler: has HAProxy judged the first rendering of new templates? */

@@ -11,6 +11,7 @@
  *   app_orders.c  certificates that HAProxy orders
  *   app_status.c  the status of objects
  *   app_fetch.c   the contents of URLs
+ *   app_admission.c  objects that are judged before the API server takes them
  *   app_state.c   readiness, metrics, the debug page, what is logged about the progress
  */
 #ifndef HAPTIC_CONTROLLER_APP_PARTS_H
@@ -20,6 +21,7 @@
 #include "base/log.h"
 #include "base/log_lasting.h"
 #include "base/resident.h"
+#include "controller/admission.h"
 #include "controller/app.h"
 #include "controller/config.h"
 #include "controller/config_report.h"
@@ -101,6 +103,10 @@ struct app {
     bool next_complained;
     int64_t next_since_ns;
 
+    /* app_admission.c */
+    struct admission *admission;                /* NULL: there is no webhook */
+    uint64_t program_number, admission_program; /* of the templates in force, and of those that it has */
+
     /* app_tests.c */
     struct config_tests *tests;         /* under way; NULL: none */
     struct config *tested_config;       /* by them; NULL: none */
@@ -179,6 +185,7 @@ bool app_may_write(void *ctx); /* towards HAProxy and the API server */
 int app_check_settings(struct app *app, const struct config *next, struct err *err) MUST_CHECK;
 /* Of the next program. */
 void app_set_limits(struct app *app, const struct config *c);
+struct renderer_limits app_limits_of(const struct config *c);
 /* The configuration in force is another one than before. */
 void app_take_settings(struct app *app, const struct config *before);
 /* The kinds of a configuration, and what is ignored in them. */
@@ -209,6 +216,11 @@ void app_notify(void *ctx, bool warning, const char *owner_kind, const char *own
 void app_start_fetcher(struct app *app);
 /* Hear again which URLs the restored fragments want; they carry the contents. */
 void app_restore_fetched(struct app *app);
+
+/* app_admission.c */
+void app_start_admission(struct app *app);
+/* The templates in force may be others, or have rendered for the first time. */
+void app_step_admission(struct app *app);
 
 /* app_follow.c: part of readiness; why: as in app_is_ready(). */
 bool app_follows(const struct app *app, struct buf *why);

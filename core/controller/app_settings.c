@@ -51,8 +51,9 @@ static void put_kinds(const struct config *c, struct buf *out)
         put_string(out, ",\"watch\":", config_kind_is_referenced(k) ? "referenced" : "all");
         put_string(out, ",\"store\":", config_kind_is_on_demand(k) ? "on-demand" : "full");
         put_strings(out, ",\"indexBy\":", &k->index_by);
-        buf_printf(out, ",\"owned\":%s,\"statusPatch\":%s}", k->is_owned ? "true" : "false",
-                   k->status_patch ? "true" : "false");
+        buf_printf(out, ",\"owned\":%s,\"statusPatch\":%s,\"enableValidationWebhook\":%s}",
+                   k->is_owned ? "true" : "false", k->status_patch ? "true" : "false",
+                   k->is_reviewed ? "true" : "false");
     }
     buf_putc(out, '}');
 }

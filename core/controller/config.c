@@ -208,7 +208,7 @@ static void add_kind(struct config *c, const char *name, const char *api_version
     struct config_kind kind = {
         .name = xstrdup(name), .api_version = xstrdup(api_version), .resource = xstrdup(resource), .is_built_in = true};
 
-    kind.status_patch = config_is_ingress(api_version, resource);
+    kind.status_patch = kind.is_reviewed = config_is_ingress(api_version, resource);
     vec_push(&kind.index_by, xstrdup(index_1));
     if (index_2 != NULL)
         vec_push(&kind.index_by, xstrdup(index_2));

@@ -45,6 +45,7 @@ struct config_kind {
     bool is_owned;     /* templates may create objects of it */
     char *store;       /* "full", "on-demand"; NULL: full */
     char *watch;       /* "all", "referenced"; NULL: all */
+    bool is_reviewed;  /* by the admission webhook, where there is one */
     bool status_patch; /* templates may wish what stands in the status of its objects */
 };
 

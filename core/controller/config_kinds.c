@@ -32,10 +32,7 @@ static const struct field kind_fields[] = {
     {.name = "ignoreFields",
      .type = FIELD_WITHOUT_EFFECT,
      .note = "to keep fields from causing renderings, name them in watchedResourcesIgnoreFields, which removes them"},
-    {.name = "enableValidationWebhook",
-     .type = FIELD_WITHOUT_EFFECT,
-     .harmless = "false",
-     .note = "there is no admission webhook"},
+    {.name = "enableValidationWebhook", .type = FIELD_BOOL, .offset = offsetof(struct config_kind, is_reviewed)},
     {0},
 };
 

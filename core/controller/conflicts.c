@@ -174,6 +174,28 @@ static void note_now(void *ctx, const struct fragment *loser)
     (void)map_put(&u->now, loser->id, (void *)(uintptr_t)loser);
 }
 
+static char *message_of(const struct update *u, const char *what, const struct fragment *f)
+{
+    CLEANUP(free_ptr) char *winner = winner_for(u->item->winner, f);
+
+    return xasprintf("%s: %s has it too, and the oldest counts, of equal ones the first by name; this one has no "
+                     "effect",
+                     what, winner);
+}
+
+char *conflicts_foresee(const struct model *m, const struct item *item, const struct fragment *f,
+                        const struct contribution *c)
+{
+    const struct update u = {.model = m, .item = item};
+    const struct fragment *winner = item->winner;
+
+    if (winner == NULL || strcmp(winner->id, f->id) == 0 || item->rendered == NULL ||
+        text_equal(item->rendered, c->text) || fragment_compare(winner, f) >= 0)
+        return NULL;
+    CLEANUP(free_ptr) char *what = what_of(&u);
+    return message_of(&u, what, f);
+}
+
 /* before: what was told of it; NULL: nothing. */
 static void add_loss(const struct update *u, struct side *s, const struct fragment *f, const char *before)
 {
@@ -181,11 +203,8 @@ static void add_loss(const struct update *u, struct side *s, const struct fragme
 
     if (s->told.length >= CONFLICTS_TOLD)
         return;
-    CLEANUP(free_ptr) char *winner = winner_for(u->item->winner, f);
     struct loss l = {.to = u->contested, .what = what_of(u), .winner = owner_of(u->item->winner)};
-    l.message = xasprintf("%s: %s has it too, and the oldest counts, of equal ones the first by name; this one has no "
-                          "effect",
-                          l.what, winner);
+    l.message = message_of(u, l.what, f);
     vec_push(&s->told, l);
     if (before == NULL || strcmp(before, l.message) != 0)
         tell(u, NOTICE_CONFLICT, f, reason_of(u, reason, sizeof(reason)), l.message);

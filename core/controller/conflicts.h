@@ -30,6 +30,10 @@ void conflicts_done(struct conflicts *c);
 /* Look again at what the model says may have changed; tell what is new (NOTICE_CONFLICT, NOTICE_GAIN). The notice's
  * strings are valid during the call. */
 void conflicts_update(struct conflicts *c, struct model *m, notice_tell *tell, void *ctx);
+/* A fragment that is in no model has another text than the item, and the item's winner comes before it: what its owner
+ * would be told. The caller frees it. NULL: nothing of this is so. */
+char *conflicts_foresee(const struct model *m, const struct item *item, const struct fragment *f,
+                        const struct contribution *c);
 /* Is such a notice still true? */
 bool conflicts_holds(const struct conflicts *c, const struct notice *n);
 /* Keys that count for nothing at the moment, because an older object has them. */

@@ -351,7 +351,6 @@ static void fields_without_effect_are_warned_of(void **state)
         "haptic.yaml:10: dataplane.maxParallel: has no effect: ",
         "haptic.yaml:11: dataplane.rawPushThreshold: has no effect: ",
         "haptic.yaml:13: templatingSettings.engine: has no effect: ",
-        "haptic.yaml:16: watchedResources.others.enableValidationWebhook: has no effect: ",
         "haptic.yaml:17: maps.a.map.ordered: has no effect: ",
         "haptic.yaml:18: validators: has no effect: ",
     };
@@ -363,6 +362,9 @@ static void fields_without_effect_are_warned_of(void **state)
     assert_int_equal(c->warnings.length, ARRAY_LEN(wanted));
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
         assert_int_equal(strncmp(c->warnings.items[i], wanted[i], strlen(wanted[i])), 0);
+    for (size_t i = 0; i < c->kinds.length; i++) /* of the built-in ones that of Ingresses */
+        assert_true(c->kinds.items[i].is_reviewed == (strcmp(c->kinds.items[i].name, "others") == 0 ||
+                                                      strcmp(c->kinds.items[i].name, "ingresses") == 0));
     assert_int_equal(c->min_deployment_interval_ns, 3 * NS_PER_S);
     assert_string_equal(c->pod_selector, "app=haproxy,app.kubernetes.io/component=loadbalancer");
     assert_int_equal(c->kinds.length, 6);

@@ -1,0 +1,97 @@
+/* Before the controller has a configuration there is nobody to judge: 503, and failurePolicy decides. */
+#include "cmd/webhook.h"
+
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "controller/admission.h"
+#include "controller/app.h"
+#include "http/api.h"
+
+struct webhook {
+    struct app *app;
+    struct metrics *metrics;
+    struct identity *identity;
+    struct api_server *api;
+    uint64_t refused; /* that was counted */
+};
+
+static void answer(void *ctx, unsigned status, struct buf *body)
+{
+    api_answer(ctx, status, status == 200 ? "application/json" : "text/plain", body);
+}
+
+static void count_refused(struct webhook *w)
+{
+    uint64_t now = api_server_refused(w->api);
+
+    metric_add(metric_counter(w->metrics, "haptic_webhook_refused_total",
+                              "Requests to the webhook that were too large, too slow, or too many at a time."),
+               (double)(now - w->refused));
+    w->refused = now;
+}
+
+static void serve_validate(void *ctx, struct api_request *request, const char *body, size_t length)
+{
+    struct webhook *w = ctx;
+    struct admission *admission = app_admission(w->app);
+    struct buf text = {0};
+
+    count_refused(w);
+    if (admission != NULL) {
+        admission_review(admission, body, length, answer, request);
+        return;
+    }
+    buf_puts(&text, "there is no configuration yet\n");
+    answer(request, 503, &text);
+}
+
+static void serve_healthz(void *ctx, struct api_request *request, const char *body, size_t length)
+{
+    struct buf text = {0};
+
+    (void)body;
+    (void)length;
+    count_refused(ctx);
+    buf_puts(&text, "ok\n");
+    answer(request, 200, &text);
+}
+
+int webhook_new(uv_loop_t *loop, const struct run_options *o, struct app *app, struct metrics *metrics,
+                struct webhook **ret_webhook, struct err *err)
+{
+    const struct identity_files files = {.certificate = o->webhook_certificate, .key = o->webhook_key};
+    struct webhook *w = xcalloc(1, sizeof(*w));
+
+    w->app = app;
+    w->metrics = metrics;
+    if (identity_new(&files, &w->identity, err) < 0) {
+        free(w);
+        return err_wrap(err, "--webhook-cert-dir");
+    }
+    if (api_server_new(loop, o->webhook_address, o->webhook_port, w->identity, ADMISSION_BODY_MAX, &w->api, err) < 0) {
+        identity_free(w->identity);
+        free(w);
+        return err_wrap(err, "webhook (choose another --webhook-port or --webhook-address)");
+    }
+    api_server_limit_bodies(w->api, WEBHOOK_BODIES, WEBHOOK_BODY_NS, WEBHOOK_PATIENCE_NS);
+    api_server_route(w->api, "POST", "/validate", serve_validate, w);
+    api_server_route(w->api, "GET", "/healthz", serve_healthz, w);
+    count_refused(w);
+    *ret_webhook = w;
+    return 0;
+}
+
+void webhook_stop(struct webhook *w)
+{
+    if (w != NULL)
+        w->api = api_server_free(w->api);
+}
+
+struct webhook *webhook_free(struct webhook *w)
+{
+    if (w != NULL)
+        identity_free(w->identity);
+    free(w);
+    return NULL;
+}
