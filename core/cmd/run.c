@@ -147,6 +147,11 @@ static void on_failed(void *ctx, const struct err *err)
     exit(1);
 }
 
+static void on_webhook_certified(void *ctx, const char *certificate, const char *key)
+{
+    webhook_certify(((struct run *)ctx)->webhook, certificate, key);
+}
+
 static int start(struct run *run, struct run_options *o, struct err *err)
 {
     log_set_level(o->log_level);
@@ -156,6 +161,8 @@ static int start(struct run *run, struct run_options *o, struct err *err)
     run->grace_ns = o->app.grace_ns;
     o->app.failed = on_failed;
     o->app.failed_ctx = run;
+    o->app.webhook_certified = on_webhook_certified;
+    o->app.webhook_ctx = run;
     metric_set(
         metric_gauge(run->metrics, "haptic_build_info", "The program's version; always 1.", "version", HAPTIC_VERSION),
         1);

@@ -44,6 +44,9 @@ enum option_id {
     OPT_METRICS_PORT,
     OPT_DEBUG_PORT,
     OPT_WEBHOOK_CERT_DIR,
+    OPT_WEBHOOK_SECRET,
+    OPT_WEBHOOK_SERVICE,
+    OPT_WEBHOOK_CONFIGURATION,
     OPT_WEBHOOK_ADDRESS,
     OPT_WEBHOOK_PORT,
     OPT_WEBHOOK_TIMEOUT,
@@ -123,6 +126,16 @@ static const struct run_row {
     {"webhook-cert-dir", "DIR", "WEBHOOK_CERT_DIR", NULL,
      "serve the admission webhook, with tls.crt and tls.key (PEM) of this folder; read again when they change",
      OPT_WEBHOOK_CERT_DIR},
+    {"webhook-secret", "NAME", "WEBHOOK_SECRET", NULL,
+     "the same with certificates in this Secret of the controller's namespace; the leader makes and renews them",
+     OPT_WEBHOOK_SECRET},
+    {"webhook-service", "NAME", "WEBHOOK_SERVICE", "haptic-webhook",
+     "with --webhook-secret: the Service by which the API server reaches the webhook, in the same namespace",
+     OPT_WEBHOOK_SERVICE},
+    {"webhook-configuration", "NAME", "WEBHOOK_CONFIGURATION", NULL,
+     "with --webhook-secret: the ValidatingWebhookConfiguration in which the leader keeps the authority of the "
+     "certificates (caBundle)",
+     OPT_WEBHOOK_CONFIGURATION},
     {"webhook-address", "IP", "WEBHOOK_ADDRESS", "*", "where the webhook is served; *: at all addresses",
      OPT_WEBHOOK_ADDRESS},
     {"webhook-port", "PORT", "WEBHOOK_PORT", "9443", "and on which port", OPT_WEBHOOK_PORT},
@@ -238,6 +251,14 @@ static int parse_webhook_timeout(const char *text, int64_t *ret_ns, struct err *
     return 0;
 }
 
+static int parse_name(const char *option, const char *value, const char **ret_name, struct err *err)
+{
+    if (*value == '\0' || strlen(value) > 253 || value[strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-.")] != '\0')
+        return err_set(err, ERR_INVALID, "--%s %.64s: not the name of an object", option, value);
+    *ret_name = value;
+    return 0;
+}
+
 static int set_option(struct run_options *o, int id, const char *value, bool from_flag, struct err *err)
 {
     struct app_options *app = &o->app;
@@ -337,8 +358,14 @@ static int set_option(struct run_options *o, int id, const char *value, bool fro
     case OPT_DEBUG_PORT:
         return parse_port("debug port", value, &o->debug_port, err);
     case OPT_WEBHOOK_CERT_DIR:
-        o->webhook_directory = value;
+        o->webhook_directory = *value != '\0' ? value : NULL;
         return 0;
+    case OPT_WEBHOOK_SECRET:
+        return parse_name("webhook-secret", value, &app->webhook_secret, err);
+    case OPT_WEBHOOK_SERVICE:
+        return parse_name("webhook-service", value, &app->webhook_service, err);
+    case OPT_WEBHOOK_CONFIGURATION:
+        return parse_name("webhook-configuration", value, &app->webhook_configuration, err);
     case OPT_WEBHOOK_ADDRESS:
         o->webhook_address = value;
         return 0;
@@ -418,7 +445,10 @@ int run_options_parse(struct run_options *o, int argc, char **argv, struct err *
     if (o->app.config_resource != NULL && (o->app.config_file != NULL || o->app.source_dir != NULL))
         return err_set(err, ERR_INVALID, "--config-resource and %s exclude each other",
                        o->app.config_file != NULL ? "--config" : "--source");
-    if (o->webhook_directory != NULL && *o->webhook_directory != '\0') {
+    if (o->webhook_directory != NULL && o->app.webhook_secret != NULL)
+        return err_set(err, ERR_INVALID, "--webhook-cert-dir and --webhook-secret exclude each other");
+    o->app.has_webhook = o->app.webhook_secret != NULL;
+    if (o->webhook_directory != NULL) {
         o->app.has_webhook = true;
         o->webhook_certificate = xasprintf("%s/tls.crt", o->webhook_directory);
         o->webhook_key = xasprintf("%s/tls.key", o->webhook_directory);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "controller/admission.h"
 #include "controller/app.h"
 #include "http/api.h"
@@ -80,6 +81,16 @@ int webhook_new(uv_loop_t *loop, const struct run_options *o, struct app *app, s
     count_refused(w);
     *ret_webhook = w;
     return 0;
+}
+
+void webhook_certify(struct webhook *w, const char *certificate, const char *key)
+{
+    struct err err;
+
+    if (identity_put(w->identity, certificate, key, &err) < 0)
+        log_error("The certificates of the webhook cannot be used; those in force stay", "error", err.text);
+    else
+        log_info("The webhook has its certificates");
 }
 
 void webhook_stop(struct webhook *w)

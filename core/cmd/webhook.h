@@ -24,6 +24,8 @@ struct webhook;
 
 int webhook_new(uv_loop_t *loop, const struct run_options *o, struct app *app, struct metrics *metrics,
                 struct webhook **ret_webhook, struct err *err) MUST_CHECK;
+/* The certificates that the app has, in the place of files (PEM). */
+void webhook_certify(struct webhook *w, const char *certificate, const char *key);
 /* After app_free(), which has every request answered: close the listener. NULL is fine. */
 void webhook_stop(struct webhook *w);
 struct webhook *webhook_free(struct webhook *w); /* after the loop has ended; NULL is fine */

@@ -84,6 +84,7 @@ static void on_leader_changed(void *ctx, bool is_leader)
     if (is_leader && app->agent != NULL && app_may_write(app))
         look_at_fence(app);
     app_fleet_step(app);
+    app_lead_admission(app);
     if (app->reconcile != NULL)
         reconcile_kick(app->reconcile);
 }
@@ -401,7 +402,8 @@ int app_begin(struct app *app, struct err *err)
     sweep_leftovers();
     start_rendering(app);
     app->program_number = 1;
-    app_start_admission(app);
+    if (app_start_admission(app, err) < 0)
+        return -1;
     app_start_status(app);
     app_start_fetcher(app);
     /* HAProxy last: what cannot start leaves none behind. */
@@ -575,7 +577,7 @@ struct app *app_free(struct app *app)
     app->source_kube = source_kube_free(app->source_kube);
     watch_log_done(&app->watch_log);
     app->renderer = renderer_free(app->renderer);
-    app->admission = admission_free(app->admission);
+    app_stop_admission(app);
     app->agent = agent_free(app->agent);
     app->member_pods = member_pods_free(app->member_pods);
     app->fleet_secret = fleet_secret_free(app->fleet_secret);

@@ -44,6 +44,11 @@ struct app_options {
     bool has_webhook;           /* judge objects for the API server */
     bool webhook_fails_closed;  /* what cannot be judged is denied */
     int64_t webhook_timeout_ns; /* from a review to its answer */
+    /* The Secret with its certificates, made when it is not there (NULL: somebody else has them); the Service by which
+     * it is reached; the ValidatingWebhookConfiguration whose caBundle the leader keeps (NULL: none). */
+    const char *webhook_secret, *webhook_service, *webhook_configuration;
+    void (*webhook_certified)(void *ctx, const char *certificate, const char *key); /* PEM */
+    void *webhook_ctx;
     struct kube_overrides kube;
     const char *pod_name, *pod_namespace;
     const char *const *extra_context; /* "key=value", NULL-terminated */

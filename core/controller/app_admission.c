@@ -1,4 +1,7 @@
 /* The admission webhook's part of the controller: its renderer has the templates in force, once they have rendered. */
+#include <stdlib.h>
+
+#include "base/alloc.h"
 #include "base/log.h"
 #include "controller/app_parts.h"
 
@@ -19,7 +22,58 @@ static bool is_followed(void *ctx, const char *kind, const char *namespace)
     return app->source_kube == NULL || source_kube_follows(app->source_kube, kind, namespace);
 }
 
-void app_start_admission(struct app *app)
+/* ---- certificates ---- */
+
+static const char *own_namespace(const struct app *app)
+{
+    return app->options.pod_namespace != NULL ? app->options.pod_namespace : kube_client_config(app->client)->namespace;
+}
+
+static void on_certified(void *ctx, const struct peer_identity *identity)
+{
+    struct app *app = ctx;
+
+    app->options.webhook_certified(app->options.webhook_ctx, identity->certificate, identity->key);
+    if (app->authority_writer != NULL)
+        authority_writer_set(app->authority_writer, identity->authority);
+}
+
+static int start_certificates(struct app *app, struct err *err)
+{
+    const struct app_options *o = &app->options;
+
+    if (app->client == NULL)
+        return err_set(err, ERR_INVALID, "--webhook-secret needs an API server; give --webhook-cert-dir");
+    app->webhook_name = xasprintf("%s.%s.svc", o->webhook_service, own_namespace(app));
+    const struct fleet_secret_spec secret = {.namespace = own_namespace(app),
+                                             .name = o->webhook_secret,
+                                             .agent_name = app->webhook_name,
+                                             .is_webhook = true,
+                                             .may_write = app_may_write,
+                                             .changed = on_certified,
+                                             .ctx = app};
+    const struct authority_writer_spec writer = {.name = o->webhook_configuration,
+                                                 .namespace = own_namespace(app),
+                                                 .service = o->webhook_service,
+                                                 .may_write = app_may_write,
+                                                 .ctx = app};
+    if (o->webhook_configuration != NULL)
+        app->authority_writer = authority_writer_new(app->client, &writer);
+    app->webhook_secret = fleet_secret_new(app->client, &secret);
+    return 0;
+}
+
+void app_lead_admission(struct app *app)
+{
+    if (app->webhook_secret != NULL)
+        fleet_secret_step(app->webhook_secret);
+    if (app->authority_writer != NULL)
+        authority_writer_step(app->authority_writer);
+}
+
+/* ---- life ---- */
+
+int app_start_admission(struct app *app, struct err *err)
 {
     const struct app_options *o = &app->options;
     const struct admission_spec spec = {.loop = app->loop,
@@ -33,8 +87,18 @@ void app_start_admission(struct app *app)
                                         .is_followed = is_followed,
                                         .ctx = app};
 
-    if (o->has_webhook)
-        app->admission = admission_new(&spec);
+    if (!o->has_webhook)
+        return 0;
+    app->admission = admission_new(&spec);
+    return o->webhook_secret != NULL ? start_certificates(app, err) : 0;
+}
+
+void app_stop_admission(struct app *app)
+{
+    app->admission = admission_free(app->admission);
+    app->webhook_secret = fleet_secret_free(app->webhook_secret);
+    app->authority_writer = authority_writer_free(app->authority_writer);
+    free(app->webhook_name);
 }
 
 /* A setting that somebody wrote must not do nothing without a word. */

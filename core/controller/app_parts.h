@@ -23,6 +23,7 @@
 #include "base/resident.h"
 #include "controller/admission.h"
 #include "controller/app.h"
+#include "controller/authority_writer.h"
 #include "controller/config.h"
 #include "controller/config_report.h"
 #include "controller/config_source.h"
@@ -104,7 +105,10 @@ struct app {
     int64_t next_since_ns;
 
     /* app_admission.c */
-    struct admission *admission;                /* NULL: there is no webhook */
+    struct admission *admission;         /* NULL: there is no webhook */
+    struct fleet_secret *webhook_secret; /* NULL: its certificates are files */
+    char *webhook_name;                  /* of its Service, for DNS */
+    struct authority_writer *authority_writer;
     uint64_t program_number, admission_program; /* of the templates in force, and of those that it has */
 
     /* app_tests.c */
@@ -218,7 +222,10 @@ void app_start_fetcher(struct app *app);
 void app_restore_fetched(struct app *app);
 
 /* app_admission.c */
-void app_start_admission(struct app *app);
+int app_start_admission(struct app *app, struct err *err) MUST_CHECK;
+void app_stop_admission(struct app *app);
+/* Leadership has changed. */
+void app_lead_admission(struct app *app);
 /* The templates in force may be others, or have rendered for the first time. */
 void app_step_admission(struct app *app);
 

@@ -72,8 +72,10 @@ static void read_values(struct fleet_secret *s, yyjson_val *secret)
 
 static void tell(struct fleet_secret *s)
 {
-    const struct peer_identity identity = {
-        .authority = value(s, CA_CRT), .certificate = value(s, CONTROLLER_CRT), .key = value(s, CONTROLLER_KEY)};
+    bool is_server = s->spec.is_webhook;
+    const struct peer_identity identity = {.authority = value(s, CA_CRT),
+                                           .certificate = value(s, is_server ? AGENT_CRT : CONTROLLER_CRT),
+                                           .key = value(s, is_server ? AGENT_KEY : CONTROLLER_KEY)};
     if (*identity.authority && *identity.certificate && *identity.key)
         s->spec.changed(s->spec.ctx, &identity);
 }
@@ -96,7 +98,10 @@ static void on_secret(void *ctx, yyjson_val *secret)
 static void on_denied(void *ctx, const struct err *err)
 {
     const struct fleet_secret *s = ctx;
-    log_error("The Secret with the certificates of the fleet cannot be read; agents cannot be reached without it",
+    log_error(s->spec.is_webhook ? "The Secret with the certificates of the webhook cannot be read; it is not served "
+                                   "without it"
+                                 : "The Secret with the certificates of the fleet cannot be read; agents cannot be "
+                                   "reached without it",
               "secret", s->spec.name, "error", err->text);
 }
 
@@ -109,12 +114,14 @@ static void on_written(void *ctx, const struct kube_response *response, const st
     (void)response;
     s->request = NULL;
     if (!err) {
-        log_info("Wrote the certificates of the fleet", "secret", s->spec.name);
+        log_info(s->spec.is_webhook ? "Wrote the certificates of the webhook" : "Wrote the certificates of the fleet",
+                 "secret", s->spec.name);
         return; /* the watch brings them */
     }
     if (err->kind != ERR_CONFLICT && log_limit_pass(&s->limit, 60 * NS_PER_S, &similar))
-        log_error("The certificates of the fleet cannot be written", "secret", s->spec.name, "error", err->text,
-                  "similar", log_int((int64_t)similar));
+        log_error(s->spec.is_webhook ? "The certificates of the webhook cannot be written"
+                                     : "The certificates of the fleet cannot be written",
+                  "secret", s->spec.name, "error", err->text, "similar", log_int((int64_t)similar));
     net_timer_start(s->timer, AGAIN_NS);
 }
 
@@ -143,7 +150,8 @@ static void write_secret(struct fleet_secret *s, const struct fleet_keys *keys)
         if (keys->values[i].length)
             add_value(&json, i == 0, fleet_key_name(i), &keys->values[i]);
     buf_puts(&json, "}}");
-    const struct kube_call call = {.what = is_new ? "create the Secret of the fleet" : "update the Secret of the fleet",
+    const struct kube_call call = {.what = is_new ? "create the Secret with certificates"
+                                                  : "update the Secret with certificates",
                                    .method = is_new ? "POST" : "PUT",
                                    .path = buf_str(&path),
                                    .body = buf_str(&json),
@@ -164,9 +172,10 @@ void fleet_secret_step(struct fleet_secret *s)
         return;
     int due = fleet_keys_next(&s->keys, s->spec.agent_name, (int64_t)time(NULL), &next, &why, &err);
     if (due != 0)
-        log_info("Making the certificates of the fleet", "secret", s->spec.name, "why", why);
+        log_info(s->spec.is_webhook ? "Making the certificates of the webhook" : "Making the certificates of the fleet",
+                 "secret", s->spec.name, "why", why);
     if (due < 0)
-        log_error("The certificates of the fleet cannot be made", "error", err.text);
+        log_error("The certificates cannot be made", "secret", s->spec.name, "error", err.text);
     if (due > 0)
         write_secret(s, &next);
     fleet_keys_done(&next);

@@ -1,4 +1,4 @@
-/* fleet_secret.h — the certificates of a fleet in one Secret: made, renewed and read.
+/* fleet_secret.h — the certificates of a fleet, or of the admission webhook, in one Secret: made, renewed and read.
  * Thread:  loop thread only.
  * Owns:    a watch of the Secret and a request. Borrows the client.
  * Errors:  told by the log; what was read stays in force.
@@ -7,7 +7,8 @@
  * and agent.key, nothing else. Every replica follows the Secret; the leader makes it when it is not there, and issues
  * both certificates anew when two thirds of their time have passed. The authority lasts for ten years and is followed
  * by another one in time (fleet_keys.h: next-ca.crt, next-ca.key); whoever deletes the Secret gets another one. A
- * Secret with other contents than these is somebody's own: it is read, and not changed.
+ * Secret with other contents than these is somebody's own: it is read, and not changed. For the webhook agent.crt is
+ * the server's certificate, and the controller's is used by nobody.
  */
 #ifndef HAPTIC_CONTROLLER_FLEET_SECRET_H
 #define HAPTIC_CONTROLLER_FLEET_SECRET_H
@@ -22,7 +23,9 @@ struct fleet_secret;
 struct fleet_secret_spec {
     const char *namespace, *name;
     const char *agent_name; /* DNS name in the agents' certificate */
+    bool is_webhook;
     bool (*may_write)(void *ctx);
+    /* as a controller; of the webhook: as its server */
     void (*changed)(void *ctx, const struct peer_identity *identity);
     void *ctx;
 };

@@ -192,15 +192,17 @@ struct object_watch *object_watch_new(struct kube_client *client, const struct o
     struct object_watch *w = xcalloc(1, sizeof(*w));
     const char *given[] = {spec->api_version, spec->resource, spec->namespace, spec->name};
     for (size_t i = 0; i < ARRAY_LEN(given); i++)
-        w->strings[i] = xstrdup(given[i]);
+        w->strings[i] = given[i] ? xstrdup(given[i]) : NULL;
     w->client = client;
     w->spec = *spec;
     w->spec.api_version = w->strings[0];
     w->spec.resource = w->strings[1];
     w->spec.namespace = w->strings[2];
     w->spec.name = w->strings[3];
-    w->what = xasprintf("watch %s %s/%s", spec->resource, spec->namespace, spec->name);
-    w->what_ask = xasprintf("get %s %s/%s", spec->resource, spec->namespace, spec->name);
+    w->what = xasprintf("watch %s %s%s%s", spec->resource, spec->namespace ? spec->namespace : "",
+                        spec->namespace ? "/" : "", spec->name);
+    w->what_ask = xasprintf("get %s %s%s%s", spec->resource, spec->namespace ? spec->namespace : "",
+                            spec->namespace ? "/" : "", spec->name);
     w->stream = (struct kube_stream){
         .max_line_bytes = spec->max_bytes, .line = on_line, .too_long = on_line_too_long, .ctx = w};
     w->backoff = (struct net_backoff){.base_ns = 250 * NS_PER_MS, .cap_ns = 5 * NS_PER_S};

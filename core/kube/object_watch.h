@@ -14,7 +14,7 @@
 #include "kube/client.h"
 
 struct object_watch_spec {
-    const char *api_version, *resource, *namespace, *name; /* copied */
+    const char *api_version, *resource, *namespace, *name; /* copied; namespace NULL: it is in none */
     size_t max_bytes;                                      /* a larger object is not read */
     /* Ask by GET, too, whenever the watch is opened: a watch does not tell that the object is gone
      * already. What the watch has told since counts more. */

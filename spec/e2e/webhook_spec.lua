@@ -86,20 +86,25 @@ describe("The admission webhook", function()
       metadata = { name = "haptic" }, webhooks = { { name = "ingresses.validation.example.org",
         admissionReviewVersions = { "v1" }, sideEffects = "None", failurePolicy = policy or "Fail",
         timeoutSeconds = timeout or 10,
-        clientConfig = { url = "https://127.0.0.1:" .. port .. "/validate", caBundle = e2e.base64_file(authority.crt) },
+        clientConfig = haptic.certificates
+          and { url = "https://127.0.0.1:" .. port .. "/validate", caBundle = e2e.base64_file(authority.crt) }
+          or { service = { name = "haptic-webhook", namespace = "default", path = "/validate", port = port } },
         rules = { { apiGroups = { "networking.k8s.io" }, apiVersions = { "v1" }, resources = { "ingresses" },
           operations = { "CREATE", "UPDATE" } } } } } })
   end
   -- Starts a controller with a webhook, and waits until it judges.
   local function start(options)
     options = options or {}
-    local directory = scope:path("webhook")
-    local crt, key = authority:issue({ names = "IP:127.0.0.1" })
-    posix.run({ "mkdir", directory })
-    posix.run({ "cp", crt, directory .. "/tls.crt" })
-    posix.run({ "cp", key, directory .. "/tls.key" })
     port = e2e.port()
-    local args = { "--webhook-cert-dir", directory, "--webhook-address", "127.0.0.1", "--webhook-port", tostring(port) }
+    local args, directory = { "--webhook-address", "127.0.0.1", "--webhook-port", tostring(port) }, nil
+    if not options.makes_certificates then
+      directory = scope:path("webhook")
+      local crt, key = authority:issue({ names = "IP:127.0.0.1" })
+      posix.run({ "mkdir", directory })
+      posix.run({ "cp", crt, directory .. "/tls.crt" })
+      posix.run({ "cp", key, directory .. "/tls.key" })
+      args[#args + 1] = "--webhook-cert-dir=" .. directory
+    end
     for _, word in ipairs(options.args or {}) do args[#args + 1] = word end
     haptic = scope:haptic({ kubeconfig = scope:kubeconfig(cluster, { user = "alice" }), args = args,
       config = e2e.config({ watchedResources = options.kinds or {}, templateSnippets = { ["own.lua"] = { template = OWN } },
@@ -107,7 +112,6 @@ describe("The admission webhook", function()
     haptic.certificates = directory
     haptic:wait_ready(30)
     register(options.policy)
-    if options.silent then return end
     local output
     scope:wait_for("the webhook to judge", 20, function()
       local ok
@@ -221,6 +225,42 @@ describe("The admission webhook", function()
     assert.is_false(posix.is_alive(pid))
     assert.equals(0, haptic:metric("haptic_renderer_restarts_total") or 0)
     assert.equals(1, haptic:metric("haptic_webhook_unjudged_total", { reason = "deadline" }))
+  end)
+
+  it("makes its certificates, tells the API server whom to trust, and follows a new authority", function()
+    admin:allow("alice", kube.rules_with(kube.rules(), { apiGroups = { "" }, resources = { "secrets" }, verbs = { "create" } },
+      { apiGroups = { "" }, resources = { "secrets" }, resourceNames = { "webhook-tls" }, verbs = { "get", "watch", "update" } },
+      { apiGroups = { "admissionregistration.k8s.io" }, resources = { "validatingwebhookconfigurations" },
+        resourceNames = { "haptic" }, verbs = { "get", "watch", "patch" } }))
+    -- The API server takes a Service of this type by its name.
+    admin:put({ kind = "Service", apiVersion = "v1", metadata = { name = "haptic-webhook", namespace = "default" },
+      spec = { type = "ExternalName", externalName = "localhost" } })
+    start({ makes_certificates = true,
+      args = { "--webhook-secret", "webhook-tls", "--webhook-configuration", "haptic" } })
+    local function trusted()
+      return admin:get("ValidatingWebhookConfiguration", "haptic").webhooks[1].clientConfig.caBundle
+    end
+    local before = trusted()
+    assert.is_string(before)
+    assert.equals(admin:get("Secret", "webhook-tls").data["ca.crt"], before)
+    -- Somebody writes another one: the leader puts it right.
+    admin:patch("ValidatingWebhookConfiguration", "haptic", { webhooks = { { name = "ingresses.validation.example.org",
+      admissionReviewVersions = { "v1" }, sideEffects = "None", failurePolicy = "Fail",
+      clientConfig = { service = { name = "haptic-webhook", namespace = "default", path = "/validate", port = port },
+        caBundle = e2e.base64_file(authority.crt) },
+      rules = { { apiGroups = { "networking.k8s.io" }, apiVersions = { "v1" }, resources = { "ingresses" },
+        operations = { "CREATE", "UPDATE" } } } } } })
+    scope:wait_for("the authority to be put right", 20, function() return trusted() == before end)
+    admin:delete("Secret", "webhook-tls")
+    scope:wait_for("another authority", 20, function() return trusted() ~= before end)
+    local output
+    scope:wait_for("the webhook to judge again", 30, function()
+      local ok
+      ok, output = apply(ingress("begin", { [PROBE] = "fail" }), "--dry-run=server")
+      return not ok and output:find("HT0202", 1, true) ~= nil, output
+    end)
+    assert.is_nil(haptic:log():find("PRIVATE KEY", 1, true))
+    admin:delete("Secret", "webhook-tls")
   end)
 
   it("fails closed where it is told so", function()

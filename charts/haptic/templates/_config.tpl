@@ -9,6 +9,9 @@ ingresses:
   resources: ingresses
   indexBy: [metadata.namespace, metadata.name]
   namespaces: {{ toJson $namespaces }}
+  {{- if .Values.controller.webhook.enabled }}
+  enableValidationWebhook: true
+  {{- end }}
 services:
   apiVersion: v1
   resources: services

@@ -152,6 +152,17 @@
 {{- if and .Values.controller.rbac.namespaces .Values.ingressClass.default -}}
 {{- fail "controller.rbac.namespaces is set and ingressClass.default is true: with Roles only, IngressClasses cannot be read" -}}
 {{- end -}}
+{{- with .Values.controller.webhook -}}
+{{- if and .enabled .secretName (not .caBundle) (not .annotations) -}}
+{{- fail "controller.webhook.secretName is set and neither controller.webhook.caBundle nor controller.webhook.annotations is: the API server would not know whom to trust" -}}
+{{- end -}}
+{{- if and .caBundle (not .secretName) -}}
+{{- fail "controller.webhook.caBundle is set and controller.webhook.secretName is not: the controllers keep the authority of the certificates that they make" -}}
+{{- end -}}
+{{- if and .enabled $.Values.controller.rbac.namespaces (not .secretName) -}}
+{{- fail "controller.webhook.enabled is true and controller.rbac.namespaces is set: with Roles only, caBundle cannot be kept: set controller.webhook.secretName and controller.webhook.caBundle" -}}
+{{- end -}}
+{{- end -}}
 {{- range .Values.ingressClass.further -}}
 {{- if and .create (not .name) -}}
 {{- fail "ingressClass.further: an entry with create has no name: a class that is made needs one" -}}
