@@ -402,7 +402,7 @@ int app_begin(struct app *app, struct err *err)
     sweep_leftovers();
     start_rendering(app);
     app->program_number = 1;
-    if (app_start_admission(app, err) < 0)
+    if (app_start_admission(app, app_may_write, err) < 0)
         return -1;
     app_start_status(app);
     app_start_fetcher(app);

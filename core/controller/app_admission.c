@@ -38,7 +38,7 @@ static void on_certified(void *ctx, const struct peer_identity *identity)
         authority_writer_set(app->authority_writer, identity->authority);
 }
 
-static int start_certificates(struct app *app, struct err *err)
+static int start_certificates(struct app *app, bool (*may_write)(void *ctx), struct err *err)
 {
     const struct app_options *o = &app->options;
 
@@ -49,13 +49,13 @@ static int start_certificates(struct app *app, struct err *err)
                                              .name = o->webhook_secret,
                                              .agent_name = app->webhook_name,
                                              .is_webhook = true,
-                                             .may_write = app_may_write,
+                                             .may_write = may_write,
                                              .changed = on_certified,
                                              .ctx = app};
     const struct authority_writer_spec writer = {.name = o->webhook_configuration,
                                                  .namespace = own_namespace(app),
                                                  .service = o->webhook_service,
-                                                 .may_write = app_may_write,
+                                                 .may_write = may_write,
                                                  .ctx = app};
     if (o->webhook_configuration != NULL)
         app->authority_writer = authority_writer_new(app->client, &writer);
@@ -73,7 +73,7 @@ void app_lead_admission(struct app *app)
 
 /* ---- life ---- */
 
-int app_start_admission(struct app *app, struct err *err)
+int app_start_admission(struct app *app, bool (*may_write)(void *ctx), struct err *err)
 {
     const struct app_options *o = &app->options;
     const struct admission_spec spec = {.loop = app->loop,
@@ -90,7 +90,7 @@ int app_start_admission(struct app *app, struct err *err)
     if (!o->has_webhook)
         return 0;
     app->admission = admission_new(&spec);
-    return o->webhook_secret != NULL ? start_certificates(app, err) : 0;
+    return o->webhook_secret != NULL ? start_certificates(app, may_write, err) : 0;
 }
 
 void app_stop_admission(struct app *app)
@@ -130,7 +130,9 @@ void app_step_admission(struct app *app)
         log_warn("The admission webhook has no templates; it judges nothing", "error", err.text);
         return;
     }
-    const struct renderer_limits limits = app_limits_of(app->config);
+    const struct renderer_limits limits = {.deadline_ns = app->config->render_timeout_ns,
+                                           .memory_bytes = (size_t)app->config->render_memory_bytes,
+                                           .output_bytes = (size_t)app->config->render_output_bytes};
     admission_set_program(app->admission, buf_str(&program), program.length, &limits);
 }
 

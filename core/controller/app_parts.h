@@ -189,7 +189,6 @@ bool app_may_write(void *ctx); /* towards HAProxy and the API server */
 int app_check_settings(struct app *app, const struct config *next, struct err *err) MUST_CHECK;
 /* Of the next program. */
 void app_set_limits(struct app *app, const struct config *c);
-struct renderer_limits app_limits_of(const struct config *c);
 /* The configuration in force is another one than before. */
 void app_take_settings(struct app *app, const struct config *before);
 /* The kinds of a configuration, and what is ignored in them. */
@@ -222,7 +221,7 @@ void app_start_fetcher(struct app *app);
 void app_restore_fetched(struct app *app);
 
 /* app_admission.c */
-int app_start_admission(struct app *app, struct err *err) MUST_CHECK;
+int app_start_admission(struct app *app, bool (*may_write)(void *ctx), struct err *err) MUST_CHECK;
 void app_stop_admission(struct app *app);
 /* Leadership has changed. */
 void app_lead_admission(struct app *app);

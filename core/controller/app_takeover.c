@@ -137,16 +137,11 @@ int app_check_settings(struct app *app, const struct config *next, struct err *e
     return 0;
 }
 
-struct renderer_limits app_limits_of(const struct config *c)
-{
-    return (struct renderer_limits){.deadline_ns = c->render_timeout_ns,
-                                    .memory_bytes = (size_t)c->render_memory_bytes,
-                                    .output_bytes = (size_t)c->render_output_bytes};
-}
-
 void app_set_limits(struct app *app, const struct config *c)
 {
-    const struct renderer_limits limits = app_limits_of(c);
+    const struct renderer_limits limits = {.deadline_ns = c->render_timeout_ns,
+                                           .memory_bytes = (size_t)c->render_memory_bytes,
+                                           .output_bytes = (size_t)c->render_output_bytes};
 
     renderer_set_limits(app->renderer, &limits);
 }
