@@ -263,6 +263,37 @@ describe("The admission webhook", function()
     admin:delete("Secret", "webhook-tls")
   end)
 
+  it("is not kept from judging by bodies that are too large, slow, or no reviews", function()
+    start()
+    -- What the webhook answers to these bytes; without the rest of the body it waits for more.
+    local function post(length, body)
+      local file = scope:path("request")
+      posix.write_file(file, ("POST /validate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"):format(length, body))
+      return { "sh", "-c", "(cat \"$1\"; sleep \"$3\") | timeout 20 openssl s_client -quiet -ign_eof -connect 127.0.0.1:$2", "sh",
+        file, tostring(port) }
+    end
+    local function answer(length, body)
+      local words = post(length, body)
+      words[#words + 1] = "1"
+      return (posix.run(words))
+    end
+    says(answer(4 * 1024 * 1024, "{"), "HTTP/1.1 413 ")
+    says(answer(9, "{\"a\": 1}\n"), "HTTP/1.1 400 ")
+    says(answer(9, "{\"a\": 1}\n"), "not an AdmissionReview of admission.k8s.io/v1")
+    local slow = {}
+    for i = 1, 20 do
+      local words = post(1000, "{")
+      words[#words + 1] = "30"
+      slow[i] = scope:spawn({ name = "a slow client", argv = words })
+    end
+    posix.sleep(1.5)
+    local ok, output = apply(ingress("bad", { [PROBE] = "fail" }), "--dry-run=server")
+    assert.is_false(ok, output)
+    says(output, "HT0202")
+    assert.is_true(haptic:metric("haptic_webhook_refused_total") >= 1)
+    for _, client in ipairs(slow) do client:close() end
+  end)
+
   it("fails closed where it is told so", function()
     start({ args = { "--webhook-resource-admission-timeout", "2s", "--webhook-failure-policy", "Fail" } })
     local ok, output = apply(ingress("hangs", { [PROBE] = "hang" }), "--dry-run=server")
