@@ -47,6 +47,41 @@ describe("a further class", function()
   end)
 end)
 
+describe("a ConfigMap that does not exist", function()
+  local CLOSED, METRICS = "http-request return status 503 content-type text/plain string 'the configuration is not there'\n",
+    "http-request deny deny_status 503 if { path /metrics }"
+  local PASSED = "tcp-request content reject if { var(txn.passthrough) -m found }\n"
+
+  it("closes everything where it is required, and only there", function()
+    for _, case in ipairs({ { true, "nothing is served until it exists" }, { false, "nothing of what it may protect is protected" } }) do
+      local e = engine({}, { configmap_required = case[1], ssl_passthrough = true })
+      put(e, "plain")
+      local config = e:output().config
+      for _, line in ipairs({ CLOSED, METRICS, PASSED }) do
+        assert.equal(case[1], config:find(line, 1, true) ~= nil, line)
+      end
+      assert.matches("ConfigMapNotFound: configmap: there is no ConfigMap default/haproxy; " .. case[2],
+        table.concat(told(e), "\n"), 1, true)
+      e:put("configmaps", { metadata = { namespace = "default", name = "haproxy" }, data = {} })
+      put(e, "plain")
+      for _, line in ipairs({ CLOSED, METRICS, PASSED }) do
+        assert.is_nil(e:output().config:find(line, 1, true), line)
+      end
+      assert.not_matches("ConfigMapNotFound", table.concat(told(e), "\n"))
+    end
+  end)
+
+  it("is missing as well where ConfigMaps are not watched", function()
+    local e = program.engine({ context = { configmap = "default/haproxy", configmap_required = true } })
+    e:render()
+    assert.truthy(e:output().config:find(CLOSED, 1, true))
+    assert.matches("KindNotWatched: configmap: .*nothing is served", table.concat(told(e), "\n"))
+    e = program.engine({ context = { configmap_required = true } }) -- none is named
+    e:render()
+    assert.is_nil(e:output().config:find(CLOSED, 1, true))
+  end)
+end)
+
 describe("the defaults of a class", function()
   it("count for its Ingresses only, where no level has a right value", function()
     local e = engine({ ["haproxy.org/request-redirect"] = "by-class.example", ["haproxy.org/timeout-server"] = "7s" })

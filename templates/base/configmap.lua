@@ -7,6 +7,7 @@ settings({
     doc = "settings that are followed" },
   configmap_family = { type = "text", pattern = "^[%w.-]+$", expects = "the prefix of a family's annotations",
     default = "haproxy.org", doc = "whose keys it has" },
+  configmap_required = { type = "bool", default = false, doc = "nothing is served while there is none" },
 })
 
 local NAMESPACE, NAME = (context.configmap or ""):match("^([^/]+)/(.+)$")
@@ -108,6 +109,20 @@ local level = shared("configmap", function()
   return { kind = "ConfigMap", family = FAMILY, values = map and map.data or {} }
 end)
 
+--- Is it not there, though it is required? It may have had what protects: then nothing is served.
+local is_missing = shared("configmap-required", function()
+  return NAME ~= nil and context.configmap_required
+    and not (watched("configmaps") and resources.configmaps:get(NAMESPACE, NAME))
+end)
+
+-- Behind the answers of the library acme, which tell nobody anything.
+section("frontend http", { name = "configmap-closed", order = 195 }, function(b)
+  if is_missing() then
+    b:line("http-request", "return", "status", 503, "content-type", "text/plain", "string",
+      "the configuration is not there")
+  end
+end)
+
 --- The value of a declared setting: the ConfigMap's, or else the one of extraContext.
 local function setting(name)
   if NAME then
@@ -139,10 +154,12 @@ end
 if NAME then
   fragment("configmap-missing", function(out)
     if not watched("configmaps") then
-      out:warn("KindNotWatched", "configmap: it needs configmaps among watchedResources; nothing of it counts")
+      out:warn("KindNotWatched", "configmap: it needs configmaps among watchedResources; nothing of it counts"
+        .. (is_missing() and ", and nothing is served (configmap_required)" or ""))
     elseif not resources.configmaps:get(NAMESPACE, NAME) then
       out:warn("ConfigMapNotFound", "configmap: there is no ConfigMap " .. NAMESPACE .. "/" .. NAME
-        .. "; nothing of what it may protect is protected")
+        .. (is_missing() and "; nothing is served until it exists (configmap_required)"
+          or "; nothing of what it may protect is protected"))
     end
   end)
 end
@@ -175,4 +192,4 @@ local function each_level(what, fn)
 end
 
 provide("base.configmap", { each = each_level, named = named, setting = setting, level = level, is_set = NAME ~= nil,
-  namespace = NAMESPACE })
+  is_missing = is_missing, namespace = NAMESPACE })

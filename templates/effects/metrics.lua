@@ -25,6 +25,7 @@ annotations({
 local found = shared("metrics-users", function()
   local values, wrong = annotated({ "metrics_auth_secret" }, { configmap.level() })
   local ref = values.metrics_auth_secret
+  if configmap.is_missing() then return { is_set = true, problem = "there is no ConfigMap" } end
   if not ref then return { is_set = wrong.metrics_auth_secret ~= nil, problem = "it is no name of a Secret" } end
   if not watched("secrets") then return { is_set = true, problem = "it needs secrets among watchedResources" } end
   local namespace = ref.namespace or configmap.namespace

@@ -5,7 +5,8 @@
 -- address (PROXY protocol). All of it is there as soon as the setting is true, so names come and go as entries.
 
 local binds, write_tcp, write_proxy = use("base.binds"), use("base.tcp"), use("base.proxy")
-local write_tcp_log, setting = use("base.tcp_log"), use("base.configmap").setting
+local write_tcp_log, configmap = use("base.tcp_log"), use("base.configmap")
+local setting = configmap.setting
 
 settings({
   ssl_passthrough = { type = "bool", default = false, doc = "Ingresses may have their TLS passed through" },
@@ -39,6 +40,7 @@ local function write_frontend(b)
     TERMINATE, "}")
   -- The frontend http logs the requests of the others.
   b:line("tcp-request", "content", "set-log-level", "silent", "unless", unpack(found))
+  if configmap.is_missing() then b:line("tcp-request", "content", "reject", "if", unpack(found)) end
   b:line("use_backend", "%[var(txn.passthrough)]", "if", unpack(found))
   b:line("default_backend", INNER)
 end
