@@ -96,6 +96,13 @@ describe("the manual", function()
     for name in read("docs/operations/monitoring.md"):gmatch("\n| `(%u%a+)` |") do manual[name] = true end
     assert.is_true(count > 10)
     assert.same(chart, manual)
+    -- And promtool lets each of them fire and clear.
+    local tests = read("tools/chart/alerts.test.yaml") .. read("spec/e2e/leader-election-alerts.test.yaml")
+    for name in pairs(chart) do
+      assert.is_truthy(tests:find("alertname: " .. name .. "\n%s+exp_alerts:\n"), name .. " is not seen to fire")
+      local _, last = tests:find(".*alertname: " .. name)
+      assert.equal(", exp_alerts: []", tests:sub(last + 1, last + 16), name .. " is not seen to clear at last")
+    end
   end)
 
   it("quotes words in the tables of troubleshooting that the program says", function()
