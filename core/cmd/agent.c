@@ -51,9 +51,7 @@ static void serve_apply(void *ctx, struct api_request *request, const char *body
 
 static void serve_verify(void *ctx, struct api_request *request, const char *body, size_t length)
 {
-    (void)body;
-    (void)length;
-    member_verify(((struct beside *)ctx)->member, on_answer, request);
+    member_verify(((struct beside *)ctx)->member, body, length, on_answer, request);
 }
 
 static void serve_state(void *ctx, struct api_request *request, const char *body, size_t length)

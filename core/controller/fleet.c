@@ -256,6 +256,7 @@ void fleet_describe(const struct fleet *f, struct buf *json)
         put_text(json, ",\"version\":", s->version);
         put_text(json, ",\"haproxy\":", s->haproxy);
         put_text(json, ",\"reload_reason\":", s->reload_reason);
+        buf_printf(json, ",\"proves\":%s,\"doubted\":%s", s->proves ? "true" : "false", s->doubted ? "true" : "false");
         put_text(json, ",\"problem\":", s->problem);
         buf_putc(json, '}');
     }
@@ -291,6 +292,10 @@ void fleet_collect(struct fleet *f)
         metric_set(metric_counter(f->metrics, "haptic_member_reloads_total", "Reloads of the member's HAProxy.",
                                   "member", s->name),
                    (double)s->reloads);
+        metric_set(metric_counter(f->metrics, "haptic_member_disproved_total",
+                                  "Proofs that the member has what it says and that it could not give.", "member",
+                                  s->name),
+                   (double)s->lies);
         metric_set(
             metric_gauge(f->metrics, "haptic_member_apply_seconds", "How long the last offer took.", "member", s->name),
             (double)s->applied_ns / (double)NS_PER_S);

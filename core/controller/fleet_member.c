@@ -105,6 +105,26 @@ static void become_divergent(struct seat *s, const char *text)
     fleet_look(s->fleet);
 }
 
+/* It gets everything anew, and has to prove that it has it. */
+static void disbelieve(struct seat *s)
+{
+    s->lies++;
+    s->needs_whole = true;
+    s->digest[0] = '\0';
+    s->state = SEAT_DIVERGENT;
+    complain(s, "Member is not believed", "it says that it has what was accepted, and cannot prove it");
+    look_again(s, net_backoff_next(&s->backoff, 0));
+    fleet_look(s->fleet);
+}
+
+/* Nothing else counts before it is there. */
+static void ask_for_proof(struct seat *s)
+{
+    s->verify_due = true;
+    s->state = SEAT_COMPARE;
+    seat_step(s);
+}
+
 /* "3.4.7-1" and "3.4.2" are. */
 static bool same_series(const char *a, const char *b)
 {
@@ -142,6 +162,7 @@ static void note_state(struct seat *s, yyjson_val *root)
     s->reloads = yyjson_get_uint(yyjson_obj_get(haproxy, "reloads"));
     if (s->fleet->ops.orders)
         s->fleet->ops.orders(s->fleet->ctx, s->name, yyjson_obj_get(root, "orders"));
+    s->proves = yyjson_get_bool(yyjson_obj_get(root, "proves"));
     s->unpacks = has_word(yyjson_obj_get(root, "encodings"), "gzip");
     bool differs = *s->haproxy && !same_series(s->haproxy, s->fleet->config.haproxy);
     if (differs && !s->haproxy_differs)
@@ -175,6 +196,8 @@ static void on_state(void *ctx, const struct peer_answer *answer, const struct e
         if (s->state != SEAT_REFUSED || strcmp(s->offered, s->digest) == 0)
             s->state = SEAT_COMPARE;
         seat_step(s);
+    } else if (s->doubted) {
+        ask_for_proof(s);
     } else if (is_ready && !is_open) {
         become_verified(s);
     } else {
@@ -223,6 +246,10 @@ static void on_taken(struct seat *s, yyjson_val *root)
     if (!seat_is_level(s)) {
         s->state = SEAT_COMPARE;
         seat_step(s);
+    } else if (proof_fails(s, yyjson_get_str(yyjson_obj_get(root, "proof")))) {
+        disbelieve(s);
+    } else if (s->doubted) {
+        ask_for_proof(s);
     } else if (strcmp(result, "waits") == 0) {
         become_divergent(s, *s->reload_reason ? s->reload_reason : "a reload waits");
     } else {
@@ -265,13 +292,9 @@ static void on_applied(void *ctx, const struct peer_answer *answer, const struct
         s->needs_whole = s->needs_whole || (strcmp(result, "busy") != 0 && strcmp(result, "replayed") != 0);
         lose(s, "Member does not take what was accepted", message ? message : result);
     }
+    if (s->verify_due) /* it was asked for meanwhile */
+        seat_step(s);
     pace_next(f, answer->status == 200);
-}
-
-static void on_verified(void *ctx, const struct peer_answer *answer, const struct err *err)
-{
-    ((struct seat *)ctx)->verify_due = false;
-    on_applied(ctx, answer, err);
 }
 
 /* ---- questions and offers ---- */
@@ -309,6 +332,7 @@ static void offer(struct seat *s)
                1);
     wanted_digest(s, s->offered);
     s->state = SEAT_APPLY;
+    s->proof.is_asked = false;
     ask(s, "/v1/apply", body, f->config.timeout_ns, on_applied);
 }
 
@@ -323,9 +347,10 @@ static void leave_refusal(struct seat *s)
 
 static void verify(struct seat *s)
 {
-    struct peer_body *nothing = peer_body_new();
-    ask(s, "/v1/verify", nothing, s->fleet->config.timeout_ns, on_verified);
-    peer_body_unref(nothing);
+    struct peer_body *question = proof_question(s);
+    s->verify_due = false;
+    ask(s, "/v1/verify", question, s->fleet->config.timeout_ns, on_applied);
+    peer_body_unref(question);
 }
 
 void seat_step(struct seat *s)

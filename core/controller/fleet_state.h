@@ -4,6 +4,7 @@
  *   fleet.c         life, which members there are, what is told about them
  *   fleet_member.c  one member: its states, what is asked and offered, what its answers mean
  *   fleet_offer.c   what members are offered: made once for all that need the same
+ *   fleet_proof.c   has a member what it says?
  *   fleet_settle.c  has everybody settled?
  *   fleet_pace.c    who may take now what may need a reload
  */
@@ -32,7 +33,14 @@ struct seat {
     bool listed;    /* during fleet_set_members() */
     bool connected; /* the last request was answered */
     bool needs_whole;
-    bool verify_due;                                        /* everything is to be read back */
+    bool verify_due; /* everything is to be read back */
+    bool proves;     /* it says that it can prove what it has */
+    bool doubted;    /* it could not, and does not count as verified until it can */
+    struct {
+        bool is_asked;
+        struct digest digest, right; /* what was accepted then, and the right answer */
+    } proof;
+    uint64_t lies;
     char digest[DIGEST_HEX_SIZE], offered[DIGEST_HEX_SIZE]; /* where it is; what it was offered last */
     char nonce[33];                                         /* for the next offer; "": its API has none */
     char version[64], haproxy[64];
@@ -98,6 +106,12 @@ void seat_forget(struct seat *s); /* a new term, or an end: what was asked is ca
 struct peer_body *offer_body(struct fleet *f, const char *from, const struct offer_name *names, size_t count,
                              bool may_pack);
 void offers_forget(struct fleet *f);
+
+/* fleet_proof.c */
+/* What a verification asks for besides; empty: nothing, as its version does not know such questions. */
+struct peer_body *proof_question(struct seat *s);
+/* Is this not the answer to the last question, and it counts? NULL: there is none. The member is doubted then. */
+bool proof_fails(struct seat *s, const char *answer);
 
 /* fleet_settle.c */
 void fleet_look(struct fleet *f); /* has everybody settled? */

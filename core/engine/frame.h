@@ -47,6 +47,8 @@ enum frame_type {
     FRAME_OFFER_REMOVE = 'z',
     FRAME_OFFER_GUARDED = 'u',
     FRAME_OFFER_END = 'E',
+    /* in a question for a proof (haproxy/proof), beside FRAME_OFFER_HEAD */
+    FRAME_PROOF_ITEM = 'q',
 };
 
 /* The largest frame that a renderer takes: an object or the program. */

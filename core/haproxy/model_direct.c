@@ -81,6 +81,30 @@ void model_each_accepted(const struct model *m, void (*fn)(void *ctx, const stru
     }
 }
 
+void model_some_accepted(const struct model *m, size_t place, size_t max,
+                         void (*fn)(void *ctx, const struct item *item), void *ctx)
+{
+    size_t begin = m->items.capacity > 0 ? place % m->items.capacity : 0, at = begin, found = 0;
+    bool again = false; /* from the table's beginning on, up to the place */
+    while (found < max) {
+        const struct map_slot *slot = map_next(&m->items, &at);
+        if (!slot && again)
+            return;
+        if (!slot) {
+            again = true;
+            at = 0;
+            continue;
+        }
+        if (again && at > begin)
+            return;
+        const struct item *item = slot->value;
+        if (item->accepted) {
+            found++;
+            fn(ctx, item);
+        }
+    }
+}
+
 static void count_item(void *ctx, const struct item *item)
 {
     (void)item;

@@ -45,6 +45,9 @@ void model_direct_undo(struct model *m, const struct direct_changes *undo);
 /* Every accepted item, as a change that sets it; its references are borrowed for the call. */
 void model_each_accepted(const struct model *m, void (*fn)(void *ctx, const struct item *item), void *ctx);
 size_t model_accepted_count(const struct model *m);
+/* At most max of them, from a place of the table on that the number names. */
+void model_some_accepted(const struct model *m, size_t place, size_t max,
+                         void (*fn)(void *ctx, const struct item *item), void *ctx);
 /* NULL when unknown. */
 struct item *model_item(const struct model *m, enum contribution_kind kind, const char *scope, const char *key);
 

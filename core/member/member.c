@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "data/json.h"
+#include "haproxy/proof.h"
 #include "member/nonce.h"
 #include "member/replica.h"
 #include "net/backoff.h"
@@ -45,6 +46,7 @@ struct member {
     /* Whose question the apply under way is; NULL: the member's own. */
     member_answer *answer;
     void *answer_ctx;
+    struct buf question; /* of a verification (haproxy/proof.h); empty: none */
     /* An offer that came while the member compared by itself; bytes NULL: none. */
     struct {
         char *bytes;
@@ -103,6 +105,17 @@ static void refuse_stale(const struct member *m, const struct fence_record *high
     answer(ctx, 409, &json);
 }
 
+/* Of what the model has, after HAProxy was compared with it. */
+static void put_proof(struct member *m, struct buf *json)
+{
+    char hex[DIGEST_HEX_SIZE];
+    struct digest proof;
+    struct err err;
+    if (m->question.length > 0 && proof_answer(m->model, buf_str(&m->question), m->question.length, &proof, &err) == 0)
+        put_text(json, "proof", digest_hex(proof, hex));
+    buf_clear(&m->question);
+}
+
 static void answer_result(struct member *m, const struct agent_result *r)
 {
     CLEANUP(buf_done) struct buf json = {0};
@@ -112,6 +125,7 @@ static void answer_result(struct member *m, const struct agent_result *r)
     buf_printf(&json, ",\"operations\":%u,\"reloaded\":%s,\"microseconds\":%" PRId64, r->operations,
                r->reloaded ? "true" : "false", r->duration_ns / 1000);
     put_text(&json, "reload_reason", r->reload_reason ? r->reload_reason : "");
+    put_proof(m, &json);
     buf_puts(&json, "}\n");
     answer(m->answer_ctx, 200, &json);
 }
@@ -367,12 +381,20 @@ static void take_waiting(struct member *m)
     free(bytes);
 }
 
-void member_verify(struct member *m, member_answer *answer, void *ctx)
+void member_verify(struct member *m, const char *question, size_t length, member_answer *answer, void *ctx)
 {
+    struct digest proof;
+    struct err err;
     if (m->stopping || agent_busy(m->agent) || m->answer) {
         refuse(m, 503, "busy", "another apply is under way; ask again", answer, ctx);
         return;
     }
+    if (length > 0 && proof_answer(m->model, question, length, &proof, &err) < 0) {
+        refuse(m, 400, "invalid", err.text, answer, ctx);
+        return;
+    }
+    buf_clear(&m->question);
+    buf_add(&m->question, question, length);
     m->answer = answer;
     m->answer_ctx = ctx;
     compare(m, "a verification was asked for");
@@ -440,7 +462,8 @@ void member_describe(struct member *m, struct buf *json)
     begin_answer(m, json, "state");
     /* A controller takes it as proof. */
     bool ready = member_is_ready(m, &why) && !*m->problem;
-    buf_printf(json, ",\"api\":3,\"encodings\":[\"gzip\"],\"version\":\"%s\",\"state\":\"%s\",\"ready\":%s",
+    buf_printf(json,
+               ",\"api\":3,\"encodings\":[\"gzip\"],\"proves\":true,\"version\":\"%s\",\"state\":\"%s\",\"ready\":%s",
                m->options.version, state_name(m), ready ? "true" : "false");
     buf_printf(json, ",\"configured\":%s,\"is_open\":%s", replica_is_minimal(m->replica) ? "false" : "true",
                replica_is_open(m->replica) ? "true" : "false");

@@ -45,8 +45,8 @@ typedef void member_answer(void *ctx, unsigned status, struct buf *json);
 /* nonce: what it names (nonce.h); NULL: nothing. */
 void member_offer(struct member *m, const char *nonce, const char *bytes, size_t length, member_answer *answer,
                   void *ctx);
-/* Read everything back from HAProxy and compare it. */
-void member_verify(struct member *m, member_answer *answer, void *ctx);
+/* Read everything back from HAProxy and compare it; then answer this question (haproxy/proof.h), unless it is empty. */
+void member_verify(struct member *m, const char *question, size_t length, member_answer *answer, void *ctx);
 void member_describe(struct member *m, struct buf *json);
 /* What HAProxy is to serve, as an offer of everything, for a controller that has lost its memory. False: there is
  * nothing. The values of Secrets are in it: whoever has it wipes it. */

@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 
 #include "controller/fleet.h"
+#include "haproxy/proof.h"
 #include "model_support.h"
 
 struct world {
@@ -13,7 +14,9 @@ struct world {
     struct metrics *metrics;
     struct fleet *fleet;
     const char *haproxy; /* of the state, as JSON */
-    unsigned asked;
+    bool is_old;         /* it does not know questions for a proof */
+    unsigned asked, verifications, offers;
+    enum { PROVES_NOTHING, PROVES_WRONGLY, PROVES } manner;
 };
 
 static bool may_write(void *ctx)
@@ -43,9 +46,47 @@ static void serve_state(void *ctx, struct api_request *request, const char *body
     w->asked++;
     buf_printf(&answer,
                "{\"result\":\"state\",\"digest\":\"%s\",\"api\":3,\"version\":\"0\",\"ready\":true,\"is_open\":false,"
-               "\"haproxy\":%s}\n",
-               digest_hex(model_digest(w->model, MODEL_ACCEPTED), hex), w->haproxy);
+               "\"proves\":%s,\"haproxy\":%s}\n",
+               digest_hex(model_digest(w->model, MODEL_ACCEPTED), hex), w->is_old ? "false" : "true", w->haproxy);
     api_answer(request, 200, "application/json", &answer);
+}
+
+/* It repeats the digest that it is told, whatever it has. */
+static void serve_claim(struct world *w, struct api_request *request, const char *proof)
+{
+    struct buf answer = {0};
+    char hex[DIGEST_HEX_SIZE];
+    buf_printf(&answer, "{\"result\":\"applied\",\"digest\":\"%s\"%s%s%s}\n",
+               digest_hex(model_digest(w->model, MODEL_ACCEPTED), hex), *proof ? ",\"proof\":\"" : "", proof,
+               *proof ? "\"" : "");
+    api_answer(request, 200, "application/json", &answer);
+}
+
+static void serve_apply(void *ctx, struct api_request *request, const char *body, size_t length)
+{
+    struct world *w = ctx;
+    (void)body;
+    (void)length;
+    w->offers++;
+    serve_claim(w, request, "");
+}
+
+static void serve_verify(void *ctx, struct api_request *request, const char *body, size_t length)
+{
+    struct world *w = ctx;
+    char hex[DIGEST_HEX_SIZE] = "";
+    struct digest proof;
+    struct err err;
+    w->verifications++;
+    if (w->is_old)
+        assert_int_equal(length, 0);
+    else
+        assert_int_equal(proof_answer(w->model, body, length, &proof, &err), 0);
+    if (w->manner == PROVES_WRONGLY)
+        proof.low++;
+    if (w->manner != PROVES_NOTHING)
+        digest_hex(proof, hex);
+    serve_claim(w, request, hex);
 }
 
 static void begin(struct world *w)
@@ -60,6 +101,8 @@ static void begin(struct world *w)
     memset(w, 0, sizeof(*w));
     api_world_begin(&w->api);
     api_server_route(w->api.server, "GET", "/v1/state", serve_state, w);
+    api_server_route(w->api.server, "POST", "/v1/apply", serve_apply, w);
+    api_server_route(w->api.server, "POST", "/v1/verify", serve_verify, w);
     w->model = model_new();
     model_put_base(w->model, 8000, "");
     model_check(w->model, true);
@@ -142,11 +185,90 @@ static void an_old_haproxy_decides_for_all(void **state)
     end(&w);
 }
 
+static void run_until(struct world *w, size_t verified, unsigned verifications)
+{
+    int64_t end_ns = clock_now_ns() + 60 * NS_PER_S;
+    struct fleet_status status = {0};
+    do {
+        uv_run(&w->api.loop, UV_RUN_ONCE);
+        fleet_status(w->fleet, &status);
+    } while ((w->verifications < verifications || status.verified != verified) && clock_now_ns() < end_ns);
+    assert_true(w->verifications >= verifications);
+    assert_int_equal(status.verified, verified);
+}
+
+static double disproved(struct world *w)
+{
+    fleet_collect(w->fleet);
+    return metric_value(metric_counter(w->metrics, "haptic_member_disproved_total", "", "member", "here"));
+}
+
+/* A digest is only what it was told. It gets everything anew, and counts when it can prove that it has it. */
+static void a_member_that_lies_about_its_digest_is_not_believed(void **state)
+{
+    (void)state;
+    for (int manner = PROVES_NOTHING; manner <= PROVES_WRONGLY; manner++) {
+        struct world w;
+        begin(&w);
+        w.manner = manner;
+        set_members(&w, 0);
+        offer(&w);
+        run_until(&w, 1, 0); /* by its word */
+        fleet_verify(w.fleet);
+        run_until(&w, 0, 1);
+        assert_true(disproved(&w) >= 1);
+        run_until(&w, 0, 2); /* it says that it has taken it, and is asked at once */
+        assert_true(w.offers >= 1);
+        w.manner = PROVES;
+        run_until(&w, 1, 3);
+        fleet_verify(w.fleet);
+        run_until(&w, 1, 4);
+        end(&w);
+    }
+}
+
+static void a_member_that_proves_what_it_has_is_believed(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w);
+    w.manner = PROVES;
+    set_members(&w, 0);
+    offer(&w);
+    run_until(&w, 1, 0);
+    for (unsigned i = 1; i <= 3; i++) {
+        fleet_verify(w.fleet);
+        run_until(&w, 1, i);
+    }
+    assert_int_equal(w.offers, 0);
+    assert_true(disproved(&w) == 0);
+    end(&w);
+}
+
+/* An agent of the version before is asked nothing that it does not know. */
+static void an_older_agent_is_taken_at_its_word(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w);
+    w.is_old = true;
+    set_members(&w, 0);
+    offer(&w);
+    run_until(&w, 1, 0);
+    fleet_verify(w.fleet);
+    run_until(&w, 1, 1);
+    assert_int_equal(w.offers, 0);
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_member_that_has_not_told_its_version_can_do_nothing),
         cmocka_unit_test(an_old_haproxy_decides_for_all),
+        cmocka_unit_test(a_member_that_lies_about_its_digest_is_not_believed),
+        cmocka_unit_test(a_member_that_proves_what_it_has_is_believed),
+        cmocka_unit_test(an_older_agent_is_taken_at_its_word),
     };
     curl_global_init(CURL_GLOBAL_ALL);
     return cmocka_run_group_tests(tests, NULL, NULL);

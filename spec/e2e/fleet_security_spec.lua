@@ -23,10 +23,11 @@ describe("a fleet among enemies", function()
 
   after_each(function() scope:close() end)
 
-  local function start_controller(urls)
+  local function start_controller(urls, drift)
     local h = scope:haptic({
       name = "a", source = manifests.path, series = "3.4", http_port = http_port, status_port = status_port,
       config = e2e.config({
+        dataplane = { driftPreventionInterval = drift },
         templateSnippets = { ["frontend-http-100-member"] = { template = 'bind "${HAPTIC_DIR}/http.sock" mode 600\n' } },
       }),
       args = {
@@ -206,6 +207,38 @@ describe("a fleet among enemies", function()
     assert.equal("state", honest:state().result)
     for i = 1, 4 do held[i]:close() end
     change()
+  end)
+
+  it("believes no member that only repeats the digest that it is told", function()
+    local answers, port = scope:path("answers"), e2e.port()
+    local url = "https://127.0.0.1:" .. port
+    local h = start_controller({ honest.url, url }, "1s"):wait_ready()
+    honest:wait_answer("moving.example", "198.18.1.1:8001")
+    local said = { result = "applied", digest = h:state().hash, transitions = 0, generation = 0 }
+    local state = { proves = true, api = 3, version = "0", ready = true, haproxy = { version = "3.4.0" } }
+    for key, value in pairs(said) do state[key] = value end
+    posix.write_file(answers, cjson.encode({
+      ["GET /v1/state"] = { status = 200, body = state }, ["POST /v1/apply"] = { status = 200, body = said },
+      ["POST /v1/verify"] = { status = 200, body = said },
+    }))
+    scope:spawn({
+      name = "liar",
+      argv = {
+        "spec/support/e2e_liar", tostring(port), identity.agent_crt, identity.agent_key, identity.authority.crt, answers,
+      },
+    })
+    scope:wait_for("the liar to be found out", 30, function()
+      local disproved = h:metric("haptic_member_disproved_total", { member = url })
+      return (disproved or 0) >= 2, disproved
+    end)
+    assert.equal(0, h:metric("haptic_member_verified", { member = url }))
+    assert.is_true(h:count_log("Member is not believed") >= 1)
+    assert.equal(0, h:metric("haptic_member_disproved_total", { member = honest.url }))
+    assert.equal(1, h:metric("haptic_member_verified", { member = honest.url }))
+    change()
+    for _, m in ipairs(h:state().members) do
+      assert.equal(m.member == url, m.doubted)
+    end
   end)
 
   it("goes on with the others when a member lies", function()
