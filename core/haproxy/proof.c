@@ -66,8 +66,7 @@ static int read_item(const struct model *m, struct frame *frame, const struct it
         scope.length > SCOPE_MAX || key.length > KEY_MAX)
         return err_set(err, ERR_INVALID, "not the name of an item");
     CLEANUP(free_ptr)
-    char *scope_text = xmemdup0(scope.bytes, scope.length),
-         *key_text = xmemdup0(key.bytes, key.length);
+    char *scope_text = xmemdup0(scope.bytes, scope.length), *key_text = xmemdup0(key.bytes, key.length);
     *ret_item = model_item(m, (enum contribution_kind)kind, scope_text, key_text);
     return 0;
 }

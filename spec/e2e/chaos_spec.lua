@@ -193,10 +193,11 @@ describe("a fleet under faults", function()
 
       local deadline = posix.now() + SECONDS
       while posix.now() < deadline do
+        local since = posix.now() -- a kill takes a while until all of it has ended
         local what, seconds, explains, heal = FAULTS[names[random(#names)]]()
         if what then
           done[#done + 1] = ("%.1f s: %s, %d s"):format(posix.now() - client.start, what, seconds)
-          local over = explains and client:excuse(what, { status = explains })
+          local over = explains and client:excuse(what, { status = explains }, since)
           local until_then = posix.now() + seconds
           while posix.now() < until_then do
             churn()

@@ -82,9 +82,9 @@ end
 --- From now on until the returned function is called, such failures are expected: of `host` (nil: any), with `status`
 -- (nil: any).
 ---@param why string what explains them
-function Client:excuse(why, match)
-  -- What is under way now may fail too.
-  local excuse = { from = posix.now() - 0.1, why = why, match = match or {} }
+function Client:excuse(why, match, since)
+  -- What is under way then may fail too.
+  local excuse = { from = (since or posix.now()) - 0.1, why = why, match = match or {} }
   self.excuses[#self.excuses + 1] = excuse
   return function()
     -- A request that was under way at the end began before it.
