@@ -91,7 +91,7 @@ static void serve_verify(void *ctx, struct api_request *request, const char *bod
 
 static void begin(struct world *w)
 {
-    static const struct fleet_ops ops = {may_write, refused_stale, settled};
+    static const struct fleet_ops ops = {.may_write = may_write, .refused_stale = refused_stale, .settled = settled};
     const struct fleet_config config = {.version = "0",
                                         .agent_name = "haptic-agent",
                                         .haproxy = "3.4.0",
