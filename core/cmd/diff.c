@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
+#include "cmd/version.h"
 #include "cmd/workbench_options.h"
 #include "offline/difference.h"
 
@@ -22,6 +23,9 @@ static const struct option_row rows[] = {
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy that runs; may be repeated, each is asked (haproxy in PATH)"},
+    {WORKBENCH_OUTPUT, 'o', "output", "FORMAT", NULL, "text",
+     "text, or json: verdicts, changes and findings in one document; junit, sarif or github: the findings only"},
+    WORKBENCH_ROW_STRICT,
     {DIFF_FAIL_ON, 0, "fail-on", "reload", NULL, NULL, "exit status 1 when one of them needs a reload"},
     {DIFF_DETAILED, 0, "detailed-exitcode", NULL, NULL, NULL, "exit status 0 no change, 1 error, 2 changes"},
     WORKBENCH_ROW_HELP,
@@ -48,7 +52,8 @@ struct diff {
     struct findings findings;
     size_t changes;
     bool reloads;
-    struct buf text; /* of the first HAProxy */
+    struct buf verdicts; /* one of each HAProxy */
+    struct buf text;     /* what changed, for the first HAProxy */
 };
 
 static int set(void *ctx, int id, const char *value, struct err *err)
@@ -89,16 +94,19 @@ static bool make(struct diff *d, const char *config, const char *source, const c
     return *ret_result == 0 && findings_count(&d->findings, FINDING_ERROR) == 0;
 }
 
-static void say(struct diff *d, const struct difference *difference, const char *version)
+static bool is_json(const struct diff *d)
 {
-    if (difference->reload != NULL)
-        printf("HAProxy %s: a reload: %s%s%s%s\n", version, difference->reload, *difference->place ? " (" : "",
-               difference->place, *difference->place ? ")" : "");
-    else if (difference->operations > 0)
-        printf("HAProxy %s: %zu runtime command%s, no reload\n", version, difference->operations,
-               difference->operations == 1 ? "" : "s");
-    else
-        printf("HAProxy %s: nothing to do\n", version);
+    return d->common.format == FINDING_JSON;
+}
+
+static void note(struct diff *d, const struct difference *difference, const char *version)
+{
+    if (!is_json(d))
+        difference_put(difference, version, &d->verdicts);
+    if (is_json(d) && d->verdicts.length > 0)
+        buf_putc(&d->verdicts, ',');
+    if (is_json(d))
+        difference_put_json(difference, version, &d->verdicts);
     d->reloads |= difference->reload != NULL;
 }
 
@@ -114,9 +122,9 @@ static int compare_for(struct diff *d, const char *binary, struct err *err)
     if (make(d, config, what[0], binary, &before, &result, err) &&
         make(d, new_config, d->common.sources.items.length > 1 ? what[1] : what[0], binary, &now, &result, err)) {
         result = difference_judge(before, now, &difference, err);
-        size_t count = result == 0 ? difference_write(before, now, &text) : 0;
+        size_t count = result == 0 ? difference_write(before, now, is_json(d), &text) : 0;
         if (result == 0)
-            say(d, &difference, workbench_caps(now)->text);
+            note(d, &difference, workbench_caps(now)->text);
         if (d->text.length == 0)
             buf_add(&d->text, buf_str(&text), text.length);
         d->changes = count > d->changes ? count : d->changes;
@@ -127,6 +135,27 @@ static int compare_for(struct diff *d, const char *binary, struct err *err)
     return result;
 }
 
+/* Where the two states could be compared: what was found. Else, or as another format: the findings. */
+static void print(struct diff *d, bool compared)
+{
+    CLEANUP(buf_done) struct buf findings = {0};
+    enum finding_format format = d->common.format;
+    bool colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL;
+
+    findings_write(&d->findings, format, colour, HAPTIC_VERSION, &findings);
+    if (format == FINDING_JSON) {
+        printf("{\"verdicts\":[%s],\n\"changes\":%s,\n\"report\":%s}\n", compared ? buf_str(&d->verdicts) : "",
+               compared ? buf_str(&d->text) : "[]", buf_str(&findings));
+        return;
+    }
+    if (compared && format == FINDING_TEXT) {
+        fwrite(buf_str(&d->verdicts), 1, d->verdicts.length, stdout);
+        fwrite(buf_str(&d->text), 1, d->text.length, stdout);
+    }
+    if (!compared || format != FINDING_TEXT || d->common.strict)
+        fwrite(buf_str(&findings), 1, findings.length, stdout);
+}
+
 static int serve(struct diff *d)
 {
     static const char *const usual[] = {"haproxy"};
@@ -135,20 +164,17 @@ static int serve(struct diff *d)
     int wrong = d->detailed ? EXIT_ERROR : EXIT_FINDINGS;
     struct err err;
 
-    for (size_t i = 0; i < count; i++) {
+    bool compared = true;
+    for (size_t i = 0; compared && i < count; i++) {
         if (compare_for(d, binaries[i], &err) < 0) {
             fprintf(stderr, "haptic diff: %s\n", err.text);
             return d->detailed ? EXIT_ERROR : EXIT_USAGE;
         }
-        if (findings_count(&d->findings, FINDING_ERROR) > 0) {
-            CLEANUP(buf_done) struct buf text = {0};
-            findings_write(&d->findings, FINDING_TEXT, false, "", &text);
-            fwrite(buf_str(&text), 1, text.length, stdout);
-            return wrong;
-        }
+        compared = findings_count(&d->findings, FINDING_ERROR) == 0;
     }
-    fwrite(buf_str(&d->text), 1, d->text.length, stdout);
-    if (d->fail_on_reload && d->reloads)
+    print(d, compared);
+    if (findings_count(&d->findings, d->common.strict ? FINDING_WARNING : FINDING_ERROR) > 0 ||
+        (d->fail_on_reload && d->reloads))
         return wrong;
     return d->detailed && d->changes > 0 ? EXIT_CHANGES : EXIT_CLEAN;
 }
@@ -173,6 +199,7 @@ int cmd_diff(int argc, char **argv)
     }
     workbench_command_done(&d.common);
     findings_done(&d.findings);
+    buf_done(&d.verdicts);
     buf_done(&d.text);
     return status;
 }

@@ -21,10 +21,11 @@
 #include "offline/change.h"
 #include "offline/difference.h"
 #include "offline/line_editor.h"
-#include "offline/origin.h"
-#include "offline/origin_route.h"
 #include "offline/prompt_complete.h"
+#include "offline/prompt_diff.h"
+#include "offline/prompt_explain.h"
 #include "offline/prompt_request.h"
+#include "offline/rehearsal.h"
 #include "offline/saved_test.h"
 
 #define SESSION_MAX 1000
@@ -69,7 +70,8 @@ struct repl {
     struct buf pending;  /* lines of an unfinished chunk */
     struct buf changes;
     struct saved_test saved; /* the requests of this session */
-    struct stage *stage;     /* of what was rendered last; NULL: none was needed */
+    struct rehearsal *rehearsal;
+    struct stage *stage; /* of what was rendered last; NULL: none was needed */
     uv_signal_t interrupt;
     struct timespec config_time;
     bool dumps, evaluating, failed, ended;
@@ -97,7 +99,10 @@ static int set(void *ctx, int id, const char *value, struct err *err)
 
 static void on_change(void *ctx, const struct fragment *before, const struct fragment *now)
 {
-    change_write(before, now, &((struct repl *)ctx)->changes);
+    struct repl *r = ctx;
+
+    change_write(before, now, &r->changes);
+    rehearsal_note(r->rehearsal, before, now);
 }
 
 /* Findings are of one rendering: print those, and begin anew. */
@@ -106,6 +111,21 @@ static void print_findings(struct repl *r)
     (void)workbench_command_report(&r->common, stdout);
     findings_done(&r->common.findings);
     r->common.findings = (struct findings){0};
+}
+
+/* Would the change reload a HAProxy that runs what was there before? */
+static void print_verdict(struct repl *r)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    struct difference d = {0};
+    struct err err;
+
+    if (rehearsal_judge(r->rehearsal, &d, &err) < 0)
+        printf("Whether HAProxy would reload is not known: %s\n", err.text);
+    else
+        difference_put(&d, workbench_caps(r->common.workbench)->text, &text);
+    fwrite(buf_str(&text), 1, text.length, stdout);
+    difference_done(&d);
 }
 
 static void render(struct repl *r, bool show)
@@ -122,8 +142,13 @@ static void render(struct repl *r, bool show)
         printf("%llu of %llu fragments ran, %s%s\n", (unsigned long long)stats->fragments_run,
                (unsigned long long)stats->fragments_total, log_duration(stats->duration_ns),
                r->changes.length == 0 ? "; nothing changed" : "");
+        fflush(stdout);
     }
     print_findings(r);
+    if (rendered && show && r->changes.length > 0)
+        print_verdict(r);
+    if (!show)
+        rehearsal_forget(r->rehearsal);
 }
 
 /* ---- commands that a chunk returns ---- */
@@ -172,30 +197,14 @@ static void make_request(struct repl *r, struct yyjson_val *request)
 static void explain(struct repl *r, struct yyjson_val *command)
 {
     CLEANUP(buf_done) struct buf text = {0};
-    const char *what = json_str(command, "what"), *kind = json_str(command, "kind"), *id = json_str(command, "id");
-    const struct finding_code_row *row = what ? finding_code_find(what) : NULL;
-    const char *line = what && strncmp(what, DISK_CONFIG ":", strlen(DISK_CONFIG ":")) == 0 ? strchr(what, ':') : NULL;
     const struct workbench_options *o = &r->common.options;
-    int result = 0;
+    const char *binary = o->haproxy_version == NULL && o->dump == NULL ? o->haproxy_binary : NULL;
     struct err err;
 
-    if (row != NULL)
-        buf_printf(&text, "%s: %s\n    %s\n    Remedy: %s\n", row->code, row->title, row->meaning, row->remedy);
-    else if (line != NULL)
-        result = origin_of_line(r->common.workbench, strtoul(line + 1, NULL, 10), &text, &err);
-    else if (what != NULL && strchr(what, '/') != NULL)
-        result = origin_of_route(r->common.workbench,
-                                 o->haproxy_version == NULL && o->dump == NULL ? o->haproxy_binary : NULL, what, &text,
-                                 &err);
-    else if (kind != NULL && id != NULL)
-        result = origin_of_object(r->common.workbench, kind, id, &text, &err);
-    else
-        result = err_set(&err, ERR_INVALID,
-                         "explain: write \"shop.test/cart\", \"haproxy.cfg:12\", an object, or the code of a finding");
-    if (result < 0)
+    r->failed = prompt_explain(r->common.workbench, binary, command, &text, &err) < 0;
+    if (r->failed)
         printf("error: %s\n", err.text);
     fwrite(buf_str(&text), 1, text.length, stdout);
-    r->failed = result < 0;
 }
 
 static void carry_out(struct repl *r, const char *json)
@@ -370,36 +379,6 @@ static void save(struct repl *r, const char *path)
     }
 }
 
-/* The files once more, and what is here: compared as `haptic diff` does it. */
-static int compare(struct repl *r, struct findings *findings, struct err *err)
-{
-    CLEANUP(buf_done) struct buf text = {0};
-    struct workbench *before = NULL, *now = r->common.workbench;
-    struct difference d = {0};
-    const char *binary = r->common.options.haproxy_binary;
-    int result = workbench_new(&r->common.loop, &r->common.options, findings, &before, err);
-
-    if (result == 0 && before != NULL && workbench_render(before)) {
-        workbench_set_findings(now, findings);
-        if (workbench_validate(before, binary, err) < 0 || workbench_validate(now, binary, err) < 0)
-            result = -1;
-        workbench_set_findings(now, &r->common.findings);
-        if (result == 0 && findings_count(findings, FINDING_ERROR) == 0)
-            result = difference_judge(before, now, &d, err);
-        if (result == 0 && findings_count(findings, FINDING_ERROR) == 0) {
-            if (d.reload != NULL)
-                printf("a reload: %s%s%s%s\n", d.reload, *d.place ? " (" : "", d.place, *d.place ? ")" : "");
-            else
-                printf("%zu runtime command%s, no reload\n", d.operations, d.operations == 1 ? "" : "s");
-            (void)difference_write(before, now, &text);
-            fwrite(buf_str(&text), 1, text.length, stdout);
-        }
-    }
-    difference_done(&d);
-    workbench_free(before);
-    return result;
-}
-
 static void diff(struct repl *r)
 {
     struct findings findings = {0};
@@ -417,9 +396,12 @@ static void diff(struct repl *r)
             r->failed = true;
             return;
         }
-    r->failed = compare(r, &findings, &err) < 0;
+    CLEANUP(buf_done) struct buf answer = {0};
+    r->failed = prompt_diff(&r->common.loop, &r->common.options, r->common.workbench, &findings, &answer, &err) < 0;
+    workbench_set_findings(r->common.workbench, &r->common.findings);
     if (r->failed)
         printf("error: %s\n", err.text);
+    fwrite(buf_str(&answer), 1, answer.length, stdout);
     if (findings_count(&findings, FINDING_ERROR) > 0) {
         CLEANUP(buf_done) struct buf text = {0};
         findings_write(&findings, FINDING_TEXT, false, "", &text);
@@ -544,6 +526,7 @@ static int serve(struct repl *r)
     uv_signal_init(&r->common.loop, &r->interrupt);
     r->interrupt.data = r;
     uv_signal_start(&r->interrupt, on_interrupt, SIGINT); /* for the whole session: Ctrl-C never ends the program */
+    r->rehearsal = rehearsal_new(r->common.workbench);
     render(r, false);
     r->failed = false;
     setlocale(LC_CTYPE, ""); /* for letters beyond ASCII at the prompt */
@@ -558,6 +541,7 @@ static int serve(struct repl *r)
         read_lines(r);
     }
     line_editor_free(r->editor);
+    r->rehearsal = rehearsal_free(r->rehearsal);
     r->stage = stage_free(r->stage);
     uv_close((uv_handle_t *)&r->interrupt, NULL);
     return r->failed ? EXIT_FINDINGS : EXIT_CLEAN;

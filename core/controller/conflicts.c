@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/vec.h"
+#include "controller/winner.h"
 #include "data/json.h"
 
 #define DESCRIBED_MAX 1000
@@ -83,27 +84,6 @@ static char *what_of(const struct update *u)
         break;
     }
     return xstrdup(item->key);
-}
-
-static bool same_namespace(const struct fragment *a, const struct fragment *b)
-{
-    size_t length = strcspn(a->owner_id, "/");
-
-    return a->owner_id[length] == b->owner_id[length] && strcspn(b->owner_id, "/") == length &&
-           memcmp(a->owner_id, b->owner_id, length) == 0;
-}
-
-static char *owner_of(const struct fragment *f)
-{
-    return *f->owner_id ? xasprintf("%s %s", f->owner_kind, f->owner_id) : xasprintf("template %s", f->id);
-}
-
-/* Whom the owner of the loser may know. A part of the templates has an administrator as owner. */
-static char *winner_for(const struct fragment *winner, const struct fragment *loser)
-{
-    if (*loser->owner_id == '\0' || (*winner->owner_id != '\0' && same_namespace(winner, loser)))
-        return owner_of(winner);
-    return xstrdup(*winner->owner_id == '\0' ? "the configuration itself" : "an object of another namespace");
 }
 
 static void tell(const struct update *u, enum notice_kind kind, const struct fragment *f, const char *reason,
@@ -203,7 +183,7 @@ static void add_loss(const struct update *u, struct side *s, const struct fragme
 
     if (s->told.length >= CONFLICTS_TOLD)
         return;
-    struct loss l = {.to = u->contested, .what = what_of(u), .winner = owner_of(u->item->winner)};
+    struct loss l = {.to = u->contested, .what = what_of(u), .winner = winner_owner(u->item->winner)};
     l.message = message_of(u, l.what, f);
     vec_push(&s->told, l);
     if (before == NULL || strcmp(before, l.message) != 0)
@@ -224,7 +204,7 @@ static void update_loser(const struct update *u, const struct fragment *f)
     }
     /* Known: to somebody else by now? */
     struct loss *l = loss_find(s, u->contested);
-    CLEANUP(free_ptr) char *winner = owner_of(u->item->winner);
+    CLEANUP(free_ptr) char *winner = winner_owner(u->item->winner);
     if (l == NULL || strcmp(l->winner, winner) == 0)
         return;
     CLEANUP(free_ptr) char *before = STEAL(l->message);

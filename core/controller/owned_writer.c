@@ -303,6 +303,7 @@ struct owned_writer *owned_writer_new(struct kube_client *client, struct store *
         .writing = "Writing objects that templates want",
         .wrote = "Wrote objects that templates want",
         .creates = true,
+        .one_counts = true,
         .merge = merge,
         .refused = refused,
         .unwished = on_unwished,

@@ -54,6 +54,7 @@ struct status_entry {
     uint64_t generation; /* that has to be live; 0: not known yet */
     uint64_t wrote;      /* hash of what was written last; 0: nothing yet */
     uint64_t told;       /* hash of what its owner was told last; 0: nothing */
+    uint64_t outvoted;   /* hash of who was told last that another wish counts; 0: nobody */
     int64_t wrote_ns, due_ns;
     struct kube_request *request;
     void *call;  /* the writer's, of the request */

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "controller/status_state.h"
+#include "controller/winner.h"
 #include "data/json.h"
 #include "kube/path.h"
 
@@ -77,6 +78,30 @@ static void refuse(struct status_writer *w, struct status_entry *e, const char *
     e->told = what;
     for (uint32_t i = 0; i < e->count; i++)
         w->manner->refused(w->manner->ctx, e->wishes[i].fragment, reason, text);
+}
+
+/* Owners of wishes that count for nothing are told once of the same winner. */
+static void tell_losers(struct status_writer *w, struct status_entry *e)
+{
+    const struct status_wish *first = &e->wishes[0];
+    uint64_t who = map_hash(first->fragment->id, strlen(first->fragment->id)), all = who;
+
+    for (uint32_t i = 1; i < e->count; i++)
+        if (!text_equal(first->contribution->text, e->wishes[i].contribution->text))
+            all = all * 31 + map_hash(e->wishes[i].fragment->id, strlen(e->wishes[i].fragment->id));
+    bool again = all == e->outvoted;
+    e->outvoted = all;
+    for (uint32_t i = 1; all != who && !again && i < e->count; i++) {
+        const struct fragment *loser = e->wishes[i].fragment;
+        if (text_equal(first->contribution->text, e->wishes[i].contribution->text))
+            continue;
+        CLEANUP(free_ptr) char *winner = winner_for(first->fragment, loser);
+        CLEANUP(free_ptr)
+        char *text = xasprintf("%s %s: %s wants it too, and the oldest counts, of equal ones the first by name; what "
+                               "this one wants has no effect",
+                               e->kind, e->id, winner);
+        w->manner->refused(w->manner->ctx, loser, "DuplicateKey", text);
+    }
 }
 
 static void pause_all(struct status_writer *w, int64_t retry_after_ns)
@@ -351,6 +376,8 @@ void status_compare(struct status_writer *w, struct status_entry *e)
     const struct store_kind *kind = store_kind_by_name(w->store, e->kind);
     const struct object *o = kind != NULL ? store_get(kind, e->id) : NULL;
 
+    if (w->manner->one_counts)
+        tell_losers(w, e);
     if (kind == NULL || !w->ops.is_declared(w->ctx, e->kind) || (o == NULL && !w->manner->creates))
         status_move(w, e, STATUS_LEVEL);
     else if (o == NULL)

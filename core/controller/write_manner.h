@@ -31,6 +31,7 @@ struct write_manner {
     const char *noun;                     /* "status of", "object": in the name of a request */
     const char *failed, *writing, *wrote; /* messages of the log */
     bool creates;                         /* an object that is not there is made */
+    bool one_counts;                      /* of several wishes the first one; others are told of it by refused() */
     /* Does the object (json NULL: it is not there) differ from the wishes? Then the body is what is to be applied; it
      * names the resourceVersion when resource_version is not NULL and a list is shared with others. ERR_DENIED: the
      * object is somebody else's. */

@@ -2,8 +2,8 @@
  * Thread:  any.
  * Owns:    nothing; the keys belong to the set of files.
  *
- * HAProxy makes such a key when it loads a configuration that names one that is not there. It cannot where it only checks
- * the configuration.
+ * HAProxy makes such a key when it loads a configuration that names one that is not there. It cannot where it only
+ * checks the configuration.
  */
 #ifndef HAPTIC_HAPROXY_ACCOUNT_KEY_H
 #define HAPTIC_HAPROXY_ACCOUNT_KEY_H

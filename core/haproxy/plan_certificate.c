@@ -1,5 +1,5 @@
-/* A file for TLS changes by a transaction: its content is set, which HAProxy may refuse, and then committed. Authorities
- * that are longer than one command are added one after another, where HAProxy has that command.
+/* A file for TLS changes by a transaction: its content is set, which HAProxy may refuse, and then committed.
+ * Authorities that are longer than one command are added one after another, where HAProxy has that command.
  */
 #include <string.h>
 

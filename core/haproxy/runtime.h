@@ -62,8 +62,8 @@ void runtime_expect(uv_loop_t *loop, const char *socket_path, int64_t life_ns, s
 struct runtime_call *runtime_run_expected(struct runtime_call *expected, const char *const *commands, size_t count,
                                           int64_t deadline_ns, size_t max_answer_bytes, runtime_gate *gate,
                                           runtime_done *done, void *ctx);
-/* When the gated call has ended well, its connection is an expected one in *slot, unless another is there or it was made
- * life_ns ago. That is so before done is called. */
+/* When the gated call has ended well, its connection is an expected one in *slot, unless another is there or it was
+ * made life_ns ago. That is so before done is called. */
 void runtime_keep(struct runtime_call *call, int64_t life_ns, struct runtime_call **slot);
 /* Abandon: done is not called. */
 void runtime_cancel(struct runtime_call *call);

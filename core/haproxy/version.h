@@ -25,8 +25,8 @@ struct haproxy_caps {
     bool quic_limited; /* its TLS library has no QUIC: `limited-quic` is needed, and 0-RTT is missing */
 };
 
-/* Parse "HAProxy version 3.2.1-1 2025/…" or "3.2.1-1". quic, quic_limited, lua and acme are known only from the output of
- * `haproxy -vv`, which begins with that line too. */
+/* Parse "HAProxy version 3.2.1-1 2025/…" or "3.2.1-1". quic, quic_limited, lua and acme are known only from the output
+ * of `haproxy -vv`, which begins with that line too. */
 int haproxy_version_parse(const char *text, struct haproxy_caps *ret_caps, struct err *err) MUST_CHECK;
 /* Refine by the output of the CLI's `help` (of a worker, at level admin). */
 void haproxy_caps_from_help(struct haproxy_caps *caps, const char *help_text);

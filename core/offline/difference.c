@@ -6,36 +6,36 @@
 
 #include "agent/forecast.h"
 #include "base/alloc.h"
+#include "data/json.h"
 #include "offline/change.h"
 #include "offline/expanded.h"
 #include "offline/origin.h"
 
 /* ---- the verdict ---- */
 
-static int expand_files(struct workbench *w, struct disk_files *files, struct err *err)
+static int expand_all(struct vault *vault, struct disk_files *files, struct err *err)
 {
     for (size_t i = 0; i < files->items.length; i++)
-        if (expanded_file(store_vault(workbench_store(w)), &files->items.items[i], err) < 0)
+        if (expanded_file(vault, &files->items.items[i], err) < 0)
             return -1;
     return 0;
 }
 
 /* The first line of a section that the other text has not, in the state that is wanted: where it was written. */
-static char *place_of_section(struct workbench *before, struct workbench *now, const char *section)
+static char *place_of_section(const char *old, struct workbench *now, const char *section)
 {
     CLEANUP(model_lines_done) struct model_lines lines = {0};
-    CLEANUP(buf_done) struct buf old = {0}, text = {0};
+    CLEANUP(buf_done) struct buf text = {0};
     size_t number = 0, length = strlen(section);
     bool inside = false;
 
-    model_write_config(workbench_model(before), MODEL_RENDERED, &old, NULL);
     model_write_config(workbench_model(now), MODEL_RENDERED, &text, &lines);
     for (const char *at = buf_str(&text); *at != '\0'; number++) {
         size_t end = strcspn(at, "\n");
         if (*at != ' ' && end > 0)
             inside = strncmp(at, section, length) == 0 && strchr(" \n", at[length]) != NULL;
         CLEANUP(free_ptr) char *line = xasprintf("\n%.*s\n", (int)end, at);
-        if (inside && *at == ' ' && strstr(buf_str(&old), line) == NULL)
+        if (inside && *at == ' ' && strstr(old, line) == NULL)
             return origin_where(now, &lines.lines.items[number]);
         at += end + (at[end] == '\n');
     }
@@ -57,30 +57,84 @@ static void look_at_section(void *ctx, struct section *s)
         n->found = s->name;
 }
 
-int difference_judge(struct workbench *before, struct workbench *now, struct difference *ret_difference,
-                     struct err *err)
+static const char *config_of(const struct disk_files *files)
 {
-    CLEANUP(disk_files_done) struct disk_files running = {0};
+    for (size_t i = 0; i < files->items.length; i++)
+        if (strcmp(files->items.items[i].path, DISK_CONFIG) == 0)
+            return files->items.items[i].bytes;
+    return "";
+}
+
+int difference_forecast(struct disk_files *before, struct vault *vault, struct model *wanted, struct workbench *now,
+                        struct difference *ret_difference, struct err *err)
+{
+    CLEANUP(free_ptr) char *old = xstrdup(config_of(before));
+    struct vault *own = store_vault(workbench_store(now));
     struct plan plan = {0};
 
-    workbench_files(before, &running);
-    if (expand_files(before, &running, err) < 0)
+    if (expand_all(vault, before, err) < 0)
         return -1;
-    forecast_make(&running, workbench_model(now), store_vault(workbench_store(now)), workbench_caps(now), &plan);
+    forecast_make(before, wanted, own, workbench_caps(now), &plan);
     *ret_difference = (struct difference){.operations = plan_count(&plan), .place = xstrdup("")};
     if (plan.reload != NULL) {
         struct naming naming = {.reason = plan.reload};
         CLEANUP(buf_done) struct buf clean = {0};
-        vault_redact(store_vault(workbench_store(now)), plan.reload, strlen(plan.reload), &clean);
+        vault_redact(own, plan.reload, strlen(plan.reload), &clean);
         ret_difference->reload = xstrdup(buf_str(&clean));
-        model_each_section(workbench_model(now), look_at_section, &naming);
+        model_each_section(wanted, look_at_section, &naming);
         if (naming.found != NULL) {
             free(ret_difference->place);
-            ret_difference->place = place_of_section(before, now, naming.found);
+            ret_difference->place = place_of_section(old, now, naming.found);
         }
     }
     plan_done(&plan);
     return 0;
+}
+
+int difference_judge(struct workbench *before, struct workbench *now, struct difference *ret_difference,
+                     struct err *err)
+{
+    CLEANUP(disk_files_done) struct disk_files running = {0};
+
+    workbench_files(before, &running);
+    return difference_forecast(&running, store_vault(workbench_store(before)), workbench_model(now), now,
+                               ret_difference, err);
+}
+
+void difference_put(const struct difference *d, const char *version, struct buf *out)
+{
+    buf_printf(out, "HAProxy %s: ", version);
+    if (d->reload != NULL)
+        buf_printf(out, "a reload: %s%s%s%s\n", d->reload, *d->place ? " (" : "", d->place, *d->place ? ")" : "");
+    else if (d->operations > 0)
+        buf_printf(out, "%zu runtime command%s, no reload\n", d->operations, d->operations == 1 ? "" : "s");
+    else
+        buf_puts(out, "nothing to do\n");
+}
+
+static void put_json(struct buf *out, const char *text)
+{
+    struct err err;
+
+    if (json_write_string(out, text, strlen(text), &err) < 0)
+        buf_puts(out, "\"\"");
+}
+
+void difference_put_json(const struct difference *d, const char *version, struct buf *out)
+{
+    buf_puts(out, "{\"haproxy\":");
+    put_json(out, version);
+    buf_printf(out, ",\"operations\":%zu,\"reload\":", d->reload != NULL ? (size_t)0 : d->operations);
+    if (d->reload != NULL) {
+        buf_puts(out, "{\"reason\":");
+        put_json(out, d->reload);
+        buf_puts(out, ",\"place\":");
+        put_json(out, d->place);
+        buf_putc(out, '}');
+    } else {
+        buf_puts(out, "null");
+    }
+    buf_putc(out, '}');
 }
 
 void difference_done(struct difference *d)
@@ -132,10 +186,13 @@ static bool differ(const struct fragment *a, const struct fragment *b)
     return false;
 }
 
-size_t difference_write(struct workbench *before, struct workbench *now, struct buf *out)
+size_t difference_write(struct workbench *before, struct workbench *now, bool as_json, struct buf *out)
 {
     struct fragments all = {0};
     size_t count = 0;
+
+    if (as_json)
+        buf_putc(out, '[');
 
     workbench_each_fragment(before, add_id, &all);
     workbench_each_fragment(now, add_id, &all);
@@ -148,9 +205,16 @@ size_t difference_write(struct workbench *before, struct workbench *now, struct 
         const struct fragment *b = workbench_fragment(now, all.ids.items[i]);
         if (!differ(a, b))
             continue;
-        change_write(a, b, out);
+        if (as_json) {
+            buf_puts(out, count > 0 ? ",\n" : "\n");
+            change_write_json(a, b, out);
+        } else {
+            change_write(a, b, out);
+        }
         count++;
     }
+    if (as_json)
+        buf_putc(out, ']');
     vec_done(&all.ids);
     return count;
 }

@@ -51,9 +51,9 @@ static const struct finding_code_row rows[] = {
          "Look at the message; docs/templates.md lists the reasons of the built-in libraries."},
     [FINDING_KEY_LOST] =
         {"HT0402", FINDING_WARNING, "Another object has the same key, and wins",
-         "Two objects write the same entry of a map, section or file. The older object wins (creationTimestamp, then "
-         "namespace and name).",
-         "Give one of the two another host or path."},
+         "Two objects write the same entry of a map, section or file, or want the same object in different forms. The "
+         "older one wins (creationTimestamp, then namespace and name).",
+         "Give one of the two another host, path or name."},
     [FINDING_NOT_FETCHED] =
         {"HT0403", FINDING_WARNING, "A URL that templates fetch has no content here",
          "The offline commands fetch nothing: what http:fetch() gives comes from manifests of kind FetchedURL, or from "

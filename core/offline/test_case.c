@@ -170,8 +170,23 @@ static int read_servers(struct reader *r, yyjson_val *value, void *object)
     return script_cases_read(r, value, &((struct test_case *)object)->servers);
 }
 
-#define NO_CURRENT \
-    "what is rendered does not depend on what runs: a server has the name of its pod, and keeps its place by that"
+static int read_running(struct reader *r, yyjson_val *value, void *object)
+{
+    return running_servers_read(r, value, &((struct test_case *)object)->running);
+}
+
+static int read_running_config(struct reader *r, yyjson_val *value, void *object)
+{
+    return running_servers_read_config(r, value, &((struct test_case *)object)->running);
+}
+
+static int refuse_files(struct reader *r, yyjson_val *value, void *object)
+{
+    (void)object;
+    return reader_fail(r, value, "currentFiles",
+                       "templates do not see the files of a running HAProxy, so what is rendered cannot depend on "
+                       "them: give what the template needs as extraContext, or as an object in fixtures");
+}
 
 static const struct field test_fields[] = {
     {.name = "description", .type = FIELD_STRING, .offset = offsetof(struct test_case, description)},
@@ -181,9 +196,9 @@ static const struct field test_fields[] = {
     {.name = "httpResources", .type = FIELD_ANY, .read = read_http},
     {.name = "extraContext", .type = FIELD_ANY, .read = read_context},
     {.name = "assertions", .type = FIELD_ANY, .read = read_assertions},
-    {.name = "currentServers", .type = FIELD_WITHOUT_EFFECT, .note = NO_CURRENT},
-    {.name = "currentConfig", .type = FIELD_WITHOUT_EFFECT, .note = NO_CURRENT},
-    {.name = "currentFiles", .type = FIELD_WITHOUT_EFFECT, .note = NO_CURRENT},
+    {.name = "currentServers", .type = FIELD_ANY, .read = read_running},
+    {.name = "currentConfig", .type = FIELD_ANY, .read = read_running_config},
+    {.name = "currentFiles", .type = FIELD_ANY, .read = refuse_files},
     {.name = "requiresFields",
      .type = FIELD_WITHOUT_EFFECT,
      .note = "no schema is needed: a field that an object does not have is nil"},
@@ -220,7 +235,8 @@ static int read_tests(struct reader *r, yyjson_val *tests, struct test_cases *ca
         snprintf(r->path, sizeof(r->path), "validationTests.%.64s.", t->name);
         if (reader_object(r, value, test_fields, t) < 0)
             return -1;
-        if (!test_case_is_global(t) && t->assertions.length == 0 && t->requests.items.length == 0)
+        if (!test_case_is_global(t) && t->assertions.length == 0 && t->requests.items.length == 0 &&
+            t->running.items.length == 0)
             return reader_fail(r, key, "assertions",
                                "is missing or empty, and there are no requests: a test that "
                                "asserts nothing cannot fail");
@@ -281,6 +297,7 @@ void test_cases_done(struct test_cases *cases)
         vec_done(&t->assertions);
         request_cases_done(&t->requests);
         script_cases_done(&t->servers);
+        running_servers_done(&t->running);
     }
     vec_done(&cases->items);
     for (size_t i = 0; i < cases->warnings.length; i++)

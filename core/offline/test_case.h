@@ -10,6 +10,7 @@
 #include "controller/config.h"
 #include "data/yaml.h"
 #include "offline/request_case.h"
+#include "offline/running_servers.h"
 
 enum assertion_type {
     ASSERT_HAPROXY_VALID,
@@ -40,6 +41,7 @@ struct test_case {
     VEC(struct assertion) assertions;
     struct request_cases requests;
     struct script_cases servers;
+    struct running_servers running;
     size_t line;
 };
 

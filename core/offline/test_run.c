@@ -259,6 +259,33 @@ static bool expects_error(const struct test_case *t)
     return false;
 }
 
+/* ---- the servers that run ---- */
+
+static void fail_running(void *ctx, size_t test_line, size_t line, const char *message)
+{
+    struct running *r = ctx;
+    CLEANUP(buf_done) struct buf text = {0};
+    CLEANUP(buf_done) struct buf origin = {0};
+
+    buf_puts(&text, message);
+    for (size_t i = 0; line > 0 && i < r->files.items.length; i++)
+        if (strcmp(r->files.items.items[i].path, DISK_CONFIG) == 0)
+            test_put_context(r->files.items.items[i].bytes, line, &text);
+    if (line > 0)
+        test_line_origin(r->w, line, &origin);
+    if (origin.length > 0)
+        buf_printf(&text, "\n  from: %s", buf_str(&origin));
+    add_failure(r, test_line, buf_steal(&text));
+}
+
+static void judge_running(struct running *r)
+{
+    for (size_t i = 0; i < r->files.items.length; i++)
+        if (strcmp(r->files.items.items[i].path, DISK_CONFIG) == 0)
+            running_servers_judge(&r->test->running, r->files.items.items[i].bytes, r->files.items.items[i].length,
+                                  fail_running, r);
+}
+
 /* ---- requests ---- */
 
 /* What the controller would not deploy is not asked. */
@@ -341,12 +368,24 @@ static void shuffle(struct test_objects *list, uint64_t seed)
     }
 }
 
+/* Files, and what is wished for objects, and what their owners are told. */
+static void take_outputs(struct workbench *w, struct disk_files *files)
+{
+    CLEANUP(buf_done) struct buf events = {0};
+
+    workbench_files(w, files);
+    workbench_status(w, files);
+    workbench_objects(w, files);
+    workbench_events(w, &events);
+    disk_files_add(files, "events", buf_str(&events), events.length);
+}
+
 static void compare_files(struct running *r, struct workbench *other)
 {
     CLEANUP(disk_files_done) struct disk_files b = {0};
     const struct disk_files *a = &r->files;
 
-    workbench_files(other, &b);
+    take_outputs(other, &b);
     for (size_t i = 0; i < a->items.length || i < b.items.length; i++) {
         const struct disk_file *x = i < a->items.length ? &a->items.items[i] : NULL;
         const struct disk_file *y = i < b.items.length ? &b.items.items[i] : NULL;
@@ -492,7 +531,8 @@ static int run_with(struct running *r, const struct workbench_options *options, 
     }
     r->rendered = workbench_render(r->w);
     if (r->rendered) {
-        workbench_files(r->w, &r->files);
+        take_outputs(r->w, &r->files);
+        judge_running(r);
         workbench_each_unfetched(r->w, fail_unfetched, r);
     }
     if (r->rendered && options->coverage)

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/nearest.h"
 #include "offline/origin.h"
+#include "offline/test_wish.h"
 
 #define CONTEXT_LINES 3
 
@@ -56,7 +57,7 @@ static int fail_unknown(const struct disk_files *files, const char *target, stru
     }
     nearest_offer(&nearest, "rendering_error");
     nearest_offer(&nearest, "events");
-    buf_puts(&list, "rendering_error, events");
+    buf_puts(&list, "rendering_error, events, k8s:KIND/NAMESPACE/NAME, status:KIND/NAMESPACE/NAME");
     return err_set(err, ERR_NOTFOUND, "there is no target \"%.100s\"%s%s%s; there are: %s", target,
                    nearest.found ? "; did you mean \"" : "", nearest.found ? nearest.found : "",
                    nearest.found ? "\"?" : "", buf_str(&list));
@@ -77,6 +78,11 @@ int test_target(struct workbench *w, const struct findings *findings, const char
         workbench_events(w, ret_text);
         return 0;
     }
+    bool is_wish = false;
+    if (target != NULL && test_wish(w, target, ret_text, &is_wish, err) < 0)
+        return -1;
+    if (is_wish)
+        return 0;
     workbench_files(w, &files);
     path = *ret_config ? xstrdup(DISK_CONFIG) : NULL;
     for (size_t i = 0; path == NULL && i < ARRAY_LEN(prefixes); i++)

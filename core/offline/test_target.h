@@ -8,7 +8,8 @@
 #include "base/buf.h"
 #include "offline/workbench.h"
 
-/* target: "haproxy.cfg" or NULL, "map:NAME", "file:NAME", "cert:NAME", "crt-list:NAME", "rendering_error", "events".
+/* target: "haproxy.cfg" or NULL, "map:NAME", "file:NAME", "cert:NAME", "crt-list:NAME", "rendering_error", "events", or
+ * what test_wish.h describes.
  * *ret_config: it is haproxy.cfg. */
 int test_target(struct workbench *w, const struct findings *findings, const char *target, struct buf *ret_text,
                 bool *ret_config, struct err *err) MUST_CHECK;

@@ -245,34 +245,7 @@ static const struct renderer_events renderer_events = {
     .program_failed = on_program_failed,
 };
 
-/* ---- findings of a rendering ---- */
-
-struct contest {
-    struct workbench *w;
-    const struct item *item;
-};
-
-static void report_loser(void *ctx, const struct fragment *loser)
-{
-    const struct contest *c = ctx;
-    const struct fragment *winner = c->item->winner;
-    CLEANUP(free_ptr) char *object = workbench_object_name(loser->owner_kind, loser->owner_id);
-    CLEANUP(free_ptr) char *other = winner ? workbench_object_name(winner->owner_kind, winner->owner_id) : NULL;
-    CLEANUP(free_ptr)
-    char *message = xasprintf("%s%s%s is also written by %s, which is older and wins", c->item->scope,
-                              *c->item->key ? " " : "", c->item->key, other ? other : "a template of no object");
-
-    findings_add(c->w->findings,
-                 &(struct finding){
-                     .code = FINDING_KEY_LOST, .file = loser->template_name, .object = object, .message = message});
-}
-
-static void report_contest(void *ctx, const struct item *item)
-{
-    model_each_loser(item, report_loser, &(struct contest){.w = ctx, .item = item});
-}
-
-static void report_fragments(struct workbench *w)
+static void report_failures(struct workbench *w)
 {
     struct map_slot *slot;
 
@@ -280,20 +253,6 @@ static void report_fragments(struct workbench *w)
         const struct failure *f = slot->value;
         template_finding(w->config, w->findings, f->code, f->object, NULL, f->message);
     }
-    for (size_t it = 0; (slot = map_next(&w->fragments, &it));) {
-        const struct fragment *f = slot->value;
-        for (size_t i = 0; i < f->count; i++) {
-            if (f->items[i].kind != CONTRIBUTION_WARNING)
-                continue;
-            CLEANUP(free_ptr) char *object = workbench_object_name(f->owner_kind, f->owner_id);
-            CLEANUP(free_ptr) char *message = xasprintf("%s: %s", f->items[i].key, f->items[i].text->bytes);
-            findings_add(w->findings, &(struct finding){.code = FINDING_TEMPLATE_WARNS,
-                                                        .file = f->template_name,
-                                                        .object = object,
-                                                        .message = message});
-        }
-    }
-    model_take_contested(w->model, report_contest, w);
 }
 
 bool workbench_render(struct workbench *w)
@@ -305,7 +264,8 @@ bool workbench_render(struct workbench *w)
         uv_run(w->loop, UV_RUN_DEFAULT);
     workbench_end(w);
     if (w->rendering == RENDERING_DONE) {
-        report_fragments(w);
+        report_failures(w);
+        workbench_report_fragments(w);
         workbench_report_unfetched(w);
     }
     return w->rendering == RENDERING_DONE;
@@ -409,7 +369,8 @@ int workbench_reload(struct workbench *w, struct err *err)
 /* ---- files ---- */
 
 struct collecting {
-    struct workbench *w;
+    const struct model *model;
+    enum model_state state;
     struct disk_files *files;
 };
 
@@ -419,9 +380,9 @@ static void collect_map(void *ctx, const char *name)
     CLEANUP(buf_done) struct buf text = {0};
     CLEANUP(free_ptr) char *path = xasprintf("maps/%s", name);
 
-    if (!model_map_exists(c->w->model, MODEL_RENDERED, name))
+    if (!model_map_exists(c->model, c->state, name))
         return;
-    model_write_map(c->w->model, MODEL_RENDERED, name, &text);
+    model_write_map(c->model, c->state, name, &text);
     disk_files_add(c->files, path, buf_str(&text), text.length);
 }
 
@@ -440,16 +401,21 @@ static int compare_paths(const void *left, const void *right)
     return strcmp(a->path, b->path);
 }
 
-void workbench_files(struct workbench *w, struct disk_files *ret_files)
+void workbench_model_files(const struct model *m, enum model_state state, struct disk_files *ret_files)
 {
-    struct collecting c = {.w = w, .files = ret_files};
+    struct collecting c = {.model = m, .state = state, .files = ret_files};
     CLEANUP(buf_done) struct buf config = {0};
 
-    model_write_config(w->model, MODEL_RENDERED, &config, NULL);
+    model_write_config(m, state, &config, NULL);
     disk_files_add(ret_files, DISK_CONFIG, buf_str(&config), config.length);
-    model_each_map(w->model, collect_map, &c);
-    model_each_file(w->model, MODEL_RENDERED, collect_file, &c);
+    model_each_map(m, collect_map, &c);
+    model_each_file(m, state, collect_file, &c);
     qsort(ret_files->items.items, ret_files->items.length, sizeof(*ret_files->items.items), compare_paths);
+}
+
+void workbench_files(struct workbench *w, struct disk_files *ret_files)
+{
+    workbench_model_files(w->model, MODEL_RENDERED, ret_files);
 }
 
 /* ---- life ---- */

@@ -69,6 +69,8 @@ int workbench_reload(struct workbench *w, struct err *err) MUST_CHECK;
 int workbench_validate(struct workbench *w, const char *haproxy_binary, struct err *err) MUST_CHECK;
 /* All files: haproxy.cfg, maps, files, certificates. Handles stand for the values of Secrets. */
 void workbench_files(struct workbench *w, struct disk_files *ret_files);
+/* The same of any model. */
+void workbench_model_files(const struct model *m, enum model_state state, struct disk_files *ret_files);
 /* What the templates wish for the status of objects: "status/KIND/NAMESPACE/NAME.json". */
 void workbench_status(struct workbench *w, struct disk_files *ret_files);
 /* The objects that the templates want to exist: "objects/KIND/NAMESPACE/NAME.json". */

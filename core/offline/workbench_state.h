@@ -5,6 +5,7 @@
  *   workbench_read.c   configuration, objects and HAProxy's capabilities, before the first rendering
  *   workbench_check.c  what HAProxy says of a rendering
  *   workbench_status.c what is wished for the status of objects
+ *   workbench_findings.c what templates warn of, and what an object lost to another one
  *   workbench_fetch.c  URLs without a content
  */
 #ifndef HAPTIC_OFFLINE_WORKBENCH_STATE_H
@@ -58,6 +59,10 @@ char *workbench_object_name(const char *owner_kind, const char *owner_id);
 
 /* workbench_fetch.c: findings for URLs that have no content here, or are not allowed */
 void workbench_report_unfetched(struct workbench *w);
+
+/* workbench_findings.c: what templates warn of, and keys and objects that an older object has, each with the line of
+ * the template */
+void workbench_report_fragments(struct workbench *w);
 
 /* workbench_dump.c: the same from a dump */
 int workbench_dump_config(struct workbench *w, struct err *err) MUST_CHECK;

@@ -59,7 +59,7 @@ end
 --- What is not the same everywhere.
 local function plain(text, dir)
   text = text:gsub(dir:gsub("%p", "%%%0") .. "/", ""):gsub("HAProxy [%d.]+[%w.+~-]*", "HAProxy VERSION")
-  text = text:gsub("ingress.lua:%d+", "ingress.lua:N")
+  text = text:gsub("ingress.lua:%d+", "ingress.lua:N"):gsub("(ingress.lua:N:[^\n]*\n) +%d+ |", "%1     N |")
   return (text:gsub("haproxy.cfg has %d+ lines", "haproxy.cfg has N lines"):gsub("it has %d+ lines", "it has N lines"))
 end
 

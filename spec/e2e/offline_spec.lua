@@ -327,6 +327,52 @@ templateSnippets:
       })
     end)
 
+    it("looks at objects that are wanted, at status, and at servers that keep their names", function()
+      local head = [[
+watchedResources:
+  configmaps: {apiVersion: v1, resources: configmaps, owned: true}
+  ingresses: {apiVersion: networking.k8s.io/v1, resources: ingresses, statusPatch: true}
+templateSnippets:
+  own.lua:
+    template: |
+      each(resources.services, "note", function(s, out)
+        local name = "of-" .. s.metadata.name
+        out:object({ apiVersion = "v1", kind = "ConfigMap", metadata = { namespace = "default", name = name }, data = { port = "80" } })
+      end)
+      each(resources.ingresses, "state", function(ing, out) out:status({ conditions = {} }) end)
+]]
+      local rows = {
+        { "assertions: [{type: contains, target: 'k8s:', pattern: of-web}]" },
+        { "assertions: [{type: match_count, target: 'k8s:own.lua', pattern: of-web, expected: '1'}]" },
+        { "assertions: [{type: not_contains, target: 'k8s:base.lua', pattern: of-web}]" },
+        { 'assertions: [{type: contains, target: "k8s:configmaps/default/of-web", pattern: \'"port":"80"\'}]' },
+        { "assertions: [{type: contains, target: 'k8s:configmaps/default/of-wb', pattern: x}]",
+          'there is no target "k8s:configmaps/default/of%-wb"; did you mean "k8s:configmaps/default/of%-web"' },
+        { "assertions: [{type: contains, target: 'status:ingresses/default/shop', pattern: conditions}]" },
+        { "assertions: [{type: contains, target: 'status:default/shop:deployed', pattern: conditions}]" },
+        { "assertions: [{type: not_contains, target: 'status:services/default/web', pattern: conditions}]" },
+        { "assertions: [{type: contains, target: 'status:ingresses/default/shp', pattern: x}]",
+          'did you mean "status:ingresses/default/shop"' },
+        { "assertions: [{type: contains, target: 'status:default/shop:deployFailed', pattern: x}]", "Write target: rendering_error, or events" },
+        { "currentServers: {default_web_80: {10.0.0.1_8080: {address: 10.0.0.1, port: 8080}, gone: {address: 10.0.0.2, port: 8080}}}" },
+        { "currentServers: {default_web_80: {SRV_1: {address: 10.0.0.1, port: 8080}}}",
+          'runs as "SRV_1" and would be "10.0.0.1_8080".*> +%d+ | +server 10.*from: backend default_web_80' },
+        { "currentServers: {default_web_8: {SRV_1: {address: 10.0.0.1, port: 8080}}}", 'did you mean "default_web_80"' },
+        { 'currentConfig: "backend default_web_80\\n  server other 10.0.0.1:8080 check\\n"', 'runs as "other"' },
+      }
+      local tests = {}
+      for i, row in ipairs(rows) do tests[i] = ("  t%d:\n    fixtures: *objects\n    %s\n"):format(i, row[1]) end
+      local results, document = run("  _global:\n" .. OBJECTS .. table.concat(tests), nil, head)
+      for i, row in ipairs(rows) do
+        local r = results["t" .. i]
+        assert.is_truthy(r, cjson.encode(document))
+        assert.equal(row[2] and "failed" or "passed", r.verdict, row[1] .. ": " .. cjson.encode(r.failures))
+        if row[2] then assert.matches(row[2], r.failures[1].message) end
+      end
+      local _, refused = run("  t: {currentFiles: {a: b}, assertions: [{type: haproxy_valid}]}\n")
+      assert.matches("give what the template needs as extraContext", refused.findings[1].message)
+    end)
+
     it("skips what cannot be run here, and says why", function()
       local results, document, status = run([[
   new: {minHAProxyVersion: "99.0", assertions: [{type: haproxy_valid}]}

@@ -35,6 +35,25 @@ describe("objects that templates want, offline", function()
     assert.is_nil(output:find("options", 1, true))
   end)
 
+  it("are one for a name: whoever wants it in another form is told, with the line", function()
+    posix.write_file(dir .. "/two.yaml", [[
+watchedResources:
+  configmaps: {apiVersion: v1, resources: configmaps, owned: true}
+templateSnippets:
+  own.lua:
+    template: |
+      each(resources.services, "own", function(s, out)
+        out:object({ apiVersion = "v1", kind = "ConfigMap", metadata = { namespace = "default", name = "x" }, data = { a = s.metadata.name } })
+      end)
+]])
+    local output, code = haptic("render -t objects --strict -c " .. dir .. "/two.yaml --haproxy-version 3.2 examples/manifests")
+    assert.equal(1, code, output)
+    assert.matches("own.lua:2: warning HT0402: object configmaps default/x is also wanted by services default/cart, which is older and wins\n",
+      output, 1, true)
+    assert.matches("object: services default/web", output, 1, true)
+    assert.matches('"data":{"a":"cart"}', output, 1, true)
+  end)
+
   it("need rights that haptic rbac prints, in the namespaces of the kind", function()
     local output, code = haptic("rbac -c CONFIG --name edge")
     assert.equal(0, code, output)

@@ -62,10 +62,10 @@ describe("objects that templates want", function()
     end)
   end
 
-  local function wait_event(reason, text)
+  local function wait_event(reason, text, name)
     scope:wait_for("the event " .. reason, 20, function()
       for _, event in ipairs(admin:list("Event")) do
-        if event.reason == reason and event.involvedObject.name == "one"
+        if event.reason == reason and event.involvedObject.name == (name or "one")
           and (event.message or event.note):find(text, 1, true) then
           return true
         end
@@ -132,6 +132,22 @@ describe("objects that templates want", function()
     -- A name that no object can have.
     annotate({ note = "x", name = "UPPER" })
     wait_event("ObjectRefused", "UPPER")
+  end)
+
+  it("are one for a name: the owner of another wish for it is told", function()
+    annotate({ note = "older", name = "both" })
+    local two = kube.ingress({ name = "two", host = "two.example", paths = { { path = "/", service = "one" } } })
+    two.metadata.annotations = { note = "younger", name = "both" }
+    posix.sleep(1.1) -- creationTimestamp has seconds
+    admin:put(two)
+    start()
+    wait_note("older", "both")
+    wait_event("DuplicateKey", "configmaps default/both: ingresses default/one wants it too", "two")
+    -- It counts when the older one is gone.
+    annotate({})
+    wait_note("younger", "both")
+    admin:delete("Ingress", "two")
+    wait_note(nil, "both")
   end)
 
   it("stay over a restart with a template that fails, and orphans of an earlier process go", function()

@@ -147,12 +147,27 @@ describe("the prompt", function()
     assert.equal("", output)
   end)
 
+  it("says of each change what HAProxy would do, and goes on from there", function()
+    local function shop(change) return 'edit(resources.ingresses:get("default", "shop"), function(o) ' .. change .. " end)\n" end
+    local output, code = pipe(shop('o.spec.rules[1].host = "x.test"') .. shop('o.spec.rules[1].host = "shop.localhost"')
+      .. shop("") .. 'remove(resources.ingresses:get("default", "shop"))\n:diff\n', "examples/manifests")
+    assert.equal(0, code, output)
+    local verdicts = {}
+    for verdict in output:gmatch("HAProxy %S+: ([^\n]*)\n") do verdicts[#verdicts + 1] = verdict end
+    assert.equal(4, #verdicts, output)
+    assert.same({ "4 runtime commands, no reload", "4 runtime commands, no reload" }, { verdicts[1], verdicts[2] })
+    -- Removing the only Ingress: the files were at its beginning, so that :diff says the same.
+    assert.matches("^%d+ runtime commands, no reload$", verdicts[3])
+    assert.equal(verdicts[3], verdicts[4])
+    assert.matches("; nothing changed\n", output)
+  end)
+
   it("compares the session with the files", function()
     local change = 'edit(resources.endpoints:list()[1], function(o) o.endpoints[2] = {addresses = {"127.0.0.9"}} end)\n'
     local output, code = pipe(":diff\n" .. change .. ":diff\n", "examples/manifests")
     assert.equal(0, code, output)
-    assert.matches("^0 runtime commands, no reload\n", output)
-    assert.matches("\n%d+ runtime commands?, no reload\n~ ingress.lua:backend/", output)
+    assert.matches("^HAProxy %S+: nothing to do\n", output)
+    assert.matches("\nHAProxy %S+: %d+ runtime commands?, no reload\nHAProxy %S+: %d+ runtime commands?, no reload\n~ ingress.lua:backend/", output)
     output, code = posix.run({ "sh", "-c", ("cd %s && cat examples/manifests/*.yaml >all.yaml; %s repl -e ':diff' - <all.yaml"):format(dir, BIN) })
     assert.equal(1, code, output)
     assert.matches("standard input cannot be read twice", output)

@@ -1,5 +1,5 @@
-/* load PORT HOSTS RATE [PATH]: asks random hosts of h0.bench … RATE times a second until SIGTERM, in turn on a kept connection
- * and on a new one, and then prints one line:
+/* load PORT HOSTS RATE [PATH]: asks random hosts of h0.bench … RATE times a second until SIGTERM, in turn on a kept
+ * connection and on a new one, and then prints one line:
  *
  *   asked N failed N again N p50_us N p99_us N max_us N
  *

@@ -1,5 +1,5 @@
-/* prober PORT [PATH]: asks HAProxy for PATH ("/") without pause and says when an answer changed. Commands on stdin, one answer each on
- * stdout:
+/* prober PORT [PATH]: asks HAProxy for PATH ("/") without pause and says when an answer changed. Commands on stdin,
+ * one answer each on stdout:
  *
  *   first HOST WANTED TIMEOUT_MS   asks one host, each time on a new connection, each 0.3 ms, until the backend WANTED
  *                                  answers ("*": until anybody does with 200)
