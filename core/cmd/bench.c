@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "cmd/cmd.h"
 #include "cmd/workbench_options.h"
+#include "controller/config_paths.h"
 #include "data/json.h"
 #include "offline/bench.h"
 #include "offline/scaled.h"
@@ -24,7 +25,7 @@ enum { BENCH_NEW_CONFIG = WORKBENCH_OWN, BENCH_OBJECTS, BENCH_OUTPUT };
 
 static const struct option_row rows[] = {
     WORKBENCH_ROW_CONFIG,
-    {BENCH_NEW_CONFIG, 'C', "new-config", "FILE", NULL, NULL, "compare with this configuration"},
+    {BENCH_NEW_CONFIG, 'C', "new-config", "FILE|DIR", NULL, NULL, "compare with this configuration"},
     {BENCH_OBJECTS, 'n', "objects", "NUMBER", NULL, "1000", "so many objects in namespaces, at least"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
@@ -107,12 +108,17 @@ static int put_fixtures(struct bench *b, yyjson_val *fixtures, struct err *err)
 /* Of all tests; of equal objects the last one counts. */
 static int take_fixtures(struct bench *b, struct err *err)
 {
-    struct test_cases cases = {0};
-    int result = test_cases_load(b->common.options.config_file, &cases, err);
+    struct config_strings files = {0};
+    int result = config_paths(b->common.options.config_file, &files, err);
 
-    for (size_t i = 0; i < cases.items.length && result == 0; i++)
-        result = put_fixtures(b, cases.items.items[i].fixtures, err);
-    test_cases_done(&cases);
+    for (size_t i = 0; i < files.length && result == 0; i++) {
+        struct test_cases cases = {0};
+        result = test_cases_load(files.items[i], &cases, err);
+        for (size_t j = 0; j < cases.items.length && result == 0; j++)
+            result = put_fixtures(b, cases.items.items[j].fixtures, err);
+        test_cases_done(&cases);
+    }
+    config_paths_done(&files);
     return result;
 }
 

@@ -1,18 +1,21 @@
 /* haptic config view: a configuration as it is taken. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "cmd/workbench_options.h"
+#include "controller/config_paths.h"
 #include "controller/config_view.h"
 
 enum { CONFIG_FILE, CONFIG_HELP };
 
 static const struct option_row rows[] = {
-    {CONFIG_FILE, 'c', "config", "FILE", "CONFIG", NULL,
-     "the configuration: an HAProxyTemplateConfig or its spec, with libraries behind it. Without it the built-in one"},
+    {CONFIG_FILE, 'c', "config", "FILE|DIR", "CONFIG", NULL,
+     "the configuration: an HAProxyTemplateConfig or its spec, with libraries behind it; a folder of them, or repeated: "
+     "what is later counts. Without it the built-in one"},
     {CONFIG_HELP, 'h', "help", NULL, NULL, NULL, "this text"},
 };
 
@@ -29,7 +32,8 @@ static const struct option_table table = {
 };
 
 struct view_options {
-    const char *file;
+    const char *variable; /* used where the option is not given */
+    char *files;
     bool help;
 };
 
@@ -38,10 +42,15 @@ static int set(void *ctx, int id, const char *value, struct err *err)
     struct view_options *o = ctx;
 
     (void)err;
-    if (id == CONFIG_FILE)
-        o->file = value;
-    else
+    if (id != CONFIG_FILE) {
         o->help = true;
+    } else if (value == getenv("CONFIG")) {
+        o->variable = value;
+    } else {
+        char *before = o->files;
+        o->files = config_paths_with(before, value);
+        free(before);
+    }
     return 0;
 }
 
@@ -62,6 +71,7 @@ int cmd_config(int argc, char **argv)
     int result = options_parse(&table, argc, argv, set, &o, &arguments, &err);
     bool is_view = arguments.items.length == 1 && strcmp(arguments.items.items[0], "view") == 0;
     vec_done(&arguments.items);
+    CLEANUP(free_ptr) char *files = o.files;
     if (result < 0)
         return complain(&err, EXIT_USAGE);
     if (o.help) {
@@ -72,9 +82,10 @@ int cmd_config(int argc, char **argv)
         fprintf(stderr, "haptic config: write haptic config view; see haptic config --help\n");
         return EXIT_USAGE;
     }
-    if (o.file == NULL)
+    const char *from = files ? files : o.variable;
+    if (from == NULL)
         config = config_new_default();
-    else if (config_load(o.file, &config, &err) < 0)
+    else if (config_load(from, &config, &err) < 0)
         return complain(&err, err.kind == ERR_SYS ? EXIT_USAGE : EXIT_FINDINGS);
     for (size_t i = 0; i < config->warnings.length; i++)
         fprintf(stderr, "haptic config: %s\n", config->warnings.items[i]);

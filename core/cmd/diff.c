@@ -19,7 +19,7 @@ enum { EXIT_ERROR = 1, EXIT_CHANGES = 2 };
 
 static const struct option_row rows[] = {
     WORKBENCH_ROW_CONFIG,
-    {DIFF_NEW_CONFIG, 'C', "new-config", "FILE", NULL, NULL, "the configuration afterwards (that of --config)"},
+    {DIFF_NEW_CONFIG, 'C', "new-config", "FILE|DIR", NULL, NULL, "the configuration afterwards (that of --config)"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy that runs; may be repeated, each is asked (haproxy in PATH)"},

@@ -28,7 +28,7 @@ enum {
 };
 
 static const struct option_row rows[] = {
-    {DOCTOR_CONFIG, 'c', "config", "FILE", NULL, NULL, "the configuration that the controllers have"},
+    {DOCTOR_CONFIG, 'c', "config", "FILE|DIR", NULL, NULL, "the configuration that the controllers have"},
     {DOCTOR_RESOURCE, 0, "config-resource", "NAMESPACE/NAME", NULL, NULL,
      "the same as a resource HAProxyTemplateConfig of the cluster"},
     {DOCTOR_NAMESPACE, 'n', "namespace", "NAME", NULL, NULL, "where the controllers are (the kubeconfig's)"},

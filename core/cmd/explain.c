@@ -7,9 +7,11 @@
 #include "base/cleanup.h"
 #include "cmd/cmd.h"
 #include "cmd/workbench_options.h"
+#include "data/json.h"
 #include "haproxy/disk.h"
 #include "offline/origin.h"
 #include "offline/origin_route.h"
+#include "offline/outline.h"
 
 enum { EXPLAIN_MARKDOWN = WORKBENCH_OWN, EXPLAIN_SOURCE };
 
@@ -21,6 +23,7 @@ static const struct option_row rows[] = {
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy to render for (haproxy in PATH)"},
     WORKBENCH_ROW_VERSION,
+    {WORKBENCH_OUTPUT, 'o', "output", "FORMAT", NULL, "text", "text or json"},
     {EXPLAIN_MARKDOWN, 0, "markdown", NULL, NULL, NULL, "all codes as a page of the manual"},
     WORKBENCH_ROW_HELP,
 };
@@ -55,6 +58,10 @@ static int set(void *ctx, int id, const char *value, struct err *err)
     case EXPLAIN_MARKDOWN:
         e->markdown = true;
         return 0;
+    case WORKBENCH_OUTPUT:
+        if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
+            return err_set(err, ERR_INVALID, "there is no format \"%.32s\": text or json", value);
+        return finding_format_parse(value, &e->common.format, err);
     case EXPLAIN_SOURCE:
         vec_push(&e->common.sources.items, value);
         return 0;
@@ -64,6 +71,30 @@ static int set(void *ctx, int id, const char *value, struct err *err)
 }
 
 /* ---- codes ---- */
+
+static void put_pair(const char *name, const char *value)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    struct err err;
+
+    if (json_write_string(&text, value, strlen(value), &err) == 0)
+        printf("\"%s\":%s", name, buf_str(&text));
+    else
+        printf("\"%s\":null", name);
+}
+
+static void print_json(const struct finding_code_row *row, bool first)
+{
+    fputs(first ? "[\n{" : ",\n{", stdout);
+    put_pair("code", row->code);
+    printf(",\"level\":\"%s\",", row->level == FINDING_ERROR ? "error" : "warning");
+    put_pair("title", row->title);
+    putchar(',');
+    put_pair("meaning", row->meaning);
+    putchar(',');
+    put_pair("remedy", row->remedy);
+    putchar('}');
+}
 
 static void print_row(const struct finding_code_row *row)
 {
@@ -84,20 +115,34 @@ static void print_markdown(void)
 
 static int explain_codes(const struct explain *e)
 {
+    VEC(const struct finding_code_row *) found = {0};
+    bool as_json = e->common.format == FINDING_JSON;
+    int status = EXIT_CLEAN;
+
     for (size_t i = 0; e->what.items.length == 0 && i < finding_code_count(); i++)
-        print_row(finding_code_row((enum finding_code)i));
-    for (size_t i = 0; i < e->what.items.length; i++) {
+        vec_push(&found, finding_code_row((enum finding_code)i));
+    for (size_t i = 0; i < e->what.items.length && status == EXIT_CLEAN; i++) {
         const struct finding_code_row *row = finding_code_find(e->what.items.items[i]);
         if (row == NULL) {
             fprintf(stderr,
                     "haptic explain: no finding has the code %s; haptic explain lists them. A line is written "
                     "haproxy.cfg:LINE, an object KIND NAMESPACE/NAME, a request HOST/PATH\n",
                     e->what.items.items[i]);
-            return EXIT_USAGE;
+            status = EXIT_USAGE;
+        } else {
+            vec_push(&found, row);
         }
-        print_row(row);
     }
-    return EXIT_CLEAN;
+    for (size_t i = 0; i < found.length && status == EXIT_CLEAN; i++) {
+        if (as_json)
+            print_json(found.items[i], i == 0);
+        else
+            print_row(found.items[i]);
+    }
+    if (as_json && status == EXIT_CLEAN)
+        puts("\n]");
+    vec_done(&found);
+    return status;
 }
 
 /* ---- lines and objects ---- */
@@ -162,13 +207,19 @@ static int explain_output(struct explain *e)
         fprintf(stderr, "haptic explain: %s\n", err.text);
         return EXIT_USAGE;
     }
-    fwrite(buf_str(&text), 1, text.length, stdout);
     /* what went wrong with the object itself */
     for (size_t i = 0; e->what.items.length == 2 && i < e->common.findings.items.length; i++) {
         const struct finding *f = &e->common.findings.items.items[i];
         size_t length = strlen(what[1]), whole = f->object ? strlen(f->object) : 0;
         if (whole > length && strcmp(f->object + whole - length, what[1]) == 0)
-            printf("%s: %s\n", finding_code_row(f->code)->code, f->message);
+            buf_printf(&text, "%s: %s\n", finding_code_row(f->code)->code, f->message);
+    }
+    if (e->common.format == FINDING_JSON) {
+        CLEANUP(buf_done) struct buf json = {0};
+        outline_put_json(buf_str(&text), &json);
+        puts(buf_str(&json));
+    } else {
+        fwrite(buf_str(&text), 1, text.length, stdout);
     }
     return EXIT_CLEAN;
 }

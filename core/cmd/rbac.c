@@ -10,7 +10,7 @@
 enum { RBAC_CONFIG, RBAC_NAME, RBAC_HELP };
 
 static const struct option_row rows[] = {
-    {RBAC_CONFIG, 'c', "config", "FILE", "CONFIG", NULL,
+    {RBAC_CONFIG, 'c', "config", "FILE|DIR", "CONFIG", NULL,
      "the configuration: an HAProxyTemplateConfig or its spec. Without it: what the built-in libraries need"},
     {RBAC_NAME, 0, "name", "NAME", NULL, "haptic", "of the roles"},
     {RBAC_HELP, 'h', "help", NULL, NULL, NULL, "this text"},

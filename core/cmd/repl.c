@@ -16,6 +16,7 @@
 #include "cmd/cluster.h"
 #include "cmd/cmd.h"
 #include "cmd/workbench_options.h"
+#include "controller/config_paths.h"
 #include "controller/dump.h"
 #include "data/json.h"
 #include "offline/change.h"
@@ -55,7 +56,8 @@ static const struct option_table table = {
             "jail: no files, no network,\nthe templates' limits. SOURCE: a folder or a file.\n\n"
             "  haptic repl examples/manifests\n"
             "  echo 'resources.services:get(\"default\", \"web\").spec.ports' | haptic repl examples/manifests\n\n"
-            "Exit status: that of the last chunk, 0 or 1; 2 wrong usage or unreadable input.",
+            "Exit status: 0, or 1 after an error; on a terminal that of the last chunk; 2 wrong usage or unreadable "
+            "input.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };
@@ -74,7 +76,9 @@ struct repl {
     struct stage *stage; /* of what was rendered last; NULL: none was needed */
     uv_signal_t interrupt;
     struct timespec config_time;
-    bool dumps, evaluating, failed, ended;
+    bool dumps, evaluating, ended;
+    bool failed;     /* the last chunk or command */
+    bool has_failed; /* any of them */
 };
 
 static int set(void *ctx, int id, const char *value, struct err *err)
@@ -306,14 +310,14 @@ static bool evaluate(struct repl *r, const char *chunk)
 static void follow_config(struct repl *r, bool even_if_same)
 {
     const char *file = r->common.options.config_file;
-    struct stat st;
     struct err err;
 
-    if (file == NULL || stat(file, &st) < 0)
+    if (file == NULL)
         return;
-    bool same = st.st_mtim.tv_sec == r->config_time.tv_sec && st.st_mtim.tv_nsec == r->config_time.tv_nsec;
-    r->config_time = st.st_mtim;
-    if (same && !even_if_same)
+    struct timespec now = config_paths_time(file);
+    bool same = now.tv_sec == r->config_time.tv_sec && now.tv_nsec == r->config_time.tv_nsec;
+    r->config_time = now;
+    if (now.tv_sec == 0 || (same && !even_if_same))
         return;
     if (workbench_reload(r->common.workbench, &err) < 0) {
         printf("error: %s; the templates before it stay\n", err.text);
@@ -441,7 +445,9 @@ static void take_line(struct repl *r, const char *line)
 {
     if (r->pending.length == 0 && *line == ':') {
         line_editor_remember(r->editor, line);
+        r->failed = false;
         command(r, line);
+        r->has_failed = r->has_failed || r->failed;
         return;
     }
     if (r->pending.length == 0 && line[strspn(line, " \t")] == '\0')
@@ -457,6 +463,7 @@ static void take_line(struct repl *r, const char *line)
     follow_config(r, false);
     if (!evaluate(r, buf_str(&r->pending)))
         return;
+    r->has_failed = r->has_failed || r->failed;
     line_editor_remember(r->editor, buf_str(&r->pending));
     buf_clear(&r->pending);
 }
@@ -476,7 +483,7 @@ static void read_lines(struct repl *r)
         case LINE_END:
             if (r->pending.length > 0) {
                 printf("error: the input ends within a statement\n");
-                r->failed = true;
+                r->failed = r->has_failed = true;
             } else if (line_editor_is_terminal(r->editor)) {
                 putchar('\n');
             }
@@ -484,15 +491,6 @@ static void read_lines(struct repl *r)
         }
         fflush(stdout);
     }
-}
-
-static char *history_file(void)
-{
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-
-    if (state != NULL && *state == '/')
-        return xasprintf("%s/haptic_history", state);
-    return home != NULL && *home == '/' ? xasprintf("%s/.haptic_history", home) : NULL;
 }
 
 static int dump(struct repl *r)
@@ -512,8 +510,7 @@ static int dump(struct repl *r)
 
 static int serve(struct repl *r)
 {
-    CLEANUP(free_ptr) char *history = history_file();
-    struct stat st;
+    CLEANUP(free_ptr) char *history = line_editor_history();
 
     if (r->common.workbench == NULL) { /* the configuration is wrong */
         print_findings(r);
@@ -521,8 +518,8 @@ static int serve(struct repl *r)
     }
     if (r->dumps)
         return dump(r);
-    if (r->common.options.config_file != NULL && stat(r->common.options.config_file, &st) == 0)
-        r->config_time = st.st_mtim;
+    if (r->common.options.config_file != NULL)
+        r->config_time = config_paths_time(r->common.options.config_file);
     uv_signal_init(&r->common.loop, &r->interrupt);
     r->interrupt.data = r;
     uv_signal_start(&r->interrupt, on_interrupt, SIGINT); /* for the whole session: Ctrl-C never ends the program */
@@ -540,11 +537,13 @@ static int serve(struct repl *r)
                    workbench_caps(r->common.workbench)->text, workbench_fragments(r->common.workbench));
         read_lines(r);
     }
+    bool is_batch = r->chunks_given.length > 0 || !line_editor_is_terminal(r->editor);
+    bool failed = is_batch ? r->has_failed : r->failed;
     line_editor_free(r->editor);
     r->rehearsal = rehearsal_free(r->rehearsal);
     r->stage = stage_free(r->stage);
     uv_close((uv_handle_t *)&r->interrupt, NULL);
-    return r->failed ? EXIT_FINDINGS : EXIT_CLEAN;
+    return failed ? EXIT_FINDINGS : EXIT_CLEAN;
 }
 
 /* Everything is taken over once; afterwards the controller is not asked again. */

@@ -11,7 +11,7 @@
 enum { SNAPSHOT_CONFIG, SNAPSHOT_RESOURCE, SNAPSHOT_DIRECTORY, SNAPSHOT_HELP };
 
 static const struct option_row rows[] = {
-    {SNAPSHOT_CONFIG, 'c', "config", "FILE", NULL, NULL,
+    {SNAPSHOT_CONFIG, 'c', "config", "FILE|DIR", NULL, NULL,
      "the configuration whose kinds are taken. Without one: those of the built-in libraries"},
     {SNAPSHOT_RESOURCE, 0, "config-resource", "NAMESPACE/NAME", NULL, NULL,
      "the same as a resource HAProxyTemplateConfig of the cluster"},
@@ -99,6 +99,10 @@ static int take(struct snapshot_command *c)
     } else if (c->directory != NULL) {
         fprintf(stderr, "haptic snapshot: %zu objects in %s\n", snapshot_objects(&s), c->directory);
     }
+    for (size_t i = 0; i < config->kinds.length; i++)
+        if (config_is_fetched(&config->kinds.items[i]))
+            fprintf(stderr, "haptic snapshot: contents of URLs are not in it: those of a controller are in its "
+                            "/debug/fetched, and belong beside it\n");
     for (size_t i = 0; i < s.absent.length; i++)
         fprintf(stderr, "haptic snapshot: %s: the cluster does not have this kind\n", s.absent.items[i]);
     snapshot_done(&s);

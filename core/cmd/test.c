@@ -13,6 +13,7 @@
 #include "cmd/cmd.h"
 #include "cmd/version.h"
 #include "cmd/workbench_options.h"
+#include "controller/config_paths.h"
 #include "data/json.h"
 #include "data/pattern.h"
 #include "offline/file_watch.h"
@@ -93,7 +94,8 @@ struct test_command {
     double lines_wanted, routes_wanted;
     enum test_format format;
     struct option_arguments more; /* files with tests */
-    VEC(struct test_file) files;  /* the configuration first */
+    struct config_strings paths;  /* of files with tests: those of the configuration first */
+    VEC(struct test_file) files;
     VEC(struct chosen_test) chosen;
     struct coverage coverage;
     struct test_report report;
@@ -352,15 +354,18 @@ static int refuse(struct test_command *t, const char *why)
     return EXIT_FINDINGS;
 }
 
-/* The configuration's own tests, then those of further files; each has a _global of its own. */
+/* The configuration's own tests, then those of further files; each file has a _global of its own. */
 static int load_files(struct test_command *t, struct err *err)
 {
-    vec_reserve(&t->files, t->more.items.length + 1); /* what is chosen points into it */
-    for (size_t i = 0; i <= t->more.items.length; i++) {
-        const char *path = i == 0 ? t->common.options.config_file : t->more.items.items[i - 1];
-        vec_push(&t->files, ((struct test_file){.path = path}));
+    if (config_paths(t->common.options.config_file, &t->paths, err) < 0)
+        return -1;
+    for (size_t i = 0; i < t->more.items.length; i++)
+        vec_push(&t->paths, xstrdup(t->more.items.items[i]));
+    vec_reserve(&t->files, t->paths.length); /* what is chosen points into it */
+    for (size_t i = 0; i < t->paths.length; i++) {
+        vec_push(&t->files, ((struct test_file){.path = t->paths.items[i]}));
         struct test_cases *cases = &t->files.items[i].cases;
-        if (test_cases_load(path, cases, err) < 0)
+        if (test_cases_load(t->paths.items[i], cases, err) < 0)
             return -1;
         for (size_t j = 0; j < cases->warnings.length; j++)
             fprintf(stderr, "haptic test: %s\n", cases->warnings.items[j]);
@@ -417,6 +422,8 @@ static void clear(struct test_command *t)
     for (size_t i = 0; i < t->files.length; i++)
         test_cases_done(&t->files.items[i].cases);
     vec_clear(&t->files);
+    config_paths_done(&t->paths);
+    t->paths = (struct config_strings){0};
     test_report_done(&t->report);
     coverage_done(&t->coverage);
     coverage_init(&t->coverage);
@@ -435,7 +442,12 @@ static int watch_texts(struct file_watch *watch, const struct config_texts *text
 /* The files that this run has read, and those that it compared with. */
 static int watch_files(struct test_command *t, struct file_watch *watch, struct err *err)
 {
-    if (file_watch_add(watch, t->common.options.config_file, err) < 0)
+    struct config_strings paths = {0};
+    int result = config_paths(t->common.options.config_file, &paths, err);
+    for (size_t i = 0; i < paths.length && result == 0; i++)
+        result = file_watch_add(watch, paths.items[i], err);
+    config_paths_done(&paths);
+    if (result < 0)
         return -1;
     for (size_t i = 0; i < t->more.items.length; i++)
         if (file_watch_add(watch, t->more.items.items[i], err) < 0)
@@ -496,7 +508,7 @@ int cmd_test(int argc, char **argv)
     } else if (t.common.help) {
         options_print_help(&table);
     } else if (t.common.options.config_file == NULL) {
-        fprintf(stderr, "haptic test: which configuration? give --config FILE\n");
+        fprintf(stderr, "haptic test: which configuration? give --config FILE|DIR\n");
         status = EXIT_USAGE;
     } else {
         vec_push(&t.common.sources.items, NULL); /* each test has objects of its own */

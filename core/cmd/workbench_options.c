@@ -7,12 +7,27 @@
 
 #include "base/log.h"
 #include "cmd/version.h"
+#include "controller/config_paths.h"
+
+/* The variable is used where the option is not given. */
+static void add_config(struct workbench_command *c, const char *value)
+{
+    const char *variable = getenv("CONFIG");
+    bool first = c->options.config_file == NULL ||
+                 (c->configs.length == 0 && variable != NULL && c->options.config_file == variable);
+
+    if (!first) {
+        vec_push(&c->configs, config_paths_with(c->options.config_file, value));
+        value = c->configs.items[c->configs.length - 1];
+    }
+    c->options.config_file = value;
+}
 
 int workbench_command_set(struct workbench_command *c, int id, const char *value, struct err *err)
 {
     switch (id) {
     case WORKBENCH_CONFIG:
-        c->options.config_file = value;
+        add_config(c, value);
         return 0;
     case WORKBENCH_SET:
         if (strchr(value, '=') == NULL || *value == '=')
@@ -90,6 +105,9 @@ void workbench_command_done(struct workbench_command *c)
     }
     findings_done(&c->findings);
     vec_done(&c->sources.items);
+    for (size_t i = 0; i < c->configs.length; i++)
+        free(c->configs.items[i]);
+    vec_done(&c->configs);
     vec_done(&c->sets);
     vec_done(&c->binaries);
 }

@@ -26,8 +26,9 @@ enum {
 
 #define WORKBENCH_ROW_CONFIG \
     { \
-        WORKBENCH_CONFIG, 'c', "config", "FILE", "CONFIG", NULL, \
-            "the configuration: an HAProxyTemplateConfig or its spec. Without it the built-in libraries serve Ingress" \
+        WORKBENCH_CONFIG, 'c', "config", "FILE|DIR", "CONFIG", NULL, \
+            "the configuration: an HAProxyTemplateConfig or its spec; a folder of them, or repeated: what is later " \
+            "counts. Without it the built-in libraries serve Ingress" \
     }
 #define WORKBENCH_ROW_SET \
     { \
@@ -57,6 +58,7 @@ struct workbench_command {
     uv_loop_t loop;
     struct workbench_options options;
     struct option_arguments sources;
+    VEC(char *) configs; /* --config, each time with what was given before */
     VEC(const char *) sets;
     VEC(const char *) binaries; /* --haproxy-binary, as often as given */
     enum finding_format format;

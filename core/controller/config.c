@@ -305,13 +305,9 @@ static bool is_absent(yyjson_val *value)
 }
 
 /* What a field means for others that are left out. */
-static void imply(struct config *c, yyjson_val *spec)
+static void imply(struct config *c)
 {
-    yyjson_val *templating = yyjson_obj_get(spec, "templatingSettings");
-
-    if (templating == NULL)
-        templating = yyjson_obj_get(spec, "templating_settings");
-    if (c->haproxy_config != NULL && is_absent(yyjson_obj_get(templating, "libraries"))) {
+    if (c->haproxy_config != NULL && !c->says_libraries) {
         strings_done(&c->libraries);
         c->libraries = (struct config_strings){0};
     }
@@ -321,11 +317,19 @@ static void imply(struct config *c, yyjson_val *spec)
     config_strip_snippets(c);
 }
 
-int config_read_spec(struct reader *r, yyjson_val *spec)
+int config_read_part(struct reader *r, yyjson_val *spec)
 {
-    if (reader_object(r, spec, spec_fields, r->config) < 0)
-        return -1;
-    imply(r->config, spec);
+    yyjson_val *templating = yyjson_obj_get(spec, "templatingSettings");
+
+    if (templating == NULL)
+        templating = yyjson_obj_get(spec, "templating_settings");
+    r->config->says_libraries = r->config->says_libraries || !is_absent(yyjson_obj_get(templating, "libraries"));
+    return reader_object(r, spec, spec_fields, r->config);
+}
+
+int config_read_end(struct reader *r, yyjson_val *spec)
+{
+    imply(r->config);
     return config_fetch_add_kind(r, spec);
 }
 

@@ -109,6 +109,7 @@ struct config {
     /* The text, until they have been run; NULL without them. */
     char *tested_text;
     size_t tested_length;
+    bool says_libraries; /* a document has templatingSettings.libraries */
 };
 
 #define CONFIG_LIBRARY_KIND "HAProxyTemplateLibrary"
@@ -126,6 +127,9 @@ int config_parse(const char *name, const char *text, size_t length, struct confi
 /* Read the spec of a resource, as JSON, and libraries behind it: messages have the path of a field, and no line. */
 int config_parse_resource(const char *name, const char *spec, size_t length, struct config **ret_config,
                           struct err *err) MUST_CHECK;
+int config_load_file(const char *path, struct config **ret_config, struct err *err) MUST_CHECK;
+/* A file, a folder of files, or several of both (config_paths.h). Each file may have a configuration; they are read in
+ * order, and what a later one says takes the place of what an earlier one says of the same. */
 int config_load(const char *path, struct config **ret_config, struct err *err) MUST_CHECK;
 struct config *config_free(struct config *c); /* NULL is fine */
 void config_cleanup(struct config **c);

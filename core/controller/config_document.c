@@ -1,5 +1,6 @@
 /* A configuration is one document, and the libraries that it names are others: each is read by the same tables into the
- * same configuration, in the order of libraryRefs, and the configuration's own fields last. */
+ * same configuration, in the order of libraryRefs, and the configuration's own fields last. Of several files each may
+ * have such a document: they are read one after the other, and what a later one says counts. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "controller/config.h"
+#include "controller/config_paths.h"
 #include "controller/config_read.h"
 #include "controller/config_template.h"
 #include "data/json.h"
@@ -32,6 +34,23 @@ yyjson_val *config_refs_of(yyjson_val *spec)
 
     return refs != NULL ? refs : yyjson_obj_get(spec, "library_refs");
 }
+
+/* A text with documents. */
+struct part {
+    const char *name; /* for messages */
+    const char *text;
+    size_t length;
+    struct yaml_docs docs;
+};
+
+/* A document, and the text in which it stands. */
+struct placed {
+    const struct yaml_doc *doc;
+    const struct part *part;
+};
+struct documents {
+    VEC(struct placed) items;
+};
 
 struct ref_raw {
     char *name, *revision;
@@ -60,13 +79,13 @@ static int read_ref(struct reader *r, yyjson_val *value)
     return 0;
 }
 
-static const struct yaml_doc *find_library(const struct yaml_docs *docs, const char *name)
+static const struct placed *find_library(const struct documents *docs, const char *name)
 {
-    for (size_t i = 0; i < docs->length; i++) {
-        yyjson_val *root = yyjson_doc_get_root(docs->items[i].json);
+    for (size_t i = 0; i < docs->items.length; i++) {
+        yyjson_val *root = yyjson_doc_get_root(docs->items.items[i].doc->json);
         const char *found = config_is_library(root) ? json_str(root, "metadata", "name") : NULL;
         if (found != NULL && strcmp(found, name) == 0)
-            return &docs->items[i];
+            return &docs->items.items[i];
     }
     return NULL;
 }
@@ -89,30 +108,31 @@ static int check_revision(struct reader *r, yyjson_val *at, struct config_ref *r
     return 0;
 }
 
-static int merge(struct reader *r, const struct yaml_docs *docs, yyjson_val *at, struct config_ref *ref)
+static int merge(struct reader *r, const struct documents *docs, yyjson_val *at, struct config_ref *ref)
 {
-    const struct yaml_doc *doc = find_library(docs, ref->name);
+    const struct placed *library = find_library(docs, ref->name);
     struct reader of_library = *r;
 
-    if (doc == NULL) {
+    if (library == NULL) {
         CLEANUP(free_ptr) char *message = xasprintf("there is no " CONFIG_LIBRARY_KIND " \"%.64s\"", ref->name);
         return reader_fail(r, at, "libraryRefs", message);
     }
-    yyjson_val *spec = json_at(yyjson_doc_get_root(doc->json), "spec");
+    yyjson_val *spec = json_at(yyjson_doc_get_root(library->doc->json), "spec");
     if (check_revision(r, at, ref, json_str(spec, "revision")) < 0)
         return -1;
     CLEANUP(free_ptr) char *name = xasprintf(CONFIG_LIBRARY_KIND " %s", ref->name);
-    of_library.doc = doc;
+    of_library.doc = library->doc;
+    of_library.file = library->part->name;
     of_library.path[0] = '\0';
     if (r->has_no_lines)
         of_library.file = name;
     return config_read_library(&of_library, ref->name, spec);
 }
 
-int config_merge_libraries(struct reader *r, const struct yaml_docs *docs, size_t main, yyjson_val *spec)
+static int merge_libraries(struct reader *r, const struct documents *docs, yyjson_val *spec)
 {
     yyjson_val *refs = config_refs_of(spec), *item;
-    size_t i, n;
+    size_t i, n, before = r->config->refs.length;
 
     if (refs != NULL && !yyjson_is_null(refs) && !yyjson_is_arr(refs))
         return reader_fail(r, refs, "libraryRefs", "must be a list of objects with a name");
@@ -120,19 +140,24 @@ int config_merge_libraries(struct reader *r, const struct yaml_docs *docs, size_
         return reader_fail(r, refs, "libraryRefs", "has more than 50 entries");
     yyjson_arr_foreach(refs, i, n, item)
     {
-        if (read_ref(r, item) < 0 || merge(r, docs, item, &r->config->refs.items[i]) < 0)
+        if (read_ref(r, item) < 0 || merge(r, docs, item, &r->config->refs.items[before + i]) < 0)
             return -1;
     }
-    for (size_t j = 0; j < docs->length; j++) {
-        const char *name = json_str(yyjson_doc_get_root(docs->items[j].json), "metadata", "name");
-        bool named = j == main;
-        for (size_t k = 0; !named && name != NULL && k < r->config->refs.length; k++)
-            named = strcmp(r->config->refs.items[k].name, name) == 0;
-        if (!named)
-            vec_push(r->warnings, xasprintf("%s: library %s has no effect: libraryRefs does not name it", r->file,
-                                            name != NULL ? name : "without a name"));
-    }
     return 0;
+}
+
+static void warn_of_libraries(struct config *c, const struct documents *docs)
+{
+    for (size_t i = 0; i < docs->items.length; i++) {
+        yyjson_val *root = yyjson_doc_get_root(docs->items.items[i].doc->json);
+        const char *name = json_str(root, "metadata", "name");
+        bool named = !config_is_library(root);
+        for (size_t k = 0; !named && name != NULL && k < c->refs.length; k++)
+            named = strcmp(c->refs.items[k].name, name) == 0;
+        if (!named)
+            vec_push(&c->warnings, xasprintf("%s: library %s has no effect: libraryRefs does not name it",
+                                             docs->items.items[i].part->name, name != NULL ? name : "without a name"));
+    }
 }
 
 /* ---- whole documents ---- */
@@ -176,91 +201,137 @@ static bool has_tests(yyjson_val *spec)
     return yyjson_obj_size(tests) > (yyjson_obj_get(tests, "_global") != NULL ? 1 : 0);
 }
 
-/* The one document that is no library. */
-static int find_main(const struct yaml_docs *docs, const char *name, size_t *ret_main, struct err *err)
+static int parse_part(struct part *part, struct documents *docs, struct err *err)
 {
-    size_t count = 0;
+    struct json_position at = {0};
+    size_t mains = 0;
 
-    for (size_t i = 0; i < docs->length; i++)
-        if (!config_is_library(yyjson_doc_get_root(docs->items[i].json))) {
-            *ret_main = i;
-            count++;
-        }
-    if (count == 1)
-        return 0;
-    return err_set(err, ERR_INVALID,
-                   "%s: must hold one YAML document besides those of " CONFIG_LIBRARY_KIND ", not %zu", name, count);
+    if (yaml_parse(part->text, part->length, CONFIG_FILE_MAX, &part->docs, &at, err) < 0) {
+        CLEANUP(free_ptr) char *why = xstrdup(err->text);
+        return err_set(err, err->kind, "%s:%zu: %s", part->name, at.line, why);
+    }
+    for (size_t i = 0; i < part->docs.length; i++) {
+        vec_push(&docs->items, ((struct placed){.doc = &part->docs.items[i], .part = part}));
+        mains += !config_is_library(yyjson_doc_get_root(part->docs.items[i].json));
+    }
+    if (mains > 1)
+        return err_set(err, ERR_INVALID,
+                       "%s: must hold one YAML document besides those of " CONFIG_LIBRARY_KIND ", not %zu", part->name,
+                       mains);
+    return 0;
 }
 
-static int parse(const char *name, const char *text, size_t length, bool is_resource, struct config **ret_config,
-                 struct err *err)
+/* The fields of a resource, or of its spec alone. */
+static int spec_of(struct reader *r, yyjson_val **ret_spec)
 {
-    CLEANUP(yaml_docs_done) struct yaml_docs docs = {0};
-    CLEANUP(config_cleanup) struct config *c = config_new_default();
-    struct json_position at = {0};
+    yyjson_val *spec = yyjson_doc_get_root(r->doc->json);
 
-    if (yaml_parse(text, length, CONFIG_FILE_MAX, &docs, &at, err) < 0) {
-        CLEANUP(free_ptr) char *why = xstrdup(err->text);
-        return err_set(err, err->kind, "%s:%zu: %s", name, at.line, why);
-    }
-    size_t main = 0;
-    if (find_main(&docs, name, &main, err) < 0)
-        return -1;
-    struct reader r = {.config = c, .warnings = &c->warnings, .doc = &docs.items[main], .file = name, .err = err};
-    r.has_no_lines = is_resource;
-    yyjson_val *spec = yyjson_doc_get_root(r.doc->json);
     if (!yyjson_is_obj(spec))
-        return err_set(err, ERR_INVALID, "%s:1: must be an object with the fields of HAProxyTemplateConfig.spec", name);
+        return err_set(r->err, ERR_INVALID, "%s:1: must be an object with the fields of HAProxyTemplateConfig.spec",
+                       r->file);
     if (yyjson_obj_get(spec, "kind") != NULL || yyjson_obj_get(spec, "spec") != NULL) {
         const char *kind = json_str(spec, "kind");
         if (kind == NULL || strcmp(kind, "HAProxyTemplateConfig") != 0)
-            return reader_fail(&r, spec, "kind", "must be HAProxyTemplateConfig");
+            return reader_fail(r, spec, "kind", "must be HAProxyTemplateConfig");
         yyjson_val *inner = yyjson_obj_get(spec, "spec");
         if (!yyjson_is_obj(inner))
-            return reader_fail(&r, spec, "spec", "is missing or not an object");
+            return reader_fail(r, spec, "spec", "is missing or not an object");
         spec = inner;
     }
-    if (config_merge_libraries(&r, &docs, main, spec) < 0 || config_read_spec(&r, spec) < 0)
-        return -1;
-    if (check_whole(&r, spec) < 0)
-        return -1;
-    c->digest = config_template_digest(c, text, length);
-    c->has_tests = has_tests(spec);
-    for (size_t i = 0; i < docs.length; i++)
-        c->has_tests = c->has_tests || has_tests(yyjson_obj_get(yyjson_doc_get_root(docs.items[i].json), "spec"));
-    if (c->has_tests) {
-        c->tested_text = xmemdup0(text, length);
-        c->tested_length = length;
-    }
-    *ret_config = STEAL(c);
+    *ret_spec = spec;
     return 0;
+}
+
+static int read_documents(struct config *c, const struct documents *docs, bool is_resource, struct err *err)
+{
+    struct reader r = {.config = c, .warnings = &c->warnings, .err = err, .has_no_lines = is_resource};
+    yyjson_val *spec = NULL;
+
+    for (size_t i = 0; i < docs->items.length; i++) {
+        const struct placed *p = &docs->items.items[i];
+        if (config_is_library(yyjson_doc_get_root(p->doc->json)))
+            continue;
+        r.doc = p->doc;
+        r.file = p->part->name;
+        r.path[0] = '\0';
+        if (spec_of(&r, &spec) < 0 || merge_libraries(&r, docs, spec) < 0 || config_read_part(&r, spec) < 0)
+            return -1;
+    }
+    if (spec == NULL)
+        return err_set(err, ERR_INVALID,
+                       "%s: must hold one YAML document besides those of " CONFIG_LIBRARY_KIND ", not 0",
+                       docs->items.length > 0 ? docs->items.items[0].part->name : "the configuration");
+    warn_of_libraries(c, docs);
+    return config_read_end(&r, spec) < 0 || check_whole(&r, spec) < 0 ? -1 : 0;
+}
+
+/* All texts as one, for a digest, and for those who run the tests. */
+static void join_texts(const struct part *parts, size_t count, struct buf *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0)
+            buf_puts(out, "\n---\n");
+        buf_add(out, parts[i].text, parts[i].length);
+    }
+}
+
+static int parse(struct part *parts, size_t count, bool is_resource, struct config **ret_config, struct err *err)
+{
+    CLEANUP(config_cleanup) struct config *c = config_new_default();
+    CLEANUP(buf_done) struct buf whole = {0};
+    struct documents docs = {0};
+    int result = 0;
+
+    for (size_t i = 0; i < count && result == 0; i++)
+        result = parse_part(&parts[i], &docs, err);
+    if (result == 0)
+        result = read_documents(c, &docs, is_resource, err);
+    if (result == 0) {
+        join_texts(parts, count, &whole);
+        c->digest = config_template_digest(c, buf_str(&whole), whole.length);
+        for (size_t i = 0; i < docs.items.length; i++) {
+            yyjson_val *root = yyjson_doc_get_root(docs.items.items[i].doc->json);
+            c->has_tests = c->has_tests || has_tests(root) || has_tests(yyjson_obj_get(root, "spec"));
+        }
+        if (c->has_tests) {
+            c->tested_length = whole.length;
+            c->tested_text = buf_steal(&whole);
+        }
+        *ret_config = STEAL(c);
+    }
+    for (size_t i = 0; i < count; i++)
+        yaml_docs_done(&parts[i].docs);
+    vec_done(&docs.items);
+    return result;
 }
 
 int config_parse(const char *name, const char *text, size_t length, struct config **ret_config, struct err *err)
 {
-    return parse(name, text, length, false, ret_config, err);
+    struct part part = {.name = name, .text = text, .length = length};
+
+    return parse(&part, 1, false, ret_config, err);
 }
 
 int config_parse_resource(const char *name, const char *spec, size_t length, struct config **ret_config,
                           struct err *err)
 {
-    return parse(name, spec, length, true, ret_config, err);
+    struct part part = {.name = name, .text = spec, .length = length};
+
+    return parse(&part, 1, true, ret_config, err);
 }
 
-int config_load(const char *path, struct config **ret_config, struct err *err)
+static int read_file(const char *path, struct buf *text, struct err *err)
 {
     /* Not to wait for the other end of a FIFO. */
     CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    CLEANUP(buf_done) struct buf text;
     struct stat st;
 
-    buf_init(&text, CONFIG_FILE_MAX);
     if (fd < 0 || fstat(fd, &st) < 0)
         return err_set_sys(err, errno, "configuration %s", path);
     if (!S_ISREG(st.st_mode))
         return err_set(err, ERR_INVALID, "configuration %s: must be a regular file", path);
     for (;;) {
-        char *room = buf_room(&text, READ_BYTES, err);
+        char *room = buf_room(text, READ_BYTES, err);
         if (room == NULL)
             return err_set(err, ERR_LIMIT, "configuration %s is larger than %zu bytes", path, CONFIG_FILE_MAX);
         ssize_t n = read(fd, room, READ_BYTES);
@@ -269,10 +340,52 @@ int config_load(const char *path, struct config **ret_config, struct err *err)
         if (n < 0)
             return err_set_sys(err, errno, "configuration %s", path);
         if (n == 0)
-            break;
-        buf_grew(&text, (size_t)n);
+            return 0;
+        buf_grew(text, (size_t)n);
     }
-    return config_parse(path, buf_str(&text), text.length, ret_config, err);
+}
+
+static int load(const struct config_strings *files, struct config **ret_config, struct err *err)
+{
+    VEC(struct buf) texts = {0};
+    VEC(struct part) parts = {0};
+    int result = 0;
+
+    for (size_t i = 0; i < files->length && result == 0; i++) {
+        struct buf text;
+        buf_init(&text, CONFIG_FILE_MAX);
+        result = read_file(files->items[i], &text, err);
+        vec_push(&texts, text);
+        vec_push(&parts, ((struct part){.name = files->items[i], .text = buf_str(&text), .length = text.length}));
+    }
+    if (result == 0)
+        result = parse(parts.items, parts.length, false, ret_config, err);
+    vec_done(&parts);
+    for (size_t i = 0; i < texts.length; i++)
+        buf_done(&texts.items[i]);
+    vec_done(&texts);
+    return result;
+}
+
+int config_load_file(const char *path, struct config **ret_config, struct err *err)
+{
+    struct config_strings files = {0};
+
+    vec_push(&files, xstrdup(path));
+    int result = load(&files, ret_config, err);
+    config_paths_done(&files);
+    return result;
+}
+
+int config_load(const char *path, struct config **ret_config, struct err *err)
+{
+    struct config_strings files = {0};
+    int result = config_paths(path, &files, err);
+
+    if (result == 0)
+        result = load(&files, ret_config, err);
+    config_paths_done(&files);
+    return result;
 }
 
 void config_warn(const struct config *c)

@@ -56,8 +56,10 @@ int reader_object(struct reader *r, yyjson_val *value, const struct field *table
 yyjson_val *reader_key(yyjson_val *object, const char *name);
 /* The revision of a library that is merged in; "": there is none. */
 const char *config_revision_of(const struct config *c, const char *library);
-/* config.c: a whole spec of either kind. library: its name. */
-int config_read_spec(struct reader *r, yyjson_val *spec) MUST_CHECK;
+/* config.c: a spec, after others; then, once, what the fields mean for others that are left out. */
+int config_read_part(struct reader *r, yyjson_val *spec) MUST_CHECK;
+int config_read_end(struct reader *r, yyjson_val *spec) MUST_CHECK;
+/* The spec of a library of that name. */
 int config_read_library(struct reader *r, const char *library, yyjson_val *spec) MUST_CHECK;
 /* config_kinds.c: watchedResources. */
 int config_read_kinds(struct reader *r, yyjson_val *value, void *object) MUST_CHECK;
@@ -76,8 +78,6 @@ void config_texts_done(struct config_texts *t);
 void config_rewrites_done(struct config_rewrites *rewrites);
 /* Leave out snippets that require a kind that is not watched, with a warning. */
 void config_strip_snippets(struct config *c);
-/* config_document.c: merge the libraries that libraryRefs name, from the documents but the one at main. */
-int config_merge_libraries(struct reader *r, const struct yaml_docs *docs, size_t main, yyjson_val *spec) MUST_CHECK;
 /* An error about the key in the object at hand. */
 int reader_fail(struct reader *r, const yyjson_val *at, const char *key, const char *message);
 

@@ -266,7 +266,7 @@ struct config_source *config_source_resource(struct kube_client *client, const c
 int config_source_load(struct config_source *s, struct config **ret_config, struct err *err)
 {
     if (s->path != NULL)
-        return config_load(s->path, ret_config, err);
+        return config_load_file(s->path, ret_config, err);
     if (s->json.length == 0)
         return err_set(err, ERR_NOTFOUND, "%s: %s", s->name,
                        s->is_missing ? "there is no such resource" : "it was not read yet");

@@ -230,3 +230,12 @@ bool line_editor_is_terminal(const struct line_editor *e)
 {
     return e->edit != NULL;
 }
+
+char *line_editor_history(void)
+{
+    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+
+    if (state != NULL && *state == '/')
+        return xasprintf("%s/haptic_history", state);
+    return home != NULL && *home == '/' ? xasprintf("%s/.haptic_history", home) : NULL;
+}

@@ -14,6 +14,8 @@ struct line_editor;
 /* Candidates for the last word of a line's beginning, one in each line; malloc'ed, NULL: none. */
 typedef char *line_editor_complete(void *ctx, const char *line);
 
+/* Where the history is kept: in XDG_STATE_HOME, or at home. malloc'ed; NULL: nowhere. */
+char *line_editor_history(void);
 /* history_file: read now written at the end; NULL: none. */
 struct line_editor *line_editor_new(const char *history_file, line_editor_complete *complete, void *ctx);
 struct line_editor *line_editor_free(struct line_editor *e); /* NULL is fine */

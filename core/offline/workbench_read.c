@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "controller/config_paths.h"
 #include "controller/place.h"
 #include "data/json.h"
 #include "offline/template_place.h"
@@ -78,6 +79,19 @@ static int read_sources(struct workbench *w, struct err *err)
     return result;
 }
 
+/* What cannot be read is no finding. */
+static int check_readable(const char *given, struct err *err)
+{
+    struct config_strings files = {0};
+    int result = config_paths(given, &files, err);
+
+    for (size_t i = 0; result == 0 && i < files.length; i++)
+        if (access(files.items[i], R_OK) < 0)
+            result = err_set_sys(err, errno, "configuration %s", files.items[i]);
+    config_paths_done(&files);
+    return result;
+}
+
 /* Without a configuration, or with one that a finding tells about: false in *ret_usable. */
 static int load_config(struct workbench *w, bool *ret_usable, struct err *err)
 {
@@ -89,8 +103,8 @@ static int load_config(struct workbench *w, bool *ret_usable, struct err *err)
         w->config = config_new_default();
         return 0;
     }
-    if (access(file, R_OK) < 0)
-        return err_set_sys(err, errno, "configuration %s", file);
+    if (check_readable(file, err) < 0)
+        return -1;
     if (config_load(file, &w->config, &why) < 0) {
         place_finding(w->findings, FINDING_CONFIG, why.text);
         *ret_usable = false;

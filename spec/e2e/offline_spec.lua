@@ -507,7 +507,7 @@ templateSnippets:
       local config = write("c.yaml", "templatingSettings: {renderTimeout: 1s}\n")
       local out, _, status = repl("x = 5\nwhile true do end\nx\n", "-c " .. config)
       assert.matches("^error: the chunk was ended: [^\n]+\n5\n$", out)
-      assert.equal(0, status)
+      assert.equal(1, status) -- after an error, whatever comes behind it
     end)
 
     it("shows what a changed object changes", function()
@@ -631,6 +631,22 @@ spec:
       local _, err, status = haptic("explain -s " .. MANIFESTS .. " ingress default/nobody")
       assert.equal(2, status)
       assert.matches("there is no ingress default/nobody", err)
+    end)
+
+    it("says all of it as JSON, too", function()
+      local codes = cjson.decode((haptic("explain -o json HT0301 ht0402")))
+      assert.same({ "HT0301", "error", "HT0402", "warning" }, { codes[1].code, codes[1].level, codes[2].code, codes[2].level })
+      assert.is_true(#cjson.decode((haptic("explain -o json"))) >= 13)
+      local route = cjson.decode((haptic("explain -o json -s " .. MANIFESTS .. " shop.localhost/cart")))[1]
+      assert.equal("http://shop.localhost/cart", route.value)
+      local found = {}
+      for _, part in ipairs(route.parts) do found[part.name] = part end
+      assert.equal("default_cart_80", found.backend.value)
+      assert.matches("^services default/cart, template: ingress.lua:%d+$", found.server.parts[1].value)
+      local _, err, status = haptic("explain -o tap HT0301")
+      assert.matches('there is no format "tap": text or json', err)
+      assert.equal(2, status)
+      assert.matches("^%d+%.%d+%.%d+", cjson.decode((haptic("version -o json"))).version)
     end)
 
     it("is where docs/errors.md comes from", function()

@@ -191,6 +191,59 @@ spec:
   rules: [{host: a.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]
 ]]
 
+  it("takes a configuration of several files, or of a folder", function()
+    os.execute("mkdir " .. dir .. "/folder " .. dir .. "/empty")
+    write("folder/10-base.yaml", [[
+templateSnippets:
+  own.lua:
+    template: |
+      each(resources.services, "own", function(service, out) out:map_entry("own.map", service.metadata.name, "base") end)
+libraryRefs: [{name: more}]
+validationTests:
+  one: {assertions: [{type: haproxy_valid}]}
+]])
+    write("folder/20-over.yaml", [[
+templateSnippets:
+  own.lua:
+    template: |
+      each(resources.services, "own", function(service, out) out:map_entry("own.map", service.metadata.name, "over") end)
+]])
+    write("folder/30-more.yaml", [[
+apiVersion: haproxy-haptic.org/v1alpha1
+kind: HAProxyTemplateLibrary
+metadata: {name: more}
+spec:
+  revision: "1"
+  templateSnippets: {more.lua: {template: 'provide("x", 1)'}}
+  validationTests:
+    two: {assertions: [{type: haproxy_valid}]}
+]])
+    write("folder/.hidden.yaml", "no: configuration")
+    local function maps(options)
+      local out, err, status = haptic("render -t maps --haproxy-version 3.2 " .. options .. " examples/manifests")
+      assert.equal(0, status, err)
+      return out:match("own%.map <==\n(.-)\n#")
+    end
+    assert.equal("cart over\nweb over", maps("-c " .. dir .. "/folder"))
+    local base, over, more = dir .. "/folder/10-base.yaml", dir .. "/folder/20-over.yaml", dir .. "/folder/30-more.yaml"
+    assert.equal("cart base\nweb base", maps(("-c %s -c %s -c %s"):format(over, base, more)))
+    assert.equal("cart over\nweb over", maps(("-c %s -c %s -c %s"):format(more, base, over)))
+    local out, err, status = test("-c " .. dir .. "/folder")
+    assert.equal(0, status, err)
+    assert.matches("Tests: 2 passed, 0 failed", out)
+    local view = cjson.decode((haptic("config view -c " .. dir .. "/folder")))
+    assert.matches('"over"', view.templateSnippets["own.lua"].template)
+    assert.is_truthy(view.templateSnippets["more.lua"])
+    -- A message names the file of the folder.
+    write("folder/40-wrong.yaml", "maps:\n  a.map: {tmplate: x}\n")
+    out, _, status = haptic("validate -c " .. dir .. "/folder examples/manifests")
+    assert.equal(1, status)
+    assert.matches("folder/40%-wrong.yaml:2:%d+: error HT0103: maps.a.map.tmplate: unknown field; did you mean \"template\"", out)
+    _, err, status = haptic("validate -c " .. dir .. "/empty examples/manifests")
+    assert.equal(2, status)
+    assert.matches("no file of this folder ends in .yaml, .yml or .json", err)
+  end)
+
   it("renders an Ingress whose Service and certificate are invented, and tells what its owner is told", function()
     local c = write("s.yaml", "watchedResources:\n  secrets: {apiVersion: v1, resources: secrets}\n")
     local m = write("draft.yaml", DRAFT)
