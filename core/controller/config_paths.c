@@ -51,7 +51,8 @@ static int add_folder(const char *path, struct config_strings *files, struct err
     if (files->length > FILES_MAX)
         return err_set(err, ERR_LIMIT, "configuration %s: has more than %d files", path, FILES_MAX);
     if (files->length == before)
-        return err_set(err, ERR_NOTFOUND, "configuration %s: no file of this folder ends in .yaml, .yml or .json", path);
+        return err_set(err, ERR_NOTFOUND, "configuration %s: no file of this folder ends in .yaml, .yml or .json",
+                       path);
     qsort(files->items + before, files->length - before, sizeof(*files->items), compare);
     return 0;
 }

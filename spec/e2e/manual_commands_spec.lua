@@ -27,7 +27,7 @@ local ELSEWHERE = {
   { "^haptic repl examples/manifests$", "spec/e2e/repl_spec.lua", "docs/repl.md" },
   { "^haptic test %-c walk.yaml", "spec/e2e/repl_spec.lua", "test -c walk.yaml" },
   { "^haptic run %-%-source", "spec/e2e/tour_spec.lua", "tools/quickstart" },
-  { "^haptic run %-%-haproxy fleet", "spec/support/e2e_fleet.lua", "--members" },
+  { "^haptic run %-%-haproxy fleet", "spec/e2e/readiness_spec.lua", "fleet" },
   { "^haptic agent ", "spec/support/e2e_fleet.lua", "--client-ca" },
   { "^HAPTIC_DIR=.*haproxy %-W", "spec/support/e2e_haproxy.lua", "HAPTIC_DIR" },
   { "^kubectl annotate ingress web", "spec/e2e/policy_spec.lua", "admission policies" },
@@ -111,12 +111,12 @@ describe("the manual's commands", function()
   local dir
   setup(function()
     dir = posix.make_temporary_directory("/tmp/haptic-manual.")
-    os.execute(("cd %s && mkdir bin && ln -s %s bin/haptic && ln -s %s/examples examples && cp -r examples/manifests old-manifests "
-      .. "&& cp -r examples/manifests new-manifests && cp -r examples/manifests snap && sed -s '$a---' examples/manifests/*.yaml >all.yaml && mkdir -p build/release/core && ln -s %s build/release/core/haptic"):format(dir, BIN, ROOT, BIN))
+    os.execute(([[set -e; cd %s; mkdir -p bin build/release/core; ln -s %s bin/haptic; ln -s %s/examples examples
+      for folder in old-manifests new-manifests snap manifests; do cp -r examples/manifests $folder; done
+      sed -s '$a---' examples/manifests/*.yaml >all.yaml; ln -s %s build/release/core/haptic]]):format(dir, BIN, ROOT, BIN))
     for name, word in pairs({ my = "old", old = "old", new = "new", config = "old" }) do
       posix.write_file(dir .. "/" .. name .. ".yaml", MY:format(word, word))
     end
-    os.execute(("cp -r %s/examples/manifests %s/manifests"):format(ROOT, dir))
     posix.write_file(dir .. "/draft.yaml", [[
 apiVersion: networking.k8s.io/v1
 kind: Ingress

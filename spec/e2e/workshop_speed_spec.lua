@@ -1,0 +1,72 @@
+--- What offline commands take with ten thousand Ingresses, by E2E_FULL=1 on a machine that does nothing else: the figures are
+--- printed, and are in docs/operations/performance.md. No time is asserted.
+
+local cjson = require("cjson")
+local posix = require("support.posix")
+
+local BIN = posix.real_path(os.getenv("HAPTIC_BIN") or "build/release/core/haptic")
+local IS_FULL = os.getenv("E2E_FULL") == "1"
+local COUNT = IS_FULL and 10000 or 200
+
+if not IS_FULL then
+  io.stderr:write("workshop_speed_spec: 200 Ingresses, whose times say nothing; E2E_FULL=1 takes 10000\n")
+end
+
+--- Each Ingress with a host, a Service and a slice of three Pods, as one List.
+local function objects()
+  local list = { { apiVersion = "networking.k8s.io/v1", kind = "IngressClass", metadata = { name = "haptic" },
+    spec = { controller = "haproxy-haptic.org/controller" } } }
+  for i = 1, COUNT do
+    local name = ("many-%05d"):format(i)
+    local endpoints = {}
+    for k = 1, 3 do endpoints[k] = { addresses = { ("198.18.%d.%d"):format(i / 250 % 250, (i * 3 + k) % 250 + 1) } } end
+    list[#list + 1] = { apiVersion = "v1", kind = "Service", metadata = { name = name, namespace = "default" },
+      spec = { ports = { { name = "http", port = 80, targetPort = 8080 } } } }
+    list[#list + 1] = { apiVersion = "discovery.k8s.io/v1", kind = "EndpointSlice", addressType = "IPv4",
+      metadata = { name = name, namespace = "default", labels = { ["kubernetes.io/service-name"] = name } },
+      ports = { { name = "http", port = 8080 } }, endpoints = endpoints }
+    list[#list + 1] = { apiVersion = "networking.k8s.io/v1", kind = "Ingress", metadata = { name = name, namespace = "default" },
+      spec = { ingressClassName = "haptic", rules = { { host = name .. ".example", http = { paths = { { path = "/", pathType = "Prefix",
+        backend = { service = { name = name, port = { name = "http" } } } } } } } } } }
+  end
+  return cjson.encode({ apiVersion = "v1", kind = "List", items = list })
+end
+
+describe("ten thousand Ingresses offline", function()
+  local dir
+  setup(function()
+    dir = posix.make_temporary_directory("/tmp/haptic-speed.")
+    posix.write_file(dir .. "/all.json", objects())
+  end)
+  teardown(function() os.execute("rm -rf " .. dir) end)
+
+  --- Seconds, the best of three; what was printed last.
+  local function timed(command)
+    local best, output = math.huge, nil
+    for _ = 1, IS_FULL and 3 or 1 do
+      local began = posix.now()
+      local code
+      output, code = posix.run({ "sh", "-c", ("cd %s && %s"):format(dir, command) })
+      assert.equal(0, code, output)
+      best = math.min(best, posix.now() - began)
+    end
+    return best, output
+  end
+
+  it("are rendered, checked, loaded at a prompt and changed there", function()
+    local render = timed(BIN .. " render -d out all.json")
+    local check = timed("cd out && HAPTIC_DIR=$PWD haproxy -c -f haproxy.cfg")
+    local validate, output = timed(BIN .. " validate all.json")
+    assert.matches("^valid: ", output)
+    local prompt = timed(BIN .. " repl -e 1 all.json")
+    local edit = [[edit(resources.ingresses:get("default", "many-00042"), function(o) o.spec.rules[1].host = "%s.example" end)]]
+    local changed
+    changed, output = timed(("printf '%%s\\n' '%s' '%s' | %s repl all.json"):format(edit:format("a"), edit:format("b"), BIN))
+    local verdicts = 0
+    for _ in output:gmatch("\nHAProxy %S+: 2 runtime commands, no reload\n") do verdicts = verdicts + 1 end
+    assert.equal(2, verdicts, output)
+    assert.matches("\n1 of %d+ fragments ran", output)
+    print(("%d Ingresses: render %.2f s; haproxy -c %.2f s; validate %.2f s, %.1f times haproxy -c; prompt %.2f s; two edits with "
+      .. "verdicts %.2f s more"):format(COUNT, render, check, validate, validate / check, prompt, changed - prompt))
+  end)
+end)
