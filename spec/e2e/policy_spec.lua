@@ -5,6 +5,8 @@ local cjson = require("cjson")
 local e2e = require("support.e2e")
 local kube = require("support.kube")
 local posix = require("support.posix")
+local program = require("support.program")
+local page = dofile("tools/annotations.lua")
 
 local OWN = [[
 watchedResources: {}
@@ -17,6 +19,38 @@ templateSnippets:
       })
 ]]
 
+--- Words of which values are made at random: right ones, wrong ones, and what stands between.
+local WORDS = { "true", "False", "T", "on", "0", "1", "2", "15", "-3", "+7", "007", "1000001", "302", "429", "5s", "1m30s", "500ms", "9ms", "2h",
+  "25d", "3us", "1d", "5", "1.5", "10.0.0.0/8", "10.1.2.3", "10.0.0.256", "10.0.0.1/33", "010.0.0.1", "::1", "fe80::/10", "::ffff:10.0.0.1", "1:2:3",
+  "::1/129", "patterns/office", "lists/x", "basic-auth", "digest", "proxy", "proxy-v2", "proxy-v3", "h2", "/", "/a", "/(.*)", "/\\1", "GET", "X-A b",
+  "a.example", "https://a.example:8443", "a_b", "users", "ns/users", "a/b/c", "hdr(x)", "roundrobin", "64k", "1Gi", "k", "ä", "\226\128\139", "" }
+local BETWEEN = { "", " ", ", ", ",", "\n", "\n\n", "\t", " ; ", "\r\n", "\1" }
+
+--- Which of these cases the library takes: a list of booleans. A case is {key=, kind=, value=}.
+local function taken(cases)
+  local source = { "local CASES = {\n" }
+  for _, case in ipairs(cases) do source[#source + 1] = ("  { %q, %q, %q },\n"):format(case.key, case.kind, case.value) end
+  source[#source + 1] = [[}
+fragment("cases", function(out)
+  local taken = {}
+  for i, case in ipairs(CASES) do
+    local key, kind, is_wrong = case[1], case[2], false
+    annotated({ annotation(key, kind).name }, { { kind = kind, values = { [key] = case[3] } } }, function() is_wrong = true end)
+    taken[i] = not is_wrong
+  end
+  out:file("cases.json", json(taken))
+end)]]
+  local e = program.engine({ scripts = { { name = "cases.lua", source = table.concat(source) } } })
+  e:render()
+  return cjson.decode(e:output().files["cases.json"])
+end
+
+--- Can a policy say all that the library says of these values?
+local function is_whole(row, value)
+  local types = { switch = true, bool = true, enum = true, addresses = true, integer = true }
+  return types[row.type] and not row.short:find("code$") and not value:find("patterns/", 1, true)
+end
+
 describe("Declared annotations", function()
   local scope
 
@@ -27,6 +61,43 @@ describe("Declared annotations", function()
     local output, code = posix.run({ e2e.program(), ... })
     assert(code == 0, output)
     return output
+  end
+
+  --- The API server refuses no value that the library takes; and where the type says it all, takes no other one.
+  local function compare(cluster)
+    local seed = tonumber(os.getenv("POLICY_SEED")) or os.time()
+    io.stderr:write(("policy_spec: POLICY_SEED=%d\n"):format(seed))
+    math.randomseed(seed)
+    local cases, rows = {}, {}
+    local function pick(list) return list[math.random(#list)] end
+    for _, row in ipairs(page.keys("haproxy.org")) do
+      for _, kind in ipairs(row.refused and {} or row.on) do
+        for _ = 1, kind ~= "ConfigMap" and 7 or 0 do
+          local value = pick(WORDS)
+          for _ = 1, math.random(0, 2) do value = value .. pick(BETWEEN) .. pick(WORDS) end
+          -- Without a value there is nothing to judge; a whole word is often one of the type.
+          if value:find("%S") then
+            cases[#cases + 1] = { key = "haproxy.org/" .. row.short, kind = kind, value = value }
+            rows[#cases] = row
+          end
+        end
+      end
+    end
+    local is_taken, refused, told = taken(cases), 0, 0
+    for i, case in ipairs(cases) do
+      local object = case.kind == "Ingress" and kube.ingress({ name = "case", host = "case.example", service = "web" }) or kube.service("case")
+      object.metadata.annotations = { [case.key] = case.value }
+      local status, answer = cluster.admin:call("POST", cluster.admin:path(case.kind, "default") .. "?dryRun=All", object)
+      local what = ("%s = %q at a %s, POLICY_SEED=%d: %s"):format(case.key, case.value, case.kind, seed, cjson.encode(answer):sub(1, 600))
+      assert.truthy(status == 201 or status == 422, what)
+      refused, told = refused + (status == 422 and 1 or 0), told + (is_taken[i] and 0 or 1)
+      assert.is_false(is_taken[i] and status == 422, "is refused, and the library takes it: " .. what)
+      if is_whole(rows[i], case.value) then
+        assert.is_false(not is_taken[i] and status == 201, "is let in, and the library does not take it: " .. what)
+      end
+    end
+    assert.truthy(#cases > 400 and refused > 100 and #cases - told > 50, ("%d cases, %d refused, %d told"):format(#cases, refused, told))
+    io.stderr:write(("policy_spec: %d values, %d refused by the API server, %d by the library\n"):format(#cases, refused, told))
   end
 
   it("make a policy that lets right values in and refuses wrong ones with the sentence of the Event", function()
@@ -89,6 +160,7 @@ describe("Declared annotations", function()
     end)
     service.metadata.annotations = { ["haproxy.org/check"] = "true", ["haproxy.org/cors-enable"] = "of no meaning here" }
     assert.is_true(pcall(cluster.admin.put, cluster.admin, service))
+    compare(cluster)
   end)
 
   it("are listed for editors and shells", function()

@@ -52,12 +52,16 @@ family("haproxy-ingress.github.io", {
 })
 ]]
 
+local e
+
 --- The whole output, and what is told, of an Ingress with these annotations.
 local function outcome(annotations)
-  local e = program.engine({ checked = false, context = { https = false }, scripts = { { name = "families.lua", source = FAMILIES } },
-    capabilities = { version = "3.4", major = 3, minor = 4 } })
-  e:put("services", program.service("web"))
-  e:put("endpoints", program.slice("web-1", "web", 80, { { "10.0.0.1" } }))
+  if not e then
+    e = program.engine({ checked = false, context = { https = false }, scripts = { { name = "families.lua", source = FAMILIES } },
+      capabilities = { version = "3.4", major = 3, minor = 4 } })
+    e:put("services", program.service("web"))
+    e:put("endpoints", program.slice("web-1", "web", 80, { { "10.0.0.1" } }))
+  end
   e:put("ingresses", program.ingress("web", { annotations = annotations, rules = { { host = "a.example", paths = { { "/" } } } } }))
   e:render()
   assert.same({}, e.host.failures)
