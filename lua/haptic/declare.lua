@@ -62,9 +62,12 @@ local function bytes(v)
   return factor and tonumber(number) * factor or nil
 end
 
+--- A number from 0 to max. One that begins with a needless 0 is octal to some readers, so it is none.
+local function is_part(s, max) return tonumber(s) <= max and (s == "0" or sub(s, 1, 1) ~= "0") end
+
 local function is_ipv4(s)
   local a, b, c, d = match(s, "^(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$")
-  return a ~= nil and tonumber(a) < 256 and tonumber(b) < 256 and tonumber(c) < 256 and tonumber(d) < 256
+  return a ~= nil and is_part(a, 255) and is_part(b, 255) and is_part(c, 255) and is_part(d, 255)
 end
 
 local function is_ipv6(s)
@@ -79,8 +82,8 @@ end
 local function is_network(s)
   local address, length = match(s, "^([^/]+)/(%d%d?%d?)$")
   address = address or s
-  if is_ipv4(address) then return not length or tonumber(length) <= 32 end
-  return is_ipv6(address) and (not length or tonumber(length) <= 128)
+  if is_ipv4(address) then return not length or is_part(length, 32) end
+  return is_ipv6(address) and (not length or is_part(length, 128))
 end
 
 local function as_text(v)

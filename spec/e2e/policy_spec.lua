@@ -40,8 +40,12 @@ fragment("cases", function(out)
   end
   out:file("cases.json", json(taken))
 end)]]
-  local e = program.engine({ scripts = { { name = "cases.lua", source = table.concat(source) } } })
+  -- The engine that tools/annotations.lua has: all libraries declare their keys.
+  local e = program.engine({ kinds = { { name = "secrets", parts = 2 }, { name = "configmaps", parts = 2 }, unpack(program.KINDS) },
+    capabilities = { version = "3.4", major = 3, minor = 4, default_certificate = "HapticSecret0123456789abcdef0123456789abcdefEnd" },
+    scripts = { { name = "cases.lua", source = table.concat(source) } } })
   e:render()
+  assert.is_nil(e.host.failures["cases.lua:cases"])
   return cjson.decode(e:output().files["cases.json"])
 end
 
@@ -71,11 +75,12 @@ describe("Declared annotations", function()
     local cases, rows = {}, {}
     local function pick(list) return list[math.random(#list)] end
     for _, row in ipairs(page.keys("haproxy.org")) do
-      for _, kind in ipairs(row.refused and {} or row.on) do
+      local is_off = row.refused or row.short:find("snippet", 1, true) -- off by default
+      for _, kind in ipairs(is_off and {} or row.on) do
         for _ = 1, kind ~= "ConfigMap" and 7 or 0 do
           local value = pick(WORDS)
-          for _ = 1, math.random(0, 2) do value = value .. pick(BETWEEN) .. pick(WORDS) end
-          -- Without a value there is nothing to judge; a whole word is often one of the type.
+          for _ = 1, math.random() < 0.6 and 0 or math.random(1, 2) do value = value .. pick(BETWEEN) .. pick(WORDS) end
+          -- Without a value there is nothing to judge.
           if value:find("%S") then
             cases[#cases + 1] = { key = "haproxy.org/" .. row.short, kind = kind, value = value }
             rows[#cases] = row
@@ -96,7 +101,7 @@ describe("Declared annotations", function()
         assert.is_false(not is_taken[i] and status == 201, "is let in, and the library does not take it: " .. what)
       end
     end
-    assert.truthy(#cases > 400 and refused > 100 and #cases - told > 50, ("%d cases, %d refused, %d told"):format(#cases, refused, told))
+    assert.truthy(#cases > 400 and refused > 100 and #cases - told > 40, ("%d cases, %d refused, %d told"):format(#cases, refused, told))
     io.stderr:write(("policy_spec: %d values, %d refused by the API server, %d by the library\n"):format(#cases, refused, told))
   end
 
@@ -160,7 +165,11 @@ describe("Declared annotations", function()
     end)
     service.metadata.annotations = { ["haproxy.org/check"] = "true", ["haproxy.org/cors-enable"] = "of no meaning here" }
     assert.is_true(pcall(cluster.admin.put, cluster.admin, service))
-    compare(cluster)
+    if e2e.is_full then
+      compare(cluster)
+    else
+      io.stderr:write("policy_spec: values at random with E2E_FULL=1 only, as an API server takes a while for 500 of them\n")
+    end
   end)
 
   it("are listed for editors and shells", function()

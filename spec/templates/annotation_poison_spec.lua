@@ -15,7 +15,7 @@ local INJECTIONS = {
 }
 
 local SWITCH = { "tru" .. LOOK_ALIKE, "2", "true false", EVIL, "{}" }
-local ADDRESSES = { "10.0.0.0/33", "300.1.1.1", "patterns/" .. EVIL, "10.0.0.1;" .. EVIL, "::1/129",
+local ADDRESSES = { "10.0.0.0/33", "010.0.0.1", "10.0.0.0/08", "300.1.1.1", "patterns/" .. EVIL, "10.0.0.1;" .. EVIL, "::1/129",
   "\239\188\145\239\188\144.0.0.1" }
 local DURATION = { "-1s", "5 s", "1e3s", "99999999999999d", "5s" .. EVIL, "5\208\181" }
 local STATUS = { "99", "200", "99999999999999999999", "3O2", "302 " .. EVIL, "-302" }
