@@ -171,7 +171,7 @@ struct watched {
 struct master_seen {
     int pid; /* 0: none has answered yet */
     unsigned reloads;
-    int64_t answered_ns;
+    int64_t uptime_s, answered_ns;
 };
 
 /* Writing what is live into the directory, from the first slice until everything is on disk. */
@@ -313,6 +313,8 @@ void expect_end(struct agent *a); /* another worker answers, or will soon */
 
 /* watch.c: the worker of this number answers. Another one than before is somebody else's reload. */
 bool watch_note_worker(struct agent *a, int pid);
+/* Is this the master of another HAProxy than the one that answered before? asked_ns: when it was asked. */
+bool watch_is_another_master(const struct master_seen *before, const struct master_process *now, int64_t asked_ns);
 
 /* reload.c */
 void reload_begin(struct agent *a);            /* for the reason in the plan */

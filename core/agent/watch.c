@@ -139,13 +139,15 @@ bool watch_note_worker(struct agent *a, int pid)
     return false;
 }
 
-/* A reload keeps the master's pid and adds to its reloads. In a container each master has the same pid, and one that
- * has loaded no configuration since its start is known by its age: its uptime has whole seconds. */
-static bool is_another_master(const struct master_seen *before, const struct master_process *now, int64_t asked_ns)
+/* A reload keeps the master's pid and age, and adds to its reloads. In a container each master has the same pid: another
+ * one is younger, and has fewer reloads or is younger than the last answer. Uptime has whole seconds. */
+bool watch_is_another_master(const struct master_seen *before, const struct master_process *now, int64_t asked_ns)
 {
-    if (!before->pid)
+    if (!before->pid || now->pid != before->pid)
+        return before->pid != 0;
+    if (now->uptime_s >= before->uptime_s)
         return false;
-    return now->pid != before->pid || now->reloads < before->reloads ||
+    return now->reloads < before->reloads ||
            (now->reloads == before->reloads && (now->uptime_s + 1) * NS_PER_S < asked_ns - before->answered_ns);
 }
 
@@ -154,12 +156,13 @@ static void note_master(struct agent *a, const struct master_process *now)
 {
     if (a->process)
         return;
-    if (is_another_master(&a->master_seen, now, a->poll_ns)) {
+    if (watch_is_another_master(&a->master_seen, now, a->poll_ns)) {
         log_error("HAProxy died; it was started again", "master", log_int(now->pid), "uptime",
                   log_duration(now->uptime_s * NS_PER_S));
         agent_count_death(a);
     }
-    a->master_seen = (struct master_seen){.pid = now->pid, .reloads = now->reloads, .answered_ns = clock_now_ns()};
+    a->master_seen = (struct master_seen){
+        .pid = now->pid, .reloads = now->reloads, .uptime_s = now->uptime_s, .answered_ns = clock_now_ns()};
 }
 
 static void on_poll_answer(void *ctx, const struct err *err, const struct master_state *state)

@@ -1,6 +1,8 @@
 /* Processes that hang: a worker that is stopped, sockets that are gone, a master that says nothing. */
 #include "agent_support.h"
 
+#include "agent/agent_state.h"
+
 static const struct agent_config impatient = {.command_deadline_ns = 400 * NS_PER_MS, .hung_attempts = 2};
 
 static void hung(struct world *w, const char *series)
@@ -122,6 +124,32 @@ static void test_silent_master(void **state)
     each_series(silent_master, &(const struct agent_config){0});
 }
 
+static void test_another_master(void **state)
+{
+    (void)state;
+    /* It answered at 100 s, with 5 reloads, after a minute of life. */
+    const struct master_seen before = {.pid = 1, .reloads = 5, .uptime_s = 60, .answered_ns = 100 * NS_PER_S};
+    static const struct {
+        const char *what;
+        struct master_process now;
+        int64_t asked_s;
+        bool is_another;
+    } cases[] = {
+        {"it lives on", {.pid = 1, .reloads = 5, .uptime_s = 61}, 101, false},
+        {"a reload", {.pid = 1, .reloads = 6, .uptime_s = 61}, 101, false},
+        {"a reload that is not counted any more", {.pid = 1, .reloads = 4, .uptime_s = 61}, 101, false},
+        {"the time of day was set back", {.pid = 1, .reloads = 5, .uptime_s = 50}, 101, false},
+        {"nobody asked for long", {.pid = 1, .reloads = 5, .uptime_s = 360}, 400, false},
+        {"another process", {.pid = 7, .reloads = 5, .uptime_s = 61}, 101, true},
+        {"the same pid in a container", {.pid = 1, .reloads = 0, .uptime_s = 0}, 102, true},
+        {"the same pid, as many reloads", {.pid = 1, .reloads = 5, .uptime_s = 1}, 104, true},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        if (watch_is_another_master(&before, &cases[i].now, cases[i].asked_s * NS_PER_S) != cases[i].is_another)
+            fail_msg("%s", cases[i].what);
+    assert_false(watch_is_another_master(&(const struct master_seen){0}, &cases[0].now, NS_PER_S));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +157,7 @@ int main(void)
         cmocka_unit_test(test_removed_directory),
         cmocka_unit_test(test_hung_worker_of_somebody_else),
         cmocka_unit_test(test_silent_master),
+        cmocka_unit_test(test_another_master),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
 }
