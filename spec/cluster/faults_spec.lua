@@ -51,6 +51,25 @@ describe("high availability", function()
     end)
   end)
 
+  it("counts each HAProxy that dies in its pod, for the alert about it", function()
+    local pod = cluster:haproxies()[1]
+    local uid = cluster:run(("kubectl get pod %s -o jsonpath='{.metadata.uid}'"):format(pod))
+    local function deaths()
+      local text = cluster:run(("kubectl exec %s -c agent -- wget -qO- http://localhost:5557/metrics"):format(pod))
+      return tonumber(text:match("\nhaptic_haproxy_deaths_total (%d+)"))
+    end
+    assert.is_nil(deaths())
+    -- The second one dies without a reload since its start: pid and number of reloads are those of the first.
+    for count = 1, 2 do
+      local output, code = cluster:inside(("for pid in $(grep -l %s /proc/[0-9]*/cgroup | cut -d/ -f3); do "
+        .. [[if [ "$(cat /proc/$pid/comm)" = haproxy ]; then kill -KILL $pid; fi; done]]):format(uid))
+      assert.equal(0, code, output)
+      cluster:wait_for("the death to be counted", 60, function() return deaths() == count, deaths() end)
+    end
+    cluster:rolled_out("deployment/haptic-haproxy")
+    cluster:wait_answer()
+  end)
+
   it("lasts when the node is drained: the budgets keep one controller and one HAProxy", function()
     cluster:under_traffic(function()
       local output, code = cluster:sh("kubectl drain node --pod-selector=app.kubernetes.io/name=haptic --delete-emptydir-data --timeout=40s 2>&1")
