@@ -263,6 +263,26 @@ static size_t leaf_find(const struct certificates *c, EVP_PKEY *key)
     return i;
 }
 
+/* The host of "http://HOST[:PORT][/PATH]", of letters, digits, "." and "-". Whatever else there may be in an address is
+ * read differently by different programs. */
+static void host_read(const char *uri, char ret_host[CERTIFICATE_HOST_SIZE])
+{
+    static const char scheme[] = "http://",
+                      letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-";
+
+    *ret_host = '\0';
+    if (!uri || strncmp(uri, scheme, sizeof(scheme) - 1) != 0)
+        return;
+    const char *host = uri + sizeof(scheme) - 1, *end = host + strspn(host, letters), *rest = end;
+    if (*rest == ':')
+        rest += 1 + strspn(rest + 1, "0123456789");
+    if (end == host || end - host >= CERTIFICATE_HOST_SIZE || (*rest != '\0' && *rest != '/'))
+        return;
+    for (size_t i = 0; i < (size_t)(end - host); i++)
+        ret_host[i] = (char)(host[i] >= 'A' && host[i] <= 'Z' ? host[i] - 'A' + 'a' : host[i]);
+    ret_host[end - host] = '\0';
+}
+
 /* The leaf, then each one's issuer; what is left over keeps its order behind them. */
 static void chain_order(struct certificates *c, size_t leaf, struct certificate_facts *f)
 {
@@ -290,6 +310,7 @@ static void chain_order(struct certificates *c, size_t leaf, struct certificate_
         f->reordered |= sorted.items[i] != c->items[i];
     STACK_OF(OPENSSL_STRING) *responders = X509_get1_ocsp(c->items[leaf]);
     f->ocsp = sk_OPENSSL_STRING_num(responders) > 0 && c->count - f->strays > 1;
+    host_read(f->ocsp ? sk_OPENSSL_STRING_value(responders, 0) : NULL, f->ocsp_host);
     X509_email_free(responders);
     *c = sorted;
     ERR_clear_error();

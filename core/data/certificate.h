@@ -18,6 +18,7 @@
 #define CERTIFICATE_BYTES_MAX ((size_t)512 << 10) /* of a certificate with its chain, and of a key */
 #define CERTIFICATE_NAMES_MAX 256
 #define CERTIFICATE_CHAIN_MAX 32
+#define CERTIFICATE_HOST_SIZE 254
 #define CERTIFICATE_FINGERPRINT_SIZE 41 /* of SHA-1, as HAProxy tells it: capital hexadecimal digits */
 
 struct certificate_facts {
@@ -27,10 +28,11 @@ struct certificate_facts {
     const char *key_type; /* "RSA", "ECDSA", "Ed25519", … ; "" unknown */
     int key_bits;
     size_t certificates;
-    bool reordered;    /* the chain was not in order: ret_chain differs from what was given */
-    size_t strays;     /* certificates that are not part of the chain */
-    bool ocsp;         /* it names an OCSP responder, and its issuer is in the chain */
-    char problem[200]; /* why it cannot be used; "" when it can */
+    bool reordered;                        /* the chain was not in order: ret_chain differs from what was given */
+    size_t strays;                         /* certificates that are not part of the chain */
+    bool ocsp;                             /* it names an OCSP responder, and its issuer is in the chain */
+    char ocsp_host[CERTIFICATE_HOST_SIZE]; /* the responder's, in lower case; "" when its address is no plain one */
+    char problem[200];                     /* why it cannot be used; "" when it can */
 };
 void certificate_facts_done(struct certificate_facts *f);
 

@@ -27,9 +27,10 @@ void secret_facts_write(struct buf *out, const struct certificate_facts *f, cons
     for (size_t i = 0; i < f->names.length; i++)
         buf_printf(out, "%s\"%s\"", i ? "," : "", f->names.items[i]);
     buf_printf(out,
-               "],\"key_type\":\"%s\",\"key_bits\":%d,\"certificates\":%zu,\"strays\":%zu,\"reordered\":%s,\"ocsp\":%s",
+               "],\"key_type\":\"%s\",\"key_bits\":%d,\"certificates\":%zu,\"strays\":%zu,\"reordered\":%s,\"ocsp\":%s,"
+               "\"ocsp_host\":\"%s\"",
                f->key_type, f->key_bits, f->certificates, f->strays, f->reordered ? "true" : "false",
-               f->ocsp ? "true" : "false");
+               f->ocsp ? "true" : "false", f->ocsp_host);
     if (f->problem[0])
         buf_printf(out, ",\"problem\":\"%s\"", f->problem);
     if (chain_handle)

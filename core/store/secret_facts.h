@@ -6,7 +6,7 @@
  *     "x509": {"validity": "valid", "not_before": 1, "not_after": 2, "names": ["shop.example.com"], "key_type":
  *     "ECDSA",
  *              "key_bits": 256, "certificates": 2, "strays": 0, "reordered": false, "problem": "…", "chain": handle,
- *              "ocsp": true, "authorities": {"certificates": 1, "problem": "…"}, "revocations": {"lists": 1,
+ *              "ocsp": true, "ocsp_host": "…", "authorities": {"certificates": 1, "problem": "…"}, "revocations": {"lists": 1,
  *              "next_update":
  *              3, "problem": "…"}}
  *

@@ -40,6 +40,49 @@ static void test_good(void **state UNUSED)
     made_done(&m);
 }
 
+/* Templates judge whom HAProxy asks: nothing that another program could read differently. */
+static void test_responder(void **state UNUSED)
+{
+    static const struct {
+        const char *uri, *host;
+    } cases[] = {
+        {"http://ocsp.example.com/x", "ocsp.example.com"},
+        {"http://OCSP.Example.com:8080", "ocsp.example.com"},
+        {"http://127.0.0.1:80/", "127.0.0.1"},
+        {"http://a.test@127.0.0.1/", ""},
+        {"http://a.test:x@127.0.0.1/", ""},
+        {"http://[::1]/", ""},
+        {"http://a.test#@127.0.0.1/", ""},
+        {"http://a.test?@127.0.0.1/", ""},
+        {"http://a.test\\@127.0.0.1/", ""},
+        {"https://a.test/", ""},
+        {"http:///x", ""},
+        {"ftp://a.test/", ""},
+    };
+    struct made root = make_certificate("root", NULL, NULL, 0, -DAY, DAY);
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct made leaf = make_certificate("leaf", "DNS:a.example.com", &root, 0, -DAY, DAY);
+        struct certificate_facts f;
+        CLEANUP(buf_done) struct buf chain = {0};
+        CLEANUP(free_ptr) char *value = xasprintf("OCSP;URI:%s", cases[i].uri);
+        X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, NULL, NID_info_access, value);
+        assert_non_null(extension);
+        X509_add_ext(leaf.certificate, extension, -1);
+        X509_EXTENSION_free(extension);
+        assert_true(X509_sign(leaf.certificate, root.key, EVP_sha256()) > 0);
+        CLEANUP(free_ptr) char *certificate = pem_of_certificate(leaf.certificate);
+        CLEANUP(free_ptr) char *text = xasprintf("%s%s", certificate, root.chain);
+        read_pair(text, leaf.secret, &f, &chain);
+        assert_string_equal(f.problem, "");
+        assert_true(f.ocsp);
+        assert_string_equal(f.ocsp_host, cases[i].host);
+        certificate_facts_done(&f);
+        made_done(&leaf);
+    }
+    made_done(&root);
+}
+
 static void test_common_name_without_alternatives(void **state UNUSED)
 {
     struct made m = make_certificate("Old.example.com", NULL, NULL, 2048, -DAY, DAY);
@@ -260,6 +303,7 @@ int main(void)
         cmocka_unit_test(test_common_name_without_alternatives),
         cmocka_unit_test(test_chain_is_put_in_order),
         cmocka_unit_test(test_bad_ones),
+        cmocka_unit_test(test_responder),
         cmocka_unit_test(test_long_key),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_payload),

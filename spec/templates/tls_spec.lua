@@ -191,9 +191,10 @@ describe("The ssl library", function()
   end)
 
   it("asks for OCSP answers where HAProxy can, and names a file with and without them never", function()
-    local function run(context, capabilities)
+    local function run(context, capabilities, responder)
       local e = engine(context, capabilities)
-      e:put("secrets", secret("s", { "a.example", "b.example" }, { ocsp = true }))
+      e:put("secrets", secret("s", { "a.example", "b.example" }, { ocsp = true,
+        ocsp_host = responder or "ocsp.example.com" }))
       e:put("secrets", secret("r", { "b.example" }, { ocsp = false, key_type = "RSA" }))
       e:put("ingresses", ingress("a", { { hosts = { "a.example" }, secretName = "s" } }))
       e:put("ingresses", ingress("b", { { hosts = { "b.example" }, secretName = "s" },
@@ -206,6 +207,13 @@ describe("The ssl library", function()
     assert.equal("certs/default_s.pem [ocsp-update on]", lines["a.example"])
     assert.equal("certs/default_r.pem certs/default_s.unstapled.pem", lines["b.example"])
     assert.equal("certs/default_s.pem", run({})["a.example"])
+    -- Whom HAProxy asks is chosen by whoever made the certificate.
+    for _, responder in ipairs({ "127.0.0.1", "169.254.169.254", "0x7f.1", "2130706433", "localhost", "metadata.google.internal",
+      "168.63.129.16", "", "-x" }) do
+      local certificates, output = run({ ocsp_update = true }, nil, responder)
+      assert.equal("certs/default_s.pem", certificates["a.example"], responder)
+      assert.is_string(output.warnings["default/a"].OcspResponderRefused, responder)
+    end
     lines = run({ ocsp_update = true }, { version = "2.6", major = 2, minor = 6, default_certificate = OWN })
     assert.equal("certs/default_s.pem", lines["a.example"])
   end)

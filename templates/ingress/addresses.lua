@@ -88,4 +88,5 @@ local function is_external_name(host)
 end
 
 provide("ingress.addresses",
-  { is_endpoint = is_endpoint, is_external_name = EXTERNAL_NAMES and is_external_name or nil })
+  { is_endpoint = is_endpoint, is_host = is_external_name,
+    is_external_name = EXTERNAL_NAMES and is_external_name or nil })

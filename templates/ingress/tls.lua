@@ -2,6 +2,7 @@
 
 local loaded, ssl = pcall(use, "ssl")
 local has_acme, acme = pcall(use, "acme")
+local addresses = use("ingress.addresses")
 local classes, names, configmap = use("ingress.classes"), use("ingress.names"), use("base.configmap")
 
 local ON = loaded and ssl.on and not context.tls_elsewhere
@@ -116,6 +117,16 @@ local function hosts_of(out, ing, entry)
   return hosts
 end
 
+--- Does HAProxy ask for OCSP answers for a certificate? Its owner chooses whom: not this machine, nor what endpoints
+--- may not be.
+local function asks_responder(out, facts, name)
+  if not ssl.ocsp or not facts or not facts.ocsp then return false end
+  if addresses.is_host(facts.ocsp_host or "") then return true end
+  out:warn("OcspResponderRefused", ("the certificate of Secret %s names an OCSP responder that may not be asked; it is "
+    .. "used without OCSP answers"):format(name))
+  return false
+end
+
 --- Add the certificate of an entry to what its hosts have. Two of one host are for clients that know different types of
 --- keys.
 local function add_entry(out, ing, entry, hosts, of)
@@ -137,7 +148,7 @@ local function add_entry(out, ing, entry, hosts, of)
     elseif not has.types[type_of_key] then
       has.types[type_of_key] = file
       has.files[#has.files + 1] = file
-      if ssl.ocsp and facts and facts.ocsp then has.staples, has.names[file] = has.staples + 1, name end
+      if asks_responder(out, facts, name) then has.staples, has.names[file] = has.staples + 1, name end
       has.keep = has.keep or facts == nil
       of[host] = has
     end
