@@ -21,6 +21,8 @@
 #define RATE_BURST 200
 #define CATCH_UP_NS NS_PER_S
 #define NICENESS 10
+/* A process that could not load the templates may have been short of time. */
+#define LOAD_AGAIN_NS (5 * NS_PER_S)
 /* A request has twice the time that its rendering may take. */
 #define RENDER_SHARE 2
 
@@ -111,6 +113,8 @@ static void set_timer(struct admission *a)
         net_timer_start(a->timer, left > 0 ? left : 0);
     } else if (a->dirty && a->state == ADMISSION_RESTING) {
         net_timer_start(a->timer, CATCH_UP_NS);
+    } else if (!a->has_program && a->program.length > 0) {
+        net_timer_start(a->timer, LOAD_AGAIN_NS);
     } else {
         net_timer_stop(a->timer);
     }
@@ -174,10 +178,21 @@ static void expire(struct admission *a, int64_t now)
     }
 }
 
+static void load(struct admission *a)
+{
+    a->has_program = true;
+    renderer_set_limits(a->renderer, &a->limits);
+    renderer_set_program(a->renderer, buf_str(&a->program), a->program.length);
+    if (a->state == ADMISSION_AWAY)
+        a->awaited = renderer_render(a->renderer);
+}
+
 static void on_timer(void *ctx)
 {
     struct admission *a = ctx;
 
+    if (!a->has_program && a->program.length > 0)
+        load(a);
     expire(a, clock_now_ns());
     if (a->state == ADMISSION_RESTING && a->dirty)
         catch_up(a);
@@ -262,8 +277,11 @@ static void on_replaced(void *ctx)
 static void on_program_failed(void *ctx, const char *message)
 {
     struct admission *a = ctx;
+    uint64_t similar;
 
-    log_warn("The renderer of the admission webhook does not load the templates; nothing is judged", "error", message);
+    if (log_limit_pass(&a->load_limit, 60 * NS_PER_S, &similar))
+        log_warn("The renderer of the admission webhook does not load the templates; nothing is judged", "error",
+                 message, "similar", log_int((int64_t)similar));
     a->state = ADMISSION_AWAY;
     a->has_program = false;
     admission_forget_findings(a);
@@ -369,11 +387,9 @@ void admission_set_program(struct admission *a, const char *json, size_t length,
     l.deadline_ns = a->deadline_is_full ? l.deadline_ns : most;
     l.niceness = NICENESS;
     a->limits = l;
-    a->has_program = true;
-    renderer_set_limits(a->renderer, &l);
-    renderer_set_program(a->renderer, json, length);
-    if (a->state == ADMISSION_AWAY)
-        a->awaited = renderer_render(a->renderer);
+    buf_clear(&a->program);
+    buf_add(&a->program, json, length);
+    load(a);
 }
 
 static const struct renderer_events renderer_events = {.fragment = admission_on_fragment,
@@ -412,6 +428,7 @@ struct admission *admission_free(struct admission *a)
     a->renderer = renderer_free(a->renderer);
     a->timer = net_timer_free(a->timer);
     problems_done(&a->problems);
+    buf_done(&a->program);
     free(a);
     return NULL;
 }

@@ -45,6 +45,7 @@ struct admission {
     bool has_program, dirty;
     bool stirred;          /* what has changed meanwhile is rendered with the candidate, too */
     bool deadline_is_full; /* a rendering has as much time here as where it counts */
+    struct buf program;    /* the templates in force; empty: none yet */
     struct renderer_limits limits;
     uint64_t awaited; /* the number of the rendering that the state waits for */
     size_t open_needs;
@@ -54,7 +55,7 @@ struct admission {
     size_t queue_bytes;
     double rate;
     int64_t rate_ns;
-    struct log_limit denied_limit, unjudged_limit;
+    struct log_limit denied_limit, unjudged_limit, load_limit;
 };
 
 /* True: the object is to be judged, and is made. False: v is the verdict. */
