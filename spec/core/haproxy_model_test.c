@@ -235,6 +235,14 @@ static void test_replacing_drops_what_is_not_seen(void **state)
     model_free(m);
 }
 
+/* Processor time of this process: other processes do not count. */
+static int64_t cpu_now_ns(void)
+{
+    struct timespec now;
+    assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now), 0);
+    return (int64_t)now.tv_sec * NS_PER_S + now.tv_nsec;
+}
+
 /* Ten thousand routes with one profile: the time of an edit must not depend on how many there are. */
 static int64_t edits_ns(unsigned routes, unsigned edits)
 {
@@ -245,7 +253,7 @@ static int64_t edits_ns(unsigned routes, unsigned edits)
     for (unsigned i = 0; i < routes + edits; i++) {
         if (i == routes) {
             model_check(m, true);
-            start = clock_now_ns();
+            start = cpu_now_ns();
         }
         snprintf(id, sizeof(id), "r%u", i % routes);
         snprintf(scope, sizeof(scope), "backend b%u", i % routes);
@@ -256,7 +264,7 @@ static int64_t edits_ns(unsigned routes, unsigned edits)
         if (i >= routes)
             assert_int_equal(model_pending(m), i - routes + 1);
     }
-    int64_t took = clock_now_ns() - start;
+    int64_t took = cpu_now_ns() - start;
     model_free(m);
     return took;
 }
