@@ -282,8 +282,8 @@ static void test_what_waits_is_bounded(void **state)
         queue += strstr(world->answers[i].text, "too many objects wait") != NULL;
         rate += strstr(world->answers[i].text, "too many requests") != NULL;
     }
-    assert_true(queue >= 100); /* 64 wait */
-    assert_true(rate >= 10 && rate <= 60);
+    /* Which of the two limits is passed first depends on how fast this machine asks. */
+    assert_int_equal(queue + rate, 221 - 64);
     for (size_t i = first; i < world->asked; i++)
         WAIT_UNTIL(world->w, world->answers[i].count > 0);
     wait_judges(world);
