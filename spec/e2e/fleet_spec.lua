@@ -481,9 +481,11 @@ describe("a fleet", function()
     m:wait_answer("moving.example", wanted)
     scope:wait_for("the agent to be ready", 10, function() return m:status("/readyz") == 200 end)
     assert.equal(0, m:state().haproxy.reloads)
-    local function deaths()
-      return tonumber(select(2, m:status("/metrics")):match("\nhaptic_haproxy_deaths_total (%d+)"))
+    local function metric(name)
+      return tonumber(select(2, m:status("/metrics")):match("\n" .. name .. " (%d+)"))
     end
+    local function deaths() return metric("haptic_haproxy_deaths_total") end
+    scope:wait_for("the agent to know this HAProxy", 10, function() return metric("haptic_haproxy_old_workers") end)
     assert.is_nil(deaths())
     -- HAProxy's container alone.
     local pids = m.haproxy:processes()
