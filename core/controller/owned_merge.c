@@ -63,6 +63,9 @@ int owned_merge(const char *owner, const struct status_object *object, const str
     ret_body->differs = root == NULL || !status_is_within(top, root, false);
     if (!ret_body->differs)
         return 0;
+    /* Not another object that somebody made of that name in the meantime. */
+    if (root != NULL && json_str(root, "metadata", "uid") != NULL)
+        yyjson_mut_obj_add_str(doc, metadata, "uid", json_str(root, "metadata", "uid"));
     char *text = yyjson_mut_write(doc, 0, &length);
     if (text == NULL)
         return err_set(err, ERR_INVALID, "the object is no valid UTF-8");
