@@ -10,127 +10,19 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "controller/app_parts.h"
-#include "controller/generation_log.h"
 #include "controller/place.h"
-#include "controller/restore.h"
-#include "data/json.h"
 #include "haproxy/scratch.h"
 
-#define OBJECT_MAX ((size_t)8 << 20)
 #define STORE_MAX ((size_t)1 << 30)
 #define DEPLOYMENT_END_NS (2 * NS_PER_S)
 
-/* ---- sources ---- */
-
-static void on_file_report(void *ctx, const char *file, size_t line, const char *message)
-{
-    (void)ctx;
-    if (message != NULL)
-        log_warn("Manifest refused; its last good objects stay", "file", file, "line", log_int((int64_t)line), "error",
-                 message);
-    else
-        log_info("Manifest is right again", "file", file);
-}
-
-static void on_kube_report(void *ctx, const char *kind, const struct err *err, const char *reason, int64_t retry_in_ns)
-{
-    watch_log_tell(&((struct app *)ctx)->watch_log, kind, err, reason, retry_in_ns);
-}
-
-static int start_source(struct app *app, struct err *err)
-{
-    if (app->options.source_dir != NULL)
-        return source_dir_new(app->loop, app->store, app->options.source_dir, on_file_report, app, &app->source_dir,
-                              err);
-    const struct source_kube_options options = {
-        .max_object_bytes = OBJECT_MAX, .stall_ns = app->options.watch_stall_ns, .metrics = app->metrics};
-    return source_kube_new(app->client, app->store, &options, on_kube_report, app, &app->source_kube, err);
-}
-
-int app_reload_source(struct app *app, struct err *err)
-{
-    return app->source_dir != NULL ? source_dir_reload(app->source_dir, err)
-                                   : source_kube_reload(app->source_kube, err);
-}
+/* ---- what the parts ask ---- */
 
 static int64_t received_ns(void *ctx)
 {
     struct app *app = ctx;
 
     return app->source_kube ? source_kube_received_ns(app->source_kube) : 0;
-}
-
-/* ---- leadership ---- */
-
-/* An earlier leader may have written with a fence as high as ours, where the Lease is a new one or there is none: the
- * first write would be refused. So each term begins above what is there. This decides nothing: whatever happens after
- * the look, the receiver compares at each write. */
-static void look_at_fence(struct app *app)
-{
-    const struct fence ours = {.transitions = leader_fence_transitions(app->leader),
-                               .generation = UINT64_MAX, /* the same writer goes on with whatever it had */
-                               .holder = leader_fence_holder(app->leader)};
-    struct fence_record highest;
-    struct err err;
-
-    if (fence_check(app->directory, &ours, &highest, &err) < 0 && err.kind == ERR_STALE)
-        leader_saw_fence(app->leader, highest.transitions);
-}
-
-static void on_leader_changed(void *ctx, bool is_leader)
-{
-    struct app *app = ctx;
-
-    if (is_leader && app->agent != NULL && app_may_write(app))
-        look_at_fence(app);
-    app_fleet_step(app);
-    app_lead_admission(app);
-    if (app->reconcile != NULL)
-        reconcile_kick(app->reconcile);
-}
-
-static struct elector_config elector_config_of(const struct app *app, const struct config *c)
-{
-    struct elector_config e;
-
-    elector_config_defaults(&e);
-    e.enabled = c->leader_election && app->client != NULL;
-    e.lease_name = c->lease_name;
-    e.namespace = app->options.pod_namespace || app->client == NULL ? app->options.pod_namespace
-                                                                    : kube_client_config(app->client)->namespace;
-    e.identity = app->options.pod_name ? app->options.pod_name : "standalone";
-    e.lease_duration_ns = c->lease_duration_ns;
-    e.renew_deadline_ns = c->renew_deadline_ns;
-    e.retry_period_ns = c->retry_period_ns;
-    return e;
-}
-
-int app_check_election(const struct app *app, const struct config *c, struct err *err)
-{
-    bool elects = c->leader_election && app->client != NULL;
-
-    if (elects && app->options.pod_name == NULL)
-        return err_set(
-            err, ERR_INVALID,
-            "the environment variable POD_NAME is missing: leader election needs the pod's name. Add to the "
-            "container's env: "
-            "{name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}, or disable leader election");
-    if (elects && app->options.pod_namespace == NULL && kube_client_config(app->client)->namespace_is_default)
-        return err_set(
-            err, ERR_INVALID,
-            "the environment variable POD_NAMESPACE is missing: leader election needs the Lease's namespace. Add to "
-            "the container's "
-            "env: {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}, or disable leader "
-            "election");
-    return 0;
-}
-
-int app_start_leader(struct app *app, const struct config *c, struct err *err)
-{
-    if (app_check_election(app, c, err) < 0)
-        return -1;
-    struct elector_config e = elector_config_of(app, c);
-    return leader_new(app->loop, app->client, &e, app->metrics, on_leader_changed, app, &app->leader, err);
 }
 
 static int64_t fence_transitions(void *ctx)
@@ -154,61 +46,7 @@ static void refused_stale(void *ctx, int64_t highest_transitions)
     leader_refused_stale(((struct app *)ctx)->leader, highest_transitions);
 }
 
-/* ---- messages for owners of objects ---- */
-
-static void send_event(struct app *app, const struct store_kind *kind, const struct object *object, bool warning,
-                       const char *reason, const char *message)
-{
-    CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
-
-    if (json_parse(object->json, object->json_length, OBJECT_MAX, &doc, NULL) < 0)
-        return;
-    yyjson_val *root = yyjson_doc_get_root(doc);
-    const char *api_version = json_str(root, "apiVersion");
-    const struct kube_event_object about = {.api_version = api_version ? api_version
-                                                                       : store_kind_spec(kind)->api_version,
-                                            .kind = json_str(root, "kind"),
-                                            .namespace = object->namespace,
-                                            .name = object->name,
-                                            .uid = object->uid,
-                                            .resource_version = object->resource_version};
-    kube_event_send(app->events, &about, warning ? "Warning" : "Normal", reason, "Reconcile", message);
-}
-
-void app_notify(void *ctx, bool warning, const char *owner_kind, const char *owner_id, const char *reason,
-                const char *message)
-{
-    struct app *app = ctx;
-    struct store_kind *kind = *owner_kind ? store_kind_by_name(app->store, owner_kind) : NULL;
-    struct object *object = kind ? store_get(kind, owner_id) : NULL;
-
-    if (app->reconcile != NULL)
-        generation_log_tell(reconcile_generations(app->reconcile), warning, owner_kind, owner_id, reason, message);
-    if (object != NULL && app->events != NULL && leader_may_write(app->leader))
-        send_event(app, kind, object, warning, reason, message);
-}
-
-/* ---- what the next start needs ---- */
-
-static bool is_newest(void *ctx)
-{
-    struct app *app = ctx;
-    const struct fence ours = {.transitions = leader_fence_transitions(app->leader),
-                               .generation = UINT64_MAX,
-                               .holder = leader_fence_holder(app->leader)};
-    struct fence_record highest;
-    struct err err;
-
-    return fence_check(app->directory, &ours, &highest, &err) == 0 || err.kind != ERR_STALE;
-}
-
-static struct bundle_stamp stamp(void *ctx)
-{
-    struct app *app = ctx;
-
-    return (struct bundle_stamp){.transitions = leader_fence_transitions(app->leader),
-                                 .generation = reconcile_generation(app->reconcile)};
-}
+/* ---- start ---- */
 
 static void on_stepped(void *ctx)
 {
@@ -222,58 +60,6 @@ static void on_stepped(void *ctx)
     owned_writer_step(app->owned_writer);
     app_step_admission(app);
 }
-
-/* The newer one of what this directory and what a member has. 0: nothing was taken up. */
-static int restore(struct app *app, const struct recall_answer *member, struct restored *ret_restored, struct err *err)
-{
-    struct model *model = reconcile_model(app->reconcile);
-    struct vault *vault = store_vault(app->store);
-    struct bundle_stamp own = {.transitions = INT64_MIN};
-    struct restored found;
-
-    if (member == NULL || member->member == NULL)
-        return restore_accepted(app->directory, model, vault, ret_restored, err);
-    if (restore_stamp(app->directory, &own, err) < 0 && err->kind != ERR_NOTFOUND)
-        log_warn("What was accepted here before the start cannot be read; what the fleet serves is taken up", "error",
-                 err->text);
-    if (own.transitions >= member->transitions &&
-        (own.transitions > member->transitions || own.generation >= member->generation))
-        return restore_accepted(app->directory, model, vault, ret_restored, err);
-    if (restore_offer(member->bytes, member->length, model, vault, &found, err) < 0)
-        return err_wrap(err, "member %s", member->member);
-    *ret_restored = found;
-    return 0;
-}
-
-void app_start_sealing(struct app *app, const struct recall_answer *member)
-{
-    static const struct sealer_ops ops = {.may_write = app_may_write, .is_newest = is_newest, .stamp = stamp};
-    struct restored restored;
-    struct err err;
-
-    if (restore(app, member, &restored, &err) == 0) {
-        reconcile_restored(app->reconcile);
-        app_restore_fetched(app);
-        app_restore_owned(app);
-        log_info(restored.haproxy[0] != '\0' ? "Took up what was accepted before the start"
-                                             : "Took up what the fleet serves",
-                 "fragments", log_int((int64_t)restored.parts), "transitions", log_int(restored.stamp.transitions),
-                 "generation", log_int((int64_t)restored.stamp.generation), "haproxy", restored.haproxy);
-        if (restored.left_out > 0)
-            log_warn("Not taken up: output that needs values of Secrets which are not there", "fragments",
-                     log_int((int64_t)restored.left_out));
-        if (restored.cut > 0)
-            log_warn("The end of the file was not written to its end; the state before it is used", "file", SEALER_FILE,
-                     "bytes", log_int((int64_t)restored.cut));
-    } else if (err.kind != ERR_NOTFOUND) {
-        log_error("What was accepted before the start cannot be read; objects whose templates fail now have no output",
-                  "error", err.text);
-    }
-    app->sealer = sealer_new(app->loop, app->directory, app->caps.text, reconcile_model(app->reconcile),
-                             store_vault(app->store), app->metrics, &ops, app);
-}
-
-/* ---- start ---- */
 
 static void on_agent_changed(void *ctx, const char *what)
 {
@@ -337,7 +123,7 @@ static int start_store(struct app *app, struct err *err)
 {
     bool changed;
 
-    app->store = store_new(OBJECT_MAX, STORE_MAX);
+    app->store = store_new(APP_OBJECT_MAX, STORE_MAX);
     return app_take_kinds(app, app->config, &changed, err);
 }
 
@@ -382,7 +168,7 @@ static void start_rendering(struct app *app)
                                  app->reconcile, app->metrics);
 }
 
-int app_begin(struct app *app, struct err *err)
+static int begin(struct app *app, struct err *err)
 {
     const struct app_options *o = &app->options;
 
@@ -407,7 +193,7 @@ int app_begin(struct app *app, struct err *err)
     app_start_status(app);
     app_start_fetcher(app);
     /* HAProxy last: what cannot start leaves none behind. */
-    if (app_set_program(app, app->config, err) < 0 || start_source(app, err) < 0 || start_haproxy(app, err) < 0)
+    if (app_set_program(app, app->config, err) < 0 || app_start_source(app, err) < 0 || start_haproxy(app, err) < 0)
         return -1;
     if (app->recall == NULL)
         app_start_sealing(app, NULL);
@@ -436,7 +222,7 @@ static int start_all(struct app *app, struct err *err)
     if (config->tested_text == NULL) {
         app->config = config;
         app_forget_tests(app);
-        return app_begin(app, err);
+        return begin(app, err);
     }
     app_wait_for_config(app, LOG_INFO, "its tests run");
     app_test_config(app, config);
@@ -455,6 +241,8 @@ static void open_handles(struct app *app)
     app->identity_timer.data = app->election_timer.data = app;
 }
 
+static void leader_stopped(void *ctx);
+
 int app_new(uv_loop_t *loop, const struct app_options *options, struct metrics *metrics, struct app **ret_app,
             struct err *err)
 {
@@ -463,6 +251,8 @@ int app_new(uv_loop_t *loop, const struct app_options *options, struct metrics *
     app->loop = loop;
     app->options = *options;
     app->metrics = metrics;
+    app->begin = begin;
+    app->released = leader_stopped;
     open_handles(app);
     if (start_all(app, err) < 0)
         return -1; /* the process ends; what was made goes with it */
@@ -494,13 +284,6 @@ static void leader_stopped(void *ctx)
         all_stopped(app);
     else
         stop_agent(app, all_stopped);
-}
-
-void app_end_election(struct app *app)
-{
-    if (app->election == ELECTION_RELEASING)
-        return; /* it comes back here */
-    leader_stop(app->leader, true, leader_stopped, app);
 }
 
 static void agent_stopped_first(void *ctx)

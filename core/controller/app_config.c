@@ -270,7 +270,7 @@ void app_on_tested(struct app *app, struct config *config, const char *why, bool
     }
     app->config = STEAL(next);
     config_state_set(&app->config_state, CONFIG_UNCHECKED, NULL);
-    if (app_begin(app, &err) < 0 && app->options.failed != NULL)
+    if (app->begin(app, &err) < 0 && app->options.failed != NULL)
         app->options.failed(app->options.failed_ctx, &err);
 }
 

@@ -4,11 +4,15 @@
  *   app.c         start and end, what the parts ask of each other
  *   app_resource.c  a configuration that is a resource: waited for, and what becomes of it is told there
  *   app_config.c  a changed configuration takes the place of the one in force
- *   app_takeover.c  times, limits, the election: taken over in place
+ *   app_takeover.c  times and limits: taken over in place
  *   app_tests.c   the tests of a configuration, before it is taken
  *   app_fleet.c   the members of a fleet and the identity towards them
  *   app_follow.c  is what is known current, and does anybody deploy it
  *   app_orders.c  certificates that HAProxy orders
+ *   app_source.c  where objects come from
+ *   app_election.c  the election, and another one
+ *   app_sealing.c  what was accepted, for the next start
+ *   app_writes.c  may this replica write; Events for owners
  *   app_status.c  the status of objects
  *   app_fetch.c   the contents of URLs
  *   app_admission.c  objects that are judged before the API server takes them
@@ -52,6 +56,9 @@
 #include "store/store.h"
 
 enum app_election { ELECTION_STEADY, ELECTION_ENDING, ELECTION_RELEASING };
+
+/* Largest object that is taken. */
+#define APP_OBJECT_MAX ((size_t)8 << 20)
 
 struct app {
     uv_loop_t *loop;
@@ -135,17 +142,24 @@ struct app {
     bool stopping;
     void (*stopped)(void *ctx);
     void *stopped_ctx;
+
+    /* What the parts below app.c call there: */
+    int (*begin)(struct app *app, struct err *err); /* the configuration is there: start everything */
+    void (*released)(void *ctx);                    /* the app stops, and the Lease is given back; the app itself */
 };
 
-/* app.c: kinds were added to the store or removed. */
+/* app_source.c */
+int app_start_source(struct app *app, struct err *err) MUST_CHECK;
+/* Kinds were added to the store or removed. */
 int app_reload_source(struct app *app, struct err *err) MUST_CHECK;
-/* app.c: the election of this configuration; is there what it needs? */
+
+/* app_election.c: the election of this configuration; is there what it needs? */
 int app_start_leader(struct app *app, const struct config *c, struct err *err) MUST_CHECK;
 int app_check_election(const struct app *app, const struct config *c, struct err *err) MUST_CHECK;
-/* app.c: the last steps of an app that stops. */
+/* Begin it anew where its settings differ. */
+void app_change_election(struct app *app, const struct config *before, const struct config *now);
+/* The app stops: give the Lease back, then call released. */
 void app_end_election(struct app *app);
-/* app.c: the configuration is there: start everything. */
-int app_begin(struct app *app, struct err *err) MUST_CHECK;
 
 /* app_orders.c */
 void app_orders_changed(void *ctx); /* those of this process' HAProxy */
@@ -184,7 +198,6 @@ void app_note_tests_of_before(struct app *app);
 void app_on_tested(struct app *app, struct config *config, const char *why, bool may_begin);
 
 /* app_takeover.c */
-bool app_may_write(void *ctx); /* towards HAProxy and the API server */
 /* Can they be taken over while this runs? */
 int app_check_settings(struct app *app, const struct config *next, struct err *err) MUST_CHECK;
 /* Of the next program. */
@@ -200,8 +213,6 @@ int64_t app_fleet_timeout_ns(const struct config *c);
 int app_select_members(struct app *app, struct err *err) MUST_CHECK;
 int app_start_fleet(struct app *app, struct err *err) MUST_CHECK;
 void app_stop_fleet(struct app *app);
-/* app.c: read what was accepted before the start, here or (NULL: nobody) by a member. */
-void app_start_sealing(struct app *app, const struct recall_answer *member);
 /* Leadership has changed. */
 void app_fleet_step(struct app *app);
 
@@ -211,7 +222,13 @@ void app_on_heard(void *ctx, struct fragment *before, struct fragment *now);
 void app_on_reviewed(void *ctx);
 /* Hear again which objects the restored fragments want. */
 void app_restore_owned(struct app *app);
-/* app.c: tell the owner of an object. */
+
+/* app_sealing.c: read what was accepted before the start, here or (NULL: nobody) by a member; keep it from now on. */
+void app_start_sealing(struct app *app, const struct recall_answer *member);
+
+/* app_writes.c */
+bool app_may_write(void *ctx); /* towards HAProxy and the API server */
+/* Tell the owner of an object. */
 void app_notify(void *ctx, bool warning, const char *owner_kind, const char *owner_id, const char *reason,
                 const char *message);
 

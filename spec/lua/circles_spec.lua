@@ -10,7 +10,7 @@ local FOLDERS = { "agent", "controller", "haproxy", "http", "kube", "member", "n
 
 local KNOWN = {
   controller = {
-    "app app_config app_fleet app_resource app_state app_status app_takeover app_tests",
+    "app_config app_resource app_tests",
     "status_write status_writer",
   },
   haproxy = {
