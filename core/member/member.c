@@ -2,93 +2,33 @@
  * HAProxy. An offer that HAProxy refuses is taken back, and with it whatever waits for the same reload; then HAProxy is
  * compared with what it served before. What only failed to reach HAProxy stays wanted and is tried again.
  */
-#include "member/member.h"
+#include "member/member_parts.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent/agent.h"
 #include "agent/fence.h"
 #include "base/alloc.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "data/json.h"
 #include "haproxy/proof.h"
-#include "member/nonce.h"
-#include "member/replica.h"
-#include "net/backoff.h"
 
-#define PROBLEM_SIZE sizeof(((struct err *)NULL)->text)
 #define VAULT_MAX ((size_t)256 << 20)
 #define SWEEP_NS (60 * NS_PER_S)
 #define RETRY_MIN_NS (500 * NS_PER_MS)
 #define RETRY_MAX_NS (30 * NS_PER_S)
 #define WARN_NS (60 * NS_PER_S)
-#define ORDERS_MAX 200 /* in an answer */
-
-struct member {
-    uv_loop_t *loop;
-    struct member_options options;
-    struct metrics *metrics;
-    struct model *model;
-    struct vault *vault;
-    struct replica *replica;
-    struct nonce nonce;
-    struct agent *agent;
-    enum member_state state;
-    uv_timer_t retry, drift, sweep;
-    int open_handles;
-    bool stopping;
-    struct net_backoff backoff;
-    const char *due; /* why everything is to be compared; NULL: it is not */
-    /* Whose question the apply under way is; NULL: the member's own. */
-    member_answer *answer;
-    void *answer_ctx;
-    struct buf question; /* of a verification (haproxy/proof.h); empty: none */
-    /* An offer that came while the member compared by itself; bytes NULL: none. */
-    struct {
-        char *bytes;
-        size_t length;
-        member_answer *answer;
-        void *ctx;
-    } waiting;
-    char problem[PROBLEM_SIZE]; /* of the last apply; "" */
-    char refused[PROBLEM_SIZE]; /* why the last offer was taken back; "" */
-    char waits_for[256];        /* what waits for a reload; "" */
-    bool may_start;             /* HAProxy, by whoever starts it */
-    bool prepared;              /* the directory of an attached HAProxy that does not run has prepared_digest */
-    struct digest prepared_digest;
-    uint64_t applies, refusals;
-    struct log_limit limit;
-};
 
 /* ---- answers ---- */
-
-static void put_text(struct buf *json, const char *name, const char *text)
-{
-    buf_printf(json, ",\"%s\":", name);
-    if (json_write_string(json, text, strlen(text), NULL) < 0)
-        buf_puts(json, "null");
-}
-
-static void begin_answer(const struct member *m, struct buf *json, const char *result)
-{
-    char hex[DIGEST_HEX_SIZE];
-    buf_printf(json,
-               "{\"result\":\"%s\",\"digest\":\"%s\",\"transitions\":%" PRId64 ",\"generation\":%" PRIu64
-               ",\"nonce\":\"%s\"",
-               result, replica_digest(m->replica, hex), replica_transitions(m->replica), replica_generation(m->replica),
-               m->nonce.next);
-}
 
 static void refuse(const struct member *m, unsigned status, const char *result, const char *message,
                    member_answer *answer, void *ctx)
 {
     CLEANUP(buf_done) struct buf json = {0};
-    begin_answer(m, &json, result);
-    put_text(&json, "message", message);
+    member_begin_answer(m, &json, result);
+    member_put_text(&json, "message", message);
     buf_puts(&json, "}\n");
     answer(ctx, status, &json);
 }
@@ -96,11 +36,11 @@ static void refuse(const struct member *m, unsigned status, const char *result, 
 static void refuse_stale(const struct member *m, const struct fence_record *highest, member_answer *answer, void *ctx)
 {
     CLEANUP(buf_done) struct buf json = {0};
-    begin_answer(m, &json, "stale");
+    member_begin_answer(m, &json, "stale");
     buf_printf(&json, ",\"highest_transitions\":%" PRId64 ",\"highest_generation\":%" PRIu64, highest->transitions,
                highest->generation);
-    put_text(&json, "highest_holder", highest->holder);
-    put_text(&json, "message", "a newer writer was here");
+    member_put_text(&json, "highest_holder", highest->holder);
+    member_put_text(&json, "message", "a newer writer was here");
     buf_puts(&json, "}\n");
     answer(ctx, 409, &json);
 }
@@ -112,7 +52,7 @@ static void put_proof(struct member *m, struct buf *json)
     struct digest proof;
     struct err err;
     if (m->question.length > 0 && proof_answer(m->model, buf_str(&m->question), m->question.length, &proof, &err) == 0)
-        put_text(json, "proof", digest_hex(proof, hex));
+        member_put_text(json, "proof", digest_hex(proof, hex));
     buf_clear(&m->question);
 }
 
@@ -121,10 +61,10 @@ static void answer_result(struct member *m, const struct agent_result *r)
     CLEANUP(buf_done) struct buf json = {0};
     member_answer *answer = m->answer;
     m->answer = NULL;
-    begin_answer(m, &json, r->reload_after_ns > 0 ? "waits" : "applied");
+    member_begin_answer(m, &json, r->reload_after_ns > 0 ? "waits" : "applied");
     buf_printf(&json, ",\"operations\":%u,\"reloaded\":%s,\"microseconds\":%" PRId64, r->operations,
                r->reloaded ? "true" : "false", r->duration_ns / 1000);
-    put_text(&json, "reload_reason", r->reload_reason ? r->reload_reason : "");
+    member_put_text(&json, "reload_reason", r->reload_reason ? r->reload_reason : "");
     put_proof(m, &json);
     buf_puts(&json, "}\n");
     answer(m->answer_ctx, 200, &json);
@@ -398,117 +338,6 @@ void member_verify(struct member *m, const char *question, size_t length, member
     m->answer = answer;
     m->answer_ctx = ctx;
     compare(m, "a verification was asked for");
-}
-
-/* ---- state ---- */
-
-static const char *state_name(const struct member *m)
-{
-    switch (m->state) {
-    case MEMBER_WAITING:
-        return "waiting";
-    case MEMBER_APPLYING:
-        return "applying";
-    case MEMBER_ROLLING_BACK:
-        return "rolling_back";
-    case MEMBER_LIVE:
-        return "live";
-    }
-    return "";
-}
-
-bool member_may_start(const struct member *m)
-{
-    return m->may_start || m->options.binary != NULL;
-}
-
-bool member_is_ready(const struct member *m, struct buf *why)
-{
-    struct agent_status s;
-    agent_status(m->agent, &s);
-    if (replica_is_minimal(m->replica)) {
-        buf_puts(why, "not configured\n");
-        return false;
-    }
-    if (!s.serves) {
-        buf_printf(why, "HAProxy does not serve what was accepted: %s\n",
-                   *m->problem ? m->problem : "not compared yet");
-        return false;
-    }
-    return true;
-}
-
-struct order_list {
-    struct buf *json;
-    size_t count;
-};
-
-static void put_order(void *ctx, const char *file, const char *reason)
-{
-    struct order_list *list = ctx;
-    if (list->count++ >= ORDERS_MAX)
-        return;
-    buf_puts(list->json, list->count > 1 ? ",{\"state\":\"failing\"" : "{\"state\":\"failing\"");
-    put_text(list->json, "file", file);
-    put_text(list->json, "problem", reason);
-    buf_putc(list->json, '}');
-}
-
-void member_describe(struct member *m, struct buf *json)
-{
-    CLEANUP(buf_done) struct buf why = {0};
-    struct agent_status s;
-    agent_status(m->agent, &s);
-    begin_answer(m, json, "state");
-    /* A controller takes it as proof. */
-    bool ready = member_is_ready(m, &why) && !*m->problem;
-    buf_printf(json,
-               ",\"api\":3,\"encodings\":[\"gzip\"],\"proves\":true,\"version\":\"%s\",\"state\":\"%s\",\"ready\":%s",
-               m->options.version, state_name(m), ready ? "true" : "false");
-    buf_printf(json, ",\"configured\":%s,\"is_open\":%s", replica_is_minimal(m->replica) ? "false" : "true",
-               replica_is_open(m->replica) ? "true" : "false");
-    buf_printf(json,
-               ",\"haproxy\":{\"running\":%s,\"version\":\"%s\",\"pid\":%d,\"live\":%s,\"reloads\":%" PRIu64
-               ",\"restarts\":%" PRIu64 ",\"operations\":%" PRIu64 ",\"drift_repairs\":%" PRIu64
-               ",\"old_workers\":%u,\"dynamic_servers\":%s,\"dynamic_backends\":%s}",
-               s.running ? "true" : "false", s.caps.text, s.haproxy_pid, s.live ? "true" : "false", s.reloads,
-               s.restarts, s.operations, s.drift_repairs, s.workers_old, s.caps.dynamic_servers ? "true" : "false",
-               s.caps.dynamic_backends ? "true" : "false");
-    struct order_list orders = {.json = json};
-    buf_puts(json, ",\"orders\":[");
-    agent_each_failing_order(m->agent, put_order, &orders);
-    buf_putc(json, ']');
-    put_text(json, "waits_for", m->waits_for);
-    put_text(json, "problem", m->problem);
-    put_text(json, "refused", m->refused);
-    buf_puts(json, "}\n");
-}
-
-bool member_write_bundle(const struct member *m, struct buf *out)
-{
-    const struct offer head = {.transitions = replica_transitions(m->replica),
-                               .generation = replica_generation(m->replica)};
-    if (replica_is_minimal(m->replica))
-        return false;
-    offer_write_whole(out, m->model, m->vault, &head);
-    return true;
-}
-
-void member_collect(struct member *m)
-{
-    struct agent_status s;
-    CLEANUP(buf_done) struct buf why = {0};
-    agent_status(m->agent, &s);
-    metric_set(metric_gauge(m->metrics, "haptic_agent_ready", "1 when HAProxy serves what was last accepted."),
-               member_is_ready(m, &why));
-    metric_set(metric_gauge(m->metrics, "haptic_agent_configured", "1 when there is a bundle."),
-               !replica_is_minimal(m->replica));
-    metric_set(metric_gauge(m->metrics, "haptic_agent_generation", "Generation of the newest bundle that was taken."),
-               (double)replica_generation(m->replica));
-    metric_set(metric_counter(m->metrics, "haptic_agent_applies_total", "Applies, comparisons included."),
-               (double)m->applies);
-    metric_set(metric_counter(m->metrics, "haptic_agent_refused_total", "Offers that HAProxy refused."),
-               (double)m->refusals);
 }
 
 /* ---- life ---- */
