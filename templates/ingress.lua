@@ -31,6 +31,7 @@ local endpoints, names, foreign = use("ingress.endpoints"), use("ingress.names")
 local tls, server_tls, levels = use("ingress.tls"), use("ingress.server_tls"), use("ingress.backend_keys")
 local passthrough, status, configmap = use("ingress.passthrough"), use("ingress.publish"), use("base.configmap")
 local effects, backend_values, tcp = use("effects"), use("ingress.backend_annotations"), use("ingress.tcp")
+local variants = use("ingress.variants")
 local judge_ingress, path_meant = foreign.judge_ingress, foreign.path_meant
 local judge_service, is_refused = foreign.judge_service, foreign.is_refused
 local is_port, service_port, servers_of = endpoints.is_port, endpoints.service_port, endpoints.servers_of
@@ -293,10 +294,35 @@ local function place(out, p)
   return map, route
 end
 
+local variant_of = variants.make(place, function(ing, service) return (backend_name(ing, service)) end)
+
+--- What there is at the place of a path to a Service with a condition, and the condition; nil when it is a route like
+--- any other.
+local function variant(ing, map, key, service)
+  local condition = backend_values.condition_of(service)
+  if condition == nil then return nil end
+  return variant_of(ing, map, key, condition), condition
+end
+
+--- The Service of a path, as its owner wrote it.
+local function service_of(ing, p)
+  local name = dig(p, "backend", "service", "name")
+  return is_label(name) and resources.services:get(ing.metadata.namespace, name) or nil
+end
+
 local function add_path(out, ing, host, p, done)
   local map, route = place(out, p)
   if not map then return end
   local backend = resolve(out, ing, p.backend, done)
+  local beside, condition = variant(ing, map, host .. route,
+    done.refused and service_of(ing, p) or done.services[backend])
+  if beside then
+    if not variants.put(out, beside, map, host .. route, condition, route_value(out, ing, backend, done)) then
+      out:warn("DuplicatePath", "host " .. (host == "" and "*" or host) .. " has path " .. route
+        .. " twice with the same condition; the first one counts")
+    end
+    return
+  end
   -- With the route, so that neither is there without the other.
   if done.clients then
     out:map_entry(map == "path-exact.map" and "client-exact.map" or "client-prefix.map", host .. route,
@@ -366,7 +392,7 @@ local function places(ing)
       local map, key = place(SILENT, p)
       local service = dig(p, "backend", "service")
       local backend = type(service) == "table" and backend_name(ing, service)
-      if map and backend then
+      if map and backend and not variant(ing, map, host .. key, service_of(ing, p)) then
         list[#list + 1] = { host = host, map = map, key = key, backend = passes and UNAVAILABLE or backend }
       end
     end

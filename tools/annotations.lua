@@ -61,6 +61,7 @@ local RELOADS = {
   { "another list of users of crypt(3), a new pair of Secret and realm", "a `userlist` and the rule that names it" },
   { "the first user with `$apr1$`", "the script that computes it" },
   { "`request-capture`, `src-ip-header`: an expression or a name that is new", "it is part of a rule" },
+  { "`route-acl`: a condition that is new, or has another place among those of a path", "it is a rule" },
   { "`server-ca`: another Secret, or other authorities in it; `server-crt`: another Secret",
     "files of authorities are read when HAProxy starts" },
   { "a port of `tcp_services`, a page of `error_files`, a member of `rate_limit_peers`",

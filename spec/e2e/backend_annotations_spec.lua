@@ -288,6 +288,101 @@ frontend f
       told("bad", "route.acl must be")
     end)
 
+  end
+
+  for _, series in ipairs({ "2.6", "3.4" }) do
+    it("leads requests of a path to a canary by its condition, on " .. series, function()
+      local number = 0
+      --- A Service whose only pod is one of its own.
+      local function put_pod(name, condition)
+        number = number + 1
+        put_service(name, { pods = { PODS[number] }, annotations = condition and { ["route-acl"] = condition } })
+        return PODS[number]
+      end
+      --- An Ingress for HOST.example, which is so many years old.
+      local function put_aged(name, host, service, years, more)
+        more = more or {}
+        local ing = kube.ingress({ name = name, host = host and (more.wildcard and "*." or "") .. host .. ".example",
+          annotations = prefixed(more.annotations), paths = { { path = more.path or "/", type = more.type, service = service } } })
+        ing.metadata.creationTimestamp = ("%d-01-01T00:00:00Z"):format(2024 - years)
+        source:write("ingress-" .. name .. ".yaml", ing)
+      end
+      local main = put_pod("main")
+      local canary = put_pod("canary", "cookie(canary) -m found")
+      local beta = put_pod("beta", "hdr(x-beta) -m found")
+      local chance = put_pod("chance", "rand(100) -m int lt 50")
+      put_service("v1", { pods = { canary }, annotations = { ["route-acl"] = "path_beg /v1" } })
+      put_service("bad", { annotations = { ["route-acl"] = "path /x } or { src 0.0.0.0/0" } })
+      local COOKIE, HEADER = { "Cookie: canary=1" }, { "X-Beta: 1" }
+      -- Both orders; two conditions, of which the older canary's counts; a wrong one; a prefix, an exact path, a wildcard.
+      put_aged("young-main", "young", "main", 5)
+      put_aged("young-canary", "young", "canary", 2)
+      put_aged("old-main", "old", "main", 2)
+      put_aged("old-canary", "old", "canary", 5)
+      put_aged("old-beta", "old", "beta", 3)
+      put_aged("wrong-main", "wrong", "main", 2)
+      put_aged("wrong-canary", "wrong", "bad", 5)
+      put_aged("deep-main", "deep", "main", 5)
+      put_aged("deep-own", "deep", "beta", 5, { path = "/own" })
+      put_aged("deep-canary", "deep", "canary", 2)
+      put_aged("exact-main", "exact", "main", 5, { path = "/is", type = "Exact" })
+      put_aged("exact-canary", "exact", "canary", 2, { path = "/is", type = "Exact" })
+      put_aged("wild-main", "wild", "main", 5, { wildcard = true })
+      put_aged("wild-canary", "wild", "canary", 2, { wildcard = true })
+      put_aged("any-main", nil, "main", 5, { path = "/any" })
+      put_aged("any-canary", nil, "canary", 2, { path = "/any" })
+      -- What the canary's own rules change is not asked again; nor is chance.
+      put_aged("moved-main", "moved", "main", 5)
+      put_aged("moved-canary", "moved", "v1", 2, { annotations = { ["path-rewrite"] = "/v1/(.*) /\\1" } })
+      put_aged("chance-main", "chance", "main", 5)
+      put_aged("chance-canary", "chance", "chance", 2)
+      put_aged("closed-main", "closed", "main", 5, { annotations = { ["deny-list"] = "127.0.0.0/8" } })
+      put_aged("closed-canary", "closed", "canary", 2)
+      put_aged("alone", "alone", "canary", 2)
+      start(series)
+      each_scheme(function(scheme)
+        for _, name in ipairs({ "young", "old", "deep", "a.wild" }) do
+          assert.equal(main, (one(scheme, name)), name)
+          assert.equal(canary, (one(scheme, name, COOKIE)), name)
+        end
+        assert.equal(beta, (one(scheme, "old", HEADER)))
+        assert.equal(canary, (one(scheme, "old", { COOKIE[1], HEADER[1] })))
+        assert.equal(main, (one(scheme, "young", HEADER)))
+        assert.equal(main, (one(scheme, "wrong", nil, "/x")))
+        assert.equal(main, (one(scheme, "wrong", COOKIE, "/")))
+        assert.matches("HTTP/1.1 404", select(2, one(scheme, "deep", COOKIE, "/own/x")), 1, true)
+        assert.equal(beta, (one(scheme, "deep", { COOKIE[1], HEADER[1] }, "/own/x")))
+        assert.equal(main, (one(scheme, "exact", nil, "/is")))
+        assert.equal(canary, (one(scheme, "exact", COOKIE, "/is")))
+        assert.matches("HTTP/1.1 404", select(2, one(scheme, "exact", COOKIE, "/is/not")), 1, true)
+        assert.equal(main, (one(scheme, "unknown", nil, "/any/x")))
+        assert.equal(canary, (one(scheme, "unknown", COOKIE, "/any/x")))
+        assert.equal(main, (one(scheme, "moved", nil, "/v2/x")))
+        local pod, text = one(scheme, "moved", nil, "/v1/x")
+        assert.equal(canary, pod, text)
+        for _ = 1, 12 do assert.truthy(({ [main] = true, [chance] = true })[one(scheme, "chance")]) end
+        assert.matches("HTTP/1.1 403", select(2, one(scheme, "closed")), 1, true)
+        assert.equal(canary, (one(scheme, "closed", COOKIE)))
+        assert.matches("HTTP/1.1 404", select(2, one(scheme, "alone")), 1, true)
+        assert.equal(canary, (one(scheme, "alone", COOKIE)))
+      end)
+      told("bad", "route.acl must be")
+      -- A canary with a known condition costs no reload; it goes as it came.
+      put_aged("exact-canary", "exact", "main", 2, { path = "/other" })
+      scope:wait_for("the exact path without a canary", 15, function() return one("http", "exact", COOKIE, "/is") == main end)
+      local before = haptic:state().haproxy.reloads
+      put_aged("exact-canary", "exact", "canary", 2, { path = "/is", type = "Exact" })
+      scope:wait_for("the canary of the exact path", 15, function() return one("http", "exact", COOKIE, "/is") == canary end)
+      assert.equal(before, haptic:state().haproxy.reloads)
+      os.remove(source.path .. "/ingress-old-main.yaml")
+      scope:wait_for("the canary alone", 15, function()
+        return select(2, one("http", "old")):find("HTTP/1.1 404", 1, true) ~= nil
+      end)
+      assert.equal(canary, (one("http", "old", COOKIE)))
+    end)
+  end
+
+  for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
     it("keeps an Ingress' backend apart, and takes values of the ConfigMap, on " .. series, function()
       local function put_map(data)
         source:write("configmap.yaml", { apiVersion = "v1", kind = "ConfigMap",

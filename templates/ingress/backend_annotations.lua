@@ -98,19 +98,25 @@ local PROXY = { proxy = "send-proxy", ["proxy-v1"] = "send-proxy", ["proxy-v2"] 
 local TESTED = "backend_annotations_spec: "
 local PROFILE = "lines that no backend has had yet"
 
+--- A line has room for 64 words; some stand around the condition.
+local MAX_CONDITION_WORDS = 45
+
 local function parse_condition(text)
   local words, problem = firewall.check_test(text)
-  if not words then return nil, "a condition, such as cookie(staging) -m found: " .. problem end
+  if words and #words > MAX_CONDITION_WORDS then problem = "it has more than " .. MAX_CONDITION_WORDS .. " words" end
+  if problem then return nil, "a condition, such as cookie(staging) -m found: " .. problem end
   return words
 end
 
 annotations({
   route_acl = { type = "text", parse = parse_condition, on = { "Service" }, effect = "backend", protects = true,
-    reload = PROFILE,
-    doc = "Requests that it does not hold for get 404: a fetch of the request, flags and patterns, of those that "
-      .. "snippets may have.",
-    lines = "http-request return status 404 … unless { CONDITION }",
-    tested = TESTED .. "leads requests to a Service by its condition" },
+    reload = "each new condition",
+    doc = "The Service gets only requests that it holds for, and none when it is wrong. Others go to the Service "
+      .. "without a condition that an Ingress of the namespace has at the same host, path and type; 404 where there is "
+      .. "none. A fetch of the request, flags and patterns, of those that snippets may have.",
+    lines = "http-request set-var(txn.variant) … if { CONDITION }; http-request return status 404 … unless "
+      .. "{ CONDITION }",
+    tested = TESTED .. "leads requests of a path to a canary by its condition" },
   load_balance = { type = "text", parse = parse_balance, on = ON, effect = "backend", reload = PROFILE,
     doc = "How a server is chosen.", lines = "balance …; hash-type consistent", tested = TESTED .. "chooses servers" },
   cookie_persistence = { type = "text", parse = parse_cookie, on = ON, effect = "backend", reload = PROFILE,
@@ -188,11 +194,26 @@ local function read(objects, tell)
   return v, wrong.backend_config_snippet ~= nil or wrong.route_acl ~= nil
 end
 
+--- The words of a Service's condition; nil when it has none, false when it is wrong.
+local function condition_of(service)
+  local values = dig(service, "metadata", "annotations")
+  local has_one = false
+  for key in pairs(values or {}) do
+    local known = annotation(key, "Service")
+    has_one = has_one or known ~= nil and known.name == "route_acl"
+  end
+  if not has_one then return nil end
+  local v, wrong = annotated({ "route_acl" }, { { kind = "Service", values = values } }, function() end)
+  if wrong.route_acl ~= nil then return false end
+  return v.route_acl
+end
+
 --- Write the lines of a backend.
 local function write(b, v)
   if v.route_acl then
+    -- Whom the condition has led here is not asked again: it may be a matter of chance, or of what was rewritten since.
     local words = { "http-request", "return", "status", 404, "content-type", "text/plain", "string",
-      context.not_found_text, "unless", "{" }
+      context.not_found_text, "unless", "{", "var(txn.variant)", "-m", "found", "}", "or", "{" }
     for _, w in ipairs(v.route_acl) do words[#words + 1] = w end
     words[#words + 1] = "}"
     b:line(unpack(words))
@@ -236,4 +257,5 @@ local function add_words(words, v, server_name)
   if v.cookie_persistence_no_dynamic and not v.cookie_persistence then add("cookie", server_name) end
 end
 
-provide("ingress.backend_annotations", { is_key = is_key, read = read, write = write, add_words = add_words })
+provide("ingress.backend_annotations", { is_key = is_key, condition_of = condition_of, read = read, write = write,
+  add_words = add_words })
