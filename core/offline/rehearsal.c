@@ -141,9 +141,11 @@ int rehearsal_judge(struct rehearsal *r, struct difference *ret_difference, stru
     CLEANUP(disk_files_done) struct disk_files running = {0};
     struct map_slot *slot;
 
-    *ret_difference = (struct difference){.place = xstrdup("")};
-    if (r->noted.count == 0)
+    *ret_difference = (struct difference){0};
+    if (r->noted.count == 0) {
+        ret_difference->place = xstrdup("");
         return 0;
+    }
     if (r->model == NULL)
         make_model(r);
     workbench_model_files(r->model, MODEL_ACCEPTED, &running);
@@ -157,6 +159,5 @@ int rehearsal_judge(struct rehearsal *r, struct difference *ret_difference, stru
     model_review_gone(r->model);
     accept_all(r->model);
     clear(r);
-    difference_done(ret_difference);
     return difference_forecast(&running, store_vault(workbench_store(r->w)), r->model, r->w, ret_difference, err);
 }

@@ -119,7 +119,7 @@ describe("The acme library", function()
     pebble = scope:pebble({ http_port = ports.http })
     put_authority()
     source:write("users.yaml", { apiVersion = "v1", kind = "Secret", metadata = { name = "users", namespace = "default" },
-      stringData = { auth = "joe:$5$salt$w2yZkRZkVYVJhw5VlcXvfUbWkuVDJ3VmJsHrY1zVt.1" } })
+      stringData = { joe = "$5$salt$kpa26zwgX83BPSR8d7w93OIXbFt/d3UOTZaAu5vsTM6" } })
     -- Nobody may see this host: the authority's question is answered nevertheless.
     put("a", "a.example", { [ACME] = "true", ["haproxy.org/deny-list"] = "0.0.0.0/0, ::/0",
       ["haproxy.org/auth-type"] = "basic-auth", ["haproxy.org/auth-secret"] = "users" })
