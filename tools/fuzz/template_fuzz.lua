@@ -200,6 +200,8 @@ local function render(templates)
     if find(tostring(loaded) .. tostring(message), OVER, 1, true) then return nil end
     broken("the engine raises: %s", tostring(loaded and message or loaded))
   end
+  -- A snippet that nothing includes and no point takes is refused as a whole.
+  if not loaded and find(tostring(message), ":1: no template includes this snippet", 1, true) then return nil end
   if not loaded then broken("compiled alone, but not in a program: %s", tostring(message)) end
   return host, explained
 end
