@@ -4,8 +4,8 @@
  * Units:   *_s Unix seconds; *_ns clock_now_ns().
  * Source:  HAProxy management guide, "acme status", "acme renew"; messages of HAProxy's ACME client in its log.
  *
- * HAProxy repeats an order some times within minutes and gives it up then, until its scheduler looks again or it
- * starts anew. Whoever looks regularly finds out, and learns here which orders to begin again.
+ * HAProxy repeats a failed order some times within minutes and then gives it up, until its scheduler runs again or
+ * HAProxy is restarted. The agent reports at regular intervals what it saw, and asks here which orders to begin again.
  *
  *   GOOD ──(a certificate is due)──► UNDER_WAY ──(failed twice)──► FAILING ──┐
  *    ▲                                  │                            ▲  │    │

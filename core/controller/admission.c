@@ -1,7 +1,7 @@
-/* The renderer is fed with the store's changes at once, and renders them a moment later, or with the next request. So
- * most candidates find it up to date, and what fails with a candidate but did not before is the candidate's doing. What
- * it says of a candidate is gathered until the rendering is whole (a fragment may run again when an object that it
- * asked for has come), then judged (admission_judge.c).
+/* The renderer gets the store's changes at once, and renders them a moment later, or with the next request. So it is up
+ * to date when most candidates come, and the candidate is the cause of a failure that was not there before. The results
+ * are collected until the rendering is complete (a fragment may run again when an object that it asked for has come),
+ * then judged (admission_judge.c).
  */
 #include "controller/admission.h"
 
@@ -163,7 +163,7 @@ static void go_on(struct admission *a)
     set_timer(a);
 }
 
-/* Whoever has waited too long gets an answer; the rendering that is under way counts for nobody then. */
+/* Answers requests whose deadline has passed. The result of a rendering that is under way is ignored. */
 static void expire(struct admission *a, int64_t now)
 {
     while (a->queue.length > 0 && a->queue.items[0]->deadline_ns <= now) {

@@ -5,9 +5,9 @@
  * Errors:  none: each request is answered once, by its deadline at the latest.
  *
  * A candidate is shown to a second renderer as if the store had it; store, model and the first renderer do not know of
- * it. One candidate is judged at a time, and the second renderer leaves the processors to the first one. What is found
- * of the candidate itself denies it; what its owner is only to know becomes a warning, and so does what was wrong with
- * it before. What could not be found out in time is decided by fails_closed.
+ * it. One candidate is judged at a time, and the second renderer has a lower priority than the first one. A new failure
+ * of the candidate denies it. Messages for its owner become warnings, and so do failures that it had before. When there
+ * is no result in time, fails_closed decides.
  *
  *     AWAY ──rendered──► RESTING ──changes, or a request──► CATCHING_UP ──rendered──► JUDGING ──rendered──► RESTING
  *       ▲                                                        ▲   (with a request)    │

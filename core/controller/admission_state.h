@@ -30,7 +30,7 @@ struct admission_request {
     bool was_shown; /* to a process that ended for another reason: there is no third time */
 };
 
-/* What the renderer says while it judges, of one fragment. */
+/* The renderer's result for one fragment, received while a candidate is judged. */
 struct admission_finding {
     struct fragment *fragment; /* or else it fails: */
     char *id, *owner_kind, *owner_id, *message;
@@ -74,7 +74,7 @@ enum admission_blame admission_judge_death(const struct admission *a, const stru
                                            const struct renderer_death *death, struct verdict *v, struct buf *why);
 void admission_forget_findings(struct admission *a);
 
-/* Of the renderer; ctx: the admission. */
+/* Callbacks of the renderer; ctx: the admission. */
 void admission_on_fragment(void *ctx, struct fragment *f);
 void admission_on_gone(void *ctx, const char *fragment_id);
 void admission_on_waits(void *ctx, const char *fragment_id);

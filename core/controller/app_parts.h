@@ -143,7 +143,7 @@ struct app {
     void (*stopped)(void *ctx);
     void *stopped_ctx;
 
-    /* What the parts below app.c call there: */
+    /* Callbacks into app.c, for the files below it: */
     int (*begin)(struct app *app, struct err *err); /* the configuration is there: start everything */
     void (*released)(void *ctx);                    /* the app stops, and the Lease is given back; the app itself */
 };

@@ -18,6 +18,29 @@ static const char *place(char **at, const char *string, size_t length)
     return start;
 }
 
+struct contribution_input contribution_input_of(enum contribution_kind kind, int32_t rank, int32_t order,
+                                                const char *scope, const char *key, const struct text *text)
+{
+    return (struct contribution_input){.kind = kind,
+                                       .rank = rank,
+                                       .order = order,
+                                       .scope = scope,
+                                       .scope_length = strlen(scope),
+                                       .key = key,
+                                       .key_length = strlen(key),
+                                       .text = text->bytes,
+                                       .text_length = text->length};
+}
+
+const struct contribution *fragment_contribution(const struct fragment *f, enum contribution_kind kind,
+                                                 const char *scope, const char *key)
+{
+    for (size_t i = 0; f != NULL && i < f->count; i++)
+        if (f->items[i].kind == kind && strcmp(f->items[i].scope, scope) == 0 && strcmp(f->items[i].key, key) == 0)
+            return &f->items[i];
+    return NULL;
+}
+
 struct fragment *fragment_new(const struct fragment_head *head, const struct contribution_input *items, size_t count)
 {
     size_t id = strlen(head->id), template_name = strlen(head->template_name), owner_kind = strlen(head->owner_kind),

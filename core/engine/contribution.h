@@ -96,6 +96,8 @@ struct contribution_input {
     const char *text;
     size_t text_length;
 };
+struct contribution_input contribution_input_of(enum contribution_kind kind, int32_t rank, int32_t order,
+                                                const char *scope, const char *key, const struct text *text);
 /* What a fragment is, besides its contributions; copied. */
 struct fragment_head {
     const char *id, *template_name, *owner_kind, *owner_id;
@@ -106,6 +108,9 @@ struct fragment_head {
 struct fragment *fragment_new(const struct fragment_head *head, const struct contribution_input *items, size_t count);
 struct fragment *fragment_ref(struct fragment *f);
 struct fragment *fragment_unref(struct fragment *f); /* NULL is fine; always returns NULL */
+/* Its contribution of that kind, scope and key; NULL: it has none, or the fragment is NULL. */
+const struct contribution *fragment_contribution(const struct fragment *f, enum contribution_kind kind,
+                                                 const char *scope, const char *key);
 /* <0, 0, >0: the equal-key rule; the smaller one wins. Oldest creationTimestamp (0, a static fragment, is older than
  * any), then owner id, then fragment id. */
 int fragment_compare(const struct fragment *a, const struct fragment *b);

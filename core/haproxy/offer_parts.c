@@ -24,15 +24,7 @@ static struct fragment *make_part(const struct direct_change *const *changes, si
     VEC(struct contribution_input) inputs = {0};
     for (size_t i = 0; i < count; i++) {
         const struct direct_change *c = changes[i];
-        vec_push(&inputs, ((struct contribution_input){.kind = c->kind,
-                                                       .rank = c->rank,
-                                                       .order = c->order,
-                                                       .scope = c->scope,
-                                                       .scope_length = strlen(c->scope),
-                                                       .key = c->key,
-                                                       .key_length = strlen(c->key),
-                                                       .text = c->text->bytes,
-                                                       .text_length = c->text->length}));
+        vec_push(&inputs, contribution_input_of(c->kind, c->rank, c->order, c->scope, c->key, c->text));
     }
     struct fragment *part = fragment_new(&head, inputs.items, inputs.length);
     vec_done(&inputs);

@@ -15,15 +15,6 @@ static const char *const kind_names[] = {
     [CONTRIBUTION_GUARD] = "guard ",   [CONTRIBUTION_FETCH] = "fetch ",          [CONTRIBUTION_OBJECT] = "object ",
 };
 
-static const struct contribution *find(const struct fragment *f, const struct contribution *c)
-{
-    for (size_t i = 0; f != NULL && i < f->count; i++)
-        if (f->items[i].kind == c->kind && strcmp(f->items[i].scope, c->scope) == 0 &&
-            strcmp(f->items[i].key, c->key) == 0)
-            return &f->items[i];
-    return NULL;
-}
-
 /* The lines of two texts without those that both begin and end with. */
 struct lines {
     const char *removed, *removed_end, *added, *added_end;
@@ -54,17 +45,20 @@ typedef void put_part(const struct contribution *c, const struct lines *lines, s
 static void each_part(const struct fragment *before, const struct fragment *now, put_part *put, struct buf *out)
 {
     for (size_t i = 0; before != NULL && i < before->count; i++) {
-        const struct contribution *c = &before->items[i], *other = find(now, c);
+        const struct contribution *c = &before->items[i],
+                                  *other = fragment_contribution(now, c->kind, c->scope, c->key);
         if (other != NULL && text_equal(c->text, other->text))
             continue;
         const struct lines lines = compare(c->text, other ? other->text : NULL);
         put(c, &lines, out);
     }
-    for (size_t i = 0; now != NULL && i < now->count; i++)
-        if (find(before, &now->items[i]) == NULL) {
-            const struct lines lines = compare(NULL, now->items[i].text);
-            put(&now->items[i], &lines, out);
+    for (size_t i = 0; now != NULL && i < now->count; i++) {
+        const struct contribution *c = &now->items[i];
+        if (fragment_contribution(before, c->kind, c->scope, c->key) == NULL) {
+            const struct lines lines = compare(NULL, c->text);
+            put(c, &lines, out);
         }
+    }
 }
 
 /* ---- text ---- */

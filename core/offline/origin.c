@@ -8,19 +8,12 @@
 #include "base/alloc.h"
 #include "data/json.h"
 
-static const struct contribution *contribution_of(const struct fragment *f, const struct item *item)
-{
-    for (size_t i = 0; i < f->count; i++)
-        if (f->items[i].kind == item->kind && strcmp(f->items[i].scope, item->scope) == 0 &&
-            strcmp(f->items[i].key, item->key) == 0)
-            return &f->items[i];
-    return NULL;
-}
-
 char *origin_where(struct workbench *w, const struct model_origin *origin)
 {
     const struct fragment *f = origin->item ? origin->item->winner : NULL;
-    const struct contribution *c = f ? contribution_of(f, origin->item) : NULL;
+    const struct contribution *c = f ? fragment_contribution(f, origin->item->kind, origin->item->scope,
+                                                             origin->item->key)
+                                     : NULL;
 
     return c != NULL ? workbench_where(w, f->id, c, origin->line) : xstrdup("");
 }
@@ -55,7 +48,9 @@ int origin_of_line(struct workbench *w, size_t line, struct buf *out, struct err
     const struct fragment *f = origin->item->winner;
     buf_printf(out, "  section:  %s%s%s\n", origin->item->scope, origin->header ? " (its header)" : ", piece ",
                origin->header ? "" : origin->item->key);
-    const struct contribution *c = f ? contribution_of(f, origin->item) : NULL;
+    const struct contribution *c = f ? fragment_contribution(f, origin->item->kind, origin->item->scope,
+                                                             origin->item->key)
+                                     : NULL;
     if (c != NULL)
         put_writer(w, f, c, origin->line, out);
     return 0;

@@ -94,15 +94,7 @@ static void put_copy(struct model *m, const struct fragment *f)
 
     for (size_t i = 0; i < f->count; i++) {
         const struct contribution *c = &f->items[i];
-        vec_push(&inputs, ((struct contribution_input){.kind = c->kind,
-                                                       .rank = c->rank,
-                                                       .order = c->order,
-                                                       .scope = c->scope,
-                                                       .scope_length = strlen(c->scope),
-                                                       .key = c->key,
-                                                       .key_length = strlen(c->key),
-                                                       .text = c->text->bytes,
-                                                       .text_length = c->text->length}));
+        vec_push(&inputs, contribution_input_of(c->kind, c->rank, c->order, c->scope, c->key, c->text));
     }
     struct fragment *copy = fragment_new(&head, inputs.items, inputs.length);
     model_fragment_put(m, copy);

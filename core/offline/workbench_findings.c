@@ -42,21 +42,12 @@ static char *winner_of(const struct fragment *winner)
     return name != NULL ? name : xstrdup("a template of no object");
 }
 
-static const struct contribution *contribution_of(const struct fragment *f, const struct item *item)
-{
-    for (size_t i = 0; i < f->count; i++)
-        if (f->items[i].kind == item->kind && strcmp(f->items[i].scope, item->scope) == 0 &&
-            strcmp(f->items[i].key, item->key) == 0)
-            return &f->items[i];
-    return NULL;
-}
-
 static void note_loser(void *ctx, const struct fragment *loser)
 {
     struct notes *n = ctx;
     CLEANUP(free_ptr) char *winner = winner_of(n->item->winner);
 
-    add(n, FINDING_KEY_LOST, loser, contribution_of(loser, n->item),
+    add(n, FINDING_KEY_LOST, loser, fragment_contribution(loser, n->item->kind, n->item->scope, n->item->key),
         xasprintf("%s%s%s is also written by %s, which is older and wins", n->item->scope, *n->item->key ? " " : "",
                   n->item->key, winner));
 }

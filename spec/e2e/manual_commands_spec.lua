@@ -5,13 +5,6 @@ local posix = require("support.posix")
 local ROOT = posix.real_path(".")
 local BIN = posix.real_path(os.getenv("HAPTIC_BIN") or "build/release/core/haptic")
 
-local function lines_of(command)
-  local pipe, list = assert(io.popen(command)), {}
-  for line in pipe:lines() do list[#list + 1] = line end
-  pipe:close()
-  return list
-end
-
 --- Commands that another spec or check runs. A Lua pattern, the file, and words that stand in it.
 local ELSEWHERE = {
   { "^tools/quickstart", "spec/e2e/tour_spec.lua", "tools/quickstart" },
@@ -132,7 +125,7 @@ spec:
   teardown(function() os.execute("rm -rf " .. dir) end)
 
   local run, found, used = {}, 0, {}
-  for _, page in ipairs(lines_of("ls README.md docs/*.md docs/*/*.md")) do
+  for _, page in ipairs(posix.lines_of("ls README.md docs/*.md docs/*/*.md")) do
     for _, command in ipairs(commands_of(page)) do
       found = found + 1
       local known = false
@@ -168,7 +161,7 @@ spec:
   it("run as they stand", function()
     local wrong = {}
     assert.is_true(#run > 25, #run .. " are run here")
-    local older = lines_of("tools/testenv haproxy 3.0")[1]
+    local older = posix.lines_of("tools/testenv haproxy 3.0")[1]
     for _, c in ipairs(run) do
       -- Numbers and places of the reader's machine.
       local command = c.command:gsub("%-%-objects 10000", "--objects 20"):gsub("haptic bench %-c old", "haptic bench --objects 20 -c old")

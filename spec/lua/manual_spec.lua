@@ -1,5 +1,7 @@
 --- The manual agrees with itself and with the program.
 
+local posix = require("support.posix")
+
 local function read(path)
   local file = assert(io.open(path, "rb"))
   local text = file:read("*a")
@@ -7,14 +9,7 @@ local function read(path)
   return text
 end
 
-local function lines_of(command)
-  local pipe, list = assert(io.popen(command)), {}
-  for line in pipe:lines() do list[#list + 1] = line end
-  pipe:close()
-  return list
-end
-
-local PAGES = lines_of("ls README.md docs/*.md docs/*/*.md charts/*/README.md")
+local PAGES = posix.lines_of("ls README.md docs/*.md docs/*/*.md charts/*/README.md")
 
 --- As the usual hosts of repositories make it from a heading.
 local function anchor(heading)
@@ -75,7 +70,7 @@ describe("the manual", function()
 
   it("explains each Reason that the libraries give to owners", function()
     local manual, missing, count = read("docs/libraries.md") .. read("docs/templates.md"), {}, 0
-    for _, line in ipairs(lines_of([[grep -rhoE '(warn|event)\("[A-Z][A-Za-z]+"|return "[A-Z][a-z]+[A-Z][A-Za-z]+", ' templates]])) do
+    for _, line in ipairs(posix.lines_of([[grep -rhoE '(warn|event)\("[A-Z][A-Za-z]+"|return "[A-Z][a-z]+[A-Z][A-Za-z]+", ' templates]])) do
       local reason = line:match('"(%u%a+)"')
       count = count + 1
       if not manual:find("`" .. reason .. "`", 1, true) then missing[reason] = true end
@@ -86,7 +81,7 @@ describe("the manual", function()
 
   it("explains each alert of the chart, and no other", function()
     local chart, manual, count = {}, {}, 0
-    for _, line in ipairs(lines_of("cat charts/haptic/files/*alerts.yaml")) do
+    for _, line in ipairs(posix.lines_of("cat charts/haptic/files/*alerts.yaml")) do
       local name = line:match("^%s+%- alert: (%S+)")
       if name then
         count = count + 1
@@ -106,7 +101,7 @@ describe("the manual", function()
   end)
 
   it("quotes words in the tables of troubleshooting that the program says", function()
-    local program = table.concat(lines_of("cat core/*/*.c templates/*.lua templates/*/*.lua"), "\n"):gsub('"\n%s*"', "")
+    local program = table.concat(posix.lines_of("cat core/*/*.c templates/*.lua templates/*/*.lua"), "\n"):gsub('"\n%s*"', "")
     local unknown, count = {}, 0
     for line in read("docs/troubleshooting.md"):gmatch("[^\n]+") do
       local cell = line:match("^| ([^|]+) |")

@@ -147,4 +147,21 @@ function M.ask(folder, where, requests)
   return cjson.decode(text)
 end
 
+--- Has each HAProxy of a series here take an output; how many there are. Raises what one of them says against it.
+function M.check_series(version, output)
+  local count = 0
+  for _, binary in ipairs(M.binaries()) do
+    if sh(binary .. " -v"):find("version " .. version, 1, true) then
+      local folder = M.folder()
+      M.write(folder, output)
+      sh("sed -i 's|default-path config|default-path origin " .. folder .. "|' " .. folder .. "/haproxy.cfg")
+      local ok, words = M.check(binary, folder)
+      M.remove(folder)
+      assert(ok, words)
+      count = count + 1
+    end
+  end
+  return count
+end
+
 return M

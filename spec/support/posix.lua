@@ -406,4 +406,12 @@ function Socket:receive_all(deadline, is_whole)
   end
 end
 
+--- The lines that a shell command prints.
+function M.lines_of(command)
+  local pipe, list = assert(io.popen(command)), {}
+  for line in pipe:lines() do list[#list + 1] = line end
+  pipe:close()
+  return list
+end
+
 return M

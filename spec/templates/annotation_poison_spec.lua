@@ -299,19 +299,7 @@ describe("Bad values of annotations", function()
       end
       -- HAProxy takes it: the newest rendering is for that series.
       o.config = o.config:gsub(OWN, "$5$salt$kpa26zwgX83BPSR8d7w93OIXbFt/d3UOTZaAu5vsTM6")
-      local checked = 0
-      for _, binary in ipairs(haproxy.binaries()) do
-        local is_series = haproxy.sh(binary .. " -v"):find("version " .. version, 1, true)
-        if is_series then
-          local folder = haproxy.folder()
-          haproxy.write(folder, o)
-          haproxy.sh("sed -i 's|default-path config|default-path origin " .. folder .. "|' " .. folder .. "/haproxy.cfg")
-          local ok, words = haproxy.check(binary, folder)
-          haproxy.remove(folder)
-          assert.truthy(ok, words)
-          checked = checked + 1
-        end
-      end
+      local checked = haproxy.check_series(version, o)
       if checked == 0 then pending("there is no HAProxy " .. version .. " to check the output with") end
     end)
   end

@@ -94,19 +94,7 @@ local function check(o, version, what, is_short)
     for line in text:gmatch("[^\n]+") do assert.is_nil(line:find("[%z\r\11]"), name) end
     assert.is_nil(text:find("\nserver ", 1, true), name)
   end
-  local count = 0
-  for _, binary in ipairs(is_short and {} or haproxy.binaries()) do
-    if haproxy.sh(binary .. " -v"):find("version " .. version, 1, true) then
-      local folder = haproxy.folder()
-      haproxy.write(folder, o)
-      haproxy.sh("sed -i 's|default-path config|default-path origin " .. folder .. "|' " .. folder .. "/haproxy.cfg")
-      local ok, words = haproxy.check(binary, folder)
-      haproxy.remove(folder)
-      assert.truthy(ok, words)
-      count = count + 1
-    end
-  end
-  return count
+  return is_short and 0 or haproxy.check_series(version, o)
 end
 
 describe("Values that try to leave their word", function()

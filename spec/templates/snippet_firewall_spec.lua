@@ -110,18 +110,7 @@ describe("The firewall of lines from objects", function()
       assert.matches("unique-id-format '%{+X}o %ci:%cp_%fi:%fp_%Ts_%rt:%pid_%[var(txn.snippet_a)]'", o.config, 1, true)
       -- Names that the libraries have are not touched.
       assert.matches("acl snippet_from_trusted_proxy src 0.0.0.0/0", o.config, 1, true)
-      local checked = 0
-      for _, binary in ipairs(haproxy.binaries()) do
-        if haproxy.sh(binary .. " -v"):find("version " .. version, 1, true) then
-          local folder = haproxy.folder()
-          haproxy.write(folder, o)
-          haproxy.sh("sed -i 's|default-path config|default-path origin " .. folder .. "|' " .. folder .. "/haproxy.cfg")
-          local ok, words = haproxy.check(binary, folder)
-          haproxy.remove(folder)
-          assert.truthy(ok, words)
-          checked = checked + 1
-        end
-      end
+      local checked = haproxy.check_series(version, o)
       if checked == 0 then pending("there is no HAProxy " .. version .. " to check the output with") end
     end)
   end
