@@ -50,6 +50,10 @@ struct agent_config {
      * under way has ended by then (see runtime.h; HAProxy's own idle time of 10 s counts for writers without a
      * gate). */
     int64_t predecessor_ns;
+    /* 0: 50 million; HAProxy looks at each of its backends when one is added, so many at a time take it longer than a
+     * reload, and everything else waits meanwhile. New backends times backends, in one apply: what is beyond needs a
+     * reload. */
+    uint64_t appearing_cost_max;
     /* 0: 5 m; an order of a certificate that HAProxy gave up is begun again, ever more rarely */
     int64_t order_retry_ns;
     /* Other orders fail than before, see agent_each_failing_order(); NULL: nobody wants to know. ctx is that of

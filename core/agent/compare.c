@@ -8,6 +8,9 @@
 #include "base/alloc.h"
 #include "haproxy/draft.h"
 
+/* HAProxy takes about 60 ns for each, so 3 s; that is 5 000 new backends beside 10 000, and 500 beside 100 000. */
+#define APPEARING_COST_MAX 50000000
+
 void touched_done(struct touched *t)
 {
     for (size_t i = 0; i < t->backends.length; i++) {
@@ -29,6 +32,7 @@ void touched_done(struct touched *t)
     map_done(&t->listed);
     map_init(&t->listed, false);
     t->listed_known = false;
+    t->appearing_cost = 0;
 }
 
 int wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted,
@@ -80,6 +84,14 @@ static bool lacks_profile(const struct agent *a, const struct cfg_backend *wante
     return *wanted->from && a->live->sections.count > 0 && !live_section(a->live, profile);
 }
 
+/* A new backend, after those that are made at runtime already. */
+static bool is_one_too_many(const struct agent *a, const struct touched *t)
+{
+    uint64_t most = a->config.appearing_cost_max ? a->config.appearing_cost_max : APPEARING_COST_MAX;
+
+    return a->caps.dynamic_backends && t->appearing_cost > most;
+}
+
 static void touch_backend(struct agent *a, struct touched *t, const char *name, struct plan *plan)
 {
     struct touched_backend b = {.name = xstrdup(name)};
@@ -108,6 +120,12 @@ static void touch_backend(struct agent *a, struct touched *t, const char *name, 
         cfg_backend_done(&b.wanted);
         return;
     }
+    if (b.is_wanted && !live && is_one_too_many(a, t)) {
+        plan_reload(plan, "backend", "%s is one of too many that are new at once", name);
+        free(b.name);
+        cfg_backend_done(&b.wanted);
+        return;
+    }
     CLEANUP(buf_done) struct buf default_words = {0};
     if (b.is_wanted)
         live_default_words(a->live, b.wanted.from, &default_words);
@@ -121,6 +139,8 @@ static void touch_backend(struct agent *a, struct touched *t, const char *name, 
     b.has_ops = plan_take(plan, &part);
     if (b.has_ops && b.is_wanted && (!live || live->gone))
         map_put(&t->appearing, name, a);
+    if (b.has_ops && b.is_wanted && !live)
+        t->appearing_cost += a->live->backends.count + t->appearing.count;
     if (b.has_ops || !b.is_wanted || live) {
         vec_push(&t->backends, b);
     } else {

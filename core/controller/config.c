@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <uv.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -215,6 +216,16 @@ static void add_kind(struct config *c, const char *name, const char *api_version
     vec_push(&c->kinds, kind);
 }
 
+/* A part of what the machine or the container has, within limits: what ten thousand Ingresses need fits everywhere, and
+ * more where there is room for more. */
+static uint64_t share_of_memory(unsigned part, uint64_t least, uint64_t most)
+{
+    uint64_t all = uv_get_total_memory(), container = uv_get_constrained_memory();
+    uint64_t share = (container > 0 && container < all ? container : all) / part;
+
+    return share < least ? least : share > most ? most : share;
+}
+
 struct config *config_new_default(void)
 {
     struct config *c = xcalloc(1, sizeof(*c));
@@ -241,8 +252,8 @@ struct config *config_new_default(void)
     c->drift_prevention_interval_ns = 60 * NS_PER_S;
     c->deployment_timeout_ns = 30 * NS_PER_S;
     c->render_timeout_ns = 10 * NS_PER_S;
-    c->render_memory_bytes = (uint64_t)1 << 30;
-    c->render_output_bytes = (uint64_t)256 << 20;
+    c->render_memory_bytes = share_of_memory(4, (uint64_t)1 << 30, (uint64_t)4 << 30);
+    c->render_output_bytes = share_of_memory(8, (uint64_t)256 << 20, (uint64_t)1 << 30);
     return c;
 }
 

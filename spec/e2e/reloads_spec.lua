@@ -432,6 +432,8 @@ local function page(results)
     "whole configuration, and it forgets counters. Most changes need none.", "",
     "`spec/e2e/reloads_spec.lua` makes each of these changes in a running HAProxy of each version, waits until clients see",
     "it, counts the reloads, and writes this table. – means: no reload. All settings have their defaults.", "",
+    "One change at a time: when thousands of backends are new at once (5 000 beside 10 000, 500 beside 100 000), HAProxy",
+    "starts anew faster than it takes them one by one, and there is a reload.", "",
   }
   local group
   local notes, numbers = {}, {}
