@@ -89,9 +89,9 @@ struct touched {
     VEC(struct touched_entry) entries;
     VEC(struct touched_certificate) certificates;
     VEC(struct touched_list) lists;
-    struct map appearing; /* names of backends that are made */
+    struct map appearing;    /* names of backends that are made */
     uint64_t appearing_cost; /* what HAProxy looks at to make them: backends that are there, for each new one */
-    struct map listed;    /* files that crt-lists name, as what; asked when one is not loaded */
+    struct map listed;       /* files that crt-lists name, as what; asked when one is not loaded */
     bool listed_known;
 };
 
