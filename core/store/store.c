@@ -13,45 +13,6 @@
 #include "store/store_state.h"
 #include "store/vault.h"
 
-/* ── listeners ───────────────────────────────────────────────────────────────────────────────────────────────────────── */
-
-void store_tell(struct store *s, enum store_event event, struct store_kind *kind, struct object *now,
-                struct object *before)
-{
-    s->telling++;
-    for (size_t i = 0; i < s->listeners.length; i++)
-        if (s->listeners.items[i].fn)
-            s->listeners.items[i].fn(s->listeners.items[i].ctx, event, kind, now, before);
-    if (--s->telling > 0)
-        return;
-    size_t kept = 0;
-    for (size_t i = 0; i < s->listeners.length; i++)
-        if (s->listeners.items[i].fn)
-            s->listeners.items[kept++] = s->listeners.items[i];
-    s->listeners.length = kept;
-}
-
-void store_listen(struct store *s, store_listener *listener, void *ctx)
-{
-    vec_push(&s->listeners, ((struct listener){listener, ctx}));
-}
-
-void store_unlisten(struct store *s, store_listener *listener, void *ctx)
-{
-    for (size_t i = 0; i < s->listeners.length; i++) {
-        struct listener *l = &s->listeners.items[i];
-        if (l->fn != listener || l->ctx != ctx)
-            continue;
-        if (s->telling > 0) {
-            l->fn = NULL;
-        } else {
-            memmove(l, l + 1, (s->listeners.length - i - 1) * sizeof(*l));
-            s->listeners.length--;
-        }
-        return;
-    }
-}
-
 /* ── one kind's objects ──────────────────────────────────────────────────────────────────────────────────────────────── */
 
 static int compare_ids(const void *a, const void *b)
@@ -59,7 +20,7 @@ static int compare_ids(const void *a, const void *b)
     return strcmp((*(struct object *const *)a)->id, (*(struct object *const *)b)->id);
 }
 
-void objects_of_table(const struct map *table, struct objects *ret_objects)
+static void objects_of_table(const struct map *table, struct objects *ret_objects)
 {
     struct map_slot *slot;
 
@@ -95,7 +56,7 @@ static void sorted_put(struct store_kind *kind, struct object *now, struct objec
         kind->is_sorted = false;
 }
 
-void objects_drop(struct map *table)
+static void objects_drop(struct map *table)
 {
     struct map_slot *slot;
 
@@ -310,6 +271,38 @@ void store_replace_commit(struct store_kind *kind)
     objects_drop(&old_table);
     vec_done(&old);
     vec_done(&now);
+}
+
+void store_kind_set_own(struct store_kind *kind)
+{
+    kind->is_own = true;
+    if (kind->is_synced)
+        return;
+    store_replace_begin(kind);
+    store_replace_commit(kind);
+}
+
+void store_remove_kind(struct store *s, struct store_kind *kind)
+{
+    struct objects old = {0};
+    struct map table = kind->table;
+    size_t at = store_kind_position(s, kind->spec.name);
+
+    memmove(&s->kinds.items[at], &s->kinds.items[at + 1], (s->kinds.length - at - 1) * sizeof(s->kinds.items[0]));
+    s->kinds.length--;
+    store_replace_abort(kind);
+    objects_of_table(&table, &old);
+    map_init(&kind->table, true);
+    s->bytes -= kind->bytes;
+    kind->bytes = 0;
+    kind->is_sorted = false;
+    for (size_t i = 0; i < old.length; i++)
+        store_tell(s, STORE_EVENT_DELETE, kind, NULL, old.items[i]);
+    objects_drop(&table);
+    vec_done(&old);
+    vec_done(&kind->sorted);
+    kind->store = NULL;
+    store_kind_unref(kind);
 }
 
 /* ── the store ───────────────────────────────────────────────────────────────────────────────────────────────────────── */

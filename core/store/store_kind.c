@@ -75,8 +75,7 @@ static int kind_compile_index(struct store_kind *kind, struct err *err)
     return 0;
 }
 
-/* Where a kind of this name is, or would be. */
-static size_t kind_position(const struct store *s, const char *name)
+size_t store_kind_position(const struct store *s, const char *name)
 {
     size_t low = 0, high = s->kinds.length;
 
@@ -121,7 +120,7 @@ int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct s
         store_kind_unref(kind);
         return -1;
     }
-    size_t at = kind_position(s, spec->name);
+    size_t at = store_kind_position(s, spec->name);
     vec_push(&s->kinds, kind);
     memmove(&s->kinds.items[at + 1], &s->kinds.items[at], (s->kinds.length - 1 - at) * sizeof(s->kinds.items[0]));
     s->kinds.items[at] = kind;
@@ -129,32 +128,9 @@ int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct s
     return 0;
 }
 
-void store_remove_kind(struct store *s, struct store_kind *kind)
-{
-    struct objects old = {0};
-    struct map table = kind->table;
-    size_t at = kind_position(s, kind->spec.name);
-
-    memmove(&s->kinds.items[at], &s->kinds.items[at + 1], (s->kinds.length - at - 1) * sizeof(s->kinds.items[0]));
-    s->kinds.length--;
-    store_replace_abort(kind);
-    objects_of_table(&table, &old);
-    map_init(&kind->table, true);
-    s->bytes -= kind->bytes;
-    kind->bytes = 0;
-    kind->is_sorted = false;
-    for (size_t i = 0; i < old.length; i++)
-        store_tell(s, STORE_EVENT_DELETE, kind, NULL, old.items[i]);
-    objects_drop(&table);
-    vec_done(&old);
-    vec_done(&kind->sorted);
-    kind->store = NULL;
-    store_kind_unref(kind);
-}
-
 struct store_kind *store_kind_by_name(const struct store *s, const char *name)
 {
-    size_t at = kind_position(s, name);
+    size_t at = store_kind_position(s, name);
 
     return at < s->kinds.length && strcmp(s->kinds.items[at]->spec.name, name) == 0 ? s->kinds.items[at] : NULL;
 }
@@ -233,15 +209,6 @@ void store_kind_set_object_kind(struct store_kind *kind, const char *object_kind
         return;
     free(kind->object_kind);
     kind->object_kind = xstrdup(object_kind);
-}
-
-void store_kind_set_own(struct store_kind *kind)
-{
-    kind->is_own = true;
-    if (kind->is_synced)
-        return;
-    store_replace_begin(kind);
-    store_replace_commit(kind);
 }
 
 bool store_kind_is_own(const struct store_kind *kind)

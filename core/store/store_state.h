@@ -1,9 +1,12 @@
 /* store_state.h — what a store consists of, shared by its files only.
  * Thread:  loop thread only.
  *
- *   store.c         one kind's objects, relists, listeners, the life of a store
- *   store_kind.c    which kinds there are
- *   store_object.c  one object: made from what a source has read, counted, compared
+ *   store.c           one kind's objects, relists, the life of a kind and of a store
+ *   store_object.c    one object: made from what a source has read, counted, compared
+ *   store_kind.c      which kinds there are, and what they say of themselves
+ *   store_listener.c  who is told
+ *
+ * Each calls only those below it.
  */
 #ifndef HAPTIC_STORE_STORE_STATE_H
 #define HAPTIC_STORE_STORE_STATE_H
@@ -56,15 +59,14 @@ struct store {
     bool takes_concealed;
 };
 
-/* store.c */
+/* store_listener.c */
 /* Tell the listeners. */
 void store_tell(struct store *s, enum store_event event, struct store_kind *kind, struct object *now,
                 struct object *before);
-/* All objects of a table, in the order of their ids; borrowed. */
-void objects_of_table(const struct map *table, struct objects *ret_objects);
-void objects_drop(struct map *table);
 
 /* store_kind.c */
+/* Where a kind of this name is, or would be, among the store's kinds. */
+size_t store_kind_position(const struct store *s, const char *name);
 struct store_kind *store_kind_ref(struct store_kind *kind);
 void store_kind_unref(struct store_kind *kind);
 
