@@ -1,8 +1,11 @@
 /* status_state.h — what a writer of status consists of, for its files only.
  * Thread:  loop thread only.
  *
- *   status_writer.c  life, the lists of entries, when what is due
+ *   status_writer.c  life, when what is due
  *   status_write.c   one entry: compare, write, read again, what the answers mean
+ *   status_queue.c   the lists of entries by state
+ *
+ * Each calls only those below it.
  */
 #ifndef HAPTIC_CONTROLLER_STATUS_STATE_H
 #define HAPTIC_CONTROLLER_STATUS_STATE_H
@@ -47,11 +50,13 @@ struct status_writer {
     int64_t began_ns, told_ns; /* of a row of writes worth telling */
 };
 
-/* status_writer.c */
+/* status_queue.c */
+void status_list_out(struct status_writer *w, struct status_entry *e);
 void status_move(struct status_writer *w, struct status_entry *e, enum status_state state);
 /* It waits to be live; what that means is found out again. */
 void status_wait(struct status_writer *w, struct status_entry *e);
-void status_pump(struct status_writer *w);
+struct status_entry *status_queue_take(struct status_writer *w); /* the first one; NULL: none */
+size_t status_queued(const struct status_writer *w);
 
 /* status_write.c */
 void status_compare(struct status_writer *w, struct status_entry *e); /* with what the store has; writes */

@@ -1,5 +1,5 @@
-/* Every answer ends in status_pump(). A conflict means that somebody else wrote: the object is read and compared once
- * more. */
+/* Every answer wakes the writer, which has the next entry written. A conflict means that somebody else wrote: the object
+ * is read and compared once more. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +152,12 @@ static struct status_entry *answered(struct call *call)
     return e;
 }
 
+/* The place of the request that was answered is free: the next step is due. */
+static void wake(const struct status_writer *w)
+{
+    net_timer_start(w->timer, 0);
+}
+
 void status_well(struct status_writer *w)
 {
     w->failures = 0;
@@ -195,7 +201,7 @@ static void on_written(void *ctx, const struct kube_response *response, const st
         e->wrote = 0;
         fail(w, e, response, err);
     }
-    status_pump(w);
+    wake(w);
 }
 
 static void on_read(void *ctx, const struct kube_response *response, const struct err *err)
@@ -221,7 +227,7 @@ static void on_read(void *ctx, const struct kube_response *response, const struc
         compare(w, e, response->body, response->length,
                 json_str(yyjson_doc_get_root(doc), "metadata", "resourceVersion"));
     }
-    status_pump(w);
+    wake(w);
 }
 
 static bool path_of(const struct status_writer *w, const struct status_entry *e, const struct write_body *body,

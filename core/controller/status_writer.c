@@ -1,5 +1,5 @@
-/* Every entry is in the list of its state. step() moves those that wait and are live now to the queue; pump() takes
- * from the queue as long as there are tokens, free places and time, and has each compared and written. */
+/* step() moves the entries that wait and are live now to the queue. pump() takes from the queue as long as there are
+ * tokens, free places and time, and has each compared and written. Every answer wakes the timer, and so the next step. */
 #include "controller/status_writer.h"
 
 #include <inttypes.h>
@@ -20,79 +20,6 @@
 #define PROGRESS_NS (10 * NS_PER_S)
 #define SCAN_NS (100 * NS_PER_MS) /* a long list of those that wait is not looked at more often */
 #define SCAN_LONG 100
-#define QUEUE_CUT 1024
-
-/* ---- lists ---- */
-
-static void list_out(struct status_writer *w, struct status_entry *e)
-{
-    struct status_list *l = &w->lists[e->state];
-
-    if (e->slot == UINT32_MAX)
-        return;
-    if (e->state == STATUS_QUEUED) { /* it keeps its order: a hole */
-        l->items.items[e->slot] = NULL;
-    } else {
-        l->items.items[l->items.length - 1]->slot = e->slot;
-        vec_swap_remove(&l->items, e->slot);
-    }
-    e->slot = UINT32_MAX;
-}
-
-void status_move(struct status_writer *w, struct status_entry *e, enum status_state state)
-{
-    list_out(w, e);
-    e->state = state;
-    if (state == STATUS_LEVEL)
-        return; /* nobody looks for these */
-    e->slot = (uint32_t)w->lists[state].items.length;
-    vec_push(&w->lists[state].items, e);
-}
-
-/* Those that were taken are cut off when they are the larger part. */
-static void queue_cut(struct status_writer *w)
-{
-    struct status_list *q = &w->lists[STATUS_QUEUED];
-
-    if (w->head < QUEUE_CUT || w->head < q->items.length / 2)
-        return;
-    q->items.length -= w->head;
-    memmove(q->items.items, q->items.items + w->head, q->items.length * sizeof(struct status_entry *));
-    for (size_t i = 0; i < q->items.length; i++)
-        if (q->items.items[i] != NULL)
-            q->items.items[i]->slot = (uint32_t)i;
-    w->head = 0;
-}
-
-static struct status_entry *queue_take(struct status_writer *w)
-{
-    struct status_list *q = &w->lists[STATUS_QUEUED];
-
-    queue_cut(w);
-    while (w->head < q->items.length) {
-        struct status_entry *e = q->items.items[w->head++];
-        if (e != NULL) {
-            q->items.items[w->head - 1] = NULL;
-            e->slot = UINT32_MAX;
-            return e;
-        }
-    }
-    vec_clear(&q->items);
-    w->head = 0;
-    return NULL;
-}
-
-static size_t queued(const struct status_writer *w)
-{
-    return w->lists[STATUS_QUEUED].items.length - w->head;
-}
-
-void status_wait(struct status_writer *w, struct status_entry *e)
-{
-    e->generation = 0;
-    status_move(w, e, STATUS_WAITS);
-    w->scan_due = true;
-}
 
 /* ---- the room, the store ---- */
 
@@ -122,7 +49,7 @@ static void on_wish_gone(void *ctx, struct status_entry *e)
     struct status_writer *w = ctx;
 
     status_cancel(w, e);
-    list_out(w, e);
+    status_list_out(w, e);
     if (w->manner->unwished != NULL)
         w->manner->unwished(w->manner->ctx, e->kind, e->id);
 }
@@ -213,7 +140,7 @@ static void refill(struct status_writer *w, int64_t now_ns)
 
 static void tell_progress(struct status_writer *w, int64_t now_ns)
 {
-    size_t left = queued(w) + w->in_flight;
+    size_t left = status_queued(w) + w->in_flight;
 
     if (w->began_ns == 0 && left >= PROGRESS_MIN) {
         w->began_ns = w->told_ns = now_ns;
@@ -238,7 +165,7 @@ static void set_timer(struct status_writer *w, int64_t now_ns)
 {
     int64_t next = next_rested_ns(w);
 
-    if (queued(w) > 0 && w->in_flight < STATUS_IN_FLIGHT) {
+    if (status_queued(w) > 0 && w->in_flight < STATUS_IN_FLIGHT) {
         int64_t due = now_ns + (w->tokens_ns >= STATUS_TOKEN_NS ? 1 : STATUS_TOKEN_NS - w->tokens_ns);
         due = due < w->paused_ns ? w->paused_ns : due;
         next = due < next ? due : next;
@@ -252,7 +179,7 @@ static void set_timer(struct status_writer *w, int64_t now_ns)
         net_timer_start(w->timer, next - now_ns > NS_PER_MS ? next - now_ns : NS_PER_MS);
 }
 
-void status_pump(struct status_writer *w)
+static void pump(struct status_writer *w)
 {
     int64_t now = clock_now_ns(), end = now + SLICE_NS;
 
@@ -260,7 +187,7 @@ void status_pump(struct status_writer *w)
         return;
     refill(w, now);
     while (w->in_flight < STATUS_IN_FLIGHT && w->tokens_ns >= STATUS_TOKEN_NS && now >= w->paused_ns && now < end) {
-        struct status_entry *e = queue_take(w);
+        struct status_entry *e = status_queue_take(w);
         if (e == NULL)
             break;
         if (w->ops.write_end_ns(w->ctx) - now < MARGIN_NS) {
@@ -327,7 +254,7 @@ void status_writer_step(struct status_writer *w)
     int64_t now = clock_now_ns();
     wake_rested(w, now);
     scan(w, now);
-    status_pump(w);
+    pump(w);
 }
 
 /* ---- from outside ---- */
@@ -413,7 +340,7 @@ void status_writer_describe(const struct status_writer *w, struct buf *out)
     buf_printf(out,
                "{\"objects\":%zu,\"wait_to_be_live\":%zu,\"queued\":%zu,\"under_way\":%zu,\"rest\":%zu,"
                "\"written\":%" PRIu64 ",\"error\":",
-               w->room.entries.count, w->lists[STATUS_WAITS].items.length, queued(w), w->in_flight,
+               w->room.entries.count, w->lists[STATUS_WAITS].items.length, status_queued(w), w->in_flight,
                w->lists[STATUS_RESTS].items.length, w->written);
     if (json_write_string(out, w->error, strlen(w->error), NULL) < 0)
         buf_puts(out, "null");
