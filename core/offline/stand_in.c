@@ -78,34 +78,6 @@ struct arriving {
     bool too_large;
 };
 
-static void record_done(struct stand_in_record *r)
-{
-    free(r->method);
-    free(r->target);
-    for (size_t i = 0; i < r->headers.length; i++)
-        free(r->headers.items[i]);
-    vec_done(&r->headers);
-    buf_done(&r->body);
-    free(r->certificate);
-}
-
-void stand_in_records_done(struct stand_in_records *r)
-{
-    for (size_t i = 0; i < r->items.length; i++)
-        record_done(&r->items.items[i]);
-    vec_done(&r->items);
-}
-
-const char *stand_in_header(const struct stand_in_record *r, const char *name)
-{
-    size_t length = strlen(name);
-
-    for (size_t i = 0; i < r->headers.length; i++)
-        if (strncasecmp(r->headers.items[i], name, length) == 0 && r->headers.items[i][length] == ':')
-            return r->headers.items[i] + length + 2;
-    return NULL;
-}
-
 /* ---- requests ---- */
 
 static enum MHD_Result keep_header(void *ctx, enum MHD_ValueKind kind UNUSED, const char *name, const char *value)
@@ -194,7 +166,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *connection, 
     if (s->records.items.length < RECORDS_MAX)
         vec_push(&s->records.items, record);
     else
-        record_done(&record);
+        stand_in_record_done(&record);
     pthread_mutex_unlock(&s->lock);
     return result;
 }
@@ -216,7 +188,7 @@ static void on_completed(void *ctx UNUSED, struct MHD_Connection *connection UNU
 
     if (a == NULL)
         return;
-    record_done(&a->record);
+    stand_in_record_done(&a->record);
     free(a);
     *state = NULL;
 }

@@ -74,6 +74,7 @@ const struct stand_in_script *stand_in_script_of(const struct stand_in_script *s
                                                  const char *backend, const char *server);
 /* Hand out what has arrived since the last call. */
 void stand_in_take(struct stand_in *s, struct stand_in_records *ret_records);
+void stand_in_record_done(struct stand_in_record *r);
 void stand_in_records_done(struct stand_in_records *r);
 const char *stand_in_header(const struct stand_in_record *r, const char *name); /* NULL: none */
 

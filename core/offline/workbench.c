@@ -12,8 +12,6 @@
 #include "offline/template_place.h"
 #include "offline/workbench_state.h"
 
-#define PROGRESS_MS 2000
-
 /* A fragment without output. */
 struct failure {
     enum finding_code code;
@@ -21,34 +19,7 @@ struct failure {
     bool is_trial; /* of templates that are being tried, or the first ones: they are about to be in force */
 };
 
-/* ---- progress ---- */
-
-static void on_progress(uv_timer_t *timer)
-{
-    struct workbench *w = timer->data;
-
-    fprintf(stderr, "haptic: %s, %s so far\n", w->doing, log_duration(clock_now_ns() - w->since_ns));
-}
-
-void workbench_begin(struct workbench *w, const char *doing)
-{
-    w->doing = doing;
-    w->since_ns = clock_now_ns();
-    if (w->shows_progress)
-        uv_timer_start(&w->progress, on_progress, PROGRESS_MS, PROGRESS_MS);
-}
-
-void workbench_end(struct workbench *w)
-{
-    uv_timer_stop(&w->progress);
-}
-
 /* ---- what the renderer says ---- */
-
-char *workbench_object_name(const char *owner_kind, const char *owner_id)
-{
-    return *owner_kind ? xasprintf("%s %s", owner_kind, owner_id) : NULL;
-}
 
 static void failure_free(struct failure *f)
 {
@@ -277,73 +248,6 @@ void workbench_listen(struct workbench *w, workbench_changed *changed, void *ctx
     w->changed_ctx = ctx;
 }
 
-/* ---- a prompt ---- */
-
-static void on_answer(void *ctx, const char *answer)
-{
-    struct workbench *w = ctx;
-
-    w->answer = xstrdup(answer);
-    uv_stop(w->loop);
-}
-
-char *workbench_ask(struct workbench *w, const char *mode, const char *question)
-{
-    uv_run(w->loop, UV_RUN_NOWAIT); /* files may have changed */
-    workbench_begin(w, "evaluating");
-    renderer_ask(w->renderer, mode, question, on_answer, w);
-    while (w->answer == NULL)
-        uv_run(w->loop, UV_RUN_DEFAULT);
-    workbench_end(w);
-    return STEAL(w->answer);
-}
-
-char *workbench_where(struct workbench *w, const char *fragment_id, const struct contribution *c, unsigned line)
-{
-    renderer_explain(w->renderer, fragment_id, c->kind, c->scope, c->key, line, on_answer, w);
-    while (w->answer == NULL)
-        uv_run(w->loop, UV_RUN_DEFAULT);
-    return STEAL(w->answer);
-}
-
-static int compare_ids(const void *left, const void *right)
-{
-    const struct fragment *const *a = left, *const *b = right;
-
-    return strcmp((*a)->id, (*b)->id);
-}
-
-void workbench_each_of(struct workbench *w, const char *kind, const char *id,
-                       void (*fn)(void *ctx, const struct fragment *f), void *ctx)
-{
-    VEC(const struct fragment *) own = {0};
-    struct map_slot *slot;
-
-    for (size_t it = 0; (slot = map_next(&w->fragments, &it));) {
-        const struct fragment *f = slot->value;
-        if (strcmp(f->owner_kind, kind) == 0 && strcmp(f->owner_id, id) == 0)
-            vec_push(&own, f);
-    }
-    if (own.length > 1)
-        qsort(own.items, own.length, sizeof(*own.items), compare_ids);
-    for (size_t i = 0; i < own.length; i++)
-        fn(ctx, own.items[i]);
-    vec_done(&own);
-}
-
-void workbench_each_fragment(const struct workbench *w, void (*fn)(void *ctx, const struct fragment *f), void *ctx)
-{
-    struct map_slot *slot;
-
-    for (size_t it = 0; (slot = map_next(&w->fragments, &it));)
-        fn(ctx, slot->value);
-}
-
-const struct fragment *workbench_fragment(const struct workbench *w, const char *id)
-{
-    return map_get(&w->fragments, id);
-}
-
 int workbench_reload(struct workbench *w, struct err *err)
 {
     CLEANUP(buf_done) struct buf program = {0};
@@ -497,55 +401,4 @@ struct workbench *workbench_free(struct workbench *w)
     free(w->stdin_path);
     uv_close((uv_handle_t *)&w->progress, on_closed);
     return NULL;
-}
-
-/* ---- for readers ---- */
-
-const struct haproxy_caps *workbench_caps(const struct workbench *w)
-{
-    return &w->caps;
-}
-
-const struct config *workbench_config(const struct workbench *w)
-{
-    return w->config;
-}
-
-int workbench_program(const struct workbench *w, struct buf *out, struct err *err)
-{
-    if (w->program != NULL) {
-        buf_puts(out, w->program);
-        return 0;
-    }
-    return config_program(w->config, &w->caps, w->default_certificate.handle, w->options.extra_context, out, err);
-}
-
-void workbench_set_findings(struct workbench *w, struct findings *findings)
-{
-    w->findings = findings;
-}
-
-struct model *workbench_model(struct workbench *w)
-{
-    return w->model;
-}
-
-struct store *workbench_store(struct workbench *w)
-{
-    return w->store;
-}
-
-struct renderer *workbench_renderer(struct workbench *w)
-{
-    return w->renderer;
-}
-
-const struct render_stats *workbench_stats(const struct workbench *w)
-{
-    return &w->stats;
-}
-
-size_t workbench_fragments(const struct workbench *w)
-{
-    return w->fragments.count;
 }

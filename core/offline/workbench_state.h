@@ -1,12 +1,15 @@
 /* workbench_state.h — what a workbench consists of, for its files only.
  * Thread:  loop thread only.
  *
- *   workbench.c        life, rendering, a prompt's questions, files
+ *   workbench.c        life, rendering, files
  *   workbench_read.c   configuration, objects and HAProxy's capabilities, before the first rendering
  *   workbench_check.c  what HAProxy says of a rendering
  *   workbench_status.c what is wished for the status of objects
  *   workbench_findings.c what templates warn of, and what an object lost to another one
  *   workbench_fetch.c  URLs without a content
+ *   workbench_question.c what is asked of the renderer
+ *   workbench_progress.c how long something takes
+ *   workbench_view.c   what others read
  */
 #ifndef HAPTIC_OFFLINE_WORKBENCH_STATE_H
 #define HAPTIC_OFFLINE_WORKBENCH_STATE_H
@@ -51,10 +54,10 @@ struct workbench {
     unsigned questions;
 };
 
-/* workbench.c: say on stderr what is done, when it takes longer than two seconds. */
+/* workbench_progress.c: say on stderr what is done, when it takes longer than two seconds. */
 void workbench_begin(struct workbench *w, const char *doing);
 void workbench_end(struct workbench *w);
-/* "ingresses shop/web"; NULL without an owner. malloc'ed. */
+/* workbench_view.c: "ingresses shop/web"; NULL without an owner. malloc'ed. */
 char *workbench_object_name(const char *owner_kind, const char *owner_id);
 
 /* workbench_fetch.c: findings for URLs that have no content here, or are not allowed */
