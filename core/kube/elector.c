@@ -5,7 +5,6 @@
  * send. Nothing is remembered as "to do": a lost answer or wake-up can delay things, never lose them. */
 #include "kube/elector.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -32,31 +31,6 @@ struct elector *elector_free(struct elector *e)
 {
     free(e);
     return NULL;
-}
-
-/* ---- small things ---- */
-
-int64_t elector_jitter_ns(struct elector *e, int64_t span_ns)
-{
-    e->random ^= e->random << 13;
-    e->random ^= e->random >> 7;
-    e->random ^= e->random << 17;
-    return span_ns - (int64_t)(e->random % (uint64_t)(span_ns / 4 + 1));
-}
-
-void elector_copy_name(char *into, size_t size, const char *from)
-{
-    size_t length = strnlen(from, size - 1);
-    memcpy(into, from, length);
-    into[length] = '\0';
-}
-
-struct elector_news *elector_add_news(struct elector_output *out, enum elector_news_kind kind)
-{
-    assert(out->news_count < ELECTOR_NEWS_MAX);
-    struct elector_news *news = &out->news[out->news_count++];
-    *news = (struct elector_news){.kind = kind};
-    return news;
 }
 
 /* ---- inputs ---- */

@@ -4,6 +4,15 @@
 
 #include "kube/elector_state.h"
 
+/* Between three quarters of span and all of it: candidates drift apart, and none is later than it was told to be. */
+static int64_t jitter_ns(struct elector *e, int64_t span_ns)
+{
+    e->random ^= e->random << 13;
+    e->random ^= e->random >> 7;
+    e->random ^= e->random << 17;
+    return span_ns - (int64_t)(e->random % (uint64_t)(span_ns / 4 + 1));
+}
+
 /* Wait after a failure: doubling from an eighth of the retry period to all of it. What the server asks for is
  * respected, but a leader keeps time for a last try before its deadline, and a follower waits no longer than a
  * lease. */
@@ -12,7 +21,7 @@ static void back_off(struct elector *e, int64_t retry_after_ns, int64_t now_ns)
     int64_t step = e->retry_ns / 8;
     for (unsigned i = 1; i < e->failures && step < e->retry_ns; i++)
         step *= 2;
-    int64_t soonest = add_ns(now_ns, elector_jitter_ns(e, min64(step, e->retry_ns)));
+    int64_t soonest = add_ns(now_ns, jitter_ns(e, min64(step, e->retry_ns)));
     int64_t wanted = max64(soonest, add_ns(now_ns, min64(max64(retry_after_ns, 0), e->lease_ns)));
     if (e->role == ELECTOR_LEADING)
         wanted = max64(min64(wanted, tenure_last_write_ns(e) - e->timeout_ns),
@@ -84,7 +93,7 @@ static bool on_look(struct elector *e, const struct elector_record *r, int64_t n
         e->is_uncertain = false;
     if (e->role == ELECTOR_LEADING && !view_is_ours(e, r))
         tenure_lose(e, *r->holder ? ELECTOR_REASON_TAKEN : ELECTOR_REASON_EMPTIED, now_ns, out);
-    e->look_ns = add_ns(now_ns, elector_jitter_ns(e, e->retry_ns));
+    e->look_ns = add_ns(now_ns, jitter_ns(e, e->retry_ns));
     e->renew_at_ns = now_ns; /* with the new version */
     return e->role != ELECTOR_RELEASING && tenure_prove(e, now_ns, out);
 }

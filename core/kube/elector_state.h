@@ -1,10 +1,13 @@
 /* elector_state.h — what an elector consists of, shared by the files of the elector only.
  * Thread:  any; an elector is used by one thread at a time.
  *
- *   elector_view.c    what is known of the Lease, and when it may be taken
- *   elector_tenure.c  what we wrote into it, what of that is confirmed, gain and loss
- *   elector_answer.c  answers to requests
  *   elector.c         the other inputs, and what to send next
+ *   elector_answer.c  answers to requests
+ *   elector_tenure.c  what we wrote into the Lease, what of that is confirmed, gain and loss
+ *   elector_view.c    what is known of the Lease, and when it may be taken
+ *   elector_news.c    what the owner is told
+ *
+ * Each calls only those below it.
  */
 #ifndef HAPTIC_KUBE_ELECTOR_STATE_H
 #define HAPTIC_KUBE_ELECTOR_STATE_H
@@ -87,11 +90,9 @@ static inline int64_t add_ns(int64_t a, int64_t b)
     return __builtin_add_overflow(a, b, &sum) ? ELECTOR_NEVER : sum;
 }
 
-/* elector.c */
+/* elector_news.c */
 struct elector_news *elector_add_news(struct elector_output *out, enum elector_news_kind kind);
 void elector_copy_name(char *into, size_t size, const char *from);
-/* Between three quarters of span and all of it: candidates drift apart, and none is later than it was told to be. */
-int64_t elector_jitter_ns(struct elector *e, int64_t span_ns);
 
 /* elector_view.c */
 void view_observe(struct elector *e, const struct elector_record *r, int64_t now_ns, struct elector_output *out);

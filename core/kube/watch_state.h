@@ -1,6 +1,13 @@
-/* watch_state.h — what a watch consists of, for watch.c (what is under way, lists, waits) and watch_stream.c (the
- * connection that events come on), watch_history.c, watch_versions.c only.
+/* watch_state.h — what a watch consists of, for its files only.
  * Thread:  loop thread only.
+ *
+ *   watch.c           what is under way, lookups, lists
+ *   watch_stream.c    the connection that events come on
+ *   watch_history.c   whether the server's versions went back
+ *   watch_outcome.c   how a connection, a list and the watch itself end
+ *   watch_versions.c  which of several apiVersions is used
+ *
+ * Each calls only those below it.
  */
 #ifndef HAPTIC_KUBE_WATCH_STATE_H
 #define HAPTIC_KUBE_WATCH_STATE_H
@@ -12,7 +19,15 @@
 
 #define KUBE_WATCH_STREAM_LIST_TRIES 2
 
-enum kube_watch_state { IDLE, LOOKUP, PAGES, STREAM_LIST, WATCH, SLEEP };
+enum kube_watch_state {
+    IDLE,
+    LOOKUP,
+    PAGES,
+    STREAM_LIST,
+    WATCH,
+    SLEEP,  /* until the next try */
+    RELIST, /* a list begins with the next turn of the loop */
+};
 
 struct kube_watch {
     struct kube_client *client;
@@ -56,7 +71,7 @@ struct kube_watch {
     bool is_dead;
 };
 
-/* watch.c */
+/* watch_outcome.c */
 /* Around everything that comes from the loop: callbacks may free the watch, the outermost kube_watch_leave() does
  * it. */
 void kube_watch_enter(struct kube_watch *w);
@@ -67,7 +82,9 @@ void kube_watch_fail(struct kube_watch *w, const struct err *err, const char *re
 void kube_watch_tell_restart(struct kube_watch *w, const char *reason);
 void kube_watch_tell_followed(struct kube_watch *w);
 void kube_watch_forget_version(struct kube_watch *w);
-void kube_watch_begin_list(struct kube_watch *w);
+void kube_watch_sleep(struct kube_watch *w, int64_t delay_ns);
+/* After kube_watch_stop(): list at once, without a lookup. */
+void kube_watch_list_again(struct kube_watch *w);
 /* The list is whole; go on from resource_version with the connection that is open or a new one. */
 void kube_watch_list_complete(struct kube_watch *w, const char *resource_version);
 

@@ -33,7 +33,7 @@ static void stream_failed(struct kube_watch *w, const struct err *err, int64_t r
             w->streaming_failures = KUBE_WATCH_STREAM_LIST_TRIES;
         kube_watch_stop(w);
         if (!w->is_dead)
-            kube_watch_begin_list(w);
+            kube_watch_list_again(w);
         return;
     }
     if (is_list)
@@ -54,7 +54,7 @@ static void stream_failed(struct kube_watch *w, const struct err *err, int64_t r
             if (!w->is_dead)
                 kube_watch_tell_restart(w, "gone");
             if (!w->is_dead)
-                kube_watch_begin_list(w);
+                kube_watch_list_again(w);
             return;
         }
         kube_watch_tell_restart(w, "gone");
