@@ -225,7 +225,7 @@ static int start_all(struct app *app, struct err *err)
         return begin(app, err);
     }
     app_wait_for_config(app, LOG_INFO, "its tests run");
-    app_test_config(app, config);
+    app_test_config(app, config, app_on_tested);
     app_watch_ready(app);
     return 0;
 }

@@ -14,26 +14,6 @@
 #define COMPLAIN_NS (10 * NS_PER_S)
 #define REPLACE_NS (60 * NS_PER_S)
 
-int app_load_config(struct app *app, struct config **ret_config, struct err *err)
-{
-    if (app->config_source != NULL)
-        return config_source_load(app->config_source, ret_config, err);
-    *ret_config = config_new_default();
-    return 0;
-}
-
-int app_set_program(struct app *app, const struct config *config, struct err *err)
-{
-    CLEANUP(buf_done) struct buf program = {0};
-
-    app_set_limits(app, config);
-    if (config_program(config, &app->caps, app->default_certificate.handle, app->options.extra_context, &program, err) <
-        0)
-        return -1;
-    renderer_set_program(app->renderer, buf_str(&program), program.length);
-    return 0;
-}
-
 /* ---- kinds ---- */
 
 /* The names of the kinds that are not listed yet, separated by commas; "" when all are. */
@@ -295,7 +275,23 @@ static void read_again(struct app *app, bool even_if_same)
     config_warn(next);
     if (next->tested_text != NULL)
         config_state_set(&app->config_state, CONFIG_WAITING, NULL);
-    app_test_config(app, next);
+    app_test_config(app, next, app_on_tested);
+}
+
+/* It came, or changed, before anything was started. */
+static void take_first(struct app *app)
+{
+    struct config *config;
+    struct err err;
+
+    app_forget_tests(app);
+    if (app_load_config(app, &config, &err) < 0) {
+        app_refuse_start(app, err.text);
+        return;
+    }
+    log_info("Configuration read", "config", app_config_name(app));
+    free(STEAL(app->waits_for));
+    app_test_config(app, config, app_on_tested);
 }
 
 static void on_changed(void *ctx)
@@ -305,7 +301,7 @@ static void on_changed(void *ctx)
     if (app->stopping)
         return;
     if (app->config == NULL)
-        app_on_first_config(app);
+        take_first(app);
     else
         read_again(app, false);
 }
@@ -348,7 +344,7 @@ void app_reload_config(struct app *app)
     }
     log_info("Reading the configuration again", "config", app_config_name(app));
     if (app->config == NULL)
-        app_on_first_config(app);
+        take_first(app);
     else
         read_again(app, true);
 }
@@ -362,9 +358,4 @@ int app_open_config(struct app *app, struct err *err)
     if (app->options.config_file != NULL)
         app->config_source = config_source_file(app->loop, app->options.config_file, &ops, app);
     return 0;
-}
-
-const char *app_config_name(const struct app *app)
-{
-    return app->config_source != NULL ? config_source_name(app->config_source) : "built-in";
 }

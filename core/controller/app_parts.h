@@ -4,6 +4,7 @@
  *   app.c         start and end, what the parts ask of each other
  *   app_resource.c  a configuration that is a resource: waited for, and what becomes of it is told there
  *   app_config.c  a changed configuration takes the place of the one in force
+ *   app_text.c    the configuration as it is written
  *   app_takeover.c  times and limits: taken over in place
  *   app_tests.c   the tests of a configuration, before it is taken
  *   app_fleet.c   the members of a fleet and the identity towards them
@@ -59,6 +60,11 @@ enum app_election { ELECTION_STEADY, ELECTION_ENDING, ELECTION_RELEASING };
 
 /* Largest object that is taken. */
 #define APP_OBJECT_MAX ((size_t)8 << 20)
+
+struct app;
+/* A configuration has passed its tests, or (why) it has not. may_begin: it has not failed either. The config is the
+ * callee's. */
+typedef void app_tested(struct app *app, struct config *config, const char *why, bool may_begin);
 
 struct app {
     uv_loop_t *loop;
@@ -121,6 +127,7 @@ struct app {
     /* app_tests.c */
     struct config_tests *tests;         /* under way; NULL: none */
     struct config *tested_config;       /* by them; NULL: none */
+    app_tested *tested;                 /* who waits for their outcome */
     struct config_condition tests_told; /* of the newest text; its reason is static */
     char *tests_message;                /* of tests_told */
 
@@ -166,11 +173,14 @@ void app_orders_changed(void *ctx); /* those of this process' HAProxy */
 /* Those of a member's HAProxy; see struct fleet_ops. */
 void app_orders_told(void *ctx, const char *member, struct yyjson_val *list);
 
-/* app_config.c */
+/* app_text.c */
+const char *app_config_name(const struct app *app);
 int app_load_config(struct app *app, struct config **ret_config, struct err *err) MUST_CHECK;
 int app_set_program(struct app *app, const struct config *config, struct err *err) MUST_CHECK;
+
+/* app_config.c */
 int app_open_config(struct app *app, struct err *err) MUST_CHECK;
-const char *app_config_name(const struct app *app);
+app_tested app_on_tested; /* it is taken, refused, or begun with */
 void app_forget_next_config(struct app *app);
 /* For the reconciler. */
 void app_on_program(void *ctx, const char *problem); /* NULL: it is in force */
@@ -179,8 +189,6 @@ bool app_is_synced(void *ctx);
 
 /* app_resource.c: a configuration that is a resource */
 int app_open_resource(struct app *app, const struct config_source_ops *ops, struct err *err) MUST_CHECK;
-/* It came, or changed, before anything was started. */
-void app_on_first_config(struct app *app);
 /* It cannot be started with: wait for a better resource, or end (file). */
 void app_refuse_start(struct app *app, const char *why);
 /* Says at that level why nothing is started yet, unless it has just said the same. */
@@ -188,14 +196,12 @@ void app_wait_for_config(struct app *app, enum log_level level, const char *why)
 /* Write the state of the configuration to the status of its resource. */
 void app_report_config(struct app *app);
 
-/* app_tests.c: run the tests of a configuration, which is taken over; then app_on_tested() gets it. */
-void app_test_config(struct app *app, struct config *config);
+/* app_tests.c: run the tests of a configuration, which is taken over; then tested() gets it. */
+void app_test_config(struct app *app, struct config *config, app_tested *tested);
 /* A newer text counts: end the tests under way, if there are any. */
 void app_forget_tests(struct app *app);
 /* The text in force is the newest one again. */
 void app_note_tests_of_before(struct app *app);
-/* app_config.c: it has passed, or (why) it has not. may_begin: it has not failed either. The config is the callee's. */
-void app_on_tested(struct app *app, struct config *config, const char *why, bool may_begin);
 
 /* app_takeover.c */
 /* Can they be taken over while this runs? */

@@ -47,21 +47,6 @@ void app_wait_for_config(struct app *app, enum log_level level, const char *why)
               app_config_name(app), "reason", why, (char *)NULL);
 }
 
-void app_on_first_config(struct app *app)
-{
-    struct config *config;
-    struct err err;
-
-    app_forget_tests(app);
-    if (app_load_config(app, &config, &err) < 0) {
-        app_refuse_start(app, err.text);
-        return;
-    }
-    log_info("Configuration read", "config", app_config_name(app));
-    free(STEAL(app->waits_for));
-    app_test_config(app, config);
-}
-
 void app_refuse_start(struct app *app, const char *why)
 {
     struct err err;

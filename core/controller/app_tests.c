@@ -25,15 +25,15 @@ static void on_done(void *ctx, enum config_tests_outcome outcome, const char *me
     case CONFIG_TESTS_PASSED:
         log_info("Tests of the configuration passed", "config", app_config_name(app), "tests", message);
         note(app, CONFIG_TRUE, "Passed", message);
-        app_on_tested(app, config, NULL, true);
+        app->tested(app, config, NULL, true);
         return;
     case CONFIG_TESTS_FAILED:
         note(app, CONFIG_FALSE, "TestsFailed", message);
-        app_on_tested(app, config, message, false);
+        app->tested(app, config, message, false);
         return;
     case CONFIG_TESTS_NOT_RUN:
         note(app, CONFIG_FALSE, "TestsNotRun", message);
-        app_on_tested(app, config, message, true);
+        app->tested(app, config, message, true);
         return;
     }
 }
@@ -58,7 +58,7 @@ void app_note_tests_of_before(struct app *app)
         note_none(app);
 }
 
-void app_test_config(struct app *app, struct config *config)
+void app_test_config(struct app *app, struct config *config, app_tested *tested)
 {
     const struct config_tests_spec spec = {.executable = app->options.executable,
                                            .haproxy_binary = app->options.haproxy_binary,
@@ -71,9 +71,10 @@ void app_test_config(struct app *app, struct config *config)
     struct err err;
 
     app_forget_tests(app);
+    app->tested = tested;
     if (config->tested_text == NULL) {
         note_none(app);
-        app_on_tested(app, config, NULL, true);
+        tested(app, config, NULL, true);
         return;
     }
     log_info("Running the tests of the configuration", "config", app_config_name(app));
