@@ -6,18 +6,12 @@
 
 local program = require("support.program")
 
-local FOLDERS = { "agent", "controller", "haproxy", "http", "kube", "member", "net", "store" }
+local FOLDERS = { "agent", "base", "cmd", "controller", "data", "engine", "haproxy", "http", "kube", "member", "net", "offline", "store" }
 
 local KNOWN = {
-  controller = {
-    "app_config app_resource app_tests",
-    "status_write status_writer",
-  },
   haproxy = {
     "model model_accept model_gone model_guard model_item model_keep",
   },
-  kube = { "elector elector_answer elector_tenure elector_view", "watch watch_history watch_stream" },
-  store = { "store store_kind store_object" },
 }
 
 --- The text of a C file without comments, strings and characters.
