@@ -1,6 +1,5 @@
 /* Fragments and what is accepted of them. Each fragment id has a record of its versions: newest, active (whose
- * contributions are candidates), good (to go back to), checking (seen by the check under way). Items are in
- * model_item.c, accepting them in model_accept.c, writing the state out in model_write.c.
+ * contributions are candidates), good (to go back to), checking (seen by the check under way).
  */
 #include "haproxy/model.h"
 
@@ -8,124 +7,6 @@
 
 #include "base/alloc.h"
 #include "haproxy/model_state.h"
-
-/* Whoever emits the same shares one text. */
-static void contribution_share_text(struct contribution *c, struct text *same)
-{
-    if (same && c->text != same && text_equal(c->text, same)) {
-        text_unref(c->text);
-        c->text = text_ref(same);
-    }
-}
-
-static void contribution_replace(struct model *m, struct item *item, struct fragment *now, struct contribution *c)
-{
-    struct contribution *old = item->replacing;
-    struct fragment *before = item->candidates[old->slot].fragment;
-    bool same = text_equal(c->text, old->text) && c->rank == old->rank && c->order == old->order;
-    /* The class of a "from" is that of its fragment's pieces, of which some are replaced already. */
-    bool is_from_of_refused = item->kind == CONTRIBUTION_SECTION_FROM && item->section->refused_pieces;
-    bool same_place = fragment_compare(before, now) == 0 && !is_from_of_refused &&
-                      candidate_class(item, before, old) == candidate_class(item, now, c);
-
-    item->replacing = NULL;
-    old->item = NULL;
-    contribution_share_text(c, old->text);
-    if (!same && item->candidate_count > 1)
-        item_mark_contested(m, item);
-    candidate_place(item, old->slot, (struct candidate){now, c});
-    if (!same_place)
-        candidate_sift(item, c->slot);
-    if (item->accepted_by == before && text_equal(item->accepted, c->text)) {
-        fragment_ref(now);
-        fragment_unref(item->accepted_by);
-        item->accepted_by = now;
-    }
-    if (same && same_place) {
-        if (item->winner == before)
-            item->winner = now;
-    } else {
-        item_settle(m, item);
-    }
-}
-
-/* Let the contributions of one version take the place of another's. Either may be NULL. */
-void record_activate(struct model *m, struct record *r, struct fragment *now)
-{
-    struct fragment *before = r->active;
-    if (before == now)
-        return;
-    record_settle(m, r);
-    for (size_t i = 0; before && i < before->count; i++)
-        if (before->items[i].item)
-            before->items[i].item->replacing = &before->items[i];
-    r->active = fragment_ref(now);
-    for (size_t i = 0; now && i < now->count; i++) {
-        struct contribution *c = &now->items[i];
-        if (!kind_is_output(c->kind))
-            continue;
-        struct item *item = item_get(m, c->kind, c->scope, c->key);
-        c->item = item;
-        if (item->replacing) {
-            contribution_replace(m, item, now, c);
-            continue;
-        }
-        contribution_share_text(c, item->rendered);
-        contribution_share_text(c, item->accepted);
-        candidate_add(m, item, now, c);
-        if (item->candidates[0].contribution == c)
-            item_settle(m, item);
-    }
-    for (size_t i = 0; before && i < before->count; i++) {
-        struct contribution *c = &before->items[i];
-        struct item *item = c->item;
-        if (!item)
-            continue;
-        if (item->replacing == c)
-            item->replacing = NULL;
-        candidate_remove(m, item, c);
-        if (item->winner == before)
-            item_settle(m, item);
-    }
-    record_settle(m, r);
-    if (before)
-        before->stale = false; /* should it be gone back to */
-    fragment_unref(before);
-}
-
-static void record_set_good(struct model *m, struct record *r, struct fragment *good)
-{
-    if (r->good != good) {
-        fragment_ref(good);
-        fragment_unref(r->good);
-        r->good = good;
-        record_note_kept(m, r);
-    }
-    if (r->active == r->good)
-        list_remove(&m->unsettled, r, unsettled_slot);
-    else
-        list_add(&m->unsettled, r, unsettled_slot);
-}
-
-/* Is each contribution of the active version what is accepted? */
-static bool record_is_accepted(const struct record *r)
-{
-    for (size_t i = 0; r->active && i < r->active->count; i++) {
-        const struct contribution *c = &r->active->items[i];
-        const struct item *item = c->item;
-        if (item && (!text_equal(c->text, item->accepted) || c->rank != item->accepted_rank ||
-                     c->order != item->accepted_order))
-            return false;
-    }
-    return r->active != NULL;
-}
-
-/* A version of which everything is accepted is the one to go back to. */
-void record_settle(struct model *m, struct record *r)
-{
-    bool accepted = r->active != r->good && !r->pending && record_is_accepted(r);
-    record_set_good(m, r, accepted ? r->active : r->good);
-}
 
 static bool fragments_equal(const struct fragment *a, const struct fragment *b)
 {
@@ -138,33 +19,6 @@ static bool fragments_equal(const struct fragment *a, const struct fragment *b)
             return false;
     }
     return true;
-}
-
-static void record_free(struct record *r)
-{
-    fragment_unref(r->newest);
-    fragment_unref(r->active);
-    fragment_unref(r->good);
-    fragment_unref(r->checking);
-    fragment_unref(r->kept);
-    free(r->reason);
-    free(r);
-}
-
-static void record_pardon(struct model *m, struct record *r)
-{
-    struct item *item = STEAL(r->refused);
-    if (item && item->refused_by == r)
-        item_refuse(m, item, NULL, NULL);
-}
-
-static void record_end_quarantine(struct model *m, struct record *r)
-{
-    if (!r->reason)
-        return;
-    record_pardon(m, r);
-    free(STEAL(r->reason));
-    m->quarantined--;
 }
 
 void model_fragment_put(struct model *m, struct fragment *f)
@@ -189,19 +43,6 @@ void model_fragment_put(struct model *m, struct fragment *f)
     if (!r->reason)
         record_activate(m, r, f);
     guard_review(m, r);
-}
-
-void record_drop(struct model *m, struct record *r)
-{
-    CLEANUP(free_ptr) char *id = xstrdup(r->newest->id);
-    record_end_quarantine(m, r);
-    gone_end(m, r);
-    record_activate(m, r, NULL);
-    guard_forget(m, r);
-    list_remove(&m->unsettled, r, unsettled_slot);
-    record_drop_kept(m, r);
-    map_del(&m->records, id);
-    record_free(r);
 }
 
 void model_fragment_drop(struct model *m, const char *fragment_id)
@@ -232,20 +73,6 @@ void model_replace_end(struct model *m)
         free(gone.items[i]);
     }
     vec_done(&gone);
-}
-
-void fragment_yield(struct model *m, struct fragment *f)
-{
-    if (f->stale)
-        return;
-    f->stale = true;
-    for (size_t i = 0; i < f->count; i++) {
-        struct item *item = f->items[i].item;
-        if (!item)
-            continue;
-        candidate_sift(item, f->items[i].slot);
-        item_settle(m, item);
-    }
 }
 
 /* There is such a fragment, perhaps again. NULL when nothing is known of it. */

@@ -47,6 +47,82 @@ static struct section *unit_blocked_by(struct model *m, const struct unit *u, en
     return s && !coming && section_is_needed(s, going, checked) ? s : NULL;
 }
 
+/* ---- one item ---- */
+
+/* What waits for this section is looked at anew. */
+static void section_retry_waiting(struct model *m, struct section *s)
+{
+    VEC(struct item *) waiting = {0};
+    for (size_t i = 0; i < s->waiting.length; i++)
+        vec_push(&waiting, s->waiting.items[i]);
+    for (size_t i = 0; i < waiting.length; i++)
+        item_wait_for(waiting.items[i], NULL); /* they are looked at anew */
+    for (size_t i = 0; i < waiting.length; i++)
+        item_try_accept(m, waiting.items[i]);
+    vec_done(&waiting);
+}
+
+/* The one place where the accepted text of an item changes; its digest, the changed list and the reference counts of
+ * sections follow from here. */
+void item_set_accepted(struct model *m, struct item *item, struct text *text, int32_t rank, int32_t order,
+                       struct fragment *by)
+{
+    struct text *old = item->accepted;
+    struct section *released = NULL, *appeared = NULL;
+
+    if (item->section && m->check_running && !m->check_ending && !item->section->disturbed) {
+        item->section->disturbed = true;
+        vec_push(&m->disturbed, item->section);
+    }
+
+    if (old)
+        m->accepted_digest = digest_sub(m->accepted_digest,
+                                        item_digest(item, old, item->accepted_rank, item->accepted_order));
+    if (text)
+        m->accepted_digest = digest_add(m->accepted_digest, item_digest(item, text, rank, order));
+    if (item->kind == CONTRIBUTION_SECTION && !old != !text) {
+        item->section->accepted_pieces += text ? 1 : (uint32_t)-1;
+        if (text && item->section->accepted_pieces == 1)
+            appeared = item->section;
+    }
+    struct section *to = item_refers(item) ? section_find(m, item->kind, text, true) : NULL;
+    if (to)
+        to->accepted_references++;
+    struct section *from = item_refers(item) ? section_referred(m, item->kind, old) : NULL;
+    if (from && --from->accepted_references == 0)
+        released = from;
+
+    item->accepted = text_ref(text);
+    text_unref(old);
+    item->accepted_rank = rank;
+    item->accepted_order = order;
+    fragment_ref(by);
+    fragment_unref(item->accepted_by);
+    item->accepted_by = by;
+    guard_note_accepted(m, item);
+    if (item->in_check) {
+        item->in_check = false;
+        item->checking = text_unref(item->checking);
+        item->checking_by = fragment_unref(item->checking_by);
+    }
+    item->changed = true;
+    list_add(&m->changed, item, changed_slot);
+    if (m->on_accepted)
+        m->on_accepted(m->on_accepted_ctx, item);
+    struct record *charged = item->charged;
+    item_update_pending(m, item);
+    if (charged)
+        vec_push(&m->settling, charged);
+
+    if (appeared)
+        section_retry_waiting(m, appeared);
+    if (released) {
+        gone_note(m, released);
+        section_retry_waiting(m, released);
+        section_release(m, released);
+    }
+}
+
 /* ---- without a check ---- */
 
 /* What has to be accepted together with the item. False while a part of it is not wanted. */
@@ -85,6 +161,22 @@ void item_try_accept(struct model *m, struct item *item)
     vec_done(&u.items);
 }
 
+/* Everything that a record gives is accepted: routes of its object may have waited for that. */
+static void open_guarded(struct model *m, const struct record *r)
+{
+    const struct owner *o = r->owner;
+    if (!o || !o->guards.length)
+        return;
+    for (size_t i = 0; i < o->records.length; i++) {
+        const struct fragment *f = o->records.items[i]->active;
+        for (size_t k = 0; f && k < f->count; k++)
+            if (f->items[k].kind == CONTRIBUTION_MAP_ENTRY && f->items[k].item && f->items[k].item->wanted)
+                item_try_accept(m, f->items[k].item);
+            else if (f->items[k].item && guard_is_line_route(f->items[k].item, f->items[k].text))
+                item_settle(m, f->items[k].item);
+    }
+}
+
 /* Which versions count as accepted is asked when everything that is accepted together is. */
 static void settle_records(struct model *m)
 {
@@ -92,7 +184,7 @@ static void settle_records(struct model *m)
         struct record *r = m->settling.items[--m->settling.length];
         record_settle(m, r);
         if (!r->pending)
-            guard_settled(m, r);
+            open_guarded(m, r);
     }
 }
 

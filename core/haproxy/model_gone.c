@@ -102,13 +102,17 @@ void gone_end(struct model *m, struct record *r)
         }
 }
 
-void gone_note(struct model *m, const struct section *s)
+void record_drop(struct model *m, struct record *r)
 {
-    struct record *r = s->left_by;
-    if (!r || r->due)
-        return;
-    r->due = true;
-    vec_push(&m->due, r);
+    CLEANUP(free_ptr) char *id = xstrdup(r->newest->id);
+    record_end_quarantine(m, r);
+    gone_end(m, r);
+    record_activate(m, r, NULL);
+    guard_forget(m, r);
+    list_remove(&m->unsettled, r, unsettled_slot);
+    record_drop_kept(m, r);
+    map_del(&m->records, id);
+    record_free(r);
 }
 
 void model_review_gone(struct model *m)

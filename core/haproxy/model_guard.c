@@ -1,5 +1,6 @@
 /* Routes and what protects them. Records are gathered by their objects from the first guard on; what changes about one
- * of them concerns the routes of the same object only, so looking costs as much as that object's output.
+ * of them concerns the routes of the same object only, so looking costs as much as that object's output. Here is what
+ * may be; model_review.c changes items by it.
  */
 #include <string.h>
 
@@ -56,7 +57,7 @@ static const struct owner *owner_of(const struct model *m, const struct fragment
     return o && o->guards.length ? o : NULL;
 }
 
-static void owner_release(struct model *m, struct owner *o)
+void owner_release(struct model *m, struct owner *o)
 {
     if (o->records.length || o->open_routes)
         return;
@@ -66,23 +67,7 @@ static void owner_release(struct model *m, struct owner *o)
     free(o);
 }
 
-/* ---- levels ---- */
-
-static enum guard_level owner_level(const struct model *m, const struct owner *o)
-{
-    enum guard_level level = GUARD_OPEN;
-    for (size_t i = 0; i < o->guards.length; i++) {
-        const struct record *r = map_get(&m->records, o->guards.items[i].guardian);
-        if (!r || !r->active)
-            return GUARD_CLOSED;
-        if (r->active != r->newest || r->active->stale)
-            level = GUARD_HELD;
-    }
-    return level;
-}
-
-/* A piece of a frontend that has routes as lines. */
-static bool is_line_route(const struct item *item, const struct text *text)
+bool guard_is_line_route(const struct item *item, const struct text *text)
 {
     const char *at = text ? text->bytes : "", *name;
     size_t length;
@@ -91,27 +76,9 @@ static bool is_line_route(const struct item *item, const struct text *text)
            route_text_next(&at, &name, &length);
 }
 
-/* May an item be a route? Its text decides. */
-static bool is_of_routes(const struct item *item)
+bool guard_is_of_routes(const struct item *item)
 {
     return item->kind == CONTRIBUTION_MAP_ENTRY || item->kind == CONTRIBUTION_SECTION;
-}
-
-static void owner_review(struct model *m, struct owner *o)
-{
-    enum guard_level before = o->level;
-    o->level = owner_level(m, o);
-    m->closed_owners += (size_t)(o->level != GUARD_OPEN);
-    m->closed_owners -= (size_t)(before != GUARD_OPEN);
-    if (o->level == GUARD_OPEN && before == GUARD_OPEN)
-        return;
-    for (size_t i = 0; i < o->records.length; i++) {
-        const struct fragment *f = o->records.items[i]->active;
-        for (size_t k = 0; f && k < f->count; k++)
-            if (f->items[k].item && is_of_routes(f->items[k].item) &&
-                (f->items[k].kind == CONTRIBUTION_MAP_ENTRY || is_line_route(f->items[k].item, f->items[k].text)))
-                item_settle(m, f->items[k].item);
-    }
 }
 
 static bool is_route(const struct model *m, const struct item *item, const struct text *text)
@@ -170,13 +137,13 @@ static bool is_guardian(const struct owner *o, const char *fragment_id)
 
 void guard_note_accepted(struct model *m, struct item *item)
 {
-    if (!m->has_guards || !is_of_routes(item))
+    if (!m->has_guards || !guard_is_of_routes(item))
         return;
     struct owner *before = item->open_for, *o = (struct owner *)(uintptr_t)owner_of(m, item->accepted_by);
     bool is_open = o && !is_guardian(o, item->accepted_by->id) &&
                    (item->kind == CONTRIBUTION_MAP_ENTRY
                         ? is_route(m, item, item->accepted) && !is_closed(o, item->accepted)
-                        : is_line_route(item, item->accepted) && !lines_are_closed(o, item->accepted));
+                        : guard_is_line_route(item, item->accepted) && !lines_are_closed(o, item->accepted));
     item->open_for = is_open ? o : NULL;
     if (item->open_for)
         item->open_for->open_routes++;
@@ -220,24 +187,17 @@ void guard_note(struct model *m, struct record *r)
         note_routes(m, r->owner);
 }
 
-void guard_forget(struct model *m, struct record *r)
+struct owner *guard_leave(struct record *r)
 {
     struct owner *o = STEAL(r->owner);
     if (!o)
-        return;
+        return NULL;
     guards_remove(o, r);
     struct record *last = o->records.items[o->records.length - 1];
     o->records.items[r->owner_slot] = last;
     last->owner_slot = r->owner_slot;
     o->records.length--;
-    owner_review(m, o);
-    owner_release(m, o);
-}
-
-void guard_review(struct model *m, const struct record *r)
-{
-    if (r->owner && (r->owner->guards.length || r->owner->level != GUARD_OPEN))
-        owner_review(m, r->owner);
+    return o;
 }
 
 /* ---- routes ---- */
@@ -288,7 +248,7 @@ static struct text *line_text(struct model *m, const struct item *item, struct t
 
 struct text *guard_text(const struct model *m, const struct item *item, struct text *text)
 {
-    if (m->has_guards && is_line_route(item, text))
+    if (m->has_guards && guard_is_line_route(item, text))
         return line_text((struct model *)(uintptr_t)m, item, text);
     if (!m->closed_owners || !is_route(m, item, text))
         return text;
@@ -384,19 +344,4 @@ bool guard_allows(struct model *m, const struct item *item, bool checked)
             return false;
     }
     return true;
-}
-
-void guard_settled(struct model *m, const struct record *r)
-{
-    const struct owner *o = r->owner;
-    if (!o || !o->guards.length)
-        return;
-    for (size_t i = 0; i < o->records.length; i++) {
-        const struct fragment *f = o->records.items[i]->active;
-        for (size_t k = 0; f && k < f->count; k++)
-            if (f->items[k].kind == CONTRIBUTION_MAP_ENTRY && f->items[k].item && f->items[k].item->wanted)
-                item_try_accept(m, f->items[k].item);
-            else if (f->items[k].item && is_line_route(f->items[k].item, f->items[k].text))
-                item_settle(m, f->items[k].item);
-    }
 }

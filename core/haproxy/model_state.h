@@ -1,5 +1,18 @@
 /* model_state.h — what a model consists of, for the model*.c files only; those that write or list it change nothing.
  * Thread:  loop thread only.
+ *
+ *   model.c         fragments come and go, quarantine, checks, life
+ *   model_gone.c    what stays of a fragment that is gone
+ *   model_keep.c    what a fragment keeps of its last good version
+ *   model_direct.c  an accepted state that is put in directly
+ *   model_accept.c  from rendered to accepted
+ *   model_review.c  routes follow what protects them
+ *   model_record.c  the versions of a fragment
+ *   model_item.c    the candidates of an item, and what it has rendered
+ *   model_guard.c   what protects a route, and what that allows
+ *   model_index.c   what there is by name
+ *
+ * Each calls only those below it. model_kept.c lists versions that were kept.
  */
 #ifndef HAPTIC_HAPROXY_MODEL_STATE_H
 #define HAPTIC_HAPROXY_MODEL_STATE_H
@@ -139,7 +152,7 @@ static inline int32_t item_order(const struct item *item, enum model_state state
         } \
     } while (0)
 
-/* model_item.c */
+/* model_index.c */
 /* Can several fragments give it the same content? */
 static inline bool item_is_shareable(const struct item *item)
 {
@@ -150,6 +163,8 @@ static inline bool item_refers(const struct item *item)
 {
     return item->kind == CONTRIBUTION_SECTION_FROM || (item->kind == CONTRIBUTION_MAP_ENTRY && item->key[0]);
 }
+/* Named by a text; create: made when nothing is known of it. NULL when it names none. */
+struct section *section_find(struct model *m, enum contribution_kind kind, const struct text *text, bool create);
 /* Free it when nothing is left of it. */
 void section_release(struct model *m, struct section *s);
 /* Has it any item? */
@@ -163,6 +178,18 @@ struct item *item_get(struct model *m, enum contribution_kind kind, const char *
 void item_free(struct model *m, struct item *item);
 /* Nothing is left of it but perhaps a pointer in somebody's hands. */
 bool item_is_idle(const struct item *item);
+/* The section that a text refers to, NULL when it refers to none, or to one that nothing is known of. */
+struct section *section_referred(struct model *m, enum contribution_kind kind, const struct text *text);
+/* It is to be accepted; false: no longer. */
+void item_set_wanted(struct item *item, bool wanted);
+/* Its rendered text is not the accepted one. */
+void item_set_pending(struct item *item, bool pending);
+/* It waits for this section to be accepted or to lose its references; NULL: no longer. */
+void item_wait_for(struct item *item, struct section *s);
+/* What leads to this section, or gives it, has changed: who left it is looked at again. */
+void gone_note(struct model *m, const struct section *s);
+
+/* model_item.c */
 /* Free what became idle before the call that changes the model now. */
 void model_reap(struct model *m);
 /* What an item with this text adds to the digest of a state. */
@@ -171,15 +198,6 @@ struct digest item_digest(const struct item *item, const struct text *text, int3
 void item_update_pending(struct model *m, struct item *item);
 /* Bring the rendered text level with the candidates. */
 void item_settle(struct model *m, struct item *item);
-/* Accept this text, NULL: absent; and whatever waited for it. */
-void item_set_accepted(struct model *m, struct item *item, struct text *text, int32_t rank, int32_t order,
-                       struct fragment *by);
-/* The section that a text refers to, NULL when it refers to none, or to one that nothing is known of. */
-struct section *section_referred(struct model *m, enum contribution_kind kind, const struct text *text);
-/* It is to be accepted; false: no longer. */
-void item_set_wanted(struct item *item, bool wanted);
-/* It waits for this section to be accepted or to lose its references; NULL: no longer. */
-void item_wait_for(struct item *item, struct section *s);
 
 /* model_write.c */
 /* Smallest rank of the section's pieces in a state; false when none has a text. */
@@ -190,6 +208,9 @@ void section_write(const struct section *s, enum model_state state, struct buf *
 void map_entry_write(struct buf *out, const char *key, const char *value);
 
 /* model_accept.c */
+/* Accept this text, NULL: absent; and whatever waited for it. */
+void item_set_accepted(struct model *m, struct item *item, struct text *text, int32_t rank, int32_t order,
+                       struct fragment *by);
 /* Accept the rendered text of a wanted item, with what has to be accepted together with it, unless something forbids
  * it: then it waits. */
 void item_try_accept(struct model *m, struct item *item);
@@ -221,12 +242,14 @@ void record_drop_kept(struct model *m, struct record *r);
 struct text *guard_text(const struct model *m, const struct item *item, struct text *text);
 /* A record has another newest version, or is new. */
 void guard_note(struct model *m, struct record *r);
-/* It is about to be freed. */
-void guard_forget(struct model *m, struct record *r);
-/* Which version of a record is in use may have changed: close or open the routes of its object. */
-void guard_review(struct model *m, const struct record *r);
-/* Everything that a record gives is accepted: routes may have waited for that. */
-void guard_settled(struct model *m, const struct record *r);
+/* It is about to be freed: its object, which may be left by all now; NULL: none. */
+struct owner *guard_leave(struct record *r);
+/* Free it when nothing is left of it. */
+void owner_release(struct model *m, struct owner *o);
+/* A piece of a frontend that has routes as lines. */
+bool guard_is_line_route(const struct item *item, const struct text *text);
+/* May an item be a route? Its text decides. */
+bool guard_is_of_routes(const struct item *item);
 /* Another text of it is accepted. */
 void guard_note_accepted(struct model *m, struct item *item);
 /* May the item go, as far as guards are concerned? Not while it protects an open route. */
@@ -236,19 +259,30 @@ bool guard_allows(struct model *m, const struct item *item, bool checked);
 /* Is it a route that a fragment other than its own protects? */
 bool guard_protects(const struct model *m, const struct item *item, bool checked);
 
+/* model_review.c */
+/* Which version of a record is in use may have changed: close or open the routes of its object. */
+void guard_review(struct model *m, const struct record *r);
+/* It is about to be freed. */
+void guard_forget(struct model *m, struct record *r);
+
 /* model_gone.c */
 /* The fragment of a record does not exist any more. False: nothing of it has to stay, the record is to be dropped. */
 bool gone_begin(struct model *m, struct record *r);
 /* It exists again, or is dropped. */
 void gone_end(struct model *m, struct record *r);
-/* What leads to this section, or gives it, has changed. */
-void gone_note(struct model *m, const struct section *s);
+/* Nothing of it stays. */
+void record_drop(struct model *m, struct record *r);
 
-/* model.c: a version of a fragment of which everything is accepted is the one to go back to. */
-void record_settle(struct model *m, struct record *r);
+/* model_record.c */
 /* Let a version of it be what takes part; NULL: none. */
 void record_activate(struct model *m, struct record *r, struct fragment *now);
-void record_drop(struct model *m, struct record *r);
+/* A version of which everything is accepted is the one to go back to. */
+void record_settle(struct model *m, struct record *r);
+void record_set_good(struct model *m, struct record *r, struct fragment *good);
+/* What a quarantined version said is refused of nobody any more; nor is it in quarantine. */
+void record_pardon(struct model *m, struct record *r);
+void record_end_quarantine(struct model *m, struct record *r);
+void record_free(struct record *r);
 /* What it says is no longer of today: what others say comes first. */
 void fragment_yield(struct model *m, struct fragment *f);
 

@@ -9,9 +9,6 @@ local program = require("support.program")
 local FOLDERS = { "agent", "base", "cmd", "controller", "data", "engine", "haproxy", "http", "kube", "member", "net", "offline", "store" }
 
 local KNOWN = {
-  haproxy = {
-    "model model_accept model_gone model_guard model_item model_keep",
-  },
 }
 
 --- The text of a C file without comments, strings and characters.
