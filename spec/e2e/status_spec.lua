@@ -104,25 +104,31 @@ describe("the status of objects", function()
       if o and o.metadata then
         local list = by_name[o.metadata.name] or {}
         by_name[o.metadata.name] = list
-        list[#list + 1] = { type = event.type,
-          names = names(o.status and o.status.loadBalancer and o.status.loadBalancer.ingress or {}) }
+        local entries_now = o.status and o.status.loadBalancer and o.status.loadBalancer.ingress or {}
+        local foreign
+        for _, e in ipairs(entries_now) do
+          if e.ip == FOREIGN.ip then foreign = e end
+        end
+        list[#list + 1] = { type = event.type, names = names(entries_now), foreign = foreign,
+          note = (o.metadata.annotations or {})["example.com/theirs"] }
       end
     end
     return by_name
   end
 
-  --- A status that was there is never empty again; a foreign entry that was there stays.
+  --- A status that was there is never empty again; a foreign entry or annotation that was there stays as it is.
   local function assert_unharmed()
     local count = 0
     for name, versions in pairs(seen()) do
-      local filled, foreign = false, false
+      local filled, foreign, note = false, false, nil
       for i, v in ipairs(versions) do
         count = count + 1
         if v.type ~= "DELETED" then
           assert.is_false(filled and v.names == "", ("%s became empty in version %d"):format(name, i))
-          local has = v.names:find(FOREIGN.ip, 1, true) ~= nil
-          assert.is_false(foreign and not has, ("%s lost a foreign entry in version %d: %s"):format(name, i, v.names))
-          filled, foreign = v.names ~= "", has
+          assert.is_false(foreign and not v.foreign, ("%s lost a foreign entry in version %d: %s"):format(name, i, v.names))
+          if v.foreign then assert.same(FOREIGN, v.foreign) end
+          assert.is_true(note == nil or v.note == note, ("%s lost a foreign annotation in version %d"):format(name, i))
+          filled, foreign, note = v.names ~= "", v.foreign ~= nil, v.note
         end
       end
     end
@@ -287,13 +293,17 @@ describe("the status of objects", function()
     it("is written in spite of " .. what .. ", and others at once", function()
       local rule = { path = "/ingresses/one/status", method = "PATCH" }
       for key, value in pairs(fault) do rule[key] = value end
-      local id = faults:rule(rule)
+      admin:patch_status("Ingress", "one", { loadBalancer = { ingress = { FOREIGN } } })
       local haptic = start()
-      wait_status("two", "192.0.2.1", 5)
+      wait_status("one", "203.0.113.9 192.0.2.1")
+      wait_status("two", "192.0.2.1")
+      local id = faults:rule(rule)
+      publish("192.0.2.2")
+      wait_status("two", "192.0.2.2", 5)
       haptic:wait_log("status of an object cannot be written.*ingresses.*default/one", 10)
-      if fault.action ~= "lose" then assert.equal("", names((entries("one")))) end
+      if fault.action ~= "lose" then assert.equal("203.0.113.9 192.0.2.1", names((entries("one")))) end
       faults:heal(id)
-      wait_status("one", "192.0.2.1")
+      wait_status("one", "203.0.113.9 192.0.2.2")
       scope:wait_for("quiet", 15, function()
         local state = haptic:state().status
         return state.rest == 0 and state.queued == 0 and state.under_way == 0 and state.wait_to_be_live == 0
@@ -351,45 +361,80 @@ describe("the status of objects", function()
     assert_unharmed()
   end)
 
-  it("goes on over every kind of hand-over", function()
-    local replicas = scope:replicas({
-      names = { "a", "b", "c" },
-      kubeconfig = function(name) return world:kubeconfig(name) end,
-      config = function()
-        return config({ controller = { leader_election = { enabled = true, lease_duration = "3s",
-          renew_deadline = "2s", retry_period = "500ms" } } })
-      end,
-    })
-    replicas:wait_leader(30)
-    replicas:wait_all_ready()
-    admin:patch_status("Ingress", "one", { loadBalancer = { ingress = { FOREIGN } } })
-    wait_status("one", "203.0.113.9 192.0.2.1")
-    local n = 10
-    local function change(before)
-      n = n + 1
-      before(replicas:wait_leader(30))
-      publish("192.0.2." .. n)
-      wait_status("one", "203.0.113.9 192.0.2." .. n, 30)
-      wait_status("two", "192.0.2." .. n, 30)
-    end
-    change(function(leader) leader:stop() replicas:start(leader.name) end)
-    change(function(leader) leader:kill() replicas:start(leader.name) end)
-    local id
-    change(function(leader)
-      id = faults:rule({ action = "drop", client = leader.name, path = "/leases" })
+  --- This program with the number of the next version, or what HAPTIC_NEWER names.
+  local function newer_program()
+    local program = os.getenv("HAPTIC_NEWER")
+    if program then return program end
+    program = scope:path("newer-haptic")
+    local bytes = assert(posix.read_file(e2e.program()))
+    local own = posix.run({ e2e.program(), "version" }):match("haptic (%d+%.%d+%.%d+)")
+    local next_one = own:gsub("^%d+", function(major) return (tonumber(major) + 1) % 10 end)
+    posix.write_file(program, (bytes:gsub("%z" .. own:gsub("%.", "%%.") .. "%z", "\0" .. next_one .. "\0")))
+    posix.run({ "chmod", "755", program })
+    assert.equal("haptic " .. next_one, posix.run({ program, "version" }):match("haptic %S+"))
+    return program
+  end
+
+  --- What ends the one that leads: its way out (leader, replicas), which may return what puts things right again.
+  local HANDOVERS = {
+    { "SIGTERM", function(leader, replicas)
+      leader:stop()
+      replicas:start(leader.name)
+    end },
+    { "SIGKILL", function(leader, replicas)
+      leader:kill()
+      replicas:start(leader.name)
+    end },
+    { "the loss of its lease", function(leader)
+      local id = faults:rule({ action = "drop", client = leader.name, path = "/leases" })
       scope:wait_for("the leader to lose its lease", 15, function()
         return leader:metric("haptic_leader_election_is_leader") == 0
       end)
-    end)
-    faults:heal(id)
-    -- Nobody but the leader writes.
-    replicas:wait_leader(30)
-    for _, leader in ipairs(replicas:leaders()) do
+      return function() faults:heal(id) end
+    end },
+    { "an upgrade: one by one its program becomes a newer one", function(leader, replicas)
+      replicas.options.program = newer_program()
+      local others = replicas:others(leader)
+      others[#others + 1] = leader
+      for _, replica in ipairs(others) do
+        replica:stop()
+        replicas:start(replica.name):wait_ready()
+      end
+    end },
+  }
+
+  for _, handover in ipairs(HANDOVERS) do
+    it("goes on when the leader ends by " .. handover[1], function()
+      local replicas = scope:replicas({
+        names = { "a", "b" },
+        kubeconfig = function(name) return world:kubeconfig(name) end,
+        config = function()
+          return config({ controller = { leader_election = { enabled = true, lease_duration = "3s",
+            renew_deadline = "2s", retry_period = "500ms" } } })
+        end,
+      })
+      local leader = replicas:wait_leader(30)
+      replicas:wait_all_ready()
+      admin:patch("Ingress", "one", { metadata = { annotations = { ["example.com/theirs"] = "kept" } } })
+      admin:patch_status("Ingress", "one", { loadBalancer = { ingress = { FOREIGN } } })
+      wait_status("one", "203.0.113.9 192.0.2.1")
+      wait_status("two", "192.0.2.1")
+      -- The address changes in the meantime, and once more when it is over.
+      local heal = handover[2](leader, replicas)
+      publish("192.0.2.11")
+      wait_status("one", "203.0.113.9 192.0.2.11", 30)
+      wait_status("two", "192.0.2.11", 30)
+      if heal then heal() end
+      leader = replicas:wait_leader(30)
+      publish("192.0.2.12")
+      wait_status("one", "203.0.113.9 192.0.2.12", 30)
+      wait_status("two", "192.0.2.12", 30)
+      -- Nobody but the leader writes.
       for _, other in ipairs(replicas:others(leader)) do assert.equal(0, other:state().status.under_way) end
-    end
-    posix.sleep(0.5)
-    assert_unharmed()
-  end)
+      posix.sleep(0.5)
+      assert_unharmed()
+    end)
+  end
 
   --- The other controller writes as controllers do: it reads, changes what is its own, and writes that version.
   local function write_theirs(n)

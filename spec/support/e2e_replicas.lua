@@ -10,7 +10,7 @@ Replicas.__index = Replicas
 
 --- Starts one HAProxy and, attached to it, the replicas.
 ---@param options table names; kubeconfig (function(name) → path); config (function(name) → configuration); series;
---- https
+--- https; program (another haptic, for those that start from then on)
 function Scope:replicas(options)
   local r = setmetatable({
     scope = self, options = options, haproxy = self:haproxy({ series = options.series }), by_name = {},
@@ -27,7 +27,7 @@ function Replicas:start(name)
   local before = self.by_name[name]
   self.by_name[name] = self.scope:haptic({
     name = name, kubeconfig = self.options.kubeconfig(name), config = self.options.config(name), haproxy = self.haproxy,
-    http_port = self.http_port, https = self.options.https, https_port = self.https_port,
+    program = self.options.program, http_port = self.http_port, https = self.options.https, https_port = self.https_port,
     status_port = self.status_port, metrics_port = before and before.metrics_port,
     debug_port = before and before.debug_port, output = before and before.output,
   })

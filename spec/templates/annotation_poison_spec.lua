@@ -149,6 +149,9 @@ local function engine(version, context)
   return e
 end
 
+--- May objects of a kind have a key?
+local function is_on(k, kind) return (" " .. table.concat(k.on, " ") .. " "):find(" " .. kind .. " ", 1, true) ~= nil end
+
 --- Put an Ingress for each bad value; returns name → {key, value}.
 local function put_all(e)
   local cases, n = {}, 0
@@ -212,6 +215,29 @@ describe("Bad values of annotations", function()
       try(key, values, "InvalidAnnotation")
       try(key, INJECTIONS, "InvalidAnnotation")
     end
+    -- Those that Ingresses may have as well: nothing of them is in what is rendered for these.
+    local tried, problems = 0, {}
+    for _, k in ipairs(page.keys(page.FAMILY)) do
+      local values = not k.refused and is_on(k, "ConfigMap") and not CONFIG[k.short] and CORPUS[k.old_for or k.short]
+      for _, list in ipairs(values and { values, INJECTIONS } or {}) do
+        for _, value in ipairs(list) do
+          local what = ("%s = %q"):format(k.short, value:sub(1, 60))
+          local data = { [k.short] = value }
+          for other, good in pairs(NEEDS[k.short] or {}) do data[other] = good end
+          local config, told = put(data)
+          local all = table.concat({ told.InvalidAnnotation or "", told.InvalidProtection or "", told.InvalidServerSecret or "",
+            told.InvalidServerCa or "", told.TlsSecretNotFound or "", told.InvalidReference or "" }, " ")
+          -- A Secret without a namespace is looked for beside each Ingress: these are told.
+          if k.short == "auth-secret" and value == "nobody" then all = all .. e.host:dump():match("== notes.*") end
+          if not all:find(k.short, 1, true) and not all:find(k.old_for or k.short, 1, true) then problems[#problems + 1] = what .. " is not told: " .. all end
+          if config:find(EVIL, 1, true) then problems[#problems + 1] = what .. " is in the configuration" end
+          for name, text in pairs(e:output().maps) do assert.is_nil(text:find(EVIL, 1, true), what .. " in " .. name) end
+          tried = tried + 1
+        end
+      end
+    end
+    assert.equal("", table.concat(problems, "\n"))
+    assert.truthy(tried > 300, tried)
     -- Keys without an effect are told whatever they have.
     for _, k in ipairs(page.keys(page.FAMILY)) do
       if k.refused and table.concat(k.on, " "):find("ConfigMap", 1, true) then try(k.short, INJECTIONS, "AnnotationIgnored") end
@@ -221,6 +247,41 @@ describe("Bad values of annotations", function()
       assert.matches("snippet%-%l+/configmaps/default/haproxy$", id)
       assert.matches("config-snippet is refused", message, 1, true)
     end
+  end)
+
+  it("of keys of Ingresses are told at Services as well, and leave nothing behind", function()
+    local e, cases, n = engine("3.4"), {}, 0
+    for _, k in ipairs(page.keys(page.FAMILY)) do
+      local values = not k.refused and is_on(k, "Service") and not SERVICE[k.short] and CORPUS[k.old_for or k.short]
+      for _, list in ipairs(values and { values, INJECTIONS } or {}) do
+        for _, value in ipairs(list) do
+          n = n + 1
+          local service = program.service("s" .. n)
+          service.metadata.annotations = { ["haproxy.org/" .. k.short] = value }
+          e:put("services", service)
+          e:put("endpoints", program.slice("s" .. n .. "-1", "s" .. n, 80, { { "10.0.1.1" } }))
+          e:put("ingresses", program.ingress("i" .. n, { rules = { { host = "i" .. n .. ".example", paths = { { "/", "Prefix",
+            "s" .. n } } } } }))
+          cases[n] = { key = k.short, value = value }
+        end
+      end
+    end
+    assert.truthy(n > 150, n)
+    e:render()
+    local o, problems = e:output(), {}
+    for i, case in ipairs(cases) do
+      local told = {}
+      for _, id in ipairs({ "default/s" .. i, "default/i" .. i }) do
+        for _, message in pairs(o.warnings[id] or {}) do told[#told + 1] = message end
+      end
+      if not table.concat(told, " "):find(case.key, 1, true) then
+        problems[#problems + 1] = ("%s = %q is not told: %s"):format(case.key, case.value:sub(1, 60), table.concat(told, " "))
+      end
+    end
+    assert.equal("", table.concat(problems, "\n"))
+    assert.is_nil(o.config:find(EVIL, 1, true))
+    for name, text in pairs(o.maps) do assert.is_nil(text:find(EVIL, 1, true), name) end
+    assert.same({}, e.host.failures)
   end)
 
   it("of a Service are told there, and close its backends", function()

@@ -4,39 +4,13 @@ local haproxy = require("spec.support.haproxy")
 package.path = "./?.lua;" .. package.path
 local program = require("spec.support.program")
 local page = require("tools.annotations")
+local values = require("spec.support.annotation_values")
 
 local EVIL = "zz-evil"
 local IS_FULL = os.getenv("E2E_FULL") == "1"
 local SERIES = IS_FULL and { "2.6", "3.0", "3.2", "3.4" } or { "3.4" }
 if not IS_FULL then io.stderr:write("hostile_values_spec: 2.6, 3.0 and 3.2, and each ConfigMap by HAProxy, with E2E_FULL=1 only\n") end
 local HASH = "$5$salt$kpa26zwgX83BPSR8d7w93OIXbFt/d3UOTZaAu5vsTM6"
-
---- A good value of each key.
-local GOOD = {
-  ["allow-list"] = "10.0.0.0/8", ["deny-list"] = "10.0.0.0/8", ["rate-limit-whitelist"] = "10.0.0.0/8",
-  ["request-redirect"] = "new.example", ["request-redirect-code"] = "302", ["request-set-header"] = "X-A b",
-  ["response-set-header"] = "X-A b", ["set-host"] = "a.example", ["path-rewrite"] = "/(.*) /x\\1", ["auth-type"] = "basic-auth",
-  ["auth-secret"] = "users", ["auth-realm"] = "Room", ["cors-enable"] = "true", ["cors-allow-credentials"] = "true",
-  ["cors-respond-to-options"] = "true", ["cors-allow-origin"] = "https://a\\.example", ["cors-allow-methods"] = "GET",
-  ["cors-allow-headers"] = "X-A", ["cors-max-age"] = "5s", ["rate-limit-requests"] = "5", ["rate-limit-period"] = "5s",
-  ["rate-limit-status-code"] = "429", ["request-capture"] = "hdr(x-a)", ["request-capture-len"] = "64", ["src-ip-header"] = "X-A",
-  ["timeout-server"] = "5s", ["load-balance"] = "hdr(x-a)", ["cookie-persistence"] = "a", ["cookie-persistence-no-dynamic"] = "a",
-  check = "true", abortonclose = "true", ["forwarded-for"] = "true", ["check-http"] = "GET /a", ["check-interval"] = "5s",
-  ["timeout-check"] = "5s", ["pod-maxconn"] = "5", ["send-proxy-protocol"] = "proxy", ["server-ssl"] = "true",
-  ["standalone-backend"] = "true", ["ssl-passthrough"] = "false", ["server-proto"] = "h2", ["server-ca"] = "ca", ["server-crt"] = "crt",
-  ["server-sni"] = "a.example", ["backend-config-snippet"] = "http-request set-header X-A 'b'",
-  ["ssl-redirect"] = "true", ["ssl-redirect-code"] = "302", ["ssl-redirect-port"] = "443", ["route-acl"] = "path /a",
-  maxconn = "100", nbthread = "1", ["rate-limit-size"] = "1000", ["quic-alt-svc-max-age"] = "60", dontlognull = "true", logasap = "true",
-  ["http-keep-alive"] = "true", ["http-server-close"] = "true", ["client-strict-sni"] = "true", ["proxy-protocol"] = "192.0.2.1",
-  ["hard-stop-after"] = "5s", ["http-connection-mode"] = "httpclose", ["tls-alpn"] = "h2", ["ssl-certificate"] = "default/users",
-  ["default-backend-service"] = "default/web", ["syslog-server"] = "address:127.0.0.1, facility:local0",
-  ["global-config-snippet"] = "tune.maxaccept 50", ["frontend-config-snippet"] = "http-request set-header X-A 'b'",
-  ["stats-config-snippet"] = "stats show-node", ["client-ca"] = "default/ca", ["client-crt-optional"] = "true",
-  ["prometheus-endpoint-auth-secret"] = "users", ["log-format"] = "%ci", ["log-format-tcp"] = "%ci",
-}
-for name in ("client client-fin connect http-request http-keep-alive queue server-fin tunnel"):gmatch("%S+") do
-  GOOD["timeout-" .. name] = "5s"
-end
 
 --- What leaves a word where it is pasted: ends of lines, ends of strings, variables of the environment, expressions.
 local HOSTILE = {
@@ -47,10 +21,6 @@ local HOSTILE = {
   " } or { always_true } # " .. EVIL, EVIL .. ("x"):rep(60000), EVIL .. "\226\128\174", EVIL .. "\239\188\135", "\239\187\191" .. EVIL,
   " \\x0aserver " .. EVIL .. " 127.0.0.1:1", " \\n" .. EVIL, "\11" .. EVIL, "\194\133" .. EVIL, "@" .. EVIL .. "@+allow+", "|" .. EVIL, ";" .. EVIL,
 }
-
-local NEEDS = { ["cors-"] = { ["cors-enable"] = "true" }, ["rate-limit-"] = { ["rate-limit-requests"] = "5" },
-  ["auth-"] = { ["auth-type"] = "basic-auth", ["auth-secret"] = "users" }, ["request-redirect-"] = { ["request-redirect"] = "a.example" },
-  ["request-capture-"] = { ["request-capture"] = "path" } }
 
 --- What stands in these is syntax, as far as the firewall lets it through: there it is tried whether HAProxy takes it.
 local function hostile_for(key, hostile)
@@ -76,7 +46,9 @@ local function engine(version)
       config_snippets = { "Ingress", "Service", "ConfigMap" } },
     capabilities = { version = version, major = tonumber(major), minor = tonumber(minor) } })
   e:put("services", program.service("web"))
-  e:put("secrets", { metadata = { namespace = "default", name = "users" }, data = { ada = HASH } })
+  for _, name in ipairs({ "users", "others" }) do
+    e:put("secrets", { metadata = { namespace = "default", name = name }, data = { ada = HASH } })
+  end
   e:put("endpoints", program.slice("web-1", "web", 80, { { "10.0.0.1" } }))
   e:put("ingresses", program.ingress("neighbour", { annotations = { ["haproxy.org/allow-list"] = "10.0.0.0/8" },
     rules = { { host = "n.example", paths = { { "/" } } } } }))
@@ -102,7 +74,7 @@ describe("Values that try to leave their word", function()
     local count = 0
     for _, k in ipairs(page.keys(page.FAMILY)) do
       if not k.refused and not k.old_for then
-        assert.is_string(GOOD[k.short], k.short)
+        assert.is_string(values.VALUES[k.short], k.short)
         count = count + 1
       end
     end
@@ -118,18 +90,14 @@ describe("Values that try to leave their word", function()
         for _, key in ipairs(keys_at(kind)) do
           for _, hostile in ipairs(HOSTILE) do
             n = n + 1
-            local annotations = { ["haproxy.org/" .. key] = GOOD[key] .. hostile_for(key, hostile) }
+            local annotations = { ["haproxy.org/" .. key] = values.VALUES[key] .. hostile_for(key, hostile) }
             if kind == "Service" then
               local service = program.service("s" .. n)
               service.metadata.annotations, annotations = annotations, nil
               e:put("services", service)
               e:put("endpoints", program.slice("s" .. n .. "-1", "s" .. n, 80, { { "10.0.1.1" } }))
             else
-              for beginning, others in pairs(NEEDS) do
-                for other, good in pairs(key:find(beginning, 1, true) == 1 and others or {}) do
-                  annotations["haproxy.org/" .. other] = annotations["haproxy.org/" .. other] or good
-                end
-              end
+              for other, good in pairs(values.needs_of(key)) do annotations["haproxy.org/" .. other] = good end
             end
             e:put("ingresses", program.ingress("case" .. n, { annotations = annotations, rules = { { host = "case" .. n .. ".example",
               paths = { { "/", "Prefix", kind == "Service" and "s" .. n or "web" } } } } }))
@@ -153,7 +121,7 @@ describe("Values that try to leave their word", function()
       local count = 0
       for i, hostile in ipairs(HOSTILE) do
         e:put("configmaps", { apiVersion = "v1", kind = "ConfigMap", metadata = { namespace = "default", name = "haproxy" },
-          data = { [key] = GOOD[key] .. hostile_for(key, hostile) } })
+          data = { [key] = values.VALUES[key] .. hostile_for(key, hostile) } })
         e:render()
         local o = e:output()
         -- Most are refused, and then the configuration is one that was checked.

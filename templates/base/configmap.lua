@@ -144,7 +144,8 @@ if NAME and watched("configmaps") then
         out:warn("AnnotationIgnored", key .. " has no effect: " .. known.refused)
       elseif known.is_value then
         annotated({ known.name }, { level() }, function(_, _, message)
-          out:warn("InvalidAnnotation", key .. " " .. message .. "; it has no effect")
+          out:warn("InvalidAnnotation", key .. " " .. message .. (known.protects
+            and "; what it protects is closed, where no other level has a right one" or "; it has no effect"))
         end)
       end
     end

@@ -60,6 +60,7 @@ end
 --   maps         names of maps
 --   backend(rule)     writes its rules in the backends of Ingresses and Services that have one of the annotations; such
 --                an Ingress has backends of its own
+--   judge(values, tell)  tells what is wrong with what the ConfigMap has, beyond its types: tell(message)
 --   rules(rule, has)  writes its rules in the frontend: rule(word, …); has(word, …) gives the words of the condition
 --   put(values, record, out, ing)   emits the values of a route by record:entry() and returns its words; or
 --                nil and a message: the route is closed
@@ -77,6 +78,14 @@ local function declare(name, effect)
   if effect.rules then
     section("frontend http", { name = "effect-" .. name, order = place, key = "effect " .. name }, function(b)
       effect.rules(function(...) write(b, ...) end, has)
+    end)
+  end
+  if effect.judge then
+    -- Each Ingress hears that its routes are closed; who can mend it reads it at the ConfigMap.
+    configmap.each("effect-" .. name, function(out)
+      effect.judge(annotated(effect.annotations, { configmap.level() }), function(message)
+        out:warn("InvalidReference", message)
+      end)
     end)
   end
   if effect.maps then
@@ -163,7 +172,8 @@ local function suffix_of(out, ing, service)
   local function tell(kind, key, message)
     if kind == "ConfigMap" then return end
     local what = kind == "Service" and "service " .. service.metadata.name .. ": " or ""
-    out:warn("InvalidAnnotation", ("%s%s %s; it has no effect"):format(what, key, message))
+    out:warn("InvalidAnnotation", ("%s%s %s; %s"):format(what, key, message, annotation(key, kind).protects
+      and "where no other level has a right one, the routes answer 503" or "it has no effect"))
   end
   local words = {}
   for _, effect in ipairs(effects) do

@@ -62,6 +62,24 @@ local known = shared("pattern-list-names", function()
   return names
 end)
 
+--- What is wrong with the name of a list; nil when nothing is.
+local function problem_of(name)
+  if not lists.is_set then return "there are no lists: the setting pattern_lists names no ConfigMap" end
+  local state = known()[name]
+  if state == nil then return "there is no list " .. BEGINNING .. name end
+  return state ~= true and BEGINNING .. name .. ": " .. state or nil
+end
+
+--- Tell what is wrong with the lists that the ConfigMap's values name. names: of declared annotations.
+local function judge(names, values, consequence, tell)
+  for _, name in ipairs(names) do
+    for _, item in ipairs(values[name] or {}) do
+      local problem = item:starts_with(BEGINNING) and problem_of(item:sub(#BEGINNING + 1))
+      if problem then tell(name:gsub("_", "-") .. ": " .. problem .. "; " .. consequence) end
+    end
+  end
+end
+
 --- Emit a list of a record, and the name in it. Returns the word of the route for that name, or nil and what is wrong.
 local function put(record, list, items)
   local networks, name = {}, nil
@@ -74,10 +92,8 @@ local function put(record, list, items)
   end
   addresses.put(record, list, networks)
   if not name then return nil end
-  if not lists.is_set then return nil, "there are no lists: the setting pattern_lists names no ConfigMap" end
-  local state = known()[name]
-  if state == nil then return nil, "there is no list " .. BEGINNING .. name end
-  if state ~= true then return nil, BEGINNING .. name .. ": " .. state end
+  local problem = problem_of(name)
+  if problem then return nil, problem end
   record:entry(MAP, ":" .. list, KEY .. name)
   return list .. "-named"
 end
@@ -95,4 +111,4 @@ local function listed(list, negated)
 end
 
 provide("effects.addresses_named", { BEGINNING = BEGINNING, map = MAP, parse = parse, put = put, write = write,
-  listed = listed })
+  judge = judge, listed = listed })

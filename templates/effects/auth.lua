@@ -112,6 +112,18 @@ effects.declare("auth", {
     set("auth_sha1", "str({SHA}),concat(,txn.auth_sha1)", has_hash)
     set("auth_ok", "bool(true)", has_hash, "{", "var(txn.auth_sha1),secure_memcmp(txn.auth_hash)", "}")
   end,
+  judge = function(values, tell)
+    local ref, problem = values.auth_secret, nil
+    if not values.auth_type and not ref then return end
+    if not values.auth_type then
+      problem = "auth-secret without auth-type"
+    elseif not ref then
+      problem = "auth-type without auth-secret"
+    elseif watched("secrets") and ref.namespace and not resources.secrets:get(ref.namespace, ref.name) then
+      problem = "auth-secret: there is no Secret " .. ref.namespace .. "/" .. ref.name
+    end
+    if problem then tell(problem .. "; routes without a right value of their own answer 503") end
+  end,
   put = function(values, record, _, ing)
     if not values.auth_type and not values.auth_secret then return nil end
     local ref = values.auth_secret

@@ -68,6 +68,7 @@ use("effects").declare("limit", {
     rule("http-request", "sc-set-gpt(0,2)", "var(txn.limit_now),add(txn.limit_ahead),add(txn.limit_interval),and("
       .. MASK .. ")", limited)
   end,
+  judge = function(values, tell) named.judge({ "rate_limit_whitelist" }, values, "it has no effect", tell) end,
   put = function(values, record)
     if not values.rate_limit_requests then return nil end
     local period = values.rate_limit_period * 10

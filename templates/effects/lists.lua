@@ -16,6 +16,9 @@ use("effects").declare("access", {
     rule("http-request", "deny", "if", has("deny"), "!{", "var(txn.ip)", "-m", "found", "}")
     rule("http-request", "deny", "if", has("allow"), addresses.listed("allow", true), named.listed("allow", true))
   end,
+  judge = function(values, tell)
+    named.judge({ "allow_list", "deny_list" }, values, "routes without a list of their own answer 503", tell)
+  end,
   put = function(values, record)
     local words = {}
     for word, name in pairs({ allow = "allow_list", deny = "deny_list" }) do

@@ -58,7 +58,8 @@ annotations({
   server_sni = {
     type = "text", pattern = "^[a-z0-9][a-z0-9.-]*$", expects = "a DNS name in lower case", on = BACKENDS,
     families = in_families("server-sni"), effect = "server-tls", protects = true,
-    doc = "The name that pods are asked for in the handshake, and that their certificates have to have.",
+    doc = "The name that pods are asked for in the handshake, and, with server-ca, that their certificates have to "
+      .. "have. Where it is wrong and nobody verifies it, pods are asked for no name.",
     lines = "server … sni str(NAME) verifyhost NAME", tested = TLS_TEST,
   },
   standalone_backend = {

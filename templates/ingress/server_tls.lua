@@ -48,12 +48,15 @@ end
 local function read(list, namespace)
   local levels = keys.levels_of(list)
   if #levels == 0 then return nil end
-  local outs = {}
+  local outs, has_ca = {}, annotated({ "server_ca" }, levels).server_ca ~= nil
   for _, level in ipairs(levels) do outs[level.kind] = level.out end
   local v, wrong = annotated(NAMES, levels, function(kind, key, message)
     if not outs[kind] then return end
-    local what = annotation(key, kind).protects and "requests get 503, unless another level has a right one"
-      or "it has no effect"
+    local known, what = annotation(key, kind), "it has no effect"
+    -- Without authorities nobody verifies the name.
+    if known.protects and (known.name ~= "server_sni" or has_ca) then
+      what = "requests get 503, unless another level has a right one"
+    end
     outs[kind]:warn("InvalidAnnotation", key .. " " .. message .. "; " .. what)
   end)
   local result = { proto = v.server_proto }
@@ -125,5 +128,22 @@ local function judge(out, ing)
     if reason then out:warn(reason, message) end
   end
 end
+
+-- Backends that take these from the ConfigMap are nobody's of whom it could be told.
+configmap.each("server-tls", function(out)
+  local values = annotated({ "server_ca", "server_crt" }, { configmap.level() })
+  for name, ref in pairs(values) do
+    local namespace, key, reason, message = ref.namespace or configmap.namespace, name:gsub("_", "-"), nil, nil
+    if not SECRETS then
+      reason, message = "InvalidServerSecret", "Secrets are not watched; requests get 503"
+    elseif name == "server_ca" then
+      reason, message = select(3, ssl.server_problem(namespace, ref.name))
+    else
+      reason, message = ssl.problem(namespace, ref.name)
+      message = message and message .. "; the certificate that was in use stays, or else the default one"
+    end
+    if reason then out:warn(reason, key .. ": " .. message) end
+  end
+end)
 
 provide("ingress.server_tls", { words = words, judge = judge })
