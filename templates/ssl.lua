@@ -214,7 +214,15 @@ end
 local function problem_of(secret, id)
   local facts = secret and secret.x509
   if not secret then return "TlsSecretNotFound", "there is no Secret " .. id end
-  if not facts then return "InvalidCertificate", "Secret " .. id .. " has no certificate" end
+  if not facts then
+    for _, key in ipairs({ "rsa.crt", "ecdsa.crt", "dsa.crt" }) do
+      if dig(secret, "data", key) ~= nil then
+        return "InvalidCertificate", ("Secret %s has %s: put each certificate into a Secret of its own as tls.crt and "
+          .. "tls.key, and name both in spec.tls"):format(id, key)
+      end
+    end
+    return "InvalidCertificate", "Secret " .. id .. " has no certificate"
+  end
   if facts.problem then return "InvalidCertificate", "Secret " .. id .. ": " .. facts.problem end
   if facts.validity == "ended" then return "CertificateExpired", "Secret " .. id .. ": the certificate has expired" end
   if facts.validity == "early" then

@@ -69,6 +69,16 @@ local RELOADS = {
   { "before 3.4: a new backend; before 3.0: servers that come and go", "HAProxy cannot add them while it runs" },
 }
 
+--- What stands elsewhere than in annotations.
+local OBJECTS = {
+  { "a port in its ConfigMap of TCP services", "the same, in the ConfigMap that `tcp_services` names" },
+  { "a status in its ConfigMap of error files", "the same, in the ConfigMap that `error_files` names" },
+  { "a name in its ConfigMap of pattern files", "a list of addresses, in the ConfigMap that `pattern_lists` names" },
+  { "`tls.crt` and `tls.key` of a Secret", "the same" },
+  { "`rsa.crt` and `rsa.key`, `ecdsa.crt` and `ecdsa.key`, `dsa.crt` and `dsa.key` of one Secret",
+    "a Secret with `tls.crt` and `tls.key` for each type, both with the host in `spec.tls`; the owner is told" },
+}
+
 --- The whole page.
 function M.page()
   local out = {}
@@ -124,6 +134,14 @@ function M.page()
   for _, k in ipairs(refused) do
     add("| `%s` | %s | %s%s |", k.short, kinds_of(k), cell(k.reason), k.protects and " **Protects.**" or "")
   end
+  add("| `backend.PREFIX/NAME`, `frontend.PREFIX/NAME` | I S | what that controller's administrator defines by custom "
+    .. "resources; [declare your own](templates.md#annotations) in a template |")
+  add("")
+  add("## Other objects")
+  add("")
+  add("| what that controller reads | here |")
+  add("| --- | --- |")
+  for _, row in ipairs(OBJECTS) do add("| %s | %s |", row[1], row[2]) end
   add("")
   return table.concat(out, "\n")
 end

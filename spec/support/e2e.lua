@@ -11,5 +11,6 @@ require("support.e2e_replicas")
 require("support.e2e_fleet")
 require("support.e2e_reloads")
 require("support.e2e_world")
+require("support.e2e_keys")
 
 return require("support.e2e_core")

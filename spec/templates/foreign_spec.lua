@@ -32,10 +32,12 @@ describe("Annotations of other controllers", function()
   it("are named to the owner when they have no effect, each of them", function()
     local o = annotated({ ["nginx.ingress.kubernetes.io/rewrite-target"] = "/", ["haproxy.org/server-slots"] = "5", ["haproxy-ingress.github.io/hsts"] = "true",
       ["alb.ingress.kubernetes.io/scheme"] = "internal", ["example.com/note"] = "x", ["kubernetes.io/ingress.class"] = "haptic",
-      ["haproxy-haptic.org/unheard-of"] = "1" })
+      ["haproxy-haptic.org/unheard-of"] = "1", ["backend.haproxy.org/own-check"] = "1", ["frontend.corp.test/x"] = "1" })
     local text = told(o, "AnnotationIgnored")
     for _, key in ipairs({ "nginx.ingress.kubernetes.io/rewrite-target", "haproxy.org/server-slots", "haproxy-ingress.github.io/hsts",
-      "alb.ingress.kubernetes.io/scheme", "haproxy-haptic.org/unheard-of" }) do
+      "alb.ingress.kubernetes.io/scheme", "haproxy-haptic.org/unheard-of",
+      "backend.haproxy.org/own-check (another controller's administrator has defined it: declare it in a template)",
+      "frontend.corp.test/x" }) do
       assert.is_truthy(text:find(key, 1, true), key)
     end
     for _, key in ipairs({ "example.com", "ingress.class" }) do assert.is_nil(text:find(key, 1, true), key) end

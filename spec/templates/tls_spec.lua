@@ -89,6 +89,16 @@ describe("The ssl library", function()
     end
   end)
 
+  it("says what becomes of pairs that stand in one Secret, as another controller reads them", function()
+    local e = engine()
+    e:put("secrets", { metadata = { namespace = "default", name = "s" }, type = "Opaque",
+      data = { ["rsa.crt"] = HANDLE, ["rsa.key"] = HANDLE, ["ecdsa.crt"] = HANDLE, ["ecdsa.key"] = HANDLE } })
+    e:put("ingresses", ingress("a", { { hosts = { "a.example" }, secretName = "s" } }))
+    e:render()
+    assert.matches("Secret default/s has rsa.crt: put each certificate into a Secret of its own as tls.crt and tls.key, and name "
+      .. "both in spec.tls", e:output().warnings["default/a"].InvalidCertificate, 1, true)
+  end)
+
   it("gives no host a certificate that is not for it", function()
     local e = engine()
     e:put("secrets", secret("s", { "*.example", "other.test" }))

@@ -93,6 +93,8 @@ local function sorted(object, kind)
     elseif not is_ours and prefix == OURS and not OWN[kind][key] then
       local list = OWN_PROTECTS[key] and protects or ignored
       list[#list + 1] = name
+    elseif not is_ours and prefix and (prefix:starts_with("backend.") or prefix:starts_with("frontend.")) then
+      ignored[#ignored + 1] = name .. " (another controller's administrator has defined it: declare it in a template)"
     end
   end
   return ignored, protects, canary
@@ -129,7 +131,8 @@ local function judge_service(out, service)
     local known = annotation(key, "Service")
     if known and known.is_honoured and known.is_value then
       annotated({ known.name }, { { kind = "Service", values = { [key] = value } } }, function(_, name, message)
-        out:warn("InvalidAnnotation", name .. " " .. message .. "; it has no effect")
+        out:warn("InvalidAnnotation", name .. " " .. message .. (known.protects
+          and "; what it protects is closed, where no other level has a right one" or "; it has no effect"))
       end)
     end
   end
