@@ -1,4 +1,4 @@
---- requests.lua — which keys of the family were asked for by real requests, with which HAProxy, over HTTP and over HTTPS.
+--- requests.lua — which keys of the family had real requests, with which HAProxy, over HTTP and over HTTPS.
 ---
 ---   mkdir DIR; E2E_FULL=1 E2E_KEYS=DIR busted spec/e2e/…_spec.lua …; luajit tools/requests.lua DIR
 ---
@@ -32,7 +32,9 @@ for _, k in ipairs(page.keys(page.FAMILY)) do
         any = any or has
         by_kind[kind] = by_kind[kind] or has
       end
-      if not any and not (NONE[scheme] and NONE[scheme][k.short]) then missing[#missing + 1] = series .. "/" .. scheme end
+      if not any and not (NONE[scheme] and NONE[scheme][k.short]) then
+        missing[#missing + 1] = series .. "/" .. scheme
+      end
     end
   end
   local never = {}

@@ -1,5 +1,5 @@
---- Which keys of a family were in force when requests were sent, with which HAProxy, over HTTP and over HTTPS. E2E_KEYS names a
---- folder, in which each run of a spec leaves a file; tools/requests makes a table of them.
+--- Which keys of a family were in force when requests were sent, with which HAProxy, over HTTP and over HTTPS.
+--- E2E_KEYS names a folder, in which each run of a spec leaves a file; tools/requests.lua makes a table of them.
 -- Part of support.e2e: watches what specs write and whom they ask.
 
 local http = require("support.http")
@@ -12,7 +12,7 @@ if not FOLDER then return end
 local PREFIX = "^haproxy[%w.-]*%.%a+/(.+)$"
 
 local manifests, haptics, written = {}, {}, {}
-local file = assert(io.open(("%s/%d-%d"):format(FOLDER, os.time(), posix.pid and posix.pid() or math.random(1e9)), "w"))
+local file = assert(io.open(FOLDER .. "/" .. tostring(written):match("0x(%x+)") .. os.time(), "w"))
 
 local function note(series, scheme, kind, key)
   local line = table.concat({ series, scheme, kind, key }, " ")
@@ -33,7 +33,8 @@ end
 local function asked(haptic, scheme, host)
   for _, objects in pairs(manifests) do
     for _, o in ipairs(objects) do
-      if type(o) == "table" and o.kind == "ConfigMap" and haptic.configmap == o.metadata.namespace .. "/" .. o.metadata.name then
+      local is_map = type(o) == "table" and o.kind == "ConfigMap"
+      if is_map and haptic.configmap == o.metadata.namespace .. "/" .. o.metadata.name then
         for key in pairs(o.data or {}) do note(haptic.series, scheme, "ConfigMap", key) end
       end
       for _, rule in ipairs(type(o) == "table" and o.kind == "Ingress" and o.spec.rules or {}) do

@@ -26,9 +26,10 @@ end
 function Replicas:start(name)
   local before = self.by_name[name]
   self.by_name[name] = self.scope:haptic({
-    name = name, kubeconfig = self.options.kubeconfig(name), config = self.options.config(name), haproxy = self.haproxy,
-    program = self.options.program, http_port = self.http_port, https = self.options.https, https_port = self.https_port,
-    status_port = self.status_port, metrics_port = before and before.metrics_port,
+    name = name, kubeconfig = self.options.kubeconfig(name), config = self.options.config(name),
+    haproxy = self.haproxy, program = self.options.program, http_port = self.http_port,
+    https = self.options.https, https_port = self.https_port, status_port = self.status_port,
+    metrics_port = before and before.metrics_port,
     debug_port = before and before.debug_port, output = before and before.output,
   })
   return self.by_name[name]

@@ -4,7 +4,7 @@ local haproxy = require("spec.support.haproxy")
 package.path = "./?.lua;" .. package.path
 local program = require("spec.support.program")
 local page = require("tools.annotations")
-local values = require("spec.support.annotation_values")
+local values = require("spec.templates.annotation_values")
 
 local EVIL = "zz-evil"
 local IS_FULL = os.getenv("E2E_FULL") == "1"

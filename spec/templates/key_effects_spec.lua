@@ -3,10 +3,9 @@
 package.path = "./?.lua;" .. package.path
 local program = require("spec.support.program")
 local page = require("tools.annotations")
-local values = require("spec.support.annotation_values")
+local values = require("spec.templates.annotation_values")
 
 local KINDS = { { name = "secrets", parts = 2 }, { name = "configmaps", parts = 2 }, unpack(program.KINDS) }
-local LEVELS = { "Ingress", "Service", "ConfigMap" }
 local HASH = "HapticSecret0123456789abcdef0123456789abcdefEnd"
 local OTHER_HASH = "HapticSecretfedcba9876543210fedcba9876543210End"
 --- No type reads it, and it stands in nothing by itself.

@@ -133,7 +133,8 @@ end
 configmap.each("server-tls", function(out)
   local values = annotated({ "server_ca", "server_crt" }, { configmap.level() })
   for name, ref in pairs(values) do
-    local namespace, key, reason, message = ref.namespace or configmap.namespace, name:gsub("_", "-"), nil, nil
+    local namespace, key = ref.namespace or configmap.namespace, name:gsub("_", "-")
+    local reason, message
     if not SECRETS then
       reason, message = "InvalidServerSecret", "Secrets are not watched; requests get 503"
     elseif name == "server_ca" then
