@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
+#include "controller/ownership.h"
 
 enum option_id {
     OPT_CONFIG = 256,
@@ -25,6 +26,8 @@ enum option_id {
     OPT_MEMBER_SHARE,
     OPT_AGENT_NAME,
     OPT_FLEET_SECRET,
+    OPT_OWNERS,
+    OPT_OWNED_SECRETS,
     OPT_FLEET_CA,
     OPT_FLEET_CERT,
     OPT_FLEET_KEY,
@@ -92,6 +95,14 @@ static const struct run_row {
      "fleet: the Secret with the certificates, in the controller's namespace; the leader makes and renews them. Or give "
      "files:",
      OPT_FLEET_SECRET},
+    {"owners", "LIST", "OWNERS", NULL,
+     "objects of the controller's namespace, such as apps/v1/deployments/haptic-controller, separated by commas: the Lease "
+     "and the Secrets that the controllers make are removed with the last of them",
+     OPT_OWNERS},
+    {"owned-secrets", "NAMES", "OWNED_SECRETS", NULL,
+     "with --owners: further Secrets that are removed with them, if they have the label "
+     "app.kubernetes.io/managed-by=haptic; separated by commas",
+     OPT_OWNED_SECRETS},
     {"fleet-ca", "FILE", "FLEET_CA", NULL, "fleet: the authority of the agents' certificates (PEM)", OPT_FLEET_CA},
     {"fleet-cert", "FILE", "FLEET_CERT", NULL, "fleet: the controller's certificate (PEM); read again when it changes",
      OPT_FLEET_CERT},
@@ -299,6 +310,16 @@ static int set_option(struct run_options *o, int id, const char *value, bool fro
         if (*value == '\0' || value[strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-.")] != '\0')
             return err_set(err, ERR_INVALID, "--fleet-secret %.64s: not the name of a Secret", value);
         app->fleet_secret = value;
+        return 0;
+    case OPT_OWNERS:
+        if (ownership_check(value, err) < 0)
+            return err_wrap(err, "--owners");
+        app->owners = value;
+        return 0;
+    case OPT_OWNED_SECRETS:
+        if (value[strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789-.,")] != '\0')
+            return err_set(err, ERR_INVALID, "--owned-secrets %.64s: not names of Secrets", value);
+        app->owned_secrets = value;
         return 0;
     case OPT_FLEET_CA:
         app->fleet_authority = value;

@@ -179,6 +179,7 @@ static int begin(struct app *app, struct err *err)
         return -1;
     if (o->source_dir == NULL && app->client == NULL && start_client(app, err) < 0)
         return -1;
+    app_start_ownership(app);
     if (app_start_leader(app, app->config, err) < 0 || start_store(app, err) < 0)
         return -1;
     if (place_make_directory(o->haproxy_dir, &app->directory, err) < 0 ||
@@ -374,6 +375,7 @@ struct app *app_free(struct app *app)
     app->sweeper = sweeper_free(app->sweeper);
     app->reconcile = reconcile_free(app->reconcile);
     app->leader = leader_free(app->leader);
+    app_free_ownership(app);
     app->config_report = config_report_free(app->config_report);
     app->config_source = config_source_free(app->config_source);
     app->events = kube_events_free(app->events);

@@ -34,6 +34,9 @@ struct app_options {
     unsigned member_share;    /* per cent of the members that may take at a time what had to be checked */
     const char *agent_name;   /* in the agents' certificates */
     const char *fleet_secret; /* with the certificates, made when it is not there; NULL: the files */
+    /* Objects whose removal removes the Lease and the Secrets that the controllers made, and further Secrets of theirs
+     * (names, separated by commas); NULL: none. */
+    const char *owners, *owned_secrets;
     const char *fleet_authority, *fleet_certificate, *fleet_key; /* PEM files */
     const char *haproxy_binary;
     const char *check_reads; /* further paths that the check may read, separated by ":"; NULL: none */

@@ -36,6 +36,7 @@ static void on_certified(void *ctx, const struct peer_identity *identity)
     app->options.webhook_certified(app->options.webhook_ctx, identity->certificate, identity->key);
     if (app->authority_writer != NULL)
         authority_writer_set(app->authority_writer, identity->authority);
+    app_ownership_step(app);
 }
 
 static int start_certificates(struct app *app, bool (*may_write)(void *ctx), struct err *err)
@@ -50,6 +51,7 @@ static int start_certificates(struct app *app, bool (*may_write)(void *ctx), str
                                              .agent_name = app->webhook_name,
                                              .is_webhook = true,
                                              .may_write = may_write,
+                                             .references = app_ownership_references,
                                              .changed = on_certified,
                                              .ctx = app};
     const struct authority_writer_spec writer = {.name = o->webhook_configuration,

@@ -38,6 +38,7 @@ static void on_leader_changed(void *ctx, bool is_leader)
         look_at_fence(app);
     app_fleet_step(app);
     app_lead_admission(app);
+    app_ownership_step(app);
     if (app->reconcile != NULL)
         reconcile_kick(app->reconcile);
 }
@@ -83,7 +84,10 @@ int app_start_leader(struct app *app, const struct config *c, struct err *err)
     if (app_check_election(app, c, err) < 0)
         return -1;
     struct elector_config e = elector_config_of(app, c);
-    return leader_new(app->loop, app->client, &e, app->metrics, on_leader_changed, app, &app->leader, err);
+    if (leader_new(app->loop, app->client, &e, app->metrics, on_leader_changed, app, &app->leader, err) < 0)
+        return -1;
+    leader_on_create(app->leader, app_ownership_references, app);
+    return 0;
 }
 
 /* ---- its end, and another one ---- */

@@ -126,6 +126,7 @@ static void on_secret(void *ctx, const struct peer_identity *identity)
 
     if (set_identity(ctx, identity, &err) < 0)
         log_error("The certificates of the Secret cannot be used; those in force stay", "error", err.text);
+    app_ownership_step(ctx);
 }
 
 static const char *own_namespace(const struct app *app)
@@ -141,6 +142,7 @@ static int start_secret(struct app *app, struct err *err)
                                            .name = app->options.fleet_secret,
                                            .agent_name = app->options.agent_name,
                                            .may_write = app_may_write,
+                                           .references = app_ownership_references,
                                            .changed = on_secret,
                                            .ctx = app};
 

@@ -43,6 +43,7 @@
 #include "controller/member_pods.h"
 #include "controller/order_report.h"
 #include "controller/owned_writer.h"
+#include "controller/ownership.h"
 #include "controller/recall.h"
 #include "controller/reconcile.h"
 #include "controller/sealer.h"
@@ -95,6 +96,8 @@ struct app {
     struct recall *recall; /* what the fleet serves is being asked for; nothing is rendered before */
     struct member_pods *member_pods;
     struct fleet_secret *fleet_secret;
+    struct ownership *ownership; /* NULL: nobody owns what is made */
+    char *owned_secrets;
     uv_timer_t identity_timer;
     struct digest identity_digest;
     int open_handles;
@@ -212,6 +215,13 @@ void app_set_limits(struct app *app, const struct config *c);
 void app_take_settings(struct app *app, const struct config *before);
 /* The kinds of a configuration, and what is ignored in them. */
 int app_take_kinds(struct app *app, const struct config *c, bool *ret_changed, struct err *err) MUST_CHECK;
+
+/* app_ownership.c */
+void app_start_ownership(struct app *app);
+/* Leadership has changed, or one of the Secrets has. */
+void app_ownership_step(struct app *app);
+const char *app_ownership_references(void *ctx); /* of what is made now; NULL: none */
+void app_free_ownership(struct app *app);
 
 /* app_fleet.c */
 int64_t app_fleet_timeout_ns(const struct config *c);

@@ -34,6 +34,7 @@ struct fleet_secret {
     struct net_timer *timer;
     enum secret_state state;
     char *resource_version;
+    bool with_references, references_refused; /* of the last write; the API server wants more rights for them */
     struct fleet_keys keys;
     struct log_limit limit;
 };
@@ -118,7 +119,9 @@ static void on_written(void *ctx, const struct kube_response *response, const st
                  "secret", s->spec.name);
         return; /* the watch brings them */
     }
-    if (err->kind != ERR_CONFLICT && log_limit_pass(&s->limit, 60 * NS_PER_S, &similar))
+    if (err->kind == ERR_DENIED && s->with_references)
+        s->references_refused = true; /* certificates count more than who owns them */
+    else if (err->kind != ERR_CONFLICT && log_limit_pass(&s->limit, 60 * NS_PER_S, &similar))
         log_error(s->spec.is_webhook ? "The certificates of the webhook cannot be written"
                                      : "The certificates of the fleet cannot be written",
                   "secret", s->spec.name, "error", err->text, "similar", log_int((int64_t)similar));
@@ -143,6 +146,10 @@ static void write_secret(struct fleet_secret *s, const struct fleet_keys *keys)
                "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"type\":\"Opaque\",\"metadata\":{\"name\":\"%s\","
                "\"namespace\":\"%s\",\"annotations\":{\"" OURS "\":\"true\"}",
                s->spec.name, s->spec.namespace);
+    const char *references = s->spec.references && !s->references_refused ? s->spec.references(s->spec.ctx) : NULL;
+    s->with_references = references != NULL;
+    if (references)
+        buf_printf(&json, ",\"ownerReferences\":%s", references);
     if (s->resource_version)
         buf_printf(&json, ",\"resourceVersion\":\"%s\"", s->resource_version);
     buf_puts(&json, "},\"data\":{");

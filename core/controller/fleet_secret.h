@@ -25,6 +25,8 @@ struct fleet_secret_spec {
     const char *agent_name; /* DNS name in the agents' certificate */
     bool is_webhook;
     bool (*may_write)(void *ctx);
+    /* metadata.ownerReferences (JSON array) of the Secret; NULL, or it returns NULL: none. May be NULL. */
+    const char *(*references)(void *ctx);
     /* as a controller; of the webhook: as its server */
     void (*changed)(void *ctx, const struct peer_identity *identity);
     void *ctx;

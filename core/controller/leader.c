@@ -43,6 +43,10 @@ struct leader {
     struct holder *holder;
     struct kube_events *events;
 
+    const char *(*references)(void *ctx); /* NULL: a Lease has no owners, or they were refused */
+    void *references_ctx;
+    bool with_references; /* the last request */
+
     bool is_refused; /* the last request was */
     bool is_leader;
     int64_t counted_ns;                               /* up to here the seconds as leader are counted */
@@ -266,6 +270,8 @@ static void on_answer(void *ctx, const struct lease_record *lease, const struct 
     }
     if (err)
         snprintf(l->failure, sizeof(l->failure), "%s", err->text);
+    if (err && err->kind == ERR_DENIED && l->with_references)
+        l->references = NULL; /* the election counts more */
     step(l, (struct elector_input){.kind = ELECTOR_ANSWER,
                                    .request = l->request_id,
                                    .status = leader_status_of(response, err),
@@ -329,13 +335,21 @@ static void send_request(struct leader *l, const struct elector_request *request
     l->request_id = request->id;
     l->purpose = request->purpose;
     l->timeout_ns = request->timeout_ns;
+    l->with_references = false;
     switch (request->verb) {
     case ELECTOR_GET:
         l->request = lease_get(l->client, l->namespace, l->name, deadline_ns, on_answer, l);
         return;
-    case ELECTOR_CREATE:
+    case ELECTOR_CREATE: {
+        const char *references = l->references ? l->references(l->references_ctx) : NULL;
+        CLEANUP(free_ptr)
+        char *base = references ? xasprintf("{\"metadata\":{\"ownerReferences\":%s}}", references) : NULL;
+        l->with_references = references != NULL;
+        lease.json = base;
+        lease.json_length = base ? strlen(base) : 0;
         l->request = lease_create(l->client, l->namespace, l->name, &lease, deadline_ns, on_answer, l);
         return;
+    }
     case ELECTOR_UPDATE: {
         const struct lease_record *base = &l->answered;
         if (l->watched.resource_version && strcmp(l->watched.resource_version, r->version) == 0)
@@ -440,6 +454,12 @@ int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector
     l->watch = lease_watch(client, l->namespace, l->name, on_watched, on_watch_denied, l);
     step(l, (struct elector_input){.kind = ELECTOR_START});
     return 0;
+}
+
+void leader_on_create(struct leader *l, const char *(*references)(void *ctx), void *ctx)
+{
+    l->references = references;
+    l->references_ctx = ctx;
 }
 
 struct leader *leader_free(struct leader *l)

@@ -27,6 +27,9 @@ struct leader;
 int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector_config *config,
                struct metrics *metrics, void (*changed)(void *ctx, bool is_leader), void *ctx,
                struct leader **ret_leader, struct err *err) MUST_CHECK;
+/* metadata.ownerReferences (JSON array) of a Lease that is made; NULL: none. Without the right to set them the Lease is
+ * made without. */
+void leader_on_create(struct leader *l, const char *(*references)(void *ctx), void *ctx);
 /* At any time; without leader_stop() the Lease is left to expire. Run the loop once more afterwards. */
 struct leader *leader_free(struct leader *l); /* NULL is fine; always returns NULL */
 

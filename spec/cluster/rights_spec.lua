@@ -31,6 +31,8 @@ describe("rights", function()
     for _, case in ipairs({
       { "list", "secrets" }, { "watch", "secrets" }, { "get", "secrets" }, { "update", "secrets" }, { "create", "secrets", "kube-system" },
       { "update", "secrets/haptic-default-certificate" },
+      { "patch", "secrets" }, { "delete", "secrets/haptic-fleet" }, { "patch", "leases" }, { "delete", "leases/haptic-leader" },
+      { "get", "deployments.apps" }, { "patch", "deployments.apps/haptic-controller" }, { "get", "deployments.apps/haptic-haproxy" },
       { "get", "secrets/haptic-fleet", "kube-system" }, { "get", "pods", "kube-system" }, { "create", "pods" }, { "create", "pods/exec" },
       { "delete", "leases" }, { "get", "configmaps" }, { "get", "nodes" }, { "impersonate", "users" },
     }) do
@@ -39,6 +41,10 @@ describe("rights", function()
     assert.equal("yes", can("patch", "ingresses.networking.k8s.io --subresource=status", "kube-system"))
     assert.equal("no", can("update", "ingresses.networking.k8s.io --subresource=status"))
     assert.equal("yes", can("update", "secrets/haptic-fleet"))
+    -- To name the owners of what the controllers made.
+    assert.equal("yes", can("patch", "secrets/haptic-fleet"))
+    assert.equal("yes", can("patch", "leases.coordination.k8s.io/haptic-leader"))
+    assert.equal("yes", can("get", "deployments.apps/haptic-controller"))
     -- With HTTPS: read Secrets, and no more.
     cluster:run("helm upgrade haproxy-ic charts/haptic --reuse-values --set https.enabled=true --wait --timeout 150s")
     assert.equal("yes", can("list", "secrets", "kube-system"))
