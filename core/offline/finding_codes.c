@@ -48,7 +48,7 @@ static const struct finding_code_row rows[] = {
     [FINDING_TEMPLATE_WARNS] =
         {"HT0401", FINDING_WARNING, "A template warns about an object",
          "The template called out:warn(). In a cluster the owner of the object gets the same as a Warning event.",
-         "Look at the message; docs/templates.md lists the reasons of the built-in libraries."},
+         "Look at the message; docs/libraries.md lists the reasons of the built-in libraries."},
     [FINDING_KEY_LOST] =
         {"HT0402", FINDING_WARNING, "Another object has the same key, and wins",
          "Two objects write the same entry of a map, section or file, or want the same object in different forms. The "

@@ -97,4 +97,54 @@ describe("Certificates by ACME", function()
       assert.equal(0, haptic:count_log("level=ERROR"))
     end)
   end
+
+  it("that HAProxy orders and does not get: the Ingress has an Event with the reason, and one when it is over", function()
+    local port = e2e.port()
+    local pebble = scope:pebble({ http_port = port })
+    admin:put(kube.service("app"))
+    admin:put(kube.slice("app", { "198.18.0.1" }))
+    admin:put({ apiVersion = "v1", kind = "Secret", type = "Opaque", metadata = { name = "authority", namespace = "default" },
+      stringData = { ["ca.crt"] = pebble.ca } })
+    for name, annotations in pairs({ ordered = { ["haproxy-haptic.org/acme"] = "true" }, plain = {} }) do
+      local ing = kube.ingress({ name = name, host = name .. ".example", service = "app", annotations = annotations })
+      ing.spec.tls = { { hosts = { name .. ".example" }, secretName = name } }
+      admin:put(ing)
+    end
+    local function config(directory)
+      return e2e.config({ watchedResources = SECRETS, templatingSettings = { extraContext = { acme_directory = directory,
+        acme_ca = "default/authority", nameservers = { pebble.nameserver } } } })
+    end
+    local haptic = scope:haptic({ kubeconfig = world.cluster.admin_kubeconfig, series = "3.4", https = true, http_port = port,
+      config = config((pebble.directory:gsub("/dir$", "/nothing"))) }):wait_ready()
+    --- The note of the Event about an Ingress.
+    local function note(name, type, reason)
+      for _, e in ipairs(admin:list("Event", "default")) do
+        local about = e.regarding or e.involvedObject or {}
+        if about.kind == "Ingress" and about.name == name and e.type == type and e.reason == reason then return e.note or e.message end
+      end
+    end
+    local function wait_note(...)
+      local what, found = { ... }, nil
+      scope:wait_for("the Event " .. table.concat(what, " "), 60, function()
+        found = note(unpack(what))
+        return found ~= nil, e2e.tail(haptic:log(), 5)
+      end)
+      return found
+    end
+    local told = wait_note("ordered", "Warning", "AcmeOrderFailed")
+    assert.matches("status code 404", told, 1, true)
+    assert.matches("ordered.example", told, 1, true)
+    -- The administrator names the right authority.
+    posix.write_file(haptic.config_file .. ".new", http.encode(config(pebble.directory)))
+    assert(os.rename(haptic.config_file .. ".new", haptic.config_file))
+    assert.equal("AcmeOrderFailed: no longer the case", wait_note("ordered", "Normal", "ProblemSolved"))
+    local root = scope:path("root.pem")
+    posix.write_file(root, pebble:root())
+    scope:wait_for("the certificate", 60, function()
+      local _, code = posix.run({ "curl", "-sS", "-m", "5", "-o", "/dev/null", "--cacert", root, "--resolve",
+        ("ordered.example:%d:127.0.0.1"):format(haptic.https_port), ("https://ordered.example:%d/"):format(haptic.https_port) })
+      return code == 0
+    end)
+    assert.is_nil(note("plain", "Warning", "AcmeOrderFailed"))
+  end)
 end)

@@ -32,6 +32,7 @@ describe("Annotations:", function()
     for key, value in pairs(annotations or {}) do all[(options.prefix or PREFIX) .. key] = value end
     local ing = kube.ingress({ name = name, host = (options.host or name) .. ".example", service = options.service or name,
       annotations = all, namespace = options.namespace })
+    if options.host == false then ing.spec.rules[1].host = nil end
     for i, path in ipairs(paths or {}) do
       ing.spec.rules[1].http.paths[i] = { path = path, pathType = "Prefix",
         backend = { service = { name = options.service or name, port = { number = 80 } } } }
@@ -103,6 +104,9 @@ describe("Annotations:", function()
       -- Somebody else's path on the host, to the same Service as the path that is closed.
       put("partly", { ["deny-list"] = "0.0.0.0/0" }, { "/closed" }, { service = "partly" })
       put("guest", {}, { "/guest" }, { service = "partly", host = "partly" })
+      -- Wildcards, and rules without a host.
+      put("wild", { ["deny-list"] = "127.0.0.1" }, nil, { host = "*.wild" })
+      put("hostless", { ["deny-list"] = "127.0.0.1" }, { "/everywhere" }, { host = false })
       start(series)
       status("allowed", "/", nil, 200)
       status("allowed", "/", { from = "127.0.0.3" }, 200)
@@ -123,6 +127,11 @@ describe("Annotations:", function()
       status("partly", "/closed/x", nil, 403)
       status("partly", "/guest/x", nil, 200)
       status("partly", "/", nil, 404)
+      status("a.wild", "/", nil, 403)
+      status("a.wild", "/", { from = "127.0.0.2" }, 200)
+      status("nobody", "/everywhere", nil, 403)
+      status("nobody", "/everywhere", { from = "127.0.0.2" }, 200)
+      status("nobody", "/", nil, 404)
       if posix.run({ "cat", "/proc/net/if_inet6" }):find("00000000000000000000000000000001", 1, true) then
         status("allowed", "/", { to = "[::1]" }, 200)
         status("denied", "/", { to = "[::1]" }, 200)

@@ -292,4 +292,23 @@ describe("forty Ingresses of another controller", function()
     local answer = ask("http://typo.example.com/", { headers = { "Origin: https://a.test" } })
     assert.same({ 200 }, { answer.status, answer.headers["access-control-allow-origin"] })
   end)
+
+  it("are judged without a cluster by what the manual says, and so is their ConfigMap", function()
+    local page, folder, file = posix.read_file("docs/migration.md"), scope:path("judged"), scope:path("judged.yaml")
+    local config = page:match("```yaml\n(watchedResources:.-)```")
+    local map = { apiVersion = "v1", kind = "ConfigMap", metadata = { namespace = config:match("configmap: ([^/]+)/"),
+      name = config:match("configmap: [^/]+/(%S+)") }, data = { ["allow-list"] = "patterns/office", ["timeout-client"] = "soon",
+        ["server-ca"] = "nowhere/ca", ["scale-server-slots"] = "42" } }
+    posix.run({ "mkdir", folder })
+    posix.run({ "cp", source.path .. "/shop.yaml", folder })
+    posix.write_file(folder .. "/map.json", cjson.encode(map))
+    posix.write_file(file, config)
+    local text, code = posix.run({ e2e.program(), "validate", "-c", file, "--haproxy-binary",
+      e2e.haproxy_binary("3.4"), folder })
+    assert.equal(0, code, text)
+    for _, words in ipairs({ "timeout-client must be a duration", "scale-server-slots has no effect: servers come and go without slots",
+      "InvalidReference: allow-list: there are no lists", "InvalidServerCa: server-ca: there is no Secret nowhere/ca" }) do
+      assert.matches(words, text, 1, true)
+    end
+  end)
 end)

@@ -129,21 +129,22 @@ local function judge(out, ing)
   end
 end
 
+--- What is wrong with the Secret that a value of the ConfigMap names: a Reason and words; nil when nothing is.
+local function problem_of(name, ref)
+  local namespace = ref.namespace or configmap.namespace
+  if not SECRETS then return "InvalidServerSecret", "Secrets are not watched; requests get 503" end
+  if name == "server_ca" then return select(3, ssl.server_problem(namespace, ref.name)) end
+  local reason, message = ssl.problem(namespace, ref.name)
+  return reason, reason and message .. "; the certificate that was in use stays, or else the default one"
+end
+
 -- Backends that take these from the ConfigMap are nobody's of whom it could be told.
 configmap.each("server-tls", function(out)
   local values = annotated({ "server_ca", "server_crt" }, { configmap.level() })
-  for name, ref in pairs(values) do
-    local namespace, key = ref.namespace or configmap.namespace, name:gsub("_", "-")
+  for _, name in ipairs({ "server_ca", "server_crt" }) do
     local reason, message
-    if not SECRETS then
-      reason, message = "InvalidServerSecret", "Secrets are not watched; requests get 503"
-    elseif name == "server_ca" then
-      reason, message = select(3, ssl.server_problem(namespace, ref.name))
-    else
-      reason, message = ssl.problem(namespace, ref.name)
-      message = message and message .. "; the certificate that was in use stays, or else the default one"
-    end
-    if reason then out:warn(reason, key .. ": " .. message) end
+    if values[name] then reason, message = problem_of(name, values[name]) end
+    if reason then out:warn(reason, name:gsub("_", "-") .. ": " .. message) end
   end
 end)
 
