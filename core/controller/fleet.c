@@ -227,7 +227,7 @@ void fleet_verify(struct fleet *f)
 {
     for (size_t i = 0; i < f->seats.length; i++) {
         struct seat *s = f->seats.items[i];
-        s->verify_due = s->state == SEAT_VERIFIED || s->state == SEAT_DIVERGENT;
+        s->verify_due = true; /* one that cannot be asked now is asked when it can */
         seat_step(s);
     }
 }
@@ -256,7 +256,8 @@ void fleet_describe(const struct fleet *f, struct buf *json)
         put_text(json, ",\"version\":", s->version);
         put_text(json, ",\"haproxy\":", s->haproxy);
         put_text(json, ",\"reload_reason\":", s->reload_reason);
-        buf_printf(json, ",\"proves\":%s,\"doubted\":%s", s->proves ? "true" : "false", s->doubted ? "true" : "false");
+        buf_printf(json, ",\"proves\":%s,\"doubted\":%s,\"read_back\":%" PRId64, s->proves ? "true" : "false",
+                   s->doubted ? "true" : "false", s->read_back_s);
         put_text(json, ",\"problem\":", s->problem);
         buf_putc(json, '}');
     }
@@ -296,6 +297,11 @@ void fleet_collect(struct fleet *f)
                                   "Proofs that the member has what it says and that it could not give.", "member",
                                   s->name),
                    (double)s->lies);
+        metric_set(metric_gauge(f->metrics, "haptic_member_read_back_timestamp_seconds",
+                                "When everything was last read back at the member and equal to what was accepted; 0: "
+                                "not yet.",
+                                "member", s->name),
+                   (double)s->read_back_s);
         metric_set(
             metric_gauge(f->metrics, "haptic_member_apply_seconds", "How long the last offer took.", "member", s->name),
             (double)s->applied_ns / (double)NS_PER_S);

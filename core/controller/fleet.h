@@ -71,7 +71,7 @@ void fleet_offer(struct fleet *f, struct model_changes *changes, bool checked, c
 bool fleet_takes_backends(const struct fleet *f);
 /* This replica does not write any more. */
 void fleet_rest(struct fleet *f);
-/* Read everything back at each member. */
+/* Read everything back at each member: now, or as soon as it can be asked and has what was accepted. */
 void fleet_verify(struct fleet *f);
 
 /* Connections to the members, for questions that are no matter of a deployment. Borrowed. */

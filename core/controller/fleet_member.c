@@ -253,6 +253,8 @@ static void on_taken(struct seat *s, yyjson_val *root)
     } else if (strcmp(result, "waits") == 0) {
         become_divergent(s, *s->reload_reason ? s->reload_reason : "a reload waits");
     } else {
+        if (s->verifying)
+            s->read_back_s = clock_wall_s();
         become_verified(s);
     }
 }
@@ -332,6 +334,7 @@ static void offer(struct seat *s)
                1);
     wanted_digest(s, s->offered);
     s->state = SEAT_APPLY;
+    s->verifying = false;
     s->proof.is_asked = false;
     ask(s, "/v1/apply", body, f->config.timeout_ns, on_applied);
 }
@@ -349,6 +352,7 @@ static void verify(struct seat *s)
 {
     struct peer_body *question = proof_question(s);
     s->verify_due = false;
+    s->verifying = true;
     ask(s, "/v1/verify", question, s->fleet->config.timeout_ns, on_applied);
     peer_body_unref(question);
 }

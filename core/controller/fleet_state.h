@@ -34,6 +34,7 @@ struct seat {
     bool connected; /* the last request was answered */
     bool needs_whole;
     bool verify_due; /* everything is to be read back */
+    bool verifying;  /* the request under way is about that */
     bool proves;     /* it says that it can prove what it has */
     bool doubted;    /* it could not, and does not count as verified until it can */
     struct {
@@ -41,6 +42,7 @@ struct seat {
         struct digest digest, right; /* what was accepted then, and the right answer */
     } proof;
     uint64_t lies;
+    int64_t read_back_s; /* Unix time: when everything was, and it is what was accepted; 0: never */
     char digest[DIGEST_HEX_SIZE], offered[DIGEST_HEX_SIZE]; /* where it is; what it was offered last */
     char nonce[33];                                         /* for the next offer; "": its API has none */
     char version[64], haproxy[64];

@@ -261,9 +261,60 @@ static void an_older_agent_is_taken_at_its_word(void **state)
     end(&w);
 }
 
+static double read_back_at(struct world *w)
+{
+    fleet_collect(w->fleet);
+    return metric_value(metric_gauge(w->metrics, "haptic_member_read_back_timestamp_seconds", "", "member", "here"));
+}
+
+/* A comparison is due while the member takes a change, or while it is not connected: it is made afterwards. */
+static void a_comparison_is_not_left_out(void **state)
+{
+    struct world w;
+    int64_t began_s = clock_wall_s();
+    (void)state;
+    begin(&w);
+    w.manner = PROVES;
+    set_members(&w, 0);
+    offer(&w);
+    fleet_verify(w.fleet); /* it has not answered yet */
+    assert_true(read_back_at(&w) == 0);
+    run_until(&w, 1, 1);
+    for (int i = 1; i <= 3; i++) {
+        model_put_base(w.model, 8000 + i, "");
+        model_check(w.model, true);
+        offer(&w);
+        fleet_verify(w.fleet);
+        run_until(&w, 1, 1 + (unsigned)i);
+        assert_int_equal(w.offers, i);
+    }
+    for (int64_t end_ns = clock_now_ns() + 60 * NS_PER_S; read_back_at(&w) == 0 && clock_now_ns() < end_ns;)
+        uv_run(&w.api.loop, UV_RUN_ONCE); /* the last answer is on its way */
+    assert_true(read_back_at(&w) >= (double)began_s);
+    end(&w);
+}
+
+/* Its word is not what was read back. */
+static void a_member_that_cannot_prove_it_was_not_read_back(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w);
+    w.manner = PROVES_NOTHING;
+    set_members(&w, 0);
+    offer(&w);
+    run_until(&w, 1, 0);
+    fleet_verify(w.fleet);
+    run_until(&w, 0, 2);
+    assert_true(read_back_at(&w) == 0);
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_comparison_is_not_left_out),
+        cmocka_unit_test(a_member_that_cannot_prove_it_was_not_read_back),
         cmocka_unit_test(a_member_that_has_not_told_its_version_can_do_nothing),
         cmocka_unit_test(an_old_haproxy_decides_for_all),
         cmocka_unit_test(a_member_that_lies_about_its_digest_is_not_believed),
