@@ -146,6 +146,7 @@ static void start_rendering(struct app *app)
                                              .program = app_on_program,
                                              .stepped = on_stepped,
                                              .is_synced = app_is_synced,
+                                             .is_readable = app_is_readable,
                                              .received_ns = received_ns,
                                              .heard = app_on_heard,
                                              .reviewed = app_on_reviewed,

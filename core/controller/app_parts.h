@@ -189,6 +189,8 @@ void app_forget_next_config(struct app *app);
 void app_on_program(void *ctx, const char *problem); /* NULL: it is in force */
 void app_on_config_step(struct app *app);
 bool app_is_synced(void *ctx);
+/* Has everything that the source has been read at least once? */
+bool app_is_readable(void *ctx);
 
 /* app_resource.c: a configuration that is a resource */
 int app_open_resource(struct app *app, const struct config_source_ops *ops, struct err *err) MUST_CHECK;

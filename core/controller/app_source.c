@@ -4,12 +4,24 @@
 
 static void on_file_report(void *ctx, const char *file, size_t line, const char *message)
 {
-    (void)ctx;
-    if (message != NULL)
+    struct app *app = ctx;
+
+    if (message != NULL && line > 0)
         log_warn("Manifest refused; its last good objects stay", "file", file, "line", log_int((int64_t)line), "error",
                  message);
+    else if (message != NULL)
+        log_warn("Manifest refused; its last good objects stay", "file", file, "error", message);
     else
         log_info("Manifest is right again", "file", file);
+    if (message == NULL && app->source_dir != NULL)
+        reconcile_kick(app->reconcile);
+}
+
+bool app_is_readable(void *ctx)
+{
+    const struct app *app = ctx;
+
+    return app->source_dir == NULL || source_dir_is_readable(app->source_dir);
 }
 
 static void on_kube_report(void *ctx, const char *kind, const struct err *err, const char *reason, int64_t retry_in_ns)

@@ -57,7 +57,9 @@ bool app_is_ready(const struct app *app, struct buf *why)
         say(why, "not read yet: what the fleet serves\n");
     if (!fetcher_is_settled(app->fetcher))
         say(why, "not fetched yet: the URLs that templates want\n");
-    if (s.synced && !s.rendered)
+    if (s.awaits_source)
+        say(why, "manifests cannot be read, see the log: what was accepted before the start stays in force\n");
+    else if (s.synced && !s.rendered)
         say(why, "not rendered yet\n");
     if (s.rendered && !s.validated)
         say(why, "not validated yet\n");

@@ -40,8 +40,22 @@ static bool is_synced(const struct reconcile *r)
     return r->ops.is_synced ? r->ops.is_synced(r->ctx) : store_is_synced(r->store);
 }
 
+/* What cannot be read may have anything in it: with what is missing, nothing that was accepted would be rendered as it
+ * was. */
+static bool awaits_source(const struct reconcile *r)
+{
+    return r->restored && r->ops.is_readable != NULL && !r->ops.is_readable(r->ctx);
+}
+
 static void render(struct reconcile *r)
 {
+    if (awaits_source(r)) {
+        if (!r->stands_in)
+            log_error("Manifests cannot be read: what was accepted before the start stays in force, and nothing "
+                      "changes until they can be");
+        r->stands_in = true;
+        return;
+    }
     if (!is_synced(r)) {
         r->partial = r->rendered;
         r->whole = 0;
@@ -253,6 +267,7 @@ void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_st
         .pending = model_pending(r->model),
         .problem_line = r->program_problem[0] ? "" : r->problem_line,
         .held_back = r->held.by_size + r->held.by_time,
+        .awaits_source = awaits_source(r),
         .problem = r->program_problem[0] ? r->program_problem
                    : r->problem[0]       ? r->problem
                                          : r->deployed_problem,

@@ -44,6 +44,9 @@ struct reconcile_ops {
     void (*stepped)(void *ctx);
     /* Is everything listed that the templates in force read? NULL: every kind of the store. */
     bool (*is_synced)(void *ctx);
+    /* Has everything in the source been read at least once? NULL: it has. Asked while nothing has been rendered and
+     * the model is that of an earlier process. */
+    bool (*is_readable)(void *ctx);
     /* A fragment's newest output (now NULL: it is gone), before the model has it. May be NULL. */
     void (*heard)(void *ctx, struct fragment *before, struct fragment *now);
     /* A complete rendering is in the model: what it has not is gone. May be NULL. */
@@ -114,6 +117,7 @@ struct reconcile_status {
     size_t conflicts;         /* keys without effect, as an older object has them */
     const char *problem;      /* why the newest rendering is not accepted; "" when it is */
     const char *problem_line; /* the template's line that wrote what is refused; "" where that is not known */
+    bool awaits_source;       /* which cannot be read; what an earlier process had accepted stands in */
     uint64_t held_back;       /* fragments that wait for room or for their turn */
 };
 void reconcile_status(const struct reconcile *r, struct reconcile_status *ret_status);

@@ -105,6 +105,18 @@ int source_dir_reload(struct source_dir *d, struct err *err)
     return 0;
 }
 
+bool source_dir_is_readable(const struct source_dir *d)
+{
+    struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(&d->files, &it));) {
+        const struct dir_file *file = slot->value;
+        if (file->is_wrong && !file->was_right && !file->is_gone)
+            return false;
+    }
+    return d->unread_folders == 0;
+}
+
 static int add_root(struct source_dir *d, const char *path, bool files, struct err *err)
 {
     struct stat st;

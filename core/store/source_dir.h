@@ -17,6 +17,7 @@
 #ifndef HAPTIC_STORE_SOURCE_DIR_H
 #define HAPTIC_STORE_SOURCE_DIR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
 
@@ -39,6 +40,9 @@ int source_dir_new(uv_loop_t *loop, struct store *store, const char *dir, source
  * in. */
 int source_dir_open(uv_loop_t *loop, struct store *store, const char *const *paths, source_dir_report *report,
                     void *ctx, struct source_dir **ret_source, struct err *err) MUST_CHECK;
+/* False while there are files, or folders, of which something was never read: they may have objects that nobody knows
+ * of. Cost proportional to the files. */
+bool source_dir_is_readable(const struct source_dir *d);
 /* Kinds were added to the store or removed from it: load again. New kinds are synced then. */
 int source_dir_reload(struct source_dir *d, struct err *err) MUST_CHECK;
 struct source_dir *source_dir_free(struct source_dir *d); /* NULL is fine; always returns NULL */

@@ -82,6 +82,7 @@ static void folder_trouble(struct source_dir *d, const char *path, const char *m
     for (size_t it = 0; (slot = map_next(&d->files, &it));)
         if (strncmp(slot->key, path, length) == 0 && slot->key[length] == '/')
             ((struct dir_file *)slot->value)->is_seen = true;
+    d->unread_folders++;
     if (!map_put(&d->troubled, path, d))
         d->report(d->ctx, path, 0, message);
 }
@@ -233,6 +234,7 @@ void dir_look_everywhere(struct source_dir *d, bool only_settled)
 {
     struct map_slot *slot;
 
+    d->unread_folders = 0;
     for (size_t it = 0; (slot = map_next(&d->files, &it));)
         ((struct dir_file *)slot->value)->is_seen = false;
     for (size_t i = 0; i < d->roots.length; i++) {

@@ -305,6 +305,7 @@ bool dir_file_load(struct source_dir *d, struct dir_file *file)
         } else
             file_match_kinds(d, file, &own, i);
     }
+    file->was_right = file->was_right || !file->is_wrong;
     map_done(&own);
     return true;
 }

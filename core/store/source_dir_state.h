@@ -34,6 +34,7 @@ struct dir_file {
     char *path;
     struct stat stat;
     bool is_seen, is_wrong;
+    bool was_right;  /* once: what is wrong since then stays as it was */
     bool is_missing; /* not there when last looked for */
     bool is_gone;    /* not there twice */
     struct dir_keys keys;
@@ -57,11 +58,12 @@ struct source_dir {
     source_dir_report *report;
     void *ctx;
     struct dir_watch *watch;
-    struct map files;    /* path → file */
-    struct map claims;   /* key → claim */
-    struct map filters;  /* name of kind → filter */
-    struct map troubled; /* folders that could not be read or watched, and were reported */
-    struct map pending;  /* paths that changed while a burst lasted */
+    struct map files;      /* path → file */
+    struct map claims;     /* key → claim */
+    struct map filters;    /* name of kind → filter */
+    struct map troubled;   /* folders that could not be read or watched, and were reported */
+    struct map pending;    /* paths that changed while a burst lasted */
+    size_t unread_folders; /* when everything was looked at last */
     bool pending_everything, is_burst, is_full_reported;
     bool is_skipped_told;
     size_t skipped; /* names that are not read, before that is told */

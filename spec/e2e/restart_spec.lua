@@ -115,6 +115,54 @@ describe("a restart", function()
     end)
   end
 
+  it("with manifests that cannot be read changes nothing, until they can be", function()
+    start({}):wait_ready()
+    all_answer()
+    -- Another process beside the same directory, with another folder.
+    local function restart_as(name)
+      local former = haptic
+      former:kill()
+      haptic = start({}, {
+        name = name, directory = former.directory, http_port = former.http_port, status_port = former.status_port,
+      })
+    end
+    local right = posix.read_file(source.path .. "/r1.yaml")
+    source:write("r1.yaml", "broken: [\n" .. right)
+    os.remove(source.path .. "/r2.yaml")
+    source:write("r3.yaml", kube.route("r3", "r3.example", { "198.18.0.8" }))
+    restart_as("unread")
+    haptic:wait_log("Manifests cannot be read: what was accepted before the start stays in force", 10)
+    haptic:wait_log("Comparing everything with HAProxy", 10)
+    all_answer()
+    local answer = assert(haptic:get("/readyz"))
+    assert.equal(503, answer.status)
+    assert.matches("manifests cannot be read, see the log", answer.body)
+    -- HAProxy, too, comes back with what was accepted.
+    posix.kill(haptic.haproxy:processes().master, "KILL")
+    all_answer()
+    source:write("r1.yaml", right)
+    haptic:wait_ready()
+    scope:wait_answer(haptic.http_port, "r2.example", { status = 404 })
+    answers(3, "198.18.0.8")
+    answers(1, "198.18.0.1", 1)
+    -- Or the file goes.
+    source:write("r1.yaml", "broken: [\n")
+    restart_as("removed")
+    haptic:wait_log("Manifests cannot be read", 10)
+    answers(1, "198.18.0.1", 1)
+    os.remove(source.path .. "/r1.yaml")
+    scope:wait_answer(haptic.http_port, "r1.example", { status = 404 })
+    answers(3, "198.18.0.8", 1)
+    loads()
+  end)
+
+  it("at the first start serves the manifests that can be read", function()
+    source:write("r1.yaml", "broken: [\n")
+    start({}):wait_ready()
+    answers(2, "198.18.0.2")
+    scope:wait_answer(haptic.http_port, "r1.example", { status = 404 })
+  end)
+
   it("finds the files that the configuration names, also when nobody gives them any more", function()
     local snippets = {
       ["frontend-http-450-m"] = { template = 'http-request set-header X-M %[req.hdr(host),map({{ path:map("m.map") }},none)]' },
