@@ -47,23 +47,28 @@ describe("Settings of a ConfigMap", function()
     scope:wait_for("the reload", 15, function() return haptic:state().haproxy.reloads > before end)
   end
 
-  --- The outcomes of probes, which run at the same time: probe → outcome.
-  local function ask(...)
-    local text = posix.run({ "python3", "spec/support/probe.py", "ask", tostring(haptic.http_port), tostring(haptic.https_port), ... })
+  --- The outcomes of probes at two ports, which run at the same time: probe → outcome.
+  local function ask_at(http_port, https_port, ...)
+    local text = posix.run({ "python3", "spec/support/probe.py", "ask", tostring(http_port), tostring(https_port), ... })
     local outcomes = {}
     for probe, outcome in text:gmatch("(%l+:%l+): ([^\n]*)") do outcomes[probe] = outcome end
     return outcomes
   end
+  local function ask(...) return ask_at(haptic.http_port, haptic.https_port, ...) end
 
   local function lines(text) return select(2, log:log():gsub(text:gsub("%p", "%%%0"), "")) end
 
   for _, series in ipairs(SERIES) do
     it("do what they say, on " .. series, function()
       haptic = nil
+      local tcp_port, tls_port = e2e.port(), e2e.port()
+      source:write("ports.yaml", { apiVersion = "v1", kind = "ConfigMap", metadata = { name = "ports", namespace = "default" },
+        data = { [tostring(tcp_port)] = "default/web:80", [tostring(tls_port)] = "default/web:80:ssl" } })
       put_map({ ["timeout-client"] = "2s", ["timeout-http-request"] = "2000", ["timeout-http-keep-alive"] = "2s",
         ["timeout-connect"] = "200", ["timeout-queue"] = "300ms", ["timeout-tunnel"] = "2s", nbthread = "2", maxconn = "1234" })
       haptic = scope:haptic({ source = source.path, series = series, https = true, config = e2e.config({
-        watchedResources = KINDS, templatingSettings = { extraContext = { configmap = "default/haproxy", access_log = true } } }) })
+        watchedResources = KINDS, templatingSettings = { extraContext = { configmap = "default/haproxy", access_log = true,
+          tcp_services = "default/ports" } } }) })
         :wait_ready()
       local wanted = { ["http:dead"] = "503", ["http:queue"] = "503 200", ["http:nothing"] = "done" }
       for name, outcome in pairs({ partial = "ended 408", idle = "200 ended", tunnel = "101 ended", two = "again",
@@ -82,7 +87,8 @@ describe("Settings of a ConfigMap", function()
       assert.equal(0, lines("400 <BADREQ>") + lines("0 <BADREQ>") + lines("-1 <BADREQ>"), log:log())
 
       put_map({ dontlognull = "false", logasap = "true",
-        ["http-connection-mode"] = "http-server-close", ["hard-stop-after"] = "1s" })
+        ["http-connection-mode"] = "http-server-close", ["hard-stop-after"] = "1s", ["timeout-client-fin"] = "500ms", ["timeout-server-fin"] = "500ms",
+        ["log-format-tcp"] = "passed %fp %B" })
       -- A line stands in the log while the answer goes on.
       local drip = scope:spawn({ name = "drip", argv = { "python3", "spec/support/probe.py", "ask", tostring(haptic.http_port),
         tostring(haptic.https_port), "http:drip" } })
@@ -90,8 +96,17 @@ describe("Settings of a ConfigMap", function()
       assert.is_nil(drip:log():find("http:drip", 1, true))
       assert.same({ ["http:two"] = "new", ["https:two"] = "new",
         ["http:nothing"] = "done" }, ask("http:two", "https:two", "http:nothing"))
+      -- Where one side of a connection has ended its direction, the other one is not waited for. By HTTP it depends on the
+      -- version of HAProxy who is told of such an end.
+      assert.same({ ["http:half"] = "101", ["https:half"] = "101", ["http:deaf"] = "101 ended", ["https:deaf"] = "101 ended" },
+        ask_at(tcp_port, tls_port, "http:half", "https:half", "http:deaf", "https:deaf"))
+      assert.same({ 2, 0 }, { select(2, pod:log():gsub("ended /half early", "")), select(2, pod:log():gsub("ended /half late", "")) })
       scope:wait_for("the line of a connection without a request", 10, function()
         return lines("<BADREQ>") > 0, log:log():sub(-400)
+      end)
+
+      scope:wait_for("the lines of both ports", 10, function()
+        return lines("passed " .. tcp_port) == 2 and lines("passed " .. tls_port) == 2, log:log():sub(-600)
       end)
 
       -- A worker that has to stop ends what goes on after that time.

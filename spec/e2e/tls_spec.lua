@@ -373,6 +373,10 @@ describe("TLS", function()
                 answer and answer.status
             end)
             if case[5] then assert.matches(case[5], answer.body, 1, true, name) end
+            -- Nobody is treated in another way who comes by HTTPS.
+            answer = assert(e2e.https({ port = haptic.https_port, host = name .. ".example", http = "1.1" }))
+            assert.is_true(answer.status == case[3] or case[3] == 502 and answer.status == 503, name .. ": " .. answer.status)
+            if case[5] then assert.matches(case[5], answer.body, 1, true, name) end
           end
         end
         assert.equal(200, plain("plain.example").status)

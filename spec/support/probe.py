@@ -7,7 +7,8 @@
 
 A probe is SCHEME:NAME. Its outcome begins with "open" when HAProxy has not ended the connection within 8 seconds.
 Paths of the pod: /count tells how many requests came by its connection, /drip takes 1.5 s between two bytes, /slow
-takes 1.5 s, /tunnel accepts an upgrade and says nothing more.
+takes 1.5 s, /tunnel accepts an upgrade and says nothing more, /deaf does not even hear its end, /half accepts one, ends
+its own direction, and prints whether the other one ended within three seconds ("early").
 """
 import socket
 import ssl
@@ -42,6 +43,20 @@ def serve(connection):
             except OSError:
                 pass
             print("ended", path, flush=True)
+            return connection.close()
+        if path in ("/deaf", "/half"):
+            connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                               b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+            if path == "/deaf":
+                time.sleep(20)
+                return connection.close()
+            connection.shutdown(socket.SHUT_WR)
+            begun = time.monotonic()
+            try:
+                reader.read()
+            except OSError:
+                pass
+            print("ended", path, "early" if time.monotonic() - begun < 3 else "late", flush=True)
             return connection.close()
         if path == "/drip":
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
@@ -134,6 +149,26 @@ def body(connection):
 def tunnel(connection):
     connection.sendall(request("/tunnel", UPGRADE))
     return answer(connection)[0] + " " + until_end(connection)
+
+
+def half(connection):
+    """The pod has ended its direction; this end stays open."""
+    connection.sendall(request("/half", UPGRADE))
+    status = answer(connection)[0]
+    until_end(connection)
+    time.sleep(5)
+    return status
+
+
+def deaf(connection):
+    """This end has ended its direction; the pod stays open."""
+    connection.sendall(request("/deaf", UPGRADE))
+    status = answer(connection)[0]
+    connection.shutdown(socket.SHUT_WR)
+    more = b"x"
+    while more:
+        more = receive(connection)
+    return status + (" open" if more is None else " ended")
 
 
 def dead(connection):

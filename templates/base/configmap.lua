@@ -87,10 +87,9 @@ end
 local TESTS = {
   ["configmap_effects_spec: do what they say"] = [[timeout_client timeout_http_request timeout_http_keep_alive
     timeout_connect timeout_queue timeout_tunnel threads maxconn dontlognull logasap http_connection_mode
-    hard_stop_after http_keep_alive]],
+    timeout_client_fin timeout_server_fin hard_stop_after http_keep_alive]],
   ["configmap_spec: have settings with the keys of a family"] = [[http_server_close proxy_protocol strict_sni tls_alpn
     http3_max_age default_certificate default_backend rate_limit_size]],
-  ["annotations_spec: follow a ConfigMap, in front of which Ingresses count"] = "timeout_client_fin timeout_server_fin",
 }
 local tested = {}
 for test, names in pairs(TESTS) do

@@ -75,6 +75,7 @@ annotations({
   log_format = declared("The line of a request in the log: aliases, and expressions of listed fetches.",
     "log-format TEXT (defaults)", { type = "text", parse = parse_format("log") }),
   log_format_tcp = declared("The line of a connection in the log, of TCP services and of TLS that is passed on.",
-    "log-format TEXT (frontends in mode tcp)", { type = "text", parse = parse_format("tcp") }),
+    "log-format TEXT (frontends in mode tcp)", { type = "text", parse = parse_format("tcp"),
+      tested = "configmap_effects_spec: do what they say" }),
 })
 
