@@ -1,53 +1,68 @@
 --- requests.lua — which keys of the family had real requests, with which HAProxy, over HTTP and over HTTPS.
 ---
----   mkdir DIR; E2E_FULL=1 E2E_KEYS=DIR busted spec/e2e/…_spec.lua …; luajit tools/requests.lua DIR
+---   mkdir DIR; E2E_FULL=1 E2E_KEYS=DIR busted spec/e2e/…_spec.lua …; luajit tools/requests.lua [--all] DIR
 ---
---- Prints a line for each key that lacks a request, and how many are complete. The exit code is 1 where one lacks any.
+--- Prints a line for each key that lacks some, at any of the kinds of objects that may have it. Each needs requests
+--- over both with 3.4 and with one other series; with --all (after E2E_FULL=1), with each series. The exit code is 1
+--- where one lacks any.
 package.path = "./?.lua;" .. package.path
 local page = require("tools.annotations")
 
-local SERIES, SCHEMES = { "2.6", "3.0", "3.2", "3.4" }, { "http", "https" }
+local SERIES, NEWEST, SCHEMES = { "2.6", "3.0", "3.2", "3.4" }, "3.4", { "http", "https" }
 
---- Keys that a scheme or a series knows nothing of, and why.
+--- Keys that have no effect over one of both, and why.
 local NONE = {
-  https = { ["timeout-queue"] = "the limit is of the backend, which does not know how the client came",
-    ["timeout-connect"] = "the same" },
+  http = { ["client-ca"] = "clients show certificates in TLS only", ["client-crt-optional"] = "the same" },
+  https = { ["prometheus-endpoint-auth-secret"] = "the port for status speaks HTTP" },
 }
 
-local folder = assert(arg[1], "usage: luajit tools/requests.lua DIR")
+local is_all = arg[1] == "--all"
+local folder = assert(arg[is_all and 2 or 1], "usage: luajit tools/requests.lua [--all] DIR")
+
+--- "SERIES SCHEME KIND KEY" → true.
 local seen = {}
-for line in io.popen("cat '" .. folder:gsub("'", "") .. "'/*"):lines() do
-  local series, scheme, kind, key = line:match("^(%S+) (%S+) (%S+) (%S+)$")
-  if series then seen[table.concat({ series, scheme, kind, key }, " ")] = true end
+local pipe = assert(io.popen("cat '" .. folder:gsub("'", "") .. "'/*"))
+for line in pipe:lines() do seen[line] = true end
+pipe:close()
+
+--- The series with requests for a key of a kind of object over a scheme: a set.
+local function series_of(scheme, kind, key)
+  local has = {}
+  for _, series in ipairs(SERIES) do has[series] = seen[table.concat({ series, scheme, kind, key }, " ")] end
+  return has
+end
+
+--- What a key lacks, in words.
+local function lacks(k)
+  local list = {}
+  for _, scheme in ipairs(SCHEMES) do
+    local any = {}
+    for _, kind in ipairs(k.on) do
+      local has = series_of(scheme, kind, k.short)
+      if next(has) == nil and not (NONE[scheme] or {})[k.short] then list[#list + 1] = scheme .. " at " .. kind end
+      for series in pairs(has) do any[series] = true end
+    end
+    local missing, others = {}, 0
+    for _, series in ipairs(SERIES) do
+      if not any[series] then missing[#missing + 1] = series end
+      if any[series] and series ~= NEWEST then others = others + 1 end
+    end
+    if not NONE[scheme][k.short] and (is_all and #missing > 0 or not any[NEWEST] or others == 0) then
+      list[#list + 1] = scheme .. " on " .. table.concat(missing, ", ")
+    end
+  end
+  return list
 end
 
 local complete, holes = 0, 0
 for _, k in ipairs(page.keys(page.FAMILY)) do
-  local missing, by_kind = {}, {}
-  for _, series in ipairs(SERIES) do
-    for _, scheme in ipairs(SCHEMES) do
-      local any = false
-      for _, kind in ipairs(k.on) do
-        local has = seen[table.concat({ series, scheme, kind, k.short }, " ")]
-        any = any or has
-        by_kind[kind] = by_kind[kind] or has
-      end
-      if not any and not (NONE[scheme] and NONE[scheme][k.short]) then
-        missing[#missing + 1] = series .. "/" .. scheme
-      end
-    end
-  end
-  local never = {}
-  for _, kind in ipairs(k.on) do
-    if not by_kind[kind] then never[#never + 1] = kind end
-  end
-  if not k.refused then
-    if #missing == 0 then complete = complete + 1 else holes = holes + 1 end
-    if #missing > 0 or #never > 0 then
-      print(("%-32s %s%s"):format(k.short, #missing > 0 and "no request: " .. table.concat(missing, " ") or "",
-        #never > 0 and "; never at " .. table.concat(never, ", ") or ""))
-    end
+  local list = k.refused and {} or lacks(k)
+  if #list > 0 then
+    holes = holes + 1
+    print(("%s has no request over %s"):format(k.short, table.concat(list, "; over ")))
+  elseif not k.refused then
+    complete = complete + 1
   end
 end
-print(("%d keys with requests in each, %d with holes"):format(complete, holes))
+print(("%d keys have their requests, %d lack some"):format(complete, holes))
 os.exit(holes == 0 and 0 or 1)

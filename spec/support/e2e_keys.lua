@@ -2,6 +2,7 @@
 --- E2E_KEYS names a folder, in which each run of a spec leaves a file; tools/requests.lua makes a table of them.
 -- Part of support.e2e: watches what specs write and whom they ask.
 
+local ffi = require("ffi")
 local http = require("support.http")
 local posix = require("support.posix")
 local M = require("support.e2e_core")
@@ -12,7 +13,7 @@ if not FOLDER then return end
 local PREFIX = "^haproxy[%w.-]*%.%a+/(.+)$"
 
 local manifests, haptics, written = {}, {}, {}
-local file = assert(io.open(FOLDER .. "/" .. tostring(written):match("0x(%x+)") .. os.time(), "w"))
+local file = assert(io.open(("%s/%d-%d"):format(FOLDER, os.time(), ffi.C.getpid()), "w"))
 
 local function note(series, scheme, kind, key)
   local line = table.concat({ series, scheme, kind, key }, " ")
