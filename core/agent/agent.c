@@ -93,6 +93,7 @@ static void on_poll_timer(uv_timer_t *timer)
     struct agent *a = timer->data;
     watch_begin(a);
     leave_begin(a);
+    list_proof_begin(a);
     acme_begin(a);
 }
 
@@ -365,6 +366,7 @@ void agent_stop(struct agent *a, bool stop_haproxy, int64_t grace_ns, void (*sto
     watch_cancel(a);
     if (a->leave_call)
         runtime_cancel(STEAL(a->leave_call));
+    list_proof_cancel(a);
     uv_timer_stop(&a->poll_timer);
     uv_timer_stop(&a->disk_timer);
     uv_timer_stop(&a->reload_timer);

@@ -19,6 +19,7 @@
  *   compare.c  what is wanted against what is live: sections, entries of maps, files
  *   certificates.c  the same for certificates, authorities, revocations
  *   crt_lists.c  the same for crt-lists
+ *   list_proof.c  crt-lists that changed are read back, a moment later
  *   partial.c  what commands can do about a backend that needs a reload
  *   acme.c     certificates that HAProxy obtains: read from it
  *   audit.c    the directory: is it still what was written?
@@ -42,6 +43,7 @@
 #include "agent/agent.h"
 #include "agent/fence.h"
 #include "agent/live.h"
+#include "agent/live_list.h"
 #include "agent/orders.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -81,6 +83,9 @@ struct touched_certificate {
 
 struct touched_list {
     struct live_list *list;
+    VEC(unsigned) goes;    /* numbers of lines */
+    struct crt_list comes; /* lines, in the order in which they are added */
+    bool is_read;          /* the whole list is read back at once, else a moment later */
     size_t answer;
 };
 
@@ -91,7 +96,8 @@ struct touched {
     VEC(struct touched_list) lists;
     struct map appearing;    /* names of backends that are made */
     uint64_t appearing_cost; /* what HAProxy looks at to make them: backends that are there, for each new one */
-    struct map listed;       /* files that crt-lists name, as what; asked when one is not loaded */
+    /* files that crt-lists name, as what: of what changed, then (listed_known) of everything */
+    struct map listed;
     bool listed_known;
 };
 
@@ -206,6 +212,14 @@ struct acme {
     void (*then)(struct agent *a); /* when the look that is under way has ended */
 };
 
+/* Crt-lists that are being read to prove their changes. */
+struct list_proof {
+    struct runtime_call *call;
+    VEC(char *) paths;
+    uint64_t changes, changes_begun; /* of lists, and how many there were when reading began */
+    int worker_pid;                  /* who is asked */
+};
+
 struct agent {
     uv_loop_t *loop;
     struct agent_config config; /* strings owned */
@@ -254,6 +268,7 @@ struct agent {
     struct acme acme;
     struct runtime_call *leave_call;
     struct plan leave_plan;
+    struct list_proof list_proof;
 
     struct disk *disk;
     bool level;                /* the directory has what is live */
@@ -383,10 +398,16 @@ void touch_certificate(struct agent *a, struct touched *t, const char *path, con
 /* bytes: with handles of Secrets; NULL: it is to go. */
 void touch_stored_certificate(struct agent *a, struct touched *t, const char *path, const char *bytes, size_t length,
                               struct plan *plan);
+/* A name of a list is about to be touched: which files its line names. */
+void certificates_note_listed(const struct agent *a, struct touched *t, const struct item *item);
+
 /* crt_lists.c */
 /* Does it have the lines of these certificates and options ("certs/a.pem [alpn h2]"), for whatever names? */
 bool list_has(const struct live_list *list, const char *text);
 void touch_list(struct agent *a, struct touched *t, struct live_list *list, struct plan *plan);
+/* The same for the names that changed. The work follows these, and the names that share a line with them. */
+void touch_list_items(struct agent *a, struct touched *t, struct live_list *list, struct item *const *items,
+                      size_t count, struct plan *plan);
 /* The commands of a full read, once the names of the loaded certificates and lists are known. */
 void certificates_commands(const struct agent *a, struct batch *b);
 void certificates_merge_names(struct agent *a, const struct runtime_answer answers[SSL_FILE_KINDS],
@@ -400,7 +421,12 @@ void certificates_commit(struct agent *a, struct touched *t, const struct runtim
 void lists_add_reads(struct agent *a, struct batch *b);
 int lists_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err)
     MUST_CHECK;
-void lists_commit(struct touched *t, const struct runtime_answer *answers);
+void lists_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
+void touched_list_done(struct touched_list *t);
+
+/* list_proof.c */
+void list_proof_begin(struct agent *a); /* each second: read lists that have changed since they were read last */
+void list_proof_cancel(struct agent *a);
 
 /* acme.c */
 #define ACME_RING "acme-log" /* of templates/acme.lua */

@@ -240,5 +240,5 @@ void touched_commit(struct agent *a, struct touched *t, const struct runtime_ans
     for (size_t i = 0; i < t->entries.length; i++)
         live_map_set(t->entries.items[i].map, t->entries.items[i].key, t->entries.items[i].wanted);
     certificates_commit(a, t, answers);
-    lists_commit(t, answers);
+    lists_commit(a, t, answers);
 }

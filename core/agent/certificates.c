@@ -24,13 +24,21 @@ static void note_listed(void *ctx, enum ssl_file_kind kind, const char *path, si
     (void)map_putn(&t->listed, path, length, (void *)&listed_as[kind]);
 }
 
-/* Does a list that HAProxy has loaded name it, in what is wanted? All are gathered for the first question. */
+void certificates_note_listed(const struct agent *a, struct touched *t, const struct item *item)
+{
+    lists_item_files(a, item, note_listed, t);
+}
+
+/* Does a list that HAProxy has loaded name it, in what is wanted? What changed together with it has been noted: only
+ * for others all names are gathered, at the first question. */
 static bool is_listed(const struct agent *a, struct touched *t, const char *path, enum ssl_file_kind *ret_kind)
 {
-    if (!t->listed_known)
-        lists_each_file(a, note_listed, t);
-    t->listed_known = true;
     const char *as = map_get(&t->listed, path);
+    if (!as && !t->listed_known) {
+        lists_each_file(a, note_listed, t);
+        t->listed_known = true;
+        as = map_get(&t->listed, path);
+    }
     if (as)
         *ret_kind = (enum ssl_file_kind)(as - listed_as);
     return as != NULL;
@@ -220,8 +228,8 @@ void certificates_merge(struct agent *a, const struct runtime_answer *answers, s
         struct live_list *list = slot->value;
         if (!list->used)
             continue;
-        crt_list_done(&list->lines);
-        crt_list_parse(&list->lines, answers[i].text, answers[i].length, true);
+        live_list_merge(list, answers[i].text, answers[i].length);
+        a->list_proof.changes++;
         i++;
     }
     for (size_t it = 0; i < count && (slot = map_next(&a->live->certificates, &it));) {

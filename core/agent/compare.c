@@ -26,6 +26,8 @@ void touched_done(struct touched *t)
     for (size_t i = 0; i < t->certificates.length; i++)
         free(t->certificates.items[i].path);
     vec_done(&t->certificates);
+    for (size_t i = 0; i < t->lists.length; i++)
+        touched_list_done(&t->lists.items[i]);
     vec_done(&t->lists);
     map_done(&t->appearing);
     map_init(&t->appearing, false);
@@ -269,6 +271,24 @@ void touch_stored(struct agent *a, struct touched *t, enum contribution_kind kin
     }
 }
 
+/* Of a list that HAProxy has loaded, the names that changed; false: it is not such a list, or nothing is left of it. */
+static bool touch_listed(struct agent *a, struct touched *t, const struct model_changes *changes, const char *scope,
+                         const char *path, struct plan *plan)
+{
+    struct live_list *list = map_get(&a->live->lists, path);
+    VEC(struct item *) items = {0};
+    if (!list || !list->used || !model_file_exists(a->model, MODEL_ACCEPTED, CONTRIBUTION_CRT_LIST, scope))
+        return false;
+    for (size_t i = 0; i < changes->items.length; i++) {
+        struct item *item = changes->items.items[i];
+        if (item->kind == CONTRIBUTION_CRT_LIST && strcmp(item->scope, scope) == 0)
+            vec_push(&items, item);
+    }
+    touch_list_items(a, t, list, items.items, items.length, plan);
+    vec_done(&items);
+    return true;
+}
+
 /* Files of which a part changed: another version of a Secret need not be another content. Certificates come before the
  * lists that name them. */
 static void touch_files(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan)
@@ -276,6 +296,9 @@ static void touch_files(struct agent *a, struct touched *t, const struct model_c
     static const enum contribution_kind kinds[] = {CONTRIBUTION_FILE, CONTRIBUTION_CERTIFICATE, CONTRIBUTION_CRT_LIST};
     unsigned reloads = plan->reloads;
     struct map seen = {0};
+    for (size_t i = 0; i < changes->items.length; i++)
+        if (changes->items.items[i]->kind == CONTRIBUTION_CRT_LIST)
+            certificates_note_listed(a, t, changes->items.items[i]);
     for (size_t k = 0; k < ARRAY_LEN(kinds); k++)
         for (size_t i = 0; i < changes->items.length; i++) {
             const struct item *item = changes->items.items[i];
@@ -283,7 +306,8 @@ static void touch_files(struct agent *a, struct touched *t, const struct model_c
             if (item->kind != kinds[k])
                 continue;
             CLEANUP(free_ptr) char *path = draft_path(item->kind, item->scope);
-            if (map_put(&seen, path, a))
+            if (map_put(&seen, path, a) ||
+                (item->kind == CONTRIBUTION_CRT_LIST && touch_listed(a, t, changes, item->scope, path, plan)))
                 continue;
             bool exists = model_file_text(a->model, MODEL_ACCEPTED, item->kind, item->scope, &text);
             touch_stored(a, t, item->kind, path, exists ? buf_str(&text) : NULL, text.length, plan);

@@ -1,6 +1,9 @@
 /* Changes loaded crt-lists at runtime. A name is added to a list, or removed, by lines. First the lines for new names
  * are added. After the routes have changed, unused lines are deleted. A line that loses one of several names is
- * replaced by one without it.
+ * replaced by one without it: so a change concerns the names that changed, and those that share a line with them.
+ *
+ * HAProxy tells a list only as a whole. So what was done to one is read back a moment later, for all changes together
+ * (list_proof.c); at once only when the numbers of new lines cannot be foretold, or when that has not come about.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,12 +29,10 @@ bool list_has(const struct live_list *list, const char *text)
 {
     struct use uses[USES_MAX];
     size_t n = uses_of(text, uses), found = 0;
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < list->lines.lines.length; k++)
-            if (line_is(&list->lines.lines.items[k], &uses[i])) {
-                found++;
-                break;
-            }
+    for (size_t i = 0; i < n; i++) {
+        CLEANUP(free_ptr) char *options = crt_list_options(uses[i].options, uses[i].options_length);
+        found += live_list_has(list, uses[i].certificate, uses[i].certificate_length, options);
+    }
     return n > 0 && found == n;
 }
 
@@ -86,41 +87,48 @@ static void coming_add(struct coming *c, const struct use *use, const char *name
     vec_push(&names->items, name);
 }
 
-/* The table of what stays: "name\ncertificate [options]". */
-static void key_of(struct buf *key, const char *name, const char *certificate, size_t certificate_length,
-                   const char *options)
-{
-    buf_clear(key);
-    buf_puts(key, name);
-    buf_putc(key, '\n');
-    buf_add(key, certificate, certificate_length);
-    buf_putc(key, '\n');
-    buf_puts(key, options);
-}
-
 struct list_plan {
     struct agent *a;
-    const struct live_list *list;
-    struct map stays; /* key_of() of each name of each line that stays */
+    struct live_list *list;
+    VEC(struct live_line *) goes;
     struct coming coming;
-    struct buf key;
     bool default_changes;
 };
+
+static void line_goes(struct list_plan *lp, struct live_line *line)
+{
+    if (line->goes || line_stays(lp->a, lp->list->path, &line->line))
+        return;
+    line->goes = true;
+    vec_push(&lp->goes, line);
+    for (size_t i = 0; i < line->line.names.length; i++)
+        lp->default_changes |= strcmp(line->line.names.items[i], CRT_LIST_NOBODY) == 0;
+}
+
+static const char *name_of(const struct item *item)
+{
+    return *item->key ? item->key : CRT_LIST_NOBODY;
+}
+
+/* Does a line that stays give the name this certificate? */
+static bool is_given(const struct list_plan *lp, const char *name, const struct use *use)
+{
+    for (const struct live_link *link = live_list_named(lp->list, name); link; link = link->next)
+        if (!link->line->goes && line_is(&link->line->line, use))
+            return true;
+    return false;
+}
 
 static void need_item(void *ctx, struct item *item)
 {
     struct list_plan *lp = ctx;
     struct use uses[USES_MAX];
     size_t n = item->accepted && !item->changed ? uses_of(item->accepted->bytes, uses) : 0;
-    for (size_t i = 0; i < n; i++) {
-        CLEANUP(free_ptr) char *options = crt_list_options(uses[i].options, uses[i].options_length);
-        key_of(&lp->key, *item->key ? item->key : CRT_LIST_NOBODY, uses[i].certificate, uses[i].certificate_length,
-               options);
-        if (map_getn(&lp->stays, lp->key.data, lp->key.length))
-            continue;
-        lp->default_changes |= !*item->key;
-        coming_add(&lp->coming, &uses[i], item->key);
-    }
+    for (size_t i = 0; i < n; i++)
+        if (!is_given(lp, name_of(item), &uses[i])) {
+            lp->default_changes |= !*item->key;
+            coming_add(&lp->coming, &uses[i], item->key);
+        }
 }
 
 /* ---- what lines name that HAProxy has not loaded: it was wanted all the while, and nothing has named it ---- */
@@ -191,66 +199,106 @@ static void leave_unknown(struct list_plan *lp, struct plan *plan)
     }
 }
 
-static void add_lines(struct list_plan *lp, struct plan *part)
+static void add_lines(const struct list_plan *lp, struct touched_list *touched, struct plan *part)
 {
     const struct map_slot *slot;
     CLEANUP(buf_done) struct buf text = {0};
     for (size_t it = 0; (slot = map_next(&lp->coming.groups, &it));) {
         const struct names *names = slot->value;
-        buf_clear(&text);
+        size_t begin = text.length;
         crt_list_write(&text, slot->key, names->items.items, names->items.length);
-        for (const char *line = buf_str(&text); *line;) {
+        for (const char *line = text.data + begin; *line;) {
             size_t length = strcspn(line, "\n") + 1;
             plan_list_add(part, lp->list->path, line, length);
             line += length;
         }
     }
+    crt_list_parse(&touched->comes, buf_str(&text), text.length, false);
+}
+
+static bool must_wait_for_reload(const struct agent *a, const struct live_list *list, struct plan *plan)
+{
+    if (a->apply.round != ROUND_REST || !map_get(&a->apply.avoid, list->path))
+        return false;
+    plan_reload(plan, "certificate", "%s did not change as it was told", list->path);
+    return true;
+}
+
+/* What goes and what comes is known: into the plan. */
+static void plan_list(struct list_plan *lp, struct touched *t, struct plan *plan)
+{
+    struct agent *a = lp->a;
+    struct touched_list touched = {.list = lp->list};
+    struct plan part = {0};
+    struct map_slot *slot;
+
+    if (lp->default_changes) {
+        plan_reload(&part, "certificate", "%s: another default certificate", lp->list->path);
+    } else {
+        leave_unknown(lp, plan);
+        load_files(a, t, &lp->coming, plan);
+        add_lines(lp, &touched, &part);
+        for (size_t i = 0; i < lp->goes.length; i++) {
+            const struct crt_list_line *line = &lp->goes.items[i]->line;
+            plan_list_remove(&part, lp->list->path, line->certificate, line->number);
+            vec_push(&touched.goes, line->number);
+        }
+    }
+    touched.is_read = touched.comes.lines.length > 0 && !lp->list->is_counted;
+    if (plan_take(plan, &part))
+        vec_push(&t->lists, touched);
+    else
+        touched_list_done(&touched);
+    for (size_t i = 0; i < lp->goes.length; i++)
+        lp->goes.items[i]->goes = false;
+    for (size_t it = 0; (slot = map_next(&lp->coming.groups, &it));) {
+        vec_done(&((struct names *)slot->value)->items);
+        free(slot->value);
+    }
+    map_done(&lp->coming.groups);
+    vec_done(&lp->goes);
 }
 
 void touch_list(struct agent *a, struct touched *t, struct live_list *list, struct plan *plan)
 {
     struct list_plan lp = {.a = a, .list = list};
-    struct plan part = {0};
-    struct map_slot *slot;
-    VEC(const struct crt_list_line *) goes = {0};
-
-    if (a->apply.round == ROUND_REST && map_get(&a->apply.avoid, list->path)) {
-        plan_reload(plan, "certificate", "%s did not change as it was told", list->path);
+    if (must_wait_for_reload(a, list, plan))
         return;
-    }
-    for (size_t i = 0; i < list->lines.lines.length; i++) {
-        const struct crt_list_line *line = &list->lines.lines.items[i];
-        bool stays = line_stays(a, list->path, line);
-        if (!stays)
-            vec_push(&goes, line);
-        for (size_t k = 0; stays && k < line->names.length; k++) {
-            key_of(&lp.key, line->names.items[k], line->certificate, strlen(line->certificate), line->options);
-            map_putn(&lp.stays, lp.key.data, lp.key.length, a);
-        }
-    }
+    for (size_t i = 0; i < list->lines.length; i++)
+        line_goes(&lp, list->lines.items[i]);
     model_each_list_item(a->model, list->path + strlen("certs/"), need_item, &lp);
-    for (size_t i = 0; i < goes.length; i++)
-        for (size_t k = 0; k < goes.items[i]->names.length; k++)
-            lp.default_changes |= strcmp(goes.items[i]->names.items[k], CRT_LIST_NOBODY) == 0;
-    if (lp.default_changes) {
-        plan_reload(&part, "certificate", "%s: another default certificate", list->path);
-    } else {
-        leave_unknown(&lp, plan);
-        load_files(a, t, &lp.coming, plan);
-        add_lines(&lp, &part);
-        for (size_t i = 0; i < goes.length; i++)
-            plan_list_remove(&part, list->path, goes.items[i]->certificate, goes.items[i]->number);
-    }
-    if (plan_take(plan, &part))
-        vec_push(&t->lists, ((struct touched_list){.list = list}));
-    for (size_t it = 0; (slot = map_next(&lp.coming.groups, &it));) {
-        vec_done(&((struct names *)slot->value)->items);
-        free(slot->value);
-    }
-    map_done(&lp.coming.groups);
-    map_done(&lp.stays);
-    buf_done(&lp.key);
-    vec_done(&goes);
+    plan_list(&lp, t, plan);
+}
+
+void touch_list_items(struct agent *a, struct touched *t, struct live_list *list, struct item *const *items,
+                      size_t count, struct plan *plan)
+{
+    struct list_plan lp = {.a = a, .list = list};
+    struct map needed = {0}; /* names */
+    if (must_wait_for_reload(a, list, plan))
+        return;
+    for (size_t i = 0; i < count; i++)
+        for (struct live_link *link = live_list_named(list, name_of(items[i])); link; link = link->next)
+            line_goes(&lp, link->line);
+    for (size_t i = 0; i < count; i++)
+        if (!map_put(&needed, name_of(items[i]), a))
+            need_item(&lp, items[i]);
+    for (size_t i = 0; i < lp.goes.length; i++)
+        for (size_t k = 0; k < lp.goes.items[i]->line.names.length; k++) {
+            const char *name = lp.goes.items[i]->line.names.items[k];
+            struct item *item = model_list_item(a->model, list->path + strlen("certs/"),
+                                                strcmp(name, CRT_LIST_NOBODY) == 0 ? "" : name);
+            if (item && !map_put(&needed, name, a))
+                need_item(&lp, item);
+        }
+    map_done(&needed);
+    plan_list(&lp, t, plan);
+}
+
+void touched_list_done(struct touched_list *t)
+{
+    vec_done(&t->goes);
+    crt_list_done(&t->comes);
 }
 
 /* ---- proving ---- */
@@ -277,28 +325,54 @@ static int list_verify(const struct agent *a, const struct live_list *list, cons
 
 /* ---- reading back ---- */
 
+#define UNPROVED_MAX_NS (5 * NS_PER_S) /* for so long there was no moment for a proof */
+
 void lists_add_reads(struct agent *a, struct batch *b)
 {
     struct touched *t = &a->apply.touched;
-    for (size_t i = 0; i < t->lists.length; i++)
-        t->lists.items[i].answer = batch_add_read(b,
-                                                  xasprintf("show ssl crt-list -n %s", t->lists.items[i].list->path));
+    for (size_t i = 0; i < t->lists.length; i++) {
+        struct touched_list *l = &t->lists.items[i];
+        l->is_read |= l->list->unproved_ns && clock_now_ns() - l->list->unproved_ns >= UNPROVED_MAX_NS;
+        if (l->is_read)
+            l->answer = batch_add_read(b, xasprintf("show ssl crt-list -n %s", l->list->path));
+    }
 }
 
 int lists_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err)
 {
     for (size_t i = 0; i < t->lists.length; i++)
-        if (list_verify(a, t->lists.items[i].list, &answers[t->lists.items[i].answer], err) < 0)
+        if (t->lists.items[i].is_read &&
+            list_verify(a, t->lists.items[i].list, &answers[t->lists.items[i].answer], err) < 0)
             return -1;
     return 0;
 }
 
-void lists_commit(struct touched *t, const struct runtime_answer *answers)
+/* What comes was added last: then the last line has the number that HAProxy has counted to. */
+static void count_lines(struct live_list *list, const struct touched_list *t)
+{
+    if (!t->comes.lines.length || !list->lines.length)
+        return;
+    list->count = list->lines.items[list->lines.length - 1]->line.number;
+    list->is_counted = true;
+}
+
+void lists_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers)
 {
     for (size_t i = 0; i < t->lists.length; i++) {
-        struct live_list *list = t->lists.items[i].list;
-        const struct runtime_answer *answer = &answers[t->lists.items[i].answer];
-        crt_list_done(&list->lines);
-        crt_list_parse(&list->lines, answer->text, answer->length, true);
+        struct touched_list *touched = &t->lists.items[i];
+        struct live_list *list = touched->list;
+        a->list_proof.changes++;
+        if (touched->is_read) {
+            const struct runtime_answer *answer = &answers[touched->answer];
+            live_list_read(list, answer->text, answer->length, true);
+            count_lines(list, touched);
+            continue;
+        }
+        for (size_t k = 0; k < touched->goes.length; k++)
+            live_list_remove(list, touched->goes.items[k]);
+        for (size_t k = 0; k < touched->comes.lines.length; k++)
+            live_list_add(list, &touched->comes.lines.items[k]);
+        if (!list->unproved_ns)
+            list->unproved_ns = clock_now_ns();
     }
 }

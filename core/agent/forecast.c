@@ -36,8 +36,8 @@ static enum ssl_file_kind kind_of(const struct live *live, const struct disk_fil
 
     for (size_t it = 0; (slot = map_next(&live->lists, &it));) {
         const struct live_list *list = slot->value;
-        for (size_t i = 0; live_refers(live, list->path) && i < list->lines.lines.length; i++) {
-            const struct crt_list_line *line = &list->lines.lines.items[i];
+        for (size_t i = 0; live_refers(live, list->path) && i < list->lines.length; i++) {
+            const struct crt_list_line *line = &list->lines.items[i]->line;
             if (strcmp(line->certificate, f->path) == 0)
                 return SSL_CERTIFICATE;
             if (*line->options && live_text_refers(line->options, strlen(line->options), f->path))

@@ -1,7 +1,10 @@
 /* A line names one certificate for each of its keys, and files in its options. */
 #include "agent/list_uses.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/alloc.h"
 
 size_t uses_of(const char *text, struct use uses[USES_MAX])
 {
@@ -39,15 +42,29 @@ void options_each_file(const struct naming *naming, const struct use *use)
     }
 }
 
-static void item_each_file(void *ctx, struct item *item)
+static void item_each_file(const struct naming *naming, const struct item *item)
 {
-    const struct naming *naming = ctx;
     struct use uses[USES_MAX];
     size_t n = item->accepted ? uses_of(item->accepted->bytes, uses) : 0;
     for (size_t i = 0; i < n; i++)
         naming->fn(naming->ctx, SSL_CERTIFICATE, uses[i].certificate, uses[i].certificate_length);
     if (n)
         options_each_file(naming, &uses[0]);
+}
+
+static void each_file_of_item(void *ctx, struct item *item)
+{
+    item_each_file(ctx, item);
+}
+
+void lists_item_files(const struct agent *a, const struct item *item,
+                      void (*fn)(void *ctx, enum ssl_file_kind kind, const char *path, size_t length), void *ctx)
+{
+    const struct naming naming = {fn, ctx};
+    CLEANUP(free_ptr) char *path = xasprintf("certs/%s", item->scope);
+    const struct live_list *list = map_get(&a->live->lists, path);
+    if (list && list->used)
+        item_each_file(&naming, item);
 }
 
 void lists_each_file(const struct agent *a,
@@ -57,5 +74,5 @@ void lists_each_file(const struct agent *a,
     const struct map_slot *slot;
     for (size_t it = 0; (slot = map_next(&a->live->lists, &it));)
         if (((const struct live_list *)slot->value)->used)
-            model_each_list_item(a->model, slot->key + strlen("certs/"), item_each_file, &naming);
+            model_each_list_item(a->model, slot->key + strlen("certs/"), each_file_of_item, &naming);
 }

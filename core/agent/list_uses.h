@@ -24,6 +24,9 @@ struct naming {
 
 /* The files that the options of a line name. */
 void options_each_file(const struct naming *naming, const struct use *use);
+/* The files that a name of a list that HAProxy has loaded leads to, in the wanted state. */
+void lists_item_files(const struct agent *a, const struct item *item,
+                      void (*fn)(void *ctx, enum ssl_file_kind kind, const char *path, size_t length), void *ctx);
 /* The files that loaded lists name in the wanted state. */
 void lists_each_file(const struct agent *a,
                      void (*fn)(void *ctx, enum ssl_file_kind kind, const char *path, size_t length), void *ctx);

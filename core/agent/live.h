@@ -20,7 +20,6 @@
 #include "base/vec.h"
 #include "data/certificate.h"
 #include "haproxy/cfg.h"
-#include "haproxy/crt_list.h"
 #include "haproxy/ssl_file.h"
 
 /* A section that has no servers to change. */
@@ -49,13 +48,6 @@ struct live_map {
     bool integers, addresses; /* a use takes values for them: other values are wrong */
     bool unreadable; /* `get map` does not find a key by itself (it is a pattern): only whole lists can be compared */
     VEC(char *) duplicates; /* references of entries whose key came before */
-};
-
-/* A crt-list. */
-struct live_list {
-    char *path;            /* "certs/https.list" */
-    struct crt_list lines; /* as HAProxy numbers them, once they were read */
-    bool used;             /* HAProxy has loaded it */
 };
 
 /* A file for TLS. Its content is in files, while it is known. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent/live.h"
+#include "agent/live_list.h"
 #include "base/alloc.h"
 #include "haproxy/disk.h"
 
@@ -28,8 +29,7 @@ static struct live_list *list_get(struct live *l, const char *path)
     struct live_list *list = map_get(&l->lists, path);
     if (list)
         return list;
-    list = xcalloc(1, sizeof(*list));
-    list->path = xstrdup(path);
+    list = live_list_new(path);
     map_put(&l->lists, path, list);
     return list;
 }
@@ -48,8 +48,7 @@ void live_load_certificate(struct live *l, const char *path, const char *bytes, 
 {
     if (live_path_is_list(path)) {
         struct live_list *list = list_get(l, path);
-        crt_list_done(&list->lines);
-        crt_list_parse(&list->lines, bytes, length, false);
+        live_list_read(list, bytes, length, false);
     } else if (is_in_folder(path, strlen(path))) {
         struct live_certificate *c = certificate_get(l, path);
         for (int kind = 0; kind < SSL_FILE_KINDS; kind++)
@@ -60,12 +59,8 @@ void live_load_certificate(struct live *l, const char *path, const char *bytes, 
 void live_certificates_done(struct live *l)
 {
     struct map_slot *slot;
-    for (size_t it = 0; (slot = map_next(&l->lists, &it));) {
-        struct live_list *list = slot->value;
-        crt_list_done(&list->lines);
-        free(list->path);
-        free(list);
-    }
+    for (size_t it = 0; (slot = map_next(&l->lists, &it));)
+        live_list_free(slot->value);
     for (size_t it = 0; (slot = map_next(&l->certificates, &it));)
         free(slot->value);
     map_done(&l->lists);

@@ -214,6 +214,8 @@ struct item *model_file_item(const struct model *m, enum contribution_kind kind,
 /* The accepted names of a crt-list ("https.list"); NULL when unknown. */
 struct item *model_list_item(const struct model *m, const char *list, const char *name);
 void model_each_list_item(const struct model *m, const char *list, void (*fn)(void *ctx, struct item *item), void *ctx);
+/* Has one of those files a content in this state? */
+bool model_file_exists(const struct model *m, enum model_state state, enum contribution_kind kind, const char *name);
 /* The content of one of those files; false when it has none in this state. Appends. */
 bool model_file_text(const struct model *m, enum model_state state, enum contribution_kind kind, const char *name,
                      struct buf *out);

@@ -202,7 +202,12 @@ static const struct group *map_group(const struct model *m, const char *map_name
 
 bool model_map_exists(const struct model *m, enum model_state state, const char *map_name)
 {
-    const struct group *g = map_group(m, map_name);
+    return model_file_exists(m, state, CONTRIBUTION_MAP_ENTRY, map_name);
+}
+
+bool model_file_exists(const struct model *m, enum model_state state, enum contribution_kind kind, const char *name)
+{
+    const struct group *g = group_find(m, kind, name);
     for (size_t i = 0; g && i < g->items.length; i++)
         if (item_text(g->items.items[i], state))
             return true;

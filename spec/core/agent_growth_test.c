@@ -6,6 +6,7 @@
 
 #include "agent/agent_state.h"
 #include "base/log.h"
+#include "data/certificate_make.h"
 #include "haproxy/plan.h"
 #include "store/source_dir.h"
 
@@ -90,10 +91,12 @@ static void servers_of_a_backend(void **state)
 static size_t certificates_come(unsigned size)
 {
     struct agent a = {.live = live_new(), .model = model_new()};
-    struct live_list list = {.path = xstrdup("certs/https.list"), .used = true};
+    struct live_list *list = live_list_new("certs/https.list");
     struct touched t = {0};
     struct plan p = {0};
     CLEANUP(buf_done) struct buf bytes = {0};
+
+    list->used = true;
 
     for (unsigned i = 0; i < size; i++) {
         CLEANUP(free_ptr) char *host = xasprintf("h%u.example", i), *text = xasprintf("certs/c%u.pem", i);
@@ -101,7 +104,7 @@ static size_t certificates_come(unsigned size)
         model_put(a.model, host, line, 1);
     }
     model_check(a.model, true);
-    map_put(&a.live->lists, "certs/https.list", &list);
+    map_put(&a.live->lists, list->path, list);
     buf_puts(&bytes, "no certificate");
     work = 0;
     for (unsigned i = 0; i < size; i++) {
@@ -114,11 +117,122 @@ static size_t certificates_come(unsigned size)
     assert_true(p.reloads >= size);
     touched_done(&t);
     plan_done(&p);
-    map_del(&a.live->lists, "certs/https.list");
-    free(list.path);
     live_free(a.live);
     model_free(a.model);
     return done + 1;
+}
+
+/* A list that HAProxy has loaded, with size names for a tenth as many certificates. */
+static struct agent *agent_with_names(unsigned size)
+{
+    struct agent *a = xcalloc(1, sizeof(*a));
+    struct live_list *list = live_list_new("certs/https.list");
+    CLEANUP(buf_done) struct buf text = {0};
+
+    a->live = live_new();
+    a->model = model_new();
+    for (unsigned i = 0; i < size; i++) {
+        CLEANUP(free_ptr) char *host = xasprintf("h%u.example", i), *cert = xasprintf("certs/c%u.pem", i / 10);
+        const struct emitted line[] = {{CONTRIBUTION_CRT_LIST, "https.list", host, cert, 0, 0}};
+        model_put(a->model, host, line, 1);
+        if (i % 10 == 0)
+            buf_printf(&text, "%s%s:%u", i ? "\n" : "", cert, i / 10 + 1);
+        buf_printf(&text, " %s", host);
+    }
+    model_check(a->model, true);
+    live_list_read(list, buf_str(&text), text.length, true);
+    list->used = true;
+    map_put(&a->live->lists, list->path, list);
+    /* They are loaded. */
+    for (unsigned i = 0; i <= size / 10; i++) {
+        CLEANUP(free_ptr) char *cert = xasprintf("certs/c%u.pem", i);
+        const struct ssl_file_mark mark = {.text = "x"};
+        live_certificate_set(a->live, cert, SSL_CERTIFICATE, &(struct digest){0}, &mark);
+    }
+    return a;
+}
+
+/* What the fragment's lines are from now on, and the commands for that: so many. */
+static size_t list_changes(struct agent *a, const char *fragment, const struct emitted *lines, size_t count,
+                           size_t commands)
+{
+    struct model_changes before = {0}, changes = {0};
+    struct touched t = {0};
+    struct plan p = {0};
+
+    model_take_changes(a->model, &before);
+    model_put(a->model, fragment, lines, count);
+    model_check(a->model, true);
+    model_take_changes(a->model, &changes);
+    work = 0;
+    touch_changes(a, &t, &changes, &p);
+    size_t done = work;
+    if (p.reload)
+        fail_msg("%s", p.reload);
+    assert_int_equal(plan_count(&p), commands);
+    touched_done(&t);
+    plan_done(&p);
+    model_changes_done(&before);
+    model_changes_done(&changes);
+    return done;
+}
+
+static void agent_with_names_end(struct agent *a)
+{
+    live_free(a->live);
+    model_free(a->model);
+    free(a);
+}
+
+static size_t a_name_comes(unsigned size)
+{
+    struct agent *a = agent_with_names(size);
+    const struct emitted line[] = {{CONTRIBUTION_CRT_LIST, "https.list", "new.example", "certs/c0.pem", 0, 0}};
+    size_t done = list_changes(a, "new", line, 1, 1);
+    agent_with_names_end(a);
+    return done;
+}
+
+/* The other nine of its line get another one. */
+static size_t a_name_goes(unsigned size)
+{
+    struct agent *a = agent_with_names(size);
+    size_t done = list_changes(a, "h7.example", NULL, 0, 2);
+    agent_with_names_end(a);
+    return done;
+}
+
+/* With a certificate that comes as well: new, set, commit, one line. */
+static size_t a_certificate_comes(unsigned size)
+{
+    struct agent *a = agent_with_names(size);
+    struct buf chain = {0}, key = {0};
+    assert_int_equal(certificate_make_default(&chain, &key, NULL), 0);
+    CLEANUP(free_ptr) char *pem = xasprintf("%s%s", buf_str(&chain), buf_str(&key));
+    const struct emitted items[] = {{CONTRIBUTION_CERTIFICATE, "new.pem", "", pem, 0, 0},
+                                    {CONTRIBUTION_CRT_LIST, "https.list", "new.example", "certs/new.pem", 0, 0}};
+    size_t done = list_changes(a, "new", items, 2, 4);
+    buf_done(&chain);
+    buf_done(&key);
+    agent_with_names_end(a);
+    return done;
+}
+
+static void assert_does_not_grow(const char *what, size_t (*run)(unsigned size))
+{
+    size_t once = run(100), more = run(2000);
+
+    print_message("    %s: %zu, with twenty times as many names %zu\n", what, once, more);
+    if (more > once + once / 4 + 10)
+        fail_msg("%s: %zu, and %zu with twenty times as many names", what, once, more);
+}
+
+static void names_of_a_list(void **state)
+{
+    (void)state;
+    assert_does_not_grow("a name comes", a_name_comes);
+    assert_does_not_grow("a name goes", a_name_goes);
+    assert_does_not_grow("a certificate comes", a_certificate_comes);
 }
 
 static void certificates_of_a_list(void **state)
@@ -260,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(servers_of_a_backend),
         cmocka_unit_test(certificates_of_a_list),
+        cmocka_unit_test(names_of_a_list),
         cmocka_unit_test(files_of_a_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
