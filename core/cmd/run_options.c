@@ -54,6 +54,8 @@ enum option_id {
     OPT_WEBHOOK_PORT,
     OPT_WEBHOOK_TIMEOUT,
     OPT_WEBHOOK_POLICY,
+    OPT_WEBHOOK_TOKEN,
+    OPT_WEBHOOK_CONFIGURATION_TIMEOUT,
     OPT_LOG_LEVEL,
     OPT_GRACE,
     OPT_WATCH_STALL,
@@ -155,6 +157,12 @@ static const struct run_row {
      OPT_WEBHOOK_TIMEOUT},
     {"webhook-failure-policy", "Ignore|Fail", "WEBHOOK_FAILURE_POLICY", "Ignore",
      "what becomes of an object that the webhook could not judge in that time", OPT_WEBHOOK_POLICY},
+    {"webhook-token-file", "FILE", "WEBHOOK_TOKEN_FILE", NULL,
+     "judge the configuration resource and its libraries, too, at /validate-configuration/TOKEN; the file has the "
+     "token, which nobody but the API server may know",
+     OPT_WEBHOOK_TOKEN},
+    {"webhook-configuration-admission-timeout", "DURATION", "WEBHOOK_CONFIGURATION_ADMISSION_TIMEOUT", "29s",
+     "time in which a configuration is judged, 1s to 29s", OPT_WEBHOOK_CONFIGURATION_TIMEOUT},
     {"log-level", "LEVEL", "LOG_LEVEL", "INFO", "TRACE, DEBUG, INFO, WARN, ERROR", OPT_LOG_LEVEL},
     {"grace", "DURATION", "GRACE", "25s", "time for an orderly end after SIGTERM", OPT_GRACE},
     {"watch-stall-timeout", "DURATION", "WATCH_STALL_TIMEOUT", "2m30s",
@@ -250,14 +258,14 @@ static int parse_watch_stall(const char *text, int64_t *ret_ns, struct err *err)
 }
 
 /* The API server waits for 30 s at most. */
-static int parse_webhook_timeout(const char *text, int64_t *ret_ns, struct err *err)
+static int parse_webhook_timeout(const char *what, const char *text, int64_t least_ns, int64_t *ret_ns, struct err *err)
 {
     int64_t value;
 
     if (duration_parse(text, &value, err) < 0)
-        return err_wrap(err, "webhook resource admission timeout");
-    if (value < NS_PER_S / 10 || value > 29 * NS_PER_S)
-        return err_set(err, ERR_INVALID, "webhook resource admission timeout: %.32s is not from 100ms to 29s", text);
+        return err_wrap(err, "%s", what);
+    if (value < least_ns || value > 29 * NS_PER_S)
+        return err_set(err, ERR_INVALID, "%s: %.32s is not from %s to 29s", what, text, log_duration(least_ns));
     *ret_ns = value;
     return 0;
 }
@@ -393,12 +401,19 @@ static int set_option(struct run_options *o, int id, const char *value, bool fro
     case OPT_WEBHOOK_PORT:
         return parse_port("webhook port", value, &o->webhook_port, err);
     case OPT_WEBHOOK_TIMEOUT:
-        return parse_webhook_timeout(value, &app->webhook_timeout_ns, err);
+        return parse_webhook_timeout("webhook resource admission timeout", value, NS_PER_S / 10,
+                                     &app->webhook_timeout_ns, err);
     case OPT_WEBHOOK_POLICY:
         app->webhook_fails_closed = strcmp(value, "Fail") == 0;
         return app->webhook_fails_closed || strcmp(value, "Ignore") == 0
                    ? 0
                    : err_set(err, ERR_INVALID, "--webhook-failure-policy %.64s: write Ignore or Fail", value);
+    case OPT_WEBHOOK_TOKEN:
+        o->webhook_token_file = *value != '\0' ? value : NULL;
+        return 0;
+    case OPT_WEBHOOK_CONFIGURATION_TIMEOUT:
+        return parse_webhook_timeout("webhook configuration admission timeout", value, NS_PER_S,
+                                     &o->webhook_configuration_ns, err);
     case OPT_LOG_LEVEL:
         app->log_level_fixed = true;
         return log_level_parse(value, &o->log_level, err);
@@ -473,6 +488,13 @@ int run_options_parse(struct run_options *o, int argc, char **argv, struct err *
         o->app.has_webhook = true;
         o->webhook_certificate = xasprintf("%s/tls.crt", o->webhook_directory);
         o->webhook_key = xasprintf("%s/tls.key", o->webhook_directory);
+    }
+    if (o->webhook_token_file != NULL) {
+        if (!o->app.has_webhook || o->app.config_resource == NULL)
+            return err_set(err, ERR_INVALID,
+                           "--webhook-token-file needs a webhook (--webhook-secret or --webhook-cert-dir) and "
+                           "--config-resource: only that resource is judged");
+        o->app.webhook_configuration_ns = o->webhook_configuration_ns;
     }
     warn_of_doubles(o);
     /* Who writes the folder runs this program; the example's backends are on this machine. The last one counts: a flag

@@ -21,6 +21,8 @@ struct run_options {
     const char *webhook_address, *webhook_directory; /* directory NULL: no webhook */
     char *webhook_certificate, *webhook_key;         /* files in it */
     uint16_t webhook_port;
+    const char *webhook_token_file; /* NULL: configurations are not judged */
+    int64_t webhook_configuration_ns;
     enum log_level log_level;
     bool help;
     VEC(const char *) sets; /* app.extra_context, ended by NULL */

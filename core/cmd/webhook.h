@@ -1,11 +1,13 @@
-/* webhook.h — the admission webhook's listener: POST /validate over TLS 1.3, and GET /healthz.
+/* webhook.h — the admission webhook's listener over TLS 1.3: POST /validate, POST /validate-configuration/TOKEN, GET
+ *             /healthz.
  * Thread:  loop thread only.
  * Owns:    the listener and its certificates. Borrows the app.
  * Errors:  ERR_INVALID, ERR_SYS with the option to change.
  *
  * The API server shows no certificate unless it is told to, so whoever reaches the port may ask. Each request is
  * bounded (3 MiB, WEBHOOK_BODIES at a time, each within WEBHOOK_BODY_NS), and the answer says no more than what the
- * template says of the object that was sent.
+ * template says of the object that was sent. A configuration brings its own templates, which read all objects: only who
+ * knows the token, that is, the API server, may have one judged.
  */
 #ifndef HAPTIC_CMD_WEBHOOK_H
 #define HAPTIC_CMD_WEBHOOK_H

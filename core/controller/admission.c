@@ -61,6 +61,11 @@ static void answer_judged(struct admission *a, struct admission_request *q, stru
     uint64_t similar;
 
     count(a, q, v->is_denied ? "denied" : "allowed");
+    *(v->is_denied ? &a->denied : &a->allowed) += 1;
+    if (v->is_denied) {
+        free(a->last_denied);
+        a->last_denied = xasprintf("%s %s: %s", label_of(q), q->object->id, buf_str(&v->message));
+    }
     if (v->is_denied && log_limit_pass(&a->denied_limit, NS_PER_S / 10, &similar))
         log_info("Admission denied", "kind", label_of(q), "object", q->object->id, "error", buf_str(&v->message),
                  "duration", log_duration(clock_now_ns() - q->begun_ns), "similar", log_int((int64_t)similar));
@@ -81,6 +86,7 @@ static void answer_unjudged(struct admission *a, struct admission_request *q, co
         char *text = xasprintf("not judged (%s): what is wrong with it is told as an Event when it is rendered", why);
         verdict_warn(&v, text);
     }
+    a->unjudged++;
     count(a, q, a->spec.fails_closed ? "unjudged_denied" : "unjudged_allowed");
     metric_add(metric_counter(a->spec.metrics, "haptic_webhook_unjudged_total",
                               "Admission reviews that were not judged: rate, queue, deadline, renderer.", "reason",
@@ -373,7 +379,20 @@ void admission_review(struct admission *a, const char *body, size_t length,
         return;
     }
     count(a, q, v.is_denied ? "denied" : "allowed");
+    *(v.is_denied ? &a->denied : &a->allowed) += 1;
     answer(q, &v);
+}
+
+void admission_describe(const struct admission *a, struct buf *out)
+{
+    static const char *const states[] = {"away", "resting", "catching up", "judging"};
+
+    buf_printf(out, "{\"state\":\"%s\",\"waiting\":%zu,\"allowed\":%llu,\"denied\":%llu,\"unjudged\":%llu,",
+               states[a->state], a->queue.length, a->allowed, a->denied, a->unjudged);
+    buf_puts(out, "\"last_denied\":");
+    if (a->last_denied == NULL || json_write_string(out, a->last_denied, strlen(a->last_denied), NULL) < 0)
+        buf_puts(out, "null");
+    buf_putc(out, '}');
 }
 
 /* ---- life ---- */
@@ -429,6 +448,7 @@ struct admission *admission_free(struct admission *a)
     a->timer = net_timer_free(a->timer);
     problems_done(&a->problems);
     buf_done(&a->program);
+    free(a->last_denied);
     free(a);
     return NULL;
 }

@@ -53,6 +53,9 @@ struct admission *admission_free(struct admission *a); /* NULL is fine; open req
  * short as a request allows. */
 void admission_set_program(struct admission *a, const char *json, size_t length, const struct renderer_limits *limits);
 
+/* JSON: {"state":"resting","waiting":0,"allowed":7,"denied":1,"unjudged":0,"last_denied":…} */
+void admission_describe(const struct admission *a, struct buf *out);
+
 /* body: an AdmissionReview; not used after the call. done is called once, perhaps from within: body is the answer's,
  * and may be taken. */
 void admission_review(struct admission *a, const char *body, size_t length,

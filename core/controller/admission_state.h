@@ -53,6 +53,8 @@ struct admission {
     VEC(struct admission_finding) findings;
     VEC(struct admission_request *) queue; /* the oldest first: the one that is judged */
     size_t queue_bytes;
+    unsigned long long allowed, denied, unjudged;
+    char *last_denied; /* for people; NULL: nothing yet */
     double rate;
     int64_t rate_ns;
     struct log_limit denied_limit, unjudged_limit, load_limit;

@@ -16,6 +16,7 @@
 #include "kube/config.h"
 
 struct admission;
+struct candidates;
 struct app;
 struct model;
 
@@ -47,6 +48,8 @@ struct app_options {
     bool has_webhook;           /* judge objects for the API server */
     bool webhook_fails_closed;  /* what cannot be judged is denied */
     int64_t webhook_timeout_ns; /* from a review to its answer */
+    /* From the review of a configuration to its answer; 0: the configuration is not judged before it is stored. */
+    int64_t webhook_configuration_ns;
     /* The Secret with its certificates, made when it is not there (NULL: somebody else has them); the Service by which
      * it is reached; the ValidatingWebhookConfiguration whose caBundle the leader keeps (NULL: none). */
     const char *webhook_secret, *webhook_service, *webhook_configuration;
@@ -87,6 +90,8 @@ const struct model *app_model(const struct app *app);
 const struct generation_log *app_generations(const struct app *app);
 struct renderer *app_renderer(const struct app *app);   /* NULL as well */
 struct admission *app_admission(const struct app *app); /* NULL as well, and without a webhook */
+/* NULL: configurations are not judged before they are stored. */
+struct candidates *app_candidates(const struct app *app);
 /* Everything that templates see (controller/dump.h). */
 int app_write_dump(const struct app *app, struct buf *out, struct err *err) MUST_CHECK;
 /* The contents of URLs, as manifests for the offline commands. */

@@ -22,6 +22,55 @@ static bool is_followed(void *ctx, const char *kind, const char *namespace)
     return app->source_kube == NULL || source_kube_follows(app->source_kube, kind, namespace);
 }
 
+/* ---- configurations ---- */
+
+static bool base_of_candidates(void *ctx, struct candidate_render_spec *ret_spec)
+{
+    struct app *app = ctx;
+
+    if (app->reconcile == NULL || reconcile_rendered(app->reconcile) == 0)
+        return false;
+    ret_spec->store = app->store;
+    ret_spec->in_force = app->config;
+    ret_spec->model = reconcile_model(app->reconcile);
+    ret_spec->problems = reconcile_problems(app->reconcile);
+    ret_spec->check = (struct check_config){
+        .binary = app->haproxy, .readable = app->options.check_reads, .vault = store_vault(app->store)};
+    return true;
+}
+
+static int program_of_candidate(void *ctx, const struct config *config, struct buf *out, struct err *err)
+{
+    const struct app *app = ctx;
+
+    return config_program(config, &app->caps, app->default_certificate.handle, app->options.extra_context, out, err);
+}
+
+void app_start_candidates(struct app *app)
+{
+    const struct app_options *o = &app->options;
+    const struct candidates_spec spec = {.loop = app->loop,
+                                         .metrics = app->metrics,
+                                         .client = app->client,
+                                         .source = app->config_source,
+                                         .executable = o->executable,
+                                         .haproxy_binary = o->haproxy_binary,
+                                         .extra_context = o->extra_context,
+                                         .timeout_ns = o->webhook_configuration_ns,
+                                         .fails_closed = o->webhook_fails_closed,
+                                         .base = base_of_candidates,
+                                         .program = program_of_candidate,
+                                         .ctx = app};
+
+    if (o->webhook_configuration_ns > 0)
+        app->candidates = candidates_new(&spec);
+}
+
+struct candidates *app_candidates(const struct app *app)
+{
+    return app->candidates;
+}
+
 /* ---- certificates ---- */
 
 static const char *own_namespace(const struct app *app)
@@ -98,6 +147,7 @@ int app_start_admission(struct app *app, bool (*may_write)(void *ctx), struct er
 void app_stop_admission(struct app *app)
 {
     app->admission = admission_free(app->admission);
+    app->candidates = candidates_free(app->candidates);
     app->webhook_secret = fleet_secret_free(app->webhook_secret);
     app->authority_writer = authority_writer_free(app->authority_writer);
     free(app->webhook_name);
@@ -136,6 +186,25 @@ void app_step_admission(struct app *app)
                                            .memory_bytes = (size_t)app->config->render_memory_bytes,
                                            .output_bytes = (size_t)app->config->render_output_bytes};
     admission_set_program(app->admission, buf_str(&program), program.length, &limits);
+}
+
+void app_describe_admission(const struct app *app, struct buf *out)
+{
+    if (app->admission == NULL && app->candidates == NULL) {
+        buf_puts(out, "null");
+        return;
+    }
+    buf_puts(out, "{\"objects\":");
+    if (app->admission != NULL)
+        admission_describe(app->admission, out);
+    else
+        buf_puts(out, "null");
+    buf_puts(out, ",\"configurations\":");
+    if (app->candidates != NULL)
+        candidates_describe(app->candidates, out);
+    else
+        buf_puts(out, "null");
+    buf_putc(out, '}');
 }
 
 struct admission *app_admission(const struct app *app)

@@ -16,7 +16,7 @@
  *   app_writes.c  may this replica write; Events for owners
  *   app_status.c  the status of objects
  *   app_fetch.c   the contents of URLs
- *   app_admission.c  objects that are judged before the API server takes them
+ *   app_admission.c  objects and configurations that are judged before the API server takes them
  *   app_state.c   readiness, metrics, the debug page, what is logged about the progress
  */
 #ifndef HAPTIC_CONTROLLER_APP_PARTS_H
@@ -29,6 +29,7 @@
 #include "controller/admission.h"
 #include "controller/app.h"
 #include "controller/authority_writer.h"
+#include "controller/candidates.h"
 #include "controller/config.h"
 #include "controller/config_report.h"
 #include "controller/config_source.h"
@@ -122,6 +123,7 @@ struct app {
 
     /* app_admission.c */
     struct admission *admission;         /* NULL: there is no webhook */
+    struct candidates *candidates;       /* NULL: configurations are not judged */
     struct fleet_secret *webhook_secret; /* NULL: its certificates are files */
     char *webhook_name;                  /* of its Service, for DNS */
     struct authority_writer *authority_writer;
@@ -256,6 +258,9 @@ void app_start_fetcher(struct app *app);
 void app_restore_fetched(struct app *app);
 
 /* app_admission.c */
+/* Before there is a configuration: the first one may be judged as well. */
+void app_start_candidates(struct app *app);
+void app_describe_admission(const struct app *app, struct buf *out);
 int app_start_admission(struct app *app, bool (*may_write)(void *ctx), struct err *err) MUST_CHECK;
 void app_stop_admission(struct app *app);
 /* Leadership has changed. */

@@ -32,6 +32,7 @@ int app_open_resource(struct app *app, const struct config_source_ops *ops, stru
                        app->options.config_resource);
     app->config_source = config_source_resource(app->client, namespace, name, ops, app);
     app->config_report = config_report_new(app->client, app->config_source, app->events, may_write, app);
+    app_start_candidates(app);
     return 0;
 }
 

@@ -325,6 +325,8 @@ void app_describe(const struct app *app, struct buf *out)
     status_writer_describe(app->status_writer, out);
     buf_puts(out, ",\"owned\":");
     owned_writer_describe(app->owned_writer, out);
+    buf_puts(out, ",\"webhook\":");
+    app_describe_admission(app, out);
     buf_puts(out, ",\"fetched\":");
     fetcher_describe(app->fetcher, out);
     buf_puts(out, ",\"held_back\":");

@@ -299,6 +299,13 @@ bool config_source_object(const struct config_source *s, struct config_object *r
     return true;
 }
 
+void config_source_identity(const struct config_source *s, struct config_object *ret_object)
+{
+    *ret_object = (struct config_object){0};
+    if (s != NULL && s->path == NULL)
+        *ret_object = (struct config_object){.namespace = s->namespace, .name = s->object_name};
+}
+
 bool config_source_library(const struct config_source *s, size_t i, struct config_object *ret_object)
 {
     if (i >= s->libraries.length)

@@ -50,6 +50,8 @@ struct config_object {
     size_t length;
 };
 bool config_source_object(const struct config_source *s, struct config_object *ret_object);
+/* Only its namespace and name, whether it was seen or not; NULL: a file. */
+void config_source_identity(const struct config_source *s, struct config_object *ret_object);
 /* The library of that number among those that the resource names, in any order; length 0: there is none of that name.
  * False: so many are not named. */
 bool config_source_library(const struct config_source *s, size_t i, struct config_object *ret_object);

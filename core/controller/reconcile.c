@@ -178,6 +178,11 @@ void reconcile_restored(struct reconcile *r)
     r->accepted_ns = clock_now_ns();
 }
 
+const struct problems *reconcile_problems(const struct reconcile *r)
+{
+    return &r->problems;
+}
+
 struct model *reconcile_model(struct reconcile *r)
 {
     return r->model;

@@ -72,6 +72,7 @@ void reconcile_stop(struct reconcile *r);
 struct reconcile *reconcile_free(struct reconcile *r); /* NULL is fine */
 
 struct model *reconcile_model(struct reconcile *r);
+const struct problems *reconcile_problems(const struct reconcile *r);
 struct generation_log *reconcile_generations(struct reconcile *r);
 /* The renderer is made with these events and r as their ctx; then both are attached. */
 const struct renderer_events *reconcile_renderer_events(void);

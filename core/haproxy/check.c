@@ -47,6 +47,7 @@ struct check {
     int64_t start_ns, deadline_ns;
     size_t memory_bytes;
     bool idle;
+    int niceness;
     check_done *done; /* NULL: told, or cancelled */
     void *ctx;
     /* state */
@@ -184,7 +185,8 @@ static int child_start(struct check *c, struct err *err)
                                 .memory_bytes = c->memory_bytes,
                                 .cpu_s = cpu_s < 3600 ? (unsigned)cpu_s : 3600,
                                 .descriptors = DESCRIPTORS,
-                                .idle = c->idle};
+                                .idle = c->idle,
+                                .niceness = c->niceness};
     if (confine_spawn(&spec, &c->pid, err) < 0)
         return -1;
     c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
@@ -409,6 +411,7 @@ struct check *check_start(uv_loop_t *loop, const struct check_config *config, st
     memset(files, 0, sizeof(*files));
     c->deadline_ns = config->deadline_ns ? config->deadline_ns : DEFAULT_DEADLINE_NS;
     c->idle = config->idle;
+    c->niceness = config->niceness;
     c->memory_bytes = config->memory_bytes ? config->memory_bytes : DEFAULT_MEMORY_BYTES;
     buf_init(&c->output, (config->output_bytes ? config->output_bytes : DEFAULT_OUTPUT_BYTES) + READ_BYTES);
     vec_push(&c->environment, xstrdup("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"));

@@ -65,6 +65,7 @@ struct check_config {
     size_t memory_bytes;            /* RLIMIT_AS; 0: 4 GiB */
     size_t output_bytes;            /* 0: 1 MiB; HAProxy is killed past it */
     bool idle;                      /* only when nothing else wants a processor: it may end at the deadline */
+    int niceness;                   /* by how much it gives way to others more than this process does */
     struct vault *vault;            /* whose handles the files have; NULL: none. Used until done is called */
     const char *const *environment; /* further "NAME=value", ended by NULL; NULL: none */
 };

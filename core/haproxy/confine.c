@@ -198,6 +198,8 @@ __attribute__((noreturn, noinline)) static void child_main(struct stage *s)
         child_fail(s, "setrlimit");
     if (sigprocmask(SIG_SETMASK, &s->signals, NULL) < 0)
         child_fail(s, "sigprocmask");
+    if (spec->niceness > 0)
+        (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + spec->niceness);
     if (spec->idle) /* a wish; the last one, since the thread that started us waits for the exec */
         (void)sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, s->filter, 0, 0) < 0)

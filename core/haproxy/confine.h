@@ -36,6 +36,7 @@ struct confine_spec {
     unsigned cpu_s;       /* RLIMIT_CPU */
     unsigned descriptors; /* RLIMIT_NOFILE, if less than now */
     bool idle;            /* SCHED_IDLE: only when nothing else wants a processor */
+    int niceness;         /* by how much it gives way to others more than this process does */
 };
 
 /* CONFINE_USER when this process is root, may change users and stop those of other users; else 0. */

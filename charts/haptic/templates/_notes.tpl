@@ -51,6 +51,13 @@ The resources of controllers are looked after by a VerticalPodAutoscaler ({{ .Va
 {{/* What does not hold in this form. */}}
 {{- define "haptic.notes.cautions" -}}
 {{- $haproxy := .Values.haproxy -}}
+{{- with .Values.controller.webhook -}}
+{{- if .enabled }}
+
+The API server asks the controllers before it stores an Ingress{{ if .haproxyTemplateConfig.enabled }} or the release's HAProxyTemplateConfig{{ end }}; what they cannot judge in time is {{ eq .failurePolicy "Fail" | ternary "refused" "admitted" }}.
+What they answered: /debug/state under "webhook", and the metrics haptic_webhook_*. Who asks: kubectl get validatingwebhookconfigurations {{ include "haptic.webhookConfiguration" $ }}
+{{- end -}}
+{{- end -}}
 {{- if or $haproxy.hostNetwork $haproxy.hostPorts.http $haproxy.hostPorts.https }}
 
 Pods with ports of their node do not meet the Pod Security Standard "restricted": the namespace must allow them.

@@ -153,6 +153,15 @@
 {{- fail "controller.rbac.namespaces is set and ingressClass.default is true: with Roles only, IngressClasses cannot be read" -}}
 {{- end -}}
 {{- with .Values.controller.webhook -}}
+{{- if and .haproxyTemplateConfig.enabled (not .enabled) -}}
+{{- fail "controller.webhook.haproxyTemplateConfig.enabled is true and controller.webhook.enabled is false: there would be no webhook" -}}
+{{- end -}}
+{{- if and .haproxyTemplateConfig.enabled (not $.Values.controller.configResource.enabled) -}}
+{{- fail "controller.webhook.haproxyTemplateConfig.enabled is true and controller.configResource.enabled is false: the configuration would be no resource" -}}
+{{- end -}}
+{{- if and .haproxyTemplateConfig.enabled (not .haproxyTemplateConfig.token) -}}
+{{- fail "controller.webhook.haproxyTemplateConfig.enabled is true and controller.webhook.haproxyTemplateConfig.token is empty: set 16 or more random letters and digits (openssl rand -hex 16)" -}}
+{{- end -}}
 {{- if and .enabled .secretName (not .caBundle) (not .annotations) -}}
 {{- fail "controller.webhook.secretName is set and neither controller.webhook.caBundle nor controller.webhook.annotations is: the API server would not know whom to trust" -}}
 {{- end -}}

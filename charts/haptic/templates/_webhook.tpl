@@ -25,6 +25,10 @@
 - --webhook-port={{ .port }}
 - --webhook-resource-admission-timeout={{ sub .timeoutSeconds 1 }}s
 - --webhook-failure-policy={{ .failurePolicy }}
+{{- if .haproxyTemplateConfig.enabled }}
+- --webhook-token-file=/etc/haptic-webhook-token/token
+- --webhook-configuration-admission-timeout={{ sub .haproxyTemplateConfig.timeoutSeconds 1 }}s
+{{- end }}
 {{- end -}}
 {{- end }}
 

@@ -93,6 +93,8 @@ function showState(state, newest) {
     p.message || (p.winner ? "the same key is in force by " + p.winner : "")]), "none");
   rows("kinds", Object.entries(state.kinds || {}).map(([name, k]) => [name, number(k.objects), number(k.bytes),
     k.error ? { text: k.error, kind: "bad" } : { text: k.synced ? "in sync" : "listing", kind: k.synced ? "good" : "wait" }]), "none");
+  rows("webhook", Object.entries(state.webhook || {}).filter(([, w]) => w).map(([name, w]) => [name, w.state, number(w.waiting), number(w.allowed),
+    number(w.denied), number(w.unjudged), w.last || w.last_denied || "–"]), "there is none");
   rows("fetched", (state.fetched || []).map((u) => [u.url, number(u.bytes),
     { text: u.error ? u.state + ": " + u.error : u.state, kind: u.state === "good" ? "good" : u.state === "refused" ? "bad" : "wait" }]), "none");
   const l = state.leader || {};
