@@ -230,6 +230,32 @@ describe("Annotations about backends:", function()
       -- HAProxy itself says what the limit is.
       local stat = haptic.haproxy:ask("show stat default_web_80_limited 4 -1")
       assert.matches("\ndefault_web_80_limited,[^,]+,0,0,0,%d+,3,", stat)
+      -- Without the setting, the pods of HAProxy that there are.
+      haptic:stop()
+      local function put_pods(...)
+        local list = {}
+        for i, name in ipairs({ ... }) do
+          list[i] = { apiVersion = "v1", kind = "Pod", metadata = { name = name, namespace = "haptic", labels = { app = "haproxy" } } }
+        end
+        source:write("pods.yaml", unpack(list))
+      end
+      put_pods("one", "two")
+      local kinds = { secrets = SECRETS.secrets, haproxy_pods = { apiVersion = "v1", resources = "pods",
+        indexBy = { "metadata.namespace", "metadata.name" }, labelSelector = "app=haproxy" } }
+      haptic = scope:haptic({ source = source.path, series = series, https = true, config = e2e.config({ watchedResources = kinds }) })
+        :wait_ready()
+      local function wait_limit(wanted)
+        scope:wait_for("the limit " .. wanted, 15, function()
+          local seen = haptic.haproxy:ask("show stat default_web_80_limited 4 -1")
+          return seen:match("\ndefault_web_80_limited,[^,]+,0,0,0,%d+," .. wanted .. ",") and not seen:find(",MAINT", 1, true), seen
+        end)
+      end
+      wait_limit(5)
+      local before = haptic:state().haproxy.reloads
+      put_pods("one", "two", "three", "four")
+      wait_limit(3)
+      if series == "3.4" then assert.equal(before, haptic:state().haproxy.reloads) end
+      each_scheme(function(scheme) assert.equal(4, (pods(scheme, "limited"))) end)
     end)
 
     it("tells pods the client's address, on " .. series, function()

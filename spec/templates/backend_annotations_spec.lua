@@ -44,6 +44,45 @@ end
 local function config_of(e) return (e:output().config:gsub("_80_ingress%d+", "_80")) end
 
 describe("Annotations about backends", function()
+  it("share what a pod gets among the HAProxys that there are", function()
+    local function engine_with(context)
+      local e = program.engine({ kinds = { { name = "haproxy_pods", parts = 2 }, unpack(program.KINDS) }, context = context,
+        capabilities = { version = "3.4", major = 3, minor = 4 } })
+      e:put("services", program.service("web"))
+      e:put("endpoints", program.slice("web-1", "web", 80, { { "10.0.0.1" } }))
+      for name, annotations in pairs({ limited = { ["haproxy.org/pod-maxconn"] = "10" }, plain = {} }) do
+        e:put("ingresses", program.ingress(name, { annotations = annotations, rules = { { host = name .. ".example", paths = { { "/" } } } } }))
+      end
+      return e
+    end
+    local function pod(name, more)
+      local o = { metadata = { namespace = "haptic", name = name }, status = { phase = "Running" } }
+      for k, v in pairs(more or {}) do o[k] = v end
+      return o
+    end
+    local function limit(e)
+      local run = e:render()
+      return tonumber(e:output().config:match(" maxconn (%d+)\n")), run
+    end
+    local e = engine_with()
+    assert.equal(10, (limit(e))) -- no pod is known yet
+    e:put("haproxy_pods", pod("one"))
+    assert.equal(10, (limit(e)))
+    e:put("haproxy_pods", pod("two"))
+    e:put("haproxy_pods", pod("three"))
+    local seen, run = limit(e)
+    assert.equal(4, seen)
+    for _, id in ipairs(run.ran) do assert.not_matches("plain", tostring(id)) end
+    e:put("haproxy_pods", pod("two", { metadata = { namespace = "haptic", name = "two", deletionTimestamp = "2026-01-01T00:00:00Z" } }))
+    assert.equal(5, (limit(e)))
+    e:put("haproxy_pods", pod("three", { status = { phase = "Failed" } }))
+    assert.equal(10, (limit(e)))
+    -- The setting counts more; without the kind there is one.
+    e = engine_with({ haproxy_pods = 4 })
+    e:put("haproxy_pods", pod("one"))
+    assert.equal(3, (limit(e)))
+  end)
+
   for key, wrong in pairs(WRONG) do
     it("of a wrong " .. key .. " are told, and have no effect", function()
       local values = {}

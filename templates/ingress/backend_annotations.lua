@@ -4,9 +4,21 @@
 -- controllers have keys for these values (haproxy_org.lua).
 
 settings({
-  haproxy_pods = { type = "integer", min = 1, max = 10000, default = 1,
-    doc = "HAProxys that share the limits of pod-maxconn" },
+  haproxy_pods = { type = "integer", min = 1, max = 10000,
+    doc = "HAProxys that share the limits of pod-maxconn; without it, the pods of the kind haproxy_pods" },
 })
+
+--- How many HAProxys share what a pod gets. One that leaves has its connections still, but takes no new ones.
+local haproxies = shared("haproxies", function()
+  if context.haproxy_pods or not watched("haproxy_pods") then return context.haproxy_pods or 1 end
+  local count = 0
+  for _, pod in ipairs(resources.haproxy_pods:list()) do
+    local phase = dig(pod, "status", "phase")
+    local is_over = phase == "Failed" or phase == "Succeeded" or dig(pod, "metadata", "deletionTimestamp") ~= nil
+    if not is_over then count = count + 1 end
+  end
+  return math.max(count, 1)
+end)
 
 local ON = { "Ingress", "Service", "ConfigMap" }
 
@@ -139,7 +151,7 @@ annotations({
     doc = "How long an answer to a check may take.", lines = "timeout check TIME",
     tested = TESTED .. "looks whether servers answer" },
   pod_maxconn = { type = "integer", min = 1, max = 1000000, on = ON, effect = "backend",
-    doc = "Requests at the same time that a pod gets; the setting haproxy_pods says how many HAProxys share that.",
+    doc = "Requests at the same time that a pod gets from all HAProxys, which share them (haproxy_pods).",
     lines = "server … maxconn N", tested = TESTED .. "limits what a pod gets at the same time" },
   abortonclose = { type = "switch", on = ON, effect = "backend", reload = PROFILE,
     doc = "Requests that wait are dropped when their clients have gone.", lines = "option abortonclose",
@@ -252,7 +264,7 @@ local function add_words(words, v, server_name)
   if check == nil and (v.check_http or v.check_interval) then check = true end
   if check then add("check", "inter", v.check_interval or CHECK_INTERVAL) end
   if check == false then add("no-check") end
-  if v.pod_maxconn then add("maxconn", math.ceil(v.pod_maxconn / context.haproxy_pods)) end
+  if v.pod_maxconn then add("maxconn", math.ceil(v.pod_maxconn / haproxies())) end
   if v.send_proxy_protocol then add(PROXY[v.send_proxy_protocol]) end
   if v.cookie_persistence_no_dynamic and not v.cookie_persistence then add("cookie", server_name) end
 end

@@ -105,7 +105,7 @@ labelSelector: {{ include "haptic.selectorTerms" . }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- /* What pods of HAProxy share, such as pod-maxconn. How many there are with a DaemonSet or with autoscaling is not known here. */ -}}
+{{- /* What pods of HAProxy share, such as pod-maxconn. With a DaemonSet or with autoscaling they are counted. */ -}}
 {{- if and (eq .Values.haproxy.kind "Deployment") (not .Values.haproxy.autoscaling.enabled) (not .Values.haproxy.keda.enabled) (gt (int .Values.haproxy.replicaCount) 0) -}}
 {{- $_ := set $settings "haproxy_pods" (int .Values.haproxy.replicaCount) -}}
 {{- end -}}
@@ -138,6 +138,8 @@ labelSelector: {{ include "haptic.selectorTerms" . }}
 {{- end -}}
 {{- if and $status.enabled $status.publishNodes -}}
 {{- $_ := set $kinds "nodes" (dict "apiVersion" "v1" "resources" "nodes" "indexBy" (list "metadata.name")) -}}
+{{- end -}}
+{{- if or (not (hasKey $settings "haproxy_pods")) (hasKey $kinds "nodes") -}}
 {{- $_ := set $kinds "haproxy_pods" (include "haptic.kindOfPods" . | fromYaml) -}}
 {{- end -}}
 {{- if $kinds -}}
