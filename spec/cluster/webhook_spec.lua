@@ -52,7 +52,7 @@ describe("the admission webhook", function()
     local log = cluster.scratch .. "/probes.log"
     local process = posix.spawn({
       name = "probes", output = log,
-      argv = { "bash", "-c", ("while :; do %s | tail -n 2 | tr '\\n' ' '; echo; done"):format(ask) },
+      argv = { "bash", "-c", ("while :; do %s | tr '\\n' ' '; echo; done"):format(ask) },
     })
     local ok, reason = pcall(function()
       for _ = 1, 2 do
@@ -73,7 +73,7 @@ describe("the admission webhook", function()
         refused[#refused + 1] = line
       end
     end
-    assert(good > 100, "only " .. good .. " questions were answered")
+    assert(good > 20, "only " .. good .. " questions were answered")
     assert.same({}, refused)
     assert.is_true(judged() > 0)
     print(("%d questions, each answered"):format(good))
