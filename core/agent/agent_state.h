@@ -16,7 +16,10 @@
  *   walk.c     everything there is, compared in slices
  *   structural.c  what may go live without a check
  *   judge.c    the same without an HAProxy to look at
- *   compare.c  what is wanted against what is live: sections, entries of maps, files
+ *   compare.c  what is wanted against what is live: what has changed, kind by kind
+ *   touched.c  a row for each kind of thing: read back, proved, noted as live
+ *   entries.c  entries of maps: planned and proved
+ *   backends.c  the same for backends
  *   certificates.c  the same for certificates, authorities, revocations
  *   crt_lists.c  the same for crt-lists
  *   list_proof.c  crt-lists that changed are read back, a moment later
@@ -30,6 +33,7 @@
  *   journal.c  what the directory does not know yet
  *   altered.c  files that somebody else has altered
  *   list_uses.c  which files the lines of crt-lists name
+ *   wanted.c   a backend as the model has it
  *   part.c     the plan for one item, moved into the whole plan
  *   commands.c  the list of commands that go out together
  *   steps.c    the next step of an apply, in a later turn of the loop
@@ -366,22 +370,50 @@ void pace_note_workers(struct agent *a, const struct master_state *state);
 void pace_done(struct agent *a);
 
 /* compare.c */
-void touched_done(struct touched *t);
 /* What is to be done about one of them: into the plan, and what commands can do about is touched. */
 void touch_section(struct agent *a, struct touched *t, const char *name, struct plan *plan);
-void touch_entry(struct agent *a, struct touched *t, struct live_map *map, const char *key, struct text *wanted,
-                 struct plan *plan);
 void touch_file(struct agent *a, enum contribution_kind kind, const char *path, const char *bytes, size_t length,
                 struct plan *plan);
 /* The same, or what commands can do, for what the model has of a file; bytes NULL: nothing. */
 void touch_stored(struct agent *a, struct touched *t, enum contribution_kind kind, const char *path, const char *bytes,
                   size_t length, struct plan *plan);
 void touch_changes(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan);
-/* Does the entry open a route whose protection may need the reload that is due? It comes with that. */
-bool entry_is_guarded(const struct agent *a, const struct item *item, const struct plan *plan);
+
+/* touched.c: of all kinds. After an apply: the commands that read back what it touched, their comparison with what is
+ * wanted, and the result; what was touched is forgotten. */
+void touched_add_reads(struct touched *t, struct batch *b);
+int touched_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers,
+                   struct err *err) MUST_CHECK;
+void touched_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
+void touched_done(struct touched *t);
+
+/* wanted.c */
 /* The section as the model has it in a state; false when it has none. */
 int wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted,
                  bool *ret_is_wanted, struct err *err) MUST_CHECK;
+
+/* backends.c */
+void touch_backend(struct agent *a, struct touched *t, const char *name, struct plan *plan);
+/* A row of touched.c. */
+void backends_add_reads(struct touched *t, struct batch *b);
+int backends_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers,
+                    struct err *err) MUST_CHECK;
+void backends_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
+void backends_done(struct touched *t);
+
+/* entries.c */
+void touch_entry(struct agent *a, struct touched *t, struct live_map *map, const char *key, struct text *wanted,
+                 struct plan *plan);
+/* The same for an entry as the model has it. */
+void touch_item(struct agent *a, struct touched *t, struct live_map *map, const struct item *item, struct plan *plan);
+/* Does the entry open a route whose protection may need the reload that is due? It comes with that. */
+bool entry_is_guarded(const struct agent *a, const struct item *item, const struct plan *plan);
+/* A row of touched.c. */
+void entries_add_reads(struct touched *t, struct batch *b);
+int entries_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers,
+                   struct err *err) MUST_CHECK;
+void entries_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
+void entries_done(struct touched *t);
 
 /* partial.c: what live can become without a reload on its way to wanted, and live as a plan is to see it (unknown words
  * count as known in both); false: nothing. */
@@ -413,15 +445,18 @@ void certificates_commands(const struct agent *a, struct batch *b);
 void certificates_merge_names(struct agent *a, const struct runtime_answer answers[SSL_FILE_KINDS],
                               const struct runtime_answer *lists); /* of commands without a name */
 void certificates_merge(struct agent *a, const struct runtime_answer *answers, size_t count);
-/* After an apply: the commands that read back what it touched, their comparison with what is wanted, and the result. */
-void certificates_add_reads(struct agent *a, struct batch *b);
-int certificates_verify(const struct touched *t, const struct runtime_answer *answers, struct err *err) MUST_CHECK;
+/* A row of touched.c. */
+void certificates_add_reads(struct touched *t, struct batch *b);
+int certificates_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers,
+                        struct err *err) MUST_CHECK;
 void certificates_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
+void certificates_done(struct touched *t);
 /* The same for crt-lists. */
-void lists_add_reads(struct agent *a, struct batch *b);
+void lists_add_reads(struct touched *t, struct batch *b);
 int lists_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err)
     MUST_CHECK;
 void lists_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
+void lists_done(struct touched *t);
 void touched_list_done(struct touched_list *t);
 
 /* list_proof.c */
@@ -469,9 +504,6 @@ void batch_reads(struct agent *a, struct batch *b);
 /* What the batch did, judged; -1 and why when something is not as it should be. */
 int batch_judge(struct agent *a, const struct batch *b, const struct runtime_answer *answers, struct err *err)
     MUST_CHECK;
-int touched_verify(struct agent *a, const struct touched *t, const struct runtime_answer *answers, struct err *err)
-    MUST_CHECK;
-void touched_commit(struct agent *a, struct touched *t, const struct runtime_answer *answers);
 
 /* leave.c */
 /* Is something that is touched being deleted right now? */

@@ -249,17 +249,18 @@ void certificates_merge(struct agent *a, const struct runtime_answer *answers, s
 
 /* ---- proving ---- */
 
-void certificates_add_reads(struct agent *a, struct batch *b)
+void certificates_add_reads(struct touched *t, struct batch *b)
 {
-    struct touched *t = &a->apply.touched;
     for (size_t i = 0; i < t->certificates.length; i++) {
         struct touched_certificate *c = &t->certificates.items[i];
         c->answer = batch_add_read(b, xasprintf("show ssl %s %s", ssl_file_word(c->kind), c->path));
     }
 }
 
-int certificates_verify(const struct touched *t, const struct runtime_answer *answers, struct err *err)
+int certificates_verify(const struct agent *a, const struct touched *t, const struct runtime_answer *answers,
+                        struct err *err)
 {
+    (void)a;
     for (size_t i = 0; i < t->certificates.length; i++) {
         const struct touched_certificate *c = &t->certificates.items[i];
         if (c->is_wanted && !ssl_file_answer_is(c->kind, answers[c->answer].text, &c->mark))
@@ -289,4 +290,14 @@ void certificates_commit(struct agent *a, struct touched *t, const struct runtim
         else if (ssl_file_answer_is_none(c->kind, answers[c->answer].text))
             file_gone(a, c);
     }
+}
+
+void certificates_done(struct touched *t)
+{
+    for (size_t i = 0; i < t->certificates.length; i++)
+        free(t->certificates.items[i].path);
+    vec_done(&t->certificates);
+    map_done(&t->listed);
+    map_init(&t->listed, false);
+    t->listed_known = false;
 }

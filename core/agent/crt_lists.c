@@ -327,9 +327,8 @@ static int list_verify(const struct agent *a, const struct live_list *list, cons
 
 #define UNPROVED_MAX_NS (5 * NS_PER_S) /* for so long there was no moment for a proof */
 
-void lists_add_reads(struct agent *a, struct batch *b)
+void lists_add_reads(struct touched *t, struct batch *b)
 {
-    struct touched *t = &a->apply.touched;
     for (size_t i = 0; i < t->lists.length; i++) {
         struct touched_list *l = &t->lists.items[i];
         l->is_read |= l->list->unproved_ns && clock_now_ns() - l->list->unproved_ns >= UNPROVED_MAX_NS;
@@ -375,4 +374,11 @@ void lists_commit(struct agent *a, struct touched *t, const struct runtime_answe
         if (!list->unproved_ns)
             list->unproved_ns = clock_now_ns();
     }
+}
+
+void lists_done(struct touched *t)
+{
+    for (size_t i = 0; i < t->lists.length; i++)
+        touched_list_done(&t->lists.items[i]);
+    vec_done(&t->lists);
 }
