@@ -148,20 +148,46 @@ end)
 local function by_class() return nil end
 local function set_class(fn) by_class = fn end
 
+--- Declared name → indexes of the effects that have it, in their order; made when all are declared.
+local by_name
+
+local function sort_effects()
+  effects, is_sorted, by_name = sort_by(sort_by(effects, "sequence"), "order"), true, {}
+  for i, effect in ipairs(effects) do
+    for _, name in ipairs(effect.annotations) do
+      by_name[name] = by_name[name] or {}
+      by_name[name][#by_name[name] + 1] = i
+    end
+  end
+end
+
+--- The effects of which some level has an annotation: index → true, and whether there is any. Others have nothing to
+--- put out, as for a route without annotations.
+local function asked_for(levels)
+  local asked, any = {}, false
+  for _, level in ipairs(levels) do
+    for key in pairs(level.values) do
+      local known = annotation(level.family and level.family .. "/" .. key or key, level.kind)
+      for _, i in ipairs(known and known.name and by_name[known.name] or {}) do asked[i], any = true, true end
+    end
+  end
+  return asked, any
+end
+
 --- What stands behind the backend in the routes of an Ingress to a Service: "" when nothing does, nil when these routes
 --- are closed.
 local function suffix_of(out, ing, service)
   local own, services = values_of(ing, "Ingress"), values_of(service, "Service")
   local below, class = configmap.is_set and below_all() or nil, by_class(ing)
   if not own and not services and not below and not class then return "" end
-  if not is_sorted then
-    effects, is_sorted = sort_by(sort_by(effects, "sequence"), "order"), true
-  end
+  if not is_sorted then sort_effects() end
   local levels = {}
   if own then levels[1] = { kind = "Ingress", values = own } end
   if services then levels[#levels + 1] = { kind = "Service", values = services } end
   if below then levels[#levels + 1] = below end
   if class then levels[#levels + 1] = { kind = "Ingress", values = class, silent = true } end
+  local asked, any = asked_for(levels)
+  if not any then return "" end
   local m = ing.metadata
   local id = m.namespace .. "/" .. m.name
   if services then id = id .. "/" .. service.metadata.name end
@@ -176,21 +202,23 @@ local function suffix_of(out, ing, service)
       and "where no other level has a right one, the routes answer 503" or "it has no effect"))
   end
   local words = {}
-  for _, effect in ipairs(effects) do
-    local values, wrong = annotated(effect.annotations, levels, tell)
-    for _, key in pairs(wrong) do
-      local known = annotation(key, "Ingress") or annotation(key, "Service")
-      if known and known.protects then
-        out:warn("InvalidProtection", key .. " protects and is wrong: answered with 503")
+  for i, effect in ipairs(effects) do
+    if asked[i] then
+      local values, wrong = annotated(effect.annotations, levels, tell)
+      for _, key in pairs(wrong) do
+        local known = annotation(key, "Ingress") or annotation(key, "Service")
+        if known and known.protects then
+          out:warn("InvalidProtection", key .. " protects and is wrong: answered with 503")
+          closed = true
+        end
+      end
+      local given, message = effect.put(values, record, out, ing)
+      if message then
+        out:warn("InvalidProtection", message .. ": answered with 503")
         closed = true
       end
+      for _, word in ipairs(given or {}) do words[#words + 1] = word end
     end
-    local given, message = effect.put(values, record, out, ing)
-    if message then
-      out:warn("InvalidProtection", message .. ": answered with 503")
-      closed = true
-    end
-    for _, word in ipairs(given or {}) do words[#words + 1] = word end
   end
   if closed then return nil end
   if #words == 0 then return "" end
