@@ -397,6 +397,11 @@ void admission_describe(const struct admission *a, struct buf *out)
 
 /* ---- life ---- */
 
+bool admission_can_judge(const struct admission *a)
+{
+    return a->has_program;
+}
+
 void admission_set_program(struct admission *a, const char *json, size_t length, const struct renderer_limits *limits)
 {
     struct renderer_limits l = *limits;

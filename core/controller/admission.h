@@ -56,6 +56,8 @@ void admission_set_program(struct admission *a, const char *json, size_t length,
 /* JSON: {"state":"resting","waiting":0,"allowed":7,"denied":1,"unjudged":0,"last_denied":…} */
 void admission_describe(const struct admission *a, struct buf *out);
 
+/* Its renderer has the objects and templates. */
+bool admission_can_judge(const struct admission *a);
 /* body: an AdmissionReview; not used after the call. done is called once, perhaps from within: body is the answer's,
  * and may be taken. */
 void admission_review(struct admission *a, const char *body, size_t length,

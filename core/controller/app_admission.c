@@ -83,6 +83,7 @@ static void on_certified(void *ctx, const struct peer_identity *identity)
     struct app *app = ctx;
 
     app->options.webhook_certified(app->options.webhook_ctx, identity->certificate, identity->key);
+    app->is_webhook_certified = true;
     if (app->authority_writer != NULL)
         authority_writer_set(app->authority_writer, identity->authority);
     app_ownership_step(app);
@@ -205,6 +206,16 @@ void app_describe_admission(const struct app *app, struct buf *out)
     else
         buf_puts(out, "null");
     buf_putc(out, '}');
+}
+
+/* Where no verdict means no, a replica that has just started must not be asked before it can answer. */
+const char *app_admission_lacks(const struct app *app)
+{
+    if (app->admission == NULL || !app->options.webhook_fails_closed || app->ever_ready)
+        return NULL;
+    if (app->webhook_secret != NULL && !app->is_webhook_certified)
+        return "the admission webhook has no certificate yet\n";
+    return admission_can_judge(app->admission) ? NULL : "the admission webhook has no templates yet\n";
 }
 
 struct admission *app_admission(const struct app *app)

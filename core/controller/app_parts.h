@@ -125,6 +125,7 @@ struct app {
     struct admission *admission;         /* NULL: there is no webhook */
     struct candidates *candidates;       /* NULL: configurations are not judged */
     struct fleet_secret *webhook_secret; /* NULL: its certificates are files */
+    bool is_webhook_certified;           /* it has got certificates of that Secret */
     char *webhook_name;                  /* of its Service, for DNS */
     struct authority_writer *authority_writer;
     uint64_t program_number, admission_program; /* of the templates in force, and of those that it has */
@@ -267,6 +268,8 @@ void app_stop_admission(struct app *app);
 void app_lead_admission(struct app *app);
 /* The templates in force may be others, or have rendered for the first time. */
 void app_step_admission(struct app *app);
+/* Why this replica, which has just started, must not be asked yet; NULL: it may. */
+const char *app_admission_lacks(const struct app *app);
 
 /* app_follow.c: part of readiness; why: as in app_is_ready(). */
 bool app_follows(const struct app *app, struct buf *why);

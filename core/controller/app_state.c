@@ -78,6 +78,10 @@ bool app_is_ready(const struct app *app, struct buf *why)
     bool ready = s.synced && s.rendered && s.validated && (!writer || s.serving) && (!needs_haproxy || a.running);
     ready = app_follows(app, why) && ready;
     ready = app_has_leader(app, why) && ready && !held;
+    const char *lacks = app_admission_lacks(app);
+    if (lacks != NULL)
+        say(why, lacks);
+    ready = ready && lacks == NULL;
     if (ready && s.failed > 0 && why != NULL)
         buf_printf(why, "%zu fragments of the templates fail: %zu keep their last accepted output, %zu have none\n",
                    s.failed, s.kept, s.failed - s.kept);

@@ -36,6 +36,7 @@ struct fleet_secret {
     char *resource_version;
     bool with_references, references_refused; /* of the last write; the API server wants more rights for them */
     struct fleet_keys keys;
+    const char *making; /* why, as told last; NULL: what was made is written */
     struct log_limit limit;
 };
 
@@ -178,9 +179,10 @@ void fleet_secret_step(struct fleet_secret *s)
     if (s->request || !may || !s->spec.may_write(s->spec.ctx))
         return;
     int due = fleet_keys_next(&s->keys, s->spec.agent_name, (int64_t)time(NULL), &next, &why, &err);
-    if (due != 0)
+    if (due != 0 && s->making != why)
         log_info(s->spec.is_webhook ? "Making the certificates of the webhook" : "Making the certificates of the fleet",
                  "secret", s->spec.name, "why", why);
+    s->making = due != 0 ? why : NULL;
     if (due < 0)
         log_error("The certificates cannot be made", "secret", s->spec.name, "error", err.text);
     if (due > 0)

@@ -299,6 +299,29 @@ describe("The admission webhook", function()
     for _, client in ipairs(slow) do client:close() end
   end)
 
+  it("is not asked before it can judge, where no verdict means no: a replica is ready only then", function()
+    -- Nobody may make its certificates.
+    admin:allow("alice", kube.rules_with(kube.rules(), { apiGroups = { "" }, resources = { "secrets" }, verbs = { "get", "watch" } }))
+    local function run(policy)
+      haptic = scope:haptic({
+        kubeconfig = scope:kubeconfig(cluster, { user = "alice" }),
+        args = { "--webhook-address", "127.0.0.1", "--webhook-port", tostring(e2e.port()), "--webhook-secret", "absent-tls",
+          "--webhook-failure-policy", policy },
+      })
+    end
+    run("Ignore")
+    haptic:wait_ready(60)
+    haptic:stop(20)
+    run("Fail")
+    haptic:wait_log('waits_for="the admission webhook has no certificate yet"', 60)
+    assert.is_false(haptic:is_ready())
+    assert.equal(1, haptic:count_log("Making the certificates of the webhook")) -- and not each time when it is tried
+    admin:allow("alice", kube.rules_with(kube.rules(), { apiGroups = { "" }, resources = { "secrets" }, verbs = { "get", "watch", "create", "update" } }))
+    haptic:wait_ready(60)
+    admin:delete("Secret", "absent-tls")
+    admin:allow("alice", kube.rules())
+  end)
+
   it("fails closed where it is told so", function()
     start({ timeout = "2s", args = { "--webhook-failure-policy", "Fail" } })
     local ok, output = apply(ingress("hangs", { [PROBE] = "hang" }), "--dry-run=server")
