@@ -7,12 +7,13 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "cmd/cluster.h"
 #include "cmd/cmd.h"
 #include "cmd/version.h"
 #include "cmd/workbench_options.h"
 #include "offline/difference.h"
 
-enum { DIFF_NEW_CONFIG = WORKBENCH_OWN, DIFF_FAIL_ON, DIFF_DETAILED };
+enum { DIFF_NEW_CONFIG = WORKBENCH_OWN, DIFF_FROM, DIFF_FAIL_ON, DIFF_DETAILED };
 
 /* With --detailed-exitcode. */
 enum { EXIT_ERROR = 1, EXIT_CHANGES = 2 };
@@ -20,6 +21,9 @@ enum { EXIT_ERROR = 1, EXIT_CHANGES = 2 };
 static const struct option_row rows[] = {
     WORKBENCH_ROW_CONFIG,
     {DIFF_NEW_CONFIG, 'C', "new-config", "FILE|DIR", NULL, NULL, "the configuration afterwards (that of --config)"},
+    {DIFF_FROM, 0, "from", "URL", NULL, NULL,
+     "BEFORE is what a controller runs, from its debug port: http://127.0.0.1:9091 behind kubectl port-forward. AFTER: "
+     "the configuration of --new-config on the same objects, or manifests"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy that runs; may be repeated, each is asked (haproxy in PATH)"},
@@ -33,27 +37,37 @@ static const struct option_row rows[] = {
 
 static const struct option_table table = {
     .command = "diff",
-    .arguments = "BEFORE [AFTER]",
+    .arguments = "[BEFORE] [AFTER]",
     .text = "Renders two states, has each checked by HAProxy, and says what the running controller would do to come "
             "from one to the other:\nruntime commands, or a reload and why. Below: fragments that are new (+), changed "
             "(~) and gone (-), with their lines.\nBEFORE, AFTER: manifests, as for the other commands; without AFTER "
             "the configuration alone changes.\n\n"
             "  haptic diff old-manifests new-manifests\n"
-            "  haptic diff -c old.yaml -C new.yaml --fail-on reload examples/manifests\n\n"
+            "  haptic diff -c old.yaml -C new.yaml --fail-on reload examples/manifests\n"
+            "  haptic diff --from http://127.0.0.1:9091 -C new.yaml\n\n"
             "Exit status: 0 compared, 1 findings or --fail-on, 2 wrong usage or unreadable input.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };
 
+/* What is said of HAProxys for which the same is to do. */
+struct verdict_of {
+    char *versions; /* "HAProxy 3.0.11, 3.2.9" */
+    char *text;
+};
+
 struct diff {
     struct workbench_command common;
     const char *new_config;
+    const char *from; /* NULL: no running controller */
+    struct buf dump;  /* what it gave */
     bool fail_on_reload, detailed;
     struct findings findings;
     size_t changes;
     bool reloads;
-    struct buf verdicts; /* one of each HAProxy */
-    struct buf text;     /* what changed, for the first HAProxy */
+    struct buf verdicts; /* as JSON: one of each HAProxy */
+    VEC(struct verdict_of) said;
+    struct buf text; /* what changed, for the first HAProxy */
 };
 
 static int set(void *ctx, int id, const char *value, struct err *err)
@@ -63,6 +77,9 @@ static int set(void *ctx, int id, const char *value, struct err *err)
     switch (id) {
     case DIFF_NEW_CONFIG:
         d->new_config = value;
+        return 0;
+    case DIFF_FROM:
+        d->from = value;
         return 0;
     case DIFF_FAIL_ON:
         if (strcmp(value, "reload") != 0)
@@ -94,15 +111,73 @@ static bool make(struct diff *d, const char *config, const char *source, const c
     return *ret_result == 0 && findings_count(&d->findings, FINDING_ERROR) == 0;
 }
 
+/* A state with everything that a controller has, or that comes after it: HAProxy is not asked, as it would need the
+ * values of Secrets. dump NULL: the sources of the command line, for the HAProxy of that version. */
+static bool make_concealed(struct diff *d, const char *config, const char *dump, const char *version,
+                           struct workbench **ret_workbench, int *ret_result, struct err *err)
+{
+    struct workbench_options options = d->common.options;
+
+    options.config_file = config;
+    options.sources = d->common.sources.items.items;
+    options.dump = dump;
+    options.haproxy_version = version;
+    *ret_result = workbench_new(&d->common.loop, &options, &d->findings, ret_workbench, err);
+    if (*ret_result < 0 || *ret_workbench == NULL || !workbench_render(*ret_workbench))
+        return false;
+    workbench_accept(*ret_workbench);
+    return findings_count(&d->findings, FINDING_ERROR) == 0;
+}
+
+static bool make_both_concealed(struct diff *d, struct workbench **ret_before, struct workbench **ret_now,
+                                int *ret_result, struct err *err)
+{
+    const char *dump = buf_str(&d->dump), *config = d->new_config ? d->new_config : d->common.options.config_file;
+    bool has_sources = d->common.sources.items.length > 0;
+
+    return make_concealed(d, NULL, dump, NULL, ret_before, ret_result, err) &&
+           make_concealed(d, config, has_sources ? NULL : dump, workbench_caps(*ret_before)->text, ret_now, ret_result,
+                          err);
+}
+
 static bool is_json(const struct diff *d)
 {
     return d->common.format == FINDING_JSON;
 }
 
+/* One line for all: those for which the same is to do stand together. */
+static void say(struct diff *d, const struct difference *difference, const char *version)
+{
+    struct buf text = {0};
+
+    difference_put_text(difference, &text);
+    for (size_t i = 0; i < d->said.length; i++) {
+        struct verdict_of *v = &d->said.items[i];
+        if (strcmp(v->text, buf_str(&text)) != 0)
+            continue;
+        char *versions = xasprintf("%s, %s", v->versions, version);
+        free(v->versions);
+        v->versions = versions;
+        buf_done(&text);
+        return;
+    }
+    vec_push(&d->said, ((struct verdict_of){.versions = xasprintf("HAProxy %s", version), .text = buf_steal(&text)}));
+}
+
+static void print_said(const struct diff *d)
+{
+    for (size_t i = 0; i < d->said.length; i++)
+        printf("%s%s: %s", i > 0 ? "; " : "", d->said.items[i].versions, d->said.items[i].text);
+    putchar('\n');
+    if (d->from != NULL)
+        printf(
+            "(Secrets are concealed: they are compared by their versions, and HAProxy did not check the new state.)\n");
+}
+
 static void note(struct diff *d, const struct difference *difference, const char *version)
 {
     if (!is_json(d))
-        difference_put(difference, version, &d->verdicts);
+        say(d, difference, version);
     if (is_json(d) && d->verdicts.length > 0)
         buf_putc(&d->verdicts, ',');
     if (is_json(d))
@@ -119,8 +194,10 @@ static int compare_for(struct diff *d, const char *binary, struct err *err)
     struct difference difference = {0};
     int result = 0;
 
-    if (make(d, config, what[0], binary, &before, &result, err) &&
-        make(d, new_config, d->common.sources.items.length > 1 ? what[1] : what[0], binary, &now, &result, err)) {
+    if (d->from != NULL ? make_both_concealed(d, &before, &now, &result, err)
+                        : make(d, config, what[0], binary, &before, &result, err) &&
+                              make(d, new_config, d->common.sources.items.length > 1 ? what[1] : what[0], binary, &now,
+                                   &result, err)) {
         result = difference_judge(before, now, &difference, err);
         size_t count = result == 0 ? difference_write(before, now, is_json(d), &text) : 0;
         if (result == 0)
@@ -149,7 +226,7 @@ static void print(struct diff *d, bool compared)
         return;
     }
     if (compared && format == FINDING_TEXT) {
-        fwrite(buf_str(&d->verdicts), 1, d->verdicts.length, stdout);
+        print_said(d);
         fwrite(buf_str(&d->text), 1, d->text.length, stdout);
     }
     if (!compared || format != FINDING_TEXT || d->common.strict)
@@ -179,6 +256,16 @@ static int serve(struct diff *d)
     return d->detailed && d->changes > 0 ? EXIT_CHANGES : EXIT_CLEAN;
 }
 
+static int fetch(struct diff *d, struct err *err)
+{
+    struct cluster c = {0};
+
+    (void)cluster_open_alone(&c);
+    int result = cluster_fetch(&c, d->from, "/debug/dump", &d->dump, err);
+    cluster_close(&c);
+    return result;
+}
+
 int cmd_diff(int argc, char **argv)
 {
     struct diff d = {0};
@@ -190,7 +277,19 @@ int cmd_diff(int argc, char **argv)
         status = d.detailed ? EXIT_ERROR : EXIT_USAGE;
     } else if (d.common.help) {
         options_print_help(&table);
-    } else if (d.common.sources.items.length < 1 || d.common.sources.items.length > 2) {
+    } else if (d.from != NULL && (d.common.sources.items.length > 1 || d.common.binaries.length > 0)) {
+        fprintf(stderr,
+                "haptic diff: with --from, BEFORE is the controller and its HAProxy the one that is compared for: "
+                "give AFTER or --new-config only\n");
+        status = d.detailed ? EXIT_ERROR : EXIT_USAGE;
+    } else if (d.from != NULL && d.common.sources.items.length == 0 && d.new_config == NULL &&
+               d.common.options.config_file == NULL) {
+        fprintf(stderr, "haptic diff: compared with what? give --new-config FILE, or manifests\n");
+        status = d.detailed ? EXIT_ERROR : EXIT_USAGE;
+    } else if (d.from != NULL && fetch(&d, &err) < 0) {
+        fprintf(stderr, "haptic diff: %s\n", err.text);
+        status = d.detailed ? EXIT_ERROR : EXIT_USAGE;
+    } else if (d.from == NULL && (d.common.sources.items.length < 1 || d.common.sources.items.length > 2)) {
         fprintf(stderr, "haptic diff: which manifests? write haptic diff BEFORE [AFTER]\n");
         status = d.detailed ? EXIT_ERROR : EXIT_USAGE;
     } else {
@@ -200,6 +299,12 @@ int cmd_diff(int argc, char **argv)
     workbench_command_done(&d.common);
     findings_done(&d.findings);
     buf_done(&d.verdicts);
+    buf_done(&d.dump);
+    for (size_t i = 0; i < d.said.length; i++) {
+        free(d.said.items[i].versions);
+        free(d.said.items[i].text);
+    }
+    vec_done(&d.said);
     buf_done(&d.text);
     return status;
 }

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "data/json.h"
 #include "offline/change.h"
+#include "offline/concealed.h"
 #include "offline/expanded.h"
 #include "offline/origin.h"
 
@@ -19,6 +20,33 @@ static int expand_all(struct vault *vault, struct disk_files *files, struct err 
         if (expanded_file(vault, &files->items.items[i], err) < 0)
             return -1;
     return 0;
+}
+
+struct filling {
+    struct vault *vault;
+    struct err *err;
+    int result;
+};
+
+static void fill_text(void *ctx, const char *bytes, size_t length)
+{
+    struct filling *f = ctx;
+
+    if (f->result == 0)
+        f->result = concealed_fill(f->vault, bytes, length, f->err);
+}
+
+/* What a dump conceals gets values in both states. */
+static int fill_concealed(struct disk_files *before, struct vault *vault, const struct model *wanted, struct vault *own,
+                          struct err *err)
+{
+    struct filling f = {.vault = vault, .err = err};
+
+    for (size_t i = 0; i < before->items.length; i++)
+        fill_text(&f, before->items.items[i].bytes, before->items.items[i].length);
+    f.vault = own;
+    model_each_text(wanted, fill_text, &f);
+    return f.result;
 }
 
 /* The first line of a section that the other text has not, in the state that is wanted: where it was written. */
@@ -72,6 +100,8 @@ int difference_forecast(struct disk_files *before, struct vault *vault, struct m
     struct vault *own = store_vault(workbench_store(now));
     struct plan plan = {0};
 
+    if (workbench_is_concealed(now) && fill_concealed(before, vault, wanted, own, err) < 0)
+        return -1;
     if (expand_all(vault, before, err) < 0)
         return -1;
     forecast_make(before, wanted, own, workbench_caps(now), &plan);
@@ -101,15 +131,21 @@ int difference_judge(struct workbench *before, struct workbench *now, struct dif
                                ret_difference, err);
 }
 
+void difference_put_text(const struct difference *d, struct buf *out)
+{
+    if (d->reload != NULL)
+        buf_printf(out, "a reload: %s%s%s%s", d->reload, *d->place ? " (" : "", d->place, *d->place ? ")" : "");
+    else if (d->operations > 0)
+        buf_printf(out, "%zu runtime command%s, no reload", d->operations, d->operations == 1 ? "" : "s");
+    else
+        buf_puts(out, "nothing to do");
+}
+
 void difference_put(const struct difference *d, const char *version, struct buf *out)
 {
     buf_printf(out, "HAProxy %s: ", version);
-    if (d->reload != NULL)
-        buf_printf(out, "a reload: %s%s%s%s\n", d->reload, *d->place ? " (" : "", d->place, *d->place ? ")" : "");
-    else if (d->operations > 0)
-        buf_printf(out, "%zu runtime command%s, no reload\n", d->operations, d->operations == 1 ? "" : "s");
-    else
-        buf_puts(out, "nothing to do\n");
+    difference_put_text(d, out);
+    buf_putc(out, '\n');
 }
 
 static void put_json(struct buf *out, const char *text)

@@ -24,6 +24,8 @@ int difference_judge(struct workbench *before, struct workbench *now, struct dif
 int difference_forecast(struct disk_files *before, struct vault *vault, struct model *wanted, struct workbench *now,
                         struct difference *ret_difference, struct err *err) MUST_CHECK;
 void difference_done(struct difference *d);
+/* Append "3 runtime commands, no reload", or "a reload: …", without a line end. */
+void difference_put_text(const struct difference *d, struct buf *out);
 /* Append the verdict: "HAProxy 3.4.7: 3 runtime commands, no reload", with a line end; or as a JSON object. */
 void difference_put(const struct difference *d, const char *version, struct buf *out);
 void difference_put_json(const struct difference *d, const char *version, struct buf *out);

@@ -34,7 +34,8 @@ struct workbench_options {
     bool coverage;                    /* count which lines of templates run: slow */
     bool timings;                     /* note what fragments cost: timings.h */
     bool progress;                    /* say on stderr what takes longer than two seconds */
-    const char *dump; /* of a running controller: in the place of configuration and sources; NULL: none */
+    /* Of a running controller, in the place of sources and, without config_file, of the configuration; NULL: none. */
+    const char *dump;
 };
 
 /* Read everything. findings gets what is wrong in it; it must live as long as the workbench. NULL in *ret_workbench
@@ -79,6 +80,10 @@ void workbench_objects(struct workbench *w, struct disk_files *ret_files);
 /* What owners of objects are told, a line for each, in order: "Warning REASON KIND NAMESPACE/NAME MESSAGE". */
 void workbench_events(struct workbench *w, struct buf *out);
 
+/* From a dump: values of Secrets are concealed (offline/concealed.h). */
+bool workbench_is_concealed(const struct workbench *w);
+/* Take what was rendered as accepted, without asking HAProxy. */
+void workbench_accept(struct workbench *w);
 const struct haproxy_caps *workbench_caps(const struct workbench *w);
 const struct config *workbench_config(const struct workbench *w);
 /* What the templates are told besides the objects: the program, as JSON (docs/design.md, section 11). */

@@ -174,8 +174,10 @@ static int merge_context(struct config *config, const char *context, struct err 
 int workbench_read_config(struct workbench *w, bool *ret_usable, struct err *err)
 {
     *ret_usable = true;
-    if (w->options.dump != NULL)
+    if (w->options.dump != NULL && w->options.config_file == NULL)
         return workbench_dump_config(w, err);
+    if (w->options.dump != NULL && workbench_dump_caps(w, err) < 0)
+        return -1;
     if (load_config(w, ret_usable, err) < 0)
         return -1;
     for (size_t i = 0; *ret_usable && w->options.contexts != NULL && w->options.contexts[i] != NULL; i++)

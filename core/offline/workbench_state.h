@@ -69,6 +69,10 @@ void workbench_report_fragments(struct workbench *w);
 
 /* workbench_dump.c: the same from a dump */
 int workbench_dump_config(struct workbench *w, struct err *err) MUST_CHECK;
+/* Only which HAProxy the controller has. */
+int workbench_dump_caps(struct workbench *w, struct err *err) MUST_CHECK;
+/* Machine and settings of the controller in a program that is not its own. */
+int workbench_dump_adopt(const struct workbench *w, struct buf *program, struct err *err) MUST_CHECK;
 int workbench_dump_objects(struct workbench *w, struct err *err) MUST_CHECK;
 
 /* workbench_read.c. Each: 0, or -1 when the input cannot be read. */

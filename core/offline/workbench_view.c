@@ -48,6 +48,17 @@ const struct fragment *workbench_fragment(const struct workbench *w, const char 
     return map_get(&w->fragments, id);
 }
 
+bool workbench_is_concealed(const struct workbench *w)
+{
+    return w->options.dump != NULL;
+}
+
+void workbench_accept(struct workbench *w)
+{
+    model_check_begin(w->model);
+    model_check_end(w->model, true);
+}
+
 const struct haproxy_caps *workbench_caps(const struct workbench *w)
 {
     return &w->caps;
@@ -64,7 +75,9 @@ int workbench_program(const struct workbench *w, struct buf *out, struct err *er
         buf_puts(out, w->program);
         return 0;
     }
-    return config_program(w->config, &w->caps, w->default_certificate.handle, w->options.extra_context, out, err);
+    if (config_program(w->config, &w->caps, w->default_certificate.handle, w->options.extra_context, out, err) < 0)
+        return -1;
+    return w->options.dump != NULL ? workbench_dump_adopt(w, out, err) : 0;
 }
 
 void workbench_set_findings(struct workbench *w, struct findings *findings)

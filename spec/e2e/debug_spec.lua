@@ -145,6 +145,29 @@ describe("the debug pages", function()
     assert.equal(2, code, output)
   end)
 
+  it("are a side of haptic diff: what another configuration would do to what runs", function()
+    local file, state = scope:path("next.json"), haptic:state()
+    local function diff(changes, ...)
+      changes.watchedResources = { secrets = { apiVersion = "v1", resources = "secrets" } }
+      posix.write_file(file, json.encode(e2e.config(changes)))
+      local words = { e2e.program(), "diff", "--from", "http://127.0.0.1:" .. haptic.debug_port, "-C", file, ... }
+      return posix.run({ "sh", "-c", '"$@" 2>&1', "sh", unpack(words) })
+    end
+    local output, code = diff({}, "--detailed-exitcode")
+    assert.equal(0, code, output)
+    assert.matches("^HAProxy %S+: nothing to do\n%(Secrets are concealed: [^\n]*%)\n$", output)
+    output, code = diff({ templateSnippets = { ["own.lua"] = { template = 'section("frontend http", { name = "own", order = 450 }, function(b)\n'
+      .. '  b:line("http-response", "set-header", "X-Own", "yes")\nend)\n' } } }, "--detailed-exitcode", "--fail-on", "reload")
+    assert.equal(1, code, output)
+    assert.matches("^HAProxy %S+: a reload: frontend http[^\n]* %(own.lua:2%)\n", output)
+    assert.matches("\n%+ own.lua", output)
+    assert.is_nil(output:find(SECRET, 1, true))
+    assert.equal(state.generation, haptic:state().generation)
+    output, code = posix.run({ "sh", "-c", e2e.program() .. " diff --from http://127.0.0.1:" .. haptic.debug_port .. " 2>&1" })
+    assert.equal(2, code, output)
+    assert.matches("compared with what%?", output)
+  end)
+
   it("answer offline, too, with the lines of the templates", function()
     local text = explain("nobody.example/q")
     assert.matches("\n  map entry: maps/default%-backend.map: %* %-> default_r1_80\n    object: ingresses default/zz, template: ingress.lua:%d+\n", text)

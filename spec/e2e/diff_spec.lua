@@ -90,6 +90,16 @@ describe("haptic diff", function()
       :format(new, e2e.haproxy_binary("3.0"), e2e.haproxy_binary("3.4"), source.path))
     assert.equal(0, code, text)
     local document = cjson.decode(text)
+    -- One line for all versions; those for which the same is to do stand together.
+    local both = ("--haproxy-binary %s --haproxy-binary %s"):format(e2e.haproxy_binary("3.0"), e2e.haproxy_binary("3.4"))
+    assert.matches("^HAProxy 3%.0%S*, 3%.4%S*: a reload: frontend http changed %(frontend%-http%-450%-x:1%)\n%+ ",
+      (diff(("-C %s %s %s"):format(new, both, source.path))))
+    local more = scope:manifests()
+    more:write("class.yaml", kube.ingress_class())
+    more:write("web.yaml", kube.route("web", "web.test", { "198.18.0.1" }))
+    more:write("two.yaml", kube.route("two", "two.test", { "198.18.0.2" }))
+    assert.matches("^HAProxy 3%.0%S*: a reload: [^\n;]+; HAProxy 3%.4%S*: %d+ runtime commands, no reload\n%+ ",
+      (diff(("%s %s %s"):format(both, source.path, more.path))))
     assert.equal(2, #document.verdicts)
     assert.matches("^3%.4", document.verdicts[2].haproxy)
     assert.same({ operations = 0, reason = "frontend http changed", place = "frontend-http-450-x:1" },
