@@ -88,6 +88,8 @@ describe("TLS passed through", function()
       -- Over HTTP there is only the way to HTTPS.
       local answer = plain("pass.example")
       assert.same({ 302, "https://pass.example/x" }, { answer.status, answer.headers.location })
+      assert.equal(302, plain("by-service.example").status)
+      assert.equal(200, https("by-service.example").status)
       answer = plain("shop.example")
       assert.same({ 302, "https://shop.example/x" }, { answer.status, answer.headers.location })
       -- What protects by HTTP does not go together with it.
