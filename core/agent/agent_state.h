@@ -229,6 +229,8 @@ struct agent {
     struct agent_config config; /* strings owned */
     struct model *model;
     struct metrics *metrics;
+    struct metric *op_counts[PLAN_OP_TYPES]; /* NULL: none of these yet */
+    struct metric *apply_durations, *reload_wait;
     void (*changed)(void *ctx, const char *what);
     void *ctx;
 

@@ -55,6 +55,14 @@ static void reload_note_owed(struct agent *a, struct apply *p)
     }
 }
 
+static struct metric *apply_durations(struct agent *a)
+{
+    if (a->apply_durations == NULL)
+        a->apply_durations = metric_histogram(a->metrics, "haptic_deployment_duration_seconds",
+                                              "Time from the begin of a deployment to the proof that it is live.");
+    return a->apply_durations;
+}
+
 void apply_finish(struct agent *a)
 {
     /* done may begin the next apply. */
@@ -83,18 +91,17 @@ void apply_finish(struct agent *a)
                                         .highest = {p.highest.transitions, p.highest.generation, p.highest.holder}};
     a->live_ok = !failed && !p.reload_after_ns;
     a->serves = !failed || rest;
-    metric_set(
-        metric_gauge(a->metrics, "haptic_reload_wait_seconds",
-                     "How long what needs a reload waits for its turn, as of the last deployment; 0: nothing waits."),
-        result.reload_after_ns ? (double)result.reload_after_ns / (double)NS_PER_S : 0);
+    if (a->reload_wait == NULL)
+        a->reload_wait = metric_gauge(
+            a->metrics, "haptic_reload_wait_seconds",
+            "How long what needs a reload waits for its turn, as of the last deployment; 0: nothing waits.");
+    metric_set(a->reload_wait, result.reload_after_ns ? (double)result.reload_after_ns / (double)NS_PER_S : 0);
     if (failed)
         metric_add(metric_counter(a->metrics, "haptic_deployment_errors_total", "Deployments that failed.", "reason",
                                   err_kind_name(p.err.kind)),
                    1);
     else
-        metric_observe_ns(metric_histogram(a->metrics, "haptic_deployment_duration_seconds",
-                                           "Time from the begin of a deployment to the proof that it is live."),
-                          result.duration_ns);
+        metric_observe_ns(apply_durations(a), result.duration_ns);
     if (a->live_ok) {
         a->live_digest = p.digest;
         a->level = a->level && digest_equal(a->disk_digest, a->live_digest);

@@ -111,9 +111,11 @@ int batch_judge(struct agent *a, const struct batch *b, const struct runtime_ans
         }
         a->operations++;
         a->apply.operations++;
-        metric_add(metric_counter(a->metrics, "haptic_runtime_operations_total",
-                                  "Commands that changed something in a running HAProxy.", "type", plan_op_name(type)),
-                   1);
+        if (a->op_counts[type] == NULL)
+            a->op_counts[type] = metric_counter(a->metrics, "haptic_runtime_operations_total",
+                                                "Commands that changed something in a running HAProxy.", "type",
+                                                plan_op_name(type));
+        metric_add(a->op_counts[type], 1);
     }
     return result;
 }

@@ -139,8 +139,8 @@ bool watch_note_worker(struct agent *a, int pid)
     return false;
 }
 
-/* A reload keeps the master's pid and age, and adds to its reloads. In a container each master has the same pid: another
- * one is younger, and has fewer reloads or is younger than the last answer. Uptime has whole seconds. */
+/* A reload keeps the master's pid and age, and adds to its reloads. In a container each master has the same pid:
+ * another one is younger, and has fewer reloads or is younger than the last answer. Uptime has whole seconds. */
 bool watch_is_another_master(const struct master_seen *before, const struct master_process *now, int64_t asked_ns)
 {
     if (!before->pid || now->pid != before->pid)

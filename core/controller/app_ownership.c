@@ -1,4 +1,5 @@
-/* Who owns what the controllers make: the Lease of the election, the Secrets with certificates, further ones by name. */
+/* Who owns what the controllers make: the Lease of the election, the Secrets with certificates, further ones by
+ * name. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -36,8 +36,8 @@ struct fleet_ops {
     void (*refused_stale)(void *ctx, int64_t highest_transitions);
     /* Every member that can be reached has verified what was accepted; or a further one has. */
     void (*settled)(void *ctx);
-    /* A member has told which of its HAProxy's orders of certificates fail: "orders" of its state; NULL: its agent tells
-     * none, or it is no member any more. */
+    /* A member has told which of its HAProxy's orders of certificates fail: "orders" of its state; NULL: its agent
+     * tells none, or it is no member any more. */
     void (*orders)(void *ctx, const char *member, struct yyjson_val *list);
 };
 

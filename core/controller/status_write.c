@@ -1,5 +1,5 @@
-/* Every answer wakes the writer, which has the next entry written. A conflict means that somebody else wrote: the object
- * is read and compared once more. */
+/* Every answer wakes the writer, which has the next entry written. A conflict means that somebody else wrote: the
+ * object is read and compared once more. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /* step() moves the entries that wait and are live now to the queue. pump() takes from the queue as long as there are
- * tokens, free places and time, and has each compared and written. Every answer wakes the timer, and so the next step. */
+ * tokens, free places and time, and has each compared and written. Every answer wakes the timer, and so the next
+ * step. */
 #include "controller/status_writer.h"
 
 #include <inttypes.h>

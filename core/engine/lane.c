@@ -58,6 +58,7 @@ struct lane {
     bool established;
     unsigned deaths; /* in a row */
     uint64_t wanted;
+    struct metric *durations, *runs; /* NULL before the first rendering */
 
     /* Of the process. */
     struct child *child; /* NULL: between two */
@@ -333,10 +334,13 @@ static int on_rendered(struct lane *lane, struct frame *frame, struct err *err)
     update_deadline(lane);
     wake_later(lane, wait_ms);
     if (m) {
-        metric_observe_ns(metric_histogram(m, "haptic_render_duration_seconds", "Time of one render in the renderer"),
-                          stats.duration_ns);
-        metric_add(metric_counter(m, "haptic_render_fragments_run_total", "Fragments executed by the renderer"),
-                   (double)stats.fragments_run);
+        if (!lane->durations) {
+            lane->durations = metric_histogram(m, "haptic_render_duration_seconds",
+                                               "Time of one render in the renderer");
+            lane->runs = metric_counter(m, "haptic_render_fragments_run_total", "Fragments executed by the renderer");
+        }
+        metric_observe_ns(lane->durations, stats.duration_ns);
+        metric_add(lane->runs, (double)stats.fragments_run);
     }
     lane->events->rendered(lane->ctx, lane, &stats);
     if (lane->events)

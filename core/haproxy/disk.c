@@ -1,10 +1,10 @@
 /* How it works: for each file on disk a record by path keeps its digest and what the file system says of it (inode,
  * size, times, mode). A write runs in a thread of libuv's pool, which owns the records and the files until it is done:
- * files whose digest differs, or that are not as the record says any more, go to ".NAME.tmp" beside their place, many of
- * them before the first is fsynced and renamed; each directory that was touched is fsynced once; then comes haproxy.cfg, then the removal of
- * what nothing refers to any more. A check compares the records with the directory in the same thread; a file is read
- * only when what the file system says of it has changed, or when the check is to be deep. The record of a file that
- * was altered is forgotten, so that the next write puts the file in its place again.
+ * files whose digest differs, or that are not as the record says any more, go to ".NAME.tmp" beside their place, many
+ * of them before the first is fsynced and renamed; each directory that was touched is fsynced once; then comes
+ * haproxy.cfg, then the removal of what nothing refers to any more. A check compares the records with the directory in
+ * the same thread; a file is read only when what the file system says of it has changed, or when the check is to be
+ * deep. The record of a file that was altered is forgotten, so that the next write puts the file in its place again.
  */
 #include "haproxy/disk.h"
 

@@ -52,6 +52,7 @@ enum plan_op_type {
     PLAN_LIST_ADD,
     PLAN_LIST_DEL,
 };
+#define PLAN_OP_TYPES (PLAN_LIST_DEL + 1)
 /* "backend_add", …: a label value. */
 const char *plan_op_name(enum plan_op_type type);
 

@@ -68,6 +68,14 @@ struct runtime_call {
 
 static void on_timer(uv_timer_t *timer);
 
+/* Only what was read was ever written into it: its room is mostly empty. */
+static void answer_wipe(struct buf *in)
+{
+    if (in->data)
+        explicit_bzero(in->data, in->length);
+    buf_done(in);
+}
+
 static void call_free(uv_handle_t *handle)
 {
     struct runtime_call *call = handle->data;
@@ -75,7 +83,7 @@ static void call_free(uv_handle_t *handle)
         return;
     /* Commands and answers may have private keys in them. */
     expand_wipe(&call->out);
-    expand_wipe(&call->in);
+    answer_wipe(&call->in);
     vec_done(&call->answers);
     vec_done(&call->has_payload);
     vec_done(&call->ends);
@@ -140,7 +148,7 @@ static void call_finish(struct runtime_call *call, bool ok)
         vec_push(&answers, answer);
     }
     bool rests = ok && may_rest(call);
-    CLEANUP(expand_wipe) struct buf in = call->in;
+    CLEANUP(answer_wipe) struct buf in = call->in;
     buf_init(&call->in, in.max);
     if (rests)
         call_rest(call);

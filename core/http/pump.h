@@ -5,8 +5,8 @@
  *
  * It is run when its descriptor is readable, when its next time-out is over, and once more when it says that it has not
  * come to its end. While somebody has connected and not finished the handshake of TLS, libmicrohttpd (0.9.75) says that
- * it has not, all the time, though it waits for the network like everybody. So it is run more and more rarely then; what
- * comes from the network makes it run at once in any case.
+ * it has not, all the time, though it waits for the network like everybody. So it is run more and more rarely then;
+ * what comes from the network makes it run at once in any case.
  */
 #ifndef HAPTIC_HTTP_PUMP_H
 #define HAPTIC_HTTP_PUMP_H

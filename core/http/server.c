@@ -1,6 +1,6 @@
-/* libmicrohttpd with its own epoll descriptor, which the loop polls (pump.h): no thread, no lock. A request whose answer
- * takes time is suspended; a client that goes away meanwhile is noticed afterwards. Its limits of connections turn the
- * newest away, whoever that is; so they are set beyond ours (crowd.h). */
+/* libmicrohttpd with its own epoll descriptor, which the loop polls (pump.h): no thread, no lock. A request whose
+ * answer takes time is suspended; a client that goes away meanwhile is noticed afterwards. Its limits of connections
+ * turn the newest away, whoever that is; so they are set beyond ours (crowd.h). */
 #include "http/server.h"
 
 #include <errno.h>

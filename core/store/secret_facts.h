@@ -6,8 +6,8 @@
  *     "x509": {"validity": "valid", "not_before": 1, "not_after": 2, "names": ["shop.example.com"], "key_type":
  *     "ECDSA",
  *              "key_bits": 256, "certificates": 2, "strays": 0, "reordered": false, "problem": "…", "chain": handle,
- *              "ocsp": true, "ocsp_host": "…", "authorities": {"certificates": 1, "problem": "…"}, "revocations": {"lists": 1,
- *              "next_update":
+ *              "ocsp": true, "ocsp_host": "…", "authorities": {"certificates": 1, "problem": "…"}, "revocations":
+ *              {"lists": 1, "next_update":
  *              3, "problem": "…"}}
  *
  * validity is "early" before not_before, "ended" after not_after. It is the only fact that depends on the time: so

@@ -4,8 +4,8 @@
  *    ▲             │                          │
  *    └──its time───┴──────────────────────────┘  (watched ones, too: each ten minutes, whatever their watch says)
  *
- * Each name that does not wait for an answer is in the agenda, with the time at which it is to be read, or forgotten. One
- * timer ends at the first of these times. While as many requests run as may be, an answer goes on instead. */
+ * Each name that does not wait for an answer is in the agenda, with the time at which it is to be read, or forgotten.
+ * One timer ends at the first of these times. While as many requests run as may be, an answer goes on instead. */
 #include "store/source_named.h"
 
 #include <stdlib.h>

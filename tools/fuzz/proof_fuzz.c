@@ -1,5 +1,6 @@
 /* A question for a proof from outside: whatever the bytes are, it is refused with a reason, or answered. Who has the
- * same texts gives the same answer, and who has others gives another one exactly when the question names one of them. */
+ * same texts gives the same answer, and who has others gives another one exactly when the question names one of
+ * them. */
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
