@@ -50,9 +50,9 @@ static int set_identity(struct app *app, const struct peer_identity *identity, s
 
 /* ---- the fleet's questions ---- */
 
-static void settled(void *ctx)
+static void settled(void *ctx, const struct fleet_deployment *deployment)
 {
-    reconcile_fleet_settled(((struct app *)ctx)->reconcile);
+    reconcile_fleet_settled(((struct app *)ctx)->reconcile, deployment);
 }
 
 /* ---- the identity ---- */

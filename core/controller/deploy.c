@@ -19,6 +19,7 @@ static void on_applied(void *ctx, const struct agent_result *result)
 {
     struct reconcile *r = ctx;
     uint64_t suppressed;
+    struct generation_sum sum;
 
     r->reload_owed = result->rest_is_live;
     if (result->err == NULL) {
@@ -28,6 +29,7 @@ static void on_applied(void *ctx, const struct agent_result *result)
         bool waited = r->reload_waits;
         r->live = true;
         r->reload_waits = result->reload_after_ns > 0;
+        generation_log_sum(&r->generations, r->deploying_generation, &sum);
         if (!r->reload_waits) {
             r->live_generation = r->deploying_generation + 1;
             generation_log_live(&r->generations, r->deploying_generation, result->reloaded, result->operations,
@@ -44,11 +46,14 @@ static void on_applied(void *ctx, const struct agent_result *result)
                      log_duration(result->reload_after_ns));
         if (result->reloaded)
             log_info("Deployed with a reload", "reason", result->reload_reason ? result->reload_reason : "",
-                     "generation", log_int((int64_t)r->generation), "duration", log_duration(result->duration_ns));
+                     "generation", log_int((int64_t)r->generation), "duration", log_duration(result->duration_ns),
+                     "trigger", sum.trigger, "changes", log_int((int64_t)sum.changes), "render",
+                     log_duration(sum.render_ns), "validate", log_duration(sum.check_ns));
         else if (result->operations > 0 && log_limit_pass(&r->deployed_limit, NS_PER_S, &suppressed))
             log_info("Deployed without a reload", "operations", log_int(result->operations), "generation",
-                     log_int((int64_t)r->generation), "duration", log_duration(result->duration_ns), "similar",
-                     log_int((int64_t)suppressed));
+                     log_int((int64_t)r->generation), "duration", log_duration(result->duration_ns), "trigger",
+                     sum.trigger, "changes", log_int((int64_t)sum.changes), "render", log_duration(sum.render_ns),
+                     "validate", log_duration(sum.check_ns), "similar", log_int((int64_t)suppressed));
     } else if (result->err->kind == ERR_STALE) {
         r->live = false;
         reconcile_stage_move(&r->applying_ns, &r->settled_ns);
@@ -118,14 +123,32 @@ static void deploy_to_fleet(struct reconcile *r, int64_t transitions)
     model_changes_done(&changes);
 }
 
-void reconcile_fleet_settled(struct reconcile *r)
+static void tell_fleet_deployment(struct reconcile *r, const struct fleet_deployment *d)
+{
+    struct generation_sum sum;
+    uint64_t suppressed;
+
+    if (d->reloads == 0 && (d->bytes == 0 || !log_limit_pass(&r->deployed_limit, NS_PER_S, &suppressed)))
+        return;
+    generation_log_sum(&r->generations, r->deploying_generation, &sum);
+    log_info("Deployed to the fleet", "generation", log_int((int64_t)d->generation), "verified", log_int(d->verified),
+             "members", log_int(d->members), "operations", log_int(d->operations), "reloads", log_int(d->reloads),
+             "bytes", log_int((int64_t)d->bytes), "duration", log_duration(d->duration_ns), "trigger", sum.trigger,
+             "changes", log_int((int64_t)sum.changes), "render", log_duration(sum.render_ns), "validate",
+             log_duration(sum.check_ns));
+}
+
+void reconcile_fleet_settled(struct reconcile *r, const struct fleet_deployment *deployment)
 {
     struct fleet_status status;
 
+    if (deployment != NULL)
+        tell_fleet_deployment(r, deployment);
     fleet_status(r->fleet, &status);
     if (status.verified > 0) {
         r->live_generation = r->deploying_generation + 1;
-        generation_log_live(&r->generations, r->deploying_generation, false, 0,
+        generation_log_live(&r->generations, r->deploying_generation, deployment != NULL && deployment->reloads > 0,
+                            deployment != NULL ? deployment->operations : 0,
                             r->applying_ns != 0 ? clock_now_ns() - r->applying_ns : 0);
     }
     if (r->applying_ns != 0)

@@ -29,13 +29,22 @@
 struct fleet;
 struct yyjson_val;
 
+/* A deployment that every member that can be reached has verified. */
+struct fleet_deployment {
+    uint64_t generation;
+    unsigned verified, members;
+    unsigned operations, reloads; /* of all of them together */
+    uint64_t bytes;               /* sent */
+    int64_t duration_ns;
+};
+
 struct fleet_ops {
     /* May this replica write now? */
     bool (*may_write)(void *ctx);
     /* A member has seen a newer writer. */
     void (*refused_stale)(void *ctx, int64_t highest_transitions);
-    /* Every member that can be reached has verified what was accepted; or a further one has. */
-    void (*settled)(void *ctx);
+    /* Every member that can be reached has verified what was accepted; or (deployment NULL) a further one has. */
+    void (*settled)(void *ctx, const struct fleet_deployment *deployment);
     /* A member has told which of its HAProxy's orders of certificates fail: "orders" of its state; NULL: its agent
      * tells none, or it is no member any more. */
     void (*orders)(void *ctx, const char *member, struct yyjson_val *list);

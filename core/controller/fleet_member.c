@@ -94,7 +94,7 @@ static void become_verified(struct seat *s)
     fleet_look(f);
     /* Everybody had settled without it, perhaps with nobody at all. */
     if (!was_verified && !f->unsettled)
-        f->ops.settled(f->ctx);
+        f->ops.settled(f->ctx, NULL);
 }
 
 static void become_divergent(struct seat *s, const char *text)

@@ -24,7 +24,6 @@ static bool holds_up(const struct seat *s)
 void fleet_look(struct fleet *f)
 {
     struct fleet_status status;
-    uint64_t similar;
     for (size_t i = 0; i < f->seats.length; i++)
         if (holds_up(f->seats.items[i]))
             return;
@@ -32,12 +31,13 @@ void fleet_look(struct fleet *f)
         return;
     f->unsettled = false;
     fleet_status(f, &status);
-    int64_t took_ns = clock_now_ns() - f->began_ns;
-    metric_observe_ns(f->duration, took_ns);
-    if (f->reloads > 0 || (f->sent > 0 && log_limit_pass(&f->deployed_limit, NS_PER_S, &similar)))
-        log_info("Deployed to the fleet", "generation", log_int((int64_t)f->generation), "verified",
-                 log_int((int64_t)status.verified), "members", log_int((int64_t)status.members), "operations",
-                 log_int(f->operations), "reloads", log_int(f->reloads), "bytes", log_int((int64_t)f->sent), "duration",
-                 log_duration(took_ns));
-    f->ops.settled(f->ctx);
+    const struct fleet_deployment deployment = {.generation = f->generation,
+                                                .verified = (unsigned)status.verified,
+                                                .members = (unsigned)status.members,
+                                                .operations = f->operations,
+                                                .reloads = f->reloads,
+                                                .bytes = f->sent,
+                                                .duration_ns = clock_now_ns() - f->began_ns};
+    metric_observe_ns(f->duration, deployment.duration_ns);
+    f->ops.settled(f->ctx, &deployment);
 }

@@ -94,7 +94,6 @@ struct fleet {
     int64_t began_ns;
     unsigned operations, reloads;
     uint64_t sent;
-    struct log_limit deployed_limit;
     struct metric *duration;
 };
 

@@ -108,6 +108,29 @@ void generation_log_refused(struct generation_log *h, uint64_t generation, unsig
     g->check_ns = check_ns;
 }
 
+static bool awaits(const struct generation_entry *g, uint64_t generation)
+{
+    return g->verdict == GENERATION_LOG_ACCEPTED && g->generation <= generation && g->deployment != GENERATION_LOG_LIVE;
+}
+
+void generation_log_sum(const struct generation_log *h, uint64_t generation, struct generation_sum *ret_sum)
+{
+    uint64_t count = h->generation_count < GENERATION_LOG_GENERATIONS ? h->generation_count
+                                                                      : GENERATION_LOG_GENERATIONS;
+
+    *ret_sum = (struct generation_sum){0};
+    for (uint64_t i = h->generation_count - count; i < h->generation_count; i++) {
+        const struct generation_entry *g = &h->generations[i % GENERATION_LOG_GENERATIONS];
+        if (!awaits(g, generation))
+            continue;
+        if (ret_sum->trigger[0] == '\0')
+            memcpy(ret_sum->trigger, g->trigger, sizeof(g->trigger));
+        ret_sum->changes += g->changes;
+        ret_sum->render_ns += g->render_ns;
+        ret_sum->check_ns += g->check_ns;
+    }
+}
+
 /* A later generation is live with all before it. */
 static struct generation_entry *reach(struct generation_log *h, uint64_t generation, enum generation_deployment state)
 {
@@ -115,7 +138,7 @@ static struct generation_entry *reach(struct generation_log *h, uint64_t generat
 
     for (uint64_t i = 0; i < GENERATION_LOG_GENERATIONS && i < h->generation_count; i++) {
         struct generation_entry *g = &h->generations[i];
-        if (g->verdict != GENERATION_LOG_ACCEPTED || g->generation > generation || g->deployment == GENERATION_LOG_LIVE)
+        if (!awaits(g, generation))
             continue;
         if (state == GENERATION_LOG_LIVE || g->generation == generation)
             g->deployment = state;

@@ -72,6 +72,14 @@ void generation_log_accepted(struct generation_log *h, uint64_t generation, uint
                              int64_t check_ns);
 void generation_log_refused(struct generation_log *h, uint64_t generation, unsigned checks, int64_t check_ns,
                             const char *problem);
+/* Of what is accepted up to this generation and not live yet: the trigger of its first state; the changes, and the
+ * times, of all. */
+struct generation_sum {
+    char trigger[GENERATION_LOG_TEXT];
+    uint64_t changes;
+    int64_t render_ns, check_ns;
+};
+void generation_log_sum(const struct generation_log *h, uint64_t generation, struct generation_sum *ret_sum);
 void generation_log_live(struct generation_log *h, uint64_t generation, bool reloaded, unsigned operations,
                          int64_t deploy_ns);
 void generation_log_failed(struct generation_log *h, uint64_t generation, const char *problem);

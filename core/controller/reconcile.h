@@ -79,8 +79,8 @@ const struct renderer_events *reconcile_renderer_events(void);
 void reconcile_attach(struct reconcile *r, struct renderer *renderer, struct agent *agent);
 /* The same with members elsewhere in place of an agent here. */
 void reconcile_attach_fleet(struct reconcile *r, struct renderer *renderer, struct fleet *fleet);
-/* Every member that can be reached serves what was accepted. */
-void reconcile_fleet_settled(struct reconcile *r);
+/* Every member that can be reached serves what was accepted; deployment NULL: one more does. */
+void reconcile_fleet_settled(struct reconcile *r, const struct fleet_deployment *deployment);
 
 /* The model has what an earlier process had accepted. A fragment that fails or is refused keeps it; a fragment that is
  * not in the first complete rendering loses it. It is checked once before it is deployed: the HAProxy may be another.

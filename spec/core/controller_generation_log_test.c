@@ -100,6 +100,41 @@ static void a_refusal_is_told_once_and_live_reaches_back(void **state)
     generation_log_done(&log);
 }
 
+/* A deployment takes along what is accepted and not live yet; its line in the log tells of all of it. */
+static void a_deployment_has_the_sum_of_what_it_brings(void **state)
+{
+    (void)state;
+    struct generation_log log;
+    struct generation_sum sum;
+
+    generation_log_init(&log);
+    generation_log_trigger(&log, "ingresses", "shop", "web");
+    generation_log_asked(&log);
+    generation_log_rendered(&log, 1, 10, 1);
+    generation_log_accepted(&log, 1, 0, 1, 100);
+    generation_log_live(&log, 1, false, 1, 1);
+    for (uint64_t i = 2; i <= 3; i++) {
+        generation_log_trigger(&log, "services", "shop", i == 2 ? "cart" : "pay");
+        generation_log_trigger(&log, "services", "shop", "more");
+        generation_log_asked(&log);
+        generation_log_rendered(&log, 1, 10, 1);
+        generation_log_accepted(&log, i, 0, 1, 100);
+    }
+    generation_log_refused(&log, 3, 1, 1000, "no");
+    generation_log_sum(&log, 3, &sum);
+    assert_string_equal(sum.trigger, "services shop/cart");
+    assert_int_equal(sum.changes, 4);
+    assert_int_equal(sum.render_ns, 20);
+    assert_int_equal(sum.check_ns, 200);
+    generation_log_sum(&log, 2, &sum);
+    assert_int_equal(sum.changes, 2);
+    generation_log_live(&log, 3, false, 1, 1);
+    generation_log_sum(&log, 3, &sum);
+    assert_string_equal(sum.trigger, "");
+    assert_int_equal(sum.changes, 0);
+    generation_log_done(&log);
+}
+
 /* Texts are cut between characters: the page stays JSON. */
 static void long_texts_are_cut(void **state)
 {
@@ -136,6 +171,7 @@ int main(void)
         cmocka_unit_test(a_generation_has_its_trigger_and_its_size),
         cmocka_unit_test(the_newest_stay),
         cmocka_unit_test(a_refusal_is_told_once_and_live_reaches_back),
+        cmocka_unit_test(a_deployment_has_the_sum_of_what_it_brings),
         cmocka_unit_test(long_texts_are_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

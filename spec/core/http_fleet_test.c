@@ -31,9 +31,9 @@ static void refused_stale(void *ctx, int64_t highest)
     (void)highest;
 }
 
-static void settled(void *ctx)
+static void settled(void *ctx, const struct fleet_deployment *deployment)
 {
-    (void)ctx;
+    (void)ctx, (void)deployment;
 }
 
 static void serve_state(void *ctx, struct api_request *request, const char *body, size_t length)

@@ -167,7 +167,8 @@ describe("a fleet", function()
       assert.equal(reloads[i], m:state().haproxy.reloads, m.name .. " was reloaded for an address")
       assert.equal(h:state().hash, m:state().digest)
     end
-    assert.is_true(h:count_log('msg="Deployed to the fleet"') >= 1)
+    assert.matches('msg="Deployed to the fleet" generation=%d+ verified=%d members=%d operations=%d+ reloads=%d bytes=%d+ '
+      .. 'duration=%S+ trigger="endpoints default/%S+" changes=%d+ render=%S+ validate=%S+', h:log())
     -- A backend that comes: three of them need a reload for it, so that HAProxy checks it first. Each tells its own way.
     admin:put_route("new", "new.example", { "198.18.2.2" })
     for _, m in ipairs(members) do
