@@ -109,8 +109,9 @@ struct live_backend *live_backend_get(struct live *l, const char *name)
 
 void live_backend_drop(struct live *l, const char *name)
 {
-    struct live_backend *b = map_del(&l->backends, name);
-    map_del(&l->waiting, name);
+    CLEANUP(free_ptr) char *own = xstrdup(name); /* it may be the key of a table */
+    struct live_backend *b = map_del(&l->backends, own);
+    map_del(&l->waiting, own);
     if (b)
         backend_free(b);
 }

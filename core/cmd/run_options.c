@@ -162,7 +162,7 @@ static const struct run_row {
      "token, which nobody but the API server may know",
      OPT_WEBHOOK_TOKEN},
     {"webhook-configuration-admission-timeout", "DURATION", "WEBHOOK_CONFIGURATION_ADMISSION_TIMEOUT", "29s",
-     "time in which a configuration is judged, 1s to 29s", OPT_WEBHOOK_CONFIGURATION_TIMEOUT},
+     "time to judge a configuration, 1s to 29s", OPT_WEBHOOK_CONFIGURATION_TIMEOUT},
     {"log-level", "LEVEL", "LOG_LEVEL", "INFO", "TRACE, DEBUG, INFO, WARN, ERROR", OPT_LOG_LEVEL},
     {"grace", "DURATION", "GRACE", "25s", "time for an orderly end after SIGTERM", OPT_GRACE},
     {"watch-stall-timeout", "DURATION", "WATCH_STALL_TIMEOUT", "2m30s",
