@@ -29,7 +29,7 @@ struct run {
     struct http_server *public_http, *debug_http;
     struct webhook *webhook;
     uv_signal_t term, interrupt, hangup;
-    uv_timer_t hurry;
+    uv_timer_t hurry, drain;
     bool stopping;
     int64_t stopping_ns; /* since when */
     int64_t grace_ns;
@@ -104,6 +104,7 @@ static void on_stopped(void *ctx)
     uv_close((uv_handle_t *)&run->interrupt, on_handle_closed);
     uv_close((uv_handle_t *)&run->hangup, on_handle_closed);
     uv_close((uv_handle_t *)&run->hurry, on_handle_closed);
+    uv_close((uv_handle_t *)&run->drain, on_handle_closed);
 }
 
 static void on_hurry(uv_timer_t *timer)
@@ -111,6 +112,13 @@ static void on_hurry(uv_timer_t *timer)
     (void)timer;
     log_error("Not stopped within the grace time; leaving");
     _exit(1);
+}
+
+static void on_drained(uv_timer_t *timer)
+{
+    struct run *run = timer->data;
+
+    app_stop(run->app, on_stopped, run);
 }
 
 static void stop(struct run *run, int signum)
@@ -125,8 +133,12 @@ static void stop(struct run *run, int signum)
     run->stopping = true;
     run->stopping_ns = clock_now_ns();
     log_info("Stopping", "signal", signum == SIGTERM ? "SIGTERM" : signum == SIGINT ? "SIGINT" : "SIGHUP");
-    uv_timer_start(&run->hurry, on_hurry, (uint64_t)((run->grace_ns + 2 * NS_PER_S) / NS_PER_MS), 0);
-    app_stop(run->app, on_stopped, run);
+    int64_t drain_ns = webhook_drain(run->webhook) ? WEBHOOK_DRAIN_NS : 0;
+    uv_timer_start(&run->hurry, on_hurry, (uint64_t)((drain_ns + run->grace_ns + 2 * NS_PER_S) / NS_PER_MS), 0);
+    if (drain_ns > 0)
+        uv_timer_start(&run->drain, on_drained, (uint64_t)(drain_ns / NS_PER_MS), 0);
+    else
+        app_stop(run->app, on_stopped, run);
 }
 
 static void on_signal(uv_signal_t *handle, int signum)
@@ -183,6 +195,8 @@ static int start(struct run *run, struct run_options *o, struct err *err)
     if (o->app.has_webhook && webhook_new(&run->loop, o, run->app, run->metrics, &run->webhook, err) < 0)
         return -1;
     uv_timer_init(&run->loop, &run->hurry);
+    uv_timer_init(&run->loop, &run->drain);
+    run->drain.data = run;
     uv_signal_init(&run->loop, &run->term);
     uv_signal_init(&run->loop, &run->interrupt);
     uv_signal_init(&run->loop, &run->hangup);

@@ -137,6 +137,13 @@ void webhook_certify(struct webhook *w, const char *certificate, const char *key
         log_info("The webhook has its certificates");
 }
 
+bool webhook_drain(struct webhook *w)
+{
+    if (w != NULL)
+        api_server_drain(w->api);
+    return w != NULL;
+}
+
 void webhook_stop(struct webhook *w)
 {
     if (w != NULL)

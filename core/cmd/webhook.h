@@ -21,6 +21,7 @@
 #define WEBHOOK_BODIES 16U
 #define WEBHOOK_BODY_NS (10 * NS_PER_S)
 #define WEBHOOK_PATIENCE_NS NS_PER_S
+#define WEBHOOK_DRAIN_NS (2 * NS_PER_S)
 
 struct webhook;
 
@@ -28,6 +29,8 @@ int webhook_new(uv_loop_t *loop, const struct run_options *o, struct app *app, s
                 struct webhook **ret_webhook, struct err *err) MUST_CHECK;
 /* The certificates that the app has, in the place of files (PEM). */
 void webhook_certify(struct webhook *w, const char *certificate, const char *key);
+/* The process will end soon: the API server's connections end with their next answers. True: leave it that time. */
+bool webhook_drain(struct webhook *w); /* NULL is fine: false */
 /* After app_free(), which has every request answered: close the listener. NULL is fine. */
 void webhook_stop(struct webhook *w);
 struct webhook *webhook_free(struct webhook *w); /* after the loop has ended; NULL is fine */

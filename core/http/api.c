@@ -37,6 +37,7 @@ struct api_server {
     unsigned bodies_max;
     int64_t body_ns, patience_ns;
     uint64_t refused;
+    bool is_draining;
     struct crowd crowd;
 };
 
@@ -131,6 +132,8 @@ static enum MHD_Result queue(struct api_request *request)
     }
     MHD_add_response_header(response, "Content-Type", request->content_type);
     MHD_add_response_header(response, "Cache-Control", "no-store");
+    if (request->server->is_draining)
+        MHD_add_response_header(response, "Connection", "close");
     enum MHD_Result result = MHD_queue_response(request->connection, request->status, response);
     MHD_destroy_response(response);
     request->state = REQUEST_QUEUED;
@@ -352,6 +355,11 @@ void api_server_limit_bodies(struct api_server *s, unsigned bodies, int64_t body
 uint64_t api_server_refused(const struct api_server *s)
 {
     return s->refused;
+}
+
+void api_server_drain(struct api_server *s)
+{
+    s->is_draining = true;
 }
 
 uint16_t api_server_port(const struct api_server *s)

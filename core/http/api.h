@@ -42,6 +42,8 @@ void api_answer(struct api_request *request, unsigned status, const char *conten
 void api_server_limit_bodies(struct api_server *s, unsigned bodies, int64_t body_ns, int64_t patience_ns);
 /* Requests that were refused for a limit. */
 uint64_t api_server_refused(const struct api_server *s);
+/* This server will end soon: each connection ends with its next answer, so clients that keep one go elsewhere. */
+void api_server_drain(struct api_server *s);
 uint16_t api_server_port(const struct api_server *s);
 struct api_server *api_server_free(struct api_server *s); /* NULL is fine; run the loop once more */
 

@@ -322,6 +322,19 @@ describe("The admission webhook", function()
     admin:allow("alice", kube.rules())
   end)
 
+  it("answers a kept connection once more while it ends, and closes it then", function()
+    start()
+    local output = posix.run({ "bash", "-c", ([[
+      ask() { printf 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'; }
+      { ask; sleep 0.5; kill -TERM %d; until grep -q 'msg="\?Stopping' %s; do sleep 0.02; done; ask; sleep 1; } |
+        timeout 20 openssl s_client -quiet -connect 127.0.0.1:%d 2>&1]]):format(haptic.pid, haptic.output, port) })
+    local _, answers = output:gsub("HTTP/1.1 200 OK", "")
+    assert.equal(2, answers, output)
+    local _, ends = output:gsub("Connection: close", "")
+    assert.equal(1, ends, output)
+    scope:wait_for("its end", 20, function() return not haptic:is_running() end) -- a second signal would end it at once
+  end)
+
   it("fails closed where it is told so", function()
     start({ timeout = "2s", args = { "--webhook-failure-policy", "Fail" } })
     local ok, output = apply(ingress("hangs", { [PROBE] = "hang" }), "--dry-run=server")
