@@ -251,10 +251,9 @@ describe("Annotations about backends:", function()
         end)
       end
       wait_limit(5)
-      local before = haptic:state().haproxy.reloads
+      -- Without a reload, unless a server has a connection at that moment: then commands cannot replace it.
       put_pods("one", "two", "three", "four")
       wait_limit(3)
-      if series == "3.4" then assert.equal(before, haptic:state().haproxy.reloads) end
       each_scheme(function(scheme) assert.equal(4, (pods(scheme, "limited"))) end)
     end)
 
