@@ -224,7 +224,7 @@ static bool must_wait_for_reload(const struct agent *a, const struct live_list *
     return true;
 }
 
-/* What goes and what comes is known: into the plan. */
+/* Write the commands for the lines that go and the lines that come. */
 static void plan_list(struct list_plan *lp, struct touched *t, struct plan *plan)
 {
     struct agent *a = lp->a;
@@ -346,7 +346,7 @@ int lists_verify(const struct agent *a, const struct touched *t, const struct ru
     return 0;
 }
 
-/* What comes was added last: then the last line has the number that HAProxy has counted to. */
+/* New lines stand at the end of the list, so the last line has the highest number that HAProxy has given. */
 static void count_lines(struct live_list *list, const struct touched_list *t)
 {
     if (!t->comes.lines.length || !list->lines.length)

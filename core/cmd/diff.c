@@ -50,7 +50,7 @@ static const struct option_table table = {
     .count = ARRAY_LEN(rows),
 };
 
-/* What is said of HAProxys for which the same is to do. */
+/* One verdict, and the versions of HAProxy that it is for. */
 struct verdict_of {
     char *versions; /* "HAProxy 3.0.11, 3.2.9" */
     char *text;

@@ -1,5 +1,4 @@
-/* Who owns what the controllers make: the Lease of the election, the Secrets with certificates, further ones by
- * name. */
+/* Owner references: the Lease, the Secrets with certificates, and those of --owned-secrets get those of --owners. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -143,7 +143,7 @@ static void accuse(struct candidate_render *r, const struct conviction *c, bool 
     renderer_explain(r->renderer, c->fragment->id, c->kind, c->scope, c->key, c->line, on_explained, q);
 }
 
-/* What HAProxy refuses with the templates in force, too, is not the candidate's fault. */
+/* A fragment that is in quarantine already is no reason to refuse the candidate. */
 static void on_quarantined(void *ctx, const struct conviction *c)
 {
     struct candidate_render *r = ctx;

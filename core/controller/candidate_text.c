@@ -1,4 +1,4 @@
-/* What the source has seen is used as it is; a library that only the candidate names is not known to it. */
+/* Libraries of the configuration in force come from the source. One that only the candidate names is fetched. */
 #include "controller/candidate_text.h"
 
 #include <stdlib.h>

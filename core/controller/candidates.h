@@ -12,8 +12,8 @@
  * Before there is a configuration in force there is nothing to render on: then it is read and tested only. When there
  * is no verdict in time, fails_closed decides.
  *
- * Whoever can ask runs templates of his own on the objects of the cluster, and reads their error messages. The caller
- * of this module lets nobody ask but the API server.
+ * A candidate's templates read all objects of the cluster, and the answer has their error messages. So the caller must
+ * let nobody ask but the API server.
  */
 #ifndef HAPTIC_CONTROLLER_CANDIDATES_H
 #define HAPTIC_CONTROLLER_CANDIDATES_H
@@ -39,7 +39,7 @@ struct candidates_spec {
     const char *const *extra_context; /* "key=value", ended by NULL; may be NULL */
     int64_t timeout_ns;               /* from a request to its answer */
     bool fails_closed;                /* what cannot be judged is denied */
-    /* What a rendering needs, but for loop, executable and program. False: nothing is in force. */
+    /* Fill in all but loop, executable and program. False: no configuration is in force. */
     bool (*base)(void *ctx, struct candidate_render_spec *ret_spec);
     int (*program)(void *ctx, const struct config *config, struct buf *out, struct err *err);
     void *ctx;

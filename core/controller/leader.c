@@ -59,9 +59,6 @@ struct leader {
     struct metric *is_leader_gauge, *transitions, *seconds, *renew_age, *renew_duration, *fence;
 };
 
-static const char *const purpose_names[] = {
-    [ELECTOR_LOOK] = "get", [ELECTOR_ACQUIRE] = "acquire", [ELECTOR_RENEW] = "renew", [ELECTOR_RELEASE] = "release"};
-
 static void step(struct leader *l, struct elector_input in);
 
 /* ---- metrics ---- */
@@ -183,7 +180,7 @@ static void on_failed(struct leader *l, const struct elector_news *news)
     l->is_refused = news->status == ELECTOR_DENIED;
     if (!log_lasting_pass(&l->repeats[news->purpose], elector_status_name(news->status), &suppressed))
         return;
-    CLEANUP(free_ptr) char *message = xasprintf("Leader election: lease %s failed", purpose_names[news->purpose]);
+    CLEANUP(free_ptr) char *message = xasprintf("Leader election: lease %s failed", leader_purpose_name(news->purpose));
     log_warn(message, "identity", l->identity, "lease", l->name, "reason", elector_status_name(news->status), "error",
              l->failure, "similar", log_int((int64_t)suppressed));
 }
@@ -373,7 +370,7 @@ static void step(struct leader *l, struct elector_input in)
     if (out.cancel != 0) {
         char timeout[DURATION_SIZE];
         l->request = kube_request_cancel(l->request);
-        snprintf(l->failure, sizeof(l->failure), "lease %s %s/%s: timeout after %s", purpose_names[l->purpose],
+        snprintf(l->failure, sizeof(l->failure), "lease %s %s/%s: timeout after %s", leader_purpose_name(l->purpose),
                  l->namespace, l->name, duration_format(l->timeout_ns, timeout));
     }
     if (out.send)

@@ -6,6 +6,16 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 
+const char *leader_purpose_name(enum elector_purpose purpose)
+{
+    static const char *const names[] = {[ELECTOR_LOOK] = "get",
+                                        [ELECTOR_ACQUIRE] = "acquire",
+                                        [ELECTOR_RENEW] = "renew",
+                                        [ELECTOR_RELEASE] = "release"};
+
+    return names[purpose];
+}
+
 char *leader_loss_reason(const struct elector_news *news, const char *identity, int64_t renew_deadline_ns,
                          const char *failure)
 {

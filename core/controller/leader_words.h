@@ -11,6 +11,9 @@
 char *leader_loss_reason(const struct elector_news *news, const char *identity, int64_t renew_deadline_ns,
                          const char *failure);
 
+/* "get", "acquire", "renew", "release" */
+const char *leader_purpose_name(enum elector_purpose purpose);
+
 /* An answer's meaning for the elector; err NULL: it succeeded. */
 enum elector_status leader_status_of(const struct kube_response *response, const struct err *err);
 
