@@ -133,6 +133,8 @@ static void find_file(struct parser *p, const char *text, struct check_message *
         size_t skip = p->directory ? strlen(p->directory) : 0;
         if (skip && strncmp(name, p->directory, skip) == 0 && name[skip] == '/')
             name += skip + 1;
+        if (end == name) /* the directory itself */
+            continue;
         if (end - name == (ptrdiff_t)strlen(DISK_CONFIG) && strncmp(name, DISK_CONFIG, strlen(DISK_CONFIG)) == 0)
             continue;
         m->file = keep(p, name, (size_t)(end - name));

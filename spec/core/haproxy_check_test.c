@@ -132,6 +132,18 @@ static void paths_are_made_relative(void **state UNUSED)
     check_messages_done(&m);
 }
 
+static void the_directory_is_no_file(void **state UNUSED)
+{
+    struct check_messages m;
+    check_messages_parse("[ALERT] (7) : config : file '/dev/shm/x/' is a directory\n"
+                         "[ALERT] (7) : config : cannot read file '/dev/shm/x/' before file '/dev/shm/x/maps/a.map'\n",
+                         "/dev/shm/x", &m);
+    assert_int_equal(m.alerts.length, 2);
+    assert_null(m.alerts.items[0].file);
+    assert_string_equal(m.alerts.items[1].file, "maps/a.map");
+    check_messages_done(&m);
+}
+
 static void nonsense_is_harmless(void **state UNUSED)
 {
     static const char *const texts[] = {"",
@@ -634,6 +646,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(warnings_are_apart),
         cmocka_unit_test(paths_are_made_relative),
+        cmocka_unit_test(the_directory_is_no_file),
         cmocka_unit_test(nonsense_is_harmless),
         cmocka_unit_test(mistakes_are_located),
         cmocka_unit_test(good_ones_pass),
