@@ -73,5 +73,4 @@ void status_wait(struct status_writer *w, struct status_entry *e)
 {
     e->generation = 0;
     status_move(w, e, STATUS_WAITS);
-    w->scan_due = true;
 }

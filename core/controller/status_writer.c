@@ -86,24 +86,16 @@ static bool is_live(struct status_writer *w, struct status_entry *e)
     return live != 0 && live >= e->generation;
 }
 
-/* From those that wait to the queue. */
+/* From those that wait to the queue. In each step, as a check by HAProxy may settle an output without changing what is
+ * accepted. */
 static void scan(struct status_writer *w, int64_t now_ns)
 {
     struct status_list *l = &w->lists[STATUS_WAITS];
-    uint64_t accepted = w->ops.accepted(w->ctx), live = w->ops.live(w->ctx), rendered = w->ops.rendered(w->ctx);
-    bool same = accepted == w->scanned_accepted && live == w->scanned_live && rendered == w->scanned_rendered;
 
-    if ((same && !w->scan_due) || live == 0)
+    w->scan_due = l->items.length > SCAN_LONG && now_ns - w->scanned_ns < SCAN_NS;
+    if (l->items.length == 0 || w->scan_due || w->ops.live(w->ctx) == 0)
         return;
-    if (l->items.length > SCAN_LONG && now_ns - w->scanned_ns < SCAN_NS) {
-        w->scan_due = true;
-        return;
-    }
-    w->scanned_accepted = accepted;
-    w->scanned_live = live;
-    w->scanned_rendered = rendered;
     w->scanned_ns = now_ns;
-    w->scan_due = false;
     for (size_t i = l->items.length; i-- > 0;) {
         struct status_entry *e = l->items.items[i];
         if (is_live(w, e))

@@ -267,8 +267,10 @@ void model_check_end(struct model *m, bool accepted)
     for (size_t i = 0; i < records.length; i++) {
         struct record *r = records.items[i];
         struct fragment *seen = STEAL(r->checking);
-        if (accepted && !r->reason)
+        if (accepted && !r->reason) {
             record_set_good(m, r, seen);
+            record_settle(m, r); /* a newer version may say the same, or was accepted beside the check */
+        }
         fragment_unref(seen);
     }
     vec_done(&records);

@@ -258,7 +258,8 @@ bool model_is_kept(const struct model *m, const struct fragment *f);
 void model_each_good(const struct model *m, void (*fn)(void *ctx, const struct fragment *f), void *ctx);
 /* Has this fragment a version that counted as accepted? Tracked or not. */
 bool model_has_good(const struct model *m, const char *fragment_id);
-/* Is all of its newest version accepted, or (in quarantine) a former one in its place? */
+/* Is all of its newest version accepted, or something else in its place: another fragment's, which comes first, or (in
+ * quarantine) a former version? */
 bool model_is_settled(const struct model *m, const char *fragment_id);
 
 /* Every text that the model may still put out (rendered, accepted, being checked, or what a quarantine would go back

@@ -101,14 +101,27 @@ void record_set_good(struct model *m, struct record *r, struct fragment *good)
         list_add(&m->unsettled, r, unsettled_slot);
 }
 
+static bool is_accepted(const struct contribution *c)
+{
+    const struct item *item = c->item;
+    return !item || (text_equal(c->text, item->accepted) && c->rank == item->accepted_rank &&
+                     c->order == item->accepted_order);
+}
+
 /* Is each contribution of the active version what is accepted? */
 static bool record_is_accepted(const struct record *r)
 {
+    for (size_t i = 0; r->active && i < r->active->count; i++)
+        if (!is_accepted(&r->active->items[i]))
+            return false;
+    return r->active != NULL;
+}
+
+bool record_is_decided(const struct record *r)
+{
     for (size_t i = 0; r->active && i < r->active->count; i++) {
         const struct contribution *c = &r->active->items[i];
-        const struct item *item = c->item;
-        if (item && (!text_equal(c->text, item->accepted) || c->rank != item->accepted_rank ||
-                     c->order != item->accepted_order))
+        if (c->item && c->item->pending && !is_accepted(c))
             return false;
     }
     return r->active != NULL;

@@ -208,6 +208,27 @@ static void test_written_when_live(void **state)
     end(&w);
 }
 
+/* A check that accepts nothing new settles it all the same, and so does a quarantine that goes back to what was in
+ * force: no number changes. */
+static void test_written_when_settled_without_a_new_generation(void **state)
+{
+    struct world w;
+    struct fragment *f = NULL;
+    (void)state;
+
+    begin(&w);
+    put_object(&w, "web", "}");
+    w.settled = false;
+    say(&w, &f, "web", "192.0.2.1");
+    pass(&w, 30);
+    assert_int_equal(w.patches, 0);
+    w.settled = true;
+    status_writer_step(w.writer);
+    script_wait(&w.script, &w.patches, 1);
+    fragment_unref(f);
+    end(&w);
+}
+
 static void test_not_before_the_newest_version_was_rendered(void **state)
 {
     struct world w;
@@ -414,6 +435,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_written_when_live),
+        cmocka_unit_test(test_written_when_settled_without_a_new_generation),
         cmocka_unit_test(test_not_before_the_newest_version_was_rendered),
         cmocka_unit_test(test_only_the_leader_writes),
         cmocka_unit_test(test_a_conflict_is_read_and_merged),

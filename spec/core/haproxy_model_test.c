@@ -220,6 +220,97 @@ static void test_a_check_does_not_take_a_backend_from_a_route_accepted_meanwhile
     model_free(m);
 }
 
+static void accept_item(void *ctx, struct item *item)
+{
+    model_accept(ctx, item);
+}
+
+/* A status waits until its fragment is settled: nobody comes back to a version that a check has overlooked. */
+static void test_a_version_that_comes_during_a_check_and_says_the_same_is_settled_with_it(void **state)
+{
+    (void)state;
+    struct model *m = model_new();
+    const struct emitted section = {CONTRIBUTION_SECTION, "backend b", "body", "server s 192.0.2.1:80\n", 1, 0};
+    const struct emitted route = {CONTRIBUTION_MAP_ENTRY, "m.map", "h/", "b", 0, 0};
+    const struct emitted warning = {CONTRIBUTION_WARNING, "", "w", "no endpoints yet", 0, 0};
+
+    PUT(m, "f", 1, section, route, warning);
+    model_check_begin(m);
+    PUT(m, "f", 1, section, route); /* nothing of it is new to HAProxy */
+    assert_false(model_is_settled(m, "f"));
+    model_check_end(m, true);
+    assert_int_equal(model_pending(m), 0);
+    assert_true(model_is_settled(m, "f"));
+    model_free(m);
+}
+
+/* What was accepted by structure beside a check stays the version to go back to. */
+static void test_a_version_that_is_accepted_during_a_check_stays_settled(void **state)
+{
+    (void)state;
+    struct model *m = model_new();
+    const struct emitted first = {CONTRIBUTION_SECTION, "backend b", "body", "server s 192.0.2.1:80\n", 1, 0};
+    const struct emitted second = {CONTRIBUTION_SECTION, "backend b", "body", "server s 192.0.2.2:80\n", 1, 0};
+
+    PUT(m, "f", 1, first);
+    model_check_begin(m);
+    PUT(m, "f", 1, second);
+    model_each_pending(m, accept_item, m);
+    assert_true(model_is_settled(m, "f"));
+    model_check_end(m, true);
+    assert_int_equal(model_pending(m), 0);
+    assert_true(model_is_settled(m, "f"));
+    /* It becomes pending again when the check brings back what it saw. */
+    PUT(m, "f", 1, first);
+    model_check_begin(m);
+    PUT(m, "f", 1, second);
+    assert_true(model_is_settled(m, "f"));
+    model_check_end(m, true);
+    assert_int_equal(model_pending(m), 1);
+    assert_false(model_is_settled(m, "f"));
+    model_free(m);
+}
+
+/* Two objects give one backend; what the older one says is accepted, and the younger one says the same. */
+static void test_who_shares_what_is_accepted_is_settled(void **state)
+{
+    (void)state;
+    struct model *m = model_new();
+    const struct emitted was = {CONTRIBUTION_SECTION, "backend b", "body", "server s 192.0.2.1:80\n", 1, 0};
+    const struct emitted is = {CONTRIBUTION_SECTION, "backend b", "body", "server s 192.0.2.2:80\n", 1, 0};
+
+    PUT(m, "older", 1, was);
+    PUT(m, "younger", 2, was);
+    model_check(m, true);
+    PUT(m, "younger", 2, is); /* it changes nothing yet, and is decided: the older one comes first */
+    assert_true(model_is_settled(m, "younger"));
+    PUT(m, "older", 1, is);
+    assert_false(model_is_settled(m, "older"));
+    model_each_pending(m, accept_item, m);
+    assert_true(model_is_settled(m, "older"));
+    assert_true(model_is_settled(m, "younger"));
+    model_free(m);
+}
+
+/* Nothing of a new object has an effect, so no check comes. */
+static void test_who_loses_everything_is_settled(void **state)
+{
+    (void)state;
+    struct model *m = model_new();
+    const struct emitted section = {CONTRIBUTION_SECTION, "backend b", "body", "server s 192.0.2.1:80\n", 1, 0};
+    const struct emitted first = {CONTRIBUTION_MAP_ENTRY, "m.map", "h/", "b", 0, 0};
+    const struct emitted other = {CONTRIBUTION_MAP_ENTRY, "m.map", "h/", "c", 0, 0};
+
+    PUT(m, "older", 1, section, first);
+    PUT(m, "younger", 2, other);
+    assert_false(model_is_settled(m, "younger")); /* who wins is not accepted yet */
+    model_check(m, true);
+    PUT(m, "youngest", 3, other);
+    assert_int_equal(model_pending(m), 0);
+    assert_true(model_is_settled(m, "youngest"));
+    model_free(m);
+}
+
 static void test_replacing_drops_what_is_not_seen(void **state)
 {
     (void)state;
@@ -321,6 +412,10 @@ int main(void)
         cmocka_unit_test(test_a_route_is_never_accepted_before_its_backend),
         cmocka_unit_test(test_a_route_with_more_than_a_backend_leads_to_it),
         cmocka_unit_test(test_a_check_does_not_take_a_backend_from_a_route_accepted_meanwhile),
+        cmocka_unit_test(test_a_version_that_comes_during_a_check_and_says_the_same_is_settled_with_it),
+        cmocka_unit_test(test_a_version_that_is_accepted_during_a_check_stays_settled),
+        cmocka_unit_test(test_who_shares_what_is_accepted_is_settled),
+        cmocka_unit_test(test_who_loses_everything_is_settled),
         cmocka_unit_test(test_replacing_drops_what_is_not_seen),
         cmocka_unit_test(test_cost_of_an_edit_does_not_grow),
     };
