@@ -29,7 +29,8 @@
 struct fleet;
 struct yyjson_val;
 
-/* A deployment that every member that can be reached has verified. */
+/* A deployment that every member has verified, except for those that cannot be reached, refuse it, or have been
+ * divergent for longer than timeout_ns. */
 struct fleet_deployment {
     uint64_t generation;
     unsigned verified, members;
@@ -43,7 +44,7 @@ struct fleet_ops {
     bool (*may_write)(void *ctx);
     /* A member has seen a newer writer. */
     void (*refused_stale)(void *ctx, int64_t highest_transitions);
-    /* Every member that can be reached has verified what was accepted; or (deployment NULL) a further one has. */
+    /* A deployment has come to its end; or (deployment NULL) a further member has verified it. */
     void (*settled)(void *ctx, const struct fleet_deployment *deployment);
     /* A member has told which of its HAProxy's orders of certificates fail: "orders" of its state; NULL: its agent
      * tells none, or it is no member any more. */

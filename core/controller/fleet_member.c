@@ -87,6 +87,7 @@ static void become_verified(struct seat *s)
     if (!was_verified && s->repeat.seen_ns)
         log_info("Member serves what was accepted again", "member", s->name);
     s->state = SEAT_VERIFIED;
+    s->astray_ns = 0;
     s->repeat = (struct log_repeat){0};
     s->problem[0] = '\0';
     net_backoff_reset(&s->backoff);
@@ -97,9 +98,16 @@ static void become_verified(struct seat *s)
         f->ops.settled(f->ctx, NULL);
 }
 
-static void become_divergent(struct seat *s, const char *text)
+static void go_astray(struct seat *s)
 {
     s->state = SEAT_DIVERGENT;
+    if (s->astray_ns == 0)
+        s->astray_ns = clock_now_ns();
+}
+
+static void become_divergent(struct seat *s, const char *text)
+{
+    go_astray(s);
     complain(s, "Member is not level with what was accepted yet", text);
     look_again(s, DIVERGENT_LOOK_NS);
     fleet_look(s->fleet);
@@ -111,7 +119,7 @@ static void disbelieve(struct seat *s)
     s->lies++;
     s->needs_whole = true;
     s->digest[0] = '\0';
-    s->state = SEAT_DIVERGENT;
+    go_astray(s);
     complain(s, "Member is not believed", "it says that it has what was accepted, and cannot prove it");
     look_again(s, net_backoff_next(&s->backoff, 0));
     fleet_look(s->fleet);
@@ -395,6 +403,7 @@ void seat_forget(struct seat *s)
     net_timer_stop(s->timer);
     net_backoff_reset(&s->backoff);
     s->state = SEAT_CONNECT;
+    s->astray_ns = 0;
     s->connected = s->verify_due = false;
     s->digest[0] = s->offered[0] = '\0';
 }

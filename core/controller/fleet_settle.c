@@ -13,9 +13,12 @@ void fleet_status(const struct fleet *f, struct fleet_status *ret_status)
     }
 }
 
-/* A member that cannot be reached, or refuses, holds up nobody's deployment; one that was never asked does. */
+/* A member that cannot be reached, or refuses, holds up nobody's deployment; one that was never asked does. Nor does one
+ * that has been divergent for longer than a deployment may take: its HAProxy is broken, or it is not believed. */
 static bool holds_up(const struct seat *s)
 {
+    if (s->astray_ns != 0 && clock_now_ns() - s->astray_ns >= s->fleet->config.timeout_ns)
+        return false;
     return s->state == SEAT_APPLY || s->state == SEAT_COMPARE || s->state == SEAT_DIVERGENT ||
            (s->state == SEAT_VERIFIED && !seat_is_level(s)) || /* it is being asked something */
            (s->state == SEAT_CONNECT && !*s->problem);

@@ -37,6 +37,15 @@ static UNUSED char *log_text(int fd)
     return text;
 }
 
+/* The end of the log, for who looks for the cause of a failure: cmocka cuts messages after a kilobyte. */
+static UNUSED void log_show(int fd)
+{
+    CLEANUP(free_ptr) char *text = log_text(fd);
+    size_t length = strlen(text), max = 20000;
+    const char *from = length > max ? strchr(text + length - max, '\n') : text;
+    fprintf(stderr, "the end of the log:\n%s\n", from ? from : "");
+}
+
 static UNUSED unsigned log_count(int fd, const char *part)
 {
     CLEANUP(free_ptr) char *text = log_text(fd);

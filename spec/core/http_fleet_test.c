@@ -15,7 +15,8 @@ struct world {
     struct fleet *fleet;
     const char *haproxy; /* of the state, as JSON */
     bool is_old;         /* it does not know questions for a proof */
-    unsigned asked, verifications, offers;
+    unsigned asked, verifications, offers, settled;
+    struct fleet_deployment deployment; /* the last one that has settled */
     enum { PROVES_NOTHING, PROVES_WRONGLY, PROVES } manner;
 };
 
@@ -33,7 +34,11 @@ static void refused_stale(void *ctx, int64_t highest)
 
 static void settled(void *ctx, const struct fleet_deployment *deployment)
 {
-    (void)ctx, (void)deployment;
+    struct world *w = ctx;
+    if (!deployment)
+        return;
+    w->settled++;
+    w->deployment = *deployment;
 }
 
 static void serve_state(void *ctx, struct api_request *request, const char *body, size_t length)
@@ -48,6 +53,21 @@ static void serve_state(void *ctx, struct api_request *request, const char *body
                "{\"result\":\"state\",\"digest\":\"%s\",\"api\":3,\"version\":\"0\",\"ready\":true,\"is_open\":false,"
                "\"proves\":%s,\"haproxy\":%s}\n",
                digest_hex(model_digest(w->model, MODEL_ACCEPTED), hex), w->is_old ? "false" : "true", w->haproxy);
+    api_answer(request, 200, "application/json", &answer);
+}
+
+/* It has taken everything, and its HAProxy does not serve it. */
+static void serve_broken_state(void *ctx, struct api_request *request, const char *body, size_t length)
+{
+    struct world *w = ctx;
+    struct buf answer = {0};
+    char hex[DIGEST_HEX_SIZE];
+    (void)body;
+    (void)length;
+    buf_printf(&answer,
+               "{\"result\":\"state\",\"digest\":\"%s\",\"api\":3,\"version\":\"0\",\"ready\":false,\"problem\":\"HAProxy "
+               "cannot be reached\",\"haproxy\":{}}\n",
+               digest_hex(model_digest(w->model, MODEL_ACCEPTED), hex));
     api_answer(request, 200, "application/json", &answer);
 }
 
@@ -310,9 +330,41 @@ static void a_member_that_cannot_prove_it_was_not_read_back(void **state)
     end(&w);
 }
 
+/* The status of objects waits for a deployment to settle: not for ever because of one member. */
+static void a_member_that_stays_divergent_is_not_waited_for(void **state)
+{
+    struct world w;
+    struct api_server *broken;
+    struct err err;
+    (void)state;
+    begin(&w);
+    fleet_set_timeout(w.fleet, NS_PER_S);
+    assert_int_equal(
+        api_server_new(&w.api.loop, "127.0.0.1", 0, w.api.identity, (size_t)8 << 20, &broken, &err), 0);
+    api_server_route(broken, "GET", "/v1/state", serve_broken_state, &w);
+    api_server_route(broken, "POST", "/v1/apply", serve_apply, &w);
+    const struct fleet_seat seats[] = {
+        {.name = "here", .address = {.host = "127.0.0.1", .port = api_server_port(w.api.server)}},
+        {.name = "broken", .address = {.host = "127.0.0.1", .port = api_server_port(broken)}}};
+    fleet_set_members(w.fleet, seats, ARRAY_LEN(seats));
+    for (unsigned i = 1; i <= 2; i++) {
+        model_put_base(w.model, 8000 + (int)i, "");
+        model_check(w.model, true);
+        offer(&w);
+        for (int64_t end_ns = clock_now_ns() + 60 * NS_PER_S; w.settled < i && clock_now_ns() < end_ns;)
+            uv_run(&w.api.loop, UV_RUN_ONCE);
+        assert_int_equal(w.settled, i);
+        assert_int_equal(w.deployment.verified, 1);
+        assert_int_equal(w.deployment.members, 2);
+    }
+    api_server_free(broken);
+    end(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_member_that_stays_divergent_is_not_waited_for),
         cmocka_unit_test(a_comparison_is_not_left_out),
         cmocka_unit_test(a_member_that_cannot_prove_it_was_not_read_back),
         cmocka_unit_test(a_member_that_has_not_told_its_version_can_do_nothing),

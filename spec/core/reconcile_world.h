@@ -252,8 +252,8 @@ static UNUSED void pass_time(struct world *w, int64_t ms)
         while (!(condition)) { \
             pass_time(w, 5); \
             if (clock_now_ns() > end_) { \
-                CLEANUP(free_ptr) char *log_ = log_text((w)->log); \
-                fail_msg("never: %s\n%s", #condition, log_); \
+                log_show((w)->log); \
+                fail_msg("never: %s", #condition); \
             } \
         } \
     } while (0)

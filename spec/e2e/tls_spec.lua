@@ -517,7 +517,6 @@ end)
           return not posix.read_file(haptic.directory .. "/certs/default_new.pem")
             and posix.read_file(haptic.directory .. "/certs/default_many-1.pem"):find(second[1].cert, 1, true)
         end)
-        haptic.haproxy:processes()
         posix.kill(haptic.haproxy:processes().worker, "KILL")
         scope:wait_for("another worker", 20, function()
           return e2e.peer(port, second[1].name) == second[1].fingerprint

@@ -5,9 +5,12 @@ local posix = require("support.posix")
 local M = require("support.e2e_core")
 local Scope = M.Scope
 
+local SECONDS = 5
+local RETRY_SECONDS = 1 -- a reload takes less, and specs look at HAProxies that have ended, too
+local PAUSE_SECONDS = 0.02
+
 --- The master's CLI stays open after an answer, unlike the workers'; both know quit.
-local function ask_socket(path, command)
-  local deadline = posix.now() + 5
+local function ask_once(path, command, deadline)
   local socket, reason = posix.connect(path, nil, deadline)
   if not socket then
     return nil, path .. ": " .. reason
@@ -18,7 +21,23 @@ local function ask_socket(path, command)
     text, reason = socket:receive_all(deadline)
   end
   socket:close()
+  if text == "" then -- an answer has a newline at least
+    return nil, path .. ": closed without an answer"
+  end
   return text, reason
+end
+
+--- A master that loads itself anew hangs up on its clients, and up to 3.0 it does not listen for a moment: a question is
+-- asked again then. A command is not, since it may have been carried out.
+local function ask_socket(path, command)
+  local start = posix.now()
+  while true do
+    local text, reason = ask_once(path, command, start + SECONDS)
+    if text or not command:find("^show ") or posix.now() - start >= RETRY_SECONDS then
+      return text, reason
+    end
+    posix.sleep(PAUSE_SECONDS)
+  end
 end
 
 --- What a spec asks of the HAProxy of a directory, whoever started it.

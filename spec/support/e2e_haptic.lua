@@ -137,9 +137,11 @@ end
 
 --- Part of Scope:close(): a haptic that the spec did not end itself must still run, and end in order.
 function Haptic:close()
-  local master = self.supervises and pcall(function()
-    return self.haproxy:processes()
-  end) and self.haproxy:processes().master
+  local is_there, processes
+  if self.supervises then
+    is_there, processes = pcall(self.haproxy.processes, self.haproxy)
+  end
+  local master = is_there and processes.master
   local problem
   if not self.ended then
     if not self:is_running() then
