@@ -156,7 +156,8 @@ static void what_was_wrong_for_a_moment_is_not_told(void **state)
     put_thing(&w, "a", "text: one");
     start_source(&w);
     WAIT_UNTIL(&w, answers(&w, "a", "one") && status(&w).live);
-    /* On a machine that stands still the moment is not one: then again. */
+    /* On a machine that stands still the moment is not one: then again. HAProxy takes no part, since reloads of one
+     * namespace keep a distance that grows with their number. */
     do {
         round++;
         began_ns = clock_now_ns();
@@ -165,11 +166,11 @@ static void what_was_wrong_for_a_moment_is_not_told(void **state)
         put_thing(&w, "a", warns);
         put_thing(&w, "gone", warns);
         put_thing(&w, "wrong", fails);
-        WAIT_UNTIL(&w, answers(&w, "a", "two") && answers(&w, "gone", "two") && status(&w).failed == 1);
+        WAIT_UNTIL(&w, status(&w).warned == 2 && status(&w).failed == 1);
         put_thing(&w, "a", "text: one");
         put_thing(&w, "wrong", "text: one");
         drop_thing(&w, "gone");
-        WAIT_UNTIL(&w, answers(&w, "a", "one") && answers(&w, "gone", "") && status(&w).failed == 0);
+        WAIT_UNTIL(&w, status(&w).warned == 0 && status(&w).failed == 0);
     } while (clock_now_ns() - began_ns >= NOTICES_WAIT_NS);
     CLEANUP(free_ptr) char *moment = xasprintf("moment%u", round);
     /* What begins later is told later. */
@@ -183,7 +184,7 @@ static void what_was_wrong_for_a_moment_is_not_told(void **state)
     assert_null(strstr(w.notice, moment));
     /* And once only. */
     put_thing(&w, "a", "text: two, warn: lasts");
-    WAIT_UNTIL(&w, answers(&w, "a", "two"));
+    WAIT_UNTIL(&w, is_accepted(&w, "two"));
     pass_time(&w, NOTICES_WAIT_NS / NS_PER_MS + 500);
     assert_int_equal(w.notices, told);
     end(&w);
