@@ -13,8 +13,8 @@ void fleet_status(const struct fleet *f, struct fleet_status *ret_status)
     }
 }
 
-/* A member that cannot be reached, or refuses, holds up nobody's deployment; one that was never asked does. Nor does one
- * that has been divergent for longer than a deployment may take: its HAProxy is broken, or it is not believed. */
+/* A member that cannot be reached, or refuses, holds up nobody's deployment; one that was never asked does. Nor does
+ * one that has been divergent for longer than a deployment may take: its HAProxy is broken, or it is not believed. */
 static bool holds_up(const struct seat *s)
 {
     if (s->astray_ns != 0 && clock_now_ns() - s->astray_ns >= s->fleet->config.timeout_ns)

@@ -42,7 +42,7 @@ struct seat {
         struct digest digest, right; /* what was accepted then, and the right answer */
     } proof;
     uint64_t lies;
-    int64_t astray_ns; /* divergent since then, whatever it was asked meanwhile; 0: it is not */
+    int64_t astray_ns;   /* divergent since then, whatever it was asked meanwhile; 0: it is not */
     int64_t read_back_s; /* Unix time: when everything was, and it is what was accepted; 0: never */
     char digest[DIGEST_HEX_SIZE], offered[DIGEST_HEX_SIZE]; /* where it is; what it was offered last */
     char nonce[33];                                         /* for the next offer; "": its API has none */

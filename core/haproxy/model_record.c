@@ -104,8 +104,8 @@ void record_set_good(struct model *m, struct record *r, struct fragment *good)
 static bool is_accepted(const struct contribution *c)
 {
     const struct item *item = c->item;
-    return !item || (text_equal(c->text, item->accepted) && c->rank == item->accepted_rank &&
-                     c->order == item->accepted_order);
+    return !item ||
+           (text_equal(c->text, item->accepted) && c->rank == item->accepted_rank && c->order == item->accepted_order);
 }
 
 /* Is each contribution of the active version what is accepted? */

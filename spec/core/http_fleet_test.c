@@ -64,10 +64,11 @@ static void serve_broken_state(void *ctx, struct api_request *request, const cha
     char hex[DIGEST_HEX_SIZE];
     (void)body;
     (void)length;
-    buf_printf(&answer,
-               "{\"result\":\"state\",\"digest\":\"%s\",\"api\":3,\"version\":\"0\",\"ready\":false,\"problem\":\"HAProxy "
-               "cannot be reached\",\"haproxy\":{}}\n",
-               digest_hex(model_digest(w->model, MODEL_ACCEPTED), hex));
+    buf_printf(
+        &answer,
+        "{\"result\":\"state\",\"digest\":\"%s\",\"api\":3,\"version\":\"0\",\"ready\":false,\"problem\":\"HAProxy "
+        "cannot be reached\",\"haproxy\":{}}\n",
+        digest_hex(model_digest(w->model, MODEL_ACCEPTED), hex));
     api_answer(request, 200, "application/json", &answer);
 }
 
@@ -339,8 +340,7 @@ static void a_member_that_stays_divergent_is_not_waited_for(void **state)
     (void)state;
     begin(&w);
     fleet_set_timeout(w.fleet, NS_PER_S);
-    assert_int_equal(
-        api_server_new(&w.api.loop, "127.0.0.1", 0, w.api.identity, (size_t)8 << 20, &broken, &err), 0);
+    assert_int_equal(api_server_new(&w.api.loop, "127.0.0.1", 0, w.api.identity, (size_t)8 << 20, &broken, &err), 0);
     api_server_route(broken, "GET", "/v1/state", serve_broken_state, &w);
     api_server_route(broken, "POST", "/v1/apply", serve_apply, &w);
     const struct fleet_seat seats[] = {

@@ -27,8 +27,8 @@ local function ask_once(path, command, deadline)
   return text, reason
 end
 
---- A master that loads itself anew hangs up on its clients, and up to 3.0 it does not listen for a moment: a question is
--- asked again then. A command is not, since it may have been carried out.
+--- A master that loads itself anew hangs up on its clients, and up to 3.0 it does not listen for a moment. So a
+-- question is asked again. A command is not, since it may have been carried out.
 local function ask_socket(path, command)
   local start = posix.now()
   while true do
