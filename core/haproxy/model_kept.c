@@ -81,12 +81,6 @@ bool model_has_good(const struct model *m, const char *fragment_id)
     return r && r->good;
 }
 
-bool model_is_settled(const struct model *m, const char *fragment_id)
-{
-    const struct record *r = map_get(&m->records, fragment_id);
-    return r && ((r->good && (r->good == r->newest || r->reason)) || (r->active == r->newest && record_is_decided(r)));
-}
-
 void model_each_good(const struct model *m, void (*fn)(void *ctx, const struct fragment *f), void *ctx)
 {
     const struct map_slot *slot;

@@ -117,7 +117,9 @@ static bool record_is_accepted(const struct record *r)
     return r->active != NULL;
 }
 
-bool record_is_decided(const struct record *r)
+/* Is each contribution of the active version accepted, or another fragment's in its place? A version that shares its
+ * items with others counts as accepted (good) only when it is looked at, so good alone does not tell. */
+static bool is_decided(const struct record *r)
 {
     for (size_t i = 0; r->active && i < r->active->count; i++) {
         const struct contribution *c = &r->active->items[i];
@@ -125,6 +127,12 @@ bool record_is_decided(const struct record *r)
             return false;
     }
     return r->active != NULL;
+}
+
+bool model_is_settled(const struct model *m, const char *fragment_id)
+{
+    const struct record *r = map_get(&m->records, fragment_id);
+    return r && ((r->good && (r->good == r->newest || r->reason)) || (r->active == r->newest && is_decided(r)));
 }
 
 void record_settle(struct model *m, struct record *r)

@@ -278,9 +278,6 @@ void record_drop(struct model *m, struct record *r);
 void record_activate(struct model *m, struct record *r, struct fragment *now);
 /* A version of which everything is accepted is the one to go back to. */
 void record_settle(struct model *m, struct record *r);
-/* Is each contribution of the active version accepted, or another fragment's in its place? A version that shares its
- * items with others counts as accepted (good) only when it is looked at, so good alone does not tell. */
-bool record_is_decided(const struct record *r);
 void record_set_good(struct model *m, struct record *r, struct fragment *good);
 /* What a quarantined version said is refused of nobody any more; nor is it in quarantine. */
 void record_pardon(struct model *m, struct record *r);
