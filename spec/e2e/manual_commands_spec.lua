@@ -1,5 +1,6 @@
 --- Every command of the manual: run here, or by the spec that is named, or there is a reason why none runs it.
 
+local manual = require("support.manual")
 local posix = require("support.posix")
 
 local ROOT = posix.real_path(".")
@@ -25,6 +26,16 @@ local ELSEWHERE = {
   { "^HAPTIC_DIR=.*haproxy %-W", "spec/support/e2e_haproxy.lua", "HAPTIC_DIR" },
   { "^kubectl annotate ingress web", "spec/e2e/policy_spec.lua", "admission policies" },
   { "^kubectl port%-forward", "spec/cluster/guide_spec.lua", "port-forward" },
+  { "^kubectl create ingress", "spec/cluster/manual_spec.lua", "kubectl create ingress" },
+  { "^kubectl create deployment", "spec/cluster/manual_spec.lua", "kubectl create deployment" },
+  { "^kubectl expose", "spec/cluster/manual_spec.lua", "kubectl expose" },
+  { "^kubectl get service haptic%-haproxy", "spec/cluster/manual_spec.lua", "kubectl get service" },
+  { "^curl %-H 'Host: hello%.example'", "spec/cluster/manual_spec.lua", "^curl" },
+  { "^kubectl apply %-%-server%-side", "spec/cluster/manual_spec.lua", "kubectl apply" },
+  { "^helm history", "spec/cluster/manual_spec.lua", "helm history" },
+  { "^kubectl describe ", "spec/cluster/manual_spec.lua", "kubectl describe" },
+  { "^kubectl get events", "spec/cluster/manual_spec.lua", "kubectl get events" },
+  { "^kubectl get pods", "spec/cluster/manual_spec.lua", "kubectl get pods" },
   { "^kubectl auth can%-i", "spec/cluster/rights_spec.lua", "can-i" },
   { "^kubectl wait", "spec/e2e/config_spec.lua", 'wait_condition("Deployed")'  },
   { "^kubectl get htplcfg", "spec/e2e/config_spec.lua", "htplcfg" },
@@ -34,7 +45,7 @@ local ELSEWHERE = {
   { "^helm install", "spec/support/k8s.lua", "install" },
   { "^helm uninstall", "spec/cluster/forms_spec.lua", "uninstall" },
   { "^kubectl get lease %-n", "spec/cluster/guide_spec.lua", "kubectl get lease" },
-  { "^kubectl logs %-n", "spec/cluster/guide_spec.lua", "kubectl logs" },
+  { "^kubectl logs ", "spec/cluster/manual_spec.lua", "kubectl logs" },
   { "^kubectl exec", "spec/cluster/guide_spec.lua", "wget" },
   { "^tools/release ", "tools/check/release", "tools/release" },
   { "^base64 %-d", "tools/check/release", "base64 -d" },
@@ -47,43 +58,12 @@ local ELSEWHERE = {
 local NOT_RUN = {
   { "^tools/bench", "takes minutes on a machine that does nothing else; spec/e2e/members_spec.lua runs its programs" },
   { "^curl http://shop%.localhost:8080/", "asks what tools/quickstart serves, whose own check asks the same" },
-  { "^kubectl apply %-%-server%-side", "needs a cluster with a chart installed; spec/e2e/config_spec.lua applies the same by haptic crds apply" },
   { "^docker ", "needs a registry of the reader's; tools/check/image builds the same image" },
   { "^skopeo copy", "needs a registry of the reader's" },
   { "^cosign attach", "needs a registry of the reader's" },
-  { "^kubectl create ingress", "an example of kubectl; spec/e2e applies such Ingresses as manifests" },
-  { "^kubectl get service haptic%-haproxy", "shows an address that the reader's cloud gives" },
-  { "^curl %-H 'Host: hello%.example' http://ADDRESS/", "asks that address" },
-  { "^curl %-H 'Host: hello%.example' http://localhost:8080/", "asks a port that the reader has forwarded" },
   { "^kubectl delete ", "removes what the reader's installation has left" },
-  { "^helm history", "shows what the reader did" },
-  { "^kubectl describe ", "shows what the reader's cluster has" },
-  { "^kubectl get events", "shows what the reader's cluster has" },
-  { "^kubectl get pods", "shows what the reader's cluster has" },
-  { "^kubectl logs ", "shows what the reader's cluster has" },
   { "^cd ", "a place on the reader's machine" },
 }
-
---- The commands of a page: lines after "$ " in console blocks, all lines of shell blocks, and programs of ours elsewhere.
-local function commands_of(page)
-  local list, language, continued = {}, nil, nil
-  for line in io.lines(page) do
-    local fence = line:match("^%s*```(.*)$")
-    if fence then
-      language = not language and fence:match("^%S*") or nil
-    elseif language then
-      local command
-      if language == "console" then command = line:match("^%$ (.+)$") end
-      if language == "sh" or language == "bash" or language == "shell" then command = line:match("^%s*([^%s#].*)$") end
-      if language == "" then command = line:match("^%$ (.+)$") or line:match("^(haptic .+)$") or line:match("^(kubectl .+)$")
-        or line:match("^(tools/%a+ .*%-%-.+)$") or line:match("^(tools/%a+)$") end
-      if command and continued then command = continued .. " " .. command end
-      continued = command and command:match("^(.-)%s*\\$")
-      if command and not continued then list[#list + 1] = command:gsub("%s+#.*$", ""):gsub("%s%s%s+%l.*$", "") end
-    end
-  end
-  return list
-end
 
 local MY = [[
 templateSnippets:
@@ -126,7 +106,7 @@ spec:
 
   local run, found, used = {}, 0, {}
   for _, page in ipairs(posix.lines_of("ls README.md docs/*.md docs/*/*.md")) do
-    for _, command in ipairs(commands_of(page)) do
+    for _, command in ipairs(manual.commands(page)) do
       found = found + 1
       local known = false
       for _, list in ipairs({ ELSEWHERE, NOT_RUN }) do

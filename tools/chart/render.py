@@ -3,15 +3,17 @@
 
     tools/chart/render.py HELM CHART FOLDER [KUBECONFIG]
 
-Each value of the chart must change the output (tools/chart/changes.yaml has another value for each). The same values give the same output
-twice, and so do values that are absent. Values that cannot be together are refused with a sentence (tools/chart/refusals.yaml). The notes
-are those of the form that was chosen (tools/chart/notes.yaml). With a KUBECONFIG, its API server must take every
-object of every rendering, strictly. FOLDER gets the renderings that differ, a file each.
+Each value of the chart must change the output, and its words and numbers must stand in what is new (tools/chart/changes.yaml has another value
+for each). The same values give the same output twice, and so do values that are absent. The manual's values and commands are taken. Values that
+cannot be together are refused with a sentence (tools/chart/refusals.yaml). The notes are those of the form that was chosen
+(tools/chart/notes.yaml). With a KUBECONFIG, its API server must take every object of every rendering, strictly. FOLDER gets the renderings that
+differ, a file each.
 """
 import functools
 import json
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,7 +25,7 @@ HERE = pathlib.Path(__file__).parent
 HELM, CHART, FOLDER = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
 KUBECONFIG = sys.argv[4] if len(sys.argv) > 4 else None
 # Kinds that only an operator brings into a cluster.
-FOREIGN = ("monitoring.coreos.com/", "keda.sh/", "autoscaling.k8s.io/")
+FOREIGN = ("monitoring.coreos.com/", "keda.sh/", "autoscaling.k8s.io/", "cert-manager.io/")
 
 
 def nested(flat):
@@ -44,11 +46,11 @@ def render(text):
     return render_again(json.loads(text))
 
 
-def render_again(flat, version=None, chart=CHART):
+def render_again(flat, version=None, chart=CHART, arguments=()):
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as values:
         yaml.safe_dump(nested(flat), values)
         values.flush()
-        done = subprocess.run([HELM, "template", "rel", str(chart), "-n", "default", "-f", values.name]
+        done = subprocess.run([HELM, "template", "rel", str(chart), "-n", "default", "-f", values.name, *arguments]
                               + (["--kube-version", version] if version else []),
                               capture_output=True, text=True, check=False)
     return (done.stdout, None) if done.returncode == 0 else (None, done.stderr.strip())
@@ -109,6 +111,59 @@ def rights(output):
     if len(named) < 8:
         yield f"the roles name {sorted(named)} only"
     yield from (f"docs/installation.md: {name} are not in the table of rights" for name in sorted(named) if name.removesuffix("s") not in table)
+
+
+def words(value):
+    """The texts and numbers in a value."""
+    if isinstance(value, (dict, list)):
+        return [one for below in (value.values() if isinstance(value, dict) else value) for one in words(below)]
+    return [] if value is None or isinstance(value, bool) else [str(value)]
+
+
+def not_shown(change, before, after):
+    """Words of the new value that do not stand in the lines that it adds."""
+    old = set(before.splitlines())
+    added = "\n".join(line for line in after.splitlines() if line not in old)
+    return [word for word in change.get("shows", words(change["to"])) if word not in added]
+
+
+def marks():
+    """Each object has the common labels and annotations, and so have pods; none is a hook. Every switch of the chart is on in one of the forms."""
+    changes = yaml.safe_load((HERE / "changes.yaml").read_text())
+    common = {"commonLabels": {"team": "web"}, "commonAnnotations": {"team": "web"}}
+    kinds = set()
+    for path, change in changes.items():
+        if change["to"] is not True and path != "controller.rbac.namespaces":
+            continue
+        output, _ = render_again({**change.get("with", {}), **change.get("beside", {}), path: change["to"], **common})
+        for thing in filter(None, yaml.load_all(output, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))):
+            kinds.add(thing["kind"])
+            pod = thing["spec"]["template"]["metadata"] if thing["kind"] in ("Deployment", "DaemonSet") else thing["metadata"]
+            for metadata in (thing["metadata"], pod):
+                for what in ("labels", "annotations"):
+                    if metadata.get(what, {}).get("team") != "web":
+                        yield f"{path}: {thing['kind']} {thing['metadata']['name']} has not the common {what}"
+                if any(name.startswith("helm.sh/hook") for name in metadata.get("annotations", {})):
+                    yield f"{path}: {thing['kind']} {thing['metadata']['name']} is a hook"
+    if len(kinds) < 20:
+        yield f"the forms have {sorted(kinds)} only"
+
+
+def manual():
+    """The values and the commands of the manual are taken, and change something."""
+    plain, found = render_again({})[0], 0
+    for page in ("docs/installation.md", "docs/getting-started.md", "docs/operations/monitoring.md"):
+        text = (HERE.parents[1] / page).read_text()
+        cases = [(block, yaml.safe_load(block), ()) for block in re.findall(r"^```yaml\n(.*?)^```", text, re.S | re.M)]
+        cases += [(line, {}, shlex.split(line.replace("\\\n", " ")))
+                  for line in re.findall(r"^ *helm install \S+ charts/haptic((?:.*\\\n)*.*)", text, re.M)]
+        for shown, values, arguments in cases:
+            found += 1
+            output, refusal = render_again(values, arguments=arguments)
+            if output is None or output == plain:
+                yield f"{page}: {shown.strip()}: {refusal or 'changes nothing'}"
+    if found < 8:
+        yield f"only {found} values and commands were found in the manual"
 
 
 def refusals():
@@ -172,12 +227,16 @@ def main():
         before, after = list(renderings.values())[-2:]
         if before is not None and before == after:
             wrong.append(f"{path}: another value changes nothing")
+        elif before is not None and after is not None:
+            wrong += [f"{path}: '{word}' is not in what the other value changes" for word in not_shown(change, before, after)]
     if render_again({}) != render_again({}):
         wrong.append("the same values do not always give the same output")
     if render_again({name: None for name in schema["properties"] if name != "global"}) != render_again({}):
         wrong.append("values that are absent are not what values.yaml says")
     wrong += annotations()
     wrong += rights(render_again({})[0])
+    wrong += sorted(set(marks()))
+    wrong += manual()
     wrong += refusals()
     wrong += notes()
     different = {output: what for what, output in renderings.items() if output is not None}

@@ -19,6 +19,10 @@
     - --tls-key=/etc/haptic/tls/tls.key
     - --client-ca=/etc/haptic/tls/ca.crt
     - --log-level={{ $agent.logLevel }}
+  {{- with $agent.extraEnv }}
+  env:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   ports:
     - name: agent
       containerPort: 5555
@@ -50,7 +54,7 @@
   resources:
     {{- toYaml $agent.resources | nindent 4 }}
   securityContext:
-    {{- include "haptic.containerSecurity" . | nindent 4 }}
+    {{- toYaml .Values.haproxy.securityContext | nindent 4 }}
   {{- if not $agent.nativeSidecar }}
   lifecycle:
     preStop:

@@ -34,7 +34,7 @@ leads offers; both know each other by certificates. */}}
 {{- .Values.defaultSSLCertificate.secretName | default (printf "%s-default-certificate" (include "haptic.fullname" .)) -}}
 {{- end }}
 {{- define "haptic.makesDefault" -}}
-{{- if and .Values.https.enabled (not .Values.defaultSSLCertificate.secretName) -}}yes{{- end -}}
+{{- if and .Values.https.enabled (not .Values.defaultSSLCertificate.secretName) (not .Values.defaultSSLCertificate.certManager.enabled) -}}yes{{- end -}}
 {{- end }}
 
 {{/* The selector of HAProxy's pods as one text. */}}
@@ -78,7 +78,7 @@ leads offers; both know each other by certificates. */}}
   resources:
     {{- toYaml .Values.resources | nindent 4 }}
   securityContext:
-    {{- include "haptic.containerSecurity" . | nindent 4 }}
+    {{- toYaml .Values.controller.securityContext | nindent 4 }}
   volumeMounts:
     - name: config
       mountPath: /etc/haptic
@@ -88,13 +88,4 @@ leads offers; both know each other by certificates. */}}
     - name: token
       mountPath: /var/run/secrets/kubernetes.io/serviceaccount
       readOnly: true
-{{- end }}
-
-{{/* What a container may do: nothing that needs a right. */}}
-{{- define "haptic.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-runAsNonRoot: true
-capabilities:
-  drop: [ALL]
 {{- end }}

@@ -65,8 +65,8 @@
 {{- if and .Values.haproxy.agent.nativeSidecar (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}
 {{- fail (printf "haproxy.agent.nativeSidecar is true and Kubernetes is %s: native sidecars need 1.30; set it to false" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
-{{- if and (ne .Values.haproxy.service.type "LoadBalancer") (or .Values.haproxy.service.loadBalancerClass .Values.haproxy.service.loadBalancerSourceRanges) -}}
-{{- fail (printf "haproxy.service.type is %s: haproxy.service.loadBalancerClass and haproxy.service.loadBalancerSourceRanges are for LoadBalancer" .Values.haproxy.service.type) -}}
+{{- if and (ne .Values.haproxy.service.type "LoadBalancer") (or .Values.haproxy.service.loadBalancerClass .Values.haproxy.service.loadBalancerIP .Values.haproxy.service.loadBalancerSourceRanges) -}}
+{{- fail (printf "haproxy.service.type is %s: haproxy.service.loadBalancerClass, haproxy.service.loadBalancerIP and haproxy.service.loadBalancerSourceRanges are for LoadBalancer" .Values.haproxy.service.type) -}}
 {{- end -}}
 {{- if and (eq .Values.haproxy.service.type "ClusterIP") (or .Values.haproxy.service.http.nodePort .Values.haproxy.service.https.nodePort (eq .Values.haproxy.service.externalTrafficPolicy "Local")) -}}
 {{- fail "haproxy.service.type is ClusterIP: haproxy.service.http.nodePort, haproxy.service.https.nodePort and haproxy.service.externalTrafficPolicy Local are for NodePort and LoadBalancer" -}}
@@ -121,6 +121,19 @@
 {{- end -}}
 {{- if and .Values.defaultSSLCertificate.namespace (not .Values.defaultSSLCertificate.secretName) -}}
 {{- fail "defaultSSLCertificate.namespace is set and defaultSSLCertificate.secretName is not: the certificate that the controllers make is in the namespace of the release" -}}
+{{- end -}}
+{{- with .Values.defaultSSLCertificate -}}
+{{- if .certManager.enabled -}}
+{{- if not $.Values.https.enabled -}}
+{{- fail "defaultSSLCertificate.certManager.enabled is true and https.enabled is false: no client would get that certificate" -}}
+{{- end -}}
+{{- if not (and .certManager.issuerRef.name .certManager.dnsNames) -}}
+{{- fail "defaultSSLCertificate.certManager.enabled is true: name who signs in defaultSSLCertificate.certManager.issuerRef, and the names in defaultSSLCertificate.certManager.dnsNames" -}}
+{{- end -}}
+{{- if and .namespace (ne .namespace $.Release.Namespace) -}}
+{{- fail "defaultSSLCertificate.certManager.enabled is true and defaultSSLCertificate.namespace is another than the release's: cert-manager makes the Secret beside its Certificate" -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- $tls := .Values.haproxy.agent.tls -}}
 {{- if and $tls.managed (or $tls.serverSecretName $tls.clientSecretName) -}}
