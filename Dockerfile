@@ -12,7 +12,7 @@ FROM ${HAPROXY_IMAGE} AS haproxy
 FROM ${BASE_IMAGE} AS build
 ENV DEBIAN_FRONTEND=noninteractive
 RUN apt-get update && apt-get install -y --no-install-recommends \
-    cmake gcc libc6-dev libcurl4-openssl-dev libedit-dev libgnutls28-dev libluajit-5.1-dev libmicrohttpd-dev libpcre2-dev \
+    cmake gcc libc6-dev libcurl4-openssl-dev libedit-dev libgnutls28-dev liblz4-dev libluajit-5.1-dev libmicrohttpd-dev libpcre2-dev \
     libseccomp-dev libssl-dev libuv1-dev libyaml-dev libyyjson-dev lua-cjson lua-cjson-dev luajit ninja-build pkg-config zlib1g-dev
 WORKDIR /src
 COPY CMakeLists.txt CMakePresets.json ./
@@ -34,7 +34,7 @@ ARG HAPROXY_PACKAGES=
 RUN export DEBIAN_FRONTEND=noninteractive SOURCE_DATE_EPOCH \
     && apt-get update \
     && apt-get install -y --no-install-recommends \
-       ca-certificates libcrypt1 libcurl4t64 libedit2 libgnutls30t64 liblua5.4-0 libluajit-5.1-2 libmicrohttpd12t64 libpcre2-8-0 libseccomp2 \
+       ca-certificates libcrypt1 libcurl4t64 libedit2 libgnutls30t64 liblua5.4-0 libluajit-5.1-2 liblz4-1 libmicrohttpd12t64 libpcre2-8-0 libseccomp2 \
        libssl3t64 libuv1t64 libyaml-0-2 libyyjson0 tini wget zlib1g ${HAPROXY_PACKAGES} \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /var/log/* \
        /var/lib/dpkg/*-old /etc/*- /tmp/* /run/* \

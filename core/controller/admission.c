@@ -106,7 +106,7 @@ static struct admission_request *queue_take(struct admission *a)
 
     a->queue.length--;
     memmove(a->queue.items, a->queue.items + 1, a->queue.length * sizeof(*a->queue.items));
-    a->queue_bytes -= q->object->json_length;
+    a->queue_bytes -= q->object->packed_length;
     return q;
 }
 
@@ -332,12 +332,12 @@ static void enqueue(struct admission *a, struct admission_request *q)
         answer_unjudged(a, q, "renderer", "the templates are not rendered yet");
         return;
     }
-    if (a->queue.length >= QUEUE_MAX || a->queue_bytes + q->object->json_length > QUEUE_BYTES_MAX) {
+    if (a->queue.length >= QUEUE_MAX || a->queue_bytes + q->object->packed_length > QUEUE_BYTES_MAX) {
         answer_unjudged(a, q, "queue", "too many objects wait");
         return;
     }
     vec_push(&a->queue, q);
-    a->queue_bytes += q->object->json_length;
+    a->queue_bytes += q->object->packed_length;
     go_on(a);
 }
 

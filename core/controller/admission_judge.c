@@ -87,7 +87,7 @@ bool admission_take(struct admission *a, const struct review *review, struct obj
         return false;
     }
     const struct object *now = store_get(kind, object->id);
-    if (now != NULL && now->json_length > 0 && object_equal(object, now)) {
+    if (now != NULL && now->text_length > 0 && object_equal(object, now)) {
         object_unref(object);
         return false;
     }

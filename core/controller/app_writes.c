@@ -16,7 +16,7 @@ static void send_event(struct app *app, const struct store_kind *kind, const str
 {
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
 
-    if (json_parse(object->json, object->json_length, APP_OBJECT_MAX, &doc, NULL) < 0)
+    if (object_parse(object, APP_OBJECT_MAX, &doc, NULL) < 0)
         return;
     yyjson_val *root = yyjson_doc_get_root(doc);
     const char *api_version = json_str(root, "apiVersion");

@@ -36,12 +36,14 @@ static void put_object(void *ctx, struct object *o)
     struct buf *out = ctx;
     const char *kind = store_kind_spec(o->kind)->name;
 
-    if (o->json_length == 0)
+    if (o->text_length == 0)
         return; /* nobody has asked for its text */
     put_string(out, "{\"kind\":", kind, strlen(kind));
     buf_printf(out, ",\"created\":%lld", (long long)o->created_s);
     put_string(out, ",\"id\":", o->id, strlen(o->id));
-    put_string(out, ",\"json\":", o->json, o->json_length);
+    CLEANUP(buf_done) struct buf text = {0};
+    object_text(o, &text);
+    put_string(out, ",\"json\":", text.data, text.length);
     for (size_t i = 0; i < o->index_count; i++)
         put_string(out, i > 0 ? "," : ",\"index\":[", o->index[i], strlen(o->index[i]));
     buf_puts(out, o->index_count > 0 ? "]}\n" : ",\"index\":[]}\n");

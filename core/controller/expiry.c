@@ -28,9 +28,11 @@ struct counting {
 static void count(void *ctx, struct object *o)
 {
     struct counting *c = ctx;
+    CLEANUP(buf_done) struct buf text = {0};
     struct secret_dates dates;
 
-    if (!secret_facts_dates(o->json, o->json_length, &dates))
+    object_text(o, &text);
+    if (!secret_facts_dates(buf_str(&text), text.length, &dates))
         return;
     if (!dates.usable)
         c->unusable++;

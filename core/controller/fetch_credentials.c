@@ -36,7 +36,7 @@ static int credential(struct store *store, const struct object *secret, const ch
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
     struct vault_value value;
 
-    if (json_parse(secret->json, secret->json_length, SIZE_MAX, &doc, err) < 0)
+    if (object_parse(secret, SIZE_MAX, &doc, err) < 0)
         return -1;
     const char *handle = json_str(yyjson_doc_get_root(doc), "data", key);
     if (handle == NULL)

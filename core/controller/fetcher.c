@@ -486,7 +486,9 @@ void fetcher_take_kind(struct fetcher *f)
         struct fetch_entry *e = slot->value;
         if (e->object == NULL || store_get(kind, e->id) != NULL)
             continue;
-        if (store_put_json(kind, e->object->json, e->object->json_length, NULL, &err) < 0)
+        CLEANUP(buf_done) struct buf text = {0};
+        object_text(e->object, &text);
+        if (store_put_json(kind, buf_str(&text), text.length, NULL, &err) < 0)
             log_error("A fetched content cannot be kept", "error", err.text);
     }
 }

@@ -69,7 +69,7 @@ void fetcher_write_objects(const struct fetcher *f, struct buf *out)
         if (e->object == NULL)
             continue;
         buf_puts(out, first ? "\n" : ",\n");
-        buf_add(out, e->object->json, e->object->json_length);
+        object_text(e->object, out);
         first = false;
     }
     buf_puts(out, "\n]}\n");

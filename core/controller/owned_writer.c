@@ -107,6 +107,14 @@ static void on_unwished(void *ctx, const char *kind, const char *id)
     net_timer_start(w->timer, 0);
 }
 
+static bool is_ours(const struct owned_writer *w, const struct object *o)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+
+    object_text(o, &text);
+    return owned_is_ours(w->owner, buf_str(&text), text.length);
+}
+
 static void on_store(void *ctx, enum store_event event, struct store_kind *kind, struct object *now,
                      struct object *before)
 {
@@ -115,7 +123,7 @@ static void on_store(void *ctx, enum store_event event, struct store_kind *kind,
 
     (void)before;
     if (event != STORE_EVENT_PUT || !status_writer_leads(w->writer) || !w->ops.writer.is_declared(w->ctx, name) ||
-        !owned_is_ours(w->owner, now->json, now->json_length) || status_writer_has_wish(w->writer, name, now->id))
+        !is_ours(w, now) || status_writer_has_wish(w->writer, name, now->id))
         return;
     doom(w, name, now->id, false);
     net_timer_start(w->timer, LOOK_NS);
@@ -130,8 +138,7 @@ static void look_at(void *ctx, struct object *o)
 {
     const struct scan *s = ctx;
 
-    if (owned_is_ours(s->writer->owner, o->json, o->json_length) &&
-        !status_writer_has_wish(s->writer->writer, s->kind, o->id))
+    if (is_ours(s->writer, o) && !status_writer_has_wish(s->writer->writer, s->kind, o->id))
         doom(s->writer, s->kind, o->id, false);
 }
 
@@ -243,7 +250,7 @@ static void look(struct owned_writer *w)
         if (d->state == DOOMED_DELETES)
             continue;
         if (o == NULL || !w->ops.writer.is_declared(w->ctx, d->kind) ||
-            status_writer_has_wish(w->writer, d->kind, d->id) || !owned_is_ours(w->owner, o->json, o->json_length)) {
+            status_writer_has_wish(w->writer, d->kind, d->id) || !is_ours(w, o)) {
             spare(d);
             continue;
         }

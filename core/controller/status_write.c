@@ -377,6 +377,14 @@ static void compare(struct status_writer *w, struct status_entry *e, const char 
     }
 }
 
+static void compare_known(struct status_writer *w, struct status_entry *e, const struct object *o)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+
+    object_text(o, &text);
+    compare(w, e, buf_str(&text), text.length, o->resource_version);
+}
+
 void status_compare(struct status_writer *w, struct status_entry *e)
 {
     const struct store_kind *kind = store_kind_by_name(w->store, e->kind);
@@ -389,7 +397,7 @@ void status_compare(struct status_writer *w, struct status_entry *e)
     else if (o == NULL)
         read_object(w, e); /* the watch may not see it, or not yet; whose is it? */
     else
-        compare(w, e, o->json, o->json_length, o->resource_version);
+        compare_known(w, e, o);
 }
 
 bool status_is_echo(struct status_writer *w, const struct status_entry *e)
@@ -397,11 +405,13 @@ bool status_is_echo(struct status_writer *w, const struct status_entry *e)
     const struct store_kind *kind = store_kind_by_name(w->store, e->kind);
     const struct object *o = kind != NULL ? store_get(kind, e->id) : NULL;
     CLEANUP(write_body_done) struct write_body body = {0};
+    CLEANUP(buf_done) struct buf text = {0};
     uint64_t what;
     struct err err;
 
     if (o == NULL || e->wrote == 0)
         return false;
-    return merge(w, e, o->json, o->json_length, NULL, false, &body, &what, &err) == 0 && what == e->wrote &&
+    object_text(o, &text);
+    return merge(w, e, buf_str(&text), text.length, NULL, false, &body, &what, &err) == 0 && what == e->wrote &&
            !body.differs;
 }

@@ -119,18 +119,20 @@ bool feed_is_empty(const struct feed *f)
 
 static void add_put(struct buf *out, const char *kind, const struct object *o)
 {
-    if (o->json_length > FRAME_TO_RENDERER_MAX - FRAME_MARGIN) {
+    if (o->text_length > FRAME_TO_RENDERER_MAX - FRAME_MARGIN) {
         log_error("Object is too large for the renderer and is left out", "kind", kind, "object", o->id, "bytes",
-                  log_int((int64_t)o->json_length));
+                  log_int((int64_t)o->text_length));
         return;
     }
+    CLEANUP(buf_done) struct buf text = {0};
+    object_text(o, &text);
     size_t mark = frame_begin(out, FRAME_PUT);
     frame_add_string(out, kind);
     frame_add_string(out, o->id);
     frame_add_string(out, o->namespace);
     frame_add_string(out, o->name);
     frame_add_number(out, o->created_s);
-    frame_add(out, o->json, o->json_length);
+    frame_add(out, buf_str(&text), text.length);
     for (size_t i = 0; i < o->index_count; i++)
         frame_add_string(out, o->index[i]);
     frame_end(out, mark);

@@ -370,17 +370,34 @@ static int host_digest(lua_State *L)
     return 1;
 }
 
-/* host.decode(json) → value, or nil and a message */
-static int host_decode(lua_State *L)
+static int decode(lua_State *L, struct vm *vm, struct field json)
 {
-    struct vm *vm = vm_of(L);
-    struct field json = check_field(L, 1);
     const char *problem = decoder_push(&vm->decoder, L, json.bytes, json.length);
 
     if (!problem)
         return 1;
     lua_pushnil(L);
     lua_pushstring(L, problem);
+    return 2;
+}
+
+/* host.decode(json) → value, or nil and a message */
+static int host_decode(lua_State *L)
+{
+    return decode(L, vm_of(L), check_field(L, 1));
+}
+
+/* host.decode_object(text of an object as put() got it) → value, or nil and a message */
+static int host_decode_object(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    struct field json;
+    struct err err;
+
+    if (texts_unpack(&vm->texts, check_field(L, 1), &json, &err) == 0)
+        return decode(L, vm, json);
+    lua_pushnil(L);
+    lua_pushstring(L, err.text);
     return 2;
 }
 
@@ -404,12 +421,25 @@ static int host_address_parse(lua_State *L)
 void host_push(lua_State *L, struct vm *vm)
 {
     static const struct luaL_Reg functions[] = {
-        {"at", host_at},           {"fragment", host_fragment}, {"gone", host_gone},
-        {"failed", host_failed},   {"log", host_log},           {"digest", host_digest},
-        {"decode", host_decode},   {"waits", host_waits},       {"held", host_held},
-        {"fits", host_fits},       {"released", host_released}, {"clock", host_clock},
-        {"cpu", host_cpu},         {"input", host_input},       {"address_parse", host_address_parse},
-        {"cover", coverage_begin}, {"covered", coverage_push},  {"rewriter", rewriter_push},
+        {"at", host_at},
+        {"fragment", host_fragment},
+        {"gone", host_gone},
+        {"failed", host_failed},
+        {"log", host_log},
+        {"digest", host_digest},
+        {"decode", host_decode},
+        {"decode_object", host_decode_object},
+        {"waits", host_waits},
+        {"held", host_held},
+        {"fits", host_fits},
+        {"released", host_released},
+        {"clock", host_clock},
+        {"cpu", host_cpu},
+        {"input", host_input},
+        {"address_parse", host_address_parse},
+        {"cover", coverage_begin},
+        {"covered", coverage_push},
+        {"rewriter", rewriter_push},
         {"ask", host_ask},
     };
 

@@ -22,6 +22,7 @@
  *   host.log(level, message)                                  level: "debug", "info", "warn", "error"
  *   host.digest(string)                                       32 hexadecimal digits
  *   host.decode(json)                                         value; or nil, message
+ *   host.decode_object(text)                                  the same of an object's text, as put() got it
  */
 #ifndef HAPTIC_ENGINE_HOST_H
 #define HAPTIC_ENGINE_HOST_H

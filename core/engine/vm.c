@@ -214,6 +214,7 @@ struct vm *vm_free(struct vm *vm)
     if (vm) {
         heap_close(&vm->heap, vm->L);
         decoder_done(&vm->decoder);
+        texts_done(&vm->texts);
         room_done(&vm->room);
         free(vm);
     }
@@ -319,13 +320,16 @@ int vm_configure(struct vm *vm, struct field program, struct buf *ret_problem, s
 int vm_put(struct vm *vm, const struct field *fields, size_t count, int64_t created, struct err *err)
 {
     struct call call = {0};
+    struct field packed;
 
     if (count < 5 || count >= CALL_FIELDS_MAX)
         return err_set(err, ERR_INVALID, "an object with %zu fields", count);
+    if (texts_pack(&vm->texts, fields[0], fields[4], &packed, err) < 0)
+        return -1;
     for (size_t i = 0; i < count; i++) {
         if (i == 4)
             call_number(&call, created);
-        call_string(&call, fields[i]);
+        call_string(&call, i == 4 ? packed : fields[i]);
     }
     heap_load_check(&vm->heap, vm->L);
     return run(vm, &call, ENGINE_PUT, err);

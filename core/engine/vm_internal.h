@@ -5,6 +5,7 @@
 #include "engine/decode.h"
 #include "engine/heap.h"
 #include "engine/room.h"
+#include "engine/texts.h"
 #include "engine/vm.h"
 
 enum engine_function {
@@ -24,6 +25,7 @@ struct vm {
     lua_State *L;
     struct heap heap;
     struct decoder decoder;
+    struct texts texts;
     struct vm_output output;
     struct room room;
     size_t rendered_bytes;           /* of fragments, in the render at hand */

@@ -53,7 +53,7 @@ static int change_once(struct object *o, int number, struct err *err)
     CLEANUP(free_ptr) char *value = xasprintf("%d", number);
     CLEANUP(free_ptr) char *json = NULL;
 
-    if (json_parse(o->json, o->json_length, SIZE_MAX, &doc, err) < 0)
+    if (object_parse(o, SIZE_MAX, &doc, err) < 0)
         return -1;
     yyjson_mut_doc *copy = yyjson_doc_mut_copy(doc, NULL);
     yyjson_mut_val *metadata = yyjson_mut_obj_get(yyjson_mut_doc_get_root(copy), "metadata");

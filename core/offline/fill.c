@@ -130,7 +130,7 @@ static void look_at(void *ctx, struct object *ing)
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
     struct err ignored;
 
-    if (json_parse(ing->json, ing->json_length, SIZE_MAX, &doc, &ignored) < 0)
+    if (object_parse(ing, SIZE_MAX, &doc, &ignored) < 0)
         return;
     yyjson_val *spec = yyjson_obj_get(yyjson_doc_get_root(doc), "spec");
     look_at_rules(f, ing, spec);

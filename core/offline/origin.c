@@ -102,7 +102,7 @@ static struct store_kind *find_kind(struct store *s, const char *name, const cha
     for (size_t i = 0; kind == NULL && i < store_kind_count(s); i++) {
         struct object *o = store_get(store_kind_at(s, i), id);
         CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
-        if (o == NULL || json_parse(o->json, o->json_length, SIZE_MAX, &doc, NULL) < 0)
+        if (o == NULL || object_parse(o, SIZE_MAX, &doc, NULL) < 0)
             continue;
         const char *kind_name = json_str(yyjson_doc_get_root(doc), "kind");
         if (kind_name != NULL && strcasecmp(kind_name, name) == 0)

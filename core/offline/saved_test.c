@@ -36,7 +36,7 @@ static bool is_secret(const struct object *o)
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
     struct err ignored;
 
-    if (json_parse(o->json, o->json_length, SIZE_MAX, &doc, &ignored) < 0)
+    if (object_parse(o, SIZE_MAX, &doc, &ignored) < 0)
         return true;
     const char *kind = json_str(yyjson_doc_get_root(doc), "kind");
     return kind != NULL && strcmp(kind, "Secret") == 0;
@@ -46,10 +46,13 @@ static void put_object(void *ctx, struct object *o)
 {
     struct writing *w = ctx;
 
-    if (is_secret(o))
+    if (is_secret(o)) {
         w->left_out++;
-    else
-        buf_printf(w->out, "        - %.*s\n", (int)o->json_length, o->json);
+        return;
+    }
+    buf_puts(w->out, "        - ");
+    object_text(o, w->out);
+    buf_putc(w->out, '\n');
 }
 
 static void put_kind(struct store_kind *kind, struct writing *w)

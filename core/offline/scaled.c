@@ -138,7 +138,7 @@ static void put_object(void *ctx, struct object *o)
 
     if (s->result < 0 || (*o->namespace == '\0' && s->copy > 0))
         return;
-    s->result = json_parse(o->json, o->json_length, COPY_MAX, &doc, s->err);
+    s->result = object_parse(o, COPY_MAX, &doc, s->err);
     if (s->result == 0) {
         yyjson_mut_doc *copy = yyjson_doc_mut_copy(doc, NULL);
         s->result = change(s, o, copy);

@@ -72,7 +72,7 @@ static bool is_known(const struct source_fetch *f, const char *id)
 {
     const struct object *o = store_get(f->kind, id);
 
-    return o != NULL ? o->json_length > 0 : store_kind_is_synced(f->kind);
+    return o != NULL ? o->text_length > 0 : store_kind_is_synced(f->kind);
 }
 
 /* Answered, and forgotten. */

@@ -53,11 +53,11 @@ static void keep_version(struct space *sp, const char *namespace, const char *na
     struct object *o = store_get(sp->kind->kind, id);
     bool is_changed;
     if (o) {
-        object_ref(o);
+        CLEANUP(buf_done) struct buf text = {0};
+        object_text(o, &text);
         /* The object was good before, so only lack of room can refuse it. Then it is gone, and the error was told. */
-        if (store_put_json(sp->kind->kind, o->json, o->json_length, &is_changed, NULL) < 0)
+        if (store_put_json(sp->kind->kind, buf_str(&text), text.length, &is_changed, NULL) < 0)
             source_count_failure(sp->kind, "object");
-        object_unref(o);
     }
 }
 

@@ -142,7 +142,7 @@ static size_t text_drop(struct map *table, const char *id, struct object **ret_b
     struct object *before = map_get(table, id);
 
     *ret_before = NULL;
-    if (!before || before->json_length == 0)
+    if (!before || before->text_length == 0)
         return 0;
     struct object *now = object_without_text(before);
     size_t freed = object_bytes(before) - object_bytes(now);
@@ -170,16 +170,19 @@ void store_drop_text(struct store_kind *kind, const char *id)
 
 static void dates_refresh(struct store_kind *kind, int64_t now_s)
 {
+    CLEANUP(buf_done) struct buf text = {0};
     struct objects objects = {0};
     struct secret_dates dates;
 
     objects_of_table(&kind->table, &objects);
     for (size_t i = 0; i < objects.length; i++) {
         const struct object *o = objects.items[i];
-        if (!secret_facts_dates(o->json, o->json_length, &dates))
+        buf_clear(&text);
+        object_text(o, &text);
+        if (!secret_facts_dates(buf_str(&text), text.length, &dates))
             continue;
         const char *validity = secret_validity(&dates, now_s);
-        if (memcmp(o->json + dates.validity_at, validity, SECRET_VALIDITY_LENGTH) != 0)
+        if (memcmp(text.data + dates.validity_at, validity, SECRET_VALIDITY_LENGTH) != 0)
             (void)!put_live(kind, object_with_text(o, dates.validity_at, validity, SECRET_VALIDITY_LENGTH), NULL, NULL);
     }
     vec_done(&objects);
@@ -309,7 +312,8 @@ void store_remove_kind(struct store *s, struct store_kind *kind)
 
 static void add_fixed_prune(struct store *s)
 {
-    static const char *const fixed[] = {"apiVersion", "kind", "metadata.managedFields", "metadata.resourceVersion"};
+    static const char *const fixed[] = {"apiVersion", "kind", "metadata.managedFields", "metadata.resourceVersion",
+                                        "metadata.annotations['kubectl.kubernetes.io/last-applied-configuration']"};
 
     for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
         if (json_prune_add(&s->ignored, fixed[i], NULL) < 0)
@@ -356,6 +360,7 @@ struct store *store_free(struct store *s)
     json_prune_done(&s->ignored);
     buf_done(&s->json);
     buf_done(&s->parts);
+    buf_done(&s->packed);
     vec_done(&s->kinds);
     vec_done(&s->listeners);
     vault_free(s->vault);

@@ -6,10 +6,11 @@
  * Source:  Kubernetes API concepts: resourceVersion is opaque.
  *
  * Sources (an API server, a folder) put and delete; listeners (the renderer) hear of each change after it happened. An
- * object is kept as pruned JSON bytes with the identity and the index values taken out once. The bytes begin with
- * apiVersion and kind, whether the source sent them or not (items of a list come without), and hold no
- * metadata.managedFields and no metadata.resourceVersion: an update that changes nothing else changes nothing. Of
- * Secrets (v1, secrets) the values are in the vault and the bytes hold handles (store/secret.h); an object of another
+ * object is kept as pruned JSON text with the identity and the index values taken out once; the text is packed with a
+ * dictionary of the kind (data/dictionary.h). It begins with
+ * apiVersion and kind, whether the source sent them or not (items of a list come without), and holds no
+ * metadata.managedFields, no metadata.resourceVersion and no copy of kubectl's: an update that changes nothing else
+ * changes nothing. Of Secrets (v1, secrets) the values are in the vault and the text holds handles (store/secret.h); an object of another
  * kind that has the text of a handle is refused, so that nobody gets at a Secret by naming it.
  */
 #ifndef HAPTIC_STORE_STORE_H
@@ -19,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/digest.h"
 #include "base/err.h"
 
@@ -69,13 +71,19 @@ struct object {
     /* values of index_by: strings, numbers and booleans as text; "" where the field is absent, null, a list or an
      * object. Of an expression that finds several: each one once, in document order. */
     const char *index[STORE_INDEX_PARTS_MAX];
-    size_t json_length;      /* 0: only what is above is kept (is_on_demand) */
-    const char *json;        /* pruned, minified; a NUL follows */
+    size_t text_length; /* of its JSON text; 0: only what is above is kept (is_on_demand) */
+    const char *packed; /* the text, pruned, minified, in the short form of the kind's dictionary */
+    size_t packed_length;
     struct vault_hold *hold; /* the values of a Secret; else NULL */
 };
 
 struct object *object_ref(struct object *o);
 struct object *object_unref(struct object *o); /* NULL is fine; always returns NULL */
+/* Append its JSON text (text_length bytes). Aborts when that passes the buffer's maximum. */
+void object_text(const struct object *o, struct buf *out);
+/* Its JSON text as a document; the caller frees it. max_bytes: of the text. */
+struct yyjson_doc;
+int object_parse(const struct object *o, size_t max_bytes, struct yyjson_doc **ret_doc, struct err *err) MUST_CHECK;
 
 /* max_object_bytes: of one object's text before pruning (put as a value: after); max_bytes: of all objects with what
  * keeping them costs. */
@@ -90,7 +98,8 @@ struct vault *store_vault(const struct store *s);
 struct asks *store_asks(const struct store *s);
 
 /* Fields that are removed from every object before it is kept: dotted or bracketed paths
- * ("metadata.annotations['a/b']"). metadata.managedFields always is. Call before the first object. */
+ * ("metadata.annotations['a/b']"). metadata.managedFields and kubectl's copy of the object
+ * always are. Call before the first object. */
 int store_set_ignored_fields(struct store *s, const char *const *paths, struct err *err) MUST_CHECK;
 
 int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct store_kind **ret_kind, struct err *err)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "data/dictionary.h"
 #include "store/secret.h"
 #include "store/store_state.h"
 
@@ -37,6 +38,7 @@ void store_kind_unref(struct store_kind *kind)
     strings_free(kind->spec.api_versions);
     free((char *)(uintptr_t)kind->spec.namespace_selector);
     free(kind->object_kind);
+    dictionary_free(kind->dictionary);
     free(kind);
 }
 
@@ -99,6 +101,7 @@ int store_add_kind(struct store *s, const struct store_kind_spec *spec, struct s
     struct store_kind *kind = xcalloc(1, sizeof(*kind));
     kind->refs = 1;
     kind->store = s;
+    kind->dictionary = dictionary_new();
     kind->spec = (struct store_kind_spec){.name = xstrdup(spec->name),
                                           .api_version = xstrdup(spec->api_version),
                                           .resource = xstrdup(spec->resource),

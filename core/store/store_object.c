@@ -1,5 +1,6 @@
-/* An object, its strings and its JSON are one allocation: the struct, then a pool of NUL-terminated strings, the JSON
- * last. JSON and index values are made in the store's scratch buffers first, so that their sizes are known. Of a Secret
+/* An object, its strings and its packed text are one allocation: the struct, then a pool of NUL-terminated strings, the
+ * packed text last. It and the index values are made in the store's scratch buffers first, so that their sizes are
+ * known. Of a Secret
  * everything is made from the form without the values (store/secret.h).
  */
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "data/dictionary.h"
 #include "store/ask.h"
 #include "store/secret.h"
 #include "store/store_state.h"
@@ -35,7 +37,7 @@ struct object *object_unref(struct object *o)
 
 size_t object_bytes(const struct object *o)
 {
-    size_t bytes = sizeof(*o) + OBJECT_OVERHEAD + o->json_length + strlen(o->id) + strlen(o->namespace) +
+    size_t bytes = sizeof(*o) + OBJECT_OVERHEAD + o->packed_length + strlen(o->id) + strlen(o->namespace) +
                    strlen(o->name) + strlen(o->uid) + strlen(o->resource_version) + 6 + vault_hold_bytes(o->hold);
 
     for (size_t i = 0; i < o->index_count; i++)
@@ -43,10 +45,41 @@ size_t object_bytes(const struct object *o)
     return bytes;
 }
 
+void object_text(const struct object *o, struct buf *out)
+{
+    if (o->text_length == 0)
+        return;
+    char *room = buf_room(out, o->text_length, NULL);
+    if (!room || dictionary_unpack(o->kind->dictionary, o->packed, o->packed_length, room, NULL) < 0)
+        abort();
+    buf_grew(out, o->text_length);
+}
+
+int object_parse(const struct object *o, size_t max_bytes, struct yyjson_doc **ret_doc, struct err *err)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+
+    object_text(o, &text);
+    return json_parse(buf_str(&text), text.length, max_bytes, ret_doc, err);
+}
+
+/* Packed at different times, the same text may have different forms, since the dictionary grows. */
+static bool text_same(const struct object *a, const struct object *b)
+{
+    CLEANUP(buf_done) struct buf text_a = {0}, text_b = {0};
+
+    if (a->text_length != b->text_length)
+        return false;
+    if (a->packed_length == b->packed_length && memcmp(a->packed, b->packed, a->packed_length) == 0)
+        return true;
+    object_text(a, &text_a);
+    object_text(b, &text_b);
+    return memcmp(buf_str(&text_a), buf_str(&text_b), a->text_length) == 0;
+}
+
 bool object_same(const struct object *a, const struct object *b)
 {
-    if (a->json_length != b->json_length || memcmp(a->json, b->json, a->json_length) != 0 ||
-        a->created_s != b->created_s || strcmp(a->uid, b->uid) != 0)
+    if (a->created_s != b->created_s || strcmp(a->uid, b->uid) != 0 || !text_same(a, b))
         return false;
     for (size_t i = 0; i < a->index_count; i++)
         if (strcmp(a->index[i], b->index[i]) != 0)
@@ -197,15 +230,18 @@ static int plain_make(struct store_kind *kind, struct yyjson_val *value, struct 
         created_us = 0;
 
     size_t id_size = strlen(namespace) + (*namespace != '\0') + strlen(name) + 1;
+    buf_clear(&s->packed);
+    dictionary_pack(kind->dictionary, s->json.data, s->json.length, &s->packed);
     size_t pool_size = id_size + strlen(namespace) + strlen(name) + strlen(uid) + strlen(version) + 4 +
-                       s->parts.length + s->json.length + 1;
+                       s->parts.length + s->packed.length;
     struct object *o = xmalloc(sizeof(*o) + pool_size);
     char *pool = (char *)(o + 1);
     *o = (struct object){.refs = 1,
                          .kind = store_kind_ref(kind),
                          .id = pool,
                          .index_count = kind->index_count,
-                         .json_length = s->json.length,
+                         .text_length = s->json.length,
+                         .packed_length = s->packed.length,
                          .created_s = created_us / 1000000};
     if (*namespace) {
         (void)pool_add(&pool, namespace);
@@ -221,8 +257,8 @@ static int plain_make(struct store_kind *kind, struct yyjson_val *value, struct 
         o->index[i] = pool_add(&pool, part);
         part += strlen(part) + 1;
     }
-    memcpy(pool, s->json.data, s->json.length + 1);
-    o->json = pool;
+    memcpy(pool, s->packed.data, s->packed.length);
+    o->packed = pool;
     *ret_object = o;
     return 0;
 }
@@ -232,8 +268,15 @@ static const char *rebased(const struct object *from, struct object *to, const c
     return (const char *)to + (string - (const char *)from);
 }
 
-static void rebase(const struct object *o, struct object *copy)
+/* A copy with another packed text. */
+static struct object *copy_with(const struct object *o, const char *packed, size_t packed_length)
 {
+    size_t size = (size_t)(o->packed - (const char *)o);
+    struct object *copy = xmalloc(size + packed_length);
+
+    memcpy((void *)copy, o, size);
+    copy->refs = 1;
+    copy->kind = store_kind_ref(o->kind);
     copy->id = rebased(o, copy, o->id);
     copy->namespace = rebased(o, copy, o->namespace);
     copy->name = rebased(o, copy, o->name);
@@ -241,36 +284,31 @@ static void rebase(const struct object *o, struct object *copy)
     copy->resource_version = rebased(o, copy, o->resource_version);
     for (size_t i = 0; i < o->index_count; i++)
         copy->index[i] = rebased(o, copy, o->index[i]);
+    copy->packed = rebased(o, copy, o->packed);
+    copy->packed_length = packed_length;
+    if (packed_length)
+        memcpy((char *)copy + size, packed, packed_length);
+    return copy;
 }
 
 struct object *object_with_text(const struct object *o, size_t at, const char *text, size_t length)
 {
-    size_t size = (size_t)(o->json + o->json_length + 1 - (const char *)o);
-    struct object *copy = xmalloc(size);
+    CLEANUP(buf_done) struct buf whole = {0}, packed = {0};
 
-    memcpy((void *)copy, o, size);
-    copy->refs = 1;
-    copy->kind = store_kind_ref(o->kind);
+    object_text(o, &whole);
+    memcpy(whole.data + at, text, length);
+    dictionary_pack(o->kind->dictionary, whole.data, whole.length, &packed);
+    struct object *copy = copy_with(o, packed.data, packed.length);
     copy->hold = vault_share(o->hold);
-    rebase(o, copy);
-    copy->json = rebased(o, copy, o->json);
-    memcpy((char *)copy + (o->json - (const char *)o) + at, text, length);
     return copy;
 }
 
 struct object *object_without_text(const struct object *o)
 {
-    size_t size = (size_t)(o->json - (const char *)o);
-    struct object *copy = xmalloc(size + 1);
+    struct object *copy = copy_with(o, NULL, 0);
 
-    memcpy((void *)copy, o, size);
-    copy->refs = 1;
-    copy->kind = store_kind_ref(o->kind);
+    copy->text_length = 0;
     copy->hold = NULL;
-    rebase(o, copy);
-    copy->json = (const char *)copy + size;
-    copy->json_length = 0;
-    ((char *)copy)[size] = '\0';
     return copy;
 }
 
@@ -308,7 +346,7 @@ static int whole_make(struct store_kind *kind, struct yyjson_val *value, struct 
         return secret_make(kind, value, ret_object, err);
     if (plain_make(kind, value, &o, err) < 0)
         return -1;
-    if (!kind->store->takes_concealed && vault_is_in(o->json, o->json_length)) {
+    if (!kind->store->takes_concealed && vault_is_in(kind->store->json.data, kind->store->json.length)) {
         (void)err_set(err, ERR_INVALID, "%s %s: it has the text of a handle, which only a Secret's value has",
                       kind->spec.name, o->id);
         object_unref(o);

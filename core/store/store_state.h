@@ -30,7 +30,8 @@ struct store_kind {
     char *object_kind; /* NULL: unknown */
     struct jsonpath *index[STORE_INDEX_PARTS_MAX];
     size_t index_count;
-    struct map table; /* id → object */
+    struct dictionary *dictionary; /* of its objects' texts */
+    struct map table;              /* id → object */
     struct objects sorted;
     bool is_sorted;
     size_t bytes;
@@ -53,7 +54,7 @@ struct store {
     VEC(struct store_kind *) kinds; /* in the order of their names */
     VEC(struct listener) listeners;
     unsigned telling;
-    struct buf json, parts; /* scratch */
+    struct buf json, parts, packed; /* scratch */
     struct vault *vault;
     struct asks *asks;
     bool takes_concealed;

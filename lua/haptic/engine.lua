@@ -17,6 +17,7 @@
 --   host.fragment_bytes, host.contributions: limits of one fragment's output
 --   host.cover(), host.covered(name): see coverage.lua
 --   host.decode(json) → value, in which null is absent: Kubernetes means the same by both; or nil and a message
+--   host.decode_object(text): the same of an object's text, as E.put got it
 -- No function of E raises for what templates do; E.put raises for a kind the program does not have.
 require("haptic.traversal")
 local program = require("haptic.program")

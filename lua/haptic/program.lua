@@ -385,7 +385,7 @@ function M.load(source, host, before)
       return nil, "the program's kinds need a name and a number of parts"
     end
   end
-  self.objects = objects.new(source.kinds or {}, F.tracker, F:marker(), host.decode, F.asking)
+  self.objects = objects.new(source.kinds or {}, F.tracker, F:marker(), host.decode_object, F.asking)
   F.objects = self.objects
   self.http = http_of.new(F, host.digest):api()
   local resources, accessors = resources_table(self.objects)

@@ -10,7 +10,6 @@
 /* One fragment per object. spec.text decides: "hang" does not end, "fail" fails, else it is the fragment's text. */
 #define EACH_OBJECT \
     "local host, objects, skipped, on = ...\n" \
-    "local cjson = require('cjson')\n" \
     "local put, delete, dirty, complete, puts = on.put, on.delete, {}, true, 0\n" \
     "function on.put(kind, id, ...)\n" \
     "  put(kind, id, ...) dirty[kind .. '/' .. id] = true puts = puts + 1\n" \
@@ -19,7 +18,7 @@
     "  delete(kind, id) dirty[kind .. '/' .. id] = nil host.gone(kind .. '/' .. id)\n" \
     "end\n" \
     "local function body(o)\n" \
-    "  local text = cjson.decode(o.json).spec.text\n" \
+    "  local text = host.decode_object(o.json).spec.text\n" \
     "  if text == 'hang' then while true do end end\n" \
     "  if text == 'fail' then error('it failed', 0) end\n" \
     "  if text == 'puts' then return puts end\n" \

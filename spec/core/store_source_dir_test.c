@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "object_text.h"
 #include "store/manifest.h"
 #include "store/source_dir.h"
 #include "store/store.h"
@@ -224,7 +225,7 @@ static void loads_what_is_there(void **state)
     assert_non_null(store_get(f->services, "x/c"));
     assert_non_null(store_get(f->classes, "haproxy"));
     assert_string_equal(
-        store_get(f->services, "default/a")->json,
+        text_of(store_get(f->services, "default/a")),
         "{\"apiVersion\":\"v1\",\"kind\":\"Service\",\"metadata\":{\"name\":\"a\",\"namespace\":\"default\"}}");
     assert_string_equal(buf_str(&f->reports), "");
 }
@@ -456,10 +457,10 @@ static void the_first_path_wins(void **state)
     expect(f, &f->told, "change default/a;");
     remove_file(f, "a.yaml");
     expect(f, &f->told, "change default/a;");
-    assert_non_null(strstr(store_get(f->services, "default/a")->json, "\"clusterIP\":\"1\""));
+    assert_non_null(strstr(text_of(store_get(f->services, "default/a")), "\"clusterIP\":\"1\""));
     remove_file(f, "b.yaml");
     expect(f, &f->told, "change default/a;delete default/own;");
-    assert_non_null(strstr(store_get(f->services, "default/a")->json, "\"clusterIP\":\"2\""));
+    assert_non_null(strstr(text_of(store_get(f->services, "default/a")), "\"clusterIP\":\"2\""));
     buf_clear(&f->reports);
     write_file(f, "c.yaml", SERVICE_X("a", "3") "---\n" SERVICE_X("a", "4"));
     expect(f, &f->told, "change default/a;");

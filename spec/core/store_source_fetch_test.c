@@ -25,10 +25,12 @@ static size_t object_count, object_bytes;
     "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"5\",\"annotations\":{" \
     "\"k8s.io/initial-events-end\":\"true\"}}}}"
 
-static char *object_text(const char *name, const char *version, char fill)
+static char *thing_text(const char *name, const char *version, char fill)
 {
     CLEANUP(free_ptr) char *bytes = xmalloc(object_bytes + 1);
-    memset(bytes, fill, object_bytes);
+    /* Letters that depend on the name, so that no other text helps to write them. */
+    for (size_t i = 0, random = strtoul(name + 1, NULL, 10) * 7919 + (size_t)fill; i < object_bytes; i++)
+        bytes[i] = (char)('a' + ((random = random * 6364136223846793005 + 1442695040888963407) >> 56) % 26);
     bytes[object_bytes] = '\0';
     return xasprintf(
         "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"n\",\"labels\":{\"g\":\"g%c\"},\"resourceVersion\":"
@@ -38,7 +40,7 @@ static char *object_text(const char *name, const char *version, char fill)
 
 static void send_event(struct script_conn *c, const char *type, const char *name, const char *version, char fill)
 {
-    CLEANUP(free_ptr) char *text = object_text(name, version, fill);
+    CLEANUP(free_ptr) char *text = thing_text(name, version, fill);
     CLEANUP(free_ptr) char *line = xasprintf("{\"type\":\"%s\",\"object\":%s}", type, text);
     script_line(c, line);
 }
@@ -47,7 +49,7 @@ static void answer_get(struct script_conn *c)
 {
     open_gets--;
     if (get_status == 200) {
-        CLEANUP(free_ptr) char *text = object_text(strrchr(c->target, '/') + 1, "1", 'x');
+        CLEANUP(free_ptr) char *text = thing_text(strrchr(c->target, '/') + 1, "1", 'x');
         script_reply(c, 200, NULL, text);
     } else {
         script_reply(c, get_status, NULL, "{\"message\":\"no\"}");
@@ -89,7 +91,7 @@ static void on_store(void *ctx, enum store_event event, struct store_kind *of, s
                    event == STORE_EVENT_DELETE ? '-'
                    : before                    ? '~'
                                                : '+',
-                   now ? now->id : before->id, now && now->json_length > 0 ? "text" : "key");
+                   now ? now->id : before->id, now && now->text_length > 0 ? "text" : "key");
 }
 
 static void on_answer(void *ctx, const char *name, const char *id, const char *refusal)
@@ -150,7 +152,7 @@ static void expect(const char *want)
 static size_t text_of(const char *id)
 {
     const struct object *o = store_get(kind, id);
-    return o ? o->json_length : 0;
+    return o ? o->text_length : 0;
 }
 
 static void what_is_not_read_costs_its_key(void **state)

@@ -1,5 +1,6 @@
 /* The store fed by an API server: whole lists at once, one namespace of several, objects that cannot be taken over. */
 #include "kube_script.h"
+#include "object_text.h"
 
 #include "store/source_kube.h"
 
@@ -251,7 +252,7 @@ static void what_cannot_be_read_keeps_its_last_version(void **state)
         script_run_ms(&server, 100);
         struct object *o = store_get(store_kind_at(store, 0), "a/one");
         assert_non_null(o);
-        assert_non_null(strstr(o->json, "small"));
+        assert_non_null(strstr(text_of(o), "small"));
         assert_non_null(strstr(last_report, "a/one: the object is larger than the limit of 400 bytes"));
         assert_true(source_kube_status(source, "things", &status) && status.last_error);
         assert_true(counter("haptic_watch_errors_total", "reason", "object") >= 1);
@@ -276,12 +277,12 @@ static void an_object_is_the_same_from_list_and_watch(void **state)
     (void)state;
     begin(paged, "things", NULL, true);
     script_wait(&server, &synced, 1);
-    CLEANUP(free_ptr) char *from_list = xstrdup(store_get(store_kind_at(store, 0), "a/one")->json);
+    CLEANUP(free_ptr) char *from_list = xstrdup(text_of(store_get(store_kind_at(store, 0), "a/one")));
     assert_non_null(strstr(from_list, "\"kind\":\"Thing\""));
     finish();
     begin(one_watch, "things", NULL, false);
     script_wait(&server, &synced, 1);
-    assert_string_equal(store_get(store_kind_at(store, 0), "a/one")->json, from_list);
+    assert_string_equal(text_of(store_get(store_kind_at(store, 0), "a/one")), from_list);
     finish();
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/buf.h"
+#include "object_text.h"
 #include "store/store.h"
 #include "store/vault.h"
 #include "store/vault_filter.h"
@@ -294,7 +295,7 @@ static struct store_kind *kind_add(struct store *s, const char *name, const char
 static void take_handle(const struct object *o, const char *key, char *ret_handle)
 {
     CLEANUP(free_ptr) char *member = xasprintf("\"%s\":\"" VAULT_PREFIX, key);
-    const char *at = strstr(o->json, member);
+    const char *at = strstr(text_of(o), member);
     assert_non_null(at);
     memcpy(ret_handle, at + strlen(member) - strlen(VAULT_PREFIX), VAULT_HANDLE_LENGTH);
     ret_handle[VAULT_HANDLE_LENGTH] = '\0';
@@ -323,19 +324,21 @@ static void store_shows_handles_only(void **state)
     if (store_put_json(kind, text, strlen(text), &changed, &err) < 0)
         fail_msg("%s", err.text);
     struct object *o = store_get(kind, "shop/users");
-    /* The object is one block that ends with its JSON. */
-    for (size_t i = 0; i < ARRAY_LEN(bytes); i++)
-        assert_null(memmem(o, (size_t)(o->json - (const char *)o) + o->json_length, bytes[i], strlen(bytes[i])));
+    /* The object is one block that ends with its packed text. */
+    for (size_t i = 0; i < ARRAY_LEN(bytes); i++) {
+        assert_null(memmem(o, (size_t)(o->packed - (const char *)o) + o->packed_length, bytes[i], strlen(bytes[i])));
+        assert_null(strstr(text_of(o), bytes[i]));
+    }
     take_handle(o, "password", handle);
     assert_value(store_vault(s), handle, "geheim");
     take_handle(o, "plain", again);
     assert_value(store_vault(s), again, "klartext");
     take_handle(o, "empty", again);
     assert_value(store_vault(s), again, "");
-    assert_non_null(strstr(o->json, "\"lengths\":{\"password\":6,\"empty\":0,\"plain\":8}"));
-    assert_non_null(strstr(o->json, "\"keep\":\"me\""));
-    assert_non_null(strstr(o->json, "\"type\":\"Opaque\""));
-    assert_non_null(strstr(o->json, "\"kind\":\"Secret\""));
+    assert_non_null(strstr(text_of(o), "\"lengths\":{\"password\":6,\"empty\":0,\"plain\":8}"));
+    assert_non_null(strstr(text_of(o), "\"keep\":\"me\""));
+    assert_non_null(strstr(text_of(o), "\"type\":\"Opaque\""));
+    assert_non_null(strstr(text_of(o), "\"kind\":\"Secret\""));
     assert_string_equal(o->index[0], handle);
 
     /* The same again changes nothing; another version has another handle, and the old value waits for a sweep. */

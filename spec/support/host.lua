@@ -110,7 +110,7 @@ function M.new()
     released = function() return self.freed end,
     log = function() end,
     digest = M.digest,
-    decode = M.decode,
+    decode = M.decode, decode_object = M.decode,
     address_parse = M.address_parse,
   }
   return self
