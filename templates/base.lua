@@ -268,7 +268,7 @@ local PROMETHEUS = context.prometheus
 -- For probes and everybody in the pod network: it tells nothing about namespaces, Services and servers.
 section("frontend status", { name = "status", order = 100 }, function(b)
   for _, words in ipairs(binds(context.status_bind, context.status_port)) do b:line("bind", unpack(words)) end
-  -- Not ready any more while it stops, so that no new connections come.
+  -- No longer ready while it stops, so that no new connections come.
   b:line("monitor-uri", "/healthz")
   b:line("monitor", "fail", "if", "{", "stopping", "}")
   b:line("http-request", "set-log-level", "silent")

@@ -136,14 +136,14 @@ static void count(struct found *f, const struct line *line, int64_t now_s)
 
 static void tell(struct agent *a, const struct found *f)
 {
-    metric_set(metric_gauge(a->metrics, "haptic_acme_orders_failing",
-                            "Orders of certificates by HAProxy that fail, or that it gave up."),
-               (double)orders_failing(&a->acme.orders));
+    metric_set(
+        metric_gauge(a->metrics, "haptic_acme_orders_failing", "Certificates that HAProxy orders and cannot get."),
+        (double)orders_failing(&a->acme.orders));
     static const char help[] = "Certificates that HAProxy obtains itself. missing: there is none yet, or it has ended.";
     metric_set(metric_gauge(a->metrics, "haptic_acme_certificates", help, "state", "valid"), f->valid);
     metric_set(metric_gauge(a->metrics, "haptic_acme_certificates", help, "state", "missing"), f->missing);
     metric_set(metric_gauge(a->metrics, "haptic_acme_certificate_first_end_timestamp_seconds",
-                            "When the first of the certificates ends that HAProxy has obtained; 0: there are none."),
+                            "When the first of the certificates expires that HAProxy has obtained; 0: there are none."),
                (double)f->first_end_s);
 }
 
@@ -201,11 +201,11 @@ static void retry(struct agent *a)
     struct batch commands = {0};
     const char *path;
     while (commands.commands.length < RETRIES_MAX && (path = orders_next(&a->acme.orders, clock_now_ns()))) {
-        log_info("An order of a certificate that HAProxy gave up is begun again", "file", path);
+        log_info("HAProxy gave up the order of a certificate; the order is started again", "file", path);
         (void)batch_add_read(&commands, xasprintf("acme renew %s", path));
     }
     metric_add(metric_counter(a->metrics, "haptic_acme_retries_total",
-                              "Orders of certificates that HAProxy gave up and that were begun again."),
+                              "Orders of certificates that HAProxy gave up and that were started again."),
                (double)commands.commands.length);
     if (commands.commands.length)
         a->acme.call = runtime_run(a->loop, a->config.runtime_socket, commands.commands.items, commands.commands.length,

@@ -19,10 +19,11 @@ void altered_tell(struct agent *a)
     if (!a->altered)
         return;
     a->drift_repairs++;
-    metric_add(metric_counter(a->metrics, "haptic_drift_repairs_total",
-                              "Differences found in a running HAProxy that was believed to be as wanted.", "kind",
-                              "file"),
-               a->altered);
+    metric_add(
+        metric_counter(a->metrics, "haptic_drift_repairs_total",
+                       "Differences from the accepted configuration that were found in a running HAProxy and repaired.",
+                       "kind", "file"),
+        a->altered);
     log_warn("Drift repaired", "kind", "file", "first", a->first_altered, "files", log_int((int64_t)a->altered),
              "directory", a->config.directory);
     free(STEAL(a->first_altered));

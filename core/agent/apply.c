@@ -58,8 +58,9 @@ static void reload_note_owed(struct agent *a, struct apply *p)
 static struct metric *apply_durations(struct agent *a)
 {
     if (a->apply_durations == NULL)
-        a->apply_durations = metric_histogram(a->metrics, "haptic_deployment_duration_seconds",
-                                              "Time from the begin of a deployment to the proof that it is live.");
+        a->apply_durations = metric_histogram(
+            a->metrics, "haptic_deployment_duration_seconds",
+            "Time from the start of a deployment until it is read back from HAProxy.");
     return a->apply_durations;
 }
 
@@ -94,7 +95,7 @@ void apply_finish(struct agent *a)
     if (a->reload_wait == NULL)
         a->reload_wait = metric_gauge(
             a->metrics, "haptic_reload_wait_seconds",
-            "How long what needs a reload waits for its turn, as of the last deployment; 0: nothing waits.");
+            "How long the waiting reload has to wait, as of the last deployment; 0: none waits.");
     metric_set(a->reload_wait, result.reload_after_ns ? (double)result.reload_after_ns / (double)NS_PER_S : 0);
     if (failed)
         metric_add(metric_counter(a->metrics, "haptic_deployment_errors_total", "Deployments that failed.", "reason",

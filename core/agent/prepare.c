@@ -10,7 +10,8 @@ static void after_prepare(struct agent *a, const struct err *err)
 {
     a->next = live_free(a->next); /* nothing runs it yet: it is read from the directory when something does */
     if (err)
-        log_warn("Cannot write the HAProxy directory; HAProxy can only start with what is there", "error", err->text);
+        log_warn("Cannot write the HAProxy directory; HAProxy can only start with the files that are there", "error",
+                 err->text);
     agent_tell(a, "the HAProxy directory was written");
 }
 

@@ -192,7 +192,8 @@ static void after_start_write(struct agent *a, const struct err *err)
     if (err) {
         a->next = live_free(a->next);
         a->level = false;
-        log_warn("Cannot write the HAProxy directory; HAProxy is started with what is there", "error", err->text);
+        log_warn("Cannot write the HAProxy directory; HAProxy is started with the files that are there", "error",
+                 err->text);
         if (!start_as_is(a) && a->apply.state)
             end(a, RELOAD_FAILED, err);
         return;

@@ -173,7 +173,8 @@ void walk_note_drift(struct agent *a)
     struct apply *p = &a->apply;
     if (!p->drift || (!plan_count(&p->plan) && !p->plan.reload))
         return;
-    static const char help[] = "Differences found in a running HAProxy that was believed to be as wanted.";
+    static const char help[] =
+        "Differences from the accepted configuration that were found in a running HAProxy and repaired.";
     a->drift_repairs++;
     if (p->plan.reload)
         metric_add(metric_counter(a->metrics, "haptic_drift_repairs_total", help, "kind", p->plan.reload_class), 1);

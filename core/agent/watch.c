@@ -30,13 +30,13 @@ static void watched_fails(struct agent *a, struct watched *w, const char *who, c
     if (!w->unanswered++)
         w->silent_since_ns = asked_ns;
     metric_add(metric_counter(a->metrics, "haptic_haproxy_unanswered_total",
-                              "Regular questions to HAProxy without an answer that makes sense.", "process", who),
+                              "Health checks of HAProxy without a valid answer.", "process", who),
                1);
     if ((err->kind == ERR_SYS && w->unanswered < 2) || !log_limit_pass(&w->limit, WARN_NS, &similar))
         return;
     w->warned = true;
     CLEANUP(free_ptr) char *clean = agent_redacted(a, err->text);
-    log_warn("HAProxy does not answer as it should", "process", who, "error", clean, "unanswered",
+    log_warn("HAProxy does not answer correctly", "process", who, "error", clean, "unanswered",
              log_int((int64_t)w->unanswered), "similar", log_int((int64_t)similar));
 }
 
@@ -131,10 +131,10 @@ bool watch_note_worker(struct agent *a, int pid)
     a->worker_pid = pid;
     if (!before || before == pid)
         return before == pid;
-    log_warn("HAProxy was reloaded by somebody else; everything is compared", "worker", log_int(pid), "before",
+    log_warn("HAProxy was reloaded by another program; comparing everything", "worker", log_int(pid), "before",
              log_int(before));
     metric_add(metric_counter(a->metrics, "haptic_haproxy_foreign_reloads_total",
-                              "Workers of HAProxy that no reload of ours has started."),
+                              "HAProxy workers that another program's reload has started."),
                1);
     return false;
 }
@@ -178,7 +178,7 @@ static void on_poll_answer(void *ctx, const struct err *err, const struct master
     a->workers_old = (unsigned)state->old_workers.length;
     pace_note_workers(a, state);
     metric_set(metric_gauge(a->metrics, "haptic_haproxy_old_workers",
-                            "Workers from before a reload that still finish connections."),
+                            "Workers from before a reload that still have connections."),
                a->workers_old);
     int worker = state->workers.length ? state->workers.items[0].pid : 0;
     bool back = !a->process && !a->running;
@@ -194,7 +194,7 @@ static void on_poll_answer(void *ctx, const struct err *err, const struct master
     if (!replaced && !back)
         return;
     agent_forget_live(a, "another worker");
-    agent_tell(a, back ? "HAProxy answers again" : "HAProxy was reloaded by somebody else");
+    agent_tell(a, back ? "HAProxy answers again" : "HAProxy was reloaded by another program");
 }
 
 void watch_begin(struct agent *a)

@@ -157,7 +157,7 @@ static int start_http(struct beside *b, struct err *err)
         return err_wrap(err, "--status-listen");
     http_server_route(b->status, "/healthz", "is the process alive", serve_healthz, b);
     http_server_route(b->status, "/startz", "may HAProxy be started", serve_startz, b);
-    http_server_route(b->status, "/readyz", "does HAProxy serve what was last accepted", serve_readyz, b);
+    http_server_route(b->status, "/readyz", "does HAProxy serve the accepted configuration", serve_readyz, b);
     http_server_route(b->status, "/metrics", "metrics in Prometheus' text format", serve_metrics, b);
     return 0;
 }

@@ -103,13 +103,13 @@ static void print_row(const struct finding_code_row *row)
 
 static void print_markdown(void)
 {
-    printf("# Findings\n\nEvery finding of the offline commands has a code. `haptic explain CODE` prints its row. This "
-           "page is printed by\n`haptic explain --markdown`.\n\n| code | level | what | meaning | remedy |\n"
-           "| --- | --- | --- | --- | --- |\n");
+    printf(
+        "# Findings\n\nEvery finding of the offline commands has a code. `haptic explain CODE` prints its meaning and "
+        "its remedy.\nThis page is generated: `haptic explain --markdown`.\n");
     for (size_t i = 0; i < finding_code_count(); i++) {
         const struct finding_code_row *row = finding_code_row((enum finding_code)i);
-        printf("| %s | %s | %s | %s | %s |\n", row->code, row->level == FINDING_ERROR ? "error" : "warning", row->title,
-               row->meaning, row->remedy);
+        printf("\n## %s\n\n**%s** (%s)\n\n%s\n\n*Remedy:* %s\n", row->code, row->title,
+               row->level == FINDING_ERROR ? "error" : "warning", row->meaning, row->remedy);
     }
 }
 

@@ -442,7 +442,7 @@ static void warn_of_doubles(const struct run_options *o)
         for (size_t j = i + 1; j < o->sets.length; j++)
             if (strncmp(o->sets.items[i], o->sets.items[j], length) == 0) {
                 CLEANUP(free_ptr) char *name = xmemdup0(o->sets.items[i], length - 1);
-                log_warn("A setting is given twice with --set; the later one counts", "setting", name);
+                log_warn("A setting is given twice with --set; the last one is used", "setting", name);
                 break;
             }
     }

@@ -132,7 +132,7 @@ void webhook_certify(struct webhook *w, const char *certificate, const char *key
     struct err err;
 
     if (identity_put(w->identity, certificate, key, &err) < 0)
-        log_error("The certificates of the webhook cannot be used; those in force stay", "error", err.text);
+        log_error("The certificates of the webhook cannot be used; the previous ones stay in use", "error", err.text);
     else
         log_info("The webhook has its certificates");
 }

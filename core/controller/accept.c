@@ -108,10 +108,8 @@ static const char *quarantine_title(const struct explain_ctx *e)
 {
     if (*e->owner_id == '\0')
         return "Part of the templates quarantined: HAProxy refuses it; its last good output stays in force";
-    return e->left_out
-               ? "Object quarantined: HAProxy refuses what its template made; it is left out until its output "
-                 "changes"
-               : "Object quarantined: HAProxy refuses what its template made; its last good output stays in force";
+    return e->left_out ? "Object quarantined: HAProxy refuses its output; it is left out until its output changes"
+                       : "Object quarantined: HAProxy refuses its output; its last good output stays in force";
 }
 
 static void on_explained(void *ctx, const char *where)
@@ -220,7 +218,7 @@ static void on_validated(void *ctx, const struct validation *v)
         [VALIDATION_ACCEPTED] = "",
         [VALIDATION_REFUSED] = "HAProxy refuses the rendered configuration; the last accepted one stays in force",
         [VALIDATION_UNFINISHED] =
-            "HAProxy refuses the rendered configuration; the objects that cause it are still searched",
+            "HAProxy refuses the rendered configuration; the search for the objects that cause it continues",
         [VALIDATION_INCONCLUSIVE] =
             "The rendered configuration cannot be checked; the last accepted one stays in force",
     };

@@ -89,12 +89,13 @@ static void answer_unjudged(struct admission *a, struct admission_request *q, co
     a->unjudged++;
     count(a, q, a->spec.fails_closed ? "unjudged_denied" : "unjudged_allowed");
     metric_add(metric_counter(a->spec.metrics, "haptic_webhook_unjudged_total",
-                              "Admission reviews that were not judged: rate, queue, deadline, renderer.", "reason",
+                              "Admission reviews that could not be checked: rate, queue, deadline, renderer.", "reason",
                               reason),
                1);
     if (log_limit_pass(&a->unjudged_limit, 10 * NS_PER_S, &similar))
-        log_warn("Admission review was not judged", "verdict", a->spec.fails_closed ? "denied" : "allowed", "kind",
-                 label_of(q), "reason", why, "similar", log_int((int64_t)similar));
+        log_warn("The admission webhook could not check an object", "verdict",
+                 a->spec.fails_closed ? "denied" : "allowed", "kind", label_of(q), "reason", why, "similar",
+                 log_int((int64_t)similar));
     answer(q, &v);
 }
 
@@ -286,7 +287,7 @@ static void on_program_failed(void *ctx, const char *message)
     uint64_t similar;
 
     if (log_limit_pass(&a->load_limit, 60 * NS_PER_S, &similar))
-        log_warn("The renderer of the admission webhook does not load the templates; nothing is judged", "error",
+        log_warn("The renderer of the admission webhook does not load the templates; objects are not checked", "error",
                  message, "similar", log_int((int64_t)similar));
     a->state = ADMISSION_AWAY;
     a->has_program = false;

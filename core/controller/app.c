@@ -100,8 +100,8 @@ static int start_haproxy(struct app *app, struct err *err)
 static void on_events_denied(void *ctx, const struct err *err)
 {
     (void)ctx;
-    log_warn("Kubernetes Events about objects cannot be created; what is wrong with them stands in the log only",
-             "error", err->text);
+    log_warn("Kubernetes Events about objects cannot be created; their problems are only in the log", "error",
+             err->text);
 }
 
 static int start_client(struct app *app, struct err *err)
@@ -133,7 +133,7 @@ static void sweep_leftovers(void)
     unsigned count = scratch_sweep(scratch_place());
 
     if (count > 0)
-        log_info("Removed what checks of a process that was killed had left", "directories", log_int(count), "place",
+        log_info("Removed temporary files of checks whose process was killed", "directories", log_int(count), "place",
                  scratch_place());
 }
 

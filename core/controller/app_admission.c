@@ -160,9 +160,9 @@ static void warn_without_webhook(const struct app *app)
     for (size_t i = 0; i < app->config->kinds.length; i++) {
         const struct config_kind *k = &app->config->kinds.items[i];
         if (k->is_reviewed && !k->is_built_in)
-            log_warn("Objects are not judged before they are stored, though the configuration asks for it: this "
-                     "controller serves no admission webhook (--webhook-cert-dir)",
-                     "setting", "enableValidationWebhook", "kind", k->name);
+            log_warn(
+                "enableValidationWebhook has no effect: this controller serves no admission webhook (--webhook-cert-dir)",
+                "setting", "enableValidationWebhook", "kind", k->name);
     }
 }
 
@@ -180,7 +180,7 @@ void app_step_admission(struct app *app)
     }
     if (config_program(app->config, &app->caps, app->default_certificate.handle, app->options.extra_context, &program,
                        &err) < 0) {
-        log_warn("The admission webhook has no templates; it judges nothing", "error", err.text);
+        log_warn("The admission webhook has no templates; it cannot check objects", "error", err.text);
         return;
     }
     const struct renderer_limits limits = {.deadline_ns = app->config->render_timeout_ns,

@@ -55,7 +55,7 @@ static void keep_only(struct app *app, const struct config *c)
     bool added = false, removed = false;
 
     if (app_take_kinds(app, c, &added, &err) < 0)
-        log_error("Kinds of the configuration cannot be restored", "error", err.text);
+        log_error("The kinds of the previous configuration cannot be watched again", "error", err.text);
     config_remove_kinds(c, app->store, &removed);
     if ((added || removed) && app_reload_source(app, &err) < 0)
         log_error("Source cannot be restarted", "error", err.text);
@@ -124,9 +124,9 @@ void app_on_config_step(struct app *app)
         config_state_set(&app->config_state, CONFIG_IN_FORCE, NULL);
         return;
     case RECONCILE_REFUSED:
-        log_error("HAProxy refuses what the templates of the new configuration make; its last accepted configuration "
-                  "stays",
-                  "config", file, "error", problem);
+        log_error(
+            "HAProxy refuses the output of the new configuration's templates; it keeps the last accepted configuration",
+            "config", file, "error", problem);
         app->refused_by_haproxy = true;
         config_state_set(&app->config_state, CONFIG_REFUSED, problem);
         return;
@@ -196,7 +196,7 @@ static void note_same_text(struct app *app)
 {
     config_state_found(&app->config_state);
     if (app->config_state.standing == CONFIG_REFUSED && app->next_config == NULL) {
-        log_info("The configuration file has the text again that is in force", "config", app_config_name(app));
+        log_info("The configuration file is equal to the configuration in force again", "config", app_config_name(app));
         app_note_tests_of_before(app);
         config_state_set(&app->config_state, CONFIG_UNCHECKED, NULL);
         app_on_config_step(app);
@@ -240,7 +240,7 @@ void app_on_tested(struct app *app, struct config *config, const char *why, bool
     }
     /* The start: there is no old one. Tests that could not be run do not keep it from serving. */
     if (why != NULL && may_begin) {
-        log_warn("The tests of the configuration could not be run; it is taken without them", "config",
+        log_warn("The tests of the configuration could not be run; it is used without them", "config",
                  app_config_name(app), "error", why);
         why = NULL;
     }

@@ -115,7 +115,7 @@ static void on_next_election(uv_timer_t *timer)
     if (app->stopping) {
         app->leader = before;
     } else if (app_start_leader(app, app->config, &err) < 0) {
-        log_error("The election cannot begin with the new settings; this replica does not lead", "error", err.text);
+        log_error("The election cannot start with the new settings; this replica does not lead", "error", err.text);
         app->leader = before;
     } else {
         leader_free(before);
@@ -153,7 +153,7 @@ void app_change_election(struct app *app, const struct config *before, const str
         return;
     if (app->election != ELECTION_STEADY)
         return; /* it begins with the newest settings */
-    log_info("The settings of the election have changed; it begins anew", "lease", app->config->lease_name);
+    log_info("The settings of the election have changed; it starts again", "lease", app->config->lease_name);
     app->election = ELECTION_ENDING;
     app->election_deadline_ns = clock_now_ns() + DEPLOYMENT_END_NS;
     if (app->fleet != NULL)

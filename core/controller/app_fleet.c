@@ -117,7 +117,8 @@ static void on_identity(uv_timer_t *timer)
     if (result < 0)
         log_debug("The certificate towards the agents cannot be read; the one in force stays", "error", err.text);
     else if (result > 0)
-        log_info("The certificate towards the agents was read again", "certificate", app->options.fleet_certificate);
+        log_info("The certificate for the connections to the agents was read again", "certificate",
+                 app->options.fleet_certificate);
 }
 
 static void on_secret(void *ctx, const struct peer_identity *identity)
@@ -125,7 +126,7 @@ static void on_secret(void *ctx, const struct peer_identity *identity)
     struct err err;
 
     if (set_identity(ctx, identity, &err) < 0)
-        log_error("The certificates of the Secret cannot be used; those in force stay", "error", err.text);
+        log_error("The certificates of the Secret cannot be used; the previous ones stay in use", "error", err.text);
     app_ownership_step(ctx);
 }
 

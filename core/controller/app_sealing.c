@@ -36,8 +36,9 @@ static int restore(struct app *app, const struct recall_answer *member, struct r
     if (member == NULL || member->member == NULL)
         return restore_accepted(app->directory, model, vault, ret_restored, err);
     if (restore_stamp(app->directory, &own, err) < 0 && err->kind != ERR_NOTFOUND)
-        log_warn("What was accepted here before the start cannot be read; what the fleet serves is taken up", "error",
-                 err->text);
+        log_warn(
+            "The configuration that was accepted here before the start cannot be read; using the one that the fleet serves",
+            "error", err->text);
     if (own.transitions >= member->transitions &&
         (own.transitions > member->transitions || own.generation >= member->generation))
         return restore_accepted(app->directory, model, vault, ret_restored, err);
@@ -57,19 +58,20 @@ void app_start_sealing(struct app *app, const struct recall_answer *member)
         reconcile_restored(app->reconcile);
         app_restore_fetched(app);
         app_restore_owned(app);
-        log_info(restored.haproxy[0] != '\0' ? "Took up what was accepted before the start"
-                                             : "Took up what the fleet serves",
+        log_info(restored.haproxy[0] != '\0' ? "Restored the configuration that was accepted before the start"
+                                             : "Restored the configuration that the fleet serves",
                  "fragments", log_int((int64_t)restored.parts), "transitions", log_int(restored.stamp.transitions),
                  "generation", log_int((int64_t)restored.stamp.generation), "haproxy", restored.haproxy);
         if (restored.left_out > 0)
-            log_warn("Not taken up: output that needs values of Secrets which are not there", "fragments",
+            log_warn("Not restored: output that needs values of missing Secrets", "fragments",
                      log_int((int64_t)restored.left_out));
         if (restored.cut > 0)
-            log_warn("The end of the file was not written to its end; the state before it is used", "file", SEALER_FILE,
+            log_warn("The last change in the file is incomplete; using the state before it", "file", SEALER_FILE,
                      "bytes", log_int((int64_t)restored.cut));
     } else if (err.kind != ERR_NOTFOUND) {
-        log_error("What was accepted before the start cannot be read; objects whose templates fail now have no output",
-                  "error", err.text);
+        log_error(
+            "The configuration that was accepted before the start cannot be read; objects whose templates fail now have no output",
+            "error", err.text);
     }
     app->sealer = sealer_new(app->loop, app->directory, app->caps.text, reconcile_model(app->reconcile),
                              store_vault(app->store), app->metrics, &ops, app);

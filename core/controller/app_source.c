@@ -7,12 +7,12 @@ static void on_file_report(void *ctx, const char *file, size_t line, const char 
     struct app *app = ctx;
 
     if (message != NULL && line > 0)
-        log_warn("Manifest refused; its last good objects stay", "file", file, "line", log_int((int64_t)line), "error",
-                 message);
+        log_warn("Manifest refused; its last good objects stay in use", "file", file, "line", log_int((int64_t)line),
+                 "error", message);
     else if (message != NULL)
-        log_warn("Manifest refused; its last good objects stay", "file", file, "error", message);
+        log_warn("Manifest refused; its last good objects stay in use", "file", file, "error", message);
     else
-        log_info("Manifest is right again", "file", file);
+        log_info("Manifest is valid again", "file", file);
     if (message == NULL && app->source_dir != NULL)
         reconcile_kick(app->reconcile);
 }

@@ -58,7 +58,8 @@ bool app_is_ready(const struct app *app, struct buf *why)
     if (!fetcher_is_settled(app->fetcher))
         say(why, "not fetched yet: the URLs that templates want\n");
     if (s.awaits_source)
-        say(why, "manifests cannot be read, see the log: what was accepted before the start stays in force\n");
+        say(why,
+            "manifests cannot be read, see the log: the configuration that was accepted before the start stays in force\n");
     else if (s.synced && !s.rendered)
         say(why, "not rendered yet\n");
     if (s.rendered && !s.validated)
@@ -190,7 +191,7 @@ static void on_watch(uv_timer_t *timer)
         uint64_t similar;
         app->is_unready_said = log_lasting_pass(&app->unready, buf_str(&why), &similar);
         if (app->is_unready_said)
-            log_warn("Not ready any more", "reason", buf_str(&why), "similar", log_int((int64_t)similar));
+            log_warn("No longer ready", "reason", buf_str(&why), "similar", log_int((int64_t)similar));
         app->started_ns = clock_now_ns();
     } else if (!ready && !app->ever_ready) {
         log_progress(app, &why);
@@ -230,23 +231,23 @@ void app_collect(void *ctx)
     if (app->fleet != NULL)
         fleet_collect(app->fleet);
     reconcile_status(app->reconcile, &status);
-    metric_set(
-        metric_gauge(app->metrics, "haptic_quarantined_objects", "Fragments held at their last accepted output."),
-        (double)status.quarantined);
+    metric_set(metric_gauge(app->metrics, "haptic_quarantined_objects",
+                            "Fragments in quarantine: HAProxy refuses their newest output."),
+               (double)status.quarantined);
     metric_set(metric_gauge(app->metrics, "haptic_failed_objects", "Fragments whose template fails."),
                (double)status.failed);
-    metric_set(
-        metric_gauge(app->metrics, "haptic_conflicts", "Keys of objects without effect, as an older object has them."),
-        (double)status.conflicts);
+    metric_set(metric_gauge(app->metrics, "haptic_conflicts",
+                            "Keys that have no effect because an older object has the same key."),
+               (double)status.conflicts);
     metric_set(metric_gauge(app->metrics, "haptic_warned_objects",
                             "Fragments that warn the owners of their objects; /debug/state lists them."),
                (double)status.warned);
     config_state_collect(&app->config_state, app->metrics);
-    metric_set(metric_gauge(app->metrics, "haptic_pending_items", "Items rendered and not accepted."),
+    metric_set(metric_gauge(app->metrics, "haptic_pending_items", "Items that are rendered and not accepted yet."),
                (double)status.pending);
-    metric_set(
-        metric_gauge(app->metrics, "haptic_generation", "Number of the accepted configuration, of this process."),
-        (double)status.generation);
+    metric_set(metric_gauge(app->metrics, "haptic_generation",
+                            "Generation of the accepted configuration, counted by this process."),
+               (double)status.generation);
     metric_set(metric_gauge(
                    app->metrics, "haptic_model_hash",
                    "First 48 bits of the hash of the accepted configuration; equal on replicas that render the same."),

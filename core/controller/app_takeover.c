@@ -84,6 +84,6 @@ void app_take_settings(struct app *app, const struct config *before)
         fleet_set_timeout(app->fleet, app_fleet_timeout_ns(c));
     if (follows_selector(app) && strcmp(before->pod_selector ? before->pod_selector : "", c->pod_selector) != 0 &&
         app_select_members(app, &err) < 0)
-        log_error("The Pods of the members cannot be looked for", "error", err.text);
+        log_error("Cannot search for the Pods of the members", "error", err.text);
     app_change_election(app, before, c);
 }

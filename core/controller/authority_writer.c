@@ -78,7 +78,7 @@ static void on_denied(void *ctx, const struct err *err)
 {
     const struct authority_writer *w = ctx;
 
-    log_error("The ValidatingWebhookConfiguration cannot be read; the API server does not know whom to trust", "name",
+    log_error("The ValidatingWebhookConfiguration cannot be read; the API server does not trust the webhook", "name",
               w->spec.name, "error", err->text);
 }
 
@@ -90,9 +90,9 @@ static void on_written(void *ctx, const struct kube_response *response, const st
     (void)response;
     w->request = NULL;
     if (err == NULL)
-        log_info("Wrote the authority of the webhook's certificates", "name", w->spec.name);
+        log_info("Wrote the certificate authority of the webhook", "name", w->spec.name);
     else if (log_limit_pass(&w->limit, 60 * NS_PER_S, &similar))
-        log_error("The authority of the webhook's certificates cannot be written", "name", w->spec.name, "error",
+        log_error("The certificate authority of the webhook cannot be written", "name", w->spec.name, "error",
                   err->text, "similar", log_int((int64_t)similar));
     net_timer_start(w->timer, AGAIN_NS);
 }

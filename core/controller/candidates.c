@@ -101,7 +101,7 @@ static void answer_judged(struct candidates *c, struct verdict *v)
 
     *(v->is_denied ? &c->denied : &c->allowed) += 1;
     count(c, label(q), v->is_denied ? "denied" : "allowed", q->begun_ns);
-    log_info("Configuration judged for the API server", "kind", label(q), "object", q->text.name, "verdict",
+    log_info("The admission webhook checked a configuration", "kind", label(q), "object", q->text.name, "verdict",
              v->is_denied ? "denied" : "allowed", "error", buf_str(&v->message), "duration",
              log_duration(clock_now_ns() - q->begun_ns));
     free(c->last);
@@ -138,11 +138,11 @@ static void answer_unjudged(struct candidates *c, struct candidate_request *q, c
     c->unjudged++;
     count(c, label(q), c->spec.fails_closed ? "unjudged_denied" : "unjudged_allowed", q->begun_ns);
     metric_add(metric_counter(c->spec.metrics, "haptic_webhook_unjudged_total",
-                              "Admission reviews that were not judged: rate, queue, deadline, renderer.", "reason",
+                              "Admission reviews that could not be checked: rate, queue, deadline, renderer.", "reason",
                               reason),
                1);
     if (log_limit_pass(&c->limit, 10 * NS_PER_S, &similar))
-        log_warn("Configuration was not judged for the API server", "object", q->text.name, "verdict",
+        log_warn("The admission webhook could not check a configuration", "object", q->text.name, "verdict",
                  c->spec.fails_closed ? "denied" : "allowed", "reason", why, "similar", log_int((int64_t)similar));
     free(c->last);
     c->last = xasprintf("%s %s: not judged: %s", label(q), q->text.name, why);

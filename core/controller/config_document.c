@@ -391,7 +391,7 @@ int config_load(const char *path, struct config **ret_config, struct err *err)
 void config_warn(const struct config *c)
 {
     if (c->moved.length > 0)
-        log_warn("What an override was made against has changed; look whether it is still right", "overrides",
+        log_warn("The original of an override has changed; check that the override is still right", "overrides",
                  buf_str(&c->moved));
     for (size_t i = 0; i < c->warnings.length; i++)
         log_warn("Configuration", "warning", c->warnings.items[i]);

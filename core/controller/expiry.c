@@ -69,7 +69,7 @@ void expiry_collect(struct expiry *e)
     for (size_t i = 0; i < ARRAY_LEN(states); i++)
         metric_set(metric_gauge(e->metrics, "haptic_certificates", help, "state", states[i].state), states[i].value);
     metric_set(metric_gauge(e->metrics, "haptic_certificate_first_end_timestamp_seconds",
-                            "When the first of the usable certificates in watched Secrets ends; 0: there are none."),
+                            "When the first of the usable certificates in watched Secrets expires; 0: there are none."),
                (double)c.first_end_s);
 }
 

@@ -87,7 +87,7 @@ static void put_message(struct fetch_entry *e, const char *message)
     struct err err;
 
     if (put_object(e, &content, &err) < 0 && err.kind != ERR_NOTFOUND)
-        log_error("The state of a URL cannot be told to the templates", "error", err.text);
+        log_error("The state of a fetched URL cannot be passed to the templates", "error", err.text);
 }
 
 static void delete_object(struct fetch_entry *e)
@@ -124,7 +124,7 @@ static void note_good(struct fetch_entry *e)
     CLEANUP(free_ptr) char *shown = url_shown(e->how.url);
 
     if (e->problem != NULL)
-        log_info("The content of a URL is fetched again", "url", shown);
+        log_info("The content of a URL can be fetched again", "url", shown);
     free(STEAL(e->problem));
     log_lasting_end(&e->lasting);
     net_backoff_reset(&e->backoff);
@@ -142,7 +142,7 @@ static void note_failure(struct fetch_entry *e, const struct err *why, int64_t r
     free(e->problem);
     e->problem = xstrdup(why->text);
     if (log_lasting_pass(&e->lasting, why->text, &similar))
-        log_warn(e->has_content ? "The content of a URL cannot be fetched; its last one stays in force"
+        log_warn(e->has_content ? "The content of a URL cannot be fetched; its last content stays in use"
                                 : "The content of a URL cannot be fetched, and there is none yet",
                  "url", shown, "error", why->text, "similar", log_int((int64_t)similar));
     e->backoff.base_ns = RETRY_BASE_NS;
@@ -366,7 +366,7 @@ static void ask_put(struct fetcher *f, const struct fragment *fragment, const st
     struct err err;
 
     if (fetch_wish_read(c, &wish, &err) < 0) {
-        log_error("A wish for a URL cannot be read", "fragment", fragment->id, "error", err.text);
+        log_error("A template's request for a URL cannot be read", "fragment", fragment->id, "error", err.text);
         return;
     }
     if (e == NULL) {
@@ -489,7 +489,7 @@ void fetcher_take_kind(struct fetcher *f)
         CLEANUP(buf_done) struct buf text = {0};
         object_text(e->object, &text);
         if (store_put_json(kind, buf_str(&text), text.length, NULL, &err) < 0)
-            log_error("A fetched content cannot be kept", "error", err.text);
+            log_error("Fetched content cannot be stored", "error", err.text);
     }
 }
 

@@ -45,8 +45,9 @@ static void drop_metrics(struct seat *s)
     struct metrics *m = s->fleet->metrics;
     metric_set(metric_gauge(m, "haptic_member_connected", "1 when the member's agent has answered.", "member", s->name),
                0);
-    metric_set(
-        metric_gauge(m, "haptic_member_verified", "1 when the member serves what was accepted.", "member", s->name), 0);
+    metric_set(metric_gauge(m, "haptic_member_verified", "1 when the member serves the accepted configuration.",
+                            "member", s->name),
+               0);
 }
 
 static void seat_free(struct seat *s)
@@ -74,7 +75,7 @@ struct fleet *fleet_new(uv_loop_t *loop, const struct fleet_config *config, stru
     f->pacer = net_timer_new(loop, on_pacer, f);
     f->duration = metric_histogram(
         metrics, "haptic_deployment_duration_seconds",
-        "From the first offer of a change until every member that can be reached serves it.");
+        "Time from the first offer of a change until every member that can be reached serves it.");
     return f;
 }
 
@@ -115,7 +116,7 @@ static void drop_unlisted(struct fleet *f)
             f->seats.items[kept++] = s;
             continue;
         }
-        log_info("A member has left", "member", s->name);
+        log_info("Member left", "member", s->name);
         if (f->ops.orders)
             f->ops.orders(f->ctx, s->name, NULL);
         seat_free(s);
@@ -132,7 +133,7 @@ void fleet_set_members(struct fleet *f, const struct fleet_seat *seats, size_t c
         if (!s) {
             s = seat_new(f, &seats[i]);
             vec_push(&f->seats, s);
-            log_info("A member has come", "member", s->name, "address", s->address.host);
+            log_info("Member joined", "member", s->name, "address", s->address.host);
         }
         s->listed = true;
     }
@@ -269,39 +270,41 @@ void fleet_collect(struct fleet *f)
     struct fleet_status status;
     fleet_status(f, &status);
     metric_set(metric_gauge(f->metrics, "haptic_members", "Members of the fleet."), (double)status.members);
-    metric_set(metric_gauge(f->metrics, "haptic_members_verified", "Members that serve what was accepted."),
+    metric_set(metric_gauge(f->metrics, "haptic_members_verified", "Members that serve the accepted configuration."),
                (double)status.verified);
-    metric_set(metric_gauge(f->metrics, "haptic_members_refused", "Members whose HAProxy refuses what was accepted."),
-               (double)status.refused);
+    metric_set(
+        metric_gauge(f->metrics, "haptic_members_refused", "Members whose HAProxy refuses the accepted configuration."),
+        (double)status.refused);
     size_t differing = 0;
     for (size_t i = 0; i < f->seats.length; i++)
         differing += f->seats.items[i]->haproxy_differs;
     metric_set(metric_gauge(f->metrics, "haptic_members_of_another_version",
-                            "Members whose HAProxy is of another version than the one that checks."),
+                            "Members whose HAProxy has another version than the one that checks configurations."),
                (double)differing);
     for (size_t i = 0; i < f->seats.length; i++) {
         const struct seat *s = f->seats.items[i];
         metric_set(metric_gauge(f->metrics, "haptic_member_connected", "1 when the member's agent has answered.",
                                 "member", s->name),
                    s->connected);
-        metric_set(metric_gauge(f->metrics, "haptic_member_verified", "1 when the member serves what was accepted.",
-                                "member", s->name),
+        metric_set(metric_gauge(f->metrics, "haptic_member_verified",
+                                "1 when the member serves the accepted configuration.", "member", s->name),
                    s->state == SEAT_VERIFIED && seat_is_level(s));
-        metric_set(metric_counter(f->metrics, "haptic_member_applies_total", "Offers that the member has taken.",
+        metric_set(metric_counter(f->metrics, "haptic_member_applies_total", "Offers that the member has accepted.",
                                   "member", s->name),
                    (double)s->applies);
         metric_set(metric_counter(f->metrics, "haptic_member_reloads_total", "Reloads of the member's HAProxy.",
                                   "member", s->name),
                    (double)s->reloads);
         metric_set(metric_counter(f->metrics, "haptic_member_disproved_total",
-                                  "Proofs that the member has what it says and that it could not give.", "member",
-                                  s->name),
+                                  "Times that the member could not prove that it has the accepted configuration.",
+                                  "member", s->name),
                    (double)s->lies);
-        metric_set(metric_gauge(f->metrics, "haptic_member_read_back_timestamp_seconds",
-                                "When everything was last read back at the member and equal to what was accepted; 0: "
-                                "not yet.",
-                                "member", s->name),
-                   (double)s->read_back_s);
+        metric_set(
+            metric_gauge(
+                f->metrics, "haptic_member_read_back_timestamp_seconds",
+                "When everything was last read back at the member and equal to the accepted configuration; 0: not yet.",
+                "member", s->name),
+            (double)s->read_back_s);
         metric_set(
             metric_gauge(f->metrics, "haptic_member_apply_seconds", "How long the last offer took.", "member", s->name),
             (double)s->applied_ns / (double)NS_PER_S);

@@ -85,7 +85,7 @@ static void become_verified(struct seat *s)
     bool was_verified = s->state == SEAT_VERIFIED;
     struct fleet *f = s->fleet;
     if (!was_verified && s->repeat.seen_ns)
-        log_info("Member serves what was accepted again", "member", s->name);
+        log_info("Member serves the accepted configuration again", "member", s->name);
     s->state = SEAT_VERIFIED;
     s->astray_ns = 0;
     s->repeat = (struct log_repeat){0};
@@ -108,7 +108,7 @@ static void go_astray(struct seat *s)
 static void become_divergent(struct seat *s, const char *text)
 {
     go_astray(s);
-    complain(s, "Member is not level with what was accepted yet", text);
+    complain(s, "Member does not serve the accepted configuration yet", text);
     look_again(s, DIVERGENT_LOOK_NS);
     fleet_look(s->fleet);
 }
@@ -120,7 +120,8 @@ static void disbelieve(struct seat *s)
     s->needs_whole = true;
     s->digest[0] = '\0';
     go_astray(s);
-    complain(s, "Member is not believed", "it says that it has what was accepted, and cannot prove it");
+    complain(s, "Member cannot prove that it has the accepted configuration",
+             "its proof is wrong or missing; it gets the whole configuration again");
     look_again(s, net_backoff_next(&s->backoff, 0));
     fleet_look(s->fleet);
 }
@@ -157,7 +158,7 @@ static bool speaks(struct seat *s, yyjson_val *root)
         return true;
     snprintf(text, sizeof(text), "its API has version %" PRId64 ", and this controller speaks %d to %d", version,
              FLEET_API - 1, FLEET_API + 1);
-    lose(s, "Member cannot be talked to; update it or the controller", text);
+    lose(s, "Member speaks another version of the API; update it or the controller", text);
     return false;
 }
 
@@ -175,7 +176,7 @@ static void note_state(struct seat *s, yyjson_val *root)
     bool differs = *s->haproxy && !same_series(s->haproxy, s->fleet->config.haproxy);
     if (differs && !s->haproxy_differs)
         log_warn(
-            "A member's HAProxy is of another version than the one that checks here; it may refuse what is accepted",
+            "A member's HAProxy has another version than the one that checks configurations; it may refuse an accepted configuration",
             "member", s->name, "haproxy", s->haproxy, "checked_by", s->fleet->config.haproxy);
     s->haproxy_differs = differs;
 }
@@ -190,7 +191,7 @@ static void on_state(void *ctx, const struct peer_answer *answer, const struct e
         return;
     }
     if (answer->status != 200 || !read_answer(s, answer, &doc)) {
-        lose(s, "Member answers nonsense", "its state is not one");
+        lose(s, "Member sends an invalid answer", "its state cannot be read");
         return;
     }
     yyjson_val *root = yyjson_doc_get_root(doc);
@@ -218,8 +219,8 @@ static void on_refused(struct seat *s, yyjson_val *root)
 {
     const char *message = yyjson_get_str(yyjson_obj_get(root, "message"));
     s->state = SEAT_REFUSED;
-    log_error("HAProxy of a member refuses what was accepted; it serves what it had before", "member", s->name, "error",
-              message ? message : "");
+    log_error("HAProxy of a member refuses the accepted configuration; it serves the previous one", "member", s->name,
+              "error", message ? message : "");
     set_problem(s, message ? message : "refused");
     look_again(s, REFUSED_LOOK_NS);
     fleet_look(s->fleet);
@@ -278,8 +279,8 @@ static void on_applied(void *ctx, const struct peer_answer *answer, const struct
     s->fleet->sent += answer->sent;
     memcpy(before, s->digest, sizeof(before));
     if (err || !read_answer(s, answer, &doc)) {
-        lose(s, err ? "Member cannot be reached" : "Member answers nonsense",
-             err ? err->text : "its answer is not one");
+        lose(s, err ? "Member cannot be reached" : "Member sends an invalid answer",
+             err ? err->text : "its answer cannot be read");
         pace_next(f, false);
         return;
     }
@@ -300,7 +301,7 @@ static void on_applied(void *ctx, const struct peer_answer *answer, const struct
         become_divergent(s, message ? message : result);
     } else { /* busy, replayed, invalid, or something new */
         s->needs_whole = s->needs_whole || (strcmp(result, "busy") != 0 && strcmp(result, "replayed") != 0);
-        lose(s, "Member does not take what was accepted", message ? message : result);
+        lose(s, "Member does not accept the configuration", message ? message : result);
     }
     if (s->verify_due) /* it was asked for meanwhile */
         seat_step(s);
@@ -337,7 +338,8 @@ static void offer(struct seat *s)
     }
     bool is_delta = !s->needs_whole && *s->digest && change_log_since(&f->log, s->digest, &names, &count);
     struct peer_body *body = offer_body(f, is_delta ? s->digest : "", names, count, s->unpacks);
-    metric_add(metric_counter(f->metrics, "haptic_offers_total", "Offers to members, by what they have.", "extent",
+    metric_add(metric_counter(f->metrics, "haptic_offers_total",
+                              "Offers to members, by extent: a change or the whole configuration.", "extent",
                               is_delta ? "change" : "whole"),
                1);
     wanted_digest(s, s->offered);

@@ -100,11 +100,11 @@ static void on_secret(void *ctx, yyjson_val *secret)
 static void on_denied(void *ctx, const struct err *err)
 {
     const struct fleet_secret *s = ctx;
-    log_error(s->spec.is_webhook ? "The Secret with the certificates of the webhook cannot be read; it is not served "
-                                   "without it"
-                                 : "The Secret with the certificates of the fleet cannot be read; agents cannot be "
-                                   "reached without it",
-              "secret", s->spec.name, "error", err->text);
+    log_error(
+        s->spec.is_webhook
+            ? "The Secret with the certificates of the webhook cannot be read; the webhook cannot be served without them"
+            : "The Secret with the certificates of the fleet cannot be read; agents cannot be reached without them",
+        "secret", s->spec.name, "error", err->text);
 }
 
 /* ---- writing ---- */

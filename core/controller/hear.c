@@ -115,8 +115,7 @@ static void tell_kept(struct reconcile *r)
 
     problems_kept(&r->problems, r->model, &objects, &kept);
     if (kept.count > 0)
-        log_error("Templates fail for objects that had output before the start; what was accepted of them stays in "
-                  "force",
+        log_error("Templates fail for objects that had output before the start; their accepted output stays in force",
                   "fragments", log_int((int64_t)kept.count), "failing", log_int((int64_t)problems_count(&r->problems)),
                   "objects", buf_str(&objects), "error", kept.message);
 }
@@ -168,8 +167,8 @@ static void on_died(void *ctx, const struct renderer_death *death)
     if (r->stopped)
         return;
     if (death->is_trial) {
-        log_warn("Renderer died with the templates of a new configuration; those in force serve on", "reason",
-                 death->reason, "template", death->template_name, "place", death->place, "object_kind",
+        log_warn("Renderer died with the templates of a new configuration; the previous templates stay in force",
+                 "reason", death->reason, "template", death->template_name, "place", death->place, "object_kind",
                  death->owner_kind, "object", death->owner_id);
         return;
     }

@@ -76,8 +76,9 @@ static void log_entry(struct held *h, struct entry *e, int64_t now_ns)
     if (e->logged_ns != 0 && e->again_ns < AGAIN_MAX_NS)
         e->again_ns *= 2;
     e->logged_ns = h->named_ns = now_ns;
-    log_warn(e->for_room ? "Namespace has its share of all output; what is more waits for room, other namespaces go on"
-                         : "Namespace takes long to render; it waits for its turn, other namespaces go on",
+    log_warn(e->for_room
+                 ? "Namespace has used its share of the output; more output waits, other namespaces are not affected"
+                 : "Namespace takes long to render; its changes wait, other namespaces are not affected",
              "namespace", *e->name ? e->name : "(none)", "fragments", log_int((int64_t)e->fragments), "for",
              log_duration(now_ns - e->since_ns));
 }

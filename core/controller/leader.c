@@ -217,12 +217,12 @@ static void on_news(struct leader *l, const struct elector_news *news)
         log_info("New leader observed", "leader", news->holder, "identity", l->identity);
         break;
     case ELECTOR_RAISED:
-        log_warn("Fence raised: a receiver had seen a higher one", "identity", l->identity, "transitions",
+        log_warn("Fence raised: a receiver has seen a higher one", "identity", l->identity, "transitions",
                  log_int(news->transitions));
         set_leader(l, true);
         break;
     case ELECTOR_EXHAUSTED:
-        log_error("A receiver's fence leaves no higher one: remove its fence file", "identity", l->identity,
+        log_error("A receiver has seen the highest possible fence: remove its fence file", "identity", l->identity,
                   "transitions", log_int(news->transitions));
         break;
     case ELECTOR_STOPPED:
@@ -292,7 +292,7 @@ static void on_watched(void *ctx, const struct lease_record *lease)
 static void on_watch_denied(void *ctx, const struct err *err)
 {
     struct leader *l = ctx;
-    log_info("The lease may not be watched: a release is noticed at the next poll only", "lease", l->name, "error",
+    log_info("Not allowed to watch the lease: a release is noticed at the next poll only", "lease", l->name, "error",
              err->text);
 }
 
@@ -309,7 +309,7 @@ static void on_holder_gone(void *ctx, const char *holder, int64_t acquire_us, co
 static void on_holder_denied(void *ctx, const struct err *err)
 {
     struct leader *l = ctx;
-    log_info("The leader's Pod may not be watched: its crash is noticed when the lease has expired", "identity",
+    log_info("Not allowed to watch the leader's Pod: its crash is noticed when the lease has expired", "identity",
              l->identity, "error", err->text);
 }
 
@@ -545,7 +545,7 @@ void leader_saw_fence(struct leader *l, int64_t highest_transitions)
     if (l->elector)
         leader_refused_stale(l, highest_transitions);
     else if (raise_alone(l, highest_transitions))
-        log_info("Fence goes on above an earlier process'", "identity", l->identity, "transitions",
+        log_info("Fence continues above the fence of an earlier process", "identity", l->identity, "transitions",
                  log_int(l->alone_transitions));
 }
 

@@ -125,7 +125,7 @@ static void tell_over(struct order_report *r, const struct failure *f)
     if (fails_elsewhere(r, f))
         return;
     if (log_limit_pass(&r->over_limit, NS_PER_S, &suppressed))
-        log_info("HAProxy's order of a certificate does not fail any more", "file", f->file, "object",
+        log_info("HAProxy's order of a certificate no longer fails", "file", f->file, "object",
                  f->owner_id != NULL ? f->owner_id : "", "similar", log_int((int64_t)suppressed));
     if (f->owner_id != NULL)
         r->tell(r->ctx, false, f->owner_kind, f->owner_id, OVER, FAILED ": no longer the case");

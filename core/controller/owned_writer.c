@@ -159,8 +159,7 @@ static void count(struct owned_writer *w, const char *result)
 {
     if (w->metrics != NULL)
         metric_add(metric_counter(w->metrics, "haptic_owned_deletions_total",
-                                  "Deletions of objects that templates no longer want, by what became of them.",
-                                  "result", result),
+                                  "Deletions of objects that templates no longer want, by result.", "result", result),
                    1);
 }
 

@@ -237,9 +237,8 @@ static void complain(struct ownership *o, const char *resource, const char *name
 
     o->has_failed = true;
     if (log_limit_pass(&o->limit, TELL_NS, &similar))
-        log_warn("What the controllers made cannot be given to its owners: it will stay when the installation is "
-                 "removed",
-                 "resource", resource, "name", name, "error", err->text, "similar", log_int((int64_t)similar));
+        log_warn("The owner of an object cannot be set: it will stay when the installation is removed", "resource",
+                 resource, "name", name, "error", err->text, "similar", log_int((int64_t)similar));
 }
 
 static void ask(struct ownership *o, const char *what, const char *path, const char *patch, kube_done *done)
@@ -266,7 +265,7 @@ static void on_marked(void *ctx, const struct kube_response *response, const str
     (void)response;
     o->request = NULL;
     if (err == NULL && name != NULL)
-        log_info("The object will go when the installation is removed", "resource", resource, "name", name);
+        log_info("The object will be removed together with the installation", "resource", resource, "name", name);
     else if (err != NULL && err->kind == ERR_CONFLICT)
         o->has_failed = true; /* another object of this name, since it was read */
     else if (err != NULL && err->kind != ERR_NOTFOUND)

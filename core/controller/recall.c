@@ -147,7 +147,7 @@ static void on_bundle(void *ctx, const struct peer_answer *answer, const struct 
         finish(r, &found);
         return;
     }
-    log_warn("A member does not tell what it serves; another one is asked", "member", a->name, "error",
+    log_warn("A member does not send its configuration; asking another one", "member", a->name, "error",
              err ? err->text : "it has no such call");
     a->configured = false;
     r->state = RECALL_ASKING;

@@ -51,8 +51,8 @@ static void render(struct reconcile *r)
 {
     if (awaits_source(r)) {
         if (!r->stands_in)
-            log_error("Manifests cannot be read: what was accepted before the start stays in force, and nothing "
-                      "changes until they can be");
+            log_error(
+                "Manifests cannot be read: the configuration that was accepted before the start stays in force until they can be read");
         r->stands_in = true;
         return;
     }
@@ -159,7 +159,7 @@ struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *
     r->after_poll.data = r->no_wait.data = r->drift.data = r->retry.data = r->background.data = r->recheck.data = r;
     r->reconcile_duration = metric_histogram(
         metrics, "haptic_reconciliation_duration_seconds",
-        "From the watch bytes of a change to HAProxy's answer to the last command for it.");
+        "Time from the arrival of a change to HAProxy's answer to the last command for it.");
     r->render_failures = metric_counter(metrics, "haptic_template_failures_total",
                                         "Runs of a template that ended in an error.");
     r->quarantines = metric_counter(metrics, "haptic_quarantines_total", "Objects put into quarantine.");

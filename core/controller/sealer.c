@@ -236,10 +236,10 @@ static void fail(struct sealer *s, const char *what, int reason)
     s->not_before_ns = clock_now_ns() + retry_ns;
     if (log_limit_pass(&s->limit, WARN_NS, &similar)) {
         s->warned = true;
-        log_warn("Cannot note in the HAProxy directory what was accepted; a restart of the controller would know an "
-                 "older state",
-                 "directory", s->directory, "error", what, "reason", strerror(reason), "retry_in",
-                 log_duration(retry_ns), "similar", log_int((int64_t)similar));
+        log_warn(
+            "Cannot save the accepted configuration in the HAProxy directory; after a restart the controller would begin with an older one",
+            "directory", s->directory, "error", what, "reason", strerror(reason), "retry_in", log_duration(retry_ns),
+            "similar", log_int((int64_t)similar));
     }
     rest(s, SEALER_FAILED);
     wake(s, retry_ns);
@@ -285,7 +285,7 @@ static bool take_place(struct sealer *s)
     s->state = SEALER_OPEN;
     net_backoff_reset(&s->backoff);
     if (s->warned)
-        log_info("What was accepted is noted in the HAProxy directory again", "directory", s->directory);
+        log_info("The accepted configuration is saved in the HAProxy directory again", "directory", s->directory);
     s->warned = false;
     s->limit = (struct log_limit){0};
     return true;
@@ -515,9 +515,9 @@ struct sealer *sealer_new(uv_loop_t *loop, const char *directory, const char *ha
     file_init(&s->file);
     file_init(&s->next);
     s->failures = metric_counter(metrics, "haptic_seal_failures_total",
-                                 "Times that the accepted configuration could not be noted for a restart.");
+                                 "Times that the accepted configuration could not be saved for a restart.");
     s->bytes = metric_counter(metrics, "haptic_seal_written_bytes_total",
-                              "Bytes written to note the accepted configuration for a restart.");
+                              "Bytes written to save the accepted configuration for a restart.");
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
     return s;

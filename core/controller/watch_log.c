@@ -30,7 +30,7 @@ static void tell_failure(struct kind_log *k, const char *kind, const struct err 
     if (!log_lasting_pass(&k->repeat, err->text, &similar))
         return;
     k->is_said = true;
-    log_warn("Watch failed; what is known stays in force", "resource", kind, "error", err->text, "retry_in",
+    log_warn("Watch failed; the known objects stay in use", "resource", kind, "error", err->text, "retry_in",
              log_duration(retry_in_ns), "similar", log_int((int64_t)similar));
 }
 
@@ -40,13 +40,14 @@ void watch_log_tell(struct watch_log *w, const char *kind, const struct err *err
     struct kind_log *k = log_of(w, kind);
 
     if (err != NULL && strcmp(reason, "silent") == 0) {
-        log_info("Watches are silent; that is taken as usual", "resource", kind, "reason", err->text);
+        log_info("This API server sends no bookmarks in watches; silent watches count as working", "resource", kind,
+                 "reason", err->text);
     } else if (err != NULL && strcmp(reason, "optional") == 0) {
         log_info("An optional kind is absent; it is empty until it appears", "resource", kind, "reason", err->text);
     } else if (err != NULL && strcmp(reason, "object") == 0) {
-        log_warn("Object not taken over; its last good version stays", "resource", kind, "error", err->text);
+        log_warn("Object refused; its last good version stays in use", "resource", kind, "error", err->text);
     } else if (err != NULL && strcmp(reason, "unread") == 0) {
-        log_warn("Object cannot be read; what is known of it stays", "resource", kind, "error", err->text);
+        log_warn("Object cannot be read; its last known version stays in use", "resource", kind, "error", err->text);
     } else if (err != NULL) {
         tell_failure(k, kind, err, retry_in_ns);
     } else {

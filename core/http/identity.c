@@ -188,7 +188,7 @@ static void refresh(struct identity *i)
     }
     i->stamps[0] = (struct stamp){0}; /* look again: the files may be written one after the other */
     if (log_limit_pass(&i->limit, WARN_NS, &similar))
-        log_warn("The changed certificates cannot be used; those in force stay", "error", err.text, "similar",
+        log_warn("The changed certificates cannot be used; the previous ones stay in use", "error", err.text, "similar",
                  log_int((int64_t)similar));
 }
 

@@ -49,9 +49,9 @@ static void tally(struct kube_events *e, const char *result)
     bool is_sent = strcmp(result, "sent") == 0;
     *(is_sent ? &e->sent : &e->dropped) += 1;
     if (e->metrics)
-        metric_add(metric_counter(e->metrics, "haptic_kube_events_total", "Kubernetes Events by what became of them.",
-                                  "result", result),
-                   1);
+        metric_add(
+            metric_counter(e->metrics, "haptic_kube_events_total", "Kubernetes Events by result.", "result", result),
+            1);
 }
 
 static bool may_send(struct kube_events *e, const struct kube_event_object *o, const char *reason, const char *note)

@@ -131,8 +131,8 @@ static void on_refused(struct member *m, const struct err *err)
 {
     m->refusals++;
     snprintf(m->refused, sizeof(m->refused), "%s", err->text);
-    log_error("HAProxy refuses what was offered; it goes back to what it served before", "error", err->text,
-              "generation", log_int((int64_t)replica_generation(m->replica)));
+    log_error("HAProxy refuses the offered configuration; restoring the previous one", "error", err->text, "generation",
+              log_int((int64_t)replica_generation(m->replica)));
     replica_roll_back(m->replica);
     m->waits_for[0] = '\0';
     answer_problem(m, 422, "refused", err->text);
@@ -147,7 +147,7 @@ static void on_unreachable(struct member *m, const struct err *err)
     agent_status(m->agent, &s);
     m->state = MEMBER_WAITING;
     if (log_limit_pass(&m->limit, WARN_NS, &similar))
-        log_warn("HAProxy is not level with what was accepted; it is tried again", "error", err->text, "similar",
+        log_warn("HAProxy does not serve the accepted configuration; it is tried again", "error", err->text, "similar",
                  log_int((int64_t)similar));
     answer_problem(m, 503, "not_live", err->text);
     try_later(m, "the last apply failed");
@@ -362,23 +362,23 @@ static void on_sweep(uv_timer_t *timer)
 
 static void complain(const char *file, const struct err *err)
 {
-    log_error("The copy of what HAProxy served cannot be used", "file", file, "error", err->text);
+    log_error("The saved configuration cannot be used", "file", file, "error", err->text);
 }
 
 static void restore(struct member *m)
 {
     struct replica_restored restored;
     if (replica_restore(m->replica, &restored, complain)) {
-        log_info("Serving what was accepted before the start", "file", restored.file, "items",
+        log_info("Serving the configuration that was accepted before the start", "file", restored.file, "items",
                  log_int((int64_t)restored.items), "transitions", log_int(restored.transitions), "generation",
                  log_int((int64_t)restored.generation), "age", log_duration(restored.age_s * NS_PER_S));
         if (restored.cut > 0)
-            log_warn("The end of the copy was not written to its end; the state before it is used", "file",
+            log_warn("The last change in the saved file is incomplete; using the state before it", "file",
                      restored.file, "bytes", log_int((int64_t)restored.cut));
         return;
     }
     replica_set_minimal(m->replica, m->options.minimal_bind);
-    log_info("There is nothing to serve yet; HAProxy answers \"not configured\"", "address", m->options.minimal_bind);
+    log_info("There is no configuration yet; HAProxy answers \"not configured\"", "address", m->options.minimal_bind);
 }
 
 static void timer_open(struct member *m, uv_timer_t *timer)

@@ -57,7 +57,7 @@ bool member_is_ready(const struct member *m, struct buf *why)
         return false;
     }
     if (!s.serves) {
-        buf_printf(why, "HAProxy does not serve what was accepted: %s\n",
+        buf_printf(why, "HAProxy does not serve the accepted configuration: %s\n",
                    *m->problem ? m->problem : "not compared yet");
         return false;
     }
@@ -125,11 +125,11 @@ void member_collect(struct member *m)
     struct agent_status s;
     CLEANUP(buf_done) struct buf why = {0};
     agent_status(m->agent, &s);
-    metric_set(metric_gauge(m->metrics, "haptic_agent_ready", "1 when HAProxy serves what was last accepted."),
+    metric_set(metric_gauge(m->metrics, "haptic_agent_ready", "1 when HAProxy serves the accepted configuration."),
                member_is_ready(m, &why));
-    metric_set(metric_gauge(m->metrics, "haptic_agent_configured", "1 when there is a bundle."),
+    metric_set(metric_gauge(m->metrics, "haptic_agent_configured", "1 when there is a configuration."),
                !replica_is_minimal(m->replica));
-    metric_set(metric_gauge(m->metrics, "haptic_agent_generation", "Generation of the newest bundle that was taken."),
+    metric_set(metric_gauge(m->metrics, "haptic_agent_generation", "Generation of the newest accepted configuration."),
                (double)replica_generation(m->replica));
     metric_set(metric_counter(m->metrics, "haptic_agent_applies_total", "Applies, comparisons included."),
                (double)m->applies);

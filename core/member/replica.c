@@ -54,7 +54,7 @@ struct replica *replica_new(const char *directory, struct model *model, struct v
     r->vault = vault;
     r->file_is_behind = true;
     r->failures = metric_counter(metrics, "haptic_agent_seal_failures_total",
-                                 "Times that the copy for a restart could not be written.");
+                                 "Times that the configuration could not be saved for a restart.");
     return r;
 }
 
@@ -107,8 +107,9 @@ static void warn_of_write(struct replica *r, const char *what, int reason)
     r->file_is_behind = true;
     metric_add(r->failures, 1);
     if (log_limit_pass(&r->limit, WARN_NS, &similar))
-        log_warn("Cannot note what HAProxy serves; a restart would know an older state", "directory", r->directory,
-                 "step", what, "reason", strerror(reason), "similar", log_int((int64_t)similar));
+        log_warn(
+            "Cannot save the configuration that HAProxy serves; after a restart the agent would begin with an older one",
+            "directory", r->directory, "step", what, "reason", strerror(reason), "similar", log_int((int64_t)similar));
 }
 
 static bool append(struct replica *r, int at)

@@ -119,7 +119,7 @@ static void judge_controller(const struct doctor_target *t, struct findings *fin
          "HAProxy runs in another version than the one that checks"},
         {"haptic_members_of_another_version", NULL, FINDING_VERSION,
          "members run another HAProxy than the one that checks"},
-        {"haptic_members_refused", NULL, FINDING_MEMBERS, "members refuse what was accepted"},
+        {"haptic_members_refused", NULL, FINDING_MEMBERS, "members refuse the accepted configuration"},
     };
     double value, members, verified;
 
@@ -132,8 +132,8 @@ static void judge_controller(const struct doctor_target *t, struct findings *fin
         double leads;
         if (doctor_metric(t, "haptic_leader_election_is_leader", NULL, &leads) && leads > 0) {
             CLEANUP(free_ptr)
-            char *message = xasprintf("%.0f of %.0f members do not serve what was accepted", members - verified,
-                                      members);
+            char *message = xasprintf("%.0f of %.0f members do not serve the accepted configuration",
+                                      members - verified, members);
             tell(findings, FINDING_MEMBERS, t, message);
         }
     }

@@ -114,8 +114,9 @@ static void skip(struct source_dir *d, const char *name)
 static void tell_skipped(struct source_dir *d)
 {
     if (!d->is_skipped_told && d->skipped > 0)
-        log_info("Names in the folder that are not read: hidden ones, and files that end in none of .yaml .yml .json",
-                 "count", log_int((int64_t)d->skipped), "names", buf_str(&d->skipped_names));
+        log_info(
+            "Files in the folder that are not read: hidden files, and files without the ending .yaml, .yml or .json",
+            "count", log_int((int64_t)d->skipped), "names", buf_str(&d->skipped_names));
     d->is_skipped_told = true;
     buf_done(&d->skipped_names);
 }

@@ -57,7 +57,7 @@ static void count(const struct source_fetch *f, const char *result)
 {
     if (f->metrics != NULL)
         metric_add(metric_counter(f->metrics, "haptic_object_fetches_total",
-                                  "Objects that were read because a template asks for them.", "kind", f->kind_name,
+                                  "Objects that were read because a template needs them.", "kind", f->kind_name,
                                   "result", result),
                    1);
 }

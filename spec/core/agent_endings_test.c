@@ -42,20 +42,20 @@ static void foreign_reload(struct world *w, const char *series)
         world_apply(w, true);
     }
     world_looks(w, 3);
-    assert_int_equal(log_count(log, "msg=\"HAProxy was reloaded by somebody else"), 1);
+    assert_int_equal(log_count(log, "msg=\"HAProxy was reloaded by another program"), 1);
     /* Quiet: the look at the master finds it. */
     other_reload(w);
-    expect_change(w, "HAProxy was reloaded by somebody else");
+    expect_change(w, "HAProxy was reloaded by another program");
     world_apply(w, true);
     world_looks(w, 3);
-    assert_int_equal(log_count(log, "msg=\"HAProxy was reloaded by somebody else"), 2);
+    assert_int_equal(log_count(log, "msg=\"HAProxy was reloaded by another program"), 2);
     /* Reloads of our own are none of somebody else's. */
     model_put_base(w->model, w->port, "http-request set-header X-A b\n");
     model_check(w->model, true);
     world_apply(w, false);
     assert_true(w->reloaded);
     world_looks(w, 3);
-    assert_int_equal(log_count(log, "msg=\"HAProxy was reloaded by somebody else"), 2);
+    assert_int_equal(log_count(log, "msg=\"HAProxy was reloaded by another program"), 2);
     log_set_fd(STDOUT_FILENO);
     close(log);
 }

@@ -45,7 +45,7 @@ static void expected(struct world *w, const char *series)
     CLEANUP(free_ptr) char *answer = world_command_at(w, "master.sock", "reload");
     WORLD_UNTIL(w, world_worker_pid(w) != before);
     agent_expect(w->agent);
-    expect_change(w, "HAProxy was reloaded by somebody else");
+    expect_change(w, "HAProxy was reloaded by another program");
     assert_null(w->agent->expected);
     agent_expect(w->agent);
     assert_null(w->agent->expected);

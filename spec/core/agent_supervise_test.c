@@ -75,7 +75,7 @@ static void reloads(struct world *w, const char *series)
     runtime_run(&w->loop, master, &reload, 1, 5 * NS_PER_S, 0, command_done, &c);
     assert_true(loop_until(&w->loop, &c.done, 10));
     free(c.answer);
-    expect_change(w, "HAProxy was reloaded by somebody else");
+    expect_change(w, "HAProxy was reloaded by another program");
     world_apply(w, true);
     assert_answer(w, "a.example", "b");
     /* A configuration that cannot be loaded: the old one goes on, also on disk. */

@@ -3,8 +3,8 @@
 
 #include "controller/held.h"
 
-#define ROOM "msg=\"Namespace has its share of all output; what is more waits for room, other namespaces go on\""
-#define TIME "msg=\"Namespace takes long to render; it waits for its turn, other namespaces go on\""
+#define ROOM "msg=\"Namespace has used its share of the output; more output waits, other namespaces are not affected\""
+#define TIME "msg=\"Namespace takes long to render; its changes wait, other namespaces are not affected\""
 #define OVER "msg=\"Namespace no longer waits\""
 
 struct world {

@@ -60,8 +60,9 @@ static void without_a_right_to_pods_the_lease_decides(void **state)
     struct world *w = *state;
     w->server.denies_pods = true;
     start_pair(w);
-    assert_logged(w, "level=INFO msg=\"The leader's Pod may not be watched: its crash is noticed when the lease has "
-                     "expired\" identity=pod-b error=");
+    assert_logged(
+        w,
+        "level=INFO msg=\"Not allowed to watch the leader's Pod: its crash is noticed when the lease has expired\" identity=pod-b error=");
     replica_end(&w->a);
     lease_server_set_pod(&w->server, NULL);
     run_for(w, 500 * MS);

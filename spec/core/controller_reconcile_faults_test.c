@@ -24,8 +24,7 @@ static void poison_from_the_start_and_later(void **state)
                            "not run: it ended the renderer before; it waits for a change of its object "
                            "(things default/loops); things.lua:4: the renderer was ended while this ran: a "
                            "rendering may take 700ms (templatingSettings.renderTimeout)"));
-    assert_int_equal(
-        log_count(w.log, "msg=\"Object quarantined: HAProxy refuses what its template made; it is left out"), 1);
+    assert_int_equal(log_count(w.log, "msg=\"Object quarantined: HAProxy refuses its output; it is left out"), 1);
     /* one of them is the one that is not run any more */
     WAIT_UNTIL(&w, log_count(w.log, "msg=\"Template failed") == 2);
     /* While running: their last good output stays, others go on. */

@@ -44,8 +44,8 @@ static const struct fact facts[] = {
     {"HT0610", "5 certificates have ended", .metrics = "haptic_certificates{state=\"ended\"} 5\n"},
     {"HT0610", "1 certificates end within 14 days", .metrics = "haptic_certificates{state=\"soon\"} 1\n"},
     {"HT0611", "HAProxy runs in another version", .metrics = "haptic_haproxy_version_differs 1\n"},
-    {"HT0612", "3 members refuse what was accepted", .metrics = "haptic_members_refused 3\n"},
-    {"HT0612", "1 of 2 members do not serve what was accepted", .metrics = "haptic_members_verified 1\n"},
+    {"HT0612", "3 members refuse the accepted configuration", .metrics = "haptic_members_refused 3\n"},
+    {"HT0612", "1 of 2 members do not serve the accepted configuration", .metrics = "haptic_members_verified 1\n"},
 };
 
 /* The first metrics without those that the second ones name. */

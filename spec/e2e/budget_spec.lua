@@ -65,7 +65,7 @@ describe("an output budget that one namespace fills", function()
     answers("victim.example", "198.18.1.1:8001")
     fill()
     scope:wait_for("the namespace to be held back", 30, function() return held() > 0 end)
-    haptic:wait_log('msg="Namespace has its share of all output[^\n]* namespace=greedy', 10)
+    haptic:wait_log('msg="Namespace has used its share of the output[^\n]* namespace=greedy', 10)
     assert.is_true(is_listed())
     assert.is_true(haptic:is_ready())
     -- A change, a new object and a deletion of somebody else, in the same renderings as further attempts.

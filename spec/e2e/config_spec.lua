@@ -274,7 +274,7 @@ describe("a configuration that is a resource", function()
     scope:wait_for("the override", 10, function() return hello(haptic) == "own", hello(haptic) end)
     wait_condition("OverridesCurrent")
     library("2", "library three")
-    haptic:wait_log("What an override was made against has changed.*templateSnippets.hello.lua was made against revision 1", 10)
+    haptic:wait_log("The original of an override has changed.*templateSnippets.hello.lua was made against revision 1", 10)
     local c
     scope:wait_for("the condition", 20, function()
       local words, by_type = conditions()

@@ -1,6 +1,7 @@
 --- Each code of a finding: an input that gives it, and the whole text that people see, compared with
 --- spec/e2e/findings/CODE.txt. FINDINGS_UPDATE=1 writes those files anew.
 
+local cjson = require("cjson")
 local posix = require("support.posix")
 
 local BIN = os.getenv("HAPTIC_BIN") or "build/release/core/haptic"
@@ -89,12 +90,12 @@ describe("finding", function()
     return code:find("^HT06") ~= nil and (status == 0 or status == true)
   end
 
-  it("has a case for each code that the program knows, a row in docs/errors.md, and its page", function()
+  it("has a case for each code that the program knows, a heading in docs/errors.md, and its page", function()
     local pipe = assert(io.popen(BIN .. " explain --markdown"))
     local page, count = pipe:read("*a"), 0
     pipe:close()
     local without = {}
-    for code in page:gmatch("\n| (HT%d+) |") do
+    for code in page:gmatch("\n## (HT%d+)\n") do
       count = count + 1
       if not CASES[code] and not is_named_elsewhere(code) then without[#without + 1] = code end
       local explained = assert(io.popen(BIN .. " explain " .. code))
@@ -103,5 +104,19 @@ describe("finding", function()
     end
     assert.is_true(count >= 13)
     assert.equal("", table.concat(without, " "), "codes without a case")
+  end)
+
+  it("is in the table of docs/troubleshooting.md with its remedy and a link, in order and nothing else", function()
+    local pipe = assert(io.popen(BIN .. " explain -o json"))
+    local wanted, found = {}, {}
+    for _, row in ipairs(cjson.decode(pipe:read("*a"))) do
+      wanted[#wanted + 1] = ("| [%s](errors.md#%s) | %s | %s |"):format(row.code, row.code:lower(), row.title, row.remedy)
+    end
+    pipe:close()
+    for line in read("docs/troubleshooting.md"):gmatch("[^\n]+") do
+      if line:find("^| %[HT") then found[#found + 1] = line end
+    end
+    assert.is_true(#wanted >= 27)
+    assert.same(wanted, found)
   end)
 end)

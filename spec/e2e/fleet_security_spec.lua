@@ -232,7 +232,7 @@ describe("a fleet among enemies", function()
       return (disproved or 0) >= 2, disproved
     end)
     assert.equal(0, h:metric("haptic_member_verified", { member = url }))
-    assert.is_true(h:count_log("Member is not believed") >= 1)
+    assert.is_true(h:count_log("Member cannot prove that it has the accepted configuration") >= 1)
     assert.equal(0, h:metric("haptic_member_disproved_total", { member = honest.url }))
     assert.equal(1, h:metric("haptic_member_verified", { member = honest.url }))
     change()

@@ -118,7 +118,7 @@ describe("a fleet", function()
     a:stop()
     -- Another machine: no directory of its own. `nobody` is not known.
     local b = start_controller("b", { snippet = "http-request set-header X-A {{ nobody.name }}\n" }):wait_ready()
-    b:wait_log('msg="Took up what the fleet serves"')
+    b:wait_log('msg="Restored the configuration that the fleet serves"')
     wait_verified(b, 3)
     assert.equal(2, b:metric("haptic_failed_objects"))
     for _, m in ipairs(members) do

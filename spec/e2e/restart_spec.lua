@@ -131,7 +131,7 @@ describe("a restart", function()
     os.remove(source.path .. "/r2.yaml")
     source:write("r3.yaml", kube.route("r3", "r3.example", { "198.18.0.8" }))
     restart_as("unread")
-    haptic:wait_log("Manifests cannot be read: what was accepted before the start stays in force", 10)
+    haptic:wait_log("Manifests cannot be read: the configuration that was accepted before the start stays in force", 10)
     haptic:wait_log("Comparing everything with HAProxy", 10)
     all_answer()
     local answer = assert(haptic:get("/readyz"))
@@ -279,7 +279,7 @@ end)]] },
     start({}, {
       name = "damaged", directory = former.directory, http_port = former.http_port, status_port = former.status_port,
     }):wait_ready()
-    haptic:wait_log("What was accepted before the start cannot be read.*accepted.*damaged", 5)
+    haptic:wait_log("The configuration that was accepted before the start cannot be read.*accepted.*damaged", 5)
     all_answer()
     -- The next one can be read again.
     restart(BROKEN, "KILL")

@@ -35,11 +35,11 @@ describe("watches", function()
     answers("steady.example", "198.18.0.1:8001")
     assert.equal(1, haptic:count_log("list endpointslices.*end of the streamed list did not come"))
     assert.is_true(#faults:find_requests("/endpointslices[?]limit=500") > 0)
-    haptic:wait_log("Watches are silent", 20)
+    haptic:wait_log("This API server sends no bookmarks", 20)
     scope:wait_for("kinds that are quiet to be opened again in silence", 20, function()
       return (haptic:metric("haptic_watch_restarts_total", { kind = "services", reason = "silent" }) or 0) >= 2
     end)
-    assert.equal(1, haptic:count_log("Watches are silent"))
+    assert.equal(1, haptic:count_log("This API server sends no bookmarks"))
     -- One for the list, one for the first silence; none each time after that.
     assert.is_true(haptic:count_log("Watch failed.*resource=services") <= 2)
     admin:put(kube.slice("steady", { "198.18.0.9" }))
