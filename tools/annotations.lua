@@ -1,6 +1,6 @@
 --- annotations.lua — docs/annotations.md from the declarations.
 --
---   luajit tools/annotations.lua [--check]      writes the page, or says whether it is the current one
+--   luajit tools/annotations.lua [--check]      writes the page, or checks that it is up to date
 package.path = "./?.lua;lua/?.lua;" .. package.path
 local cjson = require("cjson")
 local program = require("spec.support.program")
@@ -52,31 +52,31 @@ local function kinds_of(k)
   return table.concat(list, " ")
 end
 
---- What costs a reload, and why.
+--- What needs a reload, and why.
 local RELOADS = {
   { 'settings of the ConfigMap ("each value")',
-    "lines of `global`, `defaults` and frontends are read when HAProxy starts" },
+    "HAProxy reads `global`, `defaults` and frontends only when it starts" },
   { "lines that no backend has had yet",
-    "they are a `defaults` section, from which backends are derived while it runs" },
-  { "another list of users of crypt(3), a new pair of Secret and realm", "a `userlist` and the rule that names it" },
-  { "the first user with `$apr1$`", "the script that computes it" },
-  { "`request-capture`, `src-ip-header`: an expression or a name that is new", "it is part of a rule" },
-  { "`route-acl`: a condition that is new, or has another place among those of a path", "it is a rule" },
+    "they become a `defaults` section, which backends need when they are added at runtime" },
+  { "another list of users of crypt(3), a new pair of Secret and realm", "a new `userlist`, and a rule that names it" },
+  { "the first user with `$apr1$`", "a script computes these hashes, and HAProxy loads scripts only when it starts" },
+  { "`request-capture`, `src-ip-header`: a new expression or name", "it is part of a rule" },
+  { "`route-acl`: a new condition, or another order of the conditions of a path", "it is a rule" },
   { "`server-ca`: another Secret, or other authorities in it; `server-crt`: another Secret",
-    "files of authorities are read when HAProxy starts" },
+    "HAProxy reads files of authorities only when it starts" },
   { "a port of `tcp_services`, a page of `error_files`, a member of `rate_limit_peers`",
-    "listeners, pages and peers are those that it started with" },
-  { "before 3.4: a new backend; before 3.0: servers that come and go", "HAProxy cannot add them while it runs" },
+    "HAProxy reads listeners, pages and peers only when it starts" },
+  { "before 3.4: a new backend; before 3.0: added or removed servers", "HAProxy cannot add them at runtime" },
 }
 
---- What stands elsewhere than in annotations.
+--- What other objects than annotations have.
 local OBJECTS = {
   { "a port in its ConfigMap of TCP services", "the same, in the ConfigMap that `tcp_services` names" },
   { "a status in its ConfigMap of error files", "the same, in the ConfigMap that `error_files` names" },
   { "a name in its ConfigMap of pattern files", "a list of addresses, in the ConfigMap that `pattern_lists` names" },
   { "`tls.crt` and `tls.key` of a Secret", "the same" },
   { "`rsa.crt` and `rsa.key`, `ecdsa.crt` and `ecdsa.key`, `dsa.crt` and `dsa.key` of one Secret",
-    "a Secret with `tls.crt` and `tls.key` for each type, both with the host in `spec.tls`; the owner is told" },
+    "a Secret with `tls.crt` and `tls.key` for each type, both with the host in `spec.tls`; an Event says so" },
 }
 
 --- The whole page.
@@ -85,16 +85,29 @@ function M.page()
   local function add(...) out[#out + 1] = (...):format(select(2, ...)) end
   add("# Annotations of %s", FAMILY)
   add("")
-  add("This page is written by `tools/annotations.lua` from the declarations in `templates/`; a test compares them.")
-  add("[Writing templates](templates.md#annotations) says how values are read, what becomes of wrong ones, and how you")
-  add("declare your own. With `haptic policy | kubectl apply -f -` the API server refuses objects with wrong values of")
-  add("types that it can check; `haptic annotations -o json` has the same for editors and shells.")
-  add("The prefix `haproxy.com` means the same.")
+  add("This page lists all annotations of HAProxy Technologies' controller, and what each of them does here.")
   add("")
-  add("Where: I an Ingress, S a Service, C the ConfigMap that the setting `configmap` names (its keys have no prefix).")
-  add("The first that has a right value counts, in this order.")
+  add("- [Keys with an effect](#keys-with-an-effect)")
+  add("- [What needs a reload](#what-needs-a-reload-and-why)")
+  add("- [Keys without an effect](#keys-without-an-effect)")
+  add("- [Other objects](#other-objects)")
+  add("")
+  add("The prefix `haproxy.com` means the same as `haproxy.org`.")
+  add("")
+  add("- [Writing templates](templates.md#annotations) says how values are read, how wrong values are handled, and")
+  add("  how you declare your own annotations.")
+  add("- With `haptic policy | kubectl apply -f -`, the API server refuses objects with wrong values, as far as it can")
+  add("  check their types.")
+  add("- `haptic annotations -o json` prints the same list for editors and scripts.")
+  add("")
+  add("This page is generated by `tools/annotations.lua` from the declarations in `templates/`; a test compares them.")
   add("")
   add("## Keys with an effect")
+  add("")
+  add("The column *where* lists the objects that may have the key: I an Ingress, S a Service, C the ConfigMap that the")
+  add("setting `configmap` names (its keys have no prefix). The first of these with a valid value is used.")
+  add("")
+  add("If the value of a key that **protects** is wrong, and no other object has a valid one, the routes answer 503.")
   add("")
   add("| key | where | type | default | effect | HAProxy | needs a reload | tested by |")
   add("| --- | --- | --- | --- | --- | --- | --- | --- |")
@@ -113,29 +126,27 @@ function M.page()
     end
   end
   add("")
-  add("Where the value of a key that **protects** is wrong, and no other level has a right one, the routes answer 503.")
+  add("## What needs a reload, and why")
   add("")
-  add("## What costs a reload, and why")
+  add("With default settings, on HAProxy 3.4, a new Ingress needs no reload. New values of keys without an entry in")
+  add("the column *needs a reload* need none either.")
   add("")
-  add("With default settings a new Ingress, and new values of keys without an entry in that column, need none on")
-  add("HAProxy 3.4.")
-  add("")
-  add("| what | why |")
+  add("| change | reason |")
   add("| --- | --- |")
   for _, row in ipairs(RELOADS) do add("| %s | %s |", row[1], row[2]) end
   add("")
-  add("## Other keys")
+  add("## Keys without an effect")
   add("")
-  add("Where such a key is set, the owner is told, with this reason. At an Ingress or a Service, one that protects")
-  add("closes the routes: 503.")
+  add("If an object has such a key, its owner gets an Event with this reason. If the key protects, the routes of")
+  add("the Ingress or the Service are closed: they answer 503.")
   add("")
-  add("| key | where | |")
+  add("| key | where | reason |")
   add("| --- | --- | --- |")
   for _, k in ipairs(refused) do
     add("| `%s` | %s | %s%s |", k.short, kinds_of(k), cell(k.reason), k.protects and " **Protects.**" or "")
   end
-  add("| `backend.PREFIX/NAME`, `frontend.PREFIX/NAME` | I S | what that controller's administrator defines by custom "
-    .. "resources; [declare your own](templates.md#annotations) in a template |")
+  add("| `backend.PREFIX/NAME`, `frontend.PREFIX/NAME` | I S | custom resources of that controller define them; "
+    .. "[declare your own](templates.md#annotations) in a template |")
   add("")
   add("## Other objects")
   add("")

@@ -8,7 +8,9 @@
 static const struct finding_code_row rows[] = {
     [FINDING_MANIFEST] =
         {"HT0101", FINDING_ERROR, "A manifest, or an object in it, cannot be used",
-         "The file is not valid YAML or JSON, or the API server would not store an object in it. A running controller that reads a folder keeps the last good version of that object, and uses all other objects.",
+         "The file is not valid YAML or JSON, or the API server would not store an object in it. A running "
+         "controller that reads a folder keeps the last good version of that object, and uses all other "
+         "objects.",
          "Correct the file at the line in the message."},
     [FINDING_FIELD_IGNORED] = {"HT0102", FINDING_WARNING, "A field of the configuration has no effect",
                                "The field belongs to the resource, but this program does not use it.",
@@ -16,25 +18,31 @@ static const struct finding_code_row rows[] = {
     [FINDING_CONFIG] = {"HT0103", FINDING_ERROR, "The configuration is wrong",
                         "The configuration cannot be used. A running controller keeps the previous configuration.",
                         "Correct the field at the line in the message."},
-    [FINDING_PROGRAM] =
-        {"HT0201", FINDING_ERROR, "The templates do not load",
-         "A script or a text template does not compile, or it failed while it was loaded. A running controller keeps the previous templates.",
-         "Correct the template at the line in the message."},
+    [FINDING_PROGRAM] = {"HT0201", FINDING_ERROR, "The templates do not load",
+                         "A script or a text template does not compile, or it failed while it was loaded. A running "
+                         "controller keeps the previous templates.",
+                         "Correct the template at the line in the message."},
     [FINDING_FRAGMENT_FAILED] =
         {"HT0202", FINDING_ERROR, "A template failed for an object",
-         "The function ended with an error, so this object has no new output. A running controller keeps the last good output of this object, and renders all other objects.",
+         "The function ended with an error, so this object has no new output. A running controller keeps "
+         "the last good output of this object, and renders all other objects.",
          "Correct the template at the line in the message, or the field of the object that it reads."},
     [FINDING_RENDERER_KILLED] =
         {"HT0203", FINDING_ERROR, "A template exceeded its time or memory",
-         "A fragment took more time or memory than templatingSettings.renderTimeout or renderMemoryBytes allow. It is left out until its object changes. After a time-out the message names the line that was running.",
+         "A fragment took more time or memory than templatingSettings.renderTimeout or renderMemoryBytes "
+         "allow. It is left out until its object changes. After a time-out the message names the line that "
+         "was running.",
          "Look for a loop that does not end, or for output that grows with the square of the input."},
     [FINDING_REFUSED_OBJECT] =
         {"HT0301", FINDING_ERROR, "HAProxy refuses the output of one object",
-         "`haproxy -c` refuses a line that the template wrote for this object. A running controller quarantines the fragment: HAProxy keeps its last accepted output, and changes of all other objects go live.",
+         "`haproxy -c` refuses a line that the template wrote for this object. A running controller "
+         "quarantines the fragment: HAProxy keeps its last accepted output, and changes of all other "
+         "objects go live.",
          "Correct the template at the line in the message, or the field of the object that it writes."},
     [FINDING_REFUSED] =
         {"HT0302", FINDING_ERROR, "HAProxy refuses the configuration",
-         "`haproxy -c` refuses output that belongs to no single object. A running controller keeps the last accepted configuration.",
+         "`haproxy -c` refuses output that belongs to no single object. A running controller keeps the last "
+         "accepted configuration.",
          "Correct the template that wrote the line."},
     [FINDING_UNCHECKED] =
         {"HT0303", FINDING_ERROR, "The configuration could not be checked",
@@ -46,22 +54,28 @@ static const struct finding_code_row rows[] = {
          "Read the message. docs/libraries.md lists the reasons of the built-in libraries."},
     [FINDING_KEY_LOST] =
         {"HT0402", FINDING_WARNING, "An older object has the same key",
-         "Two objects write the same entry of a map, section or file, or two templates want different forms of the same object. The output of the older object is used (creationTimestamp, then namespace and name).",
+         "Two objects write the same entry of a map, section or file, or two templates want different forms "
+         "of the same object. The output of the older object is used (creationTimestamp, then namespace and "
+         "name).",
          "Give one of the two another host, path or name."},
     [FINDING_NOT_FETCHED] =
         {"HT0403", FINDING_WARNING, "A URL that a template fetches has no content here",
-         "The offline commands fetch nothing. http:fetch() returns what manifests of kind FetchedURL have, or httpResources in a test. A running controller fetches the URL.",
-         "Add a FetchedURL with this url and its content to the sources. /debug/fetched of a controller prints those that it has."},
+         "The offline commands fetch nothing. http:fetch() returns what manifests of kind FetchedURL have, "
+         "or httpResources in a test. A running controller fetches the URL.",
+         "Add a FetchedURL with this url and its content to the sources. /debug/fetched of a controller "
+         "prints those that it has."},
     [FINDING_FETCH_REFUSED] =
         {"HT0404", FINDING_ERROR, "A URL that a template fetches is not allowed",
-         "No entry of templatingSettings.httpFetch.allow is the beginning of this URL. A running controller does not fetch it; http:fetch() returns an error.",
+         "No entry of templatingSettings.httpFetch.allow is the beginning of this URL. A running controller "
+         "does not fetch it; http:fetch() returns an error.",
          "Add the beginning of the URL to templatingSettings.httpFetch.allow, or correct the URL."},
     [FINDING_TEST_FAILED] = {"HT0501", FINDING_ERROR, "A test failed",
                              "The rendered output does not satisfy an assertion of validationTests.",
                              "Correct the template, or correct the assertion if the new output is right."},
     [FINDING_TESTS_WRONG] =
         {"HT0502", FINDING_ERROR, "The tests cannot be run",
-         "validationTests cannot be read, or there is no test, or none was selected. A run without a test counts as a failure.",
+         "validationTests cannot be read, or there is no test, or none was selected. A run without a test "
+         "counts as a failure.",
          "Correct the field at the line in the message, write a test, or choose another --run."},
     [FINDING_NO_CONTROLLER] =
         {"HT0601", FINDING_ERROR, "No controller was found",
@@ -73,26 +87,31 @@ static const struct finding_code_row rows[] = {
     [FINDING_UNREACHABLE] =
         {"HT0603", FINDING_ERROR, "A Pod or an address does not answer",
          "/readyz did not answer. A Pod is asked through the API server's proxy, an address directly.",
-         "Grant \"get\" on pods/proxy and check network policies and ports, or use kubectl port-forward and --address."},
+         "Grant \"get\" on pods/proxy and check network policies and ports, or use kubectl port-forward and "
+         "--address."},
     [FINDING_NOT_READY] = {"HT0604", FINDING_ERROR, "A controller or member is not ready",
                            "/readyz gives the reason. HAProxy serves the last accepted configuration.",
                            "Follow the message. /debug/state and the log have the details."},
-    [FINDING_LEASE] =
-        {"HT0605", FINDING_ERROR, "There is no leader",
-         "Without a leader no change goes live. HAProxy serves the last accepted configuration.",
-         "Look for \"lease\" in the controllers' logs. Usually the API server cannot be reached, or a permission is missing."},
+    [FINDING_LEASE] = {"HT0605", FINDING_ERROR, "There is no leader",
+                       "Without a leader no change goes live. HAProxy serves the last accepted configuration.",
+                       "Look for \"lease\" in the controllers' logs. Usually the API server cannot be reached, or a "
+                       "permission is missing."},
     [FINDING_REPLICAS] =
         {"HT0606", FINDING_WARNING, "Replicas have accepted different configurations",
-         "Replicas that have read the same objects render the same configuration. They differ for a moment while they process a change.",
+         "Replicas that have read the same objects render the same configuration. They differ for a moment "
+         "while they process a change.",
          "Run the command again. If the difference stays, compare /debug/config of both replicas."},
     [FINDING_OBJECTS] =
         {"HT0607", FINDING_WARNING, "The newest output of some objects is not in use",
-         "HAProxy refuses their output, a template fails for them, or an older object has the same key. HAProxy keeps their last good output.",
+         "HAProxy refuses their output, a template fails for them, or an older object has the same key. "
+         "HAProxy keeps their last good output.",
          "Look at problems in /debug/state, and at the Events of these objects."},
     [FINDING_NOT_IN_FORCE] =
         {"HT0608", FINDING_ERROR, "The newest configuration is not in use",
-         "It is wrong, its templates do not load, or its kinds are not listed yet. The previous configuration stays in use.",
-         "Look at the conditions of the resource, or at config in /debug/state. haptic validate names the line."},
+         "It is wrong, its templates do not load, or its kinds are not listed yet. The previous "
+         "configuration stays in use.",
+         "Look at the conditions of the resource, or at config in /debug/state. haptic validate names the "
+         "line."},
     [FINDING_WATCH] = {"HT0609", FINDING_ERROR, "A kind is not listed",
                        "Templates that read a kind are not rendered before all objects of that kind are read.",
                        "Grant \"list\" and \"watch\" on the kind, or install its CustomResourceDefinition."},
@@ -102,7 +121,8 @@ static const struct finding_code_row rows[] = {
          "Renew the certificates. The Secrets have Events."},
     [FINDING_VERSION] =
         {"HT0611", FINDING_WARNING, "HAProxy runs in another version than the one that checks",
-         "One version of HAProxy may refuse what another version accepts. Then the reload fails, although the check succeeded.",
+         "One version of HAProxy may refuse what another version accepts. Then the reload fails, although "
+         "the check succeeded.",
          "Use the same image for HAProxy in the controller and in the members."},
     [FINDING_MEMBERS] =
         {"HT0612", FINDING_ERROR, "Members do not serve the accepted configuration",

@@ -199,6 +199,10 @@ describe("docs/agent-api.md", function()
     assert.equal("422 refused", (offered((offers.of(renamed, writer(2)):gsub(digest, right)))))
     assert.matches("mude", member:state().refused)
 
+    -- The others: member and fleet specs (waits, busy, not_live, stopping need an agent in trouble).
+    assert.same({ ["200 applied"] = true, ["400 invalid"] = true, ["409 replayed"] = true, ["409 stale"] = true,
+      ["409 unknown_baseline"] = true, ["422 invalid"] = true, ["422 refused"] = true }, seen)
+
     local status, body = call("/v1/verify", "-X", "POST", "-d", "")
     assert.equal(200, status)
     check(cjson.decode(body), fields_of(EVERY, RESULT), { "proof" })

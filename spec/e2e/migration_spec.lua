@@ -306,7 +306,7 @@ describe("forty Ingresses of another controller", function()
     local text, code = posix.run({ e2e.program(), "validate", "-c", file, "--haproxy-binary",
       e2e.haproxy_binary("3.4"), folder })
     assert.equal(0, code, text)
-    for _, words in ipairs({ "timeout-client must be a duration", "scale-server-slots has no effect: servers come and go without slots",
+    for _, words in ipairs({ "timeout-client must be a duration", "scale-server-slots has no effect: servers are added and removed without slots",
       "InvalidReference: allow-list: there are no lists", "InvalidServerCa: server-ca: there is no Secret nowhere/ca" }) do
       assert.matches(words, text, 1, true)
     end

@@ -34,7 +34,7 @@ local INGRESS = {
   { "send-proxy-protocol", "proxy" }, { "send-proxy-protocol", "proxy-v2-ssl-cn" }, { "server-proto", "h2" },
   { "server-ca", "ns1/ca", "server-ca names no Secret in the namespace of the Service" }, { "server-ssl", "true" },
   { "set-host", "example.local" }, { "src-ip-header", "True-Client-IP" }, { "standalone-backend", "true" },
-  { "scale-server-slots", "75", "servers come and go without slots" }, { "timeout-server", "5s" }, { "timeout-server", "50" },
+  { "scale-server-slots", "75", "servers are added and removed without slots" }, { "timeout-server", "5s" }, { "timeout-server", "50" },
   { "backend-config-snippet", "http-send-name-header x-dst-server" },
   { "backend-config-snippet", "stick-table type string len 32 size 100k expire 30m\nstick on req.cook(sessionid)",
     "stick-table is not among the lines" },
@@ -57,8 +57,8 @@ local CONFIGMAP = {
   { "global-config-snippet", "tune.ssl.default-dh-param 2048\ntune.bufsize 32768" },
   { "global-config-snippet", "ssl-default-bind-options no-sslv3 no-tlsv10 no-tlsv11", "ssl-default-bind-options is not among" },
   { "stats-config-snippet", "stats auth foo:test", "expected refresh, hide-version" },
-  { "clean-certs", "false", "files that nobody names are always removed" },
-  { "generate-certificates-signer", "default/ca-signing-cert", "HAProxy has no authority's key here" },
+  { "clean-certs", "false", "unused files are always removed" },
+  { "generate-certificates-signer", "default/ca-signing-cert", "HAProxy does not get the key of a certificate authority here" },
 }
 local NEEDS = { ["cors-"] = { "cors-enable", "true" }, ["rate-limit-"] = { "rate-limit-requests", "5" },
   ["request-redirect-"] = { "request-redirect", "a.example" } }

@@ -13,73 +13,85 @@ settings({
 local NAMESPACE, NAME = (context.configmap or ""):match("^([^/]+)/(.+)$")
 local FAMILY = context.configmap_family
 
-local LIMITS = { http_request = "until a request is whole", http_keep_alive = "between two requests",
-  client_fin = "of a half-closed client", server_fin = "of a half-closed server", connect = "to connect to a pod",
-  client = "of a silent client", queue = "to wait for a free pod", tunnel = "of an upgraded connection" }
+local LIMITS = {
+  http_request = "to receive the headers of a request",
+  http_keep_alive = "between two requests of a connection",
+  client_fin = "for a half-closed connection of a client",
+  server_fin = "for a half-closed connection to a pod",
+  connect = "to connect to a pod",
+  client = "for an inactive client",
+  queue = "for a request in the queue",
+  tunnel = "for an inactive upgraded connection, such as a WebSocket",
+}
 
 local declared = {
   maxconn = {
-    type = "integer", min = 1, max = 100000000, doc = "Connections at the same time.", lines = "maxconn N (global)",
+    type = "integer", min = 1, max = 100000000,
+    doc = "The maximum of concurrent connections.", lines = "maxconn N (global)",
   },
-  threads = { doc = "Threads of HAProxy.", type = "integer", min = 1, max = 4096, lines = "nbthread N (global)" },
+  threads = {
+    doc = "The number of HAProxy's threads.", type = "integer", min = 1, max = 4096, lines = "nbthread N (global)" },
   hard_stop_after = {
-    type = "duration", unit = "ms", min = "1s", doc = "End of an old worker.", lines = "hard-stop-after TIME (global)",
+    type = "duration", unit = "ms", min = "1s",
+    doc = "How long an old worker may run after a reload.", lines = "hard-stop-after TIME (global)",
   },
   http_connection_mode = {
     type = "enum", values = { "http-keep-alive", "http-server-close", "httpclose" },
-    doc = "What becomes of a connection behind an answer.",
+    doc = "How connections are handled after an answer.",
     lines = "option http-keep-alive | http-server-close | httpclose (defaults)",
   },
   dontlognull = {
-    type = "switch", doc = "No line in the log for a connection without a request.",
+    type = "switch", doc = "Connections without a request are not logged.",
     lines = "option dontlognull (defaults)",
   },
   logasap = {
-    type = "switch", doc = "A line in the log before the answer has ended.", lines = "option logasap (defaults)",
+    type = "switch",
+    doc = "Requests are logged when the answer begins, not when it ends.", lines = "option logasap (defaults)",
   },
   http_keep_alive = {
     type = "switch",
-    doc = "An older way to write http-connection-mode: http-keep-alive, or httpclose where it is false.",
+    doc = "The older form of http-connection-mode: http-keep-alive if true, httpclose if false.",
     lines = "option http-keep-alive | httpclose (defaults)",
   },
   http_server_close = {
-    type = "switch", doc = "An older way to write http-connection-mode: http-server-close.",
+    type = "switch", doc = "The older form of http-connection-mode: http-server-close.",
     lines = "option http-server-close (defaults)",
   },
   proxy_protocol = {
-    type = "addresses", doc = "Load balancers whose connections have to begin with the PROXY protocol.",
+    type = "addresses", doc = "The load balancers whose connections must begin with a PROXY protocol header.",
     lines = "tcp-request connection expect-proxy layer4 if { src … }",
   },
   strict_sni = {
-    type = "switch", doc = "Handshakes for names without a certificate end.", lines = "bind … strict-sni",
+    type = "switch", doc = "Handshakes for names without a certificate are refused.", lines = "bind … strict-sni",
   },
   tls_alpn = {
-    type = "list", pattern = "^[%w./-]+$", expects = "names of protocols", doc = "Protocols that clients are offered.",
+    type = "list", pattern = "^[%w./-]+$", expects = "names of protocols",
+    doc = "The protocols that HAProxy offers to clients (ALPN).",
     lines = "bind … alpn h2,http/1.1",
   },
   http3_max_age = {
     type = "integer", min = 1, max = 31536000,
-    doc = "Seconds for which clients remember that there is HTTP/3 (setting http3).",
+    doc = "For how many seconds clients remember that HTTP/3 is available (setting http3).",
     lines = "http-after-response set-header Alt-Svc …",
   },
   default_certificate = {
     type = "text", pattern = "^[a-z0-9-]+/[a-z0-9.-]+$", expects = "namespace/name of a Secret", reload = "no",
-    doc = "The certificate for names that have none.", lines = "bind … crt-list (certs/default.pem)",
+    doc = "The certificate for names without their own certificate.", lines = "bind … crt-list (certs/default.pem)",
   },
   default_backend = {
     type = "text", pattern = "^[a-z0-9-]+/[a-z0-9-]+:?[a-z0-9-]*$",
     expects = "namespace/service or namespace/service:port",
-    reload = "no", doc = "The Service for what no Ingress matches; its first port where none is named.",
+    reload = "no", doc = "The Service for requests that match no Ingress. Without a port, its first port is used.",
     lines = "an entry of default-backend.map",
   },
   rate_limit_size = {
-    type = "size", min = 1000, max = 100000000, doc = "Clients that rate limits remember, of all routes together.",
+    type = "size", min = 1000, max = 100000000, doc = "How many clients all rate limits together remember.",
     lines = "stick-table … size N",
   },
 }
 for name, what in pairs(LIMITS) do
   declared["timeout_" .. name] = {
-    type = "duration", unit = "ms", min = "1ms", doc = "Time limit " .. what .. ".",
+    type = "duration", unit = "ms", min = "1ms", doc = "The time limit " .. what .. ".",
     lines = "timeout " .. name:gsub("_", "-") .. " TIME (defaults)",
   }
 end

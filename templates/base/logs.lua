@@ -69,12 +69,13 @@ local function declared(doc, lines, more)
 end
 
 annotations({
-  log_targets = declared("Where HAProxy logs to: for each target a line of address:, facility:, and perhaps port:, "
-    .. "level:, minlevel:, length: and format:.", "log ADDRESS:PORT … FACILITY LEVEL (global)",
+  log_targets = declared("The targets of HAProxy's log, one in each line, with address: and facility:, and "
+      .. "optionally port:, level:, minlevel:, length: and format:.", "log ADDRESS:PORT … FACILITY LEVEL (global)",
     { type = "lines", max = 10, parse = parse_targets }),
-  log_format = declared("The line of a request in the log: aliases, and expressions of listed fetches.",
+  log_format = declared("The format of log lines for requests: aliases, and expressions with the allowed sample "
+      .. "fetches.",
     "log-format TEXT (defaults)", { type = "text", parse = parse_format("log") }),
-  log_format_tcp = declared("The line of a connection in the log, of TCP services and of TLS that is passed on.",
+  log_format_tcp = declared("The format of log lines for connections of TCP services and of TLS passthrough.",
     "log-format TEXT (frontends in mode tcp)", { type = "text", parse = parse_format("tcp"),
       tested = "configmap_effects_spec: do what they say" }),
 })

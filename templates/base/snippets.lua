@@ -17,15 +17,15 @@ for _, kind in ipairs({ "Ingress", "Service", "ConfigMap" }) do
   if allowed[kind] then kinds[#kinds + 1] = kind end
 end
 
-local OFF = "switched off: the setting config_snippets names the kinds of objects whose lines count"
+local OFF = "switched off: the setting config_snippets must list the kind of object"
 local KEYS = { global = "global_config_snippet", frontend = "frontend_config_snippet", stats = "stats_config_snippet" }
 local PREFIXES = { "haproxy.org", "haproxy.com", "haproxy-haptic.org" }
-local NOTE = " Off, unless the setting config_snippets names the kind of object."
+local NOTE = " Off, unless the setting config_snippets lists the kind of object."
 
 local function parse_for(section_name)
   return function(lines)
     local checked, problem = firewall.check(section_name, table.concat(lines, "\n"))
-    if not checked then return nil, "lines that the firewall lets through: " .. problem end
+    if not checked then return nil, "lines that the firewall accepts: " .. problem end
     return checked
   end
 end
@@ -36,7 +36,7 @@ if #kinds > 0 then
   declared.backend_config_snippet = {
     type = "lines", max = 100, parse = parse_for("backend"), on = kinds, effect = "backend", protects = true,
     reload = "lines that no backend has had yet",
-    doc = "Lines of the backend, of a list of those that can do no harm." .. NOTE,
+    doc = "Lines for the backend. Only harmless directives are accepted." .. NOTE,
     lines = "http-request, http-response, acl, timeout, option, …",
     tested = "snippets_spec: count where they are allowed, and the firewall lets them through",
   }
@@ -49,9 +49,8 @@ for section_name, name in pairs(KEYS) do
   if allowed.ConfigMap then
     declared[name] = {
       type = "lines", max = 100, parse = parse_for(section_name), on = { "ConfigMap" }, effect = "settings",
-      reload = "each value", doc = "Lines of the section " .. section_name
-        .. ", of a list of those that can do no harm."
-        .. NOTE,
+      reload = "each value",
+      doc = "Lines for the section " .. section_name .. ". Only harmless directives are accepted." .. NOTE,
       lines = section_name == "global" and "tune.…, maxconnrate, …" or "http-request, http-response, acl, timeout, …",
       tested = "snippets_spec: count where they are allowed, and the firewall lets them through",
     }

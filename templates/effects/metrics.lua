@@ -13,9 +13,9 @@ annotations({
     expects = "the name of a Secret, with its namespace and a / in front of it or without", on = { "ConfigMap" },
     families = { ["haproxy.org"] = KEY, ["haproxy.com"] = KEY },
     effect = "settings", protects = true, reload = "each value, and a changed Secret",
-    doc = "A Secret, of the ConfigMap's namespace where it names none: who reads /metrics at the port for status needs "
-      .. "one of its names with the password, whose hash is of crypt(3) ($5$, $6$, bcrypt, …). Where it is wrong, or "
-      .. "the Secret is, /metrics answers 503.",
+    doc = "A Secret with users and password hashes of crypt(3) ($5$, $6$, bcrypt, …). /metrics at "
+      .. "the status port then needs one of these users. Without a namespace, the Secret is in the "
+      .. "ConfigMap's namespace. If the value or the Secret is wrong, /metrics answers 503.",
     lines = "http-request auth realm metrics if … !{ http_auth(" .. LIST .. ") }",
     tested = "configmap_spec: ask who reads the metrics for a password, and what is wrong closes them",
   },

@@ -123,44 +123,49 @@ end
 annotations({
   route_acl = { type = "text", parse = parse_condition, on = { "Service" }, effect = "backend", protects = true,
     reload = "each new condition",
-    doc = "The Service gets only requests that it holds for, and none when it is wrong. Others go to the Service "
-      .. "without a condition that an Ingress of the namespace has at the same host, path and type; 404 where there is "
-      .. "none. A fetch of the request, flags and patterns, of those that snippets may have.",
+    doc = "A condition: the Service gets only requests for which it holds, and none if the "
+      .. "condition is wrong. Other requests go to the Service without a condition at the same "
+      .. "host, path and type in the namespace; if there is none, they get 404. The condition is a "
+      .. "sample fetch of the request with flags and patterns, as snippets may have it.",
     lines = "http-request set-var(txn.variant) … if { CONDITION }; http-request return status 404 … unless "
       .. "{ CONDITION }",
     tested = TESTED .. "leads requests of a path to a canary by its condition" },
   load_balance = { type = "text", parse = parse_balance, on = ON, effect = "backend", reload = PROFILE,
-    doc = "How a server is chosen.", lines = "balance …; hash-type consistent", tested = TESTED .. "chooses servers" },
+    doc = "The load-balancing algorithm.", lines = "balance …; hash-type consistent",
+    tested = TESTED .. "chooses servers" },
   cookie_persistence = { type = "text", parse = parse_cookie, on = ON, effect = "backend", reload = PROFILE,
-    doc = "Clients stay at a server by a cookie of this name, also over reloads and while other servers come and go.",
+    doc = "A cookie of this name keeps clients at their server, also across reloads and while other "
+      .. "servers are added and removed.",
     lines = "cookie NAME insert indirect nocache dynamic", tested = TESTED .. "keeps clients at their servers" },
   cookie_persistence_no_dynamic = { type = "text", parse = parse_cookie, on = ON, effect = "backend",
-    reload = "lines that no backend has had yet; servers that come and go, before 3.2",
+    reload = "lines that no backend has had yet; before 3.2, servers that are added and removed",
     doc = "The same with the pod's name as the value of the cookie.", lines = "cookie NAME insert indirect nocache",
     tested = TESTED .. "keeps clients at their servers" },
   check = { type = "switch", on = ON, effect = "backend",
-    doc = "Whether HAProxy itself looks whether servers can be reached, and how often (check-interval).",
+    doc = "HAProxy itself checks that servers can be reached, at each check-interval.",
     lines = "server … check inter 2s", tested = TESTED .. "looks whether servers answer" },
   check_http = { type = "text", parse = parse_check, on = ON, effect = "backend", reload = PROFILE,
-    doc = "Checks are requests: a path, or method and path. A server counts that answers 2xx or 3xx.",
+    doc = "Check with an HTTP request: a path, or method and path. A server is healthy if it "
+      .. "answers 2xx or 3xx.",
     lines = "option httpchk; http-check send …", tested = TESTED .. "looks whether servers answer" },
   check_interval = { type = "duration", unit = "ms", min = "100ms", on = ON, effect = "backend",
     doc = "Time between two checks.", lines = "server … inter TIME",
     tested = TESTED .. "looks whether servers answer" },
   timeout_check = { type = "duration", unit = "ms", min = "1ms", on = ON, effect = "backend", reload = PROFILE,
-    doc = "How long an answer to a check may take.", lines = "timeout check TIME",
+    doc = "The time limit for the answer to a check.", lines = "timeout check TIME",
     tested = TESTED .. "looks whether servers answer" },
   pod_maxconn = { type = "integer", min = 1, max = 1000000, on = ON, effect = "backend",
-    doc = "Requests at the same time that a pod gets from all HAProxys, which share them (haproxy_pods).",
+    doc = "The maximum of concurrent requests that a pod gets from all HAProxys together "
+      .. "(haproxy_pods).",
     lines = "server … maxconn N", tested = TESTED .. "limits what a pod gets at the same time" },
   abortonclose = { type = "switch", on = ON, effect = "backend", reload = PROFILE,
-    doc = "Requests that wait are dropped when their clients have gone.", lines = "option abortonclose",
+    doc = "Waiting requests are dropped when their clients have closed the connection.", lines = "option abortonclose",
     tested = TESTED .. "drops requests whose clients have gone" },
   send_proxy_protocol = { type = "enum", values = keys(PROXY), on = ON, effect = "backend",
-    doc = "Pods are told the client's address by the PROXY protocol.", lines = "server … send-proxy-v2",
+    doc = "HAProxy sends the client's address to pods in a PROXY protocol header.", lines = "server … send-proxy-v2",
     tested = TESTED .. "tells pods the client's address" },
   forwarded_for = { type = "switch", on = ON, effect = "backend", reload = PROFILE,
-    doc = "Whether pods get X-Forwarded-For.", lines = "http-request del-header X-Forwarded-For",
+    doc = "Pods get the header X-Forwarded-For.", lines = "http-request del-header X-Forwarded-For",
     tested = TESTED .. "tells pods the client's address" },
 })
 

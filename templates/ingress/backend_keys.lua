@@ -28,8 +28,8 @@ local TLS_TEST = "tls_spec: goes on to servers, which are verified where their o
 annotations({
   server_ssl = {
     type = "switch", on = BACKENDS, families = in_families("server-ssl"), effect = "server-tls",
-    doc = "TLS to the pods, whose certificates are not verified without server-ca. What is neither true nor false is "
-      .. "taken for true.",
+    doc = "TLS to pods. Without server-ca, their certificates are not verified. A value that is "
+      .. "neither true nor false counts as true.",
     lines = "server … ssl alpn h2,http/1.1 verify none", tested = TLS_TEST,
   },
   server_proto = {
@@ -39,39 +39,42 @@ annotations({
       if text == "h1" or text == "h2" then return text end
       return nil, "h1 or h2"
     end,
-    doc = "The protocol that pods are spoken to by: h1 or h2.", lines = "server … proto h2, or alpn", tested = TLS_TEST,
+    doc = "The protocol to pods: h1 or h2.", lines = "server … proto h2, or alpn", tested = TLS_TEST,
   },
   server_ca = {
     type = "text", parse = parse_secret, on = BACKENDS, families = in_families("server-ca"), effect = "server-tls",
     protects = true,
-    doc = "A Secret with the authorities (ca.crt, or tls.crt) that have to have signed the pods' certificates. Of a "
-      .. "ConfigMap: NAMESPACE/NAME.",
+    doc = "A Secret with the authorities (ca.crt, or tls.crt) that verify the pods' certificates. "
+      .. "In the ConfigMap: NAMESPACE/NAME.",
     lines = "server … ssl verify required ca-file certs/NAMESPACE_NAME.server-ca.pem",
     reload = "another Secret; before 3.2, other authorities in it",
     tested = TLS_TEST,
   },
   server_crt = {
     type = "text", parse = parse_secret, on = BACKENDS, families = in_families("server-crt"), effect = "server-tls",
-    protects = true, doc = "A Secret with the certificate that pods are shown. Of a ConfigMap: NAMESPACE/NAME.",
+    protects = true, doc = "A Secret with the certificate that HAProxy shows to pods. In the ConfigMap: "
+      .. "NAMESPACE/NAME.",
     lines = "server … ssl crt certs/NAMESPACE_NAME.pem", reload = "another Secret", tested = TLS_TEST,
   },
   server_sni = {
     type = "text", pattern = "^[a-z0-9][a-z0-9.-]*$", expects = "a DNS name in lower case", on = BACKENDS,
     families = in_families("server-sni"), effect = "server-tls", protects = true,
-    doc = "The name that pods are asked for in the handshake, and, with server-ca, that their certificates have to "
-      .. "have. Where it is wrong and nobody verifies it, pods are asked for no name.",
+    doc = "The server name (SNI) in the handshake with pods. With server-ca, the pods' certificates "
+      .. "must have this name. If the name is invalid and there is no server-ca, HAProxy sends no "
+      .. "server name.",
     lines = "server … sni str(NAME) verifyhost NAME", tested = TLS_TEST,
   },
   standalone_backend = {
     type = "switch", on = { "Ingress", "Service" }, families = in_families("standalone-backend"), effect = "backend",
-    doc = "The Ingress has backends of its own; of a Service: each of its Ingresses.",
+    doc = "The Ingress gets its own backends. On a Service: each of its Ingresses gets its own "
+      .. "backends.",
     lines = "backend NAMESPACE_SERVICE_PORT_INGRESS",
     tested = "backend_annotations_spec: keeps an Ingress' backend apart, and takes values of the ConfigMap",
   },
   ssl_passthrough = {
     type = "switch", on = BACKENDS, families = in_families("ssl-passthrough"), effect = "passthrough",
-    doc = "TLS goes on to the pods as it is, by the name that the client asks for. It needs the setting "
-      .. "ssl_passthrough; without it the routes answer 503.",
+    doc = "TLS connections are passed to the pods unchanged. The server name (SNI) selects the "
+      .. "route. Needs the setting ssl_passthrough; without it the routes answer 503.",
     lines = "use_backend %[var(txn.passthrough)]",
     tested = "passthrough_spec: stands beside hosts whose TLS ends here, and comes and goes",
   },

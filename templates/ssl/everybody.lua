@@ -14,9 +14,10 @@ annotations({
     type = "text", pattern = "^[a-z0-9-]+/[a-z0-9][a-z0-9.-]*$", expects = "namespace/name of a Secret",
     on = { "ConfigMap" }, families = { ["haproxy.org"] = "client-ca", ["haproxy.com"] = "client-ca" },
     effect = "settings", protects = true, reload = "the first one, and another Secret",
-    doc = "Authorities (ca.crt, else tls.crt) of the certificates that clients of HTTPS need, on all routes but those "
-      .. "whose Ingress has haproxy-haptic.org/client-ca. HTTP is not affected. Where it is wrong, or its Secret is, "
-      .. "nobody is let in over HTTPS.",
+    doc = "A Secret with the authorities (ca.crt, else tls.crt) that verify the certificates of all "
+      .. "HTTPS clients. It applies to all routes, except those of an Ingress with "
+      .. "haproxy-haptic.org/client-ca. HTTP is not affected. If the value or the Secret is wrong, "
+      .. "HTTPS accepts no client.",
     lines = "bind … ca-file certs/" .. FILE .. " verify optional; http-request return status 496 if …",
     tested = TESTED,
   },
@@ -24,7 +25,8 @@ annotations({
     type = "switch", on = { "ConfigMap" },
     families = { ["haproxy.org"] = "client-crt-optional", ["haproxy.com"] = "client-crt-optional" },
     effect = "settings", reload = "each value",
-    doc = "With client-ca: clients without a certificate are let in, those with a wrong one are not.",
+    doc = "With client-ca: clients without a certificate are accepted. Clients with an invalid "
+      .. "certificate are refused.",
     lines = "no rule for clients without a certificate", tested = TESTED,
   },
 })
