@@ -79,7 +79,8 @@ describe("completion", function()
     posix.write_file(directory .. "/haptic.1", (run(BIN, "man")))
     for _, checker in ipairs({ "groff -man -Tutf8 -ww -z", "mandoc -Tlint -Wwarning" }) do
       if has(checker:match("%a+")) then
-        assert.equal("", (sh(("for p in %s/*.1; do %s $p; done 2>&1"):format(directory, checker))))
+        -- Pages have no date, so that each build gives the same bytes.
+        assert.equal("", (sh(("for p in %s/*.1; do %s $p; done 2>&1 | grep -v 'missing date, using'"):format(directory, checker))))
       else
         print("left out: " .. checker .. ", as it is not installed")
       end
