@@ -186,10 +186,8 @@ static void backend_commit(struct agent *a, struct touched_backend *t, const cha
         live_backend_wait(a->live, live);
         cfg_backend_insert(&t->wanted, stays);
     }
-    cfg_backend_done(&live->cfg);
-    live->cfg = t->wanted;
+    live_backend_take(a->live, live, &t->wanted);
     live->unknown = false;
-    memset(&t->wanted, 0, sizeof(t->wanted));
     for (size_t i = 0; i < live->cfg.servers.length; i++)
         if (live->cfg.servers.items[i]->words_known)
             shape_learn(a, live->cfg.servers.items[i], live->cfg.from);

@@ -46,36 +46,13 @@ static bool is_listed(const struct agent *a, struct touched *t, const char *path
 
 /* ---- files ---- */
 
-static bool has_word(const struct cfg_server *s, const char *wanted)
-{
-    for (const char *w = s->words; w < s->words + s->words_length; w += strlen(w) + 1)
-        if (strcmp(w, wanted) == 0)
-            return true;
-    return false;
-}
-
-/* Does a server verify by it that has no certificate of its own? */
-static bool is_of_plain_server(const struct agent *a, const char *path)
-{
-    const struct map_slot *slot;
-    for (size_t it = 0; (slot = map_next(&a->live->backends, &it));) {
-        const struct live_backend *b = slot->value;
-        for (size_t i = 0; i < b->cfg.servers.length; i++) {
-            const struct cfg_server *s = b->cfg.servers.items[i];
-            if (has_word(s, path) && !has_word(s, "crt"))
-                return true;
-        }
-    }
-    return false;
-}
-
 /* May authorities or revocations that HAProxy has loaded change while it runs? */
 static bool trust_may_change(const struct agent *a, const char *path, struct plan *part)
 {
     if (!a->caps.authorities_end_sessions)
         plan_reload(part, "certificate",
                     "%s changed, and this HAProxy takes up sessions again that were begun before that", path);
-    else if (live_refers(a->live, path) || is_of_plain_server(a, path))
+    else if (live_is_trusted(a->live, path))
         plan_reload(part, "certificate", "%s changed, and servers keep the authorities that they began with", path);
     return !part->reload;
 }

@@ -117,7 +117,7 @@ static void announced_free(struct cfg_backend *b)
 }
 
 /* What is the section now, of which it is not known whether it has become as wanted? */
-static void load_unfinished(struct live_backend *b, const struct cfg_backend *wanted)
+static void load_unfinished(struct live *l, struct live_backend *b, const struct cfg_backend *wanted)
 {
     for (size_t i = 0; i < b->cfg.servers.length; i++) {
         struct cfg_server *s = b->cfg.servers.items[i];
@@ -127,8 +127,10 @@ static void load_unfinished(struct live_backend *b, const struct cfg_backend *wa
     /* One that was to come has these words, if it has come. */
     for (size_t i = 0; i < wanted->servers.length; i++) {
         const struct cfg_server *w = wanted->servers.items[i];
-        if (!cfg_backend_server(&b->cfg, w->name))
-            cfg_backend_insert(&b->cfg, cfg_server_copy(w, w->address, w->port));
+        if (cfg_backend_server(&b->cfg, w->name))
+            continue;
+        live_note_trusted(l, w->words, w->words_length);
+        cfg_backend_insert(&b->cfg, cfg_server_copy(w, w->address, w->port));
     }
 }
 
@@ -147,8 +149,7 @@ static void load_section(void *ctx, const char *name, const char *from, const ch
     } else {
         before = live_backend_get(l->live, name);
     }
-    cfg_backend_done(&before->cfg);
-    before->cfg = parsed;
+    live_backend_take(l->live, before, &parsed);
 }
 
 void journal_load(struct agent *a, struct live *live)
@@ -183,7 +184,7 @@ void journal_load(struct agent *a, struct live *live)
     for (size_t it = 0; (slot = map_next(&l.announced, &it));) {
         struct live_backend *b = live_backend(live, slot->key);
         if (b)
-            load_unfinished(b, slot->value);
+            load_unfinished(live, b, slot->value);
         announced_free(slot->value);
     }
     map_done(&l.announced);

@@ -73,9 +73,7 @@ static void see_backend(struct judge *j, const char *name)
         j->stale = true;
         return;
     }
-    cfg_backend_done(&live->cfg);
-    live->cfg = wanted;
-    memset(&wanted, 0, sizeof(wanted));
+    live_backend_take(j->agent.live, live, &wanted);
     for (size_t i = 0; i < live->cfg.servers.length; i++)
         if (live->cfg.servers.items[i]->words_known)
             shape_learn(&j->agent, live->cfg.servers.items[i], live->cfg.from);

@@ -1,5 +1,5 @@
 /* Texts are parsed by haproxy/cfg. Of each text is kept what it has to be compared by, and what it may refer to: maps,
- * and words that may be names of backends. What the command line tells is merged in live_merge.c.
+ * and words (live_words.c). What the command line tells is merged in live_merge.c.
  */
 #include "agent/live.h"
 
@@ -70,6 +70,7 @@ struct live *live_free(struct live *l)
     map_done(&l->files);
     live_certificates_done(l);
     map_done(&l->words);
+    map_done(&l->trusted);
     map_done(&l->waiting);
     free(l);
     return NULL;
@@ -116,6 +117,16 @@ void live_backend_drop(struct live *l, const char *name)
         backend_free(b);
 }
 
+void live_backend_take(struct live *l, struct live_backend *b, struct cfg_backend *cfg)
+{
+    live_note_trusted(l, buf_str(&cfg->default_words), cfg->default_words.length);
+    for (size_t i = 0; i < cfg->servers.length; i++)
+        live_note_trusted(l, cfg->servers.items[i]->words, cfg->servers.items[i]->words_length);
+    cfg_backend_done(&b->cfg);
+    b->cfg = *cfg;
+    memset(cfg, 0, sizeof(*cfg));
+}
+
 void live_backend_wait(struct live *l, const struct live_backend *b)
 {
     CLEANUP(free_ptr) char *name = xasprintf("%s %s", b->listen ? "listen" : "backend", b->name);
@@ -160,60 +171,6 @@ static void note_map_uses(struct live *l, const char *text, size_t length)
     }
 }
 
-/* Names of sections consist of these. */
-static bool is_word(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
-           c == ':' || c == '-';
-}
-
-/* The next word at or after *at, without quotes and backslashes, into word; false at the end. */
-static bool word_next(const char **at, const char *end, struct buf *word)
-{
-    buf_clear(word);
-    for (; *at < end; ++*at) {
-        if (is_word(**at))
-            buf_putc(word, **at);
-        else if (word->length && !strchr("\"'\\", **at))
-            return true;
-    }
-    return word->length > 0;
-}
-
-bool live_text_refers(const char *text, size_t length, const char *name)
-{
-    CLEANUP(buf_done) struct buf word = {0};
-    const char *end = text + length;
-    size_t name_length = strlen(name);
-    while (word_next(&text, end, &word))
-        if (word.length == name_length && memcmp(word.data, name, name_length) == 0)
-            return true;
-    return false;
-}
-
-bool live_refers(const struct live *l, const char *name)
-{
-    return map_get(&l->words, name) != NULL;
-}
-
-/* A server line refers to something only when it tracks another server. */
-static void note_words(struct live *l, const char *text, size_t length)
-{
-    CLEANUP(buf_done) struct buf word = {0};
-    const char *end = text + length;
-    while (text < end) {
-        const char *stop = memchr(text, '\n', (size_t)(end - text));
-        stop = stop ? stop : end;
-        while (text < stop && (*text == ' ' || *text == '\t'))
-            text++;
-        size_t n = (size_t)(stop - text);
-        if (n < 7 || memcmp(text, "server ", 7) != 0 || memmem(text, n, "track", 5))
-            while (word_next(&text, stop, &word))
-                map_putn(&l->words, word.data, word.length, l);
-        text = stop + (stop < end);
-    }
-}
-
 static void note_lineage(struct live *l, const char *text, size_t length)
 {
     const char *at = memmem(text, length, LINEAGE_VARIABLE, strlen(LINEAGE_VARIABLE));
@@ -238,14 +195,14 @@ static void load_section(void *ctx, const char *name, const char *from, const ch
     struct live *l = loading->live;
     map_flow_see(&loading->flow, text, length);
     note_map_uses(l, text, length);
-    note_words(l, text, length);
+    live_note_words(l, text, length);
     if (!from || !*from)
         l->implicit_from |= live_name_is_backend(name) || strncmp(name, "frontend ", 9) == 0;
     if (live_name_is_backend(name)) {
         struct live_backend *b = live_backend_get(l, name);
-        cfg_backend_done(&b->cfg);
-        memset(&b->cfg, 0, sizeof(b->cfg));
-        cfg_backend_parse(text, length, from, &b->cfg);
+        struct cfg_backend parsed = {0};
+        cfg_backend_parse(text, length, from, &parsed);
+        live_backend_take(l, b, &parsed);
         return;
     }
     if (strcmp(name, "global") == 0 && !l->lineage[0]) {
@@ -265,6 +222,7 @@ static void load_section(void *ctx, const char *name, const char *from, const ch
     s->from = STEAL(parsed.from);
     buf_clear(&s->default_words);
     buf_add(&s->default_words, buf_str(&parsed.default_words), parsed.default_words.length);
+    live_note_trusted(l, buf_str(&parsed.default_words), parsed.default_words.length);
     cfg_backend_done(&parsed);
 }
 

@@ -70,6 +70,8 @@ struct live {
     struct map obtained;                /* "acme/x.pem" → anything: loaded; HAProxy itself changes it */
     char *transactions[SSL_FILE_KINDS]; /* the file that an open transaction is about; NULL: none */
     struct map words;                   /* all words of the texts but for plain server lines: what may be a reference */
+    struct map trusted; /* files of authorities and revocations that a server without a certificate of its own has
+                           verified by since HAProxy began */
     bool implicit_from;                 /* a section without "from" takes the defaults section before it */
     char lineage[LIVE_LINEAGE_SIZE];    /* "" unknown */
     size_t leaving;                     /* servers that are leaving */
@@ -116,13 +118,21 @@ struct live_backend *live_backend(const struct live *l, const char *name); /* "b
 struct live_map *live_map(const struct live *l, const char *name);
 /* Could the texts refer to something of this name, otherwise than by the value of a map entry? */
 bool live_refers(const struct live *l, const char *name);
-/* Does a text have name as a whole word? Quotes and backslashes do not count. */
+/* Does a text have name as a whole word, or as a part of one between "/"? Quotes and backslashes do not count. */
 bool live_text_refers(const char *text, size_t length, const char *name);
+/* Has a server without a certificate of its own verified by this file since HAProxy began? Such a server keeps the
+ * content that it began with. */
+bool live_is_trusted(const struct live *l, const char *path);
+/* For live*.c and what adds a single server: the words of a text, of a server or of default-server lines. */
+void live_note_words(struct live *l, const char *text, size_t length);
+void live_note_trusted(struct live *l, const char *words, size_t length);
 /* Words of default-server lines along the chain of defaults sections. Appends. */
 void live_default_words(const struct live *l, const char *from, struct buf *out);
 
 struct live_backend *live_backend_get(struct live *l, const char *name); /* made when unknown */
 void live_backend_drop(struct live *l, const char *name);
+/* cfg is what it has from now on; it is emptied. */
+void live_backend_take(struct live *l, struct live_backend *b, struct cfg_backend *cfg);
 /* It is gone, or has a server that is leaving: it is among those waiting from now on. */
 void live_backend_wait(struct live *l, const struct live_backend *b);
 void live_map_clear(struct live_map *map);

@@ -29,6 +29,17 @@ static int make(struct buf *out, struct err *err)
     return 0;
 }
 
+/* The one of this process: two states that it compares have the same. Nobody is ever shown it. */
+static int copy_own(struct buf *out, struct err *err)
+{
+    static struct buf own;
+
+    if (own.length == 0 && make(&own, err) < 0)
+        return -1;
+    buf_add(out, buf_str(&own), own.length);
+    return 0;
+}
+
 /* Is it a certificate with its key that is valid now? */
 static bool is_usable(const struct buf *pem)
 {
@@ -108,7 +119,7 @@ int default_certificate_init(struct default_certificate *d, const char *director
 
     *d = (struct default_certificate){0};
     *err = (struct err){0};
-    if ((directory ? read_or_make(directory, &pem, err) : make(&pem, err)) < 0)
+    if ((directory ? read_or_make(directory, &pem, err) : copy_own(&pem, err)) < 0)
         return err_wrap(err, "the default certificate");
     (void)certificate_fingerprint(buf_str(&pem), pem.length, fingerprint);
     return vault_put(v, &d->hold, &name, buf_str(&pem), pem.length, d->handle, err);

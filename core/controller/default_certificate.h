@@ -18,7 +18,7 @@ struct default_certificate {
     char handle[VAULT_HANDLE_LENGTH + 1]; /* of the certificate and its key as one PEM text; "" none */
     struct vault_hold *hold;
 };
-/* directory NULL: one for this process alone, with a handle that is the same in every process. */
+/* directory NULL: the one of this process, the same at each call, with a handle that is the same in every process. */
 int default_certificate_init(struct default_certificate *d, const char *directory, struct vault *v, struct err *err)
     MUST_CHECK;
 void default_certificate_done(struct default_certificate *d);

@@ -5,18 +5,23 @@ local e2e = require("support.e2e")
 local kube = require("support.kube")
 local posix = require("support.posix")
 
+--- Does a route answer like this?
+local function answers(host, path, wanted)
+  return function(haptic) return select(2, e2e.ask(haptic.http_port, host, path)) == wanted end
+end
+
 local STEPS = {
   { "an endpoint is replaced", function(d)
     d:write("web.yaml", kube.route("web", "web.test", { "198.18.0.9" }))
-  end, function(ask) return ask("web.test") == "198.18.0.9:8001" end },
+  end, answers("web.test", nil, "198.18.0.9:8001") },
   { "a path is added", function(d)
     d:write("path.yaml", kube.ingress({ name = "path", host = "web.test", paths = { { path = "/more", service = "web" } } }))
-  end, function(ask) return ask("web.test", "/more") == "198.18.0.9:8001" end },
+  end, answers("web.test", "/more", "198.18.0.9:8001") },
   { "a route with a Service of its own is added", function(d)
     d:write("two.yaml", kube.route("two", "two.test", { "198.18.0.2" }))
-  end, function(ask) return ask("two.test") == "198.18.0.2:8001" end },
+  end, answers("two.test", nil, "198.18.0.2:8001") },
   { "an Ingress goes", function(d) os.remove(d.path .. "/path.yaml") end,
-    function(ask) return ask("web.test", "/less") == "198.18.0.9:8001" end },
+    answers("web.test", "/less", "198.18.0.9:8001") },
 }
 
 describe("haptic diff", function()
@@ -31,6 +36,32 @@ describe("haptic diff", function()
     return posix.run({ "sh", "-c", e2e.program() .. " diff " .. words .. " 2>&1" })
   end
 
+  --- Each step by a controller that runs, and by the command: both say the same. Returns whether there was a reload.
+  --- steps: {title, change(folder), is_there(haptic)}.
+  local function follows(haptic, source, words, steps)
+    local before, after, reload_seen = scope:path("before"), scope:manifests(), false
+    for _, step in ipairs(steps) do
+      posix.run({ "sh", "-c", ("rm -rf %s; cp -r %s %s; cp %s/* %s"):format(before, source.path, before, source.path, after.path) })
+      step[2](after)
+      local text, code = diff(("%s %s %s"):format(words, before, after.path))
+      assert.equal(0, code, text)
+      local reloads = haptic:state().haproxy.reloads
+      step[2](source)
+      scope:wait_for(step[1], 20, function() return step[3](haptic) end)
+      scope:wait_for("quiet", 20, function()
+        local s = haptic:state()
+        return s.live and s.problem == ""
+      end)
+      local said = text:find(": a reload: ", 1, true) ~= nil
+      if said then
+        scope:wait_for("a reload: " .. step[1], 20, function() return haptic:state().haproxy.reloads > reloads end)
+      end
+      assert.equal(said and reloads + 1 or reloads, haptic:state().haproxy.reloads, step[1] .. ": " .. text)
+      reload_seen = reload_seen or said
+    end
+    return reload_seen
+  end
+
   for _, series in ipairs({ "3.0", "3.4" }) do
     it("knows what the controller will do, on " .. series, function()
       local source = scope:manifests()
@@ -39,30 +70,40 @@ describe("haptic diff", function()
       local haptic = scope:haptic({ source = source.path, series = series })
       haptic:wait_ready()
       scope:wait_answer(haptic.http_port, "web.test", "198.18.0.1:8001")
-      local before, after = scope:path("before"), scope:manifests()
-      local reload_seen = false
-      for _, step in ipairs(STEPS) do
-        posix.run({ "sh", "-c", ("rm -rf %s; cp -r %s %s; cp %s/* %s"):format(before, source.path, before, source.path, after.path) })
-        step[2](after)
-        local text, code = diff(("--haproxy-binary %s %s %s"):format(e2e.haproxy_binary(series), before, after.path))
-        assert.equal(0, code, text)
-        local reloads = haptic:state().haproxy.reloads
-        step[2](source)
-        scope:wait_for(step[1], 20, function()
-          return step[3](function(host, path) return (select(2, e2e.ask(haptic.http_port, host, path))) end)
-        end)
-        scope:wait_for("quiet", 20, function()
-          local s = haptic:state()
-          return s.live and s.problem == ""
-        end)
-        local said = text:find(": a reload: ", 1, true) ~= nil
-        if said then
-          scope:wait_for("a reload: " .. step[1], 20, function() return haptic:state().haproxy.reloads > reloads end)
-        end
-        assert.equal(said and reloads + 1 or reloads, haptic:state().haproxy.reloads, step[1] .. ": " .. text)
-        reload_seen = reload_seen or said
+      assert.equal(series == "3.0", follows(haptic, source, "--haproxy-binary " .. e2e.haproxy_binary(series), STEPS))
+    end)
+
+    it("knows what becomes of certificates, on " .. series, function()
+      local source, certificates = scope:manifests(), {}
+      for i, name in ipairs({ "web.test", "web.test", "two.test" }) do certificates[i] = scope:certificate({ names = { name } }) end
+      local function secret(folder, name, certificate)
+        folder:write(name .. "-tls.yaml", e2e.tls_secret(name .. "-tls", certificate.cert, certificate.key))
       end
-      assert.equal(series == "3.0", reload_seen)
+      local function ingress(folder, name)
+        local ing = kube.ingress({ name = name, host = name .. ".test", service = "web" })
+        ing.spec.tls = { { hosts = { name .. ".test" }, secretName = name .. "-tls" } }
+        folder:write(name .. ".yaml", ing)
+      end
+      source:write("class.yaml", kube.ingress_class())
+      source:write("pods.yaml", kube.service("web"), kube.slice("web", { "198.18.0.1" }))
+      secret(source, "web", certificates[1])
+      ingress(source, "web")
+      local haptic = scope:haptic({ source = source.path, series = series, https = true, config = e2e.config({ watchedResources = {
+        secrets = { apiVersion = "v1", resources = "secrets", indexBy = { "metadata.namespace", "metadata.name" } } } }) })
+      haptic:wait_ready()
+      scope:wait_peer(haptic.https_port, "web.test", certificates[1])
+      local function peer(name, certificate)
+        return function(h) return e2e.peer(h.https_port, name) == certificate.fingerprint end
+      end
+      assert.is_false(follows(haptic, source, ("-c %s --haproxy-binary %s"):format(haptic.config_file, e2e.haproxy_binary(series)), {
+        { "a certificate is renewed", function(d) secret(d, "web", certificates[2]) end, peer("web.test", certificates[2]) },
+        { "another one comes", function(d)
+          secret(d, "two", certificates[3])
+          ingress(d, "two")
+        end, peer("two.test", certificates[3]) },
+        { "it goes", function(d) os.remove(d.path .. "/two.yaml") end,
+          function(h) return e2e.peer(h.https_port, "two.test") ~= certificates[3].fingerprint end },
+      }))
     end)
   end
 
