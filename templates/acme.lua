@@ -56,7 +56,7 @@ if ssl.on then
     acme = {
       type = "switch", on = { "Ingress" }, families = { ["haproxy-haptic.org"] = "acme" },
       doc = "HAProxy obtains certificates for the hosts in spec.tls whose Secret is not there, or does not.",
-      lines = "load crt acme/HOST.pem acme haptic domains HOST (crt-store)",
+      lines = "load crt acme/HOST.pem acme haptic domains HOST (crt-store)", reload = "each host that comes or goes",
       tested = "acme_library_spec: obtains a certificate for each host",
     },
   })

@@ -7,7 +7,6 @@
 settings({
   default_backend = { type = "text", pattern = "^[a-z0-9-]+/[a-z0-9-]+:[a-z0-9-]+$", expects = "namespace/service:port",
     doc = "serves what no Ingress matches" },
-  keep_last_ready = { type = "bool", default = false, doc = "endpoints that are not ready serve while none is" },
   resolve_prefer = { type = "enum", values = { "ipv4", "ipv6" }, doc = "family of external names' addresses" },
 })
 
@@ -35,18 +34,12 @@ local variants = use("ingress.variants")
 local judge_ingress, path_meant = foreign.judge_ingress, foreign.path_meant
 local judge_service, is_refused = foreign.judge_service, foreign.is_refused
 local is_port, service_port, servers_of = endpoints.is_port, endpoints.service_port, endpoints.servers_of
+local keeps_last = endpoints.keeps_last
 local is_label, host_key, path_problem, path_key = names.is_label, names.host_key, names.path_problem, names.path_key
 local is_domain = names.is_domain
 
 --- Is an Ingress served here?
 local function is_ours(ing, out) return classes.mode_of(ing, out) ~= nil end
-
---- Are endpoints of a Service kept in use while none is ready?
-local function keeps_last(service)
-  local own = dig(service, "metadata", "annotations", "haproxy-haptic.org/keep-last-ready")
-  if own ~= nil then return own == "true" end
-  return context.keep_last_ready
-end
 
 -- backends --------------------------------------------------------------------------------------------------
 
@@ -412,15 +405,27 @@ end
 
 -- The controller's own default, behind all others.
 if context.default_backend ~= nil or configmap.is_set then
-  fragment("default-backend", function(out)
+  --- Namespace, name and port of the Service; nil: there is to be none.
+  local function default_service()
     local wanted = configmap.setting("default_backend")
-    if wanted == nil then return end
+    if wanted == nil then return nil end
     local namespace, name, label = wanted:match("^([^/]+)/([^:]+):?(.*)$")
     local service = label == "" and resources.services:get(namespace, name)
     local number = tonumber(label) or dig(service, "spec", "ports", 1, "port")
-    local port = number and { number = number } or { name = label }
+    return namespace, name, number and { number = number } or { name = label }
+  end
+
+  fragment("default-backend", function(out)
+    local namespace, name, port = default_service()
+    if namespace == nil then return end
     local ing = { metadata = { namespace = namespace, name = "default-backend" } }
     out:map_entry("default-backend.map", "**", (backend_of(out, ing, { name = name, port = port })))
+  end)
+  configmap.each("default-backend", function(out)
+    if not configmap.has("default_backend") then return end
+    local namespace, name, port = default_service()
+    local reason, message = service_problem(resources.services:get(namespace, name), namespace .. "/" .. name, port)
+    if reason then out:warn(reason, "default-backend-service: " .. message .. "; what no Ingress matches gets 503") end
   end)
 end
 

@@ -4,7 +4,8 @@
 -- https.list; routes.lua of the library ingress fills it. Settings: docs/templates.md, "The ssl library".
 
 local binds, write_routing, passthrough = use("base.binds"), use("base.routing"), use("ssl.passthrough")
-local http3, setting, everybody = use("ssl.http3"), use("base.configmap").setting, use("ssl.everybody")
+local http3, configmap, everybody = use("ssl.http3"), use("base.configmap"), use("ssl.everybody")
+local setting = configmap.setting
 
 local BINDS = "addresses to bind, such as :443 or [::]:443 v6only"
 
@@ -340,6 +341,14 @@ if ON then
       certificate(out, namespace, name, DEFAULT, own)
     end
     out:crt_list(LIST, DEFAULT)
+  end)
+  configmap.each("default-certificate", function(out)
+    if not configmap.has("default_certificate") then return end
+    local namespace, name = setting("default_certificate"):match("^([^/]+)/(.+)$")
+    local reason, message = problem_of(resources.secrets:get(namespace, name), namespace .. "/" .. name)
+    if reason then
+      out:warn(reason, "ssl-certificate: " .. message .. "; the certificate that was in use stays, or else our own")
+    end
   end)
 end
 

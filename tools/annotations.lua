@@ -5,21 +5,37 @@ package.path = "./?.lua;lua/?.lua;" .. package.path
 local cjson = require("cjson")
 local program = require("spec.support.program")
 
-local PAGE, FAMILY = "docs/annotations.md", "haproxy.org"
+local PAGE, FAMILY, OWN = "docs/annotations.md", "haproxy.org", "haproxy-haptic.org"
 
 local M = {}
 
---- The keys of a family as the libraries declare them.
-function M.keys(family)
+--- The keys of families as the libraries declare them: a list for each prefix.
+local function declared(prefixes)
   local kinds = { { name = "secrets", parts = 2 }, { name = "configmaps", parts = 2 }, unpack(program.KINDS) }
   local e = program.engine({ kinds = kinds, context = { config_snippets = { "Ingress", "Service", "ConfigMap" } },
     capabilities = { version = "3.4", major = 3, minor = 4,
     default_certificate = "HapticSecret0123456789abcdef0123456789abcdefEnd" },
     scripts = { { name = "keys.lua", source = ([[fragment("keys", function(out)
-      out:file("keys.json", json({ keys = annotation_keys(%q) }))
-    end)]]):format(family) } } })
+      local all = {}
+      for i, prefix in ipairs(%s) do all[i] = annotation_keys(prefix) end
+      out:file("keys.json", json({ keys = all }))
+    end)]]):format('{ "' .. table.concat(prefixes, '", "') .. '" }') } } })
   e:render()
-  return cjson.decode(e:output().files["keys.json"]).keys
+  return unpack(cjson.decode(e:output().files["keys.json"]).keys)
+end
+
+--- The keys of a family as the libraries declare them.
+function M.keys(family) return (declared({ family })) end
+
+--- The keys that only our own prefix has. That it has those of the family as well needs no line for each.
+function M.own_keys()
+  local family, ours = declared({ FAMILY, OWN })
+  local shared, own = {}, {}
+  for _, k in ipairs(family) do shared[k.short .. " " .. table.concat(k.on, " ")] = true end
+  for _, k in ipairs(ours) do
+    if not shared[k.short .. " " .. table.concat(k.on, " ")] then own[#own + 1] = k end
+  end
+  return own
 end
 
 local function cell(text) return (tostring(text or ""):gsub("|", "\\|"):gsub("\n", " ")) end
@@ -79,6 +95,23 @@ local OBJECTS = {
     "a Secret with `tls.crt` and `tls.key` for each type, both with the host in `spec.tls`; an Event says so" },
 }
 
+--- A table of keys that have an effect.
+local function add_table(add, list)
+  add("| key | where | type | default | effect | HAProxy | needs a reload | tested by |")
+  add("| --- | --- | --- | --- | --- | --- | --- | --- |")
+  for _, k in ipairs(list) do
+    if k.old_for then
+      add("| `%s` | %s | | | an older spelling of `%s` | | | |", k.short, kinds_of(k), k.old_for)
+    elseif not k.refused then
+      local default = k.default
+      if type(default) == "table" then default = table.concat(default, ", ") end
+      add("| `%s` | %s | %s | %s | %s%s%s | %s | %s | %s |", k.short, kinds_of(k), cell(type_of(k)),
+        default ~= nil and code(tostring(default)) or "", cell(k.doc), k.protects and " **Protects.**" or "",
+        k.note and " " .. cell(k.note) or "", code(k.lines), cell(k.reload or "no"), code(k.tested))
+    end
+  end
+end
+
 --- The whole page.
 function M.page()
   local out = {}
@@ -109,22 +142,14 @@ function M.page()
   add("")
   add("If the value of a key that **protects** is wrong, and no other object has a valid one, the routes answer 503.")
   add("")
-  add("| key | where | type | default | effect | HAProxy | needs a reload | tested by |")
-  add("| --- | --- | --- | --- | --- | --- | --- | --- |")
-  local refused = {}
-  for _, k in ipairs(M.keys(FAMILY)) do
-    if k.refused then
-      refused[#refused + 1] = k
-    elseif k.old_for then
-      add("| `%s` | %s | | | an older spelling of `%s` | | | |", k.short, kinds_of(k), k.old_for)
-    else
-      local default = k.default
-      if type(default) == "table" then default = table.concat(default, ", ") end
-      add("| `%s` | %s | %s | %s | %s%s%s | %s | %s | %s |", k.short, kinds_of(k), cell(type_of(k)),
-        default ~= nil and code(tostring(default)) or "", cell(k.doc), k.protects and " **Protects.**" or "",
-        k.note and " " .. cell(k.note) or "", code(k.lines), cell(k.reload or "no"), code(k.tested))
-    end
-  end
+  local family = M.keys(FAMILY)
+  add_table(add, family)
+  add("")
+  add("## Keys of our own")
+  add("")
+  add("The prefix `%s` has all keys above; its value is used before that of another prefix. It also has these keys:", OWN)
+  add("")
+  add_table(add, M.own_keys())
   add("")
   add("## What needs a reload, and why")
   add("")
@@ -142,8 +167,10 @@ function M.page()
   add("")
   add("| key | where | reason |")
   add("| --- | --- | --- |")
-  for _, k in ipairs(refused) do
-    add("| `%s` | %s | %s%s |", k.short, kinds_of(k), cell(k.reason), k.protects and " **Protects.**" or "")
+  for _, k in ipairs(family) do
+    if k.refused then
+      add("| `%s` | %s | %s%s |", k.short, kinds_of(k), cell(k.reason), k.protects and " **Protects.**" or "")
+    end
   end
   add("| `backend.PREFIX/NAME`, `frontend.PREFIX/NAME` | I S | custom resources of that controller define them; "
     .. "[declare your own](templates.md#annotations) in a template |")
@@ -157,7 +184,7 @@ function M.page()
   return table.concat(out, "\n")
 end
 
-M.PAGE, M.FAMILY = PAGE, FAMILY
+M.PAGE, M.FAMILY, M.OWN = PAGE, FAMILY, OWN
 
 if arg and arg[0] and arg[0]:find("tools/annotations.lua", 1, true) then
   local text = M.page()

@@ -408,6 +408,36 @@ frontend f
   end
 
   for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
+    it("keeps endpoints in use while none is ready, on " .. series, function()
+      local function put_web(annotations, ready)
+        local service = kube.service("web")
+        service.metadata.annotations = annotations
+        source:write("service-web.yaml", service, kube.slice("web", { { PODS[1], ready, ready, false }, { PODS[2], false, false, false } },
+          port))
+      end
+      local function answers(what, address)
+        scope:wait_for(what .. " over HTTP", 15, function()
+          local pod, text = one("http", "web")
+          return pod == address and (pod or text:find("^HTTP/1.1 503")), text
+        end)
+        local pod, text = one("https", "web")
+        assert.equal(address, pod, text)
+        if not pod then assert.matches("^HTTP/1.1 503", text) end
+      end
+      put_web({ ["haproxy-haptic.org/keep-last-ready"] = "true" }, true)
+      put("web", "web", {})
+      start(series)
+      answers("the pod that is ready", PODS[1])
+      put_web({ ["haproxy-haptic.org/keep-last-ready"] = "true" }, false)
+      told("web", "they are kept in use")
+      each_scheme(function(scheme) assert.equal(2, (pods(scheme, "web"))) end)
+      put_web({ ["haproxy-haptic.org/keep-last-ready"] = "false" }, false)
+      answers("nobody", nil)
+      put_web({ ["haproxy-haptic.org/keep-last-ready"] = "maybe" }, false)
+      told("web", "keep.last.ready must be true or false")
+      answers("nobody, as the setting says", nil)
+    end)
+
     it("keeps an Ingress' backend apart, and takes values of the ConfigMap, on " .. series, function()
       local function put_map(data)
         source:write("configmap.yaml", { apiVersion = "v1", kind = "ConfigMap",

@@ -7,6 +7,8 @@ local page = require("tools.annotations")
 
 local LOOK_ALIKE = "\208\176" -- the Cyrillic letter that looks like "a"
 local EVIL = "zz-evil"
+--- Kinds of what fragments put out.
+local CERTIFICATE, CRT_LIST = 4, 5
 
 --- What no type takes.
 local INJECTIONS = {
@@ -18,13 +20,13 @@ local SWITCH = { "tru" .. LOOK_ALIKE, "2", "true false", EVIL, "{}" }
 local ADDRESSES = { "10.0.0.0/33", "010.0.0.1", "10.0.0.0/08", "300.1.1.1", "patterns/" .. EVIL, "10.0.0.1;" .. EVIL, "::1/129",
   "\239\188\145\239\188\144.0.0.1" }
 local DURATION = { "-1s", "5 s", "1e3s", "99999999999999d", "5s" .. EVIL, "5\208\181" }
-local STATUS = { "99", "200", "99999999999999999999", "3O2", "302 " .. EVIL, "-302" }
+local STATUS = { "99", "200", "99999999999999999999", "3O2", "302 " .. EVIL, "-302", "\239\188\14702" }
 local HEADER = { EVIL, "Host " .. EVIL, "Transfer-Encoding chunked", "Content-Length 0", "X-" .. LOOK_ALIKE .. " " .. EVIL,
   "X-A %[env(HOME)]" .. EVIL, "X-A " .. ("y"):rep(5000), 'X-A:b "' .. EVIL, "X A\r\nSet-Cookie: " .. EVIL .. "\226\128\168" }
 local HOST = { EVIL .. "/x", EVIL .. ":99999", "a b", EVIL .. "\226\128\139", "a..b", "%[src]", "-a", "a:" }
 local EXPRESSION = { "(a+)+" .. EVIL, "(" .. EVIL, "[" .. EVIL, "a{1,5000}", "(?=a)" .. EVIL, "\\1", "(a|aa)*" .. EVIL,
   "*a", ".*.*.*.*" .. EVIL, LOOK_ALIKE }
-local LIMIT = { "0", "-5", "1.5", "99999999999999999999", "ten", "1 " .. EVIL }
+local LIMIT = { "0", "-5", "1.5", "99999999999999999999", "ten", "1 " .. EVIL, "\239\188\145" }
 
 local function expressions(format)
   local list = {}
@@ -38,7 +40,7 @@ local CORPUS = {
   ["deny-list"] = ADDRESSES, blacklist = ADDRESSES, denylist = ADDRESSES,
   ["rate-limit-whitelist"] = ADDRESSES,
   ["request-redirect"] = { "ftp://" .. EVIL, "//" .. EVIL, EVIL .. "/path", "https://" .. EVIL .. ":0", "https://a b",
-    "javascript:" .. EVIL, "%[src]" },
+    "javascript:" .. EVIL, "%[src]", LOOK_ALIKE .. ".example" },
   ["request-redirect-code"] = STATUS,
   ["request-set-header"] = HEADER, ["response-set-header"] = HEADER,
   ["set-host"] = HOST,
@@ -57,7 +59,7 @@ local CORPUS = {
   ["rate-limit-status-code"] = { "418", "600", unpack(STATUS) },
   ["request-capture"] = { "env(HOME)" .. EVIL, "hdr(a),lua." .. EVIL, "hdr(" .. EVIL, "req.body", "hdr(a b)", "path path",
     "hdr(" .. LOOK_ALIKE .. ")" },
-  ["request-capture-len"] = { "0", "-1", "9999", "ten", "1e2", "128 " .. EVIL },
+  ["request-capture-len"] = { "0", "-1", "9999", "ten", "1e2", "128 " .. EVIL, "\239\188\145" },
   ["src-ip-header"] = { "X-" .. LOOK_ALIKE, "a b", "X:" .. EVIL, ("x"):rep(65), "%[src]", "x," .. EVIL },
   ["timeout-server"] = { "0", "25d", unpack(DURATION) },
   ["load-balance"] = { "round" .. LOOK_ALIKE, EVIL, "hdr(" .. EVIL, "roundrobin " .. EVIL, "random(0)", "uri len x" .. EVIL },
@@ -91,15 +93,15 @@ local CONFIG = {
   ["syslog-server"] = { EVIL, "address:" .. EVIL .. ";x, facility:local0", "address:127.0.0.1", "facility:local0",
     "address:127.0.0.1, facility:local9", "address:127.0.0.1, facility:local0, level:" .. EVIL,
     "address:127.0.0.1, facility:local0, port:99999", "address:/dev/log, facility:local0", "address:fd@1, facility:local0",
-    "address:127.0.0.1, facility:local0, length:1", "address:ring@" .. EVIL .. ", facility:local0" },
+    "address:127.0.0.1, facility:loc" .. LOOK_ALIKE .. "l0", "address:127.0.0.1, facility:local0, length:1", "address:ring@" .. EVIL .. ", facility:local0" },
   ["global-config-snippet"] = { "chroot /" .. EVIL, "lua-load " .. EVIL, "tune.bufsize 1", "setenv A " .. EVIL, "d\208\176emon" },
   ["frontend-config-snippet"] = { "bind :1 name " .. EVIL, "use_backend " .. EVIL, "default_backend " .. EVIL, "filter " .. EVIL,
-    "http-request use-service lua." .. EVIL },
+    "http-request use-service lua." .. EVIL, "http-request r\208\181turn status 200" },
   ["client-ca"] = { EVIL, "a/b/c", "A/B", "default/" .. EVIL .. " x", "default/ca\226\128\139", "default/ca verify none" },
   ["client-crt-optional"] = SWITCH,
   ["prometheus-endpoint-auth-secret"] = { "a/b/c" .. EVIL, "../" .. EVIL, "UPPER/" .. EVIL, EVIL .. "/", "users\226\128\139" },
   ["stats-config-snippet"] = { "stats admin if TRUE", "stats auth a:" .. EVIL, "stats scope " .. EVIL, "stats uri /" .. EVIL,
-    "bind :1 name " .. EVIL },
+    "bind :1 name " .. EVIL, "st" .. LOOK_ALIKE .. "ts hide-version" },
 }
 for _, key in ipairs({ "log-format", "log-format-tcp" }) do
   CONFIG[key] = { "%[env(HOME)]" .. EVIL, "%[lua." .. EVIL .. "]", "%[str(a),map(" .. EVIL .. ")]", "%" .. LOOK_ALIKE, "%[req.hdr(a)",
@@ -133,20 +135,47 @@ local SERVICE = { ["route-acl"] = { EVIL, "{ path /" .. EVIL, "path /x } or { sr
   "http_auth(" .. EVIL .. ")", "path -m reg (a+)+" .. EVIL, "env(HOME) -m found", "hdr(\208\176) -m found", 'path "$' .. EVIL .. '"',
   "lua." .. EVIL, "path /x\n server " .. EVIL .. " 127.0.0.1:1" } }
 
-local function engine(version, context)
+--- Bad values of keys of Ingresses that need TLS, tried with certificates.
+local TLS = { ["ssl-redirect"] = SWITCH, ["ssl-redirect-code"] = STATUS, ["ssl-redirect-port"] = { "0", "65536", "-1", "44 3",
+  "443 " .. EVIL, "\239\188\145" },
+  ["client-ca"] = { "other/ca", "../" .. EVIL, "UPPER", "nobody", "ca " .. EVIL, "ca\226\128\139", LOOK_ALIKE },
+  ["client-verify"] = { "none", "Required", "optional " .. EVIL, EVIL, "opti\208\190nal" },
+  ["client-error-page"] = { "//" .. EVIL, "javascript:" .. EVIL, "https://" .. EVIL, "/%[src]" .. EVIL, "/a b" .. EVIL,
+    "/" .. LOOK_ALIKE },
+  acme = SWITCH }
+--- Bad values of our own keys of Services, which protect nothing.
+local OWN_SERVICE = { ["keep-last-ready"] = SWITCH }
+
+--- Keys of the ConfigMap with a Secret or a Service that is missing.
+local MISSING = { ["default-backend-service"] = "default/nobody", ["client-ca"] = "default/nobody", ["ssl-certificate"] = "default/nobody",
+  ["prometheus-endpoint-auth-secret"] = "nobody" }
+--- Keys that name a Secret.
+local SECRETS = { ["auth-secret"] = true, ["server-ca"] = true, ["server-crt"] = true, ["client-ca"] = true,
+  ["ssl-certificate"] = true, ["prometheus-endpoint-auth-secret"] = true }
+
+--- An engine in which TLS ends, if the capabilities have a certificate for that.
+local function engine(version, context, certificate)
   local major, minor = version:match("^(%d+)%.(%d+)")
-  local settings = { trusted_proxies = { "192.0.2.1" }, https = false,
+  local settings = { trusted_proxies = { "192.0.2.1" }, https = certificate ~= nil,
     config_snippets = { "Ingress", "Service", "ConfigMap" } }
   for key, value in pairs(context or {}) do settings[key] = value end
   local e = program.engine({ kinds = { { name = "secrets", parts = 2 }, { name = "configmaps", parts = 2 },
     unpack(program.KINDS) }, checked = false, context = settings,
-    capabilities = { version = version, major = tonumber(major), minor = tonumber(minor) } })
+    capabilities = { version = version, major = tonumber(major), minor = tonumber(minor),
+      default_certificate = certificate } })
   e:put("services", program.service("web"))
   e:put("secrets", { metadata = { namespace = "default", name = "users" }, data = { ada = OWN } })
   e:put("endpoints", program.slice("web-1", "web", 80, { { "10.0.0.1" } }))
   e:put("ingresses", program.ingress("neighbour", { annotations = { ["haproxy.org/allow-list"] = "10.0.0.0/8" },
     rules = { { host = "n.example", paths = { { "/" } } } } }))
   return e
+end
+
+--- All that the owner of an object is told, as one text.
+local function told_of(o, id)
+  local all = {}
+  for _, message in pairs(o.warnings[id] or {}) do all[#all + 1] = message end
+  return table.concat(all, " ")
 end
 
 --- May objects of a kind have a key?
@@ -174,17 +203,96 @@ local function put_all(e)
 end
 
 describe("Bad values of annotations", function()
-  it("of each key are tried, five at least", function()
-    local count = 0
-    for _, k in ipairs(page.keys(page.FAMILY)) do
-      local on = table.concat(k.on, " ")
-      if not k.refused and not (CORPUS[k.short] and #CORPUS[k.short] >= 5) then
-        -- Those of routes that the library ssl has are tried with their certificates.
-        assert.truthy(on == "Service" and SERVICE[k.short] and #SERVICE[k.short] >= 5 or on == "ConfigMap" and CONFIG[k.short] and #CONFIG[k.short] >= 5 or k.short:find("^ssl%-redirect"), k.short)
+  it("of each key are tried, five at least: of other types, too long, with more lines, and with letters that look alike", function()
+    local function has(list, what, fn)
+      for _, value in ipairs(list) do
+        if fn(value) then return end
       end
-      count = count + 1
+      error(what, 0)
     end
-    assert.truthy(count > 95, count)
+    has(INJECTIONS, "none has more lines", function(v) return v:find("\n", 1, true) end)
+    has(INJECTIONS, "none is too long", function(v) return #v > 8192 end)
+    local count = 0
+    for _, keys in ipairs({ page.keys(page.FAMILY), page.own_keys() }) do
+      for _, k in ipairs(keys) do
+        local is_own = k.key:find(page.OWN .. "/", 1, true) == 1
+        for _, kind in ipairs(k.refused and {} or k.on) do
+          local tables = { Ingress = { TLS, CORPUS }, Service = { is_own and OWN_SERVICE or SERVICE, CORPUS },
+            ConfigMap = { CONFIG, CORPUS, TLS } }
+          local list
+          for _, t in ipairs(tables[kind]) do list = list or t[k.old_for or k.short] end
+          assert.truthy(list and #list >= 5, k.key .. " at " .. kind)
+          has(list, k.key .. ": none has letters that look alike", function(v) return v:find("[\128-\255]") end)
+          assert.truthy(SECRETS[k.short] or not k.doc:find("^A Secret"), k.key .. " names a Secret that can be missing")
+          if SECRETS[k.short] then
+            has(list, k.key .. ": none is missing", function(v)
+              return v:find("nobody$") or kind == "ConfigMap" and MISSING[k.short]
+            end)
+          end
+          count = count + 1
+        end
+      end
+    end
+    assert.truthy(count > 130, count)
+  end)
+
+  it("of keys about TLS are told, let nobody in, and leave nothing behind", function()
+    local e, cases, n = engine("3.4", { configmap = "default/haproxy" }, OWN), {}, 0
+    local function secret(name, values)
+      local facts = { validity = "valid", not_before = 1, not_after = 2, usable = true, names = { "*.example" }, key_type = "ECDSA",
+        key_bits = 256, certificates = 1, strays = 0, reordered = false, chain = OWN, authorities = { certificates = 1 } }
+      e:put("secrets", { metadata = { namespace = "default", name = name }, data = values, x509 = facts })
+    end
+    secret("s", { ["tls.crt"] = OWN, ["tls.key"] = OWN })
+    secret("ca", { ["ca.crt"] = OWN })
+    for key, values in pairs(TLS) do
+      local own = key:find("^client") or key == "acme"
+      for _, list in ipairs({ values, INJECTIONS }) do
+        for _, value in ipairs(list) do
+          n = n + 1
+          local annotations = { [(own and "haproxy-haptic.org/" or "haproxy.org/") .. key] = value }
+          if key ~= "client-ca" and own then annotations["haproxy-haptic.org/client-ca"] = "ca" end
+          e:put("ingresses", program.ingress("t" .. n, { annotations = annotations,
+            tls = { { hosts = { "t" .. n .. ".example" }, secretName = "s" } },
+            rules = { { host = "t" .. n .. ".example", paths = { { "/" } } } } }))
+          cases[n] = { key = key, value = value, is_own = own }
+        end
+      end
+    end
+    e:render()
+    local o = e:output()
+    local problems, clients, redirects = {}, "\n" .. o.maps["client-prefix.map"], "\n" .. o.maps["redirect-prefix.map"]
+    for i, case in ipairs(cases) do
+      local told = told_of(o, "default/t" .. i)
+      local what = ("%s = %q: "):format(case.key, case.value:sub(1, 60))
+      if not told:find(case.key, 1, true) and not told:find("no ca.crt", 1, true) and not told:find("no Secret", 1, true) then
+        problems[#problems + 1] = what .. "is not told: " .. told
+      end
+      -- The stricter counts: a certificate is needed, and what is wrong with a redirect leaves the setting's.
+      if case.is_own and case.key ~= "acme" and not clients:find("\nt" .. i .. ".example/ required:", 1, true) then
+        problems[#problems + 1] = what .. "lets clients in"
+      end
+      if not redirects:find("\nt" .. i .. ".example/ 302:443:", 1, true) then problems[#problems + 1] = what .. "has another redirect" end
+    end
+    assert.equal("", table.concat(problems, "\n"))
+    assert.truthy(n > 70, n)
+    assert.is_nil(o.config:find(EVIL, 1, true))
+    for name, text in pairs(o.maps) do assert.is_nil(text:find(EVIL, 1, true), name) end
+    for _, item in ipairs(e.host:winners()) do
+      if item.kind == CERTIFICATE or item.kind == CRT_LIST then
+        assert.is_nil((item.scope .. item.key .. item.text):find(EVIL, 1, true), item.key)
+      end
+    end
+    assert.same({}, e.host.failures)
+    -- Of the ConfigMap: what it names is missing.
+    for key, value in pairs(MISSING) do
+      e:put("configmaps", { apiVersion = "v1", kind = "ConfigMap", metadata = { namespace = "default", name = "haproxy" },
+        data = { [key] = value } })
+      e:render()
+      local told = told_of(e:output(), "default/haproxy")
+      assert.matches(key, told, 1, true)
+      assert.matches("nobody", told, 1, true)
+    end
   end)
 
   it("in the ConfigMap are told there, and change nothing", function()

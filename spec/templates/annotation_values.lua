@@ -23,6 +23,9 @@ M.VALUES = {
   ["global-config-snippet"] = "tune.maxaccept 50", ["frontend-config-snippet"] = "http-request set-header X-A 'b'",
   ["stats-config-snippet"] = "stats show-node", ["client-ca"] = "default/ca", ["client-crt-optional"] = "true",
   ["prometheus-endpoint-auth-secret"] = "users", ["log-format"] = "%ci", ["log-format-tcp"] = "%ci",
+  -- Our own, with their prefix.
+  ["haproxy-haptic.org/client-ca"] = "ca", ["haproxy-haptic.org/client-verify"] = "optional",
+  ["haproxy-haptic.org/client-error-page"] = "/why", ["haproxy-haptic.org/keep-last-ready"] = "true",
 }
 for name in ("client client-fin connect http-request http-keep-alive queue server-fin tunnel"):gmatch("%S+") do
   M.VALUES["timeout-" .. name] = "4s"
@@ -32,7 +35,8 @@ end
 local NEEDS = { ["cors-"] = { ["cors-enable"] = "true" }, ["rate-limit-"] = { ["rate-limit-requests"] = "3" },
   ["auth-"] = { ["auth-type"] = "basic-auth", ["auth-secret"] = "others" }, ["request-redirect-"] = { ["request-redirect"] = "b.example" },
   ["request-capture-"] = { ["request-capture"] = "path" }, ["ssl-redirect-"] = { ["ssl-redirect"] = "true" },
-  ["server-sni"] = { ["server-ca"] = "ca" }, ["client-crt-"] = { ["client-ca"] = "default/ca" } }
+  ["server-sni"] = { ["server-ca"] = "ca" }, ["client-crt-"] = { ["client-ca"] = "default/ca" },
+  ["haproxy-haptic.org/client-"] = { ["haproxy-haptic.org/client-ca"] = "ca" } }
 
 --- What a key needs beside it: key → value, without itself.
 function M.needs_of(key)

@@ -19,7 +19,8 @@ local LEFT = {
 
 --- What is rendered where something that protects is wrong everywhere.
 local CLOSED = { "2 path-prefix.map web.example/ haptic_unavailable\n", "0 backend default_web_80 body \n",
-  "http-request deny deny_status 503 if { path /metrics }", "certs/client-ca.everybody.pem verify optional" }
+  "http-request deny deny_status 503 if { path /metrics }", "certs/client-ca.everybody.pem verify optional",
+  "2 client-prefix.map web.example/ required:" }
 
 local function certificate(name, handle)
   return { metadata = { namespace = "default", name = name }, type = "kubernetes.io/tls",
@@ -41,7 +42,6 @@ local function world()
   end
   e:put("secrets", certificate("crt", HASH))
   e:put("secrets", certificate("ca", HASH))
-  e:put("endpoints", program.slice("web-1", "web", 80, { { "10.0.0.1" } }))
   e:put("endpoints", program.slice("tcp-1", "tcp", 80, { { "10.0.0.2" } }))
   e:put("services", program.service("tcp"))
   e:put("configmaps", { metadata = { namespace = "default", name = "tcp" }, data = { ["9000"] = "default/tcp:80" } })
@@ -50,7 +50,7 @@ end
 
 local function prefixed(data)
   local all = {}
-  for key, value in pairs(data or {}) do all["haproxy.org/" .. key] = value end
+  for key, value in pairs(data or {}) do all[key:find("/", 1, true) and key or "haproxy.org/" .. key] = value end
   return all
 end
 
@@ -60,6 +60,7 @@ local function render(e, at, with_names)
   local service = program.service("web")
   service.metadata.annotations = prefixed(at.Service)
   e:put("services", service)
+  e:put("endpoints", program.slice("web-1", "web", 80, { { "10.0.0.1", ready = not at.none_ready } }))
   e:put("ingresses", program.ingress("web", { annotations = prefixed(at.Ingress), tls = at.tls and { { hosts = { "web.example" },
     secretName = "crt" } } or nil, rules = { { host = "web.example", paths = { { "/" } } } } }))
   e:put("configmaps", { metadata = { namespace = "default", name = "haproxy" }, data = at.ConfigMap or {} })
@@ -84,7 +85,7 @@ end
 
 --- Levels with the needs of a key at one kind, and further values: {{kind, key, value}, …}.
 local function levels(key, kind, ...)
-  local at = { tls = key:find("^ssl%-redirect") == nil }
+  local at = { tls = key:find("^ssl%-redirect") == nil, none_ready = key:find("keep%-last%-ready") ~= nil }
   for other, value in pairs(values.needs_of(key)) do
     at[kind] = at[kind] or {}
     at[kind][other] = value
@@ -112,8 +113,13 @@ end
 
 describe("Keys of the family", function()
   local keys = {}
-  for _, k in ipairs(page.keys(page.FAMILY)) do
-    if not k.refused then keys[#keys + 1] = k end
+  for _, list in ipairs({ page.keys(page.FAMILY), page.own_keys() }) do
+    for _, k in ipairs(list) do
+      -- Our own have their prefix here, as some are called like those of the family.
+      if k.key:find(page.OWN .. "/", 1, true) == 1 then k.short = k.key end
+      -- acme_spec has the only one that needs an authority.
+      if not k.refused and k.short ~= page.OWN .. "/acme" then keys[#keys + 1] = k end
+    end
   end
 
   it("have a value to be tried with", function()

@@ -134,6 +134,9 @@ section("frontend http", { name = "configmap-closed", order = 195 }, function(b)
   end
 end)
 
+--- Has the ConfigMap a right value for a declared setting?
+local function has(name) return NAME ~= nil and annotated({ name }, { level() })[name] ~= nil end
+
 --- The value of a declared setting: the ConfigMap's, or else the one of extraContext.
 local function setting(name)
   if NAME then
@@ -203,5 +206,5 @@ local function each_level(what, fn)
   end
 end
 
-provide("base.configmap", { each = each_level, named = named, setting = setting, level = level, is_set = NAME ~= nil,
+provide("base.configmap", { each = each_level, named = named, setting = setting, has = has, level = level, is_set = NAME ~= nil,
   is_missing = is_missing, namespace = NAMESPACE })

@@ -127,6 +127,26 @@ local function why_nobody(slices, service_name, port_name, seen)
     seen.endpoints, service_name)
 end
 
+settings({
+  keep_last_ready = { type = "bool", default = false, doc = "endpoints that are not ready serve while none is" },
+})
+
+annotations({
+  keep_last_ready = {
+    type = "switch", on = { "Service" }, families = { ["haproxy-haptic.org"] = "keep-last-ready" }, effect = "backend",
+    doc = "While no endpoint is ready, all that do not terminate serve. Without it, the setting keep_last_ready.",
+    lines = "server …", tested = "backend_annotations_spec: keeps endpoints in use while none is ready",
+  },
+})
+
+--- Are endpoints of a Service kept in use while none is ready?
+local function keeps_last(service)
+  local written = dig(service, "metadata", "annotations")
+  local own = written and annotated({ "keep_last_ready" }, { { kind = "Service", values = written } }).keep_last_ready
+  if own ~= nil then return own end
+  return context.keep_last_ready
+end
+
 --- Servers of a Service's port, from all its slices: sorted by name; an address that several slices have counts once.
 --- keep_last: endpoints that are not ready serve while none is.
 local function servers_of(out, namespace, service_name, port_name, keep_last)
@@ -160,4 +180,5 @@ local function servers_of(out, namespace, service_name, port_name, keep_last)
   return servers
 end
 
-provide("ingress.endpoints", { is_port = is_port, service_port = service_port, servers_of = servers_of })
+provide("ingress.endpoints", { is_port = is_port, service_port = service_port, servers_of = servers_of,
+  keeps_last = keeps_last })

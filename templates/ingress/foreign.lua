@@ -16,11 +16,8 @@ settings({
 })
 
 local OURS = "haproxy-haptic.org"
---- Keys of ours, by the kind of the object that has them.
-local OWN = { Service = { ["keep-last-ready"] = true },
-  Ingress = { ["client-ca"] = TLS, ["client-verify"] = TLS, ["client-error-page"] = TLS, ["status-entries"] = true } }
---- Those that protect, where they are not honoured.
-local OWN_PROTECTS = { ["client-ca"] = true }
+--- What the controller itself notes at an Ingress.
+local NOTE = OURS .. "/status-entries"
 
 --- Room for keys in one message.
 local MAX_KEYS_BYTES = 800
@@ -90,9 +87,8 @@ local function sorted(object, kind)
       else
         ignored[#ignored + 1] = name
       end
-    elseif not is_ours and prefix == OURS and not OWN[kind][key] then
-      local list = OWN_PROTECTS[key] and protects or ignored
-      list[#list + 1] = name
+    elseif not is_ours and prefix == OURS and name ~= NOTE then
+      ignored[#ignored + 1] = name
     elseif not is_ours and prefix and (prefix:starts_with("backend.") or prefix:starts_with("frontend.")) then
       ignored[#ignored + 1] = name .. " (another controller's administrator has defined it: declare it in a template)"
     end

@@ -68,32 +68,66 @@ local function is_everybody()
   return classes.has_defaults or configmap.is_set and configmap.level().values["ssl-redirect"] ~= nil
 end
 
---- Where clients are led that are not let in: an address, or a path; nil: they are told so by the status.
-local function page_of(out, annotations)
-  local page = annotations["haproxy-haptic.org/client-error-page"]
-  if page == nil then return nil end
-  local path = type(page) == "string" and #page <= 1024 and (page:match("^https?://[%w.-]+(/.*)$")
-    or page:match("^https?://[%w.-]+:%d+(/.*)$") or page:match("^/.*$"))
-  if path and not path:find("^//") and path:find("^[%w/._~?=&%%+-]+$") then return page end
-  out:warn("InvalidAnnotation", "haproxy-haptic.org/client-error-page: expected an address such as "
-    .. "https://example.com/why or a path; clients are told by the status")
+--- Where clients are led that are not let in: an address, or a path.
+local function parse_page(page)
+  local path = page:match("^https?://[%w.-]+(/.*)$") or page:match("^https?://[%w.-]+:%d+(/.*)$") or page:match("^/.*$")
+  if path and #page <= 1024 and not path:find("^//") and path:find("^[%w/._~?=&%%+-]+$") then return page end
+  return nil, "an address such as https://example.com/why, or a path"
+end
+
+local CLIENTS = { "route_client_ca", "route_client_verify", "route_client_page" }
+
+if ON then
+  local tested = "tls_spec: asks clients for certificates, and lets nobody in without what that needs"
+  annotations({
+    route_client_ca = {
+      type = "text", shape = "^[a-z0-9][a-z0-9.-]{0,252}$", on = { "Ingress" }, protects = true,
+      parse = function(name)
+        if #name <= 253 and name:find("^[a-z0-9][a-z0-9.-]*$") then return name end
+        return nil, "the name of a Secret with ca.crt"
+      end,
+      families = { ["haproxy-haptic.org"] = "client-ca" }, effect = "client-certificates",
+      doc = "A Secret of the Ingress' namespace with the authorities (ca.crt) of the certificates that clients need, and "
+        .. "perhaps with lists of revoked ones (ca.crl). Where it is wrong, nobody is let in.",
+      lines = "crt-list: certs/NAMESPACE_NAME.pem [ca-file certs/NAMESPACE_CA.ca.pem verify optional]; http-request "
+        .. "return status 496 if …",
+      reload = "before 3.2, other authorities in the Secret", tested = tested,
+    },
+    route_client_verify = {
+      type = "enum", values = { "required", "optional" }, on = { "Ingress" },
+      families = { ["haproxy-haptic.org"] = "client-verify" }, effect = "client-certificates",
+      doc = "With client-ca: whether clients without a certificate are let in. Without the key, or where it is wrong, they "
+        .. "are not.",
+      lines = "a value of client-prefix.map", tested = tested,
+    },
+    route_client_page = {
+      type = "text", parse = parse_page, on = { "Ingress" },
+      families = { ["haproxy-haptic.org"] = "client-error-page" }, effect = "client-certificates",
+      doc = "With client-ca: an address or a path where clients are led (302) that are not let in, instead of the statuses "
+        .. "495 and 496.",
+      lines = "http-request redirect location %[var(txn.client_page)] code 302 if …",
+      tested = "clients_spec: are told what is wrong with them, by the chosen status or on a page",
+    },
+  })
+else
+  family("haproxy-haptic.org", { refused = {
+    { keys = "client-ca", on = { "Ingress" }, protects = true, reason = "TLS does not end here" },
+    { keys = { "client-verify", "client-error-page" }, on = { "Ingress" }, reason = "TLS does not end here" },
+  } })
 end
 
 --- Whose certificates an Ingress asks of its clients: the name of a Secret, "required" or "optional", and the page for
 --- those who are not let in. Whatever is wrong with what its owner wrote is taken for the stricter.
 local function clients_of(out, ing)
   local annotations = dig(ing, "metadata", "annotations")
-  local name = annotations and annotations["haproxy-haptic.org/client-ca"]
-  if name == nil then return nil end
-  local verify = annotations["haproxy-haptic.org/client-verify"]
-  if verify ~= nil and verify ~= "required" and verify ~= "optional" then
-    out:warn("InvalidAnnotation", "haproxy-haptic.org/client-verify: expected required or optional")
-  end
-  if type(name) ~= "string" or #name > 253 or not name:find("^[a-z0-9][a-z0-9.-]*$") then
-    out:warn("InvalidAnnotation", "haproxy-haptic.org/client-ca: expected the name of a Secret with ca.crt")
-    return nil, "required"
-  end
-  return name, verify == "optional" and "optional" or "required", page_of(out, annotations)
+  if not ON or annotations == nil then return nil end
+  local values, wrong = annotated(CLIENTS, { { kind = "Ingress", values = annotations } }, function(_, key, message)
+    out:warn("InvalidAnnotation", key .. " " .. message .. (key:find("page$") and "; clients are told by the status"
+      or "; no client is let in without a certificate"))
+  end)
+  if wrong.route_client_ca then return nil, "required" end
+  if values.route_client_ca == nil then return nil end
+  return values.route_client_ca, values.route_client_verify or "required", values.route_client_page
 end
 
 --- The hosts that an entry of spec.tls is for; without any, those of the rules.
@@ -238,4 +272,4 @@ local function put(out, ing, routes, passes)
 end
 
 provide("ingress.tls", { is_everybody = is_everybody, on = ON, put = put, clients_of = clients_of,
-  protects = loaded and ssl.on })
+  protects = ON })
