@@ -13,7 +13,8 @@ if not FOLDER then return end
 local PREFIX = "^haproxy[%w.-]*%.%a+/(.+)$"
 
 local manifests, haptics, written = {}, {}, {}
-local file = assert(io.open(("%s/%d-%d"):format(FOLDER, os.time(), ffi.C.getpid()), "w"))
+-- Specs that run beside each other may have the same number, as each has a process namespace of its own: they append.
+local file = assert(io.open(("%s/%d-%d"):format(FOLDER, os.time(), ffi.C.getpid()), "a"))
 
 local function note(series, scheme, kind, key)
   local line = table.concat({ series, scheme, kind, key }, " ")
