@@ -204,49 +204,105 @@ end
 
 -- certificates ----------------------------------------------------------------------------------------------
 
---- The file of a Secret's certificate. Names of namespaces have no "_".
-local function file_of(namespace, name)
-  local file = namespace .. "_" .. name .. ".pem"
-  if #file <= 200 then return file end
-  return namespace .. "_" .. hash(name) .. ".pem"
+--- Pairs of a certificate and its key that one Secret can have: tls.crt with tls.key, or one for each type of key.
+local STEMS = { "tls", "rsa", "ecdsa" }
+
+--- The file of a Secret's certificate. Names of namespaces have no "_", nor have those of Secrets.
+local function file_of(namespace, name, stem)
+  local file = namespace .. "_" .. name
+  if #file > 190 then file = namespace .. "_" .. hash(name) end
+  return file .. (stem and stem ~= "tls" and "_" .. stem or "") .. ".pem"
 end
 
---- What is wrong with a Secret as a certificate: a Reason and words; nil when nothing is.
-local function problem_of(secret, id)
-  local facts = secret and secret.x509
-  if not secret then return "TlsSecretNotFound", "there is no Secret " .. id end
-  if not facts then
-    for _, key in ipairs({ "rsa.crt", "ecdsa.crt", "dsa.crt" }) do
-      if dig(secret, "data", key) ~= nil then
-        return "InvalidCertificate", ("Secret %s has %s: put each certificate into a Secret of its own as tls.crt and "
-          .. "tls.key, and name both in spec.tls"):format(id, key)
-      end
-    end
-    return "InvalidCertificate", "Secret " .. id .. " has no certificate"
-  end
-  if facts.problem then return "InvalidCertificate", "Secret " .. id .. ": " .. facts.problem end
-  if facts.validity == "ended" then return "CertificateExpired", "Secret " .. id .. ": the certificate has expired" end
-  if facts.validity == "early" then
-    return "CertificateNotYetValid", "Secret " .. id .. ": the certificate is not valid yet"
-  end
+--- The facts of each pair of a Secret.
+local function pairs_of(secret)
+  local first = secret and secret.x509
+  if not first then return {} end
+  local list = { first }
+  for _, facts in ipairs(first.pairs or {}) do list[#list + 1] = facts end
+  return list
+end
+
+--- What is wrong with a pair: a Reason and words; nil when nothing is.
+local function pair_problem(facts, id)
+  local what = "Secret " .. id .. ": "
+  local crt = (facts.stem or "tls") == "tls" and "the certificate" or "the certificate " .. facts.stem .. ".crt"
+  if facts.problem then return "InvalidCertificate", what .. facts.problem end
+  if facts.validity == "ended" then return "CertificateExpired", what .. crt .. " has expired" end
+  if facts.validity == "early" then return "CertificateNotYetValid", what .. crt .. " is not valid yet" end
   return nil
 end
 
---- Put out the certificate of a Secret. One that cannot be used stays as it was, and the owner is told. fallback: what
---- it is where it never was anything. told: who hears what is wrong, else out. Returns the file, and the facts of one
---- that can be used.
+--- What is wrong with a Secret as a certificate: a Reason and words; nil when nothing is, and the facts of the first
+--- pair that can be used.
+local function problem_of(secret, id)
+  if not secret then return "TlsSecretNotFound", "there is no Secret " .. id end
+  local reason, message
+  for _, facts in ipairs(pairs_of(secret)) do
+    local r, m = pair_problem(facts, id)
+    if not r then return nil, nil, facts end
+    reason, message = reason or r, message or m
+  end
+  if not reason then
+    reason, message = "InvalidCertificate", "Secret " .. id .. " has no certificate"
+      .. (dig(secret, "data", "dsa.crt") ~= nil and " but dsa.crt, which no client takes" or "")
+  end
+  return reason, message
+end
+
+local function put_pair(out, secret, facts, file)
+  out:certificate(file, { cert = facts.chain, key = secret.data[(facts.stem or "tls") .. ".key"] })
+end
+
+local STAYS = "; the certificate that was in use stays, or else the default one"
+
+--- Put out one certificate of a Secret, the first that can be used. Where none can, it stays as it was, and the owner
+--- is told. fallback: what it is where it never was anything. told: who hears what is wrong, else out.
 local function certificate(out, namespace, name, file, fallback, told)
   local secret = resources.secrets:get(namespace, name)
-  local reason, message = problem_of(secret, namespace .. "/" .. name)
+  local reason, message, facts = problem_of(secret, namespace .. "/" .. name)
   file = file or file_of(namespace, name)
   if reason then
     told = told or out
-    told:warn(reason, message .. "; the certificate that was in use stays, or else the default one")
+    told:warn(reason, message .. STAYS)
     out:certificate(file, { cert = fallback, keep = true })
-    return file, nil
+  else
+    put_pair(out, secret, facts, file)
   end
-  out:certificate(file, { cert = secret.x509.chain, key = secret.data["tls.key"] })
-  return file, secret.x509
+  return file
+end
+
+--- Put out all certificates of a Secret: a list of {file=, facts=}; facts nil: it cannot be used, and its last good
+--- bytes stay. Where nothing is known of the Secret, these are the files of all pairs that it may have had.
+local function certificates(out, namespace, name)
+  local secret, id, list = resources.secrets:get(namespace, name), namespace .. "/" .. name, {}
+  local function keep(stem)
+    local file = file_of(namespace, name, stem)
+    out:certificate(file, { keep = true })
+    list[#list + 1] = { file = file }
+  end
+  local all = pairs_of(secret)
+  if #all == 0 or #all == 1 and all[1].certificates == 0 then
+    local reason, message = problem_of(secret, id)
+    out:warn(reason, message .. STAYS)
+    for _, stem in ipairs(STEMS) do keep(stem) end
+    return list
+  end
+  for _, facts in ipairs(all) do
+    local reason, message = pair_problem(facts, id)
+    if reason then
+      out:warn(reason, message .. STAYS)
+      keep(facts.stem)
+    else
+      local file = file_of(namespace, name, facts.stem)
+      put_pair(out, secret, facts, file)
+      list[#list + 1] = { file = file, facts = facts }
+    end
+  end
+  if dig(secret, "data", "dsa.crt") ~= nil then
+    out:warn("InvalidCertificate", "Secret " .. id .. ": dsa.crt has no effect, as no client takes keys for DSA")
+  end
+  return list
 end
 
 --- Put out the revoked certificates of a Secret, if it has any. Returns the file, or nil. Once HAProxy has them, they
@@ -292,7 +348,7 @@ local function server_problem(namespace, name)
     return secret.data["ca.crt"], facts.authorities.digest
   end
   if facts and not facts.authorities and facts.certificates and facts.certificates > 0 then
-    return secret.data["tls.crt"], facts.digest
+    return secret.data[(facts.stem or "tls") .. ".crt"], facts.digest
   end
   local id = "Secret " .. namespace .. "/" .. name
   return nil, nil, "InvalidServerCa", (secret and id .. " has no authorities that can be read" or "there is no " .. id)
@@ -357,7 +413,9 @@ if ON then
     local secret = resources.secrets:get(namespace, name)
     local facts = secret and secret.x509
     if facts and facts.authorities and not facts.authorities.problem then return secret.data["ca.crt"] end
-    if facts and not facts.authorities and (facts.certificates or 0) > 0 then return secret.data["tls.crt"] end
+    if facts and not facts.authorities and (facts.certificates or 0) > 0 then
+      return secret.data[(facts.stem or "tls") .. ".crt"]
+    end
     local id = "Secret " .. namespace .. "/" .. name
     return nil, secret and id .. " has no authorities that can be read" or "there is no " .. id
   end)
@@ -369,14 +427,18 @@ if ON and context.ocsp_update and not OCSP then
   end)
 end
 
---- The same certificate under another name: HAProxy has a file with OCSP updates everywhere, or nowhere.
-local function unstapled(out, namespace, name)
-  return certificate(out, namespace, name, (file_of(namespace, name):gsub("%.pem$", ".unstapled.pem")))
+--- The same certificate under another name: HAProxy has a file with OCSP updates everywhere, or nowhere. facts: of one
+--- that certificates() has put out.
+local function unstapled(out, namespace, name, facts)
+  local file = file_of(namespace, name, facts.stem):gsub("%.pem$", ".unstapled.pem")
+  put_pair(out, resources.secrets:get(namespace, name), facts, file)
+  return file
 end
 
 provide("ssl", { on = ON, ocsp = OCSP, unstapled = unstapled, passes_through = PASSES,
   passthrough_map = passthrough.map, terminate = passthrough.terminate,
-  tcp_defaults = passthrough.defaults, list = LIST, codes = CODES, certificate = certificate, authorities = authorities,
+  tcp_defaults = passthrough.defaults, list = LIST, codes = CODES, certificate = certificate,
+  certificates = certificates, authorities = authorities,
   server_authorities = server_authorities, server_problem = server_problem, covers = covers, has_secrets = HAS_SECRETS,
   problem = function(namespace, name)
     return problem_of(resources.secrets:get(namespace, name), namespace .. "/" .. name)

@@ -91,8 +91,9 @@ local OBJECTS = {
   { "a status in its ConfigMap of error files", "the same, in the ConfigMap that `error_files` names" },
   { "a name in its ConfigMap of pattern files", "a list of addresses, in the ConfigMap that `pattern_lists` names" },
   { "`tls.crt` and `tls.key` of a Secret", "the same" },
-  { "`rsa.crt` and `rsa.key`, `ecdsa.crt` and `ecdsa.key`, `dsa.crt` and `dsa.key` of one Secret",
-    "a Secret with `tls.crt` and `tls.key` for each type, both with the host in `spec.tls`; an Event says so" },
+  { "`rsa.crt` and `rsa.key`, `ecdsa.crt` and `ecdsa.key` of one Secret",
+    "the same: clients get the one whose type of key they know" },
+  { "`dsa.crt` and `dsa.key`", "no effect, because clients do not accept DSA keys; an Event says so" },
 }
 
 --- A table of keys that have an effect.

@@ -1,10 +1,10 @@
---- requests.lua — which keys, of the family and of our own, had real requests, with which HAProxy, over HTTP and over HTTPS.
+--- requests.lua — which keys, of the family and our own, had real requests, with which HAProxy, by HTTP and by HTTPS.
 ---
 ---   mkdir DIR; E2E_FULL=1 E2E_KEYS=DIR busted spec/e2e/…_spec.lua …; luajit tools/requests.lua [--all] DIR
 ---
 --- Prints a line for each key that lacks some, at any of the kinds of objects that may have it. Each needs requests
---- over both with 3.4 and with one other series, whichever that is; with --all (after E2E_FULL=1), with each series that
---- has the feature. The exit code is 1 where one lacks any.
+--- over both with 3.4 and with one other series, whichever that is; with --all (after E2E_FULL=1), with each series
+--- that has the feature. The exit code is 1 where one lacks any.
 package.path = "./?.lua;" .. package.path
 local page = require("tools.annotations")
 
@@ -78,6 +78,6 @@ for _, keys in ipairs({ page.keys(page.FAMILY), page.own_keys() }) do
     end
   end
 end
-print(("%d keys have their requests, %d lack some; %d keys have no effect, which their owners are told"):format(complete,
-  holes, without))
+print(("%d keys have their requests, %d lack some; %d keys have no effect, which their owners are told")
+  :format(complete, holes, without))
 os.exit(holes == 0 and 0 or 1)

@@ -23,7 +23,7 @@ static int64_t end_of(const char *pem, size_t length)
 {
     CLEANUP(buf_done) struct buf chain = {0};
     struct certificate_facts facts = {0};
-    certificate_read(pem, length, pem, length, &facts, &chain);
+    certificate_read("tls", pem, length, pem, length, &facts, &chain);
     int64_t end_s = *facts.problem ? 0 : facts.not_after_s;
     certificate_facts_done(&facts);
     return end_s;

@@ -72,10 +72,10 @@ struct live {
     struct map words;                   /* all words of the texts but for plain server lines: what may be a reference */
     struct map trusted; /* files of authorities and revocations that a server without a certificate of its own has
                            verified by since HAProxy began */
-    bool implicit_from;                 /* a section without "from" takes the defaults section before it */
-    char lineage[LIVE_LINEAGE_SIZE];    /* "" unknown */
-    size_t leaving;                     /* servers that are leaving */
-    struct map waiting;                 /* keys of backends that may have such a server, or may be gone: no others do */
+    bool implicit_from; /* a section without "from" takes the defaults section before it */
+    char lineage[LIVE_LINEAGE_SIZE]; /* "" unknown */
+    size_t leaving;                  /* servers that are leaving */
+    struct map waiting;              /* keys of backends that may have such a server, or may be gone: no others do */
 };
 
 struct live *live_new(void);

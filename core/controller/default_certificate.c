@@ -47,7 +47,7 @@ static bool is_usable(const struct buf *pem)
     struct certificate_facts f;
     int64_t now_s = clock_wall_s();
 
-    certificate_read(buf_str(pem), pem->length, buf_str(pem), pem->length, &f, &chain);
+    certificate_read("tls", buf_str(pem), pem->length, buf_str(pem), pem->length, &f, &chain);
     bool usable = !f.problem[0] && f.not_before_s <= now_s && now_s < f.not_after_s;
     certificate_facts_done(&f);
     return usable;

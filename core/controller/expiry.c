@@ -25,27 +25,29 @@ struct counting {
     double valid, soon, early, ended, unusable;
 };
 
-static void count(void *ctx, struct object *o)
+static void count_one(struct counting *c, const struct secret_dates *dates)
 {
-    struct counting *c = ctx;
-    CLEANUP(buf_done) struct buf text = {0};
-    struct secret_dates dates;
-
-    object_text(o, &text);
-    if (!secret_facts_dates(buf_str(&text), text.length, &dates))
-        return;
-    if (!dates.usable)
+    if (!dates->usable)
         c->unusable++;
-    else if (c->now_s < dates.not_before_s)
+    else if (c->now_s < dates->not_before_s)
         c->early++;
-    else if (c->now_s > dates.not_after_s)
+    else if (c->now_s > dates->not_after_s)
         c->ended++;
-    else if (c->now_s > dates.not_after_s - SOON_S)
+    else if (c->now_s > dates->not_after_s - SOON_S)
         c->soon++;
     else
         c->valid++;
-    if (dates.usable && (c->first_end_s == 0 || dates.not_after_s < c->first_end_s))
-        c->first_end_s = dates.not_after_s;
+    if (dates->usable && (c->first_end_s == 0 || dates->not_after_s < c->first_end_s))
+        c->first_end_s = dates->not_after_s;
+}
+
+static void count(void *ctx, struct object *o)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+
+    object_text(o, &text);
+    for (struct secret_dates dates = {0}; secret_facts_next(buf_str(&text), text.length, &dates);)
+        count_one(ctx, &dates);
 }
 
 void expiry_collect(struct expiry *e)

@@ -210,11 +210,11 @@ static int no_password(char *text, int size, int writing, void *ctx)
     return -1;
 }
 
-static EVP_PKEY *key_read(const char *bytes, size_t length, struct certificate_facts *f)
+static EVP_PKEY *key_read(const char *stem, const char *bytes, size_t length, struct certificate_facts *f)
 {
     bool asked = false;
     if (!bytes || length == 0 || length > CERTIFICATE_BYTES_MAX) {
-        problem(f, !bytes ? "it has no tls.key" : length ? "tls.key is longer than 512 KiB" : "tls.key is empty");
+        problem(f, !bytes ? "it has no %s.key" : length ? "%s.key is longer than 512 KiB" : "%s.key is empty", stem);
         return NULL;
     }
     BIO *bio = BIO_new_mem_buf(bytes, (int)length);
@@ -224,7 +224,7 @@ static EVP_PKEY *key_read(const char *bytes, size_t length, struct certificate_f
     if (!key && (asked || has_text(bytes, length, "ENCRYPTED")))
         problem(f, "the key is encrypted: store it without a password");
     else if (!key)
-        problem(f, "tls.key has no private key that can be read (PEM)");
+        problem(f, "%s.key has no private key that can be read (PEM)", stem);
     return key;
 }
 
@@ -330,14 +330,16 @@ static bool chain_write(const struct certificates *c, struct buf *out)
     return length > 0;
 }
 
-void certificate_read(const char *chain, size_t chain_length, const char *key_bytes, size_t key_length,
-                      struct certificate_facts *f, struct buf *ret_chain)
+void certificate_read(const char *stem, const char *chain, size_t chain_length, const char *key_bytes,
+                      size_t key_length, struct certificate_facts *f, struct buf *ret_chain)
 {
     struct certificates c = {0};
+    char name[32];
     *f = (struct certificate_facts){.key_type = ""};
 
-    certificates_read(&c, "tls.crt", chain, chain_length, f);
-    EVP_PKEY *key = f->problem[0] ? NULL : key_read(key_bytes, key_length, f);
+    snprintf(name, sizeof(name), "%s.crt", stem);
+    certificates_read(&c, name, chain, chain_length, f);
+    EVP_PKEY *key = f->problem[0] ? NULL : key_read(stem, key_bytes, key_length, f);
     size_t leaf = key && c.count ? leaf_find(&c, key) : c.count;
     if (key && leaf == c.count)
         problem(f, "the key does not belong to the certificate");

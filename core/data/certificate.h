@@ -36,10 +36,10 @@ struct certificate_facts {
 };
 void certificate_facts_done(struct certificate_facts *f);
 
-/* Read a certificate with its chain (PEM) and its key (PEM). ret_chain: the certificates in order, the leaf first, then
- * each one's issuer, without anything between them; written only when there is no problem. NULL stands for a value that
- * is not there. */
-void certificate_read(const char *chain, size_t chain_length, const char *key, size_t key_length,
+/* Read a certificate with its chain (PEM) and its key (PEM). stem: of the keys' names in the Secret, for what is told:
+ * "tls" for tls.crt and tls.key. ret_chain: the certificates in order, the leaf first, then each one's issuer, without
+ * anything between them; written only when there is no problem. NULL stands for a value that is not there. */
+void certificate_read(const char *stem, const char *chain, size_t chain_length, const char *key, size_t key_length,
                       struct certificate_facts *ret_facts, struct buf *ret_chain);
 /* The same of certificates without a key: authorities that others are verified against. */
 void certificate_read_authorities(const char *bytes, size_t length, struct certificate_facts *ret_facts);

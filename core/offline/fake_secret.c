@@ -10,6 +10,7 @@
 #include "data/certificate.h"
 #include "kube/blob.h"
 #include "store/password_facts.h"
+#include "store/secret_facts.h"
 
 #define VALUES_MAX 4096
 #define VALUE_BYTES_MAX ((size_t)8 << 20)
@@ -222,31 +223,40 @@ static const struct value *find(const struct values *v, const char *key)
     return NULL;
 }
 
-static void read_facts(const struct value *chain, const struct value *key, bool real, struct certificate_facts *facts)
+static void read_facts(const char *stem, const struct value *chain, const struct value *key, bool real,
+                       struct certificate_facts *facts)
 {
     CLEANUP(buf_done) struct buf ordered = {0};
     const struct value none = {0}, *c = chain ? chain : &none, *k = key ? key : &none;
 
     if (real)
-        certificate_read(c->real.bytes, c->real.length, k->real.bytes, k->real.length, facts, &ordered);
+        certificate_read(stem, c->real.bytes, c->real.length, k->real.bytes, k->real.length, facts, &ordered);
     else
-        certificate_read(buf_str(&c->fake), c->fake.length, buf_str(&k->fake), k->fake.length, facts, &ordered);
+        certificate_read(stem, buf_str(&c->fake), c->fake.length, buf_str(&k->fake), k->fake.length, facts, &ordered);
 }
 
 /* A certificate that HAProxy cannot use must not become one that it can. */
-static void keep_problem(struct values *v)
+static void keep_problem_of(struct values *v, const char *stem)
 {
-    const struct value *chain = find(v, "tls.crt"), *key = find(v, "tls.key");
+    CLEANUP(free_ptr) char *chain_name = xasprintf("%s.crt", stem);
+    CLEANUP(free_ptr) char *key_name = xasprintf("%s.key", stem);
+    const struct value *chain = find(v, chain_name), *key = find(v, key_name);
     struct certificate_facts real, fake;
 
     if (chain == NULL || key == NULL || chain->fake.length == 0)
         return;
-    read_facts(chain, key, true, &real);
-    read_facts(chain, key, false, &fake);
+    read_facts(stem, chain, key, true, &real);
+    read_facts(stem, chain, key, false, &fake);
     if (real.problem[0] != '\0' && fake.problem[0] == '\0')
         memset(chain->fake.data, 'x', chain->fake.length);
     certificate_facts_done(&real);
     certificate_facts_done(&fake);
+}
+
+static void keep_problems(struct values *v)
+{
+    for (size_t i = 0; i < SECRET_PAIRS_MAX; i++)
+        keep_problem_of(v, secret_pair_stems[i]);
 }
 
 /* ---- the object ---- */
@@ -334,7 +344,7 @@ int fake_secret_write(struct fake_secrets *f, struct yyjson_val *secret, struct 
         fake_value_write(f, label, one->real.bytes ? one->real.bytes : "", one->real.length, &one->fake);
     }
     fake_pem_forget(&f->pem);
-    keep_problem(&v);
+    keep_problems(&v);
     buf_puts(out, "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":");
     if (write_metadata(metadata, &v, out, err) < 0 || write_member(secret, "type", out, err) < 0 ||
         write_member(secret, "immutable", out, err) < 0 || write_data(&v, out, err) < 0)

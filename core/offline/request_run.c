@@ -231,7 +231,7 @@ static void judge_names(struct judging *j, const char *what, const char *wanted,
     if (wanted == NULL || (*wanted == '\0' && pem == NULL))
         return;
     if (pem != NULL) /* without its key it has a problem, and names */
-        certificate_read(pem, strlen(pem), NULL, 0, &facts, &chain);
+        certificate_read("tls", pem, strlen(pem), NULL, 0, &facts, &chain);
     for (size_t i = 0; i < facts.names.length; i++) {
         if (strcmp(facts.names.items[i], wanted) == 0)
             return;

@@ -39,7 +39,7 @@ struct concealing {
         struct buf bytes;
         bool is_there;
         char handle[VAULT_HANDLE_LENGTH + 1];
-    } chain, key, authorities, revocations;
+    } chains[SECRET_PAIRS_MAX], keys[SECRET_PAIRS_MAX], authorities, revocations;
 };
 
 static void bytes_wipe(struct buf *b)
@@ -51,11 +51,15 @@ static void bytes_wipe(struct buf *b)
 
 static struct plain *plain_of(struct concealing *c, const char *key)
 {
-    return strcmp(key, "tls.crt") == 0   ? &c->chain
-           : strcmp(key, "tls.key") == 0 ? &c->key
-           : strcmp(key, "ca.crt") == 0  ? &c->authorities
-           : strcmp(key, "ca.crl") == 0  ? &c->revocations
-                                         : NULL;
+    const char *dot = strchr(key, '.');
+    size_t stem = dot ? (size_t)(dot - key) : 0;
+
+    for (size_t i = 0; i < SECRET_PAIRS_MAX; i++) {
+        if (stem == 0 || strlen(secret_pair_stems[i]) != stem || memcmp(secret_pair_stems[i], key, stem) != 0)
+            continue;
+        return strcmp(dot, ".crt") == 0 ? &c->chains[i] : strcmp(dot, ".key") == 0 ? &c->keys[i] : NULL;
+    }
+    return strcmp(key, "ca.crt") == 0 ? &c->authorities : strcmp(key, "ca.crl") == 0 ? &c->revocations : NULL;
 }
 
 static bool key_is_usable(const char *key, size_t length)
@@ -182,36 +186,74 @@ static int member_copy(struct buf *out, struct yyjson_val *object, const char *n
     return json_write(out, value, prune, err);
 }
 
-/* The facts of a certificate. One whose chain is not in order gets a value of its own, in order. */
-static int facts_write(struct concealing *c, const char *type, struct buf *out, struct err *err)
+/* The facts of one pair. One whose chain is not in order gets a value of its own, in order. */
+static int pair_read(struct concealing *c, size_t i, struct secret_pair *ret_pair,
+                     char ret_ordered[VAULT_HANDLE_LENGTH + 1], struct err *err)
 {
-    struct certificate_facts facts = {0}, authorities = {0}, revocations = {0};
-    struct buf chain = {0};
-    const struct plain *p = &c->chain;
-    char ordered[VAULT_HANDLE_LENGTH + 1];
-    const char *handle = p->handle;
+    const struct plain *chain = &c->chains[i], *key = &c->keys[i];
+    CLEANUP(buf_done) struct buf ordered = {0};
     int result = 0;
 
-    if (strcmp(type, "kubernetes.io/tls") != 0 && !c->chain.is_there && !c->authorities.is_there)
+    *ret_pair = (struct secret_pair){.stem = secret_pair_stems[i],
+                                     .digest = digest_of(chain->bytes.data, chain->bytes.length)};
+    certificate_read(ret_pair->stem, chain->is_there ? buf_str(&chain->bytes) : NULL, chain->bytes.length,
+                     key->is_there ? buf_str(&key->bytes) : NULL, key->bytes.length, &ret_pair->facts, &ordered);
+    if (ret_pair->facts.problem[0])
         return 0;
-    certificate_read(p->is_there ? buf_str(&p->bytes) : NULL, p->bytes.length,
-                     c->key.is_there ? buf_str(&c->key.bytes) : NULL, c->key.bytes.length, &facts, &chain);
+    ret_pair->chain_handle = chain->handle;
+    if (ret_pair->facts.reordered) {
+        CLEANUP(free_ptr) char *name = xasprintf("%s.crt in order", ret_pair->stem);
+        c->name.key = name;
+        result = vault_put(c->vault, &c->hold, &c->name, buf_str(&ordered), ordered.length, ret_ordered, err);
+        ret_pair->chain_handle = ret_ordered;
+    }
+    return result;
+}
+
+/* All pairs that have a certificate; without any, that of kubernetes.io/tls, whose certificate is missing. */
+static int pairs_read(struct concealing *c, struct secret_pair pairs[SECRET_PAIRS_MAX],
+                      char ordered[SECRET_PAIRS_MAX][VAULT_HANDLE_LENGTH + 1], size_t *ret_count, struct err *err)
+{
+    size_t n = 0;
+    int result = 0;
+
+    for (size_t i = 0; i < SECRET_PAIRS_MAX && result == 0; i++)
+        if (c->chains[i].is_there) {
+            result = pair_read(c, i, &pairs[n], ordered[n], err);
+            n++;
+        }
+    *ret_count = n ? n : 1;
+    return n ? result : pair_read(c, 0, &pairs[0], ordered[0], err);
+}
+
+static bool has_certificate(const struct concealing *c, const char *type)
+{
+    bool has = strcmp(type, "kubernetes.io/tls") == 0 || c->authorities.is_there;
+    for (size_t i = 0; i < SECRET_PAIRS_MAX; i++)
+        has = has || c->chains[i].is_there;
+    return has;
+}
+
+static int facts_write(struct concealing *c, const char *type, struct buf *out, struct err *err)
+{
+    struct secret_pair pairs[SECRET_PAIRS_MAX] = {0};
+    struct certificate_facts authorities = {0}, revocations = {0};
+    char ordered[SECRET_PAIRS_MAX][VAULT_HANDLE_LENGTH + 1];
+    size_t count = 0;
+
+    if (!has_certificate(c, type))
+        return 0;
+    int result = pairs_read(c, pairs, ordered, &count, err);
     if (c->authorities.is_there)
         certificate_read_authorities(buf_str(&c->authorities.bytes), c->authorities.bytes.length, &authorities);
     if (c->revocations.is_there)
         certificate_read_revocations(buf_str(&c->revocations.bytes), c->revocations.bytes.length, &revocations);
-    if (facts.reordered && !facts.problem[0]) {
-        c->name.key = "tls.crt in order";
-        result = vault_put(c->vault, &c->hold, &c->name, buf_str(&chain), chain.length, ordered, err);
-        handle = ordered;
-    }
-    const struct digest digests[] = {digest_of(p->bytes.data, p->bytes.length),
-                                     digest_of(c->authorities.bytes.data, c->authorities.bytes.length)};
     if (result == 0)
-        secret_facts_write(out, &facts, facts.problem[0] ? NULL : handle, c->authorities.is_there ? &authorities : NULL,
-                           c->revocations.is_there ? &revocations : NULL, digests, clock_wall_s());
-    buf_done(&chain);
-    certificate_facts_done(&facts);
+        secret_facts_write(out, pairs, count, c->authorities.is_there ? &authorities : NULL,
+                           c->revocations.is_there ? &revocations : NULL,
+                           digest_of(c->authorities.bytes.data, c->authorities.bytes.length), clock_wall_s());
+    for (size_t i = 0; i < count; i++)
+        certificate_facts_done(&pairs[i].facts);
     certificate_facts_done(&authorities);
     certificate_facts_done(&revocations);
     return result;
@@ -263,8 +305,10 @@ int secret_conceal(struct vault *v, struct yyjson_val *value, struct yyjson_doc 
     buf_done(&c.lengths);
     buf_done(&c.passwords);
     buf_done(&c.users);
-    bytes_wipe(&c.chain.bytes);
-    bytes_wipe(&c.key.bytes);
+    for (size_t i = 0; i < SECRET_PAIRS_MAX; i++) {
+        bytes_wipe(&c.chains[i].bytes);
+        bytes_wipe(&c.keys[i].bytes);
+    }
     bytes_wipe(&c.authorities.bytes);
     bytes_wipe(&c.revocations.bytes);
     if (result == 0)

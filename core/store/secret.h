@@ -22,8 +22,8 @@ bool secret_is_kind(const char *api_version, const char *resource);
  *     lengths: {KEY: bytes}
  *     passwords: {KEY: facts} of values that are hashes of passwords (store/password_facts.h); where there are any
  *     users:   {handle: [{name, password: handle}]}, of the keys that may be password files (store/secret_users.h)
- *     x509:    facts of tls.crt, tls.key and ca.crt (store/secret_facts.h); where there is one of them, or the type is
- *              kubernetes.io/tls
+ *     x509:    facts of tls.crt, tls.key and ca.crt, or of such pairs with other names (store/secret_facts.h); where
+ *              there is a certificate among them, or the type is kubernetes.io/tls
  *
  * and nothing else: a field that is not known might hold a value under a wrong name. */
 int secret_conceal(struct vault *v, struct yyjson_val *value, struct yyjson_doc **ret_doc, struct vault_hold **ret_hold,

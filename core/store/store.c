@@ -172,18 +172,23 @@ static void dates_refresh(struct store_kind *kind, int64_t now_s)
 {
     CLEANUP(buf_done) struct buf text = {0};
     struct objects objects = {0};
-    struct secret_dates dates;
 
     objects_of_table(&kind->table, &objects);
     for (size_t i = 0; i < objects.length; i++) {
+        struct object *now = NULL;
         const struct object *o = objects.items[i];
         buf_clear(&text);
         object_text(o, &text);
-        if (!secret_facts_dates(buf_str(&text), text.length, &dates))
-            continue;
-        const char *validity = secret_validity(&dates, now_s);
-        if (memcmp(text.data + dates.validity_at, validity, SECRET_VALIDITY_LENGTH) != 0)
-            (void)!put_live(kind, object_with_text(o, dates.validity_at, validity, SECRET_VALIDITY_LENGTH), NULL, NULL);
+        for (struct secret_dates dates = {0}; secret_facts_next(buf_str(&text), text.length, &dates);) {
+            const char *validity = secret_validity(&dates, now_s);
+            if (memcmp(text.data + dates.validity_at, validity, SECRET_VALIDITY_LENGTH) == 0)
+                continue;
+            struct object *next = object_with_text(now ? now : o, dates.validity_at, validity, SECRET_VALIDITY_LENGTH);
+            object_unref(now);
+            now = next;
+        }
+        if (now)
+            (void)!put_live(kind, now, NULL, NULL);
     }
     vec_done(&objects);
 }

@@ -16,7 +16,7 @@
 
 static void read_pair(const char *chain, const char *key, struct certificate_facts *f, struct buf *out)
 {
-    certificate_read(chain, chain ? strlen(chain) : 0, key, key ? strlen(key) : 0, f, out);
+    certificate_read("tls", chain, chain ? strlen(chain) : 0, key, key ? strlen(key) : 0, f, out);
 }
 
 static void test_good(void **state UNUSED)

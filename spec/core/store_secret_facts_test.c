@@ -80,6 +80,62 @@ static void assert_fact(struct world *w, const char *id, const char *fact, const
     assert_string_equal(buf_str(&text), expected);
 }
 
+static bool has_text(struct world *w, const char *id, const char *wanted)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    object_text(store_get(w->secrets, id), &text);
+    return strstr(buf_str(&text), wanted) != NULL;
+}
+
+/* A Secret with a certificate for each type of keys: facts of each, and each follows the time. */
+static void pairs_have_facts_each(void **state UNUSED)
+{
+    struct world w;
+    struct made one = make_certificate("one", "DNS:a.example", NULL, 0, -DAY, DAY);
+    struct made two = make_certificate("two", "DNS:b.example", NULL, 0, -DAY, 2 * DAY);
+    CLEANUP(free_ptr) char *one_chain = json_text(one.chain), *one_key = json_text(one.secret);
+    CLEANUP(free_ptr) char *two_chain = json_text(two.chain), *two_key = json_text(two.secret);
+    CLEANUP(free_ptr)
+    char *json = xasprintf(
+        "{\"metadata\":{\"namespace\":\"shop\",\"name\":\"pairs\"},\"type\":\"Opaque\",\"stringData\":{"
+        "\"rsa.crt\":\"%s\",\"rsa.key\":\"%s\",\"ecdsa.crt\":\"%s\",\"ecdsa.key\":\"%s\"}}",
+        one_chain, one_key, two_chain, two_key);
+    CLEANUP(free_ptr)
+    char *mixed = xasprintf(
+        "{\"metadata\":{\"namespace\":\"shop\",\"name\":\"mixed\"},\"type\":\"Opaque\",\"stringData\":{"
+        "\"ecdsa.crt\":\"%s\",\"ecdsa.key\":\"%s\",\"rsa.key\":\"x\"}}",
+        two_chain, one_key);
+    struct err err;
+
+    world_init(&w);
+    assert_int_equal(store_put_json(w.secrets, json, strlen(json), NULL, &err), 0);
+    assert_fact(&w, "shop/pairs", "stem", "\"rsa\"");
+    assert_fact(&w, "shop/pairs", "names", "[\"a.example\"]");
+    assert_true(has_text(&w, "shop/pairs", "\"pairs\":[{\"validity\":\"valid\""));
+    assert_true(has_text(&w, "shop/pairs", "\"names\":[\"b.example\"]"));
+    assert_true(has_text(&w, "shop/pairs", "\"stem\":\"ecdsa\""));
+    /* The first one ends, then the second. */
+    w.told = 0;
+    store_refresh_dates(w.store, clock_wall_s() + DAY + DAY / 2);
+    assert_int_equal(w.told, 1);
+    assert_fact(&w, "shop/pairs", "validity", "\"ended\"");
+    assert_true(has_text(&w, "shop/pairs", "\"pairs\":[{\"validity\":\"valid\""));
+    store_refresh_dates(w.store, clock_wall_s() + 3 * DAY);
+    assert_int_equal(w.told, 2);
+    assert_true(has_text(&w, "shop/pairs", "\"pairs\":[{\"validity\":\"ended\""));
+    /* Both at once are one change. */
+    store_refresh_dates(w.store, clock_wall_s());
+    assert_int_equal(w.told, 3);
+    /* A key without a certificate is somebody else's; what is wrong is told by the names of the pair. */
+    assert_int_equal(store_put_json(w.secrets, mixed, strlen(mixed), NULL, &err), 0);
+    assert_fact(&w, "shop/mixed", "stem", "\"ecdsa\"");
+    assert_fact(&w, "shop/mixed", "problem", "\"the key does not belong to the certificate\"");
+    assert_fact(&w, "shop/mixed", "pairs", "");
+    store_free(w.store);
+    made_done(&one);
+    made_done(&two);
+}
+
 static void facts_are_beside_handles(void **state UNUSED)
 {
     struct world w;
@@ -230,9 +286,8 @@ static void users_of_a_password_file(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(facts_are_beside_handles),
-        cmocka_unit_test(validity_follows_the_time),
-        cmocka_unit_test(passwords_have_a_scheme),
+        cmocka_unit_test(pairs_have_facts_each),     cmocka_unit_test(facts_are_beside_handles),
+        cmocka_unit_test(validity_follows_the_time), cmocka_unit_test(passwords_have_a_scheme),
         cmocka_unit_test(users_of_a_password_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

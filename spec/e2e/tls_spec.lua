@@ -157,6 +157,14 @@ describe("TLS", function()
     scope:wait_peer(haptic.https_port, "a.example", theirs)
   end)
 
+  --- The certificate that a client gets that knows only RSA.
+  local function rsa_peer(name)
+    local text = posix.run({ "sh", "-c", "echo | openssl s_client -connect 127.0.0.1:" .. haptic.https_port .. " -servername " .. name
+      .. " -tls1_2 -sigalgs RSA-PSS+SHA256:RSA+SHA256 -cipher ECDHE-RSA-AES128-GCM-SHA256 2>/dev/null"
+      .. " | openssl x509 -noout -fingerprint -sha1" })
+    return (text:match("=(%S+)") or ""):gsub(":", ""), text
+  end
+
   it("offers RSA to who knows nothing else, where an Ingress has both", function()
     local ec = scope:certificate({ names = { "a.example" } })
     local rsa = scope:certificate({ names = { "a.example" }, key = "rsa" })
@@ -168,11 +176,42 @@ describe("TLS", function()
     source:write("default-ingress-a.yaml", ing, kube.service("a"), kube.slice("a", { "198.18.0.1" }))
     start("3.2")
     assert.equal(ec.fingerprint, e2e.peer(haptic.https_port, "a.example"))
-    local text = posix.run({ "sh", "-c", "echo | openssl s_client -connect 127.0.0.1:" .. haptic.https_port
-      .. " -servername a.example -tls1_2 -sigalgs RSA-PSS+SHA256:RSA+SHA256 -cipher ECDHE-RSA-AES128-GCM-SHA256 2>/dev/null"
-      .. " | openssl x509 -noout -fingerprint -sha1" })
-    assert.equal(rsa.fingerprint, (text:match("=(%S+)") or ""):gsub(":", ""))
+    assert.equal(rsa.fingerprint, (rsa_peer("a.example")))
   end)
+
+  for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
+    it("is ended by the certificates of each type of key that one Secret has, on " .. series, function()
+      local function put_pairs(ec, rsa)
+        source:write("pairs.yaml", { apiVersion = "v1", kind = "Secret", metadata = { namespace = "default", name = "pairs" },
+          type = "Opaque", stringData = { ["ecdsa.crt"] = ec and ec.cert, ["ecdsa.key"] = ec and ec.key, ["rsa.crt"] = rsa.cert,
+            ["rsa.key"] = rsa.key } })
+      end
+      local ec, rsa, next_rsa = scope:certificate({ names = { "a.example" } }), scope:certificate({ names = { "a.example" }, key = "rsa" }),
+        scope:certificate({ names = { "a.example" }, key = "rsa" })
+      put_pairs(ec, rsa)
+      put_ingress("a", { "a.example" }, "pairs", "198.18.0.1")
+      -- Whoever asks for no name gets them, too.
+      start(series, { default_certificate = "default/pairs" })
+      assert.equal(ec.fingerprint, e2e.peer(haptic.https_port, "a.example"))
+      assert.equal(rsa.fingerprint, (rsa_peer("a.example")))
+      assert.is_truthy(e2e.peer(haptic.https_port, "unknown.example") == ec.fingerprint
+        or e2e.peer(haptic.https_port, "unknown.example") == rsa.fingerprint)
+      local before = reloads()
+      put_pairs(ec, next_rsa)
+      scope:wait_for("the renewed one", 15, function() return rsa_peer("a.example") == next_rsa.fingerprint, (rsa_peer("a.example")) end)
+      assert.equal(ec.fingerprint, e2e.peer(haptic.https_port, "a.example"))
+      assert.equal(before, reloads())
+      -- A bad one, and the Secret's end: both stay in use.
+      put_pairs({ cert = ec.cert, key = rsa.key }, next_rsa)
+      wait_told("a", "the key does not belong to the certificate")
+      assert.equal(ec.fingerprint, e2e.peer(haptic.https_port, "a.example"))
+      os.remove(source.path .. "/pairs.yaml")
+      wait_told("a", "there is no Secret default/pairs")
+      assert.equal(ec.fingerprint, e2e.peer(haptic.https_port, "a.example"))
+      assert.equal(next_rsa.fingerprint, (rsa_peer("a.example")))
+      assert.equal(before, reloads())
+    end)
+  end
 
   it("of a bad Secret leaves all others as they are; what was good stays", function()
     local good = scope:certificate({ names = { "good.example" } })

@@ -84,19 +84,73 @@ describe("The ssl library", function()
       e:render()
       local certificates, lines = tables(e)
       assert.equal("keep ", certificates["default_s.pem"], reason)
-      assert.equal("keep certs/default_s.pem", lines["a.example"])
+      -- Of a Secret that is not there it is not known which pairs it had; files that are not there are left out.
+      assert.equal(reason == "TlsSecretNotFound" and "keep certs/default_s.pem certs/default_s_ecdsa.pem certs/default_s_rsa.pem"
+        or "keep certs/default_s.pem", lines["a.example"])
       assert.is_string(e:output().warnings["default/a"][reason])
     end
   end)
 
-  it("says what becomes of pairs that stand in one Secret, as another controller reads them", function()
-    local e = engine()
-    e:put("secrets", { metadata = { namespace = "default", name = "s" }, type = "Opaque",
-      data = { ["rsa.crt"] = HANDLE, ["rsa.key"] = HANDLE, ["ecdsa.crt"] = HANDLE, ["ecdsa.key"] = HANDLE } })
+  it("takes the certificates of each type of key that one Secret has, as another controller does", function()
+    local RSA_KEY, RSA, EC_KEY, EC = HANDLE:gsub("a", "1"), HANDLE:gsub("a", "2"), HANDLE:gsub("a", "3"), HANDLE:gsub("a", "4")
+    local function run(rsa, ecdsa, more)
+      local e = engine({ default_certificate = "default/s" })
+      local s = secret("s", { "a.example" }, { stem = "rsa", key_type = "RSA", chain = RSA })
+      for k, v in pairs(rsa) do s.x509[k] = v end
+      local pair = secret("s", { "a.example" }, { stem = "ecdsa", chain = EC }).x509
+      for k, v in pairs(ecdsa) do pair[k] = v end
+      s.x509.pairs = { pair }
+      s.type, s.data = "Opaque", { ["rsa.crt"] = RSA, ["rsa.key"] = RSA_KEY, ["ecdsa.crt"] = EC, ["ecdsa.key"] = EC_KEY }
+      for k, v in pairs(more or {}) do s.data[k] = v end
+      e:put("secrets", s)
+      e:put("ingresses", ingress("a", { { hosts = { "a.example" }, secretName = "s" } }))
+      e:render()
+      assert.same({}, e.host.failures)
+      local certificates, lines = tables(e)
+      return certificates, lines, e:output().warnings["default/a"] or {}
+    end
+    local rsa, ec = RSA .. "\n" .. RSA_KEY .. "\n", EC .. "\n" .. EC_KEY .. "\n"
+    local certificates, lines, told = run({}, {})
+    assert.same({ ["default.pem"] = rsa, ["default_s_rsa.pem"] = rsa, ["default_s_ecdsa.pem"] = ec }, certificates)
+    assert.equal("certs/default_s_ecdsa.pem certs/default_s_rsa.pem", lines["a.example"])
+    assert.is_nil(told.InvalidCertificate)
+    -- A bad one leaves the other as it is.
+    certificates, lines, told = run({ problem = "rsa.key is empty" }, {})
+    assert.same({ ["default.pem"] = ec, ["default_s_rsa.pem"] = "keep ", ["default_s_ecdsa.pem"] = ec }, certificates)
+    assert.equal("keep certs/default_s_ecdsa.pem certs/default_s_rsa.pem", lines["a.example"])
+    assert.matches("Secret default/s: rsa.key is empty;", told.InvalidCertificate, 1, true)
+    local other
+    certificates, other, told = run({}, { validity = "ended" })
+    assert.equal("keep certs/default_s_ecdsa.pem certs/default_s_rsa.pem", other["a.example"])
+    assert.equal("keep ", certificates["default_s_ecdsa.pem"])
+    assert.matches("Secret default/s: the certificate ecdsa.crt has expired;", told.CertificateExpired, 1, true)
+    certificates, lines, told = run({}, { names = { "b.example" } })
+    assert.equal(ec, certificates["default_s_ecdsa.pem"])
+    assert.equal("certs/default_s_rsa.pem", lines["a.example"])
+    assert.is_string(told.CertificateHostMismatch)
+    told = select(3, run({}, {}, { ["dsa.crt"] = RSA, ["dsa.key"] = RSA_KEY }))
+    assert.matches("dsa.crt has no effect", told.InvalidCertificate, 1, true)
+    -- OCSP answers for one of them only: it comes under another name.
+    local e = engine({ ocsp_update = true })
+    local s = secret("s", { "a.example" }, { stem = "rsa", key_type = "RSA", chain = RSA })
+    s.data = { ["rsa.crt"] = RSA, ["rsa.key"] = RSA_KEY, ["ecdsa.crt"] = EC, ["ecdsa.key"] = EC_KEY }
+    s.x509.pairs = { secret("s", { "a.example" }, { stem = "ecdsa", chain = EC, ocsp = true, ocsp_host = "ocsp.example.com" }).x509 }
+    e:put("secrets", s)
     e:put("ingresses", ingress("a", { { hosts = { "a.example" }, secretName = "s" } }))
     e:render()
-    assert.matches("Secret default/s has rsa.crt: put each certificate into a Secret of its own as tls.crt and tls.key, and name "
-      .. "both in spec.tls", e:output().warnings["default/a"].InvalidCertificate, 1, true)
+    certificates, lines = tables(e)
+    assert.equal("certs/default_s_ecdsa.unstapled.pem certs/default_s_rsa.pem", lines["a.example"])
+    assert.equal(ec, certificates["default_s_ecdsa.unstapled.pem"])
+  end)
+
+  it("has at most four certificates for a host, also while their Secrets are missing", function()
+    local e, tls = engine(), {}
+    for i = 1, 6 do tls[i] = { hosts = { "a.example" }, secretName = "missing" .. i } end
+    e:put("ingresses", ingress("a", tls))
+    e:render()
+    assert.same({}, e.host.failures)
+    local _, lines = tables(e)
+    assert.equal(4, select(2, lines["a.example"]:gsub("certs/", "")))
   end)
 
   it("gives no host a certificate that is not for it", function()

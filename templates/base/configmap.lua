@@ -206,5 +206,5 @@ local function each_level(what, fn)
   end
 end
 
-provide("base.configmap", { each = each_level, named = named, setting = setting, has = has, level = level, is_set = NAME ~= nil,
-  is_missing = is_missing, namespace = NAMESPACE })
+provide("base.configmap", { each = each_level, named = named, setting = setting, has = has, level = level,
+  is_set = NAME ~= nil, is_missing = is_missing, namespace = NAMESPACE })

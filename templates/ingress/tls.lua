@@ -87,8 +87,8 @@ if ON then
         return nil, "the name of a Secret with ca.crt"
       end,
       families = { ["haproxy-haptic.org"] = "client-ca" }, effect = "client-certificates",
-      doc = "A Secret of the Ingress' namespace with the authorities (ca.crt) of the certificates that clients need, and "
-        .. "perhaps with lists of revoked ones (ca.crl). Where it is wrong, nobody is let in.",
+      doc = "A Secret of the Ingress' namespace with the authorities (ca.crt) of the certificates that clients need, "
+        .. "and perhaps with lists of revoked ones (ca.crl). Where it is wrong, nobody is let in.",
       lines = "crt-list: certs/NAMESPACE_NAME.pem [ca-file certs/NAMESPACE_CA.ca.pem verify optional]; http-request "
         .. "return status 496 if …",
       reload = "before 3.2, other authorities in the Secret", tested = tested,
@@ -96,15 +96,15 @@ if ON then
     route_client_verify = {
       type = "enum", values = { "required", "optional" }, on = { "Ingress" },
       families = { ["haproxy-haptic.org"] = "client-verify" }, effect = "client-certificates",
-      doc = "With client-ca: whether clients without a certificate are let in. Without the key, or where it is wrong, they "
-        .. "are not.",
+      doc = "With client-ca: whether clients without a certificate are let in. Without the key, or where it is wrong, "
+        .. "they are not.",
       lines = "a value of client-prefix.map", tested = tested,
     },
     route_client_page = {
       type = "text", parse = parse_page, on = { "Ingress" },
       families = { ["haproxy-haptic.org"] = "client-error-page" }, effect = "client-certificates",
-      doc = "With client-ca: an address or a path where clients are led (302) that are not let in, instead of the statuses "
-        .. "495 and 496.",
+      doc = "With client-ca: an address or a path where clients are led (302) that are not let in, instead of the "
+        .. "statuses 495 and 496.",
       lines = "http-request redirect location %[var(txn.client_page)] code 302 if …",
       tested = "clients_spec: are told what is wrong with them, by the chosen status or on a page",
     },
@@ -161,8 +161,29 @@ local function asks_responder(out, facts, name)
   return false
 end
 
---- Add the certificate of an entry to what its hosts have. Two of one host are for clients that know different types of
---- keys.
+--- Files that one host can have: one for each type of keys.
+local MAX_FILES = 4
+
+--- Add a certificate to what a host has. Two of one host are for clients that know different types of keys.
+local function add_file(out, of, host, name, c)
+  local has = of[host] or { files = {}, types = {}, keep = false, staples = 0, facts = {} }
+  local facts, file = c.facts, c.file
+  local type_of_key = facts and facts.key_type or "unknown " .. file
+  if facts and not ssl.covers(facts, host) then
+    out:warn("CertificateHostMismatch", ("the certificate of Secret %s is not for the host %s"):format(name, host))
+  elseif has.types[type_of_key] and has.types[type_of_key] ~= file then
+    out:warn("DuplicateCertificate", ("spec.tls has several certificates of one type for the host %s; the first one "
+      .. "counts"):format(host))
+  elseif not has.types[type_of_key] and #has.files < MAX_FILES then
+    has.types[type_of_key] = file
+    has.files[#has.files + 1] = file
+    if asks_responder(out, facts, name) then has.staples, has.facts[file] = has.staples + 1, { name, facts } end
+    has.keep = has.keep or facts == nil
+    of[host] = has
+  end
+end
+
+--- Add the certificates of an entry to what its hosts have.
 local function add_entry(out, ing, entry, hosts, of)
   local name = entry.secretName
   if name == nil or name == "" then return end
@@ -170,22 +191,8 @@ local function add_entry(out, ing, entry, hosts, of)
     out:warn("TlsSecretNotFound", "spec.tls: the secretName is no name of a Secret")
     return
   end
-  local file, facts = ssl.certificate(out, ing.metadata.namespace, name)
-  for _, host in ipairs(hosts) do
-    local has = of[host] or { files = {}, types = {}, keep = false, staples = 0, names = {} }
-    local type_of_key = facts and facts.key_type or "unknown " .. file
-    if facts and not ssl.covers(facts, host) then
-      out:warn("CertificateHostMismatch", ("the certificate of Secret %s is not for the host %s"):format(name, host))
-    elseif has.types[type_of_key] and has.types[type_of_key] ~= file then
-      out:warn("DuplicateCertificate", ("spec.tls has several certificates of one type for the host %s; the first one "
-        .. "counts"):format(host))
-    elseif not has.types[type_of_key] then
-      has.types[type_of_key] = file
-      has.files[#has.files + 1] = file
-      if asks_responder(out, facts, name) then has.staples, has.names[file] = has.staples + 1, name end
-      has.keep = has.keep or facts == nil
-      of[host] = has
-    end
+  for _, c in ipairs(ssl.certificates(out, ing.metadata.namespace, name)) do
+    for _, host in ipairs(hosts) do add_file(out, of, host, name, c) end
   end
 end
 
@@ -196,7 +203,8 @@ local function with_staples(out, ing, has, options)
   if has.staples == 0 then return options end
   if has.staples < #has.files then
     for i, file in ipairs(has.files) do
-      if has.names[file] then has.files[i] = ssl.unstapled(out, ing.metadata.namespace, has.names[file]) end
+      local of = has.facts[file]
+      if of then has.files[i] = ssl.unstapled(out, ing.metadata.namespace, of[1], of[2]) end
     end
     return options
   end
