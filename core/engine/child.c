@@ -28,6 +28,8 @@
 #define FRAME_SLACK_BYTES ((size_t)4096)
 #define INPUT_KEEP_BYTES ((size_t)1 << 20)
 #define REASON_SIZE 300
+/* One that gets less than half of a processor has so many times as long. */
+#define STARVED_FACTOR 4
 
 struct child {
     const struct child_events *events; /* NULL: discarded */
@@ -41,7 +43,8 @@ struct child {
     struct shared_page *page;
     struct buf in, out;
     size_t written, frame_max;
-    int64_t deadline_ns, fragment_limit_ns, seen_ns; /* deadline_ns 0: nothing is owed */
+    /* What is owed, and its limit; limit_ns 0: nothing is. The fragment that is at hand, and its limit. */
+    int64_t begun_ns, begun_cpu_ns, limit_ns, seen_ns, seen_cpu_ns, fragment_limit_ns;
     /* While nothing is owed: processor time at the last look, and by how much it was more than its share since. */
     int64_t idle_cpu_ns, idle_excess_ns;
     uint64_t seen_sequence;
@@ -232,30 +235,6 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal_nu
     close_handle((uv_handle_t *)&c->timer);
 }
 
-static void on_timer(uv_timer_t *timer);
-
-static void arm(struct child *c)
-{
-    int64_t now = clock_now_ns(), next = c->deadline_ns - now;
-
-    if (next > c->fragment_limit_ns / 4)
-        next = c->fragment_limit_ns / 4;
-    uv_update_time(c->timer.loop);
-    uv_timer_start(&c->timer, on_timer, next > 0 ? (uint64_t)(next / NS_PER_MS) + 1 : 1, 0);
-}
-
-/* True when the fragment that is at hand was so a whole limit ago. */
-static bool fragment_is_late(struct child *c, int64_t now)
-{
-    uint64_t sequence = atomic_load_explicit(&c->page->sequence, memory_order_relaxed);
-
-    if (sequence != c->seen_sequence || !atomic_load_explicit(&c->page->active, memory_order_relaxed)) {
-        c->seen_sequence = sequence;
-        c->seen_ns = now;
-    }
-    return now - c->seen_ns >= c->fragment_limit_ns;
-}
-
 /* Processor time of the process; 0 when that cannot be told. */
 static int64_t cpu_ns(const struct child *c)
 {
@@ -266,6 +245,38 @@ static int64_t cpu_ns(const struct child *c)
         clock_gettime(clock, &used) < 0)
         return 0;
     return used.tv_sec * NS_PER_S + used.tv_nsec;
+}
+
+/* Has it had its time? Not where it waited for a processor: whoever is at hand then is not to blame. One that is
+ * stopped, or waits for nothing, ends all the same. */
+static bool is_late(int64_t wall_ns, int64_t used_ns, int64_t limit_ns)
+{
+    return wall_ns >= limit_ns && (used_ns >= limit_ns / 2 || wall_ns >= STARVED_FACTOR * limit_ns);
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void arm(struct child *c)
+{
+    int64_t next = c->begun_ns + c->limit_ns - clock_now_ns(), most = c->fragment_limit_ns / 4;
+
+    if (next <= 0 || next > most) /* past its limit without the processor: looked at again and again */
+        next = most;
+    uv_update_time(c->timer.loop);
+    uv_timer_start(&c->timer, on_timer, (uint64_t)(next / NS_PER_MS) + 1, 0);
+}
+
+/* True when the fragment that is at hand was so a whole limit ago. */
+static bool fragment_is_late(struct child *c, int64_t now, int64_t used_ns)
+{
+    uint64_t sequence = atomic_load_explicit(&c->page->sequence, memory_order_relaxed);
+
+    if (sequence != c->seen_sequence || !atomic_load_explicit(&c->page->active, memory_order_relaxed)) {
+        c->seen_sequence = sequence;
+        c->seen_ns = now;
+        c->seen_cpu_ns = used_ns;
+    }
+    return is_late(now - c->seen_ns, used_ns - c->seen_cpu_ns, c->fragment_limit_ns);
 }
 
 /* A process that owes nothing takes in objects and collects garbage, and then rests: a fiftieth of the time is more
@@ -295,15 +306,15 @@ static void on_timer(uv_timer_t *timer)
     read_socket(c);
     if (c->killed || !c->events)
         return;
-    if (!c->deadline_ns) {
+    if (!c->limit_ns) {
         if (is_restless(c))
             child_kill(c, "deadline: it worked on though nothing was asked");
         else
             arm_idle(c);
         return;
     }
-    int64_t now = clock_now_ns();
-    if (now >= c->deadline_ns || fragment_is_late(c, now))
+    int64_t now = clock_now_ns(), used_ns = cpu_ns(c);
+    if (is_late(now - c->begun_ns, used_ns - c->begun_cpu_ns, c->limit_ns) || fragment_is_late(c, now, used_ns))
         child_kill(c, "deadline");
     else
         arm(c);
@@ -314,15 +325,15 @@ void child_set_deadline(struct child *c, int64_t total_ns, int64_t fragment_ns)
     if (c->killed)
         return;
     c->fragment_limit_ns = fragment_ns;
+    c->limit_ns = total_ns;
     if (total_ns == 0) {
-        c->deadline_ns = 0;
         c->idle_cpu_ns = cpu_ns(c);
         c->idle_excess_ns = 0;
         arm_idle(c);
         return;
     }
-    c->seen_ns = clock_now_ns();
-    c->deadline_ns = c->seen_ns + total_ns;
+    c->begun_ns = c->seen_ns = clock_now_ns();
+    c->begun_cpu_ns = c->seen_cpu_ns = cpu_ns(c);
     c->seen_sequence = atomic_load_explicit(&c->page->sequence, memory_order_relaxed);
     arm(c);
 }

@@ -40,8 +40,9 @@ size_t child_backlog_bytes(const struct child *c);
 /* Have `drained` called in the loop's next turn even if nothing is queued. */
 void child_ask_drained(struct child *c);
 
-/* Kill it with the reason "deadline" when total_ns pass from now, or when one fragment is at hand for fragment_ns. 0:
- * nothing is owed; it is killed when it goes on working for some times fragment_ns. */
+/* Kill it with the reason "deadline" when total_ns pass from now, or when one fragment is at hand for fragment_ns. It
+ * has four times as long while it gets less than half of a processor. total_ns 0: nothing is owed; it is killed when
+ * it goes on working for some times fragment_ns. */
 void child_set_deadline(struct child *c, int64_t total_ns, int64_t fragment_ns);
 
 bool child_at_hand(const struct child *c, struct at_hand *ret_at_hand);

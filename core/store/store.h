@@ -10,8 +10,8 @@
  * dictionary of the kind (data/dictionary.h). It begins with
  * apiVersion and kind, whether the source sent them or not (items of a list come without), and holds no
  * metadata.managedFields, no metadata.resourceVersion and no copy of kubectl's: an update that changes nothing else
- * changes nothing. Of Secrets (v1, secrets) the values are in the vault and the text holds handles (store/secret.h); an object of another
- * kind that has the text of a handle is refused, so that nobody gets at a Secret by naming it.
+ * changes nothing. Of Secrets (v1, secrets) the values are in the vault and the text holds handles (store/secret.h);
+ * an object of another kind that has the text of a handle is refused, so that nobody gets at a Secret by naming it.
  */
 #ifndef HAPTIC_STORE_STORE_H
 #define HAPTIC_STORE_STORE_H

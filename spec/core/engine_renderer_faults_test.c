@@ -284,6 +284,26 @@ static void an_engine_that_fails_is_replaced(void **state)
     watched_free(w);
 }
 
+/* What was at hand is not to blame when the renderer did not get the processor. */
+static void a_renderer_without_a_processor_has_longer(void **state)
+{
+    (void)state;
+    const int64_t limit_ns = 2 * NS_PER_S;
+    struct watched *w = start_each(&(struct renderer_limits){.deadline_ns = limit_ns});
+
+    watched_render(w);
+    kill(renderer_pid(w->renderer), SIGSTOP);
+    watched_put(w, "things", "a", "x");
+    uint64_t request = renderer_render(w->renderer);
+    for (int64_t begin = clock_now_ns(); clock_now_ns() - begin < limit_ns * 3 / 2;)
+        uv_run(&w->loop, UV_RUN_NOWAIT), usleep(1000);
+    kill(renderer_pid(w->renderer), SIGCONT);
+    WAIT_UNTIL(w, w->stats.request >= request);
+    assert_int_equal(w->deaths, 0);
+    assert_string_equal(text_of(w, "things/default/a"), "the x");
+    watched_free(w);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -293,6 +313,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_hanging_fragment_is_left_out_until_its_object_changes),
         cmocka_unit_test(outside_kills_are_blamed_the_second_time),
         cmocka_unit_test(a_stopped_renderer_is_killed),
+        cmocka_unit_test(a_renderer_without_a_processor_has_longer),
         cmocka_unit_test(nonsense_is_not_believed),
         cmocka_unit_test(wrong_contributions_fail_their_fragment),
         cmocka_unit_test(an_engine_that_fails_is_replaced),

@@ -248,7 +248,7 @@ static UNUSED void pass_time(struct world *w, int64_t ms)
 
 #define WAIT_UNTIL(w, condition) \
     do { \
-        int64_t end_ = clock_now_ns() + 30 * NS_PER_S; \
+        int64_t end_ = clock_now_ns() + 90 * NS_PER_S; \
         while (!(condition)) { \
             pass_time(w, 5); \
             if (clock_now_ns() > end_) { \
