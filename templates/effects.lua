@@ -27,7 +27,7 @@ annotations({
   request_redirect = {
     type = "text", parse = redirect.parse, on = { "Ingress", "ConfigMap" }, effect = "redirect",
     shape = "^(https?://)?[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?$",
-    expects = "a host, with http:// or https:// in front and a port behind it where they are needed",
+    expects = "a host, with http:// or https:// and a port if needed",
     doc = "Requests are redirected to this host, with the same path and query.",
     lines = "http-request redirect location %[var(txn.to_scheme)]://%[var(txn.to),word(3,|)]%[pathq] code …",
     tested = "annotations_spec: redirects to another host",
@@ -60,7 +60,7 @@ annotations({
   },
   set_host = {
     type = "text", parse = headers.parse_host, on = { "Ingress", "ConfigMap" }, effect = "host",
-    shape = "^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?$", expects = "a host, and a port behind it where it is needed",
+    shape = "^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?$", expects = "a host, and a port if needed",
     doc = "The Host header that pods receive.",
     lines = "http-request set-header Host %[var(txn.record),map_str(maps/host.map)]",
     tested = "annotations_spec: changes host and path of what the pod gets",
@@ -84,7 +84,7 @@ annotations({
   auth_secret = {
     type = "text", parse = auth.parse_secret, on = { "Ingress", "ConfigMap" }, effect = "auth", protects = true,
     shape = "^([a-z0-9-]+/)?[a-z0-9][a-z0-9.-]*$",
-    expects = "the name of a Secret, with its namespace and a / in front of it or without",
+    expects = "the name of a Secret, or NAMESPACE/NAME",
     reload = "another list of users of crypt(3); the first with $apr1$",
     doc = "The Secret with the users, in the namespace of the Ingress. In the ConfigMap also "
       .. "NAMESPACE/NAME. Each key is a user name, each value a password hash as htpasswd and "

@@ -6,7 +6,7 @@
 
 settings({
   default_backend = { type = "text", pattern = "^[a-z0-9-]+/[a-z0-9-]+:[a-z0-9-]+$", expects = "namespace/service:port",
-    doc = "serves what no Ingress matches" },
+    doc = "serves requests that match no Ingress" },
   resolve_prefer = { type = "enum", values = { "ipv4", "ipv6" }, doc = "family of external names' addresses" },
 })
 

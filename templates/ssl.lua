@@ -329,7 +329,8 @@ local function authorities(out, namespace, name)
     or not facts and "Secret " .. namespace .. "/" .. name .. " has no ca.crt" or facts and facts.problem
   local file = file_of(namespace, name):gsub("%.pem$", ".ca.pem")
   if problem then
-    out:warn("InvalidClientCa", problem .. "; the authorities that were in use stay, or else no client is let in")
+    out:warn("InvalidClientCa", problem .. "; the previous authorities stay in use; "
+      .. "if there are none, no client is accepted")
     out:certificate(file, { keep = true })
   else
     out:certificate(file, { ca = secret.data["ca.crt"] })
@@ -352,7 +353,7 @@ local function server_problem(namespace, name)
   end
   local id = "Secret " .. namespace .. "/" .. name
   return nil, nil, "InvalidServerCa", (secret and id .. " has no authorities that can be read" or "there is no " .. id)
-    .. "; those that were in use stay, or else no server is trusted"
+    .. "; the previous ones stay in use; if there are none, no server is trusted"
 end
 
 --- Put out the authorities by which servers are verified; `told` is who hears what is wrong. Where they were never

@@ -33,9 +33,9 @@ enum option_id {
 
 static const struct option_row rows[] = {
     {OPT_DIRECTORY, 0, "directory", "DIR", "AGENT_DIRECTORY", "/run/haptic",
-     "where haproxy.cfg, maps, certificates, sockets and the copy for a restart live; nobody else writes there"},
+     "the folder of haproxy.cfg, maps, certificates, sockets and the saved configuration; only the agent writes there"},
     {OPT_ATTACH, 0, "attach", NULL, NULL, NULL,
-     "somebody else runs HAProxy (its own container): write the directory, and reload it by the master socket"},
+     "another container runs HAProxy: write the directory, and reload HAProxy by the master socket"},
     {OPT_BINARY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", "haproxy",
      "the haproxy program to start and supervise; not used with --attach"},
     {OPT_MASTER_SOCKET, 0, "master-socket", "PATH", "HAPROXY_MASTER_SOCKET", NULL,
@@ -52,23 +52,24 @@ static const struct option_row rows[] = {
     {OPT_CLIENT_AUTHORITY, 0, "client-ca", "FILE", "AGENT_CLIENT_CA", NULL,
      "the authority of the controllers' certificates (PEM)"},
     {OPT_STATUS, 0, "status-listen", "ADDRESS:PORT", "AGENT_STATUS_LISTEN", "*:5557",
-     "where /healthz, /startz, /readyz and /metrics are served, without TLS; port 0: nowhere"},
+     "where /healthz, /startz, /readyz and /metrics are served, without TLS; port 0: off"},
     {OPT_MINIMAL_BIND, 0, "minimal-bind", "ADDRESS:PORT", "AGENT_MINIMAL_BIND", "*:8404",
-     "where HAProxy answers 503 \"not configured\" while there is nothing to serve yet"},
+     "where HAProxy answers 503 \"not configured\" while there is no configuration"},
     {OPT_RELOADS, 0, "min-reload-interval", "DURATION", "AGENT_MIN_RELOAD_INTERVAL", "2s",
-     "between two reloads; changes that need none do not wait"},
+     "minimum time between two reloads; other changes do not wait"},
     {OPT_DRIFT, 0, "drift-interval", "DURATION", "AGENT_DRIFT_INTERVAL", "60s",
      "how often everything is compared with HAProxy"},
-    {OPT_GRACE, 0, "grace", "DURATION", "GRACE", "25s", "time for an orderly end after SIGTERM"},
+    {OPT_GRACE, 0, "grace", "DURATION", "GRACE", "25s", "time for a graceful stop after SIGTERM"},
     {OPT_LOG_LEVEL, 0, "log-level", "LEVEL", "LOG_LEVEL", "INFO", "TRACE, DEBUG, INFO, WARN, ERROR"},
     {OPT_HELP, 'h', "help", NULL, NULL, NULL, "this text"},
 };
 
 static const struct option_table table = {
     .command = "agent",
-    .text = "Runs beside one HAProxy and is its only writer. It serves what HAProxy served last from its own "
-            "directory, also when nothing\nelse is alive, and takes what comes next from the controller that leads.\n\n"
-            "  haptic agent --tls-cert agent.pem --tls-key agent.key --client-ca ca.pem            parent of HAProxy\n"
+    .text = "Runs beside one HAProxy and writes its configuration. At the start, HAProxy serves its last "
+            "configuration from the agent's\n"
+            "directory, without any controller. The agent then gets changes from the leader of the controllers.\n\n"
+            "  haptic agent --tls-cert agent.pem --tls-key agent.key --client-ca ca.pem            starts HAProxy\n"
             "  haptic agent --attach --directory /run/haptic …                                     sidecar of HAProxy",
     .rows = rows,
     .count = ARRAY_LEN(rows),

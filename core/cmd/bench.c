@@ -26,7 +26,7 @@ enum { BENCH_NEW_CONFIG = WORKBENCH_OWN, BENCH_OBJECTS, BENCH_OUTPUT };
 static const struct option_row rows[] = {
     WORKBENCH_ROW_CONFIG,
     {BENCH_NEW_CONFIG, 'C', "new-config", "FILE|DIR", NULL, NULL, "compare with this configuration"},
-    {BENCH_OBJECTS, 'n', "objects", "NUMBER", NULL, "1000", "so many objects in namespaces, at least"},
+    {BENCH_OBJECTS, 'n', "objects", "NUMBER", NULL, "1000", "minimum number of objects in namespaces"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy to render for and to check with (haproxy in PATH)"},
@@ -38,8 +38,9 @@ static const struct option_table table = {
     .command = "bench",
     .arguments = "[SOURCE…]",
     .text =
-        "Copies objects until there are as many as wanted, and measures a quarter of them and all: the first "
-        "rendering, one change, the check by\nHAProxy, what the fragments allocate, and how each cost grows "
+        "Copies objects until there are --objects of them, and measures with a quarter of them and with all: the "
+        "first rendering, one\n"
+        "change, the check by HAProxy, the memory that fragments allocate, and how each cost grows "
         "(exponent 1: with the number, 2: with its square).\nSOURCE: manifests; without them the fixtures of the "
         "configuration's validationTests are copied. A copy is in a namespace of its\nown, and its hosts have names "
         "of their own.\n\n"

@@ -25,7 +25,7 @@ enum { CLUSTER_KUBECONFIG = 1000, CLUSTER_CONTEXT, CLUSTER_SERVER };
      "how to reach the API server (KUBECONFIG, ~/.kube/config, or the pod's service account)"}, \
         {CLUSTER_CONTEXT, 0, "context", "NAME", NULL, NULL, "context of the kubeconfig"}, \
     { \
-        CLUSTER_SERVER, 0, "server", "URL", NULL, NULL, "address of the API server, over the kubeconfig's" \
+        CLUSTER_SERVER, 0, "server", "URL", NULL, NULL, "address of the API server; overrides the kubeconfig" \
     }
 
 struct cluster {

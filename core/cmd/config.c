@@ -14,19 +14,18 @@ enum { CONFIG_FILE, CONFIG_HELP };
 
 static const struct option_row rows[] = {
     {CONFIG_FILE, 'c', "config", "FILE|DIR", "CONFIG", NULL,
-     "the configuration: an HAProxyTemplateConfig or its spec, with libraries behind it; a folder of them, or repeated: "
-     "what is later counts. Without it the built-in one"},
+     "the configuration: an HAProxyTemplateConfig or its spec, followed by libraries; a folder of them; may be "
+     "repeated: later values replace earlier ones. Without it, the built-in one"},
     {CONFIG_HELP, 'h', "help", NULL, NULL, NULL, "this text"},
 };
 
 static const struct option_table table = {
     .command = "config",
     .arguments = "view",
-    .text =
-        "Prints a configuration as it is taken: libraries merged in, texts of files, and what is built in where nothing "
-        "is said. The output is JSON, which is YAML, too, and a configuration again, but for the rules of httpFetch.\n\n"
-        "  haptic config view -c haptic.yaml\n\n"
-        "Exit status: 0 printed, 1 the configuration is wrong, 2 wrong usage or unreadable input.",
+    .text = "Prints the complete configuration: with libraries, the texts of files, and all defaults. The output is "
+            "JSON, which is also YAML. It can be used as a configuration again, except for the rules of httpFetch.\n\n"
+            "  haptic config view -c haptic.yaml\n\n"
+            "Exit status: 0 printed, 1 the configuration is wrong, 2 wrong usage or unreadable input.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };

@@ -23,7 +23,7 @@ static const struct option_row rows[] = {
     {CRDS_KUBECONFIG, 0, "kubeconfig", "FILE", NULL, NULL,
      "apply: how to reach the API server (KUBECONFIG, ~/.kube/config, or the pod's service account)"},
     {CRDS_CONTEXT, 0, "context", "NAME", NULL, NULL, "apply: context of the kubeconfig"},
-    {CRDS_SERVER, 0, "server", "URL", NULL, NULL, "apply: address of the API server, over the kubeconfig's"},
+    {CRDS_SERVER, 0, "server", "URL", NULL, NULL, "apply: address of the API server; overrides the kubeconfig"},
     {CRDS_HELP, 'h', "help", NULL, NULL, NULL, "this text"},
 };
 

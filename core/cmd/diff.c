@@ -22,11 +22,12 @@ static const struct option_row rows[] = {
     WORKBENCH_ROW_CONFIG,
     {DIFF_NEW_CONFIG, 'C', "new-config", "FILE|DIR", NULL, NULL, "the configuration afterwards (that of --config)"},
     {DIFF_FROM, 0, "from", "URL", NULL, NULL,
-     "BEFORE is what a controller runs, from its debug port: http://127.0.0.1:9091 behind kubectl port-forward. AFTER: "
+     "BEFORE is the state of a running controller, from its debug port: http://127.0.0.1:9091 through kubectl "
+     "port-forward. AFTER: "
      "the configuration of --new-config on the same objects, or manifests"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
-     "the HAProxy that runs; may be repeated, each is asked (haproxy in PATH)"},
+     "the running HAProxy; may be repeated, for one verdict each (haproxy in PATH)"},
     {WORKBENCH_OUTPUT, 'o', "output", "FORMAT", NULL, "text",
      "text, or json: verdicts, changes and findings in one document; junit, sarif or github: the findings only"},
     WORKBENCH_ROW_STRICT,
@@ -38,8 +39,9 @@ static const struct option_row rows[] = {
 static const struct option_table table = {
     .command = "diff",
     .arguments = "[BEFORE] [AFTER]",
-    .text = "Renders two states, has each checked by HAProxy, and says what the running controller would do to come "
-            "from one to the other:\nruntime commands, or a reload and why. Below: fragments that are new (+), changed "
+    .text = "Renders two states, checks both with HAProxy, and shows what a running controller would do for this "
+            "change: runtime commands, or\n"
+            "a reload and its reason. Below are the fragments that are new (+), changed "
             "(~) and gone (-), with their lines.\nBEFORE, AFTER: manifests, as for the other commands; without AFTER "
             "the configuration alone changes.\n\n"
             "  haptic diff old-manifests new-manifests\n"

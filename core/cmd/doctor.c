@@ -40,10 +40,11 @@ static const struct option_row rows[] = {
      "where controllers serve /readyz and /metrics"},
     {DOCTOR_MEMBER_PORT, 0, "member-port", "PORT", NULL, "5557", "where agents serve them"},
     {DOCTOR_ADDRESS, 0, "address", "URL", NULL, NULL,
-     "a controller's metrics or debug port, such as http://127.0.0.1:9091 behind kubectl port-forward; may be repeated"},
-    {DOCTOR_NO_CLUSTER, 0, "no-cluster", NULL, NULL, NULL, "look at the addresses only"},
+     "a controller's metrics or debug port, such as http://127.0.0.1:9091 through kubectl port-forward; may be "
+     "repeated"},
+    {DOCTOR_NO_CLUSTER, 0, "no-cluster", NULL, NULL, NULL, "ask the addresses only"},
     {DOCTOR_BUNDLE, 0, "bundle", "FILE", NULL, NULL,
-     "write a support bundle (.tar.gz): a snapshot with fakes in the place of Secrets, logs, metrics, and this report"},
+     "write a support bundle (.tar.gz): a snapshot with fakes in place of Secrets, logs, metrics, and this report"},
     CLUSTER_ROWS,
     {DOCTOR_OUTPUT, 'o', "output", "FORMAT", NULL, "text", "text or json; junit, sarif or github: the findings only"},
     {DOCTOR_STRICT, 0, "strict", NULL, NULL, NULL, "warnings count as findings"},
@@ -52,14 +53,13 @@ static const struct option_row rows[] = {
 
 static const struct option_table table = {
     .command = "doctor",
-    .text =
-        "Looks at an installation: the Pods of controllers and members, the Lease, and what /readyz and /metrics of "
-        "each say. Pods are asked through\nthe API server, which needs the verb \"get\" on pods and pods/proxy. Each "
-        "finding has a code and a remedy; haptic explain CODE says more.\n\n"
-        "  haptic doctor -n haptic\n"
-        "  haptic doctor -n haptic --config-resource haptic/haptic-config --bundle support.tar.gz\n"
-        "  haptic doctor --no-cluster --address http://127.0.0.1:9090\n\n"
-        "Exit status: 0 clean, 1 findings, 2 wrong usage, or the cluster cannot be asked.",
+    .text = "Checks an installation: the Pods of controllers and members, the Lease, and /readyz and /metrics of each "
+            "Pod. Pods are asked through\nthe API server, which needs the verb \"get\" on pods and pods/proxy. Each "
+            "finding has a code and a remedy; haptic explain CODE says more.\n\n"
+            "  haptic doctor -n haptic\n"
+            "  haptic doctor -n haptic --config-resource haptic/haptic-config --bundle support.tar.gz\n"
+            "  haptic doctor --no-cluster --address http://127.0.0.1:9090\n\n"
+            "Exit status: 0 clean, 1 findings, 2 wrong usage, or the cluster cannot be asked.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };

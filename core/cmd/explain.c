@@ -32,7 +32,8 @@ static const struct option_table table = {
     .command = "explain",
     .arguments = "[CODE… | haproxy.cfg:LINE | KIND NAMESPACE/NAME | HOST/PATH]",
     .text =
-        "Says what the code of a finding means, what a running controller does then, and what to do; where a line of "
+        "Explains the code of a finding: its meaning, what a running controller does, and the remedy. Or shows "
+        "where a line of "
         "the rendered\nhaproxy.cfg comes from; what an object gives to the output; or where a request goes. Without an "
         "argument: all codes.\n\n"
         "  haptic explain HT0301\n"

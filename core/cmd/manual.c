@@ -124,7 +124,7 @@ static void print_overview(const struct subcommand *commands, size_t count)
 {
     print_heading("haptic", "controller that renders HAProxy's configuration from Kubernetes objects");
     printf(".B haptic\n.I COMMAND\n.RI [ ARGUMENT ...]\n.SH DESCRIPTION\nHAPTIC watches Kubernetes objects, renders "
-           "HAProxy's configuration from them with Lua templates, has HAProxy itself check it,\nand brings it to a "
+           "HAProxy's configuration from them with Lua templates, checks it with HAProxy itself,\nand deploys it to a "
            "fleet of HAProxy pods. The offline commands do the same with files.\n.SH COMMANDS\n");
     for (size_t i = 0; i < count; i++) {
         printf(".TP\n");

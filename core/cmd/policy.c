@@ -22,9 +22,9 @@ enum { POLICY_FAMILY = WORKBENCH_OWN, POLICY_NAME, POLICY_ACTION, POLICY_FORM };
 static const struct option_row policy_rows[] = {
     WORKBENCH_ROW_CONFIG,
     ROW_FAMILY,
-    {POLICY_NAME, 0, "name", "NAME", NULL, "haptic-annotations", "how the policies' names begin"},
+    {POLICY_NAME, 0, "name", "NAME", NULL, "haptic-annotations", "beginning of the policies' names"},
     {POLICY_ACTION, 0, "action", "ACTION", NULL, "deny",
-     "what becomes of an object with a wrong value: deny, warn (kubectl shows it), audit"},
+     "for an object with a wrong value: deny, warn (kubectl shows it), audit"},
     WORKBENCH_ROW_SET,
     WORKBENCH_ROW_HELP,
 };
@@ -33,8 +33,8 @@ static const struct option_table policy_table = {
     .command = "policy",
     .text =
         "Prints a ValidatingAdmissionPolicy for Ingresses and one for Services, with their bindings: the API server "
-        "then refuses annotations\nwhose values are wrong, with the sentence that HAPTIC would write as an Event. It is "
-        "made of the declarations of the libraries and\nof your own templates. Kubernetes 1.30 or newer.\n\n"
+        "then refuses annotations\nwhose values are wrong, with the same message as HAPTIC's Event. The policies "
+        "are made from the declarations of the libraries and\nof your own templates. Kubernetes 1.30 or newer.\n\n"
         "  haptic policy | kubectl apply -f -\n"
         "  haptic policy -c my.yaml --family haproxy.org --action warn\n\n"
         "Exit status: 0 done, 1 the templates do not load, 2 wrong usage.",

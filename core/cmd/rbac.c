@@ -19,12 +19,11 @@ static const struct option_row rows[] = {
 static const struct option_table table = {
     .command = "rbac",
     .arguments = NULL,
-    .text =
-        "Prints the roles that a controller needs for a configuration: a ClusterRole for kinds that are watched in "
-        "all namespaces, and a Role in\neach namespace that an entry of watchedResources names. Bindings, and what a "
-        "controller needs in its own namespace besides, are in the chart.\n\n"
-        "  haptic rbac -c my.yaml > roles.yaml\n\n"
-        "Exit status: 0 done, 2 wrong usage or an unreadable configuration.",
+    .text = "Prints the roles that a controller needs for a configuration: a ClusterRole for kinds that are watched in "
+            "all namespaces, and a Role in\neach namespace that an entry of watchedResources names. The chart has the "
+            "bindings, and the permissions for the controller's own namespace.\n\n"
+            "  haptic rbac -c my.yaml > roles.yaml\n\n"
+            "Exit status: 0 done, 2 wrong usage or an unreadable configuration.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };

@@ -20,11 +20,11 @@ static const struct option_row rows[] = {
      "write all files there, and remove others from its maps, files and certs folders. It must be empty, or have been "
      "written by this command"},
     {RENDER_TYPE, 't', "type", "TYPE", NULL, NULL,
-     "without -d: print haproxy.cfg only (cfg), or maps, certs, files; all: everything. status: what is to stand in the "
-     "status of objects; objects: those that are to exist; events: what owners are told"},
+     "without -d: print haproxy.cfg only (cfg), or maps, certs, files; all: everything. status: the status that "
+     "templates want; objects: the objects that templates want; events: the Events for owners"},
     {RENDER_FILL, 0, "fill-missing", NULL, NULL, NULL,
-     "invent Services, endpoints and certificates that Ingresses name and that are not there, and say which"},
-    {RENDER_TIMINGS, 0, "timings", NULL, NULL, NULL, "say on standard error what the templates' fragments cost"},
+     "invent missing Services, endpoints and certificates that Ingresses name, and list them"},
+    {RENDER_TIMINGS, 0, "timings", NULL, NULL, NULL, "print on standard error what the templates' fragments cost"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy to render for (haproxy in PATH)"},

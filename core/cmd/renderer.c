@@ -1,4 +1,4 @@
-/* "haptic renderer": the jailed process that runs the templates. */
+/* "haptic renderer": the sandboxed process that runs the templates. */
 #include <stdio.h>
 
 #include "cmd/cmd.h"

@@ -36,12 +36,12 @@ enum { REPL_EXECUTE = WORKBENCH_OWN, REPL_DUMP, REPL_FROM };
 
 static const struct option_row rows[] = {
     WORKBENCH_ROW_CONFIG,
-    {REPL_EXECUTE, 'e', "execute", "LUA", NULL, NULL, "evaluate this and end; may be repeated"},
+    {REPL_EXECUTE, 'e', "execute", "LUA", NULL, NULL, "run this chunk and end; may be repeated"},
     {REPL_FROM, 0, "from", "URL", NULL, NULL,
-     "templates and objects of a running controller, from its debug port: http://127.0.0.1:9091 behind kubectl "
+     "templates and objects of a running controller, from its debug port: http://127.0.0.1:9091 through kubectl "
      "port-forward. Nothing is changed there"},
     {REPL_DUMP, 0, "dump", NULL, NULL, NULL,
-     "print the templates and the objects, with handles in the place of Secrets, for luajit -l haptic, and end"},
+     "print the templates and the objects, with handles in place of Secrets, for luajit -l haptic, and end"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy to render for (haproxy in PATH)"},
@@ -52,8 +52,9 @@ static const struct option_row rows[] = {
 static const struct option_table table = {
     .command = "repl",
     .arguments = "[SOURCE…]",
-    .text = "A Lua prompt on a loaded configuration and objects, with what templates see. It runs in the renderer's "
-            "jail: no files, no network,\nthe templates' limits. SOURCE: a folder or a file.\n\n"
+    .text = "A Lua prompt with a loaded configuration and its objects, and everything that templates see. It runs in "
+            "the renderer's sandbox:\n"
+            "no files, no network, the templates' limits. SOURCE: a folder or a file.\n\n"
             "  haptic repl examples/manifests\n"
             "  echo 'resources.services:get(\"default\", \"web\").spec.ports' | haptic repl examples/manifests\n\n"
             "Exit status: 0, or 1 after an error; on a terminal that of the last chunk; 2 wrong usage or unreadable "

@@ -67,11 +67,13 @@ static const struct run_row {
     int id;
 } option_rows[] = {
     {"config", "FILE", "CONFIG", NULL,
-     "configuration: a YAML document in the shape of HAProxyTemplateConfig.spec; followed while running. Without it "
+     "the configuration file: a YAML document with the fields of HAProxyTemplateConfig.spec; followed while "
+     "running. Without it "
      "the built-in libraries serve Ingress",
      OPT_CONFIG},
     {"config-resource", "NAMESPACE/NAME", "CONFIG_RESOURCE", NULL,
-     "configuration: the resource HAProxyTemplateConfig of that name, instead of a file; followed while running. While it "
+     "configuration: the resource HAProxyTemplateConfig of that name, instead of a file; followed while running. "
+     "While it "
      "is missing or wrong at the start, nothing is started",
      OPT_CONFIG_RESOURCE},
     {"source", "DIR", "SOURCE", NULL,
@@ -83,22 +85,25 @@ static const struct run_row {
      "the agents of a fleet",
      OPT_HAPROXY},
     {"members", "URLS", "MEMBERS", NULL,
-     "fleet: the agents, https://HOST:PORT, separated by commas; without it Pods are looked for", OPT_MEMBERS},
+     "fleet: the agents, https://HOST:PORT, separated by commas; without it, Pods are searched by labels", OPT_MEMBERS},
     {"member-selector", "SELECTOR", "MEMBER_SELECTOR", NULL,
      "fleet: labels of the Pods with an agent (podSelector of the configuration)", OPT_MEMBER_SELECTOR},
     {"member-namespaces", "NAMES", "MEMBER_NAMESPACES", NULL,
      "fleet: where these Pods are, separated by commas (the controller's own namespace)", OPT_MEMBER_NAMESPACES},
     {"member-share", "PERCENT", "MEMBER_SHARE", "25",
-     "fleet: of the members, so many take a change at a time that may need a reload; one goes first", OPT_MEMBER_SHARE},
+     "fleet: the share of members that get a change at the same time, if it may need a reload; one member gets it "
+     "first",
+     OPT_MEMBER_SHARE},
     {"member-port", "PORT", "MEMBER_PORT", "5555", "fleet: the port of the agent in these Pods", OPT_MEMBER_PORT},
     {"agent-name", "NAME", "AGENT_NAME", "haptic-agent", "fleet: the DNS name in the agents' certificates",
      OPT_AGENT_NAME},
     {"fleet-secret", "NAME", "FLEET_SECRET", NULL,
-     "fleet: the Secret with the certificates, in the controller's namespace; the leader makes and renews them. Or give "
-     "files:",
+     "fleet: the Secret with the certificates, in the controller's namespace; the leader makes and renews them. "
+     "Alternatively, give files:",
      OPT_FLEET_SECRET},
     {"owners", "LIST", "OWNERS", NULL,
-     "objects of the controller's namespace, such as apps/v1/deployments/haptic-controller, separated by commas: the Lease "
+     "objects of the controller's namespace, such as apps/v1/deployments/haptic-controller, separated by commas: "
+     "the Lease "
      "and the Secrets that the controllers make are removed with the last of them",
      OPT_OWNERS},
     {"owned-secrets", "NAMES", "OWNED_SECRETS", NULL,
@@ -110,7 +115,8 @@ static const struct run_row {
      OPT_FLEET_CERT},
     {"fleet-key", "FILE", "FLEET_KEY", NULL, "fleet: and its key", OPT_FLEET_KEY},
     {"haproxy-dir", "DIR", "HAPROXY_DIR", NULL,
-     "where haproxy.cfg, maps, certificates and sockets live (/run/haptic, $XDG_RUNTIME_DIR/haptic)", OPT_HAPROXY_DIR},
+     "the folder of haproxy.cfg, maps, certificates and sockets (/run/haptic, $XDG_RUNTIME_DIR/haptic)",
+     OPT_HAPROXY_DIR},
     {"haproxy-binary", "FILE", "HAPROXY_BINARY", "haproxy", "the haproxy program, to run (local) and to validate with",
      OPT_HAPROXY_BINARY},
     {"check-reads", "PATHS", "CHECK_READS", NULL,
@@ -126,16 +132,15 @@ static const struct run_row {
     {"kubeconfig", "FILE", "KUBECONFIG", NULL,
      "how to reach the API server; without it and outside a pod ~/.kube/config", OPT_KUBECONFIG},
     {"context", "NAME", NULL, NULL, "context of the kubeconfig", OPT_CONTEXT},
-    {"server", "URL", NULL, NULL, "address of the API server, over the kubeconfig's", OPT_SERVER},
+    {"server", "URL", NULL, NULL, "address of the API server; overrides the kubeconfig", OPT_SERVER},
     {"namespace", "NAME", "POD_NAMESPACE", NULL, "namespace of this controller and of its Lease", OPT_NAMESPACE},
     {"pod-name", "NAME", "POD_NAME", NULL, "identity of this replica in the Lease", OPT_POD_NAME},
     {"set", "KEY=VALUE", NULL, NULL,
      "a setting (extraContext), such as http_port=8080, access_log=false; may be repeated", OPT_SET},
     {"metrics-address", "IP", "METRICS_ADDRESS", "*",
      "where /metrics, /healthz and /readyz are served; *: at all addresses", OPT_METRICS_ADDRESS},
-    {"metrics-port", "PORT", "METRICS_PORT", "9090", "and on which port; 0: nowhere", OPT_METRICS_PORT},
-    {"debug-port", "PORT", "DEBUG_PORT", "0", "port on 127.0.0.1 for /debug/state and /debug/config; 0: nowhere",
-     OPT_DEBUG_PORT},
+    {"metrics-port", "PORT", "METRICS_PORT", "9090", "the port of these pages; 0: off", OPT_METRICS_PORT},
+    {"debug-port", "PORT", "DEBUG_PORT", "0", "port on 127.0.0.1 for the debug pages; 0: off", OPT_DEBUG_PORT},
     {"webhook-cert-dir", "DIR", "WEBHOOK_CERT_DIR", NULL,
      "serve the admission webhook, with tls.crt and tls.key (PEM) of this folder; read again when they change",
      OPT_WEBHOOK_CERT_DIR},
@@ -156,28 +161,28 @@ static const struct run_row {
      "time in which the webhook answers, 100ms to 29s; below timeoutSeconds of the ValidatingWebhookConfiguration",
      OPT_WEBHOOK_TIMEOUT},
     {"webhook-failure-policy", "Ignore|Fail", "WEBHOOK_FAILURE_POLICY", "Ignore",
-     "what becomes of an object that the webhook could not judge in that time", OPT_WEBHOOK_POLICY},
+     "the answer for an object that could not be checked in that time", OPT_WEBHOOK_POLICY},
     {"webhook-token-file", "FILE", "WEBHOOK_TOKEN_FILE", NULL,
-     "judge the configuration resource and its libraries, too, at /validate-configuration/TOKEN; the file has the "
-     "token, which nobody but the API server may know",
+     "also check the configuration resource and its libraries, at /validate-configuration/TOKEN; the file has the "
+     "token, which only the API server may know",
      OPT_WEBHOOK_TOKEN},
     {"webhook-configuration-admission-timeout", "DURATION", "WEBHOOK_CONFIGURATION_ADMISSION_TIMEOUT", "29s",
-     "time to judge a configuration, 1s to 29s", OPT_WEBHOOK_CONFIGURATION_TIMEOUT},
+     "time to check a configuration, 1s to 29s", OPT_WEBHOOK_CONFIGURATION_TIMEOUT},
     {"log-level", "LEVEL", "LOG_LEVEL", "INFO", "TRACE, DEBUG, INFO, WARN, ERROR", OPT_LOG_LEVEL},
-    {"grace", "DURATION", "GRACE", "25s", "time for an orderly end after SIGTERM", OPT_GRACE},
+    {"grace", "DURATION", "GRACE", "25s", "time for a graceful stop after SIGTERM", OPT_GRACE},
     {"watch-stall-timeout", "DURATION", "WATCH_STALL_TIMEOUT", "2m30s",
-     "silence after which the connection of a watch is given up and another one opened, 1s to 10m; the API server "
-     "speaks about once a minute",
+     "a watch that is silent for this time is closed and opened again, 1s to 10m; the API server sends something "
+     "about once a minute",
      OPT_WATCH_STALL},
     {"help", NULL, NULL, NULL, "this text", OPT_HELP},
 };
 
 #define ABOUT \
-    "Watches Kubernetes objects, renders HAProxy's configuration from them with Lua templates, has HAProxy itself " \
-    "check it, and keeps a\n" \
-    "HAProxy at that state. Several replicas elect a leader by a Lease; only the leader deploys.\n\n" \
-    "  haptic run --source examples/manifests        without a cluster: manifests from a folder, a HAProxy of its " \
-    "own\n" \
+    "Watches Kubernetes objects, renders HAProxy's configuration from them with Lua templates, checks it with " \
+    "HAProxy itself,\n" \
+    "and deploys it to HAProxy. Several replicas elect a leader by a Lease; only the leader deploys.\n\n" \
+    "  haptic run --source examples/manifests        without a cluster: manifests from a folder, its own " \
+    "HAProxy\n" \
     "  haptic run --kubeconfig ~/.kube/config        with a cluster"
 
 static void print_wrapped(const char *text, size_t indent, size_t width)
@@ -201,8 +206,8 @@ static void print_wrapped(const char *text, size_t indent, size_t width)
 
 void run_options_print_help(void)
 {
-    printf("Usage: haptic run [OPTION…]\n\n" ABOUT "\n\nOptions (a flag wins over the environment "
-           "variable in brackets):\n");
+    printf("Usage: haptic run [OPTION…]\n\n" ABOUT
+           "\n\nOptions (a flag has precedence over the environment variable in brackets):\n");
     for (size_t i = 0; i < ARRAY_LEN(option_rows); i++) {
         const struct run_row *o = &option_rows[i];
         int n = printf("  --%s%s%s", o->name, o->argument ? " " : "", o->argument ? o->argument : "");
@@ -214,7 +219,7 @@ void run_options_print_help(void)
             printf(" (%s)", o->fallback);
         putchar('\n');
     }
-    printf("\nSignals: SIGTERM and SIGINT end in order (a second one at once); SIGHUP reads the configuration file "
+    printf("\nSignals: SIGTERM and SIGINT stop gracefully (a second one at once); SIGHUP reads the configuration file "
            "again.\n");
 }
 

@@ -12,7 +12,7 @@ enum { SNAPSHOT_CONFIG, SNAPSHOT_RESOURCE, SNAPSHOT_DIRECTORY, SNAPSHOT_HELP };
 
 static const struct option_row rows[] = {
     {SNAPSHOT_CONFIG, 'c', "config", "FILE|DIR", NULL, NULL,
-     "the configuration whose kinds are taken. Without one: those of the built-in libraries"},
+     "the configuration whose kinds are read. Without one: the kinds of the built-in libraries"},
     {SNAPSHOT_RESOURCE, 0, "config-resource", "NAMESPACE/NAME", NULL, NULL,
      "the same as a resource HAProxyTemplateConfig of the cluster"},
     {SNAPSHOT_DIRECTORY, 'd', "directory", "DIR", NULL, NULL,
@@ -24,7 +24,7 @@ static const struct option_row rows[] = {
 static const struct option_table table = {
     .command = "snapshot",
     .arguments = NULL,
-    .text = "Takes all objects that a configuration watches from a cluster. Values of Secrets are replaced by working "
+    .text = "Reads all objects that a configuration watches from a cluster. Values of Secrets are replaced by working "
             "fakes: certificates with the\nsame names and dates, hashes of the password \"haptic\", other texts of the "
             "same length. Every offline command takes the result as SOURCE.\n\n"
             "  haptic snapshot -d snap                      one file for each kind\n"

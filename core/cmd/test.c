@@ -41,11 +41,11 @@ static const struct option_row rows[] = {
     WORKBENCH_ROW_CONFIG,
     {TEST_RUN, 'r', "run", "PATTERN", NULL, NULL, "only tests whose name has a match of this regular expression"},
     {TEST_SEED, 0, "seed", "NUMBER", NULL, NULL, "for the order of tests and objects; printed by each run"},
-    {TEST_JOBS, 'j', "jobs", "NUMBER", NULL, "1", "so many processes, each with a part of the tests"},
+    {TEST_JOBS, 'j', "jobs", "NUMBER", NULL, "1", "number of processes, each with a part of the tests"},
     {TEST_SHARE, 0, "share", "K/N", NULL, NULL, "only the K-th of N equal parts of the tests in the seed's order"},
     {TEST_WATCH, 'w', "watch", NULL, NULL, NULL, "run again whenever a file of the configuration or the tests changes"},
-    {TEST_UPDATE, 'u', "update", NULL, NULL, NULL, "write what is rendered into the files of `equals` assertions"},
-    {TEST_COVERAGE, 0, "coverage", NULL, NULL, NULL, "say which lines of templates and which routes no test needs"},
+    {TEST_UPDATE, 'u', "update", NULL, NULL, NULL, "write the rendered texts into the files of `equals` assertions"},
+    {TEST_COVERAGE, 0, "coverage", NULL, NULL, NULL, "show the lines of templates and the routes that no test uses"},
     {TEST_LCOV, 0, "lcov", "FILE", NULL, NULL, "write that as a tracefile of LCOV"},
     {TEST_FAIL_UNDER, 0, "fail-under", "PERCENT[,PERCENT]", NULL, NULL,
      "fail when less of the template lines, or of the routes, is covered"},
@@ -62,7 +62,7 @@ static const struct option_table table = {
     .command = "test",
     .arguments = "[TESTS…]",
     .text =
-        "Runs the validationTests of a configuration: renders the objects of each test and judges its assertions. "
+        "Runs the validationTests of a configuration: renders the objects of each test and checks its assertions. "
         "Each test is rendered a\nsecond time with its objects one by one in another order; both must give the same "
         "bytes.\nTESTS: files with validationTests beside those of the configuration.\n\n"
         "  haptic test -c my.yaml\n  haptic test -c my.yaml --run '^tls' -o junit\n"

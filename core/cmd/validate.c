@@ -9,7 +9,7 @@ static const struct option_row rows[] = {
     WORKBENCH_ROW_CONFIG,
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
-     "check with this HAProxy; may be repeated, the first one is rendered for (haproxy in PATH)"},
+     "check with this HAProxy; may be repeated, templates see the first one (haproxy in PATH)"},
     WORKBENCH_ROW_VERSION,
     WORKBENCH_ROW_OUTPUT,
     WORKBENCH_ROW_STRICT,
@@ -19,8 +19,8 @@ static const struct option_row rows[] = {
 static const struct option_table table = {
     .command = "validate",
     .arguments = "[SOURCE…]",
-    .text = "Compiles the templates, renders the manifests, and asks HAProxy (`haproxy -c`, confined) whether it would "
-            "load the result.\nSOURCE: a folder, a file, or - for standard input. A finding names template, line and "
+    .text = "Compiles the templates, renders the manifests, and checks the result with HAProxy (`haproxy -c`, in a "
+            "sandbox).\nSOURCE: a folder, a file, or - for standard input. A finding names template, line and "
             "object; `haptic explain CODE` says more.\n\n"
             "  haptic validate -c my.yaml examples/manifests\n"
             "  haptic validate -o sarif --haproxy-binary /opt/haproxy-3.0/haproxy --haproxy-binary haproxy .\n\n"

@@ -27,8 +27,8 @@ enum {
 #define WORKBENCH_ROW_CONFIG \
     { \
         WORKBENCH_CONFIG, 'c', "config", "FILE|DIR", "CONFIG", NULL, \
-            "the configuration: an HAProxyTemplateConfig or its spec; a folder of them, or repeated: what is later " \
-            "counts. Without it the built-in libraries serve Ingress" \
+            "the configuration: an HAProxyTemplateConfig or its spec; a folder of them; may be repeated, later " \
+            "values replace earlier ones. Without it, the built-in libraries serve Ingresses" \
     }
 #define WORKBENCH_ROW_SET \
     { \
@@ -38,7 +38,7 @@ enum {
 #define WORKBENCH_ROW_VERSION \
     { \
         WORKBENCH_VERSION, 0, "haproxy-version", "VERSION", NULL, NULL, \
-            "render for that version, such as 3.2, without asking a program" \
+            "render for that version, such as 3.2, without running HAProxy" \
     }
 #define WORKBENCH_ROW_OUTPUT \
     { \

@@ -169,7 +169,7 @@ end
 if NAME then
   fragment("configmap-missing", function(out)
     if not watched("configmaps") then
-      out:warn("KindNotWatched", "configmap: it needs configmaps among watchedResources; nothing of it counts"
+      out:warn("KindNotWatched", "configmap: it needs configmaps in watchedResources; it is not used"
         .. (is_missing() and ", and nothing is served (configmap_required)" or ""))
     elseif not resources.configmaps:get(NAMESPACE, NAME) then
       out:warn("ConfigMapNotFound", "configmap: there is no ConfigMap " .. NAMESPACE .. "/" .. NAME

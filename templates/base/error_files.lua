@@ -35,7 +35,7 @@ end
 
 --- A page as HAProxy reads it; nil and what is wrong.
 local function page_of(code, text)
-  if not STATUSES[code] then return nil, "is no status that HAProxy has a page for" end
+  if not STATUSES[code] then return nil, "is not a status for which HAProxy has a page" end
   if type(text) ~= "string" or text:find("%z") then return nil, "has a NUL byte" end
   if #text > MAX_BYTES then return nil, ("is longer than %d bytes"):format(MAX_BYTES) end
   local status, reason, rest = text:match("^HTTP/1%.[01] (%d%d%d) ?([^\r\n]*)\r?\n(.*)$")

@@ -104,7 +104,8 @@ if allowed.ConfigMap then
     configmap.named(context.configmap, "snippet-" .. section_name).each(function(_, out)
       local lines, is_closing = lines_of(section_name)
       if is_closing then
-        fail(section_name .. "-config-snippet is refused: the lines that were good stay, or else requests get 503")
+        fail(section_name .. "-config-snippet is refused: the previous lines stay in use; "
+          .. "if there are none, requests get 503")
       end
       if lines then
         out:section(place[1], { order = place[2], key = "snippet" }, function(b)

@@ -26,7 +26,7 @@ local function parse_secret(text)
   local namespace, name = text:match("^([^/]+)/([^/]+)$")
   name = name or text
   if #text > 320 or not name:find("^[a-z0-9][a-z0-9.-]*$") or namespace and not namespace:find("^[a-z0-9-]+$") then
-    return nil, "the name of a Secret, with its namespace and a / in front of it or without"
+    return nil, "the name of a Secret, or NAMESPACE/NAME"
   end
   return { namespace = namespace, name = name }
 end
@@ -47,13 +47,13 @@ local function sort_users(secret, tell)
       tell("UserCannotLogIn", user .. ": a line end is behind the hash; write it without one, as printf %s does")
     elseif scheme == "ssha" then
       kind = "none"
-      tell("UserCannotLogIn", user .. ": {SSHA} is not supported; make the hash anew by `htpasswd -nb2 USER PASSWORD`")
+      tell("UserCannotLogIn", user .. ": {SSHA} is not supported; make a new hash with `htpasswd -nb2 USER PASSWORD`")
     elseif scheme == "sha1" then
       kind = "sha1"
     elseif scheme == "apr1" then
       kind = apr1.on and "apr1" or "none"
       if not apr1.on then
-        tell("UserCannotLogIn", user .. ": $apr1$ needs a HAProxy with Lua; make the hash anew by `openssl passwd -5`")
+        tell("UserCannotLogIn", user .. ": $apr1$ needs a HAProxy with Lua; make a new hash with `openssl passwd -5`")
       end
     elseif not us then
       kind = "none"
@@ -62,10 +62,10 @@ local function sort_users(secret, tell)
         .. "; make it anew by `openssl passwd -5`")
     elseif sum + us > LIST_US then
       kind = "none"
-      tell("UserCannotLogIn", user .. ": the hashes of this list take too long together; make them anew by "
+      tell("UserCannotLogIn", user .. ": the hashes of this list take too long together; make new ones with "
         .. "`openssl passwd -5`")
     elseif us > SLOW_US then
-      tell("SlowPasswordHash", ("%s: each request with a password computes %s%s, which holds up the others; "
+      tell("SlowPasswordHash", ("%s: each request with a password computes %s%s, and other requests wait; "
         .. "`openssl passwd -5` makes one that is quick"):format(user, scheme,
         facts.cost and " (" .. facts.cost .. ")" or ""))
     end

@@ -91,7 +91,7 @@ local function parse_host(text)
   local name, port = text:match("^([%w][%w.-]*):?(%d*)$")
   if not name or #name > 253 or text:sub(-1) == ":" or name:find("..", 1, true)
     or port ~= "" and (tonumber(port) < 1 or tonumber(port) > 65535) then
-    return nil, "a host, and a port behind it where it is needed"
+    return nil, "a host, and a port if needed"
   end
   return text:lower()
 end

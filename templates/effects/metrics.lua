@@ -10,7 +10,7 @@ local LIST, KEY = "haptic_metrics", "prometheus-endpoint-auth-secret"
 annotations({
   metrics_auth_secret = {
     type = "text", parse = auth.parse_secret, shape = "^([a-z0-9-]+/)?[a-z0-9][a-z0-9.-]*$",
-    expects = "the name of a Secret, with its namespace and a / in front of it or without", on = { "ConfigMap" },
+    expects = "the name of a Secret, or NAMESPACE/NAME", on = { "ConfigMap" },
     families = { ["haproxy.org"] = KEY, ["haproxy.com"] = KEY },
     effect = "settings", protects = true, reload = "each value, and a changed Secret",
     doc = "A Secret with users and password hashes of crypt(3) ($5$, $6$, bcrypt, …). /metrics at "

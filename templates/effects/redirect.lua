@@ -10,7 +10,7 @@ local function parse(text)
   local name, port = host:match("^([%w][%w.-]*):?(%d*)$")
   if not name or #name > 253 or port ~= "" and (tonumber(port) < 1 or tonumber(port) > 65535)
     or host:sub(-1) == ":" or name:find("..", 1, true) then
-    return nil, "a host, with http:// or https:// in front and a port behind it where they are needed"
+    return nil, "a host, with http:// or https:// and a port if needed"
   end
   return { scheme = scheme or "any", host = host:lower() }
 end

@@ -162,7 +162,7 @@ local function servers_of(out, namespace, service_name, port_name, keep_last)
     end
   end
   if seen.invalid > 0 then
-    out:warn("InvalidEndpoint", ("%d of %d endpoints of service %s have no address that may be used"):format(
+    out:warn("InvalidEndpoint", ("%d of %d endpoints of service %s have no usable address"):format(
       seen.invalid, seen.endpoints, service_name))
   end
   if #servers == 0 and seen.invalid < math.max(seen.endpoints, 1) then

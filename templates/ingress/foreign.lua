@@ -149,7 +149,7 @@ local function path_meant(out, path, path_type)
     return path:sub(1, -2)
   end
   if path:find("*", 1, true) or path:find("(", 1, true) or path:ends_with("$") then
-    out:warn("LiteralPath", ("the path %q looks like a pattern; it is compared as it stands"):format(path))
+    out:warn("LiteralPath", ("the path %q looks like a pattern; it is compared literally"):format(path))
   end
   return path
 end

@@ -7,7 +7,7 @@ settings({
   publish_service = { type = "text", pattern = "^[a-z0-9-]+/[a-z0-9-]+$", expects = "namespace/name",
     doc = "a Service whose addresses are written into the status of Ingresses" },
   publish_addresses = { type = "list", pattern = "^[%w:][%w.:-]*$", expects = "IP addresses and host names",
-    doc = "addresses that are written there" },
+    doc = "addresses that are written into the status" },
   publish_nodes = { type = "enum", values = { "external", "internal" },
     doc = "write the nodes' addresses of this type there; needs the kind nodes among watchedResources, and "
       .. "haproxy_pods for only those with a ready pod of HAProxy" },

@@ -137,7 +137,8 @@ local function put(out, here, map, key, condition, value)
   local id = id_of(condition)
   local rank = here.ranks[id]
   if not rank or rank > MAX_CONDITIONS then
-    out:warn("TooManyConditions", ("%s has more than %d conditions; the oldest ones count"):format(key, MAX_CONDITIONS))
+    out:warn("TooManyConditions", ("%s has more than %d conditions; only the oldest ones are used")
+      :format(key, MAX_CONDITIONS))
     return true
   end
   local is_exact = map == "path-exact.map"

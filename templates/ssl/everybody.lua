@@ -80,8 +80,8 @@ local function put(authorities_of)
     if not wanted() then return end
     local bytes, problem = found()
     if not bytes then
-      out:warn("InvalidClientCa", problem .. "; the authorities that were in use stay, or else no client is let in "
-        .. "over HTTPS")
+      out:warn("InvalidClientCa", problem .. "; the previous authorities stay in use; "
+        .. "if there are none, no client is accepted over HTTPS")
     end
   end)
 end
