@@ -255,8 +255,8 @@ local function read_only(row)
     __newindex = function() error("what annotation() returns is not to be changed", 2) end })
 end
 
---- What is known of a key on a kind of object: name, is_honoured, protects, refused (the reason); nil when nobody has
---- declared it. The same table for all who ask.
+--- What is known of a key on a kind of object: name, effect, is_honoured, protects, refused (the reason); nil when
+--- nobody has declared it. The same table for all who ask.
 function Annotations:look(key, kind)
   local entry = self.by_key[key]
   if not entry then return nil end
@@ -265,8 +265,8 @@ function Annotations:look(key, kind)
   local spec = entry.spec
   local protects = entry.protects or spec ~= nil and spec.protects == true
   local is_honoured = spec ~= nil and entry.kinds[kind] == true
-  known = read_only({ name = spec and spec.name, is_honoured = is_honoured, protects = protects,
-    is_old = entry.is_old, is_value = spec ~= nil,
+  known = read_only({ name = spec and spec.name, effect = spec and spec.effect, is_honoured = is_honoured,
+    protects = protects, is_old = entry.is_old, is_value = spec ~= nil,
     refused = not is_honoured and (entry.refused or "it has no effect on " .. (kind == "Ingress" and "an " or "a ")
       .. sandbox.tostring(kind)) or nil })
   if entry.kinds[kind] ~= nil or kind == M.KINDS[1] or kind == M.KINDS[2] or kind == M.KINDS[3] then

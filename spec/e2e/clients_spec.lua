@@ -64,7 +64,7 @@ describe("Clients with certificates", function()
   end
   local function operations(kind) return haptic:metric("haptic_runtime_operations_total", { type = kind }) or 0 end
 
-  for _, series in ipairs({ "3.0", "3.2", "3.4" }) do
+  for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
     it("are told what is wrong with them, by the chosen status or on a page, on " .. series, function()
       put_authority(ca.cert, scope:revocations(ca, { revoked }))
       start(series, { client_missing_status = 401, client_invalid_status = 403, sni_mismatch_status = 400 })

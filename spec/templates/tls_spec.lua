@@ -195,6 +195,45 @@ describe("The ssl library", function()
     assert.equal("forced.example/ 302:443:default_web_80\n", e:output().maps["redirect-prefix.map"])
   end)
 
+  it("passes no TLS through where something protects the routes, at whichever object", function()
+    local function run(annotations, of_service, map)
+      local kinds = { { name = "secrets", parts = 2 }, { name = "configmaps", parts = 2 }, unpack(program.KINDS) }
+      local e = program.engine({ kinds = kinds, context = { ssl_passthrough = true, configmap = "default/map",
+        config_snippets = { "Ingress" } }, capabilities = { version = "3.4", major = 3, minor = 4, default_certificate = OWN } })
+      local service = program.service("web")
+      service.metadata.annotations = of_service
+      e:put("services", service)
+      e:put("configmaps", { metadata = { namespace = "default", name = "map" }, data = map or {} })
+      annotations["haproxy.org/ssl-passthrough"] = "true"
+      e:put("ingresses", ingress("a", nil, { annotations = annotations }))
+      e:render()
+      local o = e:output()
+      return o.maps["passthrough.map"] == "a.example default_web_80__tcp\n", (o.warnings["default/a"] or {}).ProtectionNotSupported
+    end
+    for key, value in pairs({ ["haproxy.org/rate-limit-requests"] = "5", ["haproxy-haptic.org/deny-list"] = "10.0.0.1",
+      ["haproxy-haptic.org/client-ca"] = "ca", ["haproxy.com/auth-type"] = "basic-auth",
+      ["haproxy.org/backend-config-snippet"] = "http-request deny if { path /x }",
+      ["nginx.ingress.kubernetes.io/auth-url"] = "http://a" }) do
+      local passes, told = run({ [key] = value })
+      assert.is_false(passes, key)
+      assert.matches(key, told, 1, true)
+    end
+    local passes, told = run({}, { ["haproxy.org/route-acl"] = "path /x" })
+    assert.is_false(passes)
+    assert.matches("route-acl", told, 1, true)
+    passes, told = run({}, nil, { ["deny-list"] = "10.0.0.0/8" })
+    assert.is_false(passes)
+    assert.matches("deny-list of the ConfigMap protects", told, 1, true)
+    -- What stands between HAProxy and the pods, and settings, are no matter of the routes.
+    for _, case in ipairs({ { { ["haproxy.org/server-ca"] = "ca", ["haproxy.org/set-host"] = "b.example" } },
+      { { ["haproxy.org/backend-config-snippet"] = "http-request set-header X-A b" } },
+      { {}, nil, { ["prometheus-endpoint-auth-secret"] = "users", ["server-ca"] = "default/ca" } } }) do
+      passes, told = run(case[1], case[2], case[3])
+      assert.is_true(passes, told)
+      assert.is_nil(told)
+    end
+  end)
+
   it("closes the routes that ask for client certificates where there is no HTTPS", function()
     local e = engine({ https = false })
     e:put("services", program.service("web"))

@@ -96,6 +96,24 @@ local function sorted(object, kind)
   return ignored, protects, canary
 end
 
+--- Effects that do not stand between a client and a route: of TLS to servers, and of settings.
+local BESIDE = { ["server-tls"] = true, settings = true }
+
+--- The first key by which an object protects its routes, honoured or not; nil: none. level: {kind=, values=, family=},
+--- as for annotated().
+local function protecting(level)
+  for name, value in pairs(level.values) do
+    local whole = level.family and level.family .. "/" .. tostring(name) or tostring(name)
+    local prefix, key = whole:match("^([^/]+)/(.+)$")
+    local known = prefix and annotation(whole, level.kind)
+    local does = known and known.protects and not BESIDE[known.effect]
+      or not known and families[prefix] and families[prefix][key]
+    if prefix and key:find("snippet", 1, true) then does = refuses_in_snippet(key, tostring(value)) end
+    if does and is_switched_on(value) then return tostring(name) end
+  end
+  return nil
+end
+
 --- Tell the owner which annotations of an object are not honoured. True when its routes must not be served.
 local function judge_annotations(out, object, kind, what)
   if dig(object, "metadata", "annotations") == nil then return false end
@@ -161,4 +179,4 @@ local function has_effect(name, kind)
 end
 
 provide("ingress.foreign", { judge_ingress = judge_ingress, judge_service = judge_service, is_refused = is_refused,
-  path_meant = path_meant, is_honoured = has_effect })
+  path_meant = path_meant, is_honoured = has_effect, protecting = protecting })

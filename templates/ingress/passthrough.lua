@@ -4,20 +4,10 @@
 -- annotation, and where passing through is switched off, the Ingress answers 503.
 
 local loaded, ssl = pcall(use, "ssl")
-local backend_keys, families, names = use("ingress.backend_keys"), use("ingress.families"), use("ingress.names")
+local backend_keys, foreign, names = use("ingress.backend_keys"), use("ingress.foreign"), use("ingress.names")
+local classes = use("ingress.classes")
 
 local ON = loaded and ssl.passes_through and not context.tls_elsewhere
-local OFF = { [""] = true, ["false"] = true, off = true, no = true, none = true }
-
---- The first annotation of an object that protects; honoured or not.
-local function protecting(object)
-  for annotation, value in pairs(dig(object, "metadata", "annotations") or {}) do
-    local prefix, key = tostring(annotation):match("^([^/]+)/(.+)$")
-    local family = families[prefix] or prefix == "haproxy-haptic.org" and families["haproxy.org"]
-    if family and family[key] and not OFF[tostring(value):trim():lower()] then return annotation end
-  end
-  return nil
-end
 
 --- The Services of an Ingress' rules, in their order.
 local function services_of(ing)
@@ -51,12 +41,15 @@ local function state(out, ing)
       .. "HTTPS")
     return "refused"
   end
-  local protects = protecting(ing)
-  for _, service in ipairs(services) do protects = protects or protecting(service) end
-  if protects then
-    out:warn("ProtectionNotSupported", ("answered with 503, because %s protects and cannot be honoured together with "
-      .. "%s"):format(protects, key))
-    return "refused"
+  local class = classes.defaults_of(ing)
+  if class then levels[#levels + 1] = { kind = "Ingress", values = class } end
+  for _, level in ipairs(levels) do
+    local protects = foreign.protecting(level)
+    if protects then
+      out:warn("ProtectionNotSupported", ("answered with 503, because %s%s protects and cannot be honoured together "
+        .. "with %s"):format(protects, level.kind == "ConfigMap" and " of the ConfigMap" or "", key))
+      return "refused"
+    end
   end
   return "passed"
 end
