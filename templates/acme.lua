@@ -57,7 +57,7 @@ if ssl.on then
       type = "switch", on = { "Ingress" }, families = { ["haproxy-haptic.org"] = "acme" },
       doc = "HAProxy obtains certificates for the hosts in spec.tls whose Secret is not there, or does not.",
       lines = "load crt acme/HOST.pem acme haptic domains HOST (crt-store)", reload = "each host that comes or goes",
-      tested = "acme_library_spec: obtains a certificate for each host",
+      tested = "acme_library_spec: keeps what HAProxy renews",
     },
   })
 end
