@@ -12,6 +12,7 @@ struct schema_walk {
     void *ctx;
     unsigned count;
     char path[512];
+    size_t length; /* of path */
 };
 
 /* Report what is wrong at the present path. */

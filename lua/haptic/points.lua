@@ -9,7 +9,7 @@ local word = require("haptic.word")
 local M = {}
 
 local ipairs, setmetatable = ipairs, setmetatable
-local find, format, gsub, gmatch, match = string.find, string.format, string.gsub, string.gmatch, string.match
+local find, format, gsub, match = string.find, string.format, string.gsub, string.match
 
 local Points = {}
 Points.__index = Points
@@ -85,10 +85,19 @@ function Points:define(define)
   end
 end
 
---- Points that a template names itself: apply("x", …), snippets("x"), include_all("x-*").
+--- Points that a template names itself: apply("x", …), snippets("x"), include_all("x-*"). The texts of all templates
+--- are long: a pattern is tried only where one of the words is.
 local function add_named(known, source)
   for _, call in ipairs({ "apply", "snippets", "include_all" }) do
-    for name in gmatch(source, "%f[%w_]" .. call .. "%s*%(?%s*[\"']([^\"'\n]+)[\"']") do known[plain(name)] = true end
+    local at, stop = find(source, call, 1, true)
+    while at do
+      local name, following = match(source, "^%s*%(?%s*[\"']([^\"'\n]+)[\"']()", stop + 1)
+      if name and not find(source, "^[%w_]", at > 1 and at - 1 or #source + 1) then
+        known[plain(name)] = true
+        stop = following - 1
+      end
+      at, stop = find(source, call, stop + 1, true)
+    end
   end
 end
 

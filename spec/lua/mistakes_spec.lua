@@ -40,6 +40,9 @@ describe("a mistake", function()
       in_fragment('out:backend("x", 5, function() end)'), 'mine.lua:2: section "backend x": expected a table of options, got a number' },
     ["an unknown point"] = { '\nextend("defalts", 1, function() end)',
       'mine.lua:2: extend: nobody opens a point "defalts"; did you mean "defaults"?' },
+    ["a point that is named only behind a longer word"] = {
+      '-- reapply("defalts"), apply[[defalts]], apply "defalts\nextend("defalts", 1, function() end)',
+      'mine.lua:2: extend: nobody opens a point "defalts"; did you mean "defaults"?' },
     ["an order number that is none"] = { 'extend("defaults", 0.5, function() end)',
       "mine.lua:1: extend: the order number is a whole number from 0 to 1000000" },
     ["a point twice"] = { 'point("defaults", "defaults base")', 'mine.lua:1: point: "defaults" is opened already' },
