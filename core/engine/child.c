@@ -392,6 +392,7 @@ int child_start(uv_loop_t *loop, const char *executable, const struct renderer_l
     page->memory_bytes = limits->memory_bytes;
     page->output_bytes = limits->output_bytes;
     page->fragment_bytes = limits->fragment_bytes;
+    page->garbage_bytes = limits->garbage_bytes;
     page->deadline_ns = limits->deadline_ns;
     struct child *c = xcalloc(1, sizeof(*c));
     *c = (struct child){.events = events, .ctx = ctx, .fd = sockets[0], .page = page, .open_handles = 3};

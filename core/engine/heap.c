@@ -6,8 +6,9 @@
  * collector begins at PAUSE_PERCENT, later, so that it has something to do only under unbroken load.
  *
  * The first render makes more garbage than all that is live. It is collected at once, between two fragments, whenever
- * FIRST_BYTES of it may have gathered: that is cheaper than many small steps, and bounds the memory that the process
- * keeps for the rest of its life.
+ * first_bytes of it may have gathered, and half as much as is live: that is cheaper than many small steps, and bounds
+ * the memory that the process keeps for the rest of its life. A collection walks through all that is live, so after a
+ * fixed number of bytes the cost of all collections would grow with the square of the number of objects.
  */
 #include "engine/heap.h"
 
@@ -49,6 +50,14 @@ void heap_close(struct heap *heap, lua_State *L)
     slab_done(&heap->slab);
 }
 
+/* So much in the first render is collected. */
+static size_t first_garbage(const struct heap *heap)
+{
+    size_t fixed = heap->first_bytes ? heap->first_bytes : FIRST_BYTES;
+
+    return heap->live_bytes / 2 > fixed ? heap->live_bytes / 2 : fixed;
+}
+
 void heap_load_begin(struct heap *heap, lua_State *L)
 {
     heap->loading = true;
@@ -69,7 +78,9 @@ void heap_load_end(struct heap *heap, lua_State *L)
     heap->loading = false;
     heap->first = true;
     heap->live_bytes = heap->used_bytes;
-    lua_gc(L, LUA_GCSETPAUSE, FIRST_PAUSE_PERCENT);
+    /* The automatic collector comes second. */
+    size_t percent = 100 + 2 * first_garbage(heap) / (heap->live_bytes / 100 + 1);
+    lua_gc(L, LUA_GCSETPAUSE, percent > FIRST_PAUSE_PERCENT ? (int)percent : FIRST_PAUSE_PERCENT);
     lua_gc(L, LUA_GCRESTART, -1); /* LuaJIT: -1 begins after the pause, not at once */
 }
 
@@ -87,7 +98,7 @@ void heap_first_end(struct heap *heap, lua_State *L)
 
 void heap_relieve(struct heap *heap, lua_State *L)
 {
-    bool plenty = heap->first && heap->used_bytes >= heap->live_bytes + FIRST_BYTES;
+    bool plenty = heap->first && heap->used_bytes >= heap->live_bytes + first_garbage(heap);
     bool short_of = heap->max_bytes && heap->used_bytes >= heap->live_bytes + (heap->max_bytes - heap->live_bytes) / 2;
 
     if (!plenty && !short_of)

@@ -20,6 +20,7 @@
 struct heap {
     struct slab slab;
     size_t used_bytes, max_bytes;
+    size_t first_bytes;  /* of garbage in the first render, before it is collected; 0: a moderate number */
     size_t live_bytes;   /* after the last complete collection */
     size_t loaded_bytes; /* while loading: the automatic collector is off up to this */
     bool loading, first, collecting;

@@ -30,6 +30,7 @@ struct renderer_limits {
     size_t memory_bytes;   /* RLIMIT_AS of the child; 0: 1 GiB */
     size_t output_bytes;   /* of all contributions of one render; 0: 256 MiB */
     size_t fragment_bytes; /* of one fragment's contributions; 0: 4 MiB */
+    size_t garbage_bytes;  /* of the first render, before it is collected; 0: 12 MiB. The memory stays the process's */
     int niceness;          /* by how much it gives way to others more than the core does */
 };
 

@@ -26,7 +26,7 @@
 
 struct shared_page {
     /* Written by the core before the child starts. */
-    uint64_t memory_bytes, output_bytes, fragment_bytes;
+    uint64_t memory_bytes, output_bytes, fragment_bytes, garbage_bytes;
     int64_t deadline_ns; /* of one rendering */
     /* Written by the child. */
     _Atomic uint64_t sequence; /* counts fragments, so that one that takes too long is told from many that don't */

@@ -187,6 +187,7 @@ int vm_new(const struct vm_options *options, const struct vm_output *output, str
     vm->output = *output;
     room_init(&vm->room, host_output_max(output->page));
     vm->L = heap_open(&vm->heap, options->heap_bytes);
+    vm->heap.first_bytes = output->page->garbage_bytes;
     if (!vm->L) {
         room_done(&vm->room);
         free(vm);

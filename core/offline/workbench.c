@@ -12,6 +12,9 @@
 #include "offline/template_place.h"
 #include "offline/workbench_state.h"
 
+/* The process ends with the command, so memory is not spared for the time after the first rendering. */
+#define GARBAGE_BYTES ((size_t)64 << 20)
+
 /* A fragment without output. */
 struct failure {
     enum finding_code code;
@@ -329,7 +332,8 @@ static int make_renderer(struct workbench *w, struct err *err)
     CLEANUP(buf_done) struct buf program = {0};
     const struct renderer_limits limits = {.deadline_ns = w->config->render_timeout_ns,
                                            .memory_bytes = (size_t)w->config->render_memory_bytes,
-                                           .output_bytes = (size_t)w->config->render_output_bytes};
+                                           .output_bytes = (size_t)w->config->render_output_bytes,
+                                           .garbage_bytes = GARBAGE_BYTES};
 
     if (workbench_program(w, &program, err) < 0)
         return -1;

@@ -249,17 +249,17 @@ function M.environment(api)
       bit = M.frozen(BIT, "bit"),
   }
   for name, value in raw_next, api do globals[name] = value end
-  return setmetatable({}, {
+  -- Templates ask for globals all the time: a table finds them without a call.
+  setmetatable(globals, {
     __index = function(_, k)
-      local v = globals[k]
-      if v == nil then
-        local foreign = require("haptic.foreign").GLOBALS[k]
-        local hint = not foreign and require("haptic.nearest").of(k, sorted_keys(globals))
-        hint = foreign and "; write " .. foreign or hint and "; did you mean '" .. hint .. "'?" or ""
-        error("undeclared global '" .. safe_tostring(k) .. "'" .. hint, 2)
-      end
-      return v
+      local foreign = require("haptic.foreign").GLOBALS[k]
+      local hint = not foreign and require("haptic.nearest").of(k, sorted_keys(globals))
+      hint = foreign and "; write " .. foreign or hint and "; did you mean '" .. hint .. "'?" or ""
+      error("undeclared global '" .. safe_tostring(k) .. "'" .. hint, 2)
     end,
+  })
+  return setmetatable({}, {
+    __index = globals,
     __newindex = function(_, k)
       error("assignment to undeclared global '" .. safe_tostring(k) .. "' (write 'local')", 2)
     end,

@@ -225,11 +225,14 @@ local function suffix_of(out, ing, service)
   return "@" .. id .. "@+" .. table.concat(words, "+") .. "+"
 end
 
---- The effects with rules in backends that an object asks for, in order.
+local NONE = {}
+
+--- The effects with rules in backends that an object asks for, in order; not to be changed.
 local function backend_effects(object, kind)
-  local annotations, list = dig(object, "metadata", "annotations"), {}
+  local annotations = dig(object, "metadata", "annotations")
   local class = object and kind == "Ingress" and by_class(object) or nil
-  if annotations == nil and class == nil then return list end
+  if annotations == nil and class == nil then return NONE end
+  local list = {}
   for _, effect in ipairs(effects) do
     if effect.backend then
       local values, wrong = annotated(effect.annotations, { { kind = kind, values = annotations or {} },
@@ -250,8 +253,10 @@ local function is_own(ing) return #backend_effects(ing, "Ingress") > 0 end
 
 --- Write what effects have in a backend. ing: the Ingress whose own backend it is, or nil.
 local function write_backend(b, ing, service)
+  local of_ingress, of_service = backend_effects(ing, "Ingress"), backend_effects(service, "Service")
+  if #of_ingress == 0 and #of_service == 0 then return end
   local written = {}
-  for _, list in ipairs({ backend_effects(ing, "Ingress"), backend_effects(service, "Service") }) do
+  for _, list in ipairs({ of_ingress, of_service }) do
     for _, effect in ipairs(list) do
       if not written[effect.name] then effect.backend(function(...) write(b, ...) end) end
       written[effect.name] = true

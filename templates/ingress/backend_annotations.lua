@@ -260,18 +260,19 @@ local function write(b, v)
   snippets.write(b, v.backend_config_snippet)
 end
 
+local function add(words, ...)
+  for _, w in ipairs({ ... }) do words[#words + 1] = w end
+end
+
 --- The words of a server, behind those that it has.
 local function add_words(words, v, server_name)
-  local function add(...)
-    for _, w in ipairs({ ... }) do words[#words + 1] = w end
-  end
   local check = v.check
   if check == nil and (v.check_http or v.check_interval) then check = true end
-  if check then add("check", "inter", v.check_interval or CHECK_INTERVAL) end
-  if check == false then add("no-check") end
-  if v.pod_maxconn then add("maxconn", math.ceil(v.pod_maxconn / haproxies())) end
-  if v.send_proxy_protocol then add(PROXY[v.send_proxy_protocol]) end
-  if v.cookie_persistence_no_dynamic and not v.cookie_persistence then add("cookie", server_name) end
+  if check then add(words, "check", "inter", v.check_interval or CHECK_INTERVAL) end
+  if check == false then add(words, "no-check") end
+  if v.pod_maxconn then add(words, "maxconn", math.ceil(v.pod_maxconn / haproxies())) end
+  if v.send_proxy_protocol then add(words, PROXY[v.send_proxy_protocol]) end
+  if v.cookie_persistence_no_dynamic and not v.cookie_persistence then add(words, "cookie", server_name) end
 end
 
 provide("ingress.backend_annotations", { is_key = is_key, condition_of = condition_of, read = read, write = write,

@@ -30,7 +30,8 @@ local function server_name(endpoint, address, port, is_v6)
   if type(pod) == "string" and #pod <= 180 and pod:find("^[a-z0-9][a-z0-9.-]*$") then
     return is_v6 and pod .. "_v6" or pod
   end
-  return (address:gsub("^:", "0:"):gsub(":", "-")) .. "_" .. port
+  if is_v6 then address = address:gsub("^:", "0:"):gsub(":", "-") end
+  return address .. "_" .. port
 end
 
 local function server_before(a, b)

@@ -25,10 +25,12 @@ local function host_key(host)
   return nil, "the host is no DNS name in lower case"
 end
 
+local NOT_IN_PATHS = "[^%w%-._~!$&'()*+,;=:@%%/]"
+
 --- A path as clients send it: bytes that a path cannot have are encoded. nil when it is the same.
 local function encoded(p)
-  local text = p:gsub("[^%w%-._~!$&'()*+,;=:@%%/]", function(c) return ("%%%02X"):format(c:byte()) end)
-  return text ~= p and text or nil
+  if not p:find(NOT_IN_PATHS) then return nil end
+  return (p:gsub(NOT_IN_PATHS, function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
 --- What is wrong with the path of a rule, or nil: it is compared with paths of requests, as they come over the wire.
