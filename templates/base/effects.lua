@@ -66,8 +66,10 @@ end
 --                nil and a message: the route is closed
 local function declare(name, effect)
   local place = ORDER[effect.place] or fail("effect " .. name .. ": there is no place " .. tostring(effect.place))
+  local has_annotation = {}
+  for _, declared in ipairs(effect.annotations) do has_annotation[declared] = true end
   effects[#effects + 1] = { name = name, order = place, sequence = #effects, annotations = effect.annotations,
-    put = effect.put, follows = effect.follows ~= false, backend = effect.backend }
+    has_annotation = has_annotation, put = effect.put, follows = effect.follows ~= false, backend = effect.backend }
   if effect.backend then
     -- With the profile of such a backend from the start, the first one needs no reload.
     fragment("effect-" .. name .. "-backend", function(out)
@@ -225,6 +227,15 @@ local function suffix_of(out, ing, service)
   return "@" .. id .. "@+" .. table.concat(words, "+") .. "+"
 end
 
+--- Has an object one of the annotations of an effect? values: key → text, or nil.
+local function is_any_of(effect, values, kind)
+  for key in pairs(values or {}) do
+    local known = annotation(key, kind)
+    if known and effect.has_annotation[known.name] then return true end
+  end
+  return false
+end
+
 local NONE = {}
 
 --- The effects with rules in backends that an object asks for, in order; not to be changed.
@@ -234,7 +245,7 @@ local function backend_effects(object, kind)
   if annotations == nil and class == nil then return NONE end
   local list = {}
   for _, effect in ipairs(effects) do
-    if effect.backend then
+    if effect.backend and (is_any_of(effect, annotations, kind) or is_any_of(effect, class, kind)) then
       local values, wrong = annotated(effect.annotations, { { kind = kind, values = annotations or {} },
         { kind = kind, values = class or {} } })
       for _, name in ipairs(effect.annotations) do
