@@ -257,6 +257,7 @@ function M.environment(api)
       hint = foreign and "; write " .. foreign or hint and "; did you mean '" .. hint .. "'?" or ""
       error("undeclared global '" .. safe_tostring(k) .. "'" .. hint, 2)
     end,
+    __metatable = false,
   })
   return setmetatable({}, {
     __index = globals,

@@ -79,12 +79,7 @@ local function watch_environments()
   fuzz_allowed = setmetatable({ [text.handler] = true }, { __mode = "k" }) -- called where an error is raised
   function sandbox.environment(api)
     local env = environment(api)
-    local lookup = debug.getmetatable(env).__index
-    allow(env, seen)
-    for i = 1, 10 do
-      local name, value = debug.getupvalue(lookup, i)
-      if name == "globals" then allow(value, seen) end
-    end
+    allow(env, seen) -- with the globals, among which its metatable looks
     allow((ipairs({})), seen)
     allow((sandbox.pairs({})), seen)
     return env
