@@ -44,26 +44,26 @@ struct fleet_ops {
     bool (*may_write)(void *ctx);
     /* A member has seen a newer writer. */
     void (*refused_stale)(void *ctx, int64_t highest_transitions);
-    /* A deployment has come to its end; or (deployment NULL) a further member has verified it. */
+    /* A deployment has ended; or (deployment NULL) one more member has verified it. */
     void (*settled)(void *ctx, const struct fleet_deployment *deployment);
-    /* A member has told which of its HAProxy's orders of certificates fail: "orders" of its state; NULL: its agent
-     * tells none, or it is no member any more. */
+    /* The failing ACME orders of a member's HAProxy: "orders" of its state. NULL: its agent does not report them, or it
+     * is no longer a member. */
     void (*orders)(void *ctx, const char *member, struct yyjson_val *list);
 };
 
 struct fleet_config {
     const char *version;    /* of this program; in the user agent */
     const char *agent_name; /* in the agents' certificates */
-    const char *haproxy;    /* version that checks here; told when a member's is another one */
+    const char *haproxy;    /* version that checks configurations; a member with another version is reported */
     int64_t timeout_ns;     /* of one apply */
-    unsigned share_percent; /* of the members that may take at a time what had to be checked */
+    unsigned share_percent; /* of the members that may get a checked change at the same time */
 };
 
 struct fleet *fleet_new(uv_loop_t *loop, const struct fleet_config *config, struct model *model, struct vault *vault,
                         struct metrics *metrics, const struct fleet_ops *ops, void *ctx);
 struct fleet *fleet_free(struct fleet *f); /* NULL is fine; run the loop once more */
 
-/* The members there are: a member that stays keeps its state. name: for people, copied. */
+/* Set the members. Members that stay keep their state. name: for logs; copied. */
 struct fleet_seat {
     const char *name;
     struct peer_address address;
@@ -72,19 +72,19 @@ void fleet_set_members(struct fleet *f, const struct fleet_seat *seats, size_t c
 void fleet_set_timeout(struct fleet *f, int64_t timeout_ns); /* of one apply, from now on */
 int fleet_set_identity(struct fleet *f, const struct peer_identity *identity, struct err *err) MUST_CHECK;
 
-/* What was accepted has changed; changes: taken over, left empty. NULL: nothing is known about what changed. checked:
- * HAProxy had to check it, so members may have to reload; then they take it one after another (fleet_pace.h). The fence
- * is that of every offer from here on. */
+/* The accepted configuration has changed. changes: moved, left empty; NULL: the changes are not known. checked: HAProxy
+ * had to check it, so members may have to reload; then they get it one after another (fleet_pace.h). The fence is that
+ * of every offer from now on. */
 void fleet_offer(struct fleet *f, struct model_changes *changes, bool checked, const struct fence *fence);
-/* Can each member add and delete backends without a reload? One that has not told yet what it can does not count as one
- * that can. */
+/* Can each member add and delete backends without a reload? A member whose capabilities are not known yet counts as one
+ * that cannot. */
 bool fleet_takes_backends(const struct fleet *f);
-/* This replica does not write any more. */
+/* This replica no longer writes. */
 void fleet_rest(struct fleet *f);
-/* Read everything back at each member: now, or as soon as it can be asked and has what was accepted. */
+/* Read everything back at each member: now, or as soon as it can be asked and has the accepted configuration. */
 void fleet_verify(struct fleet *f);
 
-/* Connections to the members, for questions that are no matter of a deployment. Borrowed. */
+/* Connections to the members, for requests that do not belong to a deployment. Borrowed. */
 struct peers *fleet_peers(const struct fleet *f);
 
 struct fleet_status {

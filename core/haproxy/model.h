@@ -8,27 +8,25 @@
  *
  *   fragment_put/drop ──► rendered ──(validation)──► accepted ──(deploy)──► HAProxy
  *
- * A quarantined fragment takes part with its last accepted contributions instead of its newest. Where others emit the
- * same piece of a section, theirs count then, unless they say what was refused.
+ * Quarantine: the last accepted contributions of a quarantined fragment are used instead of its newest ones. If other
+ * fragments emit the same piece of a section, theirs are used then, unless they have the refused text. The last
+ * accepted version is the last one of which every contribution was accepted, or that was part of a successful check
+ * (even if some contributions lost to another fragment's and were not in that check).
  *
- * The version that a quarantined fragment goes back to is the last one of which every contribution was accepted, or
- * that took part in a check that ended well (also with contributions that lost to another fragment's, which that check
- * has not seen).
+ * Consistency: some items refer to a section: map entries whose value names a backend (alone, or before "@"), and the
+ * "from" of a section. Such an item is not accepted while that section is rendered but not accepted. The last piece of
+ * a section is not accepted as absent while an accepted item refers to it. model_accept() of such an item is carried
+ * out as soon as possible. Output that belongs to no object is accepted unchanged. A section that is removed as a whole
+ * waits as a whole.
  *
- * Consistency: what refers to a section (a map entry whose value names a backend, alone or in front of an "@" and what
- * else a route has; the "from" of a section) is not
- * accepted while that section is rendered but not accepted, and the last piece of a section is not accepted as absent
- * while something accepted refers to it. model_accept() of such an item is carried out as soon as it can be. What the
- * templates themselves render and HAProxy accepts is taken as it is. A section that goes as a whole waits as a whole.
+ * When the "from" of a section changes, the section is one unit: the "from" is accepted together with all pending
+ * pieces, or not at all. The result of a check counts for a section only if nothing of it was accepted during the
+ * check. So no piece is ever accepted under a "from" with which it was not rendered.
  *
- * A section is one unit where its "from" changes: the "from" is accepted together with every piece that is pending
- * beside it, or not at all, and what a check saw of a section counts only if nothing of it was accepted meanwhile. So
- * no accepted piece ever stands under a "from" that it was not rendered with.
- *
- * Guards: a fragment with a CONTRIBUTION_GUARD says that a fragment of its own object protects that object's routes
- * (entries of maps whose value names a backend). While nothing of the protecting fragment is in use, they lead to the
- * guard's backend instead. While an older version of it is in use, so do those that are not accepted already. A route
- * is opened only when everything that the protecting fragment gives is accepted, or becomes so by the same check.
+ * Guards: a CONTRIBUTION_GUARD declares that a fragment protects the routes of its object (map entries whose value
+ * names a backend). While no version of the protecting fragment is in use, these routes lead to the guard's backend
+ * instead. While an older version is in use, routes that are not accepted yet do so too. A route is opened only when
+ * the whole output of the protecting fragment is accepted, or becomes accepted by the same check.
  *
  * CONTRIBUTION_STATUS, _EVENT, _WARNING and _GUARD are not output and do not become items: read them from the
  * fragments.
@@ -64,22 +62,22 @@ struct item {
     int32_t rank, order; /* of the rendered text */
     int32_t accepted_rank, accepted_order;
     int32_t checking_rank, checking_order;
-    bool in_check, pending, changed; /* changed: accepted differs from what was last taken by model_take_changes() */
-    bool guarded;                    /* model_direct_apply() said so */
+    bool in_check, pending, changed; /* changed: accepted differs from the text at the last model_take_changes() */
+    bool guarded;                    /* set by model_direct_apply() */
     bool contested;                  /* it had losers when model_take_contested() was called last */
-    bool wanted; /* model_accept() was called, and is carried out when what the item refers to allows it */
+    bool wanted; /* model_accept() was called, and is carried out when the section that the item refers to allows it */
     const char *scope;
     const char *key;
     struct section *section;      /* of a CONTRIBUTION_SECTION or _FROM; else NULL */
-    struct text *rendered;        /* NULL: nobody emits it */
+    struct text *rendered;        /* NULL: no fragment emits it */
     struct text *accepted;        /* NULL: not accepted, or accepted as absent */
     struct text *checking;        /* text in the check under way, NULL: absent; valid when in_check */
-    struct text *refused;         /* of a piece of a section: what a quarantined fragment said last; NULL: nothing */
+    struct text *refused;         /* of a piece of a section: the last text of a quarantined fragment; NULL: none */
     struct candidate *candidates; /* a binary heap: the first wins */
     uint32_t candidate_count, candidate_capacity;
     struct fragment *winner;      /* candidates[0]; NULL when none */
-    struct fragment *accepted_by; /* referenced; whose text was accepted */
-    struct fragment *checking_by; /* referenced; whose text is in the check under way */
+    struct fragment *accepted_by; /* referenced; the fragment of the accepted text */
+    struct fragment *checking_by; /* referenced; the fragment of the text in the running check */
 
     /* The model's own: places in its lists (UINT32_MAX: not in it), the fragment that pending counts for. */
     struct record *charged, *refused_by;
@@ -103,57 +101,56 @@ struct section {
     uint32_t pending_pieces;      /* pieces that are pending */
     uint32_t wanted_pieces;       /* and wanted */
     uint32_t refused_pieces;      /* pieces with a refused text */
-    bool disturbed;               /* an item of it was accepted beside the check under way */
+    bool disturbed;               /* an item of it was accepted during the running check */
     bool visited;                 /* its part of a good check was looked at */
-    bool held;                    /* nothing is left of it; to be freed by model_release_parts() */
+    bool held;                    /* it is empty; to be freed by model_release_parts() */
     uint32_t accepted_references; /* accepted map entries and "from"s that name this section */
     uint32_t rendered_references; /* rendered ones */
-    struct record *left_by;       /* the fragment that gave it is gone, and something leads to it */
+    struct record *left_by;       /* the fragment that gave it was removed, but something still leads to it */
     VEC(struct item *)
-    waiting; /* wanted items that wait for this section to be accepted, or for its references to go */
+    waiting; /* wanted items that wait for this section's acceptance, or for the end of its references */
     char storage[];
 };
 
 struct model *model_new(void);
 struct model *model_free(struct model *m);
 
-/* Take over a fragment's newest output (a reference is taken). Releases a quarantine when the output differs from the
- * one that was quarantined. */
+/* Set a fragment's newest output (a reference is taken). Ends a quarantine when the output differs from the quarantined
+ * one. */
 void model_fragment_put(struct model *m, struct fragment *f);
-/* The fragment no longer exists. A backend that it alone gave stays as it was accepted last as long as an entry of a
- * map leads to it: the fragment of that entry may fail, or be quarantined, and so not know that it goes on asking for
- * it. */
+/* The fragment no longer exists. If only this fragment gave a backend, the backend keeps its last accepted text as long
+ * as a map entry leads to it: the fragment of that entry may fail or be quarantined, and still need the backend. */
 void model_fragment_drop(struct model *m, const char *fragment_id);
-/* Look again at those that stay so, where something has changed for them. Before and after model_accept() for all that
- * is pending; a check looks by itself. */
+/* Check such backends again, if something has changed for them. Call it before and after model_accept() for all pending
+ * items; a check does this itself. */
 void model_review_gone(struct model *m);
 /* Drop all fragments that were not put since the matching begin (after a renderer's restart). */
 void model_replace_begin(struct model *m);
 void model_replace_end(struct model *m);
-/* It exists but could not be rendered: its contributions so far stay, also across model_replace_end(); in a section
- * that others emit too, theirs count. */
+/* It exists but could not be rendered: its contributions stay, also across model_replace_end(). In a section that other
+ * fragments also emit, theirs are used. */
 void model_fragment_keep(struct model *m, const char *fragment_id);
-/* It exists and was not rendered yet: what there is of it stays as it is. */
+/* It exists and was not rendered yet: its contributions stay unchanged. */
 void model_fragment_await(struct model *m, const char *fragment_id);
-/* newest; NULL: unknown, or gone and without effect */
+/* newest; NULL: unknown, or removed and without effect */
 struct fragment *model_fragment(const struct model *m, const char *fragment_id);
 
 /* Use the last accepted contributions of this fragment (none, if it never had any) until its output changes.
  * Again for a quarantined fragment (its last accepted contributions are refused as well): leave it out altogether.
- * reason is copied. False when nothing changes: it is left out already, or unknown. */
+ * reason is copied. False when nothing changes: it is already left out, or unknown. */
 bool model_quarantine(struct model *m, const char *fragment_id, const char *reason);
-/* The same for a fragment that emits an item which HAProxy refuses. If that is a piece of a section, what it says is
- * refused of everybody until the quarantine ends; and other fragments' newest texts of pieces that the fragment shares
- * with them come before its last accepted ones. */
+/* The same for a fragment that emits an item which HAProxy refuses. If the item is a piece of a section, its text is
+ * refused from every fragment until the quarantine ends. In shared pieces, the newest texts of other fragments are used
+ * before the last accepted text of this one. */
 bool model_convict(struct model *m, const char *fragment_id, enum contribution_kind kind, const char *scope,
                    const char *key, const char *reason);
 /* Let its newest contributions take part again. */
 void model_release(struct model *m, const char *fragment_id);
-/* What model_quarantine() would leave in use of a fragment. */
+/* The contributions of a fragment that model_quarantine() would leave in use. */
 enum model_hold {
     MODEL_HOLD_GOOD, /* its last accepted contributions */
-    MODEL_HOLD_NEW,  /* nothing, as it never had any */
-    /* nothing, though what is in use of it was accepted once; or it is unknown, or left out already */
+    MODEL_HOLD_NEW,  /* none, because it never had accepted ones */
+    /* none, although they were accepted once; or it is unknown, or already left out */
     MODEL_HOLD_NOTHING,
 };
 enum model_hold model_hold(struct model *m, const char *fragment_id);
@@ -166,8 +163,8 @@ void model_each_quarantined(const struct model *m, void (*fn)(void *ctx, const s
 size_t model_pending(const struct model *m);
 void model_each_pending(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
 
-/* Accept item's rendered text now, or as soon as consistency allows (it was shown to be harmless without a check by
- * HAProxy). Call it for all items that were judged together, and again while one of them is pending. */
+/* Accept item's rendered text now, or as soon as consistency allows: it is known to be harmless without a check by
+ * HAProxy. Call it for all items that were judged together, and again while one of them is pending. */
 void model_accept(struct model *m, struct item *item);
 /* A check of everything rendered begins: note each pending item's text. End it: accepted → the noted texts become
  * accepted. */
@@ -232,22 +229,22 @@ struct model_changes {
 };
 void model_take_changes(struct model *m, struct model_changes *ret_changes);
 void model_changes_done(struct model_changes *c);
-/* The same items, left as they are. */
+/* The same items, without clearing them. */
 void model_each_changed(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
 
-/* Keep all items and sections allocated, also those of which nothing is left, and call fn for each item whose accepted
- * text changes, until model_release_parts(). Name, key, scope and kind do not change, so another thread may read them.
- * One holder at a time. */
+/* Keep all items and sections allocated, also empty ones, and call fn for each item whose accepted text changes, until
+ * model_release_parts(). Name, key, scope and kind do not change, so another thread may read them. One holder at a
+ * time. */
 void model_hold_parts(struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
 void model_release_parts(struct model *m);
 
-/* Kept versions: of each fragment the last one that counted as accepted, which is what a restart of the controller has
- * to bring back. While they are tracked the model remembers which of them changed. Tracking begins with nothing taken:
- * every fragment that has such a version counts as changed. */
+/* Kept versions: the last accepted version of each fragment. A restart of the controller must restore them. While they
+ * are tracked, the model remembers which of them changed. When tracking begins, every fragment with such a version
+ * counts as changed. */
 void model_track_kept(struct model *m, bool track);
-/* Report changes since the last take, at most max of them besides fragments that are gone, and return how many are
- * left. before: the version that was reported last; now: the present one. Either is NULL where there is none; the
- * versions are valid during the call. */
+/* Report the changes since the last call: all removed fragments, and at most max others. Returns how many are left.
+ * before: the version that was reported last; now: the present one. Either may be NULL: there is none. The versions are
+ * valid during the call. */
 size_t model_take_kept(struct model *m, size_t max,
                        void (*fn)(void *ctx, const struct fragment *before, const struct fragment *now), void *ctx);
 /* All kept versions that were taken and have not changed since. */
@@ -262,27 +259,27 @@ bool model_has_good(const struct model *m, const char *fragment_id);
  * quarantine) a former version? */
 bool model_is_settled(const struct model *m, const char *fragment_id);
 
-/* Every text that the model may still put out (rendered, accepted, being checked, or what a quarantine would go back
- * to) and every key. A text may come more than once. */
+/* Every text that the model may still output (rendered, accepted, being checked, or restored by a quarantine) and every
+ * key. A text may be reported more than once. */
 void model_each_text(const struct model *m, void (*fn)(void *ctx, const char *bytes, size_t length), void *ctx);
 
 /* Nothing is rendered, or accepted. */
 bool model_is_empty(const struct model *m, enum model_state state);
 
-/* Canonical hash of a state: independent of the order in which it came about; equal on replicas with equal output.
+/* Canonical hash of a state: independent of its history; equal on replicas with equal output.
  * O(1). That of MODEL_CHECKING is what MODEL_RENDERED had when the check began. */
 struct digest model_digest(const struct model *m, enum model_state state);
 
-/* Is it an open route that a fragment protects? It must not be live before what protects it. */
+/* Is it an open route that a fragment protects? It must not be live before its protection. */
 bool model_is_guarded(const struct model *m, const struct item *item);
 
-/* Equal keys. An item's losers are the fragments that give it another text than the winner, though nothing else is
- * wrong with them: neither does their template fail, nor is that text refused. */
+/* Equal keys. An item's losers are the fragments with another text than the winner's, whose template does not fail and
+ * whose text is not refused. */
 void model_each_loser(const struct item *item, void (*fn)(void *ctx, const struct fragment *loser), void *ctx);
-/* Items whose losers or winner may be others than at the last call. Items without a candidate come once more, as they
- * have no losers. Work: the candidates of items that are contested, and whose candidates changed. */
+/* Items whose losers or winner may have changed since the last call. Items without a candidate are reported once more,
+ * without losers. Cost: the candidates of contested items, and of items whose candidates changed. */
 void model_take_contested(struct model *m, void (*fn)(void *ctx, const struct item *item), void *ctx);
-/* The text by which somebody declares a map; NULL: nobody does, or with an empty one. */
+/* The text by which a fragment declares a map; NULL: none, or an empty one. */
 const char *model_map_declaration(const struct model *m, const char *map_name);
 
 #endif
