@@ -68,7 +68,7 @@ static void without_watch_a_release_is_polled(void **state)
     run_for(w, 300 * MS);
     leader_stop(w->a.leader, true, on_stopped, &w->a);
     RUN_UNTIL(w, 300 * MS, leader_may_write(w->b.leader));
-    assert_logged(w, "The lease may not be watched");
+    assert_logged(w, "Not allowed to watch the lease");
 }
 
 static void crashed_leader_is_replaced_when_its_lease_has_ended(void **state)
