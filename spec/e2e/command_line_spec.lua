@@ -25,8 +25,20 @@ frontend waiting from profile
     http-request return status 503 if { path,map(map) -m found }
     use_backend %[req.hdr(x-backend)]
     default_backend named
+frontend without_default from profile
+    bind ${HAPTIC_DIR}/plain.sock
+    use_backend %[req.hdr(x-backend)]
+frontend with_default from profile
+    bind ${HAPTIC_DIR}/default.sock
+    use_backend %[req.hdr(x-backend)]
+    default_backend usual
 backend named from profile
     balance roundrobin
+    server s1 127.0.0.1:1
+backend held from profile
+    balance roundrobin
+    server s1 ${HAPTIC_DIR}/held.sock
+backend usual from profile
     server s1 127.0.0.1:1
 backend moved from profile
     balance roundrobin
@@ -39,6 +51,24 @@ backend table from profile
     server s1 127.0.0.1:1
 ]]
 local LINE = 16384 -- of the buffer
+
+--- What a directive is tried in.
+local CHECKED = [[
+global
+    log stderr local0
+    %s
+defaults profile
+    mode http
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+frontend waiting from profile
+    bind %s
+    default_backend named
+backend named from profile
+    server s1 127.0.0.1:1 %s
+%s
+]]
 
 describe("HAProxy's command line", function()
   for _, series in ipairs({ "2.6", "3.0", "3.2", "3.4" }) do
@@ -205,6 +235,159 @@ describe("HAProxy's command line", function()
       it("takes an entry of a map whose backend does not exist", function()
         ask("add map map /x nothing")
         assert.equal("/x=nothing", map())
+      end)
+
+      --- A field of a proxy's or a server's statistics.
+      local function statistic(proxy, server, field)
+        local text, place = ask("show stat"), 0
+        for name in text:match("# ([^\n]*)"):gmatch("([^,]*),") do
+          place = place + 1
+          if name == field then break end
+        end
+        for value in text:match("\n(" .. proxy .. "," .. server .. ",[^\n]*)"):gmatch("([^,]*),") do
+          place = place - 1
+          if place == 0 then return value end
+        end
+      end
+
+      --- The status of a request to a frontend that goes where a header says.
+      local function status(socket, backend)
+        local s = assert(posix.connect(haproxy.directory .. "/" .. socket, nil, posix.now() + 5))
+        s:send("GET /x HTTP/1.1\r\nHost: a.example\r\nX-Backend: " .. backend .. "\r\nConnection: close\r\n\r\n",
+          posix.now() + 5)
+        local answer = s:receive_all(posix.now() + 5) or ""
+        s:close()
+        return answer:match("^HTTP/1.1 (%d+)")
+      end
+
+      it("leads to the default backend, or to 503, where a backend does not exist", function()
+        assert.equal("503", status("plain.sock", "nothing"))
+        assert.equal("0", statistic("usual", "BACKEND", "stot"))
+        status("default.sock", "nothing")
+        assert.equal("1", statistic("usual", "BACKEND", "stot"))
+      end)
+
+      it("waits in the command while a server has a connection, which gets no other", function()
+        local listener = scope:spawn({ name = "held", argv = { "socat", "UNIX-LISTEN:" .. haproxy.directory
+          .. "/held.sock,fork", "EXEC:sleep 60" } })
+        scope:wait_for("the server", 5, function()
+          return select(2, posix.run({ "test", "-S", haproxy.directory .. "/held.sock" })) == 0
+        end)
+        local client = assert(posix.connect(haproxy.directory .. "/plain.sock", nil, posix.now() + 5))
+        client:send("GET / HTTP/1.1\r\nHost: a.example\r\nX-Backend: held\r\n\r\n", posix.now() + 5)
+        scope:wait_for("a connection to the server", 5, function()
+          return statistic("held", "s1", "scur") == "1"
+        end)
+        ask("disable server held/s1")
+        assert.equal("503", status("plain.sock", "held"))
+        if series == "2.6" then
+          assert.truthy(ask("wait 1s srv-removable held/s1"):find("Unknown command", 1, true))
+        else
+          assert.truthy(ask("wait 1s srv-removable held/s1"):find("Wait delay expired", 1, true))
+        end
+        local refused = ask("del server held/s1")
+        assert.truthy(refused:find("connections attached", 1, true), refused)
+        client:close()
+        listener:stop()
+        local answer
+        scope:wait_for("the server to go", 20, function()
+          answer = ask("del server held/s1")
+          return answer:find("Server deleted", 1, true) or answer:find("No such server", 1, true), answer
+        end)
+        if series ~= "2.6" then
+          assert.truthy(ask("wait 1s srv-removable held/s1"):find("Failed", 1, true)) -- what is not there is told at once
+        end
+      end)
+
+      it("stops requests to a backend at once, and tells that it has gone, on 3.4", function()
+        if not adds_backends then return end
+        local names, commands = {}, {}
+        for i = 1, 40 do
+          names[i] = ("shop_%s_%d"):format(("x"):rep(40), i)
+          commands[i] = ("add backend %s from profile;publish backend %s"):format(names[i], names[i])
+        end
+        ask(table.concat(commands, ";"))
+        assert.truthy(ask("show backend"):find(names[40], 1, true))
+        for i, name in ipairs(names) do commands[i] = "unpublish backend " .. name end
+        ask(table.concat(commands, ";"))
+        assert.equal("503", status("plain.sock", names[1]))
+        for i, name in ipairs(names) do commands[i] = ("wait 2s be-removable %s;del backend %s"):format(name, name) end
+        ask(table.concat(commands, ";"))
+        -- An answer to a deletion may be missing. The absence is proven in another way.
+        for _, name in ipairs(names) do
+          assert.truthy(ask("wait 1s be-removable " .. name):find("No such backend", 1, true))
+        end
+        assert.falsy(ask("show backend"):find("shop_", 1, true))
+      end)
+
+      it("forgets with a worker what came at runtime", function()
+        ask("add server moved/short 127.0.0.1:2")
+        assert.truthy(haproxy:servers("moved").short)
+        local before = haproxy:processes()
+        haproxy:ask_master("reload")
+        scope:wait_for("another worker", 10, function()
+          local ok, now = pcall(haproxy.processes, haproxy)
+          return ok and now.worker ~= before.worker and now.reloads > before.reloads or series == "2.6" and ok
+            and now.worker ~= before.worker
+        end)
+        assert.is_nil(haproxy:servers("moved").short)
+        assert.truthy(ask("del server moved/short"):find("No such server", 1, true))
+      end)
+
+      --- Exit code and messages of a check.
+      local function check(global, server, rest)
+        local path = haproxy.directory .. "/checked.cfg"
+        posix.write_file(path, CHECKED:format(global or "", haproxy.directory .. "/checked.sock", server or "", rest or ""))
+        local output, code = posix.run({ "sh", "-c", 'exec "$1" -W -c -f "$2" 2>&1', "sh", e2e.haproxy_binary(series), path })
+        return code, output
+      end
+
+      it("refuses the same bytes each time", function()
+        local code, message = check("no-such-keyword")
+        assert.not_equal(0, code)
+        local again, repeated = check("no-such-keyword")
+        assert.equal(code, again)
+        assert.equal((message:gsub("%(%d+%)", "")), (repeated:gsub("%(%d+%)", "")))
+        assert.equal(0, (check()))
+      end)
+
+      it("has no programs on 3.4, and on 3.2 only where deprecated directives are allowed", function()
+        local code, message = check(nil, nil, "program other\n    command /bin/true")
+        assert.equal(series == "3.2" or series == "3.4", code ~= 0, message)
+        assert.equal(series == "3.2", message:find("expose-deprecated-directives", 1, true) ~= nil, message)
+      end)
+
+      it("takes guid and the limit of HTTP/2's glitches from 3.0 on", function()
+        assert.equal(series == "2.6", check(nil, "guid one") ~= 0)
+        assert.equal(series == "2.6", check("tune.h2.fe.glitches-threshold 100") ~= 0)
+      end)
+
+      it("warns of slow passwords and of master-worker on 3.4", function()
+        local slow = "userlist u\n    user a password $6$rounds=900000$salt$" .. ("a"):rep(86)
+        for _, case in ipairs({ { { nil, nil, slow }, "milliseconds to verify" }, { { "master-worker" }, "deprecated" } }) do
+          local code, message = check(unpack(case[1], 1, 3))
+          assert.equal(0, code, message)
+          assert.equal(series == "3.4", message:find(case[2], 1, true) ~= nil, message)
+        end
+      end)
+
+      it("distributes by another algorithm from 3.3 on, where nothing is said", function()
+        local algorithm = statistic("usual", "BACKEND", "algo")
+        assert.equal(series ~= "3.4", algorithm == "roundrobin", algorithm)
+      end)
+
+      it("forgets named defaults only where it is told to, which is known from 3.4 on", function()
+        for _, word in ipairs({ "tune.defaults.purge", "tune.defaults.purge none" }) do
+          assert.equal(series ~= "3.4", check(word) ~= 0)
+        end
+        if not adds_backends then return end
+        local purged = scope:path("purged")
+        posix.run({ "mkdir", "-m", "0700", purged })
+        posix.write_file(purged .. "/haproxy.cfg", (CHECKED:format("tune.defaults.purge\n    stats socket " .. purged
+          .. "/runtime.sock mode 600 level admin", purged .. "/waiting.sock", "", "")))
+        local other = scope:haproxy({ directory = purged, series = series })
+        local answer = other:ask("add backend new from profile")
+        assert.truthy(answer:find("Cannot find default proxy", 1, true), answer)
       end)
     end)
   end
