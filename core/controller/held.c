@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/vec.h"
 #include "data/json.h"
+#include "net/backoff.h"
 
 #define TIME_LASTS_NS (5 * NS_PER_S) /* waiting for time is told from here */
 #define AGAIN_MIN_NS (60 * NS_PER_S)
@@ -22,7 +23,8 @@ struct entry {
     char *name;
     bool for_room;
     uint64_t fragments;
-    int64_t since_ns, logged_ns, again_ns; /* logged_ns 0: never */
+    int64_t since_ns, logged_ns; /* logged_ns 0: never */
+    unsigned repeated;           /* times that it was logged again */
     unsigned round;
 };
 
@@ -59,7 +61,7 @@ static void note(struct held *h, const char *name, bool for_room, uint64_t fragm
 
     if (e == NULL) {
         e = xcalloc(1, sizeof(*e));
-        *e = (struct entry){.name = xstrdup(name), .for_room = for_room, .since_ns = now_ns, .again_ns = AGAIN_MIN_NS};
+        *e = (struct entry){.name = xstrdup(name), .for_room = for_room, .since_ns = now_ns};
         (void)map_put(&h->by_namespace, key, e);
     }
     e->fragments = fragments;
@@ -69,12 +71,12 @@ static void note(struct held *h, const char *name, bool for_room, uint64_t fragm
 static void log_entry(struct held *h, struct entry *e, int64_t now_ns)
 {
     bool due = e->logged_ns == 0 ? e->for_room || now_ns - e->since_ns >= TIME_LASTS_NS
-                                 : now_ns - e->logged_ns >= e->again_ns;
+                                 : now_ns - e->logged_ns >= net_backoff_step(AGAIN_MIN_NS, AGAIN_MAX_NS, e->repeated);
 
     if (!due || (h->named_ns != 0 && now_ns - h->named_ns < NAMED_NS))
         return;
-    if (e->logged_ns != 0 && e->again_ns < AGAIN_MAX_NS)
-        e->again_ns *= 2;
+    if (e->logged_ns != 0)
+        e->repeated++;
     e->logged_ns = h->named_ns = now_ns;
     log_warn(e->for_room
                  ? "Namespace has used its share of the output; more output waits, other namespaces are not affected"

@@ -43,11 +43,7 @@ static void count(struct status_writer *w, const char *result)
 
 static int64_t rest_ns(unsigned failures)
 {
-    int64_t rest = REST_MIN_NS;
-
-    while (failures-- > 1 && rest < REST_MAX_NS)
-        rest *= 2;
-    return rest < REST_MAX_NS ? rest : REST_MAX_NS;
+    return net_backoff_step(REST_MIN_NS, REST_MAX_NS, failures > 0 ? failures - 1 : 0);
 }
 
 static void rest(struct status_writer *w, struct status_entry *e)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kube/elector_state.h"
+#include "net/backoff.h"
 
 /* Between three quarters of span and all of it: candidates drift apart, and none is later than it was told to be. */
 static int64_t jitter_ns(struct elector *e, int64_t span_ns)
@@ -18,10 +19,8 @@ static int64_t jitter_ns(struct elector *e, int64_t span_ns)
  * lease. */
 static void back_off(struct elector *e, int64_t retry_after_ns, int64_t now_ns)
 {
-    int64_t step = e->retry_ns / 8;
-    for (unsigned i = 1; i < e->failures && step < e->retry_ns; i++)
-        step *= 2;
-    int64_t soonest = add_ns(now_ns, jitter_ns(e, min64(step, e->retry_ns)));
+    int64_t step = net_backoff_step(e->retry_ns / 8, e->retry_ns, e->failures > 0 ? e->failures - 1 : 0);
+    int64_t soonest = add_ns(now_ns, jitter_ns(e, step));
     int64_t wanted = max64(soonest, add_ns(now_ns, min64(max64(retry_after_ns, 0), e->lease_ns)));
     if (e->role == ELECTOR_LEADING)
         wanted = max64(min64(wanted, tenure_last_write_ns(e) - e->timeout_ns),

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "kube/elector_state.h"
+#include "net/backoff.h"
 
 bool view_is_ours(const struct elector *e, const struct elector_record *r)
 {
@@ -33,8 +34,8 @@ static int64_t hold_back_ns(const struct elector *e)
 {
     if (e->unproven < 2)
         return 0;
-    int64_t step = e->lease_ns / 4 * (INT64_C(1) << min64(e->unproven - 2, 12));
-    return min64(step, max64(HOLD_BACK_MAX_NS, 4 * e->lease_ns)) + e->retry_ns + 2 * e->timeout_ns;
+    int64_t cap_ns = max64(HOLD_BACK_MAX_NS, 4 * e->lease_ns);
+    return net_backoff_step(e->lease_ns / 4, cap_ns, e->unproven - 2) + e->retry_ns + 2 * e->timeout_ns;
 }
 
 /* At once if nobody holds it, if it is ours anyway, if it is what a former process of this pod left, or if its holder's

@@ -12,13 +12,17 @@ int64_t net_random_between(int64_t low, int64_t high)
     return low + (int64_t)(bits % ((uint64_t)(high - low) + 1));
 }
 
+int64_t net_backoff_step(int64_t base_ns, int64_t cap_ns, unsigned failures)
+{
+    int64_t step = base_ns;
+    for (unsigned i = 0; i < failures && step < cap_ns; i++)
+        step *= 2;
+    return step < cap_ns ? step : cap_ns;
+}
+
 int64_t net_backoff_next(struct net_backoff *b, int64_t retry_after_ns)
 {
-    int64_t step = b->base_ns;
-    for (unsigned i = 0; i < b->failures && step < b->cap_ns; i++)
-        step *= 2;
-    if (step > b->cap_ns)
-        step = b->cap_ns;
+    int64_t step = net_backoff_step(b->base_ns, b->cap_ns, b->failures);
     if (b->failures < UINT32_MAX)
         b->failures++;
     int64_t delay = net_random_between(step / 2, step);

@@ -22,6 +22,10 @@ void net_backoff_reset(struct net_backoff *b);
  * failures, whatever came or did not come meanwhile. */
 void net_backoff_lasted(struct net_backoff *b, int64_t well_ns);
 
+/* base_ns, doubled once for each of so many failures, and at most cap_ns. For those who have to be the same in each run
+ * (a simulation), or who keep nothing but the number of failures. */
+int64_t net_backoff_step(int64_t base_ns, int64_t cap_ns, unsigned failures);
+
 /* An evenly drawn number in [low, high]. */
 int64_t net_random_between(int64_t low, int64_t high);
 

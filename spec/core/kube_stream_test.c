@@ -130,6 +130,10 @@ static void backoff_grows_to_its_cap(void **state)
         int64_t delay = net_backoff_next(&b, 0);
         assert_in_range(delay, top[i] / 2, top[i]);
     }
+    assert_int_equal(net_backoff_step(100, 1000, 0), 100);
+    assert_int_equal(net_backoff_step(100, 1000, 3), 800);
+    assert_int_equal(net_backoff_step(100, 1000, 4), 1000);
+    assert_int_equal(net_backoff_step(100, INT64_MAX / 2, UINT32_MAX), INT64_MAX / 2);
     assert_int_equal(net_backoff_next(&b, 5000), 5000);
     net_backoff_reset(&b);
     assert_in_range(net_backoff_next(&b, 0), 50, 100);
