@@ -5,6 +5,7 @@ local e2e = require("support.e2e")
 local http = require("support.http")
 local kube = require("support.kube")
 local posix = require("support.posix")
+local World = require("support.reload_world")
 
 local SERIES = { "2.6", "3.0", "3.2", "3.4" }
 local PAGE = "docs/reloads.md"
@@ -19,69 +20,6 @@ local function change(group, text, fns)
   fns.group, fns.text, fns.number = group, text, #CHANGES + 1
   fns.namespace = "change-" .. fns.number
   CHANGES[fns.number] = fns
-end
-
-local World = {}
-World.__index = World
-
-function World:put(c, file, ...) self.source:write(c.namespace .. "-" .. file .. ".yaml", ...) end
-function World:remove(c, file) os.remove(self.source.path .. "/" .. c.namespace .. "-" .. file .. ".yaml") end
-function World:service(c, name, changes)
-  local service = kube.service(name, c.namespace)
-  for k, v in pairs(changes or {}) do service.spec[k] = v end
-  self:put(c, "service-" .. name, service)
-end
-function World:slice(c, name, addresses, port)
-  self:put(c, "slice-" .. name, kube.slice(name, addresses, port or 8001, c.namespace))
-end
-function World:ingress(c, options)
-  options.namespace = c.namespace
-  options.name = options.name or "web"
-  options.host = options.host or c.namespace .. ".example"
-  options.service = options.service or "web"
-  local ingress = kube.ingress(options)
-  ingress.spec.tls = options.tls
-  if options.default then ingress.spec.defaultBackend = { service = { name = "web", port = { number = 80 } } } end
-  self:put(c, "ingress-" .. options.name, ingress)
-end
---- A Service with one endpoint and an Ingress that leads to it.
-function World:route(c, addresses)
-  self:service(c, "web")
-  self:slice(c, "web", addresses or { address(c.number, 1) })
-  self:ingress(c, {})
-end
-function World:secret(c, name, certificate)
-  self:put(c, "secret-" .. name, e2e.tls_secret(name, certificate.cert, certificate.key, c.namespace))
-end
-function World:authority(c, name, certificate, revocations)
-  self:put(c, "secret-" .. name, { apiVersion = "v1", kind = "Secret", metadata = { namespace = c.namespace, name = name },
-    stringData = { ["ca.crt"] = certificate.cert, ["ca.crl"] = revocations } })
-end
---- The configuration file with these changes; they add up.
-function World:configure(fn)
-  fn(self.config)
-  posix.write_file(self.haptic.config_file, http.encode(self.config))
-  self.haptic:signal("HUP")
-end
---- Waits until all these addresses, and no other one, answer.
-function World:answers(c, addresses, path, port, host)
-  local wanted = {}
-  for _, a in ipairs(addresses) do wanted[a .. ":" .. (port or 8001)] = true end
-  self.scope:wait_for(c.text, 20, function()
-    local seen = {}
-    for _ = 1, 2 * #addresses + 1 do
-      local status, body = e2e.ask(self.haptic.http_port, host or c.namespace .. ".example", path)
-      if status ~= 200 or not wanted[body] then return false, tostring(status) .. " " .. tostring(body) end
-      seen[body] = true
-    end
-    for a in pairs(wanted) do
-      if not seen[a] then return false, "not from " .. a end
-    end
-    return true
-  end)
-end
-function World:status(c, status, path, host)
-  self.scope:wait_answer(self.haptic.http_port, host or c.namespace .. ".example", { status = status, path = path }, 20)
 end
 
 -- endpoints -------------------------------------------------------------------------------------------------
@@ -122,6 +60,19 @@ change("Endpoints", "the endpoints get another port", {
   before = function(w, c) w:route(c) end,
   make = function(w, c) w:slice(c, "web", { address(c.number, 1) }, 8002) end,
   live = function(w, c) w:answers(c, { address(c.number, 1) }, nil, 8002) end,
+})
+change("Endpoints", "a template gives a server another weight", {
+  before = function(w, c)
+    w:route(c)
+    w:service(c, "weighted", nil, { weight = "10" })
+  end,
+  make = function(w, c) w:service(c, "weighted", nil, { weight = "20" }) end,
+  live = function(w, c)
+    w.scope:wait_for("the weight", 20, function()
+      local server = w.haptic.haproxy:servers(c.namespace .. "_weighted").s1
+      return server and server.weight == 20, tostring(server and server.weight)
+    end)
+  end,
 })
 change("Endpoints", "a Service gets hundred endpoints", {
   before = function(w, c) w:route(c) end,
@@ -351,6 +302,15 @@ each(resources.services, "own-entries", function(service, out)
   if value then out:map_entry("own.map", service.metadata.namespace, value) end
 end)
 fragment("own-map", function(out) out:map("own.map") end)
+each(resources.services, "own-weights", function(service, out)
+  local weight = dig(service, "metadata", "labels", "weight")
+  if weight then
+    out:backend(service.metadata.namespace .. "_weighted", function(b)
+      b:line("balance", "roundrobin")
+      b:server({ name = "s1", address = "198.18.0.1", port = 8001, weight = tonumber(weight) })
+    end)
+  end
+end)
 section("frontend http", { name = "own-rule", order = 500 }, function(b)
   b:line("http-response", "set-header", "X-Own", "%[str(change-OWN),map_str(" .. path:map("own.map") .. ",none)]")
 end)
