@@ -23,6 +23,7 @@
 #define BACKOFF_MAX_NS (30 * NS_PER_S)
 #define STABLE_NS (60 * NS_PER_S) /* ran so long: the next failure is a first one */
 #define KILL_AFTER_MS 1000        /* SIGTERM → SIGKILL */
+#define SOFT_AGAIN_NS NS_PER_S    /* SIGUSR1 again: a master that loads itself anew loses signals */
 #define LOG_MS 200
 #define POLL_NS (25 * NS_PER_MS)
 #define SOCKET_PATH_MAX 90
@@ -308,13 +309,17 @@ static void spawn(struct process *p)
 /* Send the next signal; the last one cannot be refused. */
 static void stop_step(struct process *p)
 {
-    p->stop_step = p->stop_step == 0 && p->grace_ns <= 0 ? 2 : p->stop_step + 1;
+    int64_t left_ns = p->since_ns + p->grace_ns - clock_now_ns();
+    if (p->stop_step < 2)
+        p->stop_step = left_ns > 0 ? 1 : 2;
+    else
+        p->stop_step++;
     static const int signals[] = {0, SIGUSR1, SIGTERM, SIGKILL};
     if (p->stop_step > 3)
         return;
     kill_all(p, signals[p->stop_step]);
     if (p->stop_step < 3)
-        timer_set(p, p->stop_step == 1 ? p->grace_ns : KILL_AFTER_MS * NS_PER_MS);
+        timer_set(p, p->stop_step > 1 ? KILL_AFTER_MS * NS_PER_MS : left_ns < SOFT_AGAIN_NS ? left_ns : SOFT_AGAIN_NS);
 }
 
 static void stop_begin(struct process *p)

@@ -323,7 +323,7 @@ static void graceful(const char *series)
     /* The request under way is finished within the grace time. */
     w.stopped = false;
     process_stop(w.process, 8 * SECOND, on_stopped, &w);
-    assert_false(loop_until(&w.loop, &w.stopped, 1));
+    assert_false(loop_until(&w.loop, &w.stopped, 3)); /* it is told more than once */
     assert_int_equal(write(client, "Host: x\r\n\r\n", 11), 11);
     char answer[64] = "";
     assert_true(read(client, answer, sizeof(answer) - 1) > 0);
@@ -337,6 +337,31 @@ static void graceful(const char *series)
 static void stopping_is_graceful(void **state UNUSED)
 {
     each_series(graceful);
+}
+
+/* Its master loses what it is told while it loads itself anew. */
+static void stops_while_it_reloads(const char *series)
+{
+    struct watch w = directory_for(series);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    watch_begin(&w, 0);
+    assert_true(loop_until(&w.loop, &w.running, 20));
+    CLEANUP(close_fd) int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(strlen(w.socket) < sizeof(address.sun_path));
+    memcpy(address.sun_path, w.socket, strlen(w.socket) + 1);
+    assert_int_equal(connect(client, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(write(client, "reload\n", 7), 7);
+    usleep(10000);
+    w.stopped = false;
+    process_stop(w.process, 120 * SECOND, on_stopped, &w);
+    assert_true(loop_until(&w.loop, &w.stopped, 60));
+    watch_end(&w);
+    directory_done(&w);
+}
+
+static void a_reload_does_not_hold_up_the_end(void **state UNUSED)
+{
+    each_series(stops_while_it_reloads);
 }
 
 static void stops_in_any_state(void **state UNUSED)
@@ -505,6 +530,7 @@ int main(void)
         cmocka_unit_test(failed_starts_are_told),
         cmocka_unit_test(hung_ones_are_replaced),
         cmocka_unit_test(stopping_is_graceful),
+        cmocka_unit_test(a_reload_does_not_hold_up_the_end),
         cmocka_unit_test(stops_in_any_state),
         cmocka_unit_test(output_is_followed_and_kept_small),
         cmocka_unit_test(output_of_a_writer_that_does_not_append_is_followed),
