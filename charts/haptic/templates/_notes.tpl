@@ -44,7 +44,7 @@ KEDA sets the number of {{ $what }}, from {{ $values.keda.minReplicas }} to {{ $
 {{- end -}}
 {{- if .Values.controller.verticalPodAutoscaler.enabled }}
 
-A VerticalPodAutoscaler manages the resources of the controllers ({{ .Values.controller.verticalPodAutoscaler.updateMode }}). Its operator must be installed in the cluster.
+The resources of the controllers are managed by a VerticalPodAutoscaler ({{ .Values.controller.verticalPodAutoscaler.updateMode }}). Its operator must be installed in the cluster.
 {{- end -}}
 {{- end }}
 
