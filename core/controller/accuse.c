@@ -79,6 +79,7 @@ struct court {
     struct map sections; /* the same */
     struct map maps;     /* name → struct evidence_map */
     struct map lists;    /* pending lists of certificates: name → an item of it */
+    struct map words;    /* "SECTION WORD" of pending pieces, and "SECTION" itself once it was read → struct spoken */
     bool has_maps, has_lists;
 };
 
@@ -255,6 +256,90 @@ static bool accuse_line(struct court *c, const struct check_message *m)
     return true;
 }
 
+/* ---- words ---- */
+
+/* Where a word of a section stands, and where else: each fragment once. */
+struct spoken {
+    const struct item *item; /* NULL: the section was read */
+    unsigned line;           /* of its text, 0-based */
+    struct spoken *next;
+};
+
+static void note_line(struct court *c, const char *section, struct item *item, unsigned number, const char *line,
+                      size_t length)
+{
+    for (size_t at = 0; at < length;) {
+        size_t word = strcspn(line + at, " \n");
+        CLEANUP(free_ptr) char *key = xasprintf("%s %.*s", section, (int)word, line + at);
+        struct spoken *before = word > 0 ? map_get(&c->words, key) : NULL;
+        if (word > 0 && (before == NULL || before->item->winner != item->winner)) {
+            struct spoken *spoken = xmalloc(sizeof(*spoken));
+            *spoken = (struct spoken){item, number, before};
+            (void)map_put(&c->words, key, spoken);
+        }
+        at += word + 1;
+    }
+}
+
+static void note_words(struct court *c, const struct section *s)
+{
+    for (size_t i = 0; i < s->pieces.length; i++) {
+        struct item *item = s->pieces.items[i];
+        c->accusations->steps++;
+        if (!item->pending || item->winner == NULL || item->rendered == NULL || !is_unchanged(item))
+            continue;
+        unsigned number = 0;
+        for (const char *at = item->rendered->bytes; *at != '\0'; number++) {
+            size_t length = strcspn(at, "\n");
+            note_line(c, s->name, item, number, at, length);
+            at += length + (at[length] == '\n');
+        }
+    }
+}
+
+/* "Proxy 'http': unable to find required use_backend: 'x'": HAProxy names no line, but the section and, in the last
+ * quotes, a word of it. As many fragments are accused as there are complaints. */
+static bool accuse_word(struct court *c, const struct check_message *m)
+{
+    static const char *const types[] = {"backend", "frontend", "listen"};
+    const char *end = strrchr(m->text, '\'');
+    const char *begin = end != NULL ? memrchr(m->text, '\'', (size_t)(end - m->text)) : NULL;
+
+    if (m->line > 0 || m->name == NULL || begin == NULL || strstr(m->text, "unable to find") == NULL)
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        CLEANUP(free_ptr) char *name = xasprintf("%s %s", types[i], m->name);
+        CLEANUP(free_ptr) char *key = xasprintf("%s %.*s", name, (int)(end - begin - 1), begin + 1);
+        const struct section *s = model_section(c->model, name);
+        if (s != NULL && map_get(&c->words, name) == NULL) {
+            (void)map_put(&c->words, name, xcalloc(1, sizeof(struct spoken)));
+            note_words(c, s);
+        }
+        struct spoken *spoken = map_get(&c->words, key);
+        if (spoken == NULL)
+            continue;
+        accuse_item(c, spoken->item, spoken->line, m->text);
+        if (spoken->next != NULL) {
+            (void)map_put(&c->words, key, spoken->next);
+            free(spoken);
+        }
+        return true;
+    }
+    return false;
+}
+
+static void words_done(struct map *words)
+{
+    struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(words, &it)) != NULL;)
+        for (struct spoken *spoken = slot->value, *next; spoken != NULL; spoken = next) {
+            next = spoken->next;
+            free(spoken);
+        }
+    map_done(words);
+}
+
 /* A section that is complained about as a whole: its pending pieces, if they are all of one fragment. */
 static bool judge_section(struct court *c, const struct check_message *m)
 {
@@ -306,13 +391,14 @@ void accuse(struct evidence *e, const struct model *m, const struct check_messag
     *ret_accusations = (struct accusations){0};
     map_init(&c.seen, false);
     for (size_t i = 0; i < count; i++)
-        if (!accuse_file(&c, &messages[i]) && !accuse_line(&c, &messages[i]))
+        if (!accuse_file(&c, &messages[i]) && !accuse_line(&c, &messages[i]) && !accuse_word(&c, &messages[i]))
             (void)accuse_section(&c, &messages[i]);
     map_done(&c.seen);
     map_done(&c.files);
     map_done(&c.sections);
     map_done(&c.maps);
     map_done(&c.lists);
+    words_done(&c.words);
 }
 
 void accusations_done(struct accusations *a)

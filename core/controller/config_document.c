@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/nearest.h"
 #include "controller/config.h"
 #include "controller/config_paths.h"
 #include "controller/config_read.h"
@@ -162,6 +163,26 @@ static void warn_of_libraries(struct config *c, const struct documents *docs)
 
 /* ---- whole documents ---- */
 
+static char *unknown_library(const char *name)
+{
+    struct nearest nearest = {.word = name};
+    VEC(char *) known = {0};
+
+    for (size_t i = 0; i < embedded_count(); i++) {
+        const char *path = embedded_at(i).name, *end = strstr(path, ".lua"), *prefix = "templates/";
+        if (strncmp(path, prefix, strlen(prefix)) != 0 || end == NULL || strchr(path + strlen(prefix), '/') != NULL)
+            continue;
+        vec_push(&known, xmemdup0(path + strlen(prefix), (size_t)(end - path) - strlen(prefix)));
+        nearest_offer(&nearest, known.items[known.length - 1]);
+    }
+    char *message = xasprintf("there is no library \"%.64s\"%s%s%s", name, nearest.found ? "; did you mean \"" : "",
+                              nearest.found ? nearest.found : "", nearest.found ? "\"?" : "");
+    for (size_t i = 0; i < known.length; i++)
+        free(known.items[i]);
+    vec_done(&known);
+    return message;
+}
+
 /* Rules across fields. */
 static int check_whole(struct reader *r, yyjson_val *spec)
 {
@@ -184,7 +205,7 @@ static int check_whole(struct reader *r, yyjson_val *spec)
         CLEANUP(free_ptr) char *name = xasprintf("templates/%s.lua", c->libraries.items[i]);
         struct embedded_file file;
         if (!embedded_find(name, &file)) {
-            CLEANUP(free_ptr) char *message = xasprintf("there is no library \"%s\"", c->libraries.items[i]);
+            CLEANUP(free_ptr) char *message = unknown_library(c->libraries.items[i]);
             return reader_fail(r, spec, "templatingSettings.libraries", message);
         }
     }
@@ -204,20 +225,22 @@ static bool has_tests(yyjson_val *spec)
 static int parse_part(struct part *part, struct documents *docs, struct err *err)
 {
     struct json_position at = {0};
-    size_t mains = 0;
+    size_t mains = 0, line = 1;
 
     if (yaml_parse(part->text, part->length, CONFIG_FILE_MAX, &part->docs, &at, err) < 0) {
         CLEANUP(free_ptr) char *why = xstrdup(err->text);
-        return err_set(err, err->kind, "%s:%zu: %s", part->name, at.line, why);
+        return err_set(err, err->kind, "%s:%zu:%zu: %s", part->name, at.line, at.column, why);
     }
     for (size_t i = 0; i < part->docs.length; i++) {
         vec_push(&docs->items, ((struct placed){.doc = &part->docs.items[i], .part = part}));
-        mains += !config_is_library(yyjson_doc_get_root(part->docs.items[i].json));
+        yyjson_val *root = yyjson_doc_get_root(part->docs.items[i].json);
+        mains += !config_is_library(root);
+        line = mains == 2 ? yaml_line(&part->docs.items[i], root) : line;
     }
     if (mains > 1)
         return err_set(err, ERR_INVALID,
-                       "%s: must hold one YAML document besides those of " CONFIG_LIBRARY_KIND ", not %zu", part->name,
-                       mains);
+                       "%s:%zu: must hold one YAML document besides those of " CONFIG_LIBRARY_KIND ", not %zu",
+                       part->name, line, mains);
     return 0;
 }
 
@@ -231,8 +254,11 @@ static int spec_of(struct reader *r, yyjson_val **ret_spec)
                        r->file);
     if (yyjson_obj_get(spec, "kind") != NULL || yyjson_obj_get(spec, "spec") != NULL) {
         const char *kind = json_str(spec, "kind");
-        if (kind == NULL || strcmp(kind, "HAProxyTemplateConfig") != 0)
-            return reader_fail(r, spec, "kind", "must be HAProxyTemplateConfig");
+        if (kind == NULL || strcmp(kind, "HAProxyTemplateConfig") != 0) {
+            CLEANUP(free_ptr) char *message = xasprintf("must be HAProxyTemplateConfig%s%.64s%s", kind ? ", not \"" : "",
+                                                        kind ? kind : "", kind ? "\"" : "");
+            return reader_fail(r, reader_key(spec, "kind"), "kind", message);
+        }
         yyjson_val *inner = yyjson_obj_get(spec, "spec");
         if (!yyjson_is_obj(inner))
             return reader_fail(r, spec, "spec", "is missing or not an object");
@@ -242,7 +268,9 @@ static int spec_of(struct reader *r, yyjson_val **ret_spec)
     return 0;
 }
 
-static int read_documents(struct config *c, const struct documents *docs, bool is_resource, struct err *err)
+/* name: of the first part. */
+static int read_documents(struct config *c, const char *name, const struct documents *docs, bool is_resource,
+                          struct err *err)
 {
     struct reader r = {.config = c, .warnings = &c->warnings, .err = err, .has_no_lines = is_resource};
     yyjson_val *spec = NULL;
@@ -259,8 +287,9 @@ static int read_documents(struct config *c, const struct documents *docs, bool i
     }
     if (spec == NULL)
         return err_set(err, ERR_INVALID,
-                       "%s: must hold one YAML document besides those of " CONFIG_LIBRARY_KIND ", not 0",
-                       docs->items.length > 0 ? docs->items.items[0].part->name : "the configuration");
+                       "%s:1: there is no configuration here: write an HAProxyTemplateConfig, or the fields of its "
+                       "spec",
+                       name);
     warn_of_libraries(c, docs);
     return config_read_end(&r, spec) < 0 || check_whole(&r, spec) < 0 ? -1 : 0;
 }
@@ -285,7 +314,7 @@ static int parse(struct part *parts, size_t count, bool is_resource, struct conf
     for (size_t i = 0; i < count && result == 0; i++)
         result = parse_part(&parts[i], &docs, err);
     if (result == 0)
-        result = read_documents(c, &docs, is_resource, err);
+        result = read_documents(c, parts[0].name, &docs, is_resource, err);
     if (result == 0) {
         join_texts(parts, count, &whole);
         c->digest = config_template_digest(c, buf_str(&whole), whole.length);

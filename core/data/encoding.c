@@ -46,3 +46,39 @@ bool encoding_is_utf16(const char *text, size_t length)
 {
     return length >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0);
 }
+
+/* Bytes of the character that begins there; 0: it is none. */
+static size_t character_length(const unsigned char *at)
+{
+    /* The least and the greatest second byte decide about forms that are too long, surrogates and the end. */
+    static const struct {
+        unsigned char first, last, least, greatest;
+        size_t length;
+    } forms[] = {{0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+                 {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+                 {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
+
+    if (*at < 0x80)
+        return (*at >= 0x20 && *at != 0x7f) || *at == '\t' || *at == '\n';
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        if (*at < forms[i].first || *at > forms[i].last)
+            continue;
+        if (at[1] < forms[i].least || at[1] > forms[i].greatest)
+            return 0;
+        for (size_t j = 2; j < forms[i].length; j++)
+            if ((at[j] & 0xc0) != 0x80)
+                return 0;
+        return forms[i].length;
+    }
+    return 0;
+}
+
+void encoding_repair(char *text)
+{
+    while (*text != '\0') {
+        size_t length = character_length((const unsigned char *)text);
+        if (length == 0)
+            *text = '?';
+        text += length > 0 ? length : 1;
+    }
+}

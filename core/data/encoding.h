@@ -1,6 +1,6 @@
-/* encoding.h — byte order marks in text of several documents.
+/* encoding.h — byte order marks in text of several documents, and bytes that are no UTF-8.
  * Thread:  any.
- * Source:  YAML 1.2, 5.2: a mark may stand at the beginning of the stream and of each document.
+ * Source:  YAML 1.2, 5.2: a mark may stand at the beginning of the stream and of each document. RFC 3629, 4: UTF-8.
  */
 #ifndef HAPTIC_DATA_ENCODING_H
 #define HAPTIC_DATA_ENCODING_H
@@ -15,5 +15,7 @@
 const char *encoding_without_marks(const char *text, size_t *length, struct buf *copy);
 /* Does the text begin with the mark of UTF-16? */
 bool encoding_is_utf16(const char *text, size_t length);
+/* Put "?" in the place of bytes that are no UTF-8, and of control characters but tabs and line feeds. */
+void encoding_repair(char *text);
 
 #endif

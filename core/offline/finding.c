@@ -6,14 +6,20 @@
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "data/encoding.h"
 #include "data/json.h"
 
 static const char *const level_names[] = {
     [FINDING_INFO] = "info", [FINDING_WARNING] = "warning", [FINDING_ERROR] = "error"};
 
+/* Names and lines of files may be no UTF-8, which JSON has to be; and nothing of them is for the terminal. */
 static char *copy(const char *text)
 {
-    return text ? xstrdup(text) : NULL;
+    char *copied = text ? xstrdup(text) : NULL;
+
+    if (copied != NULL)
+        encoding_repair(copied);
+    return copied;
 }
 
 static const char *or_empty(const char *text)
@@ -139,18 +145,11 @@ static void write_text(const struct findings *f, bool colour, struct buf *out)
 
 /* ---- JSON, and SARIF in it ---- */
 
-/* What comes from files may be no UTF-8; then its bytes above ASCII become "?". */
 static void put_json(struct buf *out, const char *text)
 {
     struct err err;
 
-    if (json_write_string(out, text, strlen(text), &err) == 0)
-        return;
-    CLEANUP(free_ptr) char *ascii = xstrdup(text);
-    for (char *c = ascii; *c != '\0'; c++)
-        if ((unsigned char)*c >= 0x80)
-            *c = '?';
-    if (json_write_string(out, ascii, strlen(ascii), &err) < 0)
+    if (json_write_string(out, text, strlen(text), &err) < 0)
         buf_puts(out, "\"\"");
 }
 

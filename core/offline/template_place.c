@@ -15,8 +15,8 @@
 
 struct place {
     char *file;
-    size_t line;
-    char *text; /* the message without the place */
+    size_t line, column; /* from 1; 0: not told */
+    char *text;          /* the message without the place */
 };
 
 static void place_done(struct place *p)
@@ -25,17 +25,27 @@ static void place_done(struct place *p)
     free(p->text);
 }
 
-/* Does the text begin with "NAME:LINE:"? Then the lengths of NAME and of all of it with the blanks after it. */
+/* Digits and a colon: how many bytes; 0: there are none. */
+static size_t number_length(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+
+    return digits > 0 && digits <= 9 && text[digits] == ':' ? digits + 1 : 0;
+}
+
+/* Does the text begin with "NAME:LINE:" or "NAME:LINE:COLUMN:"? Then the lengths of NAME and of all of it with the
+ * blanks after it. */
 static bool has_place(const char *text, size_t *ret_name, size_t *ret_whole)
 {
     size_t end = strcspn(text, " \n"); /* a name has no blanks */
 
     for (size_t i = 1; i < end; i++) {
-        size_t digits = text[i] == ':' ? strspn(text + i + 1, "0123456789") : 0;
-        if (digits == 0 || digits > 9 || text[i + 1 + digits] != ':')
+        size_t line = text[i] == ':' ? number_length(text + i + 1) : 0;
+        if (line == 0)
             continue;
         *ret_name = i;
-        *ret_whole = i + 1 + digits + strspn(text + i + 1 + digits, ": ");
+        *ret_whole = i + 1 + line + number_length(text + i + 1 + line);
+        *ret_whole += strspn(text + *ret_whole, ": ");
         return true;
     }
     return false;
@@ -56,7 +66,9 @@ static void place_parse(const char *message, struct place *ret_place)
         }
         free(ret_place->file);
         ret_place->file = xmemdup0(at, name);
-        ret_place->line = strtoul(at + name + 1, NULL, 10);
+        char *end;
+        ret_place->line = strtoul(at + name + 1, &end, 10);
+        ret_place->column = number_length(end + 1) > 0 ? strtoul(end + 1, NULL, 10) : 0;
         at += whole;
     }
     ret_place->text = outer ? xasprintf("%s (included by %.*s)", at, (int)outer_length, outer) : xstrdup(at);
@@ -120,20 +132,63 @@ static size_t column_of_word(const char *line, const char *word, size_t length)
     return 0;
 }
 
-/* Messages of Lua and of HAProxy name in quotes what they stumble over: its place in the line is the column. */
+/* A text of a message in a line: the whole, or its first word. */
+static size_t column_of_text(const char *line, const char *text, size_t length)
+{
+    CLEANUP(free_ptr) char *word = xmemdup0(text, length);
+    size_t column = column_of_word(line, word, length), first = strcspn(word, " ");
+
+    if (column > 0 || first == length)
+        return column;
+    word[first] = '\0';
+    return column_of_word(line, word, first);
+}
+
+/* Messages of Lua and of HAProxy name in quotes what they stumble over: its place in the line is the column. Else they
+ * begin with its name ("map_entry: …", "balance only supports …"). 0: neither is in the line. */
 static size_t column_of(const char *line, const char *message)
 {
-    size_t column = 0;
+    size_t column = 0, head = strcspn(message, ": ");
 
     for (const char *at = message; line != NULL && column == 0 && (at = strpbrk(at, "'\"")) != NULL;) {
         size_t length = strcspn(at + 1, at[0] == '"' ? "\"" : "'");
         if (at[1 + length] == '\0')
             break;
-        CLEANUP(free_ptr) char *word = xmemdup0(at + 1, length);
-        column = column_of_word(line, word, length);
+        column = column_of_text(line, at + 1, length);
         at += length + 2;
     }
-    return column;
+    while (message[head] == ':' && message[head + 1] != ' ' && message[head + 1] != '\0') /* "services:get: …" */
+        head += 1 + strcspn(message + head + 1, ": ");
+    return column > 0 || line == NULL ? column : column_of_text(line, message, head);
+}
+
+/* Where the caret stands when nothing is known of the column: the first word. 0: there is no line. */
+static size_t column_of_start(const char *line)
+{
+    return line != NULL ? strspn(line, " \t") + 1 : 0;
+}
+
+/* Lua says where it has missed an 'end', which may be behind the last line: the place is where it was opened. */
+static bool find_opening(struct place *p, char word[16])
+{
+    const char *at = strstr(p->text, "(to close '");
+    size_t line;
+
+    if (at == NULL || sscanf(at, "(to close '%15[^']' at line %9zu)", word, &line) != 2)
+        return false;
+    p->line = line;
+    return true;
+}
+
+/* "end)" closes a function within which another block is still open: Lua stumbles over the bracket only. */
+static void explain_bracket(struct place *p, const char *line)
+{
+    size_t column = line != NULL ? column_of(line, p->text) : 0;
+
+    if (column < 4 || strncmp(line + column - 4, "end)", 4) != 0 || strcmp(p->text, "unexpected symbol near ')'") != 0)
+        return;
+    free(p->text);
+    p->text = xstrdup("unexpected symbol near ')'; a block above it has no 'end'");
 }
 
 void template_finding(const struct config *config, struct findings *findings, enum finding_code code,
@@ -141,12 +196,17 @@ void template_finding(const struct config *config, struct findings *findings, en
 {
     CLEANUP(place_done) struct place place;
 
+    char opening[16] = "";
+
     place_parse(message, &place);
+    bool is_open = find_opening(&place, opening);
     CLEANUP(free_ptr) char *excerpt = place.file ? line_of(source_of(config, place.file), place.line) : NULL;
+    explain_bracket(&place, excerpt);
+    size_t column = place.column > 0 ? place.column : column_of(excerpt, is_open ? opening : place.text);
     findings_add(findings, &(struct finding){.code = code,
                                              .file = place.file,
                                              .line = place.line,
-                                             .column = column_of(excerpt, place.text),
+                                             .column = column > 0 ? column : column_of_start(excerpt),
                                              .object = object,
                                              .context = with,
                                              .message = place.text,
@@ -194,21 +254,28 @@ static size_t column_of_field(const char *line, const char *field)
     return line != NULL ? column_of_word(line, key, length) : 0;
 }
 
-void file_finding(struct findings *findings, enum finding_code code, const char *shown, const char *path, size_t line,
-                  const char *object, const char *message)
+static void add_file_finding(struct findings *findings, enum finding_code code, const char *shown, const char *path,
+                             size_t line, size_t column, const char *object, const char *message)
 {
     CLEANUP(free_ptr) char *excerpt = path ? line_of_file(path, line) : NULL;
     CLEANUP(free_ptr) char *field = field_of(message);
-    size_t column = column_of(excerpt, message);
 
+    column = column > 0 ? column : column_of(excerpt, message);
+    column = column > 0 ? column : column_of_field(excerpt, field);
     findings_add(findings, &(struct finding){.code = code,
                                              .file = shown,
                                              .line = line,
-                                             .column = column > 0 ? column : column_of_field(excerpt, field),
+                                             .column = column > 0 ? column : column_of_start(excerpt),
                                              .object = object,
                                              .field = field,
                                              .message = message,
                                              .excerpt = code != FINDING_MANIFEST ? excerpt : NULL});
+}
+
+void file_finding(struct findings *findings, enum finding_code code, const char *shown, const char *path, size_t line,
+                  const char *object, const char *message)
+{
+    add_file_finding(findings, code, shown, path, line, 0, object, message);
 }
 
 void place_finding(struct findings *findings, enum finding_code code, const char *message)
@@ -216,5 +283,5 @@ void place_finding(struct findings *findings, enum finding_code code, const char
     CLEANUP(place_done) struct place place;
 
     place_parse(message, &place);
-    file_finding(findings, code, place.file, place.file, place.line, NULL, place.text);
+    add_file_finding(findings, code, place.file, place.file, place.line, place.column, NULL, place.text);
 }

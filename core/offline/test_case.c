@@ -46,7 +46,7 @@ static int fail_type(struct reader *r, yyjson_val *value, const char *given)
     buf_printf(&message, "\"%.32s\" is none of", given);
     for (size_t i = 0; i < ARRAY_LEN(type_names); i++)
         buf_printf(&message, "%s %s", i ? "," : "", type_names[i]);
-    return reader_fail(r, value, "type", buf_str(&message));
+    return reader_fail(r, value, "assertions", buf_str(&message));
 }
 
 /* What each type needs. */
@@ -99,8 +99,8 @@ static int read_assertion(struct reader *r, yyjson_val *value, struct test_case 
         result = fail_type(r, value, a.type_name);
     a.type = (enum assertion_type)type;
     if (result == 0 && missing_of(&a) != NULL) {
-        CLEANUP(free_ptr) char *message = xasprintf("a %s assertion needs %s", a.type_name, missing_of(&a));
-        result = reader_fail(r, value, "type", message);
+        CLEANUP(free_ptr) char *message = xasprintf("type %s needs %s", a.type_name, missing_of(&a));
+        result = reader_fail(r, value, "assertions", message);
     }
     vec_push(&test->assertions, a);
     return result;

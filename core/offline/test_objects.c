@@ -37,6 +37,9 @@ void test_objects_gather(const struct test_case *test, struct test_objects *list
     {
         if (strcmp(yyjson_get_str(key), TEST_FIXTURE_PODS) == 0)
             continue;
+        if (yyjson_arr_size(objects) == 0) /* the kind is looked for all the same */
+            vec_push(&list->items,
+                     ((struct test_object){.kind = yyjson_get_str(key), .line = yaml_line(test->doc, key)}));
         yyjson_arr_foreach(objects, j, count, object)
         {
             gather_one(list, (struct test_object){
@@ -65,7 +68,7 @@ int test_object_put(struct workbench *w, const struct test_object *ref, struct e
                        ref->kind, ref->line, nearest.found ? "; did you mean \"" : "",
                        nearest.found ? nearest.found : "", nearest.found ? "\"?" : "");
     }
-    if (store_put_value(kind, ref->value, NULL, err) < 0)
+    if (ref->value != NULL && store_put_value(kind, ref->value, NULL, err) < 0)
         return err_wrap(err, "fixtures.%.64s (line %zu)", ref->kind, ref->line);
     return 0;
 }

@@ -55,6 +55,13 @@ static int fail_unknown(const struct disk_files *files, const char *target, stru
         if (list.length < 600)
             buf_printf(&list, "%s, ", known);
     }
+    for (size_t i = 0; nearest.found == NULL && i < ARRAY_LEN(prefixes); i++) { /* "mpa:x" for "map:x" */
+        CLEANUP(free_ptr) char *kind = xasprintf("%.*s:", (int)strcspn(target, ":"), target);
+        struct nearest kinds = {.word = kind};
+        nearest_offer(&kinds, prefixes[i].prefix);
+        near = kinds.found != NULL ? xasprintf("%s%s", kinds.found, target + strlen(kind)) : NULL;
+        nearest.found = near;
+    }
     nearest_offer(&nearest, "rendering_error");
     nearest_offer(&nearest, "events");
     buf_puts(&list, "rendering_error, events, k8s:KIND/NAMESPACE/NAME, status:KIND/NAMESPACE/NAME");

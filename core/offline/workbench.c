@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/map.h"
+#include "controller/ending.h"
 #include "offline/template_place.h"
 #include "offline/workbench_state.h"
 
@@ -188,8 +189,11 @@ static void on_died(void *ctx, const struct renderer_death *death)
     }
     if (*death->fragment_id != '\0') {
         CLEANUP(free_ptr)
+        char *why = ending_reason(death->reason, w->config->render_timeout_ns, w->config->render_memory_bytes);
+        CLEANUP(free_ptr)
         char *message = xasprintf("%s: the renderer was ended while it ran this template: %s",
-                                  *death->place != '\0' ? death->place : death->template_name, death->reason);
+                                  *death->place != '\0' ? death->place : death->template_name,
+                                  why != NULL ? why : death->reason);
         failure_put(w, FINDING_RENDERER_KILLED, death->fragment_id, death->owner_kind, death->owner_id, message);
         ((struct failure *)map_get(&w->failures, death->fragment_id))->is_trial = is_trial;
         return;

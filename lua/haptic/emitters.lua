@@ -143,11 +143,12 @@ local function take_back(self, n, bytes)
   self.n, self[BYTES], self.index = n, bytes, nil
 end
 
-local function check_number(v, what, low, high)
-  if type(v) ~= "number" or v % 1 ~= 0 or v < low or v > high then
-    error(what .. " must be a whole number from " .. low .. " to " .. high, 6)
+local MAX_PLACE = 1000000
+
+local function check_place(v, what, level)
+  if v ~= nil and (type(v) ~= "number" or v % 1 ~= 0 or v < 0 or v > MAX_PLACE) then
+    error(what .. " must be a whole number from 0 to " .. MAX_PLACE, level + 1)
   end
-  return v
 end
 
 --- Lines as text, each with its end.
@@ -208,9 +209,26 @@ local function check_options(opts, what, level)
   if opts.profile ~= nil and type(opts.profile) ~= "boolean" then
     error(what .. ": profile is true or false", level + 1)
   end
+  check_place(opts.rank, what .. ": rank", level + 1)
+  check_place(opts.order, what .. ": order", level + 1)
   return opts
 end
 M.check_options = check_options
+
+--- Keyword and name of a section's header. Raises what is wrong with it.
+local function check_header(header, level)
+  if type(header) ~= "string" then error("section: expected a header such as \"frontend http\"", level + 1) end
+  local kind, name = match(header, "^(%l[%l_-]*) ?(.*)$")
+  if not kind or name ~= "" and not pcall(name_of, name, "") then
+    error("section: no valid header: " .. word.show(header), level + 1)
+  end
+  if not word.SECTIONS[kind] then
+    error("section: no section of HAProxy is called " .. word.show(kind)
+      .. nearest.hint(kind, sandbox.sorted_keys(word.SECTIONS)), level + 1)
+  end
+  return kind, name
+end
+M.check_header = check_header
 
 local function emit_section(self, kind, name, scope, opts, fn, level)
   opts = opts and check_options(opts, "section " .. word.show(scope), level + 1) or NO_OPTIONS
@@ -221,8 +239,8 @@ local function emit_section(self, kind, name, scope, opts, fn, level)
   local outer = self[OPEN]
   self[OPEN], body[OPEN] = body, outer
   fn(body)
-  local rank = opts.rank ~= nil and check_number(opts.rank, "rank", 0, 1000000) or M.RANKS[kind] or 100
-  local order = opts.order ~= nil and check_number(opts.order, "order", 0, 1000000) or M.ORDER
+  local rank = opts.rank or M.RANKS[kind] or 100
+  local order = opts.order or M.ORDER
   local key = opts.key or WHOLE[kind] and "body" or self.id
   local from = opts.from
   if from == nil and DERIVED[kind] then from = "base" end
@@ -260,11 +278,7 @@ end
 --- opts: from (defaults section; false: none), rank, order, key, profile (false: lines of a backend stay in it).
 function Out:section(scope, opts, fn)
   check_self(self, SETTINGS, "out", "section", 2)
-  if type(scope) ~= "string" then error("section: expected a header such as \"frontend http\"", 2) end
-  local kind, name = match(scope, "^(%l[%l-]*) ?(.*)$")
-  if not kind or name ~= "" and not pcall(name_of, name, "") then
-    error("section: no valid header: " .. word.show(scope), 2)
-  end
+  local kind, name = check_header(scope, 2)
   section_call(self, kind, name, scope, opts, fn)
 end
 

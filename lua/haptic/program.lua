@@ -138,6 +138,7 @@ function Program:api(template, accessors, resources)
     if type(header) ~= "string" or type(opts) ~= "table" or type(fn) ~= "function" then
       error("section: expected a header, options, a function", 2)
     end
+    emitters.check_header(header, 2)
     emitters.check_options(opts, "section " .. word.show(header), 2)
     F:define(template, opts.name or header, nil, function(out) out:section(header, opts, fn) end)
   end

@@ -93,7 +93,7 @@ end
 function M.file_name(v, where)
   local s = M.text(v, where)
   if #s > 200 or not find(s, "^[%w_][%w_.-]*$") or find(s, "..", 1, true) then
-    error(where .. " is no valid file name: " .. M.show(s), 0)
+    error(where .. " is no valid file name: " .. M.show(s) .. "; write letters, digits, _ . -, and no folder", 0)
   end
   return s
 end
@@ -103,7 +103,7 @@ end
 --- First words of a section's header.
 M.SECTIONS = {}
 for name in string.gmatch([[global defaults frontend backend listen peers resolvers userlist cache mailers ring program
-  http-errors fcgi-app log-forward log-profile traces crt-store acme namespace_list]], "%S+") do
+  http-errors fcgi-app log-forward log-profile traces crt-store acme healthcheck namespace_list]], "%S+") do
   M.SECTIONS[name] = true
 end
 

@@ -80,6 +80,8 @@ static size_t steps_taken(unsigned size)
         vec_push(&messages, ((struct check_message){.file = names.items[2 * i], .file_line = 1, .text = "wrong"}));
         vec_push(&messages, ((struct check_message){.line = i + 1, .text = "unknown keyword"}));
         vec_push(&messages, ((struct check_message){.section = "backend", .name = "many", .text = "wrong"}));
+        vec_push(&messages, ((struct check_message){
+                                .section = "proxy", .name = "many", .text = "unable to find required server 's'"}));
     }
     accuse(&e, m, messages.items, messages.length, &a);
     assert_in_range(a.items.length, size, size + 1); /* and the base */
@@ -105,11 +107,53 @@ static void complaints_cost_their_number(void **state)
     assert_true(twice < once * 2 + 100);
 }
 
+/* HAProxy names the section and the word that it misses, and no line: whoever wrote the word is accused, with the line;
+ * of two of them each by a complaint of its own. */
+static void a_missing_word_is_looked_for(void **state)
+{
+    (void)state;
+    static const char text[] = "Proxy 'http': unable to find required use_backend: 'nobody'.";
+    const struct check_message messages[] = {{.section = "proxy", .name = "http", .text = text},
+                                             {.section = "proxy", .name = "http", .text = text}};
+    struct model *m = model_new();
+    struct evidence e = {0};
+    struct disk_files files = {0};
+    struct accusations a;
+
+    model_put_base(m, 8000, "");
+    const struct emitted good[] = {{CONTRIBUTION_SECTION, "frontend http", "good", "use_backend some if TRUE\n", 30, 1}};
+    const struct emitted wrong[] = {
+        {CONTRIBUTION_SECTION, "frontend http", "w1", "acl nobody1 path /\nuse_backend nobody if nobody1\n", 30, 1}};
+    const struct emitted also[] = {{CONTRIBUTION_SECTION, "frontend http", "w2", "use_backend nobody\n", 30, 1}};
+    model_put(m, "good", good, 1);
+    model_put(m, "wrong", wrong, 1);
+    model_put(m, "also", also, 1);
+    model_check_begin(m);
+    evidence_collect(&e, m, &files);
+    accuse(&e, m, messages, 1, &a);
+    assert_int_equal(a.items.length, 1);
+    accusations_done(&a);
+    accuse(&e, m, messages, 2, &a);
+    assert_int_equal(a.items.length, 2);
+    for (size_t i = 0; i < 2; i++) {
+        bool is_also = strcmp(a.items.items[i].fragment_id, "also") == 0;
+        assert_string_equal(a.items.items[i].fragment_id, is_also ? "also" : "wrong");
+        assert_int_equal(a.items.items[i].line, is_also ? 0 : 1);
+    }
+    assert_string_not_equal(a.items.items[0].fragment_id, a.items.items[1].fragment_id);
+    accusations_done(&a);
+    model_check_end(m, false);
+    evidence_done(&e);
+    disk_files_done(&files);
+    model_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_line_of_a_text_is_looked_for),
         cmocka_unit_test(complaints_cost_their_number),
+        cmocka_unit_test(a_missing_word_is_looked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

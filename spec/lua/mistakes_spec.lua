@@ -38,6 +38,14 @@ describe("a mistake", function()
       in_fragment('out:backend("x", { profile = "no" }, function() end)'), 'mine.lua:2: section "backend x": profile is true or false' },
     ["options that are none"] = {
       in_fragment('out:backend("x", 5, function() end)'), 'mine.lua:2: section "backend x": expected a table of options, got a number' },
+    ["an order that is no number"] = { in_fragment('out:section("frontend http", { order = "first" }, function() end)'),
+      'mine.lua:2: section "frontend http": order must be a whole number from 0 to 1000000' },
+    ["a rank of section()"] = { 'section("frontend http", { rank = -1 }, function() end)',
+      'mine.lua:1: section "frontend http": rank must be a whole number from 0 to 1000000' },
+    ["an unknown section"] = { in_fragment('out:section("fronted http", function() end)'),
+      'mine.lua:2: section: no section of HAProxy is called "fronted"; did you mean "frontend"?' },
+    ["an unknown section of section()"] = { '\nsection("fronted http", function() end)',
+      'mine.lua:2: section: no section of HAProxy is called "fronted"; did you mean "frontend"?' },
     ["an unknown point"] = { '\nextend("defalts", 1, function() end)',
       'mine.lua:2: extend: nobody opens a point "defalts"; did you mean "defaults"?' },
     ["a point that is named only behind a longer word"] = {
