@@ -25,7 +25,7 @@ static const struct subcommand subcommands[] = {
      cmd_policy_options},
     {"snapshot", cmd_snapshot, "read the objects of a cluster, with fakes in place of Secrets", cmd_snapshot_options},
     {"doctor", cmd_doctor, "check an installation, and write a bundle for support", cmd_doctor_options},
-    {"version", cmd_version, "the program's version", NULL},
+    {"version", cmd_version, "the program's version", cmd_version_options},
     {"trial", cmd_trial, "the sandboxed process that runs the tests of a new configuration; started by run", NULL},
     {"renderer", cmd_renderer, "the sandboxed process that runs the templates; started by other commands", NULL},
 };

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "cmd/cmd.h"
+#include "cmd/given_config.h"
 #include "cmd/workbench_options.h"
 #include "controller/config_paths.h"
 #include "data/json.h"
@@ -30,7 +31,7 @@ static const struct option_row rows[] = {
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the HAProxy to render for and to check with (haproxy in PATH)"},
-    {BENCH_OUTPUT, 'o', "output", "FORMAT", NULL, "text", "text or json"},
+    ROW_TEXT_OR_JSON(BENCH_OUTPUT, "text, or json for CI"),
     WORKBENCH_ROW_HELP,
 };
 
@@ -55,7 +56,6 @@ struct bench {
     struct workbench_command common;
     const char *new_config;
     int64_t objects;
-    bool json;
     struct bench_run runs[2][SIZES]; /* by configuration */
     size_t configs;
 };
@@ -75,10 +75,7 @@ static int set(void *ctx, int id, const char *value, struct err *err)
                    ? 0
                    : err_set(err, ERR_INVALID, "\"%.32s\" is no number from %d to %d", value, SMALLER, OBJECTS_MAX);
     case BENCH_OUTPUT:
-        b->json = strcmp(value, "json") == 0;
-        return b->json || strcmp(value, "text") == 0
-                   ? 0
-                   : err_set(err, ERR_INVALID, "there is no format \"%.32s\": text or json", value);
+        return text_or_json(value, &b->common.format, err);
     default:
         return workbench_command_set(&b->common, id, value, err);
     }
@@ -290,7 +287,7 @@ static int serve(struct bench *b)
     }
     if (!usable || findings_count(&b->common.findings, FINDING_ERROR) > 0)
         return workbench_command_report(&b->common, stdout);
-    if (b->json) {
+    if (b->common.format == FINDING_JSON) {
         print_json(b);
         return EXIT_CLEAN;
     }

@@ -120,8 +120,8 @@ int cluster_fetch(struct cluster *c, const char *url, const char *path, struct b
     return result;
 }
 
-static int read_resource(struct cluster *c, const char *resource, struct config **ret_config, struct buf *ret_object,
-                         struct err *err)
+int cluster_config(struct cluster *c, const char *resource, struct config **ret_config, struct buf *ret_object,
+                   struct err *err)
 {
     CLEANUP(buf_done) struct buf path = {0}, spec = {0};
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
@@ -143,15 +143,4 @@ static int read_resource(struct cluster *c, const char *resource, struct config 
     if (value == NULL)
         buf_puts(&spec, "{}");
     return config_parse_resource(what, buf_str(&spec), spec.length, ret_config, err);
-}
-
-int cluster_config(struct cluster *c, const char *file, const char *resource, struct config **ret_config,
-                   struct buf *ret_object, struct err *err)
-{
-    if (resource != NULL)
-        return read_resource(c, resource, ret_config, ret_object, err);
-    if (file != NULL)
-        return config_load(file, ret_config, err);
-    *ret_config = config_new_default();
-    return 0;
 }

@@ -46,9 +46,8 @@ void cluster_close(struct cluster *c); /* also of one that is not open */
 int cluster_get(struct cluster *c, const char *what, const char *path, struct buf *body, struct err *err) MUST_CHECK;
 /* The same from any server ("http://HOST:PORT"), which gets no credentials. */
 int cluster_fetch(struct cluster *c, const char *url, const char *path, struct buf *body, struct err *err) MUST_CHECK;
-/* A configuration: of a file; of a resource ("NAMESPACE/NAME"), whose object is appended to ret_object; built-in
- * without both. */
-int cluster_config(struct cluster *c, const char *file, const char *resource, struct config **ret_config,
-                   struct buf *ret_object, struct err *err) MUST_CHECK;
+/* The configuration of a resource ("NAMESPACE/NAME"), whose object is appended to ret_object. */
+int cluster_config(struct cluster *c, const char *resource, struct config **ret_config, struct buf *ret_object,
+                   struct err *err) MUST_CHECK;
 
 #endif

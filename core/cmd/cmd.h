@@ -16,9 +16,8 @@ int cmd_explain(int argc, char **argv);
 /* From the declarations of annotations: 0 done, 1 the templates do not load, 2 wrong usage. */
 int cmd_policy(int argc, char **argv);
 int cmd_annotations(int argc, char **argv);
-/* 0, 2 for wrong usage or an unreadable configuration. */
-int cmd_rbac(int argc, char **argv);
 /* 0, 1 for a wrong configuration, 2 for wrong usage. */
+int cmd_rbac(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 /* 0, 1 when the API server refuses, 2 for wrong usage. */
 int cmd_crds(int argc, char **argv);
@@ -49,5 +48,6 @@ const struct option_table *cmd_config_options(void);
 const struct option_table *cmd_crds_options(void);
 const struct option_table *cmd_snapshot_options(void);
 const struct option_table *cmd_doctor_options(void);
+const struct option_table *cmd_version_options(void);
 
 #endif

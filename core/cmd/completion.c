@@ -1,29 +1,23 @@
 /* Scripts that shells read: names of commands and options stand in them as words, so they start no program. */
+#include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/alloc.h"
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "cmd/subcommand.h"
 
-/* The possible values of an option, by the word for the value in the help. */
-static const struct value_words {
+/* Words that the help of an option may have for its value, by the name of the value there. */
+static const struct vocabulary {
     const char *argument, *words;
-} value_words[] = {
-    {"FORMAT", "text json junit sarif github"},
-    {"TYPE", "cfg maps certs files all status"},
+} vocabularies[] = {
+    {"FORMAT", "text json junit tap sarif github"},
+    {"TYPE", "cfg maps certs files all status objects events"},
+    {"ACTION", "deny warn audit"},
     {"LEVEL", "TRACE DEBUG INFO WARN ERROR"},
-    {"local|attach|fleet", "local attach fleet"},
 };
-
-/* NULL: any text. */
-static const char *words_of(const char *argument)
-{
-    for (size_t i = 0; i < ARRAY_LEN(value_words); i++)
-        if (strcmp(value_words[i].argument, argument) == 0)
-            return value_words[i].words;
-    return NULL;
-}
 
 static bool is_file(const char *argument)
 {
@@ -35,15 +29,49 @@ static bool is_folder(const char *argument)
     return strcmp(argument, "DIR") == 0;
 }
 
-/* The arguments after a command's options. */
-static const char *arguments_of(const struct subcommand *command)
+static bool has_word(const char *text, const char *word, size_t length)
 {
-    return strcmp(command->name, "crds") == 0 ? "apply" : NULL;
+    for (const char *at = text; (at = strstr(at, word)) != NULL; at++)
+        if ((at == text || !isalpha((unsigned char)at[-1])) && !isalpha((unsigned char)at[length]))
+            return true;
+    return false;
+}
+
+/* The possible values of an option, with blanks between: "text|json" and "reload" are the words themselves. Empty: any
+ * text. */
+static void put_words(const struct option_row *row, struct buf *out)
+{
+    const char *words = row->argument;
+
+    if (row->argument == NULL || is_file(row->argument))
+        return;
+    if (strchr(row->argument, '|') != NULL || islower((unsigned char)*row->argument)) {
+        for (; *words != '\0'; words++)
+            buf_putc(out, *words == '|' ? ' ' : *words);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(vocabularies); i++) {
+        if (strcmp(vocabularies[i].argument, row->argument) != 0)
+            continue;
+        for (const char *at = vocabularies[i].words; *at != '\0'; at += strspn(at, " ")) {
+            size_t length = strcspn(at, " ");
+            CLEANUP(free_ptr) char *word = xmemdup0(at, length);
+            if (has_word(row->help, word, length))
+                buf_printf(out, "%s%s", out->length > 0 ? " " : "", word);
+            at += length;
+        }
+    }
+}
+
+/* The word that may stand after a command's options; NULL: files, or nothing. */
+static const char *argument_of(const struct option_table *table)
+{
+    return strcmp(table->command, "crds") == 0 ? "apply" : strcmp(table->command, "config") == 0 ? "view" : NULL;
 }
 
 static bool takes_files(const struct option_table *table)
 {
-    return table->arguments != NULL && strcmp(table->command, "crds") != 0;
+    return table->arguments != NULL && argument_of(table) == NULL;
 }
 
 /* ---- bash ---- */
@@ -53,14 +81,16 @@ static void print_bash_values(const struct option_table *table)
     printf("        case $prev in\n");
     for (size_t i = 0; i < table->count; i++) {
         const struct option_row *row = &table->rows[i];
+        CLEANUP(buf_done) struct buf words = {0};
         if (row->argument == NULL)
             continue;
+        put_words(row, &words);
         if (row->letter != 0)
             printf("        --%s|-%c) ", row->name, row->letter);
         else
             printf("        --%s) ", row->name);
-        if (words_of(row->argument) != NULL)
-            printf("COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", words_of(row->argument));
+        if (words.length > 0)
+            printf("COMPREPLY=($(compgen -W '%s' -- \"$cur\")); return ;;\n", buf_str(&words));
         else if (is_folder(row->argument))
             printf("compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\")); return ;;\n");
         else if (is_file(row->argument))
@@ -81,8 +111,8 @@ static void print_bash_command(const struct subcommand *command)
     for (size_t i = 0; i < table->count; i++)
         printf("%s--%s", i > 0 ? " " : "", table->rows[i].name);
     printf("' -- \"$cur\"))\n");
-    if (arguments_of(command) != NULL)
-        printf("        else\n            COMPREPLY=($(compgen -W '%s' -- \"$cur\"))\n", arguments_of(command));
+    if (argument_of(table) != NULL)
+        printf("        else\n            COMPREPLY=($(compgen -W '%s' -- \"$cur\"))\n", argument_of(table));
     else if (takes_files(table))
         printf("        else\n            compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\"))\n");
     printf("        fi\n        ;;\n");
@@ -137,6 +167,9 @@ static void print_zsh_text(const char *text)
 
 static void print_zsh_option(const struct option_row *row)
 {
+    CLEANUP(buf_done) struct buf words = {0};
+
+    put_words(row, &words);
     if (row->letter != 0)
         printf("            '(-%c --%s)'{-%c,--%s}'[", row->letter, row->name, row->letter, row->name);
     else
@@ -146,8 +179,8 @@ static void print_zsh_option(const struct option_row *row)
     if (row->argument != NULL) {
         printf(":");
         print_zsh_text(row->argument);
-        if (words_of(row->argument) != NULL)
-            printf(":(%s)", words_of(row->argument));
+        if (words.length > 0)
+            printf(":(%s)", buf_str(&words));
         else
             printf(is_folder(row->argument) ? ":_files -/" : is_file(row->argument) ? ":_files" : ": ");
     }
@@ -178,8 +211,8 @@ static void print_zsh(const struct subcommand *commands, size_t count)
         printf("    %s)\n        _arguments -s \\\n", commands[i].name);
         for (size_t j = 0; j < table->count; j++)
             print_zsh_option(&table->rows[j]);
-        if (arguments_of(&commands[i]) != NULL)
-            printf("            '1:what:(%s)'\n", arguments_of(&commands[i]));
+        if (argument_of(table) != NULL)
+            printf("            '1:what:(%s)'\n", argument_of(table));
         else
             printf(takes_files(table) ? "            '*:file:_files'\n" : "            && return\n");
         printf("        ;;\n");
@@ -207,11 +240,13 @@ static void print_fish_command(const struct subcommand *command)
 
     for (size_t i = 0; i < table->count; i++) {
         const struct option_row *row = &table->rows[i];
+        CLEANUP(buf_done) struct buf words = {0};
+        put_words(row, &words);
         printf("complete -c haptic -n '__fish_seen_subcommand_from %s' -l %s", command->name, row->name);
         if (row->letter != 0)
             printf(" -s %c", row->letter);
-        if (row->argument != NULL && words_of(row->argument) != NULL)
-            printf(" -x -a '%s'", words_of(row->argument));
+        if (words.length > 0)
+            printf(" -x -a '%s'", buf_str(&words));
         else if (row->argument != NULL)
             printf(is_folder(row->argument) ? " -x -a '(__fish_complete_directories)'"
                    : is_file(row->argument) ? " -r -F"
@@ -222,9 +257,8 @@ static void print_fish_command(const struct subcommand *command)
     }
     if (takes_files(table))
         printf("complete -c haptic -n '__fish_seen_subcommand_from %s' -F\n", command->name);
-    if (arguments_of(command) != NULL)
-        printf("complete -c haptic -n '__fish_seen_subcommand_from %s' -a '%s'\n", command->name,
-               arguments_of(command));
+    if (argument_of(table) != NULL)
+        printf("complete -c haptic -n '__fish_seen_subcommand_from %s' -a '%s'\n", command->name, argument_of(table));
 }
 
 static void print_fish(const struct subcommand *commands, size_t count)
@@ -237,7 +271,12 @@ static void print_fish(const struct subcommand *commands, size_t count)
     }
     printf("complete -c haptic -n __fish_use_subcommand -a completion -d 'a completion script for a shell'\n"
            "complete -c haptic -n __fish_use_subcommand -a man -d 'a manual page'\n"
-           "complete -c haptic -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n");
+           "complete -c haptic -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n"
+           "complete -c haptic -n '__fish_seen_subcommand_from man' -a '");
+    for (size_t i = 0; i < count; i++)
+        if (commands[i].options != NULL)
+            printf("%s ", commands[i].name);
+    printf("'\n");
     for (size_t i = 0; i < count; i++)
         if (commands[i].options != NULL)
             print_fish_command(&commands[i]);

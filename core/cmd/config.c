@@ -1,21 +1,21 @@
 /* haptic config view: a configuration as it is taken. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "cmd/cmd.h"
-#include "cmd/options.h"
+#include "cmd/given_config.h"
 #include "cmd/workbench_options.h"
-#include "controller/config_paths.h"
 #include "controller/config_view.h"
+#include "data/json.h"
 
-enum { CONFIG_FILE, CONFIG_HELP };
+enum { CONFIG_FILE, CONFIG_OUTPUT, CONFIG_HELP };
 
 static const struct option_row rows[] = {
     {CONFIG_FILE, 'c', "config", "FILE|DIR", "CONFIG", NULL,
      "the configuration: an HAProxyTemplateConfig or its spec, followed by libraries; a folder of them; may be "
      "repeated: later values replace earlier ones. Without it, the built-in one"},
+    ROW_TEXT_OR_JSON(CONFIG_OUTPUT, "text: JSON on several lines; json: on one line, and findings as JSON"),
     {CONFIG_HELP, 'h', "help", NULL, NULL, NULL, "this text"},
 };
 
@@ -30,68 +30,80 @@ static const struct option_table table = {
     .count = ARRAY_LEN(rows),
 };
 
-struct view_options {
-    const char *variable; /* used where the option is not given */
-    char *files;
+struct view {
+    struct given_config config;
+    enum finding_format format;
     bool help;
 };
 
 static int set(void *ctx, int id, const char *value, struct err *err)
 {
-    struct view_options *o = ctx;
+    struct view *v = ctx;
 
-    (void)err;
-    if (id != CONFIG_FILE) {
-        o->help = true;
-    } else if (value == getenv("CONFIG")) {
-        o->variable = value;
-    } else {
-        char *before = o->files;
-        o->files = config_paths_with(before, value);
-        free(before);
-    }
+    if (id == CONFIG_OUTPUT)
+        return text_or_json(value, &v->format, err);
+    if (id == CONFIG_FILE)
+        given_config_set(&v->config, value);
+    else
+        v->help = true;
     return 0;
 }
 
-static int complain(const struct err *err, int status)
+static int put(const struct config *config, enum finding_format format, struct buf *text, struct err *err)
 {
-    fprintf(stderr, "haptic config: %s\n", err->text);
-    return status;
+    CLEANUP(buf_done) struct buf lines = {0};
+    CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
+
+    if (format == FINDING_TEXT)
+        return config_view(config, text, err);
+    if (config_view(config, &lines, err) < 0 ||
+        json_parse(buf_str(&lines), lines.length, lines.length + 1, &doc, err) < 0 ||
+        json_write(text, yyjson_doc_get_root(doc), NULL, err) < 0)
+        return -1;
+    buf_putc(text, '\n');
+    return 0;
+}
+
+static int print(const struct view *v)
+{
+    CLEANUP(buf_done) struct buf text = {0};
+    struct err err;
+    int status;
+    CLEANUP(config_cleanup) struct config *config = given_config_load(&v->config, "config", v->format, &status);
+
+    if (config == NULL)
+        return status;
+    if (put(config, v->format, &text, &err) < 0) {
+        fprintf(stderr, "haptic config: %s\n", err.text);
+        return EXIT_FINDINGS;
+    }
+    fwrite(buf_str(&text), 1, text.length, stdout);
+    return EXIT_CLEAN;
 }
 
 int cmd_config(int argc, char **argv)
 {
-    CLEANUP(config_cleanup) struct config *config = NULL;
-    CLEANUP(buf_done) struct buf text = {0};
     struct option_arguments arguments = {0};
-    struct view_options o = {0};
+    struct view v = {0};
     struct err err;
+    int status = EXIT_CLEAN;
 
-    int result = options_parse(&table, argc, argv, set, &o, &arguments, &err);
+    int result = options_parse(&table, argc, argv, set, &v, &arguments, &err);
     bool is_view = arguments.items.length == 1 && strcmp(arguments.items.items[0], "view") == 0;
-    vec_done(&arguments.items);
-    CLEANUP(free_ptr) char *files = o.files;
-    if (result < 0)
-        return complain(&err, EXIT_USAGE);
-    if (o.help) {
+    if (result < 0) {
+        fprintf(stderr, "haptic config: %s\n", err.text);
+        status = EXIT_USAGE;
+    } else if (v.help) {
         options_print_help(&table);
-        return EXIT_CLEAN;
-    }
-    if (!is_view) {
+    } else if (!is_view) {
         fprintf(stderr, "haptic config: write haptic config view; see haptic config --help\n");
-        return EXIT_USAGE;
+        status = EXIT_USAGE;
+    } else {
+        status = print(&v);
     }
-    const char *from = files ? files : o.variable;
-    if (from == NULL)
-        config = config_new_default();
-    else if (config_load(from, &config, &err) < 0)
-        return complain(&err, err.kind == ERR_SYS ? EXIT_USAGE : EXIT_FINDINGS);
-    for (size_t i = 0; i < config->warnings.length; i++)
-        fprintf(stderr, "haptic config: %s\n", config->warnings.items[i]);
-    if (config_view(config, &text, &err) < 0)
-        return complain(&err, EXIT_FINDINGS);
-    fwrite(buf_str(&text), 1, text.length, stdout);
-    return EXIT_CLEAN;
+    given_config_done(&v.config);
+    vec_done(&arguments.items);
+    return status;
 }
 
 const struct option_table *cmd_config_options(void)

@@ -7,8 +7,10 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "cmd/cmd.h"
+#include "cmd/given_config.h"
 #include "cmd/options.h"
 #include "cmd/version.h"
+#include "data/json.h"
 #include "engine/embedded.h"
 #include "kube/client.h"
 #include "kube/path.h"
@@ -17,13 +19,14 @@
 #define API_VERSION "apiextensions.k8s.io/v1"
 #define DEADLINE_NS (30 * NS_PER_S)
 
-enum { CRDS_KUBECONFIG, CRDS_CONTEXT, CRDS_SERVER, CRDS_HELP };
+enum { CRDS_KUBECONFIG, CRDS_CONTEXT, CRDS_SERVER, CRDS_OUTPUT, CRDS_HELP };
 
 static const struct option_row rows[] = {
     {CRDS_KUBECONFIG, 0, "kubeconfig", "FILE", NULL, NULL,
      "apply: how to reach the API server (KUBECONFIG, ~/.kube/config, or the pod's service account)"},
     {CRDS_CONTEXT, 0, "context", "NAME", NULL, NULL, "apply: context of the kubeconfig"},
     {CRDS_SERVER, 0, "server", "URL", NULL, NULL, "apply: address of the API server; overrides the kubeconfig"},
+    ROW_TEXT_OR_JSON(CRDS_OUTPUT, "text: YAML; json: a List. apply: the definitions that were applied or refused"),
     {CRDS_HELP, 'h', "help", NULL, NULL, NULL, "this text"},
 };
 
@@ -41,7 +44,9 @@ static const struct option_table table = {
 
 struct crds {
     struct kube_overrides kube;
+    enum finding_format format;
     bool help;
+    struct buf answers; /* apply, as JSON: one of each */
     struct kube_client *client;
     size_t left;
     int status;
@@ -51,8 +56,9 @@ static int set(void *ctx, int id, const char *value, struct err *err)
 {
     struct crds *c = ctx;
 
-    (void)err;
     switch (id) {
+    case CRDS_OUTPUT:
+        return text_or_json(value, &c->format, err);
     case CRDS_KUBECONFIG:
         c->kube.kubeconfig = value;
         break;
@@ -73,19 +79,19 @@ static bool is_definition(const struct embedded_file *file)
     return strncmp(file->name, FOLDER, strlen(FOLDER)) == 0;
 }
 
-static void print_all(void)
+static int print_all(const struct crds *c)
 {
-    bool first = true;
+    CLEANUP(buf_done) struct buf text = {0};
 
     for (size_t i = 0; i < embedded_count(); i++) {
         struct embedded_file file = embedded_at(i);
         if (!is_definition(&file))
             continue;
-        if (!first)
-            printf("---\n");
-        first = false;
-        fwrite(file.bytes, 1, file.length, stdout);
+        if (text.length > 0)
+            buf_puts(&text, "---\n");
+        buf_add(&text, file.bytes, file.length);
     }
+    return print_manifests("crds", buf_str(&text), text.length, c->format);
 }
 
 /* ---- apply ---- */
@@ -103,17 +109,32 @@ static void application_free(void *ctx)
     free(a);
 }
 
+static void put_answer(struct crds *c, const char *name, const char *refused)
+{
+    struct err err;
+
+    buf_printf(&c->answers, "%s\n{\"name\":\"%s\"", c->answers.length > 0 ? "," : "", name);
+    if (refused != NULL) {
+        buf_puts(&c->answers, ",\"error\":");
+        if (json_write_string(&c->answers, refused, strlen(refused), &err) < 0)
+            buf_puts(&c->answers, "\"\"");
+    }
+    buf_putc(&c->answers, '}');
+}
+
 static void on_applied(void *ctx, const struct kube_response *response, const struct err *err)
 {
     struct application *a = ctx;
 
     (void)response;
-    if (err != NULL) {
-        fprintf(stderr, "haptic crds: %s\n", err->text);
+    if (err != NULL)
         a->crds->status = 1;
-    } else {
+    if (a->crds->format == FINDING_JSON)
+        put_answer(a->crds, a->name, err != NULL ? err->text : NULL);
+    else if (err != NULL)
+        fprintf(stderr, "haptic crds: %s\n", err->text);
+    else
         printf("customresourcedefinition/%s applied\n", a->name);
-    }
     a->crds->left--;
 }
 
@@ -164,6 +185,9 @@ static int apply_all(struct crds *c)
     }
     while (c->left > 0)
         uv_run(&loop, UV_RUN_ONCE);
+    if (c->format == FINDING_JSON)
+        printf("{\"customresourcedefinitions\":[%s\n]}\n", buf_str(&c->answers));
+    buf_done(&c->answers);
     kube_client_free(c->client);
     uv_run(&loop, UV_RUN_DEFAULT);
     uv_loop_close(&loop);
@@ -183,7 +207,7 @@ int cmd_crds(int argc, char **argv)
     } else if (c.help) {
         options_print_help(&table);
     } else if (arguments.items.length == 0) {
-        print_all();
+        status = print_all(&c);
     } else if (arguments.items.length == 1 && strcmp(arguments.items.items[0], "apply") == 0) {
         status = apply_all(&c);
     } else {

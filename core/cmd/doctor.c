@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "cmd/doctor_ask.h"
+#include "cmd/given_config.h"
 #include "cmd/version.h"
 
 enum {
@@ -28,7 +29,8 @@ enum {
 };
 
 static const struct option_row rows[] = {
-    {DOCTOR_CONFIG, 'c', "config", "FILE|DIR", NULL, NULL, "the configuration that the controllers have"},
+    {DOCTOR_CONFIG, 'c', "config", "FILE|DIR", NULL, NULL,
+     "the configuration that the controllers have; a folder, or repeated: what is later counts"},
     {DOCTOR_RESOURCE, 0, "config-resource", "NAMESPACE/NAME", NULL, NULL,
      "the same as a resource HAProxyTemplateConfig of the cluster"},
     {DOCTOR_NAMESPACE, 'n', "namespace", "NAME", NULL, NULL, "where the controllers are (the kubeconfig's)"},
@@ -67,7 +69,8 @@ static const struct option_table table = {
 struct doctor_command {
     struct cluster cluster;
     struct doctor_places places;
-    const char *config, *resource, *bundle;
+    struct given_config config;
+    const char *resource, *bundle;
     VEC(const char *) addresses;
     enum finding_format format;
     bool no_cluster, strict, help;
@@ -94,7 +97,7 @@ static int set(void *ctx, int id, const char *value, struct err *err)
         return 0;
     switch (id) {
     case DOCTOR_CONFIG:
-        c->config = value;
+        given_config_set(&c->config, value);
         return 0;
     case DOCTOR_RESOURCE:
         c->resource = value;
@@ -242,7 +245,7 @@ static int look(struct doctor_command *c, struct config **ret_config, struct buf
     struct doctor_places *p = &c->places;
 
     if ((c->no_cluster ? cluster_open_alone(&c->cluster) : cluster_open(&c->cluster, err)) < 0 ||
-        cluster_config(&c->cluster, c->config, c->resource, ret_config, config_object, err) < 0)
+        (c->resource != NULL && cluster_config(&c->cluster, c->resource, ret_config, config_object, err) < 0))
         return -1;
     for (size_t i = 0; i < c->addresses.length; i++)
         if (doctor_ask_address(&c->cluster, c->addresses.items[i], &c->facts, err) < 0)
@@ -270,6 +273,12 @@ static int examine(struct doctor_command *c)
     CLEANUP(buf_done) struct buf object = {0}, report = {0};
     struct err err;
 
+    if (c->resource == NULL) {
+        int status;
+        config = given_config_load(&c->config, "doctor", c->format, &status);
+        if (config == NULL)
+            return status;
+    }
     if (look(c, &config, &object, &err) < 0) {
         fprintf(stderr, "haptic doctor: %s\n", err.text);
         return 2;
@@ -299,6 +308,9 @@ int cmd_doctor(int argc, char **argv)
     } else if (c.help) {
         options_print_help(&table);
         status = 0;
+    } else if (given_config_exists(&c.config) && c.resource != NULL) {
+        fprintf(stderr, "haptic doctor: --config or --config-resource, not both\n");
+        status = 2;
     } else if (c.no_cluster && (c.addresses.length == 0 || c.resource != NULL || c.bundle != NULL)) {
         fprintf(stderr, "haptic doctor: --no-cluster needs --address, and neither --config-resource nor --bundle\n");
         status = 2;
@@ -306,6 +318,7 @@ int cmd_doctor(int argc, char **argv)
         status = examine(&c);
     }
     cluster_close(&c.cluster);
+    given_config_done(&c.config);
     doctor_done(&c.facts);
     findings_done(&c.findings);
     vec_done(&c.addresses);

@@ -191,10 +191,8 @@ static int explain_output(struct explain *e)
     const char *const *what = e->what.items.items;
     struct err err;
 
-    if (e->common.workbench == NULL || !workbench_render(e->common.workbench)) {
-        (void)workbench_command_report(&e->common, stderr);
-        return EXIT_FINDINGS;
-    }
+    if (e->common.workbench == NULL || !workbench_render(e->common.workbench))
+        return workbench_command_refuse(&e->common);
     if (check_object(e, &err) < 0) {
         fprintf(stderr, "haptic explain: %s\n", err.text);
         return EXIT_USAGE;

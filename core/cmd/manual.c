@@ -93,7 +93,7 @@ static void print_heading(const char *name, const char *help)
     printf(".\\\" Made from the program's table of options.\n.TH ");
     for (const char *c = name; *c != '\0'; c++)
         putchar(*c >= 'a' && *c <= 'z' ? *c - 'a' + 'A' : *c);
-    printf(" 1 \"\" \"haptic %s\" \"HAPTIC\"\n.SH NAME\n", HAPTIC_VERSION);
+    printf(" 1 \"" HAPTIC_DATE "\" \"haptic %s\" \"HAPTIC\"\n.SH NAME\n", HAPTIC_VERSION);
     print_string(name);
     printf(" \\- ");
     print_string(help);

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "cmd/cmd.h"
+#include "cmd/given_config.h"
 #include "cmd/workbench_options.h"
 #include "data/json.h"
 
@@ -25,6 +26,7 @@ static const struct option_row policy_rows[] = {
     {POLICY_NAME, 0, "name", "NAME", NULL, "haptic-annotations", "beginning of the policies' names"},
     {POLICY_ACTION, 0, "action", "ACTION", NULL, "deny",
      "for an object with a wrong value: deny, warn (kubectl shows it), audit"},
+    ROW_TEXT_OR_JSON(WORKBENCH_OUTPUT, "text: YAML; json: a List"),
     WORKBENCH_ROW_SET,
     WORKBENCH_ROW_HELP,
 };
@@ -45,7 +47,7 @@ static const struct option_table policy_table = {
 static const struct option_row key_rows[] = {
     WORKBENCH_ROW_CONFIG,
     ROW_FAMILY,
-    {POLICY_FORM, 'o', "output", "FORM", NULL, "text",
+    {POLICY_FORM, 'o', "output", "FORMAT", NULL, "text",
      "text: key, kinds of objects and what a value must be, with tabs between; json: everything that is declared, one "
      "key in each line"},
     WORKBENCH_ROW_SET,
@@ -85,10 +87,10 @@ static int set(void *ctx, int id, const char *value, struct err *err)
         p->action = value;
         return 0;
     case POLICY_FORM:
-        if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
-            return err_set(err, ERR_INVALID, "there is no form \"%.32s\": text or json", value);
         p->what = value;
-        return 0;
+        return text_or_json(value, &p->common.format, err);
+    case WORKBENCH_OUTPUT:
+        return text_or_json(value, &p->common.format, err);
     default:
         return workbench_command_set(&p->common, id, value, err);
     }
@@ -144,14 +146,14 @@ static int finish(const struct policy *p, struct workbench_command *common, cons
 {
     CLEANUP(buf_done) struct buf text = {0};
 
-    if (common->workbench == NULL || !workbench_render(common->workbench)) {
-        (void)workbench_command_report(common, stderr);
-        return EXIT_FINDINGS;
-    }
+    if (common->workbench == NULL || !workbench_render(common->workbench))
+        return workbench_command_refuse(common);
     if (!ask(p, &text)) {
         fprintf(stderr, "haptic %s: %s\n", command, buf_str(&text));
         return EXIT_USAGE;
     }
+    if (strcmp(p->what, "policy") == 0)
+        return print_manifests(command, buf_str(&text), text.length, common->format);
     fwrite(buf_str(&text), 1, text.length, stdout);
     return EXIT_CLEAN;
 }

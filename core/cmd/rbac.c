@@ -4,15 +4,17 @@
 
 #include "base/alloc.h"
 #include "cmd/cmd.h"
-#include "cmd/options.h"
-#include "controller/config.h"
+#include "cmd/given_config.h"
+#include "cmd/workbench_options.h"
 
-enum { RBAC_CONFIG, RBAC_NAME, RBAC_HELP };
+enum { RBAC_CONFIG, RBAC_NAME, RBAC_OUTPUT, RBAC_HELP };
 
 static const struct option_row rows[] = {
     {RBAC_CONFIG, 'c', "config", "FILE|DIR", "CONFIG", NULL,
-     "the configuration: an HAProxyTemplateConfig or its spec. Without it: what the built-in libraries need"},
+     "the configuration: an HAProxyTemplateConfig or its spec; a folder of them, or repeated: what is later counts. "
+     "Without it: what the built-in libraries need"},
     {RBAC_NAME, 0, "name", "NAME", NULL, "haptic", "of the roles"},
+    ROW_TEXT_OR_JSON(RBAC_OUTPUT, "text: YAML, with the reason of each rule; json: a List"),
     {RBAC_HELP, 'h', "help", NULL, NULL, NULL, "this text"},
 };
 
@@ -23,13 +25,15 @@ static const struct option_table table = {
             "all namespaces, and a Role in\neach namespace that an entry of watchedResources names. The chart has the "
             "bindings, and the permissions for the controller's own namespace.\n\n"
             "  haptic rbac -c my.yaml > roles.yaml\n\n"
-            "Exit status: 0 done, 2 wrong usage or an unreadable configuration.",
+            "Exit status: 0 done, 1 the configuration is wrong, 2 wrong usage or an unreadable configuration.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };
 
 struct rbac {
-    const char *config, *name;
+    struct given_config config;
+    const char *name;
+    enum finding_format format;
     bool help;
 };
 
@@ -37,11 +41,12 @@ static int set(void *ctx, int id, const char *value, struct err *err)
 {
     struct rbac *c = ctx;
 
-    (void)err;
     switch (id) {
     case RBAC_CONFIG:
-        c->config = value;
+        given_config_set(&c->config, value);
         return 0;
+    case RBAC_OUTPUT:
+        return text_or_json(value, &c->format, err);
     case RBAC_NAME:
         c->name = value;
         return 0;
@@ -130,31 +135,36 @@ static void put_all(const struct config *c, const char *name, struct buf *out)
             }
 }
 
+static int print(const struct rbac *c)
+{
+    CLEANUP(buf_done) struct buf out = {0};
+    int status;
+    CLEANUP(config_cleanup) struct config *config = given_config_load(&c->config, "rbac", c->format, &status);
+
+    if (config == NULL)
+        return status;
+    put_all(config, c->name, &out);
+    return print_manifests("rbac", buf_str(&out), out.length, c->format);
+}
+
 int cmd_rbac(int argc, char **argv)
 {
     struct option_arguments arguments = {0};
-    CLEANUP(config_cleanup) struct config *config = NULL;
-    CLEANUP(buf_done) struct buf out = {0};
     struct rbac c = {0};
     struct err err;
+    int status = EXIT_CLEAN;
 
-    int result = options_parse(&table, argc, argv, set, &c, &arguments, &err);
-    vec_done(&arguments.items);
-    if (result == 0 && c.help) {
-        options_print_help(&table);
-        return 0;
-    }
-    if (result == 0 && c.config != NULL)
-        result = config_load(c.config, &config, &err);
-    if (result < 0) {
+    if (options_parse(&table, argc, argv, set, &c, &arguments, &err) < 0) {
         fprintf(stderr, "haptic rbac: %s\n", err.text);
-        return 2;
+        status = EXIT_USAGE;
+    } else if (c.help) {
+        options_print_help(&table);
+    } else {
+        status = print(&c);
     }
-    if (config == NULL)
-        config = config_new_default();
-    put_all(config, c.name, &out);
-    fputs(buf_str(&out), stdout);
-    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 2;
+    given_config_done(&c.config);
+    vec_done(&arguments.items);
+    return status;
 }
 
 const struct option_table *cmd_rbac_options(void)

@@ -96,6 +96,12 @@ int workbench_command_report(struct workbench_command *c, FILE *to)
     return count > 0 ? EXIT_FINDINGS : EXIT_CLEAN;
 }
 
+int workbench_command_refuse(struct workbench_command *c)
+{
+    (void)workbench_command_report(c, c->format == FINDING_TEXT ? stderr : stdout);
+    return EXIT_FINDINGS;
+}
+
 void workbench_command_done(struct workbench_command *c)
 {
     c->workbench = workbench_free(c->workbench);

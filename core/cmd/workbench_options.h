@@ -76,6 +76,8 @@ void workbench_command_prepare(struct workbench_command *c);
 bool workbench_command_begin(struct workbench_command *c, const char *name, int *ret_status);
 /* Print the findings to that stream; the exit status. quiet: nothing when there are none and the format is text. */
 int workbench_command_report(struct workbench_command *c, FILE *to);
+/* The report of a command that cannot go on: a text to standard error, a document to standard output. EXIT_FINDINGS. */
+int workbench_command_refuse(struct workbench_command *c);
 void workbench_command_done(struct workbench_command *c);
 
 #endif

@@ -255,8 +255,9 @@ static int spec_of(struct reader *r, yyjson_val **ret_spec)
     if (yyjson_obj_get(spec, "kind") != NULL || yyjson_obj_get(spec, "spec") != NULL) {
         const char *kind = json_str(spec, "kind");
         if (kind == NULL || strcmp(kind, "HAProxyTemplateConfig") != 0) {
-            CLEANUP(free_ptr) char *message = xasprintf("must be HAProxyTemplateConfig%s%.64s%s", kind ? ", not \"" : "",
-                                                        kind ? kind : "", kind ? "\"" : "");
+            CLEANUP(free_ptr)
+            char *message = xasprintf("must be HAProxyTemplateConfig%s%.64s%s", kind ? ", not \"" : "",
+                                      kind ? kind : "", kind ? "\"" : "");
             return reader_fail(r, reader_key(spec, "kind"), "kind", message);
         }
         yyjson_val *inner = yyjson_obj_get(spec, "spec");

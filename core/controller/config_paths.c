@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 
@@ -83,6 +84,18 @@ int config_paths(const char *given, struct config_strings *files, struct err *er
         at += length + (at[length] != '\0');
     }
     return 0;
+}
+
+int config_paths_check(const char *given, struct err *err)
+{
+    struct config_strings files = {0};
+    int result = config_paths(given, &files, err);
+
+    for (size_t i = 0; result == 0 && i < files.length; i++)
+        if (access(files.items[i], R_OK) < 0)
+            result = err_set_sys(err, errno, "configuration %s", files.items[i]);
+    config_paths_done(&files);
+    return result;
 }
 
 struct timespec config_paths_time(const char *given)

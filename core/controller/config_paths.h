@@ -15,6 +15,8 @@
 
 /* Append the files in their order: of a folder its *.yaml, *.yml and *.json, by name, without hidden ones. */
 int config_paths(const char *given, struct config_strings *files, struct err *err) MUST_CHECK;
+/* Can all of them be read? */
+int config_paths_check(const char *given, struct err *err) MUST_CHECK;
 /* given, which may be NULL, and one path more; malloc'ed. */
 char *config_paths_with(const char *given, const char *path);
 /* When the newest of them was written; 0: they cannot be read. */

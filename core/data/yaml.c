@@ -77,7 +77,7 @@ static const char *advice_on(const char *problem, char at)
     if (strcmp(problem, "found character that cannot start any token") == 0 && at == '\t')
         return ": a tab; YAML is indented by spaces";
     if (strcmp(problem, "did not find expected key") == 0 || strcmp(problem, "mapping values are not allowed in this "
-                                                                            "context") == 0)
+                                                                             "context") == 0)
         return ": is the line indented as its neighbours are?";
     return "";
 }

@@ -79,19 +79,6 @@ static int read_sources(struct workbench *w, struct err *err)
     return result;
 }
 
-/* What cannot be read is no finding. */
-static int check_readable(const char *given, struct err *err)
-{
-    struct config_strings files = {0};
-    int result = config_paths(given, &files, err);
-
-    for (size_t i = 0; result == 0 && i < files.length; i++)
-        if (access(files.items[i], R_OK) < 0)
-            result = err_set_sys(err, errno, "configuration %s", files.items[i]);
-    config_paths_done(&files);
-    return result;
-}
-
 /* Without a configuration, or with one that a finding tells about: false in *ret_usable. */
 static int load_config(struct workbench *w, bool *ret_usable, struct err *err)
 {
@@ -103,7 +90,7 @@ static int load_config(struct workbench *w, bool *ret_usable, struct err *err)
         w->config = config_new_default();
         return 0;
     }
-    if (check_readable(file, err) < 0)
+    if (config_paths_check(file, err) < 0)
         return -1;
     if (config_load(file, &w->config, &why) < 0) {
         place_finding(w->findings, FINDING_CONFIG, why.text);

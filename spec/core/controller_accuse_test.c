@@ -121,7 +121,8 @@ static void a_missing_word_is_looked_for(void **state)
     struct accusations a;
 
     model_put_base(m, 8000, "");
-    const struct emitted good[] = {{CONTRIBUTION_SECTION, "frontend http", "good", "use_backend some if TRUE\n", 30, 1}};
+    const struct emitted good[] = {
+        {CONTRIBUTION_SECTION, "frontend http", "good", "use_backend some if TRUE\n", 30, 1}};
     const struct emitted wrong[] = {
         {CONTRIBUTION_SECTION, "frontend http", "w1", "acl nobody1 path /\nuse_backend nobody if nobody1\n", 30, 1}};
     const struct emitted also[] = {{CONTRIBUTION_SECTION, "frontend http", "w2", "use_backend nobody\n", 30, 1}};

@@ -40,8 +40,72 @@ describe("completion", function()
     assert.equal("folder", bash(directory, "render", "-d", "f"))
     assert.equal("file.yaml folder", bash(directory, "render", "--set", "a=b", "f"))
     assert.equal("apply", bash(directory, "crds", ""))
+    assert.equal("view", bash(directory, "config", ""))
+    assert.equal("json text", bash(directory, "rbac", "-o", ""))
+    assert.equal("github json junit sarif tap text", bash(directory, "test", "-o", ""))
     assert.equal("bash fish zsh", bash(directory, "completion", ""))
     assert.equal("", bash(directory, "no-such-command", ""))
+  end)
+
+  --- What fish offers behind a line, sorted, in one line.
+  local function fish(line)
+    local output, code = sh(("cd %s && fish --no-config -c 'source fish; complete -C \"%s\"' | cut -f1 | sort | tr '\\n' ' '"):format(
+      directory, line))
+    assert.equal(0, code, output)
+    return (output:gsub("%s+$", ""))
+  end
+
+  --- What zsh's own completion makes of each line, in a terminal of its own. DIR is the directory.
+  local ZSH = [==[
+    zmodload zsh/zpty
+    zpty shell zsh -f -i
+    finish='finish() { zle complete-word; print -rn -- "$BUFFER" >DIR/new; mv DIR/new DIR/line; BUFFER=; }'
+    zpty -w shell 'stty -echo; TERM=vt100; fpath=(DIR $fpath); autoload -Uz compinit; compinit -u -D'
+    zpty -w shell "$finish; zle -N finish; bindkey '^X' finish; unsetopt beep; print RE''ADY"
+    local got= chunk=
+    until [[ $got == *READY* ]]; do zpty -r shell chunk || exit 3; got+=$chunk; done
+    for line; do
+      zpty -w -n shell "$line"$'\C-X'
+      until [[ -e DIR/line ]]; do sleep 0.02; done
+      print -r -- "$line -> $(<DIR/line)"
+      rm DIR/line
+    done
+    zpty -d shell
+  ]==]
+  local function zsh(lines)
+    posix.write_file(directory .. "/ask.zsh", (ZSH:gsub("DIR", directory)))
+    local output, code = sh(("cd %s && timeout 60 zsh -f ask.zsh '%s' 2>&1"):format(directory, table.concat(lines, "' '")))
+    assert.equal(0, code, output)
+    return output
+  end
+
+  it("by fish itself: commands, options, their values, files", function()
+    if not has("fish") then return print("left out: fish, as it is not installed") end
+    posix.write_file(directory .. "/fish", (run(BIN, "completion", "fish")))
+    assert.equal("render renderer repl", fish("haptic re"))
+    assert.equal("--haproxy-binary --haproxy-version", fish("haptic render --hap"))
+    assert.equal("github json junit sarif text", fish("haptic validate -o "))
+    assert.equal("github json junit sarif tap text", fish("haptic test -o "))
+    assert.equal("json text", fish("haptic explain -o "))
+    assert.equal("attach fleet local", fish("haptic run --haproxy "))
+    assert.equal("reload", fish("haptic diff --fail-on "))
+    assert.equal("folder/", fish("haptic render -d "))
+    assert.equal("file.yaml folder/", fish("haptic render f"):gsub("fish ?", ""))
+    assert.equal("view", fish("haptic config "))
+    assert.equal("apply", fish("haptic crds "))
+    assert.equal("bash fish zsh", fish("haptic completion "))
+    assert.truthy(fish("haptic man "):find("render repl", 1, true))
+  end)
+
+  it("by zsh itself: what is the only one is written", function()
+    if not has("zsh") then return print("left out: zsh, as it is not installed") end
+    posix.write_file(directory .. "/_haptic", (run(BIN, "completion", "zsh")))
+    local expected, lines = {}, { "haptic validat", "haptic render --haproxy-b", "haptic validate -o ju", "haptic run --haproxy at",
+      "haptic render -d fol", "haptic render file.y", "haptic config vi", "haptic crds ap", "haptic completion z",
+      "haptic man val", "haptic explain -o ju" }
+    local finished = { "e", "inary", "nit", "tach", "der/", "aml", "ew", "ply", "sh", "idate", "" } -- explain knows no junit
+    for i, line in ipairs(lines) do expected[i] = line .. " -> " .. line .. finished[i] end
+    assert.equal(table.concat(expected, "\n"), (zsh(lines):gsub(" *\n", "\n"):gsub("%s+$", "")))
   end)
 
   it("by zsh and fish: scripts that these shells read", function()
