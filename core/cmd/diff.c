@@ -7,13 +7,27 @@
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "cmd/ask_agent.h"
 #include "cmd/cluster.h"
 #include "cmd/cmd.h"
 #include "cmd/version.h"
 #include "cmd/workbench_options.h"
+#include "data/json.h"
+#include "haproxy/expand.h"
 #include "offline/difference.h"
+#include "offline/served.h"
+#include "offline/verdicts.h"
 
-enum { DIFF_NEW_CONFIG = WORKBENCH_OWN, DIFF_FROM, DIFF_FAIL_ON, DIFF_DETAILED };
+enum {
+    DIFF_NEW_CONFIG = WORKBENCH_OWN,
+    DIFF_FROM,
+    DIFF_FLEET_CA,
+    DIFF_FLEET_CERT,
+    DIFF_FLEET_KEY,
+    DIFF_AGENT_NAME,
+    DIFF_FAIL_ON,
+    DIFF_DETAILED
+};
 
 /* With --detailed-exitcode. */
 enum { EXIT_ERROR = 1, EXIT_CHANGES = 2 };
@@ -23,8 +37,13 @@ static const struct option_row rows[] = {
     {DIFF_NEW_CONFIG, 'C', "new-config", "FILE|DIR", NULL, NULL, "the configuration afterwards (that of --config)"},
     {DIFF_FROM, 0, "from", "URL", NULL, NULL,
      "BEFORE is the state of a running controller, from its debug port: http://127.0.0.1:9091 through kubectl "
-     "port-forward. AFTER: "
-     "the configuration of --new-config on the same objects, or manifests"},
+     "port-forward; or that of one member: agent:HOST:PORT. AFTER: the configuration of --new-config on the "
+     "controller's objects, or manifests"},
+    {DIFF_FLEET_CA, 0, "fleet-ca", "FILE", "FLEET_CA", NULL, "agent: the authority of the agents' certificates (PEM)"},
+    {DIFF_FLEET_CERT, 0, "fleet-cert", "FILE", "FLEET_CERT", NULL, "agent: the controller's certificate (PEM)"},
+    {DIFF_FLEET_KEY, 0, "fleet-key", "FILE", "FLEET_KEY", NULL, "agent: the key of this certificate (PEM)"},
+    {DIFF_AGENT_NAME, 0, "agent-name", "NAME", "AGENT_NAME", "haptic-agent",
+     "agent: the DNS name in the agent's certificate"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
      "the running HAProxy; may be repeated, for one verdict each (haproxy in PATH)"},
@@ -46,29 +65,26 @@ static const struct option_table table = {
             "the configuration alone changes.\n\n"
             "  haptic diff old-manifests new-manifests\n"
             "  haptic diff -c old.yaml -C new.yaml --fail-on reload examples/manifests\n"
-            "  haptic diff --from http://127.0.0.1:9091 -C new.yaml\n\n"
+            "  haptic diff --from http://127.0.0.1:9091 -C new.yaml\n"
+            "  haptic diff --from agent:10.0.0.7:5555 --fleet-ca ca.pem --fleet-cert c.pem --fleet-key c.key snap\n\n"
             "Exit status: 0 compared, 1 findings or --fail-on, 2 wrong usage or unreadable input.",
     .rows = rows,
     .count = ARRAY_LEN(rows),
 };
 
-/* One verdict, and the versions of HAProxy that it is for. */
-struct verdict_of {
-    char *versions; /* "HAProxy 3.0.11, 3.2.9" */
-    char *text;
-};
-
 struct diff {
     struct workbench_command common;
     const char *new_config;
-    const char *from; /* NULL: no running controller */
-    struct buf dump;  /* what it gave */
+    const char *from;       /* NULL: no running controller */
+    struct ask_agent agent; /* address NULL: no agent */
+    struct buf dump;        /* what it gave: of a controller, or the state of an agent */
+    struct buf bundle;      /* of an agent: what it serves, with values of Secrets */
     bool fail_on_reload, detailed;
     struct findings findings;
     size_t changes;
     bool reloads;
     struct buf verdicts; /* as JSON: one of each HAProxy */
-    VEC(struct verdict_of) said;
+    struct verdicts said;
     struct buf text; /* what changed, for the first HAProxy */
 };
 
@@ -82,6 +98,20 @@ static int set(void *ctx, int id, const char *value, struct err *err)
         return 0;
     case DIFF_FROM:
         d->from = value;
+        if (strncmp(value, ASK_AGENT_PREFIX, strlen(ASK_AGENT_PREFIX)) == 0)
+            d->agent.address = value + strlen(ASK_AGENT_PREFIX);
+        return 0;
+    case DIFF_FLEET_CA:
+        d->agent.authority = value;
+        return 0;
+    case DIFF_FLEET_CERT:
+        d->agent.certificate = value;
+        return 0;
+    case DIFF_FLEET_KEY:
+        d->agent.key = value;
+        return 0;
+    case DIFF_AGENT_NAME:
+        d->agent.name = value;
         return 0;
     case DIFF_FAIL_ON:
         if (strcmp(value, "reload") != 0)
@@ -147,30 +177,12 @@ static bool is_json(const struct diff *d)
     return d->common.format == FINDING_JSON;
 }
 
-/* One line for all: those for which the same is to do stand together. */
-static void say(struct diff *d, const struct difference *difference, const char *version)
-{
-    struct buf text = {0};
-
-    difference_put_text(difference, &text);
-    for (size_t i = 0; i < d->said.length; i++) {
-        struct verdict_of *v = &d->said.items[i];
-        if (strcmp(v->text, buf_str(&text)) != 0)
-            continue;
-        char *versions = xasprintf("%s, %s", v->versions, version);
-        free(v->versions);
-        v->versions = versions;
-        buf_done(&text);
-        return;
-    }
-    vec_push(&d->said, ((struct verdict_of){.versions = xasprintf("HAProxy %s", version), .text = buf_steal(&text)}));
-}
-
 static void print_said(const struct diff *d)
 {
-    for (size_t i = 0; i < d->said.length; i++)
-        printf("%s%s: %s", i > 0 ? "; " : "", d->said.items[i].versions, d->said.items[i].text);
-    putchar('\n');
+    CLEANUP(buf_done) struct buf text = {0};
+
+    verdicts_put(&d->said, &text);
+    fwrite(buf_str(&text), 1, text.length, stdout);
     if (d->from != NULL)
         printf(
             "(Secrets are concealed: they are compared by their versions, and HAProxy did not check the new state.)\n");
@@ -179,12 +191,44 @@ static void print_said(const struct diff *d)
 static void note(struct diff *d, const struct difference *difference, const char *version)
 {
     if (!is_json(d))
-        say(d, difference, version);
+        verdicts_add(&d->said, difference, version);
     if (is_json(d) && d->verdicts.length > 0)
         buf_putc(&d->verdicts, ',');
     if (is_json(d))
         difference_put_json(difference, version, &d->verdicts);
     d->reloads |= difference->reload != NULL;
+}
+
+/* A member's state as one side: what the configuration makes of the manifests, rendered for its HAProxy, is the other. */
+static int compare_with_agent(struct diff *d, struct err *err)
+{
+    CLEANUP(json_doc_done) struct yyjson_doc *state = NULL;
+    CLEANUP(served_done) struct served before = {0}, after = {0};
+    struct workbench *now = NULL;
+    struct difference difference = {0};
+    int result = 0;
+
+    if (json_parse(buf_str(&d->dump), d->dump.length, d->dump.length + 1, &state, err) < 0 ||
+        served_read(buf_str(&d->bundle), d->bundle.length, &before, err) < 0)
+        return err_wrap(err, "%s", d->from);
+    const char *version = json_str(yyjson_doc_get_root(state), "haproxy", "version");
+    const char *config = d->new_config ? d->new_config : d->common.options.config_file;
+    char certificate[VAULT_HANDLE_LENGTH + 1];
+    served_default_certificate(&before, certificate);
+    d->common.options.default_certificate = *certificate != '\0' ? certificate : NULL;
+    if (make_concealed(d, config, NULL, version, &now, &result, err)) {
+        result = served_of(now, &after, err);
+        if (result == 0)
+            result = served_judge(&before, now, workbench_caps(now), &difference, err);
+        if (result == 0) {
+            note(d, &difference, workbench_caps(now)->text);
+            d->changes = served_write(&before, &after, is_json(d), &d->text);
+        }
+        difference_done(&difference);
+    }
+    workbench_free(now);
+    d->common.options.default_certificate = NULL;
+    return result;
 }
 
 static int compare_for(struct diff *d, const char *binary, struct err *err)
@@ -200,7 +244,7 @@ static int compare_for(struct diff *d, const char *binary, struct err *err)
                         : make(d, config, what[0], binary, &before, &result, err) &&
                               make(d, new_config, d->common.sources.items.length > 1 ? what[1] : what[0], binary, &now,
                                    &result, err)) {
-        result = difference_judge(before, now, &difference, err);
+        result = difference_judge(before, now, workbench_caps(now), &difference, err);
         size_t count = result == 0 ? difference_write(before, now, is_json(d), &text) : 0;
         if (result == 0)
             note(d, &difference, workbench_caps(now)->text);
@@ -245,7 +289,7 @@ static int serve(struct diff *d)
 
     bool compared = true;
     for (size_t i = 0; compared && i < count; i++) {
-        if (compare_for(d, binaries[i], &err) < 0) {
+        if ((d->agent.address != NULL ? compare_with_agent(d, &err) : compare_for(d, binaries[i], &err)) < 0) {
             fprintf(stderr, "haptic diff: %s\n", err.text);
             return d->detailed ? EXIT_ERROR : EXIT_USAGE;
         }
@@ -263,9 +307,31 @@ static int fetch(struct diff *d, struct err *err)
     struct cluster c = {0};
 
     (void)cluster_open_alone(&c);
-    int result = cluster_fetch(&c, d->from, "/debug/dump", &d->dump, err);
+    int result = 0;
+    if (d->agent.address == NULL)
+        result = cluster_fetch(&c, d->from, "/debug/dump", &d->dump, err);
+    else if (ask_agent(&c.loop, &d->agent, "/v1/state", &d->dump, err) < 0 ||
+             ask_agent(&c.loop, &d->agent, "/v1/bundle", &d->bundle, err) < 0)
+        result = err->kind == ERR_NOTFOUND ? err_wrap(err, "it serves nothing yet") : -1;
     cluster_close(&c);
     return result;
+}
+
+/* NULL: the words of the command line fit together. */
+static const char *wrong_usage(const struct diff *d)
+{
+    size_t sources = d->common.sources.items.length;
+
+    if (d->from != NULL && (sources > 1 || d->common.binaries.length > 0))
+        return "with --from, BEFORE is what runs and its HAProxy the one that is compared for: give AFTER or "
+               "--new-config only";
+    if (d->agent.address != NULL && sources == 0)
+        return "an agent knows no objects: give manifests or a snapshot as AFTER";
+    if (d->from != NULL && sources == 0 && d->new_config == NULL && d->common.options.config_file == NULL)
+        return "compared with what? give --new-config FILE, or manifests";
+    if (d->from == NULL && (sources < 1 || sources > 2))
+        return "which manifests? write haptic diff BEFORE [AFTER]";
+    return NULL;
 }
 
 int cmd_diff(int argc, char **argv)
@@ -279,20 +345,11 @@ int cmd_diff(int argc, char **argv)
         status = d.detailed ? EXIT_ERROR : EXIT_USAGE;
     } else if (d.common.help) {
         options_print_help(&table);
-    } else if (d.from != NULL && (d.common.sources.items.length > 1 || d.common.binaries.length > 0)) {
-        fprintf(stderr,
-                "haptic diff: with --from, BEFORE is the controller and its HAProxy the one that is compared for: "
-                "give AFTER or --new-config only\n");
-        status = d.detailed ? EXIT_ERROR : EXIT_USAGE;
-    } else if (d.from != NULL && d.common.sources.items.length == 0 && d.new_config == NULL &&
-               d.common.options.config_file == NULL) {
-        fprintf(stderr, "haptic diff: compared with what? give --new-config FILE, or manifests\n");
+    } else if (wrong_usage(&d) != NULL) {
+        fprintf(stderr, "haptic diff: %s\n", wrong_usage(&d));
         status = d.detailed ? EXIT_ERROR : EXIT_USAGE;
     } else if (d.from != NULL && fetch(&d, &err) < 0) {
         fprintf(stderr, "haptic diff: %s\n", err.text);
-        status = d.detailed ? EXIT_ERROR : EXIT_USAGE;
-    } else if (d.from == NULL && (d.common.sources.items.length < 1 || d.common.sources.items.length > 2)) {
-        fprintf(stderr, "haptic diff: which manifests? write haptic diff BEFORE [AFTER]\n");
         status = d.detailed ? EXIT_ERROR : EXIT_USAGE;
     } else {
         workbench_command_prepare(&d.common);
@@ -302,11 +359,8 @@ int cmd_diff(int argc, char **argv)
     findings_done(&d.findings);
     buf_done(&d.verdicts);
     buf_done(&d.dump);
-    for (size_t i = 0; i < d.said.length; i++) {
-        free(d.said.items[i].versions);
-        free(d.said.items[i].text);
-    }
-    vec_done(&d.said);
+    expand_wipe(&d.bundle);
+    verdicts_done(&d.said);
     buf_done(&d.text);
     return status;
 }

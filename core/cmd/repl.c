@@ -20,7 +20,6 @@
 #include "controller/dump.h"
 #include "data/json.h"
 #include "offline/change.h"
-#include "offline/difference.h"
 #include "offline/line_editor.h"
 #include "offline/prompt_complete.h"
 #include "offline/prompt_diff.h"
@@ -44,7 +43,7 @@ static const struct option_row rows[] = {
      "print the templates and the objects, with handles in place of Secrets, for luajit -l haptic, and end"},
     WORKBENCH_ROW_SET,
     {WORKBENCH_HAPROXY, 0, "haproxy-binary", "FILE", "HAPROXY_BINARY", NULL,
-     "the HAProxy to render for (haproxy in PATH)"},
+     "the HAProxy to render for (haproxy in PATH); may be repeated: verdicts are for each, the first one renders"},
     WORKBENCH_ROW_VERSION,
     WORKBENCH_ROW_HELP,
 };
@@ -74,7 +73,8 @@ struct repl {
     struct buf changes;
     struct saved_test saved; /* the requests of this session */
     struct rehearsal *rehearsal;
-    struct stage *stage; /* of what was rendered last; NULL: none was needed */
+    struct versions versions; /* each --haproxy-binary; the first one renders */
+    struct stage *stage;      /* of what was rendered last; NULL: none was needed */
     uv_signal_t interrupt;
     struct timespec config_time;
     bool dumps, evaluating, ended;
@@ -122,15 +122,14 @@ static void print_findings(struct repl *r)
 static void print_verdict(struct repl *r)
 {
     CLEANUP(buf_done) struct buf text = {0};
-    struct difference d = {0};
+    CLEANUP(verdicts_done) struct verdicts verdicts = {0};
     struct err err;
 
-    if (rehearsal_judge(r->rehearsal, &d, &err) < 0)
-        printf("Whether HAProxy would reload is not known: %s\n", err.text);
+    if (rehearsal_judge(r->rehearsal, &r->versions, &verdicts, &err) < 0)
+        buf_printf(&text, "Whether HAProxy would reload is not known: %s\n", err.text);
     else
-        difference_put(&d, workbench_caps(r->common.workbench)->text, &text);
+        verdicts_put(&verdicts, &text);
     fwrite(buf_str(&text), 1, text.length, stdout);
-    difference_done(&d);
 }
 
 static void render(struct repl *r, bool show)
@@ -394,15 +393,9 @@ static void diff(struct repl *r)
         r->failed = true;
         return;
     }
-
-    for (size_t i = 0; i < r->common.sources.items.length; i++)
-        if (strcmp(r->common.sources.items.items[i], "-") == 0) {
-            printf("error: :diff reads the files again, and standard input cannot be read twice\n");
-            r->failed = true;
-            return;
-        }
     CLEANUP(buf_done) struct buf answer = {0};
-    r->failed = prompt_diff(&r->common.loop, &r->common.options, r->common.workbench, &findings, &answer, &err) < 0;
+    r->failed = prompt_diff(&r->common.loop, &r->common.options, &r->versions, r->common.workbench, &findings, &answer,
+                            &err) < 0;
     workbench_set_findings(r->common.workbench, &r->common.findings);
     if (r->failed)
         printf("error: %s\n", err.text);
@@ -512,6 +505,8 @@ static int dump(struct repl *r)
 static int serve(struct repl *r)
 {
     CLEANUP(free_ptr) char *history = line_editor_history();
+    const struct workbench_options *o = &r->common.options;
+    struct err err;
 
     if (r->common.workbench == NULL) { /* the configuration is wrong */
         print_findings(r);
@@ -519,6 +514,11 @@ static int serve(struct repl *r)
     }
     if (r->dumps)
         return dump(r);
+    if (versions_find(&r->versions, o->haproxy_binary, workbench_caps(r->common.workbench), r->common.binaries.items,
+                      r->common.binaries.length, &err) < 0) {
+        fprintf(stderr, "haptic repl: %s\n", err.text);
+        return EXIT_USAGE;
+    }
     if (r->common.options.config_file != NULL)
         r->config_time = config_paths_time(r->common.options.config_file);
     uv_signal_init(&r->common.loop, &r->interrupt);
@@ -583,6 +583,7 @@ int cmd_repl(int argc, char **argv)
         free(r.session.items[i]);
     vec_done(&r.session);
     saved_test_done(&r.saved);
+    versions_done(&r.versions);
     vec_done(&r.chunks_given);
     buf_done(&r.pending);
     buf_done(&r.changes);

@@ -10,7 +10,11 @@ static int compare_owners(const void *a, const void *b)
 {
     const struct direct_change *const *x = a, *const *y = b;
     int order = strcmp((*x)->owner->id, (*y)->owner->id);
-    return order ? order : (*x > *y) - (*x < *y); /* as they stand in the list */
+    if (order == 0)
+        order = (int)(*x)->kind - (int)(*y)->kind;
+    if (order == 0)
+        order = strcmp((*x)->scope, (*y)->scope);
+    return order != 0 ? order : strcmp((*x)->key, (*y)->key);
 }
 
 static struct fragment *make_part(const struct direct_change *const *changes, size_t count)

@@ -94,7 +94,7 @@ static const char *config_of(const struct disk_files *files)
 }
 
 int difference_forecast(struct disk_files *before, struct vault *vault, struct model *wanted, struct workbench *now,
-                        struct difference *ret_difference, struct err *err)
+                        const struct haproxy_caps *caps, struct difference *ret_difference, struct err *err)
 {
     CLEANUP(free_ptr) char *old = xstrdup(config_of(before));
     struct vault *own = store_vault(workbench_store(now));
@@ -104,7 +104,7 @@ int difference_forecast(struct disk_files *before, struct vault *vault, struct m
         return -1;
     if (expand_all(vault, before, err) < 0)
         return -1;
-    forecast_make(before, wanted, own, workbench_caps(now), &plan);
+    forecast_make(before, wanted, own, caps, &plan);
     *ret_difference = (struct difference){.operations = plan_count(&plan), .place = xstrdup("")};
     if (plan.reload != NULL) {
         struct naming naming = {.reason = plan.reload};
@@ -121,13 +121,13 @@ int difference_forecast(struct disk_files *before, struct vault *vault, struct m
     return 0;
 }
 
-int difference_judge(struct workbench *before, struct workbench *now, struct difference *ret_difference,
-                     struct err *err)
+int difference_judge(struct workbench *before, struct workbench *now, const struct haproxy_caps *caps,
+                     struct difference *ret_difference, struct err *err)
 {
     CLEANUP(disk_files_done) struct disk_files running = {0};
 
     workbench_files(before, &running);
-    return difference_forecast(&running, store_vault(workbench_store(before)), workbench_model(now), now,
+    return difference_forecast(&running, store_vault(workbench_store(before)), workbench_model(now), now, caps,
                                ret_difference, err);
 }
 
@@ -139,13 +139,6 @@ void difference_put_text(const struct difference *d, struct buf *out)
         buf_printf(out, "%zu runtime command%s, no reload", d->operations, d->operations == 1 ? "" : "s");
     else
         buf_puts(out, "nothing to do");
-}
-
-void difference_put(const struct difference *d, const char *version, struct buf *out)
-{
-    buf_printf(out, "HAProxy %s: ", version);
-    difference_put_text(d, out);
-    buf_putc(out, '\n');
 }
 
 static void put_json(struct buf *out, const char *text)
@@ -185,9 +178,12 @@ struct fragments {
     VEC(const char *) ids;
 };
 
-static void add_id(void *ctx, const struct fragment *f)
+static void add_ids(struct fragments *all, const struct map *fragments)
 {
-    vec_push(&((struct fragments *)ctx)->ids, f->id);
+    const struct map_slot *slot;
+
+    for (size_t it = 0; (slot = map_next(fragments, &it)) != NULL;)
+        vec_push(&all->ids, ((const struct fragment *)slot->value)->id);
 }
 
 static int compare(const void *left, const void *right)
@@ -222,7 +218,7 @@ static bool differ(const struct fragment *a, const struct fragment *b)
     return false;
 }
 
-size_t difference_write(struct workbench *before, struct workbench *now, bool as_json, struct buf *out)
+size_t difference_write_fragments(const struct map *before, const struct map *now, bool as_json, struct buf *out)
 {
     struct fragments all = {0};
     size_t count = 0;
@@ -230,15 +226,15 @@ size_t difference_write(struct workbench *before, struct workbench *now, bool as
     if (as_json)
         buf_putc(out, '[');
 
-    workbench_each_fragment(before, add_id, &all);
-    workbench_each_fragment(now, add_id, &all);
+    add_ids(&all, before);
+    add_ids(&all, now);
     if (all.ids.length > 1)
         qsort(all.ids.items, all.ids.length, sizeof(*all.ids.items), compare);
     for (size_t i = 0; i < all.ids.length; i++) {
         if (i > 0 && strcmp(all.ids.items[i], all.ids.items[i - 1]) == 0)
             continue;
-        const struct fragment *a = workbench_fragment(before, all.ids.items[i]);
-        const struct fragment *b = workbench_fragment(now, all.ids.items[i]);
+        const struct fragment *a = map_get(before, all.ids.items[i]);
+        const struct fragment *b = map_get(now, all.ids.items[i]);
         if (!differ(a, b))
             continue;
         if (as_json) {
@@ -253,4 +249,9 @@ size_t difference_write(struct workbench *before, struct workbench *now, bool as
         buf_putc(out, ']');
     vec_done(&all.ids);
     return count;
+}
+
+size_t difference_write(struct workbench *before, struct workbench *now, bool as_json, struct buf *out)
+{
+    return difference_write_fragments(workbench_fragment_map(before), workbench_fragment_map(now), as_json, out);
 }

@@ -128,19 +128,33 @@ static void make_model(struct rehearsal *r)
     accept_all(r->model);
 }
 
-int rehearsal_judge(struct rehearsal *r, struct difference *ret_difference, struct err *err)
+/* The files are changed by the comparison: each version gets a copy. */
+static int judge_for(struct rehearsal *r, const struct disk_files *running, const struct haproxy_caps *caps,
+                     struct verdicts *verdicts, struct err *err)
+{
+    CLEANUP(disk_files_done) struct disk_files copy = {0};
+    struct difference d = {0};
+
+    for (size_t i = 0; i < running->items.length; i++) {
+        const struct disk_file *f = &running->items.items[i];
+        disk_files_add(&copy, f->path, f->bytes, f->length);
+    }
+    if (difference_forecast(&copy, store_vault(workbench_store(r->w)), r->model, r->w, caps, &d, err) < 0)
+        return -1;
+    verdicts_add(verdicts, &d, caps->text);
+    difference_done(&d);
+    return 0;
+}
+
+int rehearsal_judge(struct rehearsal *r, const struct versions *versions, struct verdicts *verdicts, struct err *err)
 {
     CLEANUP(disk_files_done) struct disk_files running = {0};
     struct map_slot *slot;
 
-    *ret_difference = (struct difference){0};
-    if (r->noted.count == 0) {
-        ret_difference->place = xstrdup("");
-        return 0;
-    }
-    if (r->model == NULL)
+    if (r->noted.count > 0 && r->model == NULL)
         make_model(r);
-    workbench_model_files(r->model, MODEL_ACCEPTED, &running);
+    if (r->model != NULL)
+        workbench_model_files(r->model, MODEL_ACCEPTED, &running);
     for (size_t it = 0; (slot = map_next(&r->noted, &it));) {
         struct noted *n = slot->value;
         if (n->now != NULL)
@@ -148,8 +162,18 @@ int rehearsal_judge(struct rehearsal *r, struct difference *ret_difference, stru
         else
             model_fragment_drop(r->model, slot->key);
     }
-    model_review_gone(r->model);
-    accept_all(r->model);
+    if (r->noted.count > 0) {
+        model_review_gone(r->model);
+        accept_all(r->model);
+    }
+    bool differs = r->noted.count > 0;
     clear(r);
-    return difference_forecast(&running, store_vault(workbench_store(r->w)), r->model, r->w, ret_difference, err);
+    for (size_t i = 0; i < versions->items.length; i++) {
+        const struct haproxy_caps *caps = &versions->items.items[i].caps;
+        if (differs && judge_for(r, &running, caps, verdicts, err) < 0)
+            return -1;
+        if (!differs)
+            verdicts_add(verdicts, &(struct difference){.place = (char[]){""}}, caps->text);
+    }
+    return 0;
 }

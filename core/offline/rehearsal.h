@@ -9,7 +9,7 @@
 #ifndef HAPTIC_OFFLINE_REHEARSAL_H
 #define HAPTIC_OFFLINE_REHEARSAL_H
 
-#include "offline/difference.h"
+#include "offline/verdicts.h"
 #include "offline/workbench.h"
 
 struct rehearsal;
@@ -18,8 +18,9 @@ struct rehearsal *rehearsal_free(struct rehearsal *r); /* NULL is fine */
 
 /* A fragment has another output (workbench_listen()). */
 void rehearsal_note(struct rehearsal *r, const struct fragment *before, const struct fragment *now);
-/* The rendering has ended: judge what was noted since the last call. */
-int rehearsal_judge(struct rehearsal *r, struct difference *ret_difference, struct err *err) MUST_CHECK;
+/* The rendering has ended: judge what was noted since the last call, for each version. */
+int rehearsal_judge(struct rehearsal *r, const struct versions *versions, struct verdicts *verdicts, struct err *err)
+    MUST_CHECK;
 /* Take everything as it is now, without a verdict: other templates, or another renderer. */
 void rehearsal_forget(struct rehearsal *r);
 

@@ -36,6 +36,9 @@ struct workbench_options {
     bool progress;                    /* say on stderr what takes longer than two seconds */
     /* Of a running controller, in the place of sources and, without config_file, of the configuration; NULL: none. */
     const char *dump;
+    /* The handle under which what runs has the default certificate that the controller made; NULL: another one. There is
+     * no value of it here. */
+    const char *default_certificate;
 };
 
 /* Read everything. findings gets what is wrong in it; it must live as long as the workbench. NULL in *ret_workbench
@@ -58,6 +61,7 @@ char *workbench_ask(struct workbench *w, const char *mode, const char *question)
 char *workbench_where(struct workbench *w, const char *fragment_id, const struct contribution *c, unsigned line);
 /* All fragments, in no order; one by its name, NULL: there is none. */
 void workbench_each_fragment(const struct workbench *w, void (*fn)(void *ctx, const struct fragment *f), void *ctx);
+const struct map *workbench_fragment_map(const struct workbench *w); /* id → struct fragment */
 const struct fragment *workbench_fragment(const struct workbench *w, const char *id);
 /* URLs that the last rendering wants and that have no content here; allowed: the configuration lets them be fetched. */
 void workbench_each_unfetched(struct workbench *w, void (*fn)(void *ctx, bool allowed, const char *why), void *ctx);

@@ -1,6 +1,7 @@
 /* Everything is read as the controller does it: the configuration first, then its kinds, then the objects. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -128,6 +129,9 @@ static int make_store(struct workbench *w, struct err *err)
     vault_fix_handles(store_vault(w->store));
     if (default_certificate_init(&w->default_certificate, NULL, store_vault(w->store), err) < 0)
         return -1;
+    if (w->options.default_certificate != NULL)
+        snprintf(w->default_certificate.handle, sizeof(w->default_certificate.handle), "%s",
+                 w->options.default_certificate);
     for (size_t i = 0; i < w->config->ignore_fields.length; i++)
         vec_push(&ignored, w->config->ignore_fields.items[i]);
     vec_push(&ignored, NULL);

@@ -43,6 +43,11 @@ void workbench_each_fragment(const struct workbench *w, void (*fn)(void *ctx, co
         fn(ctx, slot->value);
 }
 
+const struct map *workbench_fragment_map(const struct workbench *w)
+{
+    return &w->fragments;
+}
+
 const struct fragment *workbench_fragment(const struct workbench *w, const char *id)
 {
     return map_get(&w->fragments, id);

@@ -169,4 +169,65 @@ describe("haptic diff", function()
     assert.equal(2, select(2, diff("--fail-on rain " .. source.path)))
     assert.equal(1, select(2, diff("--detailed-exitcode " .. scope:path("nobody"))))
   end)
+
+  it("has a running member as a side, by its agent", function()
+    local source, identity = scope:manifests(), scope:fleet_identity()
+    local secret = "agent-secret-0c1d"
+    source:write("class.yaml", kube.ingress_class())
+    source:write("web.yaml", kube.route("web", "web.test", { "198.18.0.1" }))
+    source:write("secret.yaml", cjson.encode({ apiVersion = "v1", kind = "Secret",
+      metadata = { name = "users", namespace = "default", uid = "0c1d", resourceVersion = "7" },
+      type = "Opaque", stringData = { password = secret } }))
+    local config = e2e.config({
+      watchedResources = { secrets = { apiVersion = "v1", resources = "secrets" } },
+      templateSnippets = { ["users.lua"] = { template = 'fragment("users", function(out)\n'
+        .. '  local s = resources.secrets:get("default", "users")\n'
+        .. '  if s then out:section("userlist users", function(b) b:line("user", "ada", "insecure-password", s.data.password) end) end\nend)\n' } },
+    })
+    local m = scope:member({ name = "member", identity = identity, series = "3.4" })
+    local h = scope:haptic({ name = "controller", source = source.path, series = "3.4", config = config, args = {
+      "--haproxy", "fleet", "--members", m.url, "--fleet-ca", identity.authority.crt, "--fleet-cert", identity.controller_crt,
+      "--fleet-key", identity.controller_key,
+    } })
+    h.supervises = false
+    h:wait_ready()
+    scope:wait_answer(h.http_port, "web.test", "198.18.0.1:8001")
+    local function ask(words, keys)
+      return diff(("--from agent:%s:%d %s -c %s --set http_port=%d --set status_port=%d %s"):format(m.address, m.port,
+        keys or ("--fleet-ca %s --fleet-cert %s --fleet-key %s"):format(identity.authority.crt, identity.controller_crt,
+          identity.controller_key), h.config_file, h.http_port, h.status_port, words))
+    end
+    local before = m:state()
+    local text, code = ask("--detailed-exitcode " .. source.path)
+    assert.matches("^HAProxy 3%.4%S*: nothing to do\n%(Secrets are concealed: [^\n]*%)\n$", text)
+    assert.equal(0, code)
+    -- Another server, another value of the Secret's version, one line of a frontend.
+    local other = scope:manifests()
+    posix.run({ "sh", "-c", ("cp %s/* %s"):format(source.path, other.path) })
+    other:write("web.yaml", kube.route("web", "web.test", { "198.18.0.2" }))
+    text, code = ask("--detailed-exitcode " .. other.path)
+    assert.matches("^HAProxy 3%.4%S*: %d+ runtime commands?, no reload\n%(Secrets[^\n]*\n~ ingress.lua:backend/services/default/web/80\n"
+      .. "  backend default_web_80 body\n    %- server 198.18.0.1_8001 198.18.0.1:8001\n    %+ server 198.18.0.2_8001 198.18.0.2:8001\n$", text)
+    assert.equal(2, code)
+    local new = scope:path("new.yaml")
+    posix.write_file(new, "templateSnippets:\n  frontend-http-450-x: {template: 'http-request deny if { path /no }'}\n")
+    text, code = ask(("-c %s --fail-on reload -o json %s"):format(new, source.path))
+    assert.equal(1, code, text)
+    local document = cjson.decode(text)
+    assert.equal("frontend http changed", document.verdicts[1].reload.reason)
+    assert.equal(1, #document.changes, text)
+    assert.is_nil(text:find(secret, 1, true))
+    -- Nothing is changed there, and nobody without a certificate is answered.
+    local now = m:state()
+    assert.same({ before.digest, before.generation, before.nonce }, { now.digest, now.generation, now.nonce })
+    text, code = ask(source.path, ("--fleet-ca %s --fleet-cert %s --fleet-key %s"):format(identity.authority.crt,
+      identity.agent_crt, identity.controller_key))
+    assert.equal(2, code, text)
+    text, code = ask(source.path, "")
+    assert.matches("give %-%-fleet%-ca as haptic run has it", text)
+    assert.equal(2, code)
+    text, code = ask("")
+    assert.matches("an agent knows no objects", text)
+    assert.equal(2, code)
+  end)
 end)

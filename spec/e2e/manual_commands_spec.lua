@@ -11,6 +11,7 @@ local ELSEWHERE = {
   { "^tools/quickstart", "spec/e2e/tour_spec.lua", "tools/quickstart" },
   { "^haptic snapshot", "spec/e2e/snapshot_spec.lua", "snapshot" },
   { "^haptic doctor", "spec/e2e/snapshot_spec.lua", "doctor" },
+  { "^haptic diff %-%-from agent:", "spec/e2e/diff_spec.lua", "--from agent:" },
   { "^curl %-s localhost:19091/debug/fetched", "spec/e2e/fetch_spec.lua", "/debug/fetched" },
   { "^curl %-s 'localhost:19091/debug/route", "spec/e2e/debug_spec.lua", "/debug/route?host=" },
   { "^curl %-s localhost:19091/debug/state", "spec/support/e2e_haptic.lua", "/debug/state" },

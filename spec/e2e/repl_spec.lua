@@ -1,6 +1,7 @@
 --- The prompt: docs/repl.md typed into a terminal, what Tab completes, and the rest of what docs/offline.md says of it.
 
 local cjson = require("cjson")
+local e2e = require("support.e2e")
 local posix = require("support.posix")
 
 local BIN = posix.real_path(os.getenv("HAPTIC_BIN") or "build/release/core/haptic")
@@ -171,5 +172,23 @@ describe("the prompt", function()
     output, code = posix.run({ "sh", "-c", ("cd %s && cat examples/manifests/*.yaml >all.yaml; %s repl -e ':diff' - <all.yaml"):format(dir, BIN) })
     assert.equal(1, code, output)
     assert.matches("standard input cannot be read twice", output)
+  end)
+
+  it("has one verdict for several versions", function()
+    local binaries = ""
+    for _, series in ipairs({ "3.0", "3.2", "3.4" }) do binaries = binaries .. " --haproxy-binary " .. e2e.haproxy_binary(series) end
+    local function edit(change) return 'edit(resources.ingresses:get("default", "shop"), function(o) ' .. change .. " end)\n" end
+    local output, code = posix.run({ "sh", "-c", ("printf '%%s' '%s' | %s repl%s examples/manifests 2>&1"):format(
+      edit('o.spec.rules[1].host = "x.test"')
+      .. edit('o.spec.rules[1].http.paths[3] = {path = "/new", pathType = "Prefix", backend = {service = {name = "web", port = {number = 80}}}}')
+      .. ":diff\n", BIN, binaries) })
+    assert.equal(0, code, output)
+    local verdicts = {}
+    for verdict in output:gmatch("\n(HAProxy [^\n]*)") do verdicts[#verdicts + 1] = verdict end
+    assert.equal(3, #verdicts, output)
+    assert.matches("^HAProxy 3%.0%S*, 3%.2%S*, 3%.4%S*: 4 runtime commands, no reload$", verdicts[1])
+    for i = 2, 3 do
+      assert.matches("^HAProxy 3%.0%S*, 3%.2%S*: a reload: [^;]+; HAProxy 3%.4%S*: %d+ runtime commands, no reload$", verdicts[i])
+    end
   end)
 end)
