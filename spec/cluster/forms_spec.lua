@@ -1,4 +1,4 @@
---- Other forms of the chart: an agent that is no native sidecar, and HAProxy in the nodes' network.
+--- Other forms of the chart: an agent that is no native sidecar, further classes, ports and containers, and HAProxy in the nodes' network.
 
 local k8s = require("support.k8s")
 
@@ -51,6 +51,46 @@ describe("the chart", function()
     class("elsewhere", false)
     class("old", true)
     cluster:run("kubectl delete ingressclass old")
+  end)
+
+  it("serves TCP services at further ports, with a sidecar, and as another user", function()
+    local values = cluster.scratch .. "/values.yaml"
+    require("support.posix").write_file(values, [[
+controller:
+  podSpec: {podSecurityContext: {runAsUser: 1000650000, runAsGroup: 0, fsGroup: 1000650000}}
+  config:
+    templatingSettings: {extraContext: {tcp_services: default/ports}}
+    watchedResources:
+      configmaps: {apiVersion: v1, resources: configmaps, indexBy: [metadata.namespace, metadata.name], namespaces: [default]}
+haproxy:
+  podSpec: {podSecurityContext: {runAsUser: 1000650000, runAsGroup: 0, fsGroup: 1000650000}}
+  service: {extraPorts: [{name: web-tcp, port: 81, targetPort: 5432}]}
+  extraVolumes: [{name: own, emptyDir: {}}]
+  extraVolumeMounts: [{name: own, mountPath: /own}]
+  lifecycle: {postStart: {exec: {command: [sh, -c, "echo ours >/own/file"]}}}
+  sidecars:
+    - name: beside
+      image: localhost/haptic/haproxy:3.4
+      command: [sleep, "3600"]
+      volumeMounts: [{name: own, mountPath: /own}]
+      securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+]])
+    cluster:run("kubectl create configmap ports --from-literal=5432=default/web:80")
+    cluster:install("-f " .. values)
+    cluster:application("web", 2)
+    cluster:wait_answer()
+    cluster:wait_for("an answer at the port", 40, function()
+      local body = cluster:inside(("curl -s -m 3 http://%s:81/"):format(cluster:address()))
+      return body:find("^web%-"), body
+    end)
+    local pod = cluster:haproxies()[1]
+    assert.equal("ours", cluster:run(("kubectl exec %s -c beside -- cat /own/file"):format(pod)))
+    for _, container in ipairs({ "haproxy", "agent" }) do
+      assert.equal("1000650000", cluster:run(("kubectl exec %s -c %s -- id -u"):format(pod, container)))
+    end
+    -- The wait before the end is still there, beside what the values add.
+    assert.equal("10", cluster:run(("kubectl get pod %s -o jsonpath='{.spec.containers[0].lifecycle.preStop.sleep.seconds}'"):format(pod)))
+    cluster:run("kubectl delete configmap ports")
   end)
 
   it("works in the nodes' network", function()
