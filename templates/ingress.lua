@@ -342,10 +342,7 @@ each(resources.ingresses, "routes", function(ing, out)
   if not refused and passes ~= "refused" then
     passthrough.put(out, ing, passes, function(p) return passthrough_backend(out, ing, p.backend) end)
   end
-  if tls.protects then
-    local _, verify, page = tls.clients_of(SILENT, ing)
-    done.clients = page and verify .. ":" .. page or verify
-  end
+  if tls.protects then done.clients = tls.clients_value(ing) end
   server_tls.judge(out, ing)
   levels.judge(out, ing, "Ingress")
   backend_values.read({ { kind = "Ingress", object = ing } },

@@ -55,6 +55,12 @@ local LIST, DEFAULT = "https.list", "default.pem"
 local CODES = { 301, 302, 303, 307, 308 }
 local STANDARD_PORT = 443
 
+--- Name that clients ask for → whose authorities verify them; NOBODY: no Ingress'.
+local AUTHORITIES, NOBODY = "client-ca.map", "none"
+
+local MAJOR, MINOR = capabilities.major or 2, capabilities.minor or 0
+local MIXES_SESSIONS = MAJOR < 3 or MAJOR == 3 and MINOR < 2
+
 -- global ----------------------------------------------------------------------------------------------------
 
 --- Mozilla's guidelines for servers, version 5.7.
@@ -148,19 +154,25 @@ local function write_redirect(b)
   end
 end
 
---- Which routes need a certificate of the client: "required:BACKEND" or "optional:BACKEND", or with a page for those
---- who are not let in, "required:https://example.com/why:BACKEND". It was verified in the handshake, by the authorities
---- of the name that was asked for: so the host has to be that name, whatever the setting for others. Over HTTP there is
---- none; only who proves that a host is his gets through.
+--- Which routes need a certificate of the client: "required@AUTHORITIES:BACKEND" or "optional@AUTHORITIES:BACKEND", or
+--- with a page for those who are not let in, "required@AUTHORITIES:https://example.com/why:BACKEND". It was verified in
+--- the handshake, by the authorities of the name that was asked for: so the host has to be that name, whatever the
+--- setting for others. They may be another Ingress' (client-ca.map says whose), which has the same host or a wildcard
+--- of it: these open no route but their own. Over HTTP there is none; only who proves that a host is his gets through.
 local function write_clients(b)
   write_look_up(b, "txn.client", "client", true)
   b:acl("wants_client", { "var(txn.client)", "-m", "found" })
-  b:acl("needs_client", { "var(txn.client)", "-m", "beg" }, "required:")
+  b:acl("needs_client", { "var(txn.client)", "-m", "beg" }, "required")
+  local map = path:map(AUTHORITIES)
+  b:line("http-request", "set-var(txn.client_ca)", "var(txn.host),map_str(" .. map .. ")", "if", "{", "ssl_c_used", "}",
+    "{", "ssl_fc_sni", "-m", "found", "}")
+  b:line("http-request", "set-var(txn.client_ca)", "str(*.),concat(,txn.domain),map_str(" .. map .. ")", "if", "{",
+    "ssl_c_used", "}", "{", "ssl_fc_sni", "-m", "found", "}", "!{", "var(txn.client_ca)", "-m", "found", "}")
   b:line("http-request", "return", "status", context.sni_mismatch_status, "content-type", "text/plain", "string",
     "misdirected request", "if", "wants_client", "{", "ssl_fc", "}", "!{", "ssl_fc_sni,lower,strcmp(txn.host)", "eq", 0,
     "}")
-  b:line("http-request", "set-var(txn.client_page)", [[var(txn.client),regsub("^[a-z]+:",""),regsub(":[^:]*$","")]],
-    "if", "{", "var(txn.client)", "-m", "reg", "^[a-z]+:.+:", "}")
+  b:line("http-request", "set-var(txn.client_page)", [[var(txn.client),regsub("^[^:]+:",""),regsub(":[^:]*$","")]],
+    "if", "{", "var(txn.client)", "-m", "reg", "^[^:]+:.+:", "}")
   local function refuse(status, text, ...)
     b:line("http-request", "redirect", "location", "%[var(txn.client_page)]", "code", 302, "if", "{",
       "var(txn.client_page)", "-m", "found", "}", ...)
@@ -168,11 +180,13 @@ local function write_clients(b)
   end
   refuse(context.client_invalid_status, "the client's certificate is not accepted", "wants_client", "{", "ssl_c_used",
     "}", "!{", "ssl_c_verify", 0, "}")
+  refuse(context.client_invalid_status, "the client's certificate is not accepted", "wants_client", "{", "ssl_c_used",
+    "}", "!{", "var(txn.client),field(1,:),field(2,@),strcmp(txn.client_ca)", "eq", 0, "}")
   for _, where in ipairs({ { "{", "ssl_fc", "}" }, { "!{", "ssl_fc", "}", "!acme_challenge" } }) do
     refuse(context.client_missing_status, "a certificate of the client is needed", "needs_client", "!{", "ssl_c_used",
       "}", unpack(where))
   end
-  everybody.write_rules(b, refuse)
+  everybody.write_rules(b, refuse, NOBODY)
 end
 
 local function write_hsts(b)
@@ -199,6 +213,7 @@ if ON then
     out:map("client-exact.map", { duplicate = "DuplicatePath", means = "client certificates of host and path" })
     out:map("client-prefix.map", { duplicate = "DuplicatePath", means = "client certificates of host and path" })
     out:map("client-default.map", { duplicate = "DuplicateDefaultBackend", means = "client certificates of host" })
+    out:map(AUTHORITIES)
   end)
 end
 
@@ -321,8 +336,16 @@ local function revocations(out, namespace, name, secret)
   return file
 end
 
+--- The name of a Secret's authorities in the maps.
+local function authorities_id(namespace, name) return (file_of(namespace, name):gsub("%.pem$", "")) end
+
+--- Before 3.2, TLS 1.3 takes a session up for another name than the one that it began for, with the certificate that
+--- the client had there: so no session is taken up.
+local function write_no_sessions(b) b:line("tune.ssl.cachesize", 0) end
+
 --- Put out the authorities of a Secret, by which clients are verified. Returns the words for HAProxy.
 local function authorities(out, namespace, name)
+  if MIXES_SESSIONS then out:section("global", { order = 155, key = "client authorities" }, write_no_sessions) end
   local secret = resources.secrets:get(namespace, name)
   local facts = secret and secret.x509 and secret.x509.authorities
   local problem = not secret and "there is no Secret " .. namespace .. "/" .. name
@@ -436,7 +459,15 @@ local function unstapled(out, namespace, name, facts)
   return file
 end
 
+--- The entry that the names of a line have: whose authorities verify their clients. namespace, name: of a Secret, or
+--- nil. nil where nobody can have a certificate.
+local function authorities_entry(namespace, name)
+  if not name and not everybody.is_wanted() then return nil end
+  return { map = AUTHORITIES, value = name and authorities_id(namespace, name) or NOBODY }
+end
+
 provide("ssl", { on = ON, ocsp = OCSP, unstapled = unstapled, passes_through = PASSES,
+  authorities_id = authorities_id, authorities_entry = authorities_entry,
   passthrough_map = passthrough.map, terminate = passthrough.terminate,
   tcp_defaults = passthrough.defaults, list = LIST, codes = CODES, certificate = certificate,
   certificates = certificates, authorities = authorities,

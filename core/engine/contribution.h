@@ -23,7 +23,8 @@ enum contribution_kind {
     CONTRIBUTION_SECTION_FROM,
     /* scope: map file name ("path-prefix.map"); key: the key; text: the value. A key of the empty string declares the
      * map, so that it exists while empty; its text is empty, or the reason by which an owner is told that an older
-     * object has his key, a blank, and what a key is. */
+     * object has his key, a blank, and what a key is. rank CONTRIBUTION_KEEP: only if the fragment gives a crt-list
+     * that name. */
     CONTRIBUTION_MAP_ENTRY,
     /* scope: file name relative to the files folder; text: content, in which handles may stand. With the key
      * CONTRIBUTION_DECLARED and an empty text it only says that the file exists, perhaps empty. */

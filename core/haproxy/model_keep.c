@@ -1,7 +1,8 @@
 /* A certificate whose Secret cannot be used at present stays as the fragment gave it last: it was put out with the rank
  * CONTRIBUTION_KEEP, and gets the text of the fragment's last good version. Where there is none, it has the text that
- * it came with, or is left out; and so are lines of crt-lists that were to stay and name it. So every version that the
- * model holds is complete by itself, also for a bundle and after a restart.
+ * it came with, or is left out; and so are lines of crt-lists that were to stay and name it, and entries of maps that
+ * go with such a line. So every version that the model holds is complete by itself, also for a bundle and after a
+ * restart.
  */
 #include <string.h>
 
@@ -12,7 +13,8 @@
 
 static bool gives_way(const struct contribution *c)
 {
-    return c->rank == CONTRIBUTION_KEEP && (c->kind == CONTRIBUTION_CERTIFICATE || c->kind == CONTRIBUTION_CRT_LIST);
+    return c->rank == CONTRIBUTION_KEEP && (c->kind == CONTRIBUTION_CERTIFICATE || c->kind == CONTRIBUTION_CRT_LIST ||
+                                            c->kind == CONTRIBUTION_MAP_ENTRY);
 }
 
 static const struct text *text_before(const struct fragment *before, const struct contribution *wanted)
@@ -29,6 +31,7 @@ struct resolving {
     VEC(struct contribution_input) items;
     VEC(struct text *) texts;
     struct map certificates; /* names of those that are there */
+    struct map names;        /* that have a line */
     struct buf line;
     size_t named, missing; /* certificates of the line at hand */
     const char *done;      /* so much of it is in `line` */
@@ -67,9 +70,15 @@ static void take_certificate(void *ctx, const struct reference *ref)
 }
 
 /* A line without the certificates that are not there; none when there are no others, or when an option names one that
- * is not there: it may be what clients are verified by. */
-static void resolve_line(struct resolving *r, const struct contribution *c)
+ * is not there: it may be what clients are verified by. Those that HAProxy itself obtains are no files of a
+ * fragment. */
+static void resolve_line(struct resolving *r, const struct contribution *c, const struct fragment *f)
 {
+    if (!gives_way(c)) {
+        resolve(r, c, c->text);
+        (void)map_put(&r->names, c->key, (void *)(uintptr_t)f);
+        return;
+    }
     buf_clear(&r->line);
     r->named = r->missing = 0;
     r->done = c->text->bytes;
@@ -77,11 +86,12 @@ static void resolve_line(struct resolving *r, const struct contribution *c)
     r->incomplete = false;
     references_each(c->text->bytes, c->text->length, take_certificate, r);
     buf_puts(&r->line, r->done);
-    if (r->missing == r->named || r->incomplete)
+    if ((r->missing > 0 && r->missing == r->named) || r->incomplete)
         return;
     struct text *text = text_new(buf_str(&r->line), r->line.length);
     vec_push(&r->texts, text);
     resolve(r, c, text);
+    (void)map_put(&r->names, c->key, (void *)(uintptr_t)f);
 }
 
 struct fragment *model_resolve_kept(struct model *m, struct record *record, struct fragment *f)
@@ -106,11 +116,13 @@ struct fragment *model_resolve_kept(struct model *m, struct record *record, stru
         resolve(&r, c, text);
         (void)map_put(&r.certificates, c->scope, f);
     }
+    for (size_t i = 0; i < f->count; i++)
+        if (f->items[i].kind == CONTRIBUTION_CRT_LIST)
+            resolve_line(&r, &f->items[i], f);
     for (size_t i = 0; i < f->count; i++) {
         const struct contribution *c = &f->items[i];
-        if (gives_way(c) && c->kind == CONTRIBUTION_CRT_LIST)
-            resolve_line(&r, c);
-        else if (c->kind != CONTRIBUTION_CERTIFICATE)
+        bool is_done = c->kind == CONTRIBUTION_CERTIFICATE || c->kind == CONTRIBUTION_CRT_LIST;
+        if (!is_done && (!gives_way(c) || map_get(&r.names, c->key)))
             resolve(&r, c, c->text);
     }
     const struct fragment_head head = {f->id, f->template_name, f->owner_kind, f->owner_id, f->owner_created_s};
@@ -120,6 +132,7 @@ struct fragment *model_resolve_kept(struct model *m, struct record *record, stru
     vec_done(&r.texts);
     buf_done(&r.line);
     map_done(&r.certificates);
+    map_done(&r.names);
     vec_done(&r.items);
     return resolved;
 }

@@ -18,7 +18,8 @@ M.KEEP = 1
 M.MAX_NAMES, M.MAX_CERTIFICATES = 1000, 4
 
 local CERTIFICATE_FIELDS = { cert = true, key = true, ca = true, crl = true, keep = true }
-local LIST_FIELDS = { sni = true, options = true, keep = true, acme = true }
+local LIST_FIELDS = { sni = true, options = true, keep = true, acme = true, entry = true }
+local ENTRY_FIELDS = { map = true, value = true }
 
 local function certificate_name(name)
   name = word.file_name(name, "the certificate's name")
@@ -71,7 +72,18 @@ local function as_list(v, what, max)
   return v
 end
 
---- list, names, rank and text of lines.
+--- map and value of the entry that each name has with its line.
+local function entry_of(entry)
+  if type(entry) ~= "table" then error("entry is a table {map = …, value = …}", 0) end
+  nearest.check_fields(entry, ENTRY_FIELDS, "entry", -1)
+  local value = word.text(entry.value, "the entry's value")
+  if #value > word.MAX_WORD or not find(value, word.BARE) then
+    error("the entry's value is no plain word: " .. word.show(value), 0)
+  end
+  return { map = word.file_name(entry.map, "the map's name"), value = value }
+end
+
+--- list, names, rank and text of lines, and the entry that goes with each.
 local function crt_list(list, certs, opts)
   list = list_name(list)
   opts = opts or {}
@@ -100,12 +112,14 @@ local function crt_list(list, certs, opts)
       if not is_sni(name) then error("sni: no DNS name in lower case: " .. word.show(tostring(name)), 0) end
     end
   end
-  return list, names, check_keep(opts.keep), concat(words, " ")
+  local entry = opts.entry ~= nil and entry_of(opts.entry) or nil
+  if entry and opts.sni == nil then error("an entry goes with names: sni is missing", 0) end
+  return list, names, check_keep(opts.keep), concat(words, " "), entry
 end
 
 --- Give outputs their methods. put, check: of emitters.lua.
 ---@param Out table
----@param kinds table {CERTIFICATE=, CRT_LIST=}
+---@param kinds table {CERTIFICATE=, CRT_LIST=, MAP_ENTRY=}
 function M.install(Out, kinds, put, check)
   --- A certificate as a file: {cert=, key=, ca=, crl=}, handles or PEM. keep: the file as this fragment gave it last
   --- stays, if there is one; what is given here only counts if not.
@@ -120,16 +134,18 @@ function M.install(Out, kinds, put, check)
 
   --- Which certificate clients get. opts: sni (a name or a list; without it: all whose name nobody has), options (words
   --- between the brackets of a crt-list), keep (only if its certificate is there), acme (they are those that HAProxy
-  --- itself obtains: files in the folder acme/, which a crt-store names). False when this run gave one of the names
-  --- others: the first stay.
+  --- itself obtains: files in the folder acme/, which a crt-store names), entry ({map=, value=}: each name is a key of
+  --- that map, as long as its line is there). False when this run gave one of the names others: the first stay.
   ---@return boolean
   function Out:crt_list(list, certs, opts)
     check(self, "crt_list", 2)
-    local ok, file, names, rank, text = pcall(crt_list, list, certs, opts)
+    local ok, file, names, rank, text, entry = pcall(crt_list, list, certs, opts)
     if not ok then error("crt_list: " .. file, 2) end
     local all = true
     for _, name in ipairs(names) do
-      all = put(self, kinds.CRT_LIST, rank, name == "" and 0 or 500, file, name, text) and all
+      local is_own = put(self, kinds.CRT_LIST, rank, name == "" and 0 or 500, file, name, text)
+      if entry and is_own then put(self, kinds.MAP_ENTRY, rank, 0, entry.map, name, entry.value) end
+      all = is_own and all
     end
     return all
   end

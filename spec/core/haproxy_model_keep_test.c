@@ -58,6 +58,54 @@ static void what_was_accepted_stays(void **state UNUSED)
     model_free(m);
 }
 
+/* Certificates that HAProxy itself obtains are no files of the fragment. */
+static void a_line_of_an_obtained_certificate_stays(void **state UNUSED)
+{
+    struct model *m = model_new();
+    const char *line = "acme/a.pem [ca-file certs/ca.pem verify optional]";
+    const struct emitted there[] = {CERTIFICATE("ca.pem", "ca\n"), KEPT_LINE("a.example", line)};
+    const struct emitted missing[] = {KEPT_CERTIFICATE("ca.pem", ""), KEPT_LINE("a.example", line)};
+
+    model_put(m, "a", missing, 2);
+    assert_files(m, MODEL_RENDERED, "");
+    model_put(m, "a", there, 2);
+    assert_files(m, MODEL_RENDERED,
+                 "== 4 ca.pem\nca\n== 5 https.list\nacme/a.pem [ca-file certs/ca.pem verify optional] a.example\n");
+    model_free(m);
+}
+
+#define ENTRY(map, name, text, rank) \
+    { \
+        CONTRIBUTION_MAP_ENTRY, map, name, text, rank, 0 \
+    }
+
+static void assert_map(struct model *m, const char *name, const char *expected)
+{
+    CLEANUP(free_ptr) char *text = model_map(m, MODEL_RENDERED, name);
+    assert_string_equal(text, expected);
+}
+
+static void an_entry_goes_with_its_line(void **state UNUSED)
+{
+    struct model *m = model_new();
+    const struct emitted bad[] = {ENTRY("ca.map", "a.example", "a", CONTRIBUTION_KEEP), KEPT_CERTIFICATE("a.pem", ""),
+                                  KEPT_LINE("a.example", "certs/a.pem"), ENTRY("other.map", "a.example", "x", 0)};
+    const struct emitted good[] = {ENTRY("ca.map", "a.example", "a", CONTRIBUTION_KEEP), CERTIFICATE("a.pem", "one\n"),
+                                   KEPT_LINE("a.example", "certs/a.pem")};
+
+    model_put(m, "a", bad, 4);
+    assert_map(m, "ca.map", "");
+    assert_map(m, "other.map", "a.example x\n");
+    model_put(m, "a", good, 3);
+    model_check(m, true);
+    assert_map(m, "ca.map", "a.example a\n");
+    /* The line stays, so the entry does. */
+    model_put(m, "a", bad, 3);
+    assert_files(m, MODEL_RENDERED, "== 4 a.pem\none\n== 5 https.list\ncerts/a.pem a.example\n");
+    assert_map(m, "ca.map", "a.example a\n");
+    model_free(m);
+}
+
 static void what_it_comes_with_counts_where_nothing_was(void **state UNUSED)
 {
     struct model *m = model_new();
@@ -157,6 +205,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_accepted_stays),
+        cmocka_unit_test(a_line_of_an_obtained_certificate_stays),
+        cmocka_unit_test(an_entry_goes_with_its_line),
         cmocka_unit_test(what_it_comes_with_counts_where_nothing_was),
         cmocka_unit_test(a_line_loses_what_is_not_there),
         cmocka_unit_test(options_have_to_be_whole),

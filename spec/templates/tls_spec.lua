@@ -253,12 +253,13 @@ describe("The ssl library", function()
           ["haproxy-haptic.org/client-ca"] = ca, ["haproxy-haptic.org/client-verify"] = written } }))
         e:render()
         local output = e:output()
-        local mode = ca == "ca" and wanted or "required"
+        local mode = ca == "ca" and wanted .. "@default_ca" or "required"
         assert.equal("a.example/ " .. mode .. ":default_web_80\n", output.maps["client-prefix.map"])
         assert.equal("a.example/x " .. mode .. ":default_web_80\n", output.maps["client-exact.map"])
         local _, lines = tables(e)
         assert.equal(ca == "ca" and "keep certs/default_s.pem [ca-file certs/default_ca.ca.pem verify optional]"
           or "certs/default_s.pem", lines["a.example"])
+        assert.equal(ca == "ca" and "a.example default_ca\n" or "", output.maps["client-ca.map"])
       end
     end
   end)
@@ -288,7 +289,7 @@ describe("The ssl library", function()
       ["//x.example/"] = false, ["javascript:1"] = false, ["https://x.example"] = false, ["/a b"] = false,
       ["https://x.example/%[env(PATH)]"] = false, ["/" .. ("a"):rep(1024)] = false }) do
       output = run({ ["haproxy-haptic.org/client-error-page"] = page })
-      assert.equal("a.example/ required:" .. (good and page .. ":" or "") .. "default_web_80\n", output.maps["client-prefix.map"])
+      assert.equal("a.example/ required@default_ca:" .. (good and page .. ":" or "") .. "default_web_80\n", output.maps["client-prefix.map"])
       assert.equal(not good, output.warnings["default/a"] ~= nil and output.warnings["default/a"].InvalidAnnotation ~= nil)
     end
   end)

@@ -117,7 +117,8 @@ else
 end
 
 --- Whose certificates an Ingress asks of its clients: the name of a Secret, "required" or "optional", and the page for
---- those who are not let in. Whatever is wrong with what its owner wrote is taken for the stricter.
+--- those who are not let in. Whatever is wrong with what its owner wrote is taken for the stricter. nil, "required": no
+--- certificate will do.
 local function clients_of(out, ing)
   local annotations = dig(ing, "metadata", "annotations")
   if not ON or annotations == nil then return nil end
@@ -262,13 +263,15 @@ local function put(out, ing, routes, passes)
   if obtains then add_obtained(out, bare, of) end
   local authorities = clients_of(out, ing)
   local options, keep = nil, nil
+  local entry = tls and ssl.authorities_entry(ing.metadata.namespace, authorities) or nil
   if authorities then
     options, keep = ssl.authorities(out, ing.metadata.namespace, authorities), true
   end
   for host, has in pairs(of) do
     local words = with_staples(out, ing, has, options)
     table.sort(has.files)
-    out:crt_list(ssl.list, has.files, { sni = host, keep = has.keep or keep, options = words, acme = has.acme })
+    out:crt_list(ssl.list, has.files,
+      { sni = host, keep = has.keep or keep, options = words, acme = has.acme, entry = entry })
   end
   if redirect == nil then return end
   for _, route in ipairs(routes(ing)) do
@@ -279,5 +282,14 @@ local function put(out, ing, routes, passes)
   end
 end
 
-provide("ingress.tls", { is_everybody = is_everybody, on = ON, put = put, clients_of = clients_of,
+--- What the maps of routes have for the clients of an Ingress in front of their backends; nil where it asks for no
+--- certificates.
+local function clients_value(ing)
+  local name, verify, page = clients_of({ warn = function() end }, ing)
+  if not verify then return nil end
+  if name then verify = verify .. "@" .. ssl.authorities_id(ing.metadata.namespace, name) end
+  return page and verify .. ":" .. page or verify
+end
+
+provide("ingress.tls", { is_everybody = is_everybody, on = ON, put = put, clients_value = clients_value,
   protects = ON })

@@ -23,9 +23,7 @@ local function id_of(condition) return hash(table.concat(condition, " ")):sub(1,
 
 --- What an Ingress asks of its clients' certificates, as a text.
 local function clients_of(ing)
-  if not tls.protects then return "" end
-  local name, verify, page = tls.clients_of(SILENT, ing)
-  return verify and table.concat({ name or "", verify, page and tostring(page) or "" }, ":") or ""
+  return tls.protects and tls.clients_value(ing) or ""
 end
 
 local function is_served(ing)

@@ -46,9 +46,9 @@ local function words()
 end
 
 --- Rules behind those for routes with certificates of their own (which are wants_client). refuse(status, text, …) ends
---- requests. A connection for the name of an Ingress with authorities of its own was verified by these, so the host
---- has to be the name that TLS was begun for.
-local function write_rules(b, refuse)
+--- requests; nobody: what txn.client_ca is where no Ingress has authorities for the name. A connection for the name of
+--- an Ingress with authorities of its own was verified by these, so the host has to be the name that TLS was begun for.
+local function write_rules(b, refuse, nobody)
   local who = wanted()
   if not who then return end
   b:line("http-request", "return", "status", context.sni_mismatch_status, "content-type", "text/plain", "string",
@@ -56,6 +56,10 @@ local function write_rules(b, refuse)
     "ssl_fc_sni,lower,strcmp(txn.host)", "eq", 0, "}")
   refuse(context.client_invalid_status, "the client's certificate is not accepted", "!wants_client", "{", "ssl_fc", "}",
     "{", "ssl_c_used", "}", "!{", "ssl_c_verify", 0, "}")
+  -- It was verified by the authorities of an Ingress that has the same host: they open the routes of that one only.
+  refuse(context.client_invalid_status, "the client's certificate is not accepted", "!wants_client", "{", "ssl_fc", "}",
+    "{", "ssl_c_used", "}", "{", "var(txn.client_ca)", "-m", "found", "}", "!{", "var(txn.client_ca)", "-m", "str",
+    nobody, "}")
   if who.optional then return end
   refuse(context.client_missing_status, "a certificate of the client is needed", "!wants_client", "{", "ssl_fc", "}",
     "!{", "ssl_c_used", "}")
@@ -86,4 +90,5 @@ local function put(authorities_of)
   end)
 end
 
-provide("ssl.everybody", { words = words, write_rules = write_rules, put = put })
+provide("ssl.everybody", { is_wanted = function() return wanted() ~= false end, words = words,
+  write_rules = write_rules, put = put })
