@@ -39,8 +39,8 @@ local PAGES = {
     { "^kubectl get events", "ServiceNotFound" },
     { "^kubectl get pods.*name=haptic", "haptic%-controller.*Running.*haptic%-haproxy.*2/2 .*Running" },
     { "^kubectl get pods.*loadbalancer", "haptic%-haproxy.*2/2 .*Running" },
-    { "^kubectl exec deploy.*readyz", "ok$" },
-    { "^kubectl exec .*agent.*readyz", "ok$" },
+    { "^kubectl exec deploy.*readyz", "%f[%w]ok%f[%W]" },
+    { "^kubectl exec .*agent.*readyz", "%f[%w]ok%f[%W]" },
     { "^kubectl describe pod", "haproxy:.*Ready: +True" },
     { "^kubectl auth can%-i", "^yes$" },
     { "^kubectl logs.*grep %-i deploy", "Deployed" },
@@ -149,7 +149,7 @@ describe("the manual, on a cluster", function()
       if entry[1] == "docs/troubleshooting.md" then
         cluster:run("kubectl create ingress lost --class=haptic --rule='lost.example/*=absent:80'")
         cluster:wait_for("the Event about it", 30, function()
-          return cluster:run("kubectl get events --field-selector involvedObject.name=lost"):find("ServiceNotFound")
+          return cluster:run("kubectl describe ingress lost"):find("ServiceNotFound")
         end)
       elseif entry[1] == "docs/operations/upgrade.md" then
         posix.write_file(cluster.scratch .. "/new-values.yaml", "controller: {config: {templatingSettings: {extraContext: {timeout_server: 90s}}}}\n")
