@@ -2,7 +2,7 @@
 # cross.sh: a system of Debian 13 for arm64, to build for and to run by emulation on another machine. Sourced after debian.sh.
 
 CROSS_PACKAGES=(
-  haproxy libc6-dev libcmocka-dev libcurl4-openssl-dev libedit-dev libgnutls28-dev libluajit-5.1-dev libmicrohttpd-dev libpcre2-dev
+  haproxy libc6-dev libcmocka-dev libcurl4-openssl-dev libedit-dev libgnutls28-dev liblz4-dev libluajit-5.1-dev libmicrohttpd-dev libpcre2-dev
   libseccomp-dev libssl-dev libuv1-dev libyaml-dev libyyjson-dev lua-cjson lua-cjson-dev
 )
 
