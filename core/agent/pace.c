@@ -86,7 +86,8 @@ int64_t pace_distance_ns(int64_t shortest_ns, int64_t hard_stop_ns, unsigned max
     /* high is at least the factor that is needed. */
     double q = powers_sum(1, max_reloads) >= wanted ? 1 : high;
     double distance = (double)shortest_ns * pow(q, lived_through < max_reloads ? lived_through : max_reloads);
-    return distance < (double)hard_stop_ns ? (int64_t)distance + 1 : hard_stop_ns;
+    int64_t longest_ns = hard_stop_ns > shortest_ns ? hard_stop_ns : shortest_ns;
+    return distance < (double)longest_ns ? (int64_t)distance + 1 : longest_ns;
 }
 
 /* ---- owners ---- */

@@ -26,6 +26,8 @@ static void test_the_distances_reach_the_time(void **state)
                     fail_msg("case %zu %zu %zu: %lld < %lld", i, j, k, (long long)sum, (long long)times[j]);
                 assert_int_equal(pace_distance_ns(shortest[i], times[j], most[k], 0), shortest[i]);
             }
+    /* Workers that end sooner than the shortest distance do not make it shorter. */
+    assert_int_equal(pace_distance_ns(3600 * NS_PER_S, 600 * NS_PER_S, 1000, 1), 3600 * NS_PER_S);
 }
 
 static bool world_paced(struct world *w, const char *series, unsigned max_reloads)

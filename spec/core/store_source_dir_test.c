@@ -287,7 +287,9 @@ static void a_wrong_file_keeps_what_it_had(void **state)
     assert_string_equal(buf_str(&f->told), "");
     expect(f, &f->reports, "a.yaml:5: Serv without metadata.name;");
     write_file(f, "a.yaml", SERVICE("a") "---\n\tkind: x\n");
-    expect(f, &f->reports, "a.yaml:5: found character that cannot start any token, while scanning for the next token;");
+    expect(f, &f->reports,
+           "a.yaml:5: found character that cannot start any token, while scanning for the next token: a tab; YAML is "
+           "indented by spaces;");
     write_file(f, "a.yaml", SERVICE("a") "a: 1\nkind: Service\n");
     expect(f, &f->reports, "a.yaml:5: the key \"kind\" occurs twice in one mapping;");
     assert_string_equal(buf_str(&f->told), "");
