@@ -54,8 +54,10 @@ static int finish(struct workbench_command *c)
     }
     int status = workbench_command_report(c, stdout);
     size_t warnings = findings_count(&c->findings, FINDING_WARNING);
+    size_t objects = c->workbench != NULL ? workbench_objects_read(c->workbench) : 0;
     if (status == EXIT_CLEAN && c->format == FINDING_TEXT)
-        printf("valid: %zu fragments, HAProxy %s%s%zu warning%s\n", workbench_fragments(c->workbench),
+        printf("valid: %zu object%s, %zu fragments, HAProxy %s%s%zu warning%s\n", objects, objects == 1 ? "" : "s",
+               workbench_fragments(c->workbench),
                c->binaries.length > 1 ? "of each given version" : workbench_caps(c->workbench)->text, ", ", warnings,
                warnings == 1 ? "" : "s");
     return status;

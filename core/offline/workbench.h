@@ -99,5 +99,7 @@ struct store *workbench_store(struct workbench *w);
 struct renderer *workbench_renderer(struct workbench *w);
 /* Fragments of the last rendering. */
 size_t workbench_fragments(const struct workbench *w);
+/* Objects of watched kinds that were read from the files. */
+size_t workbench_objects_read(const struct workbench *w);
 
 #endif

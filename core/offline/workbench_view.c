@@ -114,3 +114,12 @@ size_t workbench_fragments(const struct workbench *w)
 {
     return w->fragments.count;
 }
+
+size_t workbench_objects_read(const struct workbench *w)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < store_kind_count(w->store); i++)
+        count += store_kind_objects(store_kind_at(w->store, i));
+    return count;
+}

@@ -127,7 +127,7 @@ stringData: {password: very-secret-indeed}
     it("says in one line that all is well", function()
       local out, _, status = haptic("validate " .. MANIFESTS)
       assert.equal(0, status)
-      assert.matches("^valid: %d+ fragments, HAProxy [%d.]+[^\n]*, 0 warnings\n$", out)
+      assert.matches("^valid: %d+ objects, %d+ fragments, HAProxy [%d.]+[^\n]*, 0 warnings\n$", out)
     end)
 
     it("names the line and the object of a template that fails", function()
