@@ -66,7 +66,10 @@ describe("A configuration before it is stored", function()
     local file = scope:path("object.json")
     posix.write_file(file, http.encode(object))
     local verb = admin:get(object.kind, object.metadata.name) and "replace" or "create"
-    local output, code = posix.run({ "kubectl", "--kubeconfig", cluster.admin_kubeconfig, verb, "-f", file, ... })
+    local output, code
+    repeat -- its status may be written between kubectl's question and its answer
+      output, code = posix.run({ "kubectl", "--kubeconfig", cluster.admin_kubeconfig, verb, "-f", file, ... })
+    until not output:find("(Conflict)", 1, true)
     return code == 0, output
   end
   local function try(object) return apply(object, "--dry-run=server") end

@@ -98,7 +98,7 @@ describe("ConfigMaps:", function()
       assert.equal(503, (host("unknown")))
       assert.equal(503, (host("broken")))
       local told = haptic:get("/debug/state").body
-      for _, text in ipairs({ "InvalidTcpService", "8404x is no port", "InvalidErrorFile", "418 is no status", "403 has the status 200",
+      for _, text in ipairs({ "InvalidTcpService", "8404x is no port", "InvalidErrorFile", "418 is not a status", "403 has the status 200",
         "InvalidList", "broken: line 2", "there is no list patterns/nobody" }) do
         assert.matches(text, told, 1, true)
       end
