@@ -83,7 +83,7 @@ local function new_host(failures)
     fits = function() return true end,
     released = function() return 0 end,
     cpu = os.clock,
-    digest = digest, decode = decode, address_parse = address_parse,
+    digest = digest, decode = decode, decode_object = decode, address_parse = address_parse,
   }
 end
 

@@ -73,4 +73,5 @@ void status_wait(struct status_writer *w, struct status_entry *e)
 {
     e->generation = 0;
     status_move(w, e, STATUS_WAITS);
+    w->scan_due = true; /* the list may have been looked at in this step already */
 }

@@ -40,7 +40,7 @@ struct status_writer {
     size_t in_flight;
     int64_t tokens_ns; /* time that may be spent on writes, a token each */
     int64_t refilled_ns, paused_ns, scanned_ns;
-    bool scan_due; /* the list was not looked at in this step */
+    bool scan_due; /* the list of those that wait is to be looked at */
     struct net_backoff pause;
     unsigned failures; /* in a row, of any object */
     struct log_repeat warned;
