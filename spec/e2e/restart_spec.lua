@@ -279,7 +279,8 @@ end)]] },
     start({}, {
       name = "damaged", directory = former.directory, http_port = former.http_port, status_port = former.status_port,
     }):wait_ready()
-    haptic:wait_log("The configuration that was accepted before the start cannot be read.*accepted.*damaged", 5)
+    -- What is wrong depends on where the byte stands: the digest differs, or a frame is cut.
+    haptic:wait_log("The configuration that was accepted before the start cannot be read.*/accepted: ", 5)
     all_answer()
     -- The next one can be read again.
     restart(BROKEN, "KILL")
