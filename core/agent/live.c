@@ -1,5 +1,5 @@
-/* Texts are parsed by haproxy/cfg. Of each text is kept what it has to be compared by, and what it may refer to: maps,
- * and words (live_words.c). What the command line tells is merged in live_merge.c.
+/* Texts are parsed by haproxy/cfg. Kept of each text are the parts that are compared, and the names that it may refer to:
+ * maps, and words (live_words.c). Answers of the command line are merged in live_merge.c.
  */
 #include "agent/live.h"
 

@@ -1,7 +1,5 @@
 #include "cmd/ask_agent.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -9,6 +7,7 @@
 #include "base/clock.h"
 #include "cmd/version.h"
 #include "haproxy/expand.h"
+#include "net/credentials.h"
 #include "net/peer.h"
 
 #define TIMEOUT_NS (30 * NS_PER_S)
@@ -43,25 +42,15 @@ static void on_answer(void *ctx, const struct peer_answer *answer, const struct 
 
 static int read_pem(const char *option, const char *path, struct buf *out, struct err *err)
 {
-    char chunk[4096];
-    size_t n;
-
     if (path == NULL)
         return err_set(err, ERR_INVALID, "an agent is asked over mutual TLS: give --%s as haptic run has it", option);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return err_set_sys(err, errno, "--%s %s", option, path);
-    while ((n = fread(chunk, 1, sizeof(chunk), file)) > 0 && out->length < PEM_MAX)
-        buf_add(out, chunk, n);
-    explicit_bzero(chunk, sizeof(chunk));
-    fclose(file);
-    return strstr(buf_str(out), "-----BEGIN ") != NULL ? 0
-                                                       : err_set(err, ERR_INVALID, "--%s %s: is not PEM", option, path);
+    return credentials_read_file(path, out, err) < 0 ? err_wrap(err, "--%s", option) : 0;
 }
 
 static int set_identity(struct peers *peers, const struct ask_agent *a, struct err *err)
 {
-    CLEANUP(expand_wipe) struct buf authority = {0}, certificate = {0}, key = {0};
+    CLEANUP(expand_wipe)
+    struct buf authority = {.max = PEM_MAX}, certificate = {.max = PEM_MAX}, key = {.max = PEM_MAX};
 
     if (read_pem("fleet-ca", a->authority, &authority, err) < 0 ||
         read_pem("fleet-cert", a->certificate, &certificate, err) < 0 || read_pem("fleet-key", a->key, &key, err) < 0)

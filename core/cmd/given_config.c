@@ -1,4 +1,4 @@
-/* What is wrong with a configuration is a finding here as with the commands that render it. */
+/* Faults of a configuration are findings, as in the commands that render it. */
 #include "cmd/given_config.h"
 
 #include <stdio.h>

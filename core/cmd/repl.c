@@ -353,11 +353,14 @@ static void load_file(struct repl *r, const char *path)
         r->failed = true;
         return;
     }
-    while ((n = fread(chunk, 1, sizeof(chunk), file)) > 0)
-        if (buf_try_add(&text, chunk, n, &err) < 0)
-            break;
+    int result = 0;
+    while (result == 0 && (n = fread(chunk, 1, sizeof(chunk), file)) > 0)
+        result = buf_try_add(&text, chunk, n, &err);
     fclose(file);
-    if (!evaluate(r, buf_str(&text))) {
+    if (result < 0) {
+        printf("error: %s: %s\n", path, err.text);
+        r->failed = true;
+    } else if (!evaluate(r, buf_str(&text))) {
         printf("error: %s ends within a statement\n", path);
         r->failed = true;
     }

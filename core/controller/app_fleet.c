@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/vec.h"
 #include "controller/app_parts.h"
+#include "net/credentials.h"
 
 #define PEM_MAX ((size_t)1 << 20)
 #define LOOK_MS 2000
@@ -57,29 +58,6 @@ static void settled(void *ctx, const struct fleet_deployment *deployment)
 
 /* ---- the identity ---- */
 
-static void close_file(FILE **file)
-{
-    if (*file != NULL)
-        fclose(*file);
-}
-
-static int read_file(const char *path, struct buf *out, struct err *err)
-{
-    CLEANUP(close_file) FILE *file = fopen(path, "re");
-    char chunk[4096];
-    size_t n;
-
-    if (file == NULL)
-        return err_set_sys(err, errno, "%s", path);
-    while ((n = fread(chunk, 1, sizeof(chunk), file)) > 0)
-        if (buf_try_add(out, chunk, n, err) < 0)
-            return err_wrap(err, "%s", path);
-    explicit_bzero(chunk, sizeof(chunk));
-    if (ferror(file))
-        return err_set_sys(err, errno, "read %s", path);
-    return strstr(buf_str(out), "-----BEGIN ") != NULL ? 0 : err_set(err, ERR_INVALID, "%s is not PEM", path);
-}
-
 static void wipe(struct buf *b)
 {
     if (b->data != NULL)
@@ -93,8 +71,9 @@ static int take_identity(struct app *app, struct err *err)
     CLEANUP(wipe) struct buf authority = {.max = PEM_MAX}, certificate = {.max = PEM_MAX}, key = {.max = PEM_MAX};
     const struct app_options *o = &app->options;
 
-    if (read_file(o->fleet_authority, &authority, err) < 0 || read_file(o->fleet_certificate, &certificate, err) < 0 ||
-        read_file(o->fleet_key, &key, err) < 0)
+    if (credentials_read_file(o->fleet_authority, &authority, err) < 0 ||
+        credentials_read_file(o->fleet_certificate, &certificate, err) < 0 ||
+        credentials_read_file(o->fleet_key, &key, err) < 0)
         return -1;
     const char *const parts[] = {buf_str(&authority), buf_str(&certificate), buf_str(&key)};
     const size_t lengths[] = {authority.length, certificate.length, key.length};

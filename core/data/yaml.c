@@ -70,8 +70,8 @@ static int fail_at(struct reader *r, const struct node *node, const char *messag
 
 /* ── events to nodes ─────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-/* What the author has most probably done, where libyaml's words name only what it wanted. The index of a mark counts
- * characters: beyond ASCII the byte is another one, and there is no advice about it. */
+/* The probable mistake, where libyaml's message names only the token that it expected. The index of a mark counts
+ * characters, so after a character beyond ASCII it is not the index of the byte: then there is no advice. */
 static const char *advice_on(const char *problem, char at)
 {
     if (strcmp(problem, "found character that cannot start any token") == 0 && at == '\t')

@@ -43,8 +43,10 @@ struct child {
     struct shared_page *page;
     struct buf in, out;
     size_t written, frame_max;
-    /* What is owed, and its limit; limit_ns 0: nothing is. The fragment that is at hand, and its limit. */
-    int64_t begun_ns, begun_cpu_ns, limit_ns, seen_ns, seen_cpu_ns, fragment_limit_ns;
+    /* The answer that is awaited: since when, with which processor time, and its limit (0: none is awaited). */
+    int64_t begun_ns, begun_cpu_ns, limit_ns;
+    /* The same of the fragment that runs. */
+    int64_t seen_ns, seen_cpu_ns, fragment_limit_ns;
     /* While nothing is owed: processor time at the last look, and by how much it was more than its share since. */
     int64_t idle_cpu_ns, idle_excess_ns;
     uint64_t seen_sequence;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/vec.h"
 
 /* Copy a string to *at, advance it, and return where the copy starts. */
 static const char *place(char **at, const char *string, size_t length)
@@ -73,6 +74,26 @@ struct fragment *fragment_new(const struct fragment_head *head, const struct con
         c->slot = 0;
     }
     return f;
+}
+
+struct fragment *fragment_copy(const struct fragment *f, bool (*keeps)(void *ctx, const struct contribution *c),
+                               void *ctx)
+{
+    VEC(struct contribution_input) inputs = {0};
+    const struct fragment_head head = {.id = f->id,
+                                       .template_name = f->template_name,
+                                       .owner_kind = f->owner_kind,
+                                       .owner_id = f->owner_id,
+                                       .owner_created_s = f->owner_created_s};
+
+    for (size_t i = 0; i < f->count; i++) {
+        const struct contribution *c = &f->items[i];
+        if (keeps == NULL || keeps(ctx, c))
+            vec_push(&inputs, contribution_input_of(c->kind, c->rank, c->order, c->scope, c->key, c->text));
+    }
+    struct fragment *copy = fragment_new(&head, inputs.items, inputs.length);
+    vec_done(&inputs);
+    return copy;
 }
 
 struct fragment *fragment_ref(struct fragment *f)

@@ -107,6 +107,9 @@ struct fragment_head {
 
 /* Build a fragment with one reference; all but the texts lies in one allocation. */
 struct fragment *fragment_new(const struct fragment_head *head, const struct contribution_input *items, size_t count);
+/* A copy, which has no place in a model yet, with the contributions that `keeps` takes; NULL: with all. */
+struct fragment *fragment_copy(const struct fragment *f, bool (*keeps)(void *ctx, const struct contribution *c),
+                               void *ctx);
 struct fragment *fragment_ref(struct fragment *f);
 struct fragment *fragment_unref(struct fragment *f); /* NULL is fine; always returns NULL */
 /* Its contribution of that kind, scope and key; NULL: it has none, or the fragment is NULL. */

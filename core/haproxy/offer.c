@@ -397,6 +397,16 @@ int offer_read(const char *bytes, size_t length, struct offer *ret_offer, struct
     return result;
 }
 
+int offer_read_whole(const char *bytes, size_t length, struct offer *ret_offer, struct err *err)
+{
+    if (offer_read(bytes, length, ret_offer, err) < 0)
+        return -1;
+    if (*ret_offer->from == '\0' && digest_equal(direct_digest(&ret_offer->changes), ret_offer->result))
+        return 0;
+    offer_done(ret_offer);
+    return err_set(err, ERR_INVALID, "what it serves does not have the digest that it says");
+}
+
 void offer_done(struct offer *o)
 {
     direct_done(&o->changes);

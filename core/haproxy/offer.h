@@ -53,6 +53,8 @@ size_t offer_write_delta(struct buf *out, const struct model *m, struct vault *v
                          const struct offer_name *names, size_t count);
 
 int offer_read(const char *bytes, size_t length, struct offer *ret_offer, struct err *err) MUST_CHECK;
+/* The same of one that has everything. ERR_INVALID also: it is a delta, or its items do not have its digest. */
+int offer_read_whole(const char *bytes, size_t length, struct offer *ret_offer, struct err *err) MUST_CHECK;
 void offer_done(struct offer *o);
 /* Make its values known, after its changes were made: the vault drops what no text refers to. */
 void offer_take_values(const struct offer *o, struct vault *vault);

@@ -1,9 +1,12 @@
 /* OpenSSL counts references: one certificate, one key and one store serve all contexts. */
 #include "net/credentials.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
@@ -108,4 +111,29 @@ bool credentials_use(const struct credentials *c, void *ssl_ctx)
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set1_cert_store(ctx, c->authorities);
     return SSL_CTX_use_cert_and_key(ctx, c->certificate, c->key, c->chain, 1) == 1;
+}
+
+static void close_file(FILE **file)
+{
+    if (*file != NULL)
+        fclose(*file);
+}
+
+int credentials_read_file(const char *path, struct buf *out, struct err *err)
+{
+    CLEANUP(close_file) FILE *file = fopen(path, "re");
+    char chunk[4096];
+    size_t n;
+    int result = 0;
+
+    if (file == NULL)
+        return err_set_sys(err, errno, "%s", path);
+    while (result == 0 && (n = fread(chunk, 1, sizeof(chunk), file)) > 0)
+        result = buf_try_add(out, chunk, n, err);
+    explicit_bzero(chunk, sizeof(chunk));
+    if (result < 0)
+        return err_wrap(err, "%s", path);
+    if (ferror(file))
+        return err_set_sys(err, errno, "read %s", path);
+    return strstr(buf_str(out), "-----BEGIN ") != NULL ? 0 : err_set(err, ERR_INVALID, "%s is not PEM", path);
 }

@@ -85,21 +85,10 @@ void rehearsal_note(struct rehearsal *r, const struct fragment *before, const st
 /* A fragment knows its places in one model, so that another one needs a copy. */
 static void put_copy(struct model *m, const struct fragment *f)
 {
-    VEC(struct contribution_input) inputs = {0};
-    const struct fragment_head head = {.id = f->id,
-                                       .template_name = f->template_name,
-                                       .owner_kind = f->owner_kind,
-                                       .owner_id = f->owner_id,
-                                       .owner_created_s = f->owner_created_s};
+    struct fragment *copy = fragment_copy(f, NULL, NULL);
 
-    for (size_t i = 0; i < f->count; i++) {
-        const struct contribution *c = &f->items[i];
-        vec_push(&inputs, contribution_input_of(c->kind, c->rank, c->order, c->scope, c->key, c->text));
-    }
-    struct fragment *copy = fragment_new(&head, inputs.items, inputs.length);
     model_fragment_put(m, copy);
     fragment_unref(copy);
-    vec_done(&inputs);
 }
 
 static void add_unchanged(void *ctx, const struct fragment *f)
@@ -108,12 +97,6 @@ static void add_unchanged(void *ctx, const struct fragment *f)
 
     if (map_get(&r->noted, f->id) == NULL)
         put_copy(r->model, f);
-}
-
-static void accept_all(struct model *m)
-{
-    model_check_begin(m);
-    model_check_end(m, true);
 }
 
 static void make_model(struct rehearsal *r)
@@ -125,7 +108,7 @@ static void make_model(struct rehearsal *r)
     for (size_t it = 0; (slot = map_next(&r->noted, &it));)
         if (((struct noted *)slot->value)->before != NULL)
             put_copy(r->model, ((struct noted *)slot->value)->before);
-    accept_all(r->model);
+    model_accept_all(r->model);
 }
 
 /* The files are changed by the comparison: each version gets a copy. */
@@ -133,7 +116,7 @@ static int judge_for(struct rehearsal *r, const struct disk_files *running, cons
                      struct verdicts *verdicts, struct err *err)
 {
     CLEANUP(disk_files_done) struct disk_files copy = {0};
-    struct difference d = {0};
+    CLEANUP(difference_done) struct difference d = {0};
 
     for (size_t i = 0; i < running->items.length; i++) {
         const struct disk_file *f = &running->items.items[i];
@@ -142,7 +125,6 @@ static int judge_for(struct rehearsal *r, const struct disk_files *running, cons
     if (difference_forecast(&copy, store_vault(workbench_store(r->w)), r->model, r->w, caps, &d, err) < 0)
         return -1;
     verdicts_add(verdicts, &d, caps->text);
-    difference_done(&d);
     return 0;
 }
 
@@ -164,7 +146,7 @@ int rehearsal_judge(struct rehearsal *r, const struct versions *versions, struct
     }
     if (r->noted.count > 0) {
         model_review_gone(r->model);
-        accept_all(r->model);
+        model_accept_all(r->model);
     }
     bool differs = r->noted.count > 0;
     clear(r);

@@ -20,14 +20,15 @@ struct served {
 };
 
 int served_read(const char *bytes, size_t length, struct served *ret_served, struct err *err) MUST_CHECK;
-/* What a workbench has accepted. */
+/* The accepted output of a workbench. */
 int served_of(struct workbench *w, struct served *ret_served, struct err *err) MUST_CHECK;
 void served_done(struct served *s);
 /* The handle of the default certificate that a controller has made; "": it serves another one. Every controller makes
  * its own, so another rendering has to be told. */
 void served_default_certificate(const struct served *s, char ret_handle[VAULT_HANDLE_LENGTH + 1]);
 
-/* What a HAProxy that runs `before` has to do to come to what `now` has accepted. Equal handles stand for equal values. */
+/* The operations that bring a HAProxy from `before` to the accepted output of `now`. Equal handles stand for equal
+ * values. */
 int served_judge(struct served *before, struct workbench *now, const struct haproxy_caps *caps,
                  struct difference *ret_difference, struct err *err) MUST_CHECK;
 /* As difference_write(). */
