@@ -12,11 +12,11 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "engine/processor_time.h"
 #include "engine/worker.h"
 
 #define READ_BYTES ((size_t)256 << 10)
@@ -28,8 +28,6 @@
 #define FRAME_SLACK_BYTES ((size_t)4096)
 #define INPUT_KEEP_BYTES ((size_t)1 << 20)
 #define REASON_SIZE 300
-/* One that gets less than half of a processor has so many times as long. */
-#define STARVED_FACTOR 4
 
 struct child {
     const struct child_events *events; /* NULL: discarded */
@@ -37,16 +35,18 @@ struct child {
     uv_process_t process;
     uv_poll_t poll;
     uv_timer_t timer;
-    int fd, open_handles;
+    int fd, time_fd, open_handles;
     bool running, hung_up, unwritable, killed, wants_writable, asked_drained;
     char reason[REASON_SIZE]; /* why we killed it */
     struct shared_page *page;
     struct buf in, out;
     size_t written, frame_max;
-    /* The answer that is awaited: since when, with which processor time, and its limit (0: none is awaited). */
-    int64_t begun_ns, begun_cpu_ns, limit_ns;
+    /* The answer that is awaited: since when, and its limit (0: none is awaited). */
+    struct processor_time begun;
+    int64_t limit_ns;
     /* The same of the fragment that runs. */
-    int64_t seen_ns, seen_cpu_ns, fragment_limit_ns;
+    struct processor_time seen;
+    int64_t fragment_limit_ns;
     /* While nothing is owed: processor time at the last look, and by how much it was more than its share since. */
     int64_t idle_cpu_ns, idle_excess_ns;
     uint64_t seen_sequence;
@@ -60,6 +60,8 @@ static void on_closed(uv_handle_t *handle)
         return;
     if (c->fd >= 0)
         close(c->fd);
+    if (c->time_fd >= 0)
+        close(c->time_fd);
     shared_page_unmap(c->page);
     buf_done(&c->in);
     buf_done(&c->out);
@@ -237,30 +239,17 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal_nu
     close_handle((uv_handle_t *)&c->timer);
 }
 
-/* Processor time of the process; 0 when that cannot be told. */
-static int64_t cpu_ns(const struct child *c)
+/* Of a process that has ended: nothing changes any more. */
+static struct processor_time time_now(const struct child *c)
 {
-    clockid_t clock;
-    struct timespec used;
-
-    if (!c->running || clock_getcpuclockid(uv_process_get_pid(&c->process), &clock) != 0 ||
-        clock_gettime(clock, &used) < 0)
-        return 0;
-    return used.tv_sec * NS_PER_S + used.tv_nsec;
-}
-
-/* Has it had its time? Not where it waited for a processor: whoever is at hand then is not to blame. One that is
- * stopped, or waits for nothing, ends all the same. */
-static bool is_late(int64_t wall_ns, int64_t used_ns, int64_t limit_ns)
-{
-    return wall_ns >= limit_ns && (used_ns >= limit_ns / 2 || wall_ns >= STARVED_FACTOR * limit_ns);
+    return c->running ? processor_time_now(uv_process_get_pid(&c->process), c->time_fd) : c->seen;
 }
 
 static void on_timer(uv_timer_t *timer);
 
 static void arm(struct child *c)
 {
-    int64_t next = c->begun_ns + c->limit_ns - clock_now_ns(), most = c->fragment_limit_ns / 4;
+    int64_t next = c->begun.wall_ns + c->limit_ns - clock_now_ns(), most = c->fragment_limit_ns / 4;
 
     if (next <= 0 || next > most) /* past its limit without the processor: looked at again and again */
         next = most;
@@ -269,23 +258,22 @@ static void arm(struct child *c)
 }
 
 /* True when the fragment that is at hand was so a whole limit ago. */
-static bool fragment_is_late(struct child *c, int64_t now, int64_t used_ns)
+static bool fragment_is_late(struct child *c, const struct processor_time *now)
 {
     uint64_t sequence = atomic_load_explicit(&c->page->sequence, memory_order_relaxed);
 
     if (sequence != c->seen_sequence || !atomic_load_explicit(&c->page->active, memory_order_relaxed)) {
         c->seen_sequence = sequence;
-        c->seen_ns = now;
-        c->seen_cpu_ns = used_ns;
+        c->seen = *now;
     }
-    return is_late(now - c->seen_ns, used_ns - c->seen_cpu_ns, c->fragment_limit_ns);
+    return processor_time_is_over(&c->seen, now, c->fragment_limit_ns, child_pid(c));
 }
 
 /* A process that owes nothing takes in objects and collects garbage, and then rests: a fiftieth of the time is more
  * than it needs. One that works on is found out in two looks, or a few more where others want the processors too. */
 static bool is_restless(struct child *c)
 {
-    int64_t now = cpu_ns(c);
+    int64_t now = time_now(c).used_ns;
 
     c->idle_excess_ns += now - c->idle_cpu_ns - c->fragment_limit_ns / 50;
     c->idle_cpu_ns = now;
@@ -315,8 +303,8 @@ static void on_timer(uv_timer_t *timer)
             arm_idle(c);
         return;
     }
-    int64_t now = clock_now_ns(), used_ns = cpu_ns(c);
-    if (is_late(now - c->begun_ns, used_ns - c->begun_cpu_ns, c->limit_ns) || fragment_is_late(c, now, used_ns))
+    struct processor_time now = time_now(c);
+    if (processor_time_is_over(&c->begun, &now, c->limit_ns, child_pid(c)) || fragment_is_late(c, &now))
         child_kill(c, "deadline");
     else
         arm(c);
@@ -328,14 +316,13 @@ void child_set_deadline(struct child *c, int64_t total_ns, int64_t fragment_ns)
         return;
     c->fragment_limit_ns = fragment_ns;
     c->limit_ns = total_ns;
+    c->begun = c->seen = time_now(c);
     if (total_ns == 0) {
-        c->idle_cpu_ns = cpu_ns(c);
+        c->idle_cpu_ns = c->begun.used_ns;
         c->idle_excess_ns = 0;
         arm_idle(c);
         return;
     }
-    c->begun_ns = c->seen_ns = clock_now_ns();
-    c->begun_cpu_ns = c->seen_cpu_ns = cpu_ns(c);
     c->seen_sequence = atomic_load_explicit(&c->page->sequence, memory_order_relaxed);
     arm(c);
 }
@@ -397,7 +384,7 @@ int child_start(uv_loop_t *loop, const char *executable, const struct renderer_l
     page->garbage_bytes = limits->garbage_bytes;
     page->deadline_ns = limits->deadline_ns;
     struct child *c = xcalloc(1, sizeof(*c));
-    *c = (struct child){.events = events, .ctx = ctx, .fd = sockets[0], .page = page, .open_handles = 3};
+    *c = (struct child){.events = events, .ctx = ctx, .fd = sockets[0], .time_fd = -1, .page = page, .open_handles = 3};
     c->frame_max = limits->fragment_bytes + FRAME_SLACK_BYTES;
     if (c->frame_max < FRAME_MESSAGE_MAX)
         c->frame_max = FRAME_MESSAGE_MAX;
@@ -409,6 +396,7 @@ int child_start(uv_loop_t *loop, const char *executable, const struct renderer_l
     if (spawn(c, loop, executable, theirs, page_fd, err) < 0)
         return give_up(c);
     c->running = true;
+    c->time_fd = processor_time_open(child_pid(c));
     if (limits->niceness > 0)
         (void)setpriority(PRIO_PROCESS, (id_t)child_pid(c), getpriority(PRIO_PROCESS, 0) + limits->niceness);
     uv_poll_start(&c->poll, UV_READABLE, on_poll);

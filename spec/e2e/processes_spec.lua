@@ -70,8 +70,8 @@ describe("processes:", function()
       local before = assert(haptic:renderer_pid(), "no renderer process found")
       posix.kill(before, signal)
       admin:put(kube.slice("moving", { "198.18.1.4" }))
-      -- One that is stopped looks like one that gets no processor: it has four times its 10 s.
-      answers("moving.example", "198.18.1.4:8001", 70)
+      -- The time limit of a rendering is 10 s.
+      answers("moving.example", "198.18.1.4:8001", 30)
       local after = haptic:renderer_pid()
       assert.are_not.equal(before, after)
       assert.is_false(posix.is_alive(before))
