@@ -1,5 +1,5 @@
-/* From pending to accepted: what is harmless at once, the rest by asking HAProxy. Here is decided when to ask; whom to
- * blame is the validator's business. */
+/* Moves rendered items from pending to accepted: harmless changes at once, the others after a check by HAProxy. This
+ * file decides when to check. The validator decides which fragment is to blame. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +11,10 @@
 #include "controller/settle.h"
 
 #define BACKGROUND_MIN_NS (5 * NS_PER_S)
-#define RECHECK_NS (2 * NS_PER_S)      /* a check could not be made */
-#define REFUSED_MAX_NS (10 * NS_PER_S) /* between checks while HAProxy refuses the templates' own output */
+#define RECHECK_NS (2 * NS_PER_S)      /* after a check that could not be made */
+#define REFUSED_MAX_NS (10 * NS_PER_S) /* between checks while HAProxy refuses parts of the templates themselves */
 #define REFUSED_DOUBLINGS 6
-#define UNFINISHED_MAX_NS (30 * NS_PER_S) /* between two runs that search for a culprit */
+#define UNFINISHED_MAX_NS (30 * NS_PER_S) /* between two runs that search for the refused fragments */
 #define CHECK_SHARE 20                    /* background checks take one part in so many of the time */
 
 struct explain_ctx {
@@ -22,7 +22,7 @@ struct explain_ctx {
     bool left_out;
 };
 
-/* checks 0: by structure. */
+/* checks is 0 when the structure alone was enough, without a check by HAProxy. */
 static void note_accepted(struct reconcile *r, unsigned checks, int64_t check_ns)
 {
     struct digest digest = model_digest(r->model, MODEL_ACCEPTED);
@@ -51,7 +51,7 @@ static void on_recheck(uv_timer_t *timer)
     reconcile_step(timer->data);
 }
 
-/* Is it too early for another check? Then the timer comes back to it. */
+/* True while it is too early for another check. Then the timer calls again. */
 static bool check_waits(struct reconcile *r)
 {
     int64_t wait = r->check_after_ns - clock_now_ns();
@@ -164,7 +164,7 @@ static void on_refused_explained(void *ctx, const char *where)
     free(e);
 }
 
-/* Told once for each message: the same is refused again and again while nothing changes. */
+/* Logs each message once: while nothing changes, every check gives the same refusal. */
 static void on_refused(void *ctx, const struct conviction *c)
 {
     struct reconcile *r = ctx;
@@ -184,7 +184,7 @@ static int64_t clamp(int64_t value, int64_t min, int64_t max)
     return value < min ? min : value > max ? max : value;
 }
 
-/* What the outcome means for the next check: how long it has to wait. */
+/* Sets how long the next check has to wait after this outcome. */
 static void note_outcome(struct reconcile *r, const struct validation *v)
 {
     int64_t wait = 0;
@@ -197,7 +197,7 @@ static void note_outcome(struct reconcile *r, const struct validation *v)
         break;
     case VALIDATION_REFUSED:
         r->refused_digest = model_digest(r->model, MODEL_RENDERED);
-        /* Others' changes make a new rendering again and again, which is refused for the same reason. */
+        /* Changes of other objects cause new renderings, and HAProxy refuses each of them for the same reason. */
         wait = clamp(r->last_check_ns << (r->refusals < REFUSED_DOUBLINGS ? r->refusals : REFUSED_DOUBLINGS), 0,
                      REFUSED_MAX_NS);
         break;
@@ -224,10 +224,10 @@ static void on_validated(void *ctx, const struct validation *v)
     };
     struct reconcile *r = ctx;
 
-    if (!v->idle) /* how long an idle one takes says nothing about HAProxy */
+    if (!v->idle) /* the duration of an idle check says nothing about HAProxy */
         r->last_check_ns = v->checks > 0 ? v->duration_ns / v->checks : 0;
     metric_add(r->checked, v->checks);
-    r->check_due = false; /* whatever it says: who is refused was named, and everybody else goes on */
+    r->check_due = false; /* whatever the outcome: refused fragments are quarantined, all others continue */
     note_outcome(r, v);
     if (v->outcome != VALIDATION_ACCEPTED && *v->problem != '\0' && strcmp(r->problem, v->problem) != 0)
         log_error(titles[v->outcome], "error", v->problem, "checks", log_int(v->checks));

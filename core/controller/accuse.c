@@ -1,6 +1,6 @@
-/* Files first, since a bad certificate is reported with the line of the bind that uses it; then lines; then sections.
- * Lines, maps, lists of certificates are found by indexes, each of which is made for the first complaint that needs it;
- * a section is looked through once. */
+/* Looks for files first, because HAProxy reports a bad certificate with the line of the bind that uses it; then for
+ * lines, then for sections. Lines, maps and lists of certificates are found by indexes. The first complaint that needs
+ * an index makes it. A section is searched once. */
 #include "controller/accuse.h"
 
 #include <stdio.h>
@@ -74,7 +74,7 @@ struct court {
     struct evidence *evidence;
     const struct model *model;
     struct accusations *accusations;
-    struct map seen;     /* ids of fragments that are accused already, or have changed since the check */
+    struct map seen;     /* ids of fragments that are accused already or have changed since the check */
     struct map files;    /* files whose item has been looked for: the answer */
     struct map sections; /* the same */
     struct map maps;     /* name → struct evidence_map */
@@ -83,7 +83,7 @@ struct court {
     bool has_maps, has_lists;
 };
 
-/* Cached results of a search for a file or a section. */
+/* Cached results of the search for a file or a section. */
 #define FOUND ((void *)(uintptr_t)2)
 #define NOT_FOUND ((void *)(uintptr_t)1)
 
@@ -104,7 +104,7 @@ static const char *line_of(struct court *c, struct evidence_map *text, unsigned 
     return line;
 }
 
-/* Is this (but for indentation) still line number (0-based) of the text? */
+/* True when line number (0-based) of the text is still this line, apart from indentation. */
 static bool says(const struct text *text, uint32_t number, const char *line, size_t length)
 {
     if (text == NULL)
@@ -135,7 +135,7 @@ static void accuse_item(struct court *c, const struct item *item, unsigned line,
                                                           .message = xstrdup(message)}));
 }
 
-/* Does the item say now what it said when the check began? Only for one that the check was about. */
+/* True when the item has the same text as when the check began. Only for items that the check was about. */
 static bool is_unchanged(const struct item *item)
 {
     return item->in_check && text_equal(item->checking, item->rendered);
@@ -182,7 +182,7 @@ static void note_list(void *ctx, struct item *item)
         (void)map_put(&c->lists, item->scope, item);
 }
 
-/* The pending item of a file; of a list of certificates, one of them. */
+/* The pending item of a file; for a list of certificates, one of its items. */
 static const struct item *file_item(struct court *c, const char *name, bool is_certificate)
 {
     const struct item *item = model_file_item(c->model, is_certificate ? CONTRIBUTION_CERTIFICATE : CONTRIBUTION_FILE,
@@ -198,7 +198,7 @@ static const struct item *file_item(struct court *c, const char *name, bool is_c
     return map_get(&c->lists, name);
 }
 
-/* A file that the check was to decide about. */
+/* True for a file whose content the check tested. */
 static bool accuse_file(struct court *c, const struct check_message *m)
 {
     const char *slash = m->file ? strchr(m->file, '/') : NULL;
@@ -224,7 +224,7 @@ static bool accuse_file(struct court *c, const struct check_message *m)
     return true;
 }
 
-/* Ten thousand wrong lines of one text are one accusation: none but the first is looked for in it. */
+/* Ten thousand wrong lines of one text make one accusation: only the first of them is looked up. */
 static bool is_settled(struct court *c, const struct item *item)
 {
     return item->winner != NULL && map_get(&c->seen, item->winner->id) != NULL;
@@ -249,7 +249,7 @@ static bool accuse_line(struct court *c, const struct check_message *m)
             accuse_item(c, origin->item, origin->line, m->text);
         } else {
             c->accusations->superseded = true;
-            if (origin->item->winner != NULL) /* it is checked again as a whole */
+            if (origin->item->winner != NULL) /* the whole item is checked again */
                 (void)map_put(&c->seen, origin->item->winner->id, c);
         }
     }
@@ -258,7 +258,7 @@ static bool accuse_line(struct court *c, const struct check_message *m)
 
 /* ---- words ---- */
 
-/* Where a word of a section stands, and where else: each fragment once. */
+/* The places of a word in a section; each fragment is listed once. */
 struct spoken {
     const struct item *item; /* NULL: the section was read */
     unsigned line;           /* of its text, 0-based */
@@ -297,8 +297,8 @@ static void note_words(struct court *c, const struct section *s)
     }
 }
 
-/* "Proxy 'http': unable to find required use_backend: 'x'": HAProxy names no line, but the section and, in the last
- * quotes, a word of it. As many fragments are accused as there are complaints. */
+/* For a message such as "Proxy 'http': unable to find required use_backend: 'x'". It has no line, only the section and,
+ * in the last quotes, a word of it. Accuses at most as many fragments as there are complaints. */
 static bool accuse_word(struct court *c, const struct check_message *m)
 {
     static const char *const types[] = {"backend", "frontend", "listen"};
@@ -340,7 +340,7 @@ static void words_done(struct map *words)
     map_done(words);
 }
 
-/* A section that is complained about as a whole: its pending pieces, if they are all of one fragment. */
+/* For a complaint about a whole section: accuses its pending pieces if all of them come from one fragment. */
 static bool judge_section(struct court *c, const struct check_message *m)
 {
     static const char *const types[] = {"backend", "frontend", "listen", "defaults"};

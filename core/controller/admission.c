@@ -1,8 +1,7 @@
-/* The renderer gets the store's changes at once, and renders them a moment later, or with the next request. So it is up
- * to date when most candidates come, and the candidate is the cause of a failure that was not there before. The results
- * are collected until the rendering is complete (a fragment may run again when an object that it asked for has come),
- * then judged (admission_judge.c).
- */
+/* The renderer of the webhook gets each change of the store at once, and renders it a moment later or with the next
+ * request. So it is usually up to date when a candidate comes, and a new failure is caused by the candidate. Findings
+ * are collected until the rendering is complete, because a fragment may run again when an object that it asked for has
+ * come. admission_judge.c then judges them. */
 #include "controller/admission.h"
 
 #include <stdlib.h>
@@ -16,14 +15,14 @@
 
 #define QUEUE_MAX 64U
 #define QUEUE_BYTES_MAX ((size_t)16 << 20)
-/* Of all requests together; more are not judged. */
+/* The limit for all waiting requests together; a request beyond it is answered without a verdict. */
 #define RATE_PER_S 100
 #define RATE_BURST 200
 #define CATCH_UP_NS NS_PER_S
 #define NICENESS 10
-/* A process that could not load the templates may have been short of time. */
+/* A process that could not load the templates may have lacked processor time. */
 #define LOAD_AGAIN_NS (5 * NS_PER_S)
-/* A request has twice the time that its rendering may take. */
+/* The time limit of a request is twice that of its rendering. */
 #define RENDER_SHARE 2
 
 /* ---- answers ---- */
@@ -72,7 +71,7 @@ static void answer_judged(struct admission *a, struct admission_request *q, stru
     answer(q, v);
 }
 
-/* reason: for the metric; why: for people. */
+/* reason is a label of the metric; why is text for people. */
 static void answer_unjudged(struct admission *a, struct admission_request *q, const char *reason, const char *why)
 {
     struct verdict v = {0};
@@ -127,7 +126,7 @@ static void set_timer(struct admission *a)
     }
 }
 
-/* ---- the renderer's way ---- */
+/* ---- the renderer ---- */
 
 static void catch_up(struct admission *a)
 {
@@ -136,7 +135,7 @@ static void catch_up(struct admission *a)
     a->awaited = renderer_render(a->renderer);
 }
 
-/* The candidate is not shown any more. */
+/* From now on the renderer does not see the candidate. */
 static void forget_candidate(struct admission *a)
 {
     admission_forget_findings(a);
@@ -152,7 +151,7 @@ static void judge(struct admission *a)
     a->stirred = a->dirty;
     a->dirty = false;
     if (!renderer_pretend(a->renderer, q->object)) {
-        catch_up(a); /* the process has just ended: the next one begins with everything */
+        catch_up(a); /* the process has just ended: the next one starts with all objects */
         return;
     }
     a->state = ADMISSION_JUDGING;
@@ -215,7 +214,7 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
     if (a->state == ADMISSION_AWAY || a->state == ADMISSION_CATCHING_UP) {
         a->state = ADMISSION_RESTING;
         if (a->queue.length > 0)
-            judge(a); /* what has changed meanwhile is rendered with it */
+            judge(a); /* what has changed in the meantime is rendered with it */
         set_timer(a);
         return;
     }
@@ -231,8 +230,8 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
     go_on(a);
 }
 
-/* The first request was being judged when the process ended. Where another object is to blame, or nobody, the next
- * process has a look at it. */
+/* The process ended while it judged the first request. If another object or no object is to blame, the next process
+ * judges the request again. */
 static void judge_death(struct admission *a, const struct renderer_death *death)
 {
     CLEANUP(buf_done) struct buf why = {0};
@@ -278,7 +277,7 @@ static void on_replaced(void *ctx)
     problems_init(&a->problems);
     admission_forget_findings(a);
     if (a->state == ADMISSION_JUDGING)
-        catch_up(a); /* the new process was not shown the candidate */
+        catch_up(a); /* the new process has not seen the candidate */
 }
 
 static void on_program_failed(void *ctx, const char *message)
@@ -326,7 +325,7 @@ static bool spend_rate(struct admission *a, int64_t now)
     return true;
 }
 
-/* Takes the request. */
+/* Owns the request from here on. */
 static void enqueue(struct admission *a, struct admission_request *q)
 {
     if (!a->has_program) {

@@ -1,6 +1,6 @@
-/* A template's failure says nothing about others than the object that it ran for; so only the candidate's own fragments
- * deny it, and those that belong to no object when nothing but the candidate can have made them fail. An object that
- * fails already may be changed in other ways, or its owner could not even remove a finalizer. */
+/* A failed fragment concerns only the object that it runs for. So a candidate is denied for failures of its own
+ * fragments, and for failures of fragments without an object when only the candidate can have caused them. An object
+ * that fails already may still be changed: otherwise its owner could not even remove a finalizer. */
 #include "controller/admission_state.h"
 
 #include <stdlib.h>
@@ -53,7 +53,7 @@ static bool selects(const struct config_kind *k, yyjson_val *object)
     return selected;
 }
 
-/* Is it an object that would be rendered? */
+/* True for an object that would be rendered. */
 static bool is_concerned(const struct admission *a, const struct config_kind *k, const struct review *review)
 {
     const char *namespace = json_str(review->object, "metadata", "namespace");
@@ -76,7 +76,7 @@ bool admission_take(struct admission *a, const struct review *review, struct obj
     if (kind == NULL || !is_concerned(a, k, review))
         return false;
     if (json_str(review->object, "metadata", "name") == NULL)
-        return false; /* it gets one later; nothing in it can be wrong without */
+        return false; /* the API server generates the name later; no other error is possible without it */
     if (store_make_object(kind, review->object, &object, &err) < 0) {
         bool was_so = review->old_object != NULL && store_make_object(kind, review->old_object, &old, &ignored) < 0;
         object_unref(old);
@@ -105,7 +105,7 @@ bool admission_is_held(const struct admission *a, const struct render_stats *sta
     return false;
 }
 
-/* ---- what is found ---- */
+/* ---- findings ---- */
 
 static void finding_done(struct admission_finding *f)
 {
@@ -128,7 +128,7 @@ static bool owns(const struct object *o, const char *owner_kind, const char *own
     return strcmp(store_kind_spec(o->kind)->name, owner_kind) == 0 && strcmp(o->id, owner_id) == 0;
 }
 
-/* The fragment has said something else before. */
+/* The fragment has run again: removes its earlier finding. */
 static void drop_finding(struct admission *a, const char *fragment_id)
 {
     for (size_t i = 0; i < a->findings.length; i++)
@@ -230,7 +230,7 @@ static bool is_same_namespace(const struct object *o, const char *owner_id)
     return length > 0 && strncmp(owner_id, o->namespace, length) == 0 && owner_id[length] == '/';
 }
 
-/* Of others only what the candidate's owner may know. */
+/* About other objects, the answer contains only what the candidate's owner may know. */
 static void judge_failure(const struct admission *a, const struct object *o, const struct admission_finding *f,
                           struct verdict *v)
 {

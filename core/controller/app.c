@@ -1,5 +1,5 @@
-/* app_new() reads top to bottom like the start of a day; app_stop() is the same day's end: no new deployment, the one
- * under way ends, the Lease is given back so that a follower goes on at once, then the rest. */
+/* app_new() starts the parts in order. app_stop() stops them: no new deployment begins, the running one ends, the Lease
+ * is released so that a follower takes over at once, and then all other parts stop. */
 #include "controller/app.h"
 
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 #define STORE_MAX ((size_t)1 << 30)
 #define DEPLOYMENT_END_NS (2 * NS_PER_S)
 
-/* ---- what the parts ask ---- */
+/* ---- questions of the parts ---- */
 
 static int64_t received_ns(void *ctx)
 {
@@ -35,7 +35,7 @@ static const char *fence_holder(void *ctx)
     return leader_fence_holder(((struct app *)ctx)->leader);
 }
 
-/* An app that stops lets the deployment under way end. */
+/* While the app stops, the running deployment may end. */
 static int64_t write_end_ns(void *ctx)
 {
     return leader_write_end_ns(((struct app *)ctx)->leader);
@@ -88,7 +88,7 @@ static int start_haproxy(struct app *app, struct err *err)
                                         .write_end_ns = write_end_ns,
                                         .orders_changed = app_orders_changed,
                                         .reload_deadline_ns = app->config->deployment_timeout_ns,
-                                        /* 0 would be the agent's own idea of it */
+                                        /* 0 would select the agent's default */
                                         .min_reload_interval_ns = app->config->min_deployment_interval_ns > 0
                                                                       ? app->config->min_deployment_interval_ns
                                                                       : 1};
@@ -127,7 +127,7 @@ static int start_store(struct app *app, struct err *err)
     return app_take_kinds(app, app->config, &changed, err);
 }
 
-/* A process that was killed during a check has left a configuration with the values of Secrets. */
+/* A process that was killed during a check leaves a configuration that contains values of Secrets. */
 static void sweep_leftovers(void)
 {
     unsigned count = scratch_sweep(scratch_place());
@@ -194,7 +194,7 @@ static int begin(struct app *app, struct err *err)
         return -1;
     app_start_status(app);
     app_start_fetcher(app);
-    /* HAProxy last: what cannot start leaves none behind. */
+    /* HAProxy comes last, so that a failed start leaves no HAProxy behind. */
     if (app_set_program(app, app->config, err) < 0 || app_start_source(app, err) < 0 || start_haproxy(app, err) < 0)
         return -1;
     if (app->recall == NULL)
@@ -257,7 +257,7 @@ int app_new(uv_loop_t *loop, const struct app_options *options, struct metrics *
     app->released = leader_stopped;
     open_handles(app);
     if (start_all(app, err) < 0)
-        return -1; /* the process ends; what was made goes with it */
+        return -1; /* the caller ends the process, which frees everything */
     *ret_app = app;
     return 0;
 }
@@ -293,7 +293,7 @@ static void agent_stopped_first(void *ctx)
     app_end_election(ctx);
 }
 
-/* The deployment under way ends, or its time does. */
+/* Waits until the running deployment has ended, or until its time is over. */
 static void on_stop_poll(uv_timer_t *timer)
 {
     struct app *app = timer->data;
@@ -301,15 +301,15 @@ static void on_stop_poll(uv_timer_t *timer)
     if (app->agent != NULL && agent_busy(app->agent) && clock_now_ns() < app->stop_deadline_ns)
         return;
     uv_timer_stop(timer);
-    /* A HAProxy that others write to as well must not hear from us after the Lease was given back; one of our own
-     * drains after it. */
+    /* With --attach, other programs write to the same HAProxy, so nothing may be sent to it after the Lease was
+     * released. A HAProxy of our own drains after the release. */
     if (app->options.attach && app->agent != NULL)
         stop_agent(app, agent_stopped_first);
     else
         app_end_election(app);
 }
 
-/* Nothing was started. */
+/* For an app in which nothing was started. */
 static void on_stop_unstarted(uv_timer_t *timer)
 {
     all_stopped(timer->data);
@@ -320,7 +320,7 @@ void app_stop(struct app *app, void (*stopped)(void *ctx), void *ctx)
     uv_timer_stop(&app->watch_timer);
     uv_timer_stop(&app->config_timer);
     app_forget_tests(app);
-    if (app->election == ELECTION_ENDING) { /* this is the end of it, too */
+    if (app->election == ELECTION_ENDING) { /* this also completes the change of the election */
         uv_timer_stop(&app->election_timer);
         app->election = ELECTION_STEADY;
     }

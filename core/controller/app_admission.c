@@ -1,4 +1,5 @@
-/* The admission webhook's part of the controller: its renderer has the templates in force, once they have rendered. */
+/* The admission webhook's part of the controller. Its renderer uses the templates in force after they have rendered
+ * once. */
 #include <stdlib.h>
 
 #include "base/alloc.h"
@@ -154,7 +155,7 @@ void app_stop_admission(struct app *app)
     free(app->webhook_name);
 }
 
-/* A setting that somebody wrote must not do nothing without a word. */
+/* A setting without effect is reported. */
 static void warn_without_webhook(const struct app *app)
 {
     for (size_t i = 0; i < app->config->kinds.length; i++) {
@@ -208,7 +209,7 @@ void app_describe_admission(const struct app *app, struct buf *out)
     buf_putc(out, '}');
 }
 
-/* Where no verdict means no, a replica that has just started must not be asked before it can answer. */
+/* With a webhook that fails closed, a replica must not receive requests before it can answer them. */
 const char *app_admission_lacks(const struct app *app)
 {
     if (app->admission == NULL || !app->options.webhook_fails_closed || app->ever_ready)

@@ -1,8 +1,9 @@
 /* read ─► its kinds are added to the store ─► they are listed ─► its templates are loaded ─► in force: other kinds go
  *
- * Until the last step the configuration in force goes on with its own kinds; a step that fails takes the former ones
- * back. A kind that both describe, but differently, cannot be had twice: from the moment it is listed anew until it is,
- * nothing that is rendered is accepted (see reconcile.c), so its list has a time limit. */
+ * Until the last step the former configuration stays in force, with its own kinds. If a step fails, only the former
+ * kinds stay. A kind that both configurations describe differently can have only one description at a time. From the
+ * beginning of its new list to the end of it, no rendering is accepted (see reconcile.c), so this list has a time
+ * limit. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -35,7 +36,7 @@ bool app_is_synced(void *ctx)
     return app->recall == NULL && *missing_kinds(app, app->config, &names) == '\0' && fetcher_is_settled(app->fetcher);
 }
 
-/* Kinds that are gone hold nothing. */
+/* Kinds that no longer exist are not waited for. */
 static void clear_metrics(struct app *app, const struct config *before)
 {
     for (size_t i = 0; i < before->kinds.length; i++) {
@@ -48,7 +49,7 @@ static void clear_metrics(struct app *app, const struct config *before)
     }
 }
 
-/* The store has the kinds of this configuration, and no others. */
+/* Gives the store the kinds of this configuration, and no others. */
 static void keep_only(struct app *app, const struct config *c)
 {
     struct err err;
@@ -105,7 +106,7 @@ void app_on_program(void *ctx, const char *problem)
     app->program_number++;
 }
 
-/* After each step of the reconciler: has HAProxy judged the first rendering of new templates? */
+/* Called after each step of the reconciler: has HAProxy judged the first rendering of the new templates? */
 void app_on_config_step(struct app *app)
 {
     const char *file = app_config_name(app);
@@ -133,7 +134,7 @@ void app_on_config_step(struct app *app)
     }
 }
 
-/* Once its kinds are listed, its templates are loaded. */
+/* Loads the templates after all kinds are listed. */
 static void on_config_timer(uv_timer_t *timer)
 {
     struct app *app = timer->data;
@@ -172,7 +173,7 @@ static void take_next(struct app *app, struct config *next)
     struct err err;
     bool changed = false;
 
-    if (app->next_config != NULL) { /* never in force: as if it had not been */
+    if (app->next_config != NULL) { /* it was never in force: undo its effects */
         app_forget_next_config(app);
         keep_only(app, app->config);
     }
@@ -191,7 +192,8 @@ static void take_next(struct app *app, struct config *next)
     uv_timer_start(&app->config_timer, on_config_timer, 0, WAIT_MS);
 }
 
-/* The file has the text that was taken last, perhaps after one that was refused or while there was none. */
+/* The file has the last accepted text again, for example after a text that was refused, or after the file was missing.
+ */
 static void note_same_text(struct app *app)
 {
     config_state_found(&app->config_state);
@@ -213,7 +215,7 @@ static void refuse_unread(struct app *app, const char *why)
 
 static void read_again(struct app *app, bool even_if_same);
 
-/* The tests read the file anew: it may be another one than this by now. */
+/* The tests read the file again. By then it may have another text than this one. */
 static bool is_newest_text(struct app *app, const struct config *c)
 {
     CLEANUP(config_cleanup) struct config *now = NULL;
@@ -238,7 +240,8 @@ void app_on_tested(struct app *app, struct config *config, const char *why, bool
             read_again(app, true);
         return;
     }
-    /* The start: there is no old one. Tests that could not be run do not keep it from serving. */
+    /* At the start there is no earlier configuration. If its tests cannot be run, the controller starts without them.
+     */
     if (why != NULL && may_begin) {
         log_warn("The tests of the configuration could not be run; it is used without them", "config",
                  app_config_name(app), "error", why);
@@ -278,7 +281,7 @@ static void read_again(struct app *app, bool even_if_same)
     app_test_config(app, next, app_on_tested);
 }
 
-/* It came, or changed, before anything was started. */
+/* For a configuration that came or changed before anything was started. */
 static void take_first(struct app *app)
 {
     struct config *config;
@@ -330,7 +333,7 @@ static void on_seen(void *ctx)
 
     if (app->stopping)
         return;
-    app_report_config(app); /* first: what was found of another text is no judgement of this one */
+    app_report_config(app); /* first, because findings about an earlier text must not be reported for this one */
     config_report_see(app->config_report);
 }
 

@@ -1,5 +1,5 @@
-/* The election of a leader. Another one ends the one there is: the deployment under way ends, the Lease is given back,
- * and the next one begins. In between this replica writes nothing; another replica may lead from then on.
+/* The election of a leader. New settings replace the election: the running deployment ends, the Lease is released, and
+ * a new election begins. In between, this replica writes nothing, and another replica may become leader.
  *
  *   STEADY ──its settings differ──► ENDING ──no deployment is under way──► RELEASING ──the Lease is given back──► STEADY
  */
@@ -15,13 +15,13 @@
 
 /* ---- the first one ---- */
 
-/* An earlier leader may have written with a fence as high as ours, where the Lease is a new one or there is none: the
- * first write would be refused. So each term begins above what is there. This decides nothing: whatever happens after
- * the look, the receiver compares at each write. */
+/* After a Lease was deleted, its transitions start again at a low number. An earlier leader may have written with a
+ * fence as high as this one, and the first write would be refused. So each term begins above the highest fence in use.
+ * This is no safety check: the receiver compares the fence at each write. */
 static void look_at_fence(struct app *app)
 {
     const struct fence ours = {.transitions = leader_fence_transitions(app->leader),
-                               .generation = UINT64_MAX, /* the same writer goes on with whatever it had */
+                               .generation = UINT64_MAX, /* this writer may continue with any generation */
                                .holder = leader_fence_holder(app->leader)};
     struct fence_record highest;
     struct err err;
@@ -90,12 +90,12 @@ int app_start_leader(struct app *app, const struct config *c, struct err *err)
     return 0;
 }
 
-/* ---- its end, and another one ---- */
+/* ---- the end of an election, and the next one ---- */
 
 void app_end_election(struct app *app)
 {
     if (app->election == ELECTION_RELEASING)
-        return; /* it comes back here */
+        return; /* called again after the release */
     leader_stop(app->leader, true, app->released, app);
 }
 
@@ -133,7 +133,8 @@ static void on_released(void *ctx)
 {
     struct app *app = ctx;
 
-    uv_timer_start(&app->election_timer, on_next_election, 0, 0); /* the leader's own call has to end first */
+    /* from a timer, because the leader's own call has to return first */
+    uv_timer_start(&app->election_timer, on_next_election, 0, 0);
 }
 
 static void on_ending(uv_timer_t *timer)
@@ -152,7 +153,7 @@ void app_change_election(struct app *app, const struct config *before, const str
     if (app->client == NULL || is_same(before, now))
         return;
     if (app->election != ELECTION_STEADY)
-        return; /* it begins with the newest settings */
+        return; /* a new election uses the newest settings */
     log_info("The settings of the election have changed; it starts again", "lease", app->config->lease_name);
     app->election = ELECTION_ENDING;
     app->election_deadline_ns = clock_now_ns() + DEPLOYMENT_END_NS;

@@ -1,4 +1,4 @@
-/* The contents of URLs: what the fetcher asks of the rest of the controller. */
+/* The contents of URLs: the fetcher's questions to the rest of the controller. */
 #include "base/alloc.h"
 #include "controller/app_parts.h"
 

@@ -1,5 +1,5 @@
-/* The fleet of `run --haproxy fleet`: which members there are, and by what certificate they know this controller. The
- * files are read again when they change, so that whoever renews them only has to write them. */
+/* The fleet of `run --haproxy fleet`: its members, and the certificate that the controller presents to them.
+ * Certificate files are read again when they change. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static void refused_stale(void *ctx, int64_t highest_transitions)
     leader_refused_stale(((struct app *)ctx)->leader, highest_transitions);
 }
 
-/* ---- what the fleet serves, at the start ---- */
+/* ---- the state that the members have, at the start ---- */
 
 static void on_recalled(void *ctx, const struct recall_answer *answer)
 {
@@ -56,7 +56,7 @@ static void settled(void *ctx, const struct fleet_deployment *deployment)
     reconcile_fleet_settled(((struct app *)ctx)->reconcile, deployment);
 }
 
-/* ---- the identity ---- */
+/* ---- the certificate of the controller ---- */
 
 static void wipe(struct buf *b)
 {
@@ -65,7 +65,7 @@ static void wipe(struct buf *b)
     buf_done(b);
 }
 
-/* 1: taken, 0: as before, -1: cannot be read. */
+/* 1: a new certificate is in use, 0: nothing changed, -1: the files cannot be read. */
 static int take_identity(struct app *app, struct err *err)
 {
     CLEANUP(wipe) struct buf authority = {.max = PEM_MAX}, certificate = {.max = PEM_MAX}, key = {.max = PEM_MAX};

@@ -1,8 +1,9 @@
-/* Is what this replica knows still the cluster's state, and does anybody deploy it? A kind whose watch fails is missed
- * changes of; a while of that is normal (an API server that restarts), more is not.
+/* Does this replica follow the cluster's state, and does a leader deploy it? While the watch of a kind fails, its
+ * changes are missed. This is normal for a short time (for example when an API server restarts), but not for long.
  *
- * Where no kind is followed and none is refused, the API server itself is away. All replicas are in the same position
- * then, and what they serve is the best there is: readiness would only take it away from the clients. */
+ * If no kind is followed and the API server refused none, the API server is not reachable. This concerns all replicas
+ * in the same way, and the last state is the best that there is. So the replica stays ready, because an unready replica
+ * would help no client. */
 #include "base/clock.h"
 #include "controller/app_parts.h"
 
@@ -21,7 +22,7 @@ static bool is_any_followed(const struct app *app)
     return false;
 }
 
-/* A kind that was refused from the start does not come by waiting. */
+/* A kind that was refused from the start is not waited for. */
 static bool is_too_long(const struct source_kube_status *s, int64_t now_ns)
 {
     return s->unfollowed_ns != 0 &&

@@ -1,4 +1,4 @@
-/* Certificates that HAProxy orders by itself: what HAProxy, or the members of a fleet, tell of them goes to the
+/* Certificates that HAProxy orders by itself: the reports of HAProxy, or of the members of a fleet, are told to the
  * owners. */
 #include "controller/app_parts.h"
 #include "data/json.h"

@@ -1,4 +1,5 @@
-/* Owner references: the Lease, the Secrets with certificates, and those of --owned-secrets get those of --owners. */
+/* Owner references: the Lease, the Secrets with certificates, and the Secrets of --owned-secrets get the owners that
+ * --owners names. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* Until the resource is there and right nothing else is started: no election, no HAProxy, no write. Afterwards it is
- * rolled out as a file is. */
+/* Before the resource exists and is correct, nothing else starts: no election, no HAProxy, no write. Afterwards a
+ * change of the resource is rolled out like a change of a file. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "controller/app_parts.h"
 
-/* Not live for that long is worth a condition. */
+/* A condition reports a configuration that is not live after this time. */
 #define LATE_NS (10 * NS_PER_S)
 #define FORMER "the configuration before it stays in force"
 
@@ -15,7 +15,7 @@ static bool may_write(void *ctx)
 {
     struct app *app = ctx;
 
-    /* Before there is an election all replicas say the same. */
+    /* Before the election begins, all replicas write the same report. */
     return app->leader == NULL ? !app->stopping : app_may_write(app);
 }
 
@@ -61,7 +61,7 @@ void app_refuse_start(struct app *app, const char *why)
     app_report_config(app);
 }
 
-/* ---- what is told of it ---- */
+/* ---- the report ---- */
 
 static const struct config_condition not_rendered = {CONFIG_UNKNOWN, "NotAccepted", "it was not rendered"};
 static const struct config_condition former = {CONFIG_FALSE, "NotInForce", FORMER};
@@ -92,8 +92,8 @@ static void note_part(void *ctx, const struct fragment *f, const char *reason)
         app->part_refused = xasprintf("%s: %s", f->id, reason);
 }
 
-/* The first quarantined fragment that belongs to no object, and the reason; NULL: there is none. The search walks over
- * all quarantined fragments, so it runs once a second at most. */
+/* The first quarantined fragment that belongs to no object, and the reason; NULL when there is none. The search goes
+ * through all quarantined fragments, so it runs at most once a second. */
 static const char *part_refused(struct app *app, size_t quarantined)
 {
     int64_t now = clock_now_ns();
@@ -121,7 +121,7 @@ static void report_in_force(struct app *app)
         config_report_set(app->config_report, NULL);
         return;
     }
-    /* A new leader has deployed nothing yet. This is no statement about the configuration. */
+    /* A new leader has deployed nothing yet. The report says nothing about the configuration then. */
     if (app->reports_since_ns == 0)
         app->reports_since_ns = now;
     bool late = now - app->config_state.since_ns > LATE_NS && now - app->reports_since_ns > LATE_NS;

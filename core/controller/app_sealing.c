@@ -1,5 +1,5 @@
-/* What was accepted is kept for the next start, and taken up by it: from this directory, or from a member that has
- * something newer. */
+/* Accepted output is kept for the next start. A start restores it from this directory, or from a member that has newer
+ * output. */
 #include "agent/fence.h"
 #include "base/log.h"
 #include "controller/app_parts.h"
@@ -25,7 +25,7 @@ static struct bundle_stamp stamp(void *ctx)
                                  .generation = reconcile_generation(app->reconcile)};
 }
 
-/* The newer one of what this directory and what a member has. 0: nothing was taken up. */
+/* Restores the newer of the directory's and the member's output. 0 when nothing was restored. */
 static int restore(struct app *app, const struct recall_answer *member, struct restored *ret_restored, struct err *err)
 {
     struct model *model = reconcile_model(app->reconcile);

@@ -1,5 +1,5 @@
-/* Readiness is computed when it is asked for. A timer looks at it to log what a person at the terminal waits for: what
- * is slow at the start, that it is ready and where it answers, and when that changes. */
+/* Readiness is computed on request. A timer checks it in order to log slow steps of the start, the addresses once the
+ * controller is ready, and later changes of readiness. */
 #include <malloc.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -14,7 +14,7 @@
 
 #define WATCH_START_MS 50
 #define WATCH_MS 1000
-#define PROGRESS_NS (2 * NS_PER_S) /* nothing is said before */
+#define PROGRESS_NS (2 * NS_PER_S) /* before this time no progress is logged */
 #define ADDRESSES_MAX 20
 
 /* ---- readiness ---- */
@@ -64,7 +64,7 @@ bool app_is_ready(const struct app *app, struct buf *why)
         say(why, "not rendered yet\n");
     if (s.rendered && !s.validated)
         say(why, "not validated yet\n");
-    /* A HAProxy of our own is there for this replica's traffic, whoever leads. */
+    /* A HAProxy of this controller serves this replica's traffic, whichever replica is the leader. */
     bool needs_haproxy = writer || !app->options.attach;
     if (s.validated && needs_haproxy && !a.running)
         say(why, writer ? "HAProxy does not run\n" : "HAProxy does not run: this replica does not lead\n");
@@ -91,7 +91,7 @@ bool app_is_ready(const struct app *app, struct buf *why)
     return ready;
 }
 
-/* ---- what is logged about it ---- */
+/* ---- logs about readiness ---- */
 
 static void put_counts(const struct app *app, struct buf *out)
 {
@@ -158,7 +158,7 @@ static void log_progress(struct app *app, const struct buf *why)
              log_duration(now - app->started_ns));
 }
 
-/* Some milliseconds of work for 100 MB, a few times in the life of the process. */
+/* Needs some milliseconds for 100 MB, a few times in the life of the process. */
 static void look_at_memory(struct app *app)
 {
     int64_t begin = clock_now_ns();
@@ -267,10 +267,10 @@ static void put_string(struct buf *out, const char *before, const char *text)
 {
     buf_puts(out, before);
     if (json_write_string(out, text, strlen(text), NULL) < 0)
-        buf_puts(out, "null"); /* only bytes that are no text end here */
+        buf_puts(out, "null"); /* only text that is not UTF-8 ends here */
 }
 
-/* What keeps a kind from being followed, and since when. Ends the kind's object. */
+/* Writes why a kind is not followed, and since when. Ends the kind's object. */
 static void put_unfollowed(const struct app *app, const char *kind, struct buf *out)
 {
     struct source_kube_status s;

@@ -1,5 +1,5 @@
-/* The two writers of objects (status; objects that templates want) and their questions to the rest of the
- * controller. */
+/* The two writers of objects (status; objects that templates create) and their questions to the rest of the controller.
+ */
 #include <string.h>
 
 #include "base/alloc.h"

@@ -1,4 +1,4 @@
-/* Settings of the controller itself, taken over while it runs: times, limits, the fields to ignore, which Pods have an
+/* Settings of the controller that take effect while it runs: times, limits, ignored fields, the Pods that have an
  * agent, and the election. */
 #include <string.h>
 
@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "controller/app_parts.h"
 
-/* ---- what the store keeps of objects ---- */
+/* ---- fields that the store keeps ---- */
 
 int app_take_kinds(struct app *app, const struct config *c, bool *ret_changed, struct err *err)
 {
@@ -23,7 +23,7 @@ int app_take_kinds(struct app *app, const struct config *c, bool *ret_changed, s
     *ret_changed = false;
     if (app->ignored_fields == NULL || strcmp(app->ignored_fields, buf_str(&joined)) != 0) {
         result = store_set_ignored_fields(app->store, paths.items, err);
-        /* The fields of what is held are gone, or still there: all of it is listed again. */
+        /* The stored objects were read with the former fields, so all kinds are listed again. */
         for (size_t i = store_kind_count(app->store); result == 0 && i-- > 0;)
             store_remove_kind(app->store, store_kind_at(app->store, i));
         if (result == 0) {
@@ -41,7 +41,7 @@ int app_take_kinds(struct app *app, const struct config *c, bool *ret_changed, s
     return 0;
 }
 
-/* ---- all of them ---- */
+/* ---- all settings ---- */
 
 static bool follows_selector(const struct app *app)
 {

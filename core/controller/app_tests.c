@@ -1,5 +1,5 @@
-/* The tests run before anything of a configuration is taken: no kind is listed, no template loaded. What is in force
- * goes on meanwhile, and a newer text ends them. */
+/* The tests run before a new configuration has any effect: no kind is listed and no template is loaded. The
+ * configuration in force stays in use. A newer text ends the tests. */
 #include <string.h>
 
 #include "base/alloc.h"

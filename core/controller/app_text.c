@@ -1,4 +1,4 @@
-/* The configuration as it is written: what it is called, read, and given to the renderer. */
+/* The text of the configuration: its name, how it is read, and what the renderer gets. */
 #include "controller/app_parts.h"
 
 const char *app_config_name(const struct app *app)

@@ -1,4 +1,4 @@
-/* May this replica write what others read, and the Events that it writes for owners of objects. */
+/* Decides whether this replica may write, and writes Events for the owners of objects. */
 #include "base/alloc.h"
 #include "controller/app_parts.h"
 #include "controller/generation_log.h"

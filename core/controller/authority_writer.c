@@ -1,5 +1,5 @@
-/* What stands there is compared whenever it changes, whenever the authority does, and when this replica begins to
- * lead. The watch brings back what was written; so a write that others undo at once is made again after a pause. */
+/* The webhook configuration is compared with the authority when either of them changes, and when this replica becomes
+ * leader. The watch reports our own writes, too. When another writer undoes a write, it is repeated after a pause. */
 #include "controller/authority_writer.h"
 
 #include <stdlib.h>
@@ -23,9 +23,9 @@
 #define AGAIN_NS (5 * NS_PER_S)
 #define REQUEST_NS (10 * NS_PER_S)
 
-/* A webhook that leads to our service. */
+/* A webhook that points to our service. */
 struct entry {
-    char *name, *bundle; /* bundle NULL: it has none */
+    char *name, *bundle; /* bundle is NULL when the webhook has none */
 };
 
 struct authority_writer {
@@ -105,7 +105,7 @@ static void put_webhook(struct buf *json, const char *name, const char *bundle)
     buf_printf(json, ",\"clientConfig\":{\"caBundle\":\"%s\"}}", bundle);
 }
 
-/* What is applied is all that this manager has: also of webhooks that are as they should be. */
+/* Server-side apply needs all fields of this manager, so webhooks that are right already are included. */
 static void write_bundle(struct authority_writer *w)
 {
     CLEANUP(buf_done) struct buf path = {0}, json = {0};

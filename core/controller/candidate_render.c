@@ -1,7 +1,7 @@
-/* Failures are collected until the rendering is complete, and compared with those in force. Kinds that the store does
- * not have as the candidate wants them are rendered without objects (or with those of the former selection), so what
- * fails then is no proof and becomes a warning. The renderer must not be freed from within its own events: a timer
- * tells the outcome. */
+/* Failures are collected until the rendering is complete, and compared with those in force. If the store does not have
+ * a kind as the candidate describes it, the candidate is rendered without objects of this kind, or with those of the
+ * former selection. A failure then proves nothing and becomes a warning. The renderer must not be freed from within its
+ * own callbacks, so a timer reports the outcome. */
 #include "controller/candidate_render.h"
 
 #include <stdlib.h>
@@ -30,14 +30,14 @@ struct candidate_render {
     struct renderer *renderer;
     struct net_timer *timer;
     struct model *model;
-    struct metrics *metrics; /* of the validator: nobody reads them */
+    struct metrics *metrics; /* for the validator; not exported */
     struct validator *validator;
     VEC(struct fragment_failure) failures; /* their strings are owned */
     uint64_t awaited;
     unsigned deaths;
-    bool is_foreign; /* the store has not all kinds as the candidate wants them */
+    bool is_foreign; /* the store lacks kinds as the candidate describes them */
     size_t warned;
-    unsigned questions; /* where a refused line was written */
+    unsigned questions; /* open questions where a refused line was written */
     struct verdict verdict;
     char *unjudged;
 };
@@ -76,7 +76,7 @@ static void on_timer(void *ctx)
     struct verdict v = r->verdict;
 
     r->verdict = (struct verdict){0};
-    r->done(r->ctx, &v, r->unjudged); /* r may be gone */
+    r->done(r->ctx, &v, r->unjudged); /* the callback may have freed r */
 }
 
 /* ---- kinds ---- */
@@ -143,7 +143,7 @@ static void accuse(struct candidate_render *r, const struct conviction *c, bool 
     renderer_explain(r->renderer, c->fragment->id, c->kind, c->scope, c->key, c->line, on_explained, q);
 }
 
-/* A fragment that is in quarantine already is no reason to refuse the candidate. */
+/* A fragment that is in quarantine already is no reason to deny the candidate. */
 static void on_quarantined(void *ctx, const struct conviction *c)
 {
     struct candidate_render *r = ctx;
@@ -192,7 +192,7 @@ static void begin_check(struct candidate_render *r)
     validator_run(r->validator);
 }
 
-/* ---- what the renderer says ---- */
+/* ---- events of the renderer ---- */
 
 static void failures_done(struct candidate_render *r)
 {
@@ -301,7 +301,7 @@ static void on_program_failed(void *ctx, const char *message)
     struct candidate_render *r = ctx;
     CLEANUP(free_ptr) char *text = xasprintf("HT0201: its templates do not load: %s", message);
 
-    verdict_deny(&r->verdict, 422, text); /* whatever objects there are */
+    verdict_deny(&r->verdict, 422, text); /* independent of the objects */
     end(r);
 }
 
@@ -341,7 +341,7 @@ struct candidate_render *candidate_render_free(struct candidate_render *r)
     if (r == NULL)
         return NULL;
     r->state = RENDER_ENDED;
-    r->renderer = renderer_free(r->renderer); /* answers open questions */
+    r->renderer = renderer_free(r->renderer); /* this answers open questions */
     r->validator = validator_free(r->validator);
     r->metrics = metrics_free(r->metrics);
     r->model = model_free(r->model);

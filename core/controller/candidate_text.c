@@ -1,4 +1,4 @@
-/* Libraries of the configuration in force come from the source. One that only the candidate names is fetched. */
+/* Libraries of the configuration in force come from the source. A library that only the candidate names is fetched. */
 #include "controller/candidate_text.h"
 
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "data/json.h"
 
-/* As many as a configuration may name. */
+/* The limit of libraries in one configuration. */
 #define LIBRARIES_MAX 50
 
 /* ---- the candidate ---- */
@@ -77,9 +77,9 @@ void candidate_text_add(struct candidate_text *t, const char *name, const char *
     vec_push(&t->fetched, library);
 }
 
-/* ---- the whole ---- */
+/* ---- the complete text ---- */
 
-/* The text of a library; length 0: there is none of that name. False: it is not known. */
+/* The text of a library; length 0 when there is no library of that name. Returns false when it is not known yet. */
 static bool find_library(const struct candidate_text *t, const struct config_source *source, const char *name,
                          const char **ret_json, size_t *ret_length)
 {
@@ -146,7 +146,7 @@ int candidate_text_write(struct candidate_text *t, const struct config_source *s
     {
         const char *name = json_str(item, "name");
         if (name == NULL || *name == '\0' || strchr(name, '/') != NULL || i >= LIBRARIES_MAX)
-            continue; /* the reader of the configuration says what is wrong */
+            continue; /* the reader of the configuration reports the error */
         if (add_library(t, source, name, out, ret_missing, err) < 0)
             return -1;
         if (*ret_missing != NULL)

@@ -1,5 +1,5 @@
-/* The first request of the queue is the one that is judged. Its parts (a request to the API server, the process of the
- * tests, the rendering) end with it, whatever ends it. */
+/* Requests form a queue, and the first one is judged. Its parts (a request to the API server, the process of the tests,
+ * the rendering) end with it. */
 #include "controller/candidates.h"
 
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 #include "kube/path.h"
 #include "net/timer.h"
 
-/* Several replicas are asked, and few people write configurations. */
+/* Each replica may be asked, and few people write configurations. */
 #define QUEUE_MAX 4U
 #define LIBRARY_GET_NS (5 * NS_PER_S)
 
@@ -33,13 +33,13 @@ struct candidates {
     struct candidates_spec spec;
     enum candidates_state state;
     VEC(struct candidate_request *) queue;
-    struct net_timer *timer; /* the first one's deadline */
+    struct net_timer *timer; /* the deadline of the first request */
     struct kube_request *request;
     struct config_tests *tests;
     struct candidate_render *render;
-    struct config *config; /* of the first one, once it is read */
+    struct config *config; /* of the first request, after it was read */
     unsigned long long allowed, denied, unjudged;
-    char *last; /* the last verdict, for people; NULL: none yet */
+    char *last; /* the text of the last verdict; NULL: none yet */
     struct log_limit limit;
 };
 
@@ -80,7 +80,7 @@ static void send_answer(const char *uid, struct verdict *v, void (*done)(void *c
     verdict_done(v);
 }
 
-/* Everything of the first request ends. */
+/* Ends all parts of the first request. */
 static struct candidate_request *take_first(struct candidates *c)
 {
     struct candidate_request *q = c->queue.items[0];
@@ -121,7 +121,7 @@ static void deny(struct candidates *c, const char *code, const char *text)
     answer_judged(c, &v);
 }
 
-/* Not in the queue any more. */
+/* Removes a request from the queue. */
 static void answer_unjudged(struct candidates *c, struct candidate_request *q, const char *reason, const char *why)
 {
     struct verdict v = {0};
@@ -152,13 +152,13 @@ static void answer_unjudged(struct candidates *c, struct candidate_request *q, c
 
 static void give_up(struct candidates *c, const char *reason, const char *why)
 {
-    CLEANUP(free_ptr) char *copy = xstrdup(why); /* it may belong to what ends now */
+    CLEANUP(free_ptr) char *copy = xstrdup(why); /* why may belong to something that is freed here */
 
     answer_unjudged(c, take_first(c), reason, copy);
     step(c);
 }
 
-/* ---- the way of a candidate ---- */
+/* ---- steps of a candidate ---- */
 
 static void on_render_done(void *ctx, struct verdict *v, const char *unjudged)
 {
@@ -272,7 +272,7 @@ static void fetch(struct candidates *c, const char *name)
     c->request = kube_request_start(c->spec.client, &call);
 }
 
-/* Begin with the first request, or go on once a library has come. */
+/* Starts with the first request, or continues after a library has come. */
 static void step(struct candidates *c)
 {
     CLEANUP(buf_done) struct buf text = {.max = 2 * CONFIG_FILE_MAX};

@@ -25,7 +25,7 @@ void change_log_reset(struct change_log *l, struct digest digest)
     vec_push(&l->steps, ((struct change_step){.digest = digest, .end = l->dropped}));
 }
 
-/* The older half goes at once, so that it costs little. */
+/* Removes the older half at once, so that the cost per change stays low. */
 static void shrink(struct change_log *l)
 {
     if (l->names.length <= NAMES_MAX && l->steps.length <= STEPS_MAX)

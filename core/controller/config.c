@@ -1,4 +1,4 @@
-/* The fields there are. Free-form parts (extraContext, names of snippets) have no table. */
+/* The known fields. Free-form parts (extraContext, names of snippets) have no table. */
 #include "controller/config.h"
 
 #include <stdio.h>
@@ -18,7 +18,7 @@ static int read_extra_context(struct reader *r, yyjson_val *value, void *object)
     CLEANUP(json_doc_done) struct yyjson_doc *before = NULL;
     struct config *c = object;
 
-    /* Over those of libraries: objects are merged, anything else takes the place of what was there. */
+    /* Merges a value over that of the libraries: objects are merged, other values replace it. */
     if (json_parse(c->extra_context, strlen(c->extra_context), CONFIG_FILE_MAX, &before, r->err) < 0)
         return -1;
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
@@ -32,7 +32,7 @@ static int read_extra_context(struct reader *r, yyjson_val *value, void *object)
     return 0;
 }
 
-/* A label's key or value, as a selector's text may have it. */
+/* True for a label's key or value that a selector may contain. */
 static bool is_label(const char *text)
 {
     return text != NULL && strlen(text) <= 317 &&
@@ -216,8 +216,8 @@ static void add_kind(struct config *c, const char *name, const char *api_version
     vec_push(&c->kinds, kind);
 }
 
-/* A part of what the machine or the container has, within limits: what ten thousand Ingresses need fits everywhere, and
- * more where there is room for more. */
+/* The default is a part of the memory of the machine or the container, within limits: ten thousand Ingresses fit in the
+ * lower limit, and a large machine gets more. */
 static uint64_t share_of_memory(unsigned part, uint64_t least, uint64_t most)
 {
     uint64_t all = uv_get_total_memory(), container = uv_get_constrained_memory();
@@ -315,7 +315,7 @@ static bool is_absent(yyjson_val *value)
     return value == NULL || yyjson_is_null(value);
 }
 
-/* What a field means for others that are left out. */
+/* Sets fields that were left out from the fields that were given. */
 static void imply(struct config *c)
 {
     if (c->haproxy_config != NULL && !c->says_libraries) {

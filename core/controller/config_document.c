@@ -1,6 +1,6 @@
-/* A configuration is one document, and the libraries that it names are others: each is read by the same tables into the
- * same configuration, in the order of libraryRefs, and the configuration's own fields last. Of several files each may
- * have such a document: they are read one after the other, and what a later one says counts. */
+/* A configuration is one document; each library that it names is another one. All are read by the same tables into the
+ * same configuration: the libraries in the order of libraryRefs, then the configuration's own fields. Each of several
+ * files may have such a document. The files are read in order, and a later field wins. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -44,7 +44,7 @@ struct part {
     struct yaml_docs docs;
 };
 
-/* A document, and the text in which it stands. */
+/* A document and the text that contains it. */
 struct placed {
     const struct yaml_doc *doc;
     const struct part *part;
@@ -91,8 +91,7 @@ static const struct placed *find_library(const struct documents *docs, const cha
     return NULL;
 }
 
-/* The revision that the library has takes the place of the one that was asked for: they are the same, or there was
- * none. */
+/* Stores the revision of the library that was found. If a revision was requested, it is the same one. */
 static int check_revision(struct reader *r, yyjson_val *at, struct config_ref *ref, const char *revision)
 {
     CLEANUP(free_ptr) char *message = NULL;
@@ -183,7 +182,7 @@ static char *unknown_library(const char *name)
     return message;
 }
 
-/* Rules across fields. */
+/* Checks that concern several fields. */
 static int check_whole(struct reader *r, yyjson_val *spec)
 {
     struct config *c = r->config;
@@ -212,7 +211,7 @@ static int check_whole(struct reader *r, yyjson_val *spec)
     return 0;
 }
 
-/* "_global" is what the tests share, and none of them. */
+/* "_global" has what all tests share; it is no test. */
 static bool has_tests(yyjson_val *spec)
 {
     yyjson_val *tests = yyjson_obj_get(spec, "validationTests");
@@ -244,7 +243,7 @@ static int parse_part(struct part *part, struct documents *docs, struct err *err
     return 0;
 }
 
-/* The fields of a resource, or of its spec alone. */
+/* Reads the fields of a resource, or of its spec alone. */
 static int spec_of(struct reader *r, yyjson_val **ret_spec)
 {
     yyjson_val *spec = yyjson_doc_get_root(r->doc->json);
@@ -269,7 +268,7 @@ static int spec_of(struct reader *r, yyjson_val **ret_spec)
     return 0;
 }
 
-/* name: of the first part. */
+/* name is that of the first part. */
 static int read_documents(struct config *c, const char *name, const struct documents *docs, bool is_resource,
                           struct err *err)
 {
@@ -295,7 +294,7 @@ static int read_documents(struct config *c, const char *name, const struct docum
     return config_read_end(&r, spec) < 0 || check_whole(&r, spec) < 0 ? -1 : 0;
 }
 
-/* All texts as one, for a digest, and for those who run the tests. */
+/* Joins all texts, for the digest and for the process that runs the tests. */
 static void join_texts(const struct part *parts, size_t count, struct buf *out)
 {
     for (size_t i = 0; i < count; i++) {
@@ -352,7 +351,7 @@ int config_parse_resource(const char *name, const char *spec, size_t length, str
 
 static int read_file(const char *path, struct buf *text, struct err *err)
 {
-    /* Not to wait for the other end of a FIFO. */
+    /* Opening a FIFO must not wait for its other end. */
     CLEANUP(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     struct stat st;
 

@@ -1,4 +1,4 @@
-/* A rule is read by the code that applies it, so that what it refuses is told with its line. */
+/* A rule is parsed by the code that applies it, so that an error has the rule's line. */
 #include "controller/config_fetch.h"
 
 #include <stdio.h>

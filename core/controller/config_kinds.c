@@ -1,4 +1,4 @@
-/* watchedResources: which kinds there are, and how they are selected. */
+/* watchedResources: the kinds and their selection. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,7 +100,8 @@ static int check_selectors(struct reader *r, yyjson_val *value, const struct con
     return result;
 }
 
-/* One apiVersion, or a list of candidates, the first of which is the apiVersion until the source knows better. */
+/* One apiVersion, or a list of candidates. The first candidate counts as the apiVersion until the source has found the
+ * served one. */
 static int check_versions(struct reader *r, yyjson_val *value, struct config_kind *kind)
 {
     struct config_strings *versions = &kind->api_versions;
@@ -138,7 +139,7 @@ bool config_kind_is_referenced(const struct config_kind *kind)
     return kind->watch != NULL && strcmp(kind->watch, "referenced") == 0;
 }
 
-/* Of what is read by its name alone nothing else is known. */
+/* A kind that is read by name alone has no labels or fields to select by. */
 static int check_watch(struct reader *r, yyjson_val *value, const struct config_kind *kind)
 {
     yyjson_val *key = reader_key(value, "watch");
@@ -182,7 +183,7 @@ static int check_store(struct reader *r, yyjson_val *value, const struct config_
     return 0;
 }
 
-/* Names are labels of metrics, and words in templates. */
+/* Names become labels of metrics and identifiers in templates. */
 static int check_kind_name(struct reader *r, const yyjson_val *key, const char *name)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_", others[] = "0123456789-";
@@ -210,7 +211,7 @@ bool config_kind_remove(struct config *c, const char *name)
     return false;
 }
 
-/* The controller must see each object that templates create; otherwise it could never delete it. */
+/* The controller must see each object that templates create; otherwise it could never delete the object. */
 static int check_owned(struct reader *r, yyjson_val *value, const struct config_kind *kind)
 {
     if (!kind->is_owned)

@@ -1,4 +1,4 @@
-/* A folder is one level deep. */
+/* A folder is read without its subfolders. */
 #include "controller/config_paths.h"
 
 #include <dirent.h>

@@ -1,5 +1,5 @@
-/* A key is looked up in a table of fields after snake_case was turned into camelCase; an unknown one is answered with
- * the nearest that is known. */
+/* A key in snake_case is turned into camelCase and looked up in a table of fields. The error for an unknown key
+ * suggests the most similar known one. */
 #include "controller/config_read.h"
 
 #include <ctype.h>
@@ -70,7 +70,7 @@ static int read_duration(struct reader *r, yyjson_val *value, const struct field
     return 0;
 }
 
-/* Known, and of no use here: said, since whoever wrote it expects something of it. */
+/* A known key without effect is reported, because its author expects one. */
 static void warn_of(struct reader *r, yyjson_val *key, yyjson_val *value, const struct field *f)
 {
     CLEANUP(buf_done) struct buf text = {0};

@@ -1,5 +1,5 @@
-/* The wish is kept as text; step() compares it with the resource as it was seen last, and applies it where it differs.
- * An Event is sent when a judgement is another one. */
+/* The wanted status is kept as text. step() compares it with the resource as it was last seen, and applies it when they
+ * differ. An Event is sent when the result changes. */
 #include "controller/config_report.h"
 
 #include <stdlib.h>
@@ -30,19 +30,19 @@ struct config_report {
     struct kube_events *events;
     bool (*may_write)(void *ctx);
     void *ctx;
-    char *wish;       /* NULL: nothing was found yet */
-    char *told;       /* what the last Event said */
-    char *told_moved; /* and the last one about overrides */
+    char *wish;       /* the wanted status; NULL: no result yet */
+    char *told;       /* the text of the last Event */
+    char *told_moved; /* the text of the last Event about overrides */
     struct kube_request *request;
     struct net_timer *timer;
     struct net_backoff backoff;
     struct log_repeat warned;
     struct library_report *libraries;
     bool again;
-    bool compared, could_write; /* nothing is different since it was compared; may_write() then */
+    bool compared, could_write; /* equal since the last comparison; may_write() at that time */
 };
 
-/* ---- the wish ---- */
+/* ---- the wanted status ---- */
 
 static void put_condition(struct buf *out, const char *type, const struct config_condition *c)
 {
@@ -98,7 +98,7 @@ static void send_event(struct config_report *r, bool warning, const char *reason
     kube_event_send(r->events, &about, warning ? "Warning" : "Normal", reason, "Configure", message);
 }
 
-/* Once for each set of overrides; it does not keep the configuration from being in force. */
+/* Sent once for each set of overrides. Overrides do not keep the configuration from being in force. */
 static void tell_moved(struct config_report *r, const struct config_condition *c)
 {
     bool moved = c->reason != NULL && c->status == CONFIG_FALSE;

@@ -1,6 +1,6 @@
-/* A file is looked at twice a second. A resource is watched, and so is each library that its libraryRefs name; a
- * version that differs in its status only (our own, for one) is no other text. The text of a resource is its spec and
- * the libraries as further documents. Nothing is told before all of them have been seen. */
+/* A file is checked twice a second. A resource is watched, and so is each library that its libraryRefs name. A version
+ * that differs in its status only (such as our own write) has the same text. The text of a resource is its spec,
+ * followed by the libraries as further documents. Nothing is reported before all of them have been seen. */
 #include "controller/config_source.h"
 
 #include <stdlib.h>
@@ -20,10 +20,10 @@ struct library {
     struct config_source *source;
     char *name;
     struct object_watch *watch;
-    struct buf whole;     /* as it was seen; empty: there is none */
-    struct buf json;      /* kind, name and spec; empty: there is none */
+    struct buf whole;     /* as last seen; empty: it does not exist */
+    struct buf json;      /* kind, name and spec; empty: it does not exist */
     struct digest digest; /* of json */
-    bool is_seen;         /* or known not to be there */
+    bool is_seen;         /* or known to be missing */
     bool is_named;        /* by the newest spec */
 };
 
@@ -37,7 +37,7 @@ struct config_source {
     /* a resource */
     char *namespace, *object_name;
     struct object_watch *watch;
-    struct buf json; /* all of it; empty: there is none */
+    struct buf json; /* the whole object; empty: it does not exist */
     struct buf spec;
     struct digest digest; /* of spec */
     bool is_missing;
@@ -166,7 +166,7 @@ static void watch_library(struct config_source *s, const char *name)
     vec_push(&s->libraries, l);
 }
 
-/* Watch what the spec names, and nothing else. What is wrong with the list is for who reads the spec. */
+/* Watches exactly the libraries that the spec names. The reader of the spec reports errors in the list. */
 static void watch_libraries(struct config_source *s, yyjson_val *spec)
 {
     yyjson_val *item;
@@ -223,7 +223,7 @@ static void on_object(void *ctx, yyjson_val *object)
     s->digest = digest_of(buf_str(&s->spec), s->spec.length);
     watch_libraries(s, spec);
     if (all_seen(s) && (again || !digest_equal(before, s->digest)))
-        s->ops.changed(s->ctx); /* first: what was found of another text is no judgement of this one */
+        s->ops.changed(s->ctx); /* first, because findings about an earlier text must not be reported for this one */
     if (s->ops.seen != NULL && all_seen(s))
         s->ops.seen(s->ctx);
 }
@@ -261,7 +261,7 @@ struct config_source *config_source_resource(struct kube_client *client, const c
     return s;
 }
 
-/* ---- either ---- */
+/* ---- files and resources ---- */
 
 int config_source_load(struct config_source *s, struct config **ret_config, struct err *err)
 {

@@ -1,4 +1,5 @@
-/* A missing file says nothing about its text: what that was comes back with the file. */
+/* A missing file does not change what is known about its last text. When the file returns with this text, the result
+ * holds again. */
 #include "controller/config_state.h"
 
 #include <stdlib.h>
@@ -69,7 +70,7 @@ static void put_string(struct buf *out, const char *before, const char *text)
 {
     buf_puts(out, before);
     if (json_write_string(out, text, strlen(text), NULL) < 0)
-        buf_puts(out, "null"); /* only bytes that are no text end here */
+        buf_puts(out, "null"); /* only text that is not UTF-8 ends here */
 }
 
 void config_state_describe(const struct config_state *s, const char *file, struct buf *out)

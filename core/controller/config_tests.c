@@ -1,4 +1,4 @@
-/* The text is written into a directory of its own, which is all that the process may write. Its report is JSON on a
+/* The text is written into a directory of its own, the only place where the process may write. Its report is JSON on a
  * pipe.
  *
  * Life:  running ──(its end, or SIGKILL at the deadline or the output's limit)──► told ──► handles close ──► freed
@@ -29,7 +29,7 @@
 #define STATUS_FINDINGS 1
 
 struct config_tests {
-    config_tests_done *done; /* NULL: told, or cancelled */
+    config_tests_done *done; /* NULL: done was called, or the run was cancelled */
     void *ctx;
     char *name, *file;
     bool has_lines;
@@ -40,16 +40,16 @@ struct config_tests {
     uv_timer_t timer;
     struct buf report, words; /* of standard output, and of standard error */
     char chunk[65536];
-    const char *killed; /* why; NULL: it was not */
+    const char *killed; /* the reason; NULL: it was not killed */
     int64_t status;
     int signal;
     unsigned open_handles, waits_for; /* waits_for: the exit and the ends of both pipes */
     bool runs;
 };
 
-/* ---- what the report says ---- */
+/* ---- the report ---- */
 
-/* The text without the name of the temporary file. */
+/* The text, without the name of the temporary file. */
 static void put_message(const struct config_tests *t, struct buf *out, const char *text)
 {
     size_t length = strlen(t->file);
@@ -83,7 +83,7 @@ static void put_failure(const struct config_tests *t, struct buf *out, const cha
     put_message(t, out, message != NULL ? message : "failed");
 }
 
-/* The first failures of the tests; else the findings of a configuration that could not be tried at all. */
+/* The first failures of the tests; if there are none, the findings of a configuration that could not be tested. */
 static size_t put_failures(const struct config_tests *t, struct buf *out, yyjson_val *root)
 {
     yyjson_val *tests = yyjson_obj_get(root, "tests"), *test, *failure;
@@ -175,7 +175,7 @@ static void close_all(struct config_tests *t)
             uv_close(handles[i], on_closed);
 }
 
-/* One of the three things that make its end. */
+/* One of the three events that end the process. */
 static void on_part_ended(struct config_tests *t)
 {
     if (--t->waits_for > 0)
@@ -190,7 +190,7 @@ static void on_part_ended(struct config_tests *t)
     close_all(t);
 }
 
-/* What it has started ends with it: each of these asks the kernel for that. */
+/* The child processes end with it: each of them has asked the kernel to be killed with its parent. */
 static void end(struct config_tests *t, const char *why)
 {
     if (t->killed == NULL)
@@ -315,7 +315,7 @@ struct config_tests *config_tests_start(uv_loop_t *loop, const struct config_tes
     bool is_ready = scratch_make(scratch_place(), &t->scratch, err) == 0;
     t->file = spec->path != NULL ? xstrdup(spec->path) : xasprintf("%s/" FILE_NAME, is_ready ? t->scratch.path : "");
     if (!is_ready || (spec->path == NULL && write_text(t, spec->text, spec->length, err) < 0)) {
-        t->open_handles--; /* the process was never made */
+        t->open_handles--; /* the process was never started */
         uv_close((uv_handle_t *)&t->output, on_closed);
         uv_close((uv_handle_t *)&t->complaint, on_closed);
         uv_close((uv_handle_t *)&t->timer, on_closed);

@@ -1,4 +1,4 @@
-/* Named templates, which rules their lines follow, and which of them a library's are. */
+/* Named templates, the rules for their lines, and the templates that come from a library. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +37,7 @@ void config_texts_done(struct config_texts *t)
     vec_done(&t->items);
 }
 
-/* Put it in the place of a library's text of that name, or behind all. */
+/* Replaces a library's text of that name, or adds the text at the end. */
 static void put_text(struct reader *r, struct config_texts *out, struct config_text text)
 {
     struct config *c = r->config;
@@ -116,7 +116,7 @@ static int read_params(struct reader *r, yyjson_val *value, void *object)
     };
     struct rule_raw *rule = object;
 
-    /* Those of another type have other parameters. */
+    /* Types differ in their parameters. */
     return rule->type != NULL && strcmp(rule->type, "regex_replace") != 0 ? 0 : reader_object(r, value, fields, object);
 }
 

@@ -1,4 +1,4 @@
-/* What a configuration becomes: the renderer's program, and the kinds of the store. */
+/* Turns a configuration into the renderer's program and the kinds of the store. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,8 +220,8 @@ static bool same_kind(const struct config_kind *k, const struct store_kind_spec 
            same_string(k->namespace_selector, spec->namespace_selector) && k->is_optional == spec->is_optional;
 }
 
-/* Remove kinds of the store: those that the configuration does not name, or (differing) those that it describes
- * otherwise. */
+/* Removes kinds of the store: those that the configuration does not name; with differing, those that it describes
+ * differently. */
 static void remove_kinds(const struct config *c, struct store *store, bool differing, bool *ret_changed)
 {
     for (size_t i = store_kind_count(store); i-- > 0;) {

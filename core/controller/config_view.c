@@ -1,4 +1,4 @@
-/* One yyjson document, written with indentation. What is not given is left out. */
+/* One yyjson document, written with indentation. Fields without a value are left out. */
 #include "controller/config_view.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Two tables: what is contested, with its losers, to see what is new; and the losers, with what they lost, for whoever
- * asks by fragment. */
+/* Two tables: the contested keys with their losers, which show what is new; and the losing fragments with the keys that
+ * they lost, for questions about a fragment. */
 #include "controller/conflicts.h"
 
 #include <stdlib.h>
@@ -18,10 +18,10 @@ struct loss {
     char *what, *message, *winner;
 };
 
-/* A fragment that lost something. */
+/* A fragment that lost at least one key. */
 struct side {
     char *fragment_id, *owner;
-    size_t count; /* of all losses */
+    size_t count; /* of all lost keys */
     VEC(struct loss) told;
 };
 
@@ -29,7 +29,7 @@ struct contested {
     struct map losers; /* fragment id → its side */
 };
 
-/* What is being looked at. */
+/* The contested item at hand. */
 struct update {
     struct conflicts *c;
     const struct model *model;
@@ -40,7 +40,7 @@ struct update {
     struct map now; /* fragment id → fragment */
 };
 
-/* ---- words ---- */
+/* ---- texts ---- */
 
 static const char *reason_of(const struct update *u, char *reason, size_t size)
 {
@@ -55,7 +55,7 @@ static const char *reason_of(const struct update *u, char *reason, size_t size)
     return reason;
 }
 
-/* What the key is, in words. */
+/* The key in words. */
 static char *what_of(const struct update *u)
 {
     const struct item *item = u->item;
@@ -176,7 +176,7 @@ char *conflicts_foresee(const struct model *m, const struct item *item, const st
     return message_of(&u, what, f);
 }
 
-/* before: what was told of it; NULL: nothing. */
+/* before is the message that was told last about this key; NULL when there is none. */
 static void add_loss(const struct update *u, struct side *s, const struct fragment *f, const char *before)
 {
     char reason[64];
@@ -202,7 +202,7 @@ static void update_loser(const struct update *u, const struct fragment *f)
         add_loss(u, s, f, NULL);
         return;
     }
-    /* Known: to somebody else by now? */
+    /* This loss is known. Has the winner changed? */
     struct loss *l = loss_find(s, u->contested);
     CLEANUP(free_ptr) char *winner = winner_owner(u->item->winner);
     if (l == NULL || strcmp(l->winner, winner) == 0)
@@ -213,7 +213,7 @@ static void update_loser(const struct update *u, const struct fragment *f)
     add_loss(u, s, f, before);
 }
 
-/* Who is no longer among the losers, and has won. */
+/* Fragments that are no longer among the losers and have won. */
 static void end_loss(const struct update *u, const char *fragment_id, struct side *s)
 {
     const struct fragment *winner = u->item->winner;
@@ -276,7 +276,7 @@ bool conflicts_holds(const struct conflicts *c, const struct notice *n)
         if (n->kind == NOTICE_CONFLICT && strcmp(l->message, n->message) == 0)
             return true;
         if (n->kind == NOTICE_GAIN && strncmp(n->message, l->what, length) == 0 && n->message[length] == ':')
-            return false; /* and lost again */
+            return false; /* lost again */
     }
     return n->kind == NOTICE_GAIN;
 }

@@ -1,4 +1,5 @@
-/* Templates are named without a line: the line is asked of the renderer, and a page does not wait for it. */
+/* Templates are named without a line, because the renderer would have to be asked for the line, and a page does not
+ * wait for it. */
 #include "controller/debug.h"
 
 #include <string.h>
@@ -13,7 +14,7 @@ static void put_bytes(struct buf *out, const char *before, const char *bytes, si
 {
     buf_puts(out, before);
     if (json_write_string(out, bytes, length, NULL) < 0)
-        buf_puts(out, "null"); /* only bytes that are no text end here */
+        buf_puts(out, "null"); /* only text that is not UTF-8 ends here */
 }
 
 static void put_string(struct buf *out, const char *before, const char *text)

@@ -1,5 +1,5 @@
-/* Two processes that start at the same time in one directory end up with the same file: it appears by a link, which
- * fails for the second one.
+/* When two processes start in one directory at the same time, both use the same file: link() makes it visible, and
+ * fails for the second process.
  */
 #include "controller/default_certificate.h"
 
@@ -29,7 +29,7 @@ static int make(struct buf *out, struct err *err)
     return 0;
 }
 
-/* The one of this process: two states that it compares have the same. Nobody is ever shown it. */
+/* A value of this process: equal states have equal values. It is never shown. */
 static int copy_own(struct buf *out, struct err *err)
 {
     static struct buf own;
@@ -40,7 +40,7 @@ static int copy_own(struct buf *out, struct err *err)
     return 0;
 }
 
-/* Is it a certificate with its key that is valid now? */
+/* True for a certificate with its key that is valid now. */
 static bool is_usable(const struct buf *pem)
 {
     CLEANUP(buf_done) struct buf chain = {0};
@@ -66,7 +66,7 @@ static int write_all(int fd, const struct buf *text)
     return fsync(fd);
 }
 
-/* Put it into the directory unless another process was faster. */
+/* Puts the file into the directory, unless another process was faster. */
 static int keep(const char *directory, const struct buf *pem, struct err *err)
 {
     CLEANUP(close_fd) int at = -1;

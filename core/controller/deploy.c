@@ -59,7 +59,7 @@ static void on_applied(void *ctx, const struct agent_result *result)
         reconcile_stage_move(&r->applying_ns, &r->settled_ns);
         r->compare_all = true;
         r->compare_why = "refused as stale";
-        /* Not again before something is done about it, or a while has passed. */
+        /* Not again before the cause was handled, or some time has passed. */
         if (!r->stopped)
             uv_timer_start(&r->retry, on_retry, (uint64_t)(DEPLOY_RETRY_MIN_NS / NS_PER_MS), 0);
         if (log_limit_pass(&r->stale_limit, NS_PER_S, &suppressed))
@@ -72,7 +72,7 @@ static void on_applied(void *ctx, const struct agent_result *result)
         reconcile_stage_move(&r->applying_ns, &r->settled_ns);
         r->compare_all = true;
         r->compare_why = "the last deployment failed";
-        bool waits = uv_is_active((uv_handle_t *)&r->retry); /* this one was made while it did */
+        bool waits = uv_is_active((uv_handle_t *)&r->retry); /* the timer was already set when this deployment began */
         int64_t retry_ns = waits ? (int64_t)uv_timer_get_due_in(&r->retry) * NS_PER_MS
                                  : net_backoff_next(&r->retry_backoff, 0);
         bool is_other = strcmp(r->deployed_problem, result->err->text) != 0;
@@ -93,7 +93,7 @@ static void on_applied(void *ctx, const struct agent_result *result)
 
 /* ---- a fleet ---- */
 
-/* Members answer for themselves: what is handed over here is live when they say so (reconcile_fleet_settled). */
+/* Each member reports when it is live: reconcile_fleet_settled() is called then. */
 static void deploy_to_fleet(struct reconcile *r, int64_t transitions)
 {
     struct model_changes changes = {0};
@@ -158,7 +158,7 @@ void reconcile_fleet_settled(struct reconcile *r, const struct fleet_deployment 
         r->ops.stepped(r->ctx);
 }
 
-/* ---- either ---- */
+/* ---- both ---- */
 
 void reconcile_deploy(struct reconcile *r)
 {
@@ -176,13 +176,13 @@ void reconcile_deploy(struct reconcile *r)
     r->was_writer = writer;
     int64_t transitions = r->ops.fence_transitions(r->ctx);
     if (writer && transitions != r->transitions) {
-        /* Also when a term was lost and won again between two looks. */
+        /* Also true when a term was lost and won again between two calls. */
         r->compare_all = true;
         r->compare_why = "a new term";
     }
     r->transitions = transitions;
     if (!writer) {
-        /* What changes meanwhile is found by the comparison from scratch that begins each term. */
+        /* Changes in the meantime are found by the full comparison at the beginning of each term. */
         struct model_changes dropped = {0};
         if (r->judge != NULL)
             judge_see(r->judge);

@@ -8,7 +8,7 @@ static void put_string(struct buf *out, const char *before, const char *text, si
 {
     buf_puts(out, before);
     if (json_write_string(out, text, length, NULL) < 0)
-        buf_puts(out, "null"); /* only bytes that are no text end here */
+        buf_puts(out, "null"); /* only text that is not UTF-8 ends here */
 }
 
 static void put_kinds(const struct config *c, struct buf *out)
@@ -37,7 +37,7 @@ static void put_object(void *ctx, struct object *o)
     const char *kind = store_kind_spec(o->kind)->name;
 
     if (o->text_length == 0)
-        return; /* nobody has asked for its text */
+        return; /* its text was not requested */
     put_string(out, "{\"kind\":", kind, strlen(kind));
     buf_printf(out, ",\"created\":%lld", (long long)o->created_s);
     put_string(out, ",\"id\":", o->id, strlen(o->id));

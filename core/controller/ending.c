@@ -1,4 +1,4 @@
-/* The two texts belong together: the second finds the first again. */
+/* The two texts belong together: the second function searches for the text of the first. */
 #include "controller/ending.h"
 
 #include <string.h>
@@ -37,7 +37,7 @@ char *ending_cause(const struct problems *problems, const struct fragment_failur
 
     if (cause == NULL || strstr(f->message, "it ended the renderer before") == NULL)
         return NULL;
-    while (cause > before && cause[-1] != ';') /* the line stands before it */
+    while (cause > before && cause[-1] != ';') /* the line is before the cause */
         cause--;
     return xasprintf("%s; %s", f->message, cause + strspn(cause, " "));
 }

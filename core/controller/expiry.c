@@ -1,5 +1,5 @@
-/* One pass over the Secrets each minute, which costs about a microsecond for each. Metrics are counts and one date: a
- * series for each Secret would tell their names to whoever reads metrics.
+/* One pass over the Secrets each minute, which takes about a microsecond for each Secret. Metrics are counts and one
+ * date, because a series for each Secret would show the names of Secrets to every reader of metrics.
  */
 #include "controller/expiry.h"
 

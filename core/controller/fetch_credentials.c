@@ -1,4 +1,4 @@
-/* Handles of the Secret lead to its values in the vault. */
+/* Handles of the Secret give access to its values in the vault. */
 #include "controller/fetch_credentials.h"
 
 #include <stdint.h>
@@ -45,7 +45,7 @@ static int credential(struct store *store, const struct object *secret, const ch
         return -1;
     size_t length = value.length;
     while (length > 0 && (value.bytes[length - 1] == '\n' || value.bytes[length - 1] == '\r'))
-        length--; /* written with an editor */
+        length--; /* an editor has added a newline */
     for (size_t i = 0; i < length; i++)
         if ((unsigned char)value.bytes[i] < ' ')
             return err_set(err, ERR_INVALID, "Secret %s: %s has a control character", secret->id, key);

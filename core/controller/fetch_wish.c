@@ -1,4 +1,4 @@
-/* Plain JSON in both directions. */
+/* Encodes and decodes plain JSON. */
 #include "controller/fetch_wish.h"
 
 #include <stdlib.h>

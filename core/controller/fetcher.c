@@ -1,5 +1,5 @@
-/* One entry for each URL and whose credentials it is fetched with. Whatever happens, look() goes over all entries and
- * does what is due; there are few, and only a timer, an answer or a wish leads there.
+/* There is one entry for each pair of URL and credentials. After each event, look() goes through all entries and does
+ * what is due. There are few entries, and only a timer, an answer or a new wish calls look().
  *
  *   WAITS ──its time──► RUNS ──another content, the same, or a failure──► WAITS
  *     │ ▲                 │
@@ -238,7 +238,7 @@ static void entry_free(struct fetch_entry *e)
     free(e);
 }
 
-/* Its content goes too: a URL that is no longer allowed is not used. */
+/* Removes its content too: content of a URL that is no longer allowed is not used. */
 static void refuse(struct fetch_entry *e, const struct err *why)
 {
     cancel(e);
@@ -303,7 +303,7 @@ static void look(struct fetcher *f)
         if (check(e, allowed, &err) < 0) {
             if (e->state != FETCH_REFUSED || e->problem == NULL || strcmp(e->problem, err.text) != 0)
                 refuse(e, &err);
-            else if (e->object == NULL) /* the kind was gone in between */
+            else if (e->object == NULL) /* the kind was missing for a while */
                 put_message(e, err.text);
             continue;
         }
@@ -348,7 +348,7 @@ static void ask_remove(struct fetch_entry *e, const char *fragment_id)
         }
 }
 
-/* Take over the content that an earlier process had fetched. */
+/* Takes over content that an earlier process had fetched. */
 static void restore(struct fetch_entry *e, const struct fetch_wish *wish)
 {
     struct err err;
@@ -375,7 +375,7 @@ static void ask_put(struct fetcher *f, const struct fragment *fragment, const st
         e->id = xstrdup(c->key);
         (void)map_put(&f->entries, e->id, e);
         e->how = wish;
-        e->how.content = e->how.etag = e->how.modified = NULL; /* the wish's own, below */
+        e->how.content = e->how.etag = e->how.modified = NULL; /* the fields of the wish itself follow below */
         if (f->first_ns == 0)
             f->first_ns = clock_now_ns();
         restore(e, &wish);
@@ -420,7 +420,7 @@ void fetcher_hear(struct fetcher *f, const struct fragment *before, const struct
         changed = true;
     }
     if (changed && !f->stopped)
-        net_timer_start(f->timer, 0); /* the configuration that allows it may be about to be in force */
+        net_timer_start(f->timer, 0); /* the configuration that allows it may come into force in a moment */
 }
 
 void fetcher_review(struct fetcher *f)
@@ -466,7 +466,7 @@ void fetcher_set_rules(struct fetcher *f, const struct url_rules *rules)
     if (same_rules(&f->rules, rules))
         return;
     for (size_t it = 0; (slot = map_next(&f->entries, &it)) != NULL;)
-        cancel(slot->value); /* it borrows the rules */
+        cancel(slot->value); /* the transfer borrows the rules */
     url_rules_done(&f->rules);
     url_rules_copy(rules, &f->rules);
     net_timer_start(f->timer, 0);

@@ -1,4 +1,4 @@
-/* Metrics and the debug page. No URL is shown with its query, which may have a secret. */
+/* Metrics and the debug page. No URL is shown with its query, which may contain a secret. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -31,7 +31,7 @@ static void put_string(struct buf *out, const char *before, const char *text)
 {
     buf_puts(out, before);
     if (json_write_string(out, text, strlen(text), NULL) < 0)
-        buf_puts(out, "null"); /* only bytes that are no text end here */
+        buf_puts(out, "null"); /* only text that is not UTF-8 ends here */
 }
 
 void fetcher_describe(const struct fetcher *f, struct buf *out)

@@ -1,4 +1,4 @@
-/* The fleet knows the fence and the log of changes; what a member needs is worked out when it can be offered. */
+/* The fleet has the fence and the log of changes. An offer for a member is computed when the member can receive it. */
 #include "controller/fleet.h"
 
 #include <inttypes.h>
@@ -17,7 +17,7 @@
 static void on_timer(void *ctx)
 {
     struct seat *s = ctx;
-    if (s->state == SEAT_REFUSED) /* it may be another HAProxy now */
+    if (s->state == SEAT_REFUSED) /* the HAProxy may be another one now */
         s->offered[0] = '\0';
     seat_step(s);
 }
@@ -94,7 +94,7 @@ struct fleet *fleet_free(struct fleet *f)
     return NULL;
 }
 
-/* ---- which there are ---- */
+/* ---- the members ---- */
 
 static struct seat *seat_of(const struct fleet *f, const struct fleet_seat *wanted)
 {
@@ -157,7 +157,7 @@ int fleet_set_identity(struct fleet *f, const struct peer_identity *identity, st
     return 0;
 }
 
-/* ---- what they get ---- */
+/* ---- offers ---- */
 
 static bool is_another_term(const struct fleet *f, const struct fence *fence)
 {
@@ -228,12 +228,12 @@ void fleet_verify(struct fleet *f)
 {
     for (size_t i = 0; i < f->seats.length; i++) {
         struct seat *s = f->seats.items[i];
-        s->verify_due = true; /* one that cannot be asked now is asked when it can */
+        s->verify_due = true; /* a member that cannot be asked now is asked later */
         seat_step(s);
     }
 }
 
-/* ---- what is told ---- */
+/* ---- reports ---- */
 
 static void put_text(struct buf *json, const char *before, const char *text)
 {

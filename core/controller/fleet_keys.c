@@ -1,4 +1,4 @@
-/* Each step keeps what the one before has handed out valid. */
+/* After each step, the certificates that earlier steps issued stay valid. */
 #include "controller/fleet_keys.h"
 
 #include <string.h>
@@ -35,7 +35,7 @@ static void copy(const struct fleet_keys *from, enum fleet_key key, struct fleet
     buf_add(&to->values[as], text(from, key), from->values[key].length);
 }
 
-/* The authorities of a row that are valid and not among the last ones of out. */
+/* Adds the authorities of a row that are valid and not yet in out. */
 static void add_valid(struct buf *out, const char *row, int64_t now_s)
 {
     size_t length;
@@ -59,7 +59,7 @@ static int issue(struct fleet_keys *k, const char *agent_name, int64_t now_s, st
                            AUTHORITY_ISSUED_LIFE_S, &k->values[CONTROLLER_CRT], &k->values[CONTROLLER_KEY], err);
 }
 
-/* Another authority signs from now on; those of before are trusted as long as they are valid. */
+/* From now on another authority signs. Former ones are trusted as long as they are valid. */
 static int change_authority(const struct fleet_keys *now, const char *agent_name, int64_t now_s, struct fleet_keys *k,
                             struct err *err)
 {
@@ -74,7 +74,7 @@ static bool issued_are_good(const struct fleet_keys *k, const char *agent_name, 
                              ret_why);
 }
 
-/* Are authorities trusted that neither sign nor will? */
+/* True when there are trusted authorities other than the present and the next one. */
 static bool has_former(const struct fleet_keys *k)
 {
     const char *row = text(k, CA_CRT);

@@ -1,4 +1,4 @@
-/* seat_step() looks at the state and begins the one request that is due; every answer ends in it. */
+/* seat_step() looks at the state and begins the one request that is due. Every answer calls it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +64,7 @@ static void copy_string(yyjson_val *root, const char *name, char *to, size_t siz
     snprintf(to, size, "%s", text ? text : "");
 }
 
-/* An answer that is none is as good as no answer. */
+/* An answer that cannot be parsed counts as no answer. */
 static bool read_answer(struct seat *s, const struct peer_answer *answer, struct yyjson_doc **ret_doc)
 {
     struct digest digest;
@@ -93,7 +93,7 @@ static void become_verified(struct seat *s)
     net_backoff_reset(&s->backoff);
     look_again(s, LOOK_NS);
     fleet_look(f);
-    /* Everybody had settled without it, perhaps with nobody at all. */
+    /* All other members had settled without this one, or there was no other member. */
     if (!was_verified && !f->unsettled)
         f->ops.settled(f->ctx, NULL);
 }
@@ -113,7 +113,7 @@ static void become_divergent(struct seat *s, const char *text)
     fleet_look(s->fleet);
 }
 
-/* It gets everything anew, and has to prove that it has it. */
+/* The member gets the whole configuration again, and has to prove that it has it. */
 static void disbelieve(struct seat *s)
 {
     s->lies++;
@@ -126,7 +126,7 @@ static void disbelieve(struct seat *s)
     fleet_look(s->fleet);
 }
 
-/* Nothing else counts before it is there. */
+/* Only the proof counts before the member is verified. */
 static void ask_for_proof(struct seat *s)
 {
     s->verify_due = true;
@@ -134,7 +134,7 @@ static void ask_for_proof(struct seat *s)
     seat_step(s);
 }
 
-/* "3.4.7-1" and "3.4.2" are. */
+/* True for "3.4.7-1" and "3.4.2", for example. */
 static bool same_series(const char *a, const char *b)
 {
     size_t first = strcspn(a, "."), length = first + (a[first] == '.' ? 1 + strcspn(a + first + 1, ".-") : 0);
@@ -149,7 +149,7 @@ static bool has_word(yyjson_val *list, const char *word)
     return false;
 }
 
-/* One version older or newer than our own is spoken, too: what a version adds is told in the state. */
+/* Versions one older and one newer are supported, too: the state says what a version adds. */
 static bool speaks(struct seat *s, yyjson_val *root)
 {
     char text[160];
@@ -224,7 +224,7 @@ static void on_refused(struct seat *s, yyjson_val *root)
     set_problem(s, message ? message : "refused");
     look_again(s, REFUSED_LOOK_NS);
     fleet_look(s->fleet);
-    seat_step(s); /* something newer may have been accepted meanwhile */
+    seat_step(s); /* something newer may have been accepted in the meantime */
 }
 
 static void on_stale(struct seat *s, yyjson_val *root)
@@ -295,15 +295,15 @@ static void on_applied(void *ctx, const struct peer_answer *answer, const struct
     } else if (strcmp(result, "refused") == 0) {
         on_refused(s, root);
     } else if (strcmp(result, "unknown_baseline") == 0 && strcmp(before, s->digest) != 0) {
-        s->state = SEAT_COMPARE; /* now it is known where it is */
+        s->state = SEAT_COMPARE; /* now the member's digest is known */
         seat_step(s);
     } else if (strcmp(result, "not_live") == 0) {
         become_divergent(s, message ? message : result);
-    } else { /* busy, replayed, invalid, or something new */
+    } else { /* busy, replayed, invalid, or an unknown result */
         s->needs_whole = s->needs_whole || (strcmp(result, "busy") != 0 && strcmp(result, "replayed") != 0);
         lose(s, "Member does not accept the configuration", message ? message : result);
     }
-    if (s->verify_due) /* it was asked for meanwhile */
+    if (s->verify_due) /* it was requested in the meantime */
         seat_step(s);
     pace_next(f, answer->status == 200);
 }
@@ -349,8 +349,8 @@ static void offer(struct seat *s)
     ask(s, "/v1/apply", body, f->config.timeout_ns, on_applied);
 }
 
-/* The accepted state may be the one that the member already has. Ask it at once, without the long pause after a
- * refusal. */
+/* The accepted state may be the one that the member already has. The member is asked at once, without the long pause
+ * after a refusal. */
 static void leave_refusal(struct seat *s)
 {
     s->state = SEAT_COMPARE;
@@ -381,7 +381,7 @@ void seat_step(struct seat *s)
             ask(s, "/v1/state", NULL, STATE_TIMEOUT_NS, on_state);
         return;
     case SEAT_REFUSED:
-        if (strcmp(s->offered, wanted) != 0) /* the same would be refused again */
+        if (strcmp(s->offered, wanted) != 0) /* HAProxy would refuse the same again */
             leave_refusal(s);
         return;
     case SEAT_COMPARE:

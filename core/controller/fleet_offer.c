@@ -1,5 +1,5 @@
-/* Members that are level with each other get the same bytes. They are packed once, for the first member that can unpack
- * them; values of Secrets stay as they are, so that the size on the wire tells nothing about them.
+/* Members with the same digest get the same bytes. They are compressed once, for the first member that can decompress
+ * them. Values of Secrets are not compressed, so that the size on the wire tells nothing about them.
  */
 #include <stdio.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "controller/fleet_state.h"
 #include "net/packing.h"
 
-/* A change of one object is shorter than what packing costs. */
+/* Compressing a change of one object costs more than it saves. */
 #define PACK_MIN ((size_t)4 << 10)
 
 static void made_forget(struct made_offer *made)

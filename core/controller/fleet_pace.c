@@ -1,4 +1,4 @@
-/* A timer comes back when the oldest offer has lost its place. */
+/* A timer fires when the oldest offer has lost its place. */
 #include "controller/fleet_pace.h"
 
 #include <string.h>

@@ -1,4 +1,5 @@
-/* A question is about what is accepted when it is asked; an answer counts while that is still so. */
+/* A question concerns what is accepted at that time. An answer counts only while the accepted state is still the same.
+ */
 #include <string.h>
 
 #include "controller/fleet_state.h"

@@ -1,6 +1,6 @@
-/* What the Secret says is judged whenever it changes, when this replica begins to lead, and once an hour. The write
- * carries the resourceVersion that was judged: when two replicas write, one of them is refused, and sees the
- * other's. */
+/* The Secret is checked when it changes, when this replica becomes leader, and once an hour. A write carries the
+ * resourceVersion that was checked: when two replicas write, the API server refuses one of them, and that replica then
+ * sees the other's Secret. */
 #include "controller/fleet_secret.h"
 
 #include <stdlib.h>
@@ -36,7 +36,7 @@ struct fleet_secret {
     char *resource_version;
     bool with_references, references_refused; /* of the last write; the API server wants more rights for them */
     struct fleet_keys keys;
-    const char *making; /* why, as told last; NULL: what was made is written */
+    const char *making; /* the reason, as logged last; NULL: the certificates are written */
     struct log_limit limit;
 };
 
@@ -121,7 +121,7 @@ static void on_written(void *ctx, const struct kube_response *response, const st
         return; /* the watch brings them */
     }
     if (err->kind == ERR_DENIED && s->with_references)
-        s->references_refused = true; /* certificates count more than who owns them */
+        s->references_refused = true; /* certificates are more important than owners */
     else if (err->kind != ERR_CONFLICT && log_limit_pass(&s->limit, 60 * NS_PER_S, &similar))
         log_error(s->spec.is_webhook ? "The certificates of the webhook cannot be written"
                                      : "The certificates of the fleet cannot be written",

@@ -1,4 +1,4 @@
-/* A deployment has settled when nobody who can be reached is still on the way. */
+/* A deployment has settled when no reachable member is still applying it. */
 #include "controller/fleet_pace.h"
 
 void fleet_status(const struct fleet *f, struct fleet_status *ret_status)
@@ -13,8 +13,9 @@ void fleet_status(const struct fleet *f, struct fleet_status *ret_status)
     }
 }
 
-/* A member that cannot be reached, or refuses, holds up nobody's deployment; one that was never asked does. Nor does
- * one that has been divergent for longer than a deployment may take: its HAProxy is broken, or it is not believed. */
+/* A member that cannot be reached or that refuses delays no deployment. A member that was never asked does. A member
+ * that has been divergent for longer than a deployment may take delays none: its HAProxy is broken, or its proofs are
+ * wrong. */
 static bool holds_up(const struct seat *s)
 {
     if (s->astray_ns != 0 && clock_now_ns() - s->astray_ns >= s->fleet->config.timeout_ns)

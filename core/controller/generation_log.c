@@ -1,4 +1,4 @@
-/* Two rings. */
+/* Two ring buffers. */
 #include "controller/generation_log.h"
 
 #include <inttypes.h>
@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "data/json.h"
 
-/* Cut between characters: what is cut stands in JSON. */
+/* Cuts between characters, because the text becomes a part of JSON. */
 static void copy_text(char *to, size_t size, const char *text)
 {
     size_t length = strlen(text);
@@ -36,7 +36,7 @@ void generation_log_done(struct generation_log *h)
     h->events = NULL;
 }
 
-/* Called for each change of the store: only the first of a rendering costs something. */
+/* Called for each change of the store. Only the first call before a rendering does work. */
 void generation_log_trigger(struct generation_log *h, const char *kind, const char *namespace, const char *name)
 {
     h->changes++;
@@ -93,7 +93,7 @@ static struct generation_entry *newest(struct generation_log *h)
     return h->generation_count > 0 ? &h->generations[(h->generation_count - 1) % GENERATION_LOG_GENERATIONS] : NULL;
 }
 
-/* The same is refused again and again while nothing changes. */
+/* While nothing changes, the same refusal occurs again and again. */
 void generation_log_refused(struct generation_log *h, uint64_t generation, unsigned checks, int64_t check_ns,
                             const char *problem)
 {
@@ -131,7 +131,7 @@ void generation_log_sum(const struct generation_log *h, uint64_t generation, str
     }
 }
 
-/* A later generation is live with all before it. */
+/* When a generation is live, all earlier ones are live as well. */
 static struct generation_entry *reach(struct generation_log *h, uint64_t generation, enum generation_deployment state)
 {
     struct generation_entry *last = NULL;
@@ -188,7 +188,7 @@ static void put_string(struct buf *out, const char *before, const char *text)
 {
     buf_puts(out, before);
     if (json_write_string(out, text, strlen(text), NULL) < 0)
-        buf_puts(out, "null"); /* only bytes that are no text end here */
+        buf_puts(out, "null"); /* only text that is not UTF-8 ends here */
 }
 
 static void put_time(struct buf *out, const char *before, int64_t time_us)

@@ -1,5 +1,5 @@
-/* What the renderer says: its fragments go into the model, its failures to the problems, and what they mean for people
- * is told. */
+/* Handles what the renderer reports: fragments go into the model, failures into the table of problems, and people are
+ * told. */
 #include <stdio.h>
 #include <string.h>
 
@@ -60,7 +60,7 @@ static void on_gone(void *ctx, const char *fragment_id)
     reconcile_relieve(r, fragment_id, NULL);
 }
 
-/* Its turn has not come: what there is of it stays. */
+/* The fragment has not run yet: its former output stays. */
 static void on_waits(void *ctx, const char *fragment_id)
 {
     struct reconcile *r = ctx;
@@ -107,7 +107,7 @@ static void on_replaced(void *ctx)
     reconcile_replace_begin(r);
 }
 
-/* The first rendering after a start: which objects live on what an earlier process had accepted. */
+/* After the first rendering of a process: reports the objects that are served by output of an earlier process. */
 static void tell_kept(struct reconcile *r)
 {
     CLEANUP(buf_done) struct buf objects = {0};
@@ -152,7 +152,7 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
     log_debug("Rendered", "fragments_run", log_int((int64_t)stats->fragments_run), "fragments_total",
               log_int((int64_t)stats->fragments_total), "duration", log_duration(stats->duration_ns));
     notices_sum_up(&r->notices);
-    if (stats->complete && r->took_over) { /* not when the same templates have been rendered from nothing */
+    if (stats->complete && r->took_over) { /* not when the same templates were rendered from the beginning */
         r->took_over = false;
         r->program_problem[0] = '\0';
         r->ops.program(r->ctx, NULL);
@@ -200,12 +200,13 @@ static void on_program_failed(void *ctx, const char *message)
     snprintf(r->program_problem, sizeof(r->program_problem), "templates do not load: %s", message);
     log_error("Templates do not load; the previous ones, if any, stay in force", "error", message);
     r->ops.program(r->ctx, r->program_problem);
-    /* The directory may be older than what was accepted last; HAProxy starts with it. */
+    /* The directory may be older than what was accepted last; HAProxy starts with the directory. */
     r->stands_in = r->restored;
     reconcile_step(r);
 }
 
-/* New templates that fail for objects which had output are refused: the old ones serve these objects. */
+/* New templates that fail for objects which had output are refused. The former templates continue to serve these
+ * objects. */
 static char *on_objection(void *ctx, const struct fragment_failure *failures, size_t count)
 {
     struct reconcile *r = ctx;

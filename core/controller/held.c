@@ -1,4 +1,4 @@
-/* One entry for each namespace and reason; what was not told again in a rendering is over. */
+/* One entry for each namespace and reason. An entry that a rendering did not report again is over. */
 #include "controller/held.h"
 
 #include <stdlib.h>
@@ -11,10 +11,10 @@
 #include "data/json.h"
 #include "net/backoff.h"
 
-#define TIME_LASTS_NS (5 * NS_PER_S) /* waiting for time is told from here */
+#define TIME_LASTS_NS (5 * NS_PER_S) /* waiting for time is reported after this */
 #define AGAIN_MIN_NS (60 * NS_PER_S)
 #define AGAIN_MAX_NS (3600 * NS_PER_S)
-/* A line for one namespace after another, when many begin to wait at once. */
+/* The minimum between lines for two namespaces, when many begin to wait at once. */
 #define NAMED_NS (NS_PER_S / 2)
 #define DESCRIBED_MAX 1000
 #define START_MAX_NS (60 * NS_PER_S)
@@ -24,7 +24,7 @@ struct entry {
     bool for_room;
     uint64_t fragments;
     int64_t since_ns, logged_ns; /* logged_ns 0: never */
-    unsigned repeated;           /* times that it was logged again */
+    unsigned repeated;           /* the number of repeated log lines */
     unsigned round;
 };
 
@@ -85,7 +85,7 @@ static void log_entry(struct held *h, struct entry *e, int64_t now_ns)
              log_duration(now_ns - e->since_ns));
 }
 
-/* What was not told this time. */
+/* Ends the entries that were not reported this time. */
 static void drop_old(struct held *h, int64_t now_ns)
 {
     VEC(char *) gone = {0};

@@ -1,5 +1,6 @@
-/* What the Pod says is kept and judged when it changes, and when another tenure begins. A Pod that is gone is judged
- * once: it says nothing of a later Pod of its name. Judging from holder_see() waits for the next turn of the loop. */
+/* The Pod's state is kept, and judged when it changes and when another tenure begins. A Pod that is gone is judged
+ * once, because a later Pod of its name is another one. When holder_see() is called, the judgement waits for the next
+ * turn of the loop. */
 #include "controller/holder.h"
 
 #include <ctype.h>
@@ -16,7 +17,7 @@
 #define NAME_MAX_LENGTH 253
 
 enum pod_state {
-    POD_UNKNOWN, /* not seen, or says nothing about its container */
+    POD_UNKNOWN, /* not seen, or without a state of its container */
     POD_RUNNING, /* since_us */
     POD_ENDED,   /* its container, at until_us */
     POD_FINISHED,
@@ -32,14 +33,14 @@ struct holder {
     struct net_timer *judge;
     char *name; /* the Pod that is watched; NULL: none */
     int64_t acquire_us;
-    bool is_told; /* of this tenure */
+    bool is_told; /* gone() was called for this tenure */
     bool was_seen, is_denied;
     enum pod_state state;
     int64_t since_us, until_us;
     char *detail; /* "Failed (Evicted)", "OOMKilled" */
 };
 
-/* ---- what a Pod says ---- */
+/* ---- the state of a Pod ---- */
 
 static int64_t time_of(yyjson_val *state, const char *field)
 {
@@ -78,7 +79,7 @@ static void read_container(struct holder *h, yyjson_val *status)
         return;
     }
     if (!ended)
-        ended = json_at(status, "lastState", "terminated"); /* it waits to be started again */
+        ended = json_at(status, "lastState", "terminated"); /* the kubelet is about to restart it */
     if (!ended)
         return;
     const char *reason = json_str(ended, "reason");
@@ -100,7 +101,7 @@ static void read_pod(struct holder *h, yyjson_val *pod)
     read_container(h, status_of_container(pod));
 }
 
-/* Why the tenure's process has ended; NULL: it has not, as far as is known. The caller frees. */
+/* The reason why the tenure's process has ended; NULL: as far as is known it has not. The caller frees the text. */
 static char *end_of(const struct holder *h)
 {
     switch (h->state) {
@@ -131,7 +132,7 @@ static void judge(void *ctx)
         return;
     CLEANUP(free_ptr) char *name = xstrdup(h->name);
     h->is_told = true;
-    h->ops->gone(h->ctx, name, h->acquire_us, why); /* may free it */
+    h->ops->gone(h->ctx, name, h->acquire_us, why); /* this may free h */
 }
 
 static void on_pod(void *ctx, yyjson_val *pod)
@@ -153,7 +154,7 @@ static void on_denied(void *ctx, const struct err *err)
     h->ops->denied(h->ctx, err);
 }
 
-/* ---- which Pod ---- */
+/* ---- the choice of the Pod ---- */
 
 static bool is_pod_name(const char *name)
 {

@@ -1,9 +1,9 @@
-/* Everything that happens (an answer, a watch event, the timer, a refusal) becomes one elector_step(); what comes out
- * is carried out in the order cancel, send, timer, news. A news handler may cause the next step: all of the last one's
- * output has been used by then, except the rest of its news, which is a copy.
+/* Every event (an answer, a watch event, the timer, a refusal) becomes one elector_step(). Its output is carried out in
+ * the order cancel, send, timer, news. A handler of news may cause the next step. By then all of the last output has
+ * been used, except the rest of the news, which is a copy.
  *
- * An update needs the object as it was read, for labels and fields that we do not know. The elector names the version
- * it wants; the last answer and the last watch event are kept, and one of the two is of that version. */
+ * An update needs the object as it was read, for its labels and unknown fields. The elector names the version that it
+ * wants. The last answer and the last watch event are kept, and one of them has that version. */
 #include "controller/leader.h"
 
 #include <inttypes.h>
@@ -31,7 +31,7 @@ struct leader {
     int64_t renew_deadline_ns;
 
     char fence_holder[ELECTOR_NAME_SIZE + CLOCK_RFC3339_SIZE + 8];
-    struct elector *elector; /* NULL: alone */
+    struct elector *elector; /* NULL: without election */
     int64_t alone_transitions;
     struct net_timer *timer;
     struct kube_request *request;
@@ -49,8 +49,8 @@ struct leader {
 
     bool is_refused; /* the last request was */
     bool is_leader;
-    int64_t counted_ns;                               /* up to here the seconds as leader are counted */
-    char failure[sizeof(((struct err *)NULL)->text)]; /* of the request that failed or was given up last */
+    int64_t counted_ns;                               /* the seconds as leader are counted up to here */
+    char failure[sizeof(((struct err *)NULL)->text)]; /* of the last request that failed or was given up */
     struct log_lasting repeats[4];                    /* by purpose */
     bool is_stopping;
     void (*stopped)(void *ctx);
@@ -83,7 +83,7 @@ static void make_metrics(struct leader *l)
                                          "Time that successful renewals of the Lease took.");
     l->fence = metric_gauge(m, "haptic_leader_election_fence",
                             "Lease transitions that this leader's writes carry; 0 on followers.");
-    /* All reasons from the start, so that rate() sees the first failure. */
+    /* All reasons exist from the start, so that rate() sees the first failure. */
     for (enum elector_status status = ELECTOR_NOTFOUND; status <= ELECTOR_SERVER; status++)
         if (status != ELECTOR_NOTFOUND && status != ELECTOR_CONFLICT)
             metric_counter(m, "haptic_leader_election_failures_total", "Requests for the Lease that failed, by reason.",
@@ -105,7 +105,7 @@ void leader_collect(struct leader *l)
     if (l->elector)
         leads = leads_until(l, now_ns, &state);
     if (l->is_leader) {
-        /* A process that was held up has led to its deadline, not to now. */
+        /* The tenure of a process that was held up ended at its deadline, not now. */
         int64_t until_ns = l->elector && state.role == ELECTOR_LEADING && state.write_end_ns < now_ns
                                ? state.write_end_ns
                                : now_ns;
@@ -120,7 +120,7 @@ void leader_collect(struct leader *l)
 
 /* ---- news ---- */
 
-/* kubectl finds an object's Events by its uid. The Lease was read or written before there is anything to tell. */
+/* kubectl finds an object's Events by its uid. The Lease was read or written before any news, so its uid is known. */
 static void tell_event(struct leader *l, const char *what)
 {
     CLEANUP(free_ptr) char *note = xasprintf("%s %s", l->identity, what);
@@ -191,7 +191,7 @@ static void on_stopped(struct leader *l, bool released)
              "lease", l->name);
     l->watch = lease_watch_free(l->watch);
     l->holder = holder_free(l->holder);
-    /* From the loop, not from inside leader_stop(). */
+    /* In a later turn of the loop, because leader_stop() may still be running. */
     net_timer_start(l->timer, 0);
 }
 
@@ -268,7 +268,7 @@ static void on_answer(void *ctx, const struct lease_record *lease, const struct 
     if (err)
         snprintf(l->failure, sizeof(l->failure), "%s", err->text);
     if (err && err->kind == ERR_DENIED && l->with_references)
-        l->references = NULL; /* the election counts more */
+        l->references = NULL; /* the election is more important */
     step(l, (struct elector_input){.kind = ELECTOR_ANSWER,
                                    .request = l->request_id,
                                    .status = leader_status_of(response, err),
@@ -403,7 +403,7 @@ static void on_timer(void *ctx)
         set_leader(l, true);
 }
 
-/* ---- from outside ---- */
+/* ---- calls of the owner ---- */
 
 static char *copy(const char *text)
 {
@@ -444,7 +444,7 @@ int leader_new(uv_loop_t *loop, struct kube_client *client, const struct elector
     kube_events_on_denied(l->events, on_events_denied, l);
     l->holder = holder_new(client, l->namespace, l->identity, &holder_ops, l);
     log_info("Leader election started", "identity", l->identity, "lease", l->name, "namespace", l->namespace,
-             /* Who looks for trouble searches for "deadline" and "timeout": this line must not have these words. */
+             /* People search for trouble with "deadline" and "timeout": this line must not contain these words. */
              "lease_duration", log_duration(config->lease_duration_ns), "renew_within",
              log_duration(config->renew_deadline_ns), "retry_period", log_duration(config->retry_period_ns),
              "request_limit", log_duration(elector_request_timeout_ns(config)));
@@ -519,7 +519,7 @@ const char *leader_fence_holder(const struct leader *l)
     return l->fence_holder;
 }
 
-/* False when there is nothing above it, or we are there already. */
+/* False when no higher fence is known, or ours is as high already. */
 static bool raise_alone(struct leader *l, int64_t highest_transitions)
 {
     if (highest_transitions < l->alone_transitions)

@@ -1,4 +1,4 @@
-/* The guide greps for "lease renew" and "deadline". */
+/* The guide searches logs for "lease renew" and "deadline". */
 #include "controller/leader_words.h"
 
 #include <string.h>

@@ -1,5 +1,4 @@
-/* One write at a time: step() looks for the first library whose status differs, and is called again when that is
- * written. */
+/* One write at a time: step() writes the first library whose status differs, and runs again after the answer. */
 #include "controller/library_report.h"
 
 #include <stdlib.h>
@@ -39,7 +38,7 @@ struct library_report {
     struct log_repeat warned;
 };
 
-/* Does a message speak of that library, and not of one whose name begins alike? */
+/* True when a message concerns that library, and not one whose name only begins with the same characters. */
 static bool names_library(const char *message, const char *name)
 {
     CLEANUP(free_ptr) char *words = xasprintf(CONFIG_LIBRARY_KIND " %s", name);
@@ -96,7 +95,7 @@ static void on_written(void *ctx, const struct kube_response *response, const st
     r->request = NULL;
     if (err == NULL || err->kind == ERR_NOTFOUND) {
         net_backoff_reset(&r->backoff);
-        net_timer_start(r->timer, NS_PER_S / 10); /* what was written is seen by then */
+        net_timer_start(r->timer, NS_PER_S / 10); /* by then the watch has seen the write */
         return;
     }
     if (log_repeat_pass(&r->warned, WARN_NS, WARN_MAX_NS, &similar))
@@ -137,7 +136,7 @@ static void note_written(struct library_report *r, const char *name)
     vec_push(&r->written, xstrdup(name));
 }
 
-/* A library that is not named any more loses our fields. True: that is being written. */
+/* Removes our fields from a library that is no longer named. True while such a write is running. */
 static bool clear_one(struct library_report *r, const struct config_object *config)
 {
     struct config_object library;
@@ -172,7 +171,7 @@ static void step(struct library_report *r)
         CLEANUP(buf_done) struct buf body = {0};
         bool differs = false;
         if (library.length == 0)
-            continue; /* there is none */
+            continue; /* it does not exist */
         CLEANUP(free_ptr) char *wish = wish_of(r, &config, &library);
         const char *wishes = wish;
         const struct status_object about = {.api_version = CONFIG_API_VERSION,

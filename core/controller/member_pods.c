@@ -1,6 +1,6 @@
-/* Each namespace has a table of the Pods that are members. A list that is under way fills a table of its own, which
- * takes the place of the other when it is complete. Nothing is told before every namespace was listed once: members
- * would leave and come again. */
+/* Each namespace has a table of the Pods that are members. A running list fills a table of its own, which replaces the
+ * other when it is complete. Nothing is reported before every namespace was listed once; otherwise members would leave
+ * and return. */
 #include "controller/member_pods.h"
 
 #include <stdio.h>
@@ -73,7 +73,7 @@ static void tell(struct member_pods *p)
     free(seats);
 }
 
-/* Its address, while it is a member. */
+/* The Pod's address, while the Pod is a member. */
 static const char *address_of(yyjson_val *pod)
 {
     const char *phase = json_str(pod, "status", "phase"), *address = json_str(pod, "status", "podIP");
@@ -81,7 +81,7 @@ static const char *address_of(yyjson_val *pod)
     return runs && address && *address && strlen(address) < PEER_HOST_SIZE ? address : NULL;
 }
 
-/* True when something has changed. */
+/* True when a member was added, removed or changed. */
 static bool set(struct map *m, const char *name, const char *address)
 {
     const char *before = map_get(m, name);

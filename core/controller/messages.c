@@ -1,4 +1,4 @@
-/* One pass over the fragment. Most fragments say nothing, and cost no allocation. */
+/* One pass over the fragment. Most fragments have no message, and cost no allocation. */
 #include "controller/messages.h"
 
 #include <stdint.h>

@@ -1,5 +1,6 @@
-/* What waits is a queue, each with the same time to wait, and chains by fragment to find what a change concerns. What
- * is forgotten leaves its chain at once and the queue in its turn. For logging there is a bucket of tokens. */
+/* Waiting notices form a queue, all with the same waiting time, and a chain for each fragment, to find those that a
+ * change concerns. A notice that is dropped leaves its chain at once, and the queue when its turn comes. A token bucket
+ * limits the logging. */
 #include "controller/notices.h"
 
 #include <stdlib.h>
@@ -17,7 +18,7 @@ struct waiting {
     struct waiting *next; /* of the same fragment */
 };
 
-/* ---- what waits ---- */
+/* ---- waiting notices ---- */
 
 static void waiting_free(struct waiting *w)
 {
@@ -108,7 +109,7 @@ bool notices_take(struct notices *n, int64_t now_ns, notice_tell *tell, void *ct
     return n->in_turn.length > 0;
 }
 
-/* ---- what is logged ---- */
+/* ---- logging ---- */
 
 bool notices_pass(struct notices *n)
 {

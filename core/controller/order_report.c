@@ -1,6 +1,6 @@
-/* A failure is known by member and file. Its owner is noted when it is told, because the fragment may be gone when it
- * is over. Finding the owner takes a walk through the lines of "crt-store", only when something fails that did not
- * before.
+/* A failure is identified by member and file. Its owner is stored when the failure is told, because the fragment may be
+ * gone when the failure is over. Finding the owner needs a pass through the lines of "crt-store". It is done only for a
+ * new failure.
  */
 #include "controller/order_report.h"
 
@@ -20,7 +20,7 @@
 
 struct failure {
     char *member, *file, *reason;
-    char *owner_kind, *owner_id; /* NULL: nobody's */
+    char *owner_kind, *owner_id; /* NULL: it has no owner */
     bool is_seen;
 };
 
@@ -29,7 +29,7 @@ struct order_report {
     order_tell *tell;
     void *ctx;
     VEC(struct failure) failures;
-    char *member; /* that tells */
+    char *member; /* the reporting member */
     struct log_limit failed_limit, over_limit;
 };
 
@@ -64,7 +64,7 @@ struct order_report *order_report_free(struct order_report *r)
     return NULL;
 }
 
-/* ---- whose it is ---- */
+/* ---- the owner ---- */
 
 static bool names_file(const struct text *text, const char *file)
 {
@@ -87,7 +87,7 @@ static const struct fragment *owner_of(const struct model *m, const char *file)
     return NULL;
 }
 
-/* ---- telling ---- */
+/* ---- notices and logs ---- */
 
 static void tell_failure(struct order_report *r, struct failure *f)
 {
@@ -131,7 +131,7 @@ static void tell_over(struct order_report *r, const struct failure *f)
         r->tell(r->ctx, false, f->owner_kind, f->owner_id, OVER, FAILED ": no longer the case");
 }
 
-/* ---- what a member tells ---- */
+/* ---- reports of a member ---- */
 
 void order_report_begin(struct order_report *r, const char *member)
 {

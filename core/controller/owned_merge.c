@@ -1,5 +1,5 @@
-/* Server-side apply takes away what was applied before and is not wished any more; a field that somebody else took away
- * or changed is seen by comparing, as in a status. */
+/* Server-side apply removes fields that were applied before and are not wanted any more. Fields that another writer
+ * removed or changed are found by comparing, as in a status. */
 #include "controller/owned_merge.h"
 
 #include <stdlib.h>
@@ -63,7 +63,7 @@ int owned_merge(const char *owner, const struct status_object *object, const str
     ret_body->differs = root == NULL || !status_is_within(top, root, false);
     if (!ret_body->differs)
         return 0;
-    /* Not another object that somebody made of that name in the meantime. */
+    /* Checks that it is not another object that was created with this name in the meantime. */
     if (root != NULL && json_str(root, "metadata", "uid") != NULL)
         yyjson_mut_obj_add_str(doc, metadata, "uid", json_str(root, "metadata", "uid"));
     char *text = yyjson_mut_write(doc, 0, &length);

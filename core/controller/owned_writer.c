@@ -1,8 +1,9 @@
-/* The writer applies; this file deletes. What may have to go is in a table, and each step looks at all of it:
+/* The writer applies objects; this file deletes them. A table has all objects that may have to be deleted, and each
+ * step goes through it:
  *
- *   (labelled, and nobody wants it) ──► WAITS ──what came in its place is live──► DELETES ──► gone from the table
- *                                         ▲                                         │
- *                                         └───────────── RESTS ◄──── failed ────────┘
+ *   (labelled, and not wanted) ──► WAITS ──the output without it is live──► DELETES ──► gone from the table
+ *                                    ▲                                         │
+ *                                    └────────── RESTS ◄──── failed ───────────┘
  */
 #include "controller/owned_writer.h"
 
@@ -59,7 +60,7 @@ struct owned_writer {
     char error[1000];
 };
 
-/* ---- what may have to go ---- */
+/* ---- candidates for deletion ---- */
 
 static void doom(struct owned_writer *w, const char *kind, const char *id, bool was_wanted)
 {
@@ -102,7 +103,7 @@ static void on_unwished(void *ctx, const char *kind, const char *id)
     struct owned_writer *w = ctx;
 
     if (w->stopped || !status_writer_leads(w->writer))
-        return; /* whoever begins to lead looks at all objects */
+        return; /* a new leader goes through all objects */
     doom(w, kind, id, true);
     net_timer_start(w->timer, 0);
 }
@@ -142,7 +143,7 @@ static void look_at(void *ctx, struct object *o)
         doom(s->writer, s->kind, o->id, false);
 }
 
-/* This replica begins to lead: what a former leader made and nobody wants. */
+/* This replica becomes leader: finds objects that a former leader made and that nothing wants. */
 static void scan_all(struct owned_writer *w)
 {
     for (size_t i = 0; i < store_kind_count(w->store); i++) {
@@ -174,7 +175,7 @@ static void on_deleted(void *ctx, const struct kube_response *response, const st
     d->request = NULL;
     w->deleting--;
     d->state = DOOMED_WAITS;
-    if (err == NULL || err->kind == ERR_NOTFOUND || err->kind == ERR_CONFLICT) { /* another one of its name */
+    if (err == NULL || err->kind == ERR_NOTFOUND || err->kind == ERR_CONFLICT) { /* or another object has this name */
         count(w, err == NULL ? "deleted" : "gone");
         w->deleted += err == NULL;
         spare(d);
@@ -222,7 +223,7 @@ static void delete_object(struct owned_writer *w, struct doomed *d, const struct
     d->request = kube_request_start(w->client, &call);
 }
 
-/* Has what came in its place (a rendering without it) become live? */
+/* True when the rendering without the object is live. */
 static bool may_go(struct owned_writer *w, struct doomed *d)
 {
     uint64_t live = w->ops.writer.live(w->ctx);
@@ -267,7 +268,7 @@ static void on_timer(void *ctx)
     look(ctx);
 }
 
-/* ---- the manner of the writer ---- */
+/* ---- callbacks of the writer ---- */
 
 static int merge(void *ctx, const struct status_object *object, const char *resource_version,
                  const struct write_wishes *wishes, struct write_body *ret_body, struct err *err)

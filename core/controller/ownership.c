@@ -1,12 +1,12 @@
-/* One round asks for the owners, then reads the metadata of each object and patches what differs, one request after the
- * other:
+/* One round asks for the owners. Then it reads the metadata of each object and patches what differs, one request after
+ * the other:
  *
  *   RESTING ──due, or a step──► LOOKING ──all owners──► READING ◄──► MARKING
  *      ▲                           │ (no owner, or not the leader)      │
  *      └───────────────────────────┴────────────all objects─────────────┘
  *
- * A strategic merge patch changes single references by their uid, whatever else writes to the object meanwhile; with
- * the object's own uid in it, it never makes an object. */
+ * A strategic merge patch changes single references, found by their uid, even if other writers change the object at the
+ * same time. The patch contains the object's own uid, so it never creates an object. */
 #include "controller/ownership.h"
 
 #include <stdio.h>
@@ -28,14 +28,14 @@
 #define AGAIN_NS (2 * NS_PER_S) /* after a failure; longer each time, up to LOOK_NS */
 #define TELL_NS (3600 * NS_PER_S)
 #define REQUEST_NS (10 * NS_PER_S)
-/* The last one is for an answer that is no object of the kind, such as 404. */
+/* Plain JSON is for an answer that is no object of the kind, such as 404. */
 #define METADATA_ONLY "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=1,application/json"
 
 enum ownership_state { OWNERSHIP_RESTING, OWNERSHIP_LOOKING, OWNERSHIP_READING, OWNERSHIP_MARKING };
 
 struct owner {
     char *api_version, *resource, *name;
-    char *kind, *uid; /* NULL: it is not there, as far as is known */
+    char *kind, *uid; /* NULL: as far as is known it does not exist */
 };
 
 struct ownership {
@@ -45,7 +45,7 @@ struct ownership {
     struct kube_request *request;
     enum ownership_state state;
     size_t at;                     /* of the owners or objects */
-    bool is_due_again, has_failed; /* asked for, or something failed, in this round */
+    bool is_due_again, has_failed; /* in this round: another step was requested; a request failed */
     struct owner owners[OWNERS_MAX];
     size_t owner_count;
     struct buf references; /* empty: not known yet */
@@ -127,7 +127,7 @@ int ownership_check(const char *owners, struct err *err)
 
 /* ---- what belongs to an owner ---- */
 
-/* The Lease, then the Secrets. NULL name: there is none. */
+/* The Lease, then the Secrets. The name is NULL when the object does not exist. */
 static const char *object_name(const struct ownership *o, size_t at, const char **ret_api_version,
                                const char **ret_resource)
 {
@@ -136,7 +136,7 @@ static const char *object_name(const struct ownership *o, size_t at, const char 
     return at == 0 ? o->spec.lease_name(o->spec.ctx) : o->spec.secrets[at - 1];
 }
 
-/* The leader holds the Lease. A Secret of ours says so. */
+/* The Lease is the leader's. A Secret that this program made has an annotation or a label. */
 static bool is_ours(size_t at, yyjson_val *object)
 {
     const char *made_by = json_str(object, "metadata", "labels", "app.kubernetes.io/managed-by");
@@ -165,7 +165,7 @@ static void put_reference(struct buf *json, const struct owner *owner)
     buf_putc(json, '}');
 }
 
-/* Of an owner that was made again since. */
+/* For an owner that was created again since then. */
 static bool is_outdated(const struct owner *owner, yyjson_val *reference)
 {
     const char *kind = json_str(reference, "kind"), *name = json_str(reference, "name"),
@@ -189,7 +189,7 @@ static bool has_reference(yyjson_val *references, const char *uid)
     return false;
 }
 
-/* What has to change in an object's references; empty: nothing. */
+/* The change of an object's references; empty: none is needed. */
 static void compare(const struct ownership *o, yyjson_val *object, struct buf *changes)
 {
     yyjson_val *references = json_at(object, "metadata", "ownerReferences"), *reference;
@@ -267,7 +267,7 @@ static void on_marked(void *ctx, const struct kube_response *response, const str
     if (err == NULL && name != NULL)
         log_info("The object will be removed together with the installation", "resource", resource, "name", name);
     else if (err != NULL && err->kind == ERR_CONFLICT)
-        o->has_failed = true; /* another object of this name, since it was read */
+        o->has_failed = true; /* since it was read, another object got this name */
     else if (err != NULL && err->kind != ERR_NOTFOUND)
         complain(o, resource, name != NULL ? name : "", err);
     o->at++;
@@ -328,7 +328,8 @@ static void read_next(struct ownership *o)
     ask(o, "read the owners of an object", buf_str(&path), NULL, on_read);
 }
 
-/* While no owner is there, the former references count: an object that is made then has to go, too. */
+/* While no owner exists, the former references count: an object that is made then must be deleted with the
+ * installation, too. */
 static void set_references(struct ownership *o)
 {
     CLEANUP(buf_done) struct buf json = {0};

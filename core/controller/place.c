@@ -45,7 +45,8 @@ int place_find_program(const char *name, char **ret_path, struct err *err)
         }
         at += length + (at[length] == ':');
     }
-    CLEANUP(free_ptr) char *usual = xasprintf("/usr/sbin/%s", name); /* not in the PATH of ordinary users */
+    /* a usual place that is not in the PATH of ordinary users */
+    CLEANUP(free_ptr) char *usual = xasprintf("/usr/sbin/%s", name);
     if (is_program(usual)) {
         *ret_path = STEAL(usual);
         return 0;
@@ -54,7 +55,7 @@ int place_find_program(const char *name, char **ret_path, struct err *err)
                    "there is no program \"%s\": install HAProxy 2.6 or newer, or give --haproxy-binary", name);
 }
 
-/* Read until the end; false when the time is over. */
+/* Reads until the end of the file; false when the time is over. */
 static bool read_all(int fd, char *text, size_t size)
 {
     int64_t end = clock_now_ns() + PROBE_NS;
@@ -113,8 +114,9 @@ int place_probe(const char *program, struct haproxy_caps *ret_caps, struct err *
     return 0;
 }
 
-/* What lies there is taken for ours: a configuration to load, sockets of a HAProxy to adopt. So only we and root may
- * say what lies there. A volume that root has made for the containers of a pod is everybody's, and that is meant. */
+/* The content of this directory is trusted: a configuration to load, sockets of an HAProxy to adopt. So only this user
+ * and root may be able to write it. A volume that root has made for the containers of a pod may be writable for all of
+ * them. */
 static int check_owner(const char *path, const char *resolved, struct err *err)
 {
     struct stat link, dir;
@@ -132,7 +134,7 @@ static int check_owner(const char *path, const char *resolved, struct err *err)
     return 0;
 }
 
-/* realpath() of a folder that may still have to be made. */
+/* Like realpath(), for a folder that may not exist yet. */
 int place_make_directory(const char *path, char **ret_path, struct err *err)
 {
     char resolved[PATH_MAX];

@@ -1,4 +1,4 @@
-/* A table of failures; what is quarantined is asked of the model. */
+/* A table of failures. The model knows what is quarantined. */
 #include "controller/problems.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "data/json.h"
 
 #define KEPT_NAMED 5
-/* Ten thousand objects may have the same trouble. */
+/* Ten thousand objects may have the same problem. */
 #define WARNED_DESCRIBED 1000
 
 struct failure {
@@ -114,7 +114,7 @@ size_t problems_warned(const struct problems *p)
     return p->warned.count;
 }
 
-/* Those that the model does not have. */
+/* The failures of fragments that the model does not have. */
 static void warned_forget(struct problems *p, const struct model *model)
 {
     VEC(char *) gone = {0};
@@ -192,7 +192,7 @@ static void put_string(struct buf *out, const char *name, const char *text)
         buf_puts(out, "null"); /* only a full buffer ends here */
 }
 
-/* reason: of a warning; else NULL. */
+/* reason is that of a warning; otherwise NULL. */
 static void put_entry(struct buf *out, const char *state, const char *fragment, const char *owner, const char *reason,
                       const char *message)
 {

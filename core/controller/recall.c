@@ -1,4 +1,4 @@
-/* First each member says which state it has; then the newest state is read from one of those that have it. */
+/* First each member reports which state it has. Then the newest state is read from a member that has it. */
 #include "controller/recall.h"
 
 #include <stdlib.h>
@@ -101,7 +101,7 @@ static void finish(struct recall *r, const struct recall_answer *answer)
     r->done(r->ctx, answer);
 }
 
-/* ---- what a member says of itself ---- */
+/* ---- states of the members ---- */
 
 static bool read_state(struct asked *a, const struct peer_answer *answer)
 {
@@ -130,7 +130,7 @@ static void on_state(void *ctx, const struct peer_answer *answer, const struct e
     look(a->recall);
 }
 
-/* ---- what it serves ---- */
+/* ---- reading of a configuration ---- */
 
 static void on_bundle(void *ctx, const struct peer_answer *answer, const struct err *err)
 {
@@ -182,7 +182,7 @@ static void read_newest(struct recall *r)
     newest->request = peers_start(r->peers, &call);
 }
 
-/* ---- what is due ---- */
+/* ---- the next step ---- */
 
 static void ask_all(struct recall *r)
 {
@@ -251,7 +251,7 @@ void recall_set_members(struct recall *r, const struct fleet_seat *seats, size_t
     }
     drop_unlisted(r);
     r->members_known = true;
-    /* done() is not called from inside a call of this one's owner. */
+    /* done() is not called from within a call by the owner. */
     net_timer_start(r->timer, 0);
 }
 

@@ -1,9 +1,9 @@
-/* One function, step(), looks at the level of everything and starts what can be started; every callback ends in it.
- * Changes of the store are gathered until the loop has read all that the sockets had, then one rendering is asked for:
- * the first change after quiet is handled at once, a burst becomes one rendering.
+/* One function, step(), looks at the whole state and starts all work that can start. Every callback ends in it.
+ * Changes of the store are collected until the loop has read all available input. Then one rendering is requested: the
+ * first change after a pause is handled at once, and many changes together become one rendering.
  *
- * While a kind is not listed (a changed configuration describes it otherwise), what is rendered lacks its objects.
- * Nothing of that is accepted: settling waits for a rendering that was asked for after the list. */
+ * While a kind is not listed (because a changed configuration describes it differently), a rendering lacks its objects.
+ * Such a rendering is not accepted: settling waits for a rendering that was requested after the list. */
 #include "controller/reconcile.h"
 
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include "base/log.h"
 #include "controller/reconcile_state.h"
 
-/* Messages of HAProxy about ten thousand wrong objects. */
+/* The limit for messages when HAProxy complains about ten thousand wrong objects. */
 #define CHECK_OUTPUT_BYTES ((size_t)8 << 20)
 
 /* ---- store ---- */
@@ -40,8 +40,8 @@ static bool is_synced(const struct reconcile *r)
     return r->ops.is_synced ? r->ops.is_synced(r->ctx) : store_is_synced(r->store);
 }
 
-/* What cannot be read may have anything in it: with what is missing, nothing that was accepted would be rendered as it
- * was. */
+/* A missing list could contain any object. Without its objects, the rendering of output that was accepted earlier would
+ * differ. */
 static bool awaits_source(const struct reconcile *r)
 {
     return r->restored && r->ops.is_readable != NULL && !r->ops.is_readable(r->ctx);
@@ -106,7 +106,8 @@ void reconcile_compare_all(struct reconcile *r, const char *why)
 {
     struct agent_status status = {0};
 
-    /* A reload whose turn has come, or one more look, takes nothing away from what HAProxy serves. */
+    /* These steps change nothing in the configuration that HAProxy serves: a reload that was waiting, or another
+     * comparison. */
     if (r->agent)
         agent_status(r->agent, &status);
     r->live = r->live && status.known;
@@ -316,7 +317,7 @@ void reconcile_describe(const struct reconcile *r, struct buf *out)
 {
     problems_describe(&r->problems, r->model, out);
     bool first = out->data[out->length - 2] == '[';
-    out->length--; /* the end of the list */
+    out->length--; /* without the comma at the end of the list */
     conflicts_describe(&r->conflicts, first, out);
     buf_putc(out, ']');
 }

@@ -1,5 +1,5 @@
-/* A fragment is known by its id. New templates may name their fragments otherwise; then the object is what both
- * have. */
+/* A fragment is identified by its id. New templates may use other ids. Then fragments with the same object are
+ * compared. */
 #include "controller/regression.h"
 
 #include <string.h>
@@ -19,7 +19,7 @@ static void note_owner(void *ctx, const struct fragment *f)
     (void)map_put(owners, owner, owners);
 }
 
-/* A bad object is bad with either. */
+/* A bad object fails with old and new templates alike. */
 static void forget_owner(void *ctx, const char *owner)
 {
     (void)map_del(ctx, owner);

@@ -1,4 +1,4 @@
-/* A fragment has few reasons: a list for each. */
+/* A fragment has few reasons, so each fragment has a list of them. */
 #include "controller/relief.h"
 
 #include <stdlib.h>
@@ -53,7 +53,7 @@ void relief_note(struct relief *r, const char *fragment_id, const char *owner_ki
     struct told *t = map_get(&r->told, fragment_id);
 
     if (*owner_kind == '\0')
-        return; /* nobody to tell */
+        return; /* it has no owner to tell */
     if (t == NULL) {
         t = xcalloc(1, sizeof(*t));
         t->owner_kind = xstrdup(owner_kind);

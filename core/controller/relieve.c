@@ -1,5 +1,5 @@
-/* When is a problem over that an owner was told of? Asked when its fragment changes, and, of a quarantine, when
- * something was accepted. Like the problem itself it is told when it has lasted. */
+/* Decides when a problem that an owner was told about is over. This is checked when its fragment changes, and for a
+ * quarantine after something was accepted. The end of a problem is told, like the problem, only after it has lasted. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -15,7 +15,7 @@ struct look {
     const char *fragment_id;
 };
 
-/* Does what was told with this reason still hold? */
+/* True while the problem with this reason still exists. */
 static bool holds(void *ctx, const char *reason)
 {
     const struct look *look = ctx;

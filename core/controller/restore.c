@@ -1,6 +1,6 @@
-/* The parts go the way of any rendering into the model, and are accepted together as after a check that went well: they
- * went through one when they were noted. The values come after the parts, since the vault drops what no text refers to.
- */
+/* Restored parts go into the model like any rendering, and are accepted together without a check: they passed a check
+ * before they were written to the file. The values come after the parts, because the vault drops values that no text
+ * refers to. */
 #include "controller/restore.h"
 
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static void take_values(const struct bundle *b, struct vault *vault)
 
     for (size_t it = 0; (slot = map_next(&b->values, &it)) != NULL;) {
         const struct bundle_value *v = slot->value;
-        /* Without it the check refuses what needs it, by name. */
+        /* Without the value, the check refuses the parts that need it. */
         (void)!vault_restore(vault, v->digits, v->secret, v->key, v->bytes, v->length, NULL);
     }
 }

@@ -1,4 +1,4 @@
-/* Texts come from templates, which may write any bytes: what is neither UTF-8 nor printable becomes "?". */
+/* Texts come from templates, which may write any bytes. Bytes that are not UTF-8 or not printable become "?". */
 #include "controller/review.h"
 
 #include <stdlib.h>
@@ -52,7 +52,7 @@ bool review_has_version(const struct review *r, const char *api_version)
 
 /* ---- texts ---- */
 
-/* Length of the UTF-8 character at s; 0: it is none. */
+/* Length of the UTF-8 character at s; 0 when there is none. */
 static size_t character(const unsigned char *s)
 {
     size_t length = s[0] < 0x80                    ? 1
@@ -70,7 +70,7 @@ static size_t character(const unsigned char *s)
     return length;
 }
 
-/* Append a text in one line, at most max bytes of it. */
+/* Appends a text as one line of at most max bytes. */
 static void add_line(struct buf *out, const char *text, size_t max)
 {
     size_t start = out->length;

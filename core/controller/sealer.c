@@ -4,9 +4,10 @@
  *     ▲                     └───────────┴── cannot write ──┴─► FAILED ──after a while──► BUILDING
  *     └──────────────────────── may not write any more ───────────────┘
  *
- * There are up to two files: the one in its place, to which changes are appended whatever the state, and the next one.
- * A new file begins with a list of the versions that are kept at that moment. Those are written in slices; what changes
- * meanwhile comes as a change and is not taken from the list. A mark in the next file waits until the list is through.
+ * There are at most two files: the present one, to which changes are always appended, and the next one. The next file
+ * begins with a list of all versions that are kept at that moment. The list is written in slices. A version that
+ * changes in the meantime is written as a change and left out of the list. A
+ * commit mark in the next file waits until the list is complete.
  */
 #include "controller/sealer.h"
 
@@ -43,10 +44,10 @@ enum sealer_state { SEALER_IDLE, SEALER_BUILDING, SEALER_SYNCING, SEALER_OPEN, S
 struct sealed_file {
     int fd; /* -1: there is none */
     uint64_t bytes;
-    struct map values; /* digits that are in it */
+    struct map values; /* digits of the values that are in it */
     struct digest values_digest;
     struct buf out;  /* to be written */
-    bool has_values; /* in out */
+    bool has_values; /* out contains values */
 };
 
 struct sealer {
@@ -59,10 +60,10 @@ struct sealer {
     enum sealer_state state;
     struct sealed_file file, next;
     uint64_t base_bytes;  /* of the file when it was new */
-    struct digest digest; /* of what was taken of the model */
+    struct digest digest; /* of what was read from the model */
     size_t parts;
-    VEC(struct fragment *) list; /* to be written into the next file; referenced */
-    size_t listed;               /* how many of them were */
+    VEC(struct fragment *) list; /* versions for the next file; referenced */
+    size_t listed;               /* how many of them are written */
     struct buf scratch;
     int64_t not_before_ns, stale_values_ns;
     struct net_backoff backoff;
@@ -91,7 +92,7 @@ static void file_close(struct sealed_file *f)
     file_init(f);
 }
 
-/* A value that is not in the file yet. */
+/* Writes a value that is not in the file yet. */
 struct adding {
     struct sealer *s;
     struct sealed_file *file;
@@ -107,7 +108,7 @@ static void add_value(void *ctx, const char *digits)
         return;
     snprintf(handle, sizeof(handle), VAULT_PREFIX "%sEnd", digits);
     if (vault_get(a->s->vault, handle, &value, NULL) < 0)
-        return; /* a reader leaves out the parts that need it */
+        return; /* a reader skips the parts that need it */
     (void)map_put(&a->file->values, digits, a);
     a->file->has_values = true;
     a->file->values_digest = digest_add(
@@ -133,7 +134,7 @@ static void file_mark(struct sealer *s, struct sealed_file *f)
     seal_mark(&f->out, &stamp, s->parts, s->digest, f->values_digest);
 }
 
-/* Write what is due. On an error the file is as it was. */
+/* Writes what is due. After an error the file is unchanged. */
 static int file_flush(struct sealer *s, struct sealed_file *f)
 {
     size_t done = 0;
@@ -193,7 +194,7 @@ static void wake(struct sealer *s, int64_t after_ns)
         uv_timer_start(&s->timer, on_timer, (uint64_t)(after_ns > 0 ? after_ns / NS_PER_MS + 1 : 0), 0);
 }
 
-/* -1 with errno: also where a part of its path has become a link. */
+/* -1 with errno, also when a part of its path has become a link. */
 static int directory_open(const struct sealer *s, int *ret_fd)
 {
     struct err err;
@@ -249,7 +250,7 @@ static void begin_building(struct sealer *s)
 {
     CLEANUP(close_fd) int at = -1;
 
-    if (s->syncing) { /* of a file that was given up: its number must not be used again before it has ended */
+    if (s->syncing) { /* for a file that was given up: its descriptor must not be reused before the sync has ended */
         wake(s, RETRY_MIN_NS / 10);
         return;
     }
@@ -302,7 +303,7 @@ static void sync_work(uv_work_t *work_)
 
 static void free_when_closed(struct sealer *s);
 
-/* A newer writer is there, which this replica will be told of. */
+/* A newer writer exists; this replica will learn of it by another way. */
 static void stand_back(struct sealer *s)
 {
     rest(s, SEALER_IDLE);
@@ -382,7 +383,7 @@ static void on_kept(void *ctx, const struct fragment *before, const struct fragm
         seal_part(&s->scratch, now);
     else
         seal_gone(&s->scratch, before->id);
-    /* What it had may be the last use of a value. */
+    /* The former version may have been the last use of a value. */
     if (before && s->stale_values_ns == 0 && s->file.values.count > 0 && has_handle(before))
         s->stale_values_ns = clock_now_ns();
     file_add(s, &s->file, has_item(is) ? now : NULL, &s->scratch);
@@ -404,7 +405,7 @@ static void write_list(struct sealer *s, size_t max_bytes)
     }
 }
 
-/* One slice: changes first, then the list. False when a file could not be written. */
+/* Writes one slice: changes first, then the list. False when a file could not be written. */
 static bool write_slice(struct sealer *s, size_t max_parts, size_t max_bytes, bool *ret_more)
 {
     size_t left = model_take_kept(s->model, max_parts, on_kept, s);
@@ -476,7 +477,7 @@ static void work(struct sealer *s)
 
 void sealer_step(struct sealer *s)
 {
-    /* Nothing is known before something was accepted: the file of the last process stays until then. */
+    /* Before anything was accepted there is nothing to write, and the file of the last process stays. */
     if (s->stopped || (s->state == SEALER_IDLE && model_is_empty(s->model, MODEL_ACCEPTED)))
         return;
     work(s);
@@ -523,7 +524,7 @@ struct sealer *sealer_new(uv_loop_t *loop, const char *directory, const char *ha
     return s;
 }
 
-/* The last of timer and sync frees it. */
+/* The last of timer and sync to close frees it. */
 static void free_when_closed(struct sealer *s)
 {
     if (s->syncing || uv_is_active((uv_handle_t *)&s->timer) || s->timer.data != NULL)

@@ -1,5 +1,5 @@
-/* The text is read as one YAML document. What it says is taken when it is a boolean, a number or null, or when the text
- * begins as a quoted string or a flow collection does; a text that YAML cannot read is no error, but text. */
+/* The text is parsed as one YAML document. The result is used when it is a boolean, a number or null, or when the text
+ * begins like a quoted string or a flow collection. A text that YAML cannot parse is not an error: it is a string. */
 #include "controller/setting.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
-/* Pending items are grouped by the fragment they come from, those in a running check included: a part of a fragment is
- * never judged without the rest. A group may depend on another one (a route on a backend that another fragment gives),
- * so the groups are gone through again while that helps, in turn from either end: a chain in their order or against it
- * takes two rounds. After some rounds what is left of a chain in no order is HAProxy's to judge. */
+/* Pending items are grouped by fragment, including those in a running check: all parts of a fragment are judged
+ * together. A group may depend on another one (a route on a backend that another fragment defines). So the groups are
+ * checked in several rounds, alternately from either end, while this makes progress: a chain that is sorted in one of
+ * the two directions needs two rounds. After some rounds, the rest of an unsorted chain is left to HAProxy's check. */
 #include "controller/settle.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@
 
 struct group {
     VEC(struct item *) items;
-    size_t waiting; /* those that no check under way will settle */
+    size_t waiting; /* items that no running check will settle */
 };
 
 struct grouping {

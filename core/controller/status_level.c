@@ -1,4 +1,4 @@
-/* Only what is wished is compared: fields, and conditions, that others have beside it do not count. */
+/* Only wanted fields and conditions are compared; those of other writers are ignored. */
 #include "controller/status_level.h"
 
 #include <string.h>

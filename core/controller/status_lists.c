@@ -1,4 +1,4 @@
-/* Elements of others are copied in their order; the write names the version that they were read from. */
+/* Elements of other writers are copied in their order. The write names the resourceVersion that they were read from. */
 #include "controller/status_lists.h"
 
 #include <string.h>
@@ -56,7 +56,7 @@ static int take(struct status_shared *l, yyjson_mut_doc *doc, mut *options, mut 
     if (l->field == NULL || (owner != NULL && l->owner == NULL))
         return err_set(err, ERR_INVALID, "status.%s is shared: say {owner =, value =} or {key =}", l->name);
     l->wished = yyjson_mut_obj_remove_key(status, l->name);
-    /* Lua has one empty table for both. */
+    /* In Lua, an empty list and an empty object are the same table. */
     if (l->wished == NULL || (yyjson_mut_is_obj(l->wished) && yyjson_mut_obj_size(l->wished) == 0))
         l->wished = yyjson_mut_arr(doc);
     l->there = yyjson_obj_get(there, l->name);
@@ -89,7 +89,7 @@ static bool is_ours(const struct status_shared *l, yyjson_val *element)
     return l->owner != NULL ? is_same(value, l->owner) : find_wished(l, value) != NULL;
 }
 
-/* An element that says all of what is wished; NULL: there is none. */
+/* An element that contains everything that is wanted; NULL when there is none. */
 static yyjson_val *find_there(const struct status_shared *l, mut *wished)
 {
     size_t i, n;
@@ -124,7 +124,7 @@ bool status_lists_are_level(const struct status_lists *lists)
     return true;
 }
 
-/* Elements of others, and with a key those of ours that are there, keep their places. */
+/* Elements of other writers keep their places; with a key, our elements that exist already do as well. */
 static mut *merge(const struct status_shared *l, yyjson_mut_doc *doc)
 {
     mut *merged = yyjson_mut_arr(doc), *item;
@@ -154,7 +154,7 @@ void status_lists_put(const struct status_lists *lists, yyjson_mut_doc *doc, mut
 {
     for (size_t i = 0; i < lists->count; i++) {
         mut *merged = merge(&lists->items[i], doc);
-        /* A field that is not applied any more goes. */
+        /* Server-side apply removes a field that is not applied any more. */
         if (yyjson_mut_arr_size(merged) > 0)
             yyjson_mut_obj_put(status, yyjson_mut_strcpy(doc, lists->items[i].name), merged);
     }

@@ -1,4 +1,5 @@
-/* Fields of a status that templates wish are taken from any other manager: a status has one writer for each field. */
+/* Status fields that templates write are taken over from other field managers (force), because each field of a status
+ * has one writer. */
 #include "controller/status_manner.h"
 
 #include "base/clock.h"

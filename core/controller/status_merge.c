@@ -1,5 +1,5 @@
-/* The wishes become one mutable document; the object is only read. What is level is found by looking whether everything
- * that is wished is there already, so fields of others never count. */
+/* The wishes become one mutable document; the object is only read. The status is level when it contains everything that
+ * is wanted. Fields of other writers do not count. */
 #include "controller/status_merge.h"
 
 #include <stdio.h>
@@ -20,7 +20,7 @@
 
 typedef yyjson_mut_val mut;
 
-/* ---- wishes into one ---- */
+/* ---- several wishes into one ---- */
 
 static mut *find_condition(mut *list, const char *type)
 {
@@ -36,7 +36,7 @@ static mut *find_condition(mut *list, const char *type)
     return NULL;
 }
 
-/* Lists become one without equal elements; of two conditions of one type the first counts. */
+/* Lists become one list without equal elements. Of two conditions of one type the first one counts. */
 static void add_elements(yyjson_mut_doc *doc, mut *to, yyjson_val *from, bool conditions)
 {
     size_t i, n;
@@ -144,7 +144,7 @@ static void stamp_condition(const struct stamp *s, mut *condition, yyjson_val *t
     set_field(s->doc, condition, "lastTransitionTime", yyjson_mut_strcpy(s->doc, stays ? since : s->now));
 }
 
-/* The element of a list that this one is about: equal but for the conditions in it. */
+/* The element of a list that this one corresponds to: equal apart from conditions in it. */
 static yyjson_val *element_there(yyjson_val *list, mut *wished)
 {
     size_t i, n;
@@ -181,9 +181,9 @@ static void stamp_all(const struct stamp *s, mut *wished, yyjson_val *there, uns
     }
 }
 
-/* ---- the list of all controllers ---- */
+/* ---- the list that all controllers share ---- */
 
-/* What an entry is called: its address, or its host name. */
+/* The name of an entry: its address, or its host name. */
 static const char *entry_name(yyjson_val *entry)
 {
     const char *ip = json_str(entry, "ip");
@@ -212,7 +212,7 @@ static bool is_wished(mut *list, const char *name)
     return false;
 }
 
-/* Is the name in this list of words with commas? */
+/* True when the name is in this list of words, separated by commas. */
 static bool is_noted(const char *note, const char *name)
 {
     size_t length = name != NULL ? strlen(name) : 0;
@@ -227,15 +227,15 @@ static bool is_noted(const char *note, const char *name)
 }
 
 struct shared_list {
-    mut *holder; /* the object that the list is a field of */
-    mut *wished; /* ours; may be empty */
+    mut *holder; /* the object that contains the list */
+    mut *wished; /* our entries; may be empty */
     yyjson_val *there;
     const char *note; /* the annotation; NULL: none */
-    struct buf noted; /* what it is to be */
-    bool kept;        /* it is left as it is */
+    struct buf noted; /* the wanted annotation */
+    bool kept;        /* the list stays as it is */
 };
 
-/* Does everything stand there, and nothing that was ours and is not wished any more? */
+/* True when all wanted entries exist, and no entry of ours that is not wanted any more. */
 static bool shared_is_level(const struct shared_list *l)
 {
     size_t i, n, j, m;
@@ -262,7 +262,7 @@ static bool shared_is_level(const struct shared_list *l)
     return true;
 }
 
-/* Others' entries in their order, then ours. */
+/* The entries of other writers in their order, then ours. */
 static mut *shared_merge(yyjson_mut_doc *doc, const struct shared_list *l)
 {
     mut *merged = yyjson_mut_arr(doc), *item;
@@ -279,7 +279,7 @@ static mut *shared_merge(yyjson_mut_doc *doc, const struct shared_list *l)
     return merged;
 }
 
-/* Nothing is wished: what is ours stays. To apply other fields without it would take it away. */
+/* For wishes without this list: applies our entries again, because server-side apply would remove them otherwise. */
 static mut *shared_keep(yyjson_mut_doc *doc, yyjson_val *there, const char *note)
 {
     mut *list = yyjson_mut_arr(doc);
@@ -291,7 +291,7 @@ static mut *shared_keep(yyjson_mut_doc *doc, yyjson_val *there, const char *note
     return list;
 }
 
-/* Has somebody else an entry there? */
+/* True when the list has an entry of another writer. */
 static bool shared_has_others(yyjson_val *there, const char *note, mut *wished)
 {
     size_t i, n;
@@ -306,8 +306,8 @@ static bool shared_has_others(yyjson_val *there, const char *note, mut *wished)
     return false;
 }
 
-/* False when the wishes do not speak of such a list, and nothing of it is ours. alone: the list is left as it is while
- * others have entries in it. */
+/* False when the wishes have no such list and none of its entries is ours. With alone, the list stays as it is while it
+ * has entries of other writers. */
 static bool shared_find(const struct status_object *object, yyjson_mut_doc *doc, mut *status, yyjson_val *root,
                         bool alone, struct shared_list *ret_list)
 {
@@ -321,7 +321,7 @@ static bool shared_find(const struct status_object *object, yyjson_mut_doc *doc,
     bool kept = alone && list != NULL && shared_has_others(there, note, list);
     if (list == NULL || kept)
         list = shared_keep(doc, there, note);
-    /* Lua has one empty table for both. */
+    /* In Lua, an empty list and an empty object are the same table. */
     bool is_empty = yyjson_mut_is_obj(list) && yyjson_mut_obj_size(list) == 0;
     *ret_list = (struct shared_list){
         .holder = holder, .wished = is_empty ? yyjson_mut_arr(doc) : list, .there = there, .note = note, .kept = kept};
@@ -357,7 +357,7 @@ static void put_shared(yyjson_mut_doc *doc, mut *status, mut *merged)
     mut *holder = yyjson_mut_obj_get(status, "loadBalancer");
 
     if (yyjson_mut_arr_size(merged) == 0)
-        return; /* a field that is not applied any more goes */
+        return; /* server-side apply removes a field that is not applied any more */
     if (holder == NULL) {
         holder = yyjson_mut_obj(doc);
         yyjson_mut_obj_add_val(doc, status, "loadBalancer", holder);
@@ -365,7 +365,7 @@ static void put_shared(yyjson_mut_doc *doc, mut *status, mut *merged)
     yyjson_mut_obj_add_val(doc, holder, "ingress", merged);
 }
 
-/* ---- the whole ---- */
+/* ---- the whole status ---- */
 
 static void format_time(int64_t now_s, char ret_text[TIME_SIZE])
 {
@@ -429,7 +429,7 @@ int status_merge(const struct status_object *object, const char *resource_versio
     int result = shared ? shared_check(&list, err) : 0;
     bool level = status_lists_are_level(&lists) && (!shared || (result == 0 && shared_is_level(&list)));
     if (result == 0 && shared) {
-        /* It is compared by its own rule. */
+        /* This list has a comparison of its own. */
         (void)yyjson_mut_obj_remove_key(list.holder, "ingress");
         if (yyjson_mut_obj_size(list.holder) == 0)
             (void)yyjson_mut_obj_remove_key(status, "loadBalancer");

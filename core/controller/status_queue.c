@@ -1,5 +1,5 @@
-/* Every entry is in the list of its state, and knows its place there. One that is taken out of the queue leaves a hole,
- * because the queue keeps its order. */
+/* Every entry is in the list of its state, and knows its place there. An entry that leaves the queue leaves an empty
+ * place, so that the order stays. */
 #include <string.h>
 
 #include "controller/status_state.h"
@@ -12,7 +12,7 @@ void status_list_out(struct status_writer *w, struct status_entry *e)
 
     if (e->slot == UINT32_MAX)
         return;
-    if (e->state == STATUS_QUEUED) { /* it keeps its order: a hole */
+    if (e->state == STATUS_QUEUED) { /* leaves an empty place, so that the order stays */
         l->items.items[e->slot] = NULL;
     } else {
         l->items.items[l->items.length - 1]->slot = e->slot;
@@ -26,12 +26,12 @@ void status_move(struct status_writer *w, struct status_entry *e, enum status_st
     status_list_out(w, e);
     e->state = state;
     if (state == STATUS_LEVEL)
-        return; /* nobody looks for these */
+        return; /* nothing needs a list of these */
     e->slot = (uint32_t)w->lists[state].items.length;
     vec_push(&w->lists[state].items, e);
 }
 
-/* Those that were taken are cut off when they are the larger part. */
+/* Removes the places that were used already, when they are the larger part. */
 static void queue_cut(struct status_writer *w)
 {
     struct status_list *q = &w->lists[STATUS_QUEUED];
@@ -73,5 +73,5 @@ void status_wait(struct status_writer *w, struct status_entry *e)
 {
     e->generation = 0;
     status_move(w, e, STATUS_WAITS);
-    w->scan_due = true; /* the list may have been looked at in this step already */
+    w->scan_due = true; /* this step may have gone through the list already */
 }

@@ -1,5 +1,5 @@
-/* Most fragments wish nothing, and cost one look at their contributions. The oldest fragment's wish comes first, by the
- * rule of equal keys. */
+/* Most fragments want no status, and cost one look at their contributions. The wish of the oldest fragment comes first,
+ * as with equal keys. */
 #include "controller/status_room.h"
 
 #include <stdlib.h>
@@ -74,7 +74,7 @@ static void entry_drop(struct status_room *room, struct status_entry *e)
     entry_free(e);
 }
 
-/* Whose status a contribution is about. */
+/* The object whose status a contribution describes. */
 static void target_of(const struct fragment *f, const struct contribution *c, const char **ret_kind,
                       const char **ret_id)
 {
@@ -114,7 +114,7 @@ static const struct contribution *find_wish(const struct fragment *f, const stru
     return NULL;
 }
 
-/* By name: the model may keep another copy of the fragment. */
+/* Compares by name, because the model may hold another copy of the fragment. */
 static bool is_same_wish(const struct status_wish *w, const struct fragment *f, const struct contribution *c)
 {
     return strcmp(w->fragment->id, f->id) == 0 && strcmp(w->contribution->scope, c->scope) == 0 &&
@@ -172,6 +172,6 @@ void status_room_review(struct status_room *room, bool (*exists)(void *ctx, cons
                 room->wishes--;
             }
         if (e->count == 0)
-            entry_drop(room, e); /* removing the one at hand is fine */
+            entry_drop(room, e); /* removing the present entry is allowed */
     }
 }

@@ -1,5 +1,5 @@
-/* Every answer wakes the writer, which has the next entry written. A conflict means that somebody else wrote: the
- * object is read and compared once more. */
+/* Every answer calls the writer, which then writes the next entry. A conflict means that another writer has changed the
+ * object: it is read and compared again. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +14,13 @@
 #define REST_MIN_NS NS_PER_S
 #define REST_MAX_NS (300 * NS_PER_S)
 #define CONFLICTS_MAX 4
-#define WELL_NS (600 * NS_PER_S) /* what was level that long begins with short rests again */
+#define WELL_NS (600 * NS_PER_S) /* after being level for this long, rests are short again */
 #define WARN_NS (10 * NS_PER_S)
 #define WARN_MAX_NS (3600 * NS_PER_S)
 
 struct call {
     struct status_writer *writer;
-    struct status_entry *entry; /* NULL: it has gone */
+    struct status_entry *entry; /* NULL: the entry is gone */
 };
 
 void status_cancel(struct status_writer *w, struct status_entry *e)
@@ -64,7 +64,7 @@ static void complain(struct status_writer *w, const struct status_entry *e, cons
                  log_int((int64_t)similar));
 }
 
-/* Each fragment's owner is told once of the same. */
+/* Tells the owner of each fragment, once for the same text. */
 static void refuse(struct status_writer *w, struct status_entry *e, const char *reason, const char *text)
 {
     uint64_t what = map_hash(text, strlen(text));
@@ -76,7 +76,7 @@ static void refuse(struct status_writer *w, struct status_entry *e, const char *
         w->manner->refused(w->manner->ctx, e->wishes[i].fragment, reason, text);
 }
 
-/* Owners of wishes that count for nothing are told once of the same winner. */
+/* Tells the owners of wishes that lost against another one, once for the same winner. */
 static void tell_losers(struct status_writer *w, struct status_entry *e)
 {
     const struct status_wish *first = &e->wishes[0];
@@ -119,7 +119,7 @@ static void fail(struct status_writer *w, struct status_entry *e, const struct k
     if (response->status >= 400 && response->status < 500 && !slow_down)
         refuse(w, e, err->kind == ERR_CONFLICT ? "ObjectConflict" : "ObjectRefused", err->text);
     w->failures++;
-    /* What concerns everybody, or looks like it. */
+    /* Failures that concern all entries, or probably do. */
     if (slow_down || denied || (no_answer && w->failures >= STATUS_IN_FLIGHT))
         pause_all(w, response->retry_after_ns);
     if (slow_down || denied)
@@ -134,7 +134,7 @@ static void read_object(struct status_writer *w, struct status_entry *e);
 static void compare(struct status_writer *w, struct status_entry *e, const char *json, size_t length,
                     const char *resource_version);
 
-/* The entry of an answer; NULL: it has gone. */
+/* The entry that the answer belongs to; NULL when it is gone. */
 static struct status_entry *answered(struct call *call)
 {
     struct status_entry *e = call->entry;
@@ -148,7 +148,7 @@ static struct status_entry *answered(struct call *call)
     return e;
 }
 
-/* The place of the request that was answered is free: the next step is due. */
+/* The answered request leaves a free place, so the next step is due. */
 static void wake(const struct status_writer *w)
 {
     net_timer_start(w->timer, 0);
@@ -214,7 +214,7 @@ static void on_read(void *ctx, const struct kube_response *response, const struc
         if (err->kind == ERR_NOTFOUND && w->manner->creates)
             compare(w, e, NULL, 0, NULL);
         else if (err->kind == ERR_NOTFOUND)
-            status_move(w, e, STATUS_LEVEL); /* the store will hear of it */
+            status_move(w, e, STATUS_LEVEL); /* the store will get the change */
         else
             fail(w, e, response, err);
     } else if (json_parse(response->body, response->length, response->length + 1, &doc, &wrong) < 0) {
@@ -281,7 +281,7 @@ static void read_object(struct status_writer *w, struct status_entry *e)
     start(w, e, "GET", NULL, on_read);
 }
 
-/* Somebody else undoes what is written, again and again: not faster than that. True: it rests. */
+/* Another writer undoes our writes again and again: the distance between them grows. True when the entry rests. */
 static bool is_undone(struct status_writer *w, struct status_entry *e, uint64_t what)
 {
     int64_t now = clock_now_ns();
@@ -391,7 +391,7 @@ void status_compare(struct status_writer *w, struct status_entry *e)
     if (kind == NULL || !w->ops.is_declared(w->ctx, e->kind) || (o == NULL && !w->manner->creates))
         status_move(w, e, STATUS_LEVEL);
     else if (o == NULL)
-        read_object(w, e); /* the watch may not see it, or not yet; whose is it? */
+        read_object(w, e); /* the watch may not see it, or not yet: read it, and check whose it is */
     else
         compare_known(w, e, o);
 }

@@ -1,5 +1,5 @@
-/* step() moves the entries that wait and are live now to the queue. pump() takes from the queue as long as there are
- * tokens, free places and time, and has each compared and written. Every answer wakes the timer, and so the next
+/* step() moves waiting entries that are live now to the queue. pump() takes entries from the queue while there are
+ * tokens, free places and time, and compares and writes each of them. Every answer sets the timer, which runs the next
  * step. */
 #include "controller/status_writer.h"
 
@@ -19,12 +19,12 @@
 #define PAUSE_MAX_NS (30 * NS_PER_S)
 #define PROGRESS_MIN 100 /* fewer writes are not worth a line of progress */
 #define PROGRESS_NS (10 * NS_PER_S)
-#define SCAN_NS (100 * NS_PER_MS) /* a long list of those that wait is not looked at more often */
+#define SCAN_NS (100 * NS_PER_MS) /* the minimum between two passes over a long list of waiting entries */
 #define SCAN_LONG 100
 
-/* ---- the room, the store ---- */
+/* ---- the room and the store ---- */
 
-/* Something is different: look at it, unless this replica does not lead. */
+/* Something has changed: compare the entry again, unless this replica does not lead. */
 static void touch(struct status_writer *w, struct status_entry *e)
 {
     if (!w->leads)
@@ -60,13 +60,13 @@ static void on_store(void *ctx, enum store_event event, struct store_kind *kind,
 {
     struct status_writer *w = ctx;
 
-    bool gone = event == STORE_EVENT_DELETE && w->manner->creates; /* it is to be made again */
+    bool gone = event == STORE_EVENT_DELETE && w->manner->creates; /* the object is created again */
     if ((event != STORE_EVENT_PUT && !gone) || w->room.entries.count == 0)
         return;
     struct status_entry *e = status_room_find(&w->room, store_kind_spec(kind)->name, gone ? before->id : now->id);
     if (e == NULL)
         return;
-    /* A rendering that is under way may not know this version yet. */
+    /* A rendering that is running may not know this version yet. */
     e->after = w->ops.requested(w->ctx) + 1;
     touch(w, e);
 }
@@ -86,8 +86,8 @@ static bool is_live(struct status_writer *w, struct status_entry *e)
     return live != 0 && live >= e->generation;
 }
 
-/* From those that wait to the queue. In each step, as a check by HAProxy may settle an output without changing what is
- * accepted. */
+/* Moves entries from the waiting list to the queue. This runs in each step, because a check by HAProxy can settle an
+ * output without a change of what is accepted. */
 static void scan(struct status_writer *w, int64_t now_ns)
 {
     struct status_list *l = &w->lists[STATUS_WAITS];
@@ -153,7 +153,7 @@ static void tell_progress(struct status_writer *w, int64_t now_ns)
     }
 }
 
-/* When there is something to do that no answer and no step brings. */
+/* Sets the timer for work that no answer and no step starts. */
 static void set_timer(struct status_writer *w, int64_t now_ns)
 {
     int64_t next = next_rested_ns(w);
@@ -168,7 +168,7 @@ static void set_timer(struct status_writer *w, int64_t now_ns)
     if (next == INT64_MAX)
         net_timer_stop(w->timer);
     else
-        /* Never at once: a timer that sets itself for now keeps the loop from everything else. */
+        /* The delay is never 0: a timer that sets itself for now would keep the loop from all other work. */
         net_timer_start(w->timer, next - now_ns > NS_PER_MS ? next - now_ns : NS_PER_MS);
 }
 
@@ -212,7 +212,7 @@ static void begin(struct status_writer *w)
         struct status_entry *e = slot->value;
         e->failures = 0;
         e->conflicts = 0;
-        e->wrote = 0; /* another leader may have written since */
+        e->wrote = 0; /* another leader may have written in the meantime */
         status_wait(w, e);
     }
 }
@@ -250,7 +250,7 @@ void status_writer_step(struct status_writer *w)
     pump(w);
 }
 
-/* ---- from outside ---- */
+/* ---- calls of the owner ---- */
 
 struct status_writer *status_writer_new(struct kube_client *client, struct store *store, struct metrics *metrics,
                                         const struct write_manner *manner, const struct status_writer_ops *ops,

@@ -1,4 +1,4 @@
-/* Looking costs nothing while nothing was released; afterwards it is one pass over the model's texts. */
+/* Costs nothing while nothing was released. Afterwards it is one pass over the model's texts. */
 #include "controller/sweeper.h"
 
 #include "base/alloc.h"

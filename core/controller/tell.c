@@ -1,11 +1,11 @@
-/* What owners of objects are told: in the log and as Events, when it has lasted. */
+/* Reports to the owners of objects, in the log and as Events, after a problem has lasted. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "controller/reconcile_state.h"
 
 #define NOTICES_LOOK_MS 250
 
-/* What a notice of a fragment is compared with. */
+/* The state that a notice of a fragment is compared with. */
 struct review {
     struct reconcile *r;
     struct messages messages;
@@ -57,7 +57,8 @@ static void tell(struct reconcile *r, const struct notice *n)
     reconcile_told(r, n);
 }
 
-/* It has lasted. A rendering without the object may still be to come, or have replaced everything. */
+/* The problem has lasted. It may be over by now: a rendering without the object may be running, or may have replaced
+ * all output. */
 static void tell_if_true(void *ctx, const struct notice *n)
 {
     struct reconcile *r = ctx;
@@ -93,7 +94,7 @@ void reconcile_tell_later(struct reconcile *r, const struct notice *n)
     start_notices(r);
 }
 
-/* Everything is listed before the first rendering: what that one complains of is no matter of milliseconds. */
+/* All kinds are listed before the first rendering, so its problems will not disappear within milliseconds. */
 void reconcile_tell(struct reconcile *r, const struct notice *n)
 {
     if (!r->rendered) {

@@ -1,4 +1,4 @@
-/* What owners were told of, and whether it is over. */
+/* Records what the owners were told, and decides whether it is over. */
 #include <string.h>
 
 #include "base/alloc.h"

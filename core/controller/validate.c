@@ -1,8 +1,9 @@
-/* A run is a loop of checks. The queue holds sets of suspects, all of them quarantined: while it is empty, everything
- * rendered is checked and who is named goes into quarantine. Otherwise what remains without the suspects (the base)
- * must be accepted first, then one set at a time is let in beside it. A set that is refused is split; when its first
- * half turns out to be clean, the other half is known to be refused without asking. What is rendered meanwhile becomes
- * a set of its own, so that a refusal is always the fault of the set that was let in. */
+/* A run is a loop of checks. The queue holds sets of suspects, all of them quarantined. While the queue is empty,
+ * everything rendered is checked, and a fragment that HAProxy names is quarantined. Otherwise the output without the
+ * suspects (the base) must be accepted first. Then the sets are tested one by one, each together with the base. A set
+ * that is refused is split. When its first half is accepted, the other half must be refused, which needs no check.
+ * Output that is rendered during the run becomes a set of its own, so a refusal is always caused by the set under test.
+ */
 #include "controller/validate.h"
 
 #include <stdio.h>
@@ -18,14 +19,14 @@
 
 struct suspect {
     char *id;
-    struct fragment *version; /* that was checked or held back; referenced */
-    bool is_new;              /* held back it has nothing in use */
+    struct fragment *version; /* the version that was checked or held back; referenced */
+    bool is_new;              /* while it is held back, it has nothing in use */
 };
 
 struct suspects {
     VEC(struct suspect) items;
-    bool refused;  /* HAProxy has refused them together */
-    unsigned pair; /* the same number as the other half, when the whole was refused; 0: none */
+    bool refused;  /* HAProxy has refused the set */
+    unsigned pair; /* both halves of a refused set have the same number; 0: none */
     char *message; /* HAProxy's, when refused */
 };
 
@@ -38,8 +39,8 @@ struct validator {
     struct check *check;
     struct evidence evidence;
     VEC(struct suspects) queue; /* the last one is next */
-    struct suspects testing;    /* the set that the check under way lets in; empty: it checks the base */
-    bool doubt;                 /* the last check died: see first whether the base can be checked at all */
+    struct suspects testing;    /* the set under test; empty: the check tests the base */
+    bool doubt;                 /* the last check died: first test whether the base can be checked */
     unsigned pairs;
     bool busy, idle;
     unsigned checks;
@@ -68,7 +69,8 @@ static void suspects_done(struct suspects *set)
     *set = (struct suspects){0};
 }
 
-/* Drop and let go who is gone, or has other output than was held back: that has to be looked at anew. */
+/* Releases suspects that are gone, or whose output has changed since they were held back. The new output is checked as
+ * any other. */
 static void suspects_refresh(struct validator *v, struct suspects *set)
 {
     size_t kept = 0;
@@ -104,7 +106,7 @@ struct gathering {
     struct suspects found;
 };
 
-/* Only what can be held back without harm to what is live. */
+/* Gathers only fragments that can be held back without a change of the live configuration. */
 static void gather(void *ctx, struct item *item)
 {
     struct gathering *g = ctx;
@@ -120,7 +122,8 @@ static void gather(void *ctx, struct item *item)
                                                     .is_new = hold == MODEL_HOLD_NEW}));
 }
 
-/* Oldest objects last: they are let in first, and where two cannot be together the older one stays. */
+/* Sorts the oldest objects to the end: they are tested first, and of two that exclude each other the older one stays.
+ */
 static int compare_age(const void *a, const void *b)
 {
     const struct suspect *x = a, *y = b;
@@ -128,7 +131,7 @@ static int compare_age(const void *a, const void *b)
     return fragment_compare(y->version, x->version);
 }
 
-/* Hold back every fragment with something pending. False when there is none. */
+/* Holds back every fragment with pending output. False when there is none. */
 static bool hold_pending(struct validator *v, const char *message, bool refused)
 {
     struct gathering g = {.v = v};
@@ -179,7 +182,7 @@ static void tell_quarantined(struct validator *v, const struct fragment *f, cons
     v->events.quarantined(v->ctx, &c);
 }
 
-/* Quarantine who is accused. False when that is not possible. */
+/* Quarantines the accused fragment. False when that is not possible. */
 static bool convict(struct validator *v, const struct accusation *a)
 {
     struct fragment *f = model_fragment(v->model, a->fragment_id);
@@ -188,7 +191,7 @@ static bool convict(struct validator *v, const struct accusation *a)
     if (f == NULL)
         return false;
     if (*f->owner_id == '\0' && hold != MODEL_HOLD_GOOD) {
-        /* A part of the templates themselves: without it the configuration would be hollow. */
+        /* The fragment is a part of the templates themselves: the configuration would be incomplete without it. */
         if (v->problem[0] == '\0') {
             snprintf(v->problem, sizeof(v->problem), "%s: %s", f->id, a->message);
             const struct conviction c = {.fragment = f,
@@ -210,7 +213,7 @@ static bool convict(struct validator *v, const struct accusation *a)
     return changed;
 }
 
-/* Who stands alone and was refused is in quarantine already: say so. */
+/* A single fragment that was refused is in quarantine already: reports it. */
 static void convict_last(struct validator *v, const struct suspects *set)
 {
     const struct suspect *s = &set->items.items[0];
@@ -225,7 +228,7 @@ static void split(struct validator *v, struct suspects *set)
     struct suspects rest = {0};
     size_t half = set->items.length / 2;
 
-    /* The end of the list, the older ones, goes in first. */
+    /* The older half, at the end of the list, is tested first. */
     for (size_t i = 0; i < half; i++)
         vec_push(&rest.items, set->items.items[i]);
     memmove(set->items.items, set->items.items + half, (set->items.length - half) * sizeof(*set->items.items));
@@ -238,7 +241,7 @@ static void split(struct validator *v, struct suspects *set)
     *set = (struct suspects){0};
 }
 
-/* Let the next set in. False when nobody is left to be tested. */
+/* Releases the next set for a test. False when there is none. */
 static bool take_set(struct validator *v)
 {
     while (v->queue.length > 0) {
@@ -246,7 +249,7 @@ static bool take_set(struct validator *v)
         size_t before = set.items.length;
         suspects_refresh(v, &set);
         if (set.items.length < before) {
-            set.refused = false; /* perhaps it was somebody who is no longer in it */
+            set.refused = false; /* the cause may have been a fragment that is gone */
             set.pair = 0;
         }
         if (set.items.length == 0) {
@@ -274,7 +277,7 @@ static void set_passed(struct validator *v)
     suspects_done(&v->testing);
 }
 
-/* Put the set that was let in back behind bars. */
+/* Holds the set under test back again. */
 static void set_back(struct validator *v, bool refused, const char *message)
 {
     struct suspects set = v->testing;
@@ -296,8 +299,8 @@ static void set_back(struct validator *v, bool refused, const char *message)
     vec_push(&v->queue, set);
 }
 
-/* Those of the set that HAProxy named are convicted; the others are to be tested again. False when it named none of
- * them. */
+/* Convicts the fragments of the set that HAProxy named; the others are tested again. False when it named none of them.
+ */
 static bool set_named(struct validator *v, const struct accusations *accusations)
 {
     struct map named = {0};
@@ -334,7 +337,7 @@ static void finish(struct validator *v, enum validation_outcome outcome)
     v->events.done(v->ctx, &result);
 }
 
-/* Everything, or the base without the suspects, was refused. True when something was done about it. */
+/* The whole output, or the base without the suspects, was refused. True when something was done about it. */
 static bool search(struct validator *v, const struct accusations *accusations, const char *message, bool died)
 {
     bool progress = accusations->superseded;
@@ -345,7 +348,7 @@ static bool search(struct validator *v, const struct accusations *accusations, c
         progress = hold_pending(v, message, true);
         v->doubt = died;
     } else if (!progress) {
-        /* Even without the suspects: they are not to blame. */
+        /* The refusal does not depend on the suspects. */
         queue_clear(v, true);
     }
     return progress;
@@ -380,7 +383,7 @@ static void refused(struct validator *v, const struct check_result *result)
         finish(v, result->err != NULL ? VALIDATION_INCONCLUSIVE : VALIDATION_REFUSED);
 }
 
-/* Urgently, what an idle run has begun. */
+/* Continues an idle run as an urgent one. */
 static void run_again(struct validator *v)
 {
     model_check_end(v->model, false);
@@ -438,7 +441,7 @@ static void next_check(struct validator *v)
     }
     if (v->queue.length > 0) {
         (void)hold_pending(v, "held back while the cause of a refusal is searched", false);
-        /* The base first, as far as it is not accepted; then the sets. */
+        /* Checks the base first, if it is not accepted yet, and then the sets. */
         if (model_pending(v->model) == 0 && !v->doubt && !take_set(v)) {
             finish(v, VALIDATION_ACCEPTED);
             return;
@@ -473,7 +476,7 @@ void validator_run(struct validator *v)
 
 void validator_run_idle(struct validator *v)
 {
-    /* A search that goes on is no idle matter. */
+    /* A search that continues is urgent. */
     run(v, v->queue.length == 0);
 }
 

@@ -1,4 +1,4 @@
-/* Something has changed: look at everything, now or when the loop has read all that the sockets had. */
+/* Something has changed: run a step, now or after the loop has read all available input. */
 #include "controller/reconcile_state.h"
 
 void reconcile_stage_move(int64_t *from, int64_t *to)

@@ -9,7 +9,7 @@
 
 struct kind_log {
     struct log_lasting repeat;
-    bool is_said; /* that it fails */
+    bool is_said; /* its failure was logged */
 };
 
 static struct kind_log *log_of(struct watch_log *w, const char *kind)

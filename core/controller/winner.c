@@ -1,4 +1,4 @@
-/* A part of the templates has an administrator as owner, who may know everything. */
+/* The owner of a part of the templates is an administrator, who may see all names. */
 #include "controller/winner.h"
 
 #include <string.h>
