@@ -1,11 +1,12 @@
-/* Certificates that HAProxy obtains by itself (sections "acme") are in its memory only. They are saved to acme/NAME in
- * the directory, from which the next process loads them: HAProxy is asked regularly which it has and when each ends
- * (`acme status`), and for those that are not saved yet, for the certificate with its key (`dump ssl cert`). The same
- * is done before a reload and before HAProxy is stopped. Its messages about them are in a ring of its memory (`show
- * events`), which templates/acme.lua defines. Orders that it gave up are begun again (`acme renew`). Nothing else of
- * them is compared or changed here: they are no files of the model.
+/* Certificates that HAProxy obtains by itself (sections "acme") exist only in its memory. This file saves them to
+ * acme/NAME in the directory, from which the next process loads them. HAProxy is asked regularly for the list of these
+ * certificates and their ends (`acme status`). For each certificate that is not saved yet, it is asked for the
+ * certificate with its key (`dump ssl cert`). The same is done before a reload and before HAProxy is stopped. HAProxy's
+ * messages about them are in a ring in its memory (`show events`), which templates/acme.lua defines. Orders that
+ * HAProxy gave up are started again (`acme renew`). Nothing else of these certificates is compared or changed here:
+ * they are no files of the model.
  *
- * Answers have private keys in them. They are not logged, not even in parts, and wiped when the call ends.
+ * Answers contain private keys. They are never logged, not even in parts, and are wiped when the call ends.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@
 static void dump_begin(struct agent *a);
 static void look_end(struct agent *a);
 
-/* Does what HAProxy runs have a section for them? */
+/* True when the running configuration has a section for such certificates. */
 static bool is_used(const struct agent *a)
 {
     const struct map_slot *slot;
@@ -36,9 +37,9 @@ static bool is_used(const struct agent *a)
     return false;
 }
 
-/* ---- what HAProxy says ---- */
+/* ---- answers of HAProxy ---- */
 
-/* "2026-08-04T11:50:54Z"; 0: no time. */
+/* "2026-08-04T11:50:54Z"; 0 when it is no time. */
 static int64_t time_parse(const char *text)
 {
     struct tm tm = {0};
@@ -57,7 +58,7 @@ struct line {
     int64_t due_s; /* when HAProxy orders the next one */
 };
 
-/* A line of `acme status`: columns with tabs between them. It is cut into them. */
+/* A line of `acme status`: columns that are separated by tabs. The line is split in place. */
 static bool line_parse(char *line, struct line *ret_line)
 {
     char *columns[6], *rest = line;
@@ -169,7 +170,7 @@ static void on_status(void *ctx, const struct err *err, const struct runtime_ans
         count(&found, &line, now_s);
         const struct order_sight sight = {.path = line.path, .is_running = line.is_running, .due_s = line.due_s};
         orders_see(&c->orders, &sight, now_s, clock_now_ns());
-        /* Until it has one, HAProxy shows a certificate of its own that has ended. */
+        /* Until it has the certificate, HAProxy shows a placeholder of its own that has expired. */
         if (line.end_s > now_s && !acme_files_have(a, line.path, line.end_s) && c->asked.length < DUMPS_MAX)
             vec_push(&c->asked, xstrdup(line.path));
     }
@@ -185,7 +186,7 @@ static void on_status(void *ctx, const struct err *err, const struct runtime_ans
         look_end(a);
 }
 
-/* ---- orders that were given up ---- */
+/* ---- orders that HAProxy gave up ---- */
 
 static void on_renewed(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
@@ -213,7 +214,7 @@ static void retry(struct agent *a)
     batch_done(&commands);
 }
 
-/* ---- looking ---- */
+/* ---- reading the list ---- */
 
 static void after_saving(struct agent *a, const struct err *err)
 {

@@ -1,6 +1,6 @@
-/* The folder acme/ of the directory. HAProxy tells when each of its certificates ends, and that is how a new one is
- * recognised: what is on disk is read once, and after that its end is enough. A file that is not used any more stays
- * until its certificate has ended, so a host that comes back needs no new one.
+/* The folder acme/ of the directory. HAProxy reports the end of each of its certificates, and a new certificate is
+ * recognised by its end. Files on disk are read once; afterwards the end is enough. A file that is no longer used stays
+ * until its certificate has expired, so a host that comes back needs no new certificate.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ bool acme_is_file(const char *path)
     return strncmp(path, FOLDER, strlen(FOLDER)) == 0 && disk_path_valid(path);
 }
 
-/* When the certificate of such a file ends; 0: it is none that can be used. */
+/* The end of the certificate in such a file; 0 when the file has no usable certificate. */
 static int64_t end_of(const char *pem, size_t length)
 {
     CLEANUP(buf_done) struct buf chain = {0};

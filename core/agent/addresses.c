@@ -1,7 +1,8 @@
-/* DIRECTORY/servers.state keeps the addresses of names over a reload: a new worker would have none before its resolvers
- * are answered, and answer 503. It is in the form of HAProxy's server-state-file, which the configuration must name
- * ("server-state-file", "load-server-state-from-file global"; servers "init-addr last,…"). It has lines for servers
- * with a name only, and only where the name is still the wanted one: everything else is the configuration's.
+/* DIRECTORY/servers.state keeps the resolved addresses of host names across a reload. Without it, a new worker would
+ * have no addresses until its resolvers have answered, and would answer 503. The file has the format of HAProxy's
+ * server-state-file. The configuration must name it ("server-state-file", "load-server-state-from-file global"; servers
+ * with "init-addr last,…"). It contains only servers with a host name, and only while the name is still the wanted one.
+ * Everything else comes from the configuration.
  */
 #include <arpa/inet.h>
 #include <stdlib.h>

@@ -1,6 +1,5 @@
-/* Life of an agent: its handles, its HAProxy's process. What an
- * apply does is in apply.c. Changes are turned into a plan within agent_apply(), before the model can change again;
- * everything later works on copies.
+/* Life of an agent: its handles, and its HAProxy's process. apply.c has the steps of an apply. Changes are turned into
+ * a plan within agent_apply(), before the model can change again. All later steps work on copies.
  */
 #include "agent/agent.h"
 
@@ -60,9 +59,9 @@ static void on_start_failed(void *ctx, const char *reason, const char *output)
     apply_process_failed(a, reason);
 }
 
-/* HAProxy's alarms are worth a line of ours. Its warnings and notices tell of each proxy at each reload and of each
- * server that comes or goes: ten thousand lines of no news. Everything else that it writes is its access log, which
- * stays where HAProxy has put it. */
+/* HAProxy's alerts are repeated in our log. Its warnings and notices are not: at each reload it writes one for each
+ * proxy, and for each server that comes or goes, which would be ten thousand useless lines. Everything else that it
+ * writes is its access log, which stays where HAProxy writes it. */
 static enum log_level output_level(const char *line)
 {
     static const struct {
@@ -97,7 +96,7 @@ static void on_poll_timer(uv_timer_t *timer)
     acme_begin(a);
 }
 
-/* ---- public ---- */
+/* ---- public functions ---- */
 
 static void config_copy(struct agent *a, const struct agent_config *config)
 {
@@ -194,7 +193,7 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
     return a;
 }
 
-/* A writer that was stopped between its look at the fence and its write may still write for a while. */
+/* A writer that was stopped between its check of the fence and its write may still write for a while. */
 static void await_predecessor(struct agent *a, const struct fence *fence)
 {
     const struct fence_record *before = &a->apply.highest;
@@ -220,7 +219,7 @@ static int fence_take(struct agent *a, const struct fence *fence, struct err *er
     return result ? -1 : 0;
 }
 
-/* Another writer may have been here since this one has last looked: words of servers and files are read anew. */
+/* Since this writer's last check, another one may have written: words of servers and files are read again. */
 static void term_begin(struct agent *a, const struct fence *fence)
 {
     if (a->fenced && fence->transitions == a->last_fence.transitions)
@@ -230,7 +229,7 @@ static void term_begin(struct agent *a, const struct fence *fence)
         return;
     bool serves = a->serves;
     agent_forget_live(a, "a new term");
-    a->serves = serves; /* nothing has happened to HAProxy */
+    a->serves = serves; /* HAProxy itself has not changed */
 }
 
 bool agent_apply(struct agent *a, struct model_changes *changes, const struct fence *fence, agent_done *done, void *ctx)
@@ -321,7 +320,7 @@ static void stop_process(struct agent *a)
         stop_handles(a);
 }
 
-/* Save the certificates that HAProxy has obtained, write the directory if it is behind, then stop the process. */
+/* Saves the certificates that HAProxy has obtained, writes the directory if it is behind, and stops the process. */
 static void stop_step(struct agent *a)
 {
     if (a->writing) {

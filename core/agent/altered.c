@@ -1,4 +1,5 @@
-/* Files of the directory that somebody else has altered: noted where they are found, told when they are right again. */
+/* Files of the directory that another program has altered: recorded when they are found, and reported when they are
+ * right again. */
 #include "agent/agent_state.h"
 
 #include <stdlib.h>

@@ -3,8 +3,8 @@
  *   begin ─► fence ─► (read everything) ─► plan ─► batches ─► verify, commit ─► finish
  *                                            └──► reload: write ─► master reload ─► read everything ─► plan …
  *
- * A surprise in a batch or in what is read back leads to one more round from "read everything"; the next surprise to a
- * reload; one after that is an error. Nothing is ever assumed after a surprise.
+ * An unexpected answer in a batch or in what is read back leads to one more round from "read everything". The next one
+ * leads to a reload, and one after that is an error. Nothing is assumed about HAProxy after an unexpected answer.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@
 #include "base/log.h"
 
 #define REREADS_MAX 9            /* at once, then after 1 + 2 + 4 … ms: a quarter of a second in all */
-#define SLICE_NS (5 * NS_PER_MS) /* of a comparison of everything, between two turns of the loop */
+#define SLICE_NS (5 * NS_PER_MS) /* of a full comparison, between two turns of the loop */
 #define LOCKED_MAX 40            /* reads anew while HAProxy replaces certificates, each 25 ms later */
 #define SURPRISE_WARN_NS (30 * NS_PER_S)
 #define SURPRISE_WARN_MAX_NS (3600 * NS_PER_S)
@@ -38,7 +38,7 @@ static void apply_release(struct apply *p)
     map_done(&p->avoid);
 }
 
-/* An apply ended well: what does an earlier one still owe? */
+/* This apply ended well. Takes over what an earlier apply could not finish. */
 static void reload_note_owed(struct agent *a, struct apply *p)
 {
     if (p->reloaded || p->all) {
@@ -66,7 +66,7 @@ static struct metric *apply_durations(struct agent *a)
 
 void apply_finish(struct agent *a)
 {
-    /* done may begin the next apply. */
+    /* The callback may begin the next apply. */
     struct apply p = a->apply;
     memset(&a->apply, 0, sizeof(a->apply));
 
@@ -120,7 +120,7 @@ void apply_fail(struct agent *a, const struct err *err)
     apply_finish(a);
 }
 
-/* Of an apply that must not be finished from within the call that began it. */
+/* For an apply that must not end within the call that began it. */
 void apply_fail_later(struct agent *a, const struct err *err)
 {
     a->apply.err = *err;
@@ -141,7 +141,7 @@ static void apply_break_off(struct agent *a)
 void apply_abort(struct agent *a, const char *why)
 {
     struct err err;
-    /* A write to the directory goes on; its end must not find an apply that is over. */
+    /* A running write to the directory continues, and at its end the apply must still exist. */
     if (a->apply.state != APPLY_RUNS || a->writing)
         return;
     apply_break_off(a);
@@ -162,7 +162,7 @@ void apply_cancel(struct agent *a)
     apply_fail(a, &err);
 }
 
-/* What went wrong is not known well enough to go on from here: look at everything, then reload, then give up. */
+/* The state of HAProxy is uncertain: reads everything first, then reloads, then gives up. */
 static void apply_surprise(struct agent *a, struct err *err, const char *kind)
 {
     struct apply *p = &a->apply;
@@ -205,7 +205,7 @@ enum {
     READ_INFO,
     READ_BACKENDS,
     READ_MAPS,
-    READ_CERTIFICATES, /* and what follows in enum ssl_file_kind */
+    READ_CERTIFICATES, /* and the others of enum ssl_file_kind */
     READ_LISTS = READ_CERTIFICATES + SSL_FILE_KINDS,
     READ_SERVERS,
     READ_COUNT
@@ -217,7 +217,7 @@ static const char *const read_commands[READ_COUNT] = {
 };
 /* clang-format on */
 
-/* For a group of commands, which have the longer the more they are; else the apply ends. */
+/* The time limit for a group of commands grows with their number. Ends the apply when no time is left. */
 static bool may_run(struct agent *a, size_t count, int64_t *ret_deadline_ns)
 {
     struct err err;
@@ -229,8 +229,8 @@ static bool may_run(struct agent *a, size_t count, int64_t *ret_deadline_ns)
     return false;
 }
 
-/* HAProxy replaces certificates that it has obtained at moments of its own choice, and tells of none meanwhile. All is
- * read again then, or the apply ends. */
+/* HAProxy replaces certificates that it has obtained at times of its own choice, and does not list them meanwhile. Then
+ * everything is read again, or the apply ends. */
 static bool read_is_locked(struct agent *a, const struct runtime_answer *answers, size_t count)
 {
     struct err err;
@@ -248,7 +248,7 @@ static bool read_is_locked(struct agent *a, const struct runtime_answer *answers
     return true;
 }
 
-/* Maps, then certificates and their lists. */
+/* Reads maps, then certificates and their lists. */
 static void on_maps_read(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
     struct agent *a = ctx;
@@ -290,7 +290,8 @@ static void read_maps(struct agent *a)
     batch_done(&reads);
 }
 
-/* "HAPTIC_LINEAGE=…" is the mark in what we know? Otherwise find out whether the disk has it. */
+/* Checks whether the mark "HAPTIC_LINEAGE=…" is that of the known state. If not, checks whether it is the mark of the
+ * directory on disk. */
 static bool lineage_is_known(struct agent *a, const char *answer)
 {
     const char *mark = strchr(answer, '=');
@@ -318,7 +319,7 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
 {
     struct agent *a = ctx;
     a->call = NULL;
-    (void)count; /* all of them, when there is no error */
+    (void)count; /* count is complete when there is no error */
     if (err) {
         a->running = a->running && a->process;
         apply_fail(a, err);
@@ -335,7 +336,7 @@ static void on_read(void *ctx, const struct err *err, const struct runtime_answe
     }
     bool lineage = lineage_is_known(a, answers[READ_LINEAGE].text);
     if (!lineage && a->apply.round == ROUND_REST) {
-        /* Nothing but what HAProxy tells. The reload remains owed. */
+        /* Only HAProxy's own answers are used. The reload is still needed. */
         live_free(a->live);
         a->live = live_new();
         a->level = false;
@@ -392,7 +393,7 @@ static void plan_begin(struct agent *a)
     p->rereads = 0;
 }
 
-/* The plan is made: do it. */
+/* Runs the finished plan. */
 static void plan_run(struct agent *a)
 {
     struct apply *p = &a->apply;
@@ -495,7 +496,7 @@ static void on_batch(void *ctx, const struct err *err, const struct runtime_answ
     apply_finish(a);
 }
 
-/* HAProxy ≥ 3.0 answers to a change of address before its threads have taken it over: it is given a moment. */
+/* HAProxy ≥ 3.0 confirms a change of address before its threads have applied it, so it gets some time. */
 static void step_reread(struct agent *a)
 {
     struct apply *p = &a->apply;
@@ -524,7 +525,7 @@ static void step_batch(struct agent *a)
                          on_batch);
 }
 
-/* Compare again, without the backends that did not do as they were told: those have to wait for the reload. */
+/* Compares again without the backends that did not react as expected: they have to wait for the reload. */
 static void step_rest(struct agent *a)
 {
     struct apply *p = &a->apply;
@@ -534,7 +535,7 @@ static void step_rest(struct agent *a)
         apply_finish(a);
 }
 
-/* The reload failed before it began: carry out the operations of the plan, then fail. */
+/* The reload failed before it began: runs the operations of the plan, then reports the failure. */
 static void apply_rest(struct agent *a, const struct err *err)
 {
     struct apply *p = &a->apply;
@@ -578,6 +579,6 @@ void apply_begin(struct agent *a)
         apply_read(a);
         return;
     }
-    /* The changes are in the plan already. */
+    /* The plan contains the changes already. */
     plan_run(a);
 }

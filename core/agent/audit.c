@@ -1,7 +1,7 @@
-/* The directory is part of what is compared: after a comparison of everything each file has to be the one that was
- * written. What the file system says of it is looked at each time, its content when that has changed, and all content
- * at every tenth comparison. Altered files are written again like anything else that is not level; a running HAProxy
- * has read them long ago, so there is nothing to do but that.
+/* The directory is part of a full comparison: each file has to be the one that was written. The metadata of the files
+ * is checked each time, their content when the metadata has changed, and all content at every tenth comparison. An
+ * altered file is written again, like any file that differs. Nothing else is done, because a running HAProxy has read
+ * its files long ago.
  */
 #include "agent/agent_state.h"
 
@@ -15,7 +15,7 @@ static void on_audited(void *ctx, const struct disk_result *result)
     a->files_foreign = false;
     if (result->altered) {
         a->level = false;
-        /* It may be another directory by now. */
+        /* The directory may be another one than before. */
         close_fd(&a->journal_fd);
         if (a->step_after_write || !level_now(a))
             level_schedule(a);
@@ -26,7 +26,7 @@ static void on_audited(void *ctx, const struct disk_result *result)
 
 void audit_begin(struct agent *a)
 {
-    /* What is about to be written is looked at then. */
+    /* A file that is about to be written is checked at that time. */
     if (a->stopping || a->writing || !a->level)
         return;
     a->writing = disk_check(a->disk, a->audits++ % DEEP_EACH == DEEP_EACH - 1, on_audited, a);

@@ -1,15 +1,17 @@
-/* Backends and their servers: what an apply does to each, and what HAProxy says of it afterwards. */
+/* Backends and their servers: planning of commands, and comparison with HAProxy's answers afterwards. */
 #include <string.h>
 
 #include "agent/agent_state.h"
 #include "base/alloc.h"
 
-/* HAProxy takes about 60 ns for each, so 3 s; that is 5 000 new backends beside 10 000, and 500 beside 100 000. */
+/* HAProxy needs about 60 ns for each existing backend. The limit of 3 s allows 5 000 new backends beside 10 000, and
+ * 500 beside 100 000. */
 #define APPEARING_COST_MAX 50000000
 
 /* ---- planning ---- */
 
-/* It needs a reload, which may have to wait: what can be done without is planned, and becomes what is wanted now. */
+/* The backend needs a reload, which may have to wait. Plans the part of the change that commands can make; that part is
+ * the wanted state until the reload. */
 static void plan_reach(struct agent *a, struct plan *part, struct touched_backend *b, const struct live_backend *live,
                        const struct buf *default_words, struct plan *plan)
 {
@@ -35,7 +37,8 @@ static void plan_reach(struct agent *a, struct plan *part, struct touched_backen
     b->wanted = reach;
 }
 
-/* HAProxy derives a backend at runtime only from a profile that it has loaded. Where the texts are not known, it is
+/* HAProxy derives a backend at runtime only from a profile that it has loaded. When the loaded texts are not known,
+ * HAProxy is asked.
  * asked. */
 static bool lacks_profile(const struct agent *a, const struct cfg_backend *wanted)
 {
@@ -43,7 +46,7 @@ static bool lacks_profile(const struct agent *a, const struct cfg_backend *wante
     return *wanted->from && a->live->sections.count > 0 && !live_section(a->live, profile);
 }
 
-/* A new backend, after those that are made at runtime already. */
+/* A new backend, placed after those that were made at runtime already. */
 static bool is_one_too_many(const struct agent *a, const struct touched *t)
 {
     uint64_t most = a->config.appearing_cost_max ? a->config.appearing_cost_max : APPEARING_COST_MAX;
@@ -108,7 +111,7 @@ void touch_backend(struct agent *a, struct touched *t, const char *name, struct 
     }
 }
 
-/* ---- proving ---- */
+/* ---- proof ---- */
 
 void backends_add_reads(struct touched *t, struct batch *b)
 {
@@ -151,7 +154,7 @@ int backends_verify(const struct agent *a, const struct touched *t, const struct
     return 0;
 }
 
-/* The backend is now as wanted; servers that were to go and are still there stay on as leaving. */
+/* The backend is now as wanted. Servers that were to be deleted and still exist are marked as leaving. */
 static void backend_commit(struct agent *a, struct touched_backend *t, const char *answer)
 {
     CLEANUP(cfg_backend_done) struct cfg_backend found = {0};

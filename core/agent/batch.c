@@ -1,5 +1,5 @@
-/* A batch is one stage of the plan or several; the last one ends with commands that read back what was touched. Only
- * what was read becomes the new live view (touched.c).
+/* A batch is one or several stages of the plan. The last batch ends with commands that read back everything that was
+ * touched. Only what was read becomes the new live view (touched.c).
  */
 #include <string.h>
 
@@ -27,7 +27,7 @@ bool batch_next(struct agent *a, struct batch *b)
     const struct plan *plan = &a->apply.plan;
     batch_done(b);
     while (a->apply.stage < PLAN_STAGES && !b->commands.length) {
-        /* Routes go together with what they lead to, unless that is a backend whose making might be refused, or a
+        /* Routes go into the same batch as their backends, except when HAProxy might refuse a new backend or a
          * certificate. */
         size_t last = a->apply.stage == PLAN_VANISH                                      ? PLAN_VANISH
                       : a->apply.stage == PLAN_CERTIFY && plan->ops[PLAN_CERTIFY].length ? PLAN_CERTIFY
@@ -54,7 +54,7 @@ void batch_reads(struct agent *a, struct batch *b)
     touched_add_reads(&a->apply.touched, b);
 }
 
-/* Redacted before it is cut: of a value that is cut nothing would be recognised. */
+/* Redacts before cutting, because a value that was cut would not be recognised. */
 static int surprise_describe(const struct agent *a, const char *answer, const char *command, struct err *err)
 {
     CLEANUP(free_ptr) char *clean_answer = agent_redacted(a, answer), *clean_command = agent_redacted(a, command);
@@ -68,7 +68,7 @@ static bool is_about_certificates(enum plan_op_type type)
            type == PLAN_LIST_ADD || type == PLAN_LIST_DEL;
 }
 
-/* "set ssl cert FILE …", "add ssl crt-list FILE …": it is to be left alone. */
+/* For "set ssl cert FILE …" or "add ssl crt-list FILE …": excludes this file from the next plan. */
 static void avoid_file(struct agent *a, const char *command)
 {
     for (unsigned word = 0; word < 3; word++) {
@@ -79,7 +79,7 @@ static void avoid_file(struct agent *a, const char *command)
     map_put(&a->apply.avoid, path, a);
 }
 
-/* "del server b/s", "set server b/s …", "add backend b …": b is to be left alone. */
+/* For "del server b/s", "set server b/s …" or "add backend b …": excludes backend b from the next plan. */
 static void avoid_backend(struct agent *a, enum plan_op_type type, const char *command)
 {
     if (type == PLAN_MAP_ADD || type == PLAN_MAP_SET || type == PLAN_MAP_DEL)

@@ -1,11 +1,11 @@
-/* Changes loaded files for TLS at runtime: certificates, authorities, revocations. A full read asks HAProxy which ones
- * it has loaded, and what is in each. A process that is killed between two commands leaves a transaction open. It
- * blocks all others; on 2.6 it even takes what is set for another certificate. So an open transaction is aborted before
- * anything else.
+/* Changes loaded TLS files at runtime: certificates, authorities and revocation lists. A full read asks HAProxy which
+ * files it has loaded, and for the content of each. A process that is killed between two commands leaves a transaction
+ * open. An open transaction blocks all others; on 2.6 it even receives data that is set for another certificate. So an
+ * open transaction is aborted first.
  *
- * HAProxy says "Success!" also where a change has no effect: a server line without a certificate of its own keeps the
- * authorities that it was begun with, and before 3.2 sessions are taken up again that were begun under other
- * authorities. Then only a reload will do.
+ * HAProxy answers "Success!" also when a change has no effect: a server line without a certificate of its own keeps the
+ * authorities that it was started with, and before 3.2 sessions are resumed that were begun under other authorities.
+ * These cases need a reload.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@
 #include "agent/list_uses.h"
 #include "base/alloc.h"
 
-/* ---- which files the lists name ---- */
+/* ---- files that the lists name ---- */
 
 static const char listed_as[SSL_FILE_KINDS];
 
@@ -29,8 +29,8 @@ void certificates_note_listed(const struct agent *a, struct touched *t, const st
     lists_item_files(a, item, note_listed, t);
 }
 
-/* Does a list that HAProxy has loaded name it, in what is wanted? What changed together with it has been noted: only
- * for others all names are gathered, at the first question. */
+/* True when a loaded list names the file in its wanted version. Files that changed together with a list are known
+ * already. For other files, the names of all lists are gathered at the first question. */
 static bool is_listed(const struct agent *a, struct touched *t, const char *path, enum ssl_file_kind *ret_kind)
 {
     const char *as = map_get(&t->listed, path);
@@ -46,7 +46,7 @@ static bool is_listed(const struct agent *a, struct touched *t, const char *path
 
 /* ---- files ---- */
 
-/* May authorities or revocations that HAProxy has loaded change while it runs? */
+/* True when HAProxy can change the loaded authorities or revocations at runtime. */
 static bool trust_may_change(const struct agent *a, const char *path, struct plan *part)
 {
     if (!a->caps.authorities_end_sessions)
@@ -89,9 +89,9 @@ static void plan_gone(struct touched *t, const struct live_certificate *live, co
     }
 }
 
-/* As what HAProxy has it, or is to get it; false: otherwise than by a command, or not at all. Authorities and
- * revocations that HAProxy does not have may be loaded before anybody names them, whether they are new or lie in the
- * directory unused with another content: a process that runs cannot have them by another name. */
+/* The kind of file that HAProxy has, or is to load. False when no command can load it. Authorities and revocations that
+ * HAProxy has not loaded may be loaded before any line names them, both new files and unused files in the directory
+ * with another content: a running process cannot have them under another name. */
 static bool kind_of(const struct agent *a, struct touched *t, const struct live_certificate *live, const char *path,
                     const struct buf *wanted, bool is_news, enum ssl_file_kind *ret_kind)
 {
@@ -112,8 +112,8 @@ static bool is_several(const struct live_certificate *live)
     return n > 1;
 }
 
-/* HAProxy has what is wanted already, and another content than the file had: an apply was interrupted that gave it
- * that. It goes on from there. */
+/* True when HAProxy has the wanted content already, and it differs from the last known content of the file: an earlier
+ * apply was interrupted after the command. This apply continues from there. */
 static bool is_taken_over(struct agent *a, const struct live_certificate *live, const char *path,
                           const struct buf *wanted)
 {
@@ -215,7 +215,7 @@ void certificates_merge(struct agent *a, const struct runtime_answer *answers, s
             if (!c->loaded[kind])
                 continue;
             const struct ssl_file_mark found = ssl_file_answer_mark((enum ssl_file_kind)kind, answers[i].text);
-            /* Another one than the file's: what its content is, is not known. */
+            /* HAProxy has another content than the file, and it is unknown. */
             if (!*found.text || strcmp(found.text, c->marks[kind].text) != 0)
                 free(map_deln(&a->live->files, slot->key, slot->key_length));
             c->marks[kind] = found;
@@ -224,7 +224,7 @@ void certificates_merge(struct agent *a, const struct runtime_answer *answers, s
     }
 }
 
-/* ---- proving ---- */
+/* ---- proof ---- */
 
 void certificates_add_reads(struct touched *t, struct batch *b)
 {

@@ -1,4 +1,4 @@
-/* The list of commands that go out together. */
+/* The list of commands that are sent together. */
 #include "agent/agent_state.h"
 
 #include <stdlib.h>

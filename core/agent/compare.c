@@ -1,6 +1,6 @@
-/* Each thing is planned by itself, so that when one of them needs a reload that has to wait, the others are carried out
- * all the same, but for map entries whose backend is not there. Sections other than backends, and files that commands
- * cannot change, only ever need a reload: they are compared by digest.
+/* Each thing is planned by itself. When one of them needs a reload that has to wait, the others are still carried out,
+ * except map entries whose backend does not exist. Sections other than backends, and files that commands cannot change,
+ * always need a reload. They are compared by digest.
  */
 #include <string.h>
 
@@ -18,7 +18,7 @@ static void section_compare(struct agent *a, const char *name, struct plan *plan
     struct err err;
     if (!wanted && !live)
         return;
-    /* A profile that nothing is derived from any more may stay until the next reload. */
+    /* A profile from which no section is derived any more may stay until the next reload. */
     if (!wanted && strncmp(name, "defaults ", 9) == 0 && !a->live->implicit_from)
         return;
     if (expand_buf(a->config.vault, EXPAND_CONFIG, &text, NULL, &err) < 0) {
@@ -79,7 +79,8 @@ void touch_stored(struct agent *a, struct touched *t, enum contribution_kind kin
     }
 }
 
-/* Of a list that HAProxy has loaded, the names that changed; false: it is not such a list, or nothing is left of it. */
+/* For a list that HAProxy has loaded: plans the names that changed. False when HAProxy has not loaded it or when the
+ * list is to be removed. */
 static bool touch_listed(struct agent *a, struct touched *t, const struct model_changes *changes, const char *scope,
                          const char *path, struct plan *plan)
 {
@@ -97,8 +98,8 @@ static bool touch_listed(struct agent *a, struct touched *t, const struct model_
     return true;
 }
 
-/* Files of which a part changed: another version of a Secret need not be another content. Certificates come before the
- * lists that name them. */
+/* Files of which a part changed. Their content may be the same, for example after a Secret got a new version.
+ * Certificates come before the lists that name them. */
 static void touch_files(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan)
 {
     static const enum contribution_kind kinds[] = {CONTRIBUTION_FILE, CONTRIBUTION_CERTIFICATE, CONTRIBUTION_CRT_LIST};
@@ -133,7 +134,7 @@ static bool is_of_section(const struct item *item)
 
 void touch_changes(struct agent *a, struct touched *t, const struct model_changes *changes, struct plan *plan)
 {
-    /* Sections and files first: whether a map entry has to wait depends on them. */
+    /* Sections and files come first: they decide whether a map entry has to wait. */
     struct map seen = {0};
     for (size_t i = 0; i < changes->items.length; i++) {
         const struct item *item = changes->items.items[i];

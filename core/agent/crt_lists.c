@@ -1,9 +1,11 @@
-/* Changes loaded crt-lists at runtime. A name is added to a list, or removed, by lines. First the lines for new names
- * are added. After the routes have changed, unused lines are deleted. A line that loses one of several names is
- * replaced by one without it: so a change concerns the names that changed, and those that share a line with them.
+/* Changes loaded crt-lists at runtime. Names are added to a list and removed from it by whole lines. First the lines
+ * for new names are added. After the routes have changed, unused lines are deleted. When one of several names of a line
+ * goes, a line without it replaces the line. So a change affects the names that changed, and the names on the same
+ * lines.
  *
- * HAProxy tells a list only as a whole. So what was done to one is read back a moment later, for all changes together
- * (list_proof.c); at once only when the numbers of new lines cannot be foretold, or when that has not come about.
+ * HAProxy can only print a whole list. So changed lists are read back a moment later, for all changes together
+ * (list_proof.c). They are read back at once only when the numbers of new lines cannot be predicted, or when no such
+ * moment has come for some time.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -36,13 +38,13 @@ bool list_has(const struct live_list *list, const char *text)
     return n > 0 && found == n;
 }
 
-/* A name of a line, as the model has it. */
+/* A name of a line, in the model's form. */
 static const struct item *item_of(const struct agent *a, const char *list, const char *name)
 {
     return model_list_item(a->model, list + strlen("certs/"), strcmp(name, CRT_LIST_NOBODY) == 0 ? "" : name);
 }
 
-/* An item that changed after this apply began belongs to the next one; until then its lines stay. */
+/* An item that changed after this apply began belongs to the next apply. Until then its lines stay. */
 static bool is_wanted(const struct agent *a, const char *list, const char *name, const struct crt_list_line *line)
 {
     struct use uses[USES_MAX];
@@ -56,7 +58,7 @@ static bool is_wanted(const struct agent *a, const char *list, const char *name,
     return false;
 }
 
-/* Is each of a line's names wanted as it stands there? */
+/* True when each name of the line is wanted with this certificate and these options. */
 static bool line_stays(const struct agent *a, const char *list, const struct crt_list_line *line)
 {
     for (size_t i = 0; i < line->names.length; i++)
@@ -65,7 +67,7 @@ static bool line_stays(const struct agent *a, const char *list, const struct crt
     return line->names.length > 0;
 }
 
-/* Lines that come: by certificate and options, the names that need one. */
+/* New lines: for each pair of certificate and options, the names that need a line. */
 struct coming {
     struct map groups; /* "certs/a.pem [alpn h2]" → VEC of names */
 };
@@ -110,7 +112,7 @@ static const char *name_of(const struct item *item)
     return *item->key ? item->key : CRT_LIST_NOBODY;
 }
 
-/* Does a line that stays give the name this certificate? */
+/* True when a line that stays gives the name this certificate. */
 static bool is_given(const struct list_plan *lp, const char *name, const struct use *use)
 {
     for (const struct live_link *link = live_list_named(lp->list, name); link; link = link->next)
@@ -131,7 +133,7 @@ static void need_item(void *ctx, struct item *item)
         }
 }
 
-/* ---- what lines name that HAProxy has not loaded: it was wanted all the while, and nothing has named it ---- */
+/* ---- files that new lines name and that HAProxy has not loaded, because no line named them before ---- */
 
 struct loading {
     struct agent *a;
@@ -184,7 +186,7 @@ static bool is_unknown(const struct agent *a, const char *group)
     return false;
 }
 
-/* A certificate that HAProxy obtains is known to it from its start on: lines of one that is not come with a reload. */
+/* HAProxy knows a certificate that it obtains by itself only from its start on. Lines for a new one need a reload. */
 static void leave_unknown(struct list_plan *lp, struct plan *plan)
 {
     struct map_slot *slot;
@@ -224,7 +226,7 @@ static bool must_wait_for_reload(const struct agent *a, const struct live_list *
     return true;
 }
 
-/* Write the commands for the lines that go and the lines that come. */
+/* Writes the commands for lines that go and lines that come. */
 static void plan_list(struct list_plan *lp, struct touched *t, struct plan *plan)
 {
     struct agent *a = lp->a;
@@ -301,9 +303,9 @@ void touched_list_done(struct touched_list *t)
     crt_list_done(&t->comes);
 }
 
-/* ---- proving ---- */
+/* ---- proof ---- */
 
-/* Are there only lines that are wanted? That those which were to come are there HAProxy has said itself. */
+/* True when all lines are wanted. HAProxy's answers have already confirmed the added lines. */
 static int list_verify(const struct agent *a, const struct live_list *list, const struct runtime_answer *answer,
                        struct err *err)
 {
@@ -325,7 +327,7 @@ static int list_verify(const struct agent *a, const struct live_list *list, cons
 
 /* ---- reading back ---- */
 
-#define UNPROVED_MAX_NS (5 * NS_PER_S) /* for so long there was no moment for a proof */
+#define UNPROVED_MAX_NS (5 * NS_PER_S) /* the longest time without a moment for a proof */
 
 void lists_add_reads(struct touched *t, struct batch *b)
 {
@@ -346,7 +348,7 @@ int lists_verify(const struct agent *a, const struct touched *t, const struct ru
     return 0;
 }
 
-/* New lines stand at the end of the list, so the last line has the highest number that HAProxy has given. */
+/* HAProxy appends new lines to the list, so the last line has the highest number. */
 static void count_lines(struct live_list *list, const struct touched_list *t)
 {
     if (!t->comes.lines.length || !list->lines.length)

@@ -1,12 +1,12 @@
-/* Entries of maps: what an apply does to each, and what HAProxy says of it afterwards. An entry goes live by itself,
- * but not before the backend that it leads to. */
+/* Entries of maps: planning of commands, and comparison with HAProxy's answers afterwards. An entry can go live by
+ * itself, but not before the backend that it leads to. */
 #include <string.h>
 
 #include "agent/agent_state.h"
 #include "base/alloc.h"
 
-/* Does the value name a backend that the model has and that will not be there? It needs a reload that waits, or was
- * accepted while a comparison of everything was under way and comes with the next changes. */
+/* True when the value names a backend of the model that will not exist after this apply. Either the backend waits for a
+ * reload, or it was accepted during a full comparison and comes with the next changes. */
 static bool entry_must_wait(struct agent *a, const struct touched *t, const char *value)
 {
     if (!value)

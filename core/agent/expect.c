@@ -1,7 +1,8 @@
-/* A change costs two exchanges with HAProxy: one that proves that it answers on the connection and tells it the idle
- * time (see runtime.h), and the commands. The first needs no commands, so it is made while the change is rendered. The
- * connection lives for a second, in which a reload by somebody else would not be noticed anyway (watch.c). So long it
- * also serves the next stage of a plan, and the next change.
+/* A change needs two exchanges with HAProxy: the first one proves that HAProxy answers on the connection and reads the
+ * idle time (see runtime.h), the second one sends the commands. The first one does not depend on the commands, so it
+ * runs while the change is rendered. The connection is kept for one second. A reload by another program would not be
+ * noticed earlier in any case (watch.c). In this time the connection also serves the next stage of a plan, and the next
+ * change.
  */
 #include "agent/agent_state.h"
 

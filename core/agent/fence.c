@@ -1,6 +1,6 @@
-/* The file is written in place under an exclusive lock: a torn write is impossible to see for who locks, and after a
- * crash of the machine an unreadable line counts as no line. What is compared is what would be read back, so that a
- * holder that had to be cut is still itself.
+/* The file is written in place under an exclusive lock, so a reader with the lock never sees a partial write. After a
+ * crash of the machine, an unreadable line counts as no line. The comparison uses the values as they would be read
+ * back, so a holder whose name was cut still recognises itself.
  */
 #include "agent/fence.h"
 

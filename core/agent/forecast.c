@@ -1,4 +1,5 @@
-/* The answers of HAProxy's command line are written here as it would give them, so that one reader serves both. */
+/* This file writes answers in the form of HAProxy's command line, so that the same reader handles real and predicted
+ * answers. */
 #include "agent/forecast.h"
 
 #include <stdint.h>
@@ -28,7 +29,7 @@ static void load_config(struct live *live, const struct disk_files *files)
         ((struct live_map *)slot->value)->used = true;
 }
 
-/* The kind of a file, by the place in the configuration that names it; SSL_FILE_KINDS: no place does. */
+/* The kind of a file, from the place in the configuration that names it; SSL_FILE_KINDS when no place names it. */
 static enum ssl_file_kind kind_of(const struct live *live, const struct disk_file *f)
 {
     enum ssl_file_kind kind = ssl_file_kind_of(f->bytes, f->length);
@@ -51,7 +52,7 @@ static enum ssl_file_kind kind_of(const struct live *live, const struct disk_fil
 
 static void load_certificates(struct live *live, const struct disk_files *files)
 {
-    struct buf names[SSL_FILE_KINDS + 1] = {0}; /* the last one: of nothing */
+    struct buf names[SSL_FILE_KINDS + 1] = {0}; /* the last one: files without a kind */
     const char *answers[SSL_FILE_KINDS];
     CLEANUP(buf_done) struct buf lists = {0};
 
@@ -90,7 +91,7 @@ void forecast_make(const struct disk_files *running, struct model *wanted, struc
     struct agent *a = xcalloc(1, sizeof(*a));
     struct model_changes news = {0};
 
-    model_take_changes(wanted, &news); /* a comparison of everything passes news over */
+    model_take_changes(wanted, &news); /* a full comparison ignores the list of changes */
     model_changes_done(&news);
     a->model = wanted;
     a->config.vault = vault;

@@ -1,5 +1,5 @@
-/* What has to be asked before HAProxy or the directory is changed: is this writer still the highest, and is time left?
- * And what has to be said when the answer, or anything else, makes uncertain what HAProxy runs.
+/* Checks before HAProxy or the directory is changed: is this writer's fence still the highest, and is time left? Also
+ * records when the state of HAProxy has become uncertain.
  */
 #include "agent/agent_state.h"
 

@@ -1,7 +1,7 @@
-/* The directory is written from the model's accepted state, but only at moments when that is what is live (the digests
- * tell), or right before a reload or start that makes it live. haproxy.cfg begins with a global section of our own:
- * the lineage mark by which a running process is recognised, and the command line's socket unless the templates have
- * bound it themselves.
+/* The directory is written from the model's accepted state, but only when this state is live (the digests are
+ * compared), or just before a reload or start that makes it live. haproxy.cfg begins with a global section of the
+ * agent: the lineage mark, which identifies a running process, and the socket of the command line, unless the templates
+ * bind it themselves.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@ static void lineage_new(char out[LIVE_LINEAGE_SIZE])
         snprintf(out + 2 * i, 3, "%02x", random[i]);
 }
 
-/* "maps/host.map": a name without a slash relative to the directory HAProxy runs in. */
+/* "maps/host.map": a relative name is resolved in the directory that HAProxy runs in. */
 static bool config_binds(const struct buf *config, const char *socket)
 {
     const char *name = strrchr(socket, '/');
@@ -173,7 +173,7 @@ void image_load(struct agent *a, struct live *live)
     live_load_config(live, buf_str(&text), text.length);
     pace_learn(a, buf_str(&text));
     journal_load(a, live);
-    /* Files cannot be asked of HAProxy: those on disk are those it was started with. */
+    /* HAProxy cannot report the content of files: those on disk are those that it was started with. */
     load_folder(a, live, "files");
     load_folder(a, live, "certs");
 }
@@ -216,7 +216,7 @@ void image_write(struct agent *a, struct disk_files *files, bool whole,
 {
     write_begin(a, after);
     if (!disk_write(a->disk, files, whole, on_written, a))
-        abort(); /* the callers wait until the disk is free */
+        abort(); /* callers wait until no write is running */
 }
 
 void image_write_composed(struct agent *a, struct disk_files *files, disk_compose *compose, void *ctx,
@@ -224,5 +224,5 @@ void image_write_composed(struct agent *a, struct disk_files *files, disk_compos
 {
     write_begin(a, after);
     if (!disk_write_composed(a->disk, files, compose, ctx, on_written, a))
-        abort(); /* likewise */
+        abort(); /* see above */
 }

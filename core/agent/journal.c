@@ -1,9 +1,10 @@
-/* DIRECTORY/journal covers the time until the directory is level again: words of server lines and backends cannot be
- * asked of HAProxy, so a successor that adopts it learns them here. Before commands go out, a comment tells which
- * sections are about to change; afterwards each is appended as it is now, in haproxy.cfg's own format. A section that
- * is only announced has an unknown outcome: the announcement has the servers as they are wanted, and what those and the
- * ones before agree on is believed; else nothing but what HAProxy tells. No sync: the
- * journal has to outlive this process, not the machine, which takes HAProxy with it.
+/* DIRECTORY/journal covers the time until the directory is up to date again. HAProxy cannot report the words of server
+ * lines and backends, so a successor that adopts this HAProxy reads them here. Before commands are sent, a comment
+ * announces the sections that are about to change. Afterwards each of them is appended in its new form, in
+ * haproxy.cfg's own format. A section that was only announced has an unknown result. The announcement contains its
+ * servers as wanted; words on which these and the earlier servers agree are trusted. For all others only HAProxy's own
+ * answers count. The file is not synced: it has to survive this process, but not a crash of the machine, which also
+ * ends HAProxy.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +26,8 @@ static void journal_write(struct agent *a, const struct buf *text)
         if (disk_directory_open(a->config.directory, &at, NULL) == 0)
             a->journal_fd = openat(at, "journal", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     }
-    /* Without a journal a successor may believe haproxy.cfg too much for a second: no reason to stop deploying. */
+    /* Without a journal, a successor may trust an outdated haproxy.cfg for a second. This is no reason to stop
+     * deploying. */
     if (a->journal_fd < 0 || write(a->journal_fd, text->data, text->length) != (ssize_t)text->length)
         metric_add(metric_counter(a->metrics, "haptic_deployment_errors_total", "Deployments that failed.", "reason",
                                   "journal"),
@@ -116,7 +118,7 @@ static void announced_free(struct cfg_backend *b)
     free(b);
 }
 
-/* What is the section now, of which it is not known whether it has become as wanted? */
+/* Loads a section whose last change has an unknown result. */
 static void load_unfinished(struct live *l, struct live_backend *b, const struct cfg_backend *wanted)
 {
     for (size_t i = 0; i < b->cfg.servers.length; i++) {
@@ -124,7 +126,7 @@ static void load_unfinished(struct live *l, struct live_backend *b, const struct
         const struct cfg_server *w = cfg_backend_server(wanted, s->name);
         s->words_known = s->words_known && wanted->servers.length && (!w || cfg_server_same_words(s, w));
     }
-    /* One that was to come has these words, if it has come. */
+    /* If a new server exists, it has these words. */
     for (size_t i = 0; i < wanted->servers.length; i++) {
         const struct cfg_server *w = wanted->servers.items[i];
         if (cfg_backend_server(&b->cfg, w->name))
@@ -134,7 +136,7 @@ static void load_unfinished(struct live *l, struct live_backend *b, const struct
     }
 }
 
-/* Servers as they were left; the rest of a section that haproxy.cfg has stays as it is there. */
+/* Loads the servers of a section. Everything else of a section that haproxy.cfg contains stays as it is there. */
 static void load_section(void *ctx, const char *name, const char *from, const char *text, size_t length)
 {
     struct loading *l = ctx;
@@ -159,7 +161,8 @@ void journal_load(struct agent *a, struct live *live)
     struct map_slot *slot;
     if (disk_read(a->disk, "journal", JOURNAL_MAX_BYTES, &text, NULL) || !text.length)
         return;
-    /* Announcements first: what follows one takes it back, and what was announced again later is in the last ones. */
+    /* First pass: the announcements. A section that follows an announcement ends it; a later announcement replaces an
+     * earlier one. */
     struct cfg_backend *announced = NULL;
     const char *last = text.data;
     for (const char *line = text.data; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {

@@ -1,5 +1,6 @@
-/* An agent that runs nothing: its live view is what a process would have that loads the accepted state. A change of
- * servers is carried along, as are backends that consist of servers; a change of other sections makes the view stale.
+/* An agent without a process: its live view is that of a process that has loaded the accepted state. Changes of
+ * servers, and backends that consist of servers only, are applied to the view. A change of other sections makes the
+ * view stale.
  */
 #include "agent/judge.h"
 
@@ -9,7 +10,7 @@
 #include "base/alloc.h"
 
 struct judge {
-    struct agent agent; /* model, vault, live, shapes, what HAProxy can do; the rest stays zero */
+    struct agent agent; /* model, vault, live, shapes, HAProxy's abilities; all else stays zero */
     bool stale;
 };
 
@@ -40,9 +41,9 @@ void judge_set_dynamic_backends(struct judge *j, bool all_can)
     j->agent.caps.dynamic_backends = all_can;
 }
 
-/* ---- carrying along ---- */
+/* ---- applying a change to the view ---- */
 
-/* Nothing in it can refer to a map or to another section. */
+/* True for a backend that cannot refer to a map or to another section. */
 static bool is_servers_only(const struct cfg_backend *b)
 {
     if (b->by_hand || !*b->from || !digest_equal(b->other, digest_of("", 0)))
@@ -98,7 +99,7 @@ void judge_see(struct judge *j)
         model_each_changed(j->agent.model, see_item, j);
 }
 
-/* ---- making it anew ---- */
+/* ---- making the view again ---- */
 
 static void look_anew(struct judge *j)
 {
@@ -110,7 +111,7 @@ static void look_anew(struct judge *j)
     j->agent.live = live_new();
     model_write_config(j->agent.model, MODEL_ACCEPTED, &text, NULL);
     if (expand_buf(j->agent.config.vault, EXPAND_CONFIG, &text, NULL, &err) < 0)
-        return; /* stays stale: HAProxy is asked about everything */
+        return; /* the view stays stale: HAProxy checks everything */
     live_load_config(j->agent.live, buf_str(&text), text.length);
     for (size_t it = 0; (slot = map_next(&j->agent.live->maps, &it));)
         ((struct live_map *)slot->value)->used = true;

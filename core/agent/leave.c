@@ -1,7 +1,7 @@
-/* What is to go may have connections: a server that is not wanted any more stays until it has none or its time is over,
- * and its backend with it. Between applies, not during one, everything that is leaving is asked to go; what HAProxy
- * deletes is gone from the live view. An apply that compares everything, or wants again what is being deleted at that
- * moment, begins when HAProxy has answered.
+/* A server that is not wanted any more may have connections. It stays until it has none or until its time is over, and
+ * so does its backend. Between applies, not during one, HAProxy is asked to delete everything that is leaving. What
+ * HAProxy deletes is removed from the live view. An apply that compares everything, or that wants something back whose
+ * deletion is running, begins after HAProxy's answer.
  */
 #include <string.h>
 
@@ -34,7 +34,7 @@ static bool leave_commands(struct agent *a, struct plan *plan)
     return plan_count(plan) > 0;
 }
 
-/* "del server b/s" or "del backend b" that was answered. */
+/* Handles the answer to "del server b/s" or "del backend b". */
 static void leave_commit(struct agent *a, const struct plan_op *op, const char *answer)
 {
     if ((op->type != PLAN_SERVER_DEL && op->type != PLAN_BACKEND_DEL) || plan_judge(op->type, answer) != PLAN_OK)

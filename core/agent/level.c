@@ -1,6 +1,6 @@
-/* The directory follows HAProxy at a distance: a write of everything costs as much as the cluster is large, so it may
- * take a small share of the time only. Texts are collected from the model in slices, between which changes go on, and
- * put together in the thread that writes them. At the end of the last slice everything accepted must be live.
+/* The directory follows HAProxy with a delay. Writing everything costs as much as the cluster is large, so it may take
+ * only a small share of the time. Texts are collected from the model in slices, and changes continue between the
+ * slices. The thread that writes the texts joins them. At the end of the last slice, all that is accepted must be live.
  */
 #include <string.h>
 
@@ -62,13 +62,13 @@ void level_schedule(struct agent *a)
     uv_timer_start(&a->disk_timer, level_on_timer, (uint64_t)(delay / NS_PER_MS), 0);
 }
 
-/* Is it known what is live, and may this process write it? */
+/* True when the live state is known and this process may write it. */
 static bool may_collect(const struct agent *a)
 {
     return !a->level && !a->writing && a->known && *a->lineage && a->fenced;
 }
 
-/* The directory must not be ahead of HAProxy, so no accepted text may wait for an apply. */
+/* The directory must not be ahead of HAProxy, so no accepted text may be waiting for an apply. */
 static bool all_is_live(const struct agent *a)
 {
     return digest_equal(a->live_digest, model_digest(a->model, MODEL_ACCEPTED));
@@ -98,14 +98,14 @@ bool level_now(struct agent *a)
         return false;
     }
     a->journal_mark = a->journal_size;
-    /* Hashing and writing in the thread costs about as much again. */
+    /* The thread needs about the same time again for hashing and writing. */
     a->write_cost_ns = 2 * (clock_now_ns() - start_ns);
     image_write(a, &files, true, after_leveling);
     disk_files_done(&files);
     return true;
 }
 
-/* In the thread. */
+/* Runs in the thread. */
 static void compose(void *ctx, struct disk_files *files)
 {
     const struct leveling *l = ctx;
@@ -130,13 +130,13 @@ static void write_draft(struct agent *a)
     addresses_add_file(a, a->live, &files);
     a->writing_digest = model_digest(a->model, MODEL_ACCEPTED);
     a->journal_mark = a->journal_size;
-    /* Sorting, hashing and writing in the thread costs about twice as much. */
+    /* The thread needs about twice that time for sorting, hashing and writing. */
     a->write_cost_ns = 3 * l->spent_ns;
     image_write_composed(a, &files, compose, l, after_leveling);
     disk_files_done(&files);
 }
 
-/* One slice; ready: everything is collected, and it is what is live. -1: nothing comes of this draft. */
+/* Runs one slice. ready: everything is collected, and all of it is live. -1: the draft cannot be used. */
 static int level_step(struct agent *a, bool *ret_is_ready)
 {
     struct leveling *l = &a->leveling;
@@ -149,7 +149,7 @@ static int level_step(struct agent *a, bool *ret_is_ready)
     int rc = draft_step(l->draft, SLICE_NS, &is_done, &err);
     *ret_is_ready = rc == 0 && is_done && all_is_live(a) && fence_holds(a);
     if (rc == 0 && is_done && !*ret_is_ready && ++l->refusals == REFUSALS_MAX)
-        return -1; /* changes to it would pile up */
+        return -1; /* the changes since its beginning would pile up */
     if (*ret_is_ready)
         rc = draft_end(l->draft, &err);
     l->spent_ns += clock_now_ns() - start_ns;

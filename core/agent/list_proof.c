@@ -1,9 +1,9 @@
-/* Crt-lists that changed are read back together, at most once a second: HAProxy tells a list only as a whole, so
- * reading it for each change would follow the number of its names. HAProxy has said of each command that it did it;
- * what it tells now must be that, line by line. A difference leads to a comparison of everything.
+/* Changed crt-lists are read back together, at most once a second. HAProxy can only print a whole list, so reading it
+ * for each change would cost time in proportion to its names. HAProxy has confirmed each command; now its lists must
+ * match line by line. A difference leads to a full comparison.
  *
- * An answer counts only when no list has changed while it was under way. Where changes come so fast that there is no
- * such moment, they are read back with one of the changes (lists_add_reads()).
+ * An answer counts only when no list has changed while it was read. When changes come so fast that there is no such
+ * moment, the lists are read back with one of the changes (lists_add_reads()).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +26,7 @@ void list_proof_cancel(struct agent *a)
     paths_done(&a->list_proof);
 }
 
-/* While an apply is under way it is asked again a second later. */
+/* While an apply is running, this is tried again a second later. */
 static void on_differs(struct agent *a, struct err *err)
 {
     if (a->apply.state)
@@ -38,7 +38,7 @@ static void on_differs(struct agent *a, struct err *err)
     agent_tell(a, "a list of certificates differs from what was deployed");
 }
 
-/* Is an apply under way that changes lists, or could have? */
+/* True while an apply is running that changes lists, or may change them. */
 static bool is_disturbed(const struct agent *a)
 {
     return !a->known || a->apply.all || a->apply.touched.lists.length > 0;

@@ -1,4 +1,4 @@
-/* A line names one certificate for each of its keys, and files in its options. */
+/* A line names one certificate for each key type, and further files in its options. */
 #include "agent/list_uses.h"
 
 #include <stdlib.h>

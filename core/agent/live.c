@@ -1,5 +1,5 @@
-/* Texts are parsed by haproxy/cfg. Kept of each text are the parts that are compared, and the names that it may refer to:
- * maps, and words (live_words.c). Answers of the command line are merged in live_merge.c.
+/* haproxy/cfg parses the texts. Of each text, the parts that are compared are kept, and the names that it may refer to:
+ * maps, and words (live_words.c). live_merge.c merges answers of the command line.
  */
 #include "agent/live.h"
 
@@ -110,7 +110,7 @@ struct live_backend *live_backend_get(struct live *l, const char *name)
 
 void live_backend_drop(struct live *l, const char *name)
 {
-    CLEANUP(free_ptr) char *own = xstrdup(name); /* it may be the key of a table */
+    CLEANUP(free_ptr) char *own = xstrdup(name); /* name may be the key of a table */
     struct live_backend *b = map_del(&l->backends, own);
     map_del(&l->waiting, own);
     if (b)
@@ -152,7 +152,7 @@ void live_map_set(struct live_map *map, const char *key, struct text *value)
 
 /* ---- texts ---- */
 
-/* Find the uses of maps in a text: each one decides for the map. */
+/* Finds the uses of maps in a text. Each use can affect how the map may change. */
 static void note_map_uses(struct live *l, const char *text, size_t length)
 {
     const char *at = text;
@@ -276,7 +276,7 @@ void live_load_file(struct live *l, const char *path, const char *bytes, size_t 
 
 void live_default_words(const struct live *l, const char *from, struct buf *out)
 {
-    /* A chain is as long as there are sections at most; HAProxy refuses circles. */
+    /* A chain is at most as long as there are sections. HAProxy refuses circles. */
     const struct live_section *chain[32];
     size_t n = 0;
     while (from && *from && n < ARRAY_LEN(chain)) {

@@ -1,4 +1,4 @@
-/* Certificates and crt-lists in the view of what is live. Only those in certs/ are ours. */
+/* Certificates and crt-lists in the live view. Only files in certs/ are managed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,8 +70,8 @@ void live_certificates_done(struct live *l)
         free(STEAL(l->transactions[kind]));
 }
 
-/* Call fn for each line that begins with the name of a file of ours, or "*" and one. Behind that of authorities it says
- * how many there are. */
+/* Calls fn for each line that begins with the name of a managed file, or with "*" and the name. After the name of a
+ * file of authorities HAProxy prints their number. */
 static void names_each(struct live *l, int kind, const char *answer,
                        void (*fn)(struct live *l, int kind, const char *name))
 {

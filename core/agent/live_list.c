@@ -1,5 +1,5 @@
-/* Lines stand in the order of their numbers, which is the order in which HAProxy tells them: so a proof walks both
- * side by side. Two indexes, by name and by certificate with options, are kept with each line.
+/* Lines are sorted by their numbers, as HAProxy prints them, so a proof can go through both in parallel. Each line is
+ * in two indexes: by name, and by certificate with options.
  */
 #include "agent/live_list.h"
 
@@ -19,7 +19,7 @@ static void link_add(struct map *index, const char *name, struct live_line *line
         map_put(index, name, added);
         return;
     }
-    /* Behind the first one, which the index keeps. */
+    /* Added after the first one, which the index points to. */
     added->next = first->next;
     first->next = added;
 }
@@ -63,7 +63,7 @@ static void shape_of(struct buf *key, const char *certificate, size_t length, co
     buf_puts(key, options);
 }
 
-/* One line more or less of its certificate and options: many names can come with a line each. */
+/* Counts the lines with the same certificate and options. Many names can come with a line each. */
 static void shape_count(struct live_list *list, const struct crt_list_line *line, bool more)
 {
     CLEANUP(buf_done) struct buf shape = {0};
@@ -194,7 +194,7 @@ void live_list_remove(struct live_list *list, unsigned number)
     line_free(line);
 }
 
-/* ---- the proof ---- */
+/* ---- proof ---- */
 
 static bool is_same_line(const struct crt_list_line *a, const struct crt_list_line *b)
 {
@@ -246,7 +246,7 @@ void live_list_merge(struct live_list *list, const char *text, size_t length)
     list->is_counted = false;
 }
 
-/* ---- questions ---- */
+/* ---- queries ---- */
 
 struct live_link *live_list_named(const struct live_list *list, const char *name)
 {

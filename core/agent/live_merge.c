@@ -1,5 +1,5 @@
-/* Answers are read in place, line by line and column by column. Servers of a backend are sorted by name, and `show
- * servers state` lists backend by backend, so merging costs a search per line.
+/* Answers are parsed in place, line by line and column by column. The servers of a backend are sorted by name, and
+ * `show servers state` prints backend by backend, so merging costs one search per line.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +12,7 @@ struct column {
     size_t length;
 };
 
-/* Split a line at single blanks. Returns the number of columns found, at most max. */
+/* Splits a line at single blanks. Returns the number of columns, at most max. */
 static size_t columns_split(struct column row, struct column *columns, size_t max)
 {
     const char *line = row.text, *end = row.text + row.length;
@@ -92,11 +92,11 @@ static struct cfg_server *server_from_columns(const struct column *c)
     return s;
 }
 
-/* Take over words of the server that was known by this name. */
+/* Takes over the words of the known server with this name. */
 static struct cfg_server *server_with_words(struct cfg_server *found, const struct cfg_server *known)
 {
-    /* HAProxy names a server's host if a command has set it, and not always if it was resolved at the start. For a
-     * Unix socket it prints "-". */
+    /* HAProxy reports a server's host name if a command has set it, and not always if it was resolved at the start. For
+     * a Unix socket it prints "-". */
     bool renamed = !found->literal && strcmp(found->address, "-") != 0 &&
                    strcasecmp(found->address, known->address) != 0;
     struct cfg_server *s = known->literal || !known->words_known || renamed
@@ -126,7 +126,7 @@ static void servers_sort(struct cfg_backend *b)
         qsort(b->servers.items, b->servers.length, sizeof(*b->servers.items), server_compare);
 }
 
-/* What was found becomes what is live. */
+/* The servers that were found become the live ones. */
 static void merge_finish_backend(struct merge *m)
 {
     struct live_backend *b = m->backend;
@@ -229,8 +229,7 @@ void live_merge_backends(struct live *l, const char *show_backend)
         if (!b->listen && !map_get(&names, b->name))
             live_backend_drop(l, slot->key);
     }
-    /* A backend of which nothing is known: not ours, but its name is taken. The "listen" sections are in the list,
-     * too. */
+    /* An unknown backend is not managed, but its name is in use. The list also contains "listen" sections. */
     for (size_t it = 0; (slot = map_next(&names, &it));) {
         CLEANUP(free_ptr) char *name = xasprintf("backend %.*s", (int)slot->key_length, slot->key);
         CLEANUP(free_ptr) char *listen = xasprintf("listen %.*s", (int)slot->key_length, slot->key);
@@ -300,7 +299,7 @@ bool live_map_answer_is(const char *get_map, const char *key, const char *wanted
     static const char key_mark[] = ", key=\"", value_mark[] = "\", value=\"", type_mark[] = "\", type=\"";
     const char *found = strstr(get_map, key_mark);
     size_t key_length = strlen(key);
-    /* One line for each kind of look-up that the map is used with. */
+    /* One line for each kind of look-up that uses the map. */
     *ret_understood = strncmp(get_map, "type=", 5) != 0 || !strchr(get_map, '\n');
     if (!*ret_understood || strncmp(get_map, "type=", 5) != 0)
         return false;

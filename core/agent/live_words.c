@@ -4,14 +4,14 @@
 #include "agent/live.h"
 #include "base/alloc.h"
 
-/* Names of sections consist of these; "/" is in paths of files. */
+/* The characters in names of sections; "/" is for paths of files. */
 static bool is_word(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
            c == ':' || c == '-' || c == '/';
 }
 
-/* The next word at or after *at, without quotes and backslashes, into word; false at the end. */
+/* Copies the next word at or after *at, without quotes and backslashes, into word; false at the end. */
 static bool word_next(const char **at, const char *end, struct buf *word)
 {
     buf_clear(word);
@@ -24,7 +24,8 @@ static bool word_next(const char **at, const char *end, struct buf *word)
     return word->length > 0;
 }
 
-/* Call fn for a word, and for each of its parts between "/": "track app/s1" names a backend. True when fn says so. */
+/* Calls fn for a word, and for each of its parts between "/": "track app/s1" names a backend. True when fn returns
+ * true. */
 static bool each_part(const struct buf *word, bool (*fn)(void *ctx, const char *part, size_t length), void *ctx)
 {
     const char *at = word->data, *end = at + word->length;
@@ -69,7 +70,7 @@ static bool note_part(void *ctx, const char *part, size_t length)
     return false;
 }
 
-/* A server line refers to something only when it tracks another server. */
+/* A server line refers to another section only when it tracks another server. */
 void live_note_words(struct live *l, const char *text, size_t length)
 {
     CLEANUP(buf_done) struct buf word = {0};

@@ -1,6 +1,6 @@
-/* Lines are looked at one by one. A line that sets variables or chooses a backend is a step: names that something comes
- * from, and names that it goes to. Names are "maps/NAME" and "txn.NAME"; the choice is the name "". Equal steps count
- * once, so ten thousand backends with the same rules are a few.
+/* Looks at each line by itself. A line that sets variables or chooses a backend is a step: a set of names that a value
+ * comes from, and a set of names that it goes to. Names are "maps/NAME" and "txn.NAME"; the choice of a backend is the
+ * name "". Equal steps are stored once, so ten thousand backends with the same rules have only a few steps.
  */
 #include "agent/map_uses.h"
 
@@ -15,15 +15,15 @@
 
 /* ---- single uses ---- */
 
-/* Does the name of a map end at this character? */
+/* True for a character that ends the name of a map. */
 static bool is_stop(char c)
 {
     return strchr("), \t\n\"'", c) != NULL;
 }
 
-/* Look-ups for which any text is a key, without what they make of values. */
+/* Look-ups that accept any text as a key, without the suffix for the type of values. */
 static const char *const lookups[] = {"map", "map_str", "map_beg", "map_sub", "map_end", "map_dir", "map_dom"};
-enum { LOOKUPS_BY_KEY = 3 }; /* the first ones find a key that is there by itself */
+enum { LOOKUPS_BY_KEY = 3 }; /* the first ones match a key exactly; the others match parts */
 
 /* "map_beg_int": base is "map_beg", and the values are integers. */
 static void lookup_read(const char *word, size_t length, struct map_use *use)
@@ -35,7 +35,7 @@ static void lookup_read(const char *word, size_t length, struct map_use *use)
             continue;
         for (size_t t = 0; t <= ARRAY_LEN(types); t++) {
             const char *type = t == 0 ? "" : types[t - 1];
-            /* "map_str" is a look-up itself, and "map_int" one of integers as keys. */
+            /* "map_str" is a look-up by itself; "map_int" has integers as keys. */
             if (rest != strlen(type) || memcmp(word + base, type, rest) != 0 || (i == 0 && t > 0))
                 continue;
             use->any_key = true;
@@ -94,8 +94,8 @@ static bool begins(const char *word, size_t length, const char *with)
     return length > strlen(with) && memcmp(word, with, strlen(with)) == 0;
 }
 
-/* The variable that a word names; NULL: it names none. "ptxn.a" is "txn.a" of the stream that began this one, and where
- * that was set is not known: it is looked at as the same. */
+/* The variable that a word names; NULL: none. "ptxn.a" is "txn.a" of the parent stream. Where the parent has set it is
+ * unknown, so it counts as the same variable. */
 static const char *variable_of(const char *word, size_t length)
 {
     static const char *const scopes[] = {"txn.", "req.", "res.", "sess.", "proc.", "check."};
@@ -113,8 +113,8 @@ static bool is_word(const char *word, size_t length, const char *other)
     return length == strlen(other) && memcmp(word, other, length) == 0;
 }
 
-/* The variables that a line sets (set-var, set-var-fmt), whether it chooses a backend, and the maps and variables that
- * these values come from. A line can read a variable that it sets. */
+/* Collects the variables that a line sets (set-var, set-var-fmt), whether it chooses a backend, and the maps and
+ * variables that these values come from. A line can read a variable that it sets. */
 static struct map_step *step_read(const char *line, const char *end)
 {
     struct map_step *s = xcalloc(1, sizeof(*s));
@@ -187,7 +187,7 @@ void map_flow_each(struct map_flow *flow, void (*fn)(void *ctx, const char *map_
     struct map_slot *slot;
     size_t before;
     map_put(&leading, CHOICE, flow);
-    do { /* from the choice backwards, until nothing is added: as often as the longest way has steps at most */
+    do { /* backwards from the choice until nothing is added: at most one round for each step of the longest way */
         before = leading.count;
         for (size_t it = 0; (slot = map_next(&flow->steps, &it));) {
             const struct map_step *s = slot->value;

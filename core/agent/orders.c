@@ -1,5 +1,6 @@
-/* A look compares what HAProxy says with the former look. Between the end of an attempt and its next step, a
- * certificate may be due and no order run for a moment, so an order is given up when two looks in a row find it so.
+/* Each look at HAProxy's certificates is compared with the former look. Between the end of an attempt and its next
+ * step, a certificate may be due for a moment while no order is running. So an order counts as given up only after two
+ * such looks in a row.
  */
 #include "agent/orders.h"
 
@@ -16,7 +17,7 @@
 #define SUCCESS "Successful update"
 #define BEGINNING "Starting update"
 #define ABORTING "Aborting."
-/* One failure may be an accident. */
+/* A single failure may be an accident. */
 #define FAILURES_MIN 2
 #define IDLE_LOOKS_MIN 2
 #define RETRY_MAX_NS (6 * 3600 * NS_PER_S)
@@ -27,13 +28,13 @@ enum order_state { ORDER_GOOD, ORDER_UNDER_WAY, ORDER_FAILING, ORDER_GIVEN_UP };
 
 struct order {
     enum order_state state;
-    char *reason;        /* of the last failure; NULL: none is known */
-    char *heard;         /* the same, of the messages that were read last */
+    char *reason;        /* of the last failure; NULL: not known */
+    char *heard;         /* the same, from the messages that were read last */
     unsigned failures;   /* of the attempts of one order */
-    unsigned idle_looks; /* in a row that found it due and not running */
+    unsigned idle_looks; /* consecutive looks at which it was due and not running */
     int64_t retry_ns;    /* GIVEN_UP: when to begin again */
     struct net_backoff backoff;
-    bool is_seen; /* in the look that is under way */
+    bool is_seen; /* found by the running look */
 };
 
 void orders_init(struct orders *o, int64_t retry_ns)
@@ -80,7 +81,7 @@ static void move(struct orders *o, struct order *order, enum order_state state)
 
 /* ---- messages ---- */
 
-/* An authority's words may be anything. */
+/* The authority's text may contain any bytes. */
 static char *printable(const char *text, size_t length)
 {
     char *reason = xmemdup0(text, length < REASON_MAX ? length : REASON_MAX);
@@ -174,7 +175,7 @@ void orders_see(struct orders *o, const struct order_sight *sight, int64_t now_s
     case ORDER_FAILING:
         break;
     case ORDER_GIVEN_UP:
-        if (sight->is_running) /* HAProxy has begun again by itself */
+        if (sight->is_running) /* HAProxy has started again by itself */
             move(o, order, ORDER_FAILING);
         return;
     }

@@ -1,13 +1,13 @@
-/* When the next reload may be made. Two distances count, and the longer one holds.
+/* Decides when the next reload may run. Two distances count, and the longer one holds.
  *
- * Of all: a worker that goes on with its connections may do so for hard-stop-after, but HAProxy ends it earlier when it
- * has lived through mworker-max-reloads reloads. So the distance grows with the number that the oldest such worker has
- * lived through: the k-th is m * q^k, where m is the shortest distance and q the smallest factor for which
- * m * (q + q^2 + … + q^N) reaches hard-stop-after. While no old worker has connections the distance is m.
+ * The distance of all: a worker may continue with its connections for hard-stop-after, but HAProxy ends it earlier
+ * after mworker-max-reloads reloads. So the distance grows with the number of reloads that the oldest such worker has
+ * seen. The k-th distance is m * q^k, where m is the shortest distance and q the smallest factor for which m * (q + q^2
+ * + … + q^N) reaches hard-stop-after. While no old worker has connections, the distance is m.
  *
- * Of an owner, a namespace: each reload that its changes need adds 1 to its pressure, each minute takes 1 away. Its
- * distance is m while the pressure is at most PRESSURE_FREE, and doubles with each 1 above. Others do not wait with it:
- * a reload is due when the first of those that wait is, and serves all.
+ * The distance of an owner, a namespace: each reload that its changes need adds 1 to its pressure, and each minute
+ * subtracts 1. Its distance is m while the pressure is at most PRESSURE_FREE, and doubles with each further 1. Other
+ * owners do not wait for it: a reload runs when the first waiting owner is due, and includes the changes of all.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ struct pace_owner {
     bool waits;
 };
 
-/* "30m": HAProxy's units; milliseconds without one. 0: no time. */
+/* "30m": a time in HAProxy's units, milliseconds without a unit; 0 when it is no time. */
 static int64_t time_parse(const char *text)
 {
     static const struct {
@@ -83,7 +83,7 @@ int64_t pace_distance_ns(int64_t shortest_ns, int64_t hard_stop_ns, unsigned max
         else
             high = middle;
     }
-    /* high is at least the factor that is needed. */
+    /* high is at least as large as the wanted factor. */
     double q = powers_sum(1, max_reloads) >= wanted ? 1 : high;
     double distance = (double)shortest_ns * pow(q, lived_through < max_reloads ? lived_through : max_reloads);
     int64_t longest_ns = hard_stop_ns > shortest_ns ? hard_stop_ns : shortest_ns;
@@ -105,7 +105,7 @@ static int64_t owner_due_ns(const struct agent *a, const struct pace_owner *o, i
     return o->last_ns ? o->last_ns + (distance < (double)OWNER_MAX_NS ? (int64_t)distance : OWNER_MAX_NS) : now_ns;
 }
 
-/* Forget those that are as good as new. */
+/* Removes owners without pressure. */
 static void owners_sweep(struct agent *a, int64_t now_ns)
 {
     struct map_slot *slot;
@@ -122,7 +122,7 @@ static void owners_sweep(struct agent *a, int64_t now_ns)
     vec_done(&idle);
 }
 
-/* The namespace of "namespace/name"; "" for the templates' own. */
+/* The namespace of "namespace/name"; "" for parts of the templates. */
 static char *owner_name(const struct fragment *f)
 {
     return xmemdup0(f->owner_id, strcspn(f->owner_id, "/"));
@@ -135,7 +135,7 @@ static struct pace_owner *owner_get(struct agent *a, const char *name)
         return o;
     if (a->pace.owners.count >= OWNERS_MAX)
         owners_sweep(a, clock_now_ns());
-    if (a->pace.owners.count >= OWNERS_MAX) /* so many at once: the distance of all is what holds */
+    if (a->pace.owners.count >= OWNERS_MAX) /* with so many owners, only the distance of all holds */
         return NULL;
     o = xcalloc(1, sizeof(*o));
     map_put(&a->pace.owners, name, o);
@@ -174,7 +174,8 @@ void pace_note_section(struct agent *a, const char *name)
     const struct section *s = model_section(a->model, name);
     bool known = false;
     a->pace.any_waits = true;
-    /* Which piece it is cannot be told from here: when one of the owners waits, it is that one's. */
+    /* The piece that caused the change is unknown here. If the owner of one piece waits already, the change counts for
+     * that owner. */
     for (size_t i = 0; s && i < s->pieces.length; i++)
         known |= waits_already(a, s->pieces.items[i]);
     for (size_t i = 0; s && !known && i < s->pieces.length; i++)
@@ -206,7 +207,7 @@ int64_t pace_wait_ns(const struct agent *a)
     unsigned lived = a->workers_old ? a->pace.lived_through : 0;
     int64_t all_ns = a->last_reload_ns + pace_distance_ns(a->config.min_reload_interval_ns, a->pace.hard_stop_ns,
                                                           a->pace.max_reloads, lived);
-    /* One more would end it: until it has ended by itself. */
+    /* One more reload would end the oldest worker: waits until it has ended by itself. */
     if (lived >= a->pace.max_reloads && all_ns < now_ns + BLOCKED_NS)
         all_ns = now_ns + BLOCKED_NS;
     return (first_ns > all_ns ? first_ns : all_ns) - now_ns;

@@ -1,4 +1,4 @@
-/* Each item has its own plan. When commands can make only a part of its change, none of them is sent. */
+/* Each item has its own plan. When commands can make only a part of the item's change, none of them is sent. */
 #include "agent/agent_state.h"
 
 bool plan_take(struct plan *plan, struct plan *part)

@@ -1,13 +1,13 @@
-/* A backend that needs a reload may have to wait for it. Until then its servers are brought as near to what is wanted
- * as commands can: addresses, weights, states, servers that come and go. What only the reload can change stays as it
- * is: the rules of the backend, the words of a server that is there.
+/* A backend that needs a reload may have to wait for it. Until then, commands bring its servers as near to the wanted
+ * state as they can: addresses, weights, states, new servers and deleted servers. What only the reload can change
+ * stays: the rules of the backend, and the words of an existing server.
  */
 #include <stdlib.h>
 
 #include "agent/agent_state.h"
 #include "base/alloc.h"
 
-/* The server as it can be made; NULL: not at all. */
+/* The server that commands can make; NULL when they cannot make it. */
 static struct cfg_server *server_in_reach(const struct agent *a, const struct cfg_server *wanted,
                                           const struct cfg_server *live)
 {
@@ -50,7 +50,7 @@ bool backend_in_reach(const struct agent *a, const struct cfg_backend *wanted, c
         s->words_known = true;
         cfg_backend_insert(&reach, s);
     }
-    /* What cannot be replaced now must not be taken away. */
+    /* Servers that cannot be replaced now must not be removed. */
     if (!serves && wanted->servers.length) {
         cfg_backend_done(&reach);
         return false;

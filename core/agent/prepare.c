@@ -1,5 +1,5 @@
-/* The directory of an attached HAProxy that does not run yet. Somebody else starts it, from haproxy.cfg: what is
- * accepted has to be there before. Once it runs it is compared as any other.
+/* The directory of an attached HAProxy that does not run yet. Another program will start it with haproxy.cfg, so the
+ * accepted state has to be written before. When it runs, it is compared like any other.
  */
 #include <string.h>
 
@@ -8,7 +8,7 @@
 
 static void after_prepare(struct agent *a, const struct err *err)
 {
-    a->next = live_free(a->next); /* nothing runs it yet: it is read from the directory when something does */
+    a->next = live_free(a->next); /* no process runs it yet: it is read from the directory when one does */
     if (err)
         log_warn("Cannot write the HAProxy directory; HAProxy can only start with the files that are there", "error",
                  err->text);

@@ -1,6 +1,6 @@
-/* What gives HAProxy a new process: a reload, and a start. Both write the directory under a new lineage mark, and both
- * end in an outcome, after which the apply reads back what came of it. A reload that fails leaves the old worker
- * running, so haproxy.cfg is put back to what that one has.
+/* Everything that gives HAProxy a new process: a reload, and a start. Both write the directory under a new lineage
+ * mark, and both end in an outcome. Then the apply reads the new state. A reload that fails leaves the old worker
+ * running, so haproxy.cfg is restored to the text that this worker has.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -26,7 +26,7 @@ static void count_reload(struct agent *a)
                1);
 }
 
-/* A new process runs what was written: its view is ours now. */
+/* The new process runs the written configuration: its view becomes the live one. */
 static void take_next(struct agent *a)
 {
     live_free(a->live);
@@ -47,7 +47,7 @@ static void after_restore(struct agent *a, const struct err *err)
     end(a, RELOAD_FAILED, &a->apply.err);
 }
 
-/* The old worker goes on: what is on disk has to be what it runs. */
+/* The old worker continues: the files on disk have to be those that it runs. */
 static void reload_failed(struct agent *a, const struct err *err)
 {
     struct disk_files files = {0};
@@ -55,7 +55,7 @@ static void reload_failed(struct agent *a, const struct err *err)
     a->level = false;
     a->apply.err = *err;
     if (!a->previous_config.length || a->writing || a->prepare_pending) {
-        /* Nothing was there, or it is gone and started again with what is accepted. */
+        /* There was no earlier text, or HAProxy has ended and is started with the accepted state. */
         expand_wipe(&a->previous_config);
         end(a, RELOAD_FAILED, &a->apply.err);
         return;
@@ -71,10 +71,10 @@ static void on_reloaded(void *ctx, const struct master_reload_result *result)
     a->reload_call = NULL;
     a->last_reload_ns = clock_now_ns();
     if (result->err) {
-        struct err err = *result->err; /* HAProxy quotes what it dislikes */
+        struct err err = *result->err; /* HAProxy quotes the text that it refuses */
         vault_redact_err(a->config.vault, &err);
         if (err.kind != ERR_HAPROXY)
-            a->worker_pid = 0; /* it may still happen, and is ours then */
+            a->worker_pid = 0; /* the reload may still happen, and is ours then */
         agent_forget_live(a, err.text);
         reload_failed(a, &err);
         return;
@@ -93,7 +93,8 @@ static void after_reload_write(struct agent *a, const struct err *err)
     struct err refused;
     int64_t deadline_ns;
     if (err) {
-        /* haproxy.cfg comes last, in one step: it still is what HAProxy runs. What needs no disk goes on. */
+        /* haproxy.cfg is written last, in one step, so it is still the text that HAProxy runs. Changes that need no
+         * disk continue. */
         a->next = live_free(a->next);
         a->level = false;
         expand_wipe(&a->previous_config);
@@ -132,7 +133,7 @@ static void step_reload_write(struct agent *a)
     disk_files_done(&files);
 }
 
-/* Without an answer the addresses of before count. */
+/* Without an answer, the former addresses are used. */
 static void on_addresses(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
 {
     struct agent *a = ctx;
@@ -168,7 +169,7 @@ void reload_begin(struct agent *a)
 
 /* ---- starting ---- */
 
-/* Serve with the last known good configuration, if there is one. */
+/* Starts HAProxy with the last known good configuration, if there is one. */
 static bool start_as_is(struct agent *a)
 {
     CLEANUP(close_fd) int at = -1;
@@ -232,14 +233,14 @@ static void step_start_write(struct agent *a)
 void apply_prepare(struct agent *a)
 {
     a->prepare_pending = true;
-    /* What an earlier controller had accepted is not written before this one was let through by the fence. */
+    /* The state that an earlier controller accepted is written only after the fence has admitted this controller. */
     if (a->fenced && !model_is_empty(a->model, MODEL_ACCEPTED)) {
         if (a->apply.state == APPLY_AWAITS)
             a->apply.state = APPLY_STARTS;
         step_start_write(a);
         return;
     }
-    start_as_is(a); /* nothing is to be written yet */
+    start_as_is(a); /* nothing may be written yet */
 }
 
 static void on_process_deadline(struct agent *a)

@@ -1,5 +1,5 @@
-/* What the agent compares and sends has the values of Secrets in it, as that is what HAProxy tells of itself; what it
- * says to people has handles.
+/* The agent compares and sends texts with the values of Secrets, because HAProxy reports texts with values. Texts for
+ * people contain handles.
  */
 #include <string.h>
 

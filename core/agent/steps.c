@@ -1,5 +1,5 @@
-/* An apply goes on in a later turn of the loop, so that no callback comes from within the call that began it. One step
- * at a time waits. */
+/* An apply continues in a later turn of the loop, so that no callback runs within the call that began the apply. At
+ * most one step waits. */
 #include "agent/agent_state.h"
 
 #include "base/cleanup.h"

@@ -1,6 +1,6 @@
-/* What may go live without a check. A server line is known by its shape: the words that HAProxy has accepted in a
- * configuration derived from the same defaults section. A line of a known shape with a literal address, a port and a
- * weight in range cannot be refused.
+/* Decides what may go live without a check. A server line is identified by its shape: the words that HAProxy has
+ * accepted in a configuration derived from the same defaults section. HAProxy cannot refuse a line of a known shape
+ * with a literal address, a port and a weight in range.
  */
 #include <arpa/inet.h>
 #include <string.h>
@@ -58,7 +58,7 @@ static bool servers_are_harmless(const struct agent *a, const struct cfg_backend
     return true;
 }
 
-/* What is accepted or about to be, and not in the texts that run: does it have name as a word? */
+/* True when a text that is accepted or pending, but not running, contains name as a word. */
 struct mention {
     const char *name;
     bool found;
@@ -80,8 +80,8 @@ static void mention_in_item(void *ctx, struct item *item)
         mention_in(ctx, item->checking);
 }
 
-/* A backend that nobody routes to may go, unless a text names it: HAProxy would refuse that text afterwards. Entries of
- * maps are the model's care: they go first. */
+/* A backend without routes may be deleted, unless a text names it: HAProxy would then refuse this text. The model makes
+ * sure that entries of maps go first. */
 static bool removal_is_harmless(const struct agent *a, const struct live_backend *live)
 {
     struct mention m = {.name = live->name};
@@ -94,7 +94,7 @@ static bool removal_is_harmless(const struct agent *a, const struct live_backend
     return !m.found;
 }
 
-/* A defaults section that nothing is derived from has no effect, be it there or not. */
+/* A defaults section from which nothing is derived has no effect, whether it exists or not. */
 static bool defaults_are_harmless(const struct agent *a, const char *name)
 {
     CLEANUP(buf_done) struct buf text = {0};
@@ -130,8 +130,8 @@ static bool section_is_harmless(const struct agent *a, const char *name)
     return live_section(a->live, profile) && servers_are_harmless(a, &wanted, NULL);
 }
 
-/* Does it go live without a reload, in the same step as an entry that leads to it? One that another fragment gives must
- * be accepted by now. */
+/* True when the backend goes live without a reload, in the same step as an entry that leads to it. A backend from
+ * another fragment must be accepted by now. */
 static bool backend_comes(const struct agent *a, const char *name, struct map *harmless)
 {
     const struct section *s = model_section(a->model, name);
@@ -144,7 +144,7 @@ static bool backend_comes(const struct agent *a, const char *name, struct map *h
     return true;
 }
 
-/* Can HAProxy read it as an integer, whatever its version? */
+/* True when every version of HAProxy can read the value as an integer. */
 static bool is_integer(const char *value)
 {
     size_t digits = strspn(value + (*value == '-'), "0123456789");
@@ -157,8 +157,8 @@ static bool is_address(const char *value)
     return inet_pton(AF_INET, value, bytes) == 1 || inet_pton(AF_INET6, value, bytes) == 1;
 }
 
-/* Is it the same in a map's file, where a line ends it and blanks around it do not count, in a command and behind
- * both? */
+/* True when the value is the same in a map's file, where a line ends it and surrounding blanks are ignored, in a
+ * command, and after both. */
 static bool value_is_plain(const char *value, size_t length)
 {
     CLEANUP(buf_done) struct buf word = {0};
@@ -166,8 +166,8 @@ static bool value_is_plain(const char *value, size_t length)
            value[length - 1] != ' ' && !vault_is_in(value, length);
 }
 
-/* A value that chooses a backend needs it. One of another map is only data, unless it names a backend that has to come
- * first all the same: nothing else in it can be wrong for those who read texts. */
+/* A value that chooses a backend needs this backend. A value of another map is only data, unless it names a backend
+ * that has to exist first in any case: nothing else in the value can be wrong for the texts that read it. */
 static bool value_is_harmless(const struct agent *a, const struct live_map *map, const struct text *value,
                               struct map *harmless)
 {
@@ -200,7 +200,7 @@ static bool entry_is_harmless(const struct agent *a, const struct item *entry, s
            value_is_harmless(a, next, entry->rendered, harmless);
 }
 
-/* One more name for certificates and options that HAProxy has accepted, or one name less. */
+/* A name more or less for a pair of certificate and options that HAProxy has accepted. */
 static bool line_is_harmless(const struct agent *a, const struct item *item)
 {
     CLEANUP(free_ptr) char *path = draft_path(item->kind, item->scope);
@@ -210,13 +210,13 @@ static bool line_is_harmless(const struct agent *a, const struct item *item)
     return !item->rendered || list_has(list, item->rendered->bytes);
 }
 
-/* A file that several fragments give: one more or less. */
+/* A file that several fragments define: one of them more or less. */
 static bool file_stays(const struct item *item)
 {
     return item->accepted && item->rendered && text_equal(item->accepted, item->rendered);
 }
 
-/* Texts that do not run yet may read a map in a way that needs more of its entries than those that do. */
+/* Texts that do not run yet may use a map in a way that has stricter rules for its entries. */
 static void contest_in(struct agent *a, const struct text *text)
 {
     const char *at = text ? text->bytes : NULL;

@@ -1,15 +1,15 @@
-/* One row for each kind of thing that commands can change. A kind is a file: it plans what commands can do about one of
- * its things (the touch_ functions), and has these four functions for the end of an apply.
+/* One row for each kind of thing that commands can change. Each kind has a file of its own. It plans what commands can
+ * do (the touch_ functions), and has these four functions for the end of an apply.
  */
 #include "agent/agent_state.h"
 
 static const struct thing {
-    /* The commands that read back what was touched. */
+    /* Adds the commands that read back what was touched. */
     void (*add_reads)(struct touched *t, struct batch *b);
-    /* Is that what was wanted? */
+    /* True when HAProxy's answers show the wanted state. */
     int (*verify)(const struct agent *a, const struct touched *t, const struct runtime_answer *answers,
                   struct err *err);
-    /* It is live now. */
+    /* Moves the touched state into the live view. */
     void (*commit)(struct agent *a, struct touched *t, const struct runtime_answer *answers);
     void (*done)(struct touched *t);
 } things[] = {

@@ -1,7 +1,7 @@
-/* Which HAProxy runs, and is it the one that checks? A supervised HAProxy that an earlier controller has left running
- * is reloaded first: that brings the program of this controller (haproxy/process_program). One that is attached, or
- * that was started in another way, remains what it is. Then each reload is its own check: what HAProxy refuses is not
- * in force, and haproxy.cfg is put back.
+/* Finds out which HAProxy runs, and whether it is the version that checks configurations. A supervised HAProxy that an
+ * earlier controller has left running is reloaded first, which starts the program of this controller
+ * (haproxy/process_program). An HAProxy that is attached, or that was started in another way, stays as it is. Then each
+ * reload is also the check: a text that HAProxy refuses does not come into force, and haproxy.cfg is restored.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* All names of sections first, a slice of them in each turn of the loop; then files and maps in one go: those are
- * digests and tables that are at hand.
+/* First the names of all sections, a slice in each turn of the loop. Then files and maps in one step, because their
+ * digests and tables are in memory.
  */
 #include <string.h>
 
@@ -42,7 +42,7 @@ void walk_begin(struct agent *a, struct walk *w)
     map_clear(&w->seen);
 }
 
-/* Accepted since the apply began, or as absent. */
+/* True for a section that was accepted, or removed, after the apply began. */
 static bool section_is_news(const struct section *s)
 {
     bool news = s && s->from && s->from->changed;
@@ -78,7 +78,7 @@ static void walk_entry(void *ctx, const char *key, const char *value)
         plan_reload(&p->plan, "secret", "%s: %s", w->map->path, err.text);
         return;
     }
-    /* Two Secrets may have the same value: the first entry counts, as it does for HAProxy. */
+    /* Two Secrets may have the same value. Then the first entry counts, as in HAProxy. */
     if (!map_put(&w->seen, entry.key, w) && !news)
         touch_entry(w->a, &p->touched, w->map, entry.key, entry.value, &p->plan);
     reveal_entry_done(&entry);
@@ -89,12 +89,12 @@ static void walk_file(void *ctx, enum contribution_kind kind, const char *name, 
     struct walk *w = ctx;
     CLEANUP(free_ptr) char *path = draft_path(kind, name);
     map_put(&w->seen, path, w);
-    /* Of a list, each name is known by itself. */
+    /* For a list, each name is handled by itself. */
     if (kind == CONTRIBUTION_CRT_LIST || !map_get(&w->news, path))
         touch_stored(w->a, &w->a->apply.touched, kind, path, bytes, length, &w->a->apply.plan);
 }
 
-/* Certificates that HAProxy has loaded and nobody wants; before them, transactions that were left open. */
+/* Certificates that HAProxy has loaded and no text wants. Transactions that were left open are aborted before. */
 static void walk_certificates(struct walk *w)
 {
     struct apply *p = &w->a->apply;

@@ -1,4 +1,4 @@
-/* A backend as the model has it, with the values of Secrets. */
+/* A backend of the model, with the values of Secrets. */
 #include "agent/agent_state.h"
 
 int wanted_parse(const struct agent *a, const char *name, enum model_state state, struct cfg_backend *ret_wanted,

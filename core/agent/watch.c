@@ -1,13 +1,13 @@
-/* Each second (poll_interval_ns) the master is asked which processes there are, and each other time the worker whether
- * it answers. One that hangs up, talks nonsense or says nothing until the deadline is reported at once, one that
- * cannot be reached when that has happened twice: a master that loads itself anew is away for a moment. What does not
- * answer for long is not live, whatever the last apply has found.
+/* Each second (poll_interval_ns) the master is asked for its processes, and every other time the worker for any answer.
+ * A worker that closes the connection, answers nonsense or does not answer within the deadline is reported at once. A
+ * worker that cannot be reached is reported after the second time, because a master that re-executes itself is away for
+ * a moment. An HAProxy that does not answer for long counts as not live, whatever the last apply has found.
  *
- * A worker that is stopped or turns in circles still accepts connections, in the kernel, and serves none of them.
- * HAProxy's own watchdog ends a thread that turns in circles; what it cannot see (a stopped process, sockets that were
- * removed from the directory) is ended here, when HAProxy is ours and has answered before. All of it is killed: a
- * master ends its other workers when one has died in any case. A master that hangs beside a worker that answers is
- * left alone: requests are served, and only a reload needs the master.
+ * A worker that is stopped or in an endless loop still accepts connections (in the kernel), and serves none of them.
+ * HAProxy's own watchdog ends a thread in an endless loop. Other cases (a stopped process, sockets that were removed
+ * from the directory) are ended here, when HAProxy is our child and has answered before. Master and workers are killed
+ * together, because a master ends its other workers in any case when one has died. A master that hangs while its worker
+ * answers is left alone: requests are served, and only a reload needs the master.
  */
 #include "agent/agent_state.h"
 
@@ -81,7 +81,7 @@ static void restart_hung(struct agent *a)
     metric_add(metric_counter(a->metrics, "haptic_haproxy_hung_total",
                               "HAProxy processes that were killed because they did not answer."),
                1);
-    w->has_answered = false; /* once: what comes before its death is seen is the same silence */
+    w->has_answered = false; /* act once: answers may be missing until its death is seen */
     process_restart(a->process, a->worker_pid);
 }
 
@@ -139,8 +139,9 @@ bool watch_note_worker(struct agent *a, int pid)
     return false;
 }
 
-/* A reload keeps the master's pid and age, and adds to its reloads. In a container each master has the same pid:
- * another one is younger, and has fewer reloads or is younger than the last answer. Uptime has whole seconds. */
+/* A reload keeps the master's pid and age, and increases its count of reloads. In a container each master has the same
+ * pid. A new master is younger, so it has fewer reloads or its age is below the time since the last answer. The uptime
+ * has whole seconds. */
 bool watch_is_another_master(const struct master_seen *before, const struct master_process *now, int64_t asked_ns)
 {
     if (!before->pid || now->pid != before->pid)
@@ -151,7 +152,7 @@ bool watch_is_another_master(const struct master_seen *before, const struct mast
            (now->reloads == before->reloads && (now->uptime_s + 1) * NS_PER_S < asked_ns - before->answered_ns);
 }
 
-/* Nobody tells an agent that the HAProxy it is attached to has ended: it sees that another one runs in its place. */
+/* Nothing tells an agent that an attached HAProxy has ended. The agent sees that another process runs in its place. */
 static void note_master(struct agent *a, const struct master_process *now)
 {
     if (a->process)
@@ -184,7 +185,7 @@ static void on_poll_answer(void *ctx, const struct err *err, const struct master
     bool back = !a->process && !a->running;
     a->master_pid = state->master.pid;
     a->running = true;
-    /* While an apply runs the new worker may be its own; the apply sets worker_pid. */
+    /* While an apply runs, the new worker may be that of the apply, which then sets worker_pid. */
     if (a->apply.state || !worker || worker == a->worker_pid)
         return;
     bool replaced = a->worker_pid != 0;
@@ -199,7 +200,7 @@ static void on_poll_answer(void *ctx, const struct err *err, const struct master
 
 void watch_begin(struct agent *a)
 {
-    /* One that starts, or loads its configuration anew, has a deadline of its own. */
+    /* A process that is starting or reloading has a deadline of its own. */
     if ((a->process && process_state(a->process) != PROCESS_RUNNING) || a->reload_call)
         return;
     if (!a->poll_call) {
