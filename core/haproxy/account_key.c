@@ -1,4 +1,4 @@
-/* The lines are found by their word: a word that only looks like one makes a file that nobody reads. */
+/* The lines are found by this keyword. A false match only adds a file that nothing reads. */
 #include "haproxy/account_key.h"
 
 #include <string.h>

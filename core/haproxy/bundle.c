@@ -1,4 +1,4 @@
-/* Parts and values in two tables; the digests follow each change of one. */
+/* Parts and values are in two tables. The digests are updated with each change. */
 #include "haproxy/bundle.h"
 
 #include <stdlib.h>
@@ -98,7 +98,7 @@ static bool has_item(const struct fragment *part)
 
 void bundle_put(struct bundle *b, struct fragment *part)
 {
-    fragment_ref(part); /* it may be the one that is there */
+    fragment_ref(part); /* it may be the same part that is replaced */
     bundle_drop(b, part->id);
     if (!has_item(part)) {
         fragment_unref(part);

@@ -1,6 +1,6 @@
-/* Reading goes over the frames twice. The first pass looks for the last mark and touches lengths and types only; the
- * second one takes the frames up to it and compares the digests at each mark's place in the end. Parts are read by the
- * same function as the renderer's output, with its limits and its rules for what an item may hold.
+/* Reading passes over the frames twice. The first pass finds the last commit mark and looks at lengths and types only.
+ * The second pass loads the frames up to this mark, and compares the digests at each mark. Parts are read by the same
+ * function as the renderer's output, with the same limits and rules for items.
  */
 #include "haproxy/bundle_seal.h"
 
@@ -87,7 +87,7 @@ static int compare_keys(const void *a, const void *b)
     return strcmp((*x)->key, (*y)->key);
 }
 
-/* The slots of a table in the order of their keys. The caller frees the array. */
+/* The slots of a table, sorted by key. The caller frees the array. */
 static const struct map_slot **slots_sorted(const struct map *m)
 {
     const struct map_slot *slot;
@@ -127,19 +127,19 @@ static bool is_zero(const char *bytes, size_t length)
     return length == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, length - 1) == 0);
 }
 
-/* The end of the last mark; 0: there is none. */
+/* The end of the last commit mark; 0 when there is none. */
 static int find_end(const char *bytes, size_t length, size_t *ret_end, struct err *err)
 {
     *ret_end = 0;
     for (size_t at = 0; at < length;) {
         struct frame frame;
         size_t size = 0;
-        /* What a machine that lost its power had allocated and not written. */
+        /* Zeros at the end: space that was allocated and not written before a loss of power. */
         if (is_zero(bytes + at, length - at))
             return 0;
         int result = frame_read(bytes + at, length - at, BUNDLE_FRAME_MAX, &frame, &size, err);
         if (result == 0)
-            return 0; /* cut off */
+            return 0; /* incomplete */
         if (result < 0)
             return err_wrap(err, "at byte %zu", at);
         if (!is_frame_type(frame.type))
@@ -282,7 +282,7 @@ int bundle_unseal(const char *bytes, size_t length, struct bundle **ret_bundle, 
         struct frame frame;
         size_t size = 0;
         if (frame_read(bytes + at, end - at, BUNDLE_FRAME_MAX, &frame, &size, err) <= 0)
-            result = -1; /* find_end() has seen it */
+            result = -1; /* find_end() has read it already */
         else if (read_frame(&r, &frame, err) < 0)
             result = err_wrap(err, "at byte %zu", at);
         at += size;

@@ -1,6 +1,6 @@
-/* HAProxy's own word rules: white space separates; a backslash escapes the next character, or makes \n \r \t \xHH;
- * within double quotes it escapes only what is special there, and $NAME is the environment's; single quotes take
- * everything as it is; # begins a comment.
+/* HAProxy's rules for words: white space separates words. A backslash escapes the next character, or makes \n \r \t
+ * \xHH. Within double quotes a backslash escapes only the characters that are special there, and $NAME is a variable of
+ * the environment. Within single quotes all characters stand for themselves. # begins a comment.
  */
 #include "haproxy/cfg.h"
 
@@ -26,8 +26,8 @@ static int hex_digit(char c)
     return -1;
 }
 
-/* One escape at at (the backslash): append what it stands for and return how many characters it took; 0 when it is
- * wrong. */
+/* Handles the escape at the backslash at: appends the character that it stands for, and returns the number of
+ * characters that it takes; 0 when it is wrong. */
 static size_t word_escape(const char *at, const char *end, bool quoted, struct buf *out)
 {
     if (at + 1 >= end)
@@ -105,7 +105,7 @@ static const char *next_word(const char *word)
     return word + strlen(word) + 1;
 }
 
-/* The canonical form of an IP literal in out; false when it is none. */
+/* The canonical form of a literal IP address in out; false when it is no address. */
 static bool address_canonical(const char *address, size_t length, char out[INET6_ADDRSTRLEN])
 {
     char text[INET6_ADDRSTRLEN + 2];
@@ -118,7 +118,7 @@ static bool address_canonical(const char *address, size_t length, char out[INET6
     return inet_pton(family, text, bytes) == 1 && inet_ntop(family, bytes, out, INET6_ADDRSTRLEN);
 }
 
-/* A decimal number without sign in [0, max]; -1 when it is none. */
+/* A decimal number without sign in [0, max]; -1 for other texts. */
 static int32_t number_parse(const char *text, int32_t max)
 {
     int32_t value = 0;
@@ -283,7 +283,7 @@ bool cfg_server_same_words(const struct cfg_server *a, const struct cfg_server *
            memcmp(a->words, b->words, a->words_length) == 0;
 }
 
-/* Would a cookie's value be good in any case? */
+/* True for a cookie value that every version accepts. */
 static bool cookie_is_harmless(const char *value)
 {
     size_t length = strspn(value, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-");
@@ -309,7 +309,7 @@ struct digest cfg_server_shape(const struct cfg_server *s, const char *profile)
 
 /* ---- lines ---- */
 
-/* The next line of [*at, end) without white space around it; false at the end. */
+/* The next line of [*at, end) without surrounding white space; false at the end. */
 static bool line_next(const char **at, const char *end, const char **ret_line, size_t *ret_length)
 {
     if (*at >= end)
@@ -404,7 +404,7 @@ void cfg_backend_done(struct cfg_backend *b)
     free(STEAL(b->from));
 }
 
-/* Index of the first server whose name is not less. */
+/* Index of the first server whose name is not lower. */
 static size_t backend_find(const struct cfg_backend *b, const char *name)
 {
     size_t low = 0, high = b->servers.length;
@@ -456,7 +456,7 @@ struct digest cfg_text_digest(const char *text, size_t length)
     return digest_of(buf_str(&kept), kept.length);
 }
 
-/* "backend x from y" into name and from; both are cut out of header, which is changed. */
+/* Splits "backend x from y" into name and from; both point into header, which is changed. */
 static void header_split(char *header, const char **ret_from)
 {
     char *from = strstr(header, " from ");

@@ -1,8 +1,8 @@
-/* How it works: three steps. In a thread of libuv's pool: make a directory, write the files, start the child. On the
- * loop: read its output, wait for its end through a pidfd, keep the deadline. In a thread again: remove the directory.
- * Whatever comes first of end, deadline, output limit and cancellation, the child is killed and awaited before the
- * directory goes; the caller is told as soon as the result is known. When a handle cannot be replaced, there are no
- * steps: the complaints are told from the timer.
+/* Three steps. In a thread of libuv's pool: create a directory, write the files, start the child. On the loop: read its
+ * output, wait for its end through a pidfd, watch the deadline. In a thread again: remove the directory. On the end of
+ * the child, deadline, output limit or cancellation, whichever comes first, the child is killed and awaited before the
+ * directory is removed. The caller gets the result as soon as it is known. When a handle cannot be replaced, no child
+ * is started, and the timer reports the complaints.
  */
 #include "haproxy/check.h"
 
@@ -48,13 +48,13 @@ struct check {
     size_t memory_bytes;
     bool idle;
     int niceness;
-    check_done *done; /* NULL: told, or cancelled */
+    check_done *done; /* NULL: the result was reported, or the check was cancelled */
     void *ctx;
     /* state */
     struct scratch scratch;
-    pid_t pid; /* 0: none (any more) */
+    pid_t pid; /* 0: no child */
     int pidfd, output_fd;
-    struct err err; /* why it could not be made */
+    struct err err; /* why the check could not be made */
     struct buf output;
     bool started, exited, ended /* output */, over_output;
     int status;
@@ -102,7 +102,7 @@ static void complain(struct check *c, const struct disk_file *file, unsigned lin
     vec_push(&c->complaints, m);
 }
 
-/* A name of a section or of a file is told to everybody: no place for a value. */
+/* The names of sections and files are visible to everybody, so they must not contain values. */
 static void names_check(struct check *c, const struct disk_file *file)
 {
     static const char why[] = "the value of a Secret cannot be part of a name";
@@ -120,7 +120,7 @@ static void names_check(struct check *c, const struct disk_file *file)
     }
 }
 
-/* Replace the file's handles; complain of each line in which that cannot be done. */
+/* Replaces the file's handles, and complains about each line in which this fails. */
 static void file_expand(struct check *c, struct disk_file *file)
 {
     enum expand_as as = strcmp(file->path, DISK_CONFIG) == 0   ? EXPAND_CONFIG
@@ -155,8 +155,8 @@ static const char *text_redacted(struct check *c, const char *text)
 
 /* --- in the thread: prepare and start --- */
 
-/* The user that HAProxy is checked as, which can read the files from here on. A namespace without that user, or a file
- * system without owners, has only one. */
+/* The user that HAProxy runs as during the check; it can read the files from now on. A namespace without that user, or
+ * a file system without owners, allows only the present user. */
 static uid_t user_prepare(struct check *c)
 {
     struct err ignored;
@@ -173,7 +173,8 @@ static int child_start(struct check *c, struct err *err)
     CLEANUP(close_fd) int write_end = ends[1];
     vec_push(&c->environment, xasprintf("HAPTIC_DIR=%s", c->scratch.path));
     vec_push(&c->environment, (char *)NULL);
-    /* -dr: a name that does not resolve here may do so there, and would not make the configuration wrong. */
+    /* -dr: a name that cannot be resolved here may be resolvable where HAProxy runs, and does not make the
+     * configuration wrong. */
     const char *const arguments[] = {c->binary, "-c", "-dr", "-f", DISK_CONFIG, NULL};
     int64_t cpu_s = c->deadline_ns / NS_PER_S + 2;
     struct confine_spec spec = {.arguments = arguments,
@@ -223,7 +224,7 @@ static void handle_closed(uv_handle_t *handle)
         (void)uv_queue_work(c->loop, &c->work, cleanup_work, cleanup_after);
 }
 
-/* Close everything; the last step. The child is gone. */
+/* Closes everything; the last step. The child has ended. */
 static void check_release(struct check *c)
 {
     uv_close((uv_handle_t *)&c->timer, handle_closed);
@@ -251,7 +252,7 @@ static void tell_error(struct check *c, enum err_kind kind, const char *what)
     tell(c, &result);
 }
 
-/* The child is gone and its output read: what did it mean? */
+/* The child has ended and its output is read: evaluates the result. */
 static void tell_result(struct check *c)
 {
     if (c->over_output) {
@@ -268,7 +269,7 @@ static void tell_result(struct check *c)
     int code = WEXITSTATUS(c->status);
     struct check_messages messages;
     check_messages_parse(buf_str(&c->output), c->scratch.path, &messages);
-    VEC(const char *) texts = {0}; /* without the values of Secrets */
+    VEC(const char *) texts = {0}; /* with values of Secrets redacted */
     for (size_t i = 0; i < messages.alerts.length; i++) {
         messages.alerts.items[i].text = text_redacted(c, messages.alerts.items[i].text);
         vec_push(&texts, messages.alerts.items[i].text);
@@ -278,7 +279,7 @@ static void tell_result(struct check *c)
         vec_push(&texts, messages.warnings.items[i].text);
     }
     CLEANUP(free_ptr) char *output = (char *)(uintptr_t)text_redacted(c, buf_str(&c->output));
-    /* "Configuration file has no error but will not start (no listener) => exit(2)." comes without a tag. */
+    /* "Configuration file has no error but will not start (no listener) => exit(2)." has no tag. */
     const char *no_listener = strstr(buf_str(&c->output), "Configuration file has no error but will not start");
     struct check_message untagged = {.severity = CHECK_ALERT,
                                      .text = "the configuration has no error but will not start: no listener"};
@@ -349,7 +350,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *chunk UN
     check_advance(c);
 }
 
-/* Handles that could not be replaced: nothing was started. */
+/* For handles that could not be replaced: nothing was started. */
 static void on_complaints(uv_timer_t *timer)
 {
     struct check *c = timer->data;
@@ -395,7 +396,7 @@ static void start_after(uv_work_t *work, int status UNUSED)
     if (uv_pipe_open(&c->pipe, c->output_fd) < 0 || uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) < 0)
         c->ended = true;
     (void)uv_poll_start(&c->exit_poll, UV_READABLE, on_exit_poll);
-    if (!c->done) /* cancelled or past the deadline meanwhile */
+    if (!c->done) /* cancelled, or past the deadline */
         kill(c->pid, SIGKILL);
 }
 

@@ -1,12 +1,11 @@
-/* How it works: a message is a line "[SEVERITY] (pid) : [config : ]text" and the lines after it that do not begin so.
- * The place is taken from the text, whose forms differ by the part of HAProxy that speaks (src/cfgparse*.c, server.c,
- * proxy.c):
+/* A message is a line "[SEVERITY] (pid) : [config : ]text" and the following lines without such a beginning. The place
+ * is parsed from the text. Its form depends on the part of HAProxy that writes it (src/cfgparse*.c, server.c, proxy.c):
  *
  *     parsing [haproxy.cfg:12] : …            Parsing [haproxy.cfg:12]: …
  *     [haproxy.cfg:12] : 'server b/s' : …     http frontend 'f' (haproxy.cfg:9) tries to use …
  *     Proxy 'f': unable to find …             backend 'a', server 's': …          … for backend 'a'.
  *
- * and the other file from "file 'x'", "file <x>", "line 2 of file 'x'".
+ * The other file is parsed from "file 'x'", "file <x>" or "line 2 of file 'x'".
  */
 #include "haproxy/check.h"
 
@@ -24,10 +23,11 @@
 struct parser {
     struct check_messages *out;
     const char *directory;
-    char *next; /* free room in out->strings */
+    char *next; /* free space in out->strings */
 };
 
-/* Keep a copy of the bytes, with a NUL. There is room: each byte of the output is kept at most a few times. */
+/* Copies the bytes, with a NUL. The space is sufficient: each byte of the output is copied a fixed number of times at
+ * most. */
 static const char *keep(struct parser *p, const char *bytes, size_t length)
 {
     char *copy = p->next;
@@ -42,8 +42,8 @@ static bool is_word_start(const char *text, const char *at)
     return at == text || !isalnum((unsigned char)at[-1]);
 }
 
-/* "[haproxy.cfg:12]" or "(haproxy.cfg:9)" or "haproxy.cfg:9": the number behind the first "haproxy.cfg:"; 0 when there
- * is none. */
+/* "[haproxy.cfg:12]", "(haproxy.cfg:9)" or "haproxy.cfg:9": the number after the first "haproxy.cfg:"; 0 when there is
+ * none. */
 static unsigned config_line(const char *text)
 {
     const char *found = strstr(text, DISK_CONFIG ":");
@@ -53,7 +53,7 @@ static unsigned config_line(const char *text)
     return line < 1u << 30 ? (unsigned)line : 0;
 }
 
-/* Leave out "parsing [file:12] :", which line and file say already. */
+/* Removes "parsing [file:12] :", because line and file are separate fields. */
 static const char *skip_place(const char *text)
 {
     const char *p = text;
@@ -87,7 +87,7 @@ static bool find_server(struct parser *p, const char *text, struct check_message
     return true;
 }
 
-/* The first "backend 'x'" and the like, and a "server 's'" after it. */
+/* The first "backend 'x'" or a similar name, and a "server 's'" after it. */
 static void find_section(struct parser *p, const char *text, struct check_message *m)
 {
     static const char *const kinds[] = {"proxy",   "backend",  "frontend", "listen",   "peers", "resolvers",
@@ -100,7 +100,7 @@ static void find_section(struct parser *p, const char *text, struct check_messag
                 (at > text && at[-1] == '\''))
                 continue;
             size_t name = strcspn(at + length + 2, "'");
-            /* "unable to find … 'x'", "… 'x' not found": that is what is missing, not where. */
+            /* "unable to find … 'x'" or "… 'x' not found": this is the missing object, not the place. */
             const char *before = at - text >= 9 ? at - 9 : text;
             if (name == 0 || memmem(before, (size_t)(at - before), "find ", 5) ||
                 memmem(before, (size_t)(at - before), "required ", 9))
@@ -150,7 +150,7 @@ static void find_file(struct parser *p, const char *text, struct check_message *
     }
 }
 
-/* A line that says only that there were others. */
+/* True for a line that only summarises other messages. */
 static bool is_summary(const char *text)
 {
     static const char *const summaries[] = {"Error(s) found in configuration file",
@@ -238,7 +238,7 @@ void check_messages_parse(const char *output, const char *directory, struct chec
             severity = next;
             open = true;
         } else if (open && (line[0] == ' ' || line[0] == '\t')) {
-            /* Pictures ("   ^") and frames ("   | ") are for terminals. */
+            /* Lines with pictures ("   ^") and frames ("   | ") are for terminals. */
             const char *content = line + strspn(line, " \t|^");
             if (content < line + length && text.length + length < TEXT_MAX) {
                 buf_puts(&text, "; ");

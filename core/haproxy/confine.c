@@ -1,7 +1,7 @@
-/* How it works: everything that allocates or may fail (the filter, the Landlock rules) is made before; then vfork, so
- * that neither the size of this program nor its other threads matter; the child makes system calls only, and tells a
- * failure through the memory it still shares until it execs. All signals are blocked around that, so that no handler
- * of ours runs in the child.
+/* All that allocates or can fail (the filter, the Landlock rules) is prepared first. Then vfork() is used, so that
+ * neither the size of this program nor its other threads matter. The child makes system calls only. It reports a
+ * failure through the memory that it shares with the parent until exec. All signals are blocked during this time, so
+ * that no handler of this program runs in the child.
  */
 #include "haproxy/confine.h"
 
@@ -33,12 +33,12 @@ struct stage {
     int null_fd, landlock_fd;
     const struct sock_fprog *filter;
     sigset_t signals;            /* to be unblocked */
-    const char *volatile failed; /* what failed; NULL: nothing */
+    const char *volatile failed; /* the step that failed; NULL: none */
     volatile int sys;
 };
 
-/* What a program on this system reads without being told to: libraries, OpenSSL's and the resolver's settings, users
- * and groups, time zones, the shape of the machine. Of /proc nothing that belongs to a process. */
+/* Files that programs on this system read by themselves: libraries, the settings of OpenSSL and the resolver, users and
+ * groups, time zones, properties of the machine. Nothing of /proc that belongs to a process. */
 static const char *const readable[] = {
     "/usr",
     "/lib",
@@ -59,20 +59,20 @@ static const char *const readable[] = {
     "/proc/meminfo",
 };
 
-/* The folder of a program that is not in a folder of the system, for the libraries beside it; the program alone when
- * its folder is directly below the root, for that is where everything else is too. */
+/* The folder of a program outside the system's folders, for the libraries beside it. Only the program itself when its
+ * folder is directly below the root, because that is the folder of everything else. */
 static int allow_program(int ruleset, const char *program)
 {
     CLEANUP(free_ptr) char *path = realpath(program, NULL);
     if (!path)
-        return 0; /* exec tells */
+        return 0; /* exec will fail and report it */
     char *slash = strrchr(path, '/');
     if (slash > path && memchr(path + 1, '/', (size_t)(slash - path - 1)))
         *slash = '\0';
     return landlock_allow_reading(ruleset, path);
 }
 
-/* The paths of a list, separated by colons. */
+/* The paths of a list that is separated by colons. */
 static int allow_list(int ruleset, const char *list)
 {
     CLEANUP(free_ptr) char *copy = xstrdup(list);
@@ -83,7 +83,7 @@ static int allow_list(int ruleset, const char *list)
     return 0;
 }
 
-/* Rules that permit reading what is above and below cwd; *ret_fd -1 where the kernel has no Landlock. */
+/* Rules that permit reading the paths of above and below cwd; *ret_fd is -1 when the kernel has no Landlock. */
 static int ruleset_build(const struct confine_spec *spec, int *ret_fd, struct err *err)
 {
     CLEANUP(close_fd) int ruleset = landlock_new();
@@ -155,8 +155,8 @@ static bool can_open(const char *path)
     return fd >= 0;
 }
 
-/* Become a user of its own, if the program and its folder are in that user's reach. The C library's functions would
- * have all threads of the parent change with the child, so these are the bare calls. */
+/* Changes to a separate user, if the program and its folder are accessible for that user. The functions of the C
+ * library would change all threads of the parent too, so these are direct system calls. */
 static bool user_change(const struct confine_spec *spec)
 {
     if (syscall(SYS_setgroups, 0, NULL) < 0 || syscall(SYS_setresgid, spec->user, spec->user, spec->user) < 0)
@@ -167,13 +167,13 @@ static bool user_change(const struct confine_spec *spec)
     return !reaches || syscall(SYS_setresuid, spec->user, spec->user, spec->user) == 0;
 }
 
-/* In the child: system calls only, nothing that allocates or locks. */
+/* Runs in the child: system calls only, without allocation or locks. */
 __attribute__((noreturn, noinline)) static void child_main(struct stage *s)
 {
     const struct confine_spec *spec = s->spec;
     struct sigaction plain = {.sa_handler = SIG_DFL};
     for (int i = 1; i < NSIG; i++)
-        (void)sigaction(i, &plain, NULL); /* KILL, STOP and the C library's own refuse */
+        (void)sigaction(i, &plain, NULL); /* fails for KILL, STOP and signals of the C library */
     if (setsid() < 0)
         child_fail(s, "setsid");
     if (dup2(s->null_fd, 0) < 0 || dup2(spec->output_fd, 1) < 0 || dup2(spec->output_fd, 2) < 0)
@@ -187,7 +187,7 @@ __attribute__((noreturn, noinline)) static void child_main(struct stage *s)
         child_fail(s, "change of user");
     if (capability_drop_all() < 0)
         child_fail(s, "capabilities");
-    /* After the change of user, which takes it back. */
+    /* After the change of user, which resets it. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         child_fail(s, "prctl");
     if (s->landlock_fd >= 0 && landlock_enforce(s->landlock_fd) < 0)
@@ -200,7 +200,7 @@ __attribute__((noreturn, noinline)) static void child_main(struct stage *s)
         child_fail(s, "sigprocmask");
     if (spec->niceness > 0)
         (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + spec->niceness);
-    if (spec->idle) /* a wish; the last one, since the thread that started us waits for the exec */
+    if (spec->idle) /* a wish; last, because the parent's thread waits for the exec */
         (void)sched_setscheduler(0, SCHED_IDLE, &(struct sched_param){0});
     if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, s->filter, 0, 0) < 0)
         child_fail(s, "seccomp");
@@ -208,7 +208,8 @@ __attribute__((noreturn, noinline)) static void child_main(struct stage *s)
     child_fail(s, "exec");
 }
 
-/* Nothing but the fork: what lives in this frame is shared with the child. Returns the child's id, or -1 with errno. */
+/* Contains the fork only, because the variables of this frame are shared with the child. Returns the child's pid, or -1
+ * with errno. */
 __attribute__((noinline)) static pid_t child_fork(struct stage *s)
 {
     pid_t pid = vfork();

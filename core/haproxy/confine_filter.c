@@ -1,7 +1,8 @@
-/* A list of what is allowed: reading files, memory, threads, signals within the process, sockets that stay unconnected
- * (HAProxy asks such sockets what the kernel can do), and questions about itself. Calls that programs try and can do
- * without, and calls that would reach others, get EACCES, so that messages say "permission denied"; everything else is
- * ENOSYS, as on a kernel without it: the C library falls back then, also a newer one than this list knows.
+/* A list of allowed system calls: reading files, memory, threads, signals within the process, unconnected sockets
+ * (HAProxy opens them to find out what the kernel supports), and information about the process. Calls that programs try
+ * but do not need, and calls that would affect other processes, return EACCES, so that messages say "permission
+ * denied". All other calls return ENOSYS, as on a kernel without them. The C library then uses an older call, even if
+ * it is newer than this list.
  */
 #include "haproxy/confine_filter.h"
 
@@ -16,7 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Names that headers of another age may lack. */
+/* Names that older or newer headers may lack. */
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
 #endif
@@ -24,7 +25,7 @@
 
 #define LOW32 UINT64_C(0xffffffff)
 
-/* Whatever the arguments. */
+/* Allowed with any arguments. */
 static const int allowed[] = {
     /* reading */
     SCMP_SYS(read),
@@ -53,7 +54,7 @@ static const int allowed[] = {
     SCMP_SYS(fchdir),
     SCMP_SYS(umask),
     SCMP_SYS(fadvise64),
-    /* what is open for writing is the output, and pipes of its own */
+    /* the files that are open for writing are the output and the process's own pipes */
     SCMP_SYS(write),
     SCMP_SYS(writev),
     SCMP_SYS(dup),
@@ -99,7 +100,7 @@ static const int allowed[] = {
     SCMP_SYS(restart_syscall),
     SCMP_SYS(exit),
     SCMP_SYS(exit_group),
-    /* time and chance */
+    /* time and random numbers */
     SCMP_SYS(nanosleep),
     SCMP_SYS(clock_nanosleep),
     SCMP_SYS(clock_gettime),
@@ -108,7 +109,7 @@ static const int allowed[] = {
     SCMP_SYS(time),
     SCMP_SYS(times),
     SCMP_SYS(getrandom),
-    /* who and where am I */
+    /* identity and environment of the process */
     SCMP_SYS(getpid),
     SCMP_SYS(gettid),
     SCMP_SYS(getppid),
@@ -125,7 +126,7 @@ static const int allowed[] = {
     SCMP_SYS(setrlimit),
     SCMP_SYS(sysinfo),
     SCMP_SYS(uname),
-    /* sockets that go nowhere */
+    /* sockets without a connection */
     SCMP_SYS(getsockopt),
     SCMP_SYS(setsockopt),
     SCMP_SYS(getsockname),
@@ -207,22 +208,22 @@ static const int forbidden[] = {
     SCMP_SYS(io_uring_setup),
 };
 
-/* A call that is allowed when the bits under the mask of one argument have a value. */
+/* A call that is allowed when some bits of one argument, selected by the mask, have a value. */
 struct conditional {
     int call;
     unsigned argument;
     uint64_t mask, value;
 };
 
-/* No F_SETOWN and its like, by which the kernel sends signals to others; no locks. */
+/* Without F_SETOWN and similar operations, which make the kernel send signals to others; without locks. */
 static const int fcntl_commands[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL};
 static const unsigned long ioctl_commands[] = {FIONREAD, FIONBIO, FIOCLEX, FIONCLEX, TCGETS};
-/* Not PR_SET_PDEATHSIG, which would let it outlive us, nor PR_SET_DUMPABLE. */
+/* Without PR_SET_PDEATHSIG, which would let the process outlive its parent, and without PR_SET_DUMPABLE. */
 static const int prctl_options[] = {PR_SET_NAME, PR_GET_NAME, PR_CAPBSET_READ, PR_GET_DUMPABLE, PR_SET_VMA};
 static const int socket_families[] = {AF_UNIX, AF_INET, AF_INET6};
-/* Opening a file such that it comes into being or loses its content. HAProxy opens /dev/null for writing; another file
- * opened so cannot be written to: there is no call that maps it such that it would change, and its size is limited to
- * zero (RLIMIT_FSIZE). Landlock, where there is one, refuses to open it. */
+/* Opening a file with the creation or truncation of it. HAProxy opens /dev/null for writing. Another file that was
+ * opened in this way cannot be written: no permitted call maps it shared for writing, and its size is limited to zero
+ * (RLIMIT_FSIZE). Where the kernel has Landlock, it refuses to open the file. */
 #define OPEN_CHANGES ((uint64_t)(O_CREAT | O_TRUNC | O_TMPFILE_BIT))
 #define MAP_KINDS ((uint64_t)(MAP_SHARED | MAP_PRIVATE))
 
@@ -241,7 +242,7 @@ static int rules_add(scmp_filter_ctx filter, const char *executable)
         {SCMP_SYS(mmap), 3, MAP_KINDS, MAP_PRIVATE},
         {SCMP_SYS(mmap), 3, MAP_ANONYMOUS, MAP_ANONYMOUS},
         {SCMP_SYS(clone), 0, CLONE_THREAD, CLONE_THREAD},
-        {SCMP_SYS(prlimit64), 0, LOW32, 0}, /* its own */
+        {SCMP_SYS(prlimit64), 0, LOW32, 0}, /* for the process itself */
         {SCMP_SYS(execve), 0, UINT64_MAX, (uint64_t)(uintptr_t)executable},
     };
     int rc = 0;

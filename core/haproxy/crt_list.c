@@ -1,4 +1,4 @@
-/* A line is certificate, [options], names; what a table's text is, a line without names is for one certificate. */
+/* A line is a certificate, [options] and names. The text of a table is a line without names, for one certificate. */
 #include "haproxy/crt_list.h"
 
 #include <stdlib.h>

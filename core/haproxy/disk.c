@@ -1,10 +1,10 @@
-/* How it works: for each file on disk a record by path keeps its digest and what the file system says of it (inode,
- * size, times, mode). A write runs in a thread of libuv's pool, which owns the records and the files until it is done:
- * files whose digest differs, or that are not as the record says any more, go to ".NAME.tmp" beside their place, many
- * of them before the first is fsynced and renamed; each directory that was touched is fsynced once; then comes
- * haproxy.cfg, then the removal of what nothing refers to any more. A check compares the records with the directory in
- * the same thread; a file is read only when what the file system says of it has changed, or when the check is to be
- * deep. The record of a file that was altered is forgotten, so that the next write puts the file in its place again.
+/* For each file on disk, a record keeps its digest and its metadata (inode, size, times, mode). A write runs in a
+ * thread of libuv's pool, which owns the records and the files until it is done. Files whose digest differs, or that do
+ * not match their record any more, are written to ".NAME.tmp" beside their place, many of them before the first is
+ * fsynced and renamed. Each changed directory is fsynced once. Then haproxy.cfg is written, and unused files are
+ * removed. A check compares the records with the directory in the same thread. It reads a file only when the metadata
+ * has changed, or when the check is deep. The record of an altered file is deleted, so that the next write restores the
+ * file.
  */
 #include "haproxy/disk.h"
 
@@ -38,9 +38,9 @@ struct record {
 struct disk {
     uv_loop_t *loop;
     char *directory;
-    struct map records; /* path → struct record; the thread's while busy */
+    struct map records; /* path → struct record; belongs to the thread while busy */
     bool busy;
-    /* the write or check under way */
+    /* the running write or check */
     uv_work_t work;
     struct disk_files files;
     bool whole, deep;
@@ -53,7 +53,7 @@ struct disk {
     char first_altered[PATH_PART_MAX + 16];
 };
 
-/* With a wrong path nothing is written at all. */
+/* If one path is wrong, nothing is written. */
 static int paths_check(const struct disk_files *files, struct err *err)
 {
     for (size_t i = 0; i < files->items.length; i++)
@@ -107,7 +107,7 @@ static int read_into(int at, const char *path, size_t max_bytes, struct buf *out
     }
 }
 
-/* Note the file as it is now; false when it is not there. */
+/* Records the present state of the file; false when it does not exist. */
 static bool record_stat(struct record *r, int at, const char *path)
 {
     struct stat status;
@@ -154,11 +154,11 @@ static int file_digest(int at, const char *path, struct digest *ret_digest)
 static void file_learn(struct disk *d, int at, const char *path)
 {
     struct digest digest;
-    if (file_digest(at, path, &digest) == 0) /* what cannot be read is written anew */
+    if (file_digest(at, path, &digest) == 0) /* a file that cannot be read is written again */
         record_put(d, at, path, digest);
 }
 
-/* Is the file still what was recorded? deep: read it even when the file system says so. */
+/* True while the file matches its record. deep: reads it even if the metadata matches. */
 static bool file_intact(int at, const char *path, struct record *r, bool deep)
 {
     struct record now = *r;
@@ -190,7 +190,7 @@ static DIR *subdirectory_open(int at, const char *name, struct err *err)
     return dir;
 }
 
-/* Take the digests of what is in a subdirectory, and remove what a crash left half-written. */
+/* Records the digests of the files in a subdirectory, and removes files that a crash left incomplete. */
 static int subdirectory_learn(struct disk *d, int at, const char *name, struct err *err)
 {
     DIR *dir = subdirectory_open(at, name, err);
@@ -254,7 +254,7 @@ int disk_read(const struct disk *d, const char *path, size_t max_bytes, struct b
     return disk_read_file(d->directory, path, max_bytes, out, err);
 }
 
-/* Fsync the directory that path is in. */
+/* Fsyncs the directory of path. */
 static int directory_sync(int at, const char *path, struct err *err)
 {
     const char *slash = strchr(path, '/');
@@ -273,7 +273,8 @@ static int file_replace(int at, const struct disk_file *file, struct err *err)
 
 /* --- in the thread --- */
 
-/* Files that are written before the first of them is synced: the file system has one commit for many of them. */
+/* This many files are written before the first of them is synced, so that one commit of the file system covers many of
+ * them. */
 #define BATCH_MAX 128
 
 struct batch {
@@ -330,7 +331,7 @@ static int batch_add(struct disk *d, int at, struct batch *b, const struct disk_
     return 0;
 }
 
-/* Write what has changed: haproxy.cfg, or everything else. */
+/* Writes what has changed: haproxy.cfg, or everything else. */
 static int write_changed(struct disk *d, int at, bool config, struct err *err)
 {
     struct batch b = {.count = 0};
@@ -373,7 +374,7 @@ static int remove_others(struct disk *d, int at, const struct map *named, struct
                 map_get(named, path))
                 continue;
             if (unlinkat(dirfd(dir), entry->d_name, 0) < 0)
-                continue; /* a directory of somebody else's */
+                continue; /* a directory that is not managed here */
             free(map_del(&d->records, path));
             d->removed++;
             touched = true;
@@ -404,7 +405,7 @@ static void write_work(uv_work_t *work)
     map_done(&named);
 }
 
-/* Files of nobody's in a subdirectory, or no subdirectory at all. */
+/* Records files without a record, or a missing subdirectory, as altered. */
 static void check_subdirectory(struct disk *d, int at, const char *name)
 {
     CLEANUP(free_ptr) char *inside = xasprintf("%s/", name);
@@ -429,7 +430,7 @@ static void check_work(uv_work_t *work)
     VEC(const char *) altered = {0};
     struct map_slot *slot;
     CLEANUP(close_fd) int at = -1;
-    (void)!disk_directory_open(d->directory, &at, NULL); /* else all of it counts as altered */
+    (void)!disk_directory_open(d->directory, &at, NULL); /* otherwise all of it counts as altered */
     for (size_t it = 0; (slot = map_next(&d->records, &it));)
         if (at < 0 || !file_intact(at, slot->key, slot->value, d->deep))
             vec_push(&altered, slot->key);

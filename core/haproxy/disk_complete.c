@@ -1,5 +1,5 @@
-/* What a configuration names has to be there: HAProxy refuses to load it otherwise. Texts are searched for paths in the
- * directory, whoever wrote them.
+/* All files that a configuration names must exist, or HAProxy refuses to load it. All texts are searched for paths in
+ * the directory, whatever their source.
  */
 #include <string.h>
 #include <unistd.h>
@@ -23,7 +23,7 @@ static void on_reference(void *ctx, const struct reference *r)
 
     if (c->named)
         (void)map_putn(c->named, r->path, r->path_length, c);
-    /* An empty certificate does not load. */
+    /* HAProxy does not load an empty certificate. */
     if (r->folder == REFERENCE_CERTS || map_getn(&c->present, r->path, r->path_length))
         return;
     (void)map_putn(&c->present, r->path, r->path_length, c);

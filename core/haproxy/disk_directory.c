@@ -1,4 +1,4 @@
-/* The directory itself: made, opened without following links, removed. */
+/* The directory itself: created, opened without following links, removed. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

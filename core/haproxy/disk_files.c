@@ -21,7 +21,7 @@ void disk_files_done(struct disk_files *files)
 {
     for (size_t i = 0; i < files->items.length; i++) {
         free(files->items.items[i].path);
-        /* It may have the values of Secrets in it. */
+        /* The content may contain values of Secrets. */
         explicit_bzero(files->items.items[i].bytes, files->items.items[i].length);
         free(files->items.items[i].bytes);
     }

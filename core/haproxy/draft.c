@@ -1,8 +1,7 @@
-/* At its beginning a draft takes pointers to all sections and items, which costs no look at them. Each is then drawn:
- * its text is copied with the values of Secrets in it. Sorting and putting together needs names and copies only, which
- * nobody changes.
+/* A new draft takes pointers to all sections and items without looking at them. Then each of them is drawn: its text is
+ * copied with the values of Secrets. Sorting and joining use only names and copies, which do not change any more.
  *
- * A part is what was drawn of a section or an item. Of one that was drawn twice the later part counts.
+ * A part is the copy of one section or item. When one was drawn twice, the later part counts.
  */
 #include "haproxy/draft.h"
 
@@ -22,8 +21,8 @@ struct part {
     const struct section *section; /* NULL: an item's */
     const struct item *item;       /* NULL: a section's */
     int32_t rank, order;
-    bool is_there;     /* in the accepted state */
-    uint32_t turn;     /* a later one of the same counts */
+    bool is_there;     /* exists in the accepted state */
+    uint32_t turn;     /* the part with the highest turn counts */
     size_t at, length; /* in draft.texts, followed by a NUL */
 };
 
@@ -33,7 +32,7 @@ struct draft {
     VEC(struct section *) sections;
     VEC(struct item *) items;
     size_t sections_drawn, items_drawn;
-    VEC(struct item *) changed; /* accepted since the beginning; a pointer may come more than once */
+    VEC(struct item *) changed; /* accepted since the beginning; may contain duplicates */
     VEC(struct part) parts;
     struct buf texts, scratch;
     bool is_ended;
@@ -87,7 +86,7 @@ struct draft *draft_free(struct draft *d)
     return NULL;
 }
 
-/* Move the text in d->scratch into a new part. */
+/* Moves the text in d->scratch into a new part. */
 static int part_add(struct draft *d, struct part part, enum expand_as as, struct err *err)
 {
     int rc = part.is_there ? expand_buf(d->vault, as, &d->scratch, NULL, err) : 0;
@@ -176,9 +175,9 @@ int draft_end(struct draft *d, struct err *err)
     return 0;
 }
 
-/* ---- in the thread ---- */
+/* ---- functions for the thread ---- */
 
-/* Sections before items; the parts of one section, of one file, of one item beside each other, the latest last. */
+/* Sections before items; the parts of one section, file or item are adjacent, the latest one last. */
 static int part_compare(const void *a, const void *b)
 {
     const struct part *x = a, *y = b;
@@ -223,7 +222,7 @@ static bool is_same(const struct part *a, const struct part *b)
                                           strcmp(a->item->key, b->item->key) == 0;
 }
 
-/* Keep the latest part of each, if that is there. */
+/* Keeps the latest part of each section or item, if it exists. */
 static void parts_settle(struct draft *d)
 {
     size_t kept = 0, count = d->parts.length;

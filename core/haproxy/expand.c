@@ -1,7 +1,7 @@
-/* In haproxy.cfg a value is written between single quotes, in which nothing is special; a single quote in it as '\''.
- * Outside of quotes and between double quotes that is a piece of its own ("…"'value'"…" is one word), between single
- * quotes it is written as it is. So the quotes that are open at a handle have to be known: the line is read from its
- * beginning, with the rules of HAProxy's parser.
+/* In haproxy.cfg a value is written between single quotes, in which no character is special; a single quote in it is
+ * written as '\''. Outside of quotes and between double quotes, the quoted value is a piece of the word ("…"'value'"…"
+ * is one word). Between single quotes the value is written as it is. So the open quotes at a handle must be known: the
+ * line is parsed from its beginning by the rules of HAProxy's parser.
  */
 #include "haproxy/expand.h"
 
@@ -14,7 +14,7 @@
 
 enum quoting { PLAIN, WEAK, STRONG, COMMENT };
 
-/* Quotes at `at`, having read from `from`. False when `at` itself is escaped. */
+/* The open quotes at `at`, parsed from `from` on. False when `at` itself is escaped. */
 static bool quoting_advance(enum quoting *state, const char *from, const char *at)
 {
     const char *c = from;
@@ -36,7 +36,8 @@ static bool quoting_advance(enum quoting *state, const char *from, const char *a
     return c == at;
 }
 
-/* Where HAProxy begins to read the line that `at` is in. In haproxy.cfg an escaped line end does not end it. */
+/* The beginning of the line that contains `at`, as HAProxy parses it. In haproxy.cfg an escaped newline does not end a
+ * line. */
 static const char *line_begin(enum expand_as as, const char *text, const char *at)
 {
     while (at > text && !(at[-1] == '\n' && (as != EXPAND_CONFIG || at - 1 == text || at[-2] != '\\')))
@@ -57,7 +58,7 @@ static int refuse(const struct vault_value *value, const char *why, struct err *
     return err_set(err, ERR_INVALID, "Secret %s, key %s: the value %s", value->secret, value->key, why);
 }
 
-/* The value's bytes in the form that the handle asks for. */
+/* Appends the value in the form that the handle asks for. */
 static void put_byte(struct buf *out, const struct vault_value *value, char c)
 {
     if (value->form == VAULT_FORMAT && c == '%')
@@ -116,7 +117,7 @@ static int put_in_value(struct buf *out, bool first, const struct vault_value *v
     return 0;
 }
 
-/* A map's line: the key reaches to the first blank. */
+/* For a map's line: the key ends at the first blank. */
 static int put_in_map(struct buf *out, const char *line, const char *at, const char *end,
                       const struct vault_value *value, struct err *err)
 {

@@ -1,11 +1,12 @@
-/* How it works: everything is a chain of runtime_run() calls, one after another, under one deadline.
+/* A chain of runtime_run() calls, one after another, with one deadline.
  *
  *     reload:  show proc (who runs now?) ──► reload ──Success=…──► (failed: done)
  *                                               └──hung up──► show proc, again and again, until the count of reloads has grown (2.6)
  *              then ──► show proc (who is new?) ──► is the former worker stopping? ──► done
  *
- * The last step is there because old and new worker share their listening sockets for a moment: until the old one has
- * closed its own, a connection to the runtime socket may still reach it. It says `Stopping: 1` as soon as it has.
+ * The last step is necessary because old and new worker share their listening sockets for a moment. Until the old
+ * worker has closed them, a connection to the runtime socket may still reach it. It reports `Stopping: 1` as soon as it
+ * has closed them.
  */
 #include "haproxy/master.h"
 
@@ -31,11 +32,11 @@ struct master_call {
     uv_timer_t pause;
     char *path;
     enum step step;
-    struct runtime_call *run; /* under way, or NULL */
+    struct runtime_call *run; /* the running call, or NULL */
     int64_t deadline_at_ns;
-    bool polling; /* the reload's answer must be read off show proc */
+    bool polling; /* the result of the reload is read from show proc */
     struct master_state before, now;
-    size_t former; /* index in before.workers of the one being asked whether it stops */
+    size_t former; /* index in before.workers of the worker that is asked whether it stops */
     char *log;
     master_state_cb *state_done;
     master_reload_cb *reload_done;
@@ -100,7 +101,7 @@ int master_state_parse(const char *show_proc, struct master_state *ret_state, st
         master_state_done(&state);
         return err_set(err, ERR_IO, "no master in the answer to \"show proc\": \"%.80s\"", show_proc);
     }
-    /* After a failed reload newer masters list the worker that goes on under the old ones. */
+    /* After a failed reload, newer masters list the remaining worker among the old ones. */
     if (state.workers.length == 0 && state.old_workers.length > 0) {
         size_t newest = 0;
         for (size_t i = 1; i < state.old_workers.length; i++)
@@ -140,7 +141,7 @@ static void call_end(struct master_call *call, const struct err *err)
 
 static void on_answer(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count);
 
-/* Run the command of the current step. */
+/* Runs the command of the current step. */
 static void call_step(struct master_call *call)
 {
     char command[64];
@@ -151,7 +152,7 @@ static void call_step(struct master_call *call)
         snprintf(command, sizeof(command), "@!%d show info", call->before.workers.items[call->former].pid);
     const char *commands[] = {command};
     int64_t left = call->deadline_at_ns - clock_now_ns();
-    /* A question that can be asked again must not wait for one lost answer until the end. */
+    /* A lost answer to a question that can be repeated must not use up the whole time. */
     if (call->polling && left > NS_PER_S)
         left = NS_PER_S;
     call->run = runtime_run(call->loop, call->path, commands, 1, left, ANSWER_BYTES, on_answer, call);
@@ -162,7 +163,7 @@ static void on_pause(uv_timer_t *timer)
     call_step(timer->data);
 }
 
-/* Take the step again a little later, or end when the time is over. */
+/* Repeats the step a little later, or ends when the time is over. */
 static void call_poll(struct master_call *call, const struct err *last)
 {
     if (clock_now_ns() >= call->deadline_at_ns) {
@@ -175,7 +176,7 @@ static void call_poll(struct master_call *call, const struct err *last)
     uv_timer_start(&call->pause, on_pause, POLL_MS, 0);
 }
 
-/* Did this worker run before the reload? */
+/* True for a worker that ran before the reload. */
 static bool was_there(const struct master_call *call, int pid)
 {
     for (size_t i = 0; i < call->before.workers.length; i++)
@@ -195,7 +196,7 @@ static bool is_listed(const struct master_state *s, int pid)
     return false;
 }
 
-/* Go on to the next former worker that is still there, or end well. */
+/* Continues with the next former worker that still exists, or ends with success. */
 static void ask_former(struct master_call *call)
 {
     while (call->former < call->before.workers.length &&
@@ -209,7 +210,7 @@ static void ask_former(struct master_call *call)
     call_step(call);
 }
 
-/* Its first alerts, which say what is wrong and where. */
+/* The first alerts, which contain the error and its place. */
 static void add_alerts(const char *log, struct buf *out)
 {
     for (const char *line = log; *line && out->length < ALERTS_MAX;) {
@@ -231,7 +232,7 @@ static void on_reload(struct master_call *call, const struct err *err, const cha
         return;
     }
     call->step = STEP_AFTER;
-    if (err) { /* hung up without a word: 2.6, or a master that died */
+    if (err) { /* the connection ended without an answer: 2.6, or a dead master */
         call->polling = true;
         call_poll(call, err);
         return;
@@ -255,7 +256,7 @@ static void on_reload(struct master_call *call, const struct err *err, const cha
 
 static void on_after(struct master_call *call, const struct err *err)
 {
-    if (!call->polling) { /* it has told its success; who is new is a courtesy */
+    if (!call->polling) { /* the reload has succeeded; the new pid is only additional information */
         if (err)
             call_end(call, NULL);
         else
@@ -306,7 +307,7 @@ static void on_answer(void *ctx, const struct err *err, const struct runtime_ans
         on_after(call, err);
         break;
     case STEP_FORMER:
-        /* Gone, or no longer listening: either is what was waited for. */
+        /* The former worker has ended or does not listen any more: both end the wait. */
         if (!err && strstr(answer, "\nStopping: 0\n") && clock_now_ns() < call->deadline_at_ns) {
             uv_timer_start(&call->pause, on_pause, 1, 0);
         } else {

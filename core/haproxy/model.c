@@ -1,5 +1,5 @@
-/* Fragments and what is accepted of them. Each fragment id has a record of its versions: newest, active (whose
- * contributions are candidates), good (to go back to), checking (seen by the check under way).
+/* Fragments and their accepted output. Each fragment id has a record of its versions: newest, active (its contributions
+ * are candidates), good (the version to return to), checking (part of the running check).
  */
 #include "haproxy/model.h"
 
@@ -75,7 +75,7 @@ void model_replace_end(struct model *m)
     vec_done(&gone);
 }
 
-/* There is such a fragment, perhaps again. NULL when nothing is known of it. */
+/* Marks the record of a fragment as existing, perhaps again. NULL when there is no record. */
 static struct record *record_exists(struct model *m, const char *fragment_id)
 {
     struct record *r = map_get(&m->records, fragment_id);
@@ -121,8 +121,8 @@ bool model_quarantine(struct model *m, const char *fragment_id, const char *reas
     model_reap(m);
     record_pardon(m, r);
     record_settle(m, r);
-    /* Blamed again although only what was accepted before is in use, or blamed at once for what is accepted: nothing
-     * of it then. */
+    /* When the fragment is blamed again while only its earlier accepted output is in use, or is blamed at once for
+     * accepted output, nothing of it stays in use. */
     bool again = r->reason != NULL || r->active == r->good;
     if (!r->reason)
         m->quarantined++;
@@ -269,7 +269,7 @@ void model_check_end(struct model *m, bool accepted)
         struct fragment *seen = STEAL(r->checking);
         if (accepted && !r->reason) {
             record_set_good(m, r, seen);
-            record_settle(m, r); /* a newer version may say the same, or was accepted beside the check */
+            record_settle(m, r); /* a newer version may have the same output, or was accepted during the check */
         }
         fragment_unref(seen);
     }
@@ -372,7 +372,7 @@ struct model *model_free(struct model *m)
         return NULL;
     m->check_running = false;
     m->on_accepted = NULL;
-    /* Contributions point to items and records count them: both go without asking. */
+    /* Contributions point to items, and records count them: both are freed without lookups. */
     for (size_t it = 0; (slot = map_next(&m->items, &it));)
         item_free(m, slot->value);
     for (size_t it = 0; (slot = map_next(&m->records, &it));)

@@ -1,8 +1,9 @@
-/* From rendered to accepted. What has to be accepted together is a *unit*: a section whose "from" changes with all its
- * pieces that are pending; else one item. A unit is accepted as a whole or waits as a whole.
+/* From rendered to accepted. A *unit* is what has to be accepted together: a section whose "from" changes with all its
+ * pending pieces, or one item. A unit is accepted as a whole or waits as a whole.
  *
- * After a check the rendering as a whole is good: only what was accepted beside it can be in the way. Sections come
- * first, each after the one that it is derived from; then the routes; then the sections that go.
+ * After a successful check, the rendering as a whole is correct. Only output that was accepted during the check can
+ * block a unit. Sections come first, each after the section that it is derived from; then the routes; then the sections
+ * that go.
  */
 #include <string.h>
 
@@ -13,17 +14,17 @@ struct unit {
     VEC(struct item *) items; /* "from" first */
 };
 
-/* ---- what is in the way ---- */
+/* ---- what blocks a unit ---- */
 
-/* The section that this text refers to, if it is rendered and not accepted. */
+/* The section that this text refers to, if it is rendered but not accepted. */
 static struct section *reference_missing(struct model *m, const struct item *item, const struct text *text)
 {
     struct section *s = item_refers(item) ? section_referred(m, item->kind, text) : NULL;
     return s && s->rendered_pieces && !s->accepted_pieces ? s : NULL;
 }
 
-/* Would a section lose its last piece, or one of all that are to go, while something accepted refers to it? After a
- * check only if it is rendered again. */
+/* True when a section would lose its last piece, or one of several pieces that all go, while accepted output refers to
+ * it. After a check, only if the section is rendered again. */
 static bool section_is_needed(const struct section *s, size_t going, bool checked)
 {
     if (!going || !s->accepted_references)
@@ -31,7 +32,7 @@ static bool section_is_needed(const struct section *s, size_t going, bool checke
     return s->rendered_pieces ? s->accepted_pieces == going : !checked;
 }
 
-/* The section that forbids to accept the unit in this state; NULL: nothing does. */
+/* The section that blocks the unit in this state; NULL: none. */
 static struct section *unit_blocked_by(struct model *m, const struct unit *u, enum model_state state, bool checked)
 {
     size_t going = 0, coming = 0;
@@ -49,21 +50,21 @@ static struct section *unit_blocked_by(struct model *m, const struct unit *u, en
 
 /* ---- one item ---- */
 
-/* What waits for this section is looked at anew. */
+/* Looks again at the items that wait for this section. */
 static void section_retry_waiting(struct model *m, struct section *s)
 {
     VEC(struct item *) waiting = {0};
     for (size_t i = 0; i < s->waiting.length; i++)
         vec_push(&waiting, s->waiting.items[i]);
     for (size_t i = 0; i < waiting.length; i++)
-        item_wait_for(waiting.items[i], NULL); /* they are looked at anew */
+        item_wait_for(waiting.items[i], NULL); /* all of them are looked at again */
     for (size_t i = 0; i < waiting.length; i++)
         item_try_accept(m, waiting.items[i]);
     vec_done(&waiting);
 }
 
-/* The one place where the accepted text of an item changes; its digest, the changed list and the reference counts of
- * sections follow from here. */
+/* The only place where the accepted text of an item changes. It also updates the digest, the list of changes and the
+ * reference counts of sections. */
 void item_set_accepted(struct model *m, struct item *item, struct text *text, int32_t rank, int32_t order,
                        struct fragment *by)
 {
@@ -125,7 +126,7 @@ void item_set_accepted(struct model *m, struct item *item, struct text *text, in
 
 /* ---- without a check ---- */
 
-/* What has to be accepted together with the item. False while a part of it is not wanted. */
+/* The items that have to be accepted together with this one. False while one of them is not wanted. */
 static bool unit_of(struct item *item, struct unit *ret_unit)
 {
     struct section *s = item->section;
@@ -161,7 +162,7 @@ void item_try_accept(struct model *m, struct item *item)
     vec_done(&u.items);
 }
 
-/* Everything that a record gives is accepted: routes of its object may have waited for that. */
+/* All output of a record is accepted: routes of its object may have waited for this. */
 static void open_guarded(struct model *m, const struct record *r)
 {
     const struct owner *o = r->owner;
@@ -177,7 +178,7 @@ static void open_guarded(struct model *m, const struct record *r)
     }
 }
 
-/* Which versions count as accepted is asked when everything that is accepted together is. */
+/* Runs after everything that belongs together is accepted. */
 static void settle_records(struct model *m)
 {
     while (m->settling.length) {
@@ -209,13 +210,13 @@ static void item_take_checked(struct model *m, struct item *item)
     fragment_unref(by);
 }
 
-/* It was to go when the check began, and is wanted again now: it never goes. */
+/* The item was to go when the check began, and is wanted again now, so it stays. */
 static bool is_wanted_again(const struct item *item)
 {
     return !item->checking && !item->pending;
 }
 
-/* What the check was about of a section; false when nothing is left of that. */
+/* The checked items of a section; false when none of them can be accepted. */
 static bool unit_checked(const struct section *s, struct unit *ret_unit)
 {
     size_t again = 0, going = 0;
@@ -230,7 +231,7 @@ static bool unit_checked(const struct section *s, struct unit *ret_unit)
         again += is_wanted_again(ret_unit->items.items[i]);
         going += !ret_unit->items.items[i]->checking;
     }
-    /* All of it was to go, and some of it is wanted again. */
+    /* False when all of them were to go and some of them are wanted again. */
     return ret_unit->items.length && !(again && going == ret_unit->items.length);
 }
 
@@ -246,7 +247,7 @@ static void section_take_checked(struct model *m, struct section *s)
     vec_done(&u.items);
 }
 
-/* Does anything of the section remain? */
+/* True when something of the section remains. */
 static bool section_remains(const struct section *s)
 {
     for (size_t i = 0; i < s->pieces.length; i++)
@@ -255,7 +256,7 @@ static bool section_remains(const struct section *s)
     return false;
 }
 
-/* The sections that the check was about, each once, those that others are derived from before them. */
+/* The sections that were checked, each once; a section follows those that it is derived from. */
 static void checked_sections(struct model *m, struct section ***ret_sections, size_t *ret_count)
 {
     VEC(struct section *) sorted = {0};
@@ -275,7 +276,7 @@ static void checked_sections(struct model *m, struct section ***ret_sections, si
     *ret_count = sorted.length;
 }
 
-/* What stands in no section. is_protected: routes that others protect, which come after what protects them. */
+/* Items outside of sections. is_protected: routes that are protected by other items come after those. */
 static void routes_take_checked(struct model *m, bool going, bool is_protected)
 {
     for (size_t i = 0; i < m->checking.length; i++) {
@@ -304,8 +305,8 @@ void check_accept(struct model *m)
     routes_take_checked(m, false, false);
     routes_take_checked(m, false, true);
     routes_take_checked(m, true, false);
-    routes_take_checked(m, true, false); /* what protected the routes that went */
-    /* The sections that go, and pieces that protected a route until now. */
+    routes_take_checked(m, true, false); /* protections of routes that are gone */
+    /* Sections that go, and pieces that protected a route until now. */
     for (size_t i = count; i-- > 0;)
         section_take_checked(m, sections[i]);
     for (size_t i = 0; i < count; i++)

@@ -1,5 +1,5 @@
-/* Equal keys of several fragments: who loses. What may have changed stands in a list, so that looking costs as much as
- * the change. */
+/* Equal keys of several fragments: which fragment loses. Possible changes are kept in a list, so the cost is
+ * proportional to the change. */
 #include "haproxy/model_state.h"
 
 void model_each_loser(const struct item *item, void (*fn)(void *ctx, const struct fragment *loser), void *ctx)

@@ -1,5 +1,5 @@
-/* The digest that the state would have is a sum, so it is known before anything is changed. Texts are set by the same
- * function as in any model, which keeps digests, references of sections and the list of changes.
+/* The digest of the new state is a sum, so it can be computed before anything is changed. Texts are set by the same
+ * function as in any model, which updates digests, references of sections and the list of changes.
  */
 #include "haproxy/model_direct.h"
 
@@ -85,7 +85,7 @@ void model_some_accepted(const struct model *m, size_t place, size_t max,
                          void (*fn)(void *ctx, const struct item *item), void *ctx)
 {
     size_t begin = m->items.capacity > 0 ? place % m->items.capacity : 0, at = begin, found = 0;
-    bool again = false; /* from the table's beginning on, up to the place */
+    bool again = false; /* from the beginning of the table up to the place */
     while (found < max) {
         const struct map_slot *slot = map_next(&m->items, &at);
         if (!slot && again)
@@ -118,9 +118,9 @@ size_t model_accepted_count(const struct model *m)
     return count;
 }
 
-/* ---- what would be ---- */
+/* ---- the digest of the new state ---- */
 
-/* An item of this name, for its digest only. */
+/* An item of this name, used for its digest only. */
 static struct digest change_digest(const struct direct_change *c)
 {
     const struct item item = {.kind = c->kind, .scope = c->scope, .key = c->key};
@@ -160,7 +160,7 @@ static int check_promise(const struct model *m, const struct direct_changes *d, 
                    digest_hex(promised, wanted));
 }
 
-/* ---- making it so ---- */
+/* ---- the change ---- */
 
 static void set_rendered(struct model *m, struct item *item, const struct direct_change *c)
 {
@@ -186,7 +186,7 @@ static void set_item(struct model *m, const struct direct_change *c)
                    item->accepted_rank == c->rank && item->accepted_order == c->order;
     item->guarded = c->guarded;
     set_rendered(m, item, c);
-    if (is_same) { /* another owner, at most: HAProxy has nothing to do */
+    if (is_same) { /* only the owner may differ: HAProxy has nothing to do */
         fragment_ref(c->owner);
         fragment_unref(item->accepted_by);
         item->accepted_by = c->owner;
@@ -220,7 +220,7 @@ static void note_leaving(void *ctx, const struct item *item)
         return;
     const struct direct_change going = {
         .kind = item->kind, .scope = (char *)(uintptr_t)item->scope, .key = (char *)(uintptr_t)item->key};
-    (void)!direct_put(l->all, &going, NULL); /* an item of the model comes once */
+    (void)!direct_put(l->all, &going, NULL); /* the model contains each item once */
 }
 
 static void set_all(struct model *m, const struct direct_changes *d)

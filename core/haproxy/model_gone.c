@@ -1,11 +1,11 @@
-/* What stays of a fragment that is gone. A backend may be given by one fragment and be led to by another one's entries
- * of maps. Where that other one fails or is quarantined, what it had is in force, and leads to a backend that nobody
- * gives any more. So the record of the fragment stays, as it was accepted last: as a candidate, behind everybody
- * else's, while something rendered leads there; without any while only something accepted does, which is about to
- * change.
+/* What stays of a fragment that is gone. One fragment may define a backend, and map entries of another fragment may
+ * lead to it. When the other fragment fails or is quarantined, its former output is in force, and leads to a backend
+ * that no fragment defines any more. So the record of the gone fragment stays, as it was accepted last. While something
+ * rendered leads to its backends, it is a candidate, behind all others. While only something accepted leads there,
+ * which will change soon, it is not a candidate.
  *
- * Only fragments that give nothing but backends, what they are derived from, and files stay: no entry of a map, so none
- * leads to itself, and nothing that listens.
+ * Only fragments stay that define nothing but backends, the sections that these are derived from, and files. They have
+ * no map entries, so none leads to itself, and nothing that listens.
  */
 #include <string.h>
 
@@ -29,7 +29,7 @@ static bool may_stay(const struct fragment *f)
     return true;
 }
 
-/* Whoever gives a backend says what it is derived from. */
+/* True when the fragment that defines a backend also defines the section that it is derived from. */
 static bool is_given_by_others(const struct record *r, const struct section *s)
 {
     const struct item *item = s->from ? s->from : s->pieces.length ? s->pieces.items[0] : NULL;
@@ -39,7 +39,7 @@ static bool is_given_by_others(const struct record *r, const struct section *s)
     return false;
 }
 
-/* What leads to the backends that a version gives and nobody else does. */
+/* The number of references to backends that only this version defines. */
 static void count_leading(const struct model *m, const struct record *r, const struct fragment *f, size_t *ret_rendered,
                           size_t *ret_accepted)
 {

@@ -1,6 +1,6 @@
-/* Routes and what protects them. Records are gathered by their objects from the first guard on; what changes about one
- * of them concerns the routes of the same object only, so looking costs as much as that object's output. Here is what
- * may be; model_review.c changes items by it.
+/* Routes and what protects them. Records are grouped by object from the first guard on. A change of one record concerns
+ * only routes of the same object, so its cost is proportional to the output of that object. This file decides what is
+ * allowed; model_review.c changes the items.
  */
 #include <string.h>
 
@@ -48,7 +48,7 @@ static void begin_gathering(struct model *m)
         owner_join(m, slot->value);
 }
 
-/* The object of a fragment, if something of it is guarded. */
+/* The object of a fragment, if something of the object is guarded. */
 static const struct owner *owner_of(const struct model *m, const struct fragment *f)
 {
     if (!m->has_guards || !f || !*f->owner_id)
@@ -111,7 +111,7 @@ static bool is_closed(const struct owner *o, const struct text *text)
     return false;
 }
 
-/* Do all lines lead to where closed routes lead? */
+/* True when all lines lead to the place of closed routes. */
 static bool lines_are_closed(const struct owner *o, const struct text *text)
 {
     const char *at = text->bytes, *name;
@@ -153,7 +153,7 @@ void guard_note_accepted(struct model *m, struct item *item)
     }
 }
 
-/* What has been accepted of an object when the first guard comes. */
+/* Counts the accepted output of an object when its first guard is added. */
 static void note_routes(struct model *m, struct owner *o)
 {
     for (size_t i = 0; i < o->records.length; i++) {
@@ -202,7 +202,8 @@ struct owner *guard_leave(struct record *r)
 
 /* ---- routes ---- */
 
-/* Is everything accepted that this version gives? Where an older object gives the same, what that gives counts. */
+/* True when all output of this version is accepted. Where an older object has the same key, the older object's output
+ * counts. */
 static bool is_in_force(const struct model *m, const struct fragment *f)
 {
     for (size_t i = 0; f && i < f->count; i++) {
@@ -219,8 +220,8 @@ static bool is_in_force(const struct model *m, const struct fragment *f)
     return f != NULL;
 }
 
-/* Lines of a frontend go live by a reload, with what protects them. So they open a check later than that: when all that
- * the protecting fragments give is accepted. */
+/* Lines of a frontend go live by a reload, together with what protects them. So they open one check later: when all
+ * output of the protecting fragments is accepted. */
 static bool lines_may_open(const struct model *m, const struct owner *o, const struct item *item,
                            const struct text *text)
 {
@@ -258,7 +259,7 @@ struct text *guard_text(const struct model *m, const struct item *item, struct t
     return o->guards.items[0].closed;
 }
 
-/* Whose route is it? */
+/* The object that owns the route. */
 static const struct fragment *emitter_of(const struct item *item, bool checked)
 {
     return checked ? item->checking_by : item->winner;
@@ -295,7 +296,7 @@ static bool protects(const struct fragment *f)
     return false;
 }
 
-/* Is all of the present version of a fragment that protects accepted, or about to be? */
+/* True when all output of the present version of a protecting fragment is accepted, or will be in the same step. */
 static bool is_replaced(const struct model *m, const char *guardian)
 {
     const struct record *r = map_get(&m->records, guardian);
@@ -313,7 +314,7 @@ bool guard_releases(const struct model *m, const struct item *item)
         return true;
     if (is_guardian(o, item->accepted_by->id))
         return is_replaced(m, item->accepted_by->id) && o->level != GUARD_CLOSED;
-    /* It is no longer to protect them: when others are, not before those do. */
+    /* The item no longer has to protect the routes: it goes after its replacements are accepted. */
     for (size_t i = 0; i < o->guards.length; i++)
         if (!is_replaced(m, o->guards.items[i].guardian))
             return false;

@@ -1,5 +1,5 @@
-/* What there is by name: sections, groups and items. Each is made when something names it first, and freed when nothing
- * is left of it. The other files of the model change what an item has; its place is here. */
+/* Sections, groups and items by name. Each is created when it is first named, and freed when it is empty. Other files
+ * of the model change the content of an item; this file manages its place. */
 #include <assert.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
-/* Every item has its candidates in a binary heap, and each contribution knows its place there, so that replacing a
- * fragment costs its own size even where ten thousand fragments emit the same profile. item_settle() is the one place
- * where the rendered text of an item changes; its digest, the pending list and the reference counts of sections follow
- * from there. The accepted text changes in model_accept.c.
+/* Every item has its candidates in a binary heap, and each contribution knows its place there. So replacing a fragment
+ * costs its own size, even where ten thousand fragments emit the same profile. item_settle() is the only place where
+ * the rendered text of an item changes; it also updates the digest, the pending list and the reference counts of
+ * sections. The accepted text changes in model_accept.c.
  */
 #include <assert.h>
 #include <string.h>
@@ -11,11 +11,11 @@
 
 void item_mark_contested(struct model *m, struct item *item)
 {
-    if (item->key[0] || item->kind != CONTRIBUTION_MAP_ENTRY) /* maps may be declared by many */
+    if (item->key[0] || item->kind != CONTRIBUTION_MAP_ENTRY) /* many fragments may declare a map */
         list_add(&m->contested, item, contested_slot);
 }
 
-/* Free what became idle before the call that changes the model now. */
+/* Frees what became empty before the present call. */
 void model_reap(struct model *m)
 {
     if (m->check_running || m->on_accepted)
@@ -69,7 +69,7 @@ void item_update_pending(struct model *m, struct item *item)
         list_add(&m->idle, item, idle_slot);
 }
 
-/* The rendered text becomes another one: what it leads to is counted. */
+/* Counts what the new rendered text leads to. */
 static void count_references(struct model *m, const struct item *item, const struct text *text)
 {
     if (!item_refers(item))
@@ -84,7 +84,7 @@ static void count_references(struct model *m, const struct item *item, const str
     }
 }
 
-/* Bring the rendered text level with the candidates. */
+/* Sets the rendered text from the candidates. */
 void item_settle(struct model *m, struct item *item)
 {
     struct contribution *c = item->candidate_count ? item->candidates[0].contribution : NULL;
@@ -116,7 +116,8 @@ void item_settle(struct model *m, struct item *item)
 
 /* ---- the heap of candidates ---- */
 
-/* Does it emit a text that is refused in this section? Then its "from" gives way together with that. */
+/* True when the fragment emits a text that is refused in this section. Then the fragment's "from" loses its rank as
+ * well. */
 static bool emits_refused(const struct fragment *f, const struct section *s)
 {
     for (size_t i = 0; i < f->count; i++) {
@@ -128,9 +129,9 @@ static bool emits_refused(const struct fragment *f, const struct section *s)
     return false;
 }
 
-/* Several objects may give one section the same content; then what one that fails said last must not hold back what
- * the others say now, unless that is what it failed for. A key of a map or the name of a file belongs to somebody, who
- * does not lose it by failing. */
+/* Several objects may give one section the same content. Then the last output of a failing object must not hold back
+ * the present output of the others, unless the failure was about this content. A key of a map or the name of a file has
+ * one owner, which does not lose it by failing. */
 int candidate_class(const struct item *item, const struct fragment *f, const struct contribution *c)
 {
     if (!item_is_shareable(item))
@@ -158,7 +159,7 @@ void candidate_place(struct item *item, size_t at, struct candidate c)
     c.contribution->slot = at;
 }
 
-/* Move the candidate at a place up or down to where it belongs. */
+/* Moves the candidate at a place up or down until the heap is in order. */
 void candidate_sift(struct item *item, size_t at)
 {
     struct candidate c = item->candidates[at];

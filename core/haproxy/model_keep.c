@@ -1,8 +1,7 @@
-/* A certificate whose Secret cannot be used at present stays as the fragment gave it last: it was put out with the rank
- * CONTRIBUTION_KEEP, and gets the text of the fragment's last good version. Where there is none, it has the text that
- * it came with, or is left out; and so are lines of crt-lists that were to stay and name it, and entries of maps that
- * go with such a line. So every version that the model holds is complete by itself, also for a bundle and after a
- * restart.
+/* A certificate whose Secret cannot be used at present keeps the text of the fragment's last good version. Such a
+ * contribution has the rank CONTRIBUTION_KEEP. Without a good version, it has its own text, or is left out. Then lines
+ * of crt-lists that were to stay and name it are left out, too, and so are entries of maps that belong to such a line.
+ * So every version in the model is complete by itself, also for a bundle and after a restart.
  */
 #include <string.h>
 
@@ -30,13 +29,13 @@ static const struct text *text_before(const struct fragment *before, const struc
 struct resolving {
     VEC(struct contribution_input) items;
     VEC(struct text *) texts;
-    struct map certificates; /* names of those that are there */
+    struct map certificates; /* names of the certificates that exist */
     struct map names;        /* that have a line */
     struct buf line;
     size_t named, missing; /* certificates of the line at hand */
-    const char *done;      /* so much of it is in `line` */
+    const char *done;      /* this much of the line is copied to `line` */
     const char *options;   /* where they begin; NULL: none */
-    bool incomplete;       /* they name one that is not there */
+    bool incomplete;       /* an option names a certificate that does not exist */
 };
 
 static void resolve(struct resolving *r, const struct contribution *c, const struct text *text)
@@ -69,9 +68,8 @@ static void take_certificate(void *ctx, const struct reference *ref)
     r->done = ref->path + ref->path_length;
 }
 
-/* A line without the certificates that are not there; none when there are no others, or when an option names one that
- * is not there: it may be what clients are verified by. Those that HAProxy itself obtains are no files of a
- * fragment. */
+/* The line without missing certificates. No line when all are missing, or when an option names a missing one, because
+ * clients may be verified by that one. Certificates that HAProxy obtains by itself are no files of a fragment. */
 static void resolve_line(struct resolving *r, const struct contribution *c, const struct fragment *f)
 {
     if (!gives_way(c)) {

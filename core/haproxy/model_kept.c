@@ -1,5 +1,5 @@
-/* Which fragments have another version to go back to than the one that was taken last. One pointer and one place in a
- * list per fragment, so that taking costs what has changed.
+/* The fragments whose good version differs from the one that was taken last. One pointer and one place in a list per
+ * fragment, so the cost is proportional to the change.
  */
 #include "haproxy/model_state.h"
 
@@ -42,7 +42,7 @@ void model_track_kept(struct model *m, bool track)
 size_t model_take_kept(struct model *m, size_t max,
                        void (*fn)(void *ctx, const struct fragment *before, const struct fragment *now), void *ctx)
 {
-    /* Gone ones first: a fragment of the same id may have come again. */
+    /* Removed fragments first, because a fragment with the same id may have been added again. */
     for (size_t i = 0; i < m->kept_gone.length; i++) {
         fn(ctx, m->kept_gone.items[i], NULL);
         fragment_unref(m->kept_gone.items[i]);

@@ -1,10 +1,10 @@
-/* The versions of a fragment: which of them takes part, and which one is the one to go back to. */
+/* The versions of a fragment: which one is active, and which one is good. */
 #include <string.h>
 
 #include "base/alloc.h"
 #include "haproxy/model_state.h"
 
-/* Whoever emits the same shares one text. */
+/* Fragments that emit equal texts share one text. */
 static void contribution_share_text(struct contribution *c, struct text *same)
 {
     if (same && c->text != same && text_equal(c->text, same)) {
@@ -83,7 +83,7 @@ void record_activate(struct model *m, struct record *r, struct fragment *now)
     }
     record_settle(m, r);
     if (before)
-        before->stale = false; /* should it be gone back to */
+        before->stale = false; /* in case it becomes active again */
     fragment_unref(before);
 }
 
@@ -108,7 +108,7 @@ static bool is_accepted(const struct contribution *c)
            (text_equal(c->text, item->accepted) && c->rank == item->accepted_rank && c->order == item->accepted_order);
 }
 
-/* Is each contribution of the active version what is accepted? */
+/* True when each contribution of the active version is accepted. */
 static bool record_is_accepted(const struct record *r)
 {
     for (size_t i = 0; r->active && i < r->active->count; i++)
@@ -117,8 +117,8 @@ static bool record_is_accepted(const struct record *r)
     return r->active != NULL;
 }
 
-/* Is each contribution of the active version accepted, or another fragment's in its place? A version that shares its
- * items with others counts as accepted (good) only when it is looked at, so good alone does not tell. */
+/* True when each contribution of the active version is accepted, or another fragment's in its place. good alone is not
+ * enough: a version that shares items with others becomes good only in this function. */
 static bool is_decided(const struct record *r)
 {
     for (size_t i = 0; r->active && i < r->active->count; i++) {

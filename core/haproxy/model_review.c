@@ -1,5 +1,5 @@
-/* The routes of an object follow what protects them: when another version of that is in use, each route is settled
- * anew. */
+/* The routes of an object depend on what protects them: when another version of the protection is in use, each route is
+ * settled again. */
 #include "haproxy/model_state.h"
 
 static enum guard_level owner_level(const struct model *m, const struct owner *o)

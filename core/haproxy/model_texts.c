@@ -1,5 +1,4 @@
-/* All texts of a model, for whoever has to know what is still referred to. Versions of a fragment are mostly the same
- * one. */
+/* All texts of a model, to find out what they still refer to. The versions of a fragment are mostly the same one. */
 #include <string.h>
 
 #include "haproxy/model_state.h"

@@ -1,5 +1,5 @@
-/* Reading a model out: whole files in canonical order, single sections, maps. What is small (pieces of a section) is
- * sorted on the spot, what is large (sections, map entries) into an array of pointers; nothing is kept between calls.
+/* Reading a model: whole files in canonical order, single sections, maps. Small sets (pieces of a section) are sorted
+ * in place, large ones (sections, map entries) as an array of pointers. Nothing is kept between calls.
  */
 #include <string.h>
 
@@ -20,7 +20,7 @@ static int ranked_compare(const void *a, const void *b)
     return strcmp(x->section->name, y->section->name);
 }
 
-/* A piece and where it stands in its section. */
+/* A piece and its place in the section. */
 struct ordered {
     struct item *item;
     int32_t order;
@@ -34,7 +34,8 @@ static int ordered_compare(const void *a, const void *b)
     return strcmp(x->item->key, y->item->key);
 }
 
-/* The items that have a text in this state, sorted by order (or, by_key, by key alone). The caller frees the array. */
+/* The items that have a text in this state, sorted by order, or with by_key by key alone. The caller frees the array.
+ */
 static struct ordered *items_sorted(struct item *const *items, size_t count, enum model_state state, bool by_key,
                                     size_t *ret_count)
 {
@@ -103,7 +104,7 @@ void section_write(const struct section *s, enum model_state state, struct buf *
     free(pieces);
 }
 
-/* Smallest rank of the pieces; false when none has a text. */
+/* The smallest rank of the pieces; false when none has a text. */
 bool section_rank(const struct section *s, enum model_state state, int32_t *ret_rank)
 {
     bool any = false;

@@ -1,4 +1,5 @@
-/* Writing follows the model; reading trusts nothing. Items are read by the same function as the renderer's output. */
+/* The writer reads the model. The reader trusts nothing. Items are read by the same function as the renderer's output.
+ */
 #include "haproxy/offer.h"
 
 #include <stdio.h>
@@ -23,7 +24,7 @@ struct writing {
     struct buf *out;
     const struct model *model;
     struct vault *vault;
-    struct map values; /* digits that are written */
+    struct map values; /* digits that are written already */
     VEC(const struct item *) items;
 };
 
@@ -109,7 +110,7 @@ static void add_owner(struct buf *out, const struct fragment *owner)
     frame_add_number(out, owner ? owner->owner_created_s : 0);
 }
 
-/* Items of one owner, at most so many as a fragment may have. */
+/* Items of one owner, at most as many as a fragment may have. */
 static size_t write_run(struct writing *w, size_t at)
 {
     const struct fragment *owner = w->items.items[at]->accepted_by;
@@ -124,7 +125,7 @@ static size_t write_run(struct writing *w, size_t at)
     return end;
 }
 
-/* Returns the length of everything up to the last value; 0: there are no values. */
+/* Returns the length up to the end of the last value; 0 when there are no values. */
 static size_t write_items(struct writing *w)
 {
     size_t plain;
@@ -248,7 +249,7 @@ static int read_head(struct reading *r, struct frame *frame, struct err *err)
     return 0;
 }
 
-/* A name becomes a path below the directory: nothing may lead out of it. */
+/* A name becomes a path below the directory and must not lead out of it. */
 static bool is_named_well(enum contribution_kind kind, const char *scope)
 {
     const char *folder = kind == CONTRIBUTION_MAP_ENTRY                                      ? "maps"
@@ -418,7 +419,7 @@ void offer_take_values(const struct offer *o, struct vault *vault)
     const struct map_slot *slot;
     for (size_t it = 0; (slot = map_next(&o->values->values, &it));) {
         const struct bundle_value *v = slot->value;
-        /* Without it the item that needs it is refused, by name. */
+        /* Without the value, the item that needs it is refused, and named. */
         (void)!vault_restore(vault, v->digits, v->secret, v->key, v->bytes, v->length, NULL);
     }
 }

@@ -1,4 +1,4 @@
-/* An owner's items may come in several frames, of which each made a fragment of its own. */
+/* An owner's items may come in several frames. Each frame made a fragment of its own. */
 #include "haproxy/offer_parts.h"
 
 #include <stdlib.h>

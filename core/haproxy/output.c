@@ -1,7 +1,7 @@
-/* How it works: reads from where it has read so far; lines are put together in a buffer. The space of followed output
- * is given back by a hole in front of the file, so offsets stay what they are. HAProxy clears O_APPEND on its standard
- * output with its first line of log (it sets O_NONBLOCK and nothing else): in a file that is cut to nothing it would go
- * on at its former offset, behind zeros that would have to be read again each time.
+/* Reads from the last position on; a buffer joins the bytes to lines. The space of output that was read is freed by
+ * punching a hole at the beginning of the file, so offsets stay the same. Truncating the file would not work: with its
+ * first line of log, HAProxy clears O_APPEND on its standard output (it sets O_NONBLOCK and nothing else). It would
+ * continue at its former offset, after zeros that would have to be read again each time.
  */
 #include "haproxy/output.h"
 
@@ -26,7 +26,8 @@ int output_open(struct output *o, const char *path, struct err *err)
     return 0;
 }
 
-/* A file system without holes: the file is cut, and a writer that appends begins at 0 again (output_follow sees it). */
+/* On a file system without holes the file is truncated, and a writer that appends starts at 0 again (output_follow
+ * notices this). */
 static void space_return(struct output *o)
 {
     int64_t end = o->read - SINCE_BYTES;
@@ -48,7 +49,7 @@ void output_follow(struct output *o, void (*line)(void *ctx, const char *text), 
 {
     char chunk[LINE_BYTES];
 
-    if (lseek(o->fd, 0, SEEK_END) < o->read) /* somebody has cut the file */
+    if (lseek(o->fd, 0, SEEK_END) < o->read) /* the file was truncated */
         o->read = o->start = o->dropped = 0;
     for (ssize_t n; (n = pread(o->fd, chunk, sizeof(chunk), o->read)) > 0;) {
         o->read += n;

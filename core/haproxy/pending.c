@@ -1,4 +1,4 @@
-/* The kernel is told to write a file's bytes as soon as they are there, so that fsync() has little to wait for. */
+/* The kernel starts writing the bytes of a file at once, so that fsync() has little to wait for. */
 #include "haproxy/pending.h"
 
 #include <errno.h>
@@ -54,7 +54,7 @@ int pending_write(int at, const struct disk_file *file, struct pending *ret_pend
         pending_done(&p);
         return -1;
     }
-    /* Bytes of all files are on their way while others are written. pending_place() waits. */
+    /* Starts the transfer to disk, which goes on while other files are written; pending_place() waits for it. */
     (void)sync_file_range(p.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     *ret_pending = p;
     return 0;

@@ -1,6 +1,6 @@
-/* A comparison of two parsed sections. Whatever has no runtime command, or one that could hurt running requests,
- * becomes a reason to reload; what can be expressed becomes a command, checked against the length that HAProxy's
- * command line takes.
+/* Compares two parsed sections. A difference without a runtime command, or with one that could harm running requests,
+ * becomes a reason to reload. Any other difference becomes a command, whose length is checked against the limit of
+ * HAProxy's command line.
  */
 #include "haproxy/plan.h"
 
@@ -133,7 +133,8 @@ void plan_add(struct plan *p, enum plan_stage stage, enum plan_op_type type, con
 
 bool plan_word(struct buf *out, const char *word)
 {
-    /* "<<" begins a payload, "<<END" one that ends with a line of that: the commands behind it would be part of it. */
+    /* "<<" begins a payload, and "<<END" one that ends with the line END: the following commands would become part of
+     * it. */
     if (!*word || strncmp(word, "<<", 2) == 0)
         return false;
     for (const char *c = word; *c; c++) {
@@ -146,14 +147,14 @@ bool plan_word(struct buf *out, const char *word)
     return true;
 }
 
-/* Names that HAProxy itself allows; others cannot be part of a command. */
+/* Names that HAProxy itself allows; other names cannot be part of a command. */
 static bool name_is_plain(const char *name)
 {
     return *name && !name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:-")];
 }
 
-/* Words that tell how to find the address of a name: meaningless for a literal, and refused by "add server". Each has
- * one argument. */
+/* Words for the resolution of host names: they have no meaning for a literal address, and "add server" refuses them.
+ * Each has one argument. */
 static bool word_is_about_names(const char *word)
 {
     static const char *const words[] = {"init-addr", "resolvers", "resolve-prefer", "resolve-net", "resolve-opts"};
@@ -234,7 +235,7 @@ static bool words_have_health(const char *words, size_t length)
     return false;
 }
 
-/* May HAProxy find it down? (An argument that is one of the marks is taken for one.) */
+/* True when HAProxy may find the server down. (An argument that equals one of these words counts as the word.) */
 static bool server_may_be_down(const struct cfg_server *s, const struct cfg_backend *backend,
                                const struct buf *default_words)
 {
@@ -243,8 +244,8 @@ static bool server_may_be_down(const struct cfg_server *s, const struct cfg_back
            (default_words && words_have_health(buf_str(default_words), default_words->length));
 }
 
-/* Two servers of a backend that take requests while others are replaced, whatever becomes of the commands. Which they
- * are is found once for all servers of the backend. */
+/* Two servers of a backend that serve requests while others are replaced, whatever the results of the commands. They
+ * are found once for all servers of the backend. */
 struct stayers {
     bool known;
     const char *names[2]; /* NULL: there is none, or no second one */
@@ -266,7 +267,7 @@ static void stayers_find(struct stayers *ret, const struct cfg_backend *live, co
     }
 }
 
-/* Is there one besides this? "": besides none. */
+/* True when such a server exists besides this one; with "": when any exists. */
 static bool another_serves(struct stayers *stayers, const struct cfg_backend *live, const struct cfg_backend *wanted,
                            const char *name, const struct buf *default_words)
 {
@@ -303,7 +304,7 @@ static bool words_have(const char *words, size_t length, const char *word)
     return false;
 }
 
-/* From one name to another, of a server that HAProxy resolves while it runs. */
+/* A change of the host name of a server that HAProxy resolves while it runs. */
 static bool name_may_change(const struct cfg_server *s, const struct cfg_server *live,
                             const struct cfg_backend *backend, const struct buf *default_words)
 {
@@ -430,15 +431,15 @@ static void plan_backend_change(struct plan *p, const struct haproxy_caps *caps,
             plan_reload(p, "server", "backend %s: server %s is new, and this HAProxy cannot add one at runtime", name,
                         s->name);
     }
-    /* What comes and what goes in one write: until the second one, requests would go on being given to what is no
-     * longer there. Should a server that was to come be refused, the backend has still one that serves. */
+    /* New and old servers in one write: before the second command, requests would still go to the server that has
+     * ended. If a new server is refused, the backend still has one that serves. */
     enum plan_stage stage = another_serves(&stayers, live, wanted, "", default_words) ? PLAN_APPEAR : PLAN_VANISH;
     for (size_t i = 0; i < live->servers.length; i++)
         if (!cfg_backend_server(wanted, live->servers.items[i]->name))
             plan_server_remove(p, stage, name, live->servers.items[i]);
 }
 
-/* Servers that nobody can tell apart by name, or that a template makes: equal texts or a reload. */
+/* Servers without unique names, or made by a template: the texts must be equal, or a reload follows. */
 static bool same_by_hand(const struct cfg_backend *a, const struct cfg_backend *b)
 {
     if (strcmp(a->from, b->from) != 0 || !digest_equal(a->other, b->other) || a->servers.length != b->servers.length)
@@ -476,7 +477,7 @@ void plan_map_entry(struct plan *p, const char *map, const char *key, const char
         return;
     if (!wanted && !live)
         return;
-    /* "#" and a number is an entry by its address. */
+    /* "#" and a number address an entry by its pointer. */
     bool fits = key[0] != '#' && plan_word(&words, map) && (buf_putc(&words, ' '), plan_word(&words, key));
     if (fits && wanted) {
         buf_putc(&words, ' ');

@@ -1,11 +1,11 @@
-/* A file for TLS changes by a transaction: its content is set, which HAProxy may refuse, and then committed.
- * Authorities that are longer than one command are added one after another, where HAProxy has that command.
+/* A TLS file is changed by a transaction: its content is set, which HAProxy may refuse, and then committed. Authorities
+ * that are longer than one command are added one after another, if HAProxy has this command.
  */
 #include <string.h>
 
 #include "haproxy/plan.h"
 
-/* A command with its payload has to fit into HAProxy's buffer, less what that reserves: 2.6 and 3.0 take no more than
+/* A command with its payload has to fit into HAProxy's buffer, without the reserved part: 2.6 and 3.0 accept at most
  * about 14 400 bytes. */
 #define PAYLOAD_MAX 13000
 
@@ -20,7 +20,7 @@ static void plan_set(struct plan *p, bool add, enum ssl_file_kind kind, const ch
                  (int)length, pem);
 }
 
-/* The length of the blocks at the begin of pem that fit into one command; 0 when the first one does not. */
+/* The length of the PEM blocks at the beginning of pem that fit into one command; 0 when the first one does not fit. */
 static size_t blocks_that_fit(const char *pem)
 {
     size_t fits = 0;

@@ -6,7 +6,7 @@
 
 #include "haproxy/plan.h"
 
-/* Log lines may come before the answer proper: the last line counts. */
+/* Log lines may precede the answer, so the last line counts. */
 static const char *last_line(const char *answer)
 {
     const char *line = strrchr(answer, '\n');
@@ -18,7 +18,7 @@ static bool begins(const char *text, const char *with)
     return strncmp(text, with, strlen(with)) == 0;
 }
 
-/* Success without an answer; log lines of a server's or backend's change of state may be there all the same. */
+/* Success without an answer; log lines about changed states of servers or backends are possible. */
 static bool answer_is_quiet(const char *answer)
 {
     if (!*answer)
@@ -59,7 +59,7 @@ static enum plan_verdict judge_certificate(enum plan_op_type type, const char *a
     if (type == PLAN_LIST_DEL)
         ok = says(answer, unlisted, ARRAY_LEN(unlisted));
     if (type == PLAN_CERTIFICATE_DEL) {
-        /* Something else names it: it is looked at again when everything is compared. */
+        /* Something else refers to it: the next full comparison handles it. */
         if (strstr(answer, "in use"))
             return PLAN_LATER;
         ok = says(answer, deleted, ARRAY_LEN(deleted));
@@ -82,7 +82,7 @@ enum plan_verdict plan_judge(enum plan_op_type type, const char *answer)
         ok = begins(line, "Backend unpublished.");
         break;
     case PLAN_BACKEND_DEL:
-        /* In use by streams, servers that still leave, or referred to by the configuration: it stays, unpublished. */
+        /* In use by streams, by servers that are leaving, or by the configuration: it stays, unpublished. */
         return begins(line, "Backend deleted.") || begins(line, "No such backend") ? PLAN_OK : PLAN_LATER;
     case PLAN_SERVER_ADD:
         ok = begins(line, "New server registered.");

@@ -1,7 +1,7 @@
-/* How it works: one timer drives the states (polls while adopting and starting, back-off while waiting, escalation
- * while stopping); the end of a child comes from libuv, the end of an adopted process from a pidfd. Each event to the
- * caller is the last thing a function does, so that the caller may stop or free the supervision from within it.
- * Whether there is a HAProxy and whether it answers is asked in process_ask.c.
+/* One timer drives the states (polls while adopting and starting, back-off while waiting, escalation while stopping).
+ * The end of a child comes from libuv, the end of an adopted process from a pidfd. A function calls the owner as its
+ * last action, so that the owner may stop or free the supervision in the call. process_ask.c finds out whether an
+ * HAProxy exists and answers.
  */
 #include "haproxy/process.h"
 
@@ -21,7 +21,7 @@
 #define START_DEADLINE_NS (30 * NS_PER_S)
 #define BACKOFF_MIN_NS (250 * NS_PER_MS)
 #define BACKOFF_MAX_NS (30 * NS_PER_S)
-#define STABLE_NS (60 * NS_PER_S) /* ran so long: the next failure is a first one */
+#define STABLE_NS (60 * NS_PER_S) /* after this time, the next failure counts as the first */
 #define KILL_AFTER_MS 1000        /* SIGTERM → SIGKILL */
 #define SOFT_AGAIN_NS NS_PER_S    /* SIGUSR1 again: a master that loads itself anew loses signals */
 #define LOG_MS 200
@@ -64,7 +64,7 @@ static void close_poll(uv_handle_t *handle)
     free(handle);
 }
 
-/* Forget the process, which is gone or is let go. */
+/* Forgets the process, which has ended or is released. */
 static void process_forget(struct process *p)
 {
     process_ask_cancel(p);
@@ -181,7 +181,7 @@ static void kill_all(struct process *p, int sig)
 
 static void prepare(struct process *p)
 {
-    if (p->stop_wanted) { /* asked for while it was not known whether there is one */
+    if (p->stop_wanted) { /* requested while it was unknown whether a process exists */
         stopped_tell(p);
         return;
     }
@@ -203,8 +203,8 @@ static void became_running(struct process *p)
     master_state_done(&state);
 }
 
-/* One whose master socket accepts and does not answer until the start deadline hangs: it is killed, and a new one
- * started. The workers of a dead master end by themselves. */
+/* A process whose master socket accepts connections and does not answer until the start deadline hangs. It is killed,
+ * and a new one is started. The workers of a dead master end by themselves. */
 static void ask_again(struct process *p)
 {
     if (clock_now_ns() - p->since_ns < p->start_deadline_ns) {
@@ -216,7 +216,7 @@ static void ask_again(struct process *p)
         kill_all(p, SIGKILL); /* its end is reported */
         return;
     }
-    /* Its end leads on; when it cannot be found, the new one takes over its sockets. */
+    /* Its end continues the start. If the process cannot be found, the new one takes over its sockets. */
     pid_t pid = process_find(p);
     if (pid > 1 && pid != getpid() && adopt(p, pid))
         kill_all(p, SIGKILL);
@@ -245,8 +245,8 @@ static void on_told(struct process *p, enum process_told told)
     }
 }
 
-/* A core dump would go to its working directory and fill it. A handler that the kernel pipes cores to still gets them,
- * and an administrator can raise the soft limit again (set-dumpable). */
+/* A core dump would be written to the working directory and fill it. A handler that the kernel pipes core dumps to
+ * still gets them, and an administrator can raise the soft limit again (set-dumpable). */
 static void forbid_core(pid_t pid)
 {
     struct rlimit limit;
@@ -259,7 +259,7 @@ static void forbid_core(pid_t pid)
 static void spawn(struct process *p)
 {
     CLEANUP(free_ptr) char *master = xasprintf("%s,mode,600,level,admin", p->master_socket);
-    /* -dr: a server whose name does not resolve now must not keep everything else from starting. */
+    /* -dr: a server whose name cannot be resolved now must not prevent the start. */
     char *program = (char *)(uintptr_t)process_program(p);
     char *arguments[] = {program, (char *)(uintptr_t) "-W", (char *)(uintptr_t) "-dr",      (char *)(uintptr_t) "-S",
                          master,  (char *)(uintptr_t) "-f", (char *)(uintptr_t)DISK_CONFIG, NULL};
@@ -273,7 +273,7 @@ static void spawn(struct process *p)
                                     .flags = UV_PROCESS_DETACHED,
                                     .stdio_count = 3,
                                     .stdio = stdio};
-    /* The child enters the directory by its descriptor: the path may have become another one meanwhile. */
+    /* The child enters the directory by its descriptor, because the path may lead to another directory by then. */
     CLEANUP(close_fd) int at = -1;
     struct err err;
     if (disk_directory_open(p->directory, &at, &err) < 0) {
@@ -306,7 +306,7 @@ static void spawn(struct process *p)
 
 /* --- stopping --- */
 
-/* Send the next signal; the last one cannot be refused. */
+/* Sends the next signal. The last one cannot be ignored. */
 static void stop_step(struct process *p)
 {
     int64_t left_ns = p->since_ns + p->grace_ns - clock_now_ns();
@@ -416,7 +416,7 @@ void process_restart(struct process *p, int worker_pid)
 {
     if (p->state != PROCESS_RUNNING)
         return;
-    /* A worker that is stopped does not see that its master is gone. */
+    /* A worker that is stopped does not notice the end of its master. */
     if (worker_pid > 1 && getpgid(worker_pid) == getpgid(p->pid))
         (void)kill(worker_pid, SIGKILL);
     kill_all(p, SIGKILL);
@@ -433,7 +433,7 @@ void process_stop(struct process *p, int64_t grace_ns, void (*stopped)(void *ctx
         stop_begin(p);
         break;
     case PROCESS_ADOPTING:
-        p->stop_wanted = true; /* one that is there is found first, then stopped */
+        p->stop_wanted = true; /* an existing process is found first, then stopped */
         break;
     case PROCESS_STOPPED:
     case PROCESS_PREPARING:

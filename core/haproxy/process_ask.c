@@ -1,7 +1,8 @@
-/* Ready means: the master answers, lists a worker, and that worker answers through the master. A worker that is still
- * reading a large configuration answers only when it has done so.
+/* Ready means: the master answers and lists a worker, and this worker answers through the master. A worker that is
+ * still loading a large configuration answers only afterwards.
  *
- * A HAProxy that does not answer is found by the kernel's word on who listens, or by the number in haproxy.pid.
+ * An HAProxy that does not answer is found by the kernel's information about listening processes, or by the pid in
+ * haproxy.pid.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -21,8 +22,8 @@
 #define PID_FILE "haproxy.pid"
 #define ASK_NS NS_PER_S /* one question while adopting or starting */
 
-/* Its number is kept beside its configuration: while a master loads a configuration anew (before 3.1) nobody listens
- * on its socket. */
+/* The pid is stored beside the configuration, because before 3.1 no process listens on the master's socket while the
+ * master loads a configuration. */
 void process_pid_keep(const struct process *p)
 {
     CLEANUP(close_fd) int at = -1;
@@ -30,10 +31,10 @@ void process_pid_keep(const struct process *p)
         return;
     CLEANUP(close_fd) int fd = openat(at, PID_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0 || dprintf(fd, "%d\n", (int)p->pid) < 0)
-        (void)unlinkat(at, PID_FILE, 0); /* none is better than a wrong one */
+        (void)unlinkat(at, PID_FILE, 0); /* no file is better than a wrong one */
 }
 
-/* The process of that number, if it still works in our directory; 0: none. */
+/* The process with that pid, if it still works in this directory; 0: none. */
 static pid_t pid_kept(const struct process *p)
 {
     CLEANUP(close_fd) int at = -1;
@@ -51,7 +52,7 @@ static pid_t pid_kept(const struct process *p)
     return same ? (pid_t)pid : 0;
 }
 
-/* The process that listens on the master socket, by the kernel's word; 0: nobody. For a master that does not answer. */
+/* The process that listens on the master socket, from the kernel; 0: none. For a master that does not answer. */
 static pid_t listener_pid(const struct process *p)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};

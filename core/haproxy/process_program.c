@@ -1,6 +1,6 @@
-/* HAProxy is started as "./haproxy", a link in its directory to the program. At a reload the master executes that name
- * anew. So the HAProxy that an earlier controller has left running becomes the program of the present one without
- * closing a listener: the link is turned, and the next reload does it.
+/* HAProxy is started as "./haproxy", a link in its directory to the program. At a reload the master executes this name
+ * again. So an HAProxy that an earlier controller has left running gets the program of the present controller without
+ * closing a listener: the link is changed, and the next reload executes it.
  */
 #include <fcntl.h>
 #include <stdio.h>

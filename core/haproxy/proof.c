@@ -1,5 +1,6 @@
-/* The items are neighbours in the model's table from a random place on: its order is random, too (base/map.h), and all
- * have the same chance. The sum is a hash over all texts together with the random number, in the order of the question.
+/* The items follow each other in the model's table, starting at a random place. The order of the table is random, too
+ * (base/map.h), so all items have the same chance. The sum is a hash over all their texts and the random number, in the
+ * order of the question.
  */
 #include "haproxy/proof.h"
 
@@ -71,7 +72,7 @@ static int read_item(const struct model *m, struct frame *frame, const struct it
     return 0;
 }
 
-/* The answer to all before, the random number, and one item's text. */
+/* Adds one item's text to the hash of all before it, with the random number. */
 static struct digest add_item(struct digest sum, const struct field *number, const struct item *item)
 {
     const struct text *text = item ? item->accepted : NULL;

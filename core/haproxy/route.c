@@ -1,5 +1,5 @@
-/* HAProxy looks for the longest beginning in a map; here each beginning that ends with "/" is looked up, the longest
- * first, which costs the length of the path. */
+/* HAProxy searches a map for the longest prefix. Here each prefix that ends with "/" is looked up, the longest first,
+ * so the cost is proportional to the length of the path. */
 #include "haproxy/route.h"
 
 #include <ctype.h>
@@ -77,7 +77,7 @@ static char *host_of(const char *text)
     return host;
 }
 
-/* Without the query, "%2f" as "%2F", "/" for none. */
+/* Without the query, with "%2f" as "%2F", and "/" for an empty path. */
 static char *path_of(const char *text)
 {
     char *path = *text == '/' ? xmemdup0(text, strcspn(text, "?#")) : xstrdup("/");

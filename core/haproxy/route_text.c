@@ -23,7 +23,7 @@ static size_t word_length(const char *word)
     return (size_t)(at - word);
 }
 
-/* The keyword may be quoted, too: HAProxy does not mind. */
+/* The keyword may be quoted as well. */
 static bool is_keyword(const char *word, size_t length)
 {
     static const char *const keywords[] = {"use_backend", "default_backend"};

@@ -1,18 +1,17 @@
-/* How it works: one connection, put into prompt mode, all commands written at once; libuv reads and writes
- * independently, so that neither side waits for the other however much is under way. The first thing HAProxy sends
- * back is its prompt ("> ", "master> ", "master[ReloadFailed]> "); an answer ends where a line begins with that
- * prompt. No answer to a command of ours has a line that begins so: HAProxy indents, or puts an address or a name
- * before, whatever came from a configuration or a map. The one exception, the log in a reload's answer, is the last
- * thing on its connection, where the master hangs up: an answer to the last command is therefore also complete when
- * the connection ends after an empty line.
+/* One connection is put into prompt mode, and all commands are written at once. libuv reads and writes independently,
+ * so neither side waits for the other. HAProxy first sends its prompt ("> ", "master> ", "master[ReloadFailed]> "). An
+ * answer ends where a line begins with this prompt. No answer to a command used here has such a line: HAProxy indents
+ * values of a configuration or a map, or puts an address or a name before them. The only exception is the log in a
+ * reload's answer. It is the last answer on its connection, because the master then closes it. So the answer to the
+ * last command is also complete when the connection ends after an empty line.
  *
- * A call with a gate sends two lines first: "prompt" and its idle time; the answer to the second one is not the
- * caller's. What follows is written by parts_write(), one part for each time that everything before is answered. An
- * expected call is one that stops after these two lines: its commands are added by runtime_run_expected(). A call whose
- * connection is kept becomes an expected one again, as if it had just had the answer to its idle time.
+ * A call with a gate sends two lines first: "prompt" and its idle time. The answer to the second one is not the
+ * caller's. Then parts_write() writes one part each time that everything before is answered. An expected call stops
+ * after these two lines; runtime_run_expected() adds its commands. A call whose connection is kept becomes an expected
+ * call again, as after the answer to its idle time.
  *
- * While a payload is read HAProxy prompts with "+ " for each of its lines, for some, or (3.2, when it comes in pieces)
- * for some of them more than once.
+ * While HAProxy reads a payload, it sends the prompt "+ " for each of its lines, for some of them, or (3.2, when the
+ * payload comes in pieces) for some of them more than once.
  */
 #include "haproxy/runtime.h"
 
@@ -31,7 +30,7 @@
 #define DEFAULT_MAX_ANSWER_BYTES ((size_t)256 << 20)
 #define READ_BYTES ((size_t)65536)
 #define PROMPT_MAX 64
-#define PART_BYTES ((size_t)65536) /* a socket's buffer takes it at once when it is empty */
+#define PART_BYTES ((size_t)65536) /* fits at once into an empty socket buffer */
 
 struct span {
     size_t offset, length;
@@ -48,8 +47,8 @@ struct runtime_call {
     VEC(char *) names;     /* per command: its first words, for messages */
     size_t expected;
     runtime_gate *gate;         /* NULL: everything is written at once */
-    struct runtime_call **slot; /* of a call that is expected and has no commands yet; else NULL */
-    struct runtime_call **keep; /* its slot when the commands are answered; NULL: it ends then */
+    struct runtime_call **slot; /* of an expected call without commands; else NULL */
+    struct runtime_call **keep; /* the slot for the call after its commands are answered; NULL: the call ends */
     int64_t made_ns, keep_ns;
     bool idle_told, is_writing; /* the first answer is that to the idle time; a write is under way */
     VEC(size_t) ends;           /* in out, per command */
@@ -57,18 +56,18 @@ struct runtime_call {
     size_t scanned; /* bytes of in that hold no end of the current answer */
     size_t begin;   /* where the current answer begins */
     size_t max_answer_bytes;
-    char prompt[PROMPT_MAX]; /* "" until the first one has come; else with the newline before it */
+    char prompt[PROMPT_MAX]; /* "" before the first one has come; then with the preceding newline */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
     struct err err;
-    bool failed_early; /* err is set; told by the timer */
+    bool failed_early; /* err is set; the timer reports it */
     unsigned open_handles;
-    runtime_done *done; /* NULL: told, or cancelled */
+    runtime_done *done; /* NULL: the result was reported, or the call was cancelled */
     void *ctx;
 };
 
 static void on_timer(uv_timer_t *timer);
 
-/* Only what was read was ever written into it: its room is mostly empty. */
+/* Copies only the used part, because most of the allocated space is empty. */
 static void answer_wipe(struct buf *in)
 {
     if (in->data)
@@ -99,7 +98,7 @@ static void call_close(struct runtime_call *call)
     uv_close((uv_handle_t *)&call->timer, call_free);
 }
 
-/* Nobody waits for an expected call. */
+/* No caller waits for an expected call. */
 static void on_unclaimed(void *ctx UNUSED, const struct err *err UNUSED, const struct runtime_answer *answers UNUSED,
                          size_t count UNUSED)
 {
@@ -111,7 +110,7 @@ static bool may_rest(const struct runtime_call *call)
            clock_now_ns() - call->made_ns < call->keep_ns;
 }
 
-/* It is expected again, as it was before its commands: only the first of them is left, which is answered. */
+/* The call becomes an expected one again: only its first answered command is left. */
 static void call_rest(struct runtime_call *call)
 {
     for (size_t i = 1; i < call->names.length; i++)
@@ -130,7 +129,7 @@ static void call_rest(struct runtime_call *call)
     uv_timer_start(&call->timer, on_timer, left_ms > 0 ? (uint64_t)left_ms : 1, 0);
 }
 
-/* Tell the caller and let go. call is not valid afterwards as far as the caller is concerned. */
+/* Reports to the caller and releases the call, which the caller must not use afterwards. */
 static void call_finish(struct runtime_call *call, bool ok)
 {
     runtime_done *done = call->done;
@@ -158,7 +157,7 @@ static void call_finish(struct runtime_call *call, bool ok)
         call_close(call);
 }
 
-/* Which command is being answered, for messages. */
+/* The command that is being answered, for messages. */
 static const char *current_name(const struct runtime_call *call)
 {
     return call->answers.length < call->names.length ? call->names.items[call->answers.length] : "prompt";
@@ -182,7 +181,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested UNUSED, uv_buf_t *ret
     *ret_buf = uv_buf_init(room, room ? (unsigned)READ_BYTES : 0);
 }
 
-/* The first bytes are HAProxy's prompt: an optional newline, an optional word, "> ". 1 found, 0 not yet all there, -1
+/* Parses HAProxy's prompt at the beginning: an optional newline, an optional word, "> ". 1: found, 0: incomplete, -1:
  * something else. */
 static int read_prompt(struct runtime_call *call)
 {
@@ -214,7 +213,7 @@ static void answer_add(struct runtime_call *call, size_t begin, size_t end)
     vec_push(&call->answers, span);
 }
 
-/* Cut what has come into answers. True when something went wrong or all is there. */
+/* Splits the input into answers. True when an error occurred or all answers are complete. */
 static bool call_scan(struct runtime_call *call)
 {
     if (!call->prompt[0]) {
@@ -230,8 +229,8 @@ static bool call_scan(struct runtime_call *call)
     while (call->answers.length < call->expected) {
         const char *from = call->in.data + call->scanned;
         size_t length = call->in.length - call->scanned;
-        /* The master's prompt follows the one before directly when there was nothing to say; a worker's begins with a
-         * newline always. */
+        /* The master's prompt follows the former one directly when the answer is empty; a worker's prompt always begins
+         * with a newline. */
         if (call->scanned == call->begin && prompt_length > 3 && length >= prompt_length - 1 &&
             memcmp(from, call->prompt + 1, prompt_length - 1) == 0) {
             answer_add(call, call->begin, call->begin);
@@ -240,7 +239,7 @@ static bool call_scan(struct runtime_call *call)
         }
         const char *end = length ? memmem(from, length, call->prompt, prompt_length) : NULL;
         if (!end) {
-            /* Keep scanned at begin until a directly following prompt can be told from text. */
+            /* Keeps scanned at begin until a directly following prompt can be told from text. */
             size_t keep = prompt_length - 1;
             if (length > keep)
                 call->scanned += length - keep;
@@ -270,7 +269,7 @@ static void on_end(struct runtime_call *call, ssize_t status)
     call_finish(call, false);
 }
 
-/* A failed write needs no care of its own: the read side ends too, with HAProxy's last words before it. */
+/* A failed write needs no handling: the reading side ends too, after HAProxy's last bytes. */
 static void on_write(uv_write_t *request, int status UNUSED)
 {
     struct runtime_call *call = request->data;
@@ -288,7 +287,7 @@ static bool part_write(struct runtime_call *call, size_t end)
     return false;
 }
 
-/* The next part, when everything that was written is answered. False: the call ends with its error. */
+/* Writes the next part when everything before is answered. False: the call ends with its error. */
 static bool parts_write(struct runtime_call *call)
 {
     size_t last = call->written_commands;
@@ -318,7 +317,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *chunk UN
         err_set(&call->err, ERR_LIMIT, "HAProxy at %s: the answer to \"%s\" passes the limit of %zu bytes", call->path,
                 current_name(call), call->max_answer_bytes);
     bool is_over = over || call_scan(call) || !parts_write(call);
-    /* An expected call has had its answer: it is ready. */
+    /* An expected call has its first answer: it is ready. */
     if (is_over && !(call->slot && call->err.kind == ERR_NONE))
         call_finish(call, call->err.kind == ERR_NONE);
 }
@@ -343,7 +342,7 @@ static void on_connect(uv_connect_t *request, int status)
         call_finish(call, false);
 }
 
-/* Append a command such that HAProxy takes it for exactly one. */
+/* Appends a command so that HAProxy parses it as exactly one. */
 static int command_add(struct runtime_call *call, const char *command, struct err *err)
 {
     size_t length = strlen(command);
@@ -371,7 +370,7 @@ struct runtime_call *runtime_run(uv_loop_t *loop, const char *socket_path, const
     return runtime_run_gated(loop, socket_path, commands, count, deadline_ns, max_answer_bytes, NULL, done, ctx);
 }
 
-/* A call that connects at once and has no commands but its first lines. */
+/* A call that connects at once and has only its first lines. */
 static struct runtime_call *call_new(uv_loop_t *loop, const char *socket_path, bool tells_idle, size_t max_answer_bytes,
                                      runtime_done *done, void *ctx)
 {
@@ -413,7 +412,7 @@ static void commands_add(struct runtime_call *call, const char *const *commands,
     call->expected += count;
 }
 
-/* Connect, and end by the timer whatever happens. */
+/* Connects. The timer ends the call in any case. */
 static void call_begin(struct runtime_call *call, int64_t limit_ns)
 {
     struct socket_path socket = {.directory = -1};
@@ -453,7 +452,7 @@ struct runtime_call *runtime_run_expected(struct runtime_call *expected, const c
     struct runtime_call *call = expected;
     assert(call->done == on_unclaimed && gate && count > 0);
     if (call->failed_early || call->is_writing) {
-        /* It failed just now, or its first lines still lie in the buffer that would grow. */
+        /* It has failed, or its first lines are still in the buffer that would grow. */
         call = runtime_run_gated(expected->pipe.loop, expected->path, commands, count, deadline_ns, max_answer_bytes,
                                  gate, done, ctx);
         runtime_cancel(expected);
@@ -465,7 +464,7 @@ struct runtime_call *runtime_run_expected(struct runtime_call *expected, const c
     call->ctx = ctx;
     call->max_answer_bytes = max_answer_bytes ? max_answer_bytes : DEFAULT_MAX_ANSWER_BYTES;
     commands_add(call, commands, count);
-    /* Before it is connected, or answered, the callbacks go on with it. */
+    /* Before it is connected, or answered, the callbacks continue with it. */
     if (!call->failed_early && call->answers.length > 0 && !parts_write(call))
         call->failed_early = true;
     int64_t wait_ms = call->failed_early ? 0 : (deadline_ns + NS_PER_MS - 1) / NS_PER_MS;

@@ -1,5 +1,6 @@
-/* A sweep of another process may come between the making of a directory and its lock, and then has either removed it or
- * has it locked: the maker takes another one. Once locked it is safe, for a sweep locks before it removes. */
+/* Between the creation of a directory and its lock, another process may sweep: it has then removed or locked the
+ * directory, and the creator makes another one. A locked directory is safe, because a sweep takes the lock before it
+ * removes. */
 #include "haproxy/scratch.h"
 
 #include <dirent.h>
@@ -29,7 +30,7 @@ const char *scratch_place(void)
     return set && set[0] ? set : "/tmp";
 }
 
-/* A file system without locks has none to respect either: nothing is swept there. */
+/* Without locks in the file system nothing can be swept. */
 static bool lock_mine(const char *path, int fd)
 {
     bool is_mine = flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;

@@ -1,5 +1,5 @@
-/* The directory is opened at once where no part is a link, else part by part. Then the path of the socket is a name in
- * /proc/self/fd. */
+/* The directory is opened at once when no part of its path is a link, else part by part. The path of the socket is then
+ * a name in /proc/self/fd. */
 #include "haproxy/socket_path.h"
 
 #include <errno.h>
@@ -34,7 +34,7 @@ static int step(int at, const char *path, const char *part, struct err *err)
     return fd < 0 ? err_set_sys(err, errno, "socket %s", path) : fd;
 }
 
-/* directory: changed. Links of others are refused. */
+/* Changes directory. Links of other users are refused. */
 static int open_parts(const char *path, char *directory, int *ret_at, struct err *err)
 {
     CLEANUP(close_fd) int at = open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -1,6 +1,6 @@
-/* The mark of authorities and of revocations is a digest of sorted lines, each once: HAProxy tells them in an order of
- * its own, and keeps what a file has twice once. The lines of a list of revoked certificates are written here as
- * HAProxy writes them.
+/* The mark of authorities and of revocation lists is a digest of sorted lines, each once: HAProxy prints them in an
+ * order of its own, and stores duplicates only once. The lines of a revocation list are written here in HAProxy's
+ * format.
  */
 #include "haproxy/ssl_file.h"
 
@@ -54,7 +54,7 @@ static int line_compare(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Append them, sorted and each once, and empty the list. */
+/* Appends them, sorted and each once, and empties the list. */
 static void lines_take(struct lines *lines, struct buf *out)
 {
     if (lines->items.length)
@@ -83,7 +83,7 @@ static struct ssl_file_mark lines_mark(struct lines *lines)
     return mark;
 }
 
-/* One list of revoked certificates as a line. Takes the serial numbers. */
+/* One revocation list as a line. Takes the serial numbers. */
 static void lines_add_list(struct lines *lines, const char *issuer, const char *last, const char *next,
                            struct lines *serials)
 {
@@ -94,7 +94,7 @@ static void lines_add_list(struct lines *lines, const char *issuer, const char *
     buf_done(&line);
 }
 
-/* ---- of bytes ---- */
+/* ---- from a file's content ---- */
 
 static void certificate_add(struct lines *lines, const unsigned char *der, long length)
 {
@@ -179,9 +179,9 @@ struct ssl_file_mark ssl_file_mark(enum ssl_file_kind kind, const char *pem, siz
     return lines_mark(&lines);
 }
 
-/* ---- of an answer ---- */
+/* ---- from HAProxy's answer ---- */
 
-/* The rest of a line that begins with these words, blanks before them apart; NULL when it does not. malloc'ed. */
+/* The rest of a line that begins with these words after optional blanks; NULL for other lines. malloc'ed. */
 static char *line_rest(const char *line, size_t length, const char *words)
 {
     size_t n = strlen(words);
@@ -198,7 +198,7 @@ static void answer_fingerprints(struct lines *lines, const char *answer)
     }
 }
 
-/* What was read of a list of revoked certificates so far. */
+/* The revocation list that is being read. */
 struct read_list {
     char *issuer, *last, *next;
     struct lines serials;

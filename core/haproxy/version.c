@@ -1,5 +1,5 @@
-/* How it works: the version is the first thing that looks like digits.digits in the text; what may have been left out
- * of a build or patched in is then taken from the list of commands that the running process gives. */
+/* The version is the first text of the form digits.digits. Features that a build may lack, or that were backported, are
+ * then read from the list of commands of the running process. */
 #include "haproxy/version.h"
 
 #include <ctype.h>
@@ -11,7 +11,7 @@ static bool at_least(const struct haproxy_caps *caps, int major, int minor)
     return caps->major > major || (caps->major == major && caps->minor >= minor);
 }
 
-/* A number of at most four digits; -1 when there is none. */
+/* A number of at most four digits; -1 for other texts. */
 static int number(const char **p)
 {
     int value = 0;
@@ -21,7 +21,7 @@ static int number(const char **p)
     return *p == start ? -1 : value;
 }
 
-/* Is a word in the list of features of `haproxy -vv`? */
+/* True for a word in the list of features of `haproxy -vv`. */
 static bool has_feature(const char *text, const char *feature)
 {
     size_t length = strlen(feature);
@@ -64,7 +64,7 @@ int haproxy_version_parse(const char *text, struct haproxy_caps *ret_caps, struc
     return 0;
 }
 
-/* Is there a line of help that begins with this command? */
+/* True when a line of the help begins with this command. */
 static bool has_command(const char *help_text, const char *command)
 {
     size_t length = strlen(command);
