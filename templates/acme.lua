@@ -184,7 +184,8 @@ local function obtain(out, hosts)
       out:warn("AcmeNotPossible", ("more than %d hosts of one Ingress; the rest have none"):format(MAX_HOSTS))
       break
     else
-      local file = (#host <= 200 and host or hash(host)) .. ".pem"
+      -- No host begins with "_".
+      local file = (#host <= 200 and host or "_" .. hash(host)) .. ".pem"
       out:section("crt-store", { key = host }, function(b)
         b:line("load", "crt", "acme/" .. file, "acme", SECTION, "domains", host)
       end)

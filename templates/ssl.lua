@@ -222,11 +222,21 @@ end
 --- Pairs of a certificate and its key that one Secret can have: tls.crt with tls.key, or one for each type of key.
 local STEMS = { "tls", "rsa", "ecdsa" }
 
---- The file of a Secret's certificate. Names of namespaces have no "_", nor have those of Secrets.
-local function file_of(namespace, name, stem)
-  local file = namespace .. "_" .. name
-  if #file > 190 then file = namespace .. "_" .. hash(name) end
-  return file .. (stem and stem ~= "tls" and "_" .. stem or "") .. ".pem"
+--- The beginning of the names of a Secret's files. Names of namespaces and of Secrets have no "_", so it separates the
+--- parts: no name of a Secret looks like another name with a part behind it, nor like the hash of a long one.
+local function id_of(namespace, name)
+  local id = namespace .. "_" .. name
+  return #id <= 190 and id or namespace .. "__" .. hash(name)
+end
+
+--- A file of a Secret. Each further word tells what is in it: "rsa", "ca", "crl", …; without one, it is tls.crt with
+--- its key.
+local function file_of(namespace, name, ...)
+  local parts = { id_of(namespace, name) }
+  for _, part in ipairs({ ... }) do
+    if part ~= "tls" then parts[#parts + 1] = part end
+  end
+  return table.concat(parts, "_") .. ".pem"
 end
 
 --- The facts of each pair of a Secret.
@@ -325,7 +335,7 @@ end
 local function revocations(out, namespace, name, secret)
   local facts = dig(secret, "x509", "revocations")
   if not facts then return nil end
-  local file = file_of(namespace, name):gsub("%.pem$", ".crl.pem")
+  local file = file_of(namespace, name, "crl")
   if facts.problem then
     out:warn("InvalidClientCrl", "Secret " .. namespace .. "/" .. name .. ": " .. facts.problem
       .. "; the list that was in use stays, or else no client is let in")
@@ -337,7 +347,7 @@ local function revocations(out, namespace, name, secret)
 end
 
 --- The name of a Secret's authorities in the maps.
-local function authorities_id(namespace, name) return (file_of(namespace, name):gsub("%.pem$", "")) end
+local function authorities_id(namespace, name) return id_of(namespace, name) end
 
 --- Before 3.2, TLS 1.3 takes a session up for another name than the one that it began for, with the certificate that
 --- the client had there: so no session is taken up.
@@ -350,7 +360,7 @@ local function authorities(out, namespace, name)
   local facts = secret and secret.x509 and secret.x509.authorities
   local problem = not secret and "there is no Secret " .. namespace .. "/" .. name
     or not facts and "Secret " .. namespace .. "/" .. name .. " has no ca.crt" or facts and facts.problem
-  local file = file_of(namespace, name):gsub("%.pem$", ".ca.pem")
+  local file = file_of(namespace, name, "ca")
   if problem then
     out:warn("InvalidClientCa", problem .. "; the previous authorities stay in use; "
       .. "if there are none, no client is accepted")
@@ -386,11 +396,11 @@ end
 --- The file with the lasting name is for when the Secret goes bad.
 local function server_authorities(out, told, namespace, name, is_fixed)
   local bytes, digest, reason, message = server_problem(namespace, name)
-  local file = file_of(namespace, name):gsub("%.pem$", ".server-ca.pem")
+  local file = file_of(namespace, name, "server-ca")
   if bytes then
     out:certificate(file, { ca = bytes })
     if is_fixed and digest then
-      file = file:gsub("%.server%-ca%.pem$", "." .. digest .. ".server-ca.pem")
+      file = file_of(namespace, name, "server-ca", digest)
       out:certificate(file, { ca = bytes })
       return file, digest
     end
@@ -454,7 +464,7 @@ end
 --- The same certificate under another name: HAProxy has a file with OCSP updates everywhere, or nowhere. facts: of one
 --- that certificates() has put out.
 local function unstapled(out, namespace, name, facts)
-  local file = file_of(namespace, name, facts.stem):gsub("%.pem$", ".unstapled.pem")
+  local file = file_of(namespace, name, facts.stem or "tls", "unstapled")
   put_pair(out, resources.secrets:get(namespace, name), facts, file)
   return file
 end

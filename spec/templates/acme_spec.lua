@@ -148,7 +148,7 @@ describe("The acme library", function()
     e:put("secrets", { metadata = { namespace = "default", name = "account" }, data = { ["tls.key"] = HANDLE } })
     e:render()
     local output = e:output()
-    for _, line in ipairs({ "\n    httpclient.ssl.ca-file certs/default_ca.server-ca.pem\n",
+    for _, line in ipairs({ "\n    httpclient.ssl.ca-file certs/default_ca_server-ca.pem\n",
       "\n    account-key certs/acme-account.pem\n", "\n    keytype RSA\n", "\n    bits 2048\n" }) do
       assert.matches(line, output.config, 1, true)
     end

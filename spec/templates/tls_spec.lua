@@ -139,8 +139,45 @@ describe("The ssl library", function()
     e:put("ingresses", ingress("a", { { hosts = { "a.example" }, secretName = "s" } }))
     e:render()
     certificates, lines = tables(e)
-    assert.equal("certs/default_s_ecdsa.unstapled.pem certs/default_s_rsa.pem", lines["a.example"])
-    assert.equal(ec, certificates["default_s_ecdsa.unstapled.pem"])
+    assert.equal("certs/default_s_ecdsa_unstapled.pem certs/default_s_rsa.pem", lines["a.example"])
+    assert.equal(ec, certificates["default_s_ecdsa_unstapled.pem"])
+  end)
+
+  it("gives each content of each Secret a file of its own, whatever the Secrets are called", function()
+    local long, digest = ("a"):rep(200), ("0a"):rep(20)
+    local hashes = program.engine({ libraries = false, scripts = { { name = "x.lua", source = [[
+      fragment("hash", function(out) out:map_entry("h.map", "x", hash(("a"):rep(200))) end)]] } } })
+    hashes:render()
+    local names = { "x", "ca", "rsa", long, hashes:output().maps["h.map"]:match("x (%x+)") }
+    for _, ending in ipairs({ "ca", "crl", "server-ca", "unstapled", "rsa", "ecdsa", digest .. ".server-ca", "pem" }) do
+      for _, between in ipairs({ ".", "-" }) do names[#names + 1] = "x" .. between .. ending end
+    end
+    local e = program.engine({ kinds = { { name = "secrets", parts = 2 }, unpack(program.KINDS) },
+      capabilities = { version = "3.2", major = 3, minor = 2, default_certificate = OWN }, scripts = { { name = "all.lua", source = [[
+        local ssl = use("ssl")
+        each(resources.secrets, "files", function(s, out)
+          local namespace, name = s.metadata.namespace, s.metadata.name
+          for _, c in ipairs(ssl.certificates(out, namespace, name)) do ssl.unstapled(out, namespace, name, c.facts) end
+          ssl.authorities(out, namespace, name)
+          ssl.server_authorities(out, out, namespace, name, true)
+        end)]] } } })
+    for _, name in ipairs(names) do
+      local s = secret(name, {}, { authorities = { certificates = 1, digest = digest }, revocations = { lists = 1 } })
+      s.data["ca.crt"], s.data["ca.crl"], s.data["ecdsa.key"] = HANDLE, HANDLE, HANDLE
+      s.x509.pairs = { secret(name, {}, { stem = "ecdsa" }).x509 }
+      e:put("secrets", s)
+    end
+    e:render()
+    assert.same({}, e.host.failures)
+    local files, count = {}, 0
+    for _, item in ipairs(e.host:winners()) do
+      if item.kind == CERTIFICATE and item.scope ~= "default.pem" then files[item.scope], count = true, count + 1 end
+    end
+    local distinct = 0
+    for _ in pairs(files) do distinct = distinct + 1 end
+    -- Two certificates, each with and without OCSP answers; authorities of clients and their list; two of servers.
+    assert.equal(8 * #names, distinct)
+    assert.equal(distinct, count)
   end)
 
   it("has at most four certificates for a host, also while their Secrets are missing", function()
@@ -257,7 +294,7 @@ describe("The ssl library", function()
         assert.equal("a.example/ " .. mode .. ":default_web_80\n", output.maps["client-prefix.map"])
         assert.equal("a.example/x " .. mode .. ":default_web_80\n", output.maps["client-exact.map"])
         local _, lines = tables(e)
-        assert.equal(ca == "ca" and "keep certs/default_s.pem [ca-file certs/default_ca.ca.pem verify optional]"
+        assert.equal(ca == "ca" and "keep certs/default_s.pem [ca-file certs/default_ca_ca.pem verify optional]"
           or "certs/default_s.pem", lines["a.example"])
         assert.equal(ca == "ca" and "a.example default_ca\n" or "", output.maps["client-ca.map"])
       end
@@ -278,12 +315,12 @@ describe("The ssl library", function()
       return e:output(), certificates, lines
     end
     local _, certificates, lines = run({}, { lists = 1 })
-    assert.equal(OWN .. "\n", certificates["default_ca.crl.pem"])
-    assert.equal("keep certs/default_s.pem [ca-file certs/default_ca.ca.pem crl-file certs/default_ca.crl.pem verify optional]",
+    assert.equal(OWN .. "\n", certificates["default_ca_crl.pem"])
+    assert.equal("keep certs/default_s.pem [ca-file certs/default_ca_ca.pem crl-file certs/default_ca_crl.pem verify optional]",
       lines["a.example"])
     local output
     output, certificates = run({}, { lists = 0, problem = "garbage" })
-    assert.equal("keep ", certificates["default_ca.crl.pem"])
+    assert.equal("keep ", certificates["default_ca_crl.pem"])
     assert.matches("garbage", output.warnings["default/a"].InvalidClientCrl)
     for page, good in pairs({ ["https://x.example/why?a=1&b=%20"] = true, ["http://x.example:8080/"] = true, ["/why"] = true,
       ["//x.example/"] = false, ["javascript:1"] = false, ["https://x.example"] = false, ["/a b"] = false,
@@ -309,7 +346,7 @@ describe("The ssl library", function()
     end
     local lines = run({ ocsp_update = true })
     assert.equal("certs/default_s.pem [ocsp-update on]", lines["a.example"])
-    assert.equal("certs/default_r.pem certs/default_s.unstapled.pem", lines["b.example"])
+    assert.equal("certs/default_r.pem certs/default_s_unstapled.pem", lines["b.example"])
     assert.equal("certs/default_s.pem", run({})["a.example"])
     -- Whom HAProxy asks is chosen by whoever made the certificate.
     for _, responder in ipairs({ "127.0.0.1", "169.254.169.254", "0x7f.1", "2130706433", "localhost", "metadata.google.internal",

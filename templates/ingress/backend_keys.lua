@@ -46,7 +46,7 @@ annotations({
     protects = true,
     doc = "A Secret with the authorities (ca.crt, or tls.crt) that verify the pods' certificates. "
       .. "In the ConfigMap: NAMESPACE/NAME.",
-    lines = "server … ssl verify required ca-file certs/NAMESPACE_NAME.server-ca.pem",
+    lines = "server … ssl verify required ca-file certs/NAMESPACE_NAME_server-ca.pem",
     reload = "another Secret; before 3.2, other authorities in it",
     tested = TLS_TEST,
   },

@@ -89,7 +89,7 @@ if ON then
       families = { ["haproxy-haptic.org"] = "client-ca" }, effect = "client-certificates",
       doc = "A Secret of the Ingress' namespace with the authorities (ca.crt) of the certificates that clients need, "
         .. "and perhaps with lists of revoked ones (ca.crl). Where it is wrong, nobody is let in.",
-      lines = "crt-list: certs/NAMESPACE_NAME.pem [ca-file certs/NAMESPACE_CA.ca.pem verify optional]; http-request "
+      lines = "crt-list: certs/NAMESPACE_NAME.pem [ca-file certs/NAMESPACE_CA_ca.pem verify optional]; http-request "
         .. "return status 496 if …",
       reload = "before 3.2, other authorities in the Secret", tested = tested,
     },
