@@ -108,8 +108,9 @@ annotations({
   },
   cors_allow_origin = {
     type = "text", default = "*", parse = cors.parse_origin, on = { "Ingress", "ConfigMap" }, effect = "cors",
-    doc = "The allowed origins: *, or a regular expression for the header Origin. An expression "
-      .. "that begins with http or ^http must match the whole header.",
+    doc = "The allowed origins: *, a list such as https://a.example, https://b.example, or a regular "
+      .. "expression for the header Origin. An expression that begins with http or ^http must match "
+      .. "the whole header.",
     lines = "http-request set-var(txn.cors) var(txn.origin) if … map_reg(maps/cors-origin.map) -m found",
     tested = "annotations_spec: lets pages of other hosts read answers",
   },

@@ -345,8 +345,9 @@ each(resources.ingresses, "routes", function(ing, out)
   if tls.protects then done.clients = tls.clients_value(ing) end
   server_tls.judge(out, ing)
   levels.judge(out, ing, "Ingress")
-  backend_values.read({ { kind = "Ingress", object = ing } },
-    function(kind, key, message) out:warn("InvalidAnnotation", wrong_value(kind, key, message)) end)
+  backend_values.read({ { kind = "Ingress", object = ing } }, function(kind, key, message)
+    if kind == "Ingress" then out:warn("InvalidAnnotation", wrong_value(kind, key, message)) end
+  end)
   for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
     local host, problem = host_key(rule.host)
     if not host then

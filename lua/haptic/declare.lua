@@ -12,8 +12,8 @@
 --   enum       values={…}             one of these texts
 --   text       pattern=, expects=     no control characters; expects: the pattern in words, for the message
 --   list       pattern=, expects=     of texts; a text is taken apart at commas and blanks
---   addresses  references=            a list of IPv4 and IPv6 addresses and networks; with references, a beginning
---                                     such as "patterns/", also of names of lists behind it
+--   addresses  references=            a list of IPv4 and IPv6 addresses and networks, also one in each line; with
+--                                     references, a beginning such as "patterns/", also of names of lists behind it
 --   lines      max=                   a list of lines without blanks at their ends; empty ones are left out
 --   records    fields={NAME=spec}     a list of tables; as text "name=a status=b; name=c"
 --   map                               a table of names and texts
@@ -194,6 +194,7 @@ local function is_reference(s, beginning)
 end
 
 function READ.addresses(v, spec)
+  if type(v) == "string" then v = gsub(v, "[\r\n]+", " ") end
   local list, expects = as_list(v), "a list of addresses or networks, such as 10.0.0.0/8"
   if spec.references then expects = expects .. ", or " .. spec.references .. "NAME" end
   if not list then return nil, expects end

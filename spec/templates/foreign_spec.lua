@@ -190,6 +190,17 @@ describe("A route that nobody answers", function()
     local invalid = reason({ web, { "endpoints", slice("web-1", "web", 80, { { "127.0.0.1" } }, { port_name = "http" }) } })
     assert.matches("1 of 1", invalid.InvalidEndpoint)
     assert.is_nil(invalid.NoReadyEndpoints)
+    local names = slice("web-1", "web", 80, { { "a.example" }, { "b.example" } }, { port_name = "http" })
+    names.addressType = "FQDN"
+    local only_names = reason({ web, { "endpoints", names } })
+    assert.matches("^2 endpoints of service web are names %(addressType FQDN%)", only_names.EndpointNamesIgnored)
+    only_names.EndpointNamesIgnored = nil
+    assert.same({}, only_names)
+    local both = reason({ web, { "endpoints", names },
+      { "endpoints", slice("web-2", "web", 80, { { "10.0.0.1" } }, { port_name = "http" }) } })
+    assert.matches("^2 endpoints", both.EndpointNamesIgnored)
+    both.EndpointNamesIgnored = nil
+    assert.same({}, both)
     assert.same({}, reason({ web, { "endpoints", slice("web-1", "web", 80, { { "10.0.0.1" } }, { port_name = "http" }) } }))
   end)
 end)

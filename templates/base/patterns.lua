@@ -285,6 +285,7 @@ end
 --- steps. bytes: of the longest text; max: how many steps there may be.
 local function check(text, bytes, max)
   if #text > MAX_BYTES then return nil, ("it is longer than %d bytes"):format(MAX_BYTES) end
+  if text:find(" ", 1, true) then return nil, "it has a blank" end
   if text:find("[^\33-\126]") then return nil, "it has characters other than printable ASCII" end
   local is_fixed, steps = text:sub(1, 1) == "^", 0
   local parser = { text = text, at = is_fixed and 2 or 1, groups = 0 }

@@ -4,14 +4,26 @@ local patterns = use("base.patterns")
 
 local MAP, ORIGINS = "cors.map", "cors-origin.map"
 
---- "*", or a regular expression for the header Origin. One that begins with the scheme is for the whole of it: without
---- that, "https://shop.example" would let in "https://shop.example.attacker.test".
+--- The expression for a list of origins, such as "https://a.example, https://b.example:8443"; nil when it is none.
+local function parse_origins(text)
+  local list = {}
+  for origin in text:gmatch("[^,%s]+") do
+    local name = origin:match("^https?://([%w.-]+)$") or origin:match("^https?://([%w.-]+):%d+$")
+    if not name then return nil end
+    list[#list + 1] = origin:lower():gsub("%.", "\\.")
+  end
+  return #list > 1 and "^(?:" .. table.concat(list, "|") .. ")$" or nil
+end
+
+--- "*", a list of origins, or a regular expression for the header Origin. One that begins with the scheme is for the
+--- whole of it: without that, "https://shop.example" would let in "https://shop.example.attacker.test".
 local function parse_origin(text)
   if text == "*" then return "*" end
+  text = parse_origins(text) or text
   local whole = text:match("^%^?(http.*)$")
   local expression = whole and "^(?:" .. whole .. ")$" or text
   local groups, problem = patterns.check(expression)
-  if not groups then return nil, "* or a regular expression: " .. problem end
+  if not groups then return nil, "*, a list of origins, or a regular expression: " .. problem end
   return expression
 end
 

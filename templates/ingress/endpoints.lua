@@ -52,13 +52,16 @@ local function by_existence(conditions)
 end
 
 --- The servers of a port in all slices of a Service, each address once, not in order; and what was seen: numbers of
---- slices that have the port, of endpoints, and of those with an address that may not be used.
+--- slices that have the port, of endpoints, of those with an address that may not be used, and of those in slices of
+--- names (addressType FQDN).
 local function gather(slices, port_name, choose)
-  local servers, by_address, seen = {}, {}, { ports = 0, endpoints = 0, invalid = 0 }
+  local servers, by_address, seen = {}, {}, { ports = 0, endpoints = 0, invalid = 0, names = 0 }
   for _, slice in ipairs(slices) do
     local port = slice_port(slice, port_name)
     local is_v6 = slice.addressType == "IPv6"
-    if is_port(port) and (is_v6 or slice.addressType == "IPv4") then
+    if not is_v6 and slice.addressType ~= "IPv4" then
+      seen.names = seen.names + #(slice.endpoints or {})
+    elseif is_port(port) then
       seen.ports = seen.ports + 1
       for _, endpoint in ipairs(slice.endpoints or {}) do
         local address = dig(endpoint, "addresses", 1)
@@ -166,7 +169,12 @@ local function servers_of(out, namespace, service_name, port_name, keep_last)
     out:warn("InvalidEndpoint", ("%d of %d endpoints of service %s have no usable address"):format(
       seen.invalid, seen.endpoints, service_name))
   end
-  if #servers == 0 and seen.invalid < math.max(seen.endpoints, 1) then
+  if seen.names > 0 then
+    out:warn("EndpointNamesIgnored", ("%d endpoints of service %s are names (addressType FQDN) and get no requests; "
+      .. "only addresses do. A Service of the type ExternalName leads to a name"):format(seen.names, service_name))
+  end
+  local has_told = seen.endpoints == 0 and seen.names > 0 or seen.endpoints > 0 and seen.invalid == seen.endpoints
+  if #servers == 0 and not has_told then
     out:warn(why_nobody(slices, service_name, port_name, seen))
   end
   table.sort(servers, server_before)

@@ -42,6 +42,7 @@ local function path_problem(p)
     problem = "does not begin with '/'"
   elseif encoded(p) then
     problem = "has characters that clients send encoded; write it as " .. encoded(p)
+    if p:find("[%[%]{}|\\^]") then problem = problem .. ", or without them: a path is no pattern" end
     if p:find("[?#]") then problem = "has '?' or '#', which end the path of a request" end
   elseif p:find("%", 1, true) and p:gsub("%%%x%x", ""):find("%", 1, true) then
     problem = "has a '%' without two hexadecimal digits"

@@ -24,7 +24,6 @@ local function write_frontend(b)
   b:line("option", "dontlognull")
   b:line("timeout", "client", setting("timeout_client"))
   b:line("timeout", "client-fin", setting("timeout_client_fin"))
-  b:line("timeout", "tunnel", setting("timeout_tunnel"))
   for _, words in ipairs(binds(context.https_bind, context.https_port)) do b:line("bind", unpack(words)) end
   write_proxy(b)
   b:line("tcp-request", "inspect-delay", context.timeout_http_request)
