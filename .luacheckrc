@@ -14,8 +14,9 @@ files["tools/fuzz"] = { globals = { "fuzz_allowed" }, read_globals = { "fuzz_bud
 files["templates"] = {
   std = "luajit",
   read_globals = {
-    "address_parse", "annotated", "annotation", "annotation_keys", "annotations", "apply", "b64decode", "b64encode",
-    "capabilities", "context", "dig", "each", "each_requested", "extend", "extended", "fail", "family",
+    "address_parse", "annotated", "annotation", "annotation_keys", "annotation_near", "annotations", "apply",
+    "b64decode", "b64encode", "capabilities", "context", "dig", "each", "each_requested", "extend", "extended",
+    "fail", "family",
     "format_escape", "fragment", "from_env", "group_by", "hash", "json", "json_decode", "keys", "may_patch_status",
     "path", "point", "provide", "regex_escape", "replace", "resources", "section", "settings", "shared", "snippets",
     "sort_by", "use", "warn", "watched",

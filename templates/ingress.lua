@@ -142,13 +142,21 @@ local request_backend = each_requested(resources.services, "backend", function(s
   end)
 end)
 
---- The backend of a Service's port for connections whose TLS is passed through. Nothing is added to it.
+--- The words of servers for connections. A cookie is HTTP's.
+local function values_of_connections(service)
+  local values = backend_values.read({ { kind = "Service", object = service } })
+  values.cookie_persistence_no_dynamic = nil
+  return values
+end
+
+--- The backend of a Service's port for connections whose TLS is passed through: nothing but servers.
 local request_passthrough = passthrough.on and each_requested(resources.services, "passthrough",
   function(service, out, asked)
     local port = port_of(asked.key)
     local backend = asked.namespace .. "_" .. asked.name .. "_" .. asked.key .. "__tcp"
     out:backend(backend, { from = passthrough.defaults }, function(b)
-      if not service_problem(service, asked.name, port) then add_servers(out, b, service, port, {}) end
+      if service_problem(service, asked.name, port) then return end
+      add_servers(out, b, service, port, {}, values_of_connections(service))
     end)
   end)
 
@@ -158,9 +166,7 @@ local request_tcp = tcp.is_set and each_requested(resources.services, "tcp", fun
   if service then judge_service(out, service) end
   out:backend(asked.namespace .. "_" .. asked.name .. "_" .. asked.key .. "__port", { from = tcp.defaults }, function(b)
     if service_problem(service, asked.name, port) then return end
-    local values = backend_values.read({ { kind = "Service", object = service } })
-    values.cookie_persistence_no_dynamic = nil
-    add_servers(out, b, service, port, {}, values)
+    add_servers(out, b, service, port, {}, values_of_connections(service))
   end)
 end)
 

@@ -38,7 +38,9 @@ local REFUSED_FIELDS = { keys = true, on = true, reason = true, protects = true 
 local Annotations = {}
 Annotations.__index = Annotations
 
-function M.new() return setmetatable({ specs = {}, by_key = {}, short = {}, mark = 0 }, Annotations) end
+function M.new()
+  return setmetatable({ specs = {}, by_key = {}, short = {}, mark = 0, near_keys = {}, near_count = 0 }, Annotations)
+end
 
 --- A list of kinds as a set.
 local function kinds_of(what, list, level)
@@ -273,6 +275,29 @@ function Annotations:look(key, kind)
     entry.looks[kind] = known
   end
   return known
+end
+
+--- Unknown keys of which the nearest known one is remembered: a misspelt key often stands at many objects.
+local MAX_REMEMBERED = 1000
+
+--- The key with an effect on a kind of object that is most like one that nobody has declared; nil where none is.
+function Annotations:near(key, kind)
+  local id = kind .. " " .. key
+  local known = self.near_keys[id]
+  if known ~= nil then return known or nil end
+  local prefix, short = match(key, "^([^/]+)/(.+)$")
+  local names = {}
+  for _, other in ipairs(prefix and sandbox.sorted_keys(self.by_key) or {}) do
+    local entry = self.by_key[other]
+    if entry.prefix == prefix and entry.spec and entry.kinds[kind] and not entry.is_old then
+      names[#names + 1] = entry.short
+    end
+  end
+  local found = nearest.of(short, names)
+  found = found and prefix .. "/" .. found
+  if self.near_count >= MAX_REMEMBERED then self.near_keys, self.near_count = {}, 0 end
+  self.near_keys[id], self.near_count = found or false, self.near_count + 1
+  return found
 end
 
 local DOCUMENTED = { "type", "references", "min", "max", "values", "unit", "shape", "default", "doc", "effect",

@@ -39,8 +39,9 @@ M.PROFILE_RANK = 250
 M.NO_DEFAULTS, M.NO_DEFAULTS_RANK = "haptic_none", 190
 --- Order of a piece within its section when nothing is said.
 M.ORDER = 500
---- Longest text of one warning or event, in bytes, and how many reasons one output has them for.
-M.MAX_MESSAGE = 1024
+--- Longest text of the warnings or events with one reason, in bytes, what ends it where some of them have no room, and
+--- how many reasons one output has them for. An Event of Kubernetes has the first 1024 bytes.
+M.MAX_MESSAGE, M.MORE = 4096, "; and more"
 M.MAX_REASONS = 100
 local Out = {}
 local OUT = { __index = Out, __metatable = false }
@@ -374,7 +375,8 @@ local function message_put(self, kind, reason, message, level)
   if type(reason) ~= "string" or not find(reason, "^%u%w*$") or #reason > 60 then
     error("a reason is one CamelCase word, got " .. word.show(sandbox.tostring(reason)), level + 1)
   end
-  local text = sub(string.gsub(sandbox.tostring(message), "%c", " "), 1, M.MAX_MESSAGE)
+  local room = M.MAX_MESSAGE - #M.MORE
+  local text = sub(string.gsub(sandbox.tostring(message), "%c", " "), 1, room)
   local before_n = self.n
   local same, at = put(self, kind, 0, 0, "", reason, text)
   if self.n > before_n then
@@ -387,9 +389,8 @@ local function message_put(self, kind, reason, message, level)
   if not same then
     -- One contribution per reason: further messages are added to it.
     local before = self.items[at + 6]
-    if #before + #text + 2 <= M.MAX_MESSAGE and not find("; " .. before .. "; ", "; " .. text .. "; ", 1, true) then
-      self.items[at + 6] = before .. "; " .. text
-    end
+    if #before > room or find("; " .. before .. "; ", "; " .. text .. "; ", 1, true) then return end
+    self.items[at + 6] = before .. (#before + #text + 2 <= room and "; " .. text or M.MORE)
   end
 end
 

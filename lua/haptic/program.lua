@@ -226,6 +226,9 @@ function Program:api(template, accessors, resources)
   --- What is known of an annotation's key on a kind of object; nil when it is not declared.
   function A.annotation(key, kind) return self.annotations:look(key, kind) end
 
+  --- The declared key that is most like one that is not declared; nil when none is like it.
+  function A.annotation_near(key, kind) return self.annotations:near(key, kind) end
+
   function A.provide(name, value)
     only_loading(self, "provide")
     if self.provided[name] ~= nil then error("provide: " .. sandbox.tostring(name) .. " is provided already", 2) end

@@ -32,6 +32,8 @@ M.rows = {
   annotated = { "annotated({\"name\", …}, {{kind = \"Ingress\", values = …}, …}, function(kind, key, message) … end)",
     "The values of declared annotations, of the first level that has a right one; and which are wrong everywhere." },
   annotation = { "annotation(key, \"Ingress\")", "What is known of a key: is_honoured, protects, refused; or nil." },
+  annotation_near = { "annotation_near(key, \"Ingress\")",
+    "The declared key that is most like an unknown one; or nil." },
   annotation_keys = { "annotation_keys(\"haproxy.org\")",
     "The keys of a family: a list of {short, on, type, default, doc, lines, reload, tested, reason, …}." },
   apply = { "apply(\"point\", b, it)", "Open a point: what extends it is written here." },

@@ -151,6 +151,7 @@ describe("Ingresses as people write them, on " .. series .. ",", function()
   it("pass TLS through to the pod", function()
     assert.matches("^sni=raw.example ", ask("https://raw.example/").body)
     assert.equal(302, ask("http://raw.example/").status)
+    haptic:wait_log("object=team%-a/raw .*no effect on TLS that is passed through: haproxy.org/set%-host")
   end)
 
   it("rewrite paths by groups, in several lines", function()
@@ -246,6 +247,7 @@ describe("Ingresses as people write them, on " .. series .. ",", function()
     for _, object in ipairs({ "team%-a/odd%-values", "team%-a/sessions", "team%-b/fallback", "team%-a/paths" }) do
       assert.equal(0, haptic:count_log("object=" .. object .. " .*load%-balance"), object)
     end
+    haptic:wait_log("object=team%-a/odd%-values .*Request%-Set%-Headers %(did you mean haproxy.org/request%-set%-header%?%)")
     haptic:wait_log("object=team%-a/tuned .*timeout%-check must be a duration.*5S.*send%-proxy%-protocol must be one of")
     haptic:wait_log("spec.rules%[1%].host: must be a DNS name in small letters")
   end)

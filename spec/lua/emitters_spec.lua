@@ -243,6 +243,12 @@ describe("emitters", function()
     e:render()
     assert.same({ Bad = "one; two", Other = "a b" }, e:output().warnings[""])
     assert.matches("a reason is one CamelCase word", failure("fragment('f', function(out) out:warn('not a reason', 'x') end)"))
+    -- What has no room is not left out silently.
+    e = engine("fragment('f', function(out) for i = 1, 2000 do out:warn('Many', 'number ' .. i) end out:warn('Long', ('x'):rep(9000)) end)")
+    e:render()
+    local told = e:output().warnings[""]
+    assert.matches("^number 1; number 2; .*; number %d+; and more$", told.Many)
+    assert.is_true(#told.Many <= 4096 and #told.Long <= 4096)
   end)
 end)
 

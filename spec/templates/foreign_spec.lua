@@ -43,6 +43,10 @@ describe("Annotations of other controllers", function()
     for _, key in ipairs({ "example.com", "ingress.class" }) do assert.is_nil(text:find(key, 1, true), key) end
     assert.equal(SERVED, o.maps["path-prefix.map"])
     assert.equal("", told(annotated({ ["example.com/note"] = "x" }), "AnnotationIgnored"))
+    assert.matches("haproxy.org/timeout-srever (did you mean haproxy.org/timeout-server?), haproxy.org/xyz",
+      told(annotated({ ["haproxy.org/timeout-srever"] = "5s", ["haproxy.org/xyz"] = "5s" }), "AnnotationIgnored"), 1, true)
+    assert.matches("haproxy-haptic.org/Check (did you mean haproxy-haptic.org/check?)",
+      told(annotated({ ["haproxy-haptic.org/Check"] = "true" }), "AnnotationIgnored"), 1, true)
   end)
 
   it("are counted when there is no room for their names", function()

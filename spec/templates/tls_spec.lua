@@ -271,6 +271,27 @@ describe("The ssl library", function()
     end
   end)
 
+  it("says what has no effect on TLS that is passed through, and gives its servers the Service's words", function()
+    local e = engine({ ssl_passthrough = true }, { version = "3.4", major = 3, minor = 4, default_certificate = OWN })
+    local service = program.service("web")
+    service.metadata.annotations = { ["haproxy.org/pod-maxconn"] = "7", ["haproxy.org/send-proxy-protocol"] = "proxy-v2",
+      ["haproxy.org/check"] = "true", ["haproxy.org/check-interval"] = "9s", ["haproxy.org/load-balance"] = "leastconn",
+      ["haproxy.org/cookie-persistence-no-dynamic"] = "c" }
+    e:put("services", service)
+    e:put("endpoints", program.slice("web-1", "web", 80, { { "10.0.0.1" } }))
+    e:put("ingresses", ingress("a", nil, { annotations = { ["haproxy.org/ssl-passthrough"] = "true",
+      ["haproxy.org/ssl-redirect-code"] = "301", ["haproxy.org/path-rewrite"] = "/x", ["haproxy.org/set-host"] = "b.example" } }))
+    e:render()
+    local o = e:output()
+    local told = o.warnings["default/a"]
+    assert.equal("these have no effect on TLS that is passed through: haproxy.org/path-rewrite, haproxy.org/set-host, "
+      .. "service web: haproxy.org/cookie-persistence-no-dynamic, service web: haproxy.org/load-balance", told.AnnotationIgnored)
+    assert.matches("TLS for a.example goes to the Service of the first path", told.PathIgnored, 1, true)
+    local backend = o.config:match("\nbackend default_web_80__tcp.-\n\n") or o.config:match("\nbackend default_web_80__tcp.*")
+    assert.matches("server 10.0.0.1_80 10.0.0.1:80 check inter 9s maxconn 7 send-proxy-v2\n", backend, 1, true)
+    assert.is_nil(backend:find("balance", 1, true))
+  end)
+
   it("closes the routes that ask for client certificates where there is no HTTPS", function()
     local e = engine({ https = false })
     e:put("services", program.service("web"))

@@ -153,7 +153,9 @@ if NAME and watched("configmaps") then
     for key in pairs(map.data or {}) do
       local known = annotation(FAMILY .. "/" .. key, "ConfigMap")
       if not known then
-        out:warn("AnnotationIgnored", key .. " has no effect: it is no key of " .. FAMILY)
+        local meant = annotation_near(FAMILY .. "/" .. key, "ConfigMap")
+        out:warn("AnnotationIgnored", key .. " has no effect: it is no key of " .. FAMILY
+          .. (meant and "; did you mean " .. meant:match("/(.+)$") .. "?" or ""))
       elseif not known.is_honoured then
         out:warn("AnnotationIgnored", key .. " has no effect: " .. known.refused)
       elseif known.is_value then

@@ -74,7 +74,9 @@ annotations({
   ssl_passthrough = {
     type = "switch", on = BACKENDS, families = in_families("ssl-passthrough"), effect = "passthrough",
     doc = "TLS connections are passed to the pods unchanged. The server name (SNI) selects the "
-      .. "route. Needs the setting ssl_passthrough; without it the routes answer 503.",
+      .. "route. Needs the setting ssl_passthrough; without it the routes answer 503. Of other keys only "
+      .. "ssl-redirect, and the Service's check, check-interval, pod-maxconn and send-proxy-protocol have "
+      .. "an effect; an Event lists the others.",
     lines = "use_backend %[var(txn.passthrough)]",
     tested = "passthrough_spec: stands beside hosts whose TLS ends here, and comes and goes",
   },

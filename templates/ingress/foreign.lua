@@ -64,11 +64,20 @@ local function listed(keys)
   return table.concat(parts, ", ")
 end
 
+--- Keys of one object for which the nearest known one is looked up.
+local MAX_HINTS = 5
+
+--- A key that nobody has declared, with the one that was perhaps meant. hints: how many of these there are already.
+local function unknown(name, kind, hints)
+  local meant = hints < MAX_HINTS and annotation_near(name, kind)
+  return meant and name .. " (did you mean " .. meant .. "?)" or name
+end
+
 local function is_switched_on(value) return not OFF[tostring(value):trim():lower()] end
 
 --- Sort the annotations of an object into those that are passed over and those that protect.
 local function sorted(object, kind)
-  local ignored, protects, canary = {}, {}, nil
+  local ignored, protects, canary, hints = {}, {}, nil, 0
   for name, value in pairs(dig(object, "metadata", "annotations") or {}) do
     local prefix, key = tostring(name):match("^([^/]+)/(.+)$")
     local family = families[prefix]
@@ -85,10 +94,10 @@ local function sorted(object, kind)
       elseif key == "canary" and is_switched_on(value) then
         canary = name
       else
-        ignored[#ignored + 1] = name
+        ignored[#ignored + 1], hints = unknown(name, kind, hints), hints + 1
       end
     elseif not is_ours and prefix == OURS and name ~= NOTE then
-      ignored[#ignored + 1] = name
+      ignored[#ignored + 1], hints = unknown(name, kind, hints), hints + 1
     elseif not is_ours and prefix and (prefix:starts_with("backend.") or prefix:starts_with("frontend.")) then
       ignored[#ignored + 1] = name .. " (another controller's administrator has defined it: declare it in a template)"
     end

@@ -9,18 +9,40 @@ local classes = use("ingress.classes")
 
 local ON = loaded and ssl.passes_through and not context.tls_elsewhere
 
---- The Services of an Ingress' rules, in their order.
+--- The Services of an Ingress' rules, in their order, each once.
 local function services_of(ing)
-  local list = {}
+  local list, seen = {}, {}
   for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
     for _, p in ipairs(dig(rule, "http", "paths") or {}) do
       local name = dig(p, "backend", "service", "name")
-      if names.is_label(name) and names.is_label(ing.metadata.namespace) then
+      if names.is_label(name) and names.is_label(ing.metadata.namespace) and not seen[name] then
+        seen[name] = true
         list[#list + 1] = resources.services:get(ing.metadata.namespace, name)
       end
     end
   end
   return list
+end
+
+--- Effects of an Ingress whose TLS is passed through, and values of its Services.
+local KEPT = { passthrough = true, ["ssl-redirect"] = true }
+local KEPT_VALUES = { check = true, check_interval = true, pod_maxconn = true, send_proxy_protocol = true,
+  keep_last_ready = true, standalone_backend = true }
+
+--- Tell the owner what has no effect on connections that are passed through.
+local function judge(out, list)
+  local ignored = {}
+  for _, o in ipairs(list) do
+    for key in pairs(dig(o.object, "metadata", "annotations") or {}) do
+      local known = annotation(key, o.kind)
+      local is_kept = known and (KEPT[known.effect] or o.kind == "Service" and KEPT_VALUES[known.name])
+      if known and known.is_honoured and not is_kept then
+        ignored[#ignored + 1] = (o.kind == "Service" and "service " .. o.object.metadata.name .. ": " or "") .. key
+      end
+    end
+  end
+  if #ignored == 0 then return end
+  out:warn("AnnotationIgnored", "these have no effect on TLS that is passed through: " .. table.concat(ignored, ", "))
 end
 
 --- What becomes of an Ingress' TLS: nil (it ends here), "passed", or "refused". Its own annotation counts, then that of
@@ -51,7 +73,16 @@ local function state(out, ing)
       return "refused"
     end
   end
+  judge(out, list)
   return "passed"
+end
+
+--- Tell the owner of a rule whose paths have no effect: the name alone leads to a Service.
+local function judge_paths(out, host, rule)
+  local paths = dig(rule, "http", "paths")
+  if #paths == 1 and (paths[1].path == nil or paths[1].path == "/" or paths[1].path == "") then return end
+  out:warn("PathIgnored", ("ssl-passthrough: TLS for %s goes to the Service of the first path of its rule, whatever is "
+    .. "asked for"):format(host))
 end
 
 --- Put out where the names of an Ingress lead. backend_of gives the backend of a path.
@@ -69,6 +100,7 @@ local function put(out, ing, passes, backend_of)
       local p = passes and dig(rule, "http", "paths", 1)
       local target = not passes and ssl.terminate or p and backend_of(p)
       if target and host ~= "" then out:map_entry(ssl.passthrough_map, host, target) end
+      if p then judge_paths(out, host, rule) end
     end
   end
 end
