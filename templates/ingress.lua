@@ -380,9 +380,12 @@ end)
 
 -- TLS ------------------------------------------------------------------------------------------------------
 
---- Where the valid routes of an Ingress stand in the maps: {host=, map=, key=, backend=}.
+--- Where the valid routes of an Ingress stand in the maps: {host=, map=, key=, backend=}. Each has a route there: a
+--- redirect without one would stand in the way of another Ingress' redirect.
 local function places(ing)
   local list, passes = {}, passthrough.state(SILENT, ing)
+  local _, is_canary = judge_ingress(SILENT, ing)
+  if is_canary then return list end
   for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
     local host = host_key(rule.host)
     for _, p in ipairs(host and dig(rule, "http", "paths") or {}) do

@@ -143,8 +143,9 @@ end
 --- of HAProxy, the trusted proxy says "https".
 local function write_redirect(b)
   b:acl("asks_https", { "req.hdr(x-forwarded-proto)", "-i" }, "https")
-  -- Whoever proves that a host is his by an answer over HTTP has no certificate yet.
-  b:acl("acme_challenge", "path_beg", "/.well-known/acme-challenge/")
+  -- Whoever proves that a host is his by an answer over HTTP has no certificate yet. A token is base64url (RFC 8555,
+  -- 8.3). Nothing else passes: a server may resolve the ".." of a path, and would then answer for another path.
+  b:acl("acme_challenge", "path_reg", "^/[.]well-known/acme-challenge/[A-Za-z0-9_-]+$")
   write_look_up(b, "txn.redirect", "redirect", false, "!asks_https", "!acme_challenge")
   for _, code in ipairs(CODES) do
     b:line("http-request", "redirect", "location", "https://%[var(txn.host)]%[pathq]", "code", code, "if", "{",

@@ -11,6 +11,11 @@ local CONFIG = {
   },
 }
 
+--- Paths that a server may take for another one: none of them is a challenge.
+local NO_CHALLENGES = { "/.well-known/acme-challenge/../../x", "/.well-known/acme-challenge/%2e%2e/x",
+  "/.well-known/acme-challenge/..;/x", "/.well-known/acme-challenge/", "/.well-known/acme-challenge/..",
+  "/.well-known/acme-challenge/token/x", "//.well-known/acme-challenge/token" }
+
 describe("TLS", function()
   local scope, source, haptic
 
@@ -113,6 +118,7 @@ describe("TLS", function()
       assert.equal(308, answer.status)
       assert.equal("https://other.example:8443/x", answer.headers.location)
       assert.equal(200, plain("shop.example", "/.well-known/acme-challenge/token").status)
+      for _, path in ipairs(NO_CHALLENGES) do assert.equal(302, plain("shop.example", path).status, path) end
       answer = plain("shop.example", "/guest/x")
       assert.equal(200, answer.status)
       assert.matches("198.18.0.5:8001", answer.body, 1, true)
@@ -331,6 +337,7 @@ describe("TLS", function()
         for _, host in ipairs({ "in.example", "no-ca.example", "no-tls.example" }) do
           assert.equal(496, plain(host).status)
           assert.equal(200, plain(host, "/.well-known/acme-challenge/x").status)
+          for _, path in ipairs(NO_CHALLENGES) do assert.equal(496, plain(host, path).status, path) end
         end
         assert.equal(200, plain("maybe.example").status)
         for _, path in ipairs({ "/", "/rest/x" }) do

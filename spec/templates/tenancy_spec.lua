@@ -173,8 +173,9 @@ describe("The Host header", function()
       local pid = haproxy.start(binary, folder, socket)
       local routed = haproxy.get(socket, "/public/x", "t.example:80")
       local statuses = {}
-      local hosts = { "t.example/public", "t.example:80/public", "x,t.example", "t.example/public/", "/public", "t.example?/public" }
-      for i, host in ipairs(hosts) do statuses[i] = haproxy.get(socket, i == 3 and "/public" or "/admin", host) end
+      local hosts = { "t.example/public", "t.example:80/public", "x,t.example", "t.example/public/", "/public", "t.example?/public",
+        "t.example:80@u.example", "u.example@t.example" }
+      for i, host in ipairs(hosts) do statuses[i] = haproxy.get(socket, (i == 3 or i > 6) and "/public" or "/admin", host) end
       haproxy.stop(pid)
       assert.equal(503, routed, binary) -- the backend, which has no servers
       for i, host in ipairs(hosts) do

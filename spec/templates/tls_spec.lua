@@ -56,6 +56,16 @@ describe("The ssl library", function()
     assert.matches("bind :8443 ssl crt-list certs/https.list alpn h2,http/1.1 ", output.config, 1, true)
   end)
 
+  it("gives no redirects to what has no routes, which would be in the way of others", function()
+    local e = engine()
+    e:put("ingresses", program.ingress("canary", { annotations = { ["nginx.ingress.kubernetes.io/canary"] = "true",
+      ["haproxy.org/ssl-redirect"] = "true" }, rules = { { host = "a.example", paths = { { "/", "Prefix", "new" } } } } }), 1000)
+    e:put("ingresses", ingress("a", { { hosts = { "a.example" } } }), 2000)
+    e:render()
+    assert.same({}, e.host.failures)
+    assert.equal("a.example/ 302:443:default_web_80\n", e:output().maps["redirect-prefix.map"])
+  end)
+
   it("is not there without Secrets, without a default certificate, or when it is switched off", function()
     for _, e in ipairs({ program.engine({}), engine({ https = false }), engine(nil, { version = "3.2" }) }) do
       e:put("ingresses", ingress("a", { { hosts = { "a.example" }, secretName = "s" } }))

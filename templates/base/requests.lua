@@ -111,9 +111,10 @@ end)
 
 section("frontend http", { name = "http-variables", order = 400 }, function(b)
   -- HAProxy 3.0 and later refuse such hosts themselves. With a "/" in it, a host would bring a path of its own to the
-  -- look-up; at a comma, req.hdr() would take what is behind it.
+  -- look-up; at a comma, req.hdr() would take what is behind it; of "NAME:80@OTHER", host_only takes NAME, and a server
+  -- may take OTHER.
   if (capabilities.major or 2) < 3 then
-    b:line("http-request", "deny", "deny_status", 400, "if", "{", "req.fhdr(host)", "-m", "sub", "/", ",", "}")
+    b:line("http-request", "deny", "deny_status", 400, "if", "{", "req.fhdr(host)", "-m", "sub", "/", ",", "@", "}")
   end
   b:line("http-request", "set-var(txn.host)", "req.hdr(host),host_only,lower")
   -- A name with the final dot is the same name (RFC 3986, 3.2.2).
