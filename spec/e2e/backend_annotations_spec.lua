@@ -20,7 +20,7 @@ describe("Annotations about backends:", function()
     local ready = scope:path("echo.sock")
     port = e2e.port()
     scope:spawn({ name = "echo", argv = { "python3", "spec/support/echo.py", tostring(port), ready } })
-    scope:wait_for("the echo", 10, function() return select(2, posix.run({ "test", "-S", ready })) == 0 end)
+    scope:wait_for("the echo", 30, function() return select(2, posix.run({ "test", "-S", ready })) == 0 end)
   end)
   after_each(function() scope:close() end)
 

@@ -17,7 +17,7 @@ describe("Connections", function()
     source:write("secret.yaml", e2e.tls_secret("a", certificate.cert, certificate.key))
     local port, ready = e2e.port(), scope:path("echo.sock")
     scope:spawn({ name = "echo", argv = { "python3", "spec/support/echo.py", tostring(port), ready } })
-    scope:wait_for("the echo", 10, function() return select(2, posix.run({ "test", "-S", ready })) == 0 end)
+    scope:wait_for("the echo", 30, function() return select(2, posix.run({ "test", "-S", ready })) == 0 end)
     local ing = kube.ingress({ name = "a", host = "a.example", service = "a", annotations = { ["haproxy.org/ssl-redirect"] = "false" } })
     ing.spec.tls = { { hosts = { "a.example" }, secretName = "a" } }
     source:write("a.yaml", ing, kube.service("a"), kube.slice("a", { "198.18.0.1" }, port))

@@ -21,7 +21,7 @@ describe("ConfigMaps:", function()
     port = e2e.port()
     local echo = scope:spawn({ name = "echo", argv = { "python3", "spec/support/echo.py", tostring(port),
       scope:path("echo.sock") } })
-    scope:wait_for("the echo", 10, function()
+    scope:wait_for("the echo", 30, function()
       return posix.run({ "curl", "-s", "127.0.0.1:" .. port }) ~= "", echo:log()
     end)
   end)
@@ -129,7 +129,7 @@ describe("ConfigMaps:", function()
       local log_port = e2e.port()
       local log = scope:spawn({ name = "syslog", argv = { "python3", "-uc", "import socket, sys\ns = socket.socket(2, 2)\n"
         .. "s.bind(('127.0.0.1', int(sys.argv[1])))\nprint('ready')\nwhile True: print(s.recv(65536))", tostring(log_port) } })
-      scope:wait_for("the receiver of logs", 10, function() return log:log():find("ready", 1, true) end)
+      scope:wait_for("the receiver of logs", 30, function() return log:log():find("ready", 1, true) end)
       local front = scope:certificate({ names = { "front.example" } })
       source:write("front.yaml", { apiVersion = "v1", kind = "Secret", type = "kubernetes.io/tls",
         metadata = { name = "front", namespace = "default" }, stringData = { ["tls.crt"] = front.cert, ["tls.key"] = front.key } })

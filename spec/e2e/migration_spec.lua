@@ -56,7 +56,7 @@ describe("forty Ingresses of another controller", function()
     local other = scope:certificate({ names = { "other" }, key = "authority" })
     local pod = scope:certificate({ names = { "vault.payments" }, issuer = authority })
     scope:tls_server({ port = tls, certificate = pod })
-    scope:wait_for("the pods", 10, function()
+    scope:wait_for("the pods", 30, function()
       return select(2, posix.run({ "test", "-S", ready })) == 0 and log:log():find("ready", 1, true)
     end)
     for _, file in ipairs({ "0-cluster", "shop", "accounts", "media", "payments", "tools" }) do

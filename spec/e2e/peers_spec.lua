@@ -21,7 +21,7 @@ describe("Rate limits over a fleet", function()
       local port, peer_port = e2e.port(), e2e.port()
       local echo = scope:spawn({ name = "echo", argv = { "python3", "spec/support/echo.py", tostring(port),
         scope:path("echo.sock") } })
-      scope:wait_for("the echo", 10, function() return posix.run({ "curl", "-s", "127.0.0.1:" .. port }) ~= "", echo:log() end)
+      scope:wait_for("the echo", 30, function() return posix.run({ "curl", "-s", "127.0.0.1:" .. port }) ~= "", echo:log() end)
       source:write("web.yaml", kube.ingress({ name = "web", host = "web.example", service = "web", annotations = {
         ["haproxy.org/rate-limit-requests"] = "4", ["haproxy.org/rate-limit-period"] = "1h",
         ["haproxy.org/rate-limit-status-code"] = "429" } }), kube.service("web"), kube.slice("web", { "127.0.0.1" }, port))

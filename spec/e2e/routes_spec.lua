@@ -17,7 +17,7 @@ describe("Routes", function()
   it("of wildcards, without a host, of one host and of one name in two namespaces keep their own", function()
     local source, port, ready = scope:manifests(), e2e.port(), scope:path("echo.sock")
     scope:spawn({ name = "echo", argv = { "python3", "spec/support/echo.py", tostring(port), ready } })
-    scope:wait_for("the pods", 10, function() return select(2, posix.run({ "test", "-S", ready })) == 0 end)
+    scope:wait_for("the pods", 30, function() return select(2, posix.run({ "test", "-S", ready })) == 0 end)
     local function put(name, host, path, annotations, pods, namespace)
       local ing = kube.ingress({ name = name, host = host or "x", service = "web", annotations = annotations, namespace = namespace })
       ing.spec.rules[1].host = host

@@ -21,7 +21,7 @@ describe("Lines of configuration in objects", function()
     port = e2e.port()
     local echo = scope:spawn({ name = "echo", argv = { "python3", "spec/support/echo.py", tostring(port),
       scope:path("echo.sock") } })
-    scope:wait_for("the echo", 10, function() return posix.run({ "curl", "-s", "127.0.0.1:" .. port }) ~= "", echo:log() end)
+    scope:wait_for("the echo", 30, function() return posix.run({ "curl", "-s", "127.0.0.1:" .. port }) ~= "", echo:log() end)
   end)
   after_each(function() scope:close() end)
 

@@ -38,7 +38,7 @@ describe("the tour of recipes", function()
       scope:spawn({ name = "pods", argv = { e2e.haproxy_binary(series), "-f", "examples/backends.cfg" } })
       local haptic = scope:haptic({ source = FOLDER, series = series, https = true,
         config = posix.read_file(FOLDER .. "/haptic.yaml") }):wait_ready()
-      scope:wait_for("the pods", 10, function() return posix.run({ "curl", "-s", "127.0.0.1:8083" }) ~= "" end)
+      scope:wait_for("the pods", 30, function() return posix.run({ "curl", "-s", "127.0.0.1:8083" }) ~= "" end)
       local ports = ("localhost:8080=localhost:%d localhost:8443=localhost:%d"):format(haptic.http_port, haptic.https_port)
       for _, t in ipairs(list) do
         local line = t.try

@@ -41,7 +41,7 @@ function M.backends()
     argv[#argv + 1] = tostring(port)
   end
   local backends = posix.spawn({ name = "backends", argv = argv, output = M.ROOT .. "/backends.log" })
-  local deadline = posix.now() + 10
+  local deadline = posix.now() + 30
   while M.ask(BACKEND_PORTS[#BACKEND_PORTS], "x") ~= 200 do
     assert(posix.now() < deadline, "the backends do not answer: " .. backends:log())
     posix.sleep(0.02)

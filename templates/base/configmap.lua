@@ -147,13 +147,18 @@ local function setting(name)
   return context[name]
 end
 
+--- Unknown keys for which the nearest known one is looked up.
+local MAX_HINTS = 5
+
 if NAME and watched("configmaps") then
   each(resources.configmaps, "configmap", function(map, out)
     if map.metadata.namespace ~= NAMESPACE or map.metadata.name ~= NAME then return end
+    local hints = 0
     for key in pairs(map.data or {}) do
       local known = annotation(FAMILY .. "/" .. key, "ConfigMap")
       if not known then
-        local meant = annotation_near(FAMILY .. "/" .. key, "ConfigMap")
+        hints = hints + 1
+        local meant = hints <= MAX_HINTS and annotation_near(FAMILY .. "/" .. key, "ConfigMap")
         out:warn("AnnotationIgnored", key .. " has no effect: it is no key of " .. FAMILY
           .. (meant and "; did you mean " .. meant:match("/(.+)$") .. "?" or ""))
       elseif not known.is_honoured then

@@ -23,7 +23,8 @@ local REQUEST = set([[path pathq url base method query req.ver http_first_req re
   req.hdr_ip]])
 local RESPONSE = set("status res.ver res.hdr_names res.hdr res.fhdr res.hdr_cnt res.cook scook shdr")
 local AT = { request = { RESPONSE }, response = { REQUEST }, log = { REQUEST, RESPONSE },
-  tcp = { REQUEST, RESPONSE, set("capture.req.method capture.req.uri capture.req.ver capture.res.ver") } }
+  tcp = { REQUEST, RESPONSE, set([[capture.req.method capture.req.uri capture.req.ver capture.res.ver
+    capture.req.hdr capture.res.hdr]]) } }
 local OTHER = { str = "^[%w _.:/=|;@+~*?<>-]*$", int = "^-?%d+$", bool = "^%l+$", rand = "^%d*$",
   var = "^%l+%.[%a_][%w_]*$" }
 local SCOPES = set("txn req res")
@@ -41,6 +42,12 @@ local CONVERTERS = { lower = "", upper = "", hex = "", base64 = "", b64dec = "",
   word = "^-?%d+,[%w _.:/=|;@+~*?<>&,-]?[,%d]*$", bytes = "^%d+,?%d*$", iif = "^[%w _.:/-]*,[%w _.:/-]*$",
   ipmask = "^%d+,?%d*$" }
 
+--- What may stand in logs besides: fetches without an argument, those with one and its pattern, and converters.
+local LOG_PLAIN = set("hostname be_name srv_name fc_http_major bc_http_major")
+local LOG_OTHER = { date = "^-?%d+,[mu]?s$", ["capture.req.hdr"] = "^%d%d?$", ["capture.res.hdr"] = "^%d%d?$" }
+local LOG_CONVERTERS = { json = "^%w*$" }
+local LOGS = { log = true, tcp = true }
+
 --- One step of an expression: its name and the argument between the brackets, and where it ends; nil when it is none.
 local function step(text, at)
   local name, stop = text:match("^([%a_][%w_.]*)()", at)
@@ -53,10 +60,20 @@ local function is_fetch(name, argument, phase)
   for _, absent in ipairs(AT[phase] or {}) do
     if absent[name] then return false end
   end
-  if argument == nil or argument == "" then return PLAIN[name] == true end
+  local is_log = LOGS[phase]
+  if argument == nil or argument == "" then return PLAIN[name] == true or is_log and LOG_PLAIN[name] == true end
+  if is_log and LOG_OTHER[name] then return argument:find(LOG_OTHER[name]) ~= nil end
   if NAMED[name] then return argument:find("^[%w_-]+,?-?%d*$") ~= nil end
   if not OTHER[name] or not argument:find(OTHER[name]) then return false end
   return name ~= "var" or SCOPES[argument:match("^%l+")] == true
+end
+
+--- May a converter be used with this argument?
+local function is_converter(name, argument, phase)
+  if LOGS[phase] and LOG_CONVERTERS[name] then return (argument or ""):find(LOG_CONVERTERS[name]) ~= nil end
+  local pattern = CONVERTERS[name]
+  if pattern == "" then return argument == nil or argument == "" end
+  return pattern ~= nil and argument ~= nil and argument:find(pattern) ~= nil
 end
 
 --- Is it an expression that may be used? Else what is wrong. phase: of what it is to tell: request, response, log, tcp
@@ -71,9 +88,7 @@ local function check(text, phase)
     if text:sub(at, at) ~= "," then return false, "no expression: " .. text:sub(1, 40) end
     local start = at + 1
     name, argument, at = step(text, start)
-    local pattern = name and CONVERTERS[name]
-    if not pattern or not (pattern == "" and (argument == nil or argument == "")
-      or pattern ~= "" and argument and argument:find(pattern)) then
+    if not name or not is_converter(name, argument, phase) then
       return false, ("the converter %s is not among those that may be used"):format(text:sub(start, start + 40))
     end
   end
