@@ -24,6 +24,8 @@
 #define READ_ROUNDS 16
 /* What was written is cut off the front of the queue when it is this much. */
 #define WRITTEN_BYTES ((size_t)256 << 10)
+/* Room in the socket: more than all templates. */
+#define SEND_BYTES (1 << 20)
 /* A fragment frame has a little more than the fragment. */
 #define FRAME_SLACK_BYTES ((size_t)4096)
 #define INPUT_KEEP_BYTES ((size_t)1 << 20)
@@ -377,7 +379,8 @@ int child_start(uv_loop_t *loop, const char *executable, const struct renderer_l
         return err_set_sys(err, failed, "make a socket for the renderer");
     }
     CLEANUP(close_fd) int theirs = sockets[1];
-
+    /* Best effort: the templates are on their way at once, also when the loop does something else meanwhile. */
+    (void)setsockopt(sockets[0], SOL_SOCKET, SO_SNDBUF, &(int){SEND_BYTES}, sizeof(int));
     page->memory_bytes = limits->memory_bytes;
     page->output_bytes = limits->output_bytes;
     page->fragment_bytes = limits->fragment_bytes;

@@ -55,11 +55,22 @@ static void held_clear(struct renderer *r)
     vec_done(&r->held);
 }
 
+/* The first program of a command: its output is not held back. */
+static bool is_first(const struct renderer *r)
+{
+    return r->host.limits.is_command && !r->in_force;
+}
+
+static bool is_held(const struct renderer *r, const struct lane *lane)
+{
+    return lane == r->trying && !is_first(r);
+}
+
 static void on_fragment(void *ctx, struct lane *lane, struct fragment *f)
 {
     struct renderer *r = ctx;
 
-    if (lane == r->trying)
+    if (is_held(r, lane))
         vec_push(&r->held, ((struct held){.fragment = fragment_ref(f)}));
     else
         r->events->fragment(r->ctx, f);
@@ -69,7 +80,7 @@ static void on_gone(void *ctx, struct lane *lane, const char *fragment_id)
 {
     struct renderer *r = ctx;
 
-    if (lane != r->trying) /* whoever hears of a complete render drops what is not in it */
+    if (!is_held(r, lane)) /* whoever hears of a complete render drops what is not in it */
         r->events->gone(r->ctx, fragment_id);
 }
 
@@ -77,7 +88,7 @@ static void on_waits(void *ctx, struct lane *lane, const char *fragment_id)
 {
     struct renderer *r = ctx;
 
-    if (lane == r->trying)
+    if (is_held(r, lane))
         vec_push(&r->held, ((struct held){.waits = xstrdup(fragment_id)}));
     else
         r->events->waits(r->ctx, fragment_id);
@@ -87,7 +98,7 @@ static void on_failed(void *ctx, struct lane *lane, const struct fragment_failur
 {
     struct renderer *r = ctx;
 
-    if (lane != r->trying) {
+    if (!is_held(r, lane)) {
         r->events->failed(r->ctx, failure);
         return;
     }
@@ -122,11 +133,13 @@ static char *objection(struct renderer *r)
 /* The lane that was tried takes over. Its output is told as if it had come just now. */
 static void take_over(struct renderer *r)
 {
+    bool is_new = !is_first(r);
+
     lane_discard(r->in_force);
     r->in_force = r->trying;
     r->trying = NULL;
     lane_establish(r->in_force);
-    if (r->events->replaced)
+    if (r->events->replaced && is_new)
         r->events->replaced(r->ctx);
     for (size_t i = 0; i < r->held.length; i++) {
         struct held *h = &r->held.items[i];
@@ -144,7 +157,7 @@ static void on_configured(void *ctx, struct lane *lane)
 {
     struct renderer *r = ctx;
 
-    if (lane == r->trying && r->wanted == 0)
+    if (lane == r->trying && r->wanted == 0 && !is_first(r))
         take_over(r);
 }
 

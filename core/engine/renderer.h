@@ -32,6 +32,10 @@ struct renderer_limits {
     size_t fragment_bytes; /* of one fragment's contributions; 0: 4 MiB */
     size_t garbage_bytes;  /* of the first render, before it is collected; 0: 12 MiB. The memory stays the process's */
     int niceness;          /* by how much it gives way to others more than the core does */
+    /* For a command: the first program is in force only when it has rendered, also when it has loaded before a
+     * rendering is asked for. Its output comes as it is made, since nothing is in force that it could spoil. `replaced`
+     * is not called for it. */
+    bool is_command;
 };
 
 struct fragment_failure {

@@ -235,6 +235,8 @@ static void report_failures(struct workbench *w)
 
 bool workbench_render(struct workbench *w)
 {
+    if (w->requested == 0 && w->rendering == RENDERING_REFUSED)
+        return false; /* the templates did not load, while objects were read */
     workbench_begin(w, "rendering");
     w->rendering = RENDERING_RUNS;
     w->requested = renderer_render(w->renderer);
@@ -337,7 +339,8 @@ static int make_renderer(struct workbench *w, struct err *err)
     const struct renderer_limits limits = {.deadline_ns = w->config->render_timeout_ns,
                                            .memory_bytes = (size_t)w->config->render_memory_bytes,
                                            .output_bytes = (size_t)w->config->render_output_bytes,
-                                           .garbage_bytes = GARBAGE_BYTES};
+                                           .garbage_bytes = GARBAGE_BYTES,
+                                           .is_command = true};
 
     if (workbench_program(w, &program, err) < 0)
         return -1;
@@ -374,7 +377,8 @@ int workbench_new(uv_loop_t *loop, const struct workbench_options *o, struct fin
         return 0;
     }
     workbench_begin(w, "reading objects");
-    if (workbench_read_caps(w, err) < 0 || workbench_read_objects(w, err) < 0 || make_renderer(w, err) < 0)
+    if (workbench_read_caps(w, err) < 0 || workbench_make_store(w, err) < 0 || make_renderer(w, err) < 0 ||
+        workbench_read_objects(w, err) < 0)
         goto failed;
     workbench_end(w);
     *ret_workbench = w;

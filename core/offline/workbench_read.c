@@ -17,6 +17,8 @@
 /* The controller's own limits (controller/app.c). */
 #define OBJECT_MAX ((size_t)8 << 20)
 #define STORE_MAX ((size_t)2 << 30)
+/* Objects that are read between two turns of the loop. */
+#define OBJECTS_PER_TURN 256
 
 static void on_file_report(void *ctx, const char *file, size_t line, const char *message)
 {
@@ -120,7 +122,7 @@ int workbench_read_caps(struct workbench *w, struct err *err)
     return place_probe(binary, &w->caps, err);
 }
 
-static int make_store(struct workbench *w, struct err *err)
+int workbench_make_store(struct workbench *w, struct err *err)
 {
     VEC(const char *) ignored = {0};
     bool changed;
@@ -177,9 +179,22 @@ int workbench_read_config(struct workbench *w, bool *ret_usable, struct err *err
     return 0;
 }
 
+/* The renderer loads the templates and gets objects while others are still being read. */
+static void on_store_event(void *ctx, enum store_event event, struct store_kind *kind, struct object *now,
+                           struct object *before)
+{
+    struct workbench *w = ctx;
+
+    (void)event, (void)kind, (void)now, (void)before;
+    if (++w->objects_put % OBJECTS_PER_TURN == 0)
+        uv_run(w->loop, UV_RUN_NOWAIT);
+}
+
 int workbench_read_objects(struct workbench *w, struct err *err)
 {
-    if (make_store(w, err) < 0)
-        return -1;
-    return w->options.dump != NULL ? workbench_dump_objects(w, err) : read_sources(w, err);
+    uv_run(w->loop, UV_RUN_NOWAIT); /* the renderer starts */
+    store_listen(w->store, on_store_event, w);
+    int result = w->options.dump != NULL ? workbench_dump_objects(w, err) : read_sources(w, err);
+    store_unlisten(w->store, on_store_event, w);
+    return result;
 }

@@ -38,6 +38,7 @@ struct workbench {
     enum rendering rendering;
     struct scratch stdin_copy;
     char *stdin_path;
+    size_t objects_put; /* into the store, while it is read */
     uv_timer_t progress;
     bool shows_progress;
     const char *doing;
@@ -79,6 +80,7 @@ int workbench_dump_objects(struct workbench *w, struct err *err) MUST_CHECK;
 /* A configuration that is wrong is a finding, and not usable. */
 int workbench_read_config(struct workbench *w, bool *ret_usable, struct err *err) MUST_CHECK;
 int workbench_read_caps(struct workbench *w, struct err *err) MUST_CHECK;
-int workbench_read_objects(struct workbench *w, struct err *err) MUST_CHECK; /* makes the store */
+int workbench_make_store(struct workbench *w, struct err *err) MUST_CHECK;
+int workbench_read_objects(struct workbench *w, struct err *err) MUST_CHECK;
 
 #endif

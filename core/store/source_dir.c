@@ -85,6 +85,7 @@ int source_dir_reload(struct source_dir *d, struct err *err)
 
     if (dir_filters_make(d, err) < 0)
         return -1;
+    d->is_burst = true; /* a listener of the store may run the loop: what changes meanwhile waits */
     for (size_t i = 0; i < store_kind_count(d->store); i++)
         if (!store_kind_is_synced(store_kind_at(d->store, i)))
             store_replace_begin(store_kind_at(d->store, i));
@@ -94,11 +95,9 @@ int source_dir_reload(struct source_dir *d, struct err *err)
         if (!((struct dir_file *)slot->value)->is_missing)
             vec_push(&d->dirty, (struct dir_file *)slot->value);
     dir_round_run(d);
-    if (d->is_postponed) {
-        d->is_postponed = false;
-        d->is_burst = d->pending_everything = true;
-        (void)uv_timer_start(&d->burst, on_burst_over, BURST_MS, 0);
-    }
+    d->pending_everything = d->pending_everything || d->is_postponed;
+    d->is_postponed = false;
+    (void)uv_timer_start(&d->burst, on_burst_over, BURST_MS, 0);
     for (size_t i = 0; i < store_kind_count(d->store); i++)
         if (!store_kind_is_synced(store_kind_at(d->store, i)))
             store_replace_commit(store_kind_at(d->store, i));
