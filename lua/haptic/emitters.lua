@@ -231,6 +231,15 @@ local function check_header(header, level)
 end
 M.check_header = check_header
 
+--- Where a section's header was written. The call itself may be over, as in a script's section(): then where its
+--- function begins.
+local function header_site(fn)
+  local site = call_site()
+  if site ~= "" then return site end
+  local info = debug.getinfo(fn, "S")
+  return sub(info.source, 1, 1) == "=" and sub(info.source, 2) .. ":" .. info.linedefined or ""
+end
+
 local function emit_section(self, kind, name, scope, opts, fn, level)
   opts = opts and check_options(opts, "section " .. word.show(scope), level + 1) or NO_OPTIONS
   if name == "" and not NAMELESS[kind] then
@@ -263,7 +272,8 @@ local function emit_section(self, kind, name, scope, opts, fn, level)
       level + 1)
   end
   if from == false and DERIVED[kind] then from = put_no_defaults(self) end
-  if from and not put(self, M.SECTION_FROM, rank, 0, scope, "from", from) then
+  local site = self.trace and header_site(fn) or nil
+  if from and not put(self, M.SECTION_FROM, rank, 0, scope, "from", from, site) then
     take_back(self, n_before, bytes_before)
     error(format("section %s: derived from two different defaults sections", word.show(scope)), level + 1)
   end

@@ -20,7 +20,7 @@ local M = {}
 
 local type, error, pairs, ipairs, next = type, error, pairs, ipairs, next
 local setmetatable, pcall = setmetatable, pcall
-local format = string.format
+local byte, find, format, sub = string.byte, string.find, string.format, string.sub
 local select = select
 local sort = table.sort
 local handler = text.handler
@@ -30,6 +30,9 @@ local GUARD = "#guard"
 
 --- In production, one run in so many is followed by a look whether the template changed an object.
 local SAMPLE = 512
+
+--- "=": the chunk of a template begins with it.
+local EQUALS = 61
 
 local Fragments = {}
 Fragments.__index = Fragments
@@ -241,6 +244,29 @@ local function place_of(def)
   return info.source == "=" .. def.template and def.template .. ":" .. info.linedefined or def.template
 end
 
+-- So many lines are noted; more would take too long.
+local LINES_MAX = 100000
+
+--- The template's line that ran last in a run that failed, or nil. `return out:map_entry(…)` calls in the place of the
+--- function that is left, so the stack does not have the author's line: the fragment runs once more, and each line is
+--- noted.
+local function last_line(self, f)
+  if debug.gethook() then return nil end -- coverage has it
+  local count, last = 0, nil
+  debug.sethook(function(_, line)
+    local source = debug.getinfo(2, "S").source
+    if byte(source) == EQUALS and not find(source, "^=%[") then last = sub(source, 2) .. ":" .. line end
+    count = count + 1
+    if count > LINES_MAX then
+      last = nil
+      debug.sethook()
+    end
+  end, "l")
+  run_into(self, f, emitters.belongs(emitters.new(self.settings, id_of(f)), f.def.kind), false)
+  debug.sethook()
+  return last
+end
+
 --- A fragment that protects and has no output: that it protects is said in its place, by a fragment of its own.
 local function declare_guard(self, f)
   local def, owner, id = f.def, f.owner, id_of(f)
@@ -314,6 +340,10 @@ local function run(self, f)
     if checking then self.objects:changed() end
     out.items = nil
     return
+  end
+  if not ok and not text.has_place(result) then
+    local line = last_line(self, f)
+    if line then result = line .. ": " .. result end
   end
   if checking then
     local complaint = check(self, f, out)

@@ -304,7 +304,8 @@ function M.split_config(out, _, text, where)
             word.show(scope))
         end
       else
-        current = { scope = scope, from = from, rank = 1000 + position, lines = {}, where = where and {} or nil }
+        current = { scope = scope, from = from, rank = 1000 + position, lines = {}, where = where and {} or nil,
+          header = where and where[number] }
         by_scope[scope] = current
         sections[position] = current
       end
@@ -323,7 +324,7 @@ function M.split_config(out, _, text, where)
     emitters.put(out, emitters.SECTION, s.rank, emitters.ORDER, s.scope, "body", body, s.where)
     local from = s.from
     if from == false then from = emitters.put_no_defaults(out) end
-    if from then emitters.put(out, emitters.SECTION_FROM, s.rank, 0, s.scope, "from", from) end
+    if from then emitters.put(out, emitters.SECTION_FROM, s.rank, 0, s.scope, "from", from, s.header) end
   end
 end
 

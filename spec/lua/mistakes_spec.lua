@@ -66,6 +66,12 @@ describe("a mistake", function()
       "mine.lua:2: ingressclasses:get: this kind has no namespaces; write :get(name)" },
     ["a kind that is not watched"] = { in_fragment("local x = resources.servces:list()"),
       'mine.lua:2: the kind "servces" is not watched; did you mean "services"?' },
+    ["a key that is nil, in a call in the place of a return"] = {
+      'each(resources.services, "s", function(service, out)\n  local key = service.metadata.nothing\n'
+        .. '  return out:map_entry("m.map", key, "v")\nend)', "mine.lua:3: map_entry: the key is nil, which is no word (services default/web)" },
+    ["a wrong reason, in a call in the place of a return behind a loop"] = {
+      in_fragment('for i = 1, 500 do out:map_entry("m.map", "k" .. i, "v") end\nreturn out:warn("bad", "x")'),
+      'mine.lua:3: a reason is one CamelCase word, got "bad"' },
     ["map_entry with a dot"] = { in_fragment('out.map_entry("m.map", "k", "v")'),
       'mine.lua:2: map_entry: write out:map_entry(…) with a ":", not out.map_entry(…)' },
     ["backend with a dot"] = { in_fragment('out.backend("b", function() end)'),
