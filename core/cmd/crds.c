@@ -173,7 +173,7 @@ static int apply_all(struct crds *c)
     uv_loop_t loop;
 
     if (kube_config_load(&config, &c->kube, &err) < 0) {
-        fprintf(stderr, "haptic crds: no API server: %s\n", err.text);
+        fprintf(stderr, "haptic crds: %s\n", err.text);
         return 2;
     }
     uv_loop_init(&loop);

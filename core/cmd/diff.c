@@ -199,7 +199,8 @@ static void note(struct diff *d, const struct difference *difference, const char
     d->reloads |= difference->reload != NULL;
 }
 
-/* A member's state as one side: what the configuration makes of the manifests, rendered for its HAProxy, is the other. */
+/* A member's state as one side: what the configuration makes of the manifests, rendered for its HAProxy, is the
+ * other. */
 static int compare_with_agent(struct diff *d, struct err *err)
 {
     CLEANUP(json_doc_done) struct yyjson_doc *state = NULL;

@@ -27,8 +27,8 @@ struct given_config {
 void given_config_set(struct given_config *g, const char *value);
 /* Was one given, by the option or the variable? */
 bool given_config_exists(const struct given_config *g);
-/* Read it; the built-in one when none is given. NULL: *ret_status is EXIT_FINDINGS or EXIT_USAGE, and it was printed why:
- * to standard output when the format is JSON, else to standard error. Warnings go to standard error. */
+/* Read it; the built-in one when none is given. NULL: *ret_status is EXIT_FINDINGS or EXIT_USAGE, and it was printed
+ * why: to standard output when the format is JSON, else to standard error. Warnings go to standard error. */
 struct config *given_config_load(const struct given_config *g, const char *command, enum finding_format format,
                                  int *ret_status);
 void given_config_done(struct given_config *g);

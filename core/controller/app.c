@@ -110,7 +110,7 @@ static int start_client(struct app *app, struct err *err)
     struct kube_config kube;
 
     if (kube_config_load(&kube, &o->kube, err) < 0)
-        return err_wrap(err, "no API server (give --kubeconfig, or --source DIR to run without one)");
+        return err->kind == ERR_NOTFOUND ? err_wrap(err, "without --source DIR an API server is needed") : -1;
     const struct kube_client_options client = {.version = o->version, .metrics = app->metrics};
     app->client = kube_client_new(app->loop, &kube, &client);
     app->events = kube_events_new(app->client, "haproxy-haptic.org/controller", o->pod_name ? o->pod_name : "haptic",

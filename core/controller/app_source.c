@@ -2,18 +2,20 @@
 #include "base/log.h"
 #include "controller/app_parts.h"
 
-static void on_file_report(void *ctx, const char *file, size_t line, const char *message)
+static void on_file_report(void *ctx, enum source_dir_news news, const char *file, size_t line, const char *message)
 {
     struct app *app = ctx;
 
-    if (message != NULL && line > 0)
+    if (news == SOURCE_DIR_WARNING)
+        log_warn("Manifest has a warning", "file", file, "line", log_int((int64_t)line), "warning", message);
+    else if (news == SOURCE_DIR_RIGHT)
+        log_info("Manifest is valid again", "file", file);
+    else if (line > 0)
         log_warn("Manifest refused; its last good objects stay in use", "file", file, "line", log_int((int64_t)line),
                  "error", message);
-    else if (message != NULL)
-        log_warn("Manifest refused; its last good objects stay in use", "file", file, "error", message);
     else
-        log_info("Manifest is valid again", "file", file);
-    if (message == NULL && app->source_dir != NULL)
+        log_warn("Manifest refused; its last good objects stay in use", "file", file, "error", message);
+    if (news == SOURCE_DIR_RIGHT && app->source_dir != NULL)
         reconcile_kick(app->reconcile);
 }
 

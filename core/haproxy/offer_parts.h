@@ -10,8 +10,8 @@
 
 #include "haproxy/offer.h"
 
-/* Call fn with a fragment for each owner, in the order of ids, with its items in the order of their kinds and names; its
- * reference is borrowed for the call. */
+/* Call fn with a fragment for each owner, in the order of ids, with its items in the order of their kinds and names;
+ * its reference is borrowed for the call. */
 void offer_each_part(const struct offer *o, void (*fn)(void *ctx, struct fragment *part), void *ctx);
 
 #endif

@@ -19,8 +19,8 @@ struct credentials;
 int credentials_new(const char *authorities, const char *certificate, const char *key,
                     struct credentials **ret_credentials, struct err *err) MUST_CHECK;
 struct credentials *credentials_free(struct credentials *c); /* NULL is fine; always returns NULL */
-/* Append a file of PEM. ERR_SYS: it cannot be read; ERR_LIMIT: it passes out->max; ERR_INVALID: it has no PEM. It may be
- * a key: the caller wipes the buffer. */
+/* Append a file of PEM. ERR_SYS: it cannot be read; ERR_LIMIT: it passes out->max; ERR_INVALID: it has no PEM. It may
+ * be a key: the caller wipes the buffer. */
 int credentials_read_file(const char *path, struct buf *out, struct err *err) MUST_CHECK;
 /* For an SSL_CTX of OpenSSL. False: it has no memory. */
 bool credentials_use(const struct credentials *c, void *ssl_ctx) MUST_CHECK;

@@ -21,33 +21,34 @@
 enum finding_level { FINDING_INFO, FINDING_WARNING, FINDING_ERROR };
 
 enum finding_code {
-    FINDING_MANIFEST,        /* HT0101 */
-    FINDING_FIELD_IGNORED,   /* HT0102 */
-    FINDING_CONFIG,          /* HT0103 */
-    FINDING_PROGRAM,         /* HT0201 */
-    FINDING_FRAGMENT_FAILED, /* HT0202 */
-    FINDING_RENDERER_KILLED, /* HT0203 */
-    FINDING_REFUSED_OBJECT,  /* HT0301 */
-    FINDING_REFUSED,         /* HT0302 */
-    FINDING_UNCHECKED,       /* HT0303 */
-    FINDING_TEMPLATE_WARNS,  /* HT0401 */
-    FINDING_KEY_LOST,        /* HT0402 */
-    FINDING_NOT_FETCHED,     /* HT0403 */
-    FINDING_FETCH_REFUSED,   /* HT0404 */
-    FINDING_TEST_FAILED,     /* HT0501 */
-    FINDING_TESTS_WRONG,     /* HT0502 */
-    FINDING_NO_CONTROLLER,   /* HT0601 */
-    FINDING_POD,             /* HT0602 */
-    FINDING_UNREACHABLE,     /* HT0603 */
-    FINDING_NOT_READY,       /* HT0604 */
-    FINDING_LEASE,           /* HT0605 */
-    FINDING_REPLICAS,        /* HT0606 */
-    FINDING_OBJECTS,         /* HT0607 */
-    FINDING_NOT_IN_FORCE,    /* HT0608 */
-    FINDING_WATCH,           /* HT0609 */
-    FINDING_CERTIFICATES,    /* HT0610 */
-    FINDING_VERSION,         /* HT0611 */
-    FINDING_MEMBERS,         /* HT0612 */
+    FINDING_MANIFEST,         /* HT0101 */
+    FINDING_FIELD_IGNORED,    /* HT0102 */
+    FINDING_CONFIG,           /* HT0103 */
+    FINDING_MANIFEST_WARNING, /* HT0104 */
+    FINDING_PROGRAM,          /* HT0201 */
+    FINDING_FRAGMENT_FAILED,  /* HT0202 */
+    FINDING_RENDERER_KILLED,  /* HT0203 */
+    FINDING_REFUSED_OBJECT,   /* HT0301 */
+    FINDING_REFUSED,          /* HT0302 */
+    FINDING_UNCHECKED,        /* HT0303 */
+    FINDING_TEMPLATE_WARNS,   /* HT0401 */
+    FINDING_KEY_LOST,         /* HT0402 */
+    FINDING_NOT_FETCHED,      /* HT0403 */
+    FINDING_FETCH_REFUSED,    /* HT0404 */
+    FINDING_TEST_FAILED,      /* HT0501 */
+    FINDING_TESTS_WRONG,      /* HT0502 */
+    FINDING_NO_CONTROLLER,    /* HT0601 */
+    FINDING_POD,              /* HT0602 */
+    FINDING_UNREACHABLE,      /* HT0603 */
+    FINDING_NOT_READY,        /* HT0604 */
+    FINDING_LEASE,            /* HT0605 */
+    FINDING_REPLICAS,         /* HT0606 */
+    FINDING_OBJECTS,          /* HT0607 */
+    FINDING_NOT_IN_FORCE,     /* HT0608 */
+    FINDING_WATCH,            /* HT0609 */
+    FINDING_CERTIFICATES,     /* HT0610 */
+    FINDING_VERSION,          /* HT0611 */
+    FINDING_MEMBERS,          /* HT0612 */
 };
 
 /* One row for each code: what `haptic explain CODE` and docs/errors.md say. */

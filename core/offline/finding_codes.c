@@ -18,6 +18,11 @@ static const struct finding_code_row rows[] = {
     [FINDING_CONFIG] = {"HT0103", FINDING_ERROR, "The configuration is wrong",
                         "The configuration cannot be used. A running controller keeps the previous configuration.",
                         "Correct the field at the line in the message."},
+    [FINDING_MANIFEST_WARNING] =
+        {"HT0104", FINDING_WARNING, "The API server would store an object with a warning",
+         "The object is used. The API server ignores the field in the message. `kubectl apply` refuses an unknown field "
+         "unless it is called with `--validate=false`.",
+         "Correct or remove the field in the message."},
     [FINDING_PROGRAM] = {"HT0201", FINDING_ERROR, "The templates do not load",
                          "A script or a text template does not compile, or it failed while it was loaded. A running "
                          "controller keeps the previous templates.",

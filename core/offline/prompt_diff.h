@@ -9,8 +9,8 @@
 #include "offline/verdicts.h"
 #include "offline/workbench.h"
 
-/* Read the files once more, and compare for each version. findings gets what is wrong with either state; then out has nothing. The
- * workbench's findings go there from now on. */
+/* Read the files once more, and compare for each version. findings gets what is wrong with either state; then out has
+ * nothing. The workbench's findings go there from now on. */
 int prompt_diff(uv_loop_t *loop, const struct workbench_options *options, const struct versions *versions,
                 struct workbench *now, struct findings *findings, struct buf *out, struct err *err) MUST_CHECK;
 

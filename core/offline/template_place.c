@@ -259,6 +259,8 @@ static void add_file_finding(struct findings *findings, enum finding_code code, 
 {
     CLEANUP(free_ptr) char *excerpt = path ? line_of_file(path, line) : NULL;
     CLEANUP(free_ptr) char *field = field_of(message);
+    /* A line of a manifest could have a value of a Secret. */
+    bool is_manifest = code == FINDING_MANIFEST || code == FINDING_MANIFEST_WARNING;
 
     column = column > 0 ? column : column_of(excerpt, message);
     column = column > 0 ? column : column_of_field(excerpt, field);
@@ -269,7 +271,7 @@ static void add_file_finding(struct findings *findings, enum finding_code code, 
                                              .object = object,
                                              .field = field,
                                              .message = message,
-                                             .excerpt = code != FINDING_MANIFEST ? excerpt : NULL});
+                                             .excerpt = is_manifest ? NULL : excerpt});
 }
 
 void file_finding(struct findings *findings, enum finding_code code, const char *shown, const char *path, size_t line,

@@ -36,8 +36,8 @@ struct workbench_options {
     bool progress;                    /* say on stderr what takes longer than two seconds */
     /* Of a running controller, in the place of sources and, without config_file, of the configuration; NULL: none. */
     const char *dump;
-    /* The handle under which what runs has the default certificate that the controller made; NULL: another one. There is
-     * no value of it here. */
+    /* The handle under which what runs has the default certificate that the controller made; NULL: another one. There
+     * is no value of it here. */
     const char *default_certificate;
 };
 

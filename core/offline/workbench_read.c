@@ -20,14 +20,15 @@
 /* Objects that are read between two turns of the loop. */
 #define OBJECTS_PER_TURN 256
 
-static void on_file_report(void *ctx, const char *file, size_t line, const char *message)
+static void on_file_report(void *ctx, enum source_dir_news news, const char *file, size_t line, const char *message)
 {
     struct workbench *w = ctx;
 
-    if (message == NULL)
+    if (news == SOURCE_DIR_RIGHT)
         return;
     bool is_stdin = w->stdin_path != NULL && strcmp(file, w->stdin_path) == 0;
-    file_finding(w->findings, FINDING_MANIFEST, is_stdin ? "stdin" : file, file, line, NULL, message);
+    file_finding(w->findings, news == SOURCE_DIR_WARNING ? FINDING_MANIFEST_WARNING : FINDING_MANIFEST,
+                 is_stdin ? "stdin" : file, file, line, NULL, message);
 }
 
 /* Standard input is read as a file of its own, so that there is one way to read objects. */

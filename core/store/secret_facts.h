@@ -43,7 +43,8 @@ void secret_facts_write(struct buf *out, const struct secret_pair *pairs, size_t
                         const struct certificate_facts *authorities, const struct certificate_facts *revocations,
                         struct digest authorities_digest, int64_t now_s);
 
-/* Dates and validity in the JSON text of an object that has such facts; one call for each pair of certificate and key. */
+/* Dates and validity in the JSON text of an object that has such facts; one call for each pair of certificate and
+ * key. */
 struct secret_dates {
     int64_t not_before_s, not_after_s;
     size_t validity_at; /* offset of the word; 0: of none yet */

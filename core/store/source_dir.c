@@ -156,7 +156,7 @@ static int source_new(uv_loop_t *loop, struct store *store, const char *const *p
         }
     struct err watch_err = {0};
     if (dir_watch_new(loop, on_changed, d, &d->watch, &watch_err) < 0)
-        report(ctx, paths[0], 0, watch_err.text); /* the slow timer still works */
+        report(ctx, SOURCE_DIR_WRONG, paths[0], 0, watch_err.text); /* the slow timer still works */
     if (source_dir_reload(d, err) < 0) {
         source_dir_free(d);
         return -1;

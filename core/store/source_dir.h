@@ -30,8 +30,15 @@
 
 struct source_dir;
 
-/* Something is wrong in a file (line 0: no particular line), or (message NULL) a file that was wrong is right again. */
-typedef void source_dir_report(void *ctx, const char *file, size_t line, const char *message);
+enum source_dir_news {
+    SOURCE_DIR_WRONG,   /* the file, or an object in it, is not used */
+    SOURCE_DIR_WARNING, /* the API server would take the object with a warning */
+    SOURCE_DIR_RIGHT,   /* a file that was wrong is right again; the message is NULL */
+};
+
+/* line 0: no particular line. */
+typedef void source_dir_report(void *ctx, enum source_dir_news news, const char *file, size_t line,
+                               const char *message);
 
 /* Loads everything before it returns; all kinds of the store are synced then. */
 int source_dir_new(uv_loop_t *loop, struct store *store, const char *dir, source_dir_report *report, void *ctx,

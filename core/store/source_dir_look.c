@@ -59,7 +59,8 @@ static void file_look(struct source_dir *d, const char *path, const struct stat 
     if (!file) {
         if (d->files.count >= SOURCE_DIR_FILES_MAX) {
             if (!d->is_full_reported)
-                d->report(d->ctx, path, 0, "too many files in the folder: this one and others are not read");
+                d->report(d->ctx, SOURCE_DIR_WRONG, path, 0,
+                          "too many files in the folder: this one and others are not read");
             d->is_full_reported = true;
             return;
         }
@@ -84,7 +85,7 @@ static void folder_trouble(struct source_dir *d, const char *path, const char *m
             ((struct dir_file *)slot->value)->is_seen = true;
     d->unread_folders++;
     if (!map_put(&d->troubled, path, d))
-        d->report(d->ctx, path, 0, message);
+        d->report(d->ctx, SOURCE_DIR_WRONG, path, 0, message);
 }
 
 static void close_folder(DIR **stream)
@@ -189,7 +190,7 @@ static void folder_look(struct source_dir *d, const char *path, const struct lev
     if (is_watched)
         (void)map_del(&d->troubled, path);
     else if (!map_put(&d->troubled, path, d))
-        d->report(d->ctx, path, 0, err.text);
+        d->report(d->ctx, SOURCE_DIR_WRONG, path, 0, err.text);
 
     struct dirent *item;
     while ((item = readdir(stream))) {

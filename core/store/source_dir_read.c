@@ -70,7 +70,7 @@ static bool passes(const struct source_dir *d, const struct store_kind_spec *spe
 void dir_file_wrong(struct source_dir *d, struct dir_file *file, size_t line, const char *message)
 {
     file->is_wrong = true;
-    d->report(d->ctx, file->path, line, message);
+    d->report(d->ctx, SOURCE_DIR_WRONG, file->path, line, message);
 }
 
 static int file_read(const char *path, struct buf *ret_text, struct stat *ret_stat, struct err *err)
@@ -195,9 +195,13 @@ static bool file_judge(struct source_dir *d, struct dir_file *file, const struct
     for (size_t i = 0; i < o->findings.length; i++) {
         const struct manifest_finding *f = &o->findings.items[i];
         CLEANUP(free_ptr)
-        char *message = xasprintf("%s %s%s%s: %s%s", o->kind, o->namespace, *o->namespace ? "/" : "", o->name,
-                                  f->message, f->is_error ? "" : " (a warning)");
-        dir_file_wrong(d, file, f->line ? f->line : o->line, message);
+        char *message = xasprintf("%s %s%s%s: %s", o->kind, o->namespace, *o->namespace ? "/" : "", o->name,
+                                  f->message);
+        size_t line = f->line ? f->line : o->line;
+        if (f->is_error)
+            dir_file_wrong(d, file, line, message);
+        else
+            d->report(d->ctx, SOURCE_DIR_WARNING, file->path, line, message);
         is_taken = is_taken && !f->is_error;
     }
     return is_taken;

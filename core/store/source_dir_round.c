@@ -242,7 +242,7 @@ void dir_round_run(struct source_dir *d)
         struct dir_file *file = d->dirty.items[i];
         dir_file_unload(file);
         if (i < count && was_wrong[i] && !file->is_wrong)
-            d->report(d->ctx, file->path, 0, NULL);
+            d->report(d->ctx, SOURCE_DIR_RIGHT, file->path, 0, NULL);
     }
     for (size_t i = 0; i < count; i++)
         if (d->dirty.items[i]->is_gone) {

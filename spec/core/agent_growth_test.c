@@ -252,12 +252,12 @@ struct folder {
     size_t wrong;
 };
 
-static void on_report(void *ctx, const char *file, size_t line, const char *message)
+static void on_report(void *ctx, enum source_dir_news news, const char *file, size_t line, const char *message)
 {
     struct folder *f = ctx;
 
-    (void)file, (void)line;
-    f->wrong += message != NULL;
+    (void)file, (void)line, (void)message;
+    f->wrong += news == SOURCE_DIR_WRONG;
 }
 
 static void folder_begin(struct folder *f)

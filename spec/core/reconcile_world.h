@@ -101,10 +101,10 @@ static UNUSED void notify(void *ctx, bool warning, const char *owner_kind, const
     snprintf(w->notice, sizeof(w->notice), "%d %s %s %s: %s", warning, owner_kind, owner_id, reason, message);
 }
 
-static UNUSED void on_report(void *ctx, const char *file, size_t line, const char *message)
+static UNUSED void on_report(void *ctx, enum source_dir_news news, const char *file, size_t line, const char *message)
 {
     (void)ctx;
-    if (message != NULL)
+    if (news != SOURCE_DIR_RIGHT)
         fail_msg("%s:%zu: %s", file, line, message);
 }
 

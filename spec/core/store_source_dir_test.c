@@ -47,13 +47,13 @@ static void hear(void *ctx, enum store_event event, struct store_kind *kind, str
     (void)kind;
 }
 
-static void report(void *ctx, const char *file, size_t line, const char *message)
+static void report(void *ctx, enum source_dir_news news, const char *file, size_t line, const char *message)
 {
     struct fixture *f = ctx;
     const char *name = strcmp(file, f->dir) == 0 ? "." : file + strlen(f->dir) + 1;
 
-    if (message)
-        buf_printf(&f->reports, "%s:%zu: %s;", name, line, message);
+    if (news != SOURCE_DIR_RIGHT)
+        buf_printf(&f->reports, "%s:%zu: %s%s;", name, line, message, news == SOURCE_DIR_WARNING ? " (a warning)" : "");
     else
         buf_printf(&f->reports, "%s is right;", name);
 }
@@ -434,12 +434,14 @@ static void types_are_judged_as_the_server_does(void **state)
     buf_clear(&f->reports);
     write_file(f, "a.yaml", warned);
     expect(f, &f->told, "put default/s;delete default/s;"); /* the Ingress, and the Service of before */
-    expect(f, &f->reports,
-           "a.yaml:5: Ingress default/s: spec.ingressclassname: unknown field, which is ignored; did you mean "
-           "ingressClassName? (a warning);"
-           "a.yaml:8: Ingress default/s: spec.rules[0].Http: unknown field, which is ignored; did you mean http? (a "
-           "warning);"
-           "a.yaml:9: Ingress default/s: spec.rules[0].other: unknown field, which is ignored (a warning);");
+    expect(
+        f, &f->reports,
+        "a.yaml:5: Ingress default/s: spec.ingressclassname: unknown field, which is ignored; did you mean "
+        "ingressClassName? (a warning);"
+        "a.yaml:8: Ingress default/s: spec.rules[0].Http: unknown field, which is ignored; did you mean http? (a "
+        "warning);"
+        "a.yaml:9: Ingress default/s: spec.rules[0].other: unknown field, which is ignored (a warning);a.yaml is right;");
+    assert_true(source_dir_is_readable(f->source));
 }
 
 static void the_first_path_wins(void **state)

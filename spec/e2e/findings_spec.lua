@@ -15,6 +15,10 @@ local CASES = {
     run = "validate m" },
   HT0102 = { files = { ["c.yaml"] = "logging: {level: INFO}\ndataplane:\n  port: 5555\n" }, run = "validate --strict -c c.yaml " .. MANIFESTS },
   HT0103 = { files = { ["c.yaml"] = "templateSnippets:\n  own.lua:\n    templat: x\n" }, run = "validate -c c.yaml " .. MANIFESTS },
+  -- Its line is not shown: it could have a value of a Secret.
+  HT0104 = { files = { ["m/a.yaml"] = "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: shop}\nspec:\n"
+    .. "  prots: [{port: 80}]\n" },
+    run = "validate --strict m" },
   HT0201 = { files = { ["c.yaml"] = "templateSnippets:\n  own.lua:\n    template: |\n"
     .. "      local x = 1\n      fragmant('x', print)\n" },
     run = "validate -c c.yaml " .. MANIFESTS },
