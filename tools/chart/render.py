@@ -5,16 +5,14 @@
 
 Each value of the chart must change the output, and its words and numbers must stand in what is new (tools/chart/changes.yaml has another value
 for each). The same values give the same output twice, and so do values that are absent. The manual's values and commands are taken. Values that
-cannot be together are refused with a sentence (tools/chart/refusals.yaml). The notes are those of the form that was chosen
-(tools/chart/notes.yaml). With a KUBECONFIG, its API server must take every object of every rendering, strictly. FOLDER gets the renderings that
-differ, a file each.
+cannot be together (tests/refusals_test.yaml of the chart) are refused with a sentence that names them. With a KUBECONFIG, its API server must take
+every object of every rendering, strictly. FOLDER gets the renderings that differ, a file each.
 """
 import functools
 import json
 import pathlib
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -169,44 +167,24 @@ def manual():
 def refusals():
     """Values that cannot be together are refused, by a sentence that names them; and no sentence of the templates is there for nothing."""
     said = []
-    for case in yaml.safe_load((HERE / "refusals.yaml").read_text()):
-        values = case["values"]
-        output, refusal = render_again({**case.get("beside", {}), **values}, case.get("kubernetes"))
+    for case in yaml.safe_load((CHART / "tests/refusals_test.yaml").read_text())["tests"]:
+        versions = case.get("capabilities")
+        output, refusal = render_again(case["set"], versions and f"v{versions['majorVersion']}.{versions['minorVersion']}.0")
         if output is not None:
-            yield f"{values}: not refused"
+            yield f"{case['it']}: not refused"
             continue
         said.append(refusal)
-        if case["says"] not in refusal:
-            yield f"{values}: refused with '{refusal}', which does not say '{case['says']}'"
-        for path in values:
+        for path in case["it"].split(", "):
             if (path.split(".")[-1] if "specifications of the schema" in refusal else path) not in refusal:
-                yield f"{values}: refused with '{refusal}', which does not name {path}"
+                yield f"{case['it']}: refused with '{refusal}', which does not name {path}"
+    _, refusal = render_again({"haproxy.agent.nativeSidecar": False}, "v1.26.0")
+    if "incompatible with Kubernetes v1.26.0" not in str(refusal):
+        yield f"Kubernetes 1.26 is not refused: {refusal}"
     for path in sorted((CHART / "templates").iterdir()):
         for text in re.findall(r'\bfail \(?(?:printf )?"((?:[^"\\]|\\.)+)"', path.read_text()):
             sentence = ".+".join(re.escape(part) for part in re.split("%[sd]", text.replace('\\"', '"')))
             if not any(re.search(sentence, refusal) for refusal in said):
-                yield f"{path.name}: no case of tools/chart/refusals.yaml comes to the sentence '{text}'"
-
-
-def notes():
-    """Each form of the chart has the notes that it needs, and no others. Helm shows them after an installation only; here they are a file of it."""
-    with tempfile.TemporaryDirectory() as folder:
-        chart = pathlib.Path(folder) / "haptic"
-        shutil.copytree(CHART, chart)
-        (chart / "templates/NOTES.txt").rename(chart / "files/notes.txt")
-        (chart / "templates/notes.yaml").write_text(
-            'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\ndata:\n  notes: {{ tpl (.Files.Get "files/notes.txt") . | toJson }}\n')
-        for case in yaml.safe_load((HERE / "notes.yaml").read_text()):
-            values = case["values"]
-            output, refusal = render_again(values, chart=chart)
-            if output is None:
-                yield f"NOTES.txt for {values}: {refusal}"
-                continue
-            shown = re.search(r"^  notes: (.*)$", output, re.M)
-            text = json.loads(shown[1])
-            yield from (f"NOTES.txt for {values} do not say '{part}'" for part in case.get("says", []) if part not in text)
-            yield from (f"NOTES.txt for {values} say '{part}'" for part in case.get("silent", []) if part in text)
-            yield from (f"NOTES.txt for {values}: two empty lines, or blanks at an end" for _ in re.findall(r"\n\n\n|[ \t]\n", text)[:1])
+                yield f"{path.name}: no test of refusals_test.yaml comes to the sentence '{text}'"
 
 
 def main():
@@ -238,7 +216,6 @@ def main():
     wrong += sorted(set(marks()))
     wrong += manual()
     wrong += refusals()
-    wrong += notes()
     different = {output: what for what, output in renderings.items() if output is not None}
     for number, output in enumerate(different):
         (FOLDER / f"{number}.yaml").write_text(output)

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# kubernetes.sh: the programs of a node, built from Go modules (tools/kubernetes, tools/coredns), and helm. Sourced by testenv.
+# kubernetes.sh: the programs of a node, built from Go modules (tools/kubernetes, tools/coredns), and what charts are tested with. Sourced by testenv.
 
 KUBERNETES_MODULE=$HERE/kubernetes
 COREDNS_MODULE=$HERE/coredns
+HELM_UNITTEST_MODULE=$HERE/helm-unittest
 HELM_VERSION=v3.21.4
 KUBECONFORM_VERSION=v0.7.0
 # The last four, for which the chart's objects are checked. Their API descriptions are in the sources.
@@ -61,6 +62,25 @@ helm_make() {
   go_install "$1" "helm.sh/helm/v3/cmd/helm@$HELM_VERSION" "-s -w \
     -X $prefix/chartutil.k8sVersionMajor=1 -X $prefix/chartutil.k8sVersionMinor=$minor \
     -X $prefix/lint/rules.k8sVersionMajor=1 -X $prefix/lint/rules.k8sVersionMinor=$minor"
+}
+
+# helm_unittest_path: prints the path of helm-unittest (tools/helm-unittest).
+helm_unittest_path() {
+  local hash
+  hash=$(cat "$HELM_UNITTEST_MODULE"/{go.mod,go.sum} | sha256sum)
+  cache_make "helm-unittest-${hash:0:8}" helm_unittest_make
+  printf '%s\n' "$MADE/helm-unittest"
+}
+
+helm_unittest_make() {
+  local into=$1
+  go_find
+  say "building helm-unittest: some minutes on 2 cores, the first time"
+  (
+    cd "$HELM_UNITTEST_MODULE"
+    CGO_ENABLED=0 nice -n 10 "$GO" build -trimpath -buildvcs=false -o "$into/helm-unittest" -ldflags "-s -w" \
+      github.com/helm-unittest/helm-unittest/cmd/helm-unittest >"$into/build.log" 2>&1
+  ) || go_failed "$into/build.log" helm-unittest
 }
 
 # kubeconform_path: prints the path of kubeconform.
