@@ -1,4 +1,5 @@
---- Other forms of the chart: an agent that is no native sidecar, further classes, ports and containers, and HAProxy in the nodes' network.
+--- Other forms of the chart: an agent that is no native sidecar, further classes, ports and containers, both families of addresses, and HAProxy in the
+-- nodes' network.
 
 local k8s = require("support.k8s")
 
@@ -91,6 +92,35 @@ haproxy:
     -- The wait before the end is still there, beside what the values add.
     assert.equal("10", cluster:run(("kubectl get pod %s -o jsonpath='{.spec.containers[0].lifecycle.preStop.sleep.seconds}'"):format(pod)))
     cluster:run("kubectl delete configmap ports")
+  end)
+
+  it("has addresses of both families, and reaches pods of both", function()
+    if cluster:inside(". " .. cluster.directory .. "/node.env; echo $NODE_IP6") == "\n" then
+      pending("the machine has no IPv6")
+    end
+    cluster:install("--set haproxy.service.ipFamilyPolicy=RequireDualStack --set 'haproxy.service.ipFamilies={IPv6,IPv4}'")
+    local six, four = cluster:run("kubectl get service haptic-haproxy -o jsonpath='{.spec.clusterIPs[*]}'"):match("^(%x*:%S+) ([%d.]+)$")
+    assert(six, "the Service has no address of each family")
+    cluster:application("web", 2)
+    cluster:run("kubectl get configmap web -o yaml | sed 's/bind :8080/bind :::8080 v4v6/' | kubectl apply -f -")
+    cluster:run("kubectl rollout restart deployment/web")
+    cluster:rolled_out("deployment/web")
+    -- Pods with IPv4 addresses, then the same with those of IPv6, then with both.
+    for _, families in ipairs({ "IPv4", "IPv6", "IPv4,IPv6" }) do
+      cluster:run("kubectl delete service web")
+      cluster:wait_for("nobody to answer", 60, function()
+        local status = cluster:ask(nil, four)
+        return status == 503, status
+      end)
+      cluster:apply(("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ipFamilyPolicy: %s, ipFamilies: [%s], selector: {app: web}, "
+        .. "ports: [{name: http, port: 80, targetPort: http}]}\n"):format(families:find(",") and "RequireDualStack" or "SingleStack", families))
+      for _, address in ipairs({ "[" .. six .. "]", four }) do
+        cluster:wait_for(address .. " to answer for " .. families, 60, function()
+          local status, body = cluster:ask(nil, address)
+          return status == 200 and body:find("^web%-"), tostring(status) .. " " .. tostring(body)
+        end)
+      end
+    end
   end)
 
   it("works in the nodes' network", function()

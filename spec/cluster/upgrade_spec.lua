@@ -25,9 +25,9 @@ describe("a release", function()
   end
 
   it("is upgraded from the chart before this one, and rolled back, while no request fails", function()
-    -- That of the last commit but one which changed the chart; with this tree's image, since there is no other.
+    -- That of the last commit but one which changed what the chart makes; with this tree's image, since there is no other.
     local before = cluster.scratch .. "/before"
-    local commit = cluster:run("git log -2 --format=%H -- charts/haptic | tail -n 1")
+    local commit = cluster:run("git log -2 --format=%H -- charts/haptic/templates charts/haptic/values.yaml | tail -n 1")
     cluster:run(("mkdir -p %s && git archive %s charts/haptic | tar -x -C %s"):format(before, commit, before))
     cluster:run("helm install haproxy-ic " .. before .. "/charts/haptic --set haproxy.service.type=NodePort --set replicaCount=2 --wait --timeout 150s")
     cluster:application("web", 2)

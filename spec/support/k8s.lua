@@ -173,30 +173,33 @@ function Cluster:address()
   return self:run("kubectl get service haptic-haproxy -o jsonpath='{.spec.clusterIP}'")
 end
 
---- One request through the Service: status and body.
-function Cluster:ask(host)
-  local output = self:inside(("curl -s -m 3 -w '\\n%%{http_code}' -H 'Host: %s' http://%s/")
-    :format(host or HOST, self:address()))
+--- One request through the Service, or to another address (IPv6 in brackets): status and body.
+function Cluster:ask(host, address)
+  local output = self:inside(("curl -sg -m 3 -w '\\n%%{http_code}' -H 'Host: %s' 'http://%s/'")
+    :format(host or HOST, address or self:address()))
   local body, status = output:match("^(.*)\n(%d+)%s*$")
   return tonumber(status), body
 end
 
-function Cluster:wait_answer(host)
+function Cluster:wait_answer(host, address)
   return self:wait_for("an answer through the Service", 60, function()
-    local status, body = self:ask(host)
+    local status, body = self:ask(host, address)
     return status == 200 and body, tostring(status) .. " " .. tostring(body)
   end)
 end
 
---- Asks all the time, on kept and on new connections, until `finish`.
-function Cluster:traffic(rate)
+--- Asks all the time, on kept and on new connections, until `finish`. authority: the file of an authority, for HTTPS;
+-- nil: HTTP.
+function Cluster:traffic(rate, authority)
   self.clients = self.clients + 1
   local output = ("%s/client-%d.log"):format(self.scratch, self.clients)
-  local process = posix.spawn({
-    name = "client", output = output,
-    argv = { "tools/testenv", "k8s", "exec", self.directory, "python3", "spec/support/e2e_client",
-      self:address() .. ":80", tostring(rate or 50), HOST },
-  })
+  local argv = { "tools/testenv", "k8s", "exec", self.directory, "python3", "spec/support/e2e_client" }
+  if authority then
+    argv[#argv + 1], argv[#argv + 2] = "--tls", authority
+  end
+  argv[#argv + 1] = self:address() .. (authority and ":443" or ":80")
+  argv[#argv + 1], argv[#argv + 2] = tostring(rate or 50), HOST
+  local process = posix.spawn({ name = "client", output = output, argv = argv })
   self:wait_for("the client's first answers", 20, function()
     return (posix.read_file(output) or ""):find(" 200 ")
   end)
@@ -223,10 +226,11 @@ function Cluster:traffic(rate)
   }
 end
 
---- Runs `change` under requests, with some seconds before and after it: none of them may fail.
-function Cluster:under_traffic(change)
+--- Runs `change` under requests, with some seconds before and after it: none of them may fail. authority: as for
+-- `traffic`.
+function Cluster:under_traffic(change, authority)
   local seen = witness.watch(self)
-  local traffic = self:traffic(50)
+  local traffic = self:traffic(50, authority)
   posix.sleep(2)
   local ok, reason = pcall(change)
   posix.sleep(3)
