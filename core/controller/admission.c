@@ -78,11 +78,12 @@ static void answer_unjudged(struct admission *a, struct admission_request *q, co
     uint64_t similar;
 
     if (a->spec.fails_closed) {
-        CLEANUP(free_ptr) char *text = xasprintf("it could not be judged in time (%s); try again", why);
+        CLEANUP(free_ptr) char *text = xasprintf("the object could not be checked in time (%s); try again", why);
         verdict_deny(&v, 503, text);
     } else {
         CLEANUP(free_ptr)
-        char *text = xasprintf("not judged (%s): what is wrong with it is told as an Event when it is rendered", why);
+        char *text = xasprintf("not checked (%s): after the rendering, Events report what is wrong with the object",
+                               why);
         verdict_warn(&v, text);
     }
     a->unjudged++;
@@ -180,7 +181,8 @@ static void expire(struct admission *a, int64_t now)
             catch_up(a);
         }
         answer_unjudged(a, queue_take(a), reason,
-                        a->state == ADMISSION_AWAY ? "the templates are not rendered yet" : "the time was up");
+                        a->state == ADMISSION_AWAY ? "the templates are not rendered yet"
+                                                   : "the time limit has passed");
     }
 }
 
@@ -447,7 +449,7 @@ struct admission *admission_free(struct admission *a)
     store_unlisten(a->spec.store, on_store_event, a);
     admission_forget_findings(a);
     while (a->queue.length > 0)
-        answer_unjudged(a, queue_take(a), "renderer", "the controller ends");
+        answer_unjudged(a, queue_take(a), "renderer", "the controller stops");
     vec_done(&a->queue);
     a->renderer = renderer_free(a->renderer);
     a->timer = net_timer_free(a->timer);

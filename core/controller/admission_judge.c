@@ -238,13 +238,13 @@ static void judge_failure(const struct admission *a, const struct object *o, con
     CLEANUP(free_ptr) char *text = NULL;
 
     if (is_own && f->was_known)
-        text = xasprintf("HT0202: it fails as before: %s", f->message);
+        text = xasprintf("HT0202: this object fails as before: %s", f->message);
     else if (is_own)
-        text = xasprintf("HT0202: %s. Correct the object, or the template's line that is named", f->message);
+        text = xasprintf("HT0202: %s. Correct the object, or the named line of the template", f->message);
     else if (*f->owner_id == '\0' && !f->was_known)
-        text = xasprintf("HT0202: with this object a template fails that serves all objects: %s", f->message);
+        text = xasprintf("HT0202: with this object, a template for all objects fails: %s", f->message);
     else if (!f->was_known && is_same_namespace(o, f->owner_id))
-        text = xasprintf("HT0202: %s %s fails with it: %s", f->owner_kind, f->owner_id, f->message);
+        text = xasprintf("HT0202: with this object, %s %s fails: %s", f->owner_kind, f->owner_id, f->message);
     if (text == NULL)
         return;
     if (!f->was_known && (is_own || (*f->owner_id == '\0' && !a->stirred && !a->dirty)))
@@ -273,15 +273,15 @@ enum admission_blame admission_judge_death(const struct admission *a, const stru
     if (*death->fragment_id == '\0' || !owns(candidate, death->owner_kind, death->owner_id) || (!is_time && !is_memory))
         return BLAME_NONE;
     if (is_time && !a->deadline_is_full) {
-        buf_printf(why, "%s%sa template had not ended for it after %s", death->place, colon,
+        buf_printf(why, "%s%sa template had not ended for this object after %s", death->place, colon,
                    log_duration(a->limits.deadline_ns));
         return BLAME_TOO_LATE;
     }
     CLEANUP(free_ptr)
-    char *text = is_time ? xasprintf("HT0203: %s%sa template had not ended for it after %s "
+    char *text = is_time ? xasprintf("HT0203: %s%sa template had not ended for this object after %s "
                                      "(templatingSettings.renderTimeout)",
                                      death->place, colon, log_duration(a->limits.deadline_ns))
-                         : xasprintf("HT0203: %s took more than %zu bytes of memory for it "
+                         : xasprintf("HT0203: for this object, %s took more than %zu bytes of memory "
                                      "(templatingSettings.renderMemoryBytes)",
                                      death->template_name, a->limits.memory_bytes);
     verdict_deny(v, 422, text);

@@ -9,7 +9,7 @@
 
 /* A condition reports a configuration that is not live after this time. */
 #define LATE_NS (10 * NS_PER_S)
-#define FORMER "the configuration before it stays in force"
+#define FORMER "the previous configuration stays in force"
 
 static bool may_write(void *ctx)
 {
@@ -44,7 +44,7 @@ void app_wait_for_config(struct app *app, enum log_level level, const char *why)
         return;
     free(app->waits_for);
     app->waits_for = xstrdup(why);
-    log_write(level, "Waiting for the configuration; nothing is started before it is there and right", "config",
+    log_write(level, "Waiting for the configuration; nothing starts before it exists and is valid", "config",
               app_config_name(app), "reason", why, (char *)NULL);
 }
 
@@ -63,14 +63,15 @@ void app_refuse_start(struct app *app, const char *why)
 
 /* ---- the report ---- */
 
-static const struct config_condition not_rendered = {CONFIG_UNKNOWN, "NotAccepted", "it was not rendered"};
+static const struct config_condition not_rendered = {CONFIG_UNKNOWN, "NotAccepted",
+                                                     "the configuration was not rendered"};
 static const struct config_condition former = {CONFIG_FALSE, "NotInForce", FORMER};
 
 static void report_refused(struct app *app, const char *reason, const char *why)
 {
     if (app->tests_told.status == CONFIG_FALSE) {
         config_report_set(app->config_report,
-                          &(struct config_findings){.accepted = {CONFIG_TRUE, "Valid", "it is valid"},
+                          &(struct config_findings){.accepted = {CONFIG_TRUE, "Valid", "the configuration is valid"},
                                                     .tests = app->tests_told,
                                                     .rendered = not_rendered,
                                                     .deployed = former});
@@ -82,7 +83,8 @@ static void report_refused(struct app *app, const char *reason, const char *why)
                                                                     .deployed = former});
 }
 
-static const struct config_condition accepted = {CONFIG_TRUE, "Valid", "it is valid, and its templates load"};
+static const struct config_condition accepted = {CONFIG_TRUE, "Valid",
+                                                 "the configuration is valid, and its templates load"};
 
 static void note_part(void *ctx, const struct fragment *f, const char *reason)
 {
@@ -135,27 +137,29 @@ static void report_in_force(struct app *app)
     if (app->config->moved.length > 0)
         overrides = (struct config_condition){CONFIG_FALSE, "BaseChanged", buf_str(&app->config->moved)};
     else if (app->config->refs.length > 0)
-        overrides = (struct config_condition){CONFIG_TRUE, "Current",
-                                              "what overrides were made against has not changed"};
+        overrides = (struct config_condition){CONFIG_TRUE, "Current", "the originals of all overrides are unchanged"};
     const char *part = part_refused(app, s.quarantined);
     if (part != NULL) {
         config_report_set(
             app->config_report,
-            &(struct config_findings){.accepted = accepted,
-                                      .tests = app->tests_told,
-                                      .overrides = overrides,
-                                      .rendered = {CONFIG_FALSE, "RefusedByHAProxy", part},
-                                      .deployed = {CONFIG_FALSE, "PartRefused", "a part of it has its former text"}});
+            &(struct config_findings){
+                .accepted = accepted,
+                .tests = app->tests_told,
+                .overrides = overrides,
+                .rendered = {CONFIG_FALSE, "RefusedByHAProxy", part},
+                .deployed = {CONFIG_FALSE, "PartRefused",
+                             "a part of the output has its former text, because HAProxy refuses the new one"}});
         return;
     }
     struct config_findings f = {.accepted = accepted,
                                 .tests = app->tests_told,
                                 .overrides = overrides,
-                                .rendered = {CONFIG_TRUE, "Rendered", "HAProxy takes what its templates make"}};
+                                .rendered = {CONFIG_TRUE, "Rendered", "HAProxy accepts the output of the templates"}};
     if (app->is_deployed)
-        f.deployed = (struct config_condition){CONFIG_TRUE, "Live", "it is live"};
+        f.deployed = (struct config_condition){CONFIG_TRUE, "Live", "the configuration is live"};
     else
-        f.deployed = (struct config_condition){CONFIG_FALSE, "NotLive", *s.problem ? s.problem : "it is not live yet"};
+        f.deployed = (struct config_condition){CONFIG_FALSE, "NotLive",
+                                               *s.problem ? s.problem : "the configuration is not live yet"};
     config_report_set(app->config_report, &f);
 }
 
@@ -192,12 +196,13 @@ void app_report_config(struct app *app)
         return;
     case CONFIG_WAITING:
         if (app->next_complained)
-            config_report_set(app->config_report,
-                              &(struct config_findings){
-                                  .accepted = {CONFIG_UNKNOWN, "KindsNotListed", "it waits until its kinds are listed"},
-                                  .tests = app->tests_told,
-                                  .rendered = not_rendered,
-                                  .deployed = former});
+            config_report_set(
+                app->config_report,
+                &(struct config_findings){.accepted = {CONFIG_UNKNOWN, "KindsNotListed",
+                                                       "the configuration waits until its kinds are listed"},
+                                          .tests = app->tests_told,
+                                          .rendered = not_rendered,
+                                          .deployed = former});
         else
             config_report_set(app->config_report, NULL);
         return;

@@ -102,8 +102,9 @@ static void compare_kinds(struct candidate_render *r)
     if (names.length == 0)
         return;
     CLEANUP(free_ptr)
-    char *text = xasprintf("rendered without the objects that it newly watches (%s); its conditions tell the rest",
-                           buf_str(&names));
+    char *text = xasprintf(
+        "rendered without objects of newly watched kinds (%s); the conditions will report their errors",
+        buf_str(&names));
     verdict_warn(&r->verdict, text);
 }
 
@@ -136,8 +137,8 @@ static void accuse(struct candidate_render *r, const struct conviction *c, bool 
 
     *q = (struct question){.render = r,
                            .denies = denies,
-                           .text = xasprintf("HAProxy refuses what its templates make%s%s%s%s: %s",
-                                             *owner != '\0' ? " of " : "", c->fragment->owner_kind, blank, owner,
+                           .text = xasprintf("HAProxy refuses the output of its templates%s%s%s%s: %s",
+                                             *owner != '\0' ? " for " : "", c->fragment->owner_kind, blank, owner,
                                              c->message)};
     r->questions++;
     renderer_explain(r->renderer, c->fragment->id, c->kind, c->scope, c->key, c->line, on_explained, q);
@@ -165,7 +166,7 @@ static void on_validated(void *ctx, const struct validation *v)
         break;
     case VALIDATION_UNFINISHED: /* so many checks have named somebody */
         if (r->questions == 0 && !r->verdict.is_denied)
-            end_unjudged(r, "HAProxy refuses too much of it");
+            end_unjudged(r, "HAProxy refuses too many parts of the output");
         break;
     case VALIDATION_REFUSED:
         if (!r->verdict.is_denied && r->questions == 0)

@@ -127,8 +127,8 @@ static void answer_unjudged(struct candidates *c, struct candidate_request *q, c
     struct verdict v = {0};
     uint64_t similar;
     CLEANUP(free_ptr)
-    char *text = xasprintf(c->spec.fails_closed ? "it could not be judged (%s); try again"
-                                                : "not judged (%s): its conditions tell what becomes of it",
+    char *text = xasprintf(c->spec.fails_closed ? "the configuration could not be checked (%s); try again"
+                                                : "not checked (%s): the conditions of the resource will report errors",
                            why);
 
     if (c->spec.fails_closed)
@@ -145,7 +145,7 @@ static void answer_unjudged(struct candidates *c, struct candidate_request *q, c
         log_warn("The admission webhook could not check a configuration", "object", q->text.name, "verdict",
                  c->spec.fails_closed ? "denied" : "allowed", "reason", why, "similar", log_int((int64_t)similar));
     free(c->last);
-    c->last = xasprintf("%s %s: not judged: %s", label(q), q->text.name, why);
+    c->last = xasprintf("%s %s: not checked: %s", label(q), q->text.name, why);
     send_answer(q->uid, &v, q->done, q->ctx);
     candidate_free(q);
 }
@@ -182,7 +182,7 @@ static void render(struct candidates *c)
     struct err err;
 
     if (!c->spec.base(c->spec.ctx, &spec)) {
-        verdict_warn(&v, "read and tested only: no configuration is in force on which it could be rendered");
+        verdict_warn(&v, "read and tested only: no configuration is in force yet, so it was not rendered");
         answer_judged(c, &v);
         return;
     }
@@ -301,7 +301,7 @@ static void step(struct candidates *c)
 static void on_timer(void *ctx)
 {
     struct candidates *c = ctx;
-    static const char *const doing[] = {"the time was up", "its libraries were not read in time",
+    static const char *const doing[] = {"the time limit has passed", "its libraries were not read in time",
                                         "its tests had not ended in time", "it was not rendered and checked in time"};
 
     if (c->queue.length > 0)
@@ -376,7 +376,7 @@ struct candidates *candidates_free(struct candidates *c)
     if (c == NULL)
         return NULL;
     while (c->queue.length > 0)
-        answer_unjudged(c, take_first(c), "renderer", "the controller ends");
+        answer_unjudged(c, take_first(c), "renderer", "the controller stops");
     vec_done(&c->queue);
     c->timer = net_timer_free(c->timer);
     free(c->last);

@@ -119,7 +119,7 @@ static void tell(struct config_report *r, const struct config_findings *f)
     if (worst == NULL && !is_good)
         return;
     const char *reason = worst != NULL ? worst->reason : "ConfigurationDeployed",
-               *message = worst != NULL ? worst->message : "the configuration is in force, and live";
+               *message = worst != NULL ? worst->message : "the configuration is in force and live";
     CLEANUP(free_ptr) char *text = xasprintf("%s: %s", reason, message);
     bool first = r->told == NULL;
     if (!first && strcmp(r->told, text) == 0)

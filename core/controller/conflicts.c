@@ -158,9 +158,7 @@ static char *message_of(const struct update *u, const char *what, const struct f
 {
     CLEANUP(free_ptr) char *winner = winner_for(u->item->winner, f);
 
-    return xasprintf("%s: %s has it too, and the oldest counts, of equal ones the first by name; this one has no "
-                     "effect",
-                     what, winner);
+    return xasprintf("%s is also written by %s, which is older and wins", what, winner);
 }
 
 char *conflicts_foresee(const struct model *m, const struct item *item, const struct fragment *f,
@@ -221,7 +219,7 @@ static void end_loss(const struct update *u, const char *fragment_id, struct sid
     if (winner != NULL && strcmp(winner->id, fragment_id) == 0) {
         CLEANUP(free_ptr) char *what = what_of(u);
         CLEANUP(free_ptr)
-        char *message = xasprintf("%s: this one counts now, as the older one that had it is gone", what);
+        char *message = xasprintf("%s: the older object is gone; this object's output is in force now", what);
         tell(u, NOTICE_GAIN, winner, "TakesOver", message);
     }
     loss_remove(u->c, s, u->contested);

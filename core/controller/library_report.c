@@ -56,7 +56,7 @@ static char *wish_of(const struct library_report *r, const struct config_object 
 {
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
     struct buf out = {0};
-    const char *status = "True", *reason = "Valid", *message = "it is in force", *revision = NULL;
+    const char *status = "True", *reason = "Valid", *message = "the library is in force", *revision = NULL;
 
     if (r->verdict == LIBRARY_REFUSED) {
         bool is_named = names_library(r->message, library->name);

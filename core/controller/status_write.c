@@ -93,9 +93,7 @@ static void tell_losers(struct status_writer *w, struct status_entry *e)
             continue;
         CLEANUP(free_ptr) char *winner = winner_for(first->fragment, loser);
         CLEANUP(free_ptr)
-        char *text = xasprintf("%s %s: %s wants it too, and the oldest counts, of equal ones the first by name; what "
-                               "this one wants has no effect",
-                               e->kind, e->id, winner);
+        char *text = xasprintf("%s %s is also wanted by %s, which is older and wins", e->kind, e->id, winner);
         w->manner->refused(w->manner->ctx, loser, "DuplicateKey", text);
     }
 }

@@ -153,7 +153,7 @@ static void test_only_what_is_wrong_with_the_candidate_denies_it(void **state)
     /* What fails already may be changed, and put right. */
     struct answer *labelled = send_review(world, "UPDATE", "bad", "fail", ",\"labels\":{\"a\":\"b\"}", "");
     WAIT_UNTIL(world->w, labelled->count > 0);
-    assert_says(labelled->text, "\"allowed\":true,\"warnings\":[\"HT0202: it fails as before: it failed\"]");
+    assert_says(labelled->text, "\"allowed\":true,\"warnings\":[\"HT0202: this object fails as before: it failed\"]");
     assert_allowed(review(world, "UPDATE", "bad", "two"));
     /* A candidate is forgotten: the next one is not judged with it. */
     assert_says(review(world, "UPDATE", "bad", "fail"), "\"allowed\":true");
@@ -236,7 +236,7 @@ static void test_a_template_that_hangs_is_not_judged(void **state)
 
     set_templates(world, 0);
     wait_judges(world);
-    assert_says(review(world, "CREATE", "new", "hang"), "\"allowed\":true,\"warnings\":[\"not judged (");
+    assert_says(review(world, "CREATE", "new", "hang"), "\"allowed\":true,\"warnings\":[\"not checked (");
     wait_judges(world);
     assert_int_equal(world->w->deaths, 0);
     world_free(world);

@@ -49,15 +49,21 @@ static void the_loser_is_told_and_so_is_who_takes_over(void **state)
     start_source(&w);
     WAIT_UNTIL(&w, answers(&w, "one", "blue_web") && answers(&w, "other", "red_web"));
     WAIT_UNTIL(&w, log_count(w.log, "reason=DuplicatePath") == 3);
-    assert_int_equal(log_count(w.log, LOSES("green/web") " message=\"host and path one.example/: an object of another "
-                                                         "namespace has it too"),
-                     1);
-    assert_int_equal(log_count(w.log, LOSES("red/web") " message=\"host and path one.example/: an object of another "
-                                                       "namespace"),
-                     1);
-    assert_int_equal(log_count(w.log, LOSES("red/young") " message=\"host and path other.example/: things red/web has "
-                                                         "it too"),
-                     1);
+    assert_int_equal(
+        log_count(
+            w.log,
+            LOSES(
+                "green/web") " message=\"host and path one.example/ is also written by an object of another namespace, which is older"),
+        1);
+    assert_int_equal(
+        log_count(
+            w.log,
+            LOSES("red/web") " message=\"host and path one.example/ is also written by an object of another namespace"),
+        1);
+    assert_int_equal(
+        log_count(w.log,
+                  LOSES("red/young") " message=\"host and path other.example/ is also written by things red/web"),
+        1);
     assert_int_equal(w.notices, 3);
     assert_int_equal(status(&w).conflicts, 3);
     CLEANUP(buf_done) struct buf problems = {0};
@@ -70,7 +76,8 @@ static void the_loser_is_told_and_so_is_who_takes_over(void **state)
     drop_object(&w, "blue", "web");
     WAIT_UNTIL(&w, answers(&w, "one", "green_web"));
     WAIT_UNTIL(&w,
-               log_count(w.log, GAINS("green/web") " message=\"host and path one.example/: this one counts now") == 1);
+               log_count(w.log, GAINS("green/web") " message=\"host and path one.example/: the older object is gone") ==
+                   1);
     assert_int_equal(status(&w).conflicts, 2);
     assert_int_equal(w.notices, 4);
     /* Nothing is contested any more. */

@@ -169,7 +169,7 @@ describe("A configuration before it is stored", function()
     end)
     -- A kind that nobody has listed yet: its absence is no proof.
     says(taken(configuration({ watchedResources = { maps = { apiVersion = "v1", resources = "configmaps" } } })),
-      "rendered without the objects that it newly watches (maps)")
+      "rendered without objects of newly watched kinds (maps)")
     -- Who does not know the token has nothing judged.
     register("0123456789abcdef-wrong")
     scope:wait_for("the wrong path to be asked", 20, function()
@@ -196,7 +196,7 @@ describe("A configuration before it is stored", function()
       return haptic:get("/debug/config").body:find("192.0.2.2", 1, true) ~= nil
     end)
     scope:wait_for("the answer", 20, function() return slow:log():find("server dry run", 1, true) ~= nil, slow:log() end)
-    says(slow:log(), "Warning: not judged (")
+    says(slow:log(), "Warning: not checked (")
     assert.is_true(haptic:metric("haptic_webhook_unjudged_total", { reason = "deadline" }) >= 1)
     assert.equal(0, haptic:metric("haptic_renderer_restarts_total") or 0)
   end)
@@ -204,7 +204,7 @@ describe("A configuration before it is stored", function()
   it("is refused without a verdict where it fails closed, and the first one can be put right", function()
     start({ timeout = "3s", args = { "--webhook-failure-policy", "Fail" }, waits = true,
       before = { configuration(BAD) } })
-    refused(configuration(HANGS), "it could not be judged (")
+    refused(configuration(HANGS), "the configuration could not be checked (")
     refused(configuration({ watchedResources = { maps = { apiVersion = "v1", resources = "configmaps", indexBy = { "y[" } } } }), "HT0103")
     local ok, output = apply(configuration())
     assert.is_true(ok, output)

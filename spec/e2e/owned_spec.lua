@@ -142,7 +142,7 @@ describe("objects that templates want", function()
     admin:put(two)
     start()
     wait_note("older", "both")
-    wait_event("DuplicateKey", "configmaps default/both: ingresses default/one wants it too", "two")
+    wait_event("DuplicateKey", "configmaps default/both is also wanted by ingresses default/one", "two")
     -- It counts when the older one is gone.
     annotate({})
     wait_note("younger", "both")
