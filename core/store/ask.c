@@ -1,4 +1,5 @@
-/* One table of what is asked for, by kind and id; a short list of kinds that are served. */
+/* One table of the objects that templates ask for, by kind and id, and a short list of the kinds that a server serves.
+ */
 #include "store/ask.h"
 
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 struct ask {
     char *kind, *id;
     size_t count;
-    char *refusal; /* NULL: not answered */
+    char *refusal; /* NULL: no answer yet */
 };
 
 struct served {
@@ -22,7 +23,7 @@ struct served {
 };
 
 struct hearer {
-    asks_listener *fn; /* NULL: gone, while others are told */
+    asks_listener *fn; /* NULL: removed while others are called */
     void *ctx;
 };
 

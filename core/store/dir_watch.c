@@ -1,6 +1,6 @@
-/* One inotify descriptor under uv_poll. Events of files are turned into paths; whatever may have moved whole trees
- * (folders, symbolic links, the "..data" link of a mounted ConfigMap, a lost event) becomes "everything". Creation
- * alone says nothing: the writer's close follows. */
+/* One inotify descriptor under uv_poll. Events of files are turned into paths. Events that may concern whole trees
+ * (folders, symbolic links, the "..data" link of a mounted ConfigMap, a lost event) become "everything". The creation
+ * of a file is ignored, because the writer's close follows. */
 #include "store/dir_watch.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@
 
 struct folder {
     char *path;
-    bool is_shared; /* reached by several paths */
+    bool is_shared; /* several paths lead to it */
 };
 
 struct dir_watch {
@@ -81,7 +81,7 @@ static void take_event(struct dir_watch *w, const struct inotify_event *event)
     bool there = lstat(path, &st) == 0;
     if ((there && S_ISLNK(st.st_mode)) || (!there && is_known_folder(w, path)))
         w->everything = true;
-    /* A created file is written and closed later; only a hard link comes whole. */
+    /* A created file is written and closed later. Only a hard link is complete at once. */
     if (!(event->mask & IN_CREATE) || (there && st.st_nlink > 1))
         vec_push(&w->paths, path);
     else

@@ -1,5 +1,5 @@
-/* Documents are values of yyjson, which cannot be changed; an object that needs "default" as its namespace is copied,
- * and its document kept beside. Lists are taken apart to any depth that JSON can have, since a List may hold lists. */
+/* Documents are values of yyjson, which cannot be changed. An object that needs the namespace "default" is copied, and
+ * its document is kept as well. Lists are unpacked to any depth that JSON can have, since a List may contain lists. */
 #include "store/manifest.h"
 
 #include <ctype.h>
@@ -13,7 +13,7 @@
 #include "store/manifest_state.h"
 #include "store/schema.h"
 
-/* Cluster-scoped kinds that somebody may put into a folder of manifests, with their groups. */
+/* Cluster-scoped kinds that a folder of manifests may contain, with their groups. */
 static const struct {
     const char *group, *kind;
 } cluster_scoped[] = {
@@ -133,7 +133,7 @@ static char *object_problem(struct manifest_object *o, struct yyjson_val *value)
     return NULL;
 }
 
-/* An object that asks for a generated name never had one. Without metadata the text is likely to be cut off. */
+/* An object with a generated name has no name yet. A text without metadata was probably cut off. */
 static enum manifest_hold hold_of(struct manifest_object *o, struct yyjson_val *value)
 {
     struct yyjson_val *metadata = json_at(value, "metadata");
@@ -213,7 +213,7 @@ void manifest_add_value(struct manifest *m, const struct yaml_doc *doc, struct y
         manifest_add_value(m, doc, item, is_plain ? NULL : api_version, is_plain ? NULL : singular);
 }
 
-/* A document that cannot be read: what it said before stays, as far as its text tells which object it is. */
+/* A document that cannot be read: its last good objects stay, if its text shows which objects they are. */
 static void add_broken(struct manifest *m, const struct manifest_cut *cut, size_t line, const char *problem)
 {
     struct manifest_object o = {.line = line, .problem = xstrdup(problem), .hold = MANIFEST_HOLD_ALL};

@@ -1,5 +1,5 @@
-/* Documents are told apart by their "---" lines: in YAML such a line ends whatever is open. An error that is only
- * found at such a line belongs to the document before it. */
+/* Documents are separated by "---" lines. In YAML such a line ends everything that is open. An error that is found only
+ * at such a line belongs to the document before it. */
 #include "store/manifest_cut.h"
 
 #include <ctype.h>
@@ -45,7 +45,7 @@ static bool value_of(const char *line, const char *end, const char *key, char *r
     return true;
 }
 
-/* Kind and name as block style writes them: "kind:" at the margin, "name:" and "namespace:" in the first level below
+/* Kind and name in block style: "kind:" without indentation, "name:" and "namespace:" in the first level below
  * "metadata:". */
 static void note_identity(struct manifest_cut *cut, const char *from, const char *to)
 {

@@ -1,5 +1,5 @@
-/* Lines are looked at by their beginnings. "---" at the margin ends whatever is open, and "- " at the margin begins the
- * next item of a list that stands there, as kubectl writes it. */
+/* Only the beginnings of lines are looked at. "---" without indentation ends everything that is open. "- " without
+ * indentation begins the next item of a list, as kubectl writes it. */
 #include "store/manifest_split.h"
 
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static void part_add(struct manifest_parts *parts, const char *from, const char 
         vec_push(&parts->items, ((struct manifest_part){from, (size_t)(to - from), lines_before}));
 }
 
-/* Cut at lines of a kind, between from and to. */
+/* Splits at lines of one kind, between from and to. */
 static void cut(struct manifest_parts *parts, const char *from, const char *to, size_t line_number, size_t part_bytes,
                 bool (*may_cut)(const char *line, const char *end))
 {
@@ -61,10 +61,10 @@ static void cut(struct manifest_parts *parts, const char *from, const char *to, 
 
 struct shape {
     size_t documents;
-    const char *items_from, *items_to; /* of the only list at the margin below "items:" */
+    const char *items_from, *items_to; /* of the only list without indentation below "items:" */
     size_t items_line;
     bool has_other_lists;
-    bool is_odd; /* directives, ends of documents by "..." */
+    bool is_odd; /* it has directives, or documents that end with "..." */
 };
 
 static void shape_find(const char *text, const char *end, struct shape *ret_shape)

@@ -1,5 +1,5 @@
-/* Reading YAML is the most expensive part of reading manifests, so it is done by all processors. Parts of a text are
- * objects of the text when all of them could be read; what is wrong is told by reading the text as a whole.
+/* Parsing YAML is the slowest part of reading manifests, so all processors do it. The parts of a text are used when all
+ * of them could be parsed. Otherwise the whole text is parsed again, so that errors have the right place.
  */
 #include "store/manifest_texts.h"
 
@@ -16,7 +16,7 @@
 #define THREADS_FROM (2 * PART_BYTES) /* less text is not worth a thread */
 #define THREADS_MAX 4
 
-/* The head of a List, which counts for all its parts. */
+/* The head of a List, which applies to all its parts. */
 struct list {
     struct yaml_docs docs;
     const char *api_version;
@@ -28,9 +28,9 @@ struct list {
 /* A part of a text, or the whole. */
 struct job {
     struct manifest_text *text;
-    const struct manifest_parts *parts; /* NULL: the whole */
+    const struct manifest_parts *parts; /* NULL: the whole text */
     size_t part;
-    const struct list *list; /* NULL: the part has documents */
+    const struct list *list; /* NULL: the part contains documents */
     struct manifest manifest;
     bool is_wrong;
 };
@@ -120,7 +120,7 @@ static void job_do(void *ctx, size_t i)
         vec_done(from); \
     } while (0)
 
-/* Values point into documents, and not into the lists of them. */
+/* Values point into documents, and not into the lists of documents. */
 static void manifest_move(struct manifest *to, struct manifest *from)
 {
     move_all(to, from);
@@ -132,7 +132,7 @@ static void manifest_move(struct manifest *to, struct manifest *from)
     *from = (struct manifest){0};
 }
 
-/* The jobs of a text follow each other. Returns how many there are. */
+/* The jobs of one text are adjacent. Returns their number. */
 static size_t text_finish(struct job *jobs, size_t count, size_t max_bytes)
 {
     struct manifest_text *t = jobs[0].text;

@@ -1,16 +1,16 @@
-/* Only the beginning of a value is looked at, and nothing of what makes it secret is told. */
+/* Only the beginning of a value is read. No secret part of it becomes a fact. */
 #include "store/password_facts.h"
 
 #include <string.h>
 
 #define HASH_MAX 512
-/* crypt(5): what sha256 and sha512 do where the hash names no number, and the largest number. */
+/* crypt(5): the default number of rounds of sha256 and sha512, and the largest number. */
 #define ROUNDS_DEFAULT 5000L
 #define ROUNDS_MAX 999999999L
 /* Base64 of a SHA-1 digest. */
 #define SHA1_LENGTH 28
 #define DES_LENGTH 13
-/* More than any machine does while somebody waits. */
+/* The result for more time than any login can take. */
 #define MICROSECONDS_MAX 1000000000000L
 
 static const struct scheme {
@@ -31,7 +31,7 @@ static const struct scheme *scheme_of(const char *bytes, size_t length)
     return NULL;
 }
 
-/* The decimal number at p, which ends in '$'; -1 where there is none. */
+/* The decimal number at p, which ends with '$'; -1 when there is none. */
 static long number_before_dollar(const char *p, const char *end)
 {
     long n = 0;
@@ -41,7 +41,7 @@ static long number_before_dollar(const char *p, const char *end)
     return p > start && p < end && *p == '$' ? n : -1;
 }
 
-/* The parameters that crypt_gensalt(3) writes for a cost; -1: others. */
+/* The parameters that crypt_gensalt(3) writes for a cost; -1 for others. */
 static long cost_of_parameters(const char *const *parameters, size_t count, const char *p, const char *end)
 {
     for (size_t i = 0; i < count; i++) {
@@ -84,7 +84,7 @@ static long doubled(long base, long cost, long at)
     return base > 0 ? base : 1;
 }
 
-/* What one login takes, measured on a machine of 2020; 0: nobody knows. */
+/* The time of one login in microseconds, measured on a machine of 2020; 0: unknown. */
 static long microseconds_of(const struct scheme *s, long cost)
 {
     if (strcmp(s->name, "des") == 0 || strcmp(s->name, "sha1") == 0 || strcmp(s->name, "ssha") == 0)

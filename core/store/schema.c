@@ -1,4 +1,4 @@
-/* One walk down the object along the table; the path is written as it goes. */
+/* One walk down the object along the table. The path is written during the walk. */
 #include "store/schema.h"
 
 #include <stdio.h>
@@ -56,7 +56,7 @@ static void check_strings(struct schema_walk *w, struct yyjson_val *value, const
     {
         size_t length = schema_path_add(w, yyjson_get_str(key));
         check_text(w, key, yyjson_get_str(key), f->key_format);
-        /* The server takes null for an empty string here. */
+        /* The API server accepts null instead of an empty string here. */
         if (yyjson_is_str(item))
             check_text(w, item, yyjson_get_str(item), f->format);
         else if (!yyjson_is_null(item))
@@ -133,7 +133,7 @@ static void check_field(struct schema_walk *w, struct yyjson_val *value, const s
     }
 }
 
-/* The server reads names by their exact letters; what differs in case only is a slip. */
+/* The API server compares names by their exact case. A name that differs in case only is a mistake. */
 static void tell_unknown(struct schema_walk *w, struct yyjson_val *key, const struct schema_field *table)
 {
     char message[160];

@@ -1,4 +1,4 @@
-/* One small recogniser for each form; they share the two for labels and for qualified names. */
+/* One small function for each form. They share the functions for labels and for qualified names. */
 #include "store/schema_format.h"
 
 #include <arpa/inet.h>
@@ -22,7 +22,7 @@ static bool is_alphanumeric(char c)
     return is_small(c) || (c >= 'A' && c <= 'Z');
 }
 
-/* RFC 1123: labels of small letters, digits and "-", joined by dots where there may be some. */
+/* RFC 1123: labels of lower-case letters, digits and "-", joined by dots where dots are allowed. */
 static bool is_dns_name(const char *name, size_t length, size_t max, bool dots)
 {
     if (length == 0 || length > max)
@@ -111,7 +111,7 @@ static bool is_name(const char *text, size_t length)
     return true;
 }
 
-/* The server looks at an annotation's key in small letters. */
+/* The API server compares the key of an annotation in lower case. */
 static bool is_qualified(const char *text, bool any_case)
 {
     char prefix[SUBDOMAIN_MAX + 1];

@@ -1,4 +1,4 @@
-/* The tables. Parts that nothing here reads are SCHEMA_ANY. */
+/* The tables. Fields that this program does not read are SCHEMA_ANY. */
 #include "store/schema_state.h"
 
 #define STR(n) \

@@ -1,4 +1,4 @@
-/* Values of a wrong type are passed over here: the tables have found them. */
+/* Values of a wrong type are ignored here: the tables have reported them. */
 #include "store/schema_rule.h"
 
 #include <string.h>
@@ -21,7 +21,7 @@ static bool is_empty(struct yyjson_val *object, const char *name)
     return !list || yyjson_is_null(list) || (yyjson_is_arr(list) && yyjson_arr_size(list) == 0);
 }
 
-/* A string that is there and not empty; "" otherwise. */
+/* A string that exists and is not empty; otherwise "". */
 static const char *text_of(struct yyjson_val *object, const char *name)
 {
     const char *text = json_str(object, name);
@@ -85,7 +85,7 @@ void schema_rule_path(struct schema_walk *w, struct yyjson_val *path)
         schema_tell_field(w, "path", at, "must not contain \"//\", \"/./\", \"/../\" or \"%2f\" with this pathType");
 }
 
-/* Ports of a Service or a slice: no name twice. */
+/* Ports of a Service or a slice: each name occurs once. */
 static void check_port_names(struct schema_walk *w, struct yyjson_val *owner, bool must_have)
 {
     struct yyjson_val *ports = json_at(owner, "ports"), *port, *other;

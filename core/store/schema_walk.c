@@ -1,4 +1,4 @@
-/* The path is written as the walk goes; what is found is counted, so that one object cannot fill a log. */
+/* The path is written during the walk. The number of findings is limited, so that one object cannot fill a log. */
 #include "store/schema_walk.h"
 
 #include <string.h>
@@ -36,7 +36,7 @@ size_t schema_path_add(struct schema_walk *w, const char *name)
     return before;
 }
 
-/* Without snprintf(), which took a sixth of the time in which many objects were read. */
+/* Without snprintf(), which took a sixth of the time for reading many objects. */
 size_t schema_path_index(struct schema_walk *w, size_t index)
 {
     char text[2 + 3 * sizeof(index)], *at = text + sizeof(text);

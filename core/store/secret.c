@@ -1,5 +1,5 @@
-/* The object is written anew as text, values exchanged for handles on the way, and parsed again: what comes out cannot
- * share memory with what went in. Decoded bytes are wiped as soon as the vault has them.
+/* The object is written again as text, with handles instead of values, and parsed again: so the result cannot share
+ * memory with the input. Decoded bytes are wiped as soon as the vault has them.
  */
 #include "store/secret.h"
 
@@ -33,7 +33,7 @@ struct concealing {
     struct vault_name name;
     struct vault_hold *hold;
     struct buf data, lengths, passwords; /* members of the objects */
-    struct buf users;                    /* lists of them, by the handles of password files */
+    struct buf users;                    /* lists of users, by the handles of password files */
     size_t count;
     struct plain { /* values that facts are taken from */
         struct buf bytes;
@@ -84,7 +84,7 @@ static int user_add(void *ctx, const char *name, size_t name_length, const char 
     return 0;
 }
 
-/* What is no password file has no users. */
+/* A value that is no password file has no users. */
 static int users_add(struct concealing *c, const char *key, const char *bytes, size_t length, const char *handle,
                      struct err *err)
 {
@@ -116,13 +116,13 @@ static int value_add(struct concealing *c, const char *key, const char *bytes, s
         bytes_wipe(&plain->bytes);
         plain->is_there = true;
         memcpy(plain->handle, handle, sizeof(handle));
-        /* One more byte than can be read is enough to tell that it is too long. */
+        /* One byte more than the limit is enough to see that the value is too long. */
         buf_add(&plain->bytes, bytes, length <= CERTIFICATE_BYTES_MAX ? length : CERTIFICATE_BYTES_MAX + 1);
     }
     return 0;
 }
 
-/* Base64 as the API server takes it: RFC 4648 with padding; line ends between the characters are fine. */
+/* Base64 as the API server accepts it: RFC 4648 with padding; newlines between the characters are allowed. */
 static int base64_decode(const char *text, size_t length, struct buf *out, struct err *err)
 {
     int n = 0, rest = 0;
@@ -175,7 +175,7 @@ static int members_add(struct concealing *c, struct yyjson_val *values, struct y
     return 0;
 }
 
-/* A member as it is, if the object has it. */
+/* Copies a member, if the object has it. */
 static int member_copy(struct buf *out, struct yyjson_val *object, const char *name, const struct json_prune *prune,
                        struct err *err)
 {
@@ -186,7 +186,7 @@ static int member_copy(struct buf *out, struct yyjson_val *object, const char *n
     return json_write(out, value, prune, err);
 }
 
-/* The facts of one pair. One whose chain is not in order gets a value of its own, in order. */
+/* The facts of one pair. When its chain is in the wrong order, the pair gets another value with the right order. */
 static int pair_read(struct concealing *c, size_t i, struct secret_pair *ret_pair,
                      char ret_ordered[VAULT_HANDLE_LENGTH + 1], struct err *err)
 {
@@ -210,7 +210,7 @@ static int pair_read(struct concealing *c, size_t i, struct secret_pair *ret_pai
     return result;
 }
 
-/* All pairs that have a certificate; without any, that of kubernetes.io/tls, whose certificate is missing. */
+/* All pairs that have a certificate. If there are none: the pair of kubernetes.io/tls, whose certificate is missing. */
 static int pairs_read(struct concealing *c, struct secret_pair pairs[SECRET_PAIRS_MAX],
                       char ordered[SECRET_PAIRS_MAX][VAULT_HANDLE_LENGTH + 1], size_t *ret_count, struct err *err)
 {

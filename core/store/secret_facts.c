@@ -1,6 +1,5 @@
-/* The member is written last and with its dates first, so that they are found without parsing: quotes in strings are
- * escaped, and what a Secret's author writes stands before it.
- */
+/* The member is the last one, and begins with its dates, so that they are found without parsing. Quotes in strings are
+ * escaped, and text of the Secret's author comes before this member. */
 #include "store/secret_facts.h"
 
 #include <inttypes.h>

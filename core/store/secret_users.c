@@ -1,4 +1,4 @@
-/* Names are what can be a word of HAProxy's language and a string of JSON without escapes. */
+/* A name is used only when it can be a word of HAProxy's language and a JSON string without escapes. */
 #include "store/secret_users.h"
 
 #include <ctype.h>

@@ -1,6 +1,6 @@
-/* The folder's files are a table by path, each with the stat data it was read at. What may have changed is looked at,
- * what did change is dirty, and a round brings the store level with it. Rounds are started by dir_watch, at once after
- * quiet and else when 20 ms have passed, and by a slow timer.
+/* The folder's files are a table by path. Each entry has the stat data of the time when the file was read. Files that
+ * may have changed are checked, files that did change are dirty, and a round updates the store from them. dir_watch
+ * starts a round, at once after a pause and otherwise after 20 ms; so does a slow timer.
  */
 #include "store/source_dir.h"
 
@@ -27,7 +27,7 @@ static void look_at_pending(struct source_dir *d)
 
 static void on_burst_over(uv_timer_t *timer);
 
-/* What was found dirty is done now, or, when something was missing for the first time, after another look. */
+/* Dirty files are read now, or after another look if a file was missing for the first time. */
 static void finish_look(struct source_dir *d)
 {
     d->is_burst = true;
@@ -90,7 +90,7 @@ int source_dir_reload(struct source_dir *d, struct err *err)
         if (!store_kind_is_synced(store_kind_at(d->store, i)))
             store_replace_begin(store_kind_at(d->store, i));
     dir_look_everywhere(d, false);
-    /* Files that did not change have objects of the new kinds. */
+    /* Unchanged files may have objects of the new kinds. */
     for (size_t it = 0; (slot = map_next(&d->files, &it));)
         if (!((struct dir_file *)slot->value)->is_missing)
             vec_push(&d->dirty, (struct dir_file *)slot->value);

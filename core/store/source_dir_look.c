@@ -1,5 +1,5 @@
-/* Every look goes by stat data: a file that has the same as when it was read is left alone, any other is dirty. A file
- * that is missing has to be missing twice, 20 ms apart: editors move a file away before they write the new one.
+/* Each look compares stat data: a file with the same data as when it was read is unchanged, any other is dirty. A
+ * missing file must be missing twice, 20 ms apart: editors move a file away before they write the new one.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -13,15 +13,15 @@
 #include "base/log.h"
 #include "store/source_dir_state.h"
 
-/* The slow timer leaves a file alone that was written this recently: its writer may not be done. */
+/* The slow timer ignores a file that was written this recently, because its writer may not have finished. */
 #define UNSETTLED_S 1
 
-/* Names in the message about files that are not read. */
+/* The number of names in the message about files that are not read. */
 #define SKIPPED_NAMED 5
-/* As many links as the kernel follows in one path. */
+/* The kernel's limit of links in one path. */
 #define LINKS_MAX 40
 
-/* A folder on the way down, to see a loop of links. */
+/* A folder on the way down, to detect a loop of links. */
 struct level {
     const struct level *above;
     dev_t device;
@@ -69,12 +69,12 @@ static void file_look(struct source_dir *d, const char *path, const struct stat 
         file->is_seen = true;
         (void)map_put(&d->files, path, file);
     }
-    /* Even when it cannot be read: it is tried again when it changes, not in every round. */
+    /* Also for a file that cannot be read: it is tried again when it changes, not in each round. */
     file->stat = *st;
     dirty_add(d, file);
 }
 
-/* Nothing is known about what is below a folder that cannot be read: it all stays. */
+/* The content of a folder that cannot be read is unknown, so all its objects stay. */
 static void folder_trouble(struct source_dir *d, const char *path, const char *message)
 {
     struct map_slot *slot;
@@ -103,7 +103,8 @@ static bool is_loop(const struct level *here)
     return level != NULL;
 }
 
-/* Something that is not read, hidden or with another ending. Names with two dots are kubelet's and the folder's own. */
+/* True for a file that is not read: hidden, or with another ending. Names with two dots belong to the kubelet or to the
+ * folder itself. */
 static void skip(struct source_dir *d, const char *name)
 {
     if (d->is_skipped_told || strcmp(name, ".") == 0 || strncmp(name, "..", 2) == 0)
@@ -132,8 +133,8 @@ static char *from_root(const char *dir)
     return xasprintf("%s/%s/", here, dir);
 }
 
-/* Where the path of the folder itself goes through links, whoever turns one turns the folder: the folders in which the
- * links are get a watch. */
+/* When links are part of the folder's own path, a changed link changes the folder. So the folders that contain these
+ * links are watched as well. */
 static void watch_links(struct source_dir *d, const char *root)
 {
     CLEANUP(free_ptr) char *path = from_root(root);
@@ -157,7 +158,7 @@ static void watch_links(struct source_dir *d, const char *root)
         char *name = strrchr(link, '/');
         CLEANUP(free_ptr) char *parent = xmemdup0(link, name == link ? 1 : (size_t)(name - link));
         if (dir_watch_add(d->watch, parent, &err) < 0)
-            return; /* the slow timer sees the change */
+            return; /* the slow timer notices the change */
         char *next = target[0] == '/' ? xasprintf("%s%s", target, slash) : xasprintf("%s/%s%s", parent, target, slash);
         free(path);
         path = next;
@@ -210,7 +211,7 @@ static void folder_look(struct source_dir *d, const char *path, const struct lev
     }
 }
 
-/* A file that was named itself is read whatever its name ends in. */
+/* A file that was named itself is read, whatever its ending. */
 static void root_look(struct source_dir *d, const char *path, bool only_settled)
 {
     struct stat st;
@@ -251,7 +252,7 @@ void dir_look_everywhere(struct source_dir *d, bool only_settled)
     }
 }
 
-/* The folders that hold links on the path to a root have other files as well. */
+/* Folders that contain links of a root's path contain other files as well. */
 static bool is_below_root(const struct source_dir *d, const char *path)
 {
     for (size_t i = 0; i < d->roots.length; i++) {

@@ -1,5 +1,5 @@
-/* A file is read and parsed in whole, then each of its objects is matched with the kinds of the store: by apiVersion
- * and the plural of its kind, then by the namespaces and selectors that the server would apply.
+/* A whole file is read and parsed. Then each of its objects is matched with the kinds of the store: by apiVersion and
+ * the plural of its kind, then by namespaces and selectors, as the API server would apply them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -106,7 +106,7 @@ bool dir_is_manifest(const char *path)
     return has_end(path, ".yaml") || has_end(path, ".yml") || has_end(path, ".json");
 }
 
-#define PARSE_BYTES (SOURCE_DIR_FILE_BYTES_MAX + 65536) /* text that is held at a time; no file is longer */
+#define PARSE_BYTES (SOURCE_DIR_FILE_BYTES_MAX + 65536) /* the limit of texts held at a time; no file is longer */
 
 /* Parse what was read. */
 static void parse_read(struct manifest_text *texts, struct buf *read, struct dir_file *const *files, size_t count)
@@ -154,7 +154,7 @@ void dir_files_parse(struct dir_file *const *files, size_t count)
     free(read);
 }
 
-/* The result of dir_files_parse(), which is called now if it was not before. */
+/* The result of dir_files_parse(), which is called here if it was not called before. */
 static int file_parse(struct dir_file *file, struct json_position *at, struct manifest *ret_manifest, struct err *err)
 {
     dir_files_parse(&file, 1);
@@ -187,7 +187,7 @@ static void file_add_entry(struct source_dir *d, struct dir_file *file, struct m
     (void)map_put(own, key, kind);
 }
 
-/* Tell what the API server would say of an object. True when it would take it. */
+/* Reports what the API server would say about an object. True when it would accept the object. */
 static bool file_judge(struct source_dir *d, struct dir_file *file, const struct manifest_object *o)
 {
     bool is_taken = true;
@@ -207,14 +207,14 @@ static bool file_judge(struct source_dir *d, struct dir_file *file, const struct
     return is_taken;
 }
 
-/* key: taken over. */
+/* Takes ownership of key. */
 static void hold(struct dir_file *file, char *key)
 {
     (void)map_put(&file->held, key, file);
     free(key);
 }
 
-/* Of a kind, or of all: there are no more than kinds. beginning: taken over. */
+/* The objects of one kind, or of all kinds. Takes ownership of beginning. */
 static void hold_beginning(struct dir_file *file, char *beginning)
 {
     for (size_t i = 0; i < file->held_beginnings.length; i++)
@@ -251,7 +251,7 @@ static void file_match_kinds(struct source_dir *d, struct dir_file *file, struct
                   o->kind, "name", o->name);
 }
 
-/* What the file said stays where something is wrong now. */
+/* While something in the file is wrong, its former objects stay. */
 static void file_hold(struct source_dir *d, struct dir_file *file, const struct manifest_object *o)
 {
     if (o->hold == MANIFEST_HOLD_ALL)

@@ -1,7 +1,6 @@
-/* Each file has the keys ("kind/id") that it claims. A round reads the files that changed, then settles every touched
- * key: the claimant with the smallest path owns it, its object is put, and a key that nobody claims any more is
- * deleted, after all puts. An object whose owner changed without its new owner having been read in the round is taken
- * from another reading of that file.
+/* Each file has the keys ("kind/id") that it claims. A round reads the files that changed, then settles each touched
+ * key: the claiming file with the smallest path owns it and its object is put. After all puts, keys without a claim are
+ * deleted. When the owner of an object has changed and the round has not read the new owner, that file is read again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +8,11 @@
 #include "base/alloc.h"
 #include "store/source_dir_state.h"
 
-/* Who defines an object. */
+/* The files that define an object. */
 struct claim {
     VEC(struct dir_file *) files;
-    struct dir_file *first; /* with the smallest path; NULL: to be found */
-    struct dir_file *owner; /* whose object is in the store */
+    struct dir_file *first; /* the file with the smallest path; NULL: to be found */
+    struct dir_file *owner; /* the file whose object is in the store */
     bool is_touched;
 };
 
@@ -77,7 +76,8 @@ static bool claim_add(struct source_dir *d, const char *key, struct dir_file *fi
     return true;
 }
 
-/* The file's claims become its entries, and what is held. A file that cannot be read gives up nothing. */
+/* The file's claims become the keys of its entries and of the objects that stay. A file that cannot be read keeps all
+ * its claims. */
 static void file_claim(struct source_dir *d, struct dir_file *file)
 {
     struct dir_keys before = {0};
@@ -129,7 +129,7 @@ static void report_second(struct source_dir *d, struct dir_file *file, const str
     dir_file_wrong(d, file, o->line, message);
 }
 
-/* Put what fresh files own; what they do not own is somebody else's. */
+/* Puts the objects that fresh files own. The others belong to other files. */
 static void put_fresh(struct source_dir *d, struct dir_file *file, struct map *settled)
 {
     for (size_t i = 0; i < file->entries.length; i++) {
@@ -147,12 +147,12 @@ static void put_fresh(struct source_dir *d, struct dir_file *file, struct map *s
     }
 }
 
-/* Keys whose owner was not read in this round: their objects are in a file that did not change. All of one file are put
- * when the first of them is met. */
+/* Keys whose owner was not read in this round: their objects are in an unchanged file. When the first of them is met,
+ * all objects of this file are put. */
 static void put_inherited(struct source_dir *d, struct dir_file *owner, const struct map *settled)
 {
     if (!owner->is_fresh) {
-        struct stat known = owner->stat; /* so that a change since then is still seen as one */
+        struct stat known = owner->stat; /* so that a later change is still noticed */
         bool is_read = dir_file_load(d, owner);
         owner->stat = known;
         if (!is_read)
@@ -189,7 +189,7 @@ static void settle(struct source_dir *d)
     map_init(&inherited, true);
     for (size_t i = 0; i < d->dirty.length; i++)
         put_fresh(d, d->dirty.items[i], &settled);
-    /* Somebody in this round may have put itself before the owner so far. */
+    /* A file of this round may now come before the present owner. */
     for (size_t i = 0; i < d->touched.length; i++) {
         struct claim *claim = map_get(&d->claims, d->touched.items[i]);
         struct dir_file *first = claim_first(claim);

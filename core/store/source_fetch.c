@@ -1,5 +1,5 @@
-/* A want is an object that is asked for and whose text is not here. One timer looks at all of them: what has come
- * meanwhile, by the watch or by a request, is answered; what is due is requested. */
+/* A want is an object that is asked for and whose text is not stored. One timer goes through all wants: it answers
+ * those whose text has come, by the watch or by a request, and requests those that are due. */
 #include "store/source_fetch.h"
 
 #include <stdlib.h>
@@ -30,7 +30,7 @@ struct want {
 struct source_fetch {
     struct kube_client *client;
     struct store *store;
-    struct store_kind *kind; /* may be gone when this is freed */
+    struct store_kind *kind; /* may be removed when this is freed */
     char *kind_name;
     size_t max_object_bytes;
     struct metrics *metrics;
@@ -67,7 +67,7 @@ static void answer(struct source_fetch *f, const char *id, const char *refusal)
     asks_answer(store_asks(f->store), f->kind_name, id, refusal);
 }
 
-/* The text is here, or there is no such object. */
+/* The text is stored, or the object does not exist. */
 static bool is_known(const struct source_fetch *f, const char *id)
 {
     const struct object *o = store_get(f->kind, id);
@@ -75,7 +75,7 @@ static bool is_known(const struct source_fetch *f, const char *id)
     return o != NULL ? o->text_length > 0 : store_kind_is_synced(f->kind);
 }
 
-/* Answered, and forgotten. */
+/* The want is answered and removed. */
 static void settle(struct want *w)
 {
     struct source_fetch *f = w->fetch;
@@ -93,7 +93,7 @@ static bool is_same(const struct want *w, yyjson_val *object)
     return name != NULL && strcmp(name, w->name) == 0 && strcmp(namespace ? namespace : "", w->namespace) == 0;
 }
 
-/* It will be tried again; refusal NULL: those who ask go on waiting. */
+/* It is tried again. When refusal is NULL, the asking templates continue to wait. */
 static void fail(struct want *w, const struct err *err, const char *refusal, int64_t delay_ns)
 {
     struct source_fetch *f = w->fetch;
@@ -121,7 +121,7 @@ static void take(struct want *w, yyjson_val *object)
         if (is_known(w->fetch, w->id))
             settle(w);
         else
-            w->due_ns = clock_now_ns() + NS_PER_S; /* a list is being taken over, and brings it */
+            w->due_ns = clock_now_ns() + NS_PER_S; /* the running list contains the object */
     }
 }
 
@@ -198,7 +198,7 @@ static void tick(void *ctx)
             continue;
         if (is_known(f, w->id)) {
             settle(w);
-            it = 0; /* what is answered may ask for more */
+            it = 0; /* an answer may cause further questions */
             continue;
         }
         if (w->due_ns <= now_ns && f->requests < SOURCE_FETCHES_MAX && store_get(f->kind, w->id) != NULL)

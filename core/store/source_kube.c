@@ -1,8 +1,8 @@
-/* Two ways to take a list over. With one watch for the kind the store does it: replace_begin, puts that go aside,
- * commit. With a watch per namespace a list is kept aside here as text and applied when it is whole: puts for what is
- * in it, deletions for what was known of the namespace and is not. Until the first list of every namespace is there,
- * the store is in the middle of a replace, so that all this (and events that come meanwhile) goes aside too, and
- * becomes visible with one commit.
+/* A list is taken over in one of two ways. With one watch for the kind, the store does it: replace_begin, puts into a
+ * second table, commit. With a watch per namespace, the list is kept here as text and applied when it is complete: puts
+ * for its objects, deletions for known objects of the namespace that it lacks. Until the first list of every namespace
+ * is complete, the store is within a replace. So all these objects (and those of events in the meantime) go into the
+ * second table, and become visible with one commit.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -94,8 +94,8 @@ static int kind_add(struct source_kube *s, struct store_kind *kind, struct err *
     return 0;
 }
 
-/* A kind that was removed and added again may have the same name and even address, but it is not synced; one that is
- * still in its first list looks the same, so that list begins again. */
+/* A kind that was removed and added again may have the same name and even the same address, but it is not synced. A
+ * kind within its first list looks the same, so that list starts again. */
 static bool is_current(const struct source_kube *s, const struct source_kind *k)
 {
     struct store_kind *now = store_kind_by_name(s->store, k->name);

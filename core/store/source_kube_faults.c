@@ -1,5 +1,5 @@
-/* A map from the object's id to its text. What does not find room is always news: a line too many in the log is better
- * than a failure that nobody hears of. */
+/* A map from the object's id to the text of its failure. A failure that does not fit into the map always counts as new:
+ * a repeated line in the log is better than a failure that is never logged. */
 #include "store/source_kube_faults.h"
 
 #include <string.h>

@@ -1,12 +1,13 @@
-/* The namespaces are a watch of their own, filtered by the server: one whose labels do not fit any more is told as
- * deleted. A namespace that is selected gets a space, one that is not loses it with all its objects.
+/* The namespaces have a watch of their own, filtered by the server: a namespace whose labels no longer match is
+ * reported as deleted. A selected namespace gets a space. A namespace that is no longer selected loses its space with
+ * all objects.
  */
 #include <string.h>
 
 #include "base/alloc.h"
 #include "store/source_kube_state.h"
 
-/* Each has a watch of its own. */
+/* Each namespace has a watch of its own. */
 #define NAMESPACES_MAX 500
 
 static void deselect(struct source_kind *k, const char *namespace)
@@ -54,7 +55,7 @@ static bool is_selected(const struct source_kind *k, const char *namespace)
     return false;
 }
 
-/* ---- what the watch of namespaces says ---- */
+/* ---- events of the watch of namespaces ---- */
 
 static void on_list_begin(void *ctx)
 {

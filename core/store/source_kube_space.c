@@ -1,6 +1,6 @@
-/* A failure is told when it begins and not again while it lasts. So it is remembered: the failure of a watch in its
- * space until the watch works, the failure of an object by its id until the object is taken over, is deleted, or is
- * missing in a whole list.
+/* A failure is reported when it begins, and not again while it lasts. So failures are remembered: that of a watch until
+ * the watch works, that of an object (by its id) until the object is taken over, is deleted, or is missing in a
+ * complete list.
  */
 #include <stdlib.h>
 #include <string.h>

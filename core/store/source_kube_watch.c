@@ -1,4 +1,5 @@
-/* An object that a watch tells goes into the store at once, or, during the list of one namespace of several, aside. */
+/* An object from a watch goes into the store at once, or into the list of its namespace while that list is incomplete.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +47,7 @@ static void on_list_end(void *ctx, bool is_complete)
         source_commit_if_complete(k);
 }
 
-/* While the kind is replaced, the version at hand is lost unless it is put again. */
+/* During a replace of the kind, the present version is lost unless it is put again. */
 static void keep_version(struct space *sp, const char *namespace, const char *name)
 {
     CLEANUP(free_ptr) char *id = source_id_of(namespace, name);
@@ -55,7 +56,8 @@ static void keep_version(struct space *sp, const char *namespace, const char *na
     if (o) {
         CLEANUP(buf_done) struct buf text = {0};
         object_text(o, &text);
-        /* The object was good before, so only lack of room can refuse it. Then it is gone, and the error was told. */
+        /* The object was valid before, so only lack of space can refuse it. Then it is removed, and the error was
+         * reported. */
         if (store_put_json(sp->kind->kind, buf_str(&text), text.length, &is_changed, NULL) < 0)
             source_count_failure(sp->kind, "object");
     }
@@ -165,7 +167,7 @@ static void on_found(void *ctx, const struct kube_resource *resource)
     store_kind_set_api_version(k->kind, resource->api_version);
     if (resource->is_namespaced || (!k->selector && sp == k->spaces.items[0]) || sp->is_listed)
         return;
-    /* Several namespaces were wanted of something that is in none: the first watch sees all of it. */
+    /* Several namespaces were requested for a cluster-scoped kind: the first watch sees all of it. */
     sp->watch = kube_watch_free(sp->watch);
     sp->is_listed = true;
     if (k->selector) {

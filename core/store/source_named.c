@@ -1,11 +1,12 @@
-/* A name:
+/* The states of a name:
  *
  *   due ──get──► known ──a watch is free──► watched ──the watch is refused──► known, without a watch
  *    ▲             │                          │
  *    └──its time───┴──────────────────────────┘  (watched ones, too: each ten minutes, whatever their watch says)
  *
- * Each name that does not wait for an answer is in the agenda, with the time at which it is to be read, or forgotten.
- * One timer ends at the first of these times. While as many requests run as may be, an answer goes on instead. */
+ * Each name without a running request is in the agenda, with the time at which it is to be read or forgotten. One timer
+ * fires at the first of these times. When the limit of running requests is reached, an answer continues instead of the
+ * timer. */
 #include "store/source_named.h"
 
 #include <stdlib.h>
@@ -33,7 +34,7 @@
 #define KEEP_NS (60 * NS_PER_S)
 
 #define REQUESTS_MAX 16
-/* All that are read again and again: at most so many requests a second. */
+/* The limit of requests a second for all names that are read repeatedly. */
 #define READS_PER_S 10
 #define DEADLINE_NS (10 * NS_PER_S)
 
@@ -42,14 +43,14 @@ struct place {
 };
 
 struct name {
-    struct agenda_entry entry; /* the first field: an entry is its name */
+    struct agenda_entry entry; /* the first field, so that an entry can be cast to its name */
     struct source_named *source;
     char *id, *namespace, *name;
     struct place *place; /* of its namespace */
     struct kube_request *request;
     struct object_watch *watch;
     int64_t due_ns;      /* when it is to be read */
-    int64_t unwanted_ns; /* since when nobody asks; 0: somebody does */
+    int64_t unwanted_ns; /* since when no template asks; 0: one does */
     struct net_backoff backoff;
     bool has_room; /* within the limits */
     bool is_known, is_here;
@@ -59,7 +60,7 @@ struct name {
 struct source_named {
     struct kube_client *client;
     struct store *store;
-    struct store_kind *kind; /* may be gone when this is freed */
+    struct store_kind *kind; /* may be removed when this is freed */
     char *kind_name;
     size_t max_object_bytes;
     struct metrics *metrics;
@@ -91,7 +92,7 @@ static struct place *place_of(struct source_named *s, const char *namespace)
     return p;
 }
 
-/* One more: no namespace has more than is left afterwards. */
+/* Room for one more: no namespace has more than what is left afterwards. */
 static bool fits(size_t all, size_t own, size_t max)
 {
     return all < max && own + 1 <= max - all;
@@ -164,7 +165,7 @@ static bool is_same_name(const struct name *n, yyjson_val *object)
     return namespace != NULL && name != NULL && strcmp(namespace, n->namespace) == 0 && strcmp(name, n->name) == 0;
 }
 
-/* object NULL: there is none. */
+/* object is NULL when it does not exist. */
 static void take(struct name *n, yyjson_val *object)
 {
     struct source_named *s = n->source;
@@ -184,7 +185,7 @@ static void take(struct name *n, yyjson_val *object)
     s->ops->outcome(s->ctx, n->id, is_good ? NULL : &err);
     if (is_good || n->is_known) {
         n->is_known = true;
-        answer(n, ""); /* one that cannot be taken over keeps its last good version */
+        answer(n, ""); /* an object that cannot be taken over keeps its last good version */
     } else {
         answer(n, "it cannot be taken over (it is too large, or not what it should be)");
     }
@@ -204,7 +205,7 @@ static void arm(struct source_named *s)
     net_timer_start(s->timer, wait_ns > 0 ? wait_ns : 0);
 }
 
-/* Something has changed that decides when the name is due. */
+/* A condition has changed that decides when the name is due. */
 static void plan(struct name *n)
 {
     struct source_named *s = n->source;
@@ -221,7 +222,7 @@ static void plan(struct name *n)
 
 /* ---- a watch ---- */
 
-/* Until it is read the next time. */
+/* Valid until the next reading. */
 static int64_t interval_ns(const struct name *n)
 {
     const struct source_named *s = n->source;
@@ -241,7 +242,7 @@ static void on_watched(void *ctx, yyjson_val *object)
     take(n, object);
 }
 
-/* It is read now and then instead, and the watch is tried again after the next time. */
+/* The name is read repeatedly instead, and its watch is tried again after the next reading. */
 static void on_watch_denied(void *ctx, const struct err *err)
 {
     struct name *n = ctx;
@@ -282,7 +283,7 @@ static void refused(struct name *n, const struct err *err)
     n->due_ns = clock_now_ns() + net_random_between(REFUSED_NS - NS_PER_S, REFUSED_NS + NS_PER_S);
     n->source->ops->outcome(n->source->ctx, n->id, err);
     if (n->is_known)
-        return; /* what it was last stays */
+        return; /* its last state stays */
     CLEANUP(free_ptr)
     char *refusal = xasprintf("the controller may not read it: its account needs the verbs get and watch for %s in the "
                               "namespace %s, or for this name",
@@ -313,7 +314,7 @@ static void on_read(void *ctx, const struct kube_response *response, const struc
     if (err == NULL && json_parse(response->body, response->length, s->max_object_bytes, &doc, &why) < 0) {
         failed(n, &why);
     } else if (err == NULL || err->kind == ERR_NOTFOUND) {
-        if (!n->has_changed) /* its watch knows better */
+        if (!n->has_changed) /* its watch has newer information */
             take(n, err == NULL ? yyjson_doc_get_root(doc) : NULL);
         begin_watch(n);
         n->due_ns = clock_now_ns() + interval_ns(n);
@@ -383,7 +384,7 @@ static void on_timer(void *ctx)
     arm(s);
 }
 
-/* ---- what is asked for ---- */
+/* ---- names that templates ask for ---- */
 
 static bool is_label(const char *text, size_t length, size_t max, bool has_dots)
 {
@@ -398,7 +399,7 @@ static bool is_label(const char *text, size_t length, size_t max, bool has_dots)
     return true;
 }
 
-/* Names go into URLs and selectors: what is none has no object. */
+/* Names become parts of URLs and selectors: a text that is no name has no object. */
 static const char *slash_of(const char *id)
 {
     const char *slash = strchr(id, '/');

@@ -1,7 +1,7 @@
-/* Each kind has a table by id. Iteration wants order: a sorted array is kept beside the table, made when somebody
- * iterates after ids came or went; a new version of an object just takes the old one's place in it. A relist fills a
- * second table, in which an object that did not change is the very object of the first; commit exchanges the tables
- * and compares them.
+/* Each kind has a table by id. Iteration needs an order: a sorted array is kept beside the table. It is made at the
+ * first iteration after ids were added or removed; a new version of an object takes the old one's place in it. A relist
+ * fills a second table, which shares unchanged objects with the first one. Commit exchanges the tables and compares
+ * them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static void objects_of_table(const struct map *table, struct objects *ret_object
         qsort(ret_objects->items, ret_objects->length, sizeof(ret_objects->items[0]), compare_ids);
 }
 
-/* Iterating is const to the outside; the order is a cache. */
+/* Iteration is const for callers, because the order is a cache. */
 static const struct objects *kind_sorted(const struct store_kind *const_kind)
 {
     struct store_kind *kind = (struct store_kind *)(uintptr_t)const_kind;
@@ -136,7 +136,7 @@ int store_put_json(struct store_kind *kind, const char *json, size_t length, boo
     return store_put_value(kind, yyjson_doc_get_root(doc), ret_changed, err);
 }
 
-/* In a table of the kind; the bytes that it takes less. */
+/* Removes the id from a table of the kind; returns the bytes that the table needs less. */
 static size_t text_drop(struct map *table, const char *id, struct object **ret_before)
 {
     struct object *before = map_get(table, id);

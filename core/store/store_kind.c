@@ -1,5 +1,5 @@
-/* The kinds are an array in the order of their names, searched by halves. A kind is counted: the store holds it while
- * it is there, and each object holds its kind, so that it may outlive both kind and store.
+/* The kinds are an array, sorted by name, with binary search. Kinds have reference counts: the store holds each of its
+ * kinds, and each object holds its kind. So an object may outlive both kind and store.
  */
 #include <stdlib.h>
 #include <string.h>

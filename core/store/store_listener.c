@@ -1,4 +1,4 @@
-/* A listener that goes while events are told leaves a hole; the last one who tells closes it. */
+/* A listener that is removed during a call of the listeners leaves an empty place. The outermost call removes it. */
 #include <string.h>
 
 #include "store/store_state.h"

@@ -1,7 +1,6 @@
-/* An object, its strings and its packed text are one allocation: the struct, then a pool of NUL-terminated strings, the
- * packed text last. It and the index values are made in the store's scratch buffers first, so that their sizes are
- * known. Of a Secret
- * everything is made from the form without the values (store/secret.h).
+/* An object, its strings and its packed text are one allocation: the struct, then a pool of NUL-terminated strings,
+ * then the packed text. Text and index values are first made in the store's scratch buffers, so that their sizes are
+ * known. For a Secret, everything is made from the form without the values (store/secret.h).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,7 @@
 #include "store/store_state.h"
 #include "store/vault.h"
 
-/* What a table slot and a place in the sorted array cost. */
+/* The cost of a table slot and a place in the sorted array. */
 #define OBJECT_OVERHEAD 64
 #define NAME_BYTES_MAX 1024
 
@@ -63,7 +62,7 @@ int object_parse(const struct object *o, size_t max_bytes, struct yyjson_doc **r
     return json_parse(buf_str(&text), text.length, max_bytes, ret_doc, err);
 }
 
-/* Packed at different times, the same text may have different forms, since the dictionary grows. */
+/* The packed form of a text depends on the time, because the dictionary grows. */
 static bool text_same(const struct object *a, const struct object *b)
 {
     CLEANUP(buf_done) struct buf text_a = {0}, text_b = {0};
@@ -97,7 +96,7 @@ static bool is_name(const char *name)
     return true;
 }
 
-/* The JSON to keep, into s->json: apiVersion and kind, then the rest without them and without what is ignored. */
+/* The JSON to keep, into s->json: apiVersion and kind, then the rest without them and without ignored fields. */
 static int json_make(struct store_kind *kind, struct yyjson_val *value, struct err *err)
 {
     struct store *s = kind->store;
@@ -132,7 +131,7 @@ static const char *pool_add(char **pool, const char *string)
     return copy;
 }
 
-/* A value with a NUL or the separator is no key that anybody can ask for: nothing is added for it. */
+/* A value with a NUL or the separator cannot be a key of a query, so nothing is added for it. */
 static int part_add(struct buf *parts, struct yyjson_val *value, struct err *err)
 {
     size_t start = parts->length;
@@ -145,7 +144,7 @@ static int part_add(struct buf *parts, struct yyjson_val *value, struct err *err
     return 0;
 }
 
-/* Does the list that begins at from have the text from last to its end already? */
+/* True when the list that begins at from already contains the text from last to its end. */
 static bool parts_have(const struct buf *parts, size_t from, size_t last)
 {
     const char *text = parts->data + last;
@@ -160,7 +159,7 @@ static bool parts_have(const struct buf *parts, size_t from, size_t last)
     return false;
 }
 
-/* Add each value that an expression finds once. A value that cannot be a key counts only when there is no other. */
+/* Adds each value that an expression finds once. A value that cannot be a key counts only when there is no other. */
 static int parts_add_all(struct store_kind *kind, size_t part, struct yyjson_val *value, size_t *ret_count,
                          struct err *err)
 {
@@ -187,7 +186,7 @@ static int parts_add_all(struct store_kind *kind, size_t part, struct yyjson_val
     return 0;
 }
 
-/* Evaluate the index expressions into s->parts, each followed by a NUL. */
+/* Evaluates the index expressions into s->parts, each followed by a NUL. */
 static int parts_make(struct store_kind *kind, struct yyjson_val *value, struct err *err)
 {
     struct buf *parts = &kind->store->parts;
@@ -312,7 +311,7 @@ struct object *object_without_text(const struct object *o)
     return copy;
 }
 
-/* Is the text of this object of use to anybody? */
+/* True when the text of this object is needed. */
 static bool is_text_wanted(const struct store_kind *kind, const struct object *o)
 {
     const struct asks *asks = kind->store->asks;

@@ -1,7 +1,7 @@
-/* Values by their 32 digits. A hold counts a reference to each of its values; a value without references waits in the
- * table for the next sweep, at which the referee has a chance to mark it. Redaction goes the other way round than a
- * search usually does: the text is short and there is much to look for, so the text's parts of 8 bytes go into a small
- * table and the values are run past it.
+/* Values by their 32 digits. A hold adds a reference to each of its values. A value without references stays in the
+ * table until the next sweep, when the referee can mark it. Redaction searches in the unusual direction, because the
+ * text is short and there are many values: the parts of 8 bytes of the text go into a small table, and the values are
+ * run past it.
  */
 #include "store/vault.h"
 
@@ -38,7 +38,7 @@ struct entry {
 struct vault {
     unsigned refs; /* its owner and every hold */
     size_t bytes, max_bytes;
-    size_t released;    /* entries without references */
+    size_t released;    /* number of entries without references */
     struct map entries; /* digits → struct entry */
     struct hidden memory;
     unsigned char key[32]; /* of hashes of content */
@@ -46,7 +46,7 @@ struct vault {
     vault_referee *referee;
     void *referee_ctx;
     bool sweeping;
-    struct vault_filter filter; /* of values that are used; made when something is redacted */
+    struct vault_filter filter; /* of used values; made at the first redaction */
 };
 
 struct vault_hold {
@@ -135,8 +135,8 @@ static void digits_of_version(const struct vault_name *n, char digits[DIGEST_HEX
     (void)digest_hex(digest_of_parts(ARRAY_LEN(parts), parts, lengths), digits);
 }
 
-/* The key goes in twice, around the content: as good as a keyed hash where no length can be added to, as the digest is
- * cut. */
+/* The key is hashed twice, before and after the content. This is as good as a keyed hash against length extension,
+ * because the digest is cut. */
 static void digits_of_content(const struct vault *v, const struct vault_name *n, const void *bytes, size_t length,
                               char digits[DIGEST_HEX_SIZE])
 {
@@ -151,7 +151,7 @@ static bool entry_is(const struct entry *e, const char *bytes, size_t length)
     return e->length == length && (length == 0 || memcmp(e->bytes, bytes, length) == 0);
 }
 
-/* secret is taken over. */
+/* Takes ownership of secret. */
 static struct entry *entry_make(struct vault *v, char *secret, const char *key, const char *digits, const char *bytes,
                                 size_t length)
 {
@@ -170,7 +170,7 @@ static struct entry *entry_make(struct vault *v, char *secret, const char *key, 
     return e;
 }
 
-/* Is there room for so many bytes more? What nothing refers to gives way. */
+/* Makes room for this many bytes more, by removing unreferenced values. -1 when there is none. */
 static int make_room(struct vault *v, size_t wanted, struct err *err)
 {
     if (v->released && v->bytes + wanted > v->max_bytes / 2)
@@ -360,10 +360,10 @@ void vault_sweep(struct vault *v, int64_t age_ns)
 struct redaction {
     const char *text;
     size_t length;
-    const struct entry **owner; /* of each byte of the text; NULL: nobody's */
+    const struct entry **owner; /* of each byte of the text; NULL: none */
     uint32_t *first, *next;     /* positions in the text + 1, by the hash of the 8 bytes there */
     size_t slots;
-    uint64_t factor; /* of the hash; odd, and not to be guessed */
+    uint64_t factor; /* of the hash; odd and secret */
 };
 
 static uint32_t *window_list(const struct redaction *r, const char *at)
@@ -384,7 +384,7 @@ static void redact_windows(void *ctx, const struct entry *e, const char *bytes, 
             }
             for (size_t k = 0; k < WINDOW; k++)
                 r->owner[*at - 1 + k] = e;
-            *at = r->next[*at - 1]; /* found once is enough */
+            *at = r->next[*at - 1]; /* finding a position once is enough */
         }
 }
 
@@ -396,7 +396,7 @@ static void redact_whole(struct redaction *r, const struct entry *e)
             r->owner[(size_t)(at - r->text) + k] = e;
 }
 
-/* Where a text was cut, the beginning of a value may be its end. */
+/* At a cut end of a text, the beginning of a value may be its end. */
 static void redact_cut(struct redaction *r, const struct entry *e)
 {
     for (size_t n = WINDOW - 1; n >= VAULT_REDACT_MIN; n--)
@@ -405,14 +405,14 @@ static void redact_cut(struct redaction *r, const struct entry *e)
                 r->owner[r->length - n + k] = e;
 }
 
-/* The ways to write a value in haproxy.cfg, on the command line and in a log-format: what stands before which
+/* The ways to write a value in haproxy.cfg, on the command line and in a log-format: the prefix for each set of
  * characters. */
 static const struct {
     const char *special, *before;
 } quotings[] = {{"'", "'\\'"}, {" ;\\", "\\"}, {"%", "%"}};
 
-/* A value with characters that quoting changes is looked for as it is written there, too. Only windows with such a
- * character differ from those of the value itself: so the cost is that of these characters. */
+/* A value with characters that quoting changes is also searched in its quoted form. Only windows with such a character
+ * differ from those of the value itself, so the cost is that of these characters. */
 static void quoted_each(void *ctx, const struct entry *e,
                         void (*fn)(void *ctx, const struct entry *e, const char *bytes, size_t length))
 {
@@ -439,14 +439,14 @@ static void quoted_each(void *ctx, const struct entry *e,
         explicit_bzero(quoted.data, quoted.capacity);
 }
 
-/* ---- what need not be looked for ---- */
+/* ---- values that cannot be in the text ---- */
 
 struct filtering {
     struct vault_filter *filter;
     bool fits;
 };
 
-/* Of a quoted piece every gram: it is short, and begins anywhere. */
+/* For a quoted piece, every gram: the piece is short, and can begin anywhere. */
 static void filter_piece(void *ctx, const struct entry *e, const char *bytes, size_t length)
 {
     struct filtering *f = ctx;
@@ -463,7 +463,7 @@ static bool filter_entry(struct vault *v, struct entry *e)
     return f.fits;
 }
 
-/* Bring the filter level with the values that are used. Values that are gone stay in it until it has to grow. */
+/* Adds values that are used now to the filter. Removed values stay in it until it has to grow. */
 static void filter_update(struct vault *v)
 {
     struct map_slot *slot;

@@ -1,5 +1,5 @@
-/* A Bloom filter of grams: five bytes, of a value at every fourth place. A part of eight bytes has one of these whole,
- * wherever it begins; so a text in which none of them is found at any place has no such part.
+/* A Bloom filter of grams: five bytes at every fourth position of a value. Any part of eight bytes contains one of
+ * these grams, wherever it begins. So a text that contains none of the grams has no such part.
  */
 #include "store/vault_filter.h"
 
@@ -14,7 +14,7 @@
 #define BITS_OF_GRAM 32 /* one text of 200 bytes in twenty is said to have something by mistake */
 #define SLOTS_MIN 4096
 
-/* Two hashes from which the others are made; the second is odd. */
+/* Two hashes from which the others are computed; the second one is odd. */
 static void hash(const struct vault_filter *f, const char *gram, uint64_t *ret_first, uint64_t *ret_step)
 {
     uint64_t h = 0;
