@@ -1,5 +1,5 @@
-/* One block holds the fragment, the array of its contributions and all their strings, in this order; only texts are
- * apart, because the model shares them between fragments that emit the same.
+/* One block holds the fragment, the array of its contributions and all their strings, in this order. Only texts are
+ * separate, because the model shares them between fragments that emit the same text.
  */
 #include "engine/contribution.h"
 

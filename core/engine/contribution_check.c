@@ -1,4 +1,4 @@
-/* The rules that keep one contribution inside its own lines and files, whatever wrote it. */
+/* The rules that keep a contribution inside its own lines and files, whatever the template writes. */
 #include "engine/contribution_check.h"
 
 #include <stdbool.h>
@@ -25,8 +25,8 @@ static bool is_harmless(char c)
            c == '@' || c == '~';
 }
 
-/* The name of a file in a folder, of harmless characters and not hidden: what haproxy/disk writes. One that it would
- * refuse would keep everything from being written. */
+/* The name of a file in a folder: harmless characters, not hidden. haproxy/disk has the same rule; a name that it
+ * refuses would block the writing of all files. */
 static bool is_file_name(const char *name, size_t length)
 {
     if (length == 0 || length > FILE_NAME_MAX || name[0] == '.')
@@ -56,7 +56,7 @@ const char *contribution_problem(const struct contribution_input *c)
         return c->text_length > 0 && c->text[c->text_length - 1] != '\n' ? "its last line has no end" : NULL;
     case CONTRIBUTION_SECTION_FROM:
         if (c->key_length != strlen("from") || memcmp(c->key, "from", c->key_length) != 0)
-            return "a section has one \"from\", and its key is that word"; /* whoever keeps sections relies on it */
+            return "a section has one \"from\", and its key is that word"; /* the users of sections rely on this rule */
         return has_control(c->text, c->text_length) ? "the name of a section has a control character" : NULL;
     case CONTRIBUTION_MAP_ENTRY:
     case CONTRIBUTION_CRT_LIST:

@@ -1,6 +1,6 @@
-/* yyjson parses the text into scratch memory that is kept from call to call, and knows how many members everything has;
- * so each table is made at its final size, which is what makes this faster than growing tables while parsing. The
- * scratch memory belongs to the decoder, so that an error that Lua raises in between leaks nothing.
+/* yyjson parses the text into scratch memory that is kept between calls. yyjson knows the number of members of each
+ * value, so each table is made with its final size, which makes this faster than growing tables during parsing. The
+ * scratch memory belongs to the decoder, so an error that Lua raises in between leaks nothing.
  */
 #include "engine/decode.h"
 
@@ -13,7 +13,7 @@
 #define DEPTH_MAX 200
 /* Larger scratch memory is given back. */
 #define SCRATCH_KEEP_BYTES ((size_t)1 << 20)
-/* A number too large for 64 bits stays text, and is then read as the nearest double there is. */
+/* A number with more than 64 bits stays text, and is then read as the nearest double. */
 #define READ_FLAGS YYJSON_READ_BIGNUM_AS_RAW
 
 void decoder_done(struct decoder *d)

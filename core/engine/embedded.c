@@ -1,5 +1,5 @@
-/* The table and the bytes come from two files that engine.cmake writes: the assembler includes each Lua file as it is
- * (embedded_bytes.S), C names where each begins and ends (embedded_table.h). A binary search finds a name.
+/* The table and the bytes come from two files that engine.cmake writes. The assembler includes each Lua file unchanged
+ * (embedded_bytes.S); the C table has the begin and end of each file (embedded_table.h). A binary search finds a name.
  */
 #include "engine/embedded.h"
 

@@ -1,6 +1,6 @@
-/* Both queues hold what to look up, not what to send. A replayed object is sent only if it is still the store's
- * version (else its newer version or its deletion is among the changes), a changed identity as what the store has by
- * then: an object or nothing.
+/* Both queues hold names, not contents. An object of the replay is sent only if it is still the store's version. If
+ * not, its newer version or its deletion is among the changes. For a changed name the store's present state is sent: an
+ * object or nothing.
  */
 #include "engine/feed.h"
 
@@ -10,10 +10,10 @@
 #include "base/log.h"
 #include "engine/frame.h"
 
-/* In the place of a refusal: the answer of before does not count. */
+/* Sent in place of a refusal: the earlier answer no longer counts. */
 #define VOID "?"
 
-/* Room for the fields beside the JSON. */
+/* Space for the fields beside the JSON. */
 #define FRAME_MARGIN ((size_t)64 << 10)
 
 static void drop_replay(struct feed *f)
@@ -56,7 +56,7 @@ void feed_changed(struct feed *f, const struct store_kind *kind, const struct ob
     for (size_t i = 0; i < f->next_kind && !replayed; i++)
         replayed = strcmp(f->kinds[i], name) == 0;
     if (!replayed)
-        return; /* a kind of another program, or one whose turn is still to come */
+        return; /* a kind of another program, or one whose objects come later */
     size_t name_length = strlen(name) + 1, length = name_length + strlen(o->id);
     char *key = xmalloc(length + 1);
     memcpy(key, name, name_length);
@@ -138,7 +138,7 @@ static void add_put(struct buf *out, const char *kind, const struct object *o)
     frame_end(out, mark);
 }
 
-/* What the process is to believe that there is. */
+/* The objects that the process has to know. */
 static const struct object *object_of(const struct feed *f, const char *kind, const char *id)
 {
     const struct store_kind *k = store_kind_by_name(f->store, kind);

@@ -1,6 +1,5 @@
-/* Frames are written straight into the buffer that goes to the socket and read where they lie in the buffer that came
- * from it. The length is written as zero first and put right by frame_end(). Every reading step checks what is left
- * before it looks.
+/* Frames are written directly into the buffer for the socket, and parsed in the buffer that was read from it. The
+ * length is first written as zero, and set by frame_end(). Each parsing step checks the remaining length first.
  */
 #include "engine/frame.h"
 

@@ -1,14 +1,14 @@
-/* The meter counts what Lua asks for, so that running out is Lua's "not enough memory" and not a failed allocation
- * somewhere in C.
+/* The meter counts the memory that Lua requests. So exceeding the limit is Lua's "not enough memory", not a failed
+ * allocation somewhere in C.
  *
- * A collection starts in a quiet moment when the heap has grown by GROWTH_PERCENT (and by at least GROWTH_BYTES) over
- * what was live after the last: the cost per byte of garbage is then constant, however large the heap. Lua's automatic
- * collector begins at PAUSE_PERCENT, later, so that it has something to do only under unbroken load.
+ * A collection starts in an idle moment when the heap has grown by GROWTH_PERCENT (and by at least GROWTH_BYTES) over
+ * the live memory after the last collection. So the cost per byte of garbage is constant for any size of the heap.
+ * Lua's automatic collector begins later, at PAUSE_PERCENT, so it works only under continuous load.
  *
- * The first render makes more garbage than all that is live. It is collected at once, between two fragments, whenever
- * first_bytes of it may have gathered, and half as much as is live: that is cheaper than many small steps, and bounds
- * the memory that the process keeps for the rest of its life. A collection walks through all that is live, so after a
- * fixed number of bytes the cost of all collections would grow with the square of the number of objects.
+ * The first rendering makes more garbage than there is live memory. This garbage is collected between two fragments,
+ * whenever there may be first_bytes of it, and half as much as live memory. This is cheaper than many small steps, and
+ * limits the memory that the process keeps for the rest of its life. A collection walks through all live objects: after
+ * a fixed number of bytes, the cost of all collections would grow with the square of the number of objects.
  */
 #include "engine/heap.h"
 
@@ -19,7 +19,7 @@
 #define PAUSE_PERCENT 175
 #define FIRST_BYTES ((size_t)12 << 20)
 #define FIRST_PAUSE_PERCENT 400
-/* Work of one lua_gc(LUA_GCSTEP, 0) in a quiet moment, per cent of what was allocated: some 10 µs at a time. */
+/* The work of one lua_gc(LUA_GCSTEP, 0) in an idle moment, in per cent of the allocated memory: some 10 µs each. */
 #define STEP_MULTIPLIER 800
 
 static void *metered(void *context, void *old, size_t old_bytes, size_t new_bytes)
@@ -50,7 +50,7 @@ void heap_close(struct heap *heap, lua_State *L)
     slab_done(&heap->slab);
 }
 
-/* So much in the first render is collected. */
+/* This much garbage of the first rendering starts a collection. */
 static size_t first_garbage(const struct heap *heap)
 {
     size_t fixed = heap->first_bytes ? heap->first_bytes : FIRST_BYTES;
@@ -78,7 +78,7 @@ void heap_load_end(struct heap *heap, lua_State *L)
     heap->loading = false;
     heap->first = true;
     heap->live_bytes = heap->used_bytes;
-    /* The automatic collector comes second. */
+    /* The automatic collector starts later. */
     size_t percent = 100 + 2 * first_garbage(heap) / (heap->live_bytes / 100 + 1);
     lua_gc(L, LUA_GCSETPAUSE, percent > FIRST_PAUSE_PERCENT ? (int)percent : FIRST_PAUSE_PERCENT);
     lua_gc(L, LUA_GCRESTART, -1); /* LuaJIT: -1 begins after the pause, not at once */
@@ -89,7 +89,7 @@ void heap_first_end(struct heap *heap, lua_State *L)
     if (!heap->first)
         return;
     heap->first = false;
-    /* The automatic collector begins at so much of what is live, not of what is used now. */
+    /* The automatic collector starts relative to the live memory, not to the memory in use. */
     size_t percent = heap->live_bytes / (heap->used_bytes / PAUSE_PERCENT + 1);
     lua_gc(L, LUA_GCSETPAUSE, percent < 100 ? 100 : (int)percent);
     lua_gc(L, LUA_GCRESTART, -1);

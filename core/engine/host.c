@@ -1,6 +1,6 @@
-/* Every function checks its arguments, then writes one frame into the output buffer. A raised error unwinds past C
- * without cleanup, so a frame that turns out wrong half-way is taken back by setting the buffer's length to where it
- * began, before the error is raised.
+/* Each function checks its arguments, then writes one frame into the output buffer. A raised error unwinds the C stack
+ * without cleanup. So before an error is raised, the length of the buffer is set back to the begin of the incomplete
+ * frame.
  */
 #include "engine/host.h"
 
@@ -20,7 +20,7 @@
 #include "engine/rewriter.h"
 #include "engine/vm_internal.h"
 
-/* Output is handed on when this much has gathered. */
+/* The output is sent when it has reached this size. */
 #define FLUSH_BYTES ((size_t)256 << 10)
 #define ITEM_FIELDS 6
 
@@ -37,7 +37,7 @@ static struct field check_field(lua_State *L, int index)
     return field;
 }
 
-/* An argument that names something and travels as such. */
+/* An argument that is a name. */
 static struct field check_name(lua_State *L, int index, size_t max)
 {
     struct field field = check_field(L, index);
@@ -113,7 +113,7 @@ static struct field item_string(lua_State *L, struct buf *out, size_t mark, int 
     return field;
 }
 
-/* So much of the limit of a rendering is left to messages about fragments that would break it. */
+/* This part of the limit of a rendering is reserved for messages about fragments that would exceed it. */
 #define MESSAGES_SHARE 8
 
 size_t host_output_max(const struct shared_page *page)
@@ -121,7 +121,7 @@ size_t host_output_max(const struct shared_page *page)
     return page->output_bytes - page->output_bytes / MESSAGES_SHARE;
 }
 
-/* What Lua keeps of a fragment that was sent. Without padding: it is compared as bytes. */
+/* The data that Lua keeps of a fragment that was sent. Without padding, because it is compared as bytes. */
 struct sent {
     struct digest digest;
     uint64_t bytes;
@@ -148,9 +148,9 @@ static int refuse_fragment(lua_State *L, struct buf *out, size_t mark, const cha
     return 3;
 }
 
-/* The frame that begins at mark is complete: let it go, or take it back when it is that of argument 8, unless argument
- * 9 is true. Argument 10: there is always room for it, as what it says protects. Results to Lua: its digest and size
- * as one string; or nil and why not. */
+/* The frame that begins at mark is complete: sends it, or drops it when it equals that of argument 8, unless argument 9
+ * is true. With argument 10 there is always room for it, because its contents protect others. Results to Lua: its
+ * digest and size as one string; or nil and the reason. */
 static int finish_unless_known(lua_State *L, struct vm *vm, size_t mark, size_t items)
 {
     struct buf *out = vm->output.out;
@@ -303,7 +303,7 @@ static int host_released(lua_State *L)
     return 1;
 }
 
-/* Seconds; none of these is within reach of a template. */
+/* Seconds. Templates cannot call these functions. */
 static int host_clock(lua_State *L)
 {
     lua_pushnumber(L, (lua_Number)clock_now_ns() / (lua_Number)NS_PER_S);

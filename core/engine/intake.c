@@ -1,5 +1,5 @@
-/* Strings are copied with a NUL into one scratch buffer, reused from frame to frame; it may move while it grows, so
- * what points into it is made from offsets at the end. Contributions point straight into the frame, since
+/* Strings are copied with a NUL into one scratch buffer, which is reused for all frames. It may move while it grows, so
+ * pointers into it are computed from offsets at the end. Contributions point directly into the frame, since
  * fragment_new() takes counted strings.
  */
 #include "engine/intake.h"
@@ -43,7 +43,7 @@ static int compare_pointers(const void *a, const void *b)
     return compare_inputs(*(const struct contribution_input *const *)a, *(const struct contribution_input *const *)b);
 }
 
-/* No two contributions of a fragment may have equal (kind, scope, key). Most fragments have a handful. */
+/* Checks that no two contributions of a fragment have the same (kind, scope, key). Most fragments have a few. */
 static int check_unique(struct intake *in, struct err *err)
 {
     vec_clear(&in->sorted);
@@ -69,7 +69,7 @@ static size_t keep(struct intake *in, struct field field)
     return offset;
 }
 
-/* id, template, owner kind, owner id, created: what fragments and failures begin with. */
+/* The first fields of fragments and failures: id, template, owner kind, owner id, created. */
 static int read_head(struct intake *in, struct frame *frame, size_t ret_offsets[4], int64_t *ret_created,
                      struct err *err)
 {
@@ -122,7 +122,7 @@ static void declare(void *ctx, const struct reference *r)
     struct declaring *d = ctx;
     struct map *known = r->folder == REFERENCE_MAPS ? &d->maps : &d->files;
 
-    /* An empty certificate does not load: there is nothing to declare. */
+    /* HAProxy does not load an empty certificate, so there is nothing to declare. */
     if (r->folder == REFERENCE_CERTS || d->count == DECLARATIONS_MAX || map_getn(known, r->name, r->name_length))
         return;
     struct contribution_input input = {
@@ -204,7 +204,7 @@ int intake_fragment(struct intake *in, struct frame *frame, struct fragment **re
     return 0;
 }
 
-/* A message may be anything that a template passed to error(). */
+/* A message may contain any bytes that a template passed to error(). */
 static int keep_message(struct intake *in, struct frame *frame, size_t *ret_offset, struct err *err)
 {
     struct field field;

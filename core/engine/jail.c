@@ -1,7 +1,7 @@
-/* Walls one behind the other: no descriptors, resource limits at zero, Landlock (no file, no TCP port, no signal to
- * others; where the kernel has it), and a seccomp list of what is left. The list is short because libraries were
- * loaded and warmed up before; reading and writing need no limit on the descriptor as there is only one, and no call
- * that could make another is allowed.
+/* Several independent barriers: no descriptors, resource limits of zero, Landlock (no file, no TCP port, no signal to
+ * other processes; where the kernel has it), and a seccomp list of allowed calls. The list is short because libraries
+ * were loaded and initialised before. Reading and writing are not limited to a descriptor, because there is only one,
+ * and no allowed call can make another.
  */
 #include "engine/jail.h"
 
@@ -17,7 +17,8 @@
 #include "base/capability.h"
 #include "base/landlock.h"
 
-/* LuaJIT bounds the depth of calls from Lua to C and back by its own stack; this is what that depth can need of C's. */
+/* LuaJIT limits the depth of calls from Lua to C and back by its own stack. This is the size of C's stack that such a
+ * depth can need. */
 #define STACK_BYTES ((rlim_t)64 << 20)
 
 static int close_others(int fd, struct err *err)
@@ -44,7 +45,7 @@ static int limit_resources(size_t memory_bytes, struct err *err)
         {RLIMIT_CORE, 0, "RLIMIT_CORE"},
         {RLIMIT_FSIZE, 0, "RLIMIT_FSIZE"},
         {RLIMIT_NPROC, 0, "RLIMIT_NPROC"},
-        {RLIMIT_NOFILE, 1, "RLIMIT_NOFILE"}, /* poll() takes no more descriptors than this; those that are open stay */
+        {RLIMIT_NOFILE, 1, "RLIMIT_NOFILE"}, /* poll() accepts no more descriptors than this; open ones stay open */
         {RLIMIT_MEMLOCK, 0, "RLIMIT_MEMLOCK"},
         {RLIMIT_MSGQUEUE, 0, "RLIMIT_MSGQUEUE"},
         {RLIMIT_SIGPENDING, 0, "RLIMIT_SIGPENDING"},
@@ -62,8 +63,8 @@ static int limit_resources(size_t memory_bytes, struct err *err)
     return 0;
 }
 
-/* A ruleset that allows nothing: no file, no TCP port, no signal to others. Absent before Linux 5.13 and where it is
- * switched off; seccomp alone already denies what this denies. */
+/* A ruleset that allows nothing: no file, no TCP port, no signal to other processes. Linux before 5.13 does not have
+ * it, and it can be switched off. seccomp alone also denies all of this. */
 static int deny_files(struct err *err)
 {
     CLEANUP(close_fd) int ruleset = landlock_new();
@@ -73,7 +74,7 @@ static int deny_files(struct err *err)
     return landlock_enforce(ruleset) < 0 ? err_set_sys(err, errno, "landlock_restrict_self") : 0;
 }
 
-/* The filter, not loaded yet; NULL: failed. */
+/* The filter, not loaded yet; NULL on failure. */
 static scmp_filter_ctx filter_new(struct err *err)
 {
     static const int allowed[] = {
@@ -82,7 +83,7 @@ static scmp_filter_ctx filter_new(struct err *err)
         SCMP_SYS(poll),
         SCMP_SYS(ppoll),
         SCMP_SYS(restart_syscall),
-        /* memory: the allocators, and LuaJIT's machine code */
+        /* memory: the allocators, and machine code of LuaJIT */
         SCMP_SYS(brk),
         SCMP_SYS(mmap),
         SCMP_SYS(munmap),
@@ -92,7 +93,7 @@ static scmp_filter_ctx filter_new(struct err *err)
         SCMP_SYS(clock_gettime),
         SCMP_SYS(exit),
         SCMP_SYS(exit_group),
-        /* the way through abort(), so that it is told from a forbidden call */
+        /* for abort(), so that it can be distinguished from a forbidden call */
         SCMP_SYS(rt_sigprocmask),
         SCMP_SYS(rt_sigaction),
         SCMP_SYS(rt_sigreturn),
@@ -105,7 +106,7 @@ static scmp_filter_ctx filter_new(struct err *err)
     static const int sanitizer_advices[] = {MADV_NOHUGEPAGE, MADV_DONTDUMP};
     const struct scmp_arg_cmp to_itself = {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)getpid()};
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    int failed = filter ? 0 : -ENOSYS; /* a kernel that cannot end a process by it is too old */
+    int failed = filter ? 0 : -ENOSYS; /* a kernel whose filter cannot end a process is too old */
 
     for (size_t i = 0; i < ARRAY_LEN(allowed) && !failed; i++)
         failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);

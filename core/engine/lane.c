@@ -1,13 +1,13 @@
-/* Life of a process:
+/* The life of a process:
  *
  *   started: program sent, objects stream ──configured──► objects sent ──► skips, then the first request ──rendered──► serving
  *
- * A request waits until everything that the store knows is on its way, so "the newest state" is what it gets. At most
- * one is under way; the newest number asked for meanwhile goes next.
+ * A request waits until all changes of the store are sent, so it is rendered with the newest state. At most one request
+ * is running. The newest number that was requested in the meantime is next.
  *
- * Deaths: the fragment that was at hand is blamed if the way of dying can be a fragment's doing. Blamed fragments are
- * told to every later process before its first request, until their owner changes. A process that ends from outside
- * (SIGKILL) has nobody to blame, unless the same fragment was at hand twice running.
+ * When a process dies, the running fragment is blamed if a fragment can cause this kind of death. Every later process
+ * is told the blamed fragments before its first request, until their owner changes. A process that was ended from
+ * outside (SIGKILL) blames no fragment, unless the same fragment was running twice in a row.
  */
 #include "engine/lane.h"
 
@@ -28,28 +28,28 @@
 #include "engine/ration.h"
 #include "engine/skips.h"
 
-/* Bytes queued in a process's socket buffer and before it. */
+/* Bytes that are queued for a process, in its socket and before it. */
 #define BACKLOG_BYTES ((size_t)256 << 10)
-/* A replay goes on in the next turn of the loop after so many times that. */
+/* A replay continues in the next turn of the loop after this many times that limit. */
 #define PUMP_ROUNDS 8
 #define FIRST_FACTOR 10
 #define RESTART_MIN_MS 100
 #define RESTART_MAX_MS 5000
-/* A process that served this long has proved that the trouble is over. */
+/* A process that has served this long proves that the problem is over. */
 #define STEADY_NS (30 * NS_PER_S)
-/* A new program may kill this many processes in a row. */
+/* The number of processes in a row that a new program may end. */
 #define TRIES_MAX 5
 #define KINDS_MAX 256
 #define LOG_INTERVAL_NS (NS_PER_S / 10)
 
 struct lane {
     const struct lane_host *host;
-    struct renderer_limits limits;    /* the host's, as they were when it began */
-    const struct lane_events *events; /* NULL: discarded */
+    struct renderer_limits limits;    /* the renderer's limits when the lane began */
+    const struct lane_events *events; /* NULL: the owner has discarded it */
     void *ctx;
     struct buf program;
     VEC(const char *) kinds;
-    struct yyjson_doc *parsed; /* owns the names in kinds */
+    struct yyjson_doc *parsed; /* contains the names in kinds */
     uv_timer_t restart;
     struct skips skips;
     struct penalties penalties;
@@ -61,10 +61,10 @@ struct lane {
     struct metric *durations, *runs; /* NULL before the first rendering */
 
     /* Of the process. */
-    struct child *child; /* NULL: between two */
+    struct child *child; /* NULL: no process at the moment */
     struct feed feed;
     bool configured, first_done, rendering;
-    bool unfinished; /* its last answer was not all of it */
+    bool unfinished; /* its last answer was incomplete */
     uint64_t answered, request;
     int64_t asked_ns, serving_since_ns;
     struct ration ration;
@@ -74,13 +74,13 @@ struct lane {
 
 /* ── sending ─────────────────────────────────────────────────────────────────────────────────────────────────────────── */
 
-/* Something is to be rendered, and nothing that the first rendering needs is to be waited for. */
+/* True when a rendering is requested and nothing that the first rendering needs is missing. */
 static bool is_render_due(const struct lane *lane)
 {
     return (lane->wanted > lane->answered || lane->unfinished) && !needs_hold(&lane->needs);
 }
 
-/* What the process owes us has a deadline: the first answers ten times as much, since everything is new. */
+/* Sets the deadline of the next answer. The first answer has ten times the time, since everything is new. */
 static bool owes_answer(const struct lane *lane)
 {
     return !lane->configured || lane->rendering || lane->questions.items.length || is_render_due(lane);
@@ -181,7 +181,7 @@ void lane_answered(struct lane *lane, const char *kind, const char *id, const ch
         update_deadline(lane);
 }
 
-/* The frame of a question that begins at mark is complete but for its end. */
+/* The frame of a question that begins at mark is complete except for its end. */
 static void question_send(struct lane *lane, size_t mark, void (*done)(void *ctx, const char *answer), void *ctx)
 {
     bool owed = owes_answer(lane);
@@ -278,7 +278,7 @@ static int on_output(struct lane *lane, struct frame *frame, size_t bytes, struc
     return 0;
 }
 
-/* Somebody's rest is over. */
+/* The rest of a blamed fragment is over. */
 static void on_wake(uv_timer_t *timer)
 {
     struct lane *lane = timer->data;
@@ -290,7 +290,7 @@ static void on_wake(uv_timer_t *timer)
     lane_pump(lane);
 }
 
-/* The timer of restarts has nothing to do while there is a process. */
+/* The timer of restarts is not needed while there is a process. */
 static void wake_later(struct lane *lane, int64_t wait_ms)
 {
     uv_timer_stop(&lane->restart);
@@ -422,7 +422,7 @@ static void on_restart(uv_timer_t *timer)
     start(timer->data);
 }
 
-/* The first restart is at once, those after a death of the new process too wait longer and longer. */
+/* The first restart is immediate. After each death of the new process, the next one waits longer. */
 static void restart_later(struct lane *lane)
 {
     uint64_t delay_ms = 0;
@@ -479,9 +479,9 @@ static void on_exited(void *ctx, const char *reason)
     questions_drop(&lane->questions);
     if (!lane->events)
         return;
-    /* What ends in another way ends at another line than that of the last sample. */
+    /* A process that ends in another way may have ended at another line than that of the last sample. */
     const char *place = strcmp(reason, "deadline") == 0 ? at_hand.place : "";
-    if (!was_configured && strcmp(reason, "memory") == 0) { /* the same template, perhaps further on */
+    if (!was_configured && strcmp(reason, "memory") == 0) { /* the same template, perhaps at a later line */
         at_hand.place[strcspn(at_hand.place, ":")] = '\0';
         place = at_hand.place;
     }
@@ -529,7 +529,7 @@ static void start(struct lane *lane)
     lane_pump(lane);
 }
 
-/* The names of the program's kinds. What is not as it should be is left for the renderer to complain about. */
+/* Collects the names of the program's kinds. The renderer complains about errors in them. */
 static void read_kinds(struct lane *lane)
 {
     size_t i, max;

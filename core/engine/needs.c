@@ -6,11 +6,12 @@
 #include "base/clock.h"
 #include "engine/shared_page.h"
 
-/* More is nothing that a cluster's templates read, and the engine has a limit of its own. */
+/* Templates never read more than this, and the engine has a limit of its own. */
 #define NEEDS_MAX 100000
-/* The engine waits fewer times (lua/haptic/asking.lua). */
+/* The engine waits fewer times than this (lua/haptic/asking.lua). */
 #define ROUNDS_MAX 20
-/* An API server that does not answer for one object does not hold up all others. docs/libraries.md names it. */
+/* When an API server does not answer for one object, the others do not wait longer than this. docs/libraries.md names
+ * it. */
 #define WAIT_MAX_NS (10 * NS_PER_S)
 
 static char is_open, is_known; /* what names' values point to */
@@ -73,7 +74,7 @@ int needs_take(struct needs *n, struct frame *frame, struct feed *feed, struct e
     }
     if (n->names.count == NEEDS_MAX)
         return err_set(err, ERR_LIMIT, "more than %d objects that are asked for", NEEDS_MAX);
-    /* The answer may come from within the call. */
+    /* The answer may come within the call. */
     map_put(&n->names, key, &is_open);
     n->open++;
     asks_add(n->asks, kind, id);

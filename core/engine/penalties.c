@@ -1,4 +1,4 @@
-/* There are few: each cost somebody a renderer. So it is a list. */
+/* A list, because there are few members: each has ended a renderer. */
 #include "engine/penalties.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "engine/frame.h"
 
 #define PENALTIES_MAX 1000
-/* The first rest is a part of a deadline; each further one is four times as long. */
+/* The first rest is a part of a deadline. Each further rest is four times as long as the one before. */
 #define FIRST_PART 10
 #define STEPS_MAX 8
 #define REST_MAX_NS (300 * NS_PER_S)

@@ -1,6 +1,6 @@
-/* The table knows fragments by a keyed hash of 64 bits, which nobody can choose collisions of; two that share one by
- * chance would be counted as one. What is gone keeps its place until the table grows. The log's allowance is a leaky
- * bucket, kept as the time at which it would be empty. */
+/* The table knows fragments by a keyed hash of 64 bits, for which collisions cannot be constructed. Two fragments with
+ * the same hash by chance would count as one. A removed fragment keeps its place until the table grows. The allowance
+ * of the log is a leaky bucket, stored as the time at which it will be empty. */
 #include "engine/ration.h"
 
 #include <stdlib.h>
@@ -33,7 +33,7 @@ static struct ration_entry *place_of(const struct ration *r, uint64_t hash)
     return &r->entries[at];
 }
 
-/* Room for one more at a quarter free; what is gone is left behind. */
+/* Grows when a quarter is free at most. Removed fragments are not copied. */
 static void reserve(struct ration *r)
 {
     struct ration old = *r;

@@ -1,4 +1,4 @@
-/* memmem() for each folder's prefix: it goes over a text faster than anything that looks at its words. */
+/* memmem() for each folder's prefix is faster than any search that looks at words. */
 #include "engine/reference.h"
 
 #include <stdbool.h>
@@ -15,7 +15,7 @@ static bool is_of_name(char c)
            c == '-' || c == '+' || c == '@' || c == ':' || c == '~';
 }
 
-/* Does a path begin there? "opt@maps/x" and "./maps/x" do. */
+/* True when a path begins there. "opt@maps/x" and "./maps/x" are paths, too. */
 static bool begins(const char *text, const char *at)
 {
     if (at == text)
@@ -36,7 +36,7 @@ void references_each(const char *text, size_t length, void (*fn)(void *ctx, cons
             while (stop < end && is_of_name(*stop))
                 stop++;
             size_t name_length = (size_t)(stop - name);
-            /* Not a folder, not a file in a folder of it, not a hidden one. */
+            /* False for the folder itself, for a file in a subfolder, and for a hidden file. */
             if (begins(text, at) && name_length > 0 && name_length <= NAME_MAX_BYTES && *name != '.' &&
                 (stop == end || *stop != '/'))
                 fn(ctx, &(struct reference){.path = at,

@@ -1,5 +1,5 @@
-/* The pattern belongs to a userdata, which is an upvalue of the function that templates' outputs are given to: nothing
- * is held across a call that may raise.
+/* The pattern belongs to a userdata. This is an upvalue of the function that filters the output of templates. So
+ * nothing is held across a call that may raise an error.
  */
 #include "engine/rewriter.h"
 
@@ -10,7 +10,7 @@
 #include "data/pattern.h"
 
 #define STEPS_MAX 100000
-/* No line of HAProxy's is as long. */
+/* HAProxy has no lines of this length. */
 #define RESULT_MAX ((size_t)1 << 20)
 #define TEXT_MAX 4096
 #define TYPE "haptic.rewriter"

@@ -1,10 +1,10 @@
-/* The rule is that of dynamic thresholds for buffers that several queues share: a threshold that sinks as the buffer
- * fills, so that no list of who wants how much is needed. */
+/* The rule of dynamic thresholds for buffers that several queues share: the threshold falls as the buffer fills. So no
+ * list of the demands is needed. */
 #include "engine/room.h"
 
 #include <string.h>
 
-/* Everybody's, as long as there is any: the maximum divided by this. */
+/* Any namespace may use this part, as long as there is room: the maximum divided by this number. */
 #define SMALL_SHARE 1024
 
 void room_init(struct room *room, size_t max_bytes)
@@ -45,7 +45,7 @@ void room_change(struct room *room, struct field namespace_name, size_t before_b
 {
     size_t held = room_held(room, namespace_name);
 
-    /* What a fragment had before is what was counted; the engine that says so may still be wrong. */
+    /* The former size of a fragment should be the size that was counted, but the engine may report a wrong one. */
     if (before_bytes > held)
         before_bytes = held;
     held = held - before_bytes + now_bytes;

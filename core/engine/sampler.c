@@ -1,7 +1,7 @@
-/* The profiler's timer counts processor time of the process. Its signal asks the virtual machine to call back at the
- * next line. While one call of a library function lasts there is no next line; when that has taken a fifth of a
- * deadline, the signal handler itself reads the stack. Nothing moves the stack then, and the process has little left
- * to lose.
+/* The profiler's timer counts the processor time of the process. Its signal asks the virtual machine to call back at
+ * the next line. During one call of a library function there is no next line. When such a call has taken a fifth of a
+ * deadline, the signal handler itself reads the stack. The stack does not move then, and the process is close to its
+ * end in any case.
  */
 #include "engine/sampler.h"
 
@@ -15,17 +15,17 @@
 #define UNANSWERED (SAMPLES_PER_DEADLINE / 5)
 #define INTERVAL_MIN_MS 10
 #define INTERVAL_MAX_MS 1000
-/* A template is never deeper below the emitters and helpers that it calls. */
+/* The depth of engine functions above a template's line is at most this. */
 #define LEVELS_MAX 30
 
 static struct {
     lua_State *L;
     struct shared_page *page;
     void (*ask)(int signal); /* the profiler's own handler */
-    unsigned unanswered;     /* signals since the last call back */
+    unsigned unanswered;     /* signals since the last callback */
 } sampler;
 
-/* Chunks of templates are named "=NAME", the engine's own "@PATH". Nothing here allocates or raises. */
+/* Chunks of templates are named "=NAME", those of the engine "@PATH". This code must not allocate or raise errors. */
 static void note_place(lua_State *L)
 {
     lua_Debug at;

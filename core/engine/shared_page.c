@@ -1,6 +1,6 @@
-/* A memory file of fixed, sealed size, mapped by both. Since the child is single-threaded and the core looks only when
- * the child is dead or at its sequence number, order matters little; `active` is stored last and with release so that
- * a complete note is seen whole.
+/* A memory file of fixed, sealed size, mapped by both processes. The child has a single thread, and the core reads the
+ * page only when the child is dead, or compares its sequence number. So the order of most stores does not matter.
+ * `active` is stored last, with release, so that a complete note is visible.
  */
 #include "engine/shared_page.h"
 
@@ -103,7 +103,7 @@ void shared_page_place(struct shared_page *page, const char *template_name, int 
     atomic_store_explicit(&page->place_length, (uint32_t)length, memory_order_release);
 }
 
-/* Untrusted: a length may be anything, and so may the bytes. A note with a control character is nobody's name. */
+/* Untrusted: the length and the bytes may be anything. A note with a control character is no name. */
 static bool copy_out(char *to, const char *from, uint32_t length, size_t max)
 {
     if (length > max)

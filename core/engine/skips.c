@@ -1,4 +1,4 @@
-/* A list: each member has cost a process. */
+/* A list, because there are few members: each has ended a process. */
 #include "engine/skips.h"
 
 #include <stdio.h>

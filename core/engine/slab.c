@@ -1,5 +1,5 @@
-/* A list of free blocks for each multiple of SLAB_STEP_BYTES; new blocks are cut off a chunk. What is left of a chunk
- * that is too short goes to the list of its size. Larger blocks are malloc()'s.
+/* One list of free blocks for each multiple of SLAB_STEP_BYTES. New blocks are cut from a chunk. The rest of a chunk
+ * that is too short goes to the list of its size. Larger blocks come from malloc().
  */
 #include "engine/slab.h"
 
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* A huge page: the collector walks through all memory, with few addresses to look up then. */
+/* A huge page: the collector walks through all memory, and needs few address translations in huge pages. */
 #define CHUNK_BYTES ((size_t)2 << 20)
 
 static size_t class_of(size_t bytes)
@@ -43,7 +43,8 @@ static void *map(size_t bytes)
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-/* A chunk that begins where a huge page can. The kernel puts most of them there by itself: each below the last. */
+/* A chunk that begins at a possible huge page. The kernel places most of them there by itself: each below the last one.
+ */
 static char *map_chunk(void)
 {
     char *chunk = map(CHUNK_BYTES);
@@ -67,12 +68,12 @@ static bool add_chunk(struct slab *s)
 
     if (!chunk)
         return false;
-    madvise(chunk, CHUNK_BYTES, MADV_HUGEPAGE); /* where there are none, small pages do */
+    madvise(chunk, CHUNK_BYTES, MADV_HUGEPAGE); /* without huge pages, small ones are used */
     size_t left = (size_t)(s->end - s->at) / SLAB_STEP_BYTES;
     if (left)
         push(&s->free[left], s->at);
     push(&s->chunks, chunk);
-    s->at = chunk + SLAB_STEP_BYTES; /* behind the address of the next chunk */
+    s->at = chunk + SLAB_STEP_BYTES; /* after the address of the next chunk */
     s->end = chunk + CHUNK_BYTES;
     return true;
 }

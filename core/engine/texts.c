@@ -1,4 +1,4 @@
-/* A short form begins with the number of its kind, so that whoever has one need not know the kind. */
+/* A short form begins with the number of its kind, so its holder need not know the kind. */
 #include "engine/texts.h"
 
 #include <stdlib.h>
@@ -30,7 +30,7 @@ static int reserve(struct texts *t, size_t length, struct err *err)
     return t->text || length == 0 ? 0 : err_set(err, ERR_LIMIT, "no memory");
 }
 
-/* 0: there are too many. */
+/* 0 when there are too many kinds. */
 static uint16_t number_of(struct texts *t, struct field kind)
 {
     uintptr_t number = (uintptr_t)map_getn(&t->numbers, kind.bytes, kind.length);

@@ -1,7 +1,7 @@
-/* Nothing outside a protected call may raise, and pushing a string already may. So each call from C is described in a
- * struct, and one C function run by lua_cpcall() does the pushing, calls the engine under lua_pcall() with a
- * traceback, and copies results out. The struct lives on the caller's stack and holds no memory that a raised error
- * could leak.
+/* Outside of a protected call nothing may raise an error, and even pushing a string may raise one. So each call from C
+ * is described in a struct. One C function, run by lua_cpcall(), pushes the arguments, calls the engine under
+ * lua_pcall() with a traceback, and copies the results out. The struct is on the caller's stack, and owns no memory
+ * that a raised error could leak.
  */
 #include "engine/vm.h"
 
@@ -20,7 +20,7 @@
 
 #define MODULE_NAME_MAX 64
 
-/* lua-cjson.h is installed beside the headers of PUC Lua, which must not be found in place of LuaJIT's. */
+/* lua-cjson.h is installed beside the headers of PUC Lua, which must not be found instead of LuaJIT's. */
 int luaopen_cjson(lua_State *L);
 
 static const char *const function_names[ENGINE_FUNCTIONS] = {
@@ -29,7 +29,8 @@ static const char *const function_names[ENGINE_FUNCTIONS] = {
     [ENGINE_ANSWER] = "answer",
 };
 
-/* Message handler: a traceback for a string; for anything else its type, since converting it could raise again. */
+/* Message handler: a traceback for a string; for other values only the type, since converting them could raise an error
+ * again. */
 static int traceback(lua_State *L)
 {
     if (!lua_isstring(L, 1)) {
@@ -61,7 +62,8 @@ static void push_embedded_module(lua_State *L, const char *name)
     lua_remove(L, -2);
 }
 
-/* require(name): loaded, else preloaded by a library (string.buffer, table.new), else embedded. */
+/* require(name): a loaded module, else one that a library has preloaded (string.buffer, table.new), else an embedded
+ * one. */
 static int require_module(lua_State *L)
 {
     const char *name = luaL_checkstring(L, 1);
@@ -107,7 +109,7 @@ static void open_libraries(lua_State *L, bool all)
         {LUA_BITLIBNAME, luaopen_bit},
         {LUA_JITLIBNAME, luaopen_jit},
     };
-    /* What reads files or prints has no use without descriptors. */
+    /* Functions that read files or print cannot work without descriptors. */
     static const char *const removed[] = {"dofile", "loadfile", "print", "module", "newproxy"};
 
     if (all)
@@ -131,7 +133,7 @@ struct setup {
     const struct vm_options *options;
 };
 
-/* Leaves nothing; references keep what calls need. */
+/* Leaves nothing on the stack; references keep the values that calls need. */
 static int set_up(lua_State *L)
 {
     const struct setup *setup = lua_touserdata(L, 1);
@@ -162,7 +164,7 @@ static int set_up(lua_State *L)
     return 0;
 }
 
-/* Memory ran out where no protected call was. */
+/* Memory ran out outside of a protected call. */
 static int panic(lua_State *L)
 {
     (void)L;
@@ -222,7 +224,8 @@ struct vm *vm_free(struct vm *vm)
     return NULL;
 }
 
-/* One call of an engine function: strings and numbers in; numbers, a boolean or a string out. */
+/* One call of an engine function: the arguments are strings and numbers; the results are numbers, a boolean or a
+ * string. */
 #define CALL_FIELDS_MAX 16
 struct call {
     struct vm *vm;
@@ -298,7 +301,7 @@ static int run(struct vm *vm, struct call *call, enum engine_function function, 
     if (status)
         return take_error(vm->L, status, function_names[function], err);
     if (call->status)
-        return -1; /* the page still says what was at hand */
+        return -1; /* the page still contains the running fragment */
     shared_page_end(vm->output.page);
     return 0;
 }
@@ -310,7 +313,7 @@ int vm_configure(struct vm *vm, struct field program, struct buf *ret_problem, s
     call_string(&call, program);
     if (run(vm, &call, ENGINE_CONFIGURE, err) < 0)
         return -1;
-    if (ret_problem->length == 0) { /* everything is rendered anew */
+    if (ret_problem->length == 0) { /* everything is rendered again */
         size_t max_bytes = vm->room.max_bytes;
         room_done(&vm->room);
         room_init(&vm->room, max_bytes);
@@ -421,7 +424,7 @@ struct collection {
     bool more;
 };
 
-/* Finalizers may run, and raise. */
+/* Finalizers may run and raise errors. */
 static int run_collection(lua_State *L)
 {
     struct collection *collection = lua_touserdata(L, 1);

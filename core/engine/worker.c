@@ -1,6 +1,6 @@
-/* Everything that needs a file or a library is done first; then the jail is shut, and only then the first byte from
- * the core is read. The loop reads what there is, handles all complete frames, writes what they gave, and sweeps
- * garbage while nothing comes.
+/* Everything that needs a file or a library is done first. Then the jail is closed, and only then the first byte from
+ * the core is read. The loop reads the available input, handles all complete frames, writes their output, and collects
+ * garbage while there is no input.
  */
 #include "engine/worker.h"
 
@@ -22,10 +22,11 @@
 #include "engine/jail.h"
 
 #define READ_BYTES ((size_t)256 << 10)
-/* The input buffer is given back after a frame larger than this. */
+/* The input buffer is freed after a frame larger than this. */
 #define INPUT_KEEP_BYTES ((size_t)1 << 20)
 #define COLLECT_SLICE_NS (200 * NS_PER_MS / 1000)
-/* Of the address space, kept for what is not Lua's heap: stacks, machine code, buffers, one large frame. */
+/* The part of the address space that is reserved for other uses than Lua's heap: stacks, machine code, buffers, one
+ * large frame. */
 #define RESERVE_BYTES ((size_t)64 << 20)
 #define HEAP_MIN_BYTES ((size_t)16 << 20)
 #define PUT_FIELDS_MAX 12
@@ -33,7 +34,7 @@
 struct worker {
     struct vm *vm;
     struct buf in, out;
-    size_t unread; /* of in, behind the frame at hand */
+    size_t unread; /* of in, after the present frame */
     struct shared_page *page;
 };
 
@@ -75,7 +76,7 @@ static bool has_input(void *ctx)
     return w->unread > 0 || poll(&fd, 1, 0) > 0;
 }
 
-/* Read what there is; false when there is nothing. */
+/* Reads the available input; false when there is none. */
 static bool fill(struct worker *w)
 {
     char *room = buf_room(&w->in, READ_BYTES, NULL);
@@ -103,7 +104,7 @@ static void send_log(struct worker *w, enum log_level level, const char *message
     frame_end(&w->out, mark);
 }
 
-/* The engine raised an error of its own: tell why, then end, since its tables may be half-changed. */
+/* The engine raised an error of its own: reports it and ends, since its tables may be inconsistent. */
 static _Noreturn void fail(struct worker *w, const struct err *err)
 {
     send_log(w, LOG_ERROR, err->text);
@@ -126,7 +127,7 @@ static int do_configure(struct worker *w, struct frame *frame, struct err *err)
     return 0;
 }
 
-/* kind, id, namespace, name, created, json, parts: created is a number to Lua and goes apart from the rest. */
+/* kind, id, namespace, name, created, json, parts: created becomes a Lua number and is passed separately. */
 static int do_put(struct worker *w, struct frame *frame, struct err *err)
 {
     struct field fields[PUT_FIELDS_MAX];
@@ -303,7 +304,7 @@ static _Noreturn void refuse(enum worker_exit status, const struct err *err)
     die(status);
 }
 
-/* The heap's maximum: the address space without what is mapped already and the reserve. */
+/* The heap's maximum: the address space without the mapped memory and the reserve. */
 static size_t heap_maximum(size_t memory_bytes)
 {
     unsigned long pages = 0;
@@ -325,7 +326,8 @@ _Noreturn void worker_run(const struct vm_options *options)
     struct stat st;
     struct err err;
 
-    signal(SIGINT, SIG_IGN), signal(SIGTERM, SIG_IGN); /* a terminal's go to the core, which ends us */
+    /* a terminal's signals go to the core, which ends this process */
+    signal(SIGINT, SIG_IGN), signal(SIGTERM, SIG_IGN);
     if (fstat(WORKER_SOCKET_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
         err_set(&err, ERR_INVALID, "this command is started by other haptic commands, with a socket as descriptor %d",
                 WORKER_SOCKET_FD);
@@ -342,8 +344,8 @@ _Noreturn void worker_run(const struct vm_options *options)
     buf_init(&w.in, FRAME_TO_RENDERER_MAX + 2 * READ_BYTES);
     output.page = w.page;
     adjusted.heap_bytes = heap_maximum(memory_bytes);
-    digest_of("", 0);      /* OpenSSL reads its configuration the first time */
-    (void)map_hash("", 0); /* and maps draw their key */
+    digest_of("", 0);      /* OpenSSL reads its configuration at the first use */
+    (void)map_hash("", 0); /* and maps create their key */
     if (vm_new(&adjusted, &output, &w.vm, &err) < 0)
         refuse(WORKER_EXIT_SETUP, &err);
     vm_sample(w.vm);
