@@ -1,12 +1,12 @@
---- annotations.lua — annotations that scripts have declared: types, keys, and what becomes of them.
+--- annotations.lua — annotations that scripts have declared: types, keys, effects.
 --
--- A declaration has what is known of a value that people write at their objects: type and default, the effect, whether
--- it protects, and the sentences of the documentation. A family of controllers has keys for these values. It says as
--- well which of its keys have no effect here, and why.
+-- A declaration describes a value that people write at their objects: its type and default, the effect, whether it
+-- protects a route, and the sentences of the documentation. A family of controllers has keys for these values. It also
+-- lists its keys without effect, with the reasons.
 --
--- The level that is nearest to the route counts: Ingress, Service, ConfigMap, then the default. A value that is wrong
--- is told and passed over in favour of the next level. Where a value that protects is wrong and no level has a right
--- one, the caller learns it, and closes the route.
+-- The level that is nearest to the route counts: Ingress, Service, ConfigMap, then the default. A wrong value is
+-- reported and ignored, and the next level counts. When a value that protects a route is wrong and no level has a right
+-- one, the caller is told, and closes the route.
 local declare = require("haptic.declare")
 local nearest = require("haptic.nearest")
 local sandbox = require("haptic.sandbox")
@@ -24,14 +24,14 @@ M.KINDS = { "Ingress", "Service", "ConfigMap" }
 --- Keys of this family count more than those of others.
 local OURS = "haproxy-haptic.org"
 
---- What a declaration has besides the type.
+--- The fields of a declaration besides those of the type.
 local FIELDS = { families = true, on = true, merge = true, effect = true, protects = true, reload = true, lines = true,
   tested = true, shape = true }
 local MERGES = { first = true, join = true }
 local FAMILY_FIELDS = { honoured = true, refused = true }
 local HONOURED_FIELDS = { keys = true, on = true, note = true, type = true, unit = true, min = true, max = true,
   values = true, pattern = true, expects = true, parse = true, shape = true, reason = true }
---- Fields by which a family's values may be written in another way than the declaration says.
+--- Fields that a family may set to read a value in another form than the declaration.
 local READER_FIELDS = { "type", "unit", "min", "max", "values", "pattern", "expects", "parse", "shape" }
 local REFUSED_FIELDS = { keys = true, on = true, reason = true, protects = true }
 
@@ -58,7 +58,7 @@ local function kinds_of(what, list, level)
   return kinds
 end
 
---- Give a declaration a key; spec nil: the key has no effect.
+--- Adds a key to a declaration; spec nil: the key has no effect.
 local function add_key(self, prefix, short, entry, level)
   if type(prefix) ~= "string" or not find(prefix, "^[%w.-]+$") or type(short) ~= "string"
     or not find(short, "^[%w._/<>-]+$") then
@@ -85,8 +85,8 @@ end
 
 local function as_list(v) return type(v) == "table" and v or { v } end
 
---- How values of a family's key are read: as the declaration says, or another way to the same value. A parse of the
---- family's own comes before the declaration's.
+--- How the values of a family's key are read: as declared, or in another form of the same value. A family's own parse
+--- function comes before that of the declaration.
 local function reader_of(what, spec, written, level)
   local reader, differs = {}, false
   for _, field in ipairs(READER_FIELDS) do
@@ -118,7 +118,7 @@ local function check(what, spec, level)
   declare.spec(what, spec, level + 1, FIELDS)
 end
 
---- Declare annotations: name → declaration. The author's line is `level` above the caller.
+--- Declares annotations: name → declaration. The author's line is `level` above the caller.
 function Annotations:declare(template, specs, level)
   level = (level or 1) + 1
   if type(specs) ~= "table" then error("annotations: expected a table of names and declarations", level) end
@@ -143,9 +143,9 @@ function Annotations:declare(template, specs, level)
   end
 end
 
---- Keys of a family. honoured: name → key, list of keys, or {keys=, on=, note=, reason=} and fields of the type where
---- the family writes the value in another way; reason: why they have no effect on other kinds of objects. refused: list
---- of {keys=, on=, reason=, protects=}.
+--- Keys of a family. honoured: name → key, list of keys, or {keys=, on=, note=, reason=} with fields of the type when
+--- the family writes the value in another form; reason: why they have no effect on other kinds of objects. refused:
+--- list of {keys=, on=, reason=, protects=}.
 function Annotations:family(prefix, family, level)
   level = (level or 1) + 1
   local what = "family " .. sandbox.tostring(prefix)
@@ -179,7 +179,7 @@ function Annotations:family(prefix, family, level)
   end
 end
 
---- What a level has for a name: the value, and the key of one that was wrong.
+--- The value that a level has for a name, and its key if the value is wrong.
 local function read_level(spec, level, tell)
   local wrong
   for _, entry in ipairs(spec.entries) do
@@ -198,8 +198,8 @@ local function read_level(spec, level, tell)
   return nil, wrong
 end
 
---- Mark the declarations of which the levels have a key at all, each at its place, and return the mark. An object has
---- few annotations, and there are many declarations.
+--- Marks the declarations for which a level has a key, each at its place, and returns the mark. An object has few
+--- annotations, but there are many declarations.
 local function mark_specs(self, levels)
   local by_key, mark = self.by_key, self.mark + 1
   self.mark = mark
@@ -216,7 +216,7 @@ end
 --- Values of declared names.
 ---@param names table list
 ---@param levels table list of {kind=, values= (key → text), family=, silent=}, the nearest to the route first. With a
---- family, the keys have no prefix; of a silent level nothing is told.
+--- family, the keys have no prefix; nothing is reported about a silent level.
 ---@param tell function|nil (kind, key, message) of a value that is wrong
 ---@return table values name → value; absent where there is none
 ---@return table wrong name → key, of a value that is wrong where no level has a right one
@@ -234,7 +234,7 @@ function Annotations:read(names, levels, tell)
     for i = 1, count do
       if spec.marks[i] == mark then
         local value, bad = read_level(spec, levels[i], tell)
-        if self.mark ~= mark then mark = mark_specs(self, levels) end -- tell() or a parse has asked, too
+        if self.mark ~= mark then mark = mark_specs(self, levels) end -- another call came in between
         wrong[name] = wrong[name] or bad
         if value ~= nil and spec.merge == "join" then
           joined = joined or {}
@@ -251,14 +251,14 @@ function Annotations:read(names, levels, tell)
   return values, wrong
 end
 
---- What nobody can change, as many have it.
+--- A table that many callers share and none can change.
 local function read_only(row)
   return setmetatable({}, { __index = row, __metatable = false,
     __newindex = function() error("what annotation() returns is not to be changed", 2) end })
 end
 
---- What is known of a key on a kind of object: name, effect, is_honoured, protects, refused (the reason); nil when
---- nobody has declared it. The same table for all who ask.
+--- The declaration of a key on a kind of object: name, effect, is_honoured, protects, refused (the reason); nil when
+--- the key is not declared. All callers get the same table.
 function Annotations:look(key, kind)
   local entry = self.by_key[key]
   if not entry then return nil end

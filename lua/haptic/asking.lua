@@ -1,9 +1,9 @@
---- asking.lua — kinds of which only those objects are here that somebody reads.
+--- asking.lua — kinds of which only those objects are loaded that a template reads.
 --
--- To read an object of such a kind by its name is to ask for it: the host is told with the first reader and again when
--- the last one has gone. Until it has answered, a run that reads the object does not count: what the reader gave before
--- stays, and it runs again when the answer comes. An answer is a version of the object, that there is none, or that it
--- may not be read; the last one is an error of those who read it.
+-- Reading an object of such a kind by its name means asking for it. The host is told when the first reader asks, and
+-- when the last one is gone. Until it has answered, a run that reads the object does not count: the reader's former
+-- output stays, and the reader runs again when the answer comes. An answer is a version of the object, or that there is
+-- none, or that it may not be read; the last one is an error for its readers.
 local reads = require("haptic.reads")
 
 local M = {}
@@ -11,15 +11,15 @@ local M = {}
 local error, next, pairs, setmetatable = error, next, pairs, setmetatable
 local format = string.format
 
---- What is known of an id that is asked for.
-local WAITS, ANSWERED = "waits", "answered" -- or the sentence of a refusal
+--- The state of an id that is asked for.
+local WAITS, ANSWERED = "waits", "answered" -- or the text of a refusal
 
---- The first rendering waits for answers so many times: what comes may ask for more.
+--- The first rendering waits for answers at most this many times, because answers may cause further questions.
 local PASSES_MAX = 8
 
---- So many objects of a kind can be asked for; the host has a limit of its own, and this is above it.
+--- The limit of objects of a kind that can be asked for. The host has a lower limit of its own.
 local NAMES_MAX = 20000
---- So many of a keyed kind, whose texts are here at a time.
+--- The limit for a keyed kind, whose texts are loaded for a short time.
 local TEXTS_MAX = 5000
 
 local Asking = {}
@@ -29,13 +29,13 @@ Asking.__index = Asking
 ---@param tracker table from reads.new()
 function M.new(host, tracker)
   return setmetatable({ host = host, tracker = tracker, kinds = {},
-    waits = false, -- the run at hand has read something that is not known
+    waits = false, -- the present run has read something unknown
     waiting = {}, -- fragments whose last run did not count
     fresh = false, -- asked since the host was last told that a rendering has ended
     passes = 0 }, Asking)
 end
 
---- Make a kind one that is read by asking. keyed: which objects there are is known, but not what stands in them.
+--- Makes a kind one that is read by asking. keyed: the names of all objects are known, but not their contents.
 ---@param forget function(record) its text is not needed any more
 function Asking:define(kind, keyed, forget)
   kind.asked, kind.asked_count, kind.unasked = {}, 0, {}
@@ -44,9 +44,9 @@ function Asking:define(kind, keyed, forget)
   self.kinds[#self.kinds + 1] = kind
 end
 
---- Somebody reads the object of that id; is_here: there is a version of it.
+--- A reader reads the object of that id; is_here: a version of it is loaded.
 function Asking:read(kind, id, is_here)
-  if not self.tracker.list then return end -- what reads unrecorded takes what there is
+  if not self.tracker.list then return end -- a read without recording uses what is loaded
   local state = kind.asked[id]
   if state == nil then
     local max = kind.keyed and TEXTS_MAX or NAMES_MAX
@@ -64,41 +64,41 @@ function Asking:read(kind, id, is_here)
   self.waits = true
 end
 
---- The host has answered (known): what it has put or deleted before is the object's state; or what it answered before
---- does not count any more. refusal: "" or why it may not be read.
+--- The host has answered (known): the object's state is what the host has put or deleted before. Or (not known) an
+--- earlier answer no longer counts. refusal: "" or the reason why the object may not be read.
 function Asking.answer(_, kind, id, known, refusal, mark)
   local before = kind.asked and kind.asked[id]
-  if not before then return end -- nobody asks any more
+  if not before then return end -- it is no longer asked for
   local now = not known and WAITS or refusal == "" and ANSWERED or refusal
   kind.asked[id] = now
   local record = kind.by_id[id]
   if now ~= before and (not record or record.json == "") then reads.each(kind.id_readers, id, mark) end
 end
 
---- A run begins: nothing is known to wait. What was before, for finish().
+--- A run begins, without unknown reads. Returns the former state, for finish().
 function Asking:begin()
   local outer = self.waits
   self.waits = false
   return outer
 end
 
---- The run has ended. Did it read something that is not known?
+--- The run has ended. True when it has read something unknown.
 function Asking:finish(outer)
   local waits = self.waits
   self.waits = outer
   return waits
 end
 
---- The last run of a fragment did not count, or did.
+--- Records whether the last run of a fragment counted.
 function Asking:note(f, waits) self.waiting[f] = waits or nil end
 
---- Does a fragment wait?
+--- True when the fragment waits.
 function Asking:is_waiting(f) return self.waiting[f] == true end
 
---- Does any?
+--- True when any fragment waits.
 function Asking:is_anybody_waiting() return next(self.waiting) ~= nil end
 
---- A fragment is no more.
+--- A fragment no longer exists.
 function Asking:forget(f) self.waiting[f] = nil end
 
 --- Each fragment that waits.
@@ -106,7 +106,7 @@ function Asking:each(fn)
   for f in pairs(self.waiting) do fn(f) end
 end
 
---- After fragments have run: what nobody reads any more is not asked for.
+--- After fragments have run: ends the questions without readers.
 function Asking:settle()
   for i = 1, #self.kinds do
     local kind = self.kinds[i]
@@ -126,7 +126,7 @@ function Asking:settle()
   end
 end
 
---- The first rendering has come to its end: is it to wait for answers to what it has asked?
+--- The first rendering has ended. True when it has to wait for answers.
 function Asking:is_first_to_wait()
   local fresh = self.fresh and next(self.waiting) ~= nil
   self.fresh = false

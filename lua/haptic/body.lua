@@ -14,8 +14,7 @@ local format, find, sub, match = string.format, string.find, string.sub, string.
 local concat = table.concat
 local quote, name_of = word.quote, word.name
 
--- Where in a template the call came from that is `level` above the caller; only asked for when a line is to be
--- explained.
+-- The place in a template of the call that is `level` above the caller. Only needed when a line is explained.
 local function call_site()
   for level = 3, 30 do
     local info = debug.getinfo(level, "Sl")
@@ -28,14 +27,13 @@ local function call_site()
 end
 M.call_site = call_site
 
--- Fields that no template can name: what all outputs of a program share, what a body has gathered, how many bytes an
--- output has so far, with those of bodies that are not finished, which limit it has passed first, and the innermost
--- body that is being written.
+-- Fields that no template can name: the data that all outputs of a program share, the contents of a body, the bytes of
+-- an output so far (including unfinished bodies), the first limit that it exceeded, and the innermost open body.
 local SETTINGS, GATHERED, BYTES, PASSED, OPEN = {}, {}, {}, {}, {}
 M.SETTINGS, M.GATHERED, M.BYTES, M.OPEN = SETTINGS, GATHERED, BYTES, OPEN
 
---- Raise that a limit was passed. A template may catch that, and what it put out is then cut off anywhere: the output
---- remembers, and finish() raises it again. Raised at level 0: the handler puts the template's line in front
+--- Raises an error for an exceeded limit. A template may catch it, and its output is then cut at any place. So the
+--- output records the error, and finish() raises it again. Raised at level 0: the handler adds the template's line
 --- (text.lua).
 local function pass_limit(out, message)
   if not out[PASSED] then
@@ -46,10 +44,10 @@ local function pass_limit(out, message)
 end
 M.pass_limit = pass_limit
 
---- What pass_limit() raised first, with the template's line; nil when it did not.
+--- The first error of pass_limit(), with the template's line; nil when there was none.
 function M.passed_limit(out) return out[PASSED] end
 
---- Raise that again, if there is something.
+--- Raises that error again, if there is one.
 local function check_limits(out)
   local message = out[PASSED]
   if message then error(message, 0) end
@@ -74,11 +72,11 @@ local function check_self(self, field, name, what, level)
 end
 M.check_self = check_self
 
--- Only methods can be reached from a body or an output, not what they are looked up in.
+-- Only methods can be reached from a body or an output, not the table of methods.
 local Body = {}
 local BODY = { __index = Body, __metatable = false }
 
--- What a body gathers is used again by the next one; when it has become long it is left to the collector.
+-- The lists of a body are reused by the next one. Long lists are left to the collector.
 local SPARE_LINES = 1000
 
 --- n lines of so many bytes, the first word of each, where each was written (when lines are to be explained); others:
@@ -98,14 +96,14 @@ function M.new(out)
   return setmetatable({ out = out, [GATHERED] = gathered_new(out) }, BODY)
 end
 
---- What the body gathered has become contributions, which are counted by themselves.
+--- The content of the body has become contributions, which are counted separately.
 local function body_counted(self, g)
   self[BYTES] = self[BYTES] - g.bytes
   g.bytes = 0
 end
 M.counted = body_counted
 
---- What the body gathered is taken; it cannot be written to any more.
+--- The content of the body was taken. It cannot be written to any more.
 local function body_done(self)
   local g, spare = self[GATHERED], self.out[SETTINGS].spare
   self[GATHERED] = nil
@@ -115,11 +113,11 @@ local function body_done(self)
 end
 M.done = body_done
 
---- The innermost body that is being written, for close_bodies().
+--- The innermost open body, for close_bodies().
 function M.open_body(out) return out[OPEN] end
 
---- An error was caught that ended the functions which wrote the bodies inside of `body` (nil: all that are open): what
---- they gathered is no output, and not counted as such.
+--- An error was caught that ended the functions which wrote the bodies inside of `body` (nil: all open ones). The
+--- content of these bodies is no output, and is not counted.
 function M.close_bodies(out, body)
   while out[OPEN] ~= body do
     local inner = out[OPEN]
@@ -129,7 +127,7 @@ function M.close_bodies(out, body)
   end
 end
 
---- site: where it was written, when that is not where the call is.
+--- site: where it was written, when this is not the place of the call.
 local function body_add(self, first, line, site)
   local g, bytes = self[GATHERED], #line + 1
   if not g then error("the section of this body has ended", 0) end
@@ -144,7 +142,8 @@ end
 
 local MAX_WORD, BARE = word.MAX_WORD, word.BARE
 
---- What HAProxy would not take for a line of this section: the header of another one, a preprocessor's line.
+--- A line that HAProxy would not read as a line of this section: the header of another section, or a preprocessor's
+--- line.
 local function leaves_section(first)
   return word.SECTIONS[first] or type(first) == "string" and sub(first, 1, 1) == "."
 end
@@ -204,7 +203,7 @@ end
 
 local SERVER_FIELDS = { name = true, address = true, port = true, weight = true, drain = true }
 
---- Has the table a field that no server has? Numbered ones are words.
+--- True when the table has a field that no server has. Numbered fields are words.
 local function has_other_field(s)
   for k in pairs(s) do
     if not SERVER_FIELDS[k] and type(k) ~= "number" then return true end
@@ -228,7 +227,7 @@ local function server_line(s)
   return line
 end
 
--- The line of the plainest kind of server; nil: what else there is, and errors, are server_line's.
+-- A line for the simplest kind of server. nil for all others; server_line handles them and reports errors.
 local function plain_server(s)
   local name, address, port = s.name, s.address, s.port
   if s[1] == nil and not s.weight and not s.drain
@@ -254,14 +253,14 @@ function Body:server(s)
   body_add(self, "server", line)
 end
 
---- A comment. Line ends and other control characters in it become blanks: comments may quote anything.
+--- A comment. Newlines and other control characters become blanks, so a comment may quote anything.
 function Body:comment(text)
   check_self(self, "out", "b", "comment", 2)
   local s = sandbox.tostring(text)
   body_add(self, "#", "# " .. string.gsub(sub(s, 1, word.MAX_WORD), "[%c\127]", " "))
 end
 
---- Lines as they are; only where the administrator allows it.
+--- Lines without quoting; only where the administrator allows it.
 function Body:raw(text)
   check_self(self, "out", "b", "raw", 2)
   if not self.out[SETTINGS].allow_raw then error("raw: raw text is switched off in this configuration", 2) end

@@ -1,8 +1,9 @@
---- certificates.lua — what a fragment puts out for TLS: certificates, and which name gets which of them.
+--- certificates.lua — output for TLS: certificates, and which name gets which of them.
 --
--- A certificate is a file that the core makes of handles. A crt-list is a table: a name that clients ask for (SNI) has
--- certificates and options. So two owners of one name are a case for the equal-key rule, and the core writes one line
--- for all names that have the same. A list's name ends in ".list", a certificate's does not: both lie in one folder.
+-- A certificate is a file that the core makes from handles. A crt-list is a table: a name that clients ask for (SNI)
+-- has certificates and options. So two owners of one name are handled by the rule for equal keys, and the core writes
+-- one line for all names with the same certificates and options. A list's name ends with ".list", a certificate's does
+-- not, because both are in one folder.
 local nearest = require("haptic.nearest")
 local word = require("haptic.word")
 
@@ -12,7 +13,7 @@ local type, error, ipairs, pcall = type, error, ipairs, pcall
 local find, sub, format = string.find, string.sub, string.format
 local concat = table.concat
 
---- Rank of a contribution that gives way to what the fragment's last version had (engine/kept.h).
+--- Rank of a contribution that is replaced by that of the fragment's last version (engine/kept.h).
 M.KEEP = 1
 --- Names that one call may have, and certificates of one name (one of each type of key).
 M.MAX_NAMES, M.MAX_CERTIFICATES = 1000, 4
@@ -57,7 +58,7 @@ local function certificate(name, parts)
   return name, rank, concat(texts)
 end
 
---- A name that clients ask for: DNS, with "*." for one label.
+--- A name that clients ask for: a DNS name, with "*." for one label.
 local function is_sni(s)
   if type(s) ~= "string" or #s > 253 then return false end
   local name = sub(s, 1, 2) == "*." and sub(s, 3) or s
@@ -121,8 +122,8 @@ end
 ---@param Out table
 ---@param kinds table {CERTIFICATE=, CRT_LIST=, MAP_ENTRY=}
 function M.install(Out, kinds, put, check)
-  --- A certificate as a file: {cert=, key=, ca=, crl=}, handles or PEM. keep: the file as this fragment gave it last
-  --- stays, if there is one; what is given here only counts if not.
+  --- A certificate as a file: {cert=, key=, ca=, crl=}, handles or PEM. keep: the file of this fragment's last version
+  --- stays, if there is one; these values are used only if there is none.
   function Out:certificate(name, parts)
     check(self, "certificate", 2)
     local ok, file, rank, text = pcall(certificate, name, parts)
@@ -132,10 +133,11 @@ function M.install(Out, kinds, put, check)
     end
   end
 
-  --- Which certificate clients get. opts: sni (a name or a list; without it: all whose name nobody has), options (words
-  --- between the brackets of a crt-list), keep (only if its certificate is there), acme (they are those that HAProxy
-  --- itself obtains: files in the folder acme/, which a crt-store names), entry ({map=, value=}: each name is a key of
-  --- that map, as long as its line is there). False when this run gave one of the names others: the first stay.
+  --- Which certificate a client gets. opts: sni (a name or a list; without it: for all names without a certificate),
+  --- options (words between the brackets of a crt-list), keep (only if the certificate exists), acme (certificates that
+  --- HAProxy itself obtains: files in the folder acme/, which a crt-store names), entry ({map=, value=}: each name is a
+  --- key of that map while its line exists). False when this run has given one of the names other certificates: the
+  --- first ones stay.
   ---@return boolean
   function Out:crt_list(list, certs, opts)
     check(self, "crt_list", 2)

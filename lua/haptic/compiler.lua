@@ -1,8 +1,8 @@
---- compiler.lua — text templates become Lua.
+--- compiler.lua — compiles text templates to Lua.
 --
--- Each template line becomes exactly one line of Lua, so that every error, at compile time and at run time, carries
--- the template's own line number. Literal text is written line by line; {{ e }} writes one value; {% s %} is code; {#
--- c #} vanishes. `-` inside a delimiter takes the white space on that side away, up to and with one line end.
+-- Each template line becomes exactly one line of Lua. So every error, at compile time and at run time, has the
+-- template's own line number. Literal text is written line by line; {{ e }} writes one value; {% s %} is code; {# c #}
+-- is removed. `-` inside a delimiter removes the white space on that side, including one newline.
 local foreign = require("haptic.foreign")
 
 local M = {}
@@ -19,8 +19,8 @@ local function count_lines(s)
   return n
 end
 
---- The first character behind a long bracket opened at i ("[[", "[=["), or nil when there is none at i; past the end
---- when it is not closed.
+--- The first character after a long bracket that opens at i ("[[", "[=["); nil when none opens at i; after the end of
+--- the text when it is not closed.
 local function skip_long_bracket(code, i)
   local _, last, level = find(code, "^%[(=*)%[", i)
   if not last then return nil end
@@ -28,7 +28,7 @@ local function skip_long_bracket(code, i)
   return (close or #code) + 1
 end
 
---- The first character behind the quoted string that begins at i.
+--- The first character after the quoted string that begins at i.
 local function skip_quoted(code, i)
   local quote = sub(code, i, i)
   local j = i + 1
@@ -63,8 +63,8 @@ local function each_stretch(code, on_text, on_comment)
   if i > start then on_text(start, #code) end
 end
 
---- Lua code with its comments blanked: code of the same line follows it. Carriage returns are blanks: Lua would count
---- each as a line.
+--- Lua code with its comments replaced by blanks, because code of the same line follows. Carriage returns become
+--- blanks, because Lua would count each as a line.
 local function without_comments(code)
   if find(code, "\r", 1, true) then code = gsub(code, "\r", " ") end
   if not find(code, "--", 1, true) then return code end
@@ -93,7 +93,7 @@ local function find_close(source, from, close)
   return nil
 end
 
---- Where the text that stays in front of a "-" ends: white space goes, up to and with one line end.
+--- The end of the text before a "-": white space is removed, including one newline.
 local function trimmed_end(text)
   local stop = #text
   while stop > 0 do
@@ -167,18 +167,18 @@ local function literal(out, text)
   while from <= #text do
     local nl = find(text, "\n", from, true)
     local piece = sub(text, from, nl or #text)
-    -- %q writes a line end as backslash and line end; as \n it stays on its line.
+    -- %q writes a newline as a backslash and a newline; as \n it stays on one line.
     out[#out + 1] = " __text(" .. gsub(gsub(format("%q", piece), "\\\n", "\\n"), "\r", "\\r") .. ");"
     if nl then out[#out + 1] = "\n" end
     from = (nl or #text) + 1
   end
 end
 
---- What is wrong with an expression, "name:line: …", or nil.
+--- The error in an expression, "name:line: …", or nil.
 local function check(code, name, line, env, load_chunk)
   local chunk, message = load_chunk(code, name, env)
   if chunk or line == 1 then return message end
-  -- Lines in front only now that they are needed.
+  -- The preceding lines are needed only now.
   chunk, message = load_chunk(rep("\n", line - 1) .. code, name, env)
   return not chunk and message or nil
 end

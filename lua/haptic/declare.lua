@@ -1,8 +1,8 @@
---- declare.lua — types of values that come as somebody wrote them: settings of the configuration, annotations.
+--- declare.lua — types of values that people write: settings of the configuration, annotations.
 --
--- A specification is a table: {type=, default=, doc=, …}. read() turns what was written into a value of that type, or
--- says what is wrong with it. Text means the same as the YAML value that it looks like, because a command line and an
--- annotation have nothing but text.
+-- A specification is a table: {type=, default=, doc=, …}. read() turns the written value into a value of this type, or
+-- says what is wrong with it. A text has the same meaning as the YAML value of this form, because a command line and an
+-- annotation contain only text.
 --
 --   bool                              true, false
 --   switch                            true, t, on, yes, enabled, 1; false, f, off, no, disabled, 0; in any case
@@ -18,7 +18,7 @@
 --   records    fields={NAME=spec}     a list of tables; as text "name=a status=b; name=c"
 --   map                               a table of names and texts
 --
--- parse=: a function that turns such a value into the one that is meant, or returns nil and what it must be.
+-- parse=: a function that turns such a value into the final one, or returns nil and what it must be.
 local nearest = require("haptic.nearest")
 local sandbox = require("haptic.sandbox")
 local word = require("haptic.word")
@@ -62,7 +62,7 @@ local function bytes(v)
   return factor and tonumber(number) * factor or nil
 end
 
---- A number from 0 to max. One that begins with a needless 0 is octal to some readers, so it is none.
+--- A number from 0 to max. A number with leading zeros is refused, because some readers take it as octal.
 local function is_part(s, max) return tonumber(s) <= max and (s == "0" or sub(s, 1, 1) ~= "0") end
 
 local function is_ipv4(s)
@@ -92,7 +92,7 @@ local function as_text(v)
   return nil
 end
 
---- The texts of a list, or of a text that is one; nil when something in it is no text.
+--- The texts of a list, or of a text in list form; nil when an element is not a text.
 local function as_list(v)
   local list = {}
   if type(v) == "table" then
@@ -124,7 +124,7 @@ local function range_words(spec)
   return ""
 end
 
--- Each gives the value, or nil and what it must be; or nil, nil and the whole message.
+-- Each returns the value; or nil and what it must be; or nil, nil and the whole message.
 local READ = {}
 
 function READ.bool(v)
@@ -204,7 +204,7 @@ function READ.addresses(v, spec)
   return list
 end
 
---- Lines that one value can have.
+--- The limit of lines in one value.
 local MAX_LINES = 100
 
 function READ.lines(v, spec)
@@ -234,7 +234,7 @@ end
 
 local MAX_RECORDS = 100
 
---- The tables of a list, or of a text that is one; nil when it is neither.
+--- The tables of a list, or of a text in this form; nil for other values.
 local function as_records(v)
   if type(v) == "table" then
     for k, record in pairs(v) do
@@ -279,7 +279,7 @@ function READ.records(v, spec)
   return list
 end
 
---- A value as a message shows it.
+--- A value in the form for messages.
 function M.show(v)
   if type(v) == "string" then return word.show(v) end
   if type(v) ~= "table" then return sandbox.tostring(v) end
@@ -313,7 +313,7 @@ local FIELDS = {
   records = { fields = true }, map = {},
 }
 
---- Is a specification itself right? Raises what is wrong; the author's line is `level` above the caller.
+--- Checks a specification itself. Raises an error; the author's line is `level` above the caller.
 ---@param more table|nil further fields that it may have: set of names
 function M.spec(what, spec, level, more)
   level = (level or 1) + 1

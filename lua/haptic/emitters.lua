@@ -30,14 +30,15 @@ local KIND = {}
 M.SECTION, M.SECTION_FROM, M.MAP_ENTRY, M.FILE, M.CERTIFICATE = 0, 1, 2, 3, 4
 M.CRT_LIST, M.STATUS, M.EVENT, M.WARNING, M.GUARD, M.FETCH, M.OBJECT = 5, 6, 7, 8, 9, 10, 11
 
---- Place of a section in the file, by its first word. Sections that others refer to come first; any other word: 100.
+--- The place of a section in the file, by its first word. Sections that others refer to come first; any other word:
+--- 100.
 M.RANKS = { global = 0, defaults = 200, frontend = 300, listen = 350, backend = 400 }
---- Profiles are defaults sections, behind those with a name of their own.
+--- Profiles are defaults sections, placed after those with a name of their own.
 M.PROFILE_RANK = 250
---- HAProxy derives a section without "from" from the last defaults section before it, whatever that is for. What is to
---- be derived from nothing is derived from this one, which is empty.
+--- HAProxy derives a section without "from" from the last defaults section before it, whatever its purpose. A section
+--- that is to be derived from nothing is derived from this empty one.
 M.NO_DEFAULTS, M.NO_DEFAULTS_RANK = "haptic_none", 190
---- Order of a piece within its section when nothing is said.
+--- The default order of a piece within its section.
 M.ORDER = 500
 --- Longest text of the warnings or events with one reason, in bytes, what ends it where some of them have no room, and
 --- how many reasons one output has them for. An Event of Kubernetes has the first 1024 bytes.
@@ -67,7 +68,7 @@ function M.new(settings, id, items, trace)
   return out
 end
 
---- Does another run's output have the same contributions?
+--- True when another run's output has the same contributions.
 function M.is_same(a, b)
   if a.n ~= b.n then return false end
   for i = 1, a.n * 6 do
@@ -76,7 +77,7 @@ function M.is_same(a, b)
   return true
 end
 
--- Up to so many contributions a search is cheaper than an index.
+-- Up to this number of contributions a search is faster than an index.
 local SEARCH = 16
 
 --- Index of all contributions: kind → scope → key → base.
@@ -110,7 +111,7 @@ local function find_item(self, kind, scope, key)
   return nil
 end
 
--- What a contribution has besides its texts, as it is sent.
+-- The data of a contribution besides its texts, in the form that is sent.
 local ITEM_BYTES = 40
 
 --- Add a contribution. False when this run has one of the same kind, scope and key with another text; the first stays.
@@ -139,7 +140,7 @@ local function put(self, kind, rank, order, scope, key, text, where)
 end
 M.put = put
 
---- A section that turns out wrong half-way is none at all: the contributions behind the first n are taken back.
+--- A section with an error is dropped as a whole: the contributions after the first n are removed.
 local function take_back(self, n, bytes)
   self.n, self[BYTES], self.index = n, bytes, nil
 end
@@ -159,15 +160,15 @@ local function join(lines, n)
   return concat(lines, "\n", 1, n + 1)
 end
 
--- Those that HAProxy lets be derived from a defaults section, and those that are one piece.
+-- Sections that HAProxy can derive from a defaults section, and sections that are one piece.
 local DERIVED = { backend = true, frontend = true, listen = true }
 M.DERIVED = DERIVED
---- Those that need no name.
+--- Sections without a name.
 local NAMELESS = { global = true, defaults = true, ["crt-store"] = true }
 local WHOLE = { backend = true, listen = true, defaults = true }
 
---- The lines of a backend that move: a contribution of their own. The name of the profile, the lines that stay and
---- where they were written.
+--- The lines of a backend that move become a contribution of their own. Returns the name of the profile, the lines that
+--- stay, and where they were written.
 local function emit_profile(self, g, moves, from)
   local where = g.where
   local kept, kept_where, moved, moved_where = {}, where and {}, {}, where and {}
@@ -194,7 +195,7 @@ M.put_no_defaults = put_no_defaults
 local NO_OPTIONS = {}
 local OPTIONS = { from = true, order = true, key = true, rank = true, profile = true, name = true }
 
---- Raise what is wrong with a section's options.
+--- Raises an error in a section's options.
 local function check_options(opts, what, level)
   if type(opts) ~= "table" then error(what .. ": expected a table of options, got a " .. type(opts), level + 1) end
   nearest.check_fields(opts, OPTIONS, what, level + 1)
@@ -216,7 +217,7 @@ local function check_options(opts, what, level)
 end
 M.check_options = check_options
 
---- Keyword and name of a section's header. Raises what is wrong with it.
+--- Keyword and name of a section's header. Raises an error in it.
 local function check_header(header, level)
   if type(header) ~= "string" then error("section: expected a header such as \"frontend http\"", level + 1) end
   local kind, name = match(header, "^(%l[%l_-]*) ?(.*)$")
@@ -314,9 +315,9 @@ function Out:global(...)
   if not ok then error(message, 2) end
 end
 
---- Declare a map, so that it exists while it has no entry.
---- opts: duplicate (the Reason by which an owner is told that an older object has his key), means (what a key is, in
---- words).
+--- Declares a map, so that it exists even without entries.
+--- opts: duplicate (the Reason of the message to an owner whose key an older object has), means (the meaning of a key,
+--- in words).
 function Out:map(map, opts)
   check_self(self, SETTINGS, "out", "map", 2)
   local text = ""
@@ -340,7 +341,7 @@ local function entry_check(map, key, value)
   local v = text_of(value, "the value")
   word.check(k, "the key")
   word.check(v, "the value")
-  -- Blanks end a key, "#" at the beginning makes a comment of it; a map has no quotes.
+  -- Blanks end a key, and "#" at the beginning makes a comment of it; a map has no quotes.
   if k == "" or find(k, "[%s#]") and (find(k, "%s") or sub(k, 1, 1) == "#") then
     error("the key is empty, has blanks, or begins with '#': " .. word.show(k), 0)
   end
@@ -350,7 +351,7 @@ local function entry_check(map, key, value)
   return m, k, v
 end
 
--- Names of maps that were found good; there are few.
+-- Names of maps that were checked before; there are few.
 local MAPS_MAX = 256
 local map_names, map_count = {}, 0
 
@@ -368,7 +369,7 @@ function Out:map_entry(map, key, value)
   return (put(self, M.MAP_ENTRY, 0, 0, map, key, value))
 end
 
---- A file in the folder of files; its content may be anything.
+--- A file in the folder of files; its content may be any text.
 function Out:file(name, text)
   check_self(self, SETTINGS, "out", "file", 2)
   local ok, message = pcall(word.file_name, name, "the file's name")
@@ -416,9 +417,9 @@ function Out:event(reason, message)
   message_put(self, M.EVENT, reason, message, 2)
 end
 
---- What is to stand in the status of the fragment's object, or of another one of a declared kind:
---- {kind=, namespace=, name=}. What was wished before stays until another wish takes its place. options: {alone=,
---- shared=}, of lists that other controllers write as well.
+--- Sets fields in the status of the fragment's object, or of another one of a declared kind: {kind=, namespace=,
+--- name=}. A former wish stays until another one replaces it. options: {alone=, shared=}, for lists that other
+--- controllers write as well.
 function Out:status(value, target, options)
   check_self(self, SETTINGS, "out", "status", 2)
   local ok, scope, key, text = pcall(statuses.wish, value, target, self[KIND], self[SETTINGS].statuses or {}, options)
@@ -428,7 +429,7 @@ function Out:status(value, target, options)
   end
 end
 
---- An object that is to exist, as a manifest of a kind that is declared with owned: true. options: {force=}.
+--- An object that has to exist, as a manifest of a kind that is declared with owned: true. options: {force=}.
 function Out:object(manifest, options)
   check_self(self, SETTINGS, "out", "object", 2)
   local ok, scope, key, text = pcall(owned.wish, manifest, options, self[SETTINGS].owned or {})
@@ -438,19 +439,20 @@ function Out:object(manifest, options)
   end
 end
 
---- An output belongs to a fragment of an object of this kind.
+--- The output belongs to a fragment of an object of this kind.
 function M.belongs(out, kind)
   out[KIND] = kind
   return out
 end
 
---- Fragment `id` protects its object's routes: they lead to the backend `closed` while it has no output in force.
+--- Fragment `id` protects its object's routes: while it has no output in force, they lead to the backend `closed`.
 function M.put_guard(out, id, closed) put(out, M.GUARD, 0, 0, "", id, closed) end
 
---- The content of a URL is wanted (http.lua).
+--- Requests the content of a URL (http.lua).
 function M.put_fetch(out, id, wish) put(out, M.FETCH, 0, 0, "", id, wish) end
 
---- Close what was gathered line by line. Raises when a limit was passed, whatever the template made of that.
+--- Ends output that was written line by line. Raises an error when a limit was exceeded, even if the template has
+--- caught it.
 function M.finish(out)
   bodies.check_limits(out)
   local body = out.global_body

@@ -1,4 +1,4 @@
---- engine.lua — what the renderer process calls.
+--- engine.lua — the functions that the renderer process calls.
 --
 -- A chunk that returns function(host) → E. The host gives:
 --   host.at(fragment_id, template, owner_kind, owner_id)       before a fragment runs
@@ -18,7 +18,7 @@
 --   host.cover(), host.covered(name): see coverage.lua
 --   host.decode(json) → value, in which null is absent: Kubernetes means the same by both; or nil and a message
 --   host.decode_object(text): the same of an object's text, as E.put got it
--- No function of E raises for what templates do; E.put raises for a kind the program does not have.
+-- No function of E raises errors of templates; E.put raises one for a kind that the program does not have.
 require("haptic.traversal")
 local program = require("haptic.program")
 local sandbox = require("haptic.sandbox")
@@ -30,7 +30,7 @@ return function(host)
   local current
   local skipped_early, resting_early = {}, {}
 
-  --- Load a program. On failure the one in force stays.
+  --- Loads a program. After a failure the one in force stays.
   ---@param document string JSON
   ---@return string message "" when it is in force
   function E.configure(document)
@@ -50,20 +50,20 @@ return function(host)
     return kind or error("the program has no kind " .. tostring(name), 0)
   end
 
-  --- An object came or changed. The values of its index follow the JSON text.
+  --- An object was added or changed. The values of its index follow the JSON text.
   function E.put(kind_name, id, _, _, created, json, ...)
     local record, is_new = current.objects:put(kind_of(kind_name), id, created, json, ...)
     if record then current.fragments:object_put(kind_name, record, is_new) end
   end
 
-  --- An object is gone.
+  --- An object was deleted.
   function E.delete(kind_name, id)
     local record = current.objects:delete(kind_of(kind_name), id)
     if record then current.fragments:object_deleted(kind_name, record) end
   end
 
-  --- What was asked for by host.ask() is known (1), or is not any more (0); what there is of it was put or deleted
-  --- before. refusal: "" or why it may not be read.
+  --- A question of host.ask() is answered (1), or its answer no longer counts (0); before that, the object was put or
+  --- deleted. refusal: "" or the reason why it may not be read.
   function E.answer(kind_name, id, known, refusal)
     current.fragments:answer(kind_of(kind_name), id, known == 1, refusal)
   end
@@ -73,13 +73,13 @@ return function(host)
     if current then current.fragments:skip(fragment_id) else skipped_early[fragment_id] = true end
   end
 
-  --- The fragments of a namespace wait for so many milliseconds: one of them has ended a renderer.
+  --- The fragments of a namespace wait for this many milliseconds, because one of them has ended a renderer.
   function E.rest(namespace, ms)
     local seconds = ms / 1000
     if current then current.fragments.turns:rest(namespace, seconds) else resting_early[namespace] = seconds end
   end
 
-  --- Run the fragments that something changed for, or the part whose turn it is.
+  --- Runs all fragments that are affected by changes, or those whose turn it is.
   ---@return boolean complete first render of this program: everything that exists was reported
   ---@return number fragments run
   ---@return number fragments in all
@@ -90,7 +90,7 @@ return function(host)
     return current.fragments:render()
   end
 
-  --- Where a line of a contribution was written.
+  --- The place in a template where a line of a contribution was written.
   ---@return string "file:line", or "" when that is unknown
   function E.explain(fragment_id, kind, scope, key, line0)
     if not current then return "" end

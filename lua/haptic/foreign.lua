@@ -1,10 +1,10 @@
---- foreign.lua — other template languages: what an author who knows one of them has to write here.
+--- foreign.lua — hints for authors who know another template language.
 local M = {}
 
 local find, gmatch = string.find, string.gmatch
 
---- Functions of the language that templates for other controllers of this kind are written in, and what stands for
---- them here. Only what is no global of templates.
+--- Functions of the language that templates for similar controllers are written in, and their replacements here. Only
+--- names that are no globals of templates.
 M.GLOBALS = {
   render = '{% include("NAME") %}', render_glob = '{% include_all("NAME-*") %}',
   inherit_context = 'include_all("NAME-*", { … }): what a snippet needs goes as its second argument',
@@ -30,11 +30,11 @@ M.GLOBALS = {
   import = 'use("NAME"), for what another script provides', True = "true", False = "false", None = "nil",
 }
 
---- Names that resources.KIND has elsewhere.
+--- Other names for methods of resources.KIND.
 M.ACCESSORS = { List = "list()", Fetch = "fetch(value, …)", GetSingle = "get(namespace, name)",
   Get = "get(namespace, name)" }
 
--- A pattern for a template's line, and what to write instead; the first that fits counts.
+-- A pattern for a template's line, and what to write instead; the first match counts.
 local LINES = {
   { "%f[%w]range%f[%W]", "write {% for _, x in ipairs(LIST) do %} … {% end %}" },
   { "%f[%w]for%s+[%w_]+%s+in%s+[^%%]-%%}", "write {% for _, x in ipairs(LIST) do %} … {% end %}", "%f[%w]do%f[%W]" },
@@ -55,7 +55,7 @@ local LINES = {
   { "!%s*[%w_(]", "write `not`" },
 }
 
---- What to write in the place of a line's code; nil: nothing about it is known.
+--- What to write instead of a line's code; nil when nothing is known about it.
 local function advice(line)
   for code in gmatch(line, "{[%%{].-[%%}]}") do
     for _, rule in ipairs(LINES) do
@@ -65,8 +65,8 @@ local function advice(line)
   return nil
 end
 
---- What to say of a template that does not compile at a line: of that line, or of the nearest one before it where
---- something can be said; "; …", or "".
+--- The hint for a template that does not compile at a line: for that line, or for the nearest earlier line with a hint;
+--- "; …", or "".
 function M.hint(source, number)
   local lines = {}
   for line in gmatch(source .. "\n", "([^\n]*)\n") do

@@ -1,10 +1,10 @@
 --- fragments.lua — definitions, fragments, and which of them run.
 --
 -- A *definition* is a template function with a name. A *fragment* is the definition applied to one object (each), to
--- nothing (static), or to what other fragments ask for (requests.lua). A fragment runs when its object or anything it
--- read has changed; its output goes to the host when it differs from what was sent before, of which a digest is kept.
--- A *shared value* is computed when first asked for and again when what it read has changed; those who asked run again
--- only if the value is another one.
+-- nothing (static), or to what other fragments request (requests.lua). A fragment runs when its object or anything that
+-- it read has changed. Its output goes to the host when its digest differs from the digest of what was sent before. A
+-- *shared value* is computed when it is first requested, and again when what it read has changed. Its readers run again
+-- only if the value is different.
 local asking = require("haptic.asking")
 local bodies = require("haptic.body")
 local emitters = require("haptic.emitters")
@@ -25,10 +25,11 @@ local select = select
 local sort = table.sort
 local handler = text.handler
 
---- Follows the id of a fragment that protects, in the id of what says so while it has no output. No name has it.
+--- A suffix for the id of a protecting fragment without output: the entry that says that it protects. No fragment has
+--- such a name.
 local GUARD = "#guard"
 
---- In production, one run in so many is followed by a look whether the template changed an object.
+--- In production, one run in this many is followed by a check whether the template changed an object.
 local SAMPLE = 512
 
 --- "=": the chunk of a template begins with it.
@@ -45,8 +46,8 @@ function M.new(host, settings)
     items = {},
     defs = {}, by_name = {}, by_kind = {}, total = 0,
     dirty = {}, dirty_shared = {}, shared_defs = {}, skipped = {}, gone = {}, complete = true,
-    -- values_out: shared values that were handed out since they were looked at; careful: templates change what they are
-    -- handed, so each run is looked at
+    -- values_out: shared values that were handed out since the last check; careful: templates change values that they
+    -- get, so each run is checked
     values_out = {}, careful = false,
     out = nil, running = nil, runs = 0, computing = 0,
     turns = turns.new(host), room = room.new(host),
@@ -56,23 +57,23 @@ function M.new(host, settings)
   return self
 end
 
--- What is dirty stands in a list and says so itself: a set that once held all fragments would cost a walk over all its
--- empty places each time it is looked at. What turned out not to be dirty stays in the list, to no effect.
+-- Dirty fragments are in a list, and have a mark themselves. A set that once held all fragments would cost a walk over
+-- all its empty places each time. A fragment that is not dirty any more stays in the list without effect.
 local function mark(list, reader)
   if reader.dirty then return end
   reader.dirty = true
   list[#list + 1] = reader
 end
 
---- What mark a reader leads to: it runs at the next render.
+--- The effect of mark on a reader: it runs at the next rendering.
 ---@return function
 function Fragments:marker()
   return function(reader) mark(reader.value_of and self.dirty_shared or self.dirty, reader) end
 end
 
---- Add a definition. kind: a watched kind's name, or nil for a static one. closed: it protects its object's routes,
---- which lead to this backend while it has no output in force; nil: it protects nothing. is_requested: by requests for
---- an object of that kind, not for each one.
+--- Adds a definition. kind: the name of a watched kind, or nil for a static one. closed: the definition protects its
+--- object's routes, which lead to this backend while it has no output in force; nil: it protects nothing. is_requested:
+--- fragments come from requests for an object of that kind, not from each object.
 ---@return table definition
 function Fragments:define(template, name, kind, fn, closed, is_requested)
   local full = template .. ":" .. name
@@ -90,12 +91,12 @@ function Fragments:define(template, name, kind, fn, closed, is_requested)
   return def
 end
 
---- What tells a definition's fragments from each other; "" for a static one.
+--- The name that distinguishes a definition's fragments; "" for a static one.
 local function key_of(f)
   return f.request or f.owner and f.owner.id or ""
 end
 
---- A fragment's name. It is not kept: each would be one more string for the collector.
+--- A fragment's name. It is not stored, because each would be one more string for the collector.
 local function id_of(f)
   return f.def.prefix .. key_of(f)
 end
@@ -113,11 +114,11 @@ end
 --- The identity of the object that a fragment belongs to, "" for a static one.
 function Fragments:owner_id(f) return (select(2, owner_of(self, f))) end
 
--- Of a fragment, which there is one of for each object: def, owner or request, dirty, digest; seldom failed; four
--- places read.
+-- Fields of a fragment, of which there is one for each object: def, owner or request, dirty, digest; rarely failed;
+-- four places read.
 local FIELDS, READS, REQUESTED_READS = 4, 8, 4
 
---- A new fragment: of an object, of a request, or of nothing.
+--- A new fragment: for an object, for a request, or for nothing.
 function Fragments:add(def, record, request)
   local f = table_new(request and REQUESTED_READS or READS, FIELDS)
   f.def, f.owner, f.request, f.dirty = def, record, request, false
@@ -127,7 +128,7 @@ function Fragments:add(def, record, request)
   return f
 end
 
---- A fragment is no more.
+--- A fragment no longer exists.
 local function drop(self, def, f)
   def.by_owner[key_of(f)] = nil
   self.total = self.total - 1
@@ -146,7 +147,7 @@ local function drop(self, def, f)
   end
 end
 
---- All definitions are made: fragments of the static ones, and of objects that are there.
+--- All definitions are complete: creates the fragments of static ones, and those of existing objects.
 function Fragments:start()
   for _, def in ipairs(self.defs) do
     if def.kind and not def.requested then
@@ -157,7 +158,7 @@ function Fragments:start()
   end
 end
 
---- An object came or changed.
+--- An object was added or changed.
 function Fragments:object_put(kind, record, is_new)
   local defs = self.by_kind[kind]
   if not defs then return end
@@ -169,7 +170,7 @@ function Fragments:object_put(kind, record, is_new)
   end
 end
 
---- An object is gone, and its fragments with it.
+--- An object was deleted, and its fragments with it.
 function Fragments:object_deleted(kind, record)
   local defs = self.by_kind[kind]
   if not defs then return end
@@ -180,7 +181,7 @@ function Fragments:object_deleted(kind, record)
   end
 end
 
---- The host has answered what was asked for.
+--- The host has answered a question.
 function Fragments:answer(kind, id, known, refusal) self.asking:answer(kind, id, known, refusal, self:marker()) end
 
 --- Do not run a fragment until its object changes.
@@ -202,7 +203,7 @@ local function apply(self, f)
   emitters.finish(out)
 end
 
---- Run a fragment's function. recorded: its reads are those of the fragment from now on.
+--- Runs a fragment's function. recorded: from now on, its reads are those of the fragment.
 ---@return boolean ok
 ---@return string|nil message
 local function run_into(self, f, out, recorded)
@@ -215,12 +216,12 @@ local function run_into(self, f, out, recorded)
     ok, message = tracker:unrecorded(apply, handler, self, f)
   end
   self.out, self.running = outer, outer_running
-  -- What came after a limit that the template caught is a consequence of it.
+  -- After a caught error of a limit, all later errors are its consequences.
   local limit = not ok and bodies.passed_limit(out)
   return ok, limit and text.has_place(limit) and limit or message
 end
 
---- Run twice what should be a pure function, and look whether it changed an object.
+--- Runs a function that should be pure twice, and checks whether it changed an object.
 local function check(self, f, first)
   local object_id, path = self.objects:changed()
   local label = shared.spoiled(self)[1]
@@ -238,7 +239,7 @@ local function check(self, f, first)
   return nil
 end
 
---- Where a fragment's function is written, for messages that say no place: "file:line", or the file.
+--- The place of a fragment's function, for messages without a place: "file:line", or the file.
 local function place_of(def)
   local info = debug.getinfo(def.fn, "S")
   return info.source == "=" .. def.template and def.template .. ":" .. info.linedefined or def.template
@@ -267,7 +268,7 @@ local function last_line(self, f)
   return last
 end
 
---- A fragment that protects and has no output: that it protects is said in its place, by a fragment of its own.
+--- While a protecting fragment has no output, a fragment with another id says that it protects.
 local function declare_guard(self, f)
   local def, owner, id = f.def, f.owner, id_of(f)
   local out = emitters.new(self.settings, id .. GUARD)
@@ -286,10 +287,10 @@ local function fail(self, f, message)
   self.host.failed(id_of(f), def.template, kind, owner_id, created, message)
 end
 
--- The list of contributions is used again by the next fragment unless it has become long.
+-- The list of contributions is reused by the next fragment, unless it has become long.
 local ITEMS_KEEP = 1000
 
---- Hand a fragment's output to the host, which refuses what breaks a limit or cannot stand in an output.
+--- Sends a fragment's output to the host, which refuses output that exceeds a limit or is invalid.
 ---@return boolean ok
 ---@return string|nil message
 local function put_out(self, f, out, id, kind, owner_id, created)
@@ -306,7 +307,7 @@ local function put_out(self, f, out, id, kind, owner_id, created)
     return true
   end
   if reason == "later" then
-    self.later = f -- as much as may leave in one rendering has left
+    self.later = f -- the limit of output for one rendering is reached
     return false
   end
   local namespace = turns.namespace(owner_id)
@@ -324,7 +325,7 @@ local function run(self, f)
   end
   host.at(id, def.template, kind, owner_id)
   self.runs = self.runs + 1
-  self.turns.counted = def -- who is told its time (turns.lua)
+  self.turns.counted = def -- this definition is charged with the time (turns.lua)
   local checking = self.settings.checked or self.careful or self.runs % SAMPLE == 0
   if checking then self.objects:watch() end
   local out = emitters.belongs(emitters.new(self.settings, id, self.items), kind)
@@ -364,13 +365,14 @@ local function run(self, f)
   end
   if is_first then self.requests:arrived(f) end
   if out.n > ITEMS_KEEP then self.items = {} end
-  out.items = nil -- a template that has kept `out` cannot write into another fragment's output
+  out.items = nil -- a template that has kept `out` cannot write into the output of another fragment
 end
 
---- Each template that changes something has failed after the first; one that is no function of its input may go on.
+--- A template that changes objects fails after the first run; one that depends on something else than its input may
+--- continue.
 local REVIEWS_MAX = 8
 
---- Before a rendering counts: was anything changed that several readers have had? They run again then, each looked at.
+--- Before a rendering counts: if a shared object or value was changed, its readers run again, each with a check.
 ---@param round number of reviews in this rendering, with this one
 ---@return boolean again there is something to run
 local function review(self, round)
@@ -391,10 +393,10 @@ local function review(self, round)
   return true
 end
 
---- More than one dirty fragment, in the order in which they run: those that protect, the others; by definition, then by
---- owner.
+--- Sorts dirty fragments in the order in which they run: first those that protect, then the others; by definition, then
+--- by owner.
 local function in_order(self, dirty)
-  -- Strings are sorted without a call of a function for each comparison.
+  -- Strings are sorted without calling a function for each comparison.
   local by_def = {}
   for i = 1, #dirty do
     local def = dirty[i].def
@@ -421,22 +423,22 @@ local function in_order(self, dirty)
       end
     end
   end
-  -- What protects comes before what it protects, so that no route is known without it.
+  -- A protection is sent before the routes that it protects, so no route is known without it.
   take(true)
   take(false)
   return list
 end
 
---- Run a fragment if it is dirty and its namespace does not rest; 1 if it ran, or is known to fail.
+--- Runs a fragment if it is dirty and its namespace does not rest; 1 if it ran or is known to fail.
 local function run_dirty(self, f, namespace)
   if not f.dirty then return 0 end
-  -- What is not run takes no time: that it fails is told at once, so that new templates are not taken for good.
+  -- A skipped fragment takes no time. Its failure is reported at once, so that new templates do not pass for good.
   local is_skipped = next(self.skipped) ~= nil and self.skipped[id_of(f)]
   if not is_skipped and self.turns:keep_resting(namespace, f) then return 0 end
   self.turns:start()
   if self.timings then self.timings:run(f.def.prefix, id_of(f), run, self, f) else run(self, f) end
   self.turns:stop(namespace, self.complete)
-  -- A shared value that changed while it ran was read in its new state.
+  -- When a shared value changed during the run, the run has read the new state.
   f.dirty = false
   if self.later then
     self.later = nil
@@ -446,7 +448,7 @@ local function run_dirty(self, f, namespace)
   return 1
 end
 
---- Run fragments in turns of their namespaces. What is left when the rendering is cut is dirty as before.
+--- Runs fragments in turns of their namespaces. When the rendering is cut, the rest stays dirty.
 local function run_turns(self, list)
   local owed, count = self.turns, 0
   local groups = owed:groups(list, function(f) return turns.namespace(self:owner_id(f)) end)
@@ -479,7 +481,7 @@ local function send_gone(self)
   self.gone = {}
 end
 
---- What nobody asks for goes; what waited for something that has come runs.
+--- Removes requested fragments without requests, and runs those that waited for something that exists now.
 local function settle(self)
   self.requests:settle(function(def, f) drop(self, def, f) end)
   if next(self.turns.resting) == nil then self.requests:release() end
@@ -490,10 +492,11 @@ end
 ---@return function getter takes an optional key (string) and gives the value
 function Fragments:share(template, name, fn) return shared.define(self, template, name, fn) end
 
---- So many namespaces are told by name.
+--- The limit of namespaces that are reported by name.
 local TOLD_MAX = 10000
 
---- Tell the host who has something held back and, the first time, what is there and not rendered yet.
+--- Reports to the host which namespaces have waiting fragments and, the first time, the fragments that exist but have
+--- not run yet.
 local function tell_held(self)
   local host, told, more_room, more_time = self.host, 0, 0, 0
   self.room:each(function(namespace, count)
@@ -518,7 +521,7 @@ local function tell_held(self)
   end)
 end
 
---- Run what has to run, or the part whose turn it is.
+--- Runs everything that is dirty, or the part whose turn it is.
 ---@return boolean complete
 ---@return number run
 ---@return number total
@@ -562,7 +565,7 @@ end
 function Fragments:find(id)
   local def = self.by_name[id]
   if def then return def.static end
-  -- Names may have slashes: the longest definition whose prefix fits.
+  -- Names may contain slashes: the longest definition whose prefix matches.
   for _, d in ipairs(self.defs) do
     if d.kind then
       local prefix = d.name .. "/" .. d.kind .. "/"
@@ -574,7 +577,7 @@ function Fragments:find(id)
   return nil
 end
 
---- What a fragment puts out now, with the template line of each line in `trace`; its message when it fails.
+--- The present output of a fragment, with the template line of each line in `trace`; the error message when it fails.
 ---@return table|nil out
 ---@return string|nil message
 function Fragments:traced(f)
@@ -584,7 +587,7 @@ function Fragments:traced(f)
   return nil, message
 end
 
---- Where a line of a contribution was written: "file:line", or "".
+--- The place where a line of a contribution was written: "file:line", or "".
 function Fragments:explain(id, kind, scope, key, line0)
   local f = self:find(id)
   if not f then return "" end

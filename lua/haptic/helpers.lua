@@ -38,7 +38,7 @@ local function before(a, b)
   return a < b
 end
 
---- A new list, sorted by a field or by what a function gives; items with equal keys keep their order.
+--- A new list, sorted by a field or by the result of a function. Items with equal keys keep their order.
 ---@param list table
 ---@param key string|function
 function M.sort_by(list, key)
@@ -60,7 +60,7 @@ function M.sort_by(list, key)
   return sorted
 end
 
---- Lists of the items with equal key: key → list, in their order. Items without a key are left out.
+--- Lists of the items with equal keys: key → list, in their order. Items without a key are left out.
 function M.group_by(list, key)
   if type(list) ~= "table" then error("group_by: expected a list, got " .. type(list), 2) end
   local of = key_function(key, "group_by")
@@ -82,7 +82,7 @@ end
 --- The value at a path of fields, nil when any of them is absent.
 function M.dig(t, ...)
   local n = select("#", ...)
-  if n == 2 or n == 3 then -- nearly always
+  if n == 2 or n == 3 then -- the usual case
     local first, second, third = ...
     if type(t) ~= "table" then return nil end
     t = t[first]
@@ -119,8 +119,8 @@ function M.b64encode(s)
   return concat(out)
 end
 
---- The string of a Base64 text (blanks and line ends in it are ignored), or nil when it is none. The value of a Secret
---- is decoded already.
+--- The string of a Base64 text (blanks and newlines are ignored), or nil for other texts. The value of a Secret is
+--- decoded already.
 function M.b64decode(s)
   if type(s) ~= "string" then error("b64decode: expected a string, got " .. type(s), 2) end
   if secret.is_handle(s) then return s end
@@ -147,7 +147,7 @@ local function encode(v, depth, out)
       local count = 0
       for _ in pairs(v) do count = count + 1 end
       if count ~= n then error("json: a table is both list and object", 0) end
-      -- An empty table is an object, as empty objects are what manifests have.
+      -- An empty table becomes an object, because manifests usually contain empty objects.
       out[#out + 1] = n > 0 and "[" or "{"
       for i = 1, n do
         if i > 1 then out[#out + 1] = "," end
@@ -192,7 +192,7 @@ function M.format_escape(s)
   return (gsub(secret.in_form(sandbox.tostring(s), "Fmt"), "%%", "%%%%"))
 end
 
---- Paths as the configuration names them, relative to its own folder.
+--- Paths as the configuration names them, relative to its folder.
 M.path = {}
 local certificates = require("haptic.certificates")
 local word = require("haptic.word")

@@ -1,12 +1,12 @@
 --- http.lua — contents of URLs, which the core fetches.
 --
--- Nothing is fetched here and nothing waits. http:fetch(url, options) reads the object of the kind `fetched` that the
--- core keeps for the URL, and asks for it: to ask is to read a place (reads.lua), so the wish lasts as long as a
--- fragment or a shared value that has asked in its last run. Each wish is a fragment of its own, whose only output is
--- the wish (FETCH) with the content that is known: so it is replayed, sealed and withdrawn like any other output.
+-- This file fetches nothing and does not wait. http:fetch(url, options) reads the object of the kind `fetched` that the
+-- core keeps for the URL, and requests it. A request is a read of a place (reads.lua), so it lasts while a fragment or
+-- a shared value has requested the URL in its last run. Each request is a fragment of its own. Its only output is the
+-- wish (FETCH) with the known content. So the wish is replayed, sealed and withdrawn like any other output.
 --
--- A content belongs to a URL and to whose credentials it was fetched with: nobody gets by a URL what another's
--- credentials brought. How often and how long is part of the wish, not of the content.
+-- A content belongs to a URL and to the owner of the credentials: a URL alone never gives access to content that was
+-- fetched with another owner's credentials. Interval and timeout are part of the wish, not of the content.
 local emitters = require("haptic.emitters")
 local helpers = require("haptic.helpers")
 local nearest = require("haptic.nearest")
@@ -25,13 +25,13 @@ local UNITS = { s = 1, m = 60, h = 3600 }
 local OPTIONS = { interval = true, timeout = true, max_bytes = true, auth = true, required = true }
 local AUTH = { secret = true, bearer = true, username = true, password = true }
 local MAX_URL = 2048
---- A content that makes a longer output is not kept over a restart.
+--- A content whose output would be longer is not kept across a restart.
 local MAX_KEPT = 3 * 1024 * 1024
 
 local Http = {}
 Http.__index = Http
 
---- Of a program that has the kind; nil: nothing may be fetched.
+--- For a program that has the kind; nil: nothing may be fetched.
 ---@param fragments table of fragments.lua
 ---@param digest function(string) → hexadecimal digits
 function M.new(fragments, digest)
@@ -80,7 +80,7 @@ local function key_of(secret, auth, field)
   return key
 end
 
---- Which keys of which Secret the core sends, and a name for that.
+--- The Secret and its keys that the core sends, and a name for them.
 ---@return table|nil auth
 ---@return string name "" without credentials
 local function auth_of(auth)
@@ -103,10 +103,10 @@ local function auth_of(auth)
   return { secret = id, username = username, password = password }, id .. ":basic:" .. username .. ":" .. password
 end
 
---- Ask for a content, as long as the reader at hand says so in its last run.
+--- Requests a content while the present reader does so in its last run.
 local function ask(self, wish)
   local F, def = self.fragments, self.def
-  if not F.tracker.list then return end -- an explanation, or the second of two runs that are compared
+  if not F.tracker.list then return end -- an explanation, or the second of two compared runs
   local request = format("%s/%d,%d,%d", wish.id, wish.interval, wish.timeout, wish.max_bytes)
   local f = def.by_owner[request]
   if not f then
@@ -116,7 +116,7 @@ local function ask(self, wish)
   F.tracker:record(def.asked, request)
 end
 
---- The object for a URL; one that does not say whose credentials it was fetched with (in a file) is everybody's.
+--- The object for a URL. An object in a file that does not name the owner of credentials is for all owners.
 local function object_for(self, url, credentials)
   for _, object in ipairs(self.accessor:fetch(url)) do
     if object.credentials == nil or object.credentials == credentials then return object end
@@ -124,7 +124,7 @@ local function object_for(self, url, credentials)
   return nil
 end
 
---- The content of a URL; or nil, and why it is not there.
+--- The content of a URL; or nil, and the reason why there is none.
 ---@param url string
 ---@param options table|nil {interval=, timeout=, max_bytes=, auth=, required=}
 function Http:fetch(url, options)

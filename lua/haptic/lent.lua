@@ -1,20 +1,20 @@
---- lent.lua — the decoded objects, and that nobody sees what another one has done to them.
+--- lent.lua — the decoded objects. A change by one reader is not visible to others.
 --
--- Objects are plain tables, and a template may change one by mistake. Who asks for an object first has a table of his
--- own: what he does to it nobody else sees. When a second reader asks, he gets another one, which is *lent* from then
--- on to all who ask: it has a seal, and those that were handed out are compared with theirs before a rendering ends
--- (fragments.lua lets run again whoever may have seen a change). So what one reader alone asks for, as most objects
--- are, costs nothing; what many ask for is decoded twice, and looked at once in a rendering.
+-- Objects are plain tables, and a template may change one by mistake. The first reader of an object gets a table of its
+-- own: no other reader sees its changes. A second reader gets another table, which is *lent* from then on to all
+-- readers. It has a seal, and lent tables that were handed out are compared with their seals before a rendering ends.
+-- (fragments.lua then runs all readers again that may have seen a change.) So an object with one reader, as most
+-- objects have, costs nothing extra. An object with several readers is decoded twice, and checked once in a rendering.
 --
--- The tables are kept in a small cache of two generations. Decoding costs a few microseconds, the tables of a large
--- cluster would cost a hundred megabytes.
+-- The tables are kept in a small cache of two generations. Decoding takes a few microseconds; the tables of a large
+-- cluster would need a hundred megabytes.
 local seal = require("haptic.seal")
 
 local M = {}
 
 local type, error, next, setmetatable = type, error, next, setmetatable
 
---- Tables in one generation of the cache, and lent ones that wait to be looked at.
+--- Limit of tables in one generation of the cache, and of lent tables that wait for the check.
 local CACHE_OBJECTS = 512
 
 local Lent = {}
@@ -24,9 +24,9 @@ Lent.__index = Lent
 ---@param decode function(json) → value, or nil and a message
 function M.new(tracker, decode)
   return setmetatable({ tracker = tracker, decode = decode, count = 0, young = {}, old = {},
-    -- record → the run that has the table alone, or the seal of one that is lent
+    -- record → the run that has the table alone, or the seal of a lent one
     young_by = {}, old_by = {},
-    -- record → table, seal of those that were handed out since the last look
+    -- record → table and seal, of those that were handed out since the last check
     out = {}, out_seals = {}, out_count = 0, spoiled = nil }, Lent)
 end
 
@@ -66,7 +66,7 @@ function Lent:get(record)
     keep(self, record, t, by)
   end
   if self.out[record] ~= t then
-    -- Another table of the same object may be out already: it is not forgotten.
+    -- Another table of the same object may be lent already, so it is not forgotten.
     if self.out[record] or self.out_count >= CACHE_OBJECTS then self.spoiled = self:look(self.spoiled) end
     self.out[record], self.out_seals[record] = t, by
     self.out_count = self.out_count + 1
@@ -74,12 +74,12 @@ function Lent:get(record)
   return t
 end
 
---- Forget the table of a record, which has changed or is changed.
+--- Forgets the table of a record that has changed.
 function Lent:drop(record)
   self.young[record], self.old[record], self.young_by[record], self.old_by[record] = nil, nil, nil, nil
 end
 
---- Forget one that is out as well: who has changed it is known.
+--- Forgets a lent one as well: the reader that changed it is known.
 function Lent:drop_known(record)
   self:drop(record)
   if self.out[record] then
@@ -87,7 +87,7 @@ function Lent:drop_known(record)
   end
 end
 
---- Look at all that is out. Adds the records of changed ones to a list, which is made when there is one.
+--- Checks all lent tables. Adds the records of changed ones to a list, which is created when needed.
 function Lent:look(list)
   for record, t in next, self.out do
     if not seal.holds(t, self.out_seals[record]) then

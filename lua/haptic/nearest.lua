@@ -1,4 +1,4 @@
---- nearest.lua — the known name that is nearest to one that is not known, for error messages.
+--- nearest.lua — the most similar known name for an unknown one, for error messages.
 local word = require("haptic.word")
 local sandbox = require("haptic.sandbox")
 
@@ -6,10 +6,10 @@ local M = {}
 
 local lower, byte, floor = string.lower, string.byte, math.floor
 
---- Longer names are not compared; more names than that are not looked at. Both bound the time of one message.
+--- Longer names and more names than this are not compared, which limits the time for one message.
 local MAX_NAME, MAX_NAMES = 64, 500
 
---- How many characters have to be put in, taken out or exchanged to turn a into b; letter case does not count.
+--- The number of characters to insert, remove or replace to turn a into b; letter case does not count.
 local function distance(a, b)
   local row = {}
   for j = 0, #b do row[j] = j end
@@ -27,7 +27,7 @@ local function distance(a, b)
   return row[#b]
 end
 
---- The nearest of a list of names, or nil when none is near: more than a third of the characters differ.
+--- The most similar name of a list, or nil when none is similar: more than a third of the characters differ.
 ---@param name any
 ---@param names table list of strings
 ---@return string|nil
@@ -44,7 +44,7 @@ function M.of(name, names)
   return nearest
 end
 
---- The end of a message about an unknown name: `; did you mean "x"?`, or the names that there are.
+--- The end of a message about an unknown name: `; did you mean "x"?`, or the known names.
 ---@param name any
 ---@param names table list of strings
 ---@return string
@@ -58,8 +58,8 @@ function M.hint(name, names)
   return "; there are: " .. table.concat(shown, ", ")
 end
 
---- Raise when a table has a field that is not among the known ones. what: names the table in the message. Numbered
---- fields are not looked at.
+--- Raises an error when a table has an unknown field. what: names the table in the message. Numbered fields are
+--- ignored.
 ---@param known table set of names
 function M.check_fields(t, known, what, level)
   for k in pairs(t) do

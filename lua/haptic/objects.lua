@@ -1,13 +1,13 @@
 --- objects.lua — the renderer's copy of the watched objects.
 --
--- An object is kept as its JSON text; the table that templates see is made when it is asked for (lent.lua).
+-- An object is kept as its JSON text. The table for templates is made when it is requested (lent.lua).
 --
--- Index keys: the kind's index values joined by "/". A look-up by fewer values than the kind has is a look-up by
--- prefix; the table for a depth is made at its first use and kept up to date from then on. An expression that finds
--- several values gives them in one text (SEPARATOR); the object stands under the key of each.
+-- Index keys: the kind's index values joined by "/". A look-up with fewer values than the kind has is a look-up by
+-- prefix. The table for a depth is made at its first use and updated from then on. An expression that finds several
+-- values returns them in one text (SEPARATOR); the object is stored under the key of each.
 --
--- Of a keyed kind all keys are here, and the texts of those objects that somebody reads (asking.lua); the others have
--- the text "".
+-- For a keyed kind, all keys are stored, and the texts of those objects that a template reads (asking.lua). All others
+-- have the text "".
 local lent = require("haptic.lent")
 local reads = require("haptic.reads")
 
@@ -23,7 +23,7 @@ local function key_part(value)
   return value
 end
 
---- The index key of so many values; those that are absent are empty.
+--- The index key for a number of values; absent values are empty.
 local function key_of(parts, first, second, ...)
   if parts == 0 then return "" end
   local key = key_part(first or "")
@@ -46,7 +46,7 @@ end
 --- Between several values of one part (core/store/store.h).
 local SEPARATOR = "\31"
 
---- The keys that a key with several values in its parts stands for.
+--- All keys for a key with several values in its parts.
 local function expand(key)
   local keys, at = { "" }, 0
   while at do
@@ -62,7 +62,7 @@ local function expand(key)
   return keys
 end
 
---- Call fn(table, key, value) with each different key of a record up to a depth.
+--- Calls fn(table, key, value) with each different key of a record up to a depth.
 local function each_prefix(record, depth, fn, t, value)
   local keys = record.keys
   if not keys then return fn(t, key_prefix(record.key, depth), value) end
@@ -177,7 +177,7 @@ function Objects:put(kind, id, created, json, ...)
   return record, true
 end
 
---- The object is gone.
+--- The object was deleted.
 ---@return table|nil record nil when it was not there
 function Objects:delete(kind, id)
   local record = kind.by_id[id]
@@ -189,7 +189,7 @@ function Objects:delete(kind, id)
   return record
 end
 
---- The text of an object is not kept any more.
+--- From now on the text of the object is not kept.
 function Objects:forget(record)
   record.json = ""
   self.lent:drop(record)
@@ -228,7 +228,8 @@ local function check_self(accessor, kind, what)
   end
 end
 
---- Has the kind namespaces? Its objects say so; without any it is unknown, and the answer may change with the first.
+--- True when the kind has namespaces, as its objects show. Without objects it is unknown, and the answer may change
+--- with the first one.
 local function is_namespaced(self, kind)
   if kind.asked and not kind.keyed then return true end
   if kind.namespaced == nil then
@@ -270,7 +271,7 @@ function Objects:accessor(kind)
     return self:read(kind, id)
   end
 
-  --- Of a kind that is read by asking, nobody knows what else there is.
+  --- For a kind that is read by asking, the list of objects is unknown.
   local function check_listed(what)
     if kind.asked and not kind.keyed then
       error(format("%s:%s: only objects that a template names are read (watch: referenced); "
@@ -332,7 +333,7 @@ function Objects:accessor(kind)
 end
 
 --- Where two decoded documents differ: a path ("spec.rules[1]"), or nil.
--- seen: what was compared with what already, where tables may have others in common.
+-- seen: pairs that were compared already, because tables may share parts.
 local function difference(a, b, path, seen)
   if type(a) ~= "table" or type(b) ~= "table" then
     if a == b then return nil end
@@ -357,8 +358,8 @@ local function difference(a, b, path, seen)
 end
 M.difference = difference
 
---- The kinds and records of the objects that were changed by templates since the last review, though several readers
---- had them; or nil.
+--- The kinds and records of the objects that templates changed since the last check, although several readers had them;
+--- or nil.
 ---@return table|nil list of {kind, record}
 function Objects:review()
   local records = self.lent:review()
@@ -372,13 +373,13 @@ function Objects:review()
   return list
 end
 
---- Whoever has read an object is to run again.
+--- Runs all readers of an object again.
 function Objects:reread(kind, record) mark_changed(self, kind, record) end
 
---- Begin to note which objects are handed out.
+--- Begins to record which objects are handed out.
 function Objects:watch() self.handed = {} end
 
---- Was an object handed out since watch() changed by a template? Its table is decoded anew then.
+--- True when a template has changed an object that was handed out since watch(). Its table is then decoded again.
 ---@return string|nil id
 ---@return string|nil path
 function Objects:changed()

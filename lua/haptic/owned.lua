@@ -1,7 +1,7 @@
---- owned.lua — objects that templates want to exist: out:object(manifest, options).
+--- owned.lua — objects that templates create: out:object(manifest, options).
 --
--- What is wanted is a contribution; core/controller/owned_merge makes of it what is applied. Kinds are those of
--- watchedResources with `owned: true`, so what came of it can be read like any other object.
+-- The wanted object is a contribution; core/controller/owned_merge turns it into the object that is applied. Its kind
+-- is one of watchedResources with `owned: true`, so templates can read the result like any other object.
 local helpers = require("haptic.helpers")
 local nearest = require("haptic.nearest")
 local secret = require("haptic.secret")
@@ -17,10 +17,10 @@ M.MAX_BYTES = 256 * 1024
 
 local OPTIONS = { force = true }
 local METADATA = { name = true, namespace = true, labels = true, annotations = true }
---- Labels and annotations with this prefix say whose the object is.
+--- Labels and annotations with this prefix record the owner of the object.
 local OURS = "^haproxy%-haptic%.org/"
 
---- The plural of a kind, as the API has it.
+--- The plural of a kind, as in the API.
 local function plural(kind)
   local s = lower(kind)
   if s == "endpoints" then return s end

@@ -1,7 +1,7 @@
 --- points.lua — points of a configuration to which scripts and snippets add, by order number.
 --
--- A point is opened by point(), or by a template that names it in apply(), snippets() or include_all(). What is added
--- to a point that nobody opens would never run: that is an error, with the nearest name.
+-- A point is opened by point(), or by a template that names it in apply(), snippets() or include_all(). Anything that
+-- is added to a point that is not opened would never run, so it is an error, with the most similar name.
 local nearest = require("haptic.nearest")
 local sandbox = require("haptic.sandbox")
 local word = require("haptic.word")
@@ -41,7 +41,7 @@ function Points:extend(name, order, fn, template, where)
   list[#list + 1] = { order = order, sequence = #list, fn = fn, template = template, where = where }
 end
 
---- What runs at a point: scripts' functions and snippets, by order number.
+--- The steps at a point: scripts' functions and snippets, sorted by order number.
 ---@return table list of {order=, fn= or name=, template=}
 function Points:steps(name)
   local steps = self.ordered[name]
@@ -62,7 +62,7 @@ function Points:steps(name)
   return steps
 end
 
---- Each step at a point that is a section of its own becomes a fragment: define(template, name, fn).
+--- Each step at a point with a section of its own becomes a fragment: define(template, name, fn).
 function Points:define(define)
   for _, point in ipairs(self.sections) do
     local header, numbers = point.header, {}
@@ -74,7 +74,7 @@ function Points:define(define)
         numbers[id] = (numbers[id] or 0) + 1
         if numbers[id] > 1 then name = name .. " #" .. numbers[id] end
       end
-      -- A key of its own: the pieces of a defaults section would share one.
+      -- A key of its own, because the pieces of a defaults section would share one.
       local opts = { order = step.order, key = template .. ":" .. name }
       define(template, name, function(out)
         out:section(header, opts, function(b)
@@ -85,8 +85,8 @@ function Points:define(define)
   end
 end
 
---- Points that a template names itself: apply("x", …), snippets("x"), include_all("x-*"). The texts of all templates
---- are long: a pattern is tried only where one of the words is.
+--- Points that a template names: apply("x", …), snippets("x"), include_all("x-*"). The texts of all templates are long,
+--- so a pattern is tried only at one of these words.
 local function add_named(known, source)
   for _, call in ipairs({ "apply", "snippets", "include_all" }) do
     local at, stop = find(source, call, 1, true)
@@ -108,7 +108,7 @@ local function is_named(name, sources)
   return false
 end
 
---- What was added to a point that nobody opens, or nil. sources: the texts of all templates.
+--- An addition to a point that is not opened, or nil. sources: the texts of all templates.
 ---@return string|nil message
 function Points:problem(sources)
   for _, source in ipairs(sources) do add_named(self.known, source) end

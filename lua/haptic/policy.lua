@@ -1,7 +1,8 @@
---- policy.lua — what is known of declared annotations, for others: a list of keys, and admission policies.
+--- policy.lua — exports declared annotations: a list of keys, and admission policies.
 --
--- A policy makes the API server refuse what would be told and passed over: an object whose annotation has a value of
--- another type. A value is compared with what CEL can say of the type; the rest is found when it is rendered.
+-- With a policy, the API server refuses an object with an annotation of a wrong type, instead of the controller, which
+-- would report and ignore the annotation. The check is limited to what CEL can express; other errors are found at
+-- rendering.
 local declare = require("haptic.declare")
 local helpers = require("haptic.helpers")
 local sandbox = require("haptic.sandbox")
@@ -11,14 +12,14 @@ local M = {}
 local error, ipairs, pairs, pcall, select, tonumber, type = error, ipairs, pairs, pcall, select, tonumber, type
 local format, gsub, match, concat = string.format, string.gsub, string.match, table.concat
 
---- Kinds of objects that a policy is made for, with what the API calls them.
+--- Kinds of objects that policies are made for, and their names in the API.
 local KINDS = { { kind = "Ingress", group = "networking.k8s.io", resource = "ingresses" },
   { kind = "Service", group = "", resource = "services" } }
---- An answer of the process is not longer than 16 KiB.
+--- An answer of this process is limited to 16 KiB.
 local MAX_ANSWER = 15000
 local ACTIONS = { deny = "Deny", warn = "Warn", audit = "Audit" }
 
---- What a value must be, in the words of the message that its owner gets. No type takes this text.
+--- The requirement for a value, as in the message to its owner. No type accepts this text.
 local function expected(spec)
   local _, message = declare.read(spec, "\1")
   return message and match(message, "^must be (.*), not .-$") or nil
@@ -102,7 +103,7 @@ function RULES.bool() return matches("^(true|false)$") end
 function RULES.enum(row) return "v in " .. helpers.json_encode(row.values) end
 function RULES.size() return matches("^[0-9]+([kKmMgG][iI]?)?$") end
 
---- Text of which nothing is declared but the type is not checked: an annotation is always text.
+--- A text without further declaration is not checked: an annotation is always text.
 function RULES.text(row) return row.shape and matches(row.shape) end
 
 function RULES.integer(row)
@@ -123,7 +124,7 @@ function RULES.addresses(row)
   return "v.findAll(" .. cel("[^,\\s]+") .. ").all(a, isIP(a) || isCIDR(a)" .. named .. ")"
 end
 
---- CEL has no days; a value in days is not compared with the limits.
+--- CEL has no days, so a value in days is not compared with the limits.
 function RULES.duration(row)
   local min, max = row.min and milliseconds(row.min), row.max and milliseconds(row.max)
   local shape = matches("^([0-9]{1,9}(us|ms|s|m|h|d))+$")
@@ -138,7 +139,7 @@ end
 
 local function quote(text) return "'" .. gsub(text, "'", "''") .. "'" end
 
---- One validation: the rule, and the sentence that the owner would get as an Event.
+--- One validation: the rule, and the message that the owner would otherwise get as an Event.
 local function add_validation(add, row)
   local rule, key = RULES[row.type](row), cel(row.key)
   local value = "variables.annotations[" .. key .. "]"
@@ -204,7 +205,7 @@ function M.yaml(keys, options)
   return concat(out, "\n") .. "\n"
 end
 
---- The answer to a question of the process outside.
+--- The answer to a question from outside of the process.
 ---@param annotations table of a loaded program
 ---@param options table what ("json", "text", "policy"), prefixes, name, action; from: bytes that the asker has already
 ---@return string "STATUS\nTEXT": ok, more (the text goes on), error

@@ -1,4 +1,4 @@
---- printer.lua — values for people: objects by their names, tables in order, no byte of a Secret.
+--- printer.lua — values for people: objects by their names, tables in order, never a value of a Secret.
 local sandbox = require("haptic.sandbox")
 
 local M = {}
@@ -11,7 +11,7 @@ M.MAX_DEPTH = 5
 M.MAX_ITEMS = 60
 M.MAX_STRING = 400
 
--- Texts by raw(). Values of templates are never asked for a mark: some raise for a name that they do not have.
+-- Texts made by raw(). Values of templates are not indexed, because some raise an error for an unknown name.
 local RAW = setmetatable({}, { __mode = "k" })
 
 --- A text that is shown as it is, not as a quoted string.

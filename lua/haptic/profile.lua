@@ -2,8 +2,8 @@
 
 local M = {}
 
--- Directives of a backend that a named defaults section may hold (HAProxy's keyword matrix, 2.6 to 3.4). Rules are
--- evaluated in the order defaults, then backend: they move only when nothing that could refer to them stays behind.
+-- Directives of a backend that a named defaults section may contain (HAProxy's keyword matrix, 2.6 to 3.4). Rules are
+-- evaluated in the order defaults, then backend: they move only when no remaining line could refer to them.
 local MOVES = {
   balance = true, compression = true, cookie = true, ["default-server"] = true,
     ["dynamic-cookie-key"] = true, errorfile = true, errorfiles = true,

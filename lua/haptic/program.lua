@@ -1,7 +1,7 @@
---- program.lua — a program (the JSON document of docs/design.md §11) becomes definitions.
+--- program.lua — turns a program (the JSON document of docs/design.md §11) into definitions.
 --
--- The authoring API is put together here: what a script can call while it loads, what its functions can call while
--- they run. docs/templates.md is its manual.
+-- The authoring API is assembled here: the functions for scripts while they load, and for their functions while they
+-- run. docs/templates.md is its manual.
 local annotations_of = require("haptic.annotations")
 local bodies = require("haptic.body")
 local emitters = require("haptic.emitters")
@@ -22,7 +22,7 @@ local word = require("haptic.word")
 
 local M = {}
 
---- Where routes lead whose protection is not in force: a backend of the base library, which answers 503.
+--- Routes without their protection lead to this backend of the base library, which answers 503.
 M.CLOSED = "haptic_unavailable"
 
 
@@ -64,8 +64,8 @@ local function only_loading(self, what)
   if not self.loading then error(what .. " is for the time a script loads, not for when its functions run", 3) end
 end
 
---- The results of a template's pcall. After an error, what was begun inside of it and will not be ended is undone.
---- Output that stops where memory ran out is cut off anywhere: that is a limit like those of the output (emitters.lua).
+--- The results of a template's pcall. After an error, everything that was begun inside of it is undone. Output after a
+--- lack of memory is cut at any place, so this counts as an exceeded limit, like those of the output (emitters.lua).
 local function caught(self, out, body, depth, ok, ...)
   if not ok then
     self.templates.depth = depth
@@ -163,8 +163,8 @@ function Program:api(template, accessors, resources)
     self.points:extend(point, order, fn, template, bodies.call_site())
   end
 
-  --- Open a point: others may add to it. With a header, what they add are pieces of that section; without one, this
-  --- script says where, by apply().
+  --- Opens a point: other templates may add to it. With a header, the additions are pieces of that section. Without
+  --- one, this script places them by apply().
   function A.point(name, header)
     only_loading(self, "point")
     if type(name) ~= "string" or header ~= nil and type(header) ~= "string" then
@@ -199,7 +199,7 @@ function Program:api(template, accessors, resources)
     return F:share(template, name, fn)
   end
 
-  --- Declare keys of extraContext: name → {type=, default=, …}; `context` has their values from then on.
+  --- Declares keys of extraContext: name → {type=, default=, …}; from then on `context` has their values.
   function A.settings(specs)
     only_loading(self, "settings")
     self.context_settings:declare(template, specs, 2)
@@ -211,7 +211,7 @@ function Program:api(template, accessors, resources)
     self.annotations:declare(template, specs, 2)
   end
 
-  --- The keys of a family of controllers, for declared annotations and for those without effect.
+  --- The keys of a family of controllers, for declared annotations and for keys without effect.
   function A.family(prefix, keys)
     only_loading(self, "family")
     self.annotations:family(prefix, keys, 2)
@@ -220,10 +220,10 @@ function Program:api(template, accessors, resources)
   --- Values of declared names: levels are {kind=, values=, family=}, the nearest to the route first.
   function A.annotated(names, levels, tell) return self.annotations:read(names, levels, tell) end
 
-  --- The keys of a family with what is declared of them.
+  --- The keys of a family with their declarations.
   function A.annotation_keys(prefix) return self.annotations:keys(prefix) end
 
-  --- What is known of an annotation's key on a kind of object; nil when it is not declared.
+  --- The declaration of an annotation's key on a kind of object; nil when it is not declared.
   function A.annotation(key, kind) return self.annotations:look(key, kind) end
 
   --- The declared key that is most like one that is not declared; nil when none is like it.
@@ -266,7 +266,7 @@ function Program:api(template, accessors, resources)
 
   function A.watched(name) return accessors[name] ~= nil end
 
-  --- May the status of this kind's objects be written?
+  --- True when templates may write the status of this kind's objects.
   function A.may_patch_status(name) return self.settings.statuses[name] == true end
 
   function A.hash(v)
@@ -274,8 +274,8 @@ function Program:api(template, accessors, resources)
     return self.settings.digest(v)
   end
 
-  --- The users of a password file (htpasswd) in a Secret: a list of {name=, password=}, in its order, each name once.
-  --- nil and a message when there is none.
+  --- The users of a password file (htpasswd) in a Secret: a list of {name=, password=}, in the order of the file, each
+  --- name once. nil and a message when there is no such file.
   function A.htpasswd(secret, key)
     if type(secret) ~= "table" or type(key) ~= "string" then error("htpasswd: expected a Secret and a key", 2) end
     local handle = helpers.dig(secret, "data", key)
@@ -292,13 +292,13 @@ function Program:api(template, accessors, resources)
     return users
   end
 
-  --- The 4 or 16 bytes of an IPv4 or IPv6 address, as the C library reads it; nil when it is none.
+  --- The 4 or 16 bytes of an IPv4 or IPv6 address, as the C library parses it; nil for other texts.
   function A.address_parse(s)
     if type(s) ~= "string" then error("address_parse: expected a string, got " .. type(s), 2) end
     return self.settings.address_parse(s)
   end
 
-  --- The value of a JSON text; null is absent. nil and a message when it is no JSON.
+  --- The value of a JSON text; null becomes absent. nil and a message for other texts.
   function A.json_decode(s)
     if type(s) ~= "string" then error("json_decode: expected a string, got " .. type(s), 2) end
     return self.settings.decode(s)
@@ -341,7 +341,7 @@ function Program:texts()
   return texts
 end
 
---- What is wrong with the settings is told by fragments of their own, one for each.
+--- Errors in the settings are reported by fragments, one for each.
 function Program:tell_settings(texts)
   self.context_settings:find_unknown(texts)
   self.context_settings:each_problem(function(name, reason, message)
@@ -349,7 +349,7 @@ function Program:tell_settings(texts)
   end)
 end
 
---- What was added at points becomes fragments.
+--- The additions to points become fragments.
 ---@return string|nil message
 function Program:take_points(texts)
   local sources = {}
@@ -410,12 +410,12 @@ function M.load(source, host, before)
     if self.coverage then self.coverage:add(script.name, chunk) end
     local ok, e = xpcall(chunk, text.handler)
     if not ok then
-      -- This error has no place of its own: the handler does not run for it.
+      -- This error has no place of its own, because the handler does not run for it.
       return nil, e == "not enough memory" and script.name .. ": " .. e or e
     end
   end
 
-  -- Whole files: their templates' names are told from snippets' by a prefix.
+  -- Whole files: a prefix distinguishes the names of their templates from those of snippets.
   local ok, rewrites = pcall(rewriting.compile, source.rewrites, host)
   if not ok then return nil, "postProcessing: " .. sandbox.tostring(rewrites) end
   self.templates.rewrites = rewrites

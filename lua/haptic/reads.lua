@@ -1,10 +1,10 @@
---- reads.lua — who has read what.
+--- reads.lua — records which reader has read what.
 --
 -- A *place* is something that can be read and can change: an object's identity, an index key, a whole kind, a shared
--- value. Places are (table, key) pairs: the table belongs to the kind and holds the readers under the key. A *reader*
--- is a fragment or a shared value; the places it read in its last run stand in its own array part as a flat list, so
--- that a run that reads the same again changes nothing. (A table of their own would be one more for the collector to
--- visit, for each fragment.)
+-- value. Places are (table, key) pairs: the table belongs to the kind and has the readers under the key. A *reader* is
+-- a fragment or a shared value. The places that it read in its last run are in its own array part as a flat list, so
+-- that a run with the same reads changes nothing. (A separate table would be one more for the collector to visit, for
+-- each fragment.)
 local M = {}
 
 local setmetatable, next, xpcall = setmetatable, next, xpcall
@@ -16,12 +16,12 @@ function M.new()
   return setmetatable({ list = nil, n = 0, seen = nil, depth = 0, scratch = {}, runs = 0, run_number = nil }, Reads)
 end
 
--- Beyond so many places a set finds repetitions faster than a search.
+-- From this number of places on, a set finds repetitions faster than a search.
 local SET_FROM = 32
--- A scratch list that grew longer is not kept.
+-- A scratch list that grew longer is freed.
 local KEEP_MAX = 200
 
---- From the search to the set.
+--- Changes from the search to the set.
 local function seen_of(list, n)
   local seen = {}
   for i = 1, n, 2 do
@@ -35,7 +35,7 @@ local function seen_of(list, n)
   return seen
 end
 
---- Note that the current reader, if any, reads a place.
+--- Records that the current reader, if any, reads a place.
 function Reads:record(place, key)
   local list = self.list
   if not list then return end
@@ -67,7 +67,7 @@ end
 --- The key under which a place table has the list of keys that have lost their last reader.
 local WATCHED = {}
 
---- From now on the keys of a place table that lose their last reader are added to a list, perhaps more than once.
+--- From now on, keys of a place table that lose their last reader are added to a list, possibly several times.
 function M.watch(place, list) place[WATCHED] = list end
 
 local function clear(place, key)
@@ -76,8 +76,8 @@ local function clear(place, key)
   if list then list[#list + 1] = key end
 end
 
--- What stands under a key: its reader; or, of more than one, a list of two to FEW with their number at [0], or a set.
--- Most places with several readers have two, and a list is a third of a set.
+-- The value under a key: its reader; for several readers, a list of two to FEW with their number at [0], or a set. Most
+-- places with several readers have two, and a list needs a third of the memory of a set.
 local FEW = 4
 
 local function add(place, key, reader)
@@ -124,7 +124,7 @@ local function remove(place, key, reader)
   end
 end
 
---- Forget all that a reader has read.
+--- Forgets all reads of a reader.
 function Reads.forget(_, reader)
   for i = #reader, 1, -2 do
     remove(reader[i - 1], reader[i], reader)
@@ -132,7 +132,7 @@ function Reads.forget(_, reader)
   end
 end
 
---- A reader reads besides what it read in its last run: a list of place, key, place, key, …
+--- Adds places to those of a reader's last run: a list of place, key, place, key, …
 function Reads.also(_, reader, list)
   local known = {}
   for i = 1, #reader, 2 do
@@ -161,7 +161,7 @@ local function is_same(reader, list, n)
   return true
 end
 
---- Run fn(a, b) as `reader`; its read-set is replaced, also when fn fails. Runs nest.
+--- Runs fn(a, b) as `reader`; its recorded reads are replaced, also when fn fails. Runs can be nested.
 ---@param handler function of xpcall
 ---@return boolean ok
 ---@return any result or what handler returned
@@ -188,7 +188,7 @@ function Reads:run(reader, fn, handler, a, b)
   return ok, result
 end
 
---- Run fn(a, b) without recording (explanations, repetitions).
+--- Runs fn(a, b) without recording (explanations, repetitions).
 function Reads:unrecorded(fn, handler, a, b)
   local list, outer_run = self.list, self.run_number
   self.runs = self.runs + 1
@@ -211,7 +211,7 @@ function M.each(place, key, mark)
   end
 end
 
---- Does anybody read the place?
+--- True when the place has a reader.
 function M.is_read(place, key) return place[key] ~= nil end
 
 return M

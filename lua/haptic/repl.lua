@@ -1,8 +1,8 @@
 --- repl.lua — what a prompt can ask of a loaded program: evaluate a chunk, complete a name.
 --
--- A chunk sees what a template sees, and may besides assign globals of its own; they stay until the process ends. It
--- runs without recording reads, so no fragment depends on it. Some functions make a *command*: a table that the chunk
--- returns and that the process outside carries out (change an object, render again).
+-- A chunk sees what a template sees. In addition it may assign globals, which stay until the process ends. It runs
+-- without recording reads, so no fragment depends on it. Some functions make a *command*: a table that the chunk
+-- returns and that the outer process carries out (change an object, render again).
 local bodies = require("haptic.body")
 local emitters = require("haptic.emitters")
 local helpers = require("haptic.helpers")
@@ -19,7 +19,7 @@ local select, rawget = select, rawget
 
 local KINDS_OF_OUTPUT = { [0] = "section", "from", "map entry", "file", "certificate", "crt-list", "status", "event",
   "warning" }
--- The commands that were made; no template can make one by accident.
+-- The commands that were made. No template can make one by accident.
 local COMMAND = setmetatable({}, { __mode = "k" })
 
 local Repl = {}
@@ -81,7 +81,7 @@ end
 local function functions(self)
   local A, F = {}, self.program.fragments
 
-  --- The object with a change, and what that does.
+  --- The object with a change, and the effect of the change.
   function A.edit(object, fn)
     if type(fn) ~= "function" then error("edit: expected an object and a function that changes it", 2) end
     local kind = kind_of(self, object, "edit")
@@ -91,7 +91,7 @@ local function functions(self)
     return command("put", { kind = kind, json = helpers.json_encode(changed) })
   end
 
-  --- The same for an object that is gone.
+  --- The same for a deleted object.
   function A.remove(object)
     local kind, id = kind_of(self, object, "remove")
     return command("delete", { kind = kind, id = id })
@@ -99,7 +99,7 @@ local function functions(self)
 
   function A.render() return command("render", {}) end
 
-  --- A request to a real HAProxy with what is rendered: the fields of a test's request.
+  --- Sends a request to a real HAProxy with the rendered configuration: the fields of a test's request.
   function A.request(request)
     if type(request) ~= "table" then
       error("request: expected a table such as {host = \"shop.test\", path = \"/\"}", 2)
@@ -123,7 +123,7 @@ local function functions(self)
     return found
   end
 
-  --- What a fragment has read: a change of any of these runs it again.
+  --- The reads of a fragment: a change of any of these runs it again.
   function A.reads(id)
     local f = type(id) == "string" and F:find(id)
     if not f then error("reads: there is no fragment of that name; fragments(\"part\") lists them", 2) end
@@ -135,10 +135,10 @@ local function functions(self)
     return list
   end
 
-  --- What a fragment puts out, as it would now.
+  --- The present output of a fragment.
   function A.output(id) return self:contributions((traced(self, "output", id))) end
 
-  --- What `haptic explain` says: of a request, a line, an object, the code of a finding.
+  --- The output of `haptic explain`: for a request, a line, an object, or the code of a finding.
   function A.explain(what)
     if type(what) == "table" then
       local kind, id = kind_of(self, what, "explain")
@@ -150,13 +150,13 @@ local function functions(self)
     return command("explain", { what = what })
   end
 
-  --- What a fragment puts out, with the template line that wrote each line.
+  --- The output of a fragment, with the template line that wrote each line.
   function A.trace(id)
     local out = traced(self, "trace", id)
     return self:contributions(out, out.trace)
   end
 
-  --- The CPU time of a function, called so often.
+  --- The CPU time of a function that is called this many times.
   function A.time(fn, count)
     if type(fn) ~= "function" then error("time: expected a function, and perhaps how often to call it", 2) end
     local cpu, n = F.turns.cpu, tonumber(count) or 1
@@ -168,7 +168,7 @@ local function functions(self)
       seconds * 1e3, seconds / n * 1e6))
   end
 
-  --- What the definitions of fragments have cost since the renderer began: JSON of those that took most time.
+  --- The cost of the definitions of fragments since the renderer began: JSON of the slowest ones.
   function A.counters(most)
     local list = {}
     for _, def in ipairs(F.defs) do
@@ -284,7 +284,7 @@ end
 
 local function pack(...) return { n = select("#", ...), ... } end
 
--- A chunk that the end of the text cuts off: the compiler says so, also within long strings and comments.
+-- A chunk that is cut off by the end of the text: the compiler reports this, also within long strings and comments.
 local function is_incomplete(message)
   return find(message, "near '?<eof>'?$") ~= nil
 end
@@ -362,7 +362,7 @@ local function candidates_in(t, prefix, list)
   end
 end
 
---- What may stand in an open string, by the call or field before it.
+--- Possible contents of an open string, by the call or field before it.
 local function candidates_in_string(self, before, prefix, list)
   local function add(name)
     if sub(name, 1, #prefix) == prefix and #list < 500 then list[#list + 1] = name end
@@ -390,7 +390,7 @@ local function candidates_in_string(self, before, prefix, list)
   end
 end
 
---- Names that the last word of a line could become.
+--- Completions of the last word of a line.
 ---@return string one name in each line, in order
 function Repl:complete(line)
   local path, prefix = match(line, "([%a_][%w_%.]*)[%.:](" .. WORD .. "*)$")

@@ -1,14 +1,15 @@
---- requests.lua — fragments that exist because other fragments ask for them.
+--- requests.lua — fragments that exist because other fragments request them.
 --
--- each_requested(resources.KIND, name, fn) defines them; what it returns is called by other fragments with the identity
--- of an object, which need not exist, and a key: the backend of a Service's port is one fragment, whoever routes to
--- it. Its owner is that object.
+-- each_requested(resources.KIND, name, fn) defines them. Other fragments call its result with the identity of an
+-- object, which need not exist, and a key: for example, the backend of a Service's port is one fragment, whatever the
+-- number of routes to it. Its owner is that object.
 --
--- To ask is to read: the places of a definition's `asked` table have those who ask as their readers (reads.lua). The
--- first one who asks makes the fragment. It goes when the last one has gone or asks no more.
+-- A request is a read: the places of a definition's `asked` table have the requesting fragments as readers (reads.lua).
+-- The first request creates the fragment. It is removed when the last requesting fragment is gone or no longer requests
+-- it.
 --
--- Nothing refers to what is not there: a fragment that is the first to ask for another one is put out only after that
--- one. It is run once more then, as nothing is kept of the first time.
+-- Output never refers to something that does not exist: a fragment that is the first to request another one is sent
+-- only after that one. It then runs once more, because the first result is not kept.
 local reads = require("haptic.reads")
 local word = require("haptic.word")
 
@@ -22,7 +23,7 @@ local MAX_NAME = 253
 local Requests = {}
 Requests.__index = Requests
 
---- Definitions by requests of a program.
+--- The definitions of a program with requested fragments.
 ---@param fragments table of fragments.lua
 ---@param add function(definition, id) → fragment; it is dirty then
 function M.new(fragments, add)
@@ -47,7 +48,7 @@ local function check_part(value, what)
   end
 end
 
---- What a fragment calls: it wants the fragment of that object and key to exist.
+--- The function for fragments: requests the fragment of that object and key.
 ---@return function request(namespace or nil, name, key)
 function Requests:getter(def)
   local F = self.fragments
@@ -58,7 +59,7 @@ function Requests:getter(def)
     check_part(name, "the name")
     check_part(key, "the key")
     local id = (namespace and namespace .. "/" or "") .. name .. "/" .. key
-    if not F.tracker.list then return end -- an explanation, or the second of two runs that are compared
+    if not F.tracker.list then return end -- an explanation, or the second of two compared runs
     local wanted = def.by_owner[id] or self.add(def, id)
     if wanted ~= f and not wanted.digest and F.asking:is_waiting(wanted) then F.asking.waits = true end
     if wanted ~= f and not wanted.digest and not wanted.failed then
@@ -80,7 +81,7 @@ function Requests:apply(f, out)
   def.fn(F.objects:read(F.objects.kinds[def.kind], id), out, asked)
 end
 
---- What a fragment asks for, before it runs anew; nil for nothing.
+--- The requests of a fragment before it runs again; nil when there are none.
 function Requests:of(f)
   if #self.defs == 0 then return nil end
   local list
@@ -93,20 +94,20 @@ function Requests:of(f)
   return list
 end
 
---- Its run does not count: what it asked for before stays, since that is what its last output refers to.
+--- The run does not count: its former requests stay, since its last output refers to them.
 function Requests:keep(f, before)
   if before then self.fragments.tracker:also(f, before) end
 end
 
---- Its run does not count since it waits for the host (asking.lua).
+--- The run does not count because it waits for the host (asking.lua).
 function Requests:pass(f, before)
   self.fresh, self.fresh_lazy = false, false
   self.blocked[f] = nil
   self:keep(f, before)
 end
 
---- Has the run that just ended asked for something that is not there yet? Then it waits for that; in the first
---- rendering, which is of everything, only where that may have to wait itself.
+--- True when the run that has just ended requested something that does not exist yet. Then the fragment waits for it.
+--- In the first rendering, where everything runs, it waits only when the requested fragment may itself have to wait.
 function Requests:block(f)
   local fresh = self.fresh and (self.fresh_lazy or not self.fragments.complete)
   self.fresh, self.fresh_lazy = false, false
@@ -117,7 +118,7 @@ function Requests:block(f)
   return true
 end
 
---- Nothing else is to be run: those who still wait wait for each other.
+--- Nothing else can run: the remaining waiting fragments wait for each other.
 function Requests:release()
   if next(self.blocked) == nil then return end
   local marker = self.fragments:marker()
@@ -127,7 +128,7 @@ function Requests:release()
   end
 end
 
---- A requested fragment has its first result: who waits for it goes on.
+--- A requested fragment has its first result: fragments that wait for it continue.
 function Requests:arrived(f)
   local asking = self.fragments.asking
   if next(self.blocked) == nil and not asking:is_anybody_waiting() then return end
@@ -137,7 +138,7 @@ function Requests:arrived(f)
   end)
 end
 
---- After fragments have run: what nobody asks for any more goes. gone: called with each fragment that does.
+--- After fragments have run: removes those without requests. gone: called with each of them.
 function Requests:settle(gone)
   local again
   repeat
@@ -149,7 +150,7 @@ function Requests:settle(gone)
         reads.watch(def.asked, def.unasked)
         for i = 1, #list do
           local f = def.by_owner[list[i]]
-          if f and not reads.is_read(def.asked, list[i]) then gone(def, f) end -- what it has asked for may go too
+          if f and not reads.is_read(def.asked, list[i]) then gone(def, f) end -- its own requests may go, too
         end
       end
     end

@@ -1,8 +1,8 @@
---- rewriting.lua — what postProcessing does to the text of a template, line by line, before it is cut into sections or
---- entries.
+--- rewriting.lua — applies the rules of postProcessing to the text of a template, line by line, before it is split into
+--- sections or entries.
 --
--- Lines stay lines, so each one keeps its owner and its place in the template. A value of {{ }} keeps its text, in the
--- same quotes: no rule makes syntax of what somebody has written into an object.
+-- The number of lines stays the same, so each line keeps its owner and its place in the template. A value of {{ }}
+-- keeps its text, in the same quotes: no rule can turn text that a user wrote into an object into syntax.
 local word = require("haptic.word")
 
 local M = {}
@@ -24,7 +24,7 @@ function M.compile(source, host)
   return all
 end
 
---- A value that stands in a line, in the order of the text. state: of the quotes around it; nil: there are none.
+--- A value in a line, in the order of the text. state: that of the quotes around it; nil: there are none.
 function M.note(values, number, text, state)
   local line = values[number]
   if not line then
@@ -34,7 +34,7 @@ function M.note(values, number, text, state)
   line[#line + 1] = { text = text, state = state }
 end
 
---- Is each value still in the line, in its order and in its quotes? The first one that is not.
+--- The first value that is no longer in the line, in its order and in its quotes; nil when all are.
 local function missing(line, values)
   local from = 1
   for _, value in ipairs(values) do

@@ -1,7 +1,8 @@
---- room.lua — fragments whose output found no room, until there is some.
+--- room.lua — fragments that wait because their output exceeds the limits of their namespace.
 --
--- The host keeps account of what each namespace holds (core/engine/room.h). What it refuses stays as it was before,
--- and is run again when something has shrunk and it says that there is room for as many bytes as were missing.
+-- The host keeps account of the size of each namespace's output (core/engine/room.h). When it refuses an output, the
+-- former output stays. The fragment runs again when another output has shrunk and the host has room for the missing
+-- bytes.
 local M = {}
 
 local pairs, next, setmetatable = pairs, next, setmetatable
@@ -14,7 +15,7 @@ function M.new(host)
   return setmetatable({ host = host, held = {}, by_fragment = {}, released = 0 }, Room)
 end
 
---- A fragment's output was refused for want of that many bytes.
+--- A fragment's output was refused because this many bytes were missing.
 function Room:hold(namespace, f, bytes)
   local entry = self.by_fragment[f]
   if entry then
@@ -28,7 +29,7 @@ function Room:hold(namespace, f, bytes)
   list[#list + 1], list.count = entry, list.count + 1
 end
 
---- A fragment's output has found room, or there is no such fragment any more.
+--- A fragment's output was accepted, or the fragment no longer exists.
 function Room:forget(f)
   local entry = self.by_fragment[f]
   if not entry then return end
@@ -38,7 +39,7 @@ function Room:forget(f)
   if list.count == 0 then self.held[entry.namespace] = nil end
 end
 
---- Without those that are no longer held. Not before they are the larger part: what it costs has been paid then.
+--- Removes fragments that no longer wait, when they are the larger part of the list.
 local function compact(list)
   local length, n = #list, 0
   if length <= 2 * list.count then return end
@@ -53,7 +54,7 @@ local function compact(list)
   list.first = 1
 end
 
---- Call mark(f) for each fragment that there may be room for now, in the order in which they were refused.
+--- Calls mark(f) for each fragment that there may be room for now, in the order in which they were refused.
 function Room:retry(mark)
   if next(self.held) == nil then return end
   local released = self.host.released()
@@ -76,7 +77,7 @@ function Room:retry(mark)
   end
 end
 
---- Call fn(namespace, count) for each namespace that has something held back.
+--- Calls fn(namespace, count) for each namespace with waiting fragments.
 function Room:each(fn)
   for namespace, list in pairs(self.held) do fn(namespace, list.count) end
 end

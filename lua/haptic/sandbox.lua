@@ -1,7 +1,7 @@
 --- sandbox.lua — the environment that template code sees.
 --
--- Every script and text template gets a fresh table of allow-listed functions; nothing else is reachable from it. The
--- rules here give determinism and good errors; safety is the business of the process that all of this runs in.
+-- Every script and text template gets a fresh table of allowed functions, and can reach nothing else. These rules are
+-- for determinism and good error messages; the process in which this code runs provides the security.
 --
 -- What is left out, and why: load*, require, io, os, debug, ffi, jit, package, collectgarbage (reach outside);
 -- getfenv/setfenv (`getfenv(pairs)` is the real global table); getmetatable/setmetatable, rawset, newproxy (shared
@@ -18,7 +18,7 @@ local raw_tostring, raw_next = tostring, next
 --- Longest string that one library call may make, in bytes.
 M.MAX_STRING = 16 * 1024 * 1024
 
---- tostring without addresses: those differ from process to process.
+--- tostring without addresses, which differ between processes.
 local function safe_tostring(v)
   local t = type(v)
   if t == "string" then return v end
@@ -76,7 +76,7 @@ end
 
 local function no_pair() return nil end
 
---- pairs in the order of the keys; entries that are removed meanwhile are passed over.
+--- pairs in the order of the keys. Entries that are removed during the loop are skipped.
 function M.pairs(t)
   if type(t) ~= "table" then error("pairs: expected a table, got " .. type(t), 2) end
   if raw_next(t) == nil then return no_pair, t, nil end
@@ -100,7 +100,7 @@ function S.rep(s, n, sep)
   return string_rep(s, count)
 end
 
---- format whose %s shows no addresses; %p, which is nothing but an address, is refused.
+--- format whose %s shows no addresses. %p shows only an address and is refused.
 function S.format(fmt, ...)
   fmt = safe_tostring(fmt)
   if string_find(string_gsub(fmt, "%%%%", ""), "%%[-+ #0-9.]*p") then error("format: %p is not available", 2) end
@@ -130,7 +130,7 @@ end
 function S.gsub(s, pattern, repl, max)
   if type(s) == "number" then s = raw_tostring(s) end
   if type(repl) ~= "function" and type(repl) ~= "table" then
-    -- A replacement with captures can be as long as the subject each time; usual calls are far from either bound.
+    -- A replacement with captures can be as long as the subject each time. Usual calls are far below both limits.
     local per_match = #raw_tostring(repl) * (string_find(raw_tostring(repl), "%%") and #s + 1 or 1)
     if (#s + 1) * per_match + #s <= M.MAX_STRING then return string_gsub(s, pattern, repl, max) end
     local template, total = raw_tostring(repl), #s
@@ -225,8 +225,8 @@ function M.frozen(t, what)
   })
 end
 
---- Methods on strings reach the capped functions only, and the metatable cannot be taken hold of. Changes the whole
---- Lua state, once.
+--- Methods on strings reach only the limited functions, and templates cannot get the metatable. Changes the whole Lua
+--- state, once.
 function M.install()
   local mt = debug.getmetatable("")
   mt.__index = S
@@ -249,7 +249,7 @@ function M.environment(api)
       bit = M.frozen(BIT, "bit"),
   }
   for name, value in raw_next, api do globals[name] = value end
-  -- Templates ask for globals all the time: a table finds them without a call.
+  -- Templates read globals very often, and a table finds them without a function call.
   setmetatable(globals, {
     __index = function(_, k)
       local foreign = require("haptic.foreign").GLOBALS[k]

@@ -1,7 +1,7 @@
---- seal.lua — is a table still what it was?
+--- seal.lua — checks whether a table is unchanged.
 --
--- A seal is a flat list of what a walk through a table and the tables in it finds, in the order in which `next` gives
--- it; that order is the same as long as nothing is assigned. So a comparison makes no tables and hashes nothing.
+-- A seal is a flat list of all values that a walk through a table and its nested tables finds, in the order of `next`.
+-- This order stays the same while nothing is assigned. So a comparison creates no tables and computes no hashes.
 local M = {}
 
 local next, type = next, type
@@ -32,7 +32,7 @@ local function walk(t, seal, n, depth, state)
   return n + 1
 end
 
---- The seal of a table. A table that several places have is walked through once.
+--- The seal of a table. A table with several references is walked through once.
 ---@param t table
 ---@return table|nil seal
 ---@return string|nil problem "contains itself", "is nested deeper than …"
@@ -58,7 +58,7 @@ local function compare(t, seal, n, seen)
   return n + 1
 end
 
---- Is the table, with all that is in it, as it was when the seal was made?
+--- True when the table, with its nested tables, is unchanged since the seal was made.
 ---@param t table
 ---@param seal table
 ---@return boolean

@@ -1,7 +1,7 @@
---- secret.lua — what templates see of the values of Secrets: handles (core/store/vault.h).
+--- secret.lua — handles, which templates see instead of the values of Secrets (core/store/vault.h).
 --
--- A handle is a word that the core replaces by the value when it writes for HAProxy. So what changes the text of a
--- value cannot be done here: it is asked for by another end of the handle, or refused.
+-- A handle is a word that the core replaces by the value when it writes for HAProxy. So Lua code cannot change the text
+-- of a value. A different suffix of the handle requests another form, or the operation is refused.
 local M = {}
 
 local find, gsub, error = string.find, string.gsub, error
@@ -9,10 +9,10 @@ local find, gsub, error = string.find, string.gsub, error
 local PREFIX = "HapticSecret"
 local DIGITS = PREFIX .. ("[0-9a-f]"):rep(32)
 
---- Is the text of a handle in it?
+--- True when the text contains a handle.
 function M.is_in(s) return find(s, PREFIX, 1, true) ~= nil and find(s, DIGITS) ~= nil end
 
---- Is it one handle and nothing else?
+--- True when the text is exactly one handle.
 function M.is_handle(s) return find(s, "^" .. DIGITS .. "%u%l%l$") ~= nil end
 
 --- Handles in another form: "Fmt" for log-formats, "Rgx" for regular expressions.

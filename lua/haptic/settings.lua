@@ -1,8 +1,7 @@
 --- settings.lua — the keys of extraContext that scripts have declared, with types and defaults.
 --
--- A declared setting that is wrong has its default, and that is said; the configuration stays in force. Names that
--- nobody has declared are for templates that read `context` by themselves: such a name is only reported when it
--- occurs in no template either.
+-- A declared setting with a wrong value gets its default, with a message; the configuration stays in force. Undeclared
+-- names are for templates that read `context` themselves: such a name is reported only when it occurs in no template.
 local declare = require("haptic.declare")
 local nearest = require("haptic.nearest")
 local sandbox = require("haptic.sandbox")
@@ -13,7 +12,7 @@ local M = {}
 local type, error, pairs, ipairs, setmetatable = type, error, pairs, ipairs, setmetatable
 local find, gsub, format = string.find, string.gsub, string.format
 
---- Problems that are told one by one; of more there is the number.
+--- The limit of problems that are reported one by one; the others are counted.
 local MAX_TOLD = 20
 
 local Settings = {}
@@ -25,7 +24,7 @@ function M.new(written)
     contexts = {}, problems = {} }, Settings)
 end
 
---- Copy of a plain table; the original stays as it is whatever a script does.
+--- Copy of a plain table, so that scripts cannot change the original.
 local function deep_copy(v)
   if type(v) ~= "table" then return v end
   local copy = {}
@@ -34,7 +33,7 @@ local function deep_copy(v)
 end
 M.deep_copy = deep_copy
 
---- The table that a template sees as `context`. What is declared later is put into it.
+--- The table that templates see as `context`. Settings that are declared later are added to it.
 ---@return table
 function Settings:context()
   local context = deep_copy(self.written)
@@ -75,7 +74,7 @@ function Settings:declare(template, specs, level)
   end
 end
 
---- Does a template read it by itself? In a library only as context.NAME; anywhere in the user's own.
+--- True when a template reads the name itself: in a library as context.NAME, in the user's own templates in any form.
 local function is_read(name, texts)
   local pattern = gsub(name, "%p", "%%%0")
   for _, t in ipairs(texts) do
@@ -84,10 +83,10 @@ local function is_read(name, texts)
   return false
 end
 
---- Set by commands for a library that may not be loaded: nobody's mistake.
+--- Names that commands set for a library that may not be loaded: not an error.
 local IMPLIED = { local_endpoints = true }
 
---- Names that nobody knows become problems.
+--- Unknown names become problems.
 ---@param texts table list of {source=, is_library=}: all templates of the program
 function Settings:find_unknown(texts)
   for _, name in ipairs(sandbox.sorted_keys(self.written)) do
@@ -99,7 +98,7 @@ function Settings:find_unknown(texts)
   end
 end
 
---- Call tell(id, reason, message) for each problem; the ids differ.
+--- Calls tell(id, reason, message) for each problem; the ids differ.
 function Settings:each_problem(tell)
   for i, p in ipairs(self.problems) do
     if i > MAX_TOLD then

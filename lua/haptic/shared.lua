@@ -1,5 +1,5 @@
---- shared.lua — shared values: computed when first asked for, and again when what they read has changed; who asked runs
--- again only if the value is another one.
+--- shared.lua — shared values: computed when first requested, and again when what they read has changed. Readers run
+--- again only if the value is different.
 local objects = require("haptic.objects")
 local reads = require("haptic.reads")
 local seal = require("haptic.seal")
@@ -37,7 +37,7 @@ local function compute(self, value)
     sealed = made
     if problem then ok, result = false, "the shared value " .. value.label .. " " .. problem end
   end
-  -- One that was changed by a reader is as it was, for those who have read it before that.
+  -- A value that a reader has changed still counts as the former one for earlier readers.
   local same = quiet
     or value.known and value.ok == ok and objects.difference(value.result, result, "", {}) == nil
   if quiet or not same then value.result, value.seal = result, sealed end
@@ -74,8 +74,8 @@ function M.define(self, template, name, fn)
   end
 end
 
---- The labels of shared values that a reader has changed since the last look; they are computed anew when next asked
---- for.
+--- The labels of shared values that a reader has changed since the last check. They are computed again when they are
+--- next requested.
 ---@return table
 ---@return table values
 function M.spoiled(self)
@@ -91,7 +91,7 @@ function M.spoiled(self)
   return labels, values
 end
 
---- Compute those anew that have changed and are still read.
+--- Computes changed values again that still have readers.
 function M.settle(self)
   while #self.dirty_shared > 0 do
     local list = self.dirty_shared

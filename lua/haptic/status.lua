@@ -1,7 +1,7 @@
---- status.lua — what a fragment wants to stand in the status of an object.
+--- status.lua — the status fields of an object that a fragment wants.
 --
--- A wish is a value: the core merges it with what is there, compares, and writes only what differs. Of conditions it
--- sets observedGeneration and lastTransitionTime; so rendering stays a function of the objects.
+-- A wish is a value. The core merges it with the present status, compares, and writes only differences. The core sets
+-- observedGeneration and lastTransitionTime of conditions, so rendering stays a function of the objects.
 local helpers = require("haptic.helpers")
 local nearest = require("haptic.nearest")
 local secret = require("haptic.secret")
@@ -16,7 +16,7 @@ local find, format = string.find, string.format
 M.MAX_BYTES = 65536
 
 local TARGET_FIELDS = { kind = true, namespace = true, name = true }
---- Lists of one status that others write as well.
+--- Limit of lists of one status that other controllers write as well.
 local MAX_SHARED = 8
 
 local OPTION_FIELDS = { alone = true, shared = true }
@@ -54,7 +54,7 @@ local function check_shared(shared)
   end
 end
 
---- The wish with its options in it.
+--- The wish with its options in one text.
 local function with_options(value, options)
   if options == nil then return value end
   if type(options) ~= "table" then error("the options are a table {alone = …, shared = …}", 0) end
@@ -79,7 +79,7 @@ local function check(v, depth)
   end
 end
 
---- Whose status it is: the name of its kind and its identity.
+--- The object whose status it is: the name of its kind and its identity.
 local function target_of(target, kind)
   if target == nil then
     if not kind or kind == "" then

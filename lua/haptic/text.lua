@@ -1,8 +1,8 @@
---- text.lua — text templates at work: where their output goes.
+--- text.lua — running text templates, and the destination of their output.
 --
--- A writer gathers one output. What {{ }} may put there depends on its mode: "config" makes one word of HAProxy's
--- language of it, aware of the quotes and comments around; "map" sees that a key stays one key; "file" takes
--- anything.
+-- A writer collects one output. Its mode decides what {{ }} may write: "config" makes one word of HAProxy's language,
+-- and takes account of the quotes and comments around it; "map" makes sure that a key stays one key; "file" accepts any
+-- text.
 local compiler = require("haptic.compiler")
 local bodies = require("haptic.body")
 local emitters = require("haptic.emitters")
@@ -141,8 +141,8 @@ function Text:add(name, source, env)
   return nil
 end
 
---- The snippets of a point, "features-*" or "features": those named features-NUMBER-anything, by number, then name;
---- those without a number after them.
+--- The snippets of a point, "features-*" or "features": those named features-NUMBER-anything, sorted by number, then
+--- name; those without a number come last.
 ---@return table list of {name=, order=}
 function Text:matching(pattern)
   if type(pattern) ~= "string" or pattern == "" then
@@ -163,8 +163,8 @@ function Text:matching(pattern)
   return list
 end
 
---- The last line that has code. `return f()` leaves nothing on the stack that would say where it stood, and on the top
---- level of a template it stands at the end. (Nor does running out of memory.)
+--- The last line that has code. `return f()` leaves nothing on the stack that shows its line, and on the top level of a
+--- template it is the last statement. (After a lack of memory the stack shows no line either.)
 local function last_line(chunk)
   local last = 1
   for line in pairs(debug.getinfo(chunk, "L").activelines) do
@@ -195,8 +195,8 @@ function Text:render(name, mode, args, out, trace, values)
   return table.concat(w.buf), w.where
 end
 
--- Is a template of that name among the functions that run? The place that error() gives is that of one of them; any
--- other is the author's own text.
+-- Checks whether a running function belongs to a template of that name. Only then does the message begin with a place
+-- of error(); otherwise it is the author's own text.
 local function is_running(name)
   for level = 3, 60 do
     local info = debug.getinfo(level, "S")
@@ -206,10 +206,10 @@ local function is_running(name)
   return false
 end
 
---- Does a message begin with "file:line: "?
+--- True when a message begins with "file:line: ".
 function M.has_place(message) return find(message, "^[^:%s]+:%d+: ") ~= nil end
 
---- For xpcall: the message, beginning with the template's file and line whatever function the error was raised in.
+--- For xpcall: the message, which begins with the template's file and line, whatever function raised the error.
 function M.handler(e)
   if type(e) ~= "string" then e = "an error that is a " .. type(e) .. ", not a message" end
   local site = bodies.call_site()
@@ -242,7 +242,7 @@ function bodies.Body:include(name, args)
       sites[#lines] = where and where[number] or ""
     end
   end
-  -- All or none: an error that the template catches leaves no half of a snippet.
+  -- All or nothing: when a template catches an error, no half of a snippet remains.
   for i, body in ipairs(lines) do
     bodies.add(self, sub(body, 1, 1) == "#" and "#" or match(body, "^%S+"), body, sites[i])
   end
@@ -252,13 +252,13 @@ end
 
 local SECTIONS = word.SECTIONS
 
---- Raise what is wrong with a line of the rendering; it begins with the template's line where that is known.
+--- Raises an error in a line of the rendering. It begins with the template's line when that is known.
 local function refuse(where, number, ...)
   local site = where and where[number] or ""
   error((site ~= "" and site .. ": " or "") .. format(...), 0)
 end
 
---- Render a whole file and make contributions of it: finish(out, name, text, where).
+--- Renders a whole file and turns it into contributions: finish(out, name, text, where).
 ---@param full string the template
 ---@param name string what finish calls it
 function Text:render_file(full, mode, out, name, finish)
@@ -273,7 +273,7 @@ function Text:render_file(full, mode, out, name, finish)
   end
   if out.trace then return put(rendered(true)) end
   local text, _, values = rendered(false)
-  -- Once more: only now is it worth noting where each line comes from.
+  -- Renders once more, because the place of each line is needed only now.
   if not pcall(put, text, nil, values) then put(rendered(true)) end
 end
 
@@ -292,7 +292,7 @@ function M.split_config(out, _, text, where)
       local header = string.gsub(string.gsub(body, "%s+", " "), " #.*$", "")
       local scope, from = match(header, "^(.-) from (%S+)$")
       scope = scope or header
-      -- Without a defaults section before it, it must not be derived from one that is none of this text.
+      -- Without a defaults section before it, this section must not be derived from one of another text.
       if not from and not any_defaults and emitters.DERIVED[first] then from = false end
       any_defaults = any_defaults or first == "defaults"
       position = position + 1

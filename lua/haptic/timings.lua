@@ -1,6 +1,6 @@
---- timings.lua — what the fragments of each definition have cost; for `haptic render --timings` and `haptic bench`.
+--- timings.lua — the cost of the fragments of each definition; for `haptic render --timings` and `haptic bench`.
 --
--- The collector rests while a fragment runs, so that the bytes are those that it has allocated.
+-- The collector is stopped while a fragment runs, so that the bytes are those that the fragment has allocated.
 local max = math.max
 
 local M = {}
@@ -14,7 +14,7 @@ Timings.__index = Timings
 ---@param host table clock() → seconds
 function M.new(host) return setmetatable({ host = host, by_name = {}, list = {} }, Timings) end
 
---- Run a fragment and note what it costs.
+--- Runs a fragment and records its cost.
 ---@param name string of its definition
 ---@param id string
 function Timings:run(name, id, fn, ...)
@@ -27,14 +27,14 @@ function Timings:run(name, id, fn, ...)
   local bytes, began = collectgarbage("count"), self.host.clock()
   fn(...)
   local seconds = self.host.clock() - began
-  -- The host may have collected in between, for room: then the bytes of this run are not known.
+  -- The host may have run a collection in between for lack of room: then the bytes of this run are unknown.
   t.bytes = t.bytes + max(0, collectgarbage("count") - bytes) * 1024
   collectgarbage("restart")
   t.runs, t.seconds = t.runs + 1, t.seconds + seconds
   if seconds > t.most then t.most, t.most_id = seconds, id end
 end
 
---- What was noted, one definition in each line, and forget it when all was told.
+--- The records, one definition in each line. They are deleted when all have been returned.
 ---@param question string the number of the first definition
 ---@return string "NEXT\nRUNS NANOSECONDS BYTES NANOSECONDS_OF_ONE NAME\tID\n…"; NEXT is 0 at the end
 function Timings:answer(question)

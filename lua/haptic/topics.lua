@@ -1,4 +1,4 @@
---- topics.lua — what help() and apropos() say: one row for each name that a template or the prompt has.
+--- topics.lua — texts of help() and apropos(): one row for each name that a template or the prompt has.
 --
 -- docs/templates.md is the manual; a spec compares its names, and those of the environment, with this table.
 local M = {}
@@ -138,7 +138,7 @@ local function row(name)
   return format("%s\n    %s", r[1], r[2])
 end
 
---- Those of a name's methods: of "out", "b" or "string".
+--- The rows of a name's methods: those of "out", "b" or "string".
 local function methods_of(name)
   local list = {}
   for _, method in ipairs(sorted(M.methods)) do
@@ -147,7 +147,7 @@ local function methods_of(name)
   return list
 end
 
---- A name's own row, those of its methods, and those of methods that are called so.
+--- The row of a name, the rows of its methods, and the rows of methods with this name.
 local function of_name(name)
   local lines = (M.rows[name] or M.methods[name]) and { row(name) } or {}
   for _, method in ipairs(methods_of(name)) do lines[#lines + 1] = method end
@@ -158,7 +158,7 @@ local function of_name(name)
   return #lines > 0 and concat(lines, "\n") or nil
 end
 
---- What stands above a function in its source: its comment, and its first line.
+--- The comment above a function in its source, and its first line.
 ---@param source_of function(name of a template) → its text or nil
 local function of_function(fn, source_of)
   local info = debug.getinfo(fn, "S")
@@ -177,7 +177,7 @@ local function of_function(fn, source_of)
   return table.concat(out, "\n")
 end
 
---- help() of a name, of something that has one, of a function of a template, or of everything.
+--- help() for a name, for a value with a name, for a function of a template, or for everything.
 ---@param name_of function(value) → the name that it has at the prompt, or nil
 function M.help(v, name_of, source_of)
   local name = name_of(v)

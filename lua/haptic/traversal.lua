@@ -1,8 +1,8 @@
---- traversal.lua — next() and pairs() that are never compiled, where LuaJIT compiles them wrongly. To be loaded first.
+--- traversal.lua — next() and pairs() without JIT compilation, which LuaJIT does wrongly. Must be loaded first.
 --
--- LuaJIT 2.1.0-beta3 as of Debian 12 compiles next() and loops over pairs(). Where the two results of a step have to
--- change registers with each other, its code for x64 exchanges their lower halves only, and the process dies (mended
--- in LuaJIT by "x64: Fix RETHI/RETLO swap after call", April 2022). Traces end at a function that is not compiled.
+-- LuaJIT 2.1.0-beta3 as of Debian 12 compiles next() and loops over pairs(). When the two results of a step have to
+-- swap registers, its code for x64 swaps only their lower halves, and the process dies (fixed in LuaJIT by "x64: Fix
+-- RETHI/RETLO swap after call", April 2022). Traces end at a function that is not compiled.
 local jit = rawget(_G, "jit")
 
 if jit and jit.version:find("2.1.0-beta3", 1, true) then

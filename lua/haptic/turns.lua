@@ -1,14 +1,14 @@
---- turns.lua — whose fragments run when: no namespace's work holds up another's.
+--- turns.lua — the order in which fragments run: the work of one namespace does not delay the others.
 --
--- What a fragment has cost is charged to the namespace of its owner. Templates do not see that clock: what is rendered
--- does not depend on it, only when. Debts are forgiven with time. Those who owe least have their turn first, and
--- within a namespace fragments run in their order. What belongs to no namespace belongs to the administrator and
--- comes first of all.
+-- The cost of a fragment is charged to the namespace of its owner. Templates do not see this clock: it affects only
+-- when something is rendered, not the result. Debts decrease with time. Namespaces with the lowest debt run first, and
+-- within a namespace fragments run in their order. Fragments without a namespace belong to the administrator and run
+-- before all others.
 --
--- A rendering is cut, at the border of two fragments, where a namespace has had its turn and somebody else waits: for
--- his input to be read, or for what was rendered for him to be delivered. The host then asks for the rest. A namespace
--- whose fragment took LONG, or ended the renderer, rests for some time, so that somebody else's change seldom meets
--- such a fragment.
+-- A rendering is cut, between two fragments, when a namespace has had its turn and other work waits: input to be read,
+-- or finished output of another namespace to be delivered. The host then requests the rest. A namespace whose fragment
+-- took LONG, or ended the renderer, rests for some time, so that changes of other namespaces rarely meet such a
+-- fragment.
 local M = {}
 
 local pairs, ipairs, next, setmetatable = pairs, ipairs, next, setmetatable
@@ -17,11 +17,11 @@ local sort = table.sort
 
 --- Processor seconds of one turn.
 local TURN = 0.05
---- A namespace's part of one processor in the long run: so much of its debt is forgiven per second.
+--- A namespace's share of one processor in the long run: its debt decreases by this much per second.
 local SHARE = 0.25
---- Nobody owes more, so that everybody's turn comes.
+--- The limit of a debt, so that every namespace gets its turn.
 local DEBT_MAX = 2
---- A fragment of so many seconds is followed by a rest of so many times that.
+--- A fragment that took this many seconds is followed by a rest of this many times its duration.
 local LONG, REST_FACTOR, REST_MAX = 0.2, 3, 60
 
 local Turns = {}
@@ -38,13 +38,13 @@ function M.new(host)
   }, Turns)
 end
 
---- The namespace that an owner's identity is of; "" for static fragments and cluster-scoped owners.
+--- The namespace of an owner's identity; "" for static fragments and cluster-scoped owners.
 function M.namespace(owner_id)
   local at = find(owner_id, "/", 1, true)
   return at and sub(owner_id, 1, at - 1) or ""
 end
 
---- A rendering begins; the fragments whose rest is over, to be run.
+--- A rendering begins. Returns the fragments whose rest is over.
 ---@return table|nil list
 function Turns:begin()
   self.somebody, self.many = nil, false
@@ -76,7 +76,7 @@ function Turns:rest(namespace, seconds)
   if time > (self.rests[namespace] or 0) then self.rests[namespace] = time end
 end
 
---- Seconds until somebody's rest is over for whom something waits; nil when nothing waits.
+--- Seconds until the end of the first rest of a namespace with waiting fragments; nil when nothing waits.
 function Turns:wait()
   local first
   for namespace in pairs(self.resting) do
@@ -88,7 +88,7 @@ function Turns:wait()
   return seconds > 0 and seconds or 0
 end
 
---- Does the namespace rest? Then its fragment is kept until that is over.
+--- True when the namespace rests. Then the fragment is kept until the rest is over.
 function Turns:keep_resting(namespace, f)
   if self.rests[namespace] == nil then return false end
   local list = self.resting[namespace]
@@ -100,15 +100,15 @@ function Turns:keep_resting(namespace, f)
   return true
 end
 
---- What follows is not to be charged to anybody up to the next start().
+--- Until the next start(), nothing is charged.
 function Turns:pause() self.mark = nil end
 
---- A fragment begins, perhaps where one has just ended.
+--- A fragment begins; another one may have just ended.
 function Turns:start()
   if self.cpu then self.mark = self.mark or self.cpu() end
 end
 
---- It has ended: its namespace is charged. In the first rendering nobody has to be protected by a rest.
+--- The fragment has ended: its namespace is charged. In the first rendering there are no rests.
 function Turns:stop(namespace, is_first)
   if not self.cpu then return end
   local now = self.cpu()
@@ -130,8 +130,8 @@ function Turns:stop(namespace, is_first)
   end
 end
 
---- Is it time to cut the rendering before a fragment of that namespace? The first rendering is of everything: only when
---- it takes too long.
+--- True when the rendering should be cut before a fragment of that namespace. The first rendering contains everything,
+--- so it is cut only when it takes too long.
 function Turns:is_over(namespace, is_first)
   if not self.clock then return false end
   if self.clock() - self.began > self.deadline * (is_first and 2 or 0.5) then return true end
@@ -164,7 +164,7 @@ function Turns:groups(list, namespace_of)
   return groups
 end
 
---- Has a namespace had a turn since it had had so much?
+--- True when a namespace has had a turn since its debt was this high.
 function Turns:is_next(namespace, since) return (self.had[namespace] or 0) - (since or 0) >= TURN end
 
 --- The fragments that rest, by namespace.

@@ -1,9 +1,9 @@
 --- word.lua — values as words of HAProxy's configuration language.
 --
--- HAProxy splits a line at blanks; outside quotes a backslash escapes, `#` begins a comment; inside "…" also `$NAME`
--- is replaced; inside '…' nothing is special. So a value that is not plainly harmless goes between single quotes, and
--- a single quote in it becomes '\''. A quoted piece may stand in the middle of a word, which lets text templates put
--- a value anywhere.
+-- HAProxy splits a line at blanks. Outside of quotes a backslash escapes, and `#` begins a comment; inside "…" `$NAME`
+-- is replaced as well; inside '…' no character is special. So a value that contains other than harmless characters is
+-- written between single quotes, and a single quote in it becomes '\''. A quoted piece may be in the middle of a word,
+-- so text templates can put a value anywhere.
 local M = {}
 
 local find, gsub, format, byte = string.find, string.gsub, string.format, string.byte
@@ -13,10 +13,10 @@ M.MAX_WORD = 8192
 --- HAProxy's MAX_LINE_ARGS.
 M.MAX_WORDS = 64
 
---- What needs no quotes, and is one word of a map as well.
+--- Characters that need no quotes, and form one word in a map as well.
 M.BARE = "^[%w_./:@%%+=,~^*?!&|<>()%[%]{};-]+$"
 
---- The text form of a scalar; nil and what cannot be in a configuration are errors.
+--- The text form of a scalar. nil and values that cannot be in a configuration are errors.
 ---@param v any
 ---@param where string what to call it in the message
 ---@return string
@@ -39,14 +39,14 @@ function M.show(s)
   return '"' .. s .. '"'
 end
 
---- Check what no quoting can help: control characters, length.
+--- Checks what quoting cannot handle: control characters, length.
 ---@param s string
 ---@param where string
 function M.check(s, where)
   if #s > M.MAX_WORD then
     error(format("%s is %d bytes long, more than the %d a word may have: %s", where, #s, M.MAX_WORD, M.show(s)), 0)
   end
-  -- The tab is the one control character that quoting makes harmless.
+  -- The tab is the only control character that quoting makes harmless.
   if find(s, "[%z\1-\8\10-\31\127]") then
     error(where .. " has a control character, which no word can have: " .. M.show(s), 0)
   end
@@ -82,14 +82,14 @@ end
 --- Longest name, and what one looks like.
 M.MAX_NAME, M.NAME = 250, "^[%w_][%w_.:-]*$"
 
---- A name of a section, server, map or file: only what HAProxy and file systems take without a second thought.
+--- A name of a section, server, map or file: only characters without special meaning for HAProxy and file systems.
 function M.name(v, where)
   local s = M.text(v, where)
   if #s > M.MAX_NAME or not find(s, M.NAME) then error(where .. " is no valid name: " .. M.show(s), 0) end
   return s
 end
 
---- A file's name: as name(), no colon, nothing that goes up.
+--- A file's name: like name(), without colon, and without a way out of the folder.
 function M.file_name(v, where)
   local s = M.text(v, where)
   if #s > 200 or not find(s, "^[%w_][%w_.-]*$") or find(s, "..", 1, true) then
@@ -110,8 +110,8 @@ end
 --- States of a line while it is written.
 M.PLAIN, M.WEAK, M.STRONG, M.COMMENT = "plain", "weak", "strong", "comment"
 
---- The state after `text`, begun in `state`; and whether it ends in a backslash that waits for what it escapes, as the
---- text before it did if `escaped`.
+--- The state after `text`, which begins in `state`; and whether it ends with a backslash that escapes the next
+--- character. `escaped`: the text before it ended with such a backslash.
 function M.advance(state, text, escaped)
   if text == "" then return state, escaped end
   local i = escaped and 2 or 1
@@ -121,7 +121,7 @@ function M.advance(state, text, escaped)
     local c = byte(text, at)
     i = at + 1
     if c == 10 then state = "plain"
-    elseif c == 92 then i = at + 2 -- a backslash; in front of a newline the line goes on, in either state
+    elseif c == 92 then i = at + 2 -- a backslash; before a newline the line continues, in either state
     elseif c == 39 then
       if state == "strong" then state = "plain" elseif state == "plain" then state = "strong" end
     elseif c == 34 then
@@ -130,7 +130,7 @@ function M.advance(state, text, escaped)
   end
 end
 
---- A value at a place with that state, such that it cannot leave it.
+--- Writes a value at a place with that state so that it cannot end the state.
 function M.embed(state, v, where)
   local s = M.text(v, where)
   if state == "plain" then return M.quote(s, where) end
