@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/linkless.h"
 #include "haproxy/disk.h"
 
 #define LINE_SIZE (FENCE_HOLDER_SIZE + 128)
@@ -86,18 +87,28 @@ static int fence_write(const char *path, int fd, const struct fence_record *a, s
     return 0;
 }
 
+/* Most often it is there, and one call opens it. */
+static int fence_open(const char *directory, const char *path, struct err *err)
+{
+    int fd = linkless_open_file(path, O_RDWR);
+    if (fd >= 0)
+        return fd;
+    CLEANUP(close_fd) int at = -1;
+    if (disk_directory_open(directory, &at, err) < 0)
+        return -1;
+    fd = openat(at, "fence", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return fd < 0 ? err_set_sys(err, errno, "open %s", path) : fd;
+}
+
 static int fence_use(const char *directory, const struct fence *fence, bool raise, struct fence_record *ret_highest,
                      struct err *err)
 {
     char path[4096];
     struct fence_record wanted;
     snprintf(path, sizeof(path), "%s/fence", directory);
-    CLEANUP(close_fd) int at = -1;
-    if (disk_directory_open(directory, &at, err) < 0)
-        return -1;
-    CLEANUP(close_fd) int fd = openat(at, "fence", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    CLEANUP(close_fd) int fd = fence_open(directory, path, err);
     if (fd < 0)
-        return err_set_sys(err, errno, "open %s", path);
+        return -1;
     ssize_t length = 0; /* gcc 12 does not see that fence_read() sets it */
     if (fence_lock(path, fd, raise ? LOCK_EX : LOCK_SH, err) || fence_read(path, fd, ret_highest, &length, err))
         return -1;

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "haproxy/draft.h"
+#include "net/backoff.h"
 
 #define WRITE_WARN_NS (60 * NS_PER_S)
 #define WRITE_WARN_MAX_NS (3600 * NS_PER_S)
@@ -58,7 +59,10 @@ void level_schedule(struct agent *a)
     if (a->stopping || a->level || uv_is_active((uv_handle_t *)&a->disk_timer))
         return;
     int64_t earliest = a->last_write_ns + a->write_cost_ns * WRITE_COST_FACTOR - clock_now_ns();
-    int64_t delay = earliest > a->config.disk_delay_ns ? earliest : a->config.disk_delay_ns;
+    /* The members of a fleet get a change at the same moment. They do not write at the same moment. */
+    int64_t delay = net_random_between(a->config.disk_delay_ns, 2 * a->config.disk_delay_ns);
+    if (delay < earliest)
+        delay = earliest;
     uv_timer_start(&a->disk_timer, level_on_timer, (uint64_t)(delay / NS_PER_MS), 0);
 }
 

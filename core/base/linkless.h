@@ -8,5 +8,7 @@
 /* A descriptor; -1: there is a link or no such directory, or this kernel cannot do it. Then the path has to be opened
  * part by part, which also tells what is wrong. flags: O_RDONLY or O_PATH. */
 int linkless_open(const char *directory, int flags);
+/* The same for a file; the last part of the path must not be a link either. */
+int linkless_open_file(const char *path, int flags);
 
 #endif

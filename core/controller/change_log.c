@@ -47,13 +47,12 @@ void change_log_add(struct change_log *l, const struct model_changes *changes, s
     shrink(l);
 }
 
-bool change_log_since(const struct change_log *l, const char *digest, const struct offer_name **ret_names,
+bool change_log_since(const struct change_log *l, struct digest digest, const struct offer_name **ret_names,
                       size_t *ret_count)
 {
-    char hex[DIGEST_HEX_SIZE];
     for (size_t i = l->steps.length; i-- > 0;) {
         const struct change_step *step = &l->steps.items[i];
-        if (strcmp(digest_hex(step->digest, hex), digest) != 0)
+        if (!digest_equal(step->digest, digest))
             continue;
         size_t first = step->end - l->dropped;
         *ret_names = l->names.items + first;

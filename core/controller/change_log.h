@@ -31,7 +31,7 @@ struct change_log {
 void change_log_reset(struct change_log *l, struct digest digest);
 void change_log_add(struct change_log *l, const struct model_changes *changes, struct digest digest);
 /* The names that changed since the state with this digest. False: the log does not reach back to it. */
-bool change_log_since(const struct change_log *l, const char *digest_hex, const struct offer_name **ret_names,
+bool change_log_since(const struct change_log *l, struct digest digest, const struct offer_name **ret_names,
                       size_t *ret_count);
 void change_log_done(struct change_log *l);
 

@@ -18,7 +18,7 @@ static void on_timer(void *ctx)
 {
     struct seat *s = ctx;
     if (s->state == SEAT_REFUSED) /* the HAProxy may be another one now */
-        s->offered[0] = '\0';
+        s->offered = (struct digest){0};
     seat_step(s);
 }
 
@@ -247,13 +247,15 @@ void fleet_describe(const struct fleet *f, struct buf *json)
     buf_putc(json, '[');
     for (size_t i = 0; i < f->seats.length; i++) {
         const struct seat *s = f->seats.items[i];
+        char hex[DIGEST_HEX_SIZE];
         put_text(json, i > 0 ? ",{\"member\":" : "{\"member\":", s->name);
         put_text(json, ",\"address\":", s->address.host);
         buf_printf(json,
                    ",\"port\":%u,\"state\":\"%s\",\"connected\":%s,\"digest\":\"%s\",\"applies\":%" PRIu64
                    ",\"reloads\":%" PRIu64 ",\"operations\":%u,\"microseconds\":%" PRId64,
-                   s->address.port, seat_state_name(s->state), s->connected ? "true" : "false", s->digest, s->applies,
-                   s->reloads, s->operations, s->applied_ns / 1000);
+                   s->address.port, seat_state_name(s->state), s->connected ? "true" : "false",
+                   is_nowhere(s->digest) ? "" : digest_hex(s->digest, hex), s->applies, s->reloads, s->operations,
+                   s->applied_ns / 1000);
         put_text(json, ",\"version\":", s->version);
         put_text(json, ",\"haproxy\":", s->haproxy);
         put_text(json, ",\"reload_reason\":", s->reload_reason);

@@ -24,11 +24,6 @@ const char *seat_state_name(enum seat_state state)
     return names[state];
 }
 
-static void wanted_digest(const struct seat *s, char ret_hex[DIGEST_HEX_SIZE])
-{
-    digest_hex(model_digest(s->fleet->model, MODEL_ACCEPTED), ret_hex);
-}
-
 static void set_problem(struct seat *s, const char *text)
 {
     snprintf(s->problem, sizeof(s->problem), "%s", text);
@@ -67,14 +62,14 @@ static void copy_string(yyjson_val *root, const char *name, char *to, size_t siz
 /* An answer that cannot be parsed counts as no answer. */
 static bool read_answer(struct seat *s, const struct peer_answer *answer, struct yyjson_doc **ret_doc)
 {
-    struct digest digest;
+    struct digest digest = {0};
     if (json_parse(answer->body, answer->length, ANSWER_MAX, ret_doc, NULL) < 0)
         return false;
     yyjson_val *root = yyjson_doc_get_root(*ret_doc);
     const char *hex = yyjson_get_str(yyjson_obj_get(root, "digest"));
     if (!hex || (*hex && !offer_digest_parse(hex, &digest)) || !yyjson_get_str(yyjson_obj_get(root, "result")))
         return false;
-    copy_string(root, "digest", s->digest, sizeof(s->digest));
+    s->digest = digest;
     copy_string(root, "nonce", s->nonce, sizeof(s->nonce));
     s->nonce[strspn(s->nonce, "0123456789abcdef")] = '\0';
     return true;
@@ -118,7 +113,7 @@ static void disbelieve(struct seat *s)
 {
     s->lies++;
     s->needs_whole = true;
-    s->digest[0] = '\0';
+    s->digest = (struct digest){0};
     go_astray(s);
     complain(s, "Member cannot prove that it has the accepted configuration",
              "its proof is wrong or missing; it gets the whole configuration again");
@@ -202,7 +197,7 @@ static void on_state(void *ctx, const struct peer_answer *answer, const struct e
     bool is_ready = yyjson_get_bool(yyjson_obj_get(root, "ready"));
     bool is_open = yyjson_get_bool(yyjson_obj_get(root, "is_open"));
     if (!seat_is_level(s)) {
-        if (s->state != SEAT_REFUSED || strcmp(s->offered, s->digest) == 0)
+        if (s->state != SEAT_REFUSED || digest_equal(s->offered, s->digest))
             s->state = SEAT_COMPARE;
         seat_step(s);
     } else if (s->doubted) {
@@ -273,11 +268,10 @@ static void on_applied(void *ctx, const struct peer_answer *answer, const struct
     struct seat *s = ctx;
     struct fleet *f = s->fleet;
     CLEANUP(json_doc_done) struct yyjson_doc *doc = NULL;
-    char before[DIGEST_HEX_SIZE];
+    const struct digest before = s->digest;
     s->request = NULL;
     s->applied_ns = clock_now_ns() - s->asked_ns;
     s->fleet->sent += answer->sent;
-    memcpy(before, s->digest, sizeof(before));
     if (err || !read_answer(s, answer, &doc)) {
         lose(s, err ? "Member cannot be reached" : "Member sends an invalid answer",
              err ? err->text : "its answer cannot be read");
@@ -294,7 +288,7 @@ static void on_applied(void *ctx, const struct peer_answer *answer, const struct
         on_stale(s, root);
     } else if (strcmp(result, "refused") == 0) {
         on_refused(s, root);
-    } else if (strcmp(result, "unknown_baseline") == 0 && strcmp(before, s->digest) != 0) {
+    } else if (strcmp(result, "unknown_baseline") == 0 && !digest_equal(before, s->digest)) {
         s->state = SEAT_COMPARE; /* now the member's digest is known */
         seat_step(s);
     } else if (strcmp(result, "not_live") == 0) {
@@ -336,13 +330,13 @@ static void offer(struct seat *s)
         s->state = SEAT_COMPARE;
         return;
     }
-    bool is_delta = !s->needs_whole && *s->digest && change_log_since(&f->log, s->digest, &names, &count);
-    struct peer_body *body = offer_body(f, is_delta ? s->digest : "", names, count, s->unpacks);
+    bool is_delta = !s->needs_whole && !is_nowhere(s->digest) && change_log_since(&f->log, s->digest, &names, &count);
+    struct peer_body *body = offer_body(f, is_delta ? s->digest : (struct digest){0}, names, count, s->unpacks);
     metric_add(metric_counter(f->metrics, "haptic_offers_total",
                               "Offers to members, by extent: a change or the whole configuration.", "extent",
                               is_delta ? "change" : "whole"),
                1);
-    wanted_digest(s, s->offered);
+    s->offered = model_digest(f->model, MODEL_ACCEPTED);
     s->state = SEAT_APPLY;
     s->verifying = false;
     s->proof.is_asked = false;
@@ -370,18 +364,17 @@ static void verify(struct seat *s)
 void seat_step(struct seat *s)
 {
     struct fleet *f = s->fleet;
-    char wanted[DIGEST_HEX_SIZE];
     if (s->request || !f->writing || !f->ops.may_write(f->ctx) || !peers_have_identity(f->peers) ||
         model_is_empty(f->model, MODEL_ACCEPTED))
         return;
-    wanted_digest(s, wanted);
     switch (s->state) {
     case SEAT_CONNECT:
         if (!net_timer_is_set(s->timer))
             ask(s, "/v1/state", NULL, STATE_TIMEOUT_NS, on_state);
         return;
     case SEAT_REFUSED:
-        if (strcmp(s->offered, wanted) != 0) /* HAProxy would refuse the same again */
+        /* HAProxy would refuse the same again */
+        if (!digest_equal(s->offered, model_digest(f->model, MODEL_ACCEPTED)))
             leave_refusal(s);
         return;
     case SEAT_COMPARE:
@@ -407,5 +400,5 @@ void seat_forget(struct seat *s)
     s->state = SEAT_CONNECT;
     s->astray_ns = 0;
     s->connected = s->verify_due = false;
-    s->digest[0] = s->offered[0] = '\0';
+    s->digest = s->offered = (struct digest){0};
 }

@@ -1,13 +1,9 @@
 /* A timer fires when the oldest offer has lost its place. */
 #include "controller/fleet_pace.h"
 
-#include <string.h>
-
 bool seat_is_level(const struct seat *s)
 {
-    char wanted[DIGEST_HEX_SIZE];
-
-    return strcmp(s->digest, digest_hex(model_digest(s->fleet->model, MODEL_ACCEPTED), wanted)) == 0;
+    return digest_equal(s->digest, model_digest(s->fleet->model, MODEL_ACCEPTED));
 }
 
 void pace_begin(struct fleet *f)

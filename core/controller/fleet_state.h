@@ -24,6 +24,12 @@
 enum pace { PACE_FREE, PACE_FIRST, PACE_REST };
 enum seat_state { SEAT_CONNECT, SEAT_COMPARE, SEAT_APPLY, SEAT_VERIFIED, SEAT_DIVERGENT, SEAT_REFUSED };
 
+/* A state that is not known, or empty. */
+static inline bool is_nowhere(struct digest d)
+{
+    return digest_equal(d, (struct digest){0});
+}
+
 /* One member. */
 struct seat {
     struct fleet *fleet;
@@ -42,10 +48,11 @@ struct seat {
         struct digest digest, right; /* what was accepted then, and the right answer */
     } proof;
     uint64_t lies;
-    int64_t astray_ns;   /* divergent since then, whatever it was asked meanwhile; 0: it is not */
-    int64_t read_back_s; /* Unix time: when everything was, and it is what was accepted; 0: never */
-    char digest[DIGEST_HEX_SIZE], offered[DIGEST_HEX_SIZE]; /* where it is; what it was offered last */
-    char nonce[33];                                         /* for the next offer; "": its API has none */
+    int64_t astray_ns;     /* divergent since then, whatever it was asked meanwhile; 0: it is not */
+    int64_t read_back_s;   /* Unix time: when everything was, and it is what was accepted; 0: never */
+    struct digest digest;  /* where it is; 0: not known, or it has nothing */
+    struct digest offered; /* what it was offered last; 0: nothing */
+    char nonce[33];        /* for the next offer; "": its API has none */
     char version[64], haproxy[64];
     bool unpacks;         /* it takes packed bodies */
     bool takes_backends;  /* without a reload */
@@ -62,8 +69,7 @@ struct seat {
 
 /* An offer that several members may get. */
 struct made_offer {
-    char from[DIGEST_HEX_SIZE];
-    struct digest result;
+    struct digest from, result;
     int64_t transitions;
     uint64_t generation;
     size_t plain;             /* of its beginning: there are values of Secrets */
@@ -104,8 +110,8 @@ void seat_step(struct seat *s);   /* do what is due */
 void seat_forget(struct seat *s); /* a new term, or an end: what was asked is cancelled */
 
 /* fleet_offer.c */
-/* The body of an offer from this digest ("": from nothing) to what is accepted; names: what has changed since. */
-struct peer_body *offer_body(struct fleet *f, const char *from, const struct offer_name *names, size_t count,
+/* The body of an offer from this digest (0: from nothing) to what is accepted; names: what has changed since. */
+struct peer_body *offer_body(struct fleet *f, struct digest from, const struct offer_name *names, size_t count,
                              bool may_pack);
 void offers_forget(struct fleet *f);
 

@@ -19,7 +19,7 @@
 /* Some are shut already and not yet noticed. */
 #define CONNECTIONS_MAX (2 * CROWD_MAX)
 #define IDLE_S 15U
-#define CONNECTION_BYTES ((size_t)64 << 10)
+#define CONNECTION_BYTES ((size_t)16 << 10) /* libmicrohttpd clears all of it after each request */
 #define PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3"
 
 struct api_route {

@@ -1,5 +1,6 @@
 /* Requests begin in the loop's next turn, so that no callback comes from inside a call and libcurl is never asked from
- * one of its own. */
+ * one of its own. libcurl's handles are used again: to make one costs as much as a short request.
+ */
 #include "net/peer.h"
 
 #include <curl/curl.h>
@@ -9,12 +10,17 @@
 
 #include "base/alloc.h"
 #include "base/clock.h"
+#include "base/vec.h"
 #include "net/credentials.h"
 #include "net/multi.h"
 #include "net/timer.h"
 
 #define ANSWER_MAX ((size_t)1 << 20)
 #define CONNECT_NS (5 * NS_PER_S)
+/* libcurl allocates these for each request. Most bodies and answers are shorter than a kilobyte. */
+#define UPLOAD_BUFFER_BYTES 16384L /* its minimum */
+#define ANSWER_BUFFER_BYTES 4096L
+#define IDLE_MIN 32
 
 struct peer_request {
     struct peers *peers;
@@ -36,6 +42,8 @@ struct peers {
     struct multi *multi;
     struct net_timer *starter;
     struct peer_request *requests;
+    VEC(CURL *) idle; /* at most so many as there are members */
+    size_t idle_max;
     char *user_agent, *agent_name;
     struct credentials *credentials; /* NULL: none yet */
 };
@@ -102,6 +110,19 @@ int peer_address_parse(const char *text, struct peer_address *ret_address, struc
 
 /* ---- requests ---- */
 
+static void handle_give_back(struct peers *p, CURL *easy)
+{
+    if (p->idle.length >= p->idle_max) {
+        curl_easy_cleanup(easy);
+        return;
+    }
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(easy, CURLOPT_CONNECT_TO, NULL);
+    curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+    vec_push(&p->idle, easy);
+}
+
 static void request_free(struct peer_request *r)
 {
     if (r->prev)
@@ -111,7 +132,7 @@ static void request_free(struct peer_request *r)
     if (r->next)
         r->next->prev = r->prev;
     if (r->easy)
-        curl_easy_cleanup(r->easy);
+        handle_give_back(r->peers, r->easy);
     curl_slist_free_all(r->connect_to);
     curl_slist_free_all(r->headers);
     peer_body_unref(r->body);
@@ -156,6 +177,28 @@ static void set_tls(struct peers *p, CURL *easy)
     curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, p);
 }
 
+/* One with everything that all requests have in common. */
+static CURL *handle_take(struct peers *p)
+{
+    if (p->idle.length > 0)
+        return p->idle.items[--p->idle.length];
+    CURL *easy = curl_easy_init();
+    if (!easy)
+        abort();
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, p->user_agent);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(CONNECT_NS / NS_PER_MS));
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, ANSWER_BUFFER_BYTES);
+    set_tls(p, easy);
+    return easy;
+}
+
 static void begin(struct peer_request *r)
 {
     struct peers *p = r->peers;
@@ -163,26 +206,15 @@ static void begin(struct peer_request *r)
     CLEANUP(free_ptr)
     char *to = xasprintf("%s:%u:%s%s%s:%u", p->agent_name, r->address.port, v6 ? "[" : "", r->address.host,
                          v6 ? "]" : "", r->address.port);
-    CURL *easy = r->easy = curl_easy_init();
-    if (!easy)
-        abort();
+    CURL *easy = r->easy = handle_take(p);
     r->url = xasprintf("https://%s:%u%s", p->agent_name, r->address.port, r->path);
     r->connect_to = curl_slist_append(NULL, to);
     curl_easy_setopt(easy, CURLOPT_PRIVATE, r);
     curl_easy_setopt(easy, CURLOPT_URL, r->url);
     curl_easy_setopt(easy, CURLOPT_CONNECT_TO, r->connect_to);
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https");
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, r->error_text);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, p->user_agent);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, r);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(CONNECT_NS / NS_PER_MS));
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(r->timeout_ns / NS_PER_MS));
-    set_tls(p, easy);
     if (r->body) {
         r->headers = curl_slist_append(r->headers, "Content-Type: application/octet-stream");
         r->headers = curl_slist_append(r->headers, "Expect:");
@@ -273,6 +305,7 @@ struct peers *peers_new(uv_loop_t *loop, const char *user_agent, const char *age
     p->agent_name = xstrdup(agent_name);
     p->multi = multi_new(loop, &ops, p);
     p->starter = net_timer_new(loop, on_start, p);
+    p->idle_max = IDLE_MIN;
     return p;
 }
 
@@ -294,6 +327,7 @@ bool peers_have_identity(const struct peers *p)
 void peers_keep(struct peers *p, size_t members)
 {
     multi_keep(p->multi, members < 16 ? 32L : (long)members * 2);
+    p->idle_max = members > IDLE_MIN ? members : IDLE_MIN;
 }
 
 struct peers *peers_free(struct peers *p)
@@ -304,6 +338,9 @@ struct peers *peers_free(struct peers *p)
         next = r->next;
         peer_cancel(r);
     }
+    for (size_t i = 0; i < p->idle.length; i++)
+        curl_easy_cleanup(p->idle.items[i]);
+    vec_done(&p->idle);
     multi_free(p->multi);
     net_timer_free(p->starter);
     credentials_free(p->credentials);

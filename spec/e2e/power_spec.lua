@@ -97,7 +97,7 @@ describe("an agent whose power is cut", function()
     if status == 0 then
       assert(m.process:wait(5), where .. ": the agent breaks a connection off")
     else
-      posix.sleep(1.3) -- what is written later
+      posix.sleep(2.2) -- the directory is written one to two seconds later
     end
     local count = tonumber(posix.read_file(power .. ".count"))
     os.remove(power)
