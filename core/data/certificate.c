@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <limits.h>
 #include <openssl/bio.h>
+#include <openssl/decoder.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
@@ -210,15 +211,50 @@ static int no_password(char *text, int size, int writing, void *ctx)
     return -1;
 }
 
-static EVP_PKEY *key_read(const char *stem, const char *bytes, size_t length, struct certificate_facts *f)
+/* A key whose type is known. Where it is not, OpenSSL makes a decoder for each combination of type and encoding, which
+ * takes three times as long as all else. NULL, too, for whatever is not usual. */
+static EVP_PKEY *key_read_typed(const char *type, const char *bytes, size_t length)
 {
+    unsigned char *der = NULL;
+    char *label = NULL;
+    long size = 0;
+    EVP_PKEY *key = NULL;
+    bool asked;
+    BIO *bio = BIO_new_mem_buf(bytes, (int)length);
+    if (bio && PEM_bytes_read_bio(&der, &size, &label, PEM_STRING_EVP_PKEY, bio, no_password, &asked) == 1) {
+        const char *structure = strcmp(label, PEM_STRING_PKCS8INF) == 0 ? "PrivateKeyInfo" : "type-specific";
+        OSSL_DECODER_CTX *decoder = OSSL_DECODER_CTX_new_for_pkey(&key, "DER", structure, type, EVP_PKEY_KEYPAIR, NULL,
+                                                                  NULL);
+        const unsigned char *at = der;
+        size_t left = (size_t)size;
+        if (decoder && OSSL_DECODER_from_data(decoder, &at, &left) != 1) {
+            EVP_PKEY_free(key);
+            key = NULL;
+        }
+        OSSL_DECODER_CTX_free(decoder);
+    }
+    OPENSSL_free(label);
+    OPENSSL_clear_free(der, (size_t)size);
+    BIO_free(bio);
+    ERR_clear_error();
+    return key;
+}
+
+/* owner: the certificate that is probably the key's; NULL when there is none. */
+static EVP_PKEY *key_read(const char *stem, const char *bytes, size_t length, X509 *owner, struct certificate_facts *f)
+{
+    const EVP_PKEY *public = owner ? X509_get0_pubkey(owner) : NULL;
+    const char *type = public ? EVP_PKEY_get0_type_name(public) : NULL;
     bool asked = false;
     if (!bytes || length == 0 || length > CERTIFICATE_BYTES_MAX) {
         problem(f, !bytes ? "it has no %s.key" : length ? "%s.key is longer than 512 KiB" : "%s.key is empty", stem);
         return NULL;
     }
+    EVP_PKEY *key = type ? key_read_typed(type, bytes, length) : NULL;
+    if (key)
+        return key;
     BIO *bio = BIO_new_mem_buf(bytes, (int)length);
-    EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, &asked) : NULL;
+    key = bio ? PEM_read_bio_PrivateKey(bio, NULL, no_password, &asked) : NULL;
     BIO_free(bio);
     ERR_clear_error();
     if (!key && (asked || has_text(bytes, length, "ENCRYPTED")))
@@ -339,7 +375,7 @@ void certificate_read(const char *stem, const char *chain, size_t chain_length, 
 
     snprintf(name, sizeof(name), "%s.crt", stem);
     certificates_read(&c, name, chain, chain_length, f);
-    EVP_PKEY *key = f->problem[0] ? NULL : key_read(stem, key_bytes, key_length, f);
+    EVP_PKEY *key = f->problem[0] ? NULL : key_read(stem, key_bytes, key_length, c.count ? c.items[0] : NULL, f);
     size_t leaf = key && c.count ? leaf_find(&c, key) : c.count;
     if (key && leaf == c.count)
         problem(f, "the key does not belong to the certificate");

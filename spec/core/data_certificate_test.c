@@ -230,6 +230,52 @@ static void test_bad_ones(void **state UNUSED)
     made_done(&weak);
 }
 
+static char *traditional(EVP_PKEY *key)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    assert_int_equal(PEM_write_bio_PrivateKey_traditional(bio, key, NULL, NULL, 0, NULL, NULL), 1);
+    return bio_text(bio);
+}
+
+/* As OpenSSL writes them now and did before, and what stands before a key in some files. */
+static void test_forms_of_keys(void **state UNUSED)
+{
+    static const char parameters[] = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n";
+    struct made ec = make_certificate("ec", "DNS:a.example.com", NULL, 0, -DAY, DAY);
+    struct made rsa = make_certificate("rsa", "DNS:a.example.com", NULL, 2048, -DAY, DAY);
+    CLEANUP(free_ptr) char *old_ec = traditional(ec.key), *old_rsa = traditional(rsa.key);
+    CLEANUP(free_ptr) char *behind = xasprintf("%s%s", parameters, old_ec);
+    CLEANUP(free_ptr) char *noted = xasprintf("made by hand\n%s", ec.secret);
+    /* The key is that of a certificate behind one of another type. */
+    CLEANUP(free_ptr) char *mixed = xasprintf("%s%s", ec.chain, rsa.chain);
+    const struct {
+        const char *chain, *key, *type, *problem;
+    } cases[] = {
+        {ec.chain, ec.secret, "ECDSA", ""},
+        {ec.chain, old_ec, "ECDSA", ""},
+        {ec.chain, behind, "ECDSA", ""},
+        {ec.chain, noted, "ECDSA", ""},
+        {rsa.chain, rsa.secret, "RSA", ""},
+        {rsa.chain, old_rsa, "RSA", ""},
+        {mixed, rsa.secret, "RSA", ""},
+        {mixed, old_rsa, "RSA", ""},
+        {ec.chain, rsa.secret, "ECDSA", "the key does not belong to the certificate"},
+        {rsa.chain, old_ec, "RSA", "the key does not belong to the certificate"},
+        {ec.chain, parameters, "ECDSA", "tls.key has no private key that can be read (PEM)"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct certificate_facts f;
+        CLEANUP(buf_done) struct buf chain = {0};
+        read_pair(cases[i].chain, cases[i].key, &f, &chain);
+        assert_string_equal(f.problem, cases[i].problem);
+        assert_string_equal(f.key_type, cases[i].type);
+        certificate_facts_done(&f);
+    }
+    made_done(&ec);
+    made_done(&rsa);
+}
+
 static void test_limits(void **state UNUSED)
 {
     struct buf names = {0};
@@ -305,6 +351,7 @@ int main(void)
         cmocka_unit_test(test_bad_ones),
         cmocka_unit_test(test_responder),
         cmocka_unit_test(test_long_key),
+        cmocka_unit_test(test_forms_of_keys),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_payload),
         cmocka_unit_test(test_default),
