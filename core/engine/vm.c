@@ -98,6 +98,23 @@ static void open_library(lua_State *L, const char *name, lua_CFunction open)
     lua_call(L, 1, 0);
 }
 
+/* next() as a function of C, for lua/haptic/traversal.lua. */
+static int next_of_table(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2);
+    if (lua_next(L, 1))
+        return 2;
+    lua_pushnil(L);
+    return 1;
+}
+
+static int load_next(lua_State *L)
+{
+    lua_pushcfunction(L, next_of_table);
+    return 1;
+}
+
 static void open_libraries(lua_State *L, bool all)
 {
     static const struct luaL_Reg libraries[] = {
@@ -123,6 +140,8 @@ static void open_libraries(lua_State *L, bool all)
     luaL_findtable(L, LUA_REGISTRYINDEX, "_PRELOAD", 4);
     lua_pushcfunction(L, luaopen_cjson);
     lua_setfield(L, -2, "cjson");
+    lua_pushcfunction(L, load_next);
+    lua_setfield(L, -2, "haptic.next");
     lua_pop(L, 1);
     lua_pushcfunction(L, require_module);
     lua_setglobal(L, "require");
