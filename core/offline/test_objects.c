@@ -1,31 +1,28 @@
 /* Fixtures and contents of URLs are one list. */
 #include "offline/test_objects.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/nearest.h"
 #include "controller/fetch_wish.h"
 #include "data/json.h"
 
-static bool same_object(yyjson_val *a, yyjson_val *b)
-{
-    const char *na = json_str(a, "metadata", "name"), *nb = json_str(b, "metadata", "name");
-    const char *sa = json_str(a, "metadata", "namespace"), *sb = json_str(b, "metadata", "namespace");
-
-    return strcmp(na ? na : "", nb ? nb : "") == 0 && strcmp(sa ? sa : "", sb ? sb : "") == 0;
-}
-
+/* One of the same kind, namespace and name is replaced. */
 static void gather_one(struct test_objects *list, struct test_object ref)
 {
-    size_t at = 0;
+    const char *namespace = json_str(ref.value, "metadata", "namespace"),
+               *name = json_str(ref.value, "metadata", "name");
+    CLEANUP(free_ptr) char *key = xasprintf("%s\n%s\n%s", ref.kind, namespace ? namespace : "", name ? name : "");
+    uintptr_t known = (uintptr_t)map_get(&list->places, key); /* from 1 */
 
-    while (at < list->items.length &&
-           !(strcmp(list->items.items[at].kind, ref.kind) == 0 && same_object(list->items.items[at].value, ref.value)))
-        at++;
-    if (at < list->items.length)
-        list->items.items[at] = ref;
-    else
-        vec_push(&list->items, ref);
+    if (known > 0) {
+        list->items.items[known - 1] = ref;
+        return;
+    }
+    vec_push(&list->items, ref);
+    (void)map_put(&list->places, key, (void *)(uintptr_t)list->items.length);
 }
 
 void test_objects_gather(const struct test_case *test, struct test_objects *list)
@@ -51,6 +48,12 @@ void test_objects_gather(const struct test_case *test, struct test_objects *list
     {
         gather_one(list, (struct test_object){.kind = FETCH_KIND, .value = object, .line = test->line});
     }
+}
+
+void test_objects_done(struct test_objects *list)
+{
+    vec_done(&list->items);
+    map_done(&list->places);
 }
 
 int test_object_put(struct workbench *w, const struct test_object *ref, struct err *err)

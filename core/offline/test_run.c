@@ -415,8 +415,10 @@ static int render_by_steps(struct running *r, struct test_objects *list, const s
     CLEANUP(findings_done) struct findings findings = {0};
     struct workbench *other = NULL;
     size_t step = 1 + list->items.length / STEPS_MAX;
-    int result = workbench_new(r->loop, options, &findings, &other, err);
+    struct workbench_options own = *options;
 
+    own.no_report = true; /* most objects that others name are missing until the end */
+    int result = workbench_new(r->loop, &own, &findings, &other, err);
     shuffle(list, r->options->seed);
     bool rendered = result == 0 && other != NULL && workbench_render(other);
     for (size_t i = 0; result == 0 && rendered && i < list->items.length; i += step) {
@@ -526,7 +528,7 @@ static int run_with(struct running *r, const struct workbench_options *options, 
         result = test_object_put(r->w, &objects.items.items[i], err);
     if (result < 0) { /* the test is wrong, not the program */
         add_failure(r, r->test->line, xstrdup(err->text));
-        vec_done(&objects.items);
+        test_objects_done(&objects);
         return 0;
     }
     r->rendered = workbench_render(r->w);
@@ -544,7 +546,7 @@ static int run_with(struct running *r, const struct workbench_options *options, 
         coverage_take_lines(r->options->coverage, r->w);
     if (result == 0 && r->rendered)
         result = render_by_steps(r, &objects, options, err);
-    vec_done(&objects.items);
+    test_objects_done(&objects);
     return result;
 }
 

@@ -243,7 +243,7 @@ bool workbench_render(struct workbench *w)
     while (w->rendering == RENDERING_RUNS)
         uv_run(w->loop, UV_RUN_DEFAULT);
     workbench_end(w);
-    if (w->rendering == RENDERING_DONE) {
+    if (w->rendering == RENDERING_DONE && !w->options.no_report) {
         report_failures(w);
         workbench_report_fragments(w);
         workbench_report_unfetched(w);

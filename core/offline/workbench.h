@@ -33,6 +33,7 @@ struct workbench_options {
     const char *haproxy_version;      /* render for that version without such a program; NULL: ask the program */
     bool coverage;                    /* count which lines of templates run: slow */
     bool timings;                     /* note what fragments cost: timings.h */
+    bool no_report;                   /* a rendering adds no findings about fragments and URLs */
     bool progress;                    /* say on stderr what takes longer than two seconds */
     /* Of a running controller, in the place of sources and, without config_file, of the configuration; NULL: none. */
     const char *dump;
