@@ -165,6 +165,14 @@ static int read_library_templating(struct reader *r, yyjson_val *value, void *ob
     return reader_object(r, value, fields, object);
 }
 
+static int refuse_k8s_resources(struct reader *r, yyjson_val *value, void *object)
+{
+    (void)object;
+    return reader_fail(r, value, "k8sResources",
+                       "is not available: a text has no owner for each object in it. Write out:object(manifest) in a "
+                       "script, and an entry of watchedResources with \"owned: true\" for the kind");
+}
+
 static const struct field library_fields[] = {
     {.name = "revision", .type = FIELD_ELSEWHERE}, /* config_document.c */
     {.name = "templateSnippets", .type = FIELD_OBJECT, .read = config_read_snippets},
@@ -174,6 +182,7 @@ static const struct field library_fields[] = {
     {.name = "templatingSettings", .type = FIELD_OBJECT, .read = read_library_templating},
     {.name = "sslCertificates", .type = FIELD_OBJECT, .read = config_read_certificates},
     {.name = "crtLists", .type = FIELD_OBJECT, .read = config_read_crt_lists},
+    {.name = "k8sResources", .type = FIELD_ANY, .read = refuse_k8s_resources},
     {.name = "validationTests", .type = FIELD_ELSEWHERE} /* offline/test_case.c */,
     {0},
 };
@@ -184,6 +193,7 @@ static const struct field spec_fields[] = {
     {.name = "credentialsSecretRef", .type = FIELD_WITHOUT_EFFECT, .note = NO_API},
     {.name = "sslCertificates", .type = FIELD_OBJECT, .read = config_read_certificates},
     {.name = "crtLists", .type = FIELD_OBJECT, .read = config_read_crt_lists},
+    {.name = "k8sResources", .type = FIELD_ANY, .read = refuse_k8s_resources},
     {.name = "validationTests", .type = FIELD_ELSEWHERE} /* offline/test_case.c */,
     {.name = "validators",
      .type = FIELD_WITHOUT_EFFECT,

@@ -96,7 +96,8 @@ describe("ten thousand Ingresses offline", function()
       output = dir .. "/watched" })
     finally(function() watcher:stop(10) end)
     local function await(runs, verdict)
-      local deadline, text = posix.now() + 120, ""
+      local deadline = posix.now() + 120
+      local text
       repeat
         posix.sleep(0.005)
         text = posix.read_file(dir .. "/watched")
