@@ -363,4 +363,52 @@ end)]] } }
     haptic:wait_log("Configuration in force", 10)
     all_answer()
   end)
+
+  for _, series in ipairs({ "3.0", "3.4" }) do
+    it("with other names for files of TLS, as an upgrade may bring, reloads once at most, on " .. series, function()
+      local authority = scope:certificate({ names = { "authority" }, key = "authority" })
+      local own, client = scope:certificate({ names = { "a.example" } }), scope:certificate({ names = { "client" }, issuer = authority })
+      local stranger, port = scope:certificate({ names = { "stranger" } }), e2e.port()
+      scope:tls_server({ port = port, certificate = scope:certificate({ names = { "pod" }, issuer = authority }) })
+      --- The files are called after the Secret.
+      local function put(secret)
+        source:write("authorities.yaml", { apiVersion = "v1", kind = "Secret", metadata = { name = secret, namespace = "default" },
+          stringData = { ["ca.crt"] = authority.cert, ["ca.crl"] = scope:revocations(authority, {}) } })
+        local a = kube.ingress({ name = "a", host = "a.example", service = "a", annotations = { ["haproxy-haptic.org/client-ca"] = secret } })
+        a.spec.tls = { { hosts = { "a.example" }, secretName = "own" } }
+        source:write("a.yaml", a, kube.service("a"), kube.slice("a", { "198.18.0.1" }, 8001), e2e.tls_secret("own", own.cert, own.key))
+        source:write("b.yaml", kube.ingress({ name = "b", host = "b.example", service = "b",
+          annotations = { ["haproxy.org/server-ca"] = secret } }), kube.service("b"), kube.slice("b", { "127.0.0.1" }, port))
+      end
+      local function run(options)
+        options.source, options.series, options.https, options.config = source.path, series, true, e2e.config({ watchedResources = {
+          secrets = { apiVersion = "v1", resources = "secrets", indexBy = { "metadata.namespace", "metadata.name" } } } })
+        return scope:haptic(options):wait_ready()
+      end
+      local function status(certificate)
+        local answer = e2e.https({ port = haptic.https_port, host = "a.example", args = certificate and {
+          "--cert", certificate.directory .. "/cert.pem", "--key", certificate.directory .. "/key.pem" } or nil })
+        return answer and answer.status
+      end
+      local function serves()
+        assert.same({ 200, 495, 496 }, { status(client), status(stranger), status() })
+        assert.equal(200, http.request({ port = haptic.http_port, path = "/", host = "b.example" }).status)
+      end
+      put("before")
+      haptic = run({})
+      serves()
+      local former = haptic
+      former:kill()
+      put("after")
+      haptic = run({ name = "next", directory = former.directory, http_port = former.http_port, https_port = former.https_port,
+        status_port = former.status_port })
+      scope:wait_for("the files of other names", 10, function()
+        local names = posix.run({ "ls", haptic.directory .. "/certs" })
+        return names:find("default_after_ca.pem", 1, true) and names:find("default_after_server-ca", 1, true), names
+      end)
+      serves()
+      assert.is_true(haptic:count_log("Deployed with a reload") <= 1, haptic:log())
+      assert.equal(0, haptic:count_log("level=ERROR"))
+    end)
+  end
 end)
