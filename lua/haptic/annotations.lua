@@ -187,7 +187,7 @@ local function read_level(spec, level, tell)
     if entry.kinds[level.kind] and (not level.family or level.family == entry.prefix) then
       written = level.values[level.family and entry.short or entry.key]
     end
-    if type(written) == "string" then written = match(written, "^%s*(.-)%s*$") end
+    if type(written) == "string" then written = sandbox.trim(written) end
     if written ~= nil and written ~= "" then
       local value, message = declare.read(entry.reader or spec, written)
       if value ~= nil then return value, wrong end

@@ -212,7 +212,7 @@ function READ.lines(v, spec)
   local expects = format("at most %d lines without control characters", max)
   if type(v) ~= "string" or #v > MAX_TEXT then return nil, expects end
   for line in gmatch(v, "[^\r\n]+") do
-    line = match(line, "^%s*(.-)%s*$")
+    line = sandbox.trim(line)
     if find(line, "[%c\127]") then return nil, expects end
     if line ~= "" then lines[#lines + 1] = line end
   end

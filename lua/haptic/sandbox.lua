@@ -164,10 +164,13 @@ function S.gsub(s, pattern, repl, max)
   return string_gsub(s, pattern, repl, max)
 end
 
---- The text without white space at its ends.
+--- The text without white space at its ends, in time proportional to its length. One pattern cannot do that: "(.-)%s*$"
+--- tries each end for each blank, and "%s*(.*%S)" tries each beginning where there are only blanks.
 function S.trim(s)
-  return string.match(s, "^%s*(.*%S)") or "" -- not "(.-)%s*$", which tries each end for each blank
+  local first = string.find(s, "%S")
+  return first and string.match(s, ".*%S", first) or ""
 end
+M.trim = S.trim
 
 --- The parts of a text between separators (a plain string, not a pattern).
 function S.split(s, sep)

@@ -219,9 +219,6 @@ function M.handler(e)
   return e
 end
 
--- Not "^%s*(.-)%s*$", which tries each end for each blank.
-local function trimmed(line) return match(line, "^%s*(.*%S)") or "" end
-
 --- The lines of a snippet, in a section's body.
 function bodies.Body:include(name, args)
   local templates = bodies.templates_of(self)
@@ -233,7 +230,7 @@ function bodies.Body:include(name, args)
   local number, lines, sites = 0, {}, {}
   for line in string.gmatch(rendered .. "\n", "([^\n]*)\n") do
     number = number + 1
-    local body = trimmed(line)
+    local body = sandbox.trim(line)
     if bodies.leaves_section(match(body, "^%S+")) then
       error(format("include: %s: %s is no line of a section", name, word.show(body)), 2)
     end
@@ -286,7 +283,7 @@ function M.split_config(out, _, text, where)
   local sections, by_scope, any_defaults = {}, {}, false
   for line in string.gmatch(text .. "\n", "([^\n]*)\n") do
     number = number + 1
-    local body = trimmed(line)
+    local body = sandbox.trim(line)
     local first = match(body, "^(%S+)")
     if first and SECTIONS[first] then
       local header = string.gsub(string.gsub(body, "%s+", " "), " #.*$", "")
@@ -333,7 +330,7 @@ function M.split_crt_list(out, name, text, where)
   local number = 0
   for line in string.gmatch(text .. "\n", "([^\n]*)\n") do
     number = number + 1
-    local body = trimmed(line)
+    local body = sandbox.trim(line)
     if body ~= "" and sub(body, 1, 1) ~= "#" then
       local certificate, rest = match(body, "^(%S+)%s*(.*)$")
       local options, names = match(rest, "^%[([^%]]*)%]%s*(.*)$")
@@ -365,7 +362,7 @@ function M.split_map(out, name, text, where)
   local number = 0
   for line in string.gmatch(text .. "\n", "([^\n]*)\n") do
     number = number + 1
-    local body = trimmed(line)
+    local body = sandbox.trim(line)
     if body ~= "" and sub(body, 1, 1) ~= "#" then
       local key, value = match(body, "^(%S+)%s+(.*)$")
       if not key then

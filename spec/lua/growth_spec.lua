@@ -194,3 +194,37 @@ describe("work grows with the size, not with its square:", function()
     end)
   end
 end)
+
+-- Steps of a pattern are no instructions of the interpreter, so they cannot be counted. With work that grows with the
+-- square, each of these would take more than an hour.
+describe("blanks are passed over once:", function()
+  local MANY = (" "):rep(2 ^ 20)
+
+  it("in a text of nothing else, before, behind and within others", function()
+    local e = engine([[each(resources.things, "t", function(thing, out)
+      for _, name in ipairs({ "only", "before", "behind", "within" }) do
+        out:map_entry("m", name, #thing[name]:trim() .. "x")
+      end end)]])
+    e:put("things", object("a", { only = MANY, before = MANY .. "ab", behind = "ab" .. MANY, within = "a" .. MANY .. "b" }))
+    e:render()
+    assert.same({}, e.host.failures)
+    assert.equal("before 2x\nbehind 2x\nonly 0x\nwithin " .. 2 ^ 20 + 2 .. "x\n", e:output().maps.m)
+  end)
+
+  it("in annotations", function()
+    local e = program.engine({ checked = false })
+    e:put("services", program.service("web"))
+    for i, value in ipairs({ MANY, "a" .. MANY .. "b" }) do
+      local annotations = { ["nginx.ingress.kubernetes.io/whitelist-source-range"] = value }
+      for _, key in ipairs({ "allow-list", "auth-type", "path-rewrite", "request-set-header", "load-balance" }) do
+        annotations["haproxy-haptic.org/" .. key] = value
+      end
+      e:put("ingresses", program.ingress("i" .. i, { annotations = annotations,
+        rules = { { host = i .. ".example", paths = { { "/" } } } } }))
+    end
+    e:render()
+    assert.same({}, e.host.failures)
+    -- Only blanks are as good as no value; with letters between them the list is wrong, which closes the route.
+    assert.matches("^1%.example/ default_web_80%S*\n2%.example/ haptic_unavailable\n$", e:output().maps["path-prefix.map"])
+  end)
+end)

@@ -25,7 +25,8 @@ local function fields_of(head)
   local lines = {}
   for line in (head .. "\n"):gmatch("(.-)\r?\n") do
     if line ~= "" then
-      local name, value = line:match("^([%w!#$&'*+.^_`|~-]+):%s*(.-)%s*$")
+      local name, value = line:match("^([%w!#$&'*+.^_`|~-]+):(.*)$")
+      value = value and value:trim()
       if not name or value:find("[%c\127]") then return nil, "a line of its header is not NAME: VALUE" end
       if not LENGTHS[name:lower()] then lines[#lines + 1] = name .. ": " .. value end
     end
