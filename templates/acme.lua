@@ -1,9 +1,9 @@
---- acme.lua — certificates that HAProxy itself obtains by ACME (RFC 8555), for hosts whose Secret is not there.
+--- acme.lua — certificates that HAProxy itself obtains by ACME (RFC 8555), for hosts without a Secret.
 --
--- It is HAProxy's own client, which is experimental. Here is only what it needs: the section "acme", a line of a
--- "crt-store" for each host, and the answer to the authority's question over HTTP. Each host has a certificate of its
--- own, acme/HOST.pem: a host that comes or goes makes no other certificate another one. The agent saves what HAProxy
--- has obtained. Settings: docs/libraries.md, "The acme library".
+-- This uses HAProxy's own client, which is experimental. This file has only what the client needs: the section "acme",
+-- a line of a "crt-store" for each host, and the answer to the authority's challenge over HTTP. Each host has its own
+-- certificate, acme/HOST.pem, so a host that comes or goes changes no other certificate. The agent saves the
+-- certificates that HAProxy has obtained. Settings: docs/libraries.md, "The acme library".
 
 local ssl = use("ssl")
 
@@ -27,7 +27,7 @@ settings({
 })
 
 local SECTION, ACCOUNT, TOKENS = "haptic", "acme/account.key", "virt@acme"
---- Where HAProxy's words about its orders stay; the agent reads them there (core/agent/acme.c).
+--- The ring for HAProxy's messages about its orders; the agent reads it (core/agent/acme.c).
 local RING = "acme-log"
 local CHALLENGE = "/.well-known/acme-challenge/"
 --- Hosts of one Ingress.
@@ -39,12 +39,12 @@ local KEYS = {
   ["RSA-4096"] = { { "keytype", "RSA" }, { "bits", 4096 } },
 }
 
---- Why there are no such certificates, in words; nil when there are, or nobody has asked for them.
+--- The reason why there are no such certificates; nil when there are some, or when none are requested.
 local function refusal()
   if context.acme_directory == nil then return nil end
   if not ssl.on then return "there is no HTTPS" end
   if not capabilities.acme then return "HAProxy has it from 3.4 on, if it was built with it (+ACME in haproxy -vv)" end
-  -- The authority's question reaches one of them, and only the one that has asked can answer.
+  -- The authority's challenge reaches one of the HAProxys, and only the one that sent the order can answer it.
   if (tonumber(context.haproxy_pods) or 1) > 1 then return "it works with one HAProxy, and haproxy_pods is more" end
   return nil
 end
@@ -111,15 +111,15 @@ if ON then
     end)
   end)
 
-  -- In front of everything that refuses or redirects: methods, lists of addresses, users, HTTPS. Only tokens that the
-  -- authority has given to this HAProxy are answered; others are somebody else's, and go their way.
+  -- Before all rules that refuse or redirect: methods, lists of addresses, users, HTTPS. Only tokens that the authority
+  -- has given to this HAProxy are answered; other requests continue as usual.
   section("frontend http", { name = "acme-challenge", order = 190 }, function(b)
     b:line("http-request", "return", "status", 200, "content-type", "text/plain", "lf-string",
       "%[path,field(-1,/)].%[path,field(-1,/),map(" .. TOKENS .. ")]", "if", "{", "path_beg", CHALLENGE, "}", "{",
       "path,field(-1,/),map(" .. TOKENS .. ")", "-m", "found", "}")
   end)
 
-  -- An authority that asks reaches any of them.
+  -- The authority's challenge may reach any of them.
   if watched("haproxy_pods") then
     fragment("acme-members", function(out)
       local names = {}
@@ -137,7 +137,7 @@ end
 
 -- hosts -----------------------------------------------------------------------------------------------------
 
---- Has somebody else been asked for the certificates of an Ingress?
+--- True when another controller was asked for the certificates of an Ingress.
 local function is_managed(ing)
   for key in pairs(dig(ing, "metadata", "annotations") or {}) do
     if type(key) == "string" and (key:starts_with("cert-manager.io/") or key:starts_with("acme.cert-manager.io/")
@@ -148,7 +148,7 @@ local function is_managed(ing)
   return false
 end
 
---- Are there to be certificates for the hosts of an Ingress that have none?
+--- True when the hosts of an Ingress without certificates are to get some.
 local function wants(out, ing)
   local written = dig(ing, "metadata", "annotations")
   local wanted
@@ -172,7 +172,8 @@ local function is_allowed(host)
   return #context.acme_domains == 0
 end
 
---- Put out what obtains a certificate for each of these hosts. Returns the file of each that can have one.
+--- Writes what is needed to obtain a certificate for each of these hosts. Returns the file of each host that can have
+--- one.
 local function obtain(out, hosts)
   local files, count = {}, 0
   for _, host in ipairs(hosts) do

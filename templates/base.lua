@@ -1,4 +1,4 @@
---- base.lua — what every configuration has: global, defaults, the HTTP frontend, the status frontend, routing by maps.
+--- base.lua — parts of every configuration: global, defaults, the HTTP frontend, the status frontend, routing by maps.
 --
 -- Settings (extraContext) and extension points with their order numbers: docs/templates.md. A route is an entry of a
 -- map and a backend; nothing here changes when routes do.
@@ -7,8 +7,8 @@ local binds, setting, has_page = use("base.binds"), use("base.configmap").settin
 
 local WORD, BINDS = "^[^%c%s]+$", "addresses to bind, such as :80 or [::]:80 v6only"
 
---- HAProxy counts a descriptor for each server's check. It sizes its pools of idle connections by that sum, even where
---- the system's limit is lower, and can then have no descriptor left for a client.
+--- HAProxy counts a descriptor for each server's check. It sizes its pools of idle connections by that sum, even if the
+--- system's limit is lower, and can then lack descriptors for clients.
 local CHECKED_FROM = 100000
 local has_descriptors = (tonumber(capabilities.fd_limit) or CHECKED_FROM) >= CHECKED_FROM
 
@@ -59,11 +59,11 @@ settings({
 
 -- global ----------------------------------------------------------------------------------------------------
 
---- Servers that cannot be reached are left alone for a while.
+--- Servers that cannot be reached get no requests for a while.
 local OBSERVE = context.observe_servers
 
---- Connections for which there are descriptors, two each, where servers' checks would keep HAProxy from finding that
---- out by itself.
+--- The number of connections that the descriptors allow, two for each connection. HAProxy cannot compute it when
+--- servers have checks.
 local function default_maxconn()
   local limit = tonumber(capabilities.fd_limit)
   if not OBSERVE or not limit then return nil end
@@ -72,33 +72,34 @@ local function default_maxconn()
 end
 
 section("global", { name = "global", order = 100 }, function(b)
-  -- Relative paths of maps and files begin where the configuration lies.
+  -- Relative paths of maps and files begin at the folder of the configuration.
   b:line("default-path", "config")
   local targets = setting("log_targets") or { { context.log_target, "format", "raw", "local0", context.log_level } }
   for _, words in ipairs(targets) do b:line("log", unpack(words)) end
   b:line("stats", "socket", from_env("HAPTIC_DIR", "/runtime.sock"), "mode", 600, "level", "admin", "expose-fd",
     "listeners")
-  -- Where the system's limit is enormous, tables sized by it would be too; where it is lower, HAProxy takes that.
+  -- With a very high system limit, tables sized by it would be very large. With a lower limit, HAProxy uses the
+  -- system's.
   b:line("fd-hard-limit", context.fd_hard_limit)
   local maxconn = setting("maxconn") or default_maxconn()
   if maxconn then b:line("maxconn", maxconn) end
-  -- HAProxy reserves a descriptor for the check of each server, of which few are used at a time: too low a limit for
-  -- all of them is no reason not to start.
+  -- HAProxy reserves a descriptor for the check of each server, but uses few of them at a time. A limit that is too low
+  -- for all of them must not prevent the start.
   if OBSERVE then b:line("no", "strict-limits") end
   local threads = setting("threads")
   if threads then b:line("nbthread", threads) end
-  -- Old workers end: after this long, or when so many reloads have passed over them.
+  -- Old workers end after this time, or after this many reloads.
   b:line("hard-stop-after", setting("hard_stop_after"))
   b:line("mworker-max-reloads", context.max_reloads)
   b:line("spread-checks", 5)
-  b:line("server-state-file", from_env("HAPTIC_DIR", "/servers.state")) -- addresses of names outlive a reload
+  b:line("server-state-file", from_env("HAPTIC_DIR", "/servers.state")) -- resolved addresses survive a reload
 end)
 point("global", "global")
 
 -- defaults --------------------------------------------------------------------------------------------------
 
---- After some connections in a row that failed, a server gets no requests until a check reaches it. While it answers,
---- checks are rare: Kubernetes' probes decide who is ready.
+--- After several failed connections in a row, a server gets no requests until a check reaches it. While it answers,
+--- checks are rare: Kubernetes' probes decide which pods are ready.
 local function write_observe(b)
   if OBSERVE then
     b:line("default-server", "check", "inter", context.check_interval, "fastinter", "1s", "downinter",
@@ -107,11 +108,11 @@ local function write_observe(b)
   end
 end
 
---- Ways to choose a server that need no HTTP.
+--- Balance algorithms that do not need HTTP.
 local TCP_BALANCE = { roundrobin = true, leastconn = true, source = true, first = true, random = true,
   ["static-rr"] = true }
 
---- What backends in mode tcp have, for libraries; they are derived from nothing.
+--- Settings of backends in mode tcp, for libraries. These backends are not derived from a defaults section.
 provide("base.tcp", function(b)
   b:line("mode", "tcp")
   b:line("log", "global")
@@ -127,7 +128,7 @@ provide("base.tcp", function(b)
   b:line("timeout", "server-fin", setting("timeout_server_fin"))
 end)
 
---- The line of a connection in the log of a frontend in mode tcp.
+--- The log line of a connection in a frontend in mode tcp.
 provide("base.tcp_log", function(b)
   if not context.access_log then return end
   local log_format = setting("log_format_tcp")
@@ -149,7 +150,7 @@ section("defaults base", { name = "defaults", order = 100, from = false }, funct
   b:line("balance", context.balance)
   b:line("option", "redispatch")
   b:line("load-server-state-from-file", "global")
-  b:line("option", "idle-close-on-response") -- idle connections get one more answer from a worker that stops
+  b:line("option", "idle-close-on-response") -- a worker that stops answers one more request on an idle connection
   b:line("retries", context.retries)
   b:line("retry-on", "conn-failure")
   write_observe(b)
@@ -170,9 +171,9 @@ point("defaults", "defaults base")
 section("resolvers default", { name = "resolvers", order = 100 }, function(b)
   local servers = context.nameservers
   for i, address in ipairs(servers) do b:line("nameserver", "n" .. i, address) end
-  -- HAProxy refuses a configuration that names that file where there is none.
+  -- HAProxy refuses a configuration that names this file if it does not exist.
   if #servers == 0 and capabilities.resolv_conf ~= false then b:line("parse-resolv-conf") end
-  -- Names with many addresses: what is announced here need not be asked for again, as answers over 512 bytes were.
+  -- For names with many addresses: answers up to this size need no second query by TCP.
   b:line("accepted_payload_size", context.dns_payload_size)
   b:line("hold", "valid", context.dns_hold_valid)
 end)
@@ -183,7 +184,7 @@ section("frontend http", { name = "http-bind", order = 100 }, function(b)
   for _, words in ipairs(binds(context.http_bind, context.http_port)) do b:line("bind", unpack(words)) end
 end)
 
---- Who is to tell his client by the PROXY protocol has to; nobody else may.
+--- Connections from the given networks must have the PROXY protocol; all others must not.
 local function write_proxy(b)
   local senders = setting("proxy_protocol")
   if #senders == 0 then return end
@@ -192,7 +193,8 @@ local function write_proxy(b)
 end
 section("frontend http", { name = "http-proxy-protocol", order = 105 }, write_proxy)
 
--- HAProxy Technologies' controller has host and path in this variable; its own log-format, which people copy, shows it.
+-- HAProxy Technologies' controller stores host and path in this variable, and log-formats written for it use the
+-- variable.
 section("frontend http", { name = "http-log-base", order = 110 }, function(b)
   local log_format = setting("log_format")
   if log_format and log_format:find("var(txn.base)", 1, true) then
@@ -201,9 +203,9 @@ section("frontend http", { name = "http-log-base", order = 110 }, function(b)
 end)
 provide("base.proxy", write_proxy)
 
--- Exact entries before prefixes, the host itself before its wildcard before no host: the first that is found. A
--- prefix ends in "/" in the map, as does the text it is compared with: so it ends with a whole element of the path,
--- and the longest one wins.
+-- Exact entries come before prefixes, and the host before its wildcard before no host: the first match counts. A prefix
+-- ends with "/" in the map, and so does the compared text. So a prefix always ends at an element of the path, and the
+-- longest one wins.
 local function write_routing(b, variable, ...)
   local conditions = { "!{", "var(" .. variable .. ")", "-m", "found", "}", ... }
   local function look_up(expression)
@@ -221,7 +223,7 @@ local function write_routing(b, variable, ...)
   look_up("str(*.),concat(,txn.domain),map_str(" .. default .. ")")
   look_up("str(*),map_str(" .. default .. ")")
   look_up("str(**),map_str(" .. default .. ")")
-  -- Behind the backend there may be what else the route has (base/effects.lua).
+  -- After the backend, the value may contain the effects of the route (base/effects.lua).
   local has_record = { "if", "{", "var(" .. variable .. ")", "-m", "sub", "@", "}" }
   if variable == "txn.backend" then
     b:line("http-request", "set-var(txn.record)", "var(txn.backend),field(2,@)", unpack(has_record))
@@ -231,7 +233,7 @@ local function write_routing(b, variable, ...)
 end
 
 section("frontend http", { name = "http-routing", order = 500 }, function(b) write_routing(b, "txn.backend") end)
--- For libraries: where a request would lead to, into a variable of theirs.
+-- For libraries: writes the backend that a request would lead to into a variable of the library.
 provide("base.routing", write_routing)
 
 section("frontend http", { name = "http-backend", order = 900 }, function(b)
@@ -246,9 +248,9 @@ fragment("maps", function(out)
   out:map("default-backend.map", { duplicate = "DuplicateDefaultBackend", means = "default backend of host" })
 end)
 
--- backends that are always there ----------------------------------------------------------------------------
+-- backends that always exist -----------------------------------------------------------------------------------
 
--- Their names have one "_": those of services have two.
+-- Their names contain one "_"; those of services contain two.
 fragment("backends", function(out)
   out:backend("haptic_notfound", { profile = false }, function(b)
     if has_page("404") then
@@ -257,7 +259,7 @@ fragment("backends", function(out)
       b:line("http-request", "return", "status", 404, "content-type", "text/plain", "string", context.not_found_text)
     end
   end)
-  -- Without servers: HAProxy answers 503. Where a rule names something that cannot be a backend.
+  -- Without servers, so HAProxy answers 503. For a rule that names something that cannot be a backend.
   out:backend("haptic_unavailable", { profile = false }, function() end)
 end)
 
@@ -265,17 +267,17 @@ end)
 
 local PROMETHEUS = context.prometheus
 
--- For probes and everybody in the pod network: it tells nothing about namespaces, Services and servers.
+-- For probes and all clients in the pod network: it shows nothing about namespaces, Services and servers.
 section("frontend status", { name = "status", order = 100 }, function(b)
   for _, words in ipairs(binds(context.status_bind, context.status_port)) do b:line("bind", unpack(words)) end
-  -- No longer ready while it stops, so that no new connections come.
+  -- Not ready while HAProxy stops, so that no new connections come.
   b:line("monitor-uri", "/healthz")
   b:line("monitor", "fail", "if", "{", "stopping", "}")
   b:line("http-request", "set-log-level", "silent")
 end)
 section("frontend status", { name = "status-metrics", order = 150 }, function(b)
   if PROMETHEUS then
-    -- Metrics of the process and of the frontends, whatever the query asks for.
+    -- Metrics of the process and of the frontends, for any query.
     b:line("http-request", "set-query", "scope=global&scope=frontend", "if", "{", "path", "/metrics", "}")
     b:line("http-request", "use-service", "prometheus-exporter", "if", "{", "path", "/metrics", "}")
   end
@@ -284,8 +286,8 @@ point("frontend-status", "frontend status")
 
 -- frontend stats --------------------------------------------------------------------------------------------
 
--- Statistics page and metrics of all backends and servers, whose names are those of namespaces, Services and pods. A
--- Unix socket, unless the administrator names a port of the machine or another address.
+-- Statistics page and metrics of all backends and servers, whose names contain those of namespaces, Services and pods.
+-- At a Unix socket, unless the administrator names a port of the machine or another address.
 section("frontend stats", { name = "stats", order = 100 }, function(b)
   local port = context.stats_port
   if context.stats_bind == nil and port == nil then

@@ -1,7 +1,7 @@
---- effects.lua — annotations that change what happens to a route: types, defaults, and what protects.
+--- effects.lua — annotations that affect a route: types, defaults, and which of them protect.
 --
--- Families of controllers have keys for them (haproxy_org.lua). How they become rules and entries of maps is in the
--- parts of this library, effects/NAME.lua. docs/annotations.md is made of these declarations.
+-- Families of controllers have keys for them (haproxy_org.lua). The parts of this library, effects/NAME.lua, turn them
+-- into rules and entries of maps. docs/annotations.md is generated from these declarations.
 
 local headers, redirect, rewrite = use("effects.headers"), use("effects.redirect"), use("effects.rewrite")
 local auth, capture, cors = use("effects.auth"), use("effects.capture"), use("effects.cors")

@@ -1,11 +1,11 @@
 --- haproxy_org.lua — the keys of HAProxy Technologies' Ingress controller, haproxy.org/….
 --
--- Names only: what a key does is declared in effects.lua and where its effect is written. That controller reads the
--- prefix haproxy.com as well.
+-- Names only: the effects are declared in effects.lua and beside their rules. That controller also reads the prefix
+-- haproxy.com.
 
 local KEYS = {
   honoured = {
-    -- The third spelling is that of another controller's libraries for this family.
+    -- Another controller's libraries for this family use the third spelling.
     allow_list = { "allow-list", "whitelist", "allowlist" },
     deny_list = { "deny-list", "blacklist", "denylist" },
     request_redirect = "request-redirect",
@@ -88,5 +88,5 @@ local KEYS = {
 }
 
 for _, prefix in ipairs({ "haproxy.org", "haproxy.com" }) do family(prefix, KEYS) end
--- Our own prefix counts more.
+-- HAPTIC's own prefix has priority.
 family("haproxy-haptic.org", { honoured = KEYS.honoured })

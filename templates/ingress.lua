@@ -1,8 +1,8 @@
 --- ingress.lua — Ingress (networking.k8s.io/v1) over HTTP: rules become map entries and backends.
 --
--- What of the Ingress API is done how: docs/templates.md, "The ingress library". Names of namespaces, Services and
--- ports are DNS labels, which have no "_": so NAMESPACE_SERVICE_PORT names one backend only, and the same one in
--- every Ingress.
+-- docs/libraries.md, "The ingress library", lists the supported parts of the Ingress API. Names of namespaces, Services
+-- and ports are DNS labels, which contain no "_". So NAMESPACE_SERVICE_PORT names exactly one backend, and the same one
+-- in every Ingress.
 
 settings({
   default_backend = { type = "text", pattern = "^[a-z0-9-]+/[a-z0-9-]+:[a-z0-9-]+$", expects = "namespace/service:port",
@@ -15,13 +15,13 @@ point("backend")
 -- Round robin is made for up to 4095 servers.
 local MANY_SERVERS = 4000
 
---- Of a name with addresses of both families, HAProxy takes this one, which the machine must have a way to.
+--- For a name with addresses of both families, HAProxy uses this one; the machine must have a route to it.
 local RESOLVE_PREFER = context.resolve_prefer
   or capabilities.ipv4_route == false and capabilities.ipv6_route and "ipv6" or "ipv4"
 
 local UNAVAILABLE = "haptic_unavailable"
 
---- An output for what is told elsewhere.
+--- An output for messages that are reported elsewhere.
 local SILENT = { event = function() end, warn = function() end }
 
 local is_external_name = use("ingress.addresses").is_external_name
@@ -38,7 +38,7 @@ local keeps_last = endpoints.keeps_last
 local is_label, host_key, path_problem, path_key = names.is_label, names.host_key, names.path_problem, names.path_key
 local is_domain = names.is_domain
 
---- Is an Ingress served here?
+--- True when this controller serves the Ingress.
 local function is_ours(ing, out) return classes.mode_of(ing, out) ~= nil end
 
 -- backends --------------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ local function external_port(service, port)
   return p and p.port
 end
 
---- What is wrong with the port of a Service that somebody leads to: a reason and a message, or nil.
+--- The error in the port of a Service that a route leads to: a reason and a message, or nil.
 local function service_problem(service, name, port)
   if not service then return "ServiceNotFound", "there is no service " .. name end
   if is_refused(service) then
@@ -77,10 +77,10 @@ local function service_problem(service, name, port)
   return nil
 end
 
---- words: what each server line has besides. values: of the backend; nil for none.
+--- words: additional words of each server line. values: of the backend; nil for none.
 local function add_servers(out, b, service, port, words, values)
   if dig(service, "spec", "type") == "ExternalName" then
-    -- Not "libc": a name whose servers do not answer would hold up every start and reload, for everybody.
+    -- Not "libc": a name whose DNS servers do not answer would delay every start and reload.
     local s = { name = "external", address = external_name(service), port = external_port(service, port),
       "resolvers", "default", "resolve-prefer", RESOLVE_PREFER, "init-addr", "last,none" }
     for _, w in ipairs(words) do s[#s + 1] = w end
@@ -99,17 +99,17 @@ local function add_servers(out, b, service, port, words, values)
   end
 end
 
---- What is told of a wrong value about a backend.
+--- The message about a wrong value for a backend.
 local function wrong_value(kind, key, message)
   local known = annotation(key, kind)
   return key .. " " .. message .. (known and known.protects
     and "; answered with 503, unless the Service or the ConfigMap has a right one" or "; it has no effect")
 end
 
---- The servers of a backend for HTTP. ing: the Ingress whose own backend it is, or nil.
+--- The servers of a backend for HTTP. ing: the Ingress that owns the backend, or nil.
 local function add_http_servers(out, b, service, port, ing)
   local list = { { kind = "Service", object = service, out = out } }
-  -- The Ingress' owner is told by the Ingress' own fragment.
+  -- The Ingress's own fragment tells its owner.
   if ing then table.insert(list, 1, { kind = "Ingress", object = ing, out = SILENT }) end
   levels.judge(out, service, "Service")
   local words, is_open = server_tls.words(out, list, service.metadata.namespace)
@@ -124,13 +124,13 @@ local function add_http_servers(out, b, service, port, ing)
   add_servers(out, b, service, port, words, values)
 end
 
---- A port as a rule writes it, from what backends are named by.
+--- A port in the form of a rule, from the label in a backend's name.
 local function port_of(label)
   return label:find("^%d+$") and { number = tonumber(label) } or { name = label }
 end
 
---- The backend of a Service's port, one for all that lead to it, or one for an Ingress of its own: then the key is
---- PORT.INGRESS (labels have no "."). It belongs to the Service.
+--- The backend of a Service's port: one for all routes to it, or one for a single Ingress, with the key PORT.INGRESS
+--- (labels contain no "."). It belongs to the Service.
 local request_backend = each_requested(resources.services, "backend", function(service, out, asked)
   local label, owner = asked.key:match("^([^.]+)%.(.+)$")
   local port = port_of(label or asked.key)
@@ -160,7 +160,7 @@ local request_passthrough = passthrough.on and each_requested(resources.services
     end)
   end)
 
---- The backend of a Service's port for connections of a port of their own; its servers have the Service's words.
+--- The backend of a Service's port for connections of a TCP port; its servers have the Service's words.
 local request_tcp = tcp.is_set and each_requested(resources.services, "tcp", function(service, out, asked)
   local port = port_of(asked.key)
   if service then judge_service(out, service) end
@@ -178,8 +178,8 @@ tcp.put(function(out, namespace, name, label)
   return namespace .. "_" .. name .. "_" .. label .. "__port"
 end)
 
---- What is added at the point "backend" may come from the Ingress. Then each Ingress writes the backend; the oldest
---- one's counts, and the next one's where HAProxy refuses that.
+--- Additions at the point "backend" may come from the Ingress. Then each Ingress writes the backend; the oldest one's
+--- output counts, and the next one's if HAProxy refuses it.
 local function extended_backend(out, ing, service, name, port, label, backend, owner)
   if service then judge_service(out, service) end
   out:backend(backend, function(b)
@@ -190,8 +190,8 @@ local function extended_backend(out, ing, service, name, port, label, backend, o
   end)
 end
 
---- The name of the backend of a Service's port, the port, its label, and the Ingress' name where the backend is its
---- own; nil when it cannot be one.
+--- The name of the backend of a Service's port, the port, its label, and the Ingress's name when the backend belongs to
+--- the Ingress; nil when it cannot be a backend.
 local function backend_name(ing, service_backend)
   local namespace = ing.metadata.namespace
   local name = service_backend.name
@@ -207,7 +207,7 @@ local function backend_name(ing, service_backend)
   return backend .. "_" .. owner, port, label, owner
 end
 
---- The name of the backend of a Service's port, which will be there, and the Service.
+--- The name of the backend of a Service's port, which is requested, and the Service.
 local function backend_of(out, ing, service_backend)
   local namespace, name = ing.metadata.namespace, service_backend.name
   local backend, port, label, owner = backend_name(ing, service_backend)
@@ -228,7 +228,7 @@ end
 
 -- rules -----------------------------------------------------------------------------------------------------
 
---- The name of the backend for what an Ingress names as one. done: those of this Ingress by service and port;
+--- The name of the backend for a backend reference of an Ingress. done: those of this Ingress by service and port;
 --- `refused`: none of its routes is served.
 local function resolve(out, ing, backend, done)
   if done.refused then return UNAVAILABLE end
@@ -246,7 +246,7 @@ local function resolve(out, ing, backend, done)
   return UNAVAILABLE
 end
 
---- The name of the backend that the TLS of a path's host goes on to; nil when there can be none.
+--- The name of the backend for TLS passthrough of a path's host; nil when there can be none.
 local function passthrough_backend(out, ing, backend)
   local service_backend = dig(backend, "service")
   local namespace, name = ing.metadata.namespace, dig(service_backend, "name")
@@ -261,7 +261,7 @@ local function passthrough_backend(out, ing, backend)
   return namespace .. "_" .. name .. "_" .. label .. "__tcp"
 end
 
---- What the value of a route is: the backend, and what else the route has. done: as in resolve().
+--- The value of a route: the backend, and the effects of the route. done: as in resolve().
 local function route_value(out, ing, backend, done)
   if backend == UNAVAILABLE then return backend end
   local suffix = done.suffixes[backend]
@@ -274,7 +274,7 @@ end
 
 local PATH_TYPES = { Exact = "path-exact.map", Prefix = "path-prefix.map", ImplementationSpecific = "path-prefix.map" }
 
---- The map that a path of a rule belongs to, and the path in its key; nil when it cannot be one.
+--- The map for a path of a rule, and the path in its key; nil for an invalid path.
 local function place(out, p)
   local map = PATH_TYPES[p.pathType or "ImplementationSpecific"]
   if not map then
@@ -295,8 +295,7 @@ end
 
 local variant_of = variants.make(place, function(ing, service) return (backend_name(ing, service)) end)
 
---- What there is at the place of a path to a Service with a condition, and the condition; nil when it is a route like
---- any other.
+--- The entry at the place of a path to a Service with a condition, and the condition; nil for an ordinary route.
 local function variant(ing, map, key, service)
   local condition = backend_values.condition_of(service)
   if condition == nil then return nil end
@@ -322,7 +321,7 @@ local function add_path(out, ing, host, p, done)
     end
     return
   end
-  -- With the route, so that neither is there without the other.
+  -- Together with the route, so that neither exists without the other.
   if done.clients then
     out:map_entry(map == "path-exact.map" and "client-exact.map" or "client-prefix.map", host .. route,
       done.clients .. ":" .. backend)
@@ -343,7 +342,7 @@ each(resources.ingresses, "routes", function(ing, out)
   local refused, is_canary = judge_ingress(out, ing)
   if is_canary then return end
   local passes = passthrough.state(out, ing)
-  -- What is not told apart by HTTP here is not served by HTTP either.
+  -- An Ingress with TLS passthrough is not served by HTTP either.
   local done, hosts = { refused = refused or passes ~= nil, suffixes = {}, services = {} }, {}
   if not refused and passes ~= "refused" then
     passthrough.put(out, ing, passes, function(p) return passthrough_backend(out, ing, p.backend) end)
@@ -365,7 +364,7 @@ each(resources.ingresses, "routes", function(ing, out)
   end
   local default = dig(ing, "spec", "defaultBackend")
   if default ~= nil then
-    -- What matches no host and no path of any Ingress goes to a default backend, too: to the oldest Ingress' one.
+    -- Requests that match no host and no path of any Ingress also go to a default backend: that of the oldest Ingress.
     hosts[""] = true
     local backend
     for host in pairs(hosts) do
@@ -400,7 +399,7 @@ local function places(ing)
   return list
 end
 
--- A fragment of its own: a certificate that HAProxy refuses is no reason to hold back a route.
+-- A separate fragment, so that a certificate that HAProxy refuses does not hold back a route.
 if tls.on then
   each(resources.ingresses, "tls", function(ing, out)
     local may_have = dig(ing, "spec", "tls") or dig(ing, "metadata", "annotations") or passthrough.on
@@ -410,9 +409,9 @@ if tls.on then
   end)
 end
 
--- The controller's own default, behind all others.
+-- The controller's own default backend, after all others.
 if context.default_backend ~= nil or configmap.is_set then
-  --- Namespace, name and port of the Service; nil: there is to be none.
+  --- Namespace, name and port of the Service; nil when there is none.
   local function default_service()
     local wanted = configmap.setting("default_backend")
     if wanted == nil then return nil end
@@ -439,7 +438,7 @@ end
 -- building blocks -------------------------------------------------------------------------------------------
 
 --- The valid routes of an Ingress, in its order: {host=, path=, type=, service=, port={number=} or {name=}}. host is ""
---- for every host.
+--- for all hosts.
 local function routes(ing)
   local list = {}
   for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
@@ -462,7 +461,7 @@ local function servers(out, namespace, name, port)
   return p and servers_of(out, namespace, name, p.name or "") or {}
 end
 
--- For scripts of users; docs/templates.md says what stays as it is.
+-- For scripts of users; docs/templates.md says which parts are stable.
 provide("ingress", {
   is_ours = function(ing, out) return is_ours(ing, out) end,
   routes = routes,

@@ -2,9 +2,9 @@
 
 local function is_address(word) return word:find(":%d[%d-]*$") or word:find("^[%w-]+@") or word:sub(1, 1) == "/" end
 
---- The words of each address: of `value`, a list of addresses that may have HAProxy's bind options behind them
---- ("[::]:8080 v4v6"), or the port on every address of the machine. Text that became a list at its blanks has the
---- options as items of their own.
+--- The words of each address: of `value`, a list of addresses with optional bind options of HAProxy after each
+--- ("[::]:8080 v4v6"), or the port on every address of the machine. In a text that was split into a list at its blanks,
+--- options are items of their own.
 provide("base.binds", function(value, port)
   local lines = {}
   for _, bind in ipairs(value or {}) do
@@ -17,7 +17,7 @@ provide("base.binds", function(value, port)
   end
   if #lines > 0 then return lines end
   lines = { { ":" .. port } }
-  -- A socket of its own, not "v4v6": there the addresses of IPv4 clients would be written as IPv6.
+  -- A separate socket instead of "v4v6", with which addresses of IPv4 clients would be written as IPv6.
   if capabilities.ipv6 then lines[2] = { "[::]:" .. port, "v6only" } end
   return lines
 end)

@@ -1,6 +1,7 @@
 --- configmap.lua — settings that follow a ConfigMap while the program runs, with the keys of a family of controllers.
 --
--- What it has counts more than the setting of the same name. A key is one of an annotation declared for ConfigMaps.
+-- A value of the ConfigMap overrides the setting of the same name. A key is one of an annotation declared for
+-- ConfigMaps.
 
 settings({
   configmap = { type = "text", pattern = "^[a-z0-9-]+/[a-z0-9][a-z0-9.-]*$", expects = "namespace/name of a ConfigMap",
@@ -114,19 +115,19 @@ for name, spec in pairs(declared) do
 end
 annotations(declared)
 
---- What the ConfigMap has, as a level of annotated(): its values are empty where there is none.
+--- The values of the ConfigMap, as a level of annotated(); empty without a ConfigMap.
 local level = shared("configmap", function()
   local map = NAME and watched("configmaps") and resources.configmaps:get(NAMESPACE, NAME)
   return { kind = "ConfigMap", family = FAMILY, values = map and map.data or {} }
 end)
 
---- Is it not there, though it is required? It may have had what protects: then nothing is served.
+--- True when a required ConfigMap is missing. It may have contained protections, so nothing is served.
 local is_missing = shared("configmap-required", function()
   return NAME ~= nil and context.configmap_required
     and not (watched("configmaps") and resources.configmaps:get(NAMESPACE, NAME))
 end)
 
--- Behind the answers of the library acme, which tell nobody anything.
+-- After the answers of the library acme, which contain no information.
 section("frontend http", { name = "configmap-closed", order = 195 }, function(b)
   if is_missing() then
     b:line("http-request", "return", "status", 503, "content-type", "text/plain", "string",
@@ -134,10 +135,10 @@ section("frontend http", { name = "configmap-closed", order = 195 }, function(b)
   end
 end)
 
---- Has the ConfigMap a right value for a declared setting?
+--- True when the ConfigMap has a right value for a declared setting.
 local function has(name) return NAME ~= nil and annotated({ name }, { level() })[name] ~= nil end
 
---- The value of a declared setting: the ConfigMap's, or else the one of extraContext.
+--- The value of a declared setting: that of the ConfigMap, otherwise that of extraContext.
 local function setting(name)
   if NAME then
     local value = annotated({ name }, { level() })[name]
@@ -186,7 +187,7 @@ if NAME then
   end)
 end
 
---- Another ConfigMap, which the text "namespace/name" names. data() gives what it has, while functions run; each(fn)
+--- Another ConfigMap, which the text "namespace/name" names. data() returns its data, while functions run; each(fn)
 --- runs fn(data, out) for it. what: for names of fragments.
 local function named(text, what)
   local namespace, name = (text or ""):match("^([^/]+)/(.+)$")
@@ -204,7 +205,7 @@ local function named(text, what)
   return { is_set = namespace ~= nil, data = data, each = each_one }
 end
 
---- Run fn(out) for the ConfigMap, to tell of what is wrong with it.
+--- Runs fn(out) for the ConfigMap, to report errors in it.
 local function each_level(what, fn)
   if NAME and watched("configmaps") then
     each(resources.configmaps, what, function(map, out)

@@ -1,29 +1,29 @@
---- effects.lua — what a route has besides its backend.
+--- effects.lua — effects of a route besides its backend.
 --
--- In the maps of routes, a value may go on behind the backend: "BACKEND@RECORD@+word+word+". The words say which
--- effects the route has, RECORD is the key of their values in the maps of the effects. So two routes to one backend are
--- independent, and a new value is an entry of a map. A request for a route without a record passes over all rules of
--- effects at once.
+-- In the maps of routes, a value may continue after the backend: "BACKEND@RECORD@+word+word+". The words name the
+-- effects of the route. RECORD is the key of their values in the maps of the effects. So two routes to one backend are
+-- independent, and a new value is an entry of a map. A request for a route without a record skips all rules of effects
+-- at once.
 --
--- Effects apply in the fixed order of ORDER, whatever the order of the declarations. Rules of an effect are static: as
--- they are there from the start, its first use needs no reload.
+-- Effects apply in the fixed order of ORDER, whatever the order of the declarations. The rules of an effect are static:
+-- they exist from the start, so its first use needs no reload.
 
---- Places in the frontend http. Behind 880, `http-request` rules run only for routes with a record.
+--- Places in the frontend http. After 880, `http-request` rules run only for routes with a record.
 local ORDER = {
-  source = 881,      -- whose request it is
-  access = 882,      -- who may ask at all
+  source = 881, -- the client's address
+  access = 882, -- which clients may ask
   limit = 883,       -- how often
   cors = 884,        -- preflight requests carry no credentials: they are answered before
-  redirect = 885,    -- for those who have no need to log in here
-  auth_before = 886, -- which list of users, and hashes that HAProxy's lists do not know
+  redirect = 885, -- before authentication, which a redirect does not need
+  auth_before = 886, -- which list of users, and hashes that HAProxy's lists do not support
   auth_hash = 887,   -- those that a script computes
-  auth = 888,        -- who has logged in; a piece for each list
-  auth_after = 889,  -- there is no such list
-  capture = 890,     -- for the log: what the client sent
-  header = 891,      -- what the pod gets
+  auth = 888, -- authentication; a piece for each list
+  auth_after = 889, -- a missing list
+  capture = 890, -- for the log: the request as the client sent it
+  header = 891, -- the request as the pod gets it
   host = 892,
   path = 893,
-  timeout = 894,     -- how long it may take
+  timeout = 894, -- time limits
   custom = 895,      -- effects of users' scripts
 }
 
@@ -40,7 +40,7 @@ local function has(...)
   return words
 end
 
---- Write a line; a table among the words stands for the words in it.
+--- Writes a line; a table among the words stands for its words.
 local function write(b, ...)
   local words = {}
   for _, word in ipairs({ ... }) do
@@ -53,7 +53,7 @@ local function write(b, ...)
   b:line(unpack(words))
 end
 
---- Declare an effect.
+--- Declares an effect.
 --   place        a name of ORDER
 --   annotations  names of declared annotations; put() gets their values
 --   follows      false: what the ConfigMap has for these names is no value of routes
@@ -83,7 +83,7 @@ local function declare(name, effect)
     end)
   end
   if effect.judge then
-    -- Each Ingress hears that its routes are closed; who can mend it reads it at the ConfigMap.
+    -- Each Ingress is told that its routes are closed; the administrator finds the reason at the ConfigMap.
     configmap.each("effect-" .. name, function(out)
       effect.judge(annotated(effect.annotations, { configmap.level() }), function(message)
         out:warn("InvalidReference", message)
@@ -106,7 +106,7 @@ local Record = {}
 --- An entry of a map for this record: the key is the record and `suffix`.
 function Record.entry(record, map, suffix, value) return record.out:map_entry(map, record.id .. suffix, value) end
 
---- Did the administrator write the value of a declared name: in the ConfigMap, or as a default of the class?
+--- True when the administrator wrote the value of a declared name: in the ConfigMap, or as a default of the class.
 function Record.is_of_administrator(record, name)
   local own = {}
   for _, level in ipairs(record.levels) do
@@ -130,7 +130,7 @@ local function values_of(object, kind)
   return values
 end
 
---- What the ConfigMap has for routes, as a level; false when it has nothing for them.
+--- The ConfigMap's values for routes, as a level; false when there are none.
 local below_all = shared("configmap-effects", function()
   local level, names, values = configmap.level(), {}, nil
   for _, effect in ipairs(effects) do
@@ -146,11 +146,11 @@ local below_all = shared("configmap-effects", function()
   return values and { kind = level.kind, family = level.family, values = values } or false
 end)
 
---- What an Ingress has by its class, for annotations that no level has: key → text, or nil.
+--- The value of an Ingress's class, for annotations that no level has: key → text, or nil.
 local function by_class() return nil end
 local function set_class(fn) by_class = fn end
 
---- Declared name → indexes of the effects that have it, in their order; made when all are declared.
+--- Declared name → indexes of the effects that use it, in their order; made when all effects are declared.
 local by_name
 
 local function sort_effects()
@@ -163,8 +163,8 @@ local function sort_effects()
   end
 end
 
---- The effects of which some level has an annotation: index → true, and whether there is any. Others have nothing to
---- put out, as for a route without annotations.
+--- The effects for which a level has an annotation: index → true, and whether there is any. The others write nothing,
+--- as for a route without annotations.
 local function asked_for(levels)
   local asked, any = {}, false
   for _, level in ipairs(levels) do
@@ -176,8 +176,8 @@ local function asked_for(levels)
   return asked, any
 end
 
---- What stands behind the backend in the routes of an Ingress to a Service: "" when nothing does, nil when these routes
---- are closed.
+--- The text after the backend in the routes of an Ingress to a Service: "" without effects, nil when these routes are
+--- closed.
 local function suffix_of(out, ing, service)
   local own, services = values_of(ing, "Ingress"), values_of(service, "Service")
   local below, class = configmap.is_set and below_all() or nil, by_class(ing)
@@ -227,7 +227,7 @@ local function suffix_of(out, ing, service)
   return "@" .. id .. "@+" .. table.concat(words, "+") .. "+"
 end
 
---- Has an object one of the annotations of an effect? values: key → text, or nil.
+--- True when an object has one of the annotations of an effect. values: key → text, or nil.
 local function is_any_of(effect, values, kind)
   for key in pairs(values or {}) do
     local known = annotation(key, kind)
@@ -238,7 +238,7 @@ end
 
 local NONE = {}
 
---- The effects with rules in backends that an object asks for, in order; not to be changed.
+--- The effects with rules in backends that an object has, in order; not to be changed.
 local function backend_effects(object, kind)
   local annotations = dig(object, "metadata", "annotations")
   local class = object and kind == "Ingress" and by_class(object) or nil
@@ -259,10 +259,10 @@ local function backend_effects(object, kind)
   return list
 end
 
---- Does an Ingress need backends of its own?
+--- True when an Ingress needs its own backends.
 local function is_own(ing) return #backend_effects(ing, "Ingress") > 0 end
 
---- Write what effects have in a backend. ing: the Ingress whose own backend it is, or nil.
+--- Writes the effects in a backend. ing: the Ingress that owns the backend, or nil.
 local function write_backend(b, ing, service)
   local of_ingress, of_service = backend_effects(ing, "Ingress"), backend_effects(service, "Service")
   if #of_ingress == 0 and #of_service == 0 then return end
@@ -275,7 +275,7 @@ local function write_backend(b, ing, service)
   end
 end
 
---- Is it a value of routes?
+--- True for a value of routes.
 local function is_of_routes(name)
   for _, effect in ipairs(effects) do
     for _, known in ipairs(effect.annotations) do

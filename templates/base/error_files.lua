@@ -1,6 +1,6 @@
---- error_files.lua — pages of errors that HAProxy itself answers with, from a ConfigMap: status → page.
+--- error_files.lua — HAProxy's own error pages, replaced by those of a ConfigMap: status → page.
 --
--- A page is a whole response as HAProxy's errorfile has it, or only its body.
+-- A page is a whole response in the form of HAProxy's errorfile, or only its body.
 
 local configmap = use("base.configmap")
 
@@ -10,14 +10,14 @@ settings({
     doc = "pages of HAProxy's own errors" },
 })
 
---- What HAProxy has messages for.
+--- Statuses for which HAProxy has messages.
 local STATUSES = {}
 for code in ("200 400 401 403 404 405 407 408 410 413 425 429 500 501 502 503 504"):gmatch("%d+") do
   STATUSES[code] = true
 end
 --- HAProxy keeps a page in one buffer (16 KiB), with room for header fields.
 local MAX_BYTES = 14000
---- Fields by which messages are told from each other.
+--- Fields that delimit messages.
 local LENGTHS = { ["content-length"] = true, ["transfer-encoding"] = true, connection = true }
 
 --- The header fields of a response as lines; nil and what is wrong.
@@ -34,7 +34,7 @@ local function fields_of(head)
   return lines
 end
 
---- A page as HAProxy reads it; nil and what is wrong.
+--- A page in the form that HAProxy reads; nil and what is wrong.
 local function page_of(code, text)
   if not STATUSES[code] then return nil, "is not a status for which HAProxy has a page" end
   if type(text) ~= "string" or text:find("%z") then return nil, "has a NUL byte" end
@@ -75,7 +75,7 @@ pages.each(function(data, out)
   end)
 end)
 
---- Is there a page of this status?
+--- True when there is a page for this status.
 provide("base.error_files", function(code)
   local text = pages.data()[code]
   return text ~= nil and page_of(code, text) ~= nil

@@ -1,8 +1,8 @@
---- expressions.lua — which expressions, log-formats and conditions of HAProxy may come from objects: an allow-list.
+--- expressions.lua — the expressions, log-formats and conditions of HAProxy that objects may contain: an allow-list.
 --
--- What is listed tells of the request, the answer and the connection. Nothing of it reads files, the environment or
--- tables, runs a script, changes anything, or looks up what belongs to others (maps, lists of users, other backends).
--- An argument is plain text: no quotes, brackets, "%" or backslashes.
+-- The listed functions read the request, the response and the connection. None of them reads files, the environment or
+-- tables, runs a script, changes anything, or looks up data of others (maps, lists of users, other backends). An
+-- argument is plain text: no quotes, brackets, "%" or backslashes.
 
 local function set(words)
   local t = {}
@@ -17,7 +17,7 @@ local PLAIN = set([[src dst src_port dst_port path pathq url base method query s
   req.body_size capture.req.method capture.req.uri capture.req.ver capture.res.ver]])
 local NAMED = set([[req.hdr req.fhdr hdr req.cook cook cookie req.hdr_cnt hdr_cnt req.fhdr_cnt url_param urlp res.hdr
   res.fhdr res.hdr_cnt res.cook scook shdr hdr_val req.hdr_val hdr_ip req.hdr_ip ssl_c_s_dn ssl_c_i_dn]])
---- Those that tell of the request, and of the answer: HAProxy refuses them where there is none.
+--- Fetches of the request, and of the response: HAProxy refuses them where there is none.
 local REQUEST = set([[path pathq url base method query req.ver http_first_req req.hdr_names req.body_size req.hdr
   req.fhdr hdr req.cook cook cookie req.hdr_cnt hdr_cnt req.fhdr_cnt url_param urlp hdr_val req.hdr_val hdr_ip
   req.hdr_ip]])
@@ -28,7 +28,7 @@ local AT = { request = { RESPONSE }, response = { REQUEST }, log = { REQUEST, RE
 local OTHER = { str = "^[%w _.:/=|;@+~*?<>-]*$", int = "^-?%d+$", bool = "^%l+$", rand = "^%d*$",
   var = "^%l+%.[%a_][%w_]*$" }
 local SCOPES = set("txn req res")
---- Fetches with the way to compare in their name.
+--- Fetches with the match method in their name.
 local COMPARED = set("path pathq url base hdr req.hdr req.fhdr req.cook cook url_param urlp res.hdr")
 local WAYS = set("beg end sub dir dom len str")
 
@@ -48,7 +48,8 @@ local LOG_OTHER = { date = "^-?%d+,[mu]?s$", ["capture.req.hdr"] = "^%d%d?$", ["
 local LOG_CONVERTERS = { json = "^%w*$" }
 local LOGS = { log = true, tcp = true }
 
---- One step of an expression: its name and the argument between the brackets, and where it ends; nil when it is none.
+--- One step of an expression: its name, the argument between the brackets, and the end of the step; nil for other
+--- texts.
 local function step(text, at)
   local name, stop = text:match("^([%a_][%w_.]*)()", at)
   if not name then return nil end
@@ -76,7 +77,7 @@ local function is_converter(name, argument, phase)
   return pattern ~= nil and argument ~= nil and argument:find(pattern) ~= nil
 end
 
---- Is it an expression that may be used? Else what is wrong. phase: of what it is to tell: request, response, log, tcp
+--- True for an allowed expression; otherwise what is wrong. phase: where it is evaluated: request, response, log, tcp
 --- (the log of a connection), or nil for a condition.
 local function check(text, phase)
   local name, argument, at = step(text, 1)
@@ -98,11 +99,11 @@ end
 local ALIASES = set([[B CC CS H HM HP HPO HQ HU HV ID ST T Ta Tc Td Th Ti Tl Tq TR Tr Ts Tt Tu Tw U ac b bc bi bp bq
   ci cp f fc fi fp ft hr hrl hs hsl lc ms o pid r rc rt s sc si sp sq sslc sslv t tr trg trl ts tsc]])
 
---- Those that mean something without HTTP.
+--- Functions that have a meaning without HTTP.
 local TCP_ALIASES = set([[B H T Tc Td Tl Ts Tt Tw U ac b bc bi bp bq ci cp f fc fi fp ft ms o pid rc s sc si sp sq sslc
   sslv t ts]])
 
---- Is it a log-format that may be used? Else what is wrong. phase: as for check().
+--- True for an allowed log-format; otherwise what is wrong. phase: as for check().
 local function check_format(text, phase)
   if #text > 2000 then return false, "longer than 2000 bytes" end
   if text:find("[^\32-\126]") then return false, "only printable ASCII" end
@@ -153,8 +154,8 @@ local function check_test(words, first, last)
   return true
 end
 
---- A condition: words from `first` on. Names of acl lines get `prefix`; known: those that there are. The words as they
---- are to be written, or nil and what is wrong.
+--- A condition: words from `first` on. Names of acl lines get `prefix`; known: the existing ones. Returns the words to
+--- write, or nil and what is wrong.
 local function condition(words, first, known, prefix)
   local out, i = {}, first
   if words[i] == nil then return nil, "a condition without words" end

@@ -27,8 +27,8 @@ local function conditions(s)
   return words
 end
 
---- Of the requests that routes lead to one backend, lead some to another. Rules of one backend stand in the order of
---- their keys; the first that holds decides.
+--- Sends some of the requests that routes lead to one backend to another one. Rules of one backend are sorted by their
+--- keys; the first match decides.
 local function split(out, s)
   check(type(s) == "table" and is_name(s.from) and is_name(s.to), "split: from and to are names of backends")
   check(s.key == nil or is_name(s.key), "split: key is a word")
@@ -38,7 +38,7 @@ local function split(out, s)
   end)
 end
 
---- What clients get in the place of HAProxy's own page for a status.
+--- The page that clients get instead of HAProxy's own page for a status.
 local function error_page(out, status, text, content_type)
   check(type(status) == "number" and status % 1 == 0 and status >= 200 and status <= 599,
     "error_page: the status is a number such as 503")
@@ -50,5 +50,5 @@ local function error_page(out, status, text, content_type)
   end)
 end
 
--- docs/templates.md says what stays as it is.
+-- docs/templates.md says which parts are stable.
 provide("http", { split = split, error_page = error_page })

@@ -1,4 +1,5 @@
---- requests.lua — what of a client's request goes on: methods, protocols, header fields; and what is looked up by.
+--- requests.lua — which parts of a client's request are forwarded: methods, protocols, header fields; and the keys of
+--- look-ups.
 
 local WORD = "^[^%c%s]+$"
 
@@ -15,9 +16,9 @@ settings({
 
 -- tunnels ---------------------------------------------------------------------------------------------------
 
--- A tunnel carries what HAProxy does not parse, past paths, rules and header cleaning. So no CONNECT (RFC 9110, 9.3.6)
--- and no change of the protocol (7.8) but to those that are named. On HTTP/2, an extended CONNECT arrives here as GET
--- with "Upgrade", which no other request has there (RFC 9113, 8.2.2).
+-- HAProxy does not parse the contents of a tunnel, so paths, rules and header cleaning have no effect there. So no
+-- CONNECT (RFC 9110, 9.3.6) and no change of the protocol (7.8) is allowed, except to the named protocols. On HTTP/2,
+-- an extended CONNECT arrives here as GET with "Upgrade", which no other request has there (RFC 9113, 8.2.2).
 section("frontend http", { name = "http-methods", order = 200 }, function(b)
   local refused = context.refused_methods
   if #refused > 0 then
@@ -35,7 +36,7 @@ section("frontend http", { name = "http-methods", order = 200 }, function(b)
       "found", "}", "!known_upgrade")
     b:line("http-request", "set-header", "Connection", "Upgrade", "if", "one_upgrade", "known_upgrade")
   end
-  -- What "Connection" names is deleted by the next hop: it must not be ours to name.
+  -- The next hop deletes the header fields that "Connection" names, so it must not name fields that are set here.
   for _, name in ipairs({ "Connection", "Upgrade" }) do
     b:line("http-request", "del-header", name, unpack(unless))
   end
@@ -46,15 +47,15 @@ end)
 
 -- forwarding headers ----------------------------------------------------------------------------------------
 
---- By which applications and proxies learn of the client, its scheme, host and path; X-Forwarded-* besides.
+--- Fields that tell applications and proxies the client, its scheme, host and path; in addition to X-Forwarded-*.
 local FORWARDING = { "Forwarded", "X-Real-IP", "X-Client-IP", "True-Client-IP", "X-Cluster-Client-IP",
   "CF-Connecting-IP", "Fastly-Client-IP", "X-Original-Forwarded-For", "X-Original-Host", "X-Original-URI",
   "X-Original-URL", "X-Rewrite-URL", "X-Scheme", "X-Url-Scheme", "Front-End-Https" }
 
---- X-Forwarded-For lines of a trusted proxy that become one; a request with more is refused.
+--- The limit of X-Forwarded-For lines of a trusted proxy that are joined; a request with more is refused.
 local MAX_LINES = 5
 
---- One line with the addresses that trusted proxies named, and the client's own behind them.
+--- One line with the addresses that trusted proxies named, followed by the client's own.
 local function forwarded_for(b, has_trusted)
   local known = { "{", "src", "-m", "found", "}" }
   if not has_trusted then
@@ -77,7 +78,7 @@ local function forwarded_for(b, has_trusted)
 end
 
 section("frontend http", { name = "http-headers", order = 300 }, function(b)
-  -- Header names with "_" and the like reach some applications as the names that are set here.
+  -- Some applications read header names with "_" and similar characters as the names that are set here.
   b:line("option", "http-restrict-req-hdr-names", context.restrict_header_names)
   local trusted = context.trusted_proxies
   local from_anybody = {}
@@ -85,7 +86,7 @@ section("frontend http", { name = "http-headers", order = 300 }, function(b)
     b:acl("from_trusted_proxy", "src", unpack(trusted))
     from_anybody = { "unless", "from_trusted_proxy" }
   end
-  -- CGI makes the proxy of outgoing requests of it; it means nothing else.
+  -- CGI turns this field into the proxy for outgoing requests; it has no other meaning.
   b:line("http-request", "del-header", "Proxy")
   b:line("http-request", "del-header", "X-Forwarded", "-m", "beg", unpack(from_anybody))
   for _, name in ipairs(FORWARDING) do b:line("http-request", "del-header", name, unpack(from_anybody)) end
@@ -98,7 +99,7 @@ section("frontend http", { name = "http-headers", order = 300 }, function(b)
   b:line("http-request", "set-header", "X-Forwarded-Proto", "https", "if", "{", "ssl_fc", "}", "!{",
     "req.hdr(x-forwarded-proto)", "-m", "found", "}")
   b:line("http-request", "set-header", "X-Forwarded-Proto", "http", unless_found("x-forwarded-proto"))
-  -- The port that the client used, which is not the one that HAProxy listens at.
+  -- The port that the client used, which may differ from the one that HAProxy listens at.
   b:line("http-request", "set-var(txn.port)", "req.hdr(host),port_only")
   b:line("http-request", "set-header", "X-Forwarded-Port", "%[var(txn.port)]", "if", "{", "var(txn.port)", "-m", "int",
     "1:65535", "}", "!{", "req.hdr(x-forwarded-port)", "-m", "found", "}")
@@ -117,21 +118,21 @@ section("frontend http", { name = "http-variables", order = 400 }, function(b)
     b:line("http-request", "deny", "deny_status", 400, "if", "{", "req.fhdr(host)", "-m", "sub", "/", ",", "@", "}")
   end
   b:line("http-request", "set-var(txn.host)", "req.hdr(host),host_only,lower")
-  -- A name with the final dot is the same name (RFC 3986, 3.2.2).
+  -- A name with a final dot is the same name (RFC 3986, 3.2.2).
   b:line("http-request", "set-var(txn.host)", 'var(txn.host),regsub("[.]$","")', "if", "{", "var(txn.host)", "-m",
     "end", ".", "}")
   b:line("http-request", "set-var(txn.path)", "path")
-  -- "OPTIONS *", and a URI without a path: what is asked for is the host as a whole.
+  -- "OPTIONS *", and a URI without a path, address the host as a whole.
   b:line("http-request", "set-var(txn.path)", "str(/)", "unless", "{", "var(txn.path)", "-m", "beg", "/", "}")
-  -- Hexadecimal digits mean the same in either case (RFC 3986, 6.2.2.1); the maps have capitals. One look at the path
-  -- tells that there is nothing to do. The request goes on as it came.
+  -- The case of hexadecimal digits has no meaning (RFC 3986, 6.2.2.1); the maps have capitals. One look at the path
+  -- shows whether it has any. The request itself is forwarded unchanged.
   for letter in ("abcdef"):gmatch(".") do
     local upper = letter:upper()
     b:line("http-request", "set-var(txn.path)",
       ('var(txn.path),regsub("%%%s","%%%s",g),regsub("%%(.)%s","%%\\\\1%s",g)'):format(letter, upper, letter, upper),
       "if", "{", "var(txn.path)", "-m", "sub", "%", "}", "{", "var(txn.path)", "-m", "reg", "%.?" .. letter, "}")
   end
-  -- A wildcard stands for one label, which is not empty.
+  -- A wildcard stands for one label that is not empty.
   b:line("http-request", "set-var(txn.domain)", "var(txn.host),field(2,.,0)", "unless", "{", "var(txn.host)", "-m",
     "beg", ".", "}")
 end)

@@ -1,20 +1,20 @@
---- snippet_firewall.lua — lines of configuration that come from objects: what may stand in them, and nothing else.
+--- snippet_firewall.lua — lines of configuration that come from objects: the allowed contents.
 --
--- A line is taken apart into words as HAProxy does it, and written anew from these words: what is checked is what
--- HAProxy gets. There are no escapes but that of a blank, no variables of the environment, and no characters but
--- printable ASCII. Each first word has a check of the words behind it. So no line can read a file,
--- run or load code, begin another section, lead to another backend or server, or touch maps, tables, lists of users and
--- variables of others. Names of acl lines and of variables get a beginning of their own.
+-- A line is split into words as HAProxy does it, and written again from these words, so HAProxy gets exactly the
+-- checked text. The only escape is that of a blank; there are no variables of the environment, and only printable ASCII
+-- characters. Each first word has a check for the following words. So no line can read a file, run or load code, begin
+-- another section, lead to another backend or server, or use maps, tables, lists of users and variables of others.
+-- Names of acl lines and of variables get a prefix of their own.
 
 local expressions, patterns = use("base.expressions"), use("base.patterns")
 
 local MAX_LINES, MAX_BYTES, MAX_WORDS = 100, 8192, 60
 local PREFIX = "snippet_"
---- Longest header or path that a regular expression may see, and steps that all expressions of a text may take with it
---- (base/patterns.lua): some tenths of a second.
+--- Longest header or path that a regular expression may be matched with, and the limit of steps of all expressions of a
+--- text (base/patterns.lua): some tenths of a second.
 local MAX_VALUE, MAX_STEPS = 16384, 3 * 16384 * 16384
 
---- What the lines before have left.
+--- The steps that earlier lines have left.
 local steps_left
 
 local function set(words)
@@ -55,7 +55,7 @@ local function words_of(line)
   return words
 end
 
---- Variables of expressions get names that are not ours.
+--- Variables of expressions get names that differ from those of the libraries.
 local function own_variables(word)
   return (word:gsub("var%((%l+)%.([%a_][%w_]*)%)", "var(%1." .. PREFIX .. "%2)"))
 end
@@ -86,7 +86,7 @@ local function one_of(list)
   end
 end
 
---- Plain text: of so many words at most, from the word `first` on.
+--- Plain text: at most this many words, from the word `first` on.
 local function plain_words(first, max)
   return function(words)
     for i = first, #words do
@@ -99,11 +99,11 @@ end
 
 -- rules -----------------------------------------------------------------------------------------------------
 
---- Fields by which messages are told from each other, or that belong to one connection.
+--- Fields that delimit messages, or that belong to one connection.
 local FIELDS = set([[connection keep-alive proxy-connection te trailer transfer-encoding upgrade content-length
   http2-settings expect]])
 
---- What an action's expressions can tell of.
+--- The parts that an action's expressions can read.
 local PHASES = { ["http-request"] = "request", ["http-response"] = "response", ["http-after-response"] = "response" }
 
 local function is_field(w) return w ~= nil and w:find("^[%w!#$&'*+.^_`|~-]+$") ~= nil and not FIELDS[w:lower()] end
@@ -114,8 +114,8 @@ local function format_problem(w, words)
   return not ok and problem or nil
 end
 
---- Each takes the words of an action and where its arguments begin, and returns where a condition may begin; or nil and
---- what is wrong.
+--- Each function gets the words of an action and the place of its arguments, and returns the place where a condition
+--- may begin; or nil and what is wrong.
 local function takes_field(words, at)
   if not is_field(words[at]) then return nil, "expected a header's name that may be changed" end
   local problem = format_problem(words[at + 1], words)
@@ -245,7 +245,7 @@ local ACTIONS = {
   ["http-after-response"] = with({ ["set-status"] = takes_number }),
 }
 
---- Check a rule: ACTION arguments [if|unless condition].
+--- Checks a rule: ACTION arguments [if|unless condition].
 local function rule(words, known)
   local actions, action = ACTIONS[words[1]], words[2] or ""
   local takes = actions[action]
@@ -381,7 +381,7 @@ local SECTIONS = {
   end }),
 }
 
---- The lines of a text for a section, each a list of words; nil and what is wrong with which line.
+--- The lines of a text for a section, each a list of words; nil, what is wrong, and with which line.
 local function check(section_name, text)
   local lines, known, number = {}, {}, 0
   steps_left = MAX_STEPS
@@ -413,7 +413,7 @@ local function check(section_name, text)
   return lines
 end
 
---- The words of a test (a fetch, flags, patterns) that may be used; nil and what is wrong.
+--- The words of an allowed test (a fetch, flags, patterns); nil and what is wrong.
 local function check_test(text)
   if #text > MAX_BYTES or text:find("[^\32-\126]") then return nil, "only printable ASCII" end
   local words, problem = words_of(text)

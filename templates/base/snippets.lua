@@ -1,7 +1,6 @@
---- snippets.lua — lines of configuration in annotations and in the ConfigMap: off, unless the administrator allows
---- them.
---
--- They go through the firewall (snippet_firewall.lua). A backend whose lines are refused has no servers: they may
+--- snippets.lua — lines of configuration in annotations and in the ConfigMap. They are off by default.
+-- The firewall checks all lines (snippet_firewall.lua). A backend with refused lines has no servers, because the lines
+-- may protect it.
 -- protect it.
 
 local firewall, configmap = use("base.snippet_firewall"), use("base.configmap")
@@ -68,7 +67,7 @@ local function write(b, lines)
   for _, words in ipairs(lines or {}) do b:line(unpack(words)) end
 end
 
---- Does a text look as if it kept somebody out? Then it is not enough that it has no effect where it is refused.
+--- True when a text seems to refuse some clients. When such a text is refused, ignoring it is not enough.
 local PROTECTS = { "deny", "reject", "auth", "tarpit", "silent%-drop", "src" }
 local function is_protecting(text)
   for _, word in ipairs(PROTECTS) do
@@ -77,7 +76,7 @@ local function is_protecting(text)
   return false
 end
 
---- The lines that the ConfigMap has for a section, or nil; true where they are refused and seem to protect.
+--- The ConfigMap's lines for a section, or nil; true when they are refused and seem to protect.
 local function lines_of(section_name)
   local name, level = KEYS[section_name], configmap.level()
   local values, wrong = annotated({ name }, { level })
@@ -86,8 +85,8 @@ local function lines_of(section_name)
 end
 
 if allowed.ConfigMap then
-  -- Of lines that are refused the last good ones stay. Where there never were any, all requests are answered with 503:
-  -- the lines themselves say that they are there.
+  -- When lines are refused, the last good ones stay. When there were none, all requests are answered with 503, because
+  -- the ConfigMap contains lines.
   for section_name, place in pairs({ frontend = { "frontend http", 871 }, stats = { "frontend stats", 951 } }) do
     section(place[1], { name = "snippet-" .. section_name .. "-closed", order = place[2] }, function(b)
       local _, is_closing = lines_of(section_name)
@@ -97,8 +96,8 @@ if allowed.ConfigMap then
       end
     end)
   end
-  -- Behind the lines of the libraries, and in front of the effects of routes. They belong to the ConfigMap: where
-  -- HAProxy refuses one, what it had last stays, and nothing else is held up.
+  -- After the lines of the libraries, and before the effects of routes. They belong to the ConfigMap: when HAProxy
+  -- refuses one of them, the ConfigMap's last lines stay, and nothing else is delayed.
   for section_name, place in pairs({ global = { "global", 950 }, frontend = { "frontend http", 870 },
     stats = { "frontend stats", 950 } }) do
     configmap.named(context.configmap, "snippet-" .. section_name).each(function(_, out)

@@ -1,14 +1,14 @@
 --- addresses.lua — lists of addresses and networks as entries of one map.
 --
--- An address is the digits of its bytes in hexadecimal, a network is the first of them, and the map is searched by the
--- beginning of a text. So every list of every route is in one map, a changed list is changed entries, and a network of
--- any length is at most eight of them. In front stand the record, the name of the list, and the number of digits, which
--- tells IPv4 from IPv6.
+-- An address is written as the hexadecimal digits of its bytes, a network as the first of these digits, and the map is
+-- searched by prefix. So all lists of all routes are in one map, a changed list means changed entries, and a network of
+-- any length needs at most eight entries. The key begins with the record, the name of the list, and the number of
+-- digits, which distinguishes IPv4 from IPv6.
 
 local MAP = "addresses.map"
 local V4_IN_V6 = ("\0"):rep(10) .. "\255\255"
 
---- The keys of an address or a network such as 10.0.0.0/8; nil when it is none.
+--- The keys of an address or a network such as 10.0.0.0/8; nil for other texts.
 local function keys_of(text)
   local address, length = text:match("^([^/]+)/?(%d*)$")
   local bytes = address and address_parse(address)
@@ -27,14 +27,14 @@ local function keys_of(text)
   return keys
 end
 
---- Emit a list of a record.
+--- Writes a list of a record.
 local function put(record, list, networks)
   for _, network in ipairs(networks) do
     for _, key in ipairs(keys_of(network) or {}) do record:entry(MAP, ":" .. list .. ":" .. key, "1") end
   end
 end
 
---- Write the rules that set txn.ip_key, by which lists are searched; condition: words, from "if" on.
+--- Writes the rules that set txn.ip_key, the search key for lists; condition: words, from "if" on.
 local function write_key(rule, condition)
   rule("http-request", "set-var(txn.ip)", "src,hex", condition)
   rule("http-request", "set-var(txn.ip)", "var(txn.ip),bytes(24,8)", "if", "{", "var(txn.ip)", "-m", "beg",

@@ -1,8 +1,8 @@
---- addresses_named.lua — lists of addresses that the administrator keeps in a ConfigMap, and annotations name:
+--- addresses_named.lua — lists of addresses that the administrator keeps in a ConfigMap, and that annotations name:
 --- patterns/NAME.
 --
--- The entries of such a list are there once, whoever names it; a route's record has its name. A list with a line that
--- is no address is no list: what it protects stays closed.
+-- The entries of such a list exist once, for all routes that name it; a route's record contains its name. A list with
+-- an invalid line does not exist: routes that it protects stay closed.
 
 local addresses, configmap = use("effects.addresses"), use("base.configmap")
 
@@ -52,7 +52,7 @@ lists.each(function(data, out)
   end
 end)
 
---- Which lists are good: name → true, or what is wrong.
+--- The valid lists: name → true, or what is wrong.
 local known = shared("pattern-list-names", function()
   local names = {}
   for name, text in pairs(lists.data()) do
@@ -62,7 +62,7 @@ local known = shared("pattern-list-names", function()
   return names
 end)
 
---- What is wrong with the name of a list; nil when nothing is.
+--- The error in the name of a list; nil when there is none.
 local function problem_of(name)
   if not lists.is_set then return "there are no lists: the setting pattern_lists names no ConfigMap" end
   local state = known()[name]
@@ -70,7 +70,7 @@ local function problem_of(name)
   return state ~= true and BEGINNING .. name .. ": " .. state or nil
 end
 
---- Tell what is wrong with the lists that the ConfigMap's values name. names: of declared annotations.
+--- Reports errors in the lists that the ConfigMap's values name. names: of declared annotations.
 local function judge(names, values, consequence, tell)
   for _, name in ipairs(names) do
     for _, item in ipairs(values[name] or {}) do
@@ -80,7 +80,8 @@ local function judge(names, values, consequence, tell)
   end
 end
 
---- Emit a list of a record, and the name in it. Returns the word of the route for that name, or nil and what is wrong.
+--- Writes a list of a record, and the name in it. Returns the word of the route for that name, or nil and what is
+--- wrong.
 local function put(record, list, items)
   local networks, name = {}, nil
   for _, item in ipairs(items) do
@@ -98,7 +99,7 @@ local function put(record, list, items)
   return list .. "-named"
 end
 
---- Write the rule by which a list's name is known.
+--- Writes the rule that finds a list's name.
 local function write(rule, has, list)
   rule("http-request", "set-var(txn.list_" .. list .. ")",
     "var(txn.record),concat(:" .. list .. "),map_str(" .. path:map(MAP) .. ")", "if", has(list .. "-named"))

@@ -1,7 +1,7 @@
---- apr1.lua — passwords that Apache's htpasswd hashed by its default, $apr1$: no system's crypt(3) knows them.
+--- apr1.lua — passwords in the default format of Apache's htpasswd, $apr1$, which no system's crypt(3) supports.
 --
--- HAProxy computes them by a script of its own, which is loaded with the first such user. It can pause: a thousand
--- rounds of MD5, which take 1.3 ms, do not hold up other requests.
+-- HAProxy computes them with a script, which is loaded with the first such user. The script can pause: a thousand
+-- rounds of MD5, which take 1.3 ms, do not delay other requests.
 
 local FILE = "apr1.lua"
 
@@ -54,10 +54,10 @@ end, 0)
 
 local effects = use("effects")
 local major, minor = capabilities.major or 2, capabilities.minor or 0
---- HAProxy 3.1 and later warn where it is not said what becomes of a boolean.
+--- HAProxy 3.1 and later warn when the treatment of booleans is not configured.
 local ASKS_FOR_BOOL = major > 3 or major == 3 and minor >= 1
 
---- The script and its rule; the same text for whoever needs it.
+--- The script and its rule; all fragments that need them write the same text.
 local function put(out)
   out:file(FILE, SCRIPT)
   out:section("global", { order = 600, key = "apr1" }, function(b)

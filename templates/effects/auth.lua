@@ -1,18 +1,18 @@
 --- auth.lua — user names and passwords, from a Secret whose keys are the names and whose values are hashes.
 --
--- Hashes of crypt(3) are a list of users of HAProxy's. It and the rule that asks for them are in one fragment, which
--- belongs to the Secret: HAProxy refuses a hash that its system does not know, and then nothing of the fragment is in
--- force. {SHA} and $apr1$, which htpasswd makes, are entries of a map that the request's password is compared with. A
--- route that needs a list which is not there answers 503.
+-- Hashes of crypt(3) become a user list of HAProxy. The list and the rule that uses it are in one fragment, which
+-- belongs to the Secret: HAProxy refuses a hash that its system does not support, and then no part of the fragment is
+-- in force. {SHA} and $apr1$, which htpasswd makes, are entries of a map that the request's password is compared with.
+-- A route whose list does not exist answers 503.
 
 local effects, apr1 = use("effects"), use("effects.apr1")
 
 local MAP, HASHES = "auth.map", "auth-hashes.map"
 
---- From here on a login (a fact of the core, which leaves it out where it is too long) holds up the requests of others
---- noticeably, in microseconds: HAProxy computes it between them.
+--- From this time in microseconds on, a login (a fact of the core, which leaves it out when it is too long) noticeably
+--- delays other requests, because HAProxy's thread computes it.
 local SLOW_US = 15000
---- What all users of a list may take together: HAProxy computes each hash once when it reads its configuration.
+--- The limit for all users of a list together: HAProxy computes each hash once when it reads its configuration.
 local LIST_US = 5000000
 
 --- A realm: it is part of a fragment's name and of a header.
@@ -33,8 +33,8 @@ end
 
 local function list_name(namespace, name) return "users_" .. namespace .. "_" .. name end
 
---- The users of a Secret by how their passwords are verified: {crypt=, sha1=, apr1=, none=}, lists of names.
---- tell(reason, message) hears of those that cannot log in, or cost much.
+--- The users of a Secret by the method that verifies their passwords: {crypt=, sha1=, apr1=, none=}, lists of names.
+--- tell(reason, message) is called for users that cannot log in, or whose login is slow.
 local function sort_users(secret, tell)
   local by, sum = { crypt = {}, sha1 = {}, apr1 = {}, none = {} }, 0
   for _, user in ipairs(keys(secret.data or {})) do
@@ -137,7 +137,7 @@ effects.declare("auth", {
       namespace = ref.namespace
     end
     if not request_users then return nil, "auth-secret needs secrets among watchedResources" end
-    -- Asked for first: where the Secret may not be read, what was made of it stays as this does.
+    -- Read first: when the Secret may not be read, its former output and this fragment's stay.
     request_users(namespace, ref.name, values.auth_realm)
     local secret = resources.secrets:get(namespace, ref.name)
     local id = namespace .. "/" .. ref.name

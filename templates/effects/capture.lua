@@ -1,7 +1,7 @@
---- capture.lua — what of a request is in the log.
+--- capture.lua — parts of the request that are logged.
 --
--- A capture is a rule with an expression, and takes room in every request's record. So the expressions are those that
--- tell of the request; each comes with its first use, which costs a reload.
+-- A capture is a rule with an expression, and needs space in every request's record. So only expressions about the
+-- request are allowed. Each one is written at its first use, which needs a reload.
 
 local effects, expressions = use("effects"), use("base.expressions")
 
@@ -10,7 +10,7 @@ local MAX_LINES, MAX_BYTES = 4, 200
 local EXPECTS = "lines of hdr(NAME), req.fhdr(NAME), cookie(NAME), path, query, method, src, or another fetch of the "
   .. "request"
 
---- An expression in the words that HAProxy takes everywhere: "hdr(NAME)" is req.hdr(NAME), whose value ends at a comma;
+--- An expression in words that HAProxy accepts everywhere: "hdr(NAME)" is req.hdr(NAME), whose value ends at a comma;
 --- req.fhdr(NAME) is the whole field.
 local function canonical(line)
   local fetch, name, more = line:match("^([%w_.]+)%(([%w_-]+)(.*)$")
@@ -24,7 +24,7 @@ end
 local function parse(lines)
   local list = {}
   for i, line in ipairs(lines) do
-    -- Variables are not the route's own: they have what the rules of others need.
+    -- Variables may contain data of other rules, so they are not allowed.
     if #line > MAX_BYTES or line:find("%f[%w_]var%(") or not expressions.check(line, "request") then
       return nil, EXPECTS
     end

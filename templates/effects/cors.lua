@@ -1,4 +1,4 @@
---- cors.lua — which pages of other hosts may read the answers of a route.
+--- cors.lua — pages of which other hosts may read the answers of a route.
 
 local patterns = use("base.patterns")
 
@@ -36,7 +36,7 @@ local function parse_words(list)
   return table.concat(list, ", ")
 end
 
---- Methods are told apart by upper and lower case, and all that there are have upper case.
+--- The case of methods has a meaning, and all standard methods are in upper case.
 local function parse_methods(list)
   local text, problem = parse_words(list)
   return text and text:upper(), problem
@@ -64,7 +64,7 @@ use("effects").declare("cors", {
     rule(action, "set-header", "Access-Control-Max-Age",
       "%[var(txn.record),concat(:age),map_str(" .. path:map(MAP) .. ")]", "if", allowed)
     rule(action, "set-header", "Access-Control-Allow-Credentials", "true", "if", has("cors-credentials"), allowed)
-    -- Caches keep the answer to one origin from others.
+    -- With this header, caches do not give the answer for one origin to another one.
     rule(action, "add-header", "Vary", "Origin", "if", has("cors-match"))
   end,
   put = function(values, record)

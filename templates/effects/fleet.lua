@@ -1,7 +1,8 @@
---- fleet.lua — HAProxys that share what rate limits remember of clients, by HAProxy's peers protocol.
+--- fleet.lua — several HAProxys share their tables of rate limits by HAProxy's peers protocol.
 --
--- Members are the pods behind a Service, by their addresses; HAProxy knows itself by its host's name, which is that of
--- the pod. A member that comes or goes costs a reload. The protocol is not encrypted: it belongs into the pod network.
+-- Members are the pods behind a Service, with their addresses. HAProxy recognises itself by the host name, which is
+-- that of the pod. A new or removed member needs a reload. The protocol is not encrypted: use it in the pod network
+-- only.
 
 settings({
   rate_limit_peers = { type = "text", pattern = "^[a-z0-9-]+/[a-z0-9-]+$", expects = "namespace/name of a Service",

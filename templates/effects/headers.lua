@@ -1,7 +1,7 @@
---- headers.lua — header fields that are set in requests to the pods and in their answers, and the Host of requests.
+--- headers.lua — header fields that are set in requests to pods and in their answers, and the Host of requests.
 --
--- Names of fields are not part of a rule where HAProxy (3.4) can take them from a value. Elsewhere there is a rule for
--- each name, which comes with its first use.
+-- When HAProxy (3.4) can take field names from a value, names are not part of a rule. In older versions there is a rule
+-- for each name, which is added at its first use.
 
 local effects = use("effects")
 local major, minor = capabilities.major or 2, capabilities.minor or 0
@@ -11,7 +11,7 @@ local HOST_MAP = "host.map"
 --- Bytes of the fields of one route.
 local MAX_BYTES = 4000
 
---- Fields by which messages are told from each other, or that belong to one connection.
+--- Fields that delimit messages, or that belong to one connection.
 local REFUSED = {}
 for name in ([[connection keep-alive proxy-connection te trailer transfer-encoding upgrade content-length host
   http2-settings expect date]]):gmatch("%S+") do REFUSED[name] = true end
@@ -37,7 +37,7 @@ local function parse(lines)
   return fields
 end
 
---- A length as HAProxy reads it.
+--- A length in the form that HAProxy parses.
 local function length_of(n)
   if n < 240 then return string.char(n) end
   local out = string.char(n % 16 + 240)
@@ -74,7 +74,7 @@ for kind, action in pairs({ request = "http-request", response = "http-response"
       for _, f in ipairs(fields) do
         record:entry(map, ":" .. f.name, f.value)
         local value = "var(txn.record),concat(:" .. f.name .. "),map_str(" .. path:map(map) .. ")"
-        -- The same text for whoever uses this name: one rule.
+        -- All fragments with this name write the same text, so it is one rule.
         local opts = { order = effects.order.header, key = "effect " .. word .. " " .. f.name }
         out:section("frontend http", opts, function(b)
           effects.write(b, action, "set-header", f.name, "%[" .. value .. "]", "if", effects.has(word), "{", value,
@@ -86,7 +86,7 @@ for kind, action in pairs({ request = "http-request", response = "http-response"
   })
 end
 
---- A host that a Host header can have.
+--- A host that a Host header can contain.
 local function parse_host(text)
   local name, port = text:match("^([%w][%w.-]*):?(%d*)$")
   if not name or #name > 253 or text:sub(-1) == ":" or name:find("..", 1, true)

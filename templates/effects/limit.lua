@@ -1,11 +1,11 @@
---- limit.lua — how often a client may ask.
+--- limit.lua — limits the rate of a client's requests.
 --
--- One number is kept for a client of a route: the time by which all its requests are paid for, each of which costs
--- period / requests (the generic cell rate algorithm). A request is refused when that time is further ahead than what
--- the burst allows; refused requests cost nothing. So one table serves all routes, whatever their rates are.
+-- One number is stored for each client of a route: the time at which all its requests are paid for. Each request costs
+-- period / requests (the generic cell rate algorithm). A request is refused when this time is further in the future
+-- than the burst allows; refused requests cost nothing. So one table serves all routes, whatever their rates are.
 --
--- HAProxys that share the table (fleet.lua) tell each other the number of a client as it changes. Each counts exactly
--- what it sees; requests that reach several of them within one message's time may each be let through.
+-- HAProxys that share the table (fleet.lua) send each other the changed number of a client. Each of them counts its own
+-- requests exactly; requests that reach several of them within the time of one message may all be allowed.
 --
 -- Times are tenths of milliseconds in 31 bits, which wrap after two days and a half: their difference is taken within
 -- these bits, and more than half of them is the past. Entries that nobody asks for go after an hour, the longest

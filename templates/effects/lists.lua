@@ -1,4 +1,4 @@
---- lists.lua — who may ask: a list of addresses that are refused, and one of those that are let in.
+--- lists.lua — which clients may ask: a list of refused addresses, and a list of allowed ones.
 
 local addresses, named = use("effects.addresses"), use("effects.addresses_named")
 
@@ -12,7 +12,7 @@ use("effects").declare("access", {
     named.write(rule, has, "allow")
     rule("http-request", "deny", "if", has("deny"), addresses.listed("deny"))
     rule("http-request", "deny", "if", has("deny-named"), named.listed("deny"))
-    -- A client without an address, behind a socket of this machine.
+    -- A client without an address, which connects through a socket of this machine.
     rule("http-request", "deny", "if", has("deny"), "!{", "var(txn.ip)", "-m", "found", "}")
     rule("http-request", "deny", "if", has("allow"), addresses.listed("allow", true), named.listed("allow", true))
   end,

@@ -1,7 +1,7 @@
---- metrics.lua — who may read HAProxy's metrics at the port for status, by the ConfigMap.
+--- metrics.lua — the ConfigMap's setting for access to HAProxy's metrics at the status port.
 --
--- The rule that asks and the list of users are one fragment: HAProxy refuses a hash that its system does not know, and
--- then neither is in force. Another rule closes the metrics where the first one has not let anybody in.
+-- The rule for authentication and the list of users are one fragment: HAProxy refuses a hash that its system does not
+-- support, and then neither is in force. Another rule closes the metrics unless the first one has allowed the request.
 
 local auth, configmap = use("effects.auth"), use("base.configmap")
 
@@ -21,7 +21,7 @@ annotations({
   },
 })
 
---- Is the key set? And its users: {secret=, names=}, or nil and what is wrong.
+--- True when the key is set. Then its users: {secret=, names=}, or nil and what is wrong.
 local found = shared("metrics-users", function()
   local values, wrong = annotated({ "metrics_auth_secret" }, { configmap.level() })
   local ref = values.metrics_auth_secret

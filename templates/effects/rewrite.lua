@@ -1,8 +1,8 @@
---- rewrite.lua — the path that the pod gets.
+--- rewrite.lua — rewrites the path for the pod.
 --
--- Expressions are keys of a map that is searched by regular expressions, with the record and the number of the line in
--- front: so those of other routes fail at their first bytes, and a new one is an entry. A path that is too long for
--- them gets 414: it must not pass unchanged.
+-- Expressions are keys of a map that is searched by regular expressions, with the record and the number of the line as
+-- a prefix: so the expressions of other routes fail at their first bytes, and a new one is an entry. A path that is too
+-- long for them gets 414, because it must not pass unchanged.
 
 local patterns = use("base.patterns")
 

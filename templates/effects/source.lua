@@ -1,7 +1,7 @@
---- source.lua — whose request it is, where a proxy in front of HAProxy says so in a header.
+--- source.lua — the client's address, when a proxy before HAProxy sends it in a header.
 --
--- A client could write such a header, too: only what trusted proxies say counts. A rule comes with the first use of a
--- header's name.
+-- A client could write such a header, too, so only headers from trusted proxies count. A rule is added at the first use
+-- of a header's name.
 
 local effects = use("effects")
 

@@ -1,7 +1,7 @@
---- timeouts.lua — how long the pods of a route may be silent.
+--- timeouts.lua — the time in which the pods of a route must answer.
 --
--- The rule stands in the backend, as HAProxy takes it nowhere else; its value comes with the request. So backends with
--- different values have one profile.
+-- The rule is in the backend, the only place where HAProxy accepts it; its value comes with the request. So backends
+-- with different values share one profile.
 
 local MAP = "timeout-server.map"
 
