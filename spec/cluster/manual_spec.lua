@@ -43,7 +43,7 @@ local PAGES = {
     { "^kubectl exec .*agent.*readyz", "%f[%w]ok%f[%W]" },
     { "^kubectl describe pod", "haproxy:.*Ready: +True" },
     { "^kubectl auth can%-i", "^yes$" },
-    { "^kubectl logs.*grep %-i deploy", "Deployed" },
+    { "^kubectl logs.*grep %-iE 'deploy", "Deployed" },
     { "^kubectl logs.*level=", "ServiceNotFound" },
     { "^kubectl logs.*> haptic.log", "" },
     { "^kubectl exec.*> metrics.txt", "" },

@@ -121,13 +121,13 @@ labelSelector: {{ include "haptic.selectorTerms" . }}
 {{- end -}}
 {{- $made := dict "templatingSettings" (dict "extraContext" $settings) -}}
 {{- if hasKey $config "templating_settings" -}}
-{{- fail "controller.config.templating_settings: write it \"templatingSettings\": the chart adds to it" -}}
+{{- fail "controller.config.templating_settings: write \"templatingSettings\": the chart adds keys to it" -}}
 {{- end -}}
 {{- if hasKey $config "watched_resources" -}}
-{{- fail "controller.config.watched_resources: write it \"watchedResources\": the chart adds to it" -}}
+{{- fail "controller.config.watched_resources: write \"watchedResources\": the chart adds keys to it" -}}
 {{- end -}}
 {{- if hasKey ($config.controller | default dict) "leaderElection" -}}
-{{- fail "controller.config.controller.leaderElection: write it \"leader_election\", as the defaults have it" -}}
+{{- fail "controller.config.controller.leaderElection: write \"leader_election\", as in the defaults" -}}
 {{- end -}}
 {{- $kinds := dict -}}
 {{- if .Values.controller.rbac.namespaces -}}

@@ -34,7 +34,7 @@ of RollingUpdate are wrong beside another type. */}}
 {{/* Values for pods that cannot be together. */}}
 {{- define "haptic.refusePods" -}}
 {{- if and .Values.controller.lifecycle.preStop .Values.controller.preStopSeconds -}}
-{{- fail (printf "controller.lifecycle.preStop is set and controller.preStopSeconds is %d: the wait is a preStop, too; set it to 0, and wait in yours" (int .Values.controller.preStopSeconds)) -}}
+{{- fail (printf "controller.lifecycle.preStop is set and controller.preStopSeconds is %d: the chart's wait is a preStop, too; set controller.preStopSeconds to 0, and wait in your own preStop" (int .Values.controller.preStopSeconds)) -}}
 {{- end -}}
 {{- if .Values.haproxy.lifecycle.preStop -}}
 {{- fail "haproxy.lifecycle.preStop is set: HAProxy's preStop is the wait of haproxy.drainSeconds, without which requests are refused while a pod ends; use the preStop of one of haproxy.sidecars" -}}
@@ -82,18 +82,18 @@ of RollingUpdate are wrong beside another type. */}}
 {{- $_ := set $seen $port (printf "the entry %s" .name) -}}
 {{- $to := .targetPort | default .port -}}
 {{- if and (kindIs "string" $to) (eq $to "https") (not $.Values.https.enabled) -}}
-{{- fail (printf "haproxy.service.extraPorts: the entry %s leads to https and https.enabled is false" .name) -}}
+{{- fail (printf "haproxy.service.extraPorts: the entry %s has the target https, and https.enabled is false" .name) -}}
 {{- end -}}
 {{- if not (kindIs "string" $to) -}}
 {{- if lt (int $to) 1024 -}}
-{{- fail (printf "haproxy.service.extraPorts: the entry %s leads to the port %d: HAProxy has no right to listen below 1024; set targetPort" .name (int $to)) -}}
+{{- fail (printf "haproxy.service.extraPorts: the entry %s has the target port %d: HAProxy may not listen below 1024; set targetPort" .name (int $to)) -}}
 {{- end -}}
 {{- if has (int $to) (list (include "haptic.port.http" $ | int) (include "haptic.port.https" $ | int) 5555 5557 8404) -}}
-{{- fail (printf "haproxy.service.extraPorts: the entry %s leads to the port %d, which the pod has already; set targetPort to http or https for these" .name (int $to)) -}}
+{{- fail (printf "haproxy.service.extraPorts: the entry %s has the target port %d, which the pod already uses; for HTTP or HTTPS set targetPort to http or https" .name (int $to)) -}}
 {{- end -}}
 {{- $target := printf "target %s %d" (.protocol | default "TCP") (int $to) -}}
 {{- with get $seen $target -}}
-{{- fail (printf "haproxy.service.extraPorts: two entries, %s among them, lead to the port %d" . (int $to)) -}}
+{{- fail (printf "haproxy.service.extraPorts: two entries, one of them %s, have the target port %d" . (int $to)) -}}
 {{- end -}}
 {{- $_ := set $seen $target .name -}}
 {{- end -}}

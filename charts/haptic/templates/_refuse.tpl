@@ -28,21 +28,21 @@
 {{- fail (printf "%s.autoscaling.enabled and %s.keda.enabled are both true: one of them can set the number of pods" $component $component) -}}
 {{- end -}}
 {{- if and .keda.enabled (not .keda.triggers) -}}
-{{- fail (printf "%s.keda.enabled is true and %s.keda.triggers is empty: KEDA has nothing to look at" $component $component) -}}
+{{- fail (printf "%s.keda.enabled is true and %s.keda.triggers is empty: KEDA needs at least one trigger" $component $component) -}}
 {{- end -}}
 {{- $resources := eq $component "controller" | ternary $.Values.resources .resources -}}
 {{- if and .autoscaling.enabled (not (dig "requests" "cpu" "" $resources)) -}}
-{{- fail (printf "%s.autoscaling.enabled is true and %s has no requests.cpu: %s.autoscaling.targetCPUUtilizationPercentage is a part of that" $component (eq $component "controller" | ternary "resources" "haproxy.resources") $component) -}}
+{{- fail (printf "%s.autoscaling.enabled is true and %s has no requests.cpu: %s.autoscaling.targetCPUUtilizationPercentage is a percentage of this request" $component (eq $component "controller" | ternary "resources" "haproxy.resources") $component) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.controller.verticalPodAutoscaler.enabled .Values.controller.autoscaling.enabled (ne .Values.controller.verticalPodAutoscaler.updateMode "Off") -}}
-{{- fail "controller.autoscaling.enabled is true and controller.verticalPodAutoscaler.updateMode is not Off: both would follow the CPU, against each other" -}}
+{{- fail "controller.autoscaling.enabled is true and controller.verticalPodAutoscaler.updateMode is not Off: both would react to the CPU usage, and each would undo the other's change" -}}
 {{- end -}}
 {{- if and .Values.controller.verticalPodAutoscaler.enabled .Values.controller.keda.enabled (ne .Values.controller.verticalPodAutoscaler.updateMode "Off") -}}
 {{- range .Values.controller.keda.triggers -}}
 {{- if has .type (list "cpu" "memory") -}}
-{{- fail (printf "controller.keda.triggers has one of the type %s and controller.verticalPodAutoscaler.updateMode is not Off: both would follow the same figure, against each other" .type) -}}
+{{- fail (printf "controller.keda.triggers has one of the type %s and controller.verticalPodAutoscaler.updateMode is not Off: both would react to the same usage, and each would undo the other's change" .type) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -52,14 +52,14 @@
 {{- end -}}
 {{- range $name, $port := .Values.haproxy.hostPorts -}}
 {{- if and (gt (int $port) 0) (lt (int $port) 1024) -}}
-{{- fail (printf "haproxy.hostNetwork is true and haproxy.hostPorts.%s is %d: HAProxy has no right to listen below 1024; without hostNetwork the node leads this port to the pod" $name (int $port)) -}}
+{{- fail (printf "haproxy.hostNetwork is true and haproxy.hostPorts.%s is %d: HAProxy may not listen below 1024; without hostNetwork, the node forwards this port to the pod" $name (int $port)) -}}
 {{- end -}}
 {{- if has (int $port) (list 5555 5557 8404) -}}
-{{- fail (printf "haproxy.hostNetwork is true and haproxy.hostPorts.%s is %d: that is a port of the pod itself" $name (int $port)) -}}
+{{- fail (printf "haproxy.hostNetwork is true and haproxy.hostPorts.%s is %d: the pod uses this port itself" $name (int $port)) -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq (include "haptic.port.http" .) (include "haptic.port.https" .)) .Values.https.enabled -}}
-{{- fail "haproxy.hostNetwork is true and HTTP and HTTPS would have the same port: set both of haproxy.hostPorts" -}}
+{{- fail "haproxy.hostNetwork is true and HTTP and HTTPS would have the same port: set haproxy.hostPorts.http and haproxy.hostPorts.https" -}}
 {{- end -}}
 {{- end -}}
 {{- if and .Values.haproxy.agent.nativeSidecar (semverCompare "<1.30.0-0" .Capabilities.KubeVersion.Version) -}}
@@ -99,7 +99,7 @@
 {{- fail "https.acme.directory is set and haproxy.kind is DaemonSet: HAProxy can only obtain certificates where there is one pod of it; use Deployment" -}}
 {{- end -}}
 {{- if gt (int .Values.haproxy.replicaCount) 1 -}}
-{{- fail (printf "https.acme.directory is set and haproxy.replicaCount is %d: each pod would order certificates of its own, and could not answer for the others; use 1" (int .Values.haproxy.replicaCount)) -}}
+{{- fail (printf "https.acme.directory is set and haproxy.replicaCount is %d: each pod would order its own certificates, and could not answer the challenges of the others; use 1" (int .Values.haproxy.replicaCount)) -}}
 {{- end -}}
 {{- range $name := list "autoscaling" "keda" -}}
 {{- if (index $.Values.haproxy $name).enabled -}}
@@ -111,7 +111,7 @@
 {{- fail "https.http3 is set and https.enabled is false: HTTP/3 needs the certificates of HTTPS" -}}
 {{- end -}}
 {{- if and .Values.https.secretNames (ne .Values.https.secrets "referenced") -}}
-{{- fail (printf "https.secretNames is set and https.secrets is %s: only with referenced Secrets are read by their names" .Values.https.secrets) -}}
+{{- fail (printf "https.secretNames is set and https.secrets is %s: Secrets are read by name only with referenced" .Values.https.secrets) -}}
 {{- end -}}
 {{- if and .Values.defaultSSLCertificate.secretName (not .Values.https.enabled) -}}
 {{- fail "defaultSSLCertificate.secretName is set and https.enabled is false: no client would get that certificate" -}}
@@ -128,25 +128,25 @@
 {{- fail "defaultSSLCertificate.certManager.enabled is true and https.enabled is false: no client would get that certificate" -}}
 {{- end -}}
 {{- if not (and .certManager.issuerRef.name .certManager.dnsNames) -}}
-{{- fail "defaultSSLCertificate.certManager.enabled is true: name who signs in defaultSSLCertificate.certManager.issuerRef, and the names in defaultSSLCertificate.certManager.dnsNames" -}}
+{{- fail "defaultSSLCertificate.certManager.enabled is true: set the issuer in defaultSSLCertificate.certManager.issuerRef, and the names in defaultSSLCertificate.certManager.dnsNames" -}}
 {{- end -}}
 {{- if and .namespace (ne .namespace $.Release.Namespace) -}}
-{{- fail "defaultSSLCertificate.certManager.enabled is true and defaultSSLCertificate.namespace is another than the release's: cert-manager makes the Secret beside its Certificate" -}}
+{{- fail "defaultSSLCertificate.certManager.enabled is true and defaultSSLCertificate.namespace is not the namespace of the release: cert-manager makes the Secret in the namespace of its Certificate" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $tls := .Values.haproxy.agent.tls -}}
 {{- if and $tls.managed (or $tls.serverSecretName $tls.clientSecretName) -}}
-{{- fail "haproxy.agent.tls.managed is true: haproxy.agent.tls.serverSecretName and haproxy.agent.tls.clientSecretName are for certificates that somebody else makes" -}}
+{{- fail "haproxy.agent.tls.managed is true: haproxy.agent.tls.serverSecretName and haproxy.agent.tls.clientSecretName are for certificates that you provide" -}}
 {{- end -}}
 {{- if and (not $tls.managed) (not (and $tls.serverSecretName $tls.clientSecretName)) -}}
 {{- fail "haproxy.agent.tls.managed is false: name the Secrets in haproxy.agent.tls.serverSecretName and haproxy.agent.tls.clientSecretName" -}}
 {{- end -}}
 {{- if and (not $tls.managed) (eq $tls.serverSecretName $tls.clientSecretName) -}}
-{{- fail "haproxy.agent.tls.serverSecretName and haproxy.agent.tls.clientSecretName are the same: an agent would have the controllers' certificate" -}}
+{{- fail "haproxy.agent.tls.serverSecretName and haproxy.agent.tls.clientSecretName are the same: the agents would have the certificate of the controllers" -}}
 {{- end -}}
 {{- if le (int .Values.haproxy.terminationGracePeriodSeconds) (int .Values.haproxy.drainSeconds) -}}
-{{- fail (printf "haproxy.terminationGracePeriodSeconds is %d and haproxy.drainSeconds is %d: it must be more, or what is still open after these seconds is cut" (int .Values.haproxy.terminationGracePeriodSeconds) (int .Values.haproxy.drainSeconds)) -}}
+{{- fail (printf "haproxy.terminationGracePeriodSeconds is %d and haproxy.drainSeconds is %d: it must be more, or connections that are open after these seconds are closed" (int .Values.haproxy.terminationGracePeriodSeconds) (int .Values.haproxy.drainSeconds)) -}}
 {{- end -}}
 {{- if and .Values.controller.rbac.namespaces .Values.controller.ingressStatus.publishNodes -}}
 {{- fail "controller.rbac.namespaces is set and controller.ingressStatus.publishNodes, too: with Roles only, nodes cannot be read" -}}
@@ -176,21 +176,21 @@
 {{- fail "controller.webhook.haproxyTemplateConfig.enabled is true and controller.webhook.haproxyTemplateConfig.token is empty: set 16 or more random letters and digits (openssl rand -hex 16)" -}}
 {{- end -}}
 {{- if and .enabled .secretName (not .caBundle) (not .annotations) -}}
-{{- fail "controller.webhook.secretName is set and neither controller.webhook.caBundle nor controller.webhook.annotations is: the API server would not know whom to trust" -}}
+{{- fail "controller.webhook.secretName is set and neither controller.webhook.caBundle nor controller.webhook.annotations is: the API server could not verify the webhook" -}}
 {{- end -}}
 {{- if and .caBundle (not .secretName) -}}
-{{- fail "controller.webhook.caBundle is set and controller.webhook.secretName is not: the controllers keep the authority of the certificates that they make" -}}
+{{- fail "controller.webhook.caBundle is set and controller.webhook.secretName is not: without controller.webhook.secretName, the controllers write the authority themselves" -}}
 {{- end -}}
 {{- if and .enabled $.Values.controller.rbac.namespaces (not .secretName) -}}
-{{- fail "controller.webhook.enabled is true and controller.rbac.namespaces is set: with Roles only, caBundle cannot be kept: set controller.webhook.secretName and controller.webhook.caBundle" -}}
+{{- fail "controller.webhook.enabled is true and controller.rbac.namespaces is set: with Roles only, the controllers cannot write caBundle: set controller.webhook.secretName and controller.webhook.caBundle" -}}
 {{- end -}}
 {{- end -}}
 {{- range .Values.ingressClass.further -}}
 {{- if and .create (not .name) -}}
-{{- fail "ingressClass.further: an entry with create has no name: a class that is made needs one" -}}
+{{- fail "ingressClass.further: an entry with create has no name: a class that the chart creates needs a name" -}}
 {{- end -}}
 {{- if and .create (eq .name $.Values.ingressClass.name) -}}
-{{- fail "ingressClass.further: an entry with create has the name of ingressClass.name, which is made anyhow" -}}
+{{- fail "ingressClass.further: an entry with create has the name of ingressClass.name, which the chart creates already" -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
