@@ -13,6 +13,7 @@ struct families {
     bool ipv6_route;
 };
 
+/* Opens sockets to find out; a question that fails counts as false. */
 struct families families_of_machine(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* hidden.h — memory for bytes that are nobody else's business.
+/* hidden.h — locked memory for secrets, excluded from core dumps.
  * Thread:  loop thread only.
  * Owns:    the pages; whoever allocates gives each block back, or hidden_done() takes all.
  * Errors:  allocation failure aborts, as in alloc.h.
@@ -29,6 +29,7 @@ struct hidden {
     size_t unused_size;
 };
 
+/* A block of at least size bytes, owned by the caller until hidden_free(). Its content is undefined. */
 void *hidden_alloc(struct hidden *h, size_t size) __attribute__((returns_nonnull));
 void hidden_free(struct hidden *h, void *block, size_t size); /* size as allocated; block NULL is fine */
 void hidden_done(struct hidden *h);

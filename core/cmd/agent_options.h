@@ -25,7 +25,10 @@ struct agent_options {
     enum log_level log_level;
 };
 
+/* Fills *o from defaults, environment and flags; the strings are borrowed from argv and the environment. With --help,
+ * o->help is set, and nothing else is required. */
 int agent_options_parse(struct agent_options *o, int argc, char **argv, struct err *err) MUST_CHECK;
+/* Writes the flags and their defaults to standard output. */
 void agent_options_print_help(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include "controller/app.h"
 #include "http/server.h"
 
+/* Adds all pages below /debug/ to the server. */
 void debug_pages_add(struct http_server *server, struct app *app);
 
 #endif

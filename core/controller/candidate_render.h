@@ -39,6 +39,8 @@ struct candidate_render_spec {
  * from inside candidate_render_start(); the render may be freed in it. */
 typedef void candidate_rendered(void *ctx, struct verdict *v, const char *unjudged);
 
+/* Begins to render and check a candidate. The strings and pointers of spec are borrowed until done() or
+ * candidate_render_free(), except the program. The caller frees the result. */
 struct candidate_render *candidate_render_start(const struct candidate_render_spec *spec, candidate_rendered *done,
                                                 void *ctx);
 /* NULL is fine; always returns NULL. Run the loop on afterwards. */

@@ -32,8 +32,10 @@ struct config_source_ops {
     void (*seen)(void *ctx);
 };
 
+/* A source that follows a file, which need not exist yet. path and *ops are copied. The caller frees the source. */
 struct config_source *config_source_file(uv_loop_t *loop, const char *path, const struct config_source_ops *ops,
                                          void *ctx);
+/* The same for a resource of the API server and its libraries. Names are copied; client must outlive the source. */
 struct config_source *config_source_resource(struct kube_client *client, const char *namespace, const char *name,
                                              const struct config_source_ops *ops, void *ctx);
 /* NULL is fine; run the loop once more. */

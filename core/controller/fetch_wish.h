@@ -29,6 +29,7 @@ struct fetch_wish {
     char *etag, *modified;
 };
 
+/* Parses the text of a CONTRIBUTION_FETCH. The caller frees *ret_wish by fetch_wish_done(). */
 int fetch_wish_read(const struct contribution *c, struct fetch_wish *ret_wish, struct err *err) MUST_CHECK;
 void fetch_wish_done(struct fetch_wish *w);
 

@@ -87,6 +87,8 @@ void fleet_verify(struct fleet *f);
 /* Connections to the members, for requests that do not belong to a deployment. Borrowed. */
 struct peers *fleet_peers(const struct fleet *f);
 
+/* Numbers of members: all, reachable, those that have proved the accepted configuration, those whose HAProxy refused
+ * it, and those that differ from it. */
 struct fleet_status {
     size_t members, connected, verified, refused, divergent;
 };

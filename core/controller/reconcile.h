@@ -71,6 +71,7 @@ struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *
 void reconcile_stop(struct reconcile *r);
 struct reconcile *reconcile_free(struct reconcile *r); /* NULL is fine */
 
+/* Parts of the reconciler, borrowed: the rendered and accepted output, the failures, and the log of generations. */
 struct model *reconcile_model(struct reconcile *r);
 const struct problems *reconcile_problems(const struct reconcile *r);
 struct generation_log *reconcile_generations(struct reconcile *r);

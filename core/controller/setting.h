@@ -10,6 +10,7 @@
 
 #include <yyjson.h>
 
+/* Never fails: a text that is no YAML becomes a string. */
 yyjson_mut_val *setting_value(yyjson_mut_doc *doc, const char *text);
 
 #endif

@@ -25,6 +25,7 @@
 #define JSONPATH_RESULTS_MAX 65536 /* values held at once while evaluating */
 
 struct jsonpath;
+/* Compiles text, which is not needed afterwards. The caller frees *ret_path. */
 int jsonpath_compile(const char *text, struct jsonpath **ret_path, struct err *err) MUST_CHECK;
 struct jsonpath *jsonpath_free(struct jsonpath *path); /* NULL is fine; always returns NULL */
 

@@ -25,8 +25,10 @@ struct label_selector *label_selector_free(struct label_selector *s); /* NULL is
 bool label_selector_matches(const struct label_selector *s, struct yyjson_val *labels);
 
 struct field_selector;
+/* text as in the head of this file; NULL or empty: everything passes. The caller frees *ret_selector. */
 int field_selector_compile(const char *text, struct field_selector **ret_selector, struct err *err) MUST_CHECK;
 struct field_selector *field_selector_free(struct field_selector *s);
+/* object: the whole object. */
 bool field_selector_matches(const struct field_selector *s, struct yyjson_val *object);
 
 #endif

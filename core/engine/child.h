@@ -45,7 +45,9 @@ void child_ask_drained(struct child *c);
  * it goes on working for some times fragment_ns. */
 void child_set_deadline(struct child *c, int64_t total_ns, int64_t fragment_ns);
 
+/* The fragment that the process is running; false when there is none. The strings are copied. */
 bool child_at_hand(const struct child *c, struct at_hand *ret_at_hand);
+/* The process id; 0 when it has ended. */
 int child_pid(const struct child *c);
 
 #endif

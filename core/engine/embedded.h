@@ -14,6 +14,7 @@ struct embedded_file {
     size_t length;
 };
 
+/* The number of embedded files. */
 size_t embedded_count(void);
 /* In the order of their names. */
 struct embedded_file embedded_at(size_t i);

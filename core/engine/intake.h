@@ -26,6 +26,7 @@ struct intake {
 
 void intake_done(struct intake *in);
 
+/* Reads a FRAME_FRAGMENT. The caller owns a reference to *ret_fragment. */
 int intake_fragment(struct intake *in, struct frame *frame, struct fragment **ret_fragment, struct err *err) MUST_CHECK;
 /* The strings live until the next call. */
 int intake_failure(struct intake *in, struct frame *frame, struct fragment_failure *ret_failure, struct err *err)

@@ -20,6 +20,7 @@ struct processor_time {
  * processor_time_now() takes; otherwise the caller closes it. */
 int processor_time_open(int pid);
 
+/* The sums of a process at this moment. fd: of processor_time_open(), or -1 (queued_ns is 0 then). */
 struct processor_time processor_time_now(int pid, int fd);
 
 /* Has the process had limit_ns since begun? Time in the run queue does not count, and a process that neither computes

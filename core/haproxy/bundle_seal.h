@@ -28,6 +28,7 @@ struct frame;
 #define BUNDLE_PARTS_MAX 2000000
 #define BUNDLE_VALUES_MAX 1000000
 
+/* Append one frame each. haproxy: the version of HAProxy, cut at BUNDLE_HAPROXY_SIZE. */
 void seal_head(struct buf *out, const char *haproxy);
 void seal_value(struct buf *out, const char *digits, const char *secret, const char *key, const char *bytes,
                 size_t length);

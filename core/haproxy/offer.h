@@ -52,6 +52,8 @@ size_t offer_write_whole(struct buf *out, const struct model *m, struct vault *v
 size_t offer_write_delta(struct buf *out, const struct model *m, struct vault *vault, const struct offer *head,
                          const struct offer_name *names, size_t count);
 
+/* Reads an offer. *ret_offer owns copies; the caller frees it by offer_done(). ERR_INVALID, ERR_LIMIT: *ret_offer is
+ * empty. */
 int offer_read(const char *bytes, size_t length, struct offer *ret_offer, struct err *err) MUST_CHECK;
 /* The same of one that has everything. ERR_INVALID also: it is a delta, or its items do not have its digest. */
 int offer_read_whole(const char *bytes, size_t length, struct offer *ret_offer, struct err *err) MUST_CHECK;

@@ -32,6 +32,8 @@ struct kube_discovery *kube_discovery_free(struct kube_discovery *d); /* no look
  * kube_discovery_find(). A resource or apiVersion that does not exist is no error. */
 typedef void kube_discovery_done(void *ctx, const struct kube_resource *resource, const struct err *err);
 
+/* Looks up whether a resource is served ("networking.k8s.io/v1", "ingresses"). done() is called once, unless the
+ * lookup is cancelled. */
 struct kube_lookup *kube_discovery_find(struct kube_discovery *d, const char *api_version, const char *resource,
                                         kube_discovery_done *done, void *ctx);
 /* NULL is fine; always returns NULL. A lookup that was answered is gone and must not be cancelled. */

@@ -42,6 +42,8 @@ struct exchange_answer {
     char *certificate; /* PEM of the server's own; NULL: none */
 };
 
+/* Sends the request and waits for the whole answer. On success the caller frees *ret_answer by
+ * exchange_answer_done(). */
 int exchange(const struct exchange_request *request, struct exchange_answer *ret_answer, struct err *err) MUST_CHECK;
 void exchange_answer_done(struct exchange_answer *a);
 /* The value of the first header of that name; NULL: none. */

@@ -9,6 +9,7 @@
 #include "haproxy/disk.h"
 #include "store/vault.h"
 
+/* Replaces the handles in the file's content by their values. */
 int expanded_file(struct vault *v, struct disk_file *file, struct err *err) MUST_CHECK;
 
 #endif

@@ -19,6 +19,7 @@ struct served {
     struct map fragments; /* id → struct fragment, referenced */
 };
 
+/* Reads a whole offer. The caller frees *ret_served by served_done(). */
 int served_read(const char *bytes, size_t length, struct served *ret_served, struct err *err) MUST_CHECK;
 /* The accepted output of a workbench. */
 int served_of(struct workbench *w, struct served *ret_served, struct err *err) MUST_CHECK;

@@ -65,6 +65,9 @@ struct stage_place {
     void *ctx;
 };
 
+/* Rewrites a configuration for a test: it listens at sockets in place->folder, and its servers are those of the test.
+ * The caller frees *ret_text by stage_text_done(), also after an error. Errors name the line that cannot be
+ * rewritten. */
 int stage_text_make(const char *config, const struct stage_place *place, struct stage_text *ret_text, struct err *err)
     MUST_CHECK;
 void stage_text_done(struct stage_text *t);

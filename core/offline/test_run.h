@@ -37,6 +37,8 @@ struct test_run_options {
     bool without_requests;              /* start no HAProxy to ask */
 };
 
+/* Runs one test of cases: renders its objects, checks the assertions and sends the requests. A failed test is a
+ * result, not an error; -1: the test could not be run. The caller frees *ret_result. Runs the loop. */
 int test_run(uv_loop_t *loop, const struct test_cases *cases, const struct test_case *test,
              const struct test_run_options *options, struct test_result *ret_result, struct err *err) MUST_CHECK;
 void test_result_done(struct test_result *r);

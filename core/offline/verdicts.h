@@ -20,6 +20,7 @@ struct verdicts {
     VEC(struct verdict_of) items;
 };
 
+/* Adds the commands or the reload of a difference for one version of HAProxy. Equal texts share an entry. */
 void verdicts_add(struct verdicts *v, const struct difference *d, const char *version);
 /* Append "HAProxy 3.0.11, 3.2.9: 3 runtime commands, no reload; HAProxy 3.4.7: …", with a line end. */
 void verdicts_put(const struct verdicts *v, struct buf *out);

@@ -24,6 +24,7 @@ typedef void asks_listener(void *ctx, const char *kind, const char *id, const ch
 struct asks *asks_new(void);
 struct asks *asks_free(struct asks *a); /* NULL is fine */
 
+/* True when a server answers for this kind. */
 bool asks_is_served(const struct asks *a, const char *kind);
 bool asks_has(const struct asks *a, const char *kind, const char *id); /* does anybody ask? */
 void asks_add(struct asks *a, const char *kind, const char *id);
@@ -37,6 +38,7 @@ void asks_serve(struct asks *a, const char *kind, asks_server *server, void *ctx
 /* Listeners hear of it if it is news. */
 void asks_answer(struct asks *a, const char *kind, const char *id, const char *refusal);
 
+/* Adds or removes a listener. A listener may be removed from within a call of a listener. */
 void asks_listen(struct asks *a, asks_listener *listener, void *ctx);
 void asks_unlisten(struct asks *a, asks_listener *listener, void *ctx);
 
