@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# kubernetes.sh: the programs of a node, built from Go modules (tools/kubernetes, tools/coredns), and what charts are tested with. Sourced by testenv.
+# kubernetes.sh: the programs of a node, built from Go modules (tools/kubernetes, tools/coredns), cert-manager, and what charts are tested with. Sourced by testenv.
 
 KUBERNETES_MODULE=$HERE/kubernetes
 COREDNS_MODULE=$HERE/coredns
+CERT_MANAGER_MODULE=$HERE/cert-manager
 HELM_UNITTEST_MODULE=$HERE/helm-unittest
 HELM_VERSION=v3.21.4
 KUBECONFORM_VERSION=v0.7.0
@@ -47,6 +48,25 @@ coredns_make() {
     cd "$COREDNS_MODULE"
     CGO_ENABLED=0 nice -n 10 "$GO" build -trimpath -buildvcs=false -o "$into/coredns" -ldflags "-s -w" . >"$into/build.log" 2>&1
   ) || go_failed "$into/build.log" CoreDNS
+}
+
+# cert_manager_path: prints the folder of cert-manager's program (tools/cert-manager) and of its definitions (crds/).
+cert_manager_path() {
+  local hash
+  hash=$(cat "$CERT_MANAGER_MODULE"/{go.mod,go.sum,main.go} | sha256sum)
+  cache_make "cert-manager-${hash:0:8}" cert_manager_make
+  printf '%s\n' "$MADE"
+}
+
+cert_manager_make() {
+  local into=$1
+  go_find
+  say "building cert-manager: some minutes on 2 cores, the first time"
+  (
+    cd "$CERT_MANAGER_MODULE"
+    CGO_ENABLED=0 nice -n 10 "$GO" build -trimpath -buildvcs=false -o "$into/cert-manager" -ldflags "-s -w" . &&
+      cp -r "$("$GO" list -m -f '{{.Dir}}' github.com/cert-manager/cert-manager)/deploy/crds" "$into/crds" && chmod -R u+w "$into/crds"
+  ) >"$into/build.log" 2>&1 || go_failed "$into/build.log" cert-manager
 }
 
 # helm_path: prints the path of helm.
