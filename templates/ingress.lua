@@ -380,9 +380,9 @@ end)
 -- TLS ------------------------------------------------------------------------------------------------------
 
 --- Where the valid routes of an Ingress stand in the maps: {host=, map=, key=, backend=}. Each has a route there: a
---- redirect without one would stand in the way of another Ingress' redirect.
-local function places(ing)
-  local list, passes = {}, passthrough.state(SILENT, ing)
+--- redirect without one would stand in the way of another Ingress' redirect. passes: of passthrough.state().
+local function places(ing, passes)
+  local list = {}
   local _, is_canary = judge_ingress(SILENT, ing)
   if is_canary then return list end
   for _, rule in ipairs(dig(ing, "spec", "rules") or {}) do
@@ -404,7 +404,7 @@ if tls.on then
   each(resources.ingresses, "tls", function(ing, out)
     local may_have = dig(ing, "spec", "tls") or dig(ing, "metadata", "annotations") or passthrough.on
     if (may_have or tls.is_everybody()) and is_ours(ing, SILENT) then
-      tls.put(out, ing, places, passthrough.state(SILENT, ing) == "passed")
+      tls.put(out, ing, places, passthrough.state(SILENT, ing))
     end
   end)
 end

@@ -237,8 +237,10 @@ local function has_tls(hosts, host)
 end
 
 --- Put out the certificates of an Ingress, and the redirects of its routes: `routes` gives host, map, key and backend
---- of each. passes: its TLS is passed through, so it needs no certificates and is HTTPS everywhere.
-local function put(out, ing, routes, passes)
+--- of each. state: what becomes of its TLS (passthrough.state()). Where it is passed through, the Ingress needs no
+--- certificates and is HTTPS everywhere.
+local function put(out, ing, routes, state)
+  local passes = state == "passed"
   local tls = dig(ing, "spec", "tls")
   if type(tls) ~= "table" then tls = nil end
   local redirect, everywhere = redirect_of(out, ing, passes or tls)
@@ -274,7 +276,7 @@ local function put(out, ing, routes, passes)
       { sni = host, keep = has.keep or keep, options = words, acme = has.acme, entry = entry })
   end
   if redirect == nil then return end
-  for _, route in ipairs(routes(ing)) do
+  for _, route in ipairs(routes(ing, state)) do
     if route.host ~= "" and (everywhere or has_tls(hosts, route.host)) then
       out:map_entry(route.map == "path-exact.map" and "redirect-exact.map" or "redirect-prefix.map",
         route.host .. route.key, redirect .. ":" .. route.backend)
