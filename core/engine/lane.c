@@ -27,6 +27,7 @@
 #include "engine/questions.h"
 #include "engine/ration.h"
 #include "engine/skips.h"
+#include "net/backoff.h"
 
 /* Bytes that are queued for a process, in its socket and before it. */
 #define BACKLOG_BYTES ((size_t)256 << 10)
@@ -425,16 +426,10 @@ static void on_restart(uv_timer_t *timer)
 /* The first restart is immediate. After each death of the new process, the next one waits longer. */
 static void restart_later(struct lane *lane)
 {
-    uint64_t delay_ms = 0;
+    int64_t delay_ms = lane->deaths > 1 ? net_backoff_step(RESTART_MIN_MS, RESTART_MAX_MS, lane->deaths - 2) : 0;
 
-    if (lane->deaths > 1) {
-        unsigned doublings = lane->deaths - 2 < 6 ? lane->deaths - 2 : 6;
-        delay_ms = (uint64_t)RESTART_MIN_MS << doublings;
-        if (delay_ms > RESTART_MAX_MS)
-            delay_ms = RESTART_MAX_MS;
-    }
     uv_update_time(lane->host->loop);
-    uv_timer_start(&lane->restart, on_restart, delay_ms, 0);
+    uv_timer_start(&lane->restart, on_restart, (uint64_t)delay_ms, 0);
 }
 
 static void count_restart(struct lane *lane, const char *reason)
