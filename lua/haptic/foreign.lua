@@ -27,6 +27,9 @@ M.GLOBALS = {
   extraContext = "context", currentConfig = "nothing: servers keep their places by themselves",
   runtimeEnvironment = "nothing",
   templateSnippets = 'snippets("POINT")', macro = "{% local function NAME(…) %} … {% end %}",
+  frontend = 'section("frontend NAME", …), or out:frontend("NAME", …) in a function of each() or fragment()',
+  backend = 'out:backend("NAME", …) in a function of each() or fragment()',
+  map_entry = 'out:map_entry("NAME", key, value) in a function of each() or fragment()',
   import = 'use("NAME"), for what another script provides', True = "true", False = "false", None = "nil",
 }
 

@@ -224,7 +224,13 @@ function Program:api(template, accessors, resources)
   function A.annotation_keys(prefix) return self.annotations:keys(prefix) end
 
   --- The declaration of an annotation's key on a kind of object; nil when it is not declared.
-  function A.annotation(key, kind) return self.annotations:look(key, kind) end
+  function A.annotation(key, kind)
+    if type(key) ~= "string" then
+      error('annotation: the first argument is a key, such as "haproxy-haptic.org/timeout-server"; the value that an '
+        .. 'object has is dig(object, "metadata", "annotations", "KEY")', 2)
+    end
+    return self.annotations:look(key, kind)
+  end
 
   --- The declared key that is most like one that is not declared; nil when none is like it.
   function A.annotation_near(key, kind) return self.annotations:near(key, kind) end

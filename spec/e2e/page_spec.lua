@@ -81,8 +81,12 @@ describe("the debug page", function()
       stringData = { password = SECRET } })
     haptic = scope:haptic({ source = source.path, config = e2e.config({
       watchedResources = { secrets = { apiVersion = "v1", resources = "secrets" } },
+      -- A name that nobody has: the page shows the URL and why there is no content.
+      templatingSettings = { httpFetch = { allow = { { url = "https://lists.invalid/" } } } },
       templateSnippets = { ["s.lua"] = { template = 'each(resources.secrets, "s", function(s, out)\n'
-        .. '  out:section("userlist u", function(b) b:line("user", "a", "insecure-password", s.data.password) end)\nend)\n' } },
+        .. '  out:section("userlist u", function(b) b:line("user", "a", "insecure-password", s.data.password) end)\nend)\n'
+        .. 'each(resources.ingresses, "f", function(ing)\n'
+        .. '  if ing.metadata.name == "listed" then http:fetch("https://lists.invalid/blocked") end\nend)\n' } },
     }) }):wait_ready()
     port = e2e.port()
     driver = scope:add(posix.spawn({ name = "chromedriver", argv = { "chromedriver", "--port=" .. port },
@@ -111,11 +115,16 @@ describe("the debug page", function()
     wait_text("#kinds", "ingresses")
     wait_text("#fragments", "ingress%.lua:routes")
     assert.equal("none", text("#problems"))
+    assert.equal("none", text("#fetched"))
+    assert.equal("there is none", text("#webhook"))
+    assert.matches("^one HAProxy", text("#members"))
     media("light")
     picture("light")
     -- A change is seen without a key being pressed.
     source:write("more.yaml", kube.route("more", "more.example", { "198.18.0.2" }))
     wait_text("#generations", "more")
+    source:write("listed.yaml", kube.ingress({ name = "listed", host = "listed.example", service = "shop" }))
+    wait_text("#fetched", "https://lists%.invalid/blocked%s.*%a")
     -- What HAProxy refuses is named.
     source:write("bad.yaml", kube.ingress({ name = "bad", host = "bad.example", service = "shop",
       annotations = { ["haproxy.org/timeout-server"] = "no time" } }))
@@ -161,11 +170,14 @@ describe("the debug page", function()
     wait_text("#age", "paused")
     press(ENTER)
     assert.equal("false", run("return document.getElementById('pause').getAttribute('aria-pressed')"))
-    -- On to the form, and ask it.
-    scope:wait_for("the form to have the focus", 10, function()
+    -- On to the form, past each table, which scrolls by keys; and ask it.
+    local tables = {}
+    scope:wait_for("the form to have the focus", 20, function()
       press(TAB)
+      tables[#tables + 1] = run("return document.activeElement.getAttribute('aria-labelledby') || document.activeElement.id")
       return run("return document.activeElement.id") == "route-host", run("return document.activeElement.outerHTML")
     end)
+    assert.equal("h-problems h-generations h-kinds h-webhook h-fetched h-members h-events h-fragments route-host", table.concat(tables, " "))
     assert.are_not.equal("none", run("return getComputedStyle(document.activeElement).outlineStyle"))
     for letter in ("shop.example"):gmatch(".") do press(letter) end
     press(ENTER)

@@ -72,6 +72,12 @@ describe("a mistake", function()
     ["a wrong reason, in a call in the place of a return behind a loop"] = {
       in_fragment('for i = 1, 500 do out:map_entry("m.map", "k" .. i, "v") end\nreturn out:warn("bad", "x")'),
       'mine.lua:3: a reason is one CamelCase word, got "bad"' },
+    ["annotation() of an object"] = { in_fragment('local v = annotation(resources.services:get("default", "web"), "a/b")'),
+      'mine.lua:2: annotation: the first argument is a key, such as "haproxy-haptic.org/timeout-server"; the value that an object has '
+        .. 'is dig(object, "metadata", "annotations", "KEY")' },
+    ["a method of out as a global"] = { 'frontend("http", function() end)',
+      "mine.lua:1: undeclared global 'frontend'; write section(\"frontend NAME\", …), or out:frontend(\"NAME\", …) in a function of "
+        .. "each() or fragment()" },
     ["map_entry with a dot"] = { in_fragment('out.map_entry("m.map", "k", "v")'),
       'mine.lua:2: map_entry: write out:map_entry(…) with a ":", not out.map_entry(…)' },
     ["backend with a dot"] = { in_fragment('out.backend("b", function() end)'),

@@ -47,6 +47,7 @@ function rows(id, list, nothing) {
 }
 
 const number = (n) => ({ text: String(n), kind: "n" });
+const counted = (n, word) => n + " " + word + (n === 1 ? "" : "s");
 
 function stage(name, kind, word, detail) {
   const item = at("stage-" + name);
@@ -80,7 +81,7 @@ function showPipeline(state, newest) {
   } else {
     const h = state.haproxy || {};
     stage("haproxy", h.running ? "good" : leads ? "bad" : "wait", h.running ? "running" : "not running",
-      h.version ? h.version + ", " + h.reloads + " reloads, " + h.operations + " operations" : "");
+      h.version ? h.version + ", " + counted(h.reloads, "reload") + ", " + counted(h.operations, "operation") : "");
   }
 }
 
