@@ -30,6 +30,8 @@
 #define FRAME_SLACK_BYTES ((size_t)4096)
 #define INPUT_KEEP_BYTES ((size_t)1 << 20)
 #define REASON_SIZE 300
+/* A deadline may begin with a look at the process that is older by this part of the limit. */
+#define LATELY_PART 100
 
 struct child {
     const struct child_events *events; /* NULL: discarded */
@@ -52,6 +54,7 @@ struct child {
     /* While nothing is owed: processor time at the last look, and by how much it was more than its share since. */
     int64_t idle_cpu_ns, idle_excess_ns;
     uint64_t seen_sequence;
+    struct processor_time looked; /* the last look at it */
 };
 
 static void on_closed(uv_handle_t *handle)
@@ -242,9 +245,20 @@ static void on_process_exit(uv_process_t *process, int64_t status, int signal_nu
 }
 
 /* Of a process that has ended: nothing changes any more. */
-static struct processor_time time_now(const struct child *c)
+static struct processor_time time_now(struct child *c)
 {
-    return c->running ? processor_time_now(uv_process_get_pid(&c->process), c->time_fd) : c->seen;
+    if (c->running)
+        c->looked = processor_time_now(uv_process_get_pid(&c->process), c->time_fd);
+    return c->looked;
+}
+
+/* When a deadline begins, of which every change has three. A look takes three system calls, so one that is hardly older
+ * does: the deadline has then begun by so much earlier. */
+static struct processor_time time_lately(struct child *c)
+{
+    int64_t age_ns = clock_now_ns() - c->looked.wall_ns;
+
+    return c->looked.wall_ns && age_ns < c->fragment_limit_ns / LATELY_PART ? c->looked : time_now(c);
 }
 
 static void on_timer(uv_timer_t *timer);
@@ -318,7 +332,7 @@ void child_set_deadline(struct child *c, int64_t total_ns, int64_t fragment_ns)
         return;
     c->fragment_limit_ns = fragment_ns;
     c->limit_ns = total_ns;
-    c->begun = c->seen = time_now(c);
+    c->begun = c->seen = time_lately(c);
     if (total_ns == 0) {
         c->idle_cpu_ns = c->begun.used_ns;
         c->idle_excess_ns = 0;

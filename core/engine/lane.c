@@ -140,9 +140,9 @@ void lane_render(struct lane *lane, uint64_t number)
     bool owed = owes_answer(lane);
 
     lane->wanted = number;
-    if (lane->child && !owed)
-        update_deadline(lane);
     lane_pump(lane);
+    if (lane->child && !owed && !lane->rendering) /* else the deadline began with the request */
+        update_deadline(lane);
 }
 
 void lane_store_changed(struct lane *lane, const struct store_kind *kind, const struct object *o)

@@ -452,11 +452,16 @@ static int run_collection(lua_State *L)
     return 0;
 }
 
+bool vm_has_garbage(const struct vm *vm)
+{
+    return heap_has_work(&vm->heap);
+}
+
 bool vm_collect(struct vm *vm, int64_t slice_ns)
 {
     struct collection collection = {.vm = vm, .slice_ns = slice_ns};
 
-    if (!heap_has_work(&vm->heap))
+    if (!vm_has_garbage(vm))
         return false;
     if (lua_cpcall(vm->L, run_collection, &collection))
         lua_settop(vm->L, 0);

@@ -70,6 +70,8 @@ int vm_explain(struct vm *vm, struct field fragment, int64_t kind, struct field 
 /* A prompt's question (lua/haptic/engine.lua, E.ask). */
 int vm_ask(struct vm *vm, struct field mode, struct field question, struct buf *ret_answer, struct err *err) MUST_CHECK;
 size_t vm_heap_bytes(const struct vm *vm);
+/* Is a collection worth its time? */
+bool vm_has_garbage(const struct vm *vm);
 /* Collect garbage for about slice_ns; true while there is more worth doing. Called when no input waits. */
 bool vm_collect(struct vm *vm, int64_t slice_ns);
 

@@ -291,9 +291,12 @@ static void handle(struct worker *w)
 static _Noreturn void serve(struct worker *w)
 {
     for (;;) {
-        if (fill(w))
+        bool has_come = fill(w);
+
+        if (has_come)
             handle(w);
-        else if (!vm_collect(w->vm, COLLECT_SLICE_NS))
+        /* Without garbage to collect, waiting also tells whether more has come. */
+        if (has_come ? !vm_has_garbage(w->vm) : !vm_collect(w->vm, COLLECT_SLICE_NS))
             wait_for(POLLIN);
     }
 }
