@@ -253,7 +253,7 @@ bool agent_apply(struct agent *a, struct model_changes *changes, const struct fe
         return true;
     }
     term_begin(a, fence);
-    a->fenced = true;
+    a->fenced = p->just_raised = true;
     a->last_fence = (struct fence_record){.transitions = fence->transitions, .generation = fence->generation};
     snprintf(a->last_fence.holder, sizeof(a->last_fence.holder), "%s", fence->holder ? fence->holder : "");
     if (changes) {
@@ -263,6 +263,7 @@ bool agent_apply(struct agent *a, struct model_changes *changes, const struct fe
         vec_clear(&changes->items);
     }
     apply_begin(a);
+    p->just_raised = false;
     return true;
 }
 

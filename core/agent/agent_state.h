@@ -145,6 +145,7 @@ struct apply {
     agent_done *done;
     void *ctx;
     int64_t start_ns;                     /* right before the fence was raised */
+    bool just_raised;                     /* nothing has run on the loop since the fence was raised */
     bool all;                             /* compare everything */
     bool drift;                           /* everything was believed to be live when it began: what differs is drift */
     void (*after_leave)(struct agent *a); /* what leaves is being deleted; it begins when that is answered */
