@@ -239,6 +239,13 @@ static void on_taken(struct seat *s, yyjson_val *root)
 {
     struct fleet *f = s->fleet;
     const char *result = yyjson_get_str(yyjson_obj_get(root, "result"));
+    if (!s->verifying && !digest_equal(s->digest, s->offered)) {
+        /* Offering it again at once would go on without an end. */
+        s->needs_whole = true;
+        lose(s, "Member does not accept the configuration",
+             "it says that it has taken it, and that it has another configuration");
+        return;
+    }
     s->operations = (unsigned)yyjson_get_uint(yyjson_obj_get(root, "operations"));
     bool reloaded = yyjson_get_bool(yyjson_obj_get(root, "reloaded"));
     copy_string(root, "reload_reason", s->reload_reason, sizeof(s->reload_reason));
@@ -246,7 +253,7 @@ static void on_taken(struct seat *s, yyjson_val *root)
     s->reloads += reloaded;
     f->operations += s->operations;
     f->reloads += reloaded;
-    s->needs_whole = false;
+    s->needs_whole = s->was_moved = false;
     if (!seat_is_level(s)) {
         s->state = SEAT_COMPARE;
         seat_step(s);
@@ -288,8 +295,9 @@ static void on_applied(void *ctx, const struct peer_answer *answer, const struct
         on_stale(s, root);
     } else if (strcmp(result, "refused") == 0) {
         on_refused(s, root);
-    } else if (strcmp(result, "unknown_baseline") == 0 && !digest_equal(before, s->digest)) {
+    } else if (strcmp(result, "unknown_baseline") == 0 && !digest_equal(before, s->digest) && !s->was_moved) {
         s->state = SEAT_COMPARE; /* now the member's digest is known */
+        s->was_moved = true;
         seat_step(s);
     } else if (strcmp(result, "not_live") == 0) {
         become_divergent(s, message ? message : result);

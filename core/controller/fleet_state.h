@@ -39,6 +39,7 @@ struct seat {
     bool listed;    /* during fleet_set_members() */
     bool connected; /* the last request was answered */
     bool needs_whole;
+    bool was_moved;  /* since it took something last, it has said that it is somewhere else than it said before */
     bool verify_due; /* everything is to be read back */
     bool verifying;  /* the request under way is about that */
     bool proves;     /* it says that it can prove what it has */

@@ -276,6 +276,7 @@ describe("a fleet among enemies", function()
       ["wrong types"] = { { status = 200, body = { result = 1, digest = {}, api = "x", haproxy = 7 } } },
       ["another version of the API"] = { state({ api = 99 }) },
       ["level with what it never got"] = { state(), { status = 200, body = { result = "applied", digest = ("f"):rep(32) } } },
+      ["level with nothing"] = { state(), { status = 200, body = { result = "applied", digest = "" } } },
       ["a long name"] = { state({ haproxy = { version = ("9"):rep(100000) }, waits_for = ("w"):rep(100000) }) },
       ["refused"] = { state(), { status = 422, body = { result = "refused", digest = "", message = ("m"):rep(50000) } } },
       ["a newer leader"] = { state(), { status = 409, body = stale } },
@@ -286,6 +287,11 @@ describe("a fleet among enemies", function()
       change()
       assert.equal("state", honest:state().result, what)
       scope:wait_for(what .. " to be asked for", 15, function() return #liar:log() > asked end)
+      -- And it is left alone for a time, which grows. In a second it could be asked hundreds of times.
+      local _, before = liar:log():gsub("\n", "")
+      posix.sleep(1)
+      local _, after = liar:log():gsub("\n", "")
+      assert.is_true(after - before <= 12, ("%s: asked %d times"):format(what, after - before))
     end
     assert.is_true(h:is_running())
     assert.equal(h:state().hash, honest:state().digest)
