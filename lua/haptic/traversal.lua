@@ -4,7 +4,7 @@
 -- swap registers, its code for x64 swaps only their lower halves, and the process dies (fixed in LuaJIT by "x64: Fix
 -- RETHI/RETLO swap after call", April 2022). The renderer has a next() in C (core/engine/vm.c): a trace stops at a call
 -- of a C function and continues after it. At a Lua function that is not compiled, the traces of all callers are given
--- up; the callers are then interpreted, and a first rendering takes a fifth longer.
+-- up, and the callers are then interpreted.
 local jit = rawget(_G, "jit")
 
 if jit and jit.version:find("2.1.0-beta3", 1, true) then
