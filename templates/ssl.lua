@@ -1,7 +1,7 @@
---- ssl.lua — HTTPS: the same frontend at a second port, certificates by the name that clients ask for, redirects.
+--- ssl.lua — HTTPS: the same frontend at a second port, certificates by requested name, redirects.
 --
--- One frontend serves both ports, so each rule holds on both. Which name gets which certificate is the list
--- https.list; routes.lua of the library ingress fills it. Settings: docs/templates.md, "The ssl library".
+-- One frontend serves both ports, so each rule applies to both. The list https.list assigns certificates to names; the
+-- library ingress fills it. Settings: docs/libraries.md, "The ssl library".
 
 local binds, write_routing, passthrough = use("base.binds"), use("base.routing"), use("ssl.passthrough")
 local http3, configmap, everybody = use("ssl.http3"), use("base.configmap"), use("ssl.everybody")
@@ -38,24 +38,24 @@ settings({
     doc = "status for a client whose certificate is not accepted" },
 })
 
---- Can certificates come from Secrets? Where one is missing, the default certificate stands in its place.
+--- True when certificates can come from Secrets. The default certificate replaces a missing one.
 local HAS_SECRETS = watched("secrets") and capabilities.default_certificate ~= nil
---- Is there HTTPS at all? It needs Secrets, and a certificate for those that ask for none.
+--- True when there is HTTPS. It needs Secrets, and a certificate for clients that request no name.
 local ON = context.https and HAS_SECRETS
 
---- May TLS be passed through? Then a frontend of its own has the port.
+--- True when TLS may be passed through. Then a separate frontend has the port.
 local PASSES = ON and context.ssl_passthrough
 
---- Are OCSP answers asked for? HAProxy refuses a certificate for which it cannot.
+--- True when OCSP answers are requested. HAProxy refuses a certificate without an address for them.
 local OCSP = ON and context.ocsp_update
   and (capabilities.major > 2 or capabilities.major == 2 and capabilities.minor >= 8)
 
 local LIST, DEFAULT = "https.list", "default.pem"
---- Codes that a redirect can have.
+--- Statuses that a redirect can have.
 local CODES = { 301, 302, 303, 307, 308 }
 local STANDARD_PORT = 443
 
---- Name that clients ask for → whose authorities verify them; NOBODY: no Ingress'.
+--- Requested name → the authorities that verify its clients; NOBODY: those of no Ingress.
 local AUTHORITIES, NOBODY = "client-ca.map", "none"
 
 local MAJOR, MINOR = capabilities.major or 2, capabilities.minor or 0
@@ -71,7 +71,7 @@ local INTERMEDIATE = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:
 local PROFILES = {
   modern = { version = "TLSv1.3", prefer = true },
   intermediate = { version = "TLSv1.2", prefer = true, ciphers = INTERMEDIATE },
-  -- OpenSSL's level of security keeps TLS 1.0 and 1.1 out unless the ciphers lower it.
+  -- OpenSSL's security level disables TLS 1.0 and 1.1 unless the ciphers lower it.
   old = { version = "TLSv1.0", prefer = false, ciphers = "@SECLEVEL=0:" .. INTERMEDIATE
     .. ":ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:"
     .. "ECDHE-ECDSA-AES256-SHA384:ECDHE-RSA-AES256-SHA384:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:"
@@ -94,7 +94,7 @@ end
 local function write_binds(b)
   local addresses = PASSES and { passthrough.inner_bind() } or binds(context.https_bind, context.https_port)
   for _, words in ipairs(addresses) do
-    -- A client's certificate that is no good is told by a rule, not by the end of the handshake.
+    -- A rule reports an invalid client certificate, instead of the end of the handshake.
     for _, w in ipairs({ "ssl", "crt-list", path:crt_list(LIST), "alpn", table.concat(setting("tls_alpn"), ","),
       "crt-ignore-err", "all", "ca-ignore-err", "all", setting("strict_sni") and "strict-sni" or nil }) do
       words[#words + 1] = w
@@ -104,8 +104,8 @@ local function write_binds(b)
   end
 end
 
---- Rules about a certificate or a client's certificate are rules about the name that TLS was begun for: on a connection
---- for one host there are no requests for another. Browsers try again on a connection of its own (RFC 9110, 15.5.20).
+--- Rules about server and client certificates apply to the name of the TLS handshake: a connection for one host may not
+--- contain requests for another one. Browsers repeat such a request on a separate connection (RFC 9110, 15.5.20).
 local function write_guard(b)
   b:line("http-request", "return", "status", context.sni_mismatch_status, "content-type", "text/plain", "string",
     "misdirected request", "if", "{", "ssl_fc", "}", "{", "ssl_fc_sni", "-m", "found", "}", "{", "var(txn.host)", "-m",

@@ -1,7 +1,7 @@
---- addresses.lua — the addresses and names to which those who write Services and EndpointSlices may send HAProxy.
+--- addresses.lua — the addresses and names that authors of Services and EndpointSlices may send HAProxy to.
 --
--- One table says what is refused. An address is compared as the bytes that the C library reads in its text, so no
--- notation of it passes by; an IPv4 address that an IPv6 address carries is judged as itself.
+-- One table lists the refused networks. An address is compared as the bytes that the C library parses from its text, so
+-- no notation avoids the check. An IPv4 address inside an IPv6 address is checked as an IPv4 address.
 
 settings({
   local_endpoints = { type = "bool", default = false, doc = "endpoints on HAProxy's own machine" },
@@ -11,9 +11,9 @@ settings({
 local LOCAL_ENDPOINTS, EXTERNAL_NAMES = context.local_endpoints, context.external_names
 
 --- Refused networks. own: HAProxy's own machine, which `local_endpoints` allows. carries: the index of the first byte
---- of an IPv4 address that is judged instead.
+--- of an IPv4 address that is checked instead.
 local NETWORKS = {
-  { "0.0.0.0/8" }, -- HAProxy takes 0.0.0.0 for the address that the client connected to
+  { "0.0.0.0/8" }, -- HAProxy replaces 0.0.0.0 by the address that the client connected to
   { "127.0.0.0/8", own = true },
   { "169.254.0.0/16" }, -- link; metadata of most clouds
   { "100.100.100.200/32" }, -- metadata of Alibaba Cloud
@@ -25,7 +25,7 @@ local NETWORKS = {
   { "::ffff:0:0/96" }, -- IPv4-mapped: a slice of IPv4 addresses has a type of its own
   { "::ffff:0:0:0/96" }, -- IPv4-translated
   { "64:ff9b::/96", carries = 13 },
-  { "64:ff9b:1::/48" }, -- translation prefixes of local use: where the IPv4 address stands is unknown
+  { "64:ff9b:1::/48" }, -- local translation prefixes: the place of the IPv4 address is unknown
   { "2001::/32" }, -- Teredo
   { "2002::/16", carries = 3 },
   { "fd00:ec2::/64" }, -- metadata and identities of Amazon's cloud
@@ -35,7 +35,7 @@ local NETWORKS = {
   { "ff00::/8" }, -- groups
 }
 
---- Number of the bytes that are compared whole, and of the bits of the one behind them.
+--- The number of bytes that are compared as a whole, and of bits of the next byte.
 for _, network in ipairs(NETWORKS) do
   local text, bits = network[1]:match("^(.*)/(%d+)$")
   network.bytes, network.bits = address_parse(text), tonumber(bits)
@@ -61,7 +61,7 @@ local function is_reachable(bytes)
   return true
 end
 
---- May an endpoint of that family have this address? is_v6: the family that the slice names.
+--- True when an endpoint of that family may have this address. is_v6: the family that the slice names.
 local function is_endpoint(address, is_v6)
   local bytes = address_parse(address)
   return bytes ~= nil and #bytes == (is_v6 and 16 or 4) and is_reachable(bytes)
@@ -75,8 +75,9 @@ for name in ([[localhost localhost4 localhost6 ip6-localhost ip6-loopback metada
 end
 local LOCAL_DOMAINS = { ".localhost", ".localdomain", ".localdomain6", ".metadata.goog" }
 
---- May HAProxy ask for the address of that name, which is in lower case and without a final dot? Not for names of this
---- machine and of metadata; and what ends in a number is an address to the system's resolver, in unexpected notations.
+--- True when HAProxy may resolve that name, which is in lower case and without a final dot. Not for names of this
+--- machine and of metadata services. Nor for names that end with a number: the system's resolver reads them as
+--- addresses.
 local function is_external_name(host)
   if host:find("%.%d+$") or host:find("^%d+$") or host:find("^0x%x*$") or host:find("%.0x%x*$") then
     return is_endpoint(host, false)

@@ -1,6 +1,6 @@
 --- backend_annotations.lua — annotations about a backend: how HAProxy chooses, checks and limits its servers.
 --
--- Lines go into a profile, which backends with the same lines share; words stand at each server. Families of
+-- Lines become part of a profile, which backends with the same lines share; words are added to each server. Families of
 -- controllers have keys for these values (haproxy_org.lua).
 
 settings({
@@ -8,7 +8,8 @@ settings({
     doc = "HAProxys that share the limits of pod-maxconn; without it, the pods of the kind haproxy_pods" },
 })
 
---- How many HAProxys share what a pod gets. One that leaves has its connections still, but takes no new ones.
+--- The number of HAProxys that share the connections of a pod. One that stops keeps its connections, but accepts no new
+--- ones.
 local haproxies = shared("haproxies", function()
   if context.haproxy_pods or not watched("haproxy_pods") then return context.haproxy_pods or 1 end
   local count = 0
@@ -33,13 +34,13 @@ end
 
 -- load-balance ----------------------------------------------------------------------------------------------
 
---- Algorithms without arguments. static-rr differs from roundrobin in nothing that is used here, and HAProxy can add no
---- server to it.
+--- Algorithms without arguments. static-rr has no advantage over roundrobin here, and HAProxy can add no server to it
+--- at runtime.
 local PLAIN = { roundrobin = "roundrobin", ["static-rr"] = "roundrobin", leastconn = "leastconn", first = "first",
   source = "source", random = "random", uri = "uri" }
---- Those by which a request is always led to the same server.
+--- Algorithms that always lead a request to the same server.
 local HASHES = { source = true, uri = true, url_param = true, hdr = true }
---- What may stand behind: word → whether a number does; "perhaps": HAProxy does not use it.
+--- Words that may follow: word → whether a number follows; "perhaps": HAProxy does not use the number.
 local ARGUMENTS = {
   uri = { len = true, depth = true, whole = false, ["path-only"] = false },
   url_param = { check_post = "perhaps" },
@@ -48,7 +49,7 @@ local ARGUMENTS = {
 local EXPECTS = "roundrobin, static-rr, leastconn, first, source, random, random(N), uri [len N] [depth N] [whole] "
   .. "[path-only], url_param NAME [check_post [N]], hdr(NAME) [use_domain_only]"
 
---- The words of a balance line, or nil and what is expected.
+--- The words of a balance line, or nil and the expected form.
 local function parse_balance(value)
   local words = words_of(value)
   local first, name = words[1] or "", nil
@@ -110,7 +111,7 @@ local PROXY = { proxy = "send-proxy", ["proxy-v1"] = "send-proxy", ["proxy-v2"] 
 local TESTED = "backend_annotations_spec: "
 local PROFILE = "lines that no backend has had yet"
 
---- A line has room for 64 words; some stand around the condition.
+--- A line has space for 64 words, of which the rule itself uses some.
 local MAX_CONDITION_WORDS = 45
 
 local function parse_condition(text)
@@ -176,17 +177,17 @@ if snippets.on then NAMES[#NAMES + 1] = "backend_config_snippet" end
 local IS_NAME = {}
 for _, name in ipairs(NAMES) do IS_NAME[name] = true end
 
---- Whoever knows it can choose a pod; nobody learns more by it than which ones there are.
+--- A client that knows the value can choose a pod, but learns only which pods exist.
 local COOKIE_KEY = hash("cookies of haptic"):sub(1, 16)
 local CHECK_INTERVAL = "2s"
 
---- Is it the key of such a value, on an Ingress?
+--- True for the key of such a value, on an Ingress.
 local function is_key(key)
   local known = annotation(key, "Ingress")
   return known ~= nil and known.is_honoured and IS_NAME[known.name] == true
 end
 
---- What the ConfigMap has for all backends, as a level; false when it has nothing for them.
+--- The ConfigMap's values for all backends, as a level; false when there are none.
 local below_all = shared("configmap-backends", function()
   local level = configmap.level()
   for key in pairs(level.values) do
@@ -228,7 +229,8 @@ end
 --- Write the lines of a backend.
 local function write(b, v)
   if v.route_acl then
-    -- Whom the condition has led here is not asked again: it may be a matter of chance, or of what was rewritten since.
+    -- A request that a condition has led here is not checked again, because the condition may be random or may use
+    -- rewritten data.
     local words = { "http-request", "return", "status", 404, "content-type", "text/plain", "string",
       context.not_found_text, "unless", "{", "var(txn.variant)", "-m", "found", "}", "or", "{" }
     for _, w in ipairs(v.route_acl) do words[#words + 1] = w end
@@ -237,7 +239,8 @@ local function write(b, v)
   end
   if v.load_balance then
     b:line("balance", unpack(v.load_balance.words))
-    -- A server that comes or goes moves few of the others' clients; and HAProxy can add servers to no other kind.
+    -- With it, a new or removed server moves few clients of the other servers, and HAProxy can add servers at runtime
+    -- only to this kind.
     if v.load_balance.hashes then b:line("hash-type", "consistent") end
   end
   if v.cookie_persistence then
@@ -264,7 +267,7 @@ local function add(words, ...)
   for _, w in ipairs({ ... }) do words[#words + 1] = w end
 end
 
---- The words of a server, behind those that it has.
+--- The additional words of a server.
 local function add_words(words, v, server_name)
   local check = v.check
   if check == nil and (v.check_http or v.check_interval) then check = true end

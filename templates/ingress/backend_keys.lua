@@ -1,6 +1,6 @@
---- backend_keys.lua — annotations about a backend as a whole: TLS to its servers, who shares it, TLS that is passed on.
+--- backend_keys.lua — annotations about a backend as a whole: TLS to its servers, sharing, TLS passthrough.
 --
--- An Ingress with an annotation about servers has backends of its own, so that two Ingresses of one Service are
+-- An Ingress with an annotation about servers has its own backends, so that two Ingresses of one Service are
 -- independent.
 
 local values, configmap = use("ingress.backend_annotations"), use("base.configmap")
@@ -85,7 +85,7 @@ annotations({
 local SERVER = { server_ssl = true, server_proto = true, server_ca = true, server_crt = true, server_sni = true }
 
 --- The annotations of objects as levels: {kind=, object=, out=} of each, the nearest to the route first; the ConfigMap
---- behind them.
+--- is the last one.
 local function levels_of(objects)
   local levels = {}
   for _, o in ipairs(objects) do
@@ -96,7 +96,7 @@ local function levels_of(objects)
   return levels
 end
 
---- Does an Ingress need backends of its own?
+--- True when an Ingress needs its own backends.
 local function is_own(ing, service)
   local annotations = dig(ing, "metadata", "annotations")
   if effects.is_own(ing) then return true end
@@ -111,7 +111,7 @@ local function is_own(ing, service)
   return #levels > 0 and annotated({ "standalone_backend" }, levels).standalone_backend == true
 end
 
---- Tell the owner of an object what is wrong with such a value of his, of which nobody else tells.
+--- Tells the owner of an object about an error in such a value that no other function reports.
 local function judge(out, object, kind)
   local annotations = dig(object, "metadata", "annotations")
   if annotations == nil then return end

@@ -1,7 +1,7 @@
---- classes.lua — which Ingresses are ours, and what may be done with their status.
+--- classes.lua — the Ingresses that this controller serves, and the mode of their status.
 --
--- Ours are the classes of our controller and the class by our name. ingress_classes adds others: those of a migration
--- belong to another controller, which may serve them at the same time.
+-- It serves the classes of its controller name, and the class with its own name. ingress_classes adds others: during a
+-- migration, classes of another controller, which may serve them at the same time.
 
 settings({
   controller_name = { type = "text", default = "haproxy-haptic.org/controller",
@@ -32,7 +32,7 @@ local FURTHER = context.ingress_classes
 --- What stands for our own class.
 local OWN = { status = "own" }
 
---- The entry for a class; nil: the class is not served. controller: nil where there is no such IngressClass.
+--- The entry for a class; nil: the class is not served. controller: nil when there is no such IngressClass.
 local function entry_of(name, controller)
   for _, by_name in ipairs({ true, false }) do
     for _, entry in ipairs(FURTHER) do
@@ -45,7 +45,7 @@ local function entry_of(name, controller)
   return is_ours and OWN or nil
 end
 
---- served: class → entry, false for one of another controller; without: the entry of Ingresses that name none, or nil.
+--- served: class → entry, false for one of another controller; without: the entry of Ingresses without a class, or nil.
 local classes = shared("classes", function()
   local served, any, any_default, default = {}, false, false, nil
   served[CLASS] = entry_of(CLASS, nil)
@@ -53,7 +53,8 @@ local classes = shared("classes", function()
     if entry.name then served[entry.name] = entry_of(entry.name, nil) end
   end
   local own = served[CLASS]
-  -- Rights in some namespaces only do not reach IngressClasses: names count, and nothing is known of others.
+  -- With rights in some namespaces only, IngressClasses cannot be read: only names count, and nothing is known about
+  -- other classes.
   if not watched("ingressclasses") then
     return { served = served, without = context.watch_without_class == true and own or nil, unknown = true }
   end
@@ -77,8 +78,8 @@ local function class_of(ing)
   return class
 end
 
---- Is an Ingress served here? The mode of its status: "never", "handover" or "own"; nil where it is not. Where that
---- leaves it to nobody, its owner is told.
+--- The mode of the status of an Ingress that is served here: "never", "handover" or "own"; nil when it is not served.
+--- If no controller serves it then, its owner is told.
 local function mode_of_ingress(ing, out)
   local class, known = class_of(ing), classes()
   if class == nil or class == "" then
@@ -97,7 +98,7 @@ end
 local HAS_DEFAULTS = false
 for _, entry in ipairs(FURTHER) do HAS_DEFAULTS = HAS_DEFAULTS or entry.defaults ~= nil end
 
---- Values of annotations that an Ingress has by its class: key → text, or nil.
+--- The values of annotations that an Ingress gets from its class: key → text, or nil.
 local function defaults_of(ing)
   if not HAS_DEFAULTS then return nil end
   local class, known = class_of(ing), classes()
@@ -132,7 +133,7 @@ if #FURTHER > 0 then
   end)
 end
 
---- Does another controller serve it? Not known while its IngressClass is missing.
+--- True when another controller serves the class. Unknown while its IngressClass is missing.
 local function is_others(ing)
   local class = dig(ing, "spec", "ingressClassName")
   return class ~= nil and classes().served[class] == false

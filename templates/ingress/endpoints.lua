@@ -22,11 +22,11 @@ end
 
 local function is_port(n) return type(n) == "number" and n % 1 == 0 and n >= 1 and n <= 65535 end
 
---- The name of an endpoint's server: its pod's; of an endpoint without a pod, its address.
+--- The name of an endpoint's server: that of its pod; without a pod, its address.
 local function server_name(endpoint, address, port, is_v6)
   local ref = endpoint.targetRef
   local pod = ref and ref.kind == "Pod" and ref.name
-  -- "_" cannot be in a pod's name: so the second address of a pod does not meet another pod.
+  -- A pod's name contains no "_", so the name for the second address of a pod differs from that of any pod.
   if type(pod) == "string" and #pod <= 180 and pod:find("^[a-z0-9][a-z0-9.-]*$") then
     return is_v6 and pod .. "_v6" or pod
   end
@@ -40,13 +40,13 @@ local function server_before(a, b)
   return a.port < b.port
 end
 
---- What is done with an endpoint: "serve", "drain" (it keeps its clients and gets no new ones), or nil: nothing.
+--- The use of an endpoint: "serve", "drain" (it keeps its clients and gets no new ones), or nil: none.
 local function by_readiness(conditions)
   if conditions.ready ~= false then return "serve" end
   return conditions.serving == true and conditions.terminating == true and "drain" or nil
 end
 
---- The same while none is ready and the last ones are to be kept: those that do not end may still answer.
+--- The same when none is ready and the last ones are to be kept: endpoints that are not terminating may still answer.
 local function by_existence(conditions)
   return by_readiness(conditions) or conditions.terminating ~= true and "serve" or nil
 end
@@ -111,14 +111,14 @@ local function has_endpoints(slices)
   return false
 end
 
---- Why a Service has nobody to answer: a reason and a message.
+--- Why a Service has no endpoint that can answer: a reason and a message.
 local function why_nobody(slices, service_name, port_name, seen)
   if #slices == 0 then
     return "NoEndpointSlice", "service " .. service_name .. " has no EndpointSlice: its requests get 503. "
       .. "Endpoints (v1) are not read; where nothing makes slices of them, write an EndpointSlice"
   end
   local names = port_names(slices)
-  -- Kubernetes leaves the ports out of the slices of a Service that selects no pod yet.
+  -- Kubernetes leaves the ports out of the slices of a Service that has not selected a pod yet.
   if seen.ports == 0 and (names ~= "" or has_endpoints(slices)) then
     return "EndpointPortNotFound", ("no EndpointSlice of service %s has a TCP port %s: its requests get 503. "
       .. "The slices' ports: %s"):format(service_name, port_name == "" and "without a name" or port_name,
@@ -143,7 +143,7 @@ annotations({
   },
 })
 
---- Are endpoints of a Service kept in use while none is ready?
+--- True when the endpoints of a Service stay in use while none is ready.
 local function keeps_last(service)
   local written = dig(service, "metadata", "annotations")
   local own = written and annotated({ "keep_last_ready" }, { { kind = "Service", values = written } }).keep_last_ready
@@ -183,7 +183,7 @@ local function servers_of(out, namespace, service_name, port_name, keep_last)
     -- One pod at two ports or addresses of a family: the first keeps the plain name.
     if taken[s.name] then s.name = s.name .. "_" .. s.address:gsub(":", "-") .. "_" .. s.port end
     taken[s.name] = true
-    -- Endpoints that terminate get no new clients, unless there is nobody else.
+    -- Terminating endpoints get new clients only when there is no other endpoint.
     s.drain = s.drain and any_ready
   end
   return servers

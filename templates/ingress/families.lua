@@ -1,8 +1,8 @@
 --- families.lua — annotations of other Ingress controllers, by the prefix of their keys.
 --
--- `protects` are the keys behind which a route is not open to everybody: authentication, lists of addresses, client
--- certificates, and references to objects that may hold these. A route is not served without them. Of the other keys
--- nothing is known here but whose they are. Keys are those that the controllers document, and their older spellings.
+-- `protects` are the keys that restrict access to a route: authentication, lists of addresses, client certificates, and
+-- references to objects that may contain these. A route with such a key is not served without it. Of other keys only
+-- the family is known here. The keys are those that the controllers document, and their older spellings.
 
 local function set(words)
   local t = {}
@@ -18,7 +18,7 @@ local HAPROXY_INGRESS = set([[auth-type auth-secret auth-url auth-tls-secret aut
 local NGINX_INC = set("basic-auth-secret jwt-key policies")
 local NOTHING = {}
 
---- Both controllers of HAProxy, and nginx in former days, read this prefix.
+--- Both controllers for HAProxy, and formerly nginx, read this prefix.
 local SHARED = {}
 for _, keys in ipairs({ NGINX, HAPROXY, HAPROXY_INGRESS }) do
   for key in pairs(keys) do SHARED[key] = true end

@@ -1,7 +1,8 @@
---- foreign.lua — what an Ingress means to other controllers and not here: annotations, `tls`, patterns in paths.
+--- foreign.lua — parts of an Ingress that other controllers honour and this one does not: annotations, `tls`, patterns
+--- in paths.
 --
--- None of it is passed over in silence. What protects a route and is not honoured closes the route, unless the
--- administrator decides otherwise.
+-- All of them are reported. A key that protects a route and is not honoured closes the route, unless the administrator
+-- decides otherwise.
 
 local families = use("ingress.families")
 local has_ssl, ssl = pcall(use, "ssl")
@@ -16,7 +17,7 @@ settings({
 })
 
 local OURS = "haproxy-haptic.org"
---- What the controller itself notes at an Ingress.
+--- The controller's own annotations at an Ingress.
 local NOTE = OURS .. "/status-entries"
 
 --- Room for keys in one message.
@@ -24,7 +25,7 @@ local MAX_KEYS_BYTES = 800
 
 local REFUSES = context.unsupported_protection == "refuse"
 
---- Annotations that the administrator's own templates honour: whole keys, or their beginnings in front of "*".
+--- Annotations that the administrator's own templates honour: whole keys, or prefixes followed by "*".
 local honoured, honoured_beginnings = {}, {}
 for _, key in ipairs(context.honoured_annotations) do
   if key:ends_with("*") then
@@ -44,13 +45,13 @@ end
 
 local OFF = { [""] = true, ["false"] = true, ["off"] = true, ["no"] = true, ["none"] = true }
 
---- Configuration text of another proxy that refuses somebody.
+--- Configuration text for another proxy that refuses some clients.
 local function refuses_in_snippet(key, value)
   return key:find("snippet", 1, true) ~= nil
     and (value:find("%f[%w]deny%f[^%w]") or value:find("%f[%w]auth") or value:find("%f[%w]reject%f[^%w]")) ~= nil
 end
 
---- Keys as a list for a message; those that have no room are counted.
+--- Keys as a list for a message; keys that do not fit are counted.
 local function listed(keys)
   local parts, bytes = {}, 0
   for i, key in ipairs(keys) do
@@ -75,7 +76,7 @@ end
 
 local function is_switched_on(value) return not OFF[tostring(value):trim():lower()] end
 
---- Sort the annotations of an object into those that are passed over and those that protect.
+--- Splits the annotations of an object into those that are ignored and those that protect.
 local function sorted(object, kind)
   local ignored, protects, canary, hints = {}, {}, nil, 0
   for name, value in pairs(dig(object, "metadata", "annotations") or {}) do
@@ -105,7 +106,7 @@ local function sorted(object, kind)
   return ignored, protects, canary
 end
 
---- Effects that do not stand between a client and a route: of TLS to servers, and of settings.
+--- Effects that do not restrict access to a route: TLS to servers, and settings.
 local BESIDE = { ["server-tls"] = true, settings = true }
 
 --- The first key by which an object protects its routes, honoured or not; nil: none. level: {kind=, values=, family=},
@@ -123,7 +124,7 @@ local function protecting(level)
   return nil
 end
 
---- Tell the owner which annotations of an object are not honoured. True when its routes must not be served.
+--- Tells the owner which annotations of an object are not honoured. True when its routes must not be served.
 local function judge_annotations(out, object, kind, what)
   if dig(object, "metadata", "annotations") == nil then return false end
   local ignored, protects, canary = sorted(object, kind)
@@ -137,8 +138,8 @@ local function judge_annotations(out, object, kind, what)
   return REFUSES, canary ~= nil
 end
 
---- Tell the owner of an Ingress what it asks for in vain. Returns whether its routes answer 503, and whether it is a
---- canary, which has no routes of its own.
+--- Tells the owner of an Ingress which parts of it are not honoured. Returns whether its routes answer 503, and whether
+--- it is a canary, which has no routes of its own.
 local function judge_ingress(out, ing)
   if dig(ing, "spec", "tls") ~= nil and not TLS and not context.tls_elsewhere then
     out:warn("TlsNotSupported", "spec.tls is not honoured: the hosts are served without TLS. It needs the library ssl, "
@@ -147,7 +148,7 @@ local function judge_ingress(out, ing)
   return judge_annotations(out, ing, "Ingress", "")
 end
 
---- Tell the owner of a Service what it asks for in vain, also where a wrong value is one of the routes to it.
+--- Tells the owner of a Service which annotations are not honoured, and which values are wrong.
 local function judge_service(out, service)
   judge_annotations(out, service, "Service", "")
   for key, value in pairs(dig(service, "metadata", "annotations") or {}) do
@@ -161,15 +162,15 @@ local function judge_service(out, service)
   end
 end
 
---- Does a Service ask for protection that is not honoured, so that its backends answer 503?
+--- True when a Service asks for protection that is not honoured, so that its backends answer 503.
 local function is_refused(service)
   if not REFUSES or dig(service, "metadata", "annotations") == nil then return false end
   local _, protects = sorted(service, "Service")
   return #protects > 0
 end
 
---- The path that a rule means. "/*" at the end is how other controllers write a prefix, where the type of the path
---- leaves its meaning to them. Patterns are compared as they stand, and the owner is told.
+--- The path that a rule means. Other controllers write a prefix with "/*" at the end when the type of the path is
+--- theirs to define. Patterns are compared as plain text, and the owner is told.
 local function path_meant(out, path, path_type)
   if not path:find("[*($]") then return path end
   if path_type == "ImplementationSpecific" and path:ends_with("/*") and not path:sub(1, -2):find("[*($]") then
@@ -181,7 +182,7 @@ local function path_meant(out, path, path_type)
   return path
 end
 
---- Has an annotation an effect? kind: "Ingress" or "Service".
+--- True when an annotation has an effect. kind: "Ingress" or "Service".
 local function has_effect(name, kind)
   local known = annotation(name, kind)
   return known and known.is_honoured or is_honoured(name)

@@ -1,4 +1,4 @@
---- names.lua — what can be a name, a host or a path of a request. Objects that a folder holds were judged by nobody.
+--- names.lua — valid names, hosts and paths. Objects in a folder were not validated by an API server.
 
 local MAX_PATH = 1024
 
@@ -17,7 +17,7 @@ local function is_domain(s)
   return #s <= 63 or not s:find(LONG_LABEL)
 end
 
---- The key that a rule's host has in the maps, or nil and what is wrong.
+--- The key of a rule's host in the maps, or nil and what is wrong.
 local function host_key(host)
   if host == nil or host == "" then return "" end
   if type(host) ~= "string" then return nil, "the host is no string" end
@@ -27,13 +27,13 @@ end
 
 local NOT_IN_PATHS = "[^%w%-._~!$&'()*+,;=:@%%/]"
 
---- A path as clients send it: bytes that a path cannot have are encoded. nil when it is the same.
+--- A path as clients send it: bytes that a path cannot contain are encoded. nil when nothing changes.
 local function encoded(p)
   if not p:find(NOT_IN_PATHS) then return nil end
   return (p:gsub(NOT_IN_PATHS, function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
---- What is wrong with the path of a rule, or nil: it is compared with paths of requests, as they come over the wire.
+--- The error in the path of a rule, or nil. It is compared with the paths of requests in encoded form.
 local function path_problem(p)
   if type(p) ~= "string" then return "a path is no string" end
   if #p > MAX_PATH then return "the path " .. p:sub(1, 60) .. "... is longer than " .. MAX_PATH .. " bytes" end
@@ -52,7 +52,7 @@ local function path_problem(p)
   return problem and ("the path %q %s"):format(p, problem) or nil
 end
 
---- The path as it is a key of the maps: hexadecimal digits are capitals.
+--- The path as a key of the maps: hexadecimal digits in upper case.
 local function path_key(p)
   if not p:find("%", 1, true) then return p end
   return (p:gsub("%%%x%x", string.upper))

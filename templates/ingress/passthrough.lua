@@ -1,7 +1,7 @@
---- passthrough.lua — Ingresses whose TLS is not ended here: the name in the client's hello leads to their servers.
+--- passthrough.lua — Ingresses with TLS passthrough: the name in the client's hello selects the servers.
 --
--- Nothing of HTTP is seen of such a connection, so nothing that protects by HTTP can hold: together with such an
--- annotation, and where passing through is switched off, the Ingress answers 503.
+-- HAProxy sees no HTTP of such a connection, so protections by HTTP cannot work: with such an annotation, or when
+-- passthrough is switched off, the Ingress answers 503.
 
 local loaded, ssl = pcall(use, "ssl")
 local backend_keys, foreign, names = use("ingress.backend_keys"), use("ingress.foreign"), use("ingress.names")
@@ -45,8 +45,8 @@ local function judge(out, list)
   out:warn("AnnotationIgnored", "these have no effect on TLS that is passed through: " .. table.concat(ignored, ", "))
 end
 
---- What becomes of an Ingress' TLS: nil (it ends here), "passed", or "refused". Its own annotation counts, then that of
---- the first of its Services that has one, then the ConfigMap's.
+--- The handling of an Ingress's TLS: nil (it ends here), "passed", or "refused". Its own annotation counts first, then
+--- that of the first Service that has one, then the ConfigMap's.
 local function state(out, ing)
   local services = services_of(ing)
   local list = { { kind = "Ingress", object = ing } }
@@ -85,7 +85,7 @@ local function judge_paths(out, host, rule)
     .. "asked for"):format(host))
 end
 
---- Put out where the names of an Ingress lead. backend_of gives the backend of a path.
+--- Writes the targets for the names of an Ingress. backend_of gives the backend of a path.
 local function put(out, ing, passes, backend_of)
   if not ON then return end
   local tls = dig(ing, "spec", "tls")

@@ -1,7 +1,7 @@
---- publish.lua — the addresses that stand in the status of Ingresses: where clients reach HAProxy.
+--- publish.lua — the addresses in the status of Ingresses: where clients reach HAProxy.
 --
--- Where no address is known nothing is wished, and what stands there stays: a Service that is away for a moment takes
--- no address from anybody. Only an Ingress that another controller serves by now loses ours.
+-- While no address is known, nothing is written and the status stays: a Service that is missing for a moment removes no
+-- address. Only an Ingress that another controller serves now loses the addresses.
 
 settings({
   publish_service = { type = "text", pattern = "^[a-z0-9-]+/[a-z0-9-]+$", expects = "namespace/name",
@@ -16,14 +16,14 @@ settings({
 --- Which entries of the list are ours is noted there (core/controller/status_merge.h).
 local NOTE = "haproxy-haptic.org/status-entries"
 local NODE_TYPES = { external = "ExternalIP", internal = "InternalIP" }
---- Nodes that load balancers leave out are no addresses either.
+--- Nodes that load balancers exclude are not used.
 local EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
 
 local function entry(address)
   return address_parse(address) and { ip = address } or { hostname = address:lower() }
 end
 
---- A list without doubles.
+--- A list without duplicates.
 local function collector()
   local list, seen = {}, {}
   return list, function(address)
@@ -94,7 +94,7 @@ end)
 local MAY = may_patch_status("ingresses")
 local ON = MAY and (context.publish_service ~= nil or context.publish_addresses ~= nil or NODES)
 
---- Of an Ingress that is served here. mode: "own"; "handover": not while another controller has an address there;
+--- For an Ingress that is served here. mode: "own"; "handover": not while another controller has an address there;
 --- "never".
 local function publish(out, mode)
   local list = ON and mode ~= "never" and published() or {}
@@ -103,7 +103,7 @@ local function publish(out, mode)
   end
 end
 
---- Of an Ingress whose class is another controller's: what is noted as ours goes.
+--- For an Ingress whose class belongs to another controller: removes the recorded entries.
 local function withdraw(out, ing)
   if MAY and dig(ing, "metadata", "annotations", NOTE) ~= nil then out:status({ loadBalancer = { ingress = {} } }) end
 end

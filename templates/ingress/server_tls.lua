@@ -1,24 +1,24 @@
 --- server_tls.lua — TLS between HAProxy and the servers of a backend, by annotations of the Ingress or the Service.
 --
--- What asks for more safety than can be given closes the backend: a Secret that was never good has authorities that
--- have signed nobody, and what cannot be read at all leaves no server.
+-- A requirement that cannot be met closes the backend: a Secret that was never valid yields authorities that have
+-- signed no certificate, and a Secret that cannot be read leaves no server.
 
 local loaded, ssl = pcall(use, "ssl")
 local names, keys, configmap = use("ingress.names"), use("ingress.backend_keys"), use("base.configmap")
 
 local SECRETS = loaded and ssl.has_secrets
 local ALPN = { h1 = "http/1.1", h2 = "h2" }
---- HAProxy from 3.3 on asks servers for the name in "Host", and verifies that. A fetch that finds nothing means no name
---- in all versions.
+--- HAProxy 3.3 and later send the name in "Host" to servers and verify it. A fetch without a result means no name, in
+--- all versions.
 local NO_NAME = "var(txn.no_name)"
---- From 3.2 on authorities change without a reload where they are used; but a server without a certificate keeps its
---- first ones: another server has to take its place.
+--- HAProxy 3.2 and later change authorities in use without a reload, but a server without a certificate keeps its first
+--- ones: another server has to replace it.
 local V = capabilities
 local REPLACES = V.major ~= nil and (V.major > 3 or V.major == 3 and (V.minor or 0) >= 2)
 local NAMES = { "server_ssl", "server_proto", "server_ca", "server_crt", "server_sni" }
 local SILENT = { warn = function() end }
 
---- The first of these levels that has a right value for a name.
+--- The first level that has a valid value for a name.
 local function level_of(levels, name)
   for _, level in ipairs(levels) do
     if annotated({ name }, { level })[name] ~= nil then return level end
@@ -26,7 +26,7 @@ local function level_of(levels, name)
   return nil
 end
 
---- The Secret that a value names: {namespace=, name=, out=}, or nil where it cannot be used. Who wrote it hears why.
+--- The Secret that a value names: {namespace=, name=, out=}, or nil when it cannot be used. Its author is told why.
 local function secret_of(levels, name, ref, namespace)
   local level = level_of(levels, name)
   local out, key = level.out or SILENT, name:gsub("_", "-")
@@ -43,7 +43,7 @@ local function secret_of(levels, name, ref, namespace)
   return { namespace = wanted, name = ref.name, out = out }
 end
 
---- What the levels say about TLS to servers: nil without TLS and protocol; `closed` where no server can be trusted.
+--- The TLS settings for servers from all levels: nil without TLS and protocol; `closed` when no server can be trusted.
 --- list: {kind=, object=, out=} of each, the nearest to the route first.
 local function read(list, namespace)
   local levels = keys.levels_of(list)
@@ -53,7 +53,7 @@ local function read(list, namespace)
   local v, wrong = annotated(NAMES, levels, function(kind, key, message)
     if not outs[kind] then return end
     local known, what = annotation(key, kind), "it has no effect"
-    -- Without authorities nobody verifies the name.
+    -- Without authorities the name is not verified.
     if known.protects and (known.name ~= "server_sni" or has_ca) then
       what = "requests get 503, unless another level has a right one"
     end
@@ -62,7 +62,7 @@ local function read(list, namespace)
   local result = { proto = v.server_proto }
   local on = v.server_ssl
   if wrong.server_ssl then on = true end
-  -- An owner who says "false" means it; who names authorities or a certificate wants TLS.
+  -- An explicit "false" disables TLS; authorities or a certificate enable it.
   if on == false then return result.proto and result or nil end
   result.closed = wrong.server_ca ~= nil or wrong.server_crt ~= nil
   for field, name in pairs({ ca = "server_ca", crt = "server_crt" }) do
@@ -82,8 +82,8 @@ local function read(list, namespace)
   return (result.tls or result.proto) and result or nil
 end
 
---- The words that each server line has for TLS, with a `tag` for the names of servers that cannot be changed; and
---- whether there may be servers at all.
+--- The words for TLS in each server line, with a `tag` for the names of servers that cannot be changed; and whether
+--- there may be servers at all.
 local function words(out, list, namespace)
   local wanted = read(list, namespace)
   if not wanted then return {}, true end
@@ -129,7 +129,7 @@ local function judge(out, ing)
   end
 end
 
---- What is wrong with the Secret that a value of the ConfigMap names: a Reason and words; nil when nothing is.
+--- The error in the Secret that a value of the ConfigMap names: a Reason and words; nil when there is none.
 local function problem_of(name, ref)
   local namespace = ref.namespace or configmap.namespace
   if not SECRETS then return "InvalidServerSecret", "Secrets are not watched; requests get 503" end
@@ -138,7 +138,7 @@ local function problem_of(name, ref)
   return reason, reason and message .. "; the certificate that was in use stays, or else the default one"
 end
 
--- Backends that take these from the ConfigMap are nobody's of whom it could be told.
+-- Backends that take these values from the ConfigMap have no owner who could be told.
 configmap.each("server-tls", function(out)
   local values = annotated({ "server_ca", "server_crt" }, { configmap.level() })
   for _, name in ipairs({ "server_ca", "server_crt" }) do

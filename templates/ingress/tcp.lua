@@ -1,8 +1,7 @@
---- tcp.lua — ports at which connections go to a Service as they are, from a ConfigMap: PORT →
---- NAMESPACE/SERVICE:PORT[:ssl].
+--- tcp.lua — ports whose connections go to a Service unchanged, from a ConfigMap: PORT → NAMESPACE/SERVICE:PORT[:ssl].
 --
--- A port has a frontend of its own, and an entry of a map says where it leads: so another Service needs no reload, a
--- new port does. With ":ssl", TLS ends here, by the certificates that the library ssl has for names.
+-- A port has its own frontend, and an entry of a map names its target: so another Service needs no reload, but a new
+-- port does. With ":ssl", TLS ends here, with the certificates of the library ssl.
 
 local binds, write_tcp, write_proxy = use("base.binds"), use("base.tcp"), use("base.proxy")
 local write_tcp_log, configmap = use("base.tcp_log"), use("base.configmap")
@@ -18,7 +17,7 @@ local MAP, DEFAULTS, MAX_PORTS = "tcp-services.map", "tcp_services", 1000
 local setting = configmap.setting
 local services = configmap.named(context.tcp_services, "tcp-services")
 
---- Ports that HAProxy has for something else: port → what.
+--- Ports that HAProxy uses otherwise: port → use.
 local taken = {}
 for _, what in ipairs({ "http", "https", "status", "stats" }) do
   for _, words in ipairs(binds(context[what .. "_bind"], context[what .. "_port"] or 0)) do
@@ -56,7 +55,7 @@ local function write_frontend(b, s)
     "str(" .. s.port .. "),map_str(" .. path:map(MAP) .. ")", "-m", "found", "}")
 end
 
---- Declare the fragments. backend_of(out, namespace, service, label) gives the name of a backend in mode tcp.
+--- Declares the fragments. backend_of(out, namespace, service, label) gives the name of a backend in mode tcp.
 local function put(backend_of)
   if not services.is_set then return end
   section("defaults " .. DEFAULTS, { name = "tcp-services-defaults", order = 100, from = false }, write_tcp)

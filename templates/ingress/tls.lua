@@ -1,4 +1,4 @@
---- tls.lua — spec.tls of an Ingress: which of its hosts have which certificates, and which lead from HTTP to HTTPS.
+--- tls.lua — spec.tls of an Ingress: the certificates of its hosts, and the redirects from HTTP to HTTPS.
 
 local loaded, ssl = pcall(use, "ssl")
 local has_acme, acme = pcall(use, "acme")
@@ -47,8 +47,8 @@ end
 
 local REDIRECT = { "ssl_redirect", "ssl_redirect_code", "ssl_redirect_port" }
 
---- What the map of redirects has for the routes of an Ingress in front of their backends: "302:443", or "off" where its
---- owner says so; nil where nobody asks for one. And whether that is for all of its hosts, or for those with TLS.
+--- The prefix of an Ingress's routes in the map of redirects, before their backends: "302:443", or "off" when its owner
+--- has switched it off; nil without a redirect. And whether it applies to all of its hosts, or to those with TLS.
 local function redirect_of(out, ing, tls)
   local levels = { { kind = "Ingress", values = dig(ing, "metadata", "annotations") or {} } }
   local class = classes.defaults_of(ing)
@@ -63,12 +63,12 @@ local function redirect_of(out, ing, tls)
   return code .. ":" .. (values.ssl_redirect_port or context.ssl_redirect_port), values.ssl_redirect == true
 end
 
---- May an Ingress without annotations and TLS have a redirect, too?
+--- True when an Ingress without annotations and TLS may have a redirect as well.
 local function is_everybody()
   return classes.has_defaults or configmap.is_set and configmap.level().values["ssl-redirect"] ~= nil
 end
 
---- Where clients are led that are not let in: an address, or a path.
+--- The target for clients that are refused: an address, or a path.
 local function parse_page(page)
   local path = page:match("^https?://[%w.-]+(/.*)$") or page:match("^https?://[%w.-]+:%d+(/.*)$") or page:match("^/.*$")
   if path and #page <= 1024 and not path:find("^//") and path:find("^[%w/._~?=&%%+-]+$") then return page end
@@ -116,9 +116,8 @@ else
   } })
 end
 
---- Whose certificates an Ingress asks of its clients: the name of a Secret, "required" or "optional", and the page for
---- those who are not let in. Whatever is wrong with what its owner wrote is taken for the stricter. nil, "required": no
---- certificate will do.
+--- The client certificates that an Ingress requires: the name of a Secret, "required" or "optional", and the page for
+--- refused clients. A wrong value counts as the stricter one. nil, "required": no certificate is accepted.
 local function clients_of(out, ing)
   local annotations = dig(ing, "metadata", "annotations")
   if not ON or annotations == nil then return nil end
@@ -131,7 +130,7 @@ local function clients_of(out, ing)
   return values.route_client_ca, values.route_client_verify or "required", values.route_client_page
 end
 
---- The hosts that an entry of spec.tls is for; without any, those of the rules.
+--- The hosts of an entry of spec.tls; without any, those of the rules.
 local function hosts_of(out, ing, entry)
   local written = type(entry.hosts) == "table" and entry.hosts or {}
   if #written == 0 then
@@ -152,8 +151,8 @@ local function hosts_of(out, ing, entry)
   return hosts
 end
 
---- Does HAProxy ask for OCSP answers for a certificate? Its owner chooses whom: not this machine, nor what endpoints
---- may not be.
+--- True when HAProxy may request OCSP answers for a certificate. The certificate names the server: not this machine,
+--- and no address that endpoints may not have.
 local function asks_responder(out, facts, name)
   if not ssl.ocsp or not facts or not facts.ocsp then return false end
   if addresses.is_host(facts.ocsp_host or "") then return true end
@@ -165,7 +164,7 @@ end
 --- Files that one host can have: one for each type of keys.
 local MAX_FILES = 4
 
---- Add a certificate to what a host has. Two of one host are for clients that know different types of keys.
+--- Adds a certificate to those of a host. Two certificates of one host are for clients with different types of keys.
 local function add_file(out, of, host, name, c)
   local has = of[host] or { files = {}, types = {}, keep = false, staples = 0, facts = {} }
   local facts, file = c.facts, c.file
@@ -184,7 +183,7 @@ local function add_file(out, of, host, name, c)
   end
 end
 
---- Add the certificates of an entry to what its hosts have.
+--- Adds the certificates of an entry to those of its hosts.
 local function add_entry(out, ing, entry, hosts, of)
   local name = entry.secretName
   if name == nil or name == "" then return end
@@ -197,9 +196,9 @@ local function add_entry(out, ing, entry, hosts, of)
   end
 end
 
---- The options of a host whose certificates have OCSP answers stapled. Options are for all certificates of a host, and
---- HAProxy refuses a file that is named with them here and without them there: where they cannot be for all, the others
---- come under another name.
+--- The options of a host whose certificates have stapled OCSP answers. Options apply to all certificates of a host, and
+--- HAProxy refuses a file that is named with them in one line and without them in another. When they cannot apply to
+--- all, the other certificates get another name.
 local function with_staples(out, ing, has, options)
   if has.staples == 0 then return options end
   if has.staples < #has.files then
@@ -214,7 +213,7 @@ local function with_staples(out, ing, has, options)
   return words
 end
 
---- Is there nothing from which an entry's hosts could have a certificate?
+--- True when an entry's hosts have no source of a certificate.
 local function is_bare(ing, entry)
   local name = entry.secretName
   if name == nil or name == "" then return true end
@@ -222,7 +221,7 @@ local function is_bare(ing, entry)
     and resources.secrets:get(ing.metadata.namespace, name) == nil
 end
 
---- Add the certificates that HAProxy itself obtains to what hosts have, where nothing else gives them one.
+--- Adds the certificates that HAProxy itself obtains, for hosts without another one.
 local function add_obtained(out, bare, of)
   local hosts = {}
   for _, host in ipairs(bare) do
@@ -231,7 +230,7 @@ local function add_obtained(out, bare, of)
   for host, file in pairs(acme.obtain(out, hosts)) do of[host] = { files = { file }, staples = 0, acme = true } end
 end
 
---- Is a rule's host one of those with TLS?
+--- True for a rule's host with TLS.
 local function has_tls(hosts, host)
   return hosts[host] or hosts["*." .. (host:match("^[^.]+%.(.+)$") or "")] or false
 end
@@ -284,7 +283,7 @@ local function put(out, ing, routes, state)
   end
 end
 
---- What the maps of routes have for the clients of an Ingress in front of their backends; nil where it asks for no
+--- The prefix of the routes for the clients of an Ingress in the maps, before their backends; nil when it requires no
 --- certificates.
 local function clients_value(ing)
   local name, verify, page = clients_of({ warn = function() end }, ing)

@@ -1,27 +1,27 @@
---- variants.lua — Services that a condition chooses among those of one path, such as canaries.
+--- variants.lua — several Services for one path, chosen by conditions, such as canaries.
 --
--- A path to a Service with a condition is a variant where another path of its namespace has the same host, path and
--- type, and leads to a Service without one: the main Service. Then the main one has the route, whichever is older. A
--- request that its route leads to the main Service is led to the variant instead, where the condition holds. So nobody
--- takes a request that would go to another namespace. Without a main Service, the path is a route like any other.
+-- A path to a Service with a condition is a variant when another path of its namespace has the same host, path and
+-- type, and leads to a Service without a condition: the main Service. Then the main Service has the route, even if it
+-- is younger. A request whose route leads to the main Service goes to the variant instead when the condition is true.
+-- So no Ingress takes requests of another namespace. Without a main Service, the path is an ordinary route.
 --
--- Each condition is a rule of the frontend, as it can be no value of a map; all else are entries of maps.
+-- Each condition is a rule of the frontend, because it cannot be a value of a map; all else are entries of maps.
 
 local classes, foreign, names = use("ingress.classes"), use("ingress.foreign"), use("ingress.names")
 local passthrough, tls = use("ingress.passthrough"), use("ingress.tls")
 local backend_values = use("ingress.backend_annotations")
 
---- In the place of a main Service's backend that cannot be one: no route leads there.
+--- Replaces an invalid backend of a main Service: no route leads there.
 local NO_BACKEND = "-"
 
---- Conditions that are tried for one path.
+--- The limit of conditions for one path.
 local MAX_CONDITIONS = 16
 
 local SILENT = { event = function() end, warn = function() end }
 
 local function id_of(condition) return hash(table.concat(condition, " ")):sub(1, 16) end
 
---- What an Ingress asks of its clients' certificates, as a text.
+--- The client certificates that an Ingress requires, as a text.
 local function clients_of(ing)
   return tls.protects and tls.clients_value(ing) or ""
 end
@@ -81,7 +81,7 @@ local function make(place, backend_name)
     return with_main
   end)
 
-  -- Of one path, so that its variants see no change of others.
+  -- For one path, so that its variants do not run again after changes of others.
   local at = shared("variants-of-path", function(key)
     local namespace, id = key:match("^([^\n]*)\n(.*)$")
     return of_namespace(namespace)[id] or false
@@ -92,14 +92,14 @@ local function make(place, backend_name)
   local function of(ing, map, key, condition)
     if condition == nil or passthrough.state(SILENT, ing) ~= nil then return nil end
     local here = at(ing.metadata.namespace .. "\n" .. map .. "\n" .. key)
-    -- Which certificates a client needs is known before the condition is.
+    -- The required client certificates are known before the condition.
     return here and here.clients == clients_of(ing) and here or nil
   end
 
   return of
 end
 
---- The place of a variant that the request's own path and main Service have.
+--- The place of a variant, from the request's own path and main Service.
 local function write_look_up(b)
   local function look_up(text, map)
     b:line("http-request", "set-var(txn.variant_at)", "var(txn.backend)," .. text .. "," .. map, "if", "{",
@@ -116,7 +116,7 @@ local function write_look_up(b)
   look_up("concat(@,txn.path,/)", prefix)
 end
 
---- The variant's route in the place of the main one.
+--- The variant's route instead of the main one.
 local function write_choice(b)
   local is_chosen = { "if", "{", "var(txn.variant)", "-m", "found", "}" }
   local has_record = { "if", "{", "var(txn.variant)", "-m", "sub", "@", "}" }
@@ -130,7 +130,7 @@ end
 --- Put a variant out. here: as of() gave it; key: host and path; value: of its route. false when the Ingress has
 --- another one with the same condition there.
 local function put(out, here, map, key, condition, value)
-  -- A wrong condition holds for nobody; the Service's owner is told.
+  -- A wrong condition is never true; the Service's owner is told.
   if not condition then return true end
   local id = id_of(condition)
   local rank = here.ranks[id]
