@@ -225,7 +225,7 @@ static void libraries_are_fetched_first(void **state)
         {200, LIBRARY("{\"revision\":\"1\"}"), true, "read and tested only"},
         {200, LIBRARY("{\"revision\":\"1\",\"templateSnippets\":{\"a\":{\"templat\":\"x\"}}}"), false, "HT0103"},
         {404, "", false, "there is no HAProxyTemplateLibrary \\\"shared\\\""},
-        {500, "", false, "it could not be judged ("}, /* it fails closed */
+        {500, "", false, "the configuration could not be checked ("}, /* it fails closed */
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -253,14 +253,14 @@ static void what_waits_too_long_is_answered_in_order(void **state)
     library_status = 0;
     for (size_t i = 0; i < ARRAY_LEN(answers); i++)
         answers[i] = ask(w, NAMES_A_LIBRARY);
-    assert_says(answers[4], true, "not judged (too many configurations wait)");
+    assert_says(answers[4], true, "not checked (too many configurations wait)");
     assert_int_equal(w->answered, 1);
     assert_described(w, "\"waiting\":4");
     script_wait(&w->script, &w->answered, 2);
-    assert_says(answers[0], true, "not judged (its libraries were not read in time)");
+    assert_says(answers[0], true, "not checked (its libraries were not read in time)");
     script_wait(&w->script, &w->answered, 5);
     for (size_t i = 1; i < 4; i++)
-        assert_says(answers[i], true, "not judged (");
+        assert_says(answers[i], true, "not checked (");
     assert_described(w, "\"waiting\":0,\"allowed\":0,\"denied\":0,\"unjudged\":5");
     /* The next one is judged as if nothing had been. */
     assert_says(ask(w, "{}"), true, "read and tested only");
@@ -277,8 +277,8 @@ static void open_requests_are_answered_at_the_end(void **state)
     struct answer *first = ask(w, NAMES_A_LIBRARY), *second = ask(w, NAMES_A_LIBRARY);
     assert_int_equal(w->answered, 0);
     w->c = candidates_free(w->c);
-    assert_says(first, false, "it could not be judged (the controller ends)");
-    assert_says(second, false, "it could not be judged (the controller ends)");
+    assert_says(first, false, "the configuration could not be checked (the controller stops)");
+    assert_says(second, false, "the configuration could not be checked (the controller stops)");
     world_free(w);
 }
 
