@@ -13,6 +13,7 @@
 #define DEADLINE_NS (10 * NS_PER_S)
 #define REST_MIN_NS NS_PER_S
 #define REST_MAX_NS (300 * NS_PER_S)
+#define DENIED_MAX_NS (30 * NS_PER_S) /* a right that is granted later has its effect by then */
 #define CONFLICTS_MAX 4
 #define WELL_NS (600 * NS_PER_S) /* after being level for this long, rests are short again */
 #define WARN_NS (10 * NS_PER_S)
@@ -46,11 +47,12 @@ static int64_t rest_ns(unsigned failures)
     return net_backoff_step(REST_MIN_NS, REST_MAX_NS, failures > 0 ? failures - 1 : 0);
 }
 
-static void rest(struct status_writer *w, struct status_entry *e)
+static void rest(struct status_writer *w, struct status_entry *e, int64_t max_ns)
 {
     if (e->failures < UINT16_MAX)
         e->failures++;
-    e->due_ns = clock_now_ns() + rest_ns(e->failures);
+    int64_t ns = rest_ns(e->failures);
+    e->due_ns = clock_now_ns() + (ns < max_ns ? ns : max_ns);
     status_move(w, e, STATUS_RESTS);
 }
 
@@ -117,13 +119,14 @@ static void fail(struct status_writer *w, struct status_entry *e, const struct k
     if (response->status >= 400 && response->status < 500 && !slow_down)
         refuse(w, e, err->kind == ERR_CONFLICT ? "ObjectConflict" : "ObjectRefused", err->text);
     w->failures++;
-    /* Failures that concern all entries, or probably do. */
-    if (slow_down || denied || (no_answer && w->failures >= STATUS_IN_FLIGHT))
+    /* 429 concerns all entries. So do the others when many in a row fail: a quota or an admission webhook may refuse
+     * one namespace with 403. */
+    if (slow_down || ((denied || no_answer) && w->failures >= STATUS_IN_FLIGHT))
         pause_all(w, response->retry_after_ns);
-    if (slow_down || denied)
+    if (slow_down)
         status_move(w, e, STATUS_QUEUED);
     else
-        rest(w, e);
+        rest(w, e, denied ? DENIED_MAX_NS : REST_MAX_NS);
 }
 
 /* ---- requests ---- */
@@ -359,7 +362,7 @@ static void compare(struct status_writer *w, struct status_entry *e, const char 
     if (merge(w, e, json, length, resource_version, e->anew && e->wrote != 0, &body, &what, &err) < 0) {
         complain(w, e, err.text);
         refuse(w, e, err.kind == ERR_DENIED ? "ObjectConflict" : "ObjectRefused", err.text);
-        rest(w, e);
+        rest(w, e, REST_MAX_NS);
     } else if (!body.differs) {
         e->conflicts = 0;
         e->told = 0;

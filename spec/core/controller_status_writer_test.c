@@ -304,7 +304,7 @@ static void test_a_conflict_is_read_and_merged(void **state)
 
 static void test_failures_rest_alone(void **state)
 {
-    static const int answers[] = {422, 500, 404, 400};
+    static const int answers[] = {422, 500, 404, 400, 403};
     (void)state;
 
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
@@ -316,8 +316,12 @@ static void test_failures_rest_alone(void **state)
         w.answer = answers[i];
         w.only = "/bad/";
         say(&w, &f, "bad", "192.0.2.1");
+        script_wait(&w.script, &w.patches, 1);
+        script_run_ms(&w.script, 20);
         say(&w, &g, "good", "192.0.2.1");
-        script_wait(&w.script, &w.patches, 3); /* both, and the bad one again */
+        script_wait(&w.script, &w.patches, 2);
+        assert_non_null(strstr(w.last_target, "/good/")); /* it does not wait for the other one */
+        script_wait(&w.script, &w.patches, 3);
         assert_int_equal(metric_value(metric_counter(w.metrics, "haptic_status_writes_total", "", "result", "written")),
                          1);
         pass(&w, 300);
@@ -329,6 +333,31 @@ static void test_failures_rest_alone(void **state)
         fragment_unref(g);
         end(&w);
     }
+}
+
+/* A right that is missing for all objects is not asked about for each of them at once. */
+static void test_many_denied_pause_all(void **state)
+{
+    struct world w;
+    struct fragment *f[30] = {NULL};
+    (void)state;
+
+    begin(&w);
+    w.answer = 403;
+    for (size_t i = 0; i < ARRAY_LEN(f); i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "i%zu", i);
+        put_object(&w, name, "}");
+        say(&w, &f[i], name, "192.0.2.1");
+    }
+    script_wait(&w.script, &w.patches, STATUS_IN_FLIGHT);
+    pass(&w, 200);
+    assert_in_range(w.patches, STATUS_IN_FLIGHT, 2 * STATUS_IN_FLIGHT);
+    w.answer = 200;
+    script_wait(&w.script, &w.patches, (int)ARRAY_LEN(f) + STATUS_IN_FLIGHT);
+    for (size_t i = 0; i < ARRAY_LEN(f); i++)
+        fragment_unref(f[i]);
+    end(&w);
 }
 
 static void test_too_many_requests_pause_all(void **state)
@@ -440,6 +469,7 @@ int main(void)
         cmocka_unit_test(test_only_the_leader_writes),
         cmocka_unit_test(test_a_conflict_is_read_and_merged),
         cmocka_unit_test(test_failures_rest_alone),
+        cmocka_unit_test(test_many_denied_pause_all),
         cmocka_unit_test(test_too_many_requests_pause_all),
         cmocka_unit_test(test_an_undone_write),
         cmocka_unit_test(test_many_are_bounded),
