@@ -68,6 +68,9 @@ describe("an output budget that one namespace fills", function()
     haptic:wait_log('msg="Namespace has used its share of the output[^\n]* namespace=greedy', 10)
     assert.is_true(is_listed())
     assert.is_true(haptic:is_ready())
+    -- What is written last is rendered last: then all of the namespace's objects have been read.
+    in_namespace("victim", "last", "198.18.3.1")
+    answers("last.example", "198.18.3.1:8001")
     -- A change, a new object and a deletion of somebody else, in the same renderings as further attempts.
     local waiting = held()
     in_namespace("victim", "victim", "198.18.1.2")
