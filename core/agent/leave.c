@@ -1,7 +1,7 @@
-/* A server that is not wanted any more may have connections. It stays until it has none or until its time is over, and
- * so does its backend. Between applies, not during one, HAProxy is asked to delete everything that is leaving. What
- * HAProxy deletes is removed from the live view. An apply that compares everything, or that wants something back whose
- * deletion is running, begins after HAProxy's answer.
+/* A server that is not wanted any more may have connections. The server and its backend stay until there are no
+ * connections, or until a time limit. Between applies, HAProxy is asked to delete all leaving servers and backends.
+ * Those that HAProxy has deleted are removed from the live view. An apply begins after HAProxy's answer when it compares
+ * everything, or when it wants something back whose deletion is running.
  */
 #include <string.h>
 

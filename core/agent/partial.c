@@ -1,6 +1,6 @@
 /* A backend that needs a reload may have to wait for it. Until then, commands bring its servers as near to the wanted
- * state as they can: addresses, weights, states, new servers and deleted servers. What only the reload can change
- * stays: the rules of the backend, and the words of an existing server.
+ * state as they can: addresses, weights, states, new servers and deleted servers. The rules of the backend, and the
+ * words of an existing server, change only with the reload.
  */
 #include <stdlib.h>
 

@@ -37,8 +37,8 @@ struct stage {
     volatile int sys;
 };
 
-/* Files that programs on this system read by themselves: libraries, the settings of OpenSSL and the resolver, users and
- * groups, time zones, properties of the machine. Nothing of /proc that belongs to a process. */
+/* Files that a program on this system may need: libraries, settings of OpenSSL and of the resolver, users and groups,
+ * time zones, properties of the machine. Files of /proc about a process are not among them. */
 static const char *const readable[] = {
     "/usr",
     "/lib",

@@ -1,4 +1,4 @@
-/* What stays of a fragment that is gone. One fragment may define a backend, and map entries of another fragment may
+/* Records of fragments that are gone. One fragment may define a backend, and map entries of another fragment may
  * lead to it. When the other fragment fails or is quarantined, its former output is in force, and leads to a backend
  * that no fragment defines any more. So the record of the gone fragment stays, as it was accepted last. While something
  * rendered leads to its backends, it is a candidate, behind all others. While only something accepted leads there,

@@ -58,7 +58,7 @@ local LINES = {
   { "!%s*[%w_(]", "write `not`" },
 }
 
---- What to write instead of a line's code; nil when nothing is known about it.
+--- The advice for the first code in a line that this notation does not have: what to write instead. nil: no advice.
 local function advice(line)
   for code in gmatch(line, "{[%%{].-[%%}]}") do
     for _, rule in ipairs(LINES) do

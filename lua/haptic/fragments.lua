@@ -8,6 +8,7 @@
 local asking = require("haptic.asking")
 local bodies = require("haptic.body")
 local emitters = require("haptic.emitters")
+local place = require("haptic.place")
 local reads = require("haptic.reads")
 local requests = require("haptic.requests")
 local room = require("haptic.room")
@@ -20,7 +21,7 @@ local M = {}
 
 local type, error, pairs, ipairs, next = type, error, pairs, ipairs, next
 local setmetatable, pcall = setmetatable, pcall
-local byte, find, format, sub = string.byte, string.find, string.format, string.sub
+local format = string.format
 local select = select
 local sort = table.sort
 local handler = text.handler
@@ -31,9 +32,6 @@ local GUARD = "#guard"
 
 --- In production, one run in this many is followed by a check whether the template changed an object.
 local SAMPLE = 512
-
---- "=": the chunk of a template begins with it.
-local EQUALS = 61
 
 local Fragments = {}
 Fragments.__index = Fragments
@@ -239,35 +237,6 @@ local function check(self, f, first)
   return nil
 end
 
---- The place of a fragment's function, for messages without a place: "file:line", or the file.
-local function place_of(def)
-  local info = debug.getinfo(def.fn, "S")
-  return info.source == "=" .. def.template and def.template .. ":" .. info.linedefined or def.template
-end
-
--- So many lines are noted; more would take too long.
-local LINES_MAX = 100000
-
---- The template's line that ran last in a run that failed, or nil. `return out:map_entry(…)` calls in the place of the
---- function that is left, so the stack does not have the author's line: the fragment runs once more, and each line is
---- noted.
-local function last_line(self, f)
-  if debug.gethook() then return nil end -- coverage has it
-  local count, last = 0, nil
-  debug.sethook(function(_, line)
-    local source = debug.getinfo(2, "S").source
-    if byte(source) == EQUALS and not find(source, "^=%[") then last = sub(source, 2) .. ":" .. line end
-    count = count + 1
-    if count > LINES_MAX then
-      last = nil
-      debug.sethook()
-    end
-  end, "l")
-  run_into(self, f, emitters.belongs(emitters.new(self.settings, id_of(f)), f.def.kind), false)
-  debug.sethook()
-  return last
-end
-
 --- While a protecting fragment has no output, a fragment with another id says that it protects.
 local function declare_guard(self, f)
   local def, owner, id = f.def, f.owner, id_of(f)
@@ -281,7 +250,7 @@ local function fail(self, f, message)
   local def = f.def
   local kind, owner_id, created = owner_of(self, f)
   if def.closed then declare_guard(self, f) end
-  if not text.has_place(message) then message = place_of(def) .. ": " .. message end
+  if not text.has_place(message) then message = place.of(def.fn, def.template) .. ": " .. message end
   if def.kind then message = format("%s (%s %s)", message, kind, owner_id) end
   f.failed = true
   self.host.failed(id_of(f), def.template, kind, owner_id, created, message)
@@ -343,7 +312,9 @@ local function run(self, f)
     return
   end
   if not ok and not text.has_place(result) then
-    local line = last_line(self, f)
+    local line = place.last_line(function()
+      run_into(self, f, emitters.belongs(emitters.new(self.settings, id_of(f)), f.def.kind), false)
+    end)
     if line then result = line .. ": " .. result end
   end
   if checking then

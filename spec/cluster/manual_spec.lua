@@ -56,7 +56,7 @@ local PAGES = {
   } },
   { "docs/operations/upgrade.md", {
     { "^helm upgrade.*%-f new%-values", "STATUS: deployed" },
-    { "^kubectl get htplcfg haptic%-config %-o yaml", "message: it is live" },
+    { "^kubectl get htplcfg haptic%-config %-o yaml", "message: the configuration is live" },
     { "^kubectl logs.*grep", "^$", 1 },
     { "^kubectl apply", "haproxytemplateconfigs.*serverside%-applied" },
     { "^helm upgrade.*reset%-then", "STATUS: deployed" },

@@ -25,7 +25,7 @@ struct world {
     unsigned answered;
 };
 
-/* What the server answers for a library; 0: nothing, ever. Its text, when it is 200. */
+/* The status of the server's answer for a library, and its body if the status is 200. 0: it never answers. */
 static int library_status;
 static const char *library_text;
 static unsigned libraries_asked;

@@ -54,7 +54,7 @@ static void bytes_that_are_no_text_become_question_marks(void **state)
     }
 }
 
-/* Whatever two bytes there are: the result has the same length, and a strict reader of JSON takes it. */
+/* For each pair of bytes, the result has the same length, and a strict JSON reader accepts it. */
 static void any_two_bytes_become_text(void **state)
 {
     (void)state;

@@ -1,4 +1,4 @@
-/* What `haproxy -c` prints, as messages with their places. */
+/* The output of `haproxy -c`, read as messages with places. */
 #include "haproxy_support.h"
 
 #include "haproxy/check.h"
