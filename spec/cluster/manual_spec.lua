@@ -118,7 +118,9 @@ describe("the manual, on a cluster", function()
       return cluster:inside(command)
     end
     local output, code = cluster:sh(command:gsub("^curl ", "curl -s -m 3 "))
-    return output:gsub("%s+$", ""), code
+    -- kubectl sometimes reports a late frame of its connection, beside the command's output.
+    output = output:gsub("E%d+ [^\n]*websocket%.go:[^\n]*\n", ""):gsub("%s+$", "")
+    return output, code
   end
 
   --- Runs the commands of a page that have something to say.
