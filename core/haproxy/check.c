@@ -32,6 +32,14 @@
 #define READ_BYTES ((size_t)65536)
 #define COMPLAINTS_MAX 1000
 
+/* Read before haproxy.cfg. HAProxy would free all proxies and servers one by one before it exits, which takes a sixth
+ * of a check and changes no verdict. 2.6 does not have the keyword. */
+#define HASTE_FILE "check.cfg"
+static const char haste[] = ".if version_atleast(3.0)\n"
+                            "global\n"
+                            "  quick-exit\n"
+                            ".endif\n";
+
 struct check {
     uv_loop_t *loop;
     uv_work_t work;
@@ -175,7 +183,7 @@ static int child_start(struct check *c, struct err *err)
     vec_push(&c->environment, (char *)NULL);
     /* -dr: a name that cannot be resolved here may be resolvable where HAProxy runs, and does not make the
      * configuration wrong. */
-    const char *const arguments[] = {c->binary, "-c", "-dr", "-f", DISK_CONFIG, NULL};
+    const char *const arguments[] = {c->binary, "-c", "-dr", "-f", HASTE_FILE, "-f", DISK_CONFIG, NULL};
     int64_t cpu_s = c->deadline_ns / NS_PER_S + 2;
     struct confine_spec spec = {.arguments = arguments,
                                 .environment = (const char *const *)c->environment.items,
@@ -426,6 +434,7 @@ struct check *check_start(uv_loop_t *loop, const struct check_config *config, st
     c->timer.data = c->work.data = c;
     c->open_handles = 1;
     c->vault = config->vault;
+    disk_files_add(&c->files, HASTE_FILE, haste, strlen(haste));
     for (size_t i = 0; i < c->files.items.length; i++)
         file_expand(c, &c->files.items.items[i]);
     if (c->complaints.length) {
