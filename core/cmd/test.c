@@ -431,37 +431,13 @@ static void clear(struct test_command *t)
 
 /* ---- watching ---- */
 
-static int watch_texts(struct file_watch *watch, const struct config_texts *texts, struct err *err)
-{
-    for (size_t i = 0; i < texts->items.length; i++)
-        if (texts->items.items[i].file != NULL && file_watch_add(watch, texts->items.items[i].file, err) < 0)
-            return -1;
-    return 0;
-}
-
 /* The files that this run has read, and those that it compared with. */
 static int watch_files(struct test_command *t, struct file_watch *watch, struct err *err)
 {
-    struct config_strings paths = {0};
-    int result = config_paths(t->common.options.config_file, &paths, err);
-    for (size_t i = 0; i < paths.length && result == 0; i++)
-        result = file_watch_add(watch, paths.items[i], err);
-    config_paths_done(&paths);
-    if (result < 0)
-        return -1;
     for (size_t i = 0; i < t->more.items.length; i++)
         if (file_watch_add(watch, t->more.items.items[i], err) < 0)
             return -1;
-    const struct config *c = t->common.workbench ? workbench_config(t->common.workbench) : NULL;
-    if (c == NULL)
-        return 0;
-    if (c->haproxy_config_file != NULL && file_watch_add(watch, c->haproxy_config_file, err) < 0)
-        return -1;
-    return watch_texts(watch, &c->snippets, err) < 0 || watch_texts(watch, &c->maps, err) < 0 ||
-                   watch_texts(watch, &c->files, err) < 0 || watch_texts(watch, &c->certificates, err) < 0 ||
-                   watch_texts(watch, &c->crt_lists, err) < 0
-               ? -1
-               : 0;
+    return workbench_command_watch(&t->common, watch, err);
 }
 
 static bool make_workbench(struct test_command *t, struct err *err)

@@ -102,9 +102,46 @@ int workbench_command_refuse(struct workbench_command *c)
     return EXIT_FINDINGS;
 }
 
-void workbench_command_done(struct workbench_command *c)
+static int watch_texts(struct file_watch *watch, const struct config_texts *texts, struct err *err)
+{
+    for (size_t i = 0; i < texts->items.length; i++)
+        if (texts->items.items[i].file != NULL && file_watch_add(watch, texts->items.items[i].file, err) < 0)
+            return -1;
+    return 0;
+}
+
+int workbench_command_watch(const struct workbench_command *c, struct file_watch *watch, struct err *err)
+{
+    const struct config *config = c->workbench != NULL ? workbench_config(c->workbench) : NULL;
+    struct config_strings paths = {0};
+    int result = c->options.config_file != NULL ? config_paths(c->options.config_file, &paths, err) : 0;
+
+    for (size_t i = 0; i < paths.length && result == 0; i++)
+        result = file_watch_add(watch, paths.items[i], err);
+    config_paths_done(&paths);
+    if (result < 0 || config == NULL)
+        return result;
+    if (config->haproxy_config_file != NULL && file_watch_add(watch, config->haproxy_config_file, err) < 0)
+        return -1;
+    const struct config_texts *const texts[] = {&config->snippets, &config->maps, &config->files, &config->certificates,
+                                                &config->crt_lists};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (watch_texts(watch, texts[i], err) < 0)
+            return -1;
+    return 0;
+}
+
+int workbench_command_again(struct workbench_command *c, struct err *err)
 {
     c->workbench = workbench_free(c->workbench);
+    findings_done(&c->findings);
+    c->findings = (struct findings){0};
+    return workbench_new(&c->loop, &c->options, &c->findings, &c->workbench, err);
+}
+
+void workbench_command_done(struct workbench_command *c)
+{
+    c->workbench = workbench_leave(c->workbench);
     if (c->options.executable != NULL) { /* the loop was begun */
         uv_run(&c->loop, UV_RUN_DEFAULT);
         uv_loop_close(&c->loop);

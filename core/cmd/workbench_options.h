@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "cmd/options.h"
+#include "offline/file_watch.h"
 #include "offline/workbench.h"
 
 /* Exit statuses of all commands that report findings. */
@@ -78,6 +79,11 @@ bool workbench_command_begin(struct workbench_command *c, const char *name, int 
 int workbench_command_report(struct workbench_command *c, FILE *to);
 /* The report of a command that cannot go on: a text to standard error, a document to standard output. EXIT_FINDINGS. */
 int workbench_command_refuse(struct workbench_command *c);
+/* Watch the files that the configuration was read from; of a configuration that could not be used, those that it was
+ * given as. */
+int workbench_command_watch(const struct workbench_command *c, struct file_watch *watch, struct err *err) MUST_CHECK;
+/* Read everything anew, with other findings. -1: it cannot be read, and there is no workbench. */
+int workbench_command_again(struct workbench_command *c, struct err *err) MUST_CHECK;
 void workbench_command_done(struct workbench_command *c);
 
 #endif

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -73,8 +72,12 @@ static bool is_watched(const struct file_watch *w, const struct inotify_event *e
     return (e->mask & IN_Q_OVERFLOW) != 0;
 }
 
-/* Read what is there. */
-static bool take_events(struct file_watch *w)
+int file_watch_fd(const struct file_watch *w)
+{
+    return w->fd;
+}
+
+bool file_watch_take(struct file_watch *w)
 {
     _Alignas(struct inotify_event) char bytes[16384];
     bool any = false;
@@ -89,6 +92,14 @@ static bool take_events(struct file_watch *w)
     return any;
 }
 
+void file_watch_settle(struct file_watch *w)
+{
+    struct pollfd p = {.fd = w->fd, .events = POLLIN};
+
+    while (poll(&p, 1, SETTLE_MS) > 0)
+        (void)file_watch_take(w);
+}
+
 int file_watch_await(struct file_watch *w, struct err *err)
 {
     struct pollfd p = {.fd = w->fd, .events = POLLIN};
@@ -97,9 +108,8 @@ int file_watch_await(struct file_watch *w, struct err *err)
     while (!changed) {
         if (poll(&p, 1, -1) < 0 && errno != EINTR)
             return err_set_sys(err, errno, "waiting for a file");
-        changed = take_events(w);
+        changed = file_watch_take(w);
     }
-    while (poll(&p, 1, SETTLE_MS) > 0)
-        (void)take_events(w);
+    file_watch_settle(w);
     return 0;
 }

@@ -147,6 +147,7 @@ static void on_rendered(void *ctx, const struct render_stats *stats)
     if (w->replacing || !w->complete || stats->request < w->requested || is_partial(w, stats))
         return;
     w->stats = *stats;
+    w->is_faulty = w->is_faulty || stats->held_count > 0 || w->failures.count > 0;
     w->rendering = RENDERING_DONE;
     uv_stop(w->loop);
 }
@@ -182,6 +183,7 @@ static void on_died(void *ctx, const struct renderer_death *death)
     struct workbench *w = ctx;
 
     bool is_trial = death->is_trial || !w->complete;
+    w->is_faulty = true;
     if (!death->is_trial) {
         model_replace_begin(w->model);
         fragments_clear(w);
@@ -208,6 +210,7 @@ static void on_program_failed(void *ctx, const char *message)
 
     template_finding(w->config, w->findings, FINDING_PROGRAM, NULL, NULL, message);
     w->replacing = false;
+    w->is_faulty = true;
     w->rendering = RENDERING_REFUSED;
     uv_stop(w->loop);
 }
@@ -235,6 +238,7 @@ static void report_failures(struct workbench *w)
 
 bool workbench_render(struct workbench *w)
 {
+    w->has_news = false;
     if (w->requested == 0 && w->rendering == RENDERING_REFUSED)
         return false; /* the templates did not load, while objects were read */
     workbench_begin(w, "rendering");
@@ -393,24 +397,52 @@ static void on_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-struct workbench *workbench_free(struct workbench *w)
+/* Its memory grows with the objects. */
+static void free_contents(struct workbench *w)
 {
-    if (w == NULL)
-        return NULL;
+    fragments_clear(w);
+    map_done(&w->fragments);
+    w->model = model_free(w->model);
+    w->store = w->store ? store_free(w->store) : NULL;
+}
+
+/* What is at work, and what is small. The renderer's store must be there still. */
+static void end_work(struct workbench *w)
+{
     free(w->program);
     w->source = source_dir_free(w->source);
     if (w->renderer != NULL)
         w->renderer = renderer_free(w->renderer);
-    fragments_clear(w);
     failures_clear(w);
-    map_done(&w->fragments);
     map_done(&w->failures);
-    w->model = model_free(w->model);
     default_certificate_done(&w->default_certificate);
-    w->store = w->store ? store_free(w->store) : NULL;
-    w->config = config_free(w->config);
     scratch_remove(&w->stdin_copy);
     free(w->stdin_path);
+}
+
+static struct workbench *close_all(struct workbench *w)
+{
+    w->config = config_free(w->config);
     uv_close((uv_handle_t *)&w->progress, on_closed);
     return NULL;
+}
+
+struct workbench *workbench_free(struct workbench *w)
+{
+    if (w == NULL)
+        return NULL;
+    end_work(w);
+    free_contents(w);
+    return close_all(w);
+}
+
+struct workbench *workbench_leave(struct workbench *w)
+{
+    static struct workbench left; /* for those who look for memory that nobody knows of */
+
+    if (w == NULL || left.loop != NULL)
+        return workbench_free(w);
+    end_work(w);
+    left = *w;
+    return close_all(w);
 }

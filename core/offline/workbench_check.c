@@ -44,6 +44,9 @@ static void ask_where(struct workbench *w, const struct conviction *c, char *obj
 
 static void on_quarantined(void *ctx, const struct conviction *c)
 {
+    struct workbench *w = ctx;
+
+    w->is_faulty = true;
     ask_where(ctx, c, workbench_object_name(c->fragment->owner_kind, c->fragment->owner_id));
 }
 
@@ -52,7 +55,7 @@ static void on_refused(void *ctx, const struct conviction *c)
 {
     struct workbench *w = ctx;
 
-    w->refused = true;
+    w->refused = w->is_faulty = true;
     ask_where(w, c, NULL);
 }
 
@@ -63,6 +66,7 @@ static void on_validated(void *ctx, const struct validation *v)
     if ((v->outcome == VALIDATION_REFUSED && !w->refused) || v->outcome == VALIDATION_INCONCLUSIVE)
         template_finding(w->config, w->findings, v->outcome == VALIDATION_REFUSED ? FINDING_REFUSED : FINDING_UNCHECKED,
                          NULL, w->with, *v->problem ? v->problem : "the check did not end");
+    w->is_faulty = w->is_faulty || v->outcome != VALIDATION_ACCEPTED;
     w->validated = v->outcome != VALIDATION_UNFINISHED;
     uv_stop(w->loop);
 }

@@ -24,6 +24,8 @@ static void on_file_report(void *ctx, enum source_dir_news news, const char *fil
 {
     struct workbench *w = ctx;
 
+    w->is_faulty = true;
+    workbench_note_news(w);
     if (news == SOURCE_DIR_RIGHT)
         return;
     bool is_stdin = w->stdin_path != NULL && strcmp(file, w->stdin_path) == 0;
@@ -197,5 +199,6 @@ int workbench_read_objects(struct workbench *w, struct err *err)
     store_listen(w->store, on_store_event, w);
     int result = w->options.dump != NULL ? workbench_dump_objects(w, err) : read_sources(w, err);
     store_unlisten(w->store, on_store_event, w);
+    workbench_follow(w);
     return result;
 }

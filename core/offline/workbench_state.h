@@ -9,6 +9,7 @@
  *   workbench_fetch.c  URLs without a content
  *   workbench_question.c what is asked of the renderer
  *   workbench_progress.c how long something takes
+ *   workbench_watch.c  waiting for a change
  *   workbench_view.c   what others read
  */
 #ifndef HAPTIC_OFFLINE_WORKBENCH_STATE_H
@@ -49,6 +50,9 @@ struct workbench {
     struct render_stats stats;
     workbench_changed *changed; /* NULL: nobody listens */
     void *changed_ctx;
+    bool has_news;           /* an object or a file has changed since the last rendering began */
+    bool awaits;             /* that is waited for */
+    bool is_faulty;          /* see workbench_is_clean() */
     char *answer;            /* of a prompt's question; NULL: not there yet */
     bool validated, refused; /* the check under way: it has ended; a part of no object is refused */
     char *with;              /* the HAProxy of the check under way */
@@ -75,6 +79,11 @@ int workbench_dump_caps(struct workbench *w, struct err *err) MUST_CHECK;
 /* Machine and settings of the controller in a program that is not its own. */
 int workbench_dump_adopt(const struct workbench *w, struct buf *program, struct err *err) MUST_CHECK;
 int workbench_dump_objects(struct workbench *w, struct err *err) MUST_CHECK;
+
+/* workbench_watch.c: note changes of the store from now on. */
+void workbench_follow(struct workbench *w);
+/* Something has changed: who awaits it goes on. */
+void workbench_note_news(struct workbench *w);
 
 /* workbench_read.c. Each: 0, or -1 when the input cannot be read. */
 /* A configuration that is wrong is a finding, and not usable. */

@@ -44,7 +44,7 @@ typedef void source_dir_report(void *ctx, enum source_dir_news news, const char 
 int source_dir_new(uv_loop_t *loop, struct store *store, const char *dir, source_dir_report *report, void *ctx,
                    struct source_dir **ret_source, struct err *err) MUST_CHECK;
 /* The same for several folders and files together, ended by NULL; a file that is named is read whatever its name ends
- * in. */
+ * in. Of its folder only this file counts. */
 int source_dir_open(uv_loop_t *loop, struct store *store, const char *const *paths, source_dir_report *report,
                     void *ctx, struct source_dir **ret_source, struct err *err) MUST_CHECK;
 /* False while there are files, or folders, of which something was never read: they may have objects that nobody knows

@@ -211,15 +211,28 @@ static void folder_look(struct source_dir *d, const char *path, const struct lev
     }
 }
 
+/* Without a watch, the slow timer notices the change. */
+static void watch_folder_of(struct source_dir *d, const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    CLEANUP(free_ptr) char *folder = slash != NULL ? xmemdup0(file, (size_t)(slash - file)) : xstrdup(".");
+    struct err ignored;
+
+    if (d->watch != NULL && *folder != '\0')
+        (void)!dir_watch_add(d->watch, folder, &ignored);
+}
+
 /* A file that was named itself is read, whatever its ending. */
 static void root_look(struct source_dir *d, const char *path, bool only_settled)
 {
     struct stat st;
 
-    if (stat(path, &st) == 0 && S_ISREG(st.st_mode))
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+        watch_folder_of(d, path);
         file_look(d, path, &st, only_settled);
-    else
+    } else {
         folder_look(d, path, NULL, only_settled);
+    }
 }
 
 static void file_missed(struct source_dir *d, struct dir_file *file)
@@ -267,6 +280,8 @@ void dir_look_at(struct source_dir *d, const char *path)
 {
     struct stat st;
 
+    if (strncmp(path, "./", 2) == 0 && map_get(&d->files, path + 2) != NULL)
+        path += 2; /* a file that was named without a folder */
     struct dir_file *file = map_get(&d->files, path);
 
     if (file == NULL && (!dir_is_manifest(path) || !is_below_root(d, path)))

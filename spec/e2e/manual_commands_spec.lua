@@ -9,6 +9,7 @@ local BIN = posix.real_path(os.getenv("HAPTIC_BIN") or "build/release/core/hapti
 --- Commands that another spec or check runs. A Lua pattern, the file, and words that stand in it.
 local ELSEWHERE = {
   { "^tools/quickstart", "spec/e2e/tour_spec.lua", "tools/quickstart" },
+  { "^haptic validate %-%-watch", "spec/e2e/validate_watch_spec.lua", "--watch" },
   { "^haptic snapshot", "spec/e2e/snapshot_spec.lua", "snapshot" },
   { "^haptic doctor", "spec/e2e/snapshot_spec.lua", "doctor" },
   { "^haptic diff %-%-from agent:", "spec/e2e/diff_spec.lua", "--from agent:" },
