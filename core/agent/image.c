@@ -136,6 +136,8 @@ int image_build(struct agent *a, struct disk_files *files, bool new_lineage, str
         *err = b.err;
         return -1;
     }
+    if (new_lineage)
+        live_starts(a->next);
     a->writing_digest = model_digest(a->model, MODEL_ACCEPTED);
     return 0;
 }

@@ -86,6 +86,8 @@ void live_load_config(struct live *l, const char *text, size_t length);
 /* A map by its file's content ("key value" lines). */
 void live_load_map(struct live *l, const char *name, const char *text, size_t length);
 void live_load_file(struct live *l, const char *path, const char *bytes, size_t length);
+/* HAProxy is about to start with the loaded files. */
+void live_starts(struct live *l);
 
 /* Correct by answers of the command line. */
 void live_merge_backends(struct live *l, const char *show_backend);

@@ -56,6 +56,13 @@ void live_load_certificate(struct live *l, const char *path, const char *bytes, 
     }
 }
 
+void live_starts(struct live *l)
+{
+    struct map_slot *slot;
+    for (size_t it = 0; (slot = map_next(&l->lists, &it));)
+        live_list_starts(slot->value);
+}
+
 void live_certificates_done(struct live *l)
 {
     struct map_slot *slot;

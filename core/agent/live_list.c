@@ -144,6 +144,20 @@ static const char *line_next(const char **at, const char *end, size_t *ret_lengt
     return NULL;
 }
 
+/* As HAProxy counts: comments and empty lines too. */
+static unsigned lines_of(const char *text, size_t length)
+{
+    unsigned count = length > 0 && text[length - 1] != '\n';
+    for (const char *at = text, *end = text + length; (at = memchr(at, '\n', (size_t)(end - at))); at++)
+        count++;
+    return count;
+}
+
+void live_list_starts(struct live_list *list)
+{
+    list->is_counted = true;
+}
+
 void live_list_read(struct live_list *list, const char *text, size_t length, bool numbered)
 {
     const char *at = text, *line;
@@ -155,6 +169,8 @@ void live_list_read(struct live_list *list, const char *text, size_t length, boo
         for (size_t i = 0; i < parsed.lines.length; i++)
             line_push(list, &parsed.lines.items[i]);
         vec_done(&parsed.lines);
+        list->count = lines_of(text, length);
+        list->is_counted = false;
         return;
     }
     while ((line = line_next(&at, text + length, &line_length))) {

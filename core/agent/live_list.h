@@ -3,8 +3,9 @@
  * Owns:    its lines.
  *
  * HAProxy numbers the lines of a list by a counter: those of the file first, then each line that is added. It tells a
- * number only in an answer that has all lines. So the number of a line that is added is foretold, once one was seen
- * (is_counted), and proved later.
+ * number only in an answer that has all lines. So the number of a line that is added is predicted when the counter is
+ * known (is_counted): since the start of HAProxy with a known file, or since an added line was read back. The number is
+ * proved later.
  */
 #ifndef HAPTIC_AGENT_LIVE_LIST_H
 #define HAPTIC_AGENT_LIVE_LIST_H
@@ -36,8 +37,8 @@ struct live_list {
     struct map names;              /* name → struct live_link; CRT_LIST_NOBODY included */
     struct map shapes;             /* certificate, newline, options → how many lines there are, as size_t */
     bool used;                     /* HAProxy has loaded it */
-    unsigned count;                /* HAProxy's counter, when is_counted */
-    bool is_counted;               /* a line that was added has been seen with its number */
+    unsigned count;                /* HAProxy's counter, when is_counted; else the lines of the file that was read */
+    bool is_counted;               /* the counter is known */
     int64_t unproved_ns;           /* since when it has changes that were not seen in HAProxy; 0: it has none */
 };
 
@@ -46,6 +47,9 @@ void live_list_free(struct live_list *list); /* NULL is fine */
 
 /* All lines anew: of a file, or (numbered) of `show ssl crt-list -n`. */
 void live_list_read(struct live_list *list, const char *text, size_t length, bool numbered);
+/* HAProxy is started with the file that was read last, so its counter begins after the last line of that file.
+ * Source: HAProxy, src/ssl_crtlist.c: crtlist_parse_file() sets linecount, and a line that is added gets ++linecount. */
+void live_list_starts(struct live_list *list);
 /* A line that HAProxy has added with the next number. Takes what line has. */
 void live_list_add(struct live_list *list, struct crt_list_line *line);
 /* HAProxy has removed the line of this number. */

@@ -1,5 +1,5 @@
 /* Crt-lists of a running HAProxy: names come and go by commands, whatever lines they share. HAProxy tells a list only
- * as a whole, so the agent foretells the numbers of new lines and reads the list a moment later: here it is read after
+ * as a whole, so the agent predicts the numbers of new lines and reads the list a moment later: here it is read after
  * each change. */
 #include "agent_support.h"
 
@@ -136,6 +136,12 @@ static void one_of_two_goes(struct world *w, const char *series)
     model_check(w->model, true);
     world_apply(w, false);
     assert_int_equal(w->operations, 2); /* a line comes, the former one goes */
+    /* HAProxy was started with a known file, so the number of the first new line was predicted, too. */
+    assert_true(live_of(w)->is_counted);
+    assert_true(live_of(w)->unproved_ns != 0);
+    WORLD_UNTIL(w, live_of(w)->unproved_ns == 0);
+    assert_true(is_live(w));
+    assert_int_equal(drift_repairs(w), 0);
     assert_true(world_shows(w, "show ssl crt-list -n " PATH, " two.example"));
     assert_false(world_shows(w, "show ssl crt-list -n " PATH, "one.example"));
     assert_int_equal(w->agent->reloads, reloads);
@@ -147,7 +153,50 @@ static void test_one_of_two_goes(void **state)
     each_series(one_of_two_goes, &(const struct agent_config){0});
 }
 
-/* Somebody else adds a line between two of ours: the number of the second one is not the one that was foretold. */
+/* The last line has gone, so the counter of HAProxy is higher than any number that it tells. An agent that did not start
+ * this HAProxy cannot know the counter, and reads the first new line back at once. */
+static void a_second_agent_counts(struct world *w, const char *series)
+{
+    unsigned uses[NAMES] = {1, 2};
+
+    (void)series;
+    begin(w);
+    put_names(w, uses);
+    world_apply(w, false);
+    uses[1] = 0;
+    uses[0] = 2;
+    put_names(w, uses);
+    world_apply(w, false);
+    uses[0] = 0;
+    put_names(w, uses);
+    world_apply(w, false);
+    WORLD_UNTIL(w, live_of(w)->unproved_ns == 0);
+    world_agent_end(w, false);
+    world_agent_with(w, (struct agent_config){.supervise = true});
+    world_apply(w, true);
+    assert_false(live_of(w)->is_counted);
+    uint64_t reloads = w->agent->reloads;
+    for (unsigned i = 2; i < 4; i++) {
+        uses[i] = 1;
+        put_names(w, uses);
+        world_apply(w, false);
+        assert_true(live_of(w)->is_counted);
+        assert_int_equal(live_of(w)->unproved_ns != 0, i == 3);
+    }
+    WORLD_UNTIL(w, live_of(w)->unproved_ns == 0);
+    assert_shown(w, uses, 0);
+    assert_true(w->agent->known);
+    assert_int_equal(w->agent->reloads, reloads);
+    assert_int_equal(drift_repairs(w), 0);
+}
+
+static void test_a_second_agent_counts(void **state)
+{
+    (void)state;
+    each_series(a_second_agent_counts, &(const struct agent_config){0});
+}
+
+/* Somebody else adds a line between two of ours: the number of the second one is not the one that was predicted. */
 static void somebody_else_counts(struct world *w, const char *series)
 {
     unsigned uses[NAMES] = {1};
@@ -211,9 +260,8 @@ static void test_a_line_is_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names_come_and_go),
-        cmocka_unit_test(test_one_of_two_goes),
-        cmocka_unit_test(test_somebody_else_counts),
+        cmocka_unit_test(test_names_come_and_go),     cmocka_unit_test(test_one_of_two_goes),
+        cmocka_unit_test(test_a_second_agent_counts), cmocka_unit_test(test_somebody_else_counts),
         cmocka_unit_test(test_a_line_is_lost),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
