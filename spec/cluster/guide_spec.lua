@@ -19,7 +19,9 @@ describe("the guide to high availability", function()
   local function ready(count)
     cluster:wait_for(count .. " ready controllers", 90, function()
       local output = cluster:run("kubectl get deployment haptic-controller -o jsonpath='{.spec.replicas} {.status.readyReplicas} {.status.replicas}'")
-      return output == ("%d %d %d"):format(count, count, count), output
+      -- The status does not count pods that end, but kubectl lists them, and they may be gone at the next command.
+      local listed = select(2, cluster:run("kubectl get pods -o name -l " .. k8s.CONTROLLERS):gsub("pod/", ""))
+      return output == ("%d %d %d"):format(count, count, count) and listed == count, ("%s, %d pods"):format(output, listed)
     end)
   end
 
