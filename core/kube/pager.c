@@ -22,7 +22,9 @@ struct kube_pager {
     void *ctx;
     struct kube_request *request;
     char *what, *token; /* token: NULL before the first page */
-    unsigned limit;     /* 0: everything in one page */
+    char *earlier;      /* a token of this list that was remembered; NULL: none yet */
+    unsigned pages, remember_at;
+    unsigned limit; /* 0: everything in one page */
     unsigned expired;
     bool is_busy, is_cancelled;
 };
@@ -32,6 +34,7 @@ static void pager_free(struct kube_pager *p)
     kube_request_cancel(p->request);
     free(p->what);
     free(p->token);
+    free(p->earlier);
     free(p);
 }
 
@@ -57,10 +60,27 @@ static void ask(struct kube_pager *p)
 static void begin(struct kube_pager *p)
 {
     free(p->token);
-    p->token = NULL;
+    free(p->earlier);
+    p->token = p->earlier = NULL;
+    p->pages = 0;
+    p->remember_at = 1;
     p->ops->begin(p->ctx);
     if (!p->is_cancelled)
         ask(p);
+}
+
+/* Did this token come before? The pages of such a list would never end. One token is kept, and replaced after twice as
+ * many pages each time, so a circle of any length is found (Brent's algorithm). */
+static bool comes_again(struct kube_pager *p, const char *token)
+{
+    if (p->earlier && strcmp(p->earlier, token) == 0)
+        return true;
+    if (++p->pages == p->remember_at) {
+        free(p->earlier);
+        p->earlier = xstrdup(token);
+        p->remember_at *= 2;
+    }
+    return false;
 }
 
 /* Give the page's objects; *ret_next is the token of the next page or NULL, *ret_version the list's (both in doc). */
@@ -77,6 +97,8 @@ static int take_page(struct kube_pager *p, yyjson_doc *doc, int64_t received_ns,
         (items && !yyjson_is_arr(items) && !yyjson_is_null(items)))
         return err_set(err, ERR_IO, "%s: the answer is no list (kind, items, metadata.resourceVersion)", p->what);
     yyjson_arr_iter it = yyjson_arr_iter_with(items);
+    if (*ret_next && **ret_next && comes_again(p, *ret_next))
+        return err_set(err, ERR_IO, "%s: metadata.continue is a token that came before: the list has no end", p->what);
     while (!p->is_cancelled && (item = yyjson_arr_iter_next(&it))) {
         const char *name = json_str(item, "metadata", "name"), *namespace = json_str(item, "metadata", "namespace");
         if (!name)

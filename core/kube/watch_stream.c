@@ -81,9 +81,12 @@ static void on_stream_done(void *ctx, const struct kube_response *response, cons
     if (err) {
         stream_failed(w, err, response->retry_after_ns);
     } else {
+        int64_t age_ns = clock_now_ns() - w->opened_ns;
         kube_watch_stop(w);
         kube_watch_tell_restart(w, "closed");
-        if (!w->is_dead)
+        if (!w->is_dead && age_ns < SHORT_NS)
+            kube_watch_sleep(w, SHORT_NS - age_ns); /* a server that ends each watch is not asked without a pause */
+        else if (!w->is_dead)
             kube_watch_open_stream(w, false);
     }
     kube_watch_leave(w);

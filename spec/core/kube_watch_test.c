@@ -107,6 +107,56 @@ static void an_expired_page_begins_the_list_anew(void **state)
     finish();
 }
 
+/* The first list goes round: a, b, c, b, c, ... */
+static void circle_then_good_pages(struct script_conn *c)
+{
+    if (is_stream(c)) {
+        script_open(c);
+        return;
+    }
+    list_requests++;
+    if (errors > 0)
+        script_reply(c, 200, NULL, LIST("9", "", OBJECT("a", "1")));
+    else if (script_has(c, "continue=b"))
+        script_reply(c, 200, NULL, LIST("9", "c", OBJECT("b", "1")));
+    else if (script_has(c, "continue=c"))
+        script_reply(c, 200, NULL, LIST("9", "b", OBJECT("c", "1")));
+    else
+        script_reply(c, 200, NULL, LIST("9", "b", OBJECT("a", "1")));
+}
+
+static void a_list_whose_pages_go_round_is_given_up(void **state)
+{
+    (void)state;
+    begin(circle_then_good_pages, true);
+    script_wait(&server, &lists, 1);
+    assert_int_equal(errors, 1);
+    assert_true(list_requests < 10);
+    finish();
+}
+
+static void end_each_watch(struct script_conn *c)
+{
+    if (!is_stream(c)) {
+        script_reply(c, 200, NULL, LIST("9", "", OBJECT("a", "1")));
+        return;
+    }
+    script_open(c);
+    script_line(c, EVENT("MODIFIED", "b", "10"));
+    script_close(c);
+}
+
+static void a_server_that_ends_each_watch_is_asked_once_a_second(void **state)
+{
+    (void)state;
+    begin(end_each_watch, true);
+    int64_t begun_ns = clock_now_ns();
+    script_wait(&server, &put_count, 4); /* that of the list, and of three watches */
+    assert_true(clock_now_ns() - begun_ns >= 2 * NS_PER_S - NS_PER_S / 10);
+    assert_int_equal(errors, 0);
+    finish();
+}
+
 static void bad_then_good_pages(struct script_conn *c)
 {
     static const char *const bad[] = {
@@ -390,6 +440,8 @@ int main(void)
         cmocka_unit_test(every_byte_may_come_alone),
         cmocka_unit_test(a_server_without_streamed_lists_is_paged),
         cmocka_unit_test(an_expired_page_begins_the_list_anew),
+        cmocka_unit_test(a_list_whose_pages_go_round_is_given_up),
+        cmocka_unit_test(a_server_that_ends_each_watch_is_asked_once_a_second),
         cmocka_unit_test(what_is_no_list_is_not_an_empty_list),
         cmocka_unit_test(gone_in_the_stream_lists_again),
         cmocka_unit_test(gone_by_http_lists_again_and_slows_down),
