@@ -289,7 +289,7 @@ local function place(out, p)
     return nil
   end
   route = path_key(path_meant(out, route, p.pathType or "ImplementationSpecific"))
-  if map == "path-prefix.map" then route = route:gsub("/+$", "") .. "/" end
+  if map == "path-prefix.map" then route = route:gsub("%f[/]/+$", "") .. "/" end
   return map, route
 end
 

@@ -45,7 +45,7 @@ end
 local function milliseconds(s)
   if type(s) ~= "string" or not find(s, "^[%d%l]+$") then return nil end
   local total, parts = 0, 0
-  local rest = gsub(s, "(%d+)(%l+)", function(number, unit)
+  local rest = gsub(s, "%f[%d](%d+)(%l+)", function(number, unit)
     if not MS[unit] then return nil end
     total, parts = total + tonumber(number) * MS[unit], parts + 1
     return ""

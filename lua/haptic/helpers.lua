@@ -125,7 +125,7 @@ function M.b64decode(s)
   if type(s) ~= "string" then error("b64decode: expected a string, got " .. type(s), 2) end
   if secret.is_handle(s) then return s end
   if secret.is_in(s) then error("b64decode: the value of a Secret with something beside it cannot be decoded", 2) end
-  s = gsub(gsub(s, "%s", ""), "=+$", "")
+  s = gsub(gsub(s, "%s", ""), "%f[=]=+$", "")
   if find(s, "[^%w+/]") or #s % 4 == 1 then return nil end
   local out = {}
   for i = 1, #s, 4 do

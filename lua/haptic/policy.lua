@@ -85,7 +85,7 @@ local function matches(pattern) return "v.matches(" .. cel(pattern) .. ")" end
 local MS = { us = 0.001, ms = 1, s = 1000, m = 60000, h = 3600000, d = 86400000 }
 local function milliseconds(text)
   local total = 0
-  for number, unit in text:gmatch("(%d+)(%l+)") do total = total + tonumber(number) * MS[unit] end
+  for number, unit in text:gmatch("%f[%d](%d+)(%l+)") do total = total + tonumber(number) * MS[unit] end
   return total
 end
 

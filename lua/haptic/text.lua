@@ -79,7 +79,7 @@ local function write(w, s)
   if w.mode == "config" then
     w.state, w.escaped = word.advance(w.state, s, w.escaped)
   elseif w.mode == "map" then
-    w.line = find(s, "\n", 1, true) and match(s, "([^\n]*)$") or w.line .. s
+    w.line = find(s, "\n", 1, true) and match(s, "^.*\n(.*)$") or w.line .. s
   end
   if w.values then
     for _ in string.gmatch(s, "\n") do w.value_line = w.value_line + 1 end

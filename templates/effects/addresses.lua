@@ -10,10 +10,10 @@ local V4_IN_V6 = ("\0"):rep(10) .. "\255\255"
 
 --- The keys of an address or a network such as 10.0.0.0/8; nil for other texts.
 local function keys_of(text)
-  local address, length = text:match("^([^/]+)/?(%d*)$")
+  local address, length = text:match("^([^/]+)(.*)$")
   local bytes = address and address_parse(address)
-  if not bytes then return nil end
-  local bits = tonumber(length) or #bytes * 8
+  if not bytes or length ~= "" and not length:find("^/%d+$") then return nil end
+  local bits = tonumber(length:sub(2)) or #bytes * 8
   if bits > #bytes * 8 then return nil end
   if #bytes == 16 and bits >= 96 and bytes:sub(1, 12) == V4_IN_V6 then bytes, bits = bytes:sub(13), bits - 96 end
   local digits = bytes:gsub(".", function(c) return ("%02X"):format(c:byte()) end)

@@ -86,13 +86,17 @@ for kind, action in pairs({ request = "http-request", response = "http-response"
   })
 end
 
+--- Is this a host, with or without a port?
+local function is_host(text)
+  local name, rest = text:match("^(%w[%w.-]*)(.*)$")
+  if not name or #name > 253 or name:find("..", 1, true) then return false end
+  local port = tonumber(rest:match("^:(%d+)$"))
+  return rest == "" or port ~= nil and port >= 1 and port <= 65535
+end
+
 --- A host that a Host header can contain.
 local function parse_host(text)
-  local name, port = text:match("^([%w][%w.-]*):?(%d*)$")
-  if not name or #name > 253 or text:sub(-1) == ":" or name:find("..", 1, true)
-    or port ~= "" and (tonumber(port) < 1 or tonumber(port) > 65535) then
-    return nil, "a host, and a port if needed"
-  end
+  if not is_host(text) then return nil, "a host, and a port if needed" end
   return text:lower()
 end
 
@@ -111,4 +115,4 @@ effects.declare("host", {
   end,
 })
 
-provide("effects.headers", { parse = parse, parse_host = parse_host })
+provide("effects.headers", { parse = parse, parse_host = parse_host, is_host = is_host })

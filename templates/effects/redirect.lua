@@ -1,5 +1,7 @@
 --- redirect.lua — a route that answers with the address of another host; path and query stay.
 
+local is_host = use("effects.headers").is_host
+
 local MAP = "route-redirect.map"
 local CODES = { 301, 302, 303, 307, 308 }
 
@@ -7,9 +9,7 @@ local CODES = { 301, 302, 303, 307, 308 }
 local function parse(text)
   local scheme, host = text:match("^(https?)://(.+)$")
   host = host or text
-  local name, port = host:match("^([%w][%w.-]*):?(%d*)$")
-  if not name or #name > 253 or port ~= "" and (tonumber(port) < 1 or tonumber(port) > 65535)
-    or host:sub(-1) == ":" or name:find("..", 1, true) then
+  if not is_host(host) then
     return nil, "a host, with http:// or https:// and a port if needed"
   end
   return { scheme = scheme or "any", host = host:lower() }

@@ -31,12 +31,12 @@ local function parse(key, value)
   local port = key:find("^[1-9]%d?%d?%d?%d?$") and tonumber(key)
   if not port or port > 65535 then return nil, "is no port" end
   if taken[port] then return nil, "is the port of the frontend " .. taken[port] end
-  local namespace, service, label, tls = tostring(value):trim():match("^([a-z0-9-]+)/([a-z0-9-]+):([a-z0-9-]+):?(%l*)$")
-  if not namespace or tls ~= "" and tls ~= "ssl" or tostring(value):trim():sub(-1) == ":" then
+  local namespace, service, label, tls = tostring(value):trim():match("^([a-z0-9-]+)/([a-z0-9-]+):([a-z0-9-]+)(.*)$")
+  if not namespace or tls ~= "" and tls ~= ":ssl" then
     return nil, "must be NAMESPACE/SERVICE:PORT or NAMESPACE/SERVICE:PORT:ssl"
   end
-  if tls == "ssl" and not (loaded and ssl.on) then return nil, "needs the library ssl, and Secrets that are watched" end
-  return { port = port, namespace = namespace, service = service, label = label, tls = tls == "ssl" }
+  if tls ~= "" and not (loaded and ssl.on) then return nil, "needs the library ssl, and Secrets that are watched" end
+  return { port = port, namespace = namespace, service = service, label = label, tls = tls ~= "" }
 end
 
 local function write_frontend(b, s)
