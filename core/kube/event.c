@@ -1,4 +1,4 @@
-/* A bucket of tokens limits the rate; a small table of what was said lately, keyed by a hash of object, reason and
+/* Shares limit the rate (event_share.h); a table of what was said lately, keyed by a hash of object, reason and
  * note, keeps a controller that fails in a loop from filling etcd. A request has ten seconds. */
 #include "kube/event.h"
 
@@ -8,14 +8,13 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/digest.h"
+#include "kube/event_share.h"
 #include "kube/path.h"
 #include "net/backoff.h"
 
-#define BURST 25
-#define REFILL_NS NS_PER_S
 #define REPEAT_NS (600 * NS_PER_S)
-#define RECENT 128
-#define IN_FLIGHT_MAX 16
+#define RECENT 512
+#define IN_FLIGHT_MAX EVENT_SHARE_BURST_ALL /* a burst is not held back for want of a place */
 #define DEADLINE_NS (10 * NS_PER_S)
 #define NOTE_MAX 1024
 #define API_GROUPS 2
@@ -24,7 +23,7 @@ struct kube_events {
     struct kube_client *client;
     char *controller, *instance;
     struct metrics *metrics;
-    int64_t tokens, refilled_ns;
+    struct event_shares shares;
     struct {
         struct digest digest;
         int64_t sent_ns;
@@ -54,7 +53,8 @@ static void tally(struct kube_events *e, const char *result)
             1);
 }
 
-static bool may_send(struct kube_events *e, const struct kube_event_object *o, const char *reason, const char *note)
+static bool may_send(struct kube_events *e, const struct kube_event_object *o, const char *namespace,
+                     const char *reason, const char *note)
 {
     const char *parts[] = {o->api_version ? o->api_version : "",
                            o->kind ? o->kind : "",
@@ -71,12 +71,8 @@ static bool may_send(struct kube_events *e, const struct kube_event_object *o, c
         if (e->recent[i].sent_ns && digest_equal(e->recent[i].digest, digest) && now - e->recent[i].sent_ns < REPEAT_NS)
             return false;
     }
-    int64_t refill = (now - e->refilled_ns) / REFILL_NS;
-    e->refilled_ns += refill * REFILL_NS;
-    e->tokens = e->tokens + refill < BURST ? e->tokens + refill : BURST;
-    if (e->tokens == 0)
+    if (!event_shares_take(&e->shares, namespace, now))
         return false;
-    e->tokens--;
     e->recent[e->next_recent].digest = digest;
     e->recent[e->next_recent].sent_ns = now;
     e->next_recent = (e->next_recent + 1) % RECENT;
@@ -167,7 +163,7 @@ void kube_event_send(struct kube_events *e, const struct kube_event_object *obje
     size_t slot = 0;
     while (slot < IN_FLIGHT_MAX && e->requests[slot])
         slot++;
-    if (slot == IN_FLIGHT_MAX || !may_send(e, object, reason, note)) {
+    if (slot == IN_FLIGHT_MAX || !may_send(e, object, namespace, reason, note)) {
         tally(e, "held_back");
         return;
     }
@@ -210,8 +206,7 @@ struct kube_events *kube_events_new(struct kube_client *client, const char *cont
     e->controller = xstrdup(controller);
     e->instance = xstrdup(instance);
     e->metrics = metrics;
-    e->tokens = BURST;
-    e->refilled_ns = clock_now_ns();
+    event_shares_begin(&e->shares, clock_now_ns());
     return e;
 }
 

@@ -2,6 +2,7 @@
 #include "kube_script.h"
 
 #include "kube/event.h"
+#include "kube/event_share.h"
 #include "kube/lease.h"
 
 static struct script server;
@@ -258,17 +259,49 @@ static void events_are_sent_once_and_not_too_many(void **state)
     }
     script_run_ms(&server, 50);
     assert_in_range(posts, 20, 27);
-    kube_event_send(e, &o, "Warning", "Last", "Test", "under way when all is freed");
+    struct kube_event_object theirs = o;
+    theirs.namespace = "other"; /* its owner is told all the same, however many come at once */
+    unsigned before = posts;
+    for (int i = 0; i < 20; i++) {
+        CLEANUP(free_ptr) char *note = xasprintf("%d", i);
+        kube_event_send(e, &theirs, "Warning", "Many", "Test", note);
+    }
+    script_run_ms(&server, 100);
+    assert_int_equal(posts, before + 20);
+    kube_event_send(e, &theirs, "Warning", "Last", "Test", "under way when all is freed");
     kube_events_free(e);
     client = kube_client_free(client);
     script_done(&server);
     buf_done(&bodies);
 }
 
+static void shares_of_events_are_of_namespaces_and_of_all(void **state)
+{
+    struct event_shares s;
+    unsigned noisy = 0, all = 0;
+    (void)state;
+    event_shares_begin(&s, 0);
+    for (int i = 0; i < 1000; i++)
+        noisy += event_shares_take(&s, "noisy", 0);
+    assert_int_equal(noisy, EVENT_SHARE_BURST);
+    assert_true(event_shares_take(&s, "quiet", 0));
+    assert_true(event_shares_take(&s, "noisy", NS_PER_S));
+    assert_false(event_shares_take(&s, "noisy", NS_PER_S));
+    event_shares_begin(&s, 0);
+    for (int i = 0; i < 1000; i++) {
+        CLEANUP(free_ptr) char *name = xasprintf("n%d", i);
+        all += event_shares_take(&s, name, 0);
+    }
+    assert_int_equal(all, EVENT_SHARE_BURST_ALL);
+    assert_true(event_shares_take(&s, "n0", NS_PER_S / 4));
+    assert_false(event_shares_take(&s, "n1", NS_PER_S / 4));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_record_keeps_what_it_does_not_know),
+        cmocka_unit_test(shares_of_events_are_of_namespaces_and_of_all),
         cmocka_unit_test(a_record_made_by_hand_is_a_whole_lease),
         cmocka_unit_test(what_is_no_lease_is_refused),
         cmocka_unit_test(calls_have_outcomes),
