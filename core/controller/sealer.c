@@ -444,6 +444,13 @@ static bool must_be_built(const struct sealer *s)
            (s->stale_values_ns != 0 && clock_now_ns() - s->stale_values_ns >= STALE_VALUES_NS);
 }
 
+/* Is there anything to write now, or later without another change? */
+static bool has_work(const struct sealer *s)
+{
+    return s->state != SEALER_OPEN || s->file.out.length > 0 || s->stale_values_ns != 0 || must_be_built(s) ||
+           model_has_unkept(s->model);
+}
+
 static void work(struct sealer *s)
 {
     int64_t begun = clock_now_ns();
@@ -458,7 +465,8 @@ static void work(struct sealer *s)
         return;
     }
     if (begun < s->not_before_ns) {
-        wake(s, s->not_before_ns - begun);
+        if (has_work(s))
+            wake(s, s->not_before_ns - begun);
         return;
     }
     if (s->state == SEALER_IDLE || s->state == SEALER_FAILED || (s->state == SEALER_OPEN && must_be_built(s)))

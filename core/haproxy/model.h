@@ -249,6 +249,8 @@ void model_track_kept(struct model *m, bool track);
  * valid during the call. */
 size_t model_take_kept(struct model *m, size_t max,
                        void (*fn)(void *ctx, const struct fragment *before, const struct fragment *now), void *ctx);
+/* Has a kept version changed since the last call? */
+bool model_has_unkept(const struct model *m);
 /* All kept versions that were taken and have not changed since. */
 void model_each_kept(const struct model *m, void (*fn)(void *ctx, struct fragment *f), void *ctx);
 /* Is this one of them? */

@@ -59,6 +59,11 @@ size_t model_take_kept(struct model *m, size_t max,
     return m->unkept.length;
 }
 
+bool model_has_unkept(const struct model *m)
+{
+    return m->unkept.length > 0 || m->kept_gone.length > 0;
+}
+
 void model_each_kept(const struct model *m, void (*fn)(void *ctx, struct fragment *f), void *ctx)
 {
     const struct map_slot *slot;

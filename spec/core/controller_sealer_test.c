@@ -157,6 +157,25 @@ static void the_file_stays_small(void **state)
     end(&w);
 }
 
+static void a_step_without_a_change_sets_no_timer(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w);
+    put(&w, "o1", 1);
+    model_check(w.model, true);
+    wait_level(&w);
+    uv_run(&w.loop, UV_RUN_DEFAULT);
+    put(&w, "o1", 2);
+    model_check(w.model, true);
+    sealer_step(w.sealer); /* writes, or sets a timer */
+    uv_run(&w.loop, UV_RUN_DEFAULT);
+    sealer_step(w.sealer); /* soon after a write */
+    assert_false(uv_loop_alive(&w.loop));
+    assert_true(is_level(&w));
+    end(&w);
+}
+
 static void who_stops_has_written_everything(void **state)
 {
     (void)state;
@@ -346,6 +365,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(changes_are_appended),
         cmocka_unit_test(the_file_stays_small),
+        cmocka_unit_test(a_step_without_a_change_sets_no_timer),
         cmocka_unit_test(who_stops_has_written_everything),
         cmocka_unit_test(who_may_not_write_does_not),
         cmocka_unit_test(a_newer_writer_s_file_stays),
