@@ -38,7 +38,7 @@ struct agent_config {
     int64_t reload_deadline_ns;     /* 0: 30 s */
     int64_t min_reload_interval_ns; /* 0: 2 s; between two reloads; operations without a reload do not wait */
     /* 0: 1 s; the delay until runtime changes are on disk (always before a reload or restart). Longer if writing would
-     * take more than a two-hundredth of the time. */
+     * take more than one part in 800 of the time. */
     int64_t disk_delay_ns;
     /* 0: 3; a supervised HAProxy is killed and started again when its worker does not answer this number of questions
      * in a row, for this number of command deadlines. An attached HAProxy is never killed. */

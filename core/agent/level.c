@@ -12,7 +12,7 @@
 
 #define WRITE_WARN_NS (60 * NS_PER_S)
 #define WRITE_WARN_MAX_NS (3600 * NS_PER_S)
-#define WRITE_COST_FACTOR 200 /* a write may take a two-hundredth of the time between two, with all its threads */
+#define WRITE_COST_FACTOR 800 /* a write may take one part in so many of the time, with all its threads */
 #define SLICE_NS (NS_PER_MS / 2)
 #define BETWEEN_SLICES_MS 1
 #define RETRY_MS 50
