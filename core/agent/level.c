@@ -69,7 +69,8 @@ void level_schedule(struct agent *a)
 /* True when the live state is known and this process may write it. */
 static bool may_collect(const struct agent *a)
 {
-    return !a->level && !a->writing && a->known && *a->lineage && a->fenced;
+    return !a->level && !a->writing && a->known && *a->lineage && a->fenced &&
+           (a->leveling.draft || !model_parts_are_held(a->model));
 }
 
 /* The directory must not be ahead of HAProxy, so no accepted text may be waiting for an apply. */

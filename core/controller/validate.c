@@ -3,6 +3,9 @@
  * suspects (the base) must be accepted first. Then the sets are tested one by one, each together with the base. A set
  * that is refused is split. When its first half is accepted, the other half must be refused, which needs no check.
  * Output that is rendered during the run becomes a set of its own, so a refusal is always caused by the set under test.
+ *
+ * An idle run mostly checks output that is accepted and live already. Its text is collected in slices, so no change
+ * waits for the text of the whole configuration. It needs no evidence: a refusal is asked again by an urgent run.
  */
 #include "controller/validate.h"
 
@@ -14,8 +17,12 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "controller/accuse.h"
+#include "haproxy/draft.h"
 
 #define CHECKS_MAX 40
+#define SLICE_NS (NS_PER_MS / 2)
+#define BETWEEN_SLICES_MS 1
+#define HELD_MS 50 /* while another draft is collected */
 
 struct suspect {
     char *id;
@@ -37,6 +44,8 @@ struct validator {
     struct validator_events events;
     void *ctx;
     struct check *check;
+    struct draft *draft; /* of an idle run, until its check begins */
+    uv_timer_t *slices;
     struct evidence evidence;
     VEC(struct suspects) queue; /* the last one is next */
     struct suspects testing;    /* the set under test; empty: the check tests the base */
@@ -332,6 +341,7 @@ static void finish(struct validator *v, enum validation_outcome outcome)
                                 .checks = v->checks,
                                 .duration_ns = clock_now_ns() - v->begun_ns,
                                 .idle = v->idle};
+    v->draft = draft_free(v->draft);
     evidence_done(&v->evidence);
     v->busy = false;
     v->events.done(v->ctx, &result);
@@ -423,10 +433,24 @@ static void on_check(void *ctx, const struct check_result *result)
         finish(v, VALIDATION_ACCEPTED);
 }
 
-static void next_check(struct validator *v)
+static void begin_check(struct validator *v)
 {
     struct disk_files files = {0};
 
+    v->checks++;
+    model_check_begin(v->model);
+    evidence_done(&v->evidence);
+    v->config.idle = v->idle;
+    if (v->draft) {
+        v->check = check_start_composed(v->loop, &v->config, draft_files, STEAL(v->draft), draft_release, on_check, v);
+        return;
+    }
+    evidence_collect(&v->evidence, v->model, &files);
+    v->check = check_start(v->loop, &v->config, &files, on_check, v);
+}
+
+static void next_check(struct validator *v)
+{
     if (v->events.must_wait != NULL && v->events.must_wait(v->ctx)) {
         v->problem[0] = '\0';
         finish(v, VALIDATION_INCONCLUSIVE);
@@ -447,12 +471,39 @@ static void next_check(struct validator *v)
             return;
         }
     }
-    v->checks++;
-    model_check_begin(v->model);
-    evidence_done(&v->evidence);
-    evidence_collect(&v->evidence, v->model, &files);
-    v->config.idle = v->idle;
-    v->check = check_start(v->loop, &v->config, &files, on_check, v);
+    begin_check(v);
+}
+
+/* ---- idle runs ---- */
+
+/* Whatever cannot be collected is checked in one piece. */
+static void on_slice(uv_timer_t *timer)
+{
+    struct validator *v = timer->data;
+    struct err err;
+    bool is_done;
+
+    if (!v->draft && model_parts_are_held(v->model)) {
+        uv_timer_start(timer, on_slice, HELD_MS, 0);
+        return;
+    }
+    if (!v->draft)
+        v->draft = draft_begin(v->model, v->config.vault);
+    int rc = draft_step(v->draft, SLICE_NS, &is_done, &err);
+    if (rc == 0 && !is_done) {
+        uv_timer_start(timer, on_slice, BETWEEN_SLICES_MS, 0);
+        return;
+    }
+    model_review_gone(v->model);
+    if (rc < 0 || model_pending(v->model) > 0 || draft_end(v->draft, &err) < 0)
+        v->draft = draft_free(v->draft);
+    next_check(v);
+}
+
+static void collect_end(struct validator *v)
+{
+    uv_timer_stop(v->slices);
+    v->draft = draft_free(v->draft);
 }
 
 static void run(struct validator *v, bool idle)
@@ -462,11 +513,15 @@ static void run(struct validator *v, bool idle)
     v->checks = 0;
     v->begun_ns = clock_now_ns();
     v->problem[0] = '\0';
-    next_check(v);
+    if (idle && model_pending(v->model) == 0)
+        uv_timer_start(v->slices, on_slice, 0, 0);
+    else
+        next_check(v);
 }
 
 void validator_run(struct validator *v)
 {
+    collect_end(v);
     if (v->check != NULL) {
         check_cancel(STEAL(v->check));
         model_check_end(v->model, false);
@@ -511,6 +566,9 @@ struct validator *validator_new(uv_loop_t *loop, const struct check_config *conf
     v->model = model;
     v->events = *events;
     v->ctx = ctx;
+    v->slices = xcalloc(1, sizeof(*v->slices));
+    uv_timer_init(loop, v->slices);
+    v->slices->data = v;
     v->duration = metric_histogram(metrics, "haptic_validation_duration_seconds",
                                    "Duration of one haproxy -c of a whole configuration.");
     v->failures = metric_counter(metrics, "haptic_validation_failures_total",
@@ -518,10 +576,17 @@ struct validator *validator_new(uv_loop_t *loop, const struct check_config *conf
     return v;
 }
 
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
 struct validator *validator_free(struct validator *v)
 {
     if (v == NULL)
         return NULL;
+    collect_end(v);
+    uv_close((uv_handle_t *)v->slices, on_closed);
     if (v->check != NULL)
         check_cancel(v->check);
     queue_clear(v, false);

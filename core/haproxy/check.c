@@ -50,6 +50,9 @@ struct check {
     char *binary, *temporary, *readable;
     VEC(char *) environment; /* ended by NULL when the child starts */
     struct disk_files files;
+    disk_compose *compose; /* makes the files in the thread; NULL: they are complete */
+    void *compose_ctx;
+    void (*release)(void *compose_ctx);
     struct vault *vault;
     VEC(struct check_message) complaints; /* about handles; owns text and file */
     int64_t start_ns, deadline_ns;
@@ -207,9 +210,12 @@ static int child_start(struct check *c, struct err *err)
 static void start_work(uv_work_t *work)
 {
     struct check *c = work->data;
+    if (c->compose)
+        c->compose(c->compose_ctx, &c->files);
     if (scratch_make(c->temporary, &c->scratch, &c->err) == 0 && disk_prepare(c->scratch.path, &c->err) == 0 &&
         account_keys_complete(&c->files, &c->err) == 0 && disk_dump(c->scratch.path, &c->files, &c->err) == 0)
         (void)child_start(c, &c->err);
+    disk_files_done(&c->files);
 }
 
 /* --- on the loop --- */
@@ -381,7 +387,8 @@ static void on_deadline(uv_timer_t *timer)
 static void start_after(uv_work_t *work, int status UNUSED)
 {
     struct check *c = work->data;
-    disk_files_done(&c->files);
+    if (c->release)
+        c->release(c->compose_ctx);
     if (c->err.kind != ERR_NONE) {
         if (c->pid) {
             kill(c->pid, SIGKILL);
@@ -408,16 +415,13 @@ static void start_after(uv_work_t *work, int status UNUSED)
         kill(c->pid, SIGKILL);
 }
 
-struct check *check_start(uv_loop_t *loop, const struct check_config *config, struct disk_files *files,
-                          check_done *done, void *ctx)
+static struct check *check_new(uv_loop_t *loop, const struct check_config *config, check_done *done, void *ctx)
 {
     struct check *c = xcalloc(1, sizeof(*c));
     c->loop = loop;
     c->binary = xstrdup(config->binary);
     c->temporary = xstrdup(config->temporary ? config->temporary : scratch_place());
     c->readable = config->readable ? xstrdup(config->readable) : NULL;
-    c->files = *files;
-    memset(files, 0, sizeof(*files));
     c->deadline_ns = config->deadline_ns ? config->deadline_ns : DEFAULT_DEADLINE_NS;
     c->idle = config->idle;
     c->niceness = config->niceness;
@@ -434,15 +438,39 @@ struct check *check_start(uv_loop_t *loop, const struct check_config *config, st
     c->timer.data = c->work.data = c;
     c->open_handles = 1;
     c->vault = config->vault;
+    return c;
+}
+
+static void check_queue(struct check *c)
+{
     disk_files_add(&c->files, HASTE_FILE, haste, strlen(haste));
+    uv_timer_start(&c->timer, on_deadline, (uint64_t)(c->deadline_ns / NS_PER_MS + 1), 0);
+    (void)uv_queue_work(c->loop, &c->work, start_work, start_after);
+}
+
+struct check *check_start(uv_loop_t *loop, const struct check_config *config, struct disk_files *files,
+                          check_done *done, void *ctx)
+{
+    struct check *c = check_new(loop, config, done, ctx);
+    c->files = *files;
+    memset(files, 0, sizeof(*files));
     for (size_t i = 0; i < c->files.items.length; i++)
         file_expand(c, &c->files.items.items[i]);
-    if (c->complaints.length) {
+    if (c->complaints.length)
         uv_timer_start(&c->timer, on_complaints, 0, 0);
-        return c;
-    }
-    uv_timer_start(&c->timer, on_deadline, (uint64_t)(c->deadline_ns / NS_PER_MS + 1), 0);
-    (void)uv_queue_work(loop, &c->work, start_work, start_after);
+    else
+        check_queue(c);
+    return c;
+}
+
+struct check *check_start_composed(uv_loop_t *loop, const struct check_config *config, disk_compose *compose,
+                                   void *compose_ctx, void (*release)(void *compose_ctx), check_done *done, void *ctx)
+{
+    struct check *c = check_new(loop, config, done, ctx);
+    c->compose = compose;
+    c->compose_ctx = compose_ctx;
+    c->release = release;
+    check_queue(c);
     return c;
 }
 

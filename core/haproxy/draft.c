@@ -1,5 +1,5 @@
 /* A new draft takes pointers to all sections and items without looking at them. Then each of them is drawn: its text is
- * copied with the values of Secrets. Sorting and joining use only names and copies, which do not change any more.
+ * copied with its names and with the values of Secrets. Sorting and joining use only these copies.
  *
  * A part is the copy of one section or item. When one was drawn twice, the later part counts.
  */
@@ -18,12 +18,13 @@
 #define DRAWN_AT_ONCE 16 /* parts between two looks at the clock */
 
 struct part {
-    const struct section *section; /* NULL: an item's */
-    const struct item *item;       /* NULL: a section's */
+    enum contribution_kind kind; /* CONTRIBUTION_SECTION: of a whole section */
     int32_t rank, order;
-    bool is_there;     /* exists in the accepted state */
-    uint32_t turn;     /* the part with the highest turn counts */
-    size_t at, length; /* in draft.texts, followed by a NUL */
+    bool is_there;                  /* exists in the accepted state */
+    uint32_t turn;                  /* the part with the highest turn counts */
+    size_t at;                      /* in draft.texts: scope, key and text, a NUL after each of them */
+    const char *scope, *key, *text; /* set when everything is drawn; a section has its name as scope, and no key */
+    size_t length;                  /* of the text */
 };
 
 struct draft {
@@ -48,8 +49,7 @@ static void on_accepted(void *ctx, struct item *item)
 {
     struct draft *d = ctx;
 
-    if (!d->is_ended)
-        vec_push(&d->changed, item);
+    vec_push(&d->changed, item);
 }
 
 struct draft *draft_begin(struct model *m, struct vault *vault)
@@ -75,7 +75,8 @@ struct draft *draft_free(struct draft *d)
 {
     if (!d)
         return NULL;
-    model_release_parts(d->model);
+    if (!d->is_ended)
+        model_release_parts(d->model);
     vec_done(&d->sections);
     vec_done(&d->items);
     vec_done(&d->changed);
@@ -86,8 +87,15 @@ struct draft *draft_free(struct draft *d)
     return NULL;
 }
 
+static void text_add(struct draft *d, const char *bytes, size_t length)
+{
+    buf_add(&d->texts, bytes, length);
+    buf_putc(&d->texts, '\0');
+}
+
 /* Moves the text in d->scratch into a new part. */
-static int part_add(struct draft *d, struct part part, enum expand_as as, struct err *err)
+static int part_add(struct draft *d, struct part part, const char *scope, const char *key, enum expand_as as,
+                    struct err *err)
 {
     int rc = part.is_there ? expand_buf(d->vault, as, &d->scratch, NULL, err) : 0;
 
@@ -95,8 +103,9 @@ static int part_add(struct draft *d, struct part part, enum expand_as as, struct
         part.turn = (uint32_t)d->parts.length;
         part.at = d->texts.length;
         part.length = part.is_there ? d->scratch.length : 0;
-        buf_add(&d->texts, buf_str(&d->scratch), part.length);
-        buf_putc(&d->texts, '\0');
+        text_add(d, scope, strlen(scope));
+        text_add(d, key, strlen(key));
+        text_add(d, buf_str(&d->scratch), part.length);
         vec_push(&d->parts, part);
     }
     buf_clear(&d->scratch);
@@ -105,24 +114,26 @@ static int part_add(struct draft *d, struct part part, enum expand_as as, struct
 
 static int section_draw(struct draft *d, const struct section *s, struct err *err)
 {
-    struct part part = {.section = s};
+    struct part part = {.kind = CONTRIBUTION_SECTION};
 
+    if (vault_is_in(s->name, strlen(s->name))) /* check_start() says the same to people */
+        return err_set(err, ERR_INVALID, "%s: the value of a Secret cannot be part of a name", s->name);
     part.is_there = section_rank(s, MODEL_ACCEPTED, &part.rank);
     if (part.is_there)
         section_write(s, MODEL_ACCEPTED, &d->scratch, NULL);
-    return part_add(d, part, EXPAND_CONFIG, err);
+    return part_add(d, part, s->name, "", EXPAND_CONFIG, err);
 }
 
 static int item_draw(struct draft *d, const struct item *item, struct err *err)
 {
-    struct part part = {.item = item, .order = item->accepted_order, .is_there = item->accepted};
+    struct part part = {.kind = item->kind, .order = item->accepted_order, .is_there = item->accepted};
     bool is_entry = item->kind == CONTRIBUTION_MAP_ENTRY;
 
     if (is_entry && item->accepted && item->key[0])
         map_entry_write(&d->scratch, item->key, item->accepted->bytes);
     else if (!is_entry && item->accepted)
         buf_add(&d->scratch, item->accepted->bytes, item->accepted->length);
-    if (part_add(d, part, is_entry ? EXPAND_MAP : EXPAND_FILE, err) == 0)
+    if (part_add(d, part, item->scope, item->key, is_entry ? EXPAND_MAP : EXPAND_FILE, err) == 0)
         return 0;
     CLEANUP(free_ptr) char *path = draft_path(item->kind, item->scope);
     return err_wrap(err, "%s", path);
@@ -172,27 +183,34 @@ int draft_end(struct draft *d, struct err *err)
             return -1;
     }
     d->is_ended = true;
+    model_release_parts(d->model);
     return 0;
 }
 
 /* ---- functions for the thread ---- */
 
-/* Sections before items; the parts of one section, file or item are adjacent, the latest one last. */
+static bool is_section(const struct part *part)
+{
+    return part->kind == CONTRIBUTION_SECTION;
+}
+
+/* Sections before items; then by kind and names. */
+static int names_compare(const struct part *x, const struct part *y)
+{
+    if (is_section(x) != is_section(y))
+        return is_section(x) ? -1 : 1;
+    if (x->kind != y->kind)
+        return x->kind < y->kind ? -1 : 1;
+    int scopes = strcmp(x->scope, y->scope);
+    return scopes ? scopes : strcmp(x->key, y->key);
+}
+
+/* The parts of one section, file or item are adjacent, the latest one last. */
 static int part_compare(const void *a, const void *b)
 {
     const struct part *x = a, *y = b;
-    int names;
+    int names = names_compare(x, y);
 
-    if (!x->section != !y->section)
-        return x->section ? -1 : 1;
-    if (x->section) {
-        names = strcmp(x->section->name, y->section->name);
-    } else {
-        if (x->item->kind != y->item->kind)
-            return x->item->kind < y->item->kind ? -1 : 1;
-        names = strcmp(x->item->scope, y->item->scope);
-        names = names ? names : strcmp(x->item->key, y->item->key);
-    }
     return names ? names : x->turn < y->turn ? -1 : 1;
 }
 
@@ -202,7 +220,7 @@ static int section_part_compare(const void *a, const void *b)
 
     if (x->rank != y->rank)
         return x->rank < y->rank ? -1 : 1;
-    return strcmp(x->section->name, y->section->name);
+    return strcmp(x->scope, y->scope);
 }
 
 /* Pieces of one file. */
@@ -212,14 +230,14 @@ static int piece_compare(const void *a, const void *b)
 
     if (x->order != y->order)
         return x->order < y->order ? -1 : 1;
-    return strcmp(x->item->key, y->item->key);
+    return strcmp(x->key, y->key);
 }
 
-static bool is_same(const struct part *a, const struct part *b)
+static void part_locate(const struct draft *d, struct part *part)
 {
-    return a->section || b->section ? a->section == b->section
-                                    : a->item->kind == b->item->kind && strcmp(a->item->scope, b->item->scope) == 0 &&
-                                          strcmp(a->item->key, b->item->key) == 0;
+    part->scope = d->texts.data + part->at;
+    part->key = part->scope + strlen(part->scope) + 1;
+    part->text = part->key + strlen(part->key) + 1;
 }
 
 /* Keeps the latest part of each section or item, if it exists. */
@@ -228,37 +246,39 @@ static void parts_settle(struct draft *d)
     size_t kept = 0, count = d->parts.length;
     struct part *parts = d->parts.items;
 
+    for (size_t i = 0; i < count; i++)
+        part_locate(d, &parts[i]);
     if (count)
         qsort(parts, count, sizeof(*parts), part_compare);
     for (size_t i = 0; i < count; i++)
-        if (parts[i].is_there && (i + 1 == count || !is_same(&parts[i], &parts[i + 1])))
+        if (parts[i].is_there && (i + 1 == count || names_compare(&parts[i], &parts[i + 1]) != 0))
             parts[kept++] = parts[i];
     d->parts.length = kept;
 }
 
-static void list_compose(const struct draft *d, const struct part *parts, size_t count, struct buf *out)
+static void list_compose(const struct part *parts, size_t count, struct buf *out)
 {
     struct crt_list_name *names = xreallocarray(NULL, count, sizeof(*names));
 
     for (size_t i = 0; i < count; i++)
-        names[i] = (struct crt_list_name){parts[i].item->key, d->texts.data + parts[i].at, parts[i].order};
+        names[i] = (struct crt_list_name){parts[i].key, parts[i].text, parts[i].order};
     crt_list_write_all(out, names, count);
     free(names);
 }
 
 /* All parts of one file. Those of a map are sorted by key already. */
-static void file_compose(const struct draft *d, struct part *parts, size_t count, struct disk_files *files)
+static void file_compose(struct part *parts, size_t count, struct disk_files *files)
 {
-    CLEANUP(free_ptr) char *path = draft_path(parts->item->kind, parts->item->scope);
+    CLEANUP(free_ptr) char *path = draft_path(parts->kind, parts->scope);
     struct buf out = {0};
 
-    if (parts->item->kind == CONTRIBUTION_CRT_LIST) {
-        list_compose(d, parts, count, &out);
+    if (parts->kind == CONTRIBUTION_CRT_LIST) {
+        list_compose(parts, count, &out);
     } else {
-        if (parts->item->kind != CONTRIBUTION_MAP_ENTRY)
+        if (parts->kind != CONTRIBUTION_MAP_ENTRY)
             qsort(parts, count, sizeof(*parts), piece_compare);
         for (size_t i = 0; i < count; i++)
-            buf_add(&out, d->texts.data + parts[i].at, parts[i].length);
+            buf_add(&out, parts[i].text, parts[i].length);
     }
     size_t length = out.length;
     disk_files_take(files, path, buf_steal(&out), length);
@@ -273,19 +293,33 @@ void draft_compose(struct draft *d, struct buf *config, struct disk_files *files
     parts_settle(d);
     parts = d->parts.items;
     count = d->parts.length;
-    while (sections < count && parts[sections].section)
+    while (sections < count && is_section(&parts[sections]))
         sections++;
     if (sections)
         qsort(parts, sections, sizeof(*parts), section_part_compare);
     for (size_t i = 0; i < sections; i++) {
         if (i)
             buf_putc(config, '\n');
-        buf_add(config, d->texts.data + parts[i].at, parts[i].length);
+        buf_add(config, parts[i].text, parts[i].length);
     }
     for (size_t i = sections; i < count; i = next) {
-        for (next = i + 1; next < count && parts[next].item->kind == parts[i].item->kind &&
-                           strcmp(parts[next].item->scope, parts[i].item->scope) == 0;)
+        for (next = i + 1;
+             next < count && parts[next].kind == parts[i].kind && strcmp(parts[next].scope, parts[i].scope) == 0;)
             next++;
-        file_compose(d, parts + i, next - i, files);
+        file_compose(parts + i, next - i, files);
     }
+}
+
+void draft_files(void *draft, struct disk_files *files)
+{
+    struct buf config = {0};
+
+    draft_compose(draft, &config, files);
+    size_t length = config.length;
+    disk_files_take(files, DISK_CONFIG, buf_steal(&config), length);
+}
+
+void draft_release(void *draft)
+{
+    (void)draft_free(draft);
 }

@@ -20,18 +20,24 @@
 
 struct draft;
 
-/* Items and sections of the model are held (model_hold_parts()) until the draft is freed. vault: may be NULL. */
+/* Items and sections of the model are held (model_hold_parts()) until draft_end(), so only one draft of a model can be
+ * collected at a time: not while model_parts_are_held(). vault: may be NULL. */
 struct draft *draft_begin(struct model *m, struct vault *vault);
-struct draft *draft_free(struct draft *d); /* NULL is fine; always returns NULL */
+/* After draft_end() the model may be gone. NULL is fine; always returns NULL. */
+struct draft *draft_free(struct draft *d);
 
 /* Collect for about budget_ns. *ret_is_done: everything was seen. ERR_NOTFOUND, ERR_INVALID: a value of a Secret cannot
- * be put in; the text names the file. */
+ * be put in, or is part of a section's name; the text names the file or the section. */
 int draft_step(struct draft *d, int64_t budget_ns, bool *ret_is_done, struct err *err) MUST_CHECK;
-/* After the last step: collect again what has changed since. Changes after this do not count. */
+/* After the last step: collect again what has changed since. Changes after this do not count; the draft does not need
+ * the model any more. After an error it can only be freed. */
 int draft_end(struct draft *d, struct err *err) MUST_CHECK;
 /* Append the text of haproxy.cfg to config, and the other files to files ("maps/NAME", "files/NAME", "certs/NAME").
- * Any thread, once, while the loop thread leaves the draft alone. */
+ * Any thread, once, after draft_end(), while the loop thread leaves the draft alone. */
 void draft_compose(struct draft *d, struct buf *config, struct disk_files *files);
+/* The same with haproxy.cfg among the files, and draft_free(), for check_start_composed(). */
+void draft_files(void *draft, struct disk_files *files);
+void draft_release(void *draft);
 
 /* "files/x", "certs/y", "maps/z"; malloc'ed. */
 char *draft_path(enum contribution_kind kind, const char *name);

@@ -235,10 +235,10 @@ void model_changes_done(struct model_changes *c);
 void model_each_changed(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
 
 /* Keep all items and sections allocated, also empty ones, and call fn for each item whose accepted text changes, until
- * model_release_parts(). Name, key, scope and kind do not change, so another thread may read them. One holder at a
- * time. */
+ * model_release_parts(). One holder at a time. */
 void model_hold_parts(struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);
 void model_release_parts(struct model *m);
+bool model_parts_are_held(const struct model *m);
 
 /* Kept versions: the last accepted version of each fragment. A restart of the controller must restore them. While they
  * are tracked, the model remembers which of them changed. When tracking begins, every fragment with such a version

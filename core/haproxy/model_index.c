@@ -42,6 +42,11 @@ void model_hold_parts(struct model *m, void (*fn)(void *ctx, struct item *item),
     m->on_accepted_ctx = ctx;
 }
 
+bool model_parts_are_held(const struct model *m)
+{
+    return m->on_accepted != NULL;
+}
+
 void model_release_parts(struct model *m)
 {
     m->on_accepted = NULL;

@@ -207,12 +207,61 @@ static void names_the_file_of_a_value_that_is_gone(void **state UNUSED)
     vault_free(vault);
 }
 
+/* Names are visible to everybody, so a value must not get into one. */
+static void has_no_value_in_a_name(void **state UNUSED)
+{
+    static const struct emitted e[] = {
+        {CONTRIBUTION_SECTION, "backend HapticSecret0123456789abcdef0123456789abcdefEnd", "s", "retries 1\n", 0, 0}};
+    struct model *m = model_new();
+    struct err err = {0};
+    bool is_done;
+
+    model_put(m, "f", e, 1);
+    model_check(m, true);
+    struct draft *d = draft_begin(m, NULL);
+    assert_int_equal(draft_step(d, NS_PER_S, &is_done, &err), -1);
+    assert_int_equal(err.kind, ERR_INVALID);
+    assert_non_null(strstr(err.text, "cannot be part of a name"));
+    draft_free(d);
+    assert_false(model_parts_are_held(m));
+    model_free(m);
+}
+
+/* A draft of which everything is collected needs no model: a thread composes it while the model goes. */
+static void outlives_the_model(void **state UNUSED)
+{
+    static const struct emitted e[] = {{CONTRIBUTION_FILE, "users", "", "a\n", 0, 0},
+                                       {CONTRIBUTION_SECTION, "backend a", "s", "retries 1\n", 0, 0}};
+    struct model *m = model_new();
+    struct disk_files files = {0};
+    struct err err = {0};
+    bool is_done;
+
+    model_put(m, "f", e, 2);
+    model_check(m, true);
+    CLEANUP(free_ptr) char *wanted = model_config(m, MODEL_ACCEPTED);
+    struct draft *d = draft_begin(m, NULL);
+    assert_int_equal(draft_step(d, NS_PER_S, &is_done, &err), 0);
+    assert_true(model_parts_are_held(m));
+    assert_int_equal(draft_end(d, &err), 0);
+    assert_false(model_parts_are_held(m));
+    model_free(m);
+    draft_files(d, &files);
+    draft_release(d);
+    assert_int_equal(files.items.length, 2);
+    assert_string_equal(file_find(&files, "files/users")->bytes, "a\n");
+    assert_string_equal(file_find(&files, DISK_CONFIG)->bytes, wanted);
+    disk_files_done(&files);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(is_what_the_model_writes),
         cmocka_unit_test(is_given_up_at_any_moment),
         cmocka_unit_test(names_the_file_of_a_value_that_is_gone),
+        cmocka_unit_test(has_no_value_in_a_name),
+        cmocka_unit_test(outlives_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
