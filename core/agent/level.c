@@ -113,10 +113,11 @@ bool level_now(struct agent *a)
 /* Runs in the thread. */
 static void compose(void *ctx, struct disk_files *files)
 {
-    const struct leveling *l = ctx;
+    struct leveling *l = ctx;
     struct buf body = {0}, config = {0};
 
     draft_compose(l->draft, &body, files);
+    l->draft = draft_free(l->draft); /* to wipe and free so much would hold up the loop */
     image_head(&config, l->lineage, l->socket, &body);
     buf_add(&config, buf_str(&body), body.length);
     expand_wipe(&body);

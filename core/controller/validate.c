@@ -442,7 +442,7 @@ static void begin_check(struct validator *v)
     evidence_done(&v->evidence);
     v->config.idle = v->idle;
     if (v->draft) {
-        v->check = check_start_composed(v->loop, &v->config, draft_files, STEAL(v->draft), draft_release, on_check, v);
+        v->check = check_start_composed(v->loop, &v->config, draft_files, STEAL(v->draft), on_check, v);
         return;
     }
     evidence_collect(&v->evidence, v->model, &files);

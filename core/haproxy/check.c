@@ -52,7 +52,6 @@ struct check {
     struct disk_files files;
     disk_compose *compose; /* makes the files in the thread; NULL: they are complete */
     void *compose_ctx;
-    void (*release)(void *compose_ctx);
     struct vault *vault;
     VEC(struct check_message) complaints; /* about handles; owns text and file */
     int64_t start_ns, deadline_ns;
@@ -387,8 +386,6 @@ static void on_deadline(uv_timer_t *timer)
 static void start_after(uv_work_t *work, int status UNUSED)
 {
     struct check *c = work->data;
-    if (c->release)
-        c->release(c->compose_ctx);
     if (c->err.kind != ERR_NONE) {
         if (c->pid) {
             kill(c->pid, SIGKILL);
@@ -464,12 +461,11 @@ struct check *check_start(uv_loop_t *loop, const struct check_config *config, st
 }
 
 struct check *check_start_composed(uv_loop_t *loop, const struct check_config *config, disk_compose *compose,
-                                   void *compose_ctx, void (*release)(void *compose_ctx), check_done *done, void *ctx)
+                                   void *compose_ctx, check_done *done, void *ctx)
 {
     struct check *c = check_new(loop, config, done, ctx);
     c->compose = compose;
     c->compose_ctx = compose_ctx;
-    c->release = release;
     check_queue(c);
     return c;
 }

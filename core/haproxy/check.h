@@ -77,10 +77,9 @@ struct check;
 struct check *check_start(uv_loop_t *loop, const struct check_config *config, struct disk_files *files,
                           check_done *done, void *ctx);
 /* The same for files that compose makes in the thread (with the values of Secrets, so there are no complaints about
- * handles). compose_ctx is the check's own from now on: release is called with it once, on the loop thread, also after
- * check_cancel(). */
+ * handles). compose is called exactly once, also when the check is cancelled, and takes compose_ctx over. */
 struct check *check_start_composed(uv_loop_t *loop, const struct check_config *config, disk_compose *compose,
-                                   void *compose_ctx, void (*release)(void *compose_ctx), check_done *done, void *ctx);
+                                   void *compose_ctx, check_done *done, void *ctx);
 /* Abandon: kills the child; done is not called. The loop must run on until what it owned is released. */
 void check_cancel(struct check *c);
 

@@ -317,9 +317,5 @@ void draft_files(void *draft, struct disk_files *files)
     draft_compose(draft, &config, files);
     size_t length = config.length;
     disk_files_take(files, DISK_CONFIG, buf_steal(&config), length);
-}
-
-void draft_release(void *draft)
-{
     (void)draft_free(draft);
 }

@@ -23,7 +23,7 @@ struct draft;
 /* Items and sections of the model are held (model_hold_parts()) until draft_end(), so only one draft of a model can be
  * collected at a time: not while model_parts_are_held(). vault: may be NULL. */
 struct draft *draft_begin(struct model *m, struct vault *vault);
-/* After draft_end() the model may be gone. NULL is fine; always returns NULL. */
+/* After draft_end() the model may be gone, and any thread may free the draft. NULL is fine; always returns NULL. */
 struct draft *draft_free(struct draft *d);
 
 /* Collect for about budget_ns. *ret_is_done: everything was seen. ERR_NOTFOUND, ERR_INVALID: a value of a Secret cannot
@@ -35,9 +35,9 @@ int draft_end(struct draft *d, struct err *err) MUST_CHECK;
 /* Append the text of haproxy.cfg to config, and the other files to files ("maps/NAME", "files/NAME", "certs/NAME").
  * Any thread, once, after draft_end(), while the loop thread leaves the draft alone. */
 void draft_compose(struct draft *d, struct buf *config, struct disk_files *files);
-/* The same with haproxy.cfg among the files, and draft_free(), for check_start_composed(). */
+/* The same with haproxy.cfg among the files, for check_start_composed(). Frees the draft: to wipe and free so much would
+ * hold up the loop thread. */
 void draft_files(void *draft, struct disk_files *files);
-void draft_release(void *draft);
 
 /* "files/x", "certs/y", "maps/z"; malloc'ed. */
 char *draft_path(enum contribution_kind kind, const char *name);

@@ -247,7 +247,6 @@ static void outlives_the_model(void **state UNUSED)
     assert_false(model_parts_are_held(m));
     model_free(m);
     draft_files(d, &files);
-    draft_release(d);
     assert_int_equal(files.items.length, 2);
     assert_string_equal(file_find(&files, "files/users")->bytes, "a\n");
     assert_string_equal(file_find(&files, DISK_CONFIG)->bytes, wanted);
