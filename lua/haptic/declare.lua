@@ -295,6 +295,9 @@ end
 ---@return any value nil when it is wrong
 ---@return string|nil message what it must be, and what it is
 function M.read(spec, v)
+  if type(v) == "string" and #v > MAX_TEXT then -- no reader looks at a text of any length
+    return nil, format("must be at most %d bytes long, not %d", MAX_TEXT, #v)
+  end
   local value, expects, problem = READ[spec.type](v, spec)
   if problem then return nil, problem end
   if value ~= nil and spec.parse then

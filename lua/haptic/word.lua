@@ -6,7 +6,7 @@
 -- so text templates can put a value anywhere.
 local M = {}
 
-local find, gsub, format, byte = string.find, string.gsub, string.format, string.byte
+local find, gsub, sub, format, byte = string.find, string.gsub, string.sub, string.format, string.byte
 
 --- Longest value of one word, in bytes; HAProxy itself works on lines of some kilobytes.
 M.MAX_WORD = 8192
@@ -34,7 +34,7 @@ end
 
 --- A value for a message: short, on one line.
 function M.show(s)
-  s = gsub(s, "[%c\127-\255]", function(c) return format("\\x%02x", byte(c)) end)
+  s = gsub(sub(s, 1, 61), "[%c\127-\255]", function(c) return format("\\x%02x", byte(c)) end)
   if #s > 60 then s = s:sub(1, 57) .. "..." end
   return '"' .. s .. '"'
 end

@@ -124,4 +124,18 @@ describe("Annotations", function()
       assert.truthy(tostring(message):find("mine.lua:%d+: ") and tostring(message):find(case[2], 1, true), tostring(message))
     end)
   end
+
+  it("refuse a text of more than 8192 bytes, whatever its type, before they look at it", function()
+    local declare = require("haptic.declare")
+    local more = { enum = { values = { "a" } }, records = { fields = { a = { type = "text" } } } }
+    for _, kind in ipairs({ "bool", "switch", "integer", "duration", "size", "enum", "text", "list", "addresses", "lines",
+      "records" }) do
+      local spec = { type = kind }
+      for name, value in pairs(more[kind] or {}) do spec[name] = value end
+      local value, message = declare.read(spec, ("1"):rep(8193))
+      assert.is_nil(value)
+      assert.equal("must be at most 8192 bytes long, not 8193", message, kind)
+    end
+    assert.equal(("1"):rep(8192), declare.read({ type = "text" }, ("1"):rep(8192)))
+  end)
 end)
