@@ -410,6 +410,7 @@ static void free_contents(struct workbench *w)
 static void end_work(struct workbench *w)
 {
     free(w->program);
+    free(w->probed);
     w->source = source_dir_free(w->source);
     if (w->renderer != NULL)
         w->renderer = renderer_free(w->renderer);

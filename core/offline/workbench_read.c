@@ -122,7 +122,10 @@ int workbench_read_caps(struct workbench *w, struct err *err)
     }
     if (place_find_program(o->haproxy_binary, &binary, err) < 0)
         return err_wrap(err, "what HAProxy can do is not known (--haproxy-version 3.2 renders without a program)");
-    return place_probe(binary, &w->caps, err);
+    if (place_probe(binary, &w->caps, err) < 0)
+        return -1;
+    w->probed = STEAL(binary);
+    return 0;
 }
 
 int workbench_make_store(struct workbench *w, struct err *err)

@@ -29,6 +29,7 @@ struct workbench {
     struct config *config;
     char *program; /* of a dump; NULL: the configuration's */
     struct haproxy_caps caps;
+    char *probed; /* the program that said so; NULL: none did */
     struct store *store;
     struct default_certificate default_certificate;
     struct source_dir *source;

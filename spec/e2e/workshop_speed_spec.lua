@@ -83,6 +83,64 @@ describe("ten thousand Ingresses offline", function()
       .. "verdicts %.2f s more"):format(COUNT, render, check, validate, validate / check, prompt, changed - prompt))
   end)
 
+  --- Starts a command that watches; the function that waits for its verdicts (their number), and gives what it printed.
+  local function watching(command)
+    os.remove(dir .. "/watched")
+    local watcher = posix.spawn({ name = "haptic", argv = { "sh", "-c", ("cd %s && exec %s"):format(dir, command) },
+      output = dir .. "/watched" })
+    return watcher, function(runs)
+      local deadline = posix.now() + 120
+      local text
+      repeat
+        posix.sleep(0.005)
+        text = posix.read_file(dir .. "/watched")
+      until select(2, text:gsub("waiting for a change", "")) == runs or posix.now() > deadline
+      return text
+    end
+  end
+
+  --- Puts another file in the place of one; what was printed with the verdict about it, and the seconds until then.
+  local function saved(name, text, await, runs)
+    posix.write_file(dir .. "/saved.new", text)
+    local began = posix.now()
+    assert(os.rename(dir .. "/saved.new", dir .. "/" .. name))
+    return await(runs), posix.now() - began
+  end
+
+  it("are validated again after each change of an object or a template", function()
+    local list = objects(COUNT)
+    local function part(number, word)
+      local items = {}
+      for i = (number - 1) * 300 + 1, math.min(number * 300, #list) do items[#items + 1] = list[i] end
+      items[#items + 1] = { apiVersion = "v1", kind = "Service", metadata = { name = "part-" .. number, namespace = word },
+        spec = { ports = { { port = 80 } } } }
+      return cjson.encode({ apiVersion = "v1", kind = "List", items = items })
+    end
+    assert(os.execute("mkdir " .. dir .. "/parts"))
+    for number = 1, math.ceil(#list / 300) do posix.write_file(("%s/parts/%d.json"):format(dir, number), part(number, "a")) end
+    local template = 'section("global", {}, function(b) b:comment("%s") end)\n'
+    posix.write_file(dir .. "/added.lua", template:format("a"))
+    posix.write_file(dir .. "/added.json", '{"templateSnippets": {"added.lua": {"file": "added.lua"}}}')
+    local watcher, await = watching(BIN .. " validate --watch -c added.json parts")
+    finally(function() watcher:stop(10) end)
+    assert.matches("valid: %d+ objects", await(1))
+    local object, whole, runs = math.huge, math.huge, 1
+    for _, word in ipairs({ "b", "c", "d" }) do
+      runs = runs + 1
+      local text, seconds = saved("parts/1.json", part(1, word), await, runs)
+      assert.equal(runs, select(2, text:gsub("valid: ", "")))
+      object = math.min(object, seconds)
+    end
+    for _, word in ipairs({ "b", "c", "d" }) do
+      runs = runs + 1
+      local text, seconds = saved("added.lua", template:format(word), await, runs)
+      assert.equal(runs, select(2, text:gsub("valid: ", "")))
+      whole = math.min(whole, seconds)
+    end
+    print(("%d Ingresses watched: from a saved object to the verdict %.2f s, from a saved template %.2f s"):format(COUNT,
+      object, whole))
+  end)
+
   it("are a tenth of that in a test, which runs again for each file that is saved", function()
     local number = COUNT / 10 < 100 and 100 or COUNT / 10
     local function save(word)
@@ -92,17 +150,10 @@ describe("ten thousand Ingresses offline", function()
     end
     save("good")
     posix.write_file(dir .. "/tests.json", tested(number))
-    local watcher = posix.spawn({ name = "haptic", argv = { BIN, "test", "--watch", "-c", dir .. "/tests.json" },
-      output = dir .. "/watched" })
+    local watcher, wait = watching(BIN .. " test --watch -c tests.json")
     finally(function() watcher:stop(10) end)
     local function await(runs, verdict)
-      local deadline = posix.now() + 120
-      local text
-      repeat
-        posix.sleep(0.005)
-        text = posix.read_file(dir .. "/watched")
-      until select(2, text:gsub("waiting for a change", "")) == runs or posix.now() > deadline
-      assert.matches("Tests: " .. verdict .. "[^\n]*\n[^\n]*waiting for a change[^\n]*\n?$", text)
+      assert.matches("Tests: " .. verdict .. "[^\n]*\n[^\n]*waiting for a change[^\n]*\n?$", wait(runs))
     end
     await(1, "1 passed, 0 failed")
     local best = math.huge
