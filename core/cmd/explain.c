@@ -94,23 +94,27 @@ static void print_json(const struct finding_code_row *row, bool first)
     put_pair("meaning", row->meaning);
     putchar(',');
     put_pair("remedy", row->remedy);
+    putchar(',');
+    put_pair("example", row->example);
     putchar('}');
 }
 
 static void print_row(const struct finding_code_row *row)
 {
-    printf("%s: %s\n    %s\n    Remedy: %s\n", row->code, row->title, row->meaning, row->remedy);
+    CLEANUP(buf_done) struct buf text = {0};
+
+    finding_code_write(row, &text);
+    fputs(buf_str(&text), stdout);
 }
 
 static void print_markdown(void)
 {
-    printf(
-        "# Findings\n\nEvery finding of the offline commands has a code. `haptic explain CODE` prints its meaning and "
-        "its remedy.\nThis page is generated: `haptic explain --markdown`.\n");
+    printf("# Findings\n\nEvery finding of the offline commands has a code. `haptic explain CODE` prints its meaning, "
+           "its remedy and the beginning of an example.\nThis page is generated: `haptic explain --markdown`.\n");
     for (size_t i = 0; i < finding_code_count(); i++) {
         const struct finding_code_row *row = finding_code_row((enum finding_code)i);
-        printf("\n## %s\n\n**%s** (%s)\n\n%s\n\n*Remedy:* %s\n", row->code, row->title,
-               row->level == FINDING_ERROR ? "error" : "warning", row->meaning, row->remedy);
+        printf("\n## %s\n\n**%s** (%s)\n\n%s\n\n*Remedy:* %s\n\n```text\n%s\n```\n", row->code, row->title,
+               row->level == FINDING_ERROR ? "error" : "warning", row->meaning, row->remedy, row->example);
     }
 }
 

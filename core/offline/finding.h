@@ -58,11 +58,14 @@ struct finding_code_row {
     const char *title;   /* one line */
     const char *meaning; /* what happened, and what the running controller does then */
     const char *remedy;
+    const char *example; /* the beginning of a message with this code; tests produce it */
 };
 const struct finding_code_row *finding_code_row(enum finding_code code);
 size_t finding_code_count(void);
 /* NULL when there is no such code; letters in either case. */
 const struct finding_code_row *finding_code_find(const char *text);
+/* Adds the lines that `haptic explain CODE` prints. */
+void finding_code_write(const struct finding_code_row *row, struct buf *out);
 
 /* A place and what is wrong there; all strings are copied, NULL or 0: not known. */
 struct finding {

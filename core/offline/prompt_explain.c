@@ -16,7 +16,7 @@ int prompt_explain(struct workbench *w, const char *binary, struct yyjson_val *c
     size_t length = strlen(DISK_CONFIG ":");
 
     if (row != NULL) {
-        buf_printf(out, "%s: %s\n    %s\n    Remedy: %s\n", row->code, row->title, row->meaning, row->remedy);
+        finding_code_write(row, out);
         return 0;
     }
     if (what != NULL && strncmp(what, DISK_CONFIG ":", length) == 0)

@@ -110,6 +110,21 @@ describe("finding", function()
     assert.equal("", table.concat(without, " "), "codes without a case")
   end)
 
+  it("has an example that its case, or the test of doctor, gives", function()
+    local pipe = assert(io.popen(BIN .. " explain -o json"))
+    local doctor = read("spec/core/offline_doctor_test.c")
+    for _, row in ipairs(cjson.decode(pipe:read("*a"))) do
+      local golden = CASES[row.code] and read("spec/e2e/findings/" .. row.code .. ".txt")
+      local example = plain(row.example, "/nowhere")
+      if golden then
+        assert.equal(example, golden:sub(1, #example))
+      else
+        assert.truthy(doctor:find(('"%s", "%s'):format(row.code, row.example), 1, true), row.code .. ": " .. row.example)
+      end
+    end
+    pipe:close()
+  end)
+
   it("is in the table of docs/troubleshooting.md with its remedy and a link, in order and nothing else", function()
     local pipe = assert(io.popen(BIN .. " explain -o json"))
     local wanted, found = {}, {}
