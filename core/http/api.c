@@ -4,6 +4,7 @@
 #include "http/api.h"
 
 #include <errno.h>
+#include <gnutls/gnutls.h>
 #include <microhttpd.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -152,13 +153,20 @@ static void release_body(struct api_request *request)
     body_done(&request->body);
 }
 
+/* The path of a route may have a token in it: the time of the comparison does not tell how much of it is right. */
+static bool is_path_of(const struct api_route *route, const char *path)
+{
+    size_t length = strlen(route->path);
+    return strlen(path) == length && gnutls_memcmp(route->path, path, length) == 0;
+}
+
 static void handle(struct api_request *request, const char *method, const char *path)
 {
     struct api_server *s = request->server;
     bool is_path = false;
     for (size_t i = 0; i < s->routes.length; i++) {
         const struct api_route *route = &s->routes.items[i];
-        if (strcmp(route->path, path) != 0)
+        if (!is_path_of(route, path))
             continue;
         is_path = true;
         if (strcmp(route->method, method) != 0)
