@@ -307,6 +307,8 @@ static bool lineage_is_known(struct agent *a, const char *answer)
         live_free(disk);
         return false;
     }
+    if (a->live && strncmp(a->live->lineage, mark, length) == 0)
+        live_take_counters(disk, a->live);
     live_free(a->live);
     a->live = disk;
     a->shapes_due = true;

@@ -88,6 +88,8 @@ void live_load_map(struct live *l, const char *name, const char *text, size_t le
 void live_load_file(struct live *l, const char *path, const char *bytes, size_t length);
 /* HAProxy is about to start with the loaded files. */
 void live_starts(struct live *l);
+/* before: another view of the same process. Its counters of lists hold until a comparison shows other lines. */
+void live_take_counters(struct live *l, const struct live *before);
 
 /* Correct by answers of the command line. */
 void live_merge_backends(struct live *l, const char *show_backend);

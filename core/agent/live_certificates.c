@@ -63,6 +63,19 @@ void live_starts(struct live *l)
         live_list_starts(slot->value);
 }
 
+void live_take_counters(struct live *l, const struct live *before)
+{
+    const struct map_slot *slot;
+    for (size_t it = 0; (slot = map_next(&before->lists, &it));) {
+        const struct live_list *known = slot->value;
+        struct live_list *list = known->is_counted ? map_get(&l->lists, known->path) : NULL;
+        if (!list)
+            continue;
+        list->count = known->count;
+        list->is_counted = true;
+    }
+}
+
 void live_certificates_done(struct live *l)
 {
     struct map_slot *slot;

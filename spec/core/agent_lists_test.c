@@ -153,6 +153,34 @@ static void test_one_of_two_goes(void **state)
     each_series(one_of_two_goes, &(const struct agent_config){0});
 }
 
+/* HAProxy is started, and not reloaded, with files that this agent has written. */
+static void a_start_counts(struct world *w, const char *series)
+{
+    unsigned uses[NAMES] = {1, 2};
+
+    (void)series;
+    begin(w);
+    world_agent_end(w, true);
+    world_agent_with(w, (struct agent_config){.supervise = true});
+    world_apply(w, true);
+    assert_true(live_of(w)->is_counted);
+    uint64_t reloads = w->agent->reloads;
+    put_names(w, uses);
+    world_apply(w, false);
+    assert_true(live_of(w)->unproved_ns != 0);
+    WORLD_UNTIL(w, live_of(w)->unproved_ns == 0);
+    assert_shown(w, uses, 0);
+    assert_true(w->agent->known);
+    assert_int_equal(w->agent->reloads, reloads);
+    assert_int_equal(drift_repairs(w), 0);
+}
+
+static void test_a_start_counts(void **state)
+{
+    (void)state;
+    each_series(a_start_counts, &(const struct agent_config){0});
+}
+
 /* The last line has gone, so the counter of HAProxy is higher than any number that it tells. An agent that did not start
  * this HAProxy cannot know the counter, and reads the first new line back at once. */
 static void a_second_agent_counts(struct world *w, const char *series)
@@ -261,8 +289,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names_come_and_go),     cmocka_unit_test(test_one_of_two_goes),
-        cmocka_unit_test(test_a_second_agent_counts), cmocka_unit_test(test_somebody_else_counts),
-        cmocka_unit_test(test_a_line_is_lost),
+        cmocka_unit_test(test_a_second_agent_counts), cmocka_unit_test(test_a_start_counts),
+        cmocka_unit_test(test_somebody_else_counts),  cmocka_unit_test(test_a_line_is_lost),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
 }
