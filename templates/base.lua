@@ -23,6 +23,8 @@ settings({
   maxconn = { type = "integer", min = 1, max = 100000000, doc = "connections at the same time" },
   fd_hard_limit = { type = "integer", min = 100, max = 1073741824, default = 100000, doc = "bound of descriptors" },
   threads = { type = "integer", min = 1, max = 4096, doc = "threads of HAProxy" },
+  h2_glitches = { type = "integer", min = 0, max = 100000000, default = 2000,
+    doc = "protocol faults that end an HTTP/2 connection; 0: never" },
   hard_stop_after = { type = "duration", min = "1s", default = "30m", doc = "end of an old worker" },
   max_reloads = { type = "integer", min = 1, max = 10000, default = 50, doc = "reloads that an old worker outlives" },
   log_target = { type = "text", pattern = WORD, expects = "stdout, stderr, a socket or an address", default = "stdout",
@@ -88,6 +90,11 @@ section("global", { name = "global", order = 100 }, function(b)
   if OBSERVE then b:line("no", "strict-limits") end
   local threads = setting("threads")
   if threads then b:line("nbthread", threads) end
+  -- Against floods of HTTP/2 frames (HAProxy configuration manual, tune.h2.fe.glitches-threshold). Browsers cause a few
+  -- such faults, too. HAProxy 2.6 has no such limit.
+  if (capabilities.major or 2) >= 3 and context.h2_glitches > 0 then
+    b:line("tune.h2.fe.glitches-threshold", context.h2_glitches)
+  end
   -- Old workers end after this time, or after this many reloads.
   b:line("hard-stop-after", setting("hard_stop_after"))
   b:line("mworker-max-reloads", context.max_reloads)
