@@ -334,7 +334,7 @@ static void help(void)
 {
     puts(":help          this list; help() says what Lua has\n"
          ":load FILE     evaluate a file\n"
-         ":save FILE     write the objects, and the requests since they changed, as a test\n"
+         ":save FILE     write the objects, and the requests since they changed, as a test; :save! replaces a file\n"
          ":diff          what the changes of this session would do to a HAProxy that runs what the files say\n"
          ":reload        load the configuration again, and what it has read\n"
          ":quit          end, as Ctrl-D does");
@@ -366,7 +366,7 @@ static void load_file(struct repl *r, const char *path)
     }
 }
 
-static void save(struct repl *r, const char *path)
+static void save(struct repl *r, const char *path, bool replaces)
 {
     size_t left_out = 0;
     struct err err;
@@ -374,7 +374,7 @@ static void save(struct repl *r, const char *path)
     if (r->saved.requests.length == 0) {
         printf("error: nothing was asked: request{host = …} first\n");
         r->failed = true;
-    } else if (saved_test_write(&r->saved, r->common.workbench, path, &left_out, &err) < 0) {
+    } else if (saved_test_write(&r->saved, r->common.workbench, path, replaces, &left_out, &err) < 0) {
         printf("error: %s\n", err.text);
         r->failed = true;
     } else {
@@ -422,8 +422,8 @@ static void command(struct repl *r, const char *line)
         follow_config(r, true);
     } else if (strcmp(line, ":diff") == 0) {
         diff(r);
-    } else if (strncmp(line, ":save ", 6) == 0) {
-        save(r, line + 6 + strspn(line + 6, " "));
+    } else if (strncmp(line, ":save ", 6) == 0 || strncmp(line, ":save! ", 7) == 0) {
+        save(r, line + 6 + strspn(line + 6, " "), line[5] == '!');
     } else if (strncmp(line, ":load ", 6) == 0) {
         load_file(r, line + 6 + strspn(line + 6, " "));
     } else {

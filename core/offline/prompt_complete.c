@@ -8,7 +8,7 @@
 
 #define SHOWN_MAX 500
 
-static const char *const commands[] = {":diff", ":help", ":load", ":quit", ":reload", ":save"};
+static const char *const commands[] = {":diff", ":help", ":load", ":quit", ":reload", ":save", ":save!"};
 
 struct candidates {
     VEC(char *) items;
@@ -54,7 +54,7 @@ static char *complete_command(const char *line)
             add(&c, commands[i], strlen(commands[i]));
         return finish(&c);
     }
-    if (strncmp(line, ":load ", 6) != 0 && strncmp(line, ":save ", 6) != 0)
+    if (strncmp(line, ":load ", 6) != 0 && strncmp(line, ":save ", 6) != 0 && strncmp(line, ":save! ", 7) != 0)
         return finish(&c);
     c.typed = blank + 1;
     CLEANUP(free_ptr) char *pattern = xasprintf("%s*", c.typed);

@@ -78,10 +78,13 @@ static char *name_of(const char *path)
     return name;
 }
 
-static int write_file(const char *path, const struct buf *text, struct err *err)
+static int write_file(const char *path, bool replaces, const struct buf *text, struct err *err)
 {
-    CLEANUP(close_fd) int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    CLEANUP(close_fd) int fd = open(path, O_WRONLY | O_CREAT | (replaces ? O_TRUNC : O_EXCL) | O_CLOEXEC, 0666);
     size_t done = 0;
+
+    if (fd < 0 && errno == EEXIST)
+        return err_set(err, ERR_INVALID, "%s exists: \":save! %s\" replaces it", path, path);
 
     while (fd >= 0 && done < text->length) {
         ssize_t n = write(fd, text->data + done, text->length - done);
@@ -94,8 +97,8 @@ static int write_file(const char *path, const struct buf *text, struct err *err)
     return fd >= 0 ? 0 : err_set_sys(err, errno, "%s", path);
 }
 
-int saved_test_write(const struct saved_test *s, struct workbench *w, const char *path, size_t *ret_left_out,
-                     struct err *err)
+int saved_test_write(const struct saved_test *s, struct workbench *w, const char *path, bool replaces,
+                     size_t *ret_left_out, struct err *err)
 {
     CLEANUP(buf_done) struct buf text = {0};
     CLEANUP(free_ptr) char *name = name_of(path);
@@ -114,5 +117,5 @@ int saved_test_write(const struct saved_test *s, struct workbench *w, const char
     for (size_t i = 0; i < s->requests.length; i++)
         buf_printf(&text, "      - %s\n", s->requests.items[i]);
     *ret_left_out = writing.left_out;
-    return write_file(path, &text, err);
+    return write_file(path, replaces, &text, err);
 }

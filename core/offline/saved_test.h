@@ -15,9 +15,9 @@ struct saved_test {
 /* request: a JSON object. Beyond 1000 nothing is noted. */
 void saved_test_note(struct saved_test *s, const char *request);
 void saved_test_done(struct saved_test *s);
-/* A new file: the objects that are loaded (but Secrets, whose values a prompt does not have) and the requests.
- * ret_left_out: how many Secrets there are. */
-int saved_test_write(const struct saved_test *s, struct workbench *w, const char *path, size_t *ret_left_out,
-                     struct err *err) MUST_CHECK;
+/* Writes the loaded objects (without Secrets, whose values a prompt does not have) and the requests. replaces: an
+ * existing file is replaced; otherwise it is an error. ret_left_out: the number of Secrets. */
+int saved_test_write(const struct saved_test *s, struct workbench *w, const char *path, bool replaces,
+                     size_t *ret_left_out, struct err *err) MUST_CHECK;
 
 #endif
