@@ -81,6 +81,7 @@ struct agent_result {
      * called: apply with changes == NULL. */
     int64_t reload_after_ns;
     int64_t duration_ns;
+    bool gave_way; /* after agent_give_way(): nothing else here is set */
 };
 typedef void agent_done(void *ctx, const struct agent_result *result);
 
@@ -117,6 +118,10 @@ struct agent *agent_free(struct agent *a); /* after stopped */
  * under way. */
 bool agent_apply(struct agent *a, struct model_changes *changes, const struct fence *fence, agent_done *done,
                  void *ctx);
+/* A change waits for the comparison under way: ends it, unless it is needed or has found something to do. Its done is
+ * called soon, with gave_way. The caller then applies the change, and compares everything later. The tenth comparison
+ * in a row does not give way. */
+void agent_give_way(struct agent *a);
 bool agent_busy(const struct agent *a);
 /* An apply with changes will probably follow at once: open a connection to HAProxy for it. Writes nothing. Calling it
  * in vain does no harm. */

@@ -144,10 +144,12 @@ struct apply {
     enum apply_state state;
     agent_done *done;
     void *ctx;
-    int64_t start_ns;                     /* right before the fence was raised */
-    bool just_raised;                     /* nothing has run on the loop since the fence was raised */
-    bool all;                             /* compare everything */
-    bool drift;                           /* everything was believed to be live when it began: what differs is drift */
+    int64_t start_ns; /* right before the fence was raised */
+    bool just_raised; /* nothing has run on the loop since the fence was raised */
+    bool all;         /* compare everything */
+    bool drift;       /* everything was believed to be live when it began: what differs is drift */
+    bool gives_way;   /* a comparison of what is believed to be live that has found nothing yet */
+    bool gave_way;
     void (*after_leave)(struct agent *a); /* what leaves is being deleted; it begins when that is answered */
     /* A reload, or a start that the apply waits for, has ended. */
     void (*after_reload)(struct agent *a, enum reload_outcome outcome, const struct err *err);
@@ -246,11 +248,12 @@ struct agent {
 
     struct haproxy_caps caps;
     bool caps_known;
-    bool known;        /* live is what runs */
-    struct live *live; /* never NULL */
-    bool shapes_due;   /* live came from texts that were not learned yet */
-    struct live *next; /* what the process that is being started or reloaded will have; NULL when none is */
-    struct map shapes; /* 16 bytes of a digest → anything: server lines that HAProxy has accepted */
+    bool known;          /* live is what runs */
+    struct live *live;   /* never NULL */
+    unsigned ways_given; /* comparisons in a row that have ended for a change */
+    bool shapes_due;     /* live came from texts that were not learned yet */
+    struct live *next;   /* what the process that is being started or reloaded will have; NULL when none is */
+    struct map shapes;   /* 16 bytes of a digest → anything: server lines that HAProxy has accepted */
     /* name → anything: maps that texts which do not run yet read in another way, see agent_judge_begin() */
     struct map contested_maps;
     struct fence_record last_fence; /* of the last apply that was let through */

@@ -19,6 +19,7 @@
 #define LOCKED_MAX 40            /* reads anew while HAProxy replaces certificates, each 25 ms later */
 #define SURPRISE_WARN_NS (30 * NS_PER_S)
 #define SURPRISE_WARN_MAX_NS (3600 * NS_PER_S)
+#define GIVES_WAY_MAX 9       /* comparisons in a row that end for a change */
 #define RESTS_MAX 8           /* comparisons without what cannot be done at runtime, when no reload can be made */
 #define DEADLINE_COMMANDS 200 /* for which the deadline of a command is enough */
 #define READ_MAX_BYTES ((size_t)512 << 20)
@@ -70,6 +71,13 @@ void apply_finish(struct agent *a)
     struct apply p = a->apply;
     memset(&a->apply, 0, sizeof(a->apply));
 
+    if (p.gave_way) {
+        p.done(p.ctx, &(struct agent_result){.gave_way = true});
+        apply_release(&p);
+        return;
+    }
+    if (p.all)
+        a->ways_given = 0;
     bool rest = p.round == ROUND_REST && p.err.kind != ERR_NONE && a->known;
     if (rest) {
         a->owed = p.err;
@@ -160,6 +168,20 @@ void apply_cancel(struct agent *a)
     err_set(&err, ERR_TIMEOUT, "the agent stops");
     agent_forget_live(a, err.text);
     apply_fail(a, &err);
+}
+
+/* Nothing was planned or written yet. What HAProxy has answered stays in the view: it is the truth. */
+void agent_give_way(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    if (p->state != APPLY_RUNS || !p->gives_way || !a->known || p->after_leave || a->ways_given >= GIVES_WAY_MAX)
+        return;
+    if (a->call)
+        runtime_cancel(STEAL(a->call));
+    a->ways_given++;
+    p->gives_way = false;
+    p->gave_way = true;
+    apply_step_later(a, apply_finish, 0);
 }
 
 /* The state of HAProxy is uncertain: reads everything first, then reloads, then gives up. */
@@ -311,6 +333,7 @@ static bool lineage_is_known(struct agent *a, const char *answer)
         live_take_counters(disk, a->live);
     live_free(a->live);
     a->live = disk;
+    a->apply.gives_way = false;
     a->shapes_due = true;
     memcpy(a->lineage, disk->lineage, sizeof(a->lineage));
     a->level = false;
@@ -399,6 +422,7 @@ static void plan_begin(struct agent *a)
 static void plan_run(struct agent *a)
 {
     struct apply *p = &a->apply;
+    p->gives_way = false;
     if (!p->plan.reload) {
         if (p->all)
             pace_clear(a);
@@ -578,6 +602,7 @@ void apply_begin(struct agent *a)
     }
     if (p->all || !a->known) {
         p->drift = a->live_ok && digest_equal(a->live_digest, model_digest(a->model, MODEL_ACCEPTED));
+        p->gives_way = p->drift && a->known;
         apply_read(a);
         return;
     }

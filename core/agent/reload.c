@@ -158,6 +158,7 @@ static void step_addresses(struct agent *a)
 void reload_begin(struct agent *a)
 {
     struct apply *p = &a->apply;
+    p->gives_way = false;
     free(p->reload_reason);
     p->reload_reason = STEAL(p->plan.reload);
     agent_redact(a, &p->reload_reason);

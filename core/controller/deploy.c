@@ -21,6 +21,13 @@ static void on_applied(void *ctx, const struct agent_result *result)
     uint64_t suppressed;
     struct generation_sum sum;
 
+    if (result->gave_way) {
+        reconcile_stage_move(&r->applying_ns, &r->settled_ns);
+        reconcile_compare_soon(r);
+        if (!r->stopped)
+            reconcile_step(r);
+        return;
+    }
     r->reload_owed = result->rest_is_live;
     if (result->err == NULL) {
         net_backoff_reset(&r->retry_backoff);
@@ -199,6 +206,8 @@ void reconcile_deploy(struct reconcile *r)
         return;
     }
     bool waits = uv_is_active((uv_handle_t *)&r->retry);
+    if (agent_busy(r->agent) && model_has_changes(r->model))
+        agent_give_way(r->agent);
     if (agent_busy(r->agent) || (waits && !r->reload_owed) || model_is_empty(r->model, MODEL_ACCEPTED))
         return;
     bool all = r->compare_all && !waits;

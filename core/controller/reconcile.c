@@ -15,6 +15,7 @@
 #include "controller/reconcile_state.h"
 
 /* The limit for messages when HAProxy complains about ten thousand wrong objects. */
+#define SOON_MS 1000 /* from a comparison that gave way to a change until the next one */
 #define CHECK_OUTPUT_BYTES ((size_t)8 << 20)
 
 /* ---- store ---- */
@@ -121,6 +122,12 @@ void reconcile_set_drift_interval(struct reconcile *r, int64_t interval_ns)
     uint64_t ms = (uint64_t)(r->drift_ns / NS_PER_MS);
 
     uv_timer_start(&r->drift, on_drift, ms, ms);
+}
+
+void reconcile_compare_soon(struct reconcile *r)
+{
+    if (!r->stopped)
+        uv_timer_start(&r->drift, on_drift, SOON_MS, (uint64_t)(r->drift_ns / NS_PER_MS));
 }
 
 /* ---- life ---- */

@@ -114,6 +114,8 @@ void reconcile_step(struct reconcile *r);
 /* The same, when the loop has read all that the sockets had. */
 void reconcile_soon(struct reconcile *r);
 /* The time of the oldest change goes on to the next stage. */
+/* A comparison gave way to a change. */
+void reconcile_compare_soon(struct reconcile *r);
 void reconcile_stage_move(int64_t *from, int64_t *to);
 
 /* told.c */

@@ -293,6 +293,11 @@ void model_each_changed(const struct model *m, void (*fn)(void *ctx, struct item
         fn(ctx, m->changed.items[i]);
 }
 
+bool model_has_changes(const struct model *m)
+{
+    return m->changed.length > 0;
+}
+
 void model_take_changes(struct model *m, struct model_changes *ret_changes)
 {
     for (size_t i = 0; i < m->changed.length; i++) {

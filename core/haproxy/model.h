@@ -230,6 +230,7 @@ struct model_changes {
     VEC(struct item *) items;
 };
 void model_take_changes(struct model *m, struct model_changes *ret_changes);
+bool model_has_changes(const struct model *m); /* there are such items */
 void model_changes_done(struct model_changes *c);
 /* The same items, without clearing them. */
 void model_each_changed(const struct model *m, void (*fn)(void *ctx, struct item *item), void *ctx);

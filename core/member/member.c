@@ -19,6 +19,7 @@
 #define SWEEP_NS (60 * NS_PER_S)
 #define RETRY_MIN_NS (500 * NS_PER_MS)
 #define RETRY_MAX_NS (30 * NS_PER_S)
+#define SOON_MS 1000 /* from a comparison that gave way to an offer until the next one */
 #define WARN_NS (60 * NS_PER_S)
 
 /* ---- answers ---- */
@@ -82,6 +83,7 @@ static void answer_problem(struct member *m, unsigned status, const char *result
 
 static void compare(struct member *m, const char *why);
 static void take_waiting(struct member *m);
+static void on_drift(uv_timer_t *timer);
 
 static void on_retry(uv_timer_t *timer)
 {
@@ -168,7 +170,10 @@ static void on_applied(void *ctx, const struct agent_result *r)
         take_waiting(m);
         return;
     }
-    if (!r->err) {
+    if (r->gave_way) {
+        m->state = MEMBER_LIVE;
+        uv_timer_start(&m->drift, on_drift, SOON_MS, (uint64_t)(m->options.drift_interval_ns / NS_PER_MS));
+    } else if (!r->err) {
         on_live(m, r);
     } else {
         snprintf(m->problem, sizeof(m->problem), "%s", r->err->text);
@@ -275,6 +280,7 @@ static void take_or_wait(struct member *m, const struct offer *o, const char *by
         m->waiting.length = length;
         m->waiting.answer = answer;
         m->waiting.ctx = ctx;
+        agent_give_way(m->agent);
     } else {
         take_offer(m, o, bytes, length, answer, ctx);
     }

@@ -103,6 +103,7 @@ static void churn(struct world *w, const char *series)
     const char *given = getenv("SEED");
     unsigned seed = given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)clock_now_ns();
     unsigned rounds = getenv("ROUNDS") ? (unsigned)strtoul(getenv("ROUNDS"), NULL, 10) : 60;
+    unsigned ways_given = 0;
     print_message("    SEED=%u\n", seed);
     for (unsigned n = 0; n < rounds; n++) {
         bool all = churn_next(&seed) % 2;
@@ -125,9 +126,12 @@ static void churn(struct world *w, const char *series)
             uv_run(&w->loop, UV_RUN_NOWAIT);
             churn_edit(w, &seed);
         }
+        if (all && churn_next(&seed) % 2)
+            agent_give_way(w->agent);
         assert_true(w->applied || loop_until(&w->loop, &w->applied, 40));
         if (w->failed)
             fail_msg("round %u: %s", n, w->err.text);
+        ways_given += w->gave_way;
         world_try(w, false);
         if (w->failed)
             fail_msg("round %u: %s", n, w->err.text);
@@ -136,12 +140,66 @@ static void churn(struct world *w, const char *series)
         if (drift_repairs(w))
             fail_msg("drift in round %u", n);
     }
+    print_message("    %u comparisons gave way\n", ways_given);
 }
 
 static void test_churn_is_no_drift(void **state)
 {
     (void)state;
     each_series(churn, &(const struct agent_config){0});
+}
+
+static bool gives_way(struct world *w, unsigned turns)
+{
+    const struct fence fence = {.transitions = w->transitions, .generation = ++w->generation, .holder = "test"};
+    w->applied = false;
+    assert_true(agent_apply(w->agent, NULL, &fence, world_on_applied, w));
+    for (unsigned i = 0; i < turns && !w->applied; i++)
+        uv_run(&w->loop, UV_RUN_NOWAIT);
+    agent_give_way(w->agent);
+    assert_true(w->applied || loop_until(&w->loop, &w->applied, 40));
+    assert_false(w->failed);
+    return w->gave_way;
+}
+
+/* A change goes before a comparison of what is believed to be live; nothing of either is lost. */
+static void change_first(struct world *w, const char *series)
+{
+    (void)series;
+    struct agent_status status;
+    int pid = world_worker_pid(w);
+    world_apply(w, true);
+    for (unsigned turns = 0; turns < 4; turns++) {
+        CLEANUP(free_ptr) char *words = xasprintf("check inter 500ms weight %u", 20 + turns);
+        CLEANUP(free_ptr) char *servers = server_line("s1", 0, words), *shown = xasprintf(" %u ", 20 + turns);
+        free(world_command(w, "add map maps/host.map drift.example app"));
+        assert_true(gives_way(w, turns));
+        edit(w, "a.example", "app", servers);
+        world_apply(w, false);
+        CLEANUP(free_ptr) char *found = world_command(w, "show servers state app");
+        assert_non_null(strstr(found, shown));
+        /* The comparison that follows repairs what the first one may have seen. */
+        world_apply(w, true);
+        CLEANUP(free_ptr) char *map = world_command(w, "show map maps/host.map");
+        assert_null(strstr(map, "drift.example"));
+        agent_status(w->agent, &status);
+        assert_int_equal(status.drift_repairs, turns + 1);
+    }
+    /* Not for ever. */
+    for (unsigned i = 0; i < 9; i++)
+        assert_true(gives_way(w, 0));
+    assert_false(gives_way(w, 0));
+    assert_true(gives_way(w, 0));
+    /* A comparison that is needed goes on: a change has not been applied. */
+    edit(w, "a.example", "other", "");
+    assert_false(gives_way(w, 0));
+    assert_int_equal(world_worker_pid(w), pid);
+}
+
+static void test_a_comparison_gives_way_to_a_change(void **state)
+{
+    (void)state;
+    each_series(change_first, NULL);
 }
 
 /* A server that is being deleted while it is wanted again. */
@@ -194,6 +252,7 @@ int main(void)
         cmocka_unit_test(test_drift_is_repaired),
         cmocka_unit_test(test_news_are_no_drift),
         cmocka_unit_test(test_churn_is_no_drift),
+        cmocka_unit_test(test_a_comparison_gives_way_to_a_change),
         cmocka_unit_test(test_wanted_again_while_deleted),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);

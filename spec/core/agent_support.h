@@ -54,7 +54,7 @@ struct world {
     bool has_end;
     int64_t write_end_ns; /* with has_end */
     /* of the last apply */
-    bool applied, stopped;
+    bool applied, gave_way, stopped;
     struct err err;
     char reason[512];
     unsigned operations;
@@ -140,6 +140,7 @@ static UNUSED void world_on_applied(void *ctx, const struct agent_result *r)
 {
     struct world *w = ctx;
     w->applied = true;
+    w->gave_way = r->gave_way;
     w->failed = r->err != NULL;
     w->err = r->err ? *r->err : (struct err){0};
     w->operations = r->operations;
