@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/clock.h"
 #include "controller/fleet_pace.h"
 #include "data/json.h"
 
@@ -12,6 +13,7 @@
 #define LOOK_NS (5 * NS_PER_S)     /* a verified member is asked again */
 #define DIVERGENT_LOOK_NS NS_PER_S /* one that is not level */
 #define REFUSED_LOOK_NS (60 * NS_PER_S)
+#define CLAIM_NS (30 * NS_PER_S) /* a member is believed to have seen a newer leader once in this time */
 #define WARN_NS (30 * NS_PER_S)
 #define WARN_MAX_NS (600 * NS_PER_S)
 #define ANSWER_MAX ((size_t)1 << 20)
@@ -232,6 +234,11 @@ static void on_stale(struct seat *s, yyjson_val *root)
     s->state = SEAT_CONNECT;
     set_problem(s, "a newer leader has written");
     look_again(s, net_backoff_next(&s->backoff, 0));
+    /* One higher fence is enough for an honest member. While the fence is raised, nobody gets anything. */
+    int64_t now_ns = clock_now_ns();
+    if (s->claimed_ns != 0 && now_ns - s->claimed_ns < CLAIM_NS)
+        return;
+    s->claimed_ns = now_ns;
     f->ops.refused_stale(f->ctx, highest);
 }
 

@@ -49,6 +49,7 @@ struct seat {
         struct digest digest, right; /* what was accepted then, and the right answer */
     } proof;
     uint64_t lies;
+    int64_t claimed_ns;    /* when the leader last raised its fence because of this member; 0: never */
     int64_t astray_ns;     /* divergent since then, whatever it was asked meanwhile; 0: it is not */
     int64_t read_back_s;   /* Unix time: when everything was, and it is what was accepted; 0: never */
     struct digest digest;  /* where it is; 0: not known, or it has nothing */

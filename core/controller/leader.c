@@ -222,8 +222,9 @@ static void on_news(struct leader *l, const struct elector_news *news)
         set_leader(l, true);
         break;
     case ELECTOR_EXHAUSTED:
-        log_error("A receiver has seen the highest possible fence: remove its fence file", "identity", l->identity,
-                  "transitions", log_int(news->transitions));
+        log_error(
+            "A receiver says that it has seen a fence that no Lease can have; it is not believed: remove its fence file",
+            "identity", l->identity, "transitions", log_int(news->transitions));
         break;
     case ELECTOR_STOPPED:
         on_stopped(l, news->released);
@@ -524,7 +525,7 @@ static bool raise_alone(struct leader *l, int64_t highest_transitions)
 {
     if (highest_transitions < l->alone_transitions)
         return false;
-    if (highest_transitions >= ELECTOR_TRANSITIONS_MAX) {
+    if (highest_transitions >= ELECTOR_TRANSITIONS_SANE) {
         on_news(l, &(struct elector_news){.kind = ELECTOR_EXHAUSTED, .transitions = highest_transitions});
         return false;
     }

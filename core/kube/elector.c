@@ -82,7 +82,7 @@ static void on_gone(struct elector *e, const struct elector_record *r, struct el
 
 static void on_refused(struct elector *e, int64_t transitions, struct elector_output *out)
 {
-    if (transitions >= ELECTOR_TRANSITIONS_MAX) {
+    if (transitions >= ELECTOR_TRANSITIONS_SANE) {
         elector_add_news(out, ELECTOR_EXHAUSTED)->transitions = transitions;
         return;
     }

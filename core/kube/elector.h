@@ -41,7 +41,8 @@
 #define ELECTOR_NAME_SIZE 254   /* identity, lease name, namespace; longer ones are cut */
 #define ELECTOR_VERSION_SIZE 64 /* opaque */
 
-/* More than this in a Lease is taken for damage: not followed, and overwritten by whoever leads next. */
+/* More than this in a Lease is taken for damage: not followed, and overwritten by the next leader. A receiver that
+ * claims this or more is not believed: a Lease raised above it would leave no room for a successor. */
 #define ELECTOR_TRANSITIONS_SANE (INT64_C(1) << 30)
 #define ELECTOR_TRANSITIONS_MAX INT64_C(2147483647) /* the field is an int32 */
 
@@ -131,7 +132,7 @@ enum elector_news_kind {
     ELECTOR_FAILED,     /* a request failed: status, purpose */
     ELECTOR_NEW_LEADER, /* another holder was seen: holder */
     ELECTOR_RAISED,     /* leads with a higher fence than before */
-    ELECTOR_EXHAUSTED,  /* a receiver's highest fence leaves no higher one */
+    ELECTOR_EXHAUSTED,  /* a receiver claims a fence that no Lease can have (ELECTOR_TRANSITIONS_SANE): not believed */
     ELECTOR_STOPPED,    /* the end; released says whether the Lease was given back */
 };
 

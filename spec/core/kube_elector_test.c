@@ -300,7 +300,12 @@ static void exhausted_fence_is_told(void **state)
     assert_non_null(news(w, ELECTOR_EXHAUSTED));
     assert_true(elector_may_write(w->elector, w->now_ns));
     refused(w, ELECTOR_TRANSITIONS_MAX - 1);
-    assert_int_equal(w->out.request.record.transitions, ELECTOR_TRANSITIONS_MAX);
+    assert_non_null(news(w, ELECTOR_EXHAUSTED));
+    refused(w, ELECTOR_TRANSITIONS_SANE);
+    assert_non_null(news(w, ELECTOR_EXHAUSTED));
+    assert_true(elector_may_write(w->elector, w->now_ns));
+    refused(w, ELECTOR_TRANSITIONS_SANE - 1);
+    assert_int_equal(w->out.request.record.transitions, ELECTOR_TRANSITIONS_SANE);
 }
 
 static void new_process_with_the_old_name_leads_at_once_with_a_higher_fence(void **state)

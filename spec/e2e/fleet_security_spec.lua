@@ -268,6 +268,7 @@ describe("a fleet among enemies", function()
     scope:wait_for("the liar", 10, function() return liar:log():find("ready", 1, true) ~= nil end)
     local h = start_controller({ honest.url, "https://127.0.0.1:" .. port }):wait_ready()
     local stale = { result = "stale", digest = "", highest_transitions = 9e15, highest_holder = "nobody\nelse" }
+    local last = { result = "stale", digest = "", highest_transitions = 2147483646, highest_holder = "nobody" }
     for what, lies in pairs({
       ["no answer"] = { { status = 200, body = "no answer at all" } },
       ["one word"] = { { status = 200, body = ("x"):rep(1024) } },
@@ -280,6 +281,7 @@ describe("a fleet among enemies", function()
       ["a long name"] = { state({ haproxy = { version = ("9"):rep(100000) }, waits_for = ("w"):rep(100000) }) },
       ["refused"] = { state(), { status = 422, body = { result = "refused", digest = "", message = ("m"):rep(50000) } } },
       ["a newer leader"] = { state(), { status = 409, body = stale } },
+      ["a leader with the last number"] = { state(), { status = 409, body = last } },
       ["a result of the future"] = { state(), { status = 299, body = { result = "later", digest = "" } } },
     }) do
       lie(unpack(lies))
@@ -295,6 +297,9 @@ describe("a fleet among enemies", function()
     end
     assert.is_true(h:is_running())
     assert.equal(h:state().hash, honest:state().digest)
+    -- The next leader has to have numbers, too.
+    local transitions = honest:state().transitions
+    assert.is_true(transitions < 1000, "the fence was raised to " .. transitions)
     -- What is said of itself is all that it can change.
     assert.is_nil(h:log():find("\nelse", 1, true))
     for line in h:log():gmatch("[^\n]+") do assert.is_true(#line < 4000, line:sub(1, 200)) end
