@@ -1,7 +1,7 @@
 /* A server that is not wanted any more may have connections. The server and its backend stay until there are no
  * connections, or until a time limit. Between applies, HAProxy is asked to delete all leaving servers and backends.
- * Those that HAProxy has deleted are removed from the live view. An apply begins after HAProxy's answer when it compares
- * everything, or when it wants something back whose deletion is running.
+ * Those that HAProxy has deleted are removed from the live view. An apply begins after HAProxy's answer when it
+ * compares everything, or when it wants something back whose deletion is running.
  */
 #include <string.h>
 

@@ -48,7 +48,8 @@ void live_list_free(struct live_list *list); /* NULL is fine */
 /* All lines anew: of a file, or (numbered) of `show ssl crt-list -n`. */
 void live_list_read(struct live_list *list, const char *text, size_t length, bool numbered);
 /* HAProxy is started with the file that was read last, so its counter begins after the last line of that file.
- * Source: HAProxy, src/ssl_crtlist.c: crtlist_parse_file() sets linecount, and a line that is added gets ++linecount. */
+ * Source: HAProxy, src/ssl_crtlist.c: crtlist_parse_file() sets linecount, and a line that is added gets
+ * ++linecount. */
 void live_list_starts(struct live_list *list);
 /* A line that HAProxy has added with the next number. Takes what line has. */
 void live_list_add(struct live_list *list, struct crt_list_line *line);

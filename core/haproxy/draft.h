@@ -35,8 +35,8 @@ int draft_end(struct draft *d, struct err *err) MUST_CHECK;
 /* Append the text of haproxy.cfg to config, and the other files to files ("maps/NAME", "files/NAME", "certs/NAME").
  * Any thread, once, after draft_end(), while the loop thread leaves the draft alone. */
 void draft_compose(struct draft *d, struct buf *config, struct disk_files *files);
-/* The same with haproxy.cfg among the files, for check_start_composed(). Frees the draft: to wipe and free so much would
- * hold up the loop thread. */
+/* The same with haproxy.cfg among the files, for check_start_composed(). Frees the draft: to wipe and free so much
+ * would hold up the loop thread. */
 void draft_files(void *draft, struct disk_files *files);
 
 /* "files/x", "certs/y", "maps/z"; malloc'ed. */

@@ -3,7 +3,8 @@
  * Owns:    its requests. Borrows the client.
  * Source:  events.k8s.io/v1 Event; core/v1 where the former may not be created.
  *
- * The number is limited for each namespace and for all (event_share.h); the same event about the same object is sent once in ten minutes.
+ * The number is limited for each namespace and for all (event_share.h); the same event about the same object is sent
+ * once in ten minutes.
  */
 #ifndef HAPTIC_KUBE_EVENT_H
 #define HAPTIC_KUBE_EVENT_H

@@ -249,10 +249,8 @@ static void test_wanted_again_while_deleted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_drift_is_repaired),
-        cmocka_unit_test(test_news_are_no_drift),
-        cmocka_unit_test(test_churn_is_no_drift),
-        cmocka_unit_test(test_a_comparison_gives_way_to_a_change),
+        cmocka_unit_test(test_drift_is_repaired),          cmocka_unit_test(test_news_are_no_drift),
+        cmocka_unit_test(test_churn_is_no_drift),          cmocka_unit_test(test_a_comparison_gives_way_to_a_change),
         cmocka_unit_test(test_wanted_again_while_deleted),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);

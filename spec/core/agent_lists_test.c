@@ -181,8 +181,8 @@ static void test_a_start_counts(void **state)
     each_series(a_start_counts, &(const struct agent_config){0});
 }
 
-/* The last line has gone, so the counter of HAProxy is higher than any number that it tells. An agent that did not start
- * this HAProxy cannot know the counter, and reads the first new line back at once. */
+/* The last line has gone, so the counter of HAProxy is higher than any number that it tells. An agent that did not
+ * start this HAProxy cannot know the counter, and reads the first new line back at once. */
 static void a_second_agent_counts(struct world *w, const char *series)
 {
     unsigned uses[NAMES] = {1, 2};

@@ -1,6 +1,6 @@
-/* Configurations that wait for a verdict: which reviews concern the source, that each is answered exactly once, whatever
- * the API server does about the libraries, and in which order. Nothing is in force here, so a candidate is read only;
- * rendering and tests are in spec/e2e/candidate_spec.lua. */
+/* Configurations that wait for a verdict: which reviews concern the source, that each is answered exactly once,
+ * whatever the API server does about the libraries, and in which order. Nothing is in force here, so a candidate is
+ * read only; rendering and tests are in spec/e2e/candidate_spec.lua. */
 #include "kube_script.h"
 
 #include "controller/candidates.h"
