@@ -23,9 +23,10 @@ static void on_applied(void *ctx, const struct agent_result *result)
 
     if (result->gave_way) {
         reconcile_stage_move(&r->applying_ns, &r->settled_ns);
-        reconcile_compare_soon(r);
-        if (!r->stopped)
+        if (!r->stopped) {
+            reconcile_start_drift(r, NS_PER_S);
             reconcile_step(r);
+        }
         return;
     }
     r->reload_owed = result->rest_is_live;

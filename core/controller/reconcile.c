@@ -15,7 +15,6 @@
 #include "controller/reconcile_state.h"
 
 /* The limit for messages when HAProxy complains about ten thousand wrong objects. */
-#define SOON_MS 1000 /* from a comparison that gave way to a change until the next one */
 #define CHECK_OUTPUT_BYTES ((size_t)8 << 20)
 
 /* ---- store ---- */
@@ -92,11 +91,6 @@ static void compare_all(struct reconcile *r, const char *why)
     reconcile_step(r);
 }
 
-static void on_drift(uv_timer_t *timer)
-{
-    compare_all(timer->data, "drift interval");
-}
-
 void reconcile_kick(struct reconcile *r)
 {
     uv_timer_stop(&r->retry);
@@ -119,15 +113,7 @@ void reconcile_compare_all(struct reconcile *r, const char *why)
 void reconcile_set_drift_interval(struct reconcile *r, int64_t interval_ns)
 {
     r->drift_ns = interval_ns > 0 ? interval_ns : 60 * NS_PER_S;
-    uint64_t ms = (uint64_t)(r->drift_ns / NS_PER_MS);
-
-    uv_timer_start(&r->drift, on_drift, ms, ms);
-}
-
-void reconcile_compare_soon(struct reconcile *r)
-{
-    if (!r->stopped)
-        uv_timer_start(&r->drift, on_drift, SOON_MS, (uint64_t)(r->drift_ns / NS_PER_MS));
+    reconcile_start_drift(r, r->drift_ns);
 }
 
 /* ---- life ---- */

@@ -114,8 +114,8 @@ void reconcile_step(struct reconcile *r);
 /* The same, when the loop has read all that the sockets had. */
 void reconcile_soon(struct reconcile *r);
 /* The time of the oldest change goes on to the next stage. */
-/* A comparison gave way to a change. */
-void reconcile_compare_soon(struct reconcile *r);
+/* Everything is compared in first_ns, and then at each drift interval. */
+void reconcile_start_drift(struct reconcile *r, int64_t first_ns);
 void reconcile_stage_move(int64_t *from, int64_t *to);
 
 /* told.c */

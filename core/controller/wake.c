@@ -34,3 +34,17 @@ void reconcile_step(struct reconcile *r)
 {
     r->step(r);
 }
+
+static void on_drift(uv_timer_t *timer)
+{
+    struct reconcile *r = timer->data;
+
+    r->compare_all = true;
+    r->compare_why = "drift interval";
+    reconcile_step(r);
+}
+
+void reconcile_start_drift(struct reconcile *r, int64_t first_ns)
+{
+    uv_timer_start(&r->drift, on_drift, (uint64_t)(first_ns / NS_PER_MS), (uint64_t)(r->drift_ns / NS_PER_MS));
+}
