@@ -64,7 +64,7 @@ local function is_fetch(name, argument, phase)
   local is_log = LOGS[phase]
   if argument == nil or argument == "" then return PLAIN[name] == true or is_log and LOG_PLAIN[name] == true end
   if is_log and LOG_OTHER[name] then return argument:find(LOG_OTHER[name]) ~= nil end
-  if NAMED[name] then return argument:find("^[%w_-]+$") ~= nil or argument:find("^[%w_-]+,-?%d*$") ~= nil end
+  if NAMED[name] then return argument:find("^[%w_-]+$") ~= nil or argument:find("^[%w_-]+,%-?%d*$") ~= nil end
   if not OTHER[name] or not argument:find(OTHER[name]) then return false end
   return name ~= "var" or SCOPES[argument:match("^%l+")] == true
 end
