@@ -134,8 +134,8 @@ void plan_add(struct plan *p, enum plan_stage stage, enum plan_op_type type, con
 bool plan_word(struct buf *out, const char *word)
 {
     /* "<<" begins a payload, and "<<END" one that ends with the line END: the following commands would become part of
-     * it. */
-    if (!*word || strncmp(word, "<<", 2) == 0)
+     * it. HAProxy looks for it after the last blank of a line, also after an escaped one. */
+    if (!*word || strncmp(word, "<<", 2) == 0 || strstr(word, " <<"))
         return false;
     for (const char *c = word; *c; c++) {
         if ((unsigned char)*c < ' ' || *c == 0x7f)

@@ -137,6 +137,8 @@ static void test_values(void **state)
         {"data.map", "a", "x\ty", false},
         {"data.map", "a", "x\ny", false},
         {"data.map", "a", "<<", false},
+        {"data.map", "a", "x <<;y", false}, /* a command that ends so has a payload */
+        {"data.map", "a", "x<<y", true},
         {"data.map", "a", "HapticSecret0123456789abcdef0123456789abcdefEnd", false},
         {"data.map", "#a", "x", false},
         {"data.map", "a b", "x", false},
@@ -228,6 +230,7 @@ static void entries(struct world *w, const char *series)
 {
     static const char values[] = " ab1@:;\\'\"#%[]{}<>$`~,|/-+=\xc3\xa4\t", keys[] = "ab1@:;\\'\"%/.-#*";
     static const char *const maps[] = {"data.map", "data.map", "numbers.map", "addresses.map"};
+    static const char *const payloads[] = {"a <<b", "<<b", "a <<", "\\ <<;b", "a<<b", "a << b"};
     static const char *const addresses[] = {"192.0.2.7", "2001:db8::7", "::", "1.2.3.256", "1::g", "7"};
     unsigned taken = 0;
     (void)series;
@@ -240,6 +243,8 @@ static void entries(struct world *w, const char *series)
         random_text(key, sizeof(key), keys);
         if (map == 3)
             snprintf(value, sizeof(value), "%s", addresses[draw(ARRAY_LEN(addresses))]);
+        else if (map < 2 && draw(8) == 0)
+            snprintf(value, sizeof(value), "%s", payloads[draw(ARRAY_LEN(payloads))]);
         else
             random_text(value, sizeof(value), map == 2 ? "0123456789-" : values);
         CLEANUP(free_ptr) char *id = xasprintf("x%u", i % 40);

@@ -162,9 +162,9 @@ static void test_hostile_map_entries(void **state)
     static const struct {
         const char *key, *wanted, *live;
     } cases[] = {
-        {"k", "<<", NULL},   {"k", "<<end", "b"}, {"<<end", NULL, "b"},    {"<<", NULL, "b"},
-        {"#0x1", NULL, "b"}, {"#0x1", "a", "b"},  {"k", "a\nb", "b"},      {"k", "a\r", "b"},
-        {"k\t", NULL, "b"},  {"k", "", "b"},      {"k", "a\x1b[2J", NULL},
+        {"k", "<<", NULL},  {"k", "<<end", "b"}, {"k", "a <<end", "b"},   {"k", "a <<", NULL}, {"<<end", NULL, "b"},
+        {"<<", NULL, "b"},  {"#0x1", NULL, "b"}, {"#0x1", "a", "b"},      {"k", "a\nb", "b"},  {"k", "a\r", "b"},
+        {"k\t", NULL, "b"}, {"k", "", "b"},      {"k", "a\x1b[2J", NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct plan p = {0};
