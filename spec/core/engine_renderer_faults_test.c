@@ -159,7 +159,8 @@ static void a_stopped_renderer_is_killed(void **state)
     int64_t begin = clock_now_ns();
     renderer_render(w->renderer);
     WAIT_UNTIL(w, w->deaths == 1);
-    assert_in_range(clock_now_ns() - begin, limit_ns, 3 * limit_ns);
+    /* libuv counts from the time at which the loop last looked at the clock, which is a little earlier. */
+    assert_in_range(clock_now_ns() - begin, limit_ns - NS_PER_S / 2, 3 * limit_ns);
     assert_string_equal(w->reason, "deadline");
     watched_render(w);
     assert_string_equal(text_of(w, "things/default/a"), "the x");
