@@ -16,7 +16,7 @@ local CHANGES_PER_SECOND, MEMORY_LIMIT, CPU_REQUEST = 20, 512, 100 -- of the con
 
 describe("what pods need", function()
   local cluster
-  local have = 0
+  local have, runs = 0, 0
 
   setup(function() cluster = k8s.up() end)
   after_each(function() cluster:uninstall() end)
@@ -77,7 +77,11 @@ describe("what pods need", function()
         end
       end
       measure("idle", function() posix.sleep(20) end)
-      measure("busy", function() many(("change %d %d"):format(size, CHANGES_PER_SECOND)) end)
+      -- Other addresses than those that the size before has left, or nothing would change.
+      runs = runs + 1
+      local generation = cluster:metric(leader, "haptic_generation")
+      measure("busy", function() many(("change %d %d %d"):format(size, CHANGES_PER_SECOND, 50 * runs)) end)
+      assert(cluster:metric(leader, "haptic_generation") >= generation + 100, "the changes were none")
       for _, c in ipairs(containers) do
         rows[#rows + 1] = ("| %d | %s | %.0f | %.0f | %.0f | %.0f | %.0f |"):format(size, c.name,
           c.idle.memory, c.idle.cpu, c.busy.memory, c.busy.cpu, c.busy.most)

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""many_ingresses SERVER FOLDER create FIRST LAST | change COUNT RATE | delete COUNT
+"""many_ingresses SERVER FOLDER create FIRST LAST | change COUNT RATE SHIFT | delete COUNT
 
 Ingresses many-00001 … of the class haptic in the namespace default, each with a host, a headless Service and an EndpointSlice of three addresses. change: EndpointSlices get
-other addresses, RATE a second, each of COUNT once; prints the number of seconds it took. FOLDER has ca.crt, admin.crt and admin.key. Requests are sent ahead of their answers."""
+other addresses, RATE a second for 20 s; another SHIFT than before, or nothing changes; prints the number of seconds it took. FOLDER has ca.crt, admin.crt and admin.key. Requests are sent ahead of their answers."""
 
 import asyncio
 import json
@@ -83,7 +83,7 @@ async def main():
         requests = [request for number in range(numbers[0], numbers[1] + 1) for request in created(number)]
     elif command == "change":
         pause = CONNECTIONS / numbers[1]
-        requests = [("PATCH", f"{SLICES}/many-{1 + number % numbers[0]:05}", {"endpoints": endpoints(1 + number % numbers[0], 7 + number // numbers[0])})
+        requests = [("PATCH", f"{SLICES}/many-{1 + number % numbers[0]:05}", {"endpoints": endpoints(1 + number % numbers[0], numbers[2] + number // numbers[0])})
                     for number in range(numbers[1] * 20)]
     else:
         # What is gone already is no matter.
