@@ -11,6 +11,8 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
+#define GIVES_WAY_MAX 9 /* comparisons in a row that end for a change */
+
 static void on_predecessor_ended(uv_timer_t *timer)
 {
     agent_tell(timer->data, "the last commands of the writer before have ended");
@@ -265,6 +267,20 @@ bool agent_apply(struct agent *a, struct model_changes *changes, const struct fe
     apply_begin(a);
     p->just_raised = false;
     return true;
+}
+
+/* Nothing is planned or written yet. The live view keeps the answers of HAProxy, because they are right. */
+void agent_give_way(struct agent *a)
+{
+    struct apply *p = &a->apply;
+    if (p->state != APPLY_RUNS || !p->gives_way || !a->known || p->after_leave || a->ways_given >= GIVES_WAY_MAX)
+        return;
+    if (a->call)
+        runtime_cancel(STEAL(a->call));
+    a->ways_given++;
+    p->gives_way = false;
+    p->gave_way = true;
+    apply_step_later(a, apply_finish, 0);
 }
 
 bool agent_busy(const struct agent *a)

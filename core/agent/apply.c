@@ -19,7 +19,6 @@
 #define LOCKED_MAX 40            /* reads anew while HAProxy replaces certificates, each 25 ms later */
 #define SURPRISE_WARN_NS (30 * NS_PER_S)
 #define SURPRISE_WARN_MAX_NS (3600 * NS_PER_S)
-#define GIVES_WAY_MAX 9       /* comparisons in a row that end for a change */
 #define RESTS_MAX 8           /* comparisons without what cannot be done at runtime, when no reload can be made */
 #define DEADLINE_COMMANDS 200 /* for which the deadline of a command is enough */
 #define READ_MAX_BYTES ((size_t)512 << 20)
@@ -168,20 +167,6 @@ void apply_cancel(struct agent *a)
     err_set(&err, ERR_TIMEOUT, "the agent stops");
     agent_forget_live(a, err.text);
     apply_fail(a, &err);
-}
-
-/* Nothing was planned or written yet. What HAProxy has answered stays in the view: it is the truth. */
-void agent_give_way(struct agent *a)
-{
-    struct apply *p = &a->apply;
-    if (p->state != APPLY_RUNS || !p->gives_way || !a->known || p->after_leave || a->ways_given >= GIVES_WAY_MAX)
-        return;
-    if (a->call)
-        runtime_cancel(STEAL(a->call));
-    a->ways_given++;
-    p->gives_way = false;
-    p->gave_way = true;
-    apply_step_later(a, apply_finish, 0);
 }
 
 /* The state of HAProxy is uncertain: reads everything first, then reloads, then gives up. */

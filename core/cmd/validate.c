@@ -140,8 +140,8 @@ static void await(struct validate_command *v)
     uv_timer_stop(&v->look);
 }
 
-/* What changed objects make is rendered and checked by itself while nothing was ever wrong. Else everything is read
- * anew: a verdict must not depend on what was there before. */
+/* As long as nothing was wrong, only the fragments of changed objects are rendered. After an error, everything is read
+ * anew, because the verdict must not depend on former output. */
 static int check_change(struct validate_command *v, struct err *err)
 {
     struct workbench_command *c = &v->common;

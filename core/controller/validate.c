@@ -476,7 +476,7 @@ static void next_check(struct validator *v)
 
 /* ---- idle runs ---- */
 
-/* Whatever cannot be collected is checked in one piece. */
+/* When the text cannot be collected in slices, an ordinary check makes it at once. */
 static void on_slice(uv_timer_t *timer)
 {
     struct validator *v = timer->data;

@@ -406,7 +406,7 @@ static void free_contents(struct workbench *w)
     w->store = w->store ? store_free(w->store) : NULL;
 }
 
-/* What is at work, and what is small. The renderer's store must be there still. */
+/* Ends the processes and frees all but the objects and the model. Call it while the renderer's store exists. */
 static void end_work(struct workbench *w)
 {
     free(w->program);

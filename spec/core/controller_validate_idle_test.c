@@ -130,17 +130,23 @@ static void accepted_output_is_checked(void **state)
     end(&w);
 }
 
+/* An idle run that has begun to collect the text. */
+static void begin_collecting(struct world *w)
+{
+    begin(w);
+    accept_many(w);
+    run_idle(w);
+    while (!model_parts_are_held(w->model))
+        uv_run(&w->loop, UV_RUN_ONCE);
+}
+
 /* It is accepted after the first slice, so a text that was taken at the beginning would not have it. */
 static void what_is_accepted_meanwhile_is_checked(void **state)
 {
     struct world w;
     (void)state;
 
-    begin(&w);
-    accept_many(&w);
-    run_idle(&w);
-    while (!model_parts_are_held(w.model))
-        uv_run(&w.loop, UV_RUN_ONCE);
+    begin_collecting(&w);
     put_route(w.model, "victim", BAD);
     accept_all(&w);
     assert_true(model_parts_are_held(w.model));
@@ -154,11 +160,7 @@ static void pending_output_is_checked_too(void **state)
     struct world w;
     (void)state;
 
-    begin(&w);
-    accept_many(&w);
-    run_idle(&w);
-    while (!model_parts_are_held(w.model))
-        uv_run(&w.loop, UV_RUN_ONCE);
+    begin_collecting(&w);
     put_route(w.model, "b", GOOD);
     expect_end(&w, VALIDATION_ACCEPTED);
     assert_int_equal(w.checks, 1);
@@ -172,11 +174,7 @@ static void collecting_gives_way(void **state)
     struct world w;
     (void)state;
 
-    begin(&w);
-    accept_many(&w);
-    run_idle(&w);
-    while (!model_parts_are_held(w.model))
-        uv_run(&w.loop, UV_RUN_ONCE);
+    begin_collecting(&w);
     put_route(w.model, "b", GOOD);
     run_expecting(&w, VALIDATION_ACCEPTED);
     assert_int_equal(w.checks, 1);

@@ -59,8 +59,8 @@ describe("haptic validate --watch", function()
     return posix.is_file(dir .. "/" .. file) and select(2, posix.read_file(dir .. "/" .. file):gsub(text, "")) or 0
   end
 
-  --- What it printed about the files as they are now: the end of a wait, since the number of waits before. A look at
-  --- half of a change may come first, so the text is awaited, too.
+  --- The output since `from`, when the command waits for a change again. It may have seen half of a change first, so
+  --- the expected text is awaited, too.
   local function verdict(waits, from, expected)
     local deadline = posix.now() + 60
     local text, is_there
