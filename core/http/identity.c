@@ -260,6 +260,18 @@ static int verify_client(gnutls_session_t session)
     return code == 0 && verdict == 0 ? 0 : GNUTLS_E_CERTIFICATE_VERIFICATION_ERROR;
 }
 
+/* Called before the signature of the handshake is checked, which is made with the key that the client sends. RSA has no
+ * limit of size in GnuTLS: a check with a key of 65536 bits takes half a minute. So a key without a certificate of our
+ * authority is not used at all. */
+static int before_signature(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
+                            const gnutls_datum_t *message)
+{
+    (void)type;
+    (void)when;
+    (void)message;
+    return incoming ? verify_client(session) : 0;
+}
+
 int identity_serve(struct identity *i, gnutls_session_t session, gnutls_pcert_st **ret_chain, unsigned *ret_length,
                    gnutls_privkey_t *ret_key)
 {
@@ -270,6 +282,8 @@ int identity_serve(struct identity *i, gnutls_session_t session, gnutls_pcert_st
     gnutls_session_set_ptr(session, i);
     if (i->files.client_authority) {
         gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
+        gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_CERTIFICATE_VERIFY, GNUTLS_HOOK_PRE,
+                                           before_signature);
         gnutls_session_set_verify_function(session, verify_client);
     } else {
         gnutls_certificate_server_set_request(session, GNUTLS_CERT_IGNORE);
