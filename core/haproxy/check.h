@@ -50,9 +50,10 @@ struct check_result {
     /* alerts, in HAProxy's order, those that only sum up left out unless they are the only ones */
     const struct check_message *messages;
     size_t count;
+    /* only with check_config.tells_all: */
     const struct check_message *warnings; /* warnings and notices */
     size_t warning_count;
-    const char *output; /* all HAProxy wrote, cut at the limit */
+    const char *output; /* all HAProxy wrote, cut at the limit; else "" */
     int64_t duration_ns;
 };
 typedef void check_done(void *ctx, const struct check_result *result);
@@ -66,6 +67,7 @@ struct check_config {
     size_t output_bytes;            /* 0: 1 MiB; HAProxy is killed past it */
     bool idle;                      /* only when nothing else wants a processor: it may end at the deadline */
     int niceness;                   /* by how much it gives way to others more than this process does */
+    bool tells_all;                 /* the result also has what HAProxy wrote besides alerts */
     struct vault *vault;            /* whose handles the files have; NULL: none. Used until done is called */
     const char *const *environment; /* further "NAME=value", ended by NULL; NULL: none */
 };

@@ -23,6 +23,8 @@
 #define ENTRY_OVERHEAD 256
 #define WINDOW VAULT_FILTER_PART
 
+_Static_assert(VAULT_REDACT_MIN == VAULT_FILTER_MIN, "the filter is asked about everything that is redacted");
+
 struct entry {
     unsigned refs;
     bool marked;
@@ -46,7 +48,9 @@ struct vault {
     vault_referee *referee;
     void *referee_ctx;
     bool sweeping;
-    struct vault_filter filter; /* of used values; made at the first redaction */
+    size_t used;                /* number of entries that are used and long enough to be redacted */
+    bool filter_lacks;          /* some of them are not in the filter */
+    struct vault_filter filter; /* made at the first redaction */
 };
 
 struct vault_hold {
@@ -76,9 +80,15 @@ static size_t entry_bytes(const struct entry *e)
     return e->length + strlen(e->secret) + strlen(e->key) + ENTRY_OVERHEAD;
 }
 
+static bool is_redacted(const struct entry *e)
+{
+    return e->used && e->length >= VAULT_REDACT_MIN;
+}
+
 static void entry_free(struct vault *v, struct entry *e)
 {
     v->bytes -= entry_bytes(e);
+    v->used -= is_redacted(e);
     hidden_free(&v->memory, e->bytes, e->length);
     free(e->secret);
     free(e->key);
@@ -301,6 +311,10 @@ int vault_get(struct vault *v, const char *handle, struct vault_value *ret_value
     if (!form_of(handle + PREFIX_LENGTH + DIGITS, &form) || !e)
         return err_set(err, ERR_NOTFOUND, "%.*s is no value of a Secret that is watched", (int)VAULT_HANDLE_LENGTH,
                        handle);
+    if (!e->used && e->length >= VAULT_REDACT_MIN) {
+        v->used++;
+        v->filter_lacks = true;
+    }
     e->used = true;
     *ret_value = (struct vault_value){
         .bytes = e->bytes ? e->bytes : "", .length = e->length, .form = form, .secret = e->secret, .key = e->key};
@@ -471,11 +485,13 @@ static void filter_update(struct vault *v)
         bool fits = v->filter.bits != NULL;
         for (size_t it = 0; fits && (slot = map_next(&v->entries, &it));) {
             struct entry *e = slot->value;
-            if (e->used && !e->filtered && e->length >= WINDOW)
+            if (is_redacted(e) && !e->filtered)
                 fits = filter_entry(v, e);
         }
-        if (fits)
+        if (fits) {
+            v->filter_lacks = false;
             return;
+        }
         uint64_t key;
         memcpy(&key, v->key + sizeof(key), sizeof(key));
         vault_filter_begin(&v->filter, room, key);
@@ -502,16 +518,13 @@ void vault_redact(struct vault *v, const char *text, size_t length, struct buf *
 {
     struct map_slot *slot;
     struct redaction r = {.text = text, .length = length, .slots = 64};
-    bool any = false;
 
-    for (size_t it = 0; v && !any && (slot = map_next(&v->entries, &it));)
-        any = ((struct entry *)slot->value)->used;
-    if (!any || length < VAULT_REDACT_MIN || length >= UINT32_MAX) {
+    if (v && v->used && v->filter_lacks)
+        filter_update(v);
+    if (!v || !v->used || length >= UINT32_MAX || !vault_filter_may_have(&v->filter, text, length)) {
         buf_add(out, text, length);
         return;
     }
-    filter_update(v);
-    bool may_have = vault_filter_may_have(&v->filter, text, length);
     while (r.slots < 4 * length)
         r.slots *= 2;
     r.owner = xcalloc(length, sizeof(*r.owner));
@@ -526,14 +539,13 @@ void vault_redact(struct vault *v, const char *text, size_t length, struct buf *
     }
     for (size_t it = 0; (slot = map_next(&v->entries, &it));) {
         const struct entry *e = slot->value;
-        if (!e->used || e->length < VAULT_REDACT_MIN)
+        if (!is_redacted(e))
             continue;
         if (e->length < WINDOW)
             redact_whole(&r, e);
-        else if (may_have)
+        else
             redact_windows(&r, e, e->bytes, e->length);
-        if (may_have || e->length < WINDOW)
-            quoted_each(&r, e, redact_windows);
+        quoted_each(&r, e, redact_windows);
         redact_cut(&r, e);
     }
     redact_write(&r, out);

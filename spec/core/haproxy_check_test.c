@@ -191,7 +191,7 @@ static void each_series(void (*test)(const char *series, const struct check_conf
             continue;
         found++;
         char *temporary = directory_new();
-        struct check_config config = {.binary = binary, .temporary = temporary};
+        struct check_config config = {.binary = binary, .temporary = temporary, .tells_all = true};
         test(haproxy_series[i], &config);
         directory_remove(temporary);
     }
@@ -506,7 +506,7 @@ static void several_run_at_a_time(void **state UNUSED)
     if (!binary)
         skip();
     char *temporary = directory_new();
-    struct check_config config = {.binary = binary, .temporary = temporary};
+    struct check_config config = {.binary = binary, .temporary = temporary, .tells_all = true};
     uv_loop_t loop;
     struct outcome o[8] = {0};
     struct check *checks[8];

@@ -217,7 +217,7 @@ static void on_check(void *ctx, const struct check_result *result)
     snprintf(o->output, sizeof(o->output), "%s", result->output);
 }
 
-static bool run_check(struct fixture *f, const char *config, const char *map, struct outcome *o)
+static bool run_check_telling(struct fixture *f, bool all, const char *config, const char *map, struct outcome *o)
 {
     CLEANUP(free_ptr) char *binary = haproxy_binary("3.2");
     if (!binary)
@@ -226,7 +226,7 @@ static bool run_check(struct fixture *f, const char *config, const char *map, st
         return false;
     uv_loop_t loop;
     struct disk_files files = {0};
-    const struct check_config settings = {.binary = binary, .vault = f->vault};
+    const struct check_config settings = {.binary = binary, .vault = f->vault, .tells_all = all};
     uv_loop_init(&loop);
     memset(o, 0, sizeof(*o));
     disk_files_add(&files, DISK_CONFIG, config, strlen(config));
@@ -238,6 +238,11 @@ static bool run_check(struct fixture *f, const char *config, const char *map, st
     assert_true(o->told);
     assert_int_equal(uv_loop_close(&loop), 0);
     return true;
+}
+
+static bool run_check(struct fixture *f, const char *config, const char *map, struct outcome *o)
+{
+    return run_check_telling(f, true, config, map, o);
 }
 
 #define CONFIG \
@@ -268,6 +273,15 @@ static void check_sees_the_value_and_tells_the_handle(void **state UNUSED)
     assert_null(strstr(o.text, "number"));
     assert_null(strstr(o.output, "a number"));
     assert_non_null(strstr(o.output, f.handle));
+    /* Who does not want it all gets the complaint only, and of that no value either. */
+    assert_true(run_check_telling(&f, false, good, NULL, &o));
+    assert_true(o.ok);
+    assert_string_equal(o.output, "");
+    assert_true(run_check_telling(&f, false, bad, NULL, &o));
+    assert_int_equal(o.line, 13);
+    assert_null(strstr(o.text, "number"));
+    assert_non_null(strstr(o.text, f.handle));
+    assert_string_equal(o.output, "");
     fixture_done(&f);
 }
 
