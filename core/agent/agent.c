@@ -184,6 +184,9 @@ struct agent *agent_new(uv_loop_t *loop, const struct agent_config *config, stru
         }
     }
     timer_open(a, &a->step_timer);
+    uv_idle_init(loop, &a->step_idle);
+    a->step_idle.data = a;
+    a->open_handles++;
     timer_open(a, &a->poll_timer);
     timer_open(a, &a->disk_timer);
     timer_open(a, &a->reload_timer);
@@ -318,6 +321,7 @@ static void on_closed(uv_handle_t *handle)
 static void stop_handles(struct agent *a)
 {
     uv_close((uv_handle_t *)&a->step_timer, on_closed);
+    uv_close((uv_handle_t *)&a->step_idle, on_closed);
     uv_close((uv_handle_t *)&a->poll_timer, on_closed);
     uv_close((uv_handle_t *)&a->disk_timer, on_closed);
     uv_close((uv_handle_t *)&a->reload_timer, on_closed);

@@ -9,6 +9,7 @@
  *   forecast.c  what a change would need, without an HAProxy
  *   versions.c  which HAProxy runs
  *   reload.c   a new process: reload and start; ends in one outcome
+ *   read.c     everything that HAProxy tells is read and merged into what is live; ends in one outcome
  *   pace.c     when the next reload may be made
  *   watch.c    the master and the worker: which there are, whether they answer
  *   leave.c    servers and backends on their way out
@@ -49,6 +50,8 @@
 #include "agent/live.h"
 #include "agent/live_list.h"
 #include "agent/orders.h"
+#include "agent/read.h"
+#include "agent/walk.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "haproxy/disk.h"
@@ -105,18 +108,6 @@ struct touched {
     bool listed_known;
 };
 
-/* A comparison of everything, in slices. The names are taken at its begin. What the model has accepted since the apply
- * began is passed over: it comes with the next changes. So whatever a walk finds where all was believed to be live is
- * drift: somebody else changed it. */
-struct walk {
-    struct agent *a;
-    VEC(char *) names; /* sections, wanted or live */
-    size_t next;
-    struct map seen, news; /* news: paths of files */
-    struct live_map *map;  /* at hand */
-    const char *map_name;
-};
-
 /* Commands that go out together, and what they are. */
 struct batch {
     VEC(const char *) commands;   /* owned by the plan or by strings */
@@ -153,6 +144,9 @@ struct apply {
     void (*after_leave)(struct agent *a); /* what leaves is being deleted; it begins when that is answered */
     /* A reload, or a start that the apply waits for, has ended. */
     void (*after_reload)(struct agent *a, enum reload_outcome outcome, const struct err *err);
+    /* Reading everything has ended. err: with READ_FAILED only, valid during the call. */
+    void (*after_read)(struct agent *a, enum read_outcome outcome, const struct err *err);
+    struct reading reading;
     enum apply_round round;
     bool dropped;     /* the operations of the plan were given up for a reload */
     unsigned rests;   /* comparisons in ROUND_REST */
@@ -162,7 +156,7 @@ struct apply {
     struct plan plan;
     struct batch batch;
     size_t stage; /* next stage of the plan */
-    unsigned rereads, locked;
+    unsigned rereads;
     struct digest digest; /* the model's accepted digest when the plan was made */
     unsigned operations;
     bool reloaded;
@@ -269,6 +263,7 @@ struct agent {
     int64_t poll_ns, probe_ns;      /* when they were begun */
     unsigned polls;
     uv_timer_t step_timer; /* continues or ends an apply from the loop */
+    uv_idle_t step_idle;   /* the same in the next turn */
     void (*step)(struct agent *a);
     uv_timer_t poll_timer; /* processes, leaving servers */
     uv_timer_t disk_timer;
@@ -326,7 +321,6 @@ void apply_abort(struct agent *a, const char *why); /* HAProxy is gone */
 void apply_finish(struct agent *a);
 void apply_fail(struct agent *a, const struct err *err);
 void apply_fail_later(struct agent *a, const struct err *err); /* not from within the call that began it */
-void apply_read(struct agent *a);                              /* read everything, then compare */
 
 /* versions.c: what the running HAProxy can do, by its answers. True: it is of another version than the one that checks,
  * and a reload is to be made for that, once. */
@@ -350,6 +344,7 @@ void apply_prepare(struct agent *a);
 
 /* steps.c */
 void apply_step_later(struct agent *a, void (*step)(struct agent *a), int64_t delay_ns);
+void apply_step_drop(struct agent *a); /* the one that waits */
 
 /* gate.c */
 void agent_tell(struct agent *a, const char *what); /* changed() */
@@ -361,6 +356,8 @@ int agent_check_fence(struct agent *a, struct err *err) MUST_CHECK;
 int agent_gate(void *ctx, struct err *err) MUST_CHECK;
 /* Before a group of commands: the same, and what it may take of limit_ns. ERR_TIMEOUT: no time to write is left. */
 int agent_may_run(struct agent *a, int64_t limit_ns, int64_t *ret_ns, struct err *err) MUST_CHECK;
+/* The same, with the time that so many commands may take. */
+int agent_may_run_batch(struct agent *a, size_t count, int64_t *ret_ns, struct err *err) MUST_CHECK;
 void agent_forget_live(struct agent *a, const char *why);
 
 /* pace.c */
@@ -491,12 +488,6 @@ void acme_files_failed(struct agent *a);                        /* they could no
 /* Remove those that have ended and that HAProxy does not use. */
 void acme_files_sweep(struct agent *a, const struct map *used, int64_t now_s);
 void acme_files_done(struct agent *a);
-
-/* walk.c */
-void walk_begin(struct agent *a, struct walk *w);
-bool walk_step(struct walk *w, int64_t budget_ns); /* true: everything was compared */
-void walk_done(struct walk *w);
-void walk_note_drift(struct agent *a); /* after it has ended: counts and logs what was found, if that is drift */
 
 /* commands.c */
 void batch_done(struct batch *b);

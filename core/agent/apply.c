@@ -15,21 +15,20 @@
 #include "base/log.h"
 
 #define REREADS_MAX 9            /* at once, then after 1 + 2 + 4 … ms: a quarter of a second in all */
-#define SLICE_NS (5 * NS_PER_MS) /* of a full comparison, between two turns of the loop */
-#define LOCKED_MAX 40            /* reads anew while HAProxy replaces certificates, each 25 ms later */
+#define SLICE_NS (2 * NS_PER_MS) /* of a full comparison, between two turns of the loop */
 #define SURPRISE_WARN_NS (30 * NS_PER_S)
 #define SURPRISE_WARN_MAX_NS (3600 * NS_PER_S)
-#define RESTS_MAX 8           /* comparisons without what cannot be done at runtime, when no reload can be made */
-#define DEADLINE_COMMANDS 200 /* for which the deadline of a command is enough */
-#define READ_MAX_BYTES ((size_t)512 << 20)
+#define RESTS_MAX 8 /* comparisons without what cannot be done at runtime, when no reload can be made */
 
 static void step_compare(struct agent *a);
 static void step_batch(struct agent *a);
 static void step_reread(struct agent *a);
 static void step_rest(struct agent *a);
+static void apply_read(struct agent *a);
 
 static void apply_release(struct apply *p)
 {
+    reading_done(&p->reading);
     touched_done(&p->touched);
     walk_done(&p->walk);
     plan_done(&p->plan);
@@ -69,6 +68,7 @@ void apply_finish(struct agent *a)
     /* The callback may begin the next apply. */
     struct apply p = a->apply;
     memset(&a->apply, 0, sizeof(a->apply));
+    reading_done(&p.reading); /* of the view that the next apply changes */
 
     if (p.gave_way) {
         p.done(p.ctx, &(struct agent_result){.gave_way = true});
@@ -141,8 +141,7 @@ static void apply_break_off(struct agent *a)
     if (a->reload_call)
         master_cancel(STEAL(a->reload_call));
     acme_cancel(a);
-    uv_timer_stop(&a->step_timer);
-    a->step = NULL;
+    apply_step_drop(a);
 }
 
 void apply_abort(struct agent *a, const char *why)
@@ -203,192 +202,66 @@ static void apply_surprise(struct agent *a, struct err *err, const char *kind)
     }
 }
 
-/* ---- reading everything ---- */
-
-enum {
-    READ_HELP,
-    READ_VERSION,
-    READ_LINEAGE,
-    READ_INFO,
-    READ_BACKENDS,
-    READ_MAPS,
-    READ_CERTIFICATES, /* and the others of enum ssl_file_kind */
-    READ_LISTS = READ_CERTIFICATES + SSL_FILE_KINDS,
-    READ_SERVERS,
-    READ_COUNT
-};
-/* clang-format off */
-static const char *const read_commands[READ_COUNT] = {
-    "help", "show version", "show env HAPTIC_LINEAGE", "show info", "show backend", "show map", "show ssl cert",
-    "show ssl ca-file", "show ssl crl-file", "show ssl crt-list", "show servers state",
-};
-/* clang-format on */
-
 /* The time limit for a group of commands grows with their number. Ends the apply when no time is left. */
 static bool may_run(struct agent *a, size_t count, int64_t *ret_deadline_ns)
 {
     struct err err;
-    int64_t limit_ns = a->config.command_deadline_ns * (int64_t)(1 + count / DEADLINE_COMMANDS);
-    if (agent_may_run(a, limit_ns, ret_deadline_ns, &err) == 0)
+    if (agent_may_run_batch(a, count, ret_deadline_ns, &err) == 0)
         return true;
     agent_forget_live(a, err.text);
     apply_fail_later(a, &err);
     return false;
 }
 
-/* HAProxy replaces certificates that it has obtained at times of its own choice, and does not list them meanwhile. Then
- * everything is read again, or the apply ends. */
-static bool read_is_locked(struct agent *a, const struct runtime_answer *answers, size_t count)
+static void apply_read(struct agent *a)
+{
+    a->apply.all = true;
+    read_begin(a);
+}
+
+static void reload_for(struct agent *a, const char *class, const char *reason)
+{
+    struct apply *p = &a->apply;
+    plan_done(&p->plan);
+    plan_reload(&p->plan, class, "%s", reason);
+    p->round = ROUND_RELOAD;
+    reload_begin(a);
+}
+
+/* HAProxy runs something else than what is in the directory. */
+static void on_unknown(struct agent *a)
 {
     struct err err;
-    bool locked = false;
-    for (size_t i = 0; i < count; i++)
-        locked |= ssl_file_answer_is_locked(answers[i].text);
-    if (!locked)
-        return false;
-    if (a->apply.locked++ < LOCKED_MAX) {
-        apply_step_later(a, apply_read, 25 * NS_PER_MS);
-        return true;
+    if (a->apply.round == ROUND_AFTER_RELOAD) {
+        err_set(&err, ERR_HAPROXY, "the process behind %s did not load %s/" DISK_CONFIG " at the reload",
+                a->config.runtime_socket, a->config.directory);
+        apply_fail_later(a, &err);
+        return;
     }
-    err_set(&err, ERR_TIMEOUT, "HAProxy replaces certificates all the time, and tells of none");
-    apply_fail(a, &err);
-    return true;
+    a->apply.dropped = true;
+    reload_for(a, "unknown", "what HAProxy runs was not loaded from this directory as it is");
 }
 
-/* Reads maps, then certificates and their lists. */
-static void on_maps_read(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
+static void on_read_ended(struct agent *a, enum read_outcome outcome, const struct err *err)
 {
-    struct agent *a = ctx;
-    struct map_slot *slot;
-    size_t i = 0;
-    a->call = NULL;
-    if (err) {
-        apply_fail(a, err);
+    switch (outcome) {
+    case READ_EVERYTHING:
+        a->known = true;
+        apply_step_later(a, step_compare, 0);
+        return;
+    case READ_UNKNOWN:
+        on_unknown(a);
+        return;
+    case READ_OTHER_VERSION: {
+        CLEANUP(free_ptr) char *reason = xasprintf("HAProxy %s runs, and %s checks", a->caps.text, a->config.version);
+        reload_for(a, "version", reason);
         return;
     }
-    for (size_t it = 0; i < count && (slot = map_next(&a->live->maps, &it));) {
-        struct live_map *map = slot->value;
-        if (map->used)
-            live_merge_map(map, answers[i++].text);
-    }
-    if (read_is_locked(a, answers + i, count - i))
-        return;
-    certificates_merge(a, answers + i, count - i);
-    a->known = true;
-    apply_step_later(a, step_compare, 0);
-}
-
-static void read_maps(struct agent *a)
-{
-    struct batch reads = {0};
-    struct map_slot *slot;
-    int64_t deadline_ns;
-    for (size_t it = 0; (slot = map_next(&a->live->maps, &it));) {
-        const struct live_map *map = slot->value;
-        if (map->used)
-            (void)batch_add_read(&reads, xasprintf("show map %s", map->path));
-    }
-    certificates_commands(a, &reads);
-    if (!reads.commands.length)
-        on_maps_read(a, NULL, NULL, 0);
-    else if (may_run(a, reads.commands.length, &deadline_ns))
-        a->call = runtime_run(a->loop, a->config.runtime_socket, reads.commands.items, reads.commands.length,
-                              deadline_ns, READ_MAX_BYTES, on_maps_read, a);
-    batch_done(&reads);
-}
-
-/* Checks whether the mark "HAPTIC_LINEAGE=…" is that of the known state. If not, checks whether it is the mark of the
- * directory on disk. */
-static bool lineage_is_known(struct agent *a, const char *answer)
-{
-    const char *mark = strchr(answer, '=');
-    mark = mark ? mark + 1 : "";
-    size_t length = strspn(mark, "0123456789abcdef");
-    if (length != LIVE_LINEAGE_SIZE - 1)
-        return false;
-    if (a->known && strncmp(a->live->lineage, mark, length) == 0)
-        return true;
-    struct live *disk = live_new();
-    image_load(a, disk);
-    if (strncmp(disk->lineage, mark, length) != 0) {
-        live_free(disk);
-        return false;
-    }
-    if (a->live && strncmp(a->live->lineage, mark, length) == 0)
-        live_take_counters(disk, a->live);
-    live_free(a->live);
-    a->live = disk;
-    a->apply.gives_way = false;
-    a->shapes_due = true;
-    memcpy(a->lineage, disk->lineage, sizeof(a->lineage));
-    a->level = false;
-    return true;
-}
-
-static void on_read(void *ctx, const struct err *err, const struct runtime_answer *answers, size_t count)
-{
-    struct agent *a = ctx;
-    a->call = NULL;
-    (void)count; /* count is complete when there is no error */
-    if (err) {
-        a->running = a->running && a->process;
-        apply_fail(a, err);
+    case READ_FAILED:
+        a->apply.gives_way = false;
+        apply_fail_later(a, err);
         return;
     }
-    a->running = true;
-    if (read_is_locked(a, answers + READ_CERTIFICATES, SSL_FILE_KINDS + 1))
-        return;
-    bool replaces = versions_read(a, answers[READ_VERSION].text, answers[READ_HELP].text);
-    const char *pid = strstr(answers[READ_INFO].text, "\nPid: ");
-    int worker = 0;
-    if (pid && sscanf(pid, "\nPid: %d", &worker) == 1) {
-        a->known = watch_note_worker(a, worker) && a->known;
-    }
-    bool lineage = lineage_is_known(a, answers[READ_LINEAGE].text);
-    if (!lineage && a->apply.round == ROUND_REST) {
-        /* Only HAProxy's own answers are used. The reload is still needed. */
-        live_free(a->live);
-        a->live = live_new();
-        a->level = false;
-    } else if (!lineage) {
-        struct apply *p = &a->apply;
-        if (p->round == ROUND_AFTER_RELOAD) {
-            struct err other;
-            err_set(&other, ERR_HAPROXY, "the process behind %s did not load %s/" DISK_CONFIG " at the reload",
-                    a->config.runtime_socket, a->config.directory);
-            apply_fail(a, &other);
-            return;
-        }
-        plan_done(&p->plan);
-        plan_reload(&p->plan, "unknown", "what HAProxy runs was not loaded from this directory as it is");
-        p->dropped = true;
-        p->round = ROUND_RELOAD;
-        reload_begin(a);
-        return;
-    }
-    if (replaces && a->apply.round != ROUND_REST) {
-        struct apply *p = &a->apply;
-        plan_done(&p->plan);
-        plan_reload(&p->plan, "version", "HAProxy %s runs, and %s checks", a->caps.text, a->config.version);
-        p->round = ROUND_RELOAD;
-        reload_begin(a);
-        return;
-    }
-    live_merge_backends(a->live, answers[READ_BACKENDS].text);
-    live_merge_servers(a->live, answers[READ_SERVERS].text, true);
-    live_merge_map_names(a->live, answers[READ_MAPS].text);
-    certificates_merge_names(a, answers + READ_CERTIFICATES, &answers[READ_LISTS]);
-    read_maps(a);
-}
-
-void apply_read(struct agent *a)
-{
-    int64_t deadline_ns;
-    a->apply.all = true;
-    if (!may_run(a, READ_COUNT, &deadline_ns))
-        return;
-    a->call = runtime_run(a->loop, a->config.runtime_socket, read_commands, READ_COUNT, deadline_ns, READ_MAX_BYTES,
-                          on_read, a);
 }
 
 /* ---- planning and running ---- */
@@ -517,7 +390,7 @@ static void step_reread(struct agent *a)
         return;
     p->rereads++;
     a->call = runtime_run(a->loop, a->config.runtime_socket, p->batch.commands.items, p->batch.commands.length,
-                          deadline_ns, READ_MAX_BYTES, on_batch, a);
+                          deadline_ns, AGENT_READ_MAX_BYTES, on_batch, a);
 }
 
 static void step_batch(struct agent *a)
@@ -532,8 +405,8 @@ static void step_batch(struct agent *a)
         return;
     journal_begin(a, &p->touched);
     a->level = false;
-    a->call = expect_run(a, p->batch.commands.items, p->batch.commands.length, deadline_ns, READ_MAX_BYTES, agent_gate,
-                         on_batch);
+    a->call = expect_run(a, p->batch.commands.items, p->batch.commands.length, deadline_ns, AGENT_READ_MAX_BYTES,
+                         agent_gate, on_batch);
 }
 
 /* Compares again without the backends that did not react as expected: they have to wait for the reload. */
@@ -577,6 +450,7 @@ void apply_begin(struct agent *a)
 {
     struct apply *p = &a->apply;
     p->after_reload = on_reload_ended;
+    p->after_read = on_read_ended;
     if (a->process && process_state(a->process) != PROCESS_RUNNING) {
         reload_wait_for_process(a);
         return;

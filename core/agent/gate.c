@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 
+#define DEADLINE_COMMANDS 200    /* for which the deadline of a command is enough */
 #define FENCE_FRESH_NS NS_PER_MS /* a fence that was raised less long ago is not read again */
 #define NO_TIME "no time to write is left: the leadership was not renewed in time"
 
@@ -78,4 +79,9 @@ int agent_may_run(struct agent *a, int64_t limit_ns, int64_t *ret_ns, struct err
         return err_set(err, ERR_TIMEOUT, NO_TIME);
     *ret_ns = end_ns - limit_ns < now_ns ? end_ns - now_ns : limit_ns;
     return 0;
+}
+
+int agent_may_run_batch(struct agent *a, size_t count, int64_t *ret_ns, struct err *err)
+{
+    return agent_may_run(a, a->config.command_deadline_ns * (int64_t)(1 + count / DEADLINE_COMMANDS), ret_ns, err);
 }

@@ -35,8 +35,9 @@ struct live_backend {
     char *name; /* "shop_web_80" */
     bool listen;
     bool gone;    /* not wanted any more, and still there: on its way out, or kept unused until the next reload */
-    bool seen;    /* while comparing */
     bool unknown; /* found in HAProxy: neither the texts nor the journal tell its words */
+    /* The last comparison in which HAProxy told its name; the last one in which its servers were compared. */
+    uint64_t told, compared;
 };
 
 struct live_map {
@@ -75,6 +76,7 @@ struct live {
     bool implicit_from; /* a section without "from" takes the defaults section before it */
     char lineage[LIVE_LINEAGE_SIZE]; /* "" unknown */
     size_t leaving;                  /* servers that are leaving */
+    uint64_t comparison;             /* number of the last one with what HAProxy tells */
     struct map waiting;              /* keys of backends that may have such a server, or may be gone: no others do */
 };
 
@@ -92,13 +94,20 @@ void live_starts(struct live *l);
 void live_take_counters(struct live *l, const struct live *before);
 
 /* Correct by answers of the command line. */
-void live_merge_backends(struct live *l, const char *show_backend);
-void live_merge_servers(struct live *l, const char *show_servers_state, bool all);
+/* A merge takes answers in step by step, so that it can be done in slices. Until it is freed, nothing else changes the
+ * view, and the answers stay as they are. A merge that is freed before its end leaves each backend and each entry either
+ * as it was or as the answers have it. */
+struct live_merge;
+/* Of `show backend`, then `show servers state`. */
+struct live_merge *live_merge_servers(struct live *l, const char *show_backend, const char *show_servers_state);
+/* Of `show map NAME`: these are the entries of the map. */
+struct live_merge *live_merge_map(struct live_map *map, const char *show_map);
+/* steps: lines of the answers, and backends or entries that are looked at, before it returns. True: all is merged. */
+bool live_merge_step(struct live_merge *m, size_t steps) MUST_CHECK;
+struct live_merge *live_merge_free(struct live_merge *m); /* NULL is fine; always returns NULL */
 /* `show map` without a name: the names HAProxy knows the maps by. A map that nothing in its configuration refers to is
  * only a file. */
 void live_merge_map_names(struct live *l, const char *show_map);
-/* Replace a map's entries by `show map NAME`. */
-void live_merge_map(struct live_map *map, const char *show_map);
 
 /* The servers that `show servers state BACKEND` lists, sorted by name, their words unknown. ret_found must be
  * zeroed. */

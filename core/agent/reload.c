@@ -265,7 +265,7 @@ void apply_process_ready(struct agent *a)
     if (a->apply.state < APPLY_AWAITS)
         return;
     a->apply.state = APPLY_RUNS;
-    uv_timer_stop(&a->step_timer);
+    apply_step_drop(a);
     if (is_ours) {
         a->apply.reload_class = "start";
         free(a->apply.reload_reason);
@@ -282,7 +282,7 @@ void apply_process_failed(struct agent *a, const char *reason)
     if (a->apply.state < APPLY_AWAITS)
         return;
     a->apply.state = APPLY_RUNS;
-    uv_timer_stop(&a->step_timer);
+    apply_step_drop(a);
     err_set(&err, ERR_HAPROXY, "HAProxy did not start: %s", reason);
     end(a, RELOAD_FAILED, &err);
 }

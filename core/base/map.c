@@ -123,6 +123,11 @@ static void rehash(struct map *m)
     m->used = m->count;
 }
 
+const struct map_slot *map_slot(const struct map *m, const char *key, size_t length)
+{
+    return find(m, key, length, map_hash(key, length));
+}
+
 void *map_getn(const struct map *m, const char *key, size_t length)
 {
     struct map_slot *slot = find(m, key, length, map_hash(key, length));

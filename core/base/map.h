@@ -33,6 +33,8 @@ void map_done(struct map *m); /* NULL is fine; the values are the caller's */
 
 void *map_get(const struct map *m, const char *key); /* NULL when absent */
 void *map_getn(const struct map *m, const char *key, size_t length);
+/* The entry itself, or NULL. Its place in slots stays the same until something is added. */
+const struct map_slot *map_slot(const struct map *m, const char *key, size_t length);
 /* Set and return the value that was there before, or NULL. */
 void *map_put(struct map *m, const char *key, void *value);
 void *map_putn(struct map *m, const char *key, size_t length, void *value);

@@ -38,6 +38,7 @@ struct cfg_server {
     bool words_known;    /* false: found in the running HAProxy, made by whom is unknown */
     bool checked;        /* words have "check" */
     bool agent_checked;  /* words have "agent-check": weight and state are the agent's to change */
+    bool seen;           /* live only: while answers are merged */
     bool leaving;        /* live only: in maintenance, to be deleted as soon as it has no connections */
     int64_t leave_by_ns; /* live only: its connections are shut down then */
 };

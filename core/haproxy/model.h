@@ -215,10 +215,15 @@ struct item *model_list_item(const struct model *m, const char *list, const char
 void model_each_list_item(const struct model *m, const char *list, void (*fn)(void *ctx, struct item *item), void *ctx);
 /* Has one of those files a content in this state? */
 bool model_file_exists(const struct model *m, enum model_state state, enum contribution_kind kind, const char *name);
+/* Has an item of it changed since the changes were taken last? */
+bool model_file_is_changed(const struct model *m, enum contribution_kind kind, const char *name);
 /* The content of one of those files; false when it has none in this state. Appends. */
 bool model_file_text(const struct model *m, enum model_state state, enum contribution_kind kind, const char *name,
                      struct buf *out);
-/* Files, certificates, crt-lists: (kind, name, content). */
+/* Files, certificates, crt-lists of any state: (kind, name), sorted. */
+void model_each_file_name(const struct model *m, void (*fn)(void *ctx, enum contribution_kind kind, const char *name),
+                          void *ctx);
+/* The same of one state: (kind, name, content). */
 void model_each_file(const struct model *m, enum model_state state,
                      void (*fn)(void *ctx, enum contribution_kind kind, const char *name, const char *bytes,
                                 size_t length),

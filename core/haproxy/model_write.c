@@ -271,6 +271,15 @@ static bool write_group(const struct group *g, enum model_state state, struct bu
     return count > 0;
 }
 
+bool model_file_is_changed(const struct model *m, enum contribution_kind kind, const char *name)
+{
+    const struct group *g = group_find(m, kind, name);
+    for (size_t i = 0; g && i < g->items.length; i++)
+        if (g->items.items[i]->changed)
+            return true;
+    return false;
+}
+
 bool model_file_text(const struct model *m, enum model_state state, enum contribution_kind kind, const char *name,
                      struct buf *out)
 {
@@ -288,6 +297,17 @@ void model_each_list_item(const struct model *m, const char *list, void (*fn)(vo
     const struct group *g = group_find(m, CONTRIBUTION_CRT_LIST, list);
     for (size_t i = 0; g && i < g->items.length; i++)
         fn(ctx, g->items.items[i]);
+}
+
+void model_each_file_name(const struct model *m, void (*fn)(void *ctx, enum contribution_kind kind, const char *name),
+                          void *ctx)
+{
+    size_t count;
+    struct group **groups = groups_sorted(m, &count);
+    for (size_t i = 0; i < count; i++)
+        if (groups[i]->kind != CONTRIBUTION_MAP_ENTRY)
+            fn(ctx, groups[i]->kind, groups[i]->name + 1);
+    free(groups);
 }
 
 void model_each_file(const struct model *m, enum model_state state,

@@ -48,6 +48,7 @@ struct runtime_call {
     size_t expected;
     runtime_gate *gate;         /* NULL: everything is written at once */
     struct runtime_call **slot; /* of an expected call without commands; else NULL */
+    struct runtime_held *held;  /* gets the answers; NULL: they end with the call */
     struct runtime_call **keep; /* the slot for the call after its commands are answered; NULL: the call ends */
     int64_t made_ns, keep_ns;
     bool idle_told, is_writing; /* the first answer is that to the idle time; a write is under way */
@@ -147,12 +148,13 @@ static void call_finish(struct runtime_call *call, bool ok)
         vec_push(&answers, answer);
     }
     bool rests = ok && may_rest(call);
-    CLEANUP(answer_wipe) struct buf in = call->in;
-    buf_init(&call->in, in.max);
+    struct runtime_held own = {0}, *held = call->held ? STEAL(call->held) : &own;
+    *held = (struct runtime_held){.bytes = call->in, .answers = answers.items};
+    buf_init(&call->in, held->bytes.max);
     if (rests)
         call_rest(call);
     done(ctx, ok ? NULL : &err, answers.items, answers.length);
-    vec_done(&answers);
+    runtime_held_done(&own);
     if (!rests)
         call_close(call);
 }
@@ -476,6 +478,17 @@ void runtime_keep(struct runtime_call *call, int64_t life_ns, struct runtime_cal
 {
     call->keep_ns = life_ns;
     call->keep = slot;
+}
+
+void runtime_hold(struct runtime_call *call, struct runtime_held *held)
+{
+    call->held = held;
+}
+
+void runtime_held_done(struct runtime_held *held)
+{
+    answer_wipe(&held->bytes);
+    free(STEAL(held->answers));
 }
 
 void runtime_cancel(struct runtime_call *call)

@@ -65,6 +65,14 @@ struct runtime_call *runtime_run_expected(struct runtime_call *expected, const c
 /* When the gated call has ended well, its connection is an expected one in *slot, unless another is there or it was
  * made life_ns ago. That is so before done is called. */
 void runtime_keep(struct runtime_call *call, int64_t life_ns, struct runtime_call **slot);
+/* The bytes of the answers go into *held before done is called: the answers are valid until runtime_held_done(). held
+ * must be zeroed, and stay where it is until done is called or the call is cancelled. */
+struct runtime_held {
+    struct buf bytes;
+    struct runtime_answer *answers;
+};
+void runtime_hold(struct runtime_call *call, struct runtime_held *held);
+void runtime_held_done(struct runtime_held *held); /* wipes them; again is fine */
 /* Abandon: done is not called. */
 void runtime_cancel(struct runtime_call *call);
 
