@@ -81,7 +81,8 @@ struct agent_result {
      * called: apply with changes == NULL. */
     int64_t reload_after_ns;
     int64_t duration_ns;
-    bool gave_way; /* after agent_give_way(): nothing else here is set */
+    int64_t haproxy_ns; /* of duration_ns: from commands to HAProxy's answers to them; not those of a comparison */
+    bool gave_way;      /* after agent_give_way(): nothing else here is set */
 };
 typedef void agent_done(void *ctx, const struct agent_result *result);
 

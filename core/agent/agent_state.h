@@ -158,6 +158,8 @@ struct apply {
     size_t stage; /* next stage of the plan */
     unsigned rereads;
     struct digest digest; /* the model's accepted digest when the plan was made */
+    int64_t asked_ns;     /* when commands went out last */
+    int64_t haproxy_ns;   /* from commands to their answers, in all */
     unsigned operations;
     bool reloaded;
     char *reload_reason;

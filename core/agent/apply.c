@@ -96,6 +96,7 @@ void apply_finish(struct agent *a)
                                         .rest_is_live = rest,
                                         .reload_after_ns = failed ? 0 : p.reload_after_ns,
                                         .duration_ns = clock_now_ns() - p.start_ns,
+                                        .haproxy_ns = p.haproxy_ns,
                                         .highest = {p.highest.transitions, p.highest.generation, p.highest.holder}};
     a->live_ok = !failed && !p.reload_after_ns;
     a->serves = !failed || rest;
@@ -346,6 +347,7 @@ static void on_batch(void *ctx, const struct err *err, const struct runtime_answ
     struct err own;
     (void)count;
     a->call = NULL;
+    p->haproxy_ns += clock_now_ns() - p->asked_ns;
     if (err) {
         agent_forget_live(a, err->text);
         if (p->round == ROUND_FIRST && err->kind != ERR_SYS && err->kind != ERR_STALE) {
@@ -389,6 +391,7 @@ static void step_reread(struct agent *a)
     if (!may_run(a, p->batch.commands.length, &deadline_ns))
         return;
     p->rereads++;
+    p->asked_ns = clock_now_ns();
     a->call = runtime_run(a->loop, a->config.runtime_socket, p->batch.commands.items, p->batch.commands.length,
                           deadline_ns, AGENT_READ_MAX_BYTES, on_batch, a);
 }
@@ -405,6 +408,7 @@ static void step_batch(struct agent *a)
         return;
     journal_begin(a, &p->touched);
     a->level = false;
+    p->asked_ns = clock_now_ns();
     a->call = expect_run(a, p->batch.commands.items, p->batch.commands.length, deadline_ns, AGENT_READ_MAX_BYTES,
                          agent_gate, on_batch);
 }

@@ -43,8 +43,11 @@ static void on_applied(void *ctx, const struct agent_result *result)
             generation_log_live(&r->generations, r->deploying_generation, result->reloaded, result->operations,
                                 result->duration_ns);
         }
-        if (r->applying_ns != 0 && !r->reload_waits)
-            metric_observe_ns(r->reconcile_duration, clock_now_ns() - r->applying_ns);
+        if (r->applying_ns != 0 && !r->reload_waits) {
+            int64_t whole_ns = clock_now_ns() - r->applying_ns;
+            metric_observe_ns(r->reconcile_duration, whole_ns);
+            metric_observe_ns(r->reconcile_own_duration, whole_ns - result->haproxy_ns);
+        }
         if (!r->reload_waits)
             r->applying_ns = 0;
         else

@@ -154,6 +154,9 @@ struct reconcile *reconcile_new(uv_loop_t *loop, const struct reconcile_config *
     r->reconcile_duration = metric_histogram(
         metrics, "haptic_reconciliation_duration_seconds",
         "Time from the arrival of a change to HAProxy's answer to the last command for it.");
+    r->reconcile_own_duration = metric_histogram(
+        metrics, "haptic_reconciliation_own_duration_seconds",
+        "The same without the time from commands to HAProxy's answers to them. Not in a fleet.");
     r->render_failures = metric_counter(metrics, "haptic_template_failures_total",
                                         "Runs of a template that ended in an error.");
     r->quarantines = metric_counter(metrics, "haptic_quarantines_total", "Objects put into quarantine.");

@@ -105,7 +105,7 @@ struct reconcile {
     struct log_limit stale_limit, deployed_limit;
     int64_t drift_ns;
 
-    struct metric *reconcile_duration, *render_failures, *quarantines, *structural, *checked;
+    struct metric *reconcile_duration, *reconcile_own_duration, *render_failures, *quarantines, *structural, *checked;
 };
 
 /* wake.c */
