@@ -2,11 +2,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/terminal.h"
 #include "cmd/ask_agent.h"
 #include "cmd/cluster.h"
 #include "cmd/cmd.h"
@@ -264,7 +264,7 @@ static void print(struct diff *d, bool compared)
 {
     CLEANUP(buf_done) struct buf findings = {0};
     enum finding_format format = d->common.format;
-    bool colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL;
+    bool colour = terminal_has_colour(stdout);
 
     findings_write(&d->findings, format, colour, HAPTIC_VERSION, &findings);
     if (format == FINDING_JSON) {

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/terminal.h"
 #include "cmd/cmd.h"
 #include "cmd/doctor_ask.h"
 #include "cmd/given_config.h"
@@ -284,7 +285,7 @@ static int examine(struct doctor_command *c)
         return 2;
     }
     doctor_judge(&c->facts, clock_wall_us(), &c->findings);
-    write_report(c, c->format, isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL, &report);
+    write_report(c, c->format, terminal_has_colour(stdout), &report);
     fwrite(buf_str(&report), 1, report.length, stdout);
     if (c->bundle != NULL && write_bundle(c, config, &object, &err) < 0) {
         fprintf(stderr, "haptic doctor: %s\n", err.text);

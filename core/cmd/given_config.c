@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
+#include "base/terminal.h"
 #include "cmd/version.h"
 #include "cmd/workbench_options.h"
 #include "controller/config_paths.h"
@@ -48,7 +48,7 @@ bool given_config_exists(const struct given_config *g)
 static void print(struct findings *findings, enum finding_format format, FILE *to)
 {
     CLEANUP(buf_done) struct buf text = {0};
-    bool colour = isatty(fileno(to)) && getenv("NO_COLOR") == NULL;
+    bool colour = terminal_has_colour(to);
 
     findings_write(findings, format, colour, HAPTIC_VERSION, &text);
     fwrite(buf_str(&text), 1, text.length, to);

@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/terminal.h"
 #include "cmd/cmd.h"
 #include "cmd/version.h"
 #include "cmd/workbench_options.h"
@@ -392,7 +392,7 @@ static int serve_once(struct test_command *t)
                                      .finding_format = t->common.format,
                                      .findings = &t->common.findings,
                                      .version = HAPTIC_VERSION,
-                                     .colour = isatty(STDOUT_FILENO) && getenv("NO_COLOR") == NULL,
+                                     .colour = terminal_has_colour(stdout),
                                      .seed = t->seed};
     /* The configuration itself first: its findings are better than each test's. */
     if (t->common.workbench == NULL) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/terminal.h"
 #include "cmd/version.h"
 #include "controller/config_paths.h"
 
@@ -88,7 +89,7 @@ bool workbench_command_begin(struct workbench_command *c, const char *name, int 
 int workbench_command_report(struct workbench_command *c, FILE *to)
 {
     CLEANUP(buf_done) struct buf text = {0};
-    bool colour = isatty(fileno(to)) && getenv("NO_COLOR") == NULL;
+    bool colour = terminal_has_colour(to);
     size_t count = findings_count(&c->findings, c->strict ? FINDING_WARNING : FINDING_ERROR);
 
     findings_write(&c->findings, c->format, colour, HAPTIC_VERSION, &text);

@@ -153,6 +153,9 @@ void crt_list_parse(struct crt_list *list, const char *text, size_t length, bool
         if (!stop)
             stop = end;
         CLEANUP(free_ptr) char *line = xmemdup0(at, (size_t)(stop - at));
+        /* HAProxy prints the protocols of "alpn" with a NUL at their end. */
+        for (char *nul = line; (nul = memchr(nul, '\0', (size_t)(line + (stop - at) - nul)));)
+            *nul = ' ';
         char *cr = strchr(line, '\r');
         if (cr)
             *cr = '\0';

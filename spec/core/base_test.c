@@ -1,10 +1,13 @@
 /* The base layer: limits hold, formats round-trip, a map agrees with a plain list. */
+#include <fcntl.h>
 #include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -15,6 +18,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/metric.h"
+#include "base/terminal.h"
 #include "base/text.h"
 #include "base/vec.h"
 
@@ -252,11 +256,41 @@ static void texts_are_shared(void **state)
     text_unref(b);
 }
 
+/* A terminal gets colour, and a pipe does not. NO_COLOR counts when it is not empty. */
+static void colours_are_for_terminals(void **state)
+{
+    int master = posix_openpt(O_RDWR | O_NOCTTY), pair[2];
+    char name[64];
+    (void)state;
+    assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    assert_int_equal(ptsname_r(master, name, sizeof(name)), 0);
+    FILE *terminal = fopen(name, "w");
+    assert_int_equal(pipe(pair), 0);
+    FILE *pipe_end = fdopen(pair[1], "w");
+    assert_true(terminal && pipe_end);
+    unsetenv("NO_COLOR");
+    setenv("TERM", "xterm", 1);
+    assert_true(terminal_has_colour(terminal));
+    assert_false(terminal_has_colour(pipe_end));
+    setenv("NO_COLOR", "", 1);
+    assert_true(terminal_has_colour(terminal));
+    setenv("NO_COLOR", "1", 1);
+    assert_false(terminal_has_colour(terminal));
+    unsetenv("NO_COLOR");
+    setenv("TERM", "dumb", 1);
+    assert_false(terminal_has_colour(terminal));
+    fclose(terminal);
+    fclose(pipe_end);
+    close(pair[0]);
+    close(master);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(room_that_is_not_filled_reads_as_nothing),
         cmocka_unit_test(buffer_refuses_more_than_its_maximum),
+        cmocka_unit_test(colours_are_for_terminals),
         cmocka_unit_test(long_printf_is_whole),
         cmocka_unit_test(error_text_is_cut_at_a_character),
         cmocka_unit_test(map_agrees_with_a_list),

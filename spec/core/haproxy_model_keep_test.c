@@ -171,17 +171,17 @@ static void names_are_grouped(void **state UNUSED)
 static void lines_are_read_back(void **state UNUSED)
 {
     static const char shown[] =
-        "# certs/https.list\ncerts/d.pem:1 !*\ncerts/x.pem:12 [alpn h2 ] a.example *.b.example\n"
+        "# certs/https.list\ncerts/d.pem:1 !*\ncerts/x.pem:12 [alpn h2,http/1.1\0 ssl-min-ver TLSv1.2] a.example *.b.example\n"
         "certs/y.pem:3 [verify optional  ca-file c ]\n";
     struct crt_list list = {0};
     CLEANUP(buf_done) struct buf text = {0};
     const char *names[250];
     char storage[250][16];
 
-    crt_list_parse(&list, shown, strlen(shown), true);
+    crt_list_parse(&list, shown, sizeof(shown) - 1, true);
     assert_int_equal(list.lines.length, 3);
     assert_string_equal(list.lines.items[1].certificate, "certs/x.pem");
-    assert_string_equal(list.lines.items[1].options, "alpn h2");
+    assert_string_equal(list.lines.items[1].options, "TLSv1.2 alpn h2,http/1.1 ssl-min-ver");
     assert_int_equal(list.lines.items[1].number, 12);
     assert_string_equal(list.lines.items[1].names.items[1], "*.b.example");
     assert_string_equal(list.lines.items[2].options, "c ca-file optional verify");
