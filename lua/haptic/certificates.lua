@@ -103,6 +103,10 @@ local function crt_list(list, certs, opts)
       if not find(options[i], "^[%w_./:@%%+=,~-]+$") then
         error("an option is one word without special characters: " .. word.show(options[i]), 0)
       end
+      -- HAProxy does not show it in its lists, so nobody could tell whether a line is live as it is wanted.
+      if options[i] == "ca-verify-file" then
+        error("the option ca-verify-file is not available in a crt-list: write it in the bind line", 0)
+      end
     end
     words[#words + 1] = "[" .. concat(options, " ") .. "]"
   end
