@@ -95,8 +95,8 @@ void live_take_counters(struct live *l, const struct live *before);
 
 /* Correct by answers of the command line. */
 /* A merge takes answers in step by step, so that it can be done in slices. Until it is freed, nothing else changes the
- * view, and the answers stay as they are. A merge that is freed before its end leaves each backend and each entry either
- * as it was or as the answers have it. */
+ * view, and the answers stay as they are. A merge that is freed before its end leaves each backend and each entry
+ * either as it was or as the answers have it. */
 struct live_merge;
 /* Of `show backend`, then `show servers state`. */
 struct live_merge *live_merge_servers(struct live *l, const char *show_backend, const char *show_servers_state);

@@ -2,8 +2,8 @@
  *
  *   names, servers, … ─► merge, in slices ─► maps ─► merge, in slices ─► certificates, crt-lists ─► end
  *
- * The answers are held while they are merged. They have a line for each server and each entry of a map, so a change that
- * arrives meanwhile waits for one slice only.
+ * The answers are held while they are merged. They have a line for each server and each entry of a map, so a change
+ * that arrives meanwhile waits for one slice only.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* An apply continues in a later turn of the loop, so that no callback runs within the call that began the apply. At
- * most one step waits. A step that is due at once waits with an idle handle: libuv before 1.45 runs a timer of 0 ms that
- * is started in a timer's callback within the same turn, so the slices of a long comparison would all be one.
+ * most one step waits. A step that is due at once waits with an idle handle: libuv before 1.45 runs a timer of 0 ms
+ * that is started in a timer's callback within the same turn, so the slices of a long comparison would all be one.
  */
 #include "agent/agent_state.h"
 

@@ -105,11 +105,35 @@ static const char *next_word(const char *word)
     return word + strlen(word) + 1;
 }
 
+/* Four numbers up to 255, without zeros in front: an IPv4 address has one form only. */
+static bool is_ipv4(const char *text, size_t length)
+{
+    size_t numbers = 0;
+    for (const char *c = text, *end = text + length; numbers < 4; c++) {
+        const char *first = c;
+        unsigned value = 0;
+        while (c < end && *c >= '0' && *c <= '9' && c - first < 3)
+            value = value * 10 + (unsigned)(*c++ - '0');
+        if (c == first || value > 255 || (*first == '0' && c - first > 1))
+            return false;
+        if (++numbers == 4)
+            return c == end;
+        if (c == end || *c != '.')
+            return false;
+    }
+    return false;
+}
+
 /* The canonical form of a literal IP address in out; false when it is no address. */
 static bool address_canonical(const char *address, size_t length, char out[INET6_ADDRSTRLEN])
 {
     char text[INET6_ADDRSTRLEN + 2];
     unsigned char bytes[16];
+    if (is_ipv4(address, length)) {
+        memcpy(out, address, length);
+        out[length] = '\0';
+        return true;
+    }
     if (length >= sizeof(text))
         return false;
     memcpy(text, address, length);

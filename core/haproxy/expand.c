@@ -70,6 +70,10 @@ static void put_byte(struct buf *out, const struct vault_value *value, char c)
 
 static void put_bytes(struct buf *out, const struct vault_value *value)
 {
+    if (value->form == VAULT_PLAIN) {
+        buf_add(out, value->bytes, value->length);
+        return;
+    }
     for (size_t i = 0; i < value->length; i++)
         put_byte(out, value, value->bytes[i]);
 }

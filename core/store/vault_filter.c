@@ -1,7 +1,8 @@
 /* A Bloom filter of grams: five bytes at every fourth position of a value. Any part of eight bytes contains one of
  * these grams, wherever it begins. So a text that contains none of the grams has no such part. The first gram is the
- * beginning of the value, so a text without it has no whole short value and does not end with five bytes of a beginning.
- * For values of four bytes, and for a text that ends with four bytes of a beginning, there is a gram of four bytes.
+ * beginning of the value, so a text without it has no whole short value and does not end with five bytes of a
+ * beginning. For values of four bytes, and for a text that ends with four bytes of a beginning, there is a gram of
+ * four bytes.
  */
 #include "store/vault_filter.h"
 

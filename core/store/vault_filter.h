@@ -2,8 +2,9 @@
  * Thread:  any, one at a time.
  * Owns:    a table of bits, made of hashes under a key that is not told; wiped when it goes.
  *
- * A part is VAULT_FILTER_PART bytes or more of a value, or a whole value that is shorter, or the beginning of a value at
- * the end of the text; always VAULT_FILTER_MIN bytes or more. "No" is always right; "yes" may be wrong, now and then.
+ * A part is VAULT_FILTER_PART bytes or more of a value, or a whole value that is shorter, or the beginning of a value
+ * at the end of the text; always VAULT_FILTER_MIN bytes or more. "No" is always right; "yes" may be wrong, now and
+ * then.
  */
 #ifndef HAPTIC_STORE_VAULT_FILTER_H
 #define HAPTIC_STORE_VAULT_FILTER_H

@@ -6,6 +6,9 @@
 
 #include <cmocka.h>
 
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -173,11 +176,43 @@ static void test_split(void **state)
     assert_string_equal(b.data, "<global||>");
 }
 
+/* Random texts that are nearly IPv4 addresses, and those at the borders: literal is what the C library reads, in the
+ * form that it writes. */
+static void ipv4_addresses_are_those_of_the_library(void **state UNUSED)
+{
+    static const char *const borders[] = {"0.0.0.0",  "255.255.255.255", "1.2.3.256", "01.2.3.4", "1.2.3.00",   "1.2.3",
+                                          "1.2.3.4.", "1.2.3.4.5",       ".1.2.3",    "1..2.3",   "1.2.3.1000", "",
+                                          "1.2.3.4 "};
+    size_t literal = 0;
+    srand(3);
+    for (int round = 0; round < 20000; round++) {
+        char text[32] = "", wanted[INET6_ADDRSTRLEN];
+        unsigned char bytes[4];
+        if ((size_t)round < ARRAY_LEN(borders))
+            snprintf(text, sizeof(text), "%s", borders[round]);
+        else
+            for (int i = 0, groups = rand() % 8 ? 4 : 3 + rand() % 3; i < groups; i++)
+                snprintf(text + strlen(text), sizeof(text) - strlen(text), rand() % 30 ? "%s%d" : "%s%02d",
+                         i > 0 ? "." : "", rand() % (rand() % 2 ? 10 : 280));
+        struct cfg_server *s = cfg_server_new("a", text, 80);
+        bool is_address = inet_pton(AF_INET, text, bytes) == 1 && inet_ntop(AF_INET, bytes, wanted, sizeof(wanted));
+        if (s->literal != is_address || strcmp(s->address, is_address ? wanted : text) != 0)
+            fail_msg("\"%s\": %s, literal %d", text, s->address, s->literal);
+        literal += is_address;
+        cfg_server_free(s);
+    }
+    assert_true(literal > 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),    cmocka_unit_test(test_servers), cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_backends), cmocka_unit_test(test_split),
+        cmocka_unit_test(ipv4_addresses_are_those_of_the_library),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_servers),
+        cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_backends),
+        cmocka_unit_test(test_split),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
