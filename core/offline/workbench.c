@@ -236,7 +236,7 @@ static void report_failures(struct workbench *w)
     }
 }
 
-bool workbench_render(struct workbench *w)
+bool workbench_render_only(struct workbench *w)
 {
     w->has_news = false;
     if (w->requested == 0 && w->rendering == RENDERING_REFUSED)
@@ -247,12 +247,18 @@ bool workbench_render(struct workbench *w)
     while (w->rendering == RENDERING_RUNS)
         uv_run(w->loop, UV_RUN_DEFAULT);
     workbench_end(w);
-    if (w->rendering == RENDERING_DONE && !w->options.no_report) {
+    return w->rendering == RENDERING_DONE;
+}
+
+bool workbench_render(struct workbench *w)
+{
+    bool done = workbench_render_only(w);
+    if (done && !w->options.no_report) {
         report_failures(w);
         workbench_report_fragments(w);
         workbench_report_unfetched(w);
     }
-    return w->rendering == RENDERING_DONE;
+    return done;
 }
 
 void workbench_listen(struct workbench *w, workbench_changed *changed, void *ctx)

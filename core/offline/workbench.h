@@ -53,6 +53,8 @@ struct workbench *workbench_leave(struct workbench *w);
 
 /* Render. False: the templates do not load, and a finding says so. */
 bool workbench_render(struct workbench *w);
+/* The same without looking through all fragments for failures, so that a change costs what it costs a controller. */
+bool workbench_render_only(struct workbench *w);
 const struct render_stats *workbench_stats(const struct workbench *w); /* of the last rendering */
 /* Hear of each fragment whose output changes while workbench_render() runs; before or now is NULL for a new one and one
  * that is gone. changed NULL: no more. */

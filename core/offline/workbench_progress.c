@@ -2,7 +2,6 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "offline/workbench_state.h"
 
 #define PROGRESS_MS 2000
@@ -11,7 +10,8 @@ static void on_progress(uv_timer_t *timer)
 {
     struct workbench *w = timer->data;
 
-    fprintf(stderr, "haptic: %s, %s so far\n", w->doing, log_duration(clock_now_ns() - w->since_ns));
+    fprintf(stderr, "haptic: %s, %lld s so far\n", w->doing,
+            (long long)((clock_now_ns() - w->since_ns + NS_PER_S / 2) / NS_PER_S));
 }
 
 void workbench_begin(struct workbench *w, const char *doing)

@@ -53,7 +53,8 @@ static int copy_stdin(struct workbench *w, struct err *err)
             return err_set_sys(err, errno, "standard input");
         total += (size_t)n;
         if (total > SOURCE_DIR_FILE_BYTES_MAX)
-            return err_set(err, ERR_LIMIT, "standard input has more than %zu bytes", SOURCE_DIR_FILE_BYTES_MAX);
+            return err_set(err, ERR_LIMIT, "standard input has more than %zu MiB: give a folder of several files",
+                           SOURCE_DIR_FILE_BYTES_MAX >> 20);
         if (write(fd, chunk, (size_t)n) != n)
             return err_set_sys(err, errno, "%s", w->stdin_path);
     }

@@ -82,7 +82,8 @@ static int file_read(const char *path, struct buf *ret_text, struct stat *ret_st
     for (;;) {
         char *room = buf_room(ret_text, 65536, err);
         if (!room)
-            return err_wrap(err, "the file is too large");
+            return err_set(err, ERR_LIMIT, "the file has more than %zu MiB: divide it into several files",
+                           SOURCE_DIR_FILE_BYTES_MAX >> 20);
         ssize_t length = read(fd, room, 65536);
         if (length < 0 && errno == EINTR)
             continue;
