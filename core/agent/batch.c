@@ -22,17 +22,34 @@ static bool adds_backend(const struct plan *plan)
     return false;
 }
 
+/* Does a stage of more than new lines of crt-lists come first? No backend needs such a line. */
+static bool certifies(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->ops[PLAN_CERTIFY].length; i++)
+        if (plan->ops[PLAN_CERTIFY].items[i].type != PLAN_LIST_ADD)
+            return true;
+    return false;
+}
+
+/* The last stage of the batch that begins with the next one. Routes go into the same batch as their backends, except
+ * when HAProxy might refuse a new backend, a certificate or its line. */
+static enum plan_stage batch_end(const struct plan *plan, size_t next)
+{
+    if (next == PLAN_VANISH)
+        return PLAN_VANISH;
+    if (next == PLAN_CERTIFY && certifies(plan))
+        return PLAN_CERTIFY;
+    if (next <= PLAN_APPEAR && (adds_backend(plan) || (next == PLAN_CERTIFY && plan->ops[PLAN_CERTIFY].length)))
+        return PLAN_APPEAR;
+    return PLAN_UNROUTE;
+}
+
 bool batch_next(struct agent *a, struct batch *b)
 {
     const struct plan *plan = &a->apply.plan;
     batch_done(b);
     while (a->apply.stage < PLAN_STAGES && !b->commands.length) {
-        /* Routes go into the same batch as their backends, except when HAProxy might refuse a new backend or a
-         * certificate. */
-        size_t last = a->apply.stage == PLAN_VANISH                                      ? PLAN_VANISH
-                      : a->apply.stage == PLAN_CERTIFY && plan->ops[PLAN_CERTIFY].length ? PLAN_CERTIFY
-                      : a->apply.stage <= PLAN_APPEAR && adds_backend(plan)              ? PLAN_APPEAR
-                                                                                         : PLAN_UNROUTE;
+        enum plan_stage last = batch_end(plan, a->apply.stage);
         while (a->apply.stage <= last)
             batch_add_stage(a, b, a->apply.stage++);
     }
