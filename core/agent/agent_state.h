@@ -247,9 +247,10 @@ struct agent {
     bool known;          /* live is what runs */
     struct live *live;   /* never NULL */
     unsigned ways_given; /* comparisons in a row that have ended for a change */
-    bool shapes_due;     /* live came from texts that were not learned yet */
-    struct live *next;   /* what the process that is being started or reloaded will have; NULL when none is */
-    struct map shapes;   /* 16 bytes of a digest → anything: server lines that HAProxy has accepted */
+    bool live_is_new;  /* a process has just started with the texts that live was made from, and nothing is read yet */
+    bool shapes_due;   /* live came from texts that were not learned yet */
+    struct live *next; /* what the process that is being started or reloaded will have; NULL when none is */
+    struct map shapes; /* 16 bytes of a digest → anything: server lines that HAProxy has accepted */
     /* name → anything: maps that texts which do not run yet read in another way, see agent_judge_begin() */
     struct map contested_maps;
     struct fence_record last_fence; /* of the last apply that was let through */

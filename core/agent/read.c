@@ -162,7 +162,9 @@ static bool lineage_is_known(struct agent *a, const char *answer)
     size_t length = strspn(mark, "0123456789abcdef");
     if (length != LIVE_LINEAGE_SIZE - 1)
         return false;
-    if (a->known && strncmp(a->live->lineage, mark, length) == 0)
+    bool is_sure = a->known || a->live_is_new;
+    a->live_is_new = false;
+    if (is_sure && strncmp(a->live->lineage, mark, length) == 0)
         return true;
     struct live *disk = live_new();
     image_load(a, disk);

@@ -255,6 +255,7 @@ static void on_process_deadline(struct agent *a)
 
 void apply_process_ready(struct agent *a)
 {
+    a->live_is_new = a->next != NULL;
     if (a->next) {
         take_next(a);
         a->last_reload_ns = clock_now_ns();
