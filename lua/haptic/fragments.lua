@@ -427,7 +427,7 @@ local function run_turns(self, list)
   local function run_turn(group)
     local namespace, since = group.namespace, owed.had[group.namespace]
     while group.at <= #group.list do
-      self.cut = self.cut or owed:is_over(namespace, self.complete)
+      self.cut = self.cut or owed:is_over(namespace, self.complete, self.total)
       if self.cut or left > 1 and owed:is_next(namespace, since) then return end
       count = count + run_dirty(self, group.list[group.at], namespace)
       group.at = group.at + 1

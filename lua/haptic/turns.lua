@@ -23,6 +23,9 @@ local SHARE = 0.25
 local DEBT_MAX = 2
 --- A fragment that took this many seconds is followed by a rest of this many times its duration.
 local LONG, REST_FACTOR, REST_MAX = 0.2, 3, 60
+--- The processor time that a first rendering may take: so many deadlines, and so many seconds for each fragment, but not
+--- more than so many deadlines. The core ends a renderer after ten.
+local FIRST, FIRST_EACH, FIRST_MAX = 2, 0.001, 8
 
 local Turns = {}
 Turns.__index = Turns
@@ -32,7 +35,7 @@ Turns.__index = Turns
 function M.new(host)
   return setmetatable({
     clock = host.clock, cpu = host.cpu, input = host.input, deadline = host.deadline or 10,
-    debts = {}, rests = {}, resting = {}, began = host.clock and host.clock() or 0, mark = nil,
+    debts = {}, rests = {}, resting = {}, began = host.clock and host.clock() or 0, began_cpu = 0, mark = nil,
     counted = nil, -- the definition whose fragment runs: its `seconds` grow
     had = {}, somebody = nil, many = false, -- of this rendering
   }, Turns)
@@ -51,6 +54,7 @@ function Turns:begin()
   if next(self.had) then self.had = {} end
   if not self.clock then return nil end
   local now = self.clock()
+  self.began_cpu = self.cpu and self.cpu() or 0
   local forgiven = (now - self.began) * SHARE
   self.began = now
   for namespace, debt in pairs(self.debts) do self.debts[namespace] = debt > forgiven and debt - forgiven or nil end
@@ -131,11 +135,16 @@ function Turns:stop(namespace, is_first)
 end
 
 --- True when the rendering should be cut before a fragment of that namespace. The first rendering contains everything,
---- so it is cut only when it takes too long.
-function Turns:is_over(namespace, is_first)
+--- so it is cut only when it takes too long for its number of fragments; waiting for a processor does not count.
+function Turns:is_over(namespace, is_first, total)
   if not self.clock then return false end
-  if self.clock() - self.began > self.deadline * (is_first and 2 or 0.5) then return true end
-  if is_first or namespace == "" then return false end
+  if is_first then
+    local limit = self.deadline * FIRST + total * FIRST_EACH
+    local most = self.deadline * FIRST_MAX
+    return self.cpu ~= nil and self.cpu() - self.began_cpu > (limit < most and limit or most)
+  end
+  if self.clock() - self.began > self.deadline * 0.5 then return true end
+  if namespace == "" then return false end
   local others = self.many or self.somebody ~= nil and self.somebody ~= namespace
   if others and (self.debts[namespace] or 0) >= TURN then return true end
   return (self.had[namespace] or 0) >= TURN and self.input()

@@ -17,6 +17,7 @@ local function engine(options)
   now, cost, input = 1000, {}, false
   local host = {}
   for k, v in pairs(HOST) do host[k] = v end
+  host.clock = options and options.clock or host.clock
   local e = program.engine({ libraries = false, checked = false, kinds = { { name = "things", parts = 2 } }, host = host,
     scripts = { { name = "t.lua", source = SOURCE } }, output_bytes = options and options.output_bytes })
   local at = e.host.api.at
@@ -156,6 +157,20 @@ describe("turns", function()
     assert.is_true(#e.host.waits > 20)
     finish(e)
     assert.matches("big.t050 1\n", e:output().maps.m)
+  end)
+
+  it("give a first rendering time for each of its fragments, and do not count what it waits for a processor", function()
+    local e = engine()
+    cost.big = 0.0055
+    fill(e, "big", 4000, "1")
+    local r = e:render()
+    assert.same({ true, 4000, false }, { r.complete, r.run, r.unfinished })
+
+    local slow = engine({ clock = function() return now * 10 end })
+    cost.big = 0.004
+    fill(slow, "big", 4000, "1")
+    r = slow:render()
+    assert.same({ true, 4000, false }, { r.complete, r.run, r.unfinished })
   end)
 
   it("say the same in the end, whatever the costs", function()
