@@ -23,8 +23,8 @@ local SHARE = 0.25
 local DEBT_MAX = 2
 --- A fragment that took this many seconds is followed by a rest of this many times its duration.
 local LONG, REST_FACTOR, REST_MAX = 0.2, 3, 60
---- The processor time that a first rendering may take: so many deadlines, and so many seconds for each fragment, but not
---- more than so many deadlines. The core ends a renderer after ten.
+--- The processor time that a first rendering may take: so many deadlines, and so many seconds for each fragment, but
+--- not more than so many deadlines. The core ends a renderer after ten.
 local FIRST, FIRST_EACH, FIRST_MAX = 2, 0.001, 8
 
 local Turns = {}
