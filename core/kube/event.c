@@ -16,7 +16,8 @@
 #define RECENT 512
 #define IN_FLIGHT_MAX EVENT_SHARE_BURST_ALL /* a burst is not held back for want of a place */
 #define DEADLINE_NS (10 * NS_PER_S)
-#define NOTE_MAX 1024
+#define NOTE_MAX 1024 /* of events.k8s.io */
+#define CUT "…"
 #define API_GROUPS 2
 
 struct kube_events {
@@ -97,16 +98,15 @@ static yyjson_mut_val *reference(yyjson_mut_doc *doc, const struct kube_event_ob
     return v;
 }
 
-/* A note may not be cut inside a character. */
-static size_t note_length(const char *note)
+/* A note that is too long ends with a sign of it. It is not cut inside a character. malloc'ed. */
+static char *note_text(const char *note)
 {
-    size_t n = strlen(note);
-    if (n > NOTE_MAX) {
-        n = NOTE_MAX;
-        while (n > 0 && ((unsigned char)note[n] & 0xc0) == 0x80)
-            n--;
-    }
-    return n;
+    size_t n = NOTE_MAX - strlen(CUT);
+    if (strlen(note) <= NOTE_MAX)
+        return xstrdup(note);
+    while (n > 0 && ((unsigned char)note[n] & 0xc0) == 0x80)
+        n--;
+    return xasprintf("%.*s" CUT, (int)n, note);
 }
 
 static char *body_of(const struct kube_events *e, const struct kube_event_object *o, const char *namespace,
@@ -115,6 +115,7 @@ static char *body_of(const struct kube_events *e, const struct kube_event_object
     char time[CLOCK_RFC3339_SIZE];
     CLEANUP(free_ptr)
     char *name = xasprintf("%.200s.%016llx", o->name, (unsigned long long)net_random_between(0, INT64_MAX));
+    CLEANUP(free_ptr) char *words = note_text(note);
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     yyjson_mut_val *root = yyjson_mut_obj(doc), *metadata = yyjson_mut_obj(doc);
     yyjson_mut_doc_set_root(doc, root);
@@ -129,7 +130,7 @@ static char *body_of(const struct kube_events *e, const struct kube_event_object
     yyjson_mut_obj_add_str(doc, root, "action", action);
     yyjson_mut_obj_add_str(doc, root, "reason", reason);
     yyjson_mut_obj_add_str(doc, root, "type", type);
-    yyjson_mut_obj_add_strn(doc, root, e->uses_core ? "message" : "note", note, note_length(note));
+    yyjson_mut_obj_add_str(doc, root, e->uses_core ? "message" : "note", words);
     yyjson_mut_obj_add_val(doc, root, e->uses_core ? "involvedObject" : "regarding", reference(doc, o));
     char *text = yyjson_mut_write(doc, 0, NULL);
     yyjson_mut_doc_free(doc);

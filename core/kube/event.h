@@ -29,8 +29,8 @@ struct kube_events *kube_events_new(struct kube_client *client, const char *cont
 void kube_events_on_denied(struct kube_events *e, void (*denied)(void *ctx, const struct err *err), void *ctx);
 struct kube_events *kube_events_free(struct kube_events *e); /* unsent ones are lost */
 
-/* type: "Normal" or "Warning"; reason: a CamelCase word; action: what was done ("Reconcile"); note: a sentence, cut at
- * 1024 bytes. */
+/* type: "Normal" or "Warning"; reason: a CamelCase word; action: what was done ("Reconcile"); note: a sentence; one of
+ * more than 1024 bytes is cut, and ends with "…". */
 void kube_event_send(struct kube_events *e, const struct kube_event_object *object, const char *type,
                      const char *reason, const char *action, const char *note);
 /* Sent or being sent, and held back or failed, since the start. */

@@ -251,6 +251,24 @@ static void events_are_sent_once_and_not_too_many(void **state)
     assert_non_null(strstr(buf_str(&bodies), "/api/v1/namespaces/ns/events{"));
     assert_non_null(strstr(buf_str(&bodies), "\"message\":\"core\""));
     script_run_ms(&server, 30);
+    /* 1024 bytes at most, no part of a character, and a sign that it is not all. */
+    char full[1025], longer[1200];
+    memset(full, 'f', sizeof(full) - 1);
+    full[sizeof(full) - 1] = '\0';
+    memset(longer, 'l', sizeof(longer));
+    memcpy(longer + 1019, "\xf0\x9f\x98\x80", 4);
+    longer[sizeof(longer) - 1] = '\0';
+    buf_clear(&bodies);
+    kube_event_send(e, &o, "Normal", "C", "Elect", full);
+    script_wait(&server, &posts, 4);
+    script_run_ms(&server, 30);
+    kube_event_send(e, &o, "Normal", "D", "Elect", longer);
+    script_wait(&server, &posts, 5);
+    script_run_ms(&server, 30);
+    CLEANUP(free_ptr) char *whole = xasprintf("\"message\":\"%s\"", full);
+    CLEANUP(free_ptr) char *cut = xasprintf("\"message\":\"%.1019s…\"", longer);
+    assert_non_null(strstr(buf_str(&bodies), whole));
+    assert_non_null(strstr(buf_str(&bodies), cut));
     for (int i = 0; i < 100; i++) {
         CLEANUP(free_ptr) char *note = xasprintf("%d", i);
         kube_event_send(e, &o, "Warning", "Many", "Test", note);
@@ -258,7 +276,7 @@ static void events_are_sent_once_and_not_too_many(void **state)
             script_run_ms(&server, 10);
     }
     script_run_ms(&server, 50);
-    assert_in_range(posts, 20, 27);
+    assert_in_range(posts, 20, 29);
     struct kube_event_object theirs = o;
     theirs.namespace = "other"; /* its owner is told all the same, however many come at once */
     unsigned before = posts;
