@@ -207,4 +207,34 @@ describe("the debug page", function()
     assert.is_nil(table.concat(all):find(SECRET, 1, true))
     assert.equal(421, http.request({ port = haptic.debug_port, path = "/debug/page", host = "evil.example" }).status)
   end)
+
+  it("shows what the admission webhook has judged", function()
+    local certificate, webhook = scope:certificate({ names = { "localhost" } }), e2e.port()
+    posix.run({ "cp", certificate.directory .. "/cert.pem", certificate.directory .. "/tls.crt" })
+    posix.run({ "cp", certificate.directory .. "/key.pem", certificate.directory .. "/tls.key" })
+    local judge = scope:haptic({ name = "judge", source = source.path, config = e2e.config({
+      templateSnippets = { ["j.lua"] = { template = 'each(resources.ingresses, "j", function(ing)\n'
+        .. '  if ing.metadata.name:find("^refused") then error("a refused name", 0) end\nend)\n' } },
+    }), args = { "--webhook-address", "127.0.0.1", "--webhook-port", tostring(webhook), "--webhook-cert-dir", certificate.directory } })
+    judge:wait_ready()
+    local function review(name)
+      local ingress = kube.ingress({ name = name, host = name .. ".example", service = "shop" })
+      local body = scope:path("review")
+      posix.write_file(body, http.encode({ apiVersion = "admission.k8s.io/v1", kind = "AdmissionReview", request = {
+        uid = name, operation = "CREATE", name = name, namespace = "default",
+        kind = { group = "networking.k8s.io", version = "v1", kind = "Ingress" },
+        resource = { group = "networking.k8s.io", version = "v1", resource = "ingresses" }, object = ingress } }))
+      return (posix.run({ "curl", "-sSk", "-m", "20", "-H", "Content-Type: application/json", "--data-binary", "@" .. body,
+        ("https://127.0.0.1:%d/validate"):format(webhook) }))
+    end
+    scope:wait_for("the webhook to judge", 30, function()
+      local answer = review("refused-one")
+      return answer:find("a refused name", 1, true) ~= nil, answer
+    end)
+    assert.matches('"allowed":true', review("allowed-one"))
+    page("POST", "/url", { url = ("http://127.0.0.1:%d/debug/page"):format(judge.debug_port) })
+    -- What it judges, its state; waiting, allowed, denied, not judged; the last refusal.
+    wait_text("#webhook", "^objects%s+%a+%s+0%s+1%s+%d+%s+0%s+ingresses default/refused%-one: HT0202: j%.lua:2: a refused name")
+    picture("webhook")
+  end)
 end)
