@@ -17,7 +17,7 @@
 #define GROWTH_PERCENT 50
 #define GROWTH_BYTES ((size_t)8 << 20)
 #define PAUSE_PERCENT 175
-#define FIRST_BYTES ((size_t)24 << 20)
+#define FIRST_BYTES ((size_t)16 << 20)
 #define FIRST_PAUSE_PERCENT 400
 /* The work of one lua_gc(LUA_GCSTEP, 0) in an idle moment, in per cent of the allocated memory: some 10 µs each. */
 #define STEP_MULTIPLIER 800
