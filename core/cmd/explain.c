@@ -129,10 +129,11 @@ static int explain_codes(const struct explain *e)
     for (size_t i = 0; i < e->what.items.length && status == EXIT_CLEAN; i++) {
         const struct finding_code_row *row = finding_code_find(e->what.items.items[i]);
         if (row == NULL) {
-            fprintf(stderr,
-                    "haptic explain: no finding has the code %s; haptic explain lists them. A line is written "
-                    "haproxy.cfg:LINE, an object KIND NAMESPACE/NAME, a request HOST/PATH\n",
-                    e->what.items.items[i]);
+            fprintf(
+                stderr,
+                "haptic explain: no finding has the code %s; haptic explain lists them. A line is written "
+                "haproxy.cfg:LINE, an object KIND NAMESPACE/NAME, a request HOST/PATH; objects are given with --source\n",
+                e->what.items.items[i]);
             status = EXIT_USAGE;
         } else {
             vec_push(&found, row);
@@ -207,7 +208,8 @@ static int explain_output(struct explain *e)
                  : e->what.items.length == 1 ? origin_of_line(e->common.workbench, line_number(what[0]), &text, &err)
                                              : origin_of_object(e->common.workbench, what[0], what[1], &text, &err);
     if (result < 0) {
-        fprintf(stderr, "haptic explain: %s\n", err.text);
+        bool no_objects = e->common.sources.items.items[0] == NULL;
+        fprintf(stderr, "haptic explain: %s%s\n", err.text, no_objects ? "; there are none: give --source" : "");
         return EXIT_USAGE;
     }
     /* what went wrong with the object itself */
