@@ -2,6 +2,8 @@
  * never, and its successor looks once more after that time. */
 #include "agent_support.h"
 
+#include <sys/inotify.h>
+
 #include "agent/fence.h"
 
 /* A process of its own that deletes the route of a.example: it is stopped in its gate, and goes on when it gets
@@ -146,9 +148,59 @@ static void test_many_commands(void **state)
     each_series(parts, NULL);
 }
 
+/* How often a file was opened since the last call. Equal events in a row are one, so closing is told as well. */
+static unsigned opens(int watch)
+{
+    char events[65536] __attribute__((aligned(8)));
+    unsigned count = 0;
+    ssize_t length;
+    while ((length = read(watch, events, sizeof(events))) > 0)
+        for (ssize_t at = 0; at < length; at += (ssize_t)sizeof(struct inotify_event)) {
+            const struct inotify_event *event = (const struct inotify_event *)(events + at);
+            assert_int_equal(event->len, 0); /* of a file there is no name */
+            count += (event->mask & IN_OPEN) != 0;
+        }
+    return count;
+}
+
+/* The fence is raised once for an apply, and read before groups of commands that do not go out in the same moment: not
+ * for each command, and never not at all. */
+static void fence_reads(struct world *w, const char *series)
+{
+    (void)series;
+    CLEANUP(free_ptr) char *fence = xasprintf("%s/fence", w->directory);
+    int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+    assert_true(inotify_add_watch(watch, fence, IN_OPEN | IN_CLOSE) >= 0);
+    for (int upstream = 1; upstream >= 0; upstream--) {
+        opens(watch);
+        route(w, "a.example", "app", upstream);
+        world_apply(w, false);
+        /* Raised; and read before the commands, unless they go out at once; also for what leaves. */
+        assert_in_range(opens(watch), 1, 6);
+    }
+    for (int i = 0; i < 300; i++) {
+        CLEANUP(free_ptr) char *host = xasprintf("more-%d.example", i);
+        const struct emitted entry[] = {{CONTRIBUTION_MAP_ENTRY, "host.map", host, "app", 0, 0}};
+        model_put(w->model, host, entry, ARRAY_LEN(entry));
+    }
+    model_check(w->model, true);
+    opens(watch);
+    world_apply(w, false);
+    assert_int_equal(w->operations, 300);
+    assert_in_range(opens(watch), 1, 8);
+    close(watch);
+}
+
+static void test_fence_reads(void **state)
+{
+    (void)state;
+    each_series(fence_reads, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_fence_reads),
         cmocka_unit_test(test_stale_command),
         cmocka_unit_test(test_overtaken_before_the_write),
         cmocka_unit_test(test_many_commands),
