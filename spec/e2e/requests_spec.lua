@@ -200,11 +200,11 @@ describe("requests", function()
       .. "    requests: [{host: one.test, expect: {status: 200}}]\n")
     write("outside.pid", "precious")
     config = write("own.yaml", (read(config):gsub("timeout server 200ms", "timeout server 30s")))
-    -- killed while HAProxy waits for its server
+    -- killed while HAProxy waits for its server; a process that is just being made for it may be seen as well
     sh(("{ %s test -c %s >/dev/null 2>&1 & p=$!; for i in $(seq 500); do c=$(pgrep -P $p -f -- '-db -dr') && break; sleep 0.02; done; "
-      .. "echo \"$c\"; kill -9 $p; for i in $(seq 200); do kill -0 $c 2>/dev/null || break; sleep 0.02; done; "
-      .. "kill -0 $c 2>/dev/null && echo alive; }"):format(BIN, config))
-    assert.matches("^%d+\n$", read(dir .. "/out"))
+      .. "echo $c; kill -9 $p; for c in $c; do for i in $(seq 200); do kill -0 $c 2>/dev/null || break; sleep 0.02; done; "
+      .. "kill -0 $c 2>/dev/null && echo alive; done; true; }"):format(BIN, config))
+    assert.matches("^%d[%d ]*\n$", read(dir .. "/out"))
     assert.equal("precious", read(dir .. "/outside.pid"))
     assert.is_false(posix.is_file(dir .. "/outside.sock"))
   end)
