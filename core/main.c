@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/nearest.h"
 #include "cmd/cmd.h"
 #include "cmd/subcommand.h"
 
@@ -58,6 +59,10 @@ int main(int argc, char **argv)
         return completion_print(subcommands, ARRAY_LEN(subcommands), argc - 1, argv + 1);
     if (strcmp(argv[1], "man") == 0)
         return manual_print(subcommands, ARRAY_LEN(subcommands), argc - 1, argv + 1);
-    fprintf(stderr, "haptic: there is no command \"%s\"; haptic --help lists them\n", argv[1]);
+    struct nearest nearest = {.word = argv[1]};
+    for (size_t i = 0; i < ARRAY_LEN(subcommands); i++)
+        nearest_offer(&nearest, subcommands[i].name);
+    fprintf(stderr, "haptic: there is no command \"%s\"%s%s%s; haptic --help lists them\n", argv[1],
+            nearest.found ? "; did you mean \"" : "", nearest.found ? nearest.found : "", nearest.found ? "\"?" : "");
     return 2;
 }

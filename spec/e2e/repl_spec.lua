@@ -29,6 +29,16 @@ describe("the prompt", function()
     return posix.run({ "sh", "-c", ("cd %s && %s repl %s <input"):format(dir, BIN, table.concat({ ... }, " ")) })
   end
 
+  it("measures what takes less than a tick of the kernel's clock", function()
+    local output = pipe('time(function() return hash("x") end, 1000)\ncounters()\n', "examples/manifests")
+    assert.is_true(tonumber(output:match("1000 runs, ([%d.]+) ms")) > 0, output)
+    local counters = cjson.decode(output:match("\n(%[.*%])"))
+    assert.is_true(#counters > 20)
+    for _, c in ipairs(counters) do
+      assert.is_true(c.runs == 0 or c.seconds > 0, c.name)
+    end
+  end)
+
   it("does what docs/repl.md shows", function()
     local steps, wanted, echo, documented = { { "", "haptic> " } }, {}, {}, posix.read_file("docs/repl.md")
     local open
