@@ -198,6 +198,12 @@ static void write_sarif_rules(struct buf *out)
     }
 }
 
+char *finding_text(const struct finding *f)
+{
+    CLEANUP(free_ptr) char *object = f->object ? xasprintf("(%s)", f->object) : NULL;
+    return object && !strstr(f->message, object) ? xasprintf("%s %s", f->message, object) : xstrdup(f->message);
+}
+
 static void put_region(const struct finding *x, struct buf *out)
 {
     buf_printf(out, ",\"region\":{\"startLine\":%zu,\"startColumn\":%zu", x->line, x->column > 0 ? x->column : 1);
@@ -224,7 +230,7 @@ static void write_sarif(const struct findings *f, const char *version, struct bu
         const struct finding *x = &f->items.items[i];
         const struct finding_code_row *row = finding_code_row(x->code);
         CLEANUP(free_ptr)
-        char *text = x->object ? xasprintf("%s (%s)", x->message, x->object) : xstrdup(x->message);
+        char *text = finding_text(x);
         buf_printf(out, "%s\n{\"ruleId\":\"%s\",\"level\":\"%s\",\"message\":{\"text\":", i ? "," : "", row->code,
                    sarif_levels[row->level]);
         put_json(out, text);

@@ -78,6 +78,8 @@ struct finding {
     const char *message;
     const char *excerpt; /* the line of the file */
 };
+/* Its message, and its object unless the message names it. malloc'ed. */
+char *finding_text(const struct finding *f);
 
 struct findings {
     VEC(struct finding) items; /* owns the strings */

@@ -478,14 +478,14 @@ static int run_assertions(struct running *r, struct err *err)
         for (size_t i = 0; i < r->findings.items.length; i++)
             if (finding_code_row(r->findings.items.items[i].code)->level == FINDING_ERROR) {
                 const struct finding *f = &r->findings.items.items[i];
+                CLEANUP(free_ptr) char *text = finding_text(f);
                 CLEANUP(free_ptr) char *place = f->line > 0 ? xasprintf("%s:%zu: ", f->file, f->line) : NULL;
                 add_failure(r, t->line,
-                            xasprintf("%s%s%s%s%s%s",
+                            xasprintf("%s%s%s",
                                       place     ? place
                                       : f->file ? f->file
                                                 : "",
-                                      place == NULL && f->file ? ": " : "", f->message, f->object ? " (" : "",
-                                      f->object ? f->object : "", f->object ? ")" : ""));
+                                      place == NULL && f->file ? ": " : "", text));
             }
     for (size_t i = 0; i < t->assertions.length; i++) {
         struct err why;
