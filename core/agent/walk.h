@@ -2,8 +2,8 @@
  * Thread:  loop thread only.
  * Owns:    the names of its stage.
  *
- * What the model has accepted since the apply began is passed over: it comes with the next changes. So whatever a walk
- * finds where all was believed to be live is drift: somebody else changed it.
+ * The model may accept changes during a walk. The walk passes them over, because the next apply brings them. So if
+ * everything was believed to be live, each difference that a walk finds is drift: another program changed HAProxy.
  */
 #ifndef HAPTIC_AGENT_WALK_H
 #define HAPTIC_AGENT_WALK_H
@@ -36,7 +36,7 @@ struct walk {
     struct map seen; /* paths of files; keys of the map */
 };
 
-/* What is found goes into the plan of the apply of a, which must not end before the walk. */
+/* Differences go into the plan of the agent's apply. The walk must end before that apply does. */
 void walk_begin(struct agent *a, struct walk *w);
 /* budget_ns: when it returns, a little late. True: everything was compared. */
 bool walk_step(struct walk *w, int64_t budget_ns);

@@ -209,7 +209,7 @@ static int explain_output(struct explain *e)
                                              : origin_of_object(e->common.workbench, what[0], what[1], &text, &err);
     if (result < 0) {
         bool no_objects = e->common.sources.items.items[0] == NULL;
-        fprintf(stderr, "haptic explain: %s%s\n", err.text, no_objects ? "; there are none: give --source" : "");
+        fprintf(stderr, "haptic explain: %s%s\n", err.text, no_objects ? "; no objects were given: use --source" : "");
         return EXIT_USAGE;
     }
     /* what went wrong with the object itself */

@@ -256,7 +256,7 @@ static void tell(struct check *c, const struct check_result *result)
         done(c->ctx, result);
 }
 
-/* What HAProxy wrote, for who wants it all. malloc'ed. */
+/* HAProxy's output without values of Secrets, or "" unless the caller asked for all of it. malloc'ed. */
 static char *output_told(struct check *c)
 {
     return c->tells_all ? (char *)(uintptr_t)text_redacted(c, buf_str(&c->output)) : xstrdup("");

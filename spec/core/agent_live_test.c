@@ -42,7 +42,7 @@ static const struct cfg_server *server_of(const struct live *live, const char *b
     return cfg_backend_server(&live_backend(live, backend)->cfg, name);
 }
 
-/* What HAProxy tells as it is known is not even made anew. */
+/* A server that HAProxy reports unchanged keeps its object: nothing is allocated for it. */
 static void servers_that_are_as_they_were_stay(void **state)
 {
     struct live *live = live_new();

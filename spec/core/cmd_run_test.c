@@ -290,6 +290,7 @@ static void exit_codes_tell_what_kind_of_trouble(void **state)
         {"", 2, "usage: haptic"},
         {"nonsense", 2, "there is no command \"nonsense\""},
         {"vlidate", 2, "there is no command \"vlidate\"; did you mean \"validate\"?; haptic --help lists them"},
+        {"explain ingress default/none", 2, "no objects were given: use --source"},
         {"run --nonsense", 2, "haptic run: unknown option"},
         {"run --metrics-port x", 2, "is not a port"},
         {"run --config /no/such/file --source DIR", 1, "/no/such/file"},

@@ -273,7 +273,7 @@ static void check_sees_the_value_and_tells_the_handle(void **state UNUSED)
     assert_null(strstr(o.text, "number"));
     assert_null(strstr(o.output, "a number"));
     assert_non_null(strstr(o.output, f.handle));
-    /* Who does not want it all gets the complaint only, and of that no value either. */
+    /* A caller that did not ask for all of it gets only the complaint, also without values. */
     assert_true(run_check_telling(&f, false, good, NULL, &o));
     assert_true(o.ok);
     assert_string_equal(o.output, "");

@@ -233,7 +233,7 @@ describe("the debug page", function()
     end)
     assert.matches('"allowed":true', review("allowed-one"))
     page("POST", "/url", { url = ("http://127.0.0.1:%d/debug/page"):format(judge.debug_port) })
-    -- What it judges, its state; waiting, allowed, denied, not judged; the last refusal.
+    -- The columns: what is judged, state, four numbers (waiting, allowed, denied, not judged), the last refusal.
     wait_text("#webhook", "^objects%s+%a+%s+0%s+1%s+%d+%s+0%s+ingresses default/refused%-one: HT0202: j%.lua:2: a refused name")
     picture("webhook")
   end)
